@@ -1,0 +1,69 @@
+"""The exception tree. A type says the exit code and whether trying again can help; no text has to be parsed.
+
+Every message says what is wrong, which value, what is allowed and what to do. Secrets never enter a message.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SporeprintError(Exception):
+    """Base of every error a user can meet. `exit_code` follows the table in the README; `retryable` is for orchestrators."""
+
+    exit_code: int = 1
+    retryable: bool = False
+
+
+class UsageError(SporeprintError):
+    """The command or call cannot be understood as given."""
+
+    exit_code = 2
+
+
+class ConfigError(SporeprintError):
+    """The configuration is wrong: unknown key, wrong type, contradicting settings."""
+
+    exit_code = 3
+
+
+class DataError(SporeprintError):
+    """The table cannot be used as it is: unreadable, wrong columns, too many rejected rows, one class only."""
+
+    exit_code = 4
+
+
+class RegistryError(SporeprintError):
+    """A model or version is unknown, altered, refused by a gate, or not servable."""
+
+    exit_code = 5
+
+
+class NotServableError(RegistryError):
+    """The estimator has no pickle-free serving form. It can be evaluated, never served."""
+
+
+class StorageError(SporeprintError):
+    """A file or database cannot be read or written: permission, full disk, wrong schema."""
+
+    exit_code = 6
+
+
+class RetryableError(SporeprintError):
+    """Nothing is wrong with the input; the same call may succeed later."""
+
+    exit_code = 75
+    retryable = True
+
+
+class SourceUnavailableError(RetryableError):
+    """The source did not answer in time, or answered that it cannot now."""
+
+
+class BusyError(RetryableError):
+    """Another run holds the lock on this work directory."""
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """A hint for a mistyped word: ` (did you mean 'x'?)`, or an empty string where nothing is near."""
+    close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]!r}?)" if close else ""

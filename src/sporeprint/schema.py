@@ -1,0 +1,146 @@
+"""What the table is: columns, kinds, units, allowed values and their words, target, groups.
+
+The one definition of a feature. Everything that needs to know a column (validation, encoding, the HTTP shapes,
+reports) reads it here; nothing else in the package names a column.
+"""
+
+import hashlib
+import json
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+#: Column names the pipeline adds itself; a dataset may not use them.
+RESERVED = frozenset({"row", "group", "part", "y", "row_hash", "prediction", "probability", "reason", "unseen", "run_id"})
+
+
+class Frozen(BaseModel):
+    """Base of every value object read from the configuration: immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Kind(StrEnum):
+    """How a column's values are to be read."""
+
+    NUMERIC = "numeric"
+    NOMINAL = "nominal"
+
+
+class Column(Frozen):
+    """One feature of the table."""
+
+    kind: Kind
+    unit: str | None = Field(None, description="Unit of a numeric column, for people: cm, mm, ...")
+    description: str | None = Field(None, description="One line on what the column says.")
+    values: dict[str, str] | None = Field(
+        None, description="Nominal: code -> word. Any other value is rejected. Left out: every value is accepted."
+    )
+    min: FiniteFloat | None = Field(None, description="Numeric: smallest allowed value, inclusive.")
+    max: FiniteFloat | None = Field(None, description="Numeric: largest allowed value, inclusive.")
+    required: bool = Field(False, description="Whether a row without this value is rejected.")
+
+    @model_validator(mode="after")
+    def _kind_fits(self) -> Self:
+        if self.kind is Kind.NUMERIC and self.values is not None:
+            raise ValueError("a numeric column has no 'values'; give 'min' and 'max', or make it nominal")
+        if self.kind is Kind.NOMINAL and (self.min is not None or self.max is not None):
+            raise ValueError("a nominal column has no 'min' or 'max'; give 'values', or make it numeric")
+        if self.values is not None and not self.values:
+            raise ValueError("'values' is empty; list the allowed codes, or leave it out to accept every value")
+        if self.values is not None and "" in self.values:
+            raise ValueError("'values' holds an empty code; an empty field is a missing value")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+
+class Target(Frozen):
+    """The column to predict. Two classes; the positive one is the one that must not be missed."""
+
+    column: str
+    positive: str = Field(description="Code of the positive class, the one that must not be missed.")
+    values: Annotated[dict[str, str], Field(description="Both class codes -> words.", min_length=2, max_length=2)]
+
+    @model_validator(mode="after")
+    def _positive_is_a_value(self) -> Self:
+        if self.positive not in self.values:
+            raise ValueError(f"positive {self.positive!r} is not one of the values {sorted(self.values)}")
+        if "unknown" in self.values.values():
+            raise ValueError("'unknown' is the answer for rows the model does not know; give the class another word")
+        return self
+
+    @property
+    def negative(self) -> str:
+        """Code of the other class."""
+        return next(code for code in self.values if code != self.positive)
+
+
+class Groups(Frozen):
+    """How rows belong together (one species, one patient, one device), so that a whole group can be held out."""
+
+    name: str = Field("group", description="What a group is, in the user's words: species, patient, ...")
+    block_rows: int | None = Field(None, ge=1, description="Rows come in consecutive blocks of this many, one block a group.")
+    column: str | None = Field(None, description="Or: the column that names the group. It is not a feature.")
+    names_file: str | None = Field(None, description="Table with one row a group, in block order: names for reports.")
+    name_column: str = "name"
+    family_column: str | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.block_rows is None) == (self.column is None):
+            raise ValueError("give exactly one of 'block_rows' and 'column'")
+        return self
+
+
+class DatasetSchema(Frozen):
+    """The contract of one table."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Lower case; names files and models.")
+    target: Target
+    columns: dict[str, Column] = Field(min_length=1, description="The features, in order.")
+    groups: Groups | None = None
+    extra_columns: Literal["reject", "ignore"] = Field("reject", description="What a column not named here does to the run.")
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> Self:
+        names = [*self.columns, self.target.column]
+        if self.groups is not None and self.groups.column is not None:
+            names.append(self.groups.column)
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{twice[0]!r} is declared twice among features, target and group column")
+        if taken := sorted(RESERVED.intersection(names)):
+            raise ValueError(f"the column name {taken[0]!r} is reserved (reserved: {', '.join(sorted(RESERVED))})")
+        folded: dict[str, str] = {}
+        for name in self.columns:
+            other = folded.setdefault(name.replace("-", "_"), name)
+            if other != name:
+                raise ValueError(f"{other!r} and {name!r} differ only in '-' and '_', which requests may interchange")
+        return self
+
+    @cached_property
+    def numeric(self) -> tuple[str, ...]:
+        """Names of the numeric features, in order."""
+        return tuple(name for name, column in self.columns.items() if column.kind is Kind.NUMERIC)
+
+    @cached_property
+    def nominal(self) -> tuple[str, ...]:
+        """Names of the nominal features, in order."""
+        return tuple(name for name, column in self.columns.items() if column.kind is Kind.NOMINAL)
+
+    @property
+    def table_columns(self) -> tuple[str, ...]:
+        """Every column the table must have: target, group column if declared, features."""
+        group = (self.groups.column,) if self.groups is not None and self.groups.column is not None else ()
+        return (self.target.column, *group, *self.columns)
+
+    def word(self, column: str, code: str) -> str:
+        """The word for a nominal code ('brown' for 'n'), or the code where no word is declared."""
+        values = self.columns[column].values
+        return (values or {}).get(code, code)
+
+    def fingerprint(self) -> str:
+        """sha256 of the contract (hex), the same for equal schemas whatever the order of keys in the file."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
