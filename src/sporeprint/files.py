@@ -100,8 +100,11 @@ def run_lock(workdir: Path) -> Iterator[None]:
         except BlockingIOError:
             holder = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
             raise BusyError(f"another run (process {holder}) is writing to {workdir}; wait for it, or use another --workdir") from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            raise StorageError(f"cannot use the work directory {workdir}: {error.strerror}") from error
         yield
     finally:
         os.close(handle)

@@ -6,6 +6,7 @@ reports) reads it here; nothing else in the package names a column.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Literal, Self
@@ -17,9 +18,9 @@ RESERVED = frozenset({"row", "group", "part", "y", "row_hash", "prediction", "pr
 
 
 class Frozen(BaseModel):
-    """Base of every value object read from the configuration: immutable, and unknown keys are errors."""
+    """Base of every value object read from the configuration: immutable; unknown keys, NaN and infinity are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Kind(StrEnum):
@@ -50,11 +51,18 @@ class Column(Frozen):
             raise ValueError("a nominal column has no 'min' or 'max'; give 'values', or make it numeric")
         if self.values is not None and not self.values:
             raise ValueError("'values' is empty; list the allowed codes, or leave it out to accept every value")
-        if self.values is not None and "" in self.values:
-            raise ValueError("'values' holds an empty code; an empty field is a missing value")
+        _check_codes(self.values or {})
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min} is above max {self.max}")
         return self
+
+
+def _check_codes(values: Mapping[str, str]) -> None:
+    if "" in values:
+        raise ValueError("'values' holds an empty code; an empty field is a missing value")
+    for code in values:
+        if code != code.strip():
+            raise ValueError(f"'values' holds {code!r}; blanks around a value are trimmed before it is looked up")
 
 
 class Target(Frozen):
@@ -66,8 +74,11 @@ class Target(Frozen):
 
     @model_validator(mode="after")
     def _positive_is_a_value(self) -> Self:
+        _check_codes(self.values)
         if self.positive not in self.values:
             raise ValueError(f"positive {self.positive!r} is not one of the values {sorted(self.values)}")
+        if len(set(self.values.values())) < len(self.values):
+            raise ValueError(f"both classes have the word {next(iter(self.values.values()))!r}; an answer could not be told from the other")
         if "unknown" in self.values.values():
             raise ValueError("'unknown' is the answer for rows the model does not know; give the class another word")
         return self

@@ -5,13 +5,15 @@ Environment variables with a meaning of their own (database addresses and the li
 """
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from sporeprint.errors import ConfigError, nearest
 from sporeprint.schema import DatasetSchema, Frozen
@@ -20,7 +22,11 @@ ENV_PREFIX = "SPOREPRINT_"
 #: Variables with this prefix that are not settings of the file.
 OWN_VARIABLES = frozenset({"SPOREPRINT_OLTP_URL", "SPOREPRINT_OLAP_URL", "SPOREPRINT_CONFIG", "SPOREPRINT_WORKDIR"})
 
+#: What reading YAML raises: its own errors, a date that does not exist or a number of 5,000 digits, nesting without end.
+UNREADABLE = (YAMLError, ValueError, RecursionError)
+
 Share = Field(gt=0, lt=1)
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class CsvSettings(Frozen):
@@ -30,22 +36,34 @@ class CsvSettings(Frozen):
     encoding: str = Field("auto", description="'auto' knows UTF-8, UTF-8 with BOM, UTF-16 and Latin-1; or any Python name.")
     header: bool = Field(True, description="Whether the first line holds column names; without, columns come in schema order.")
 
-    @model_validator(mode="after")
-    def _one_character(self) -> Self:
-        if self.separator != "auto" and (len(self.separator) != 1 or not self.separator.isascii()):
-            raise ValueError(f"separator must be one ASCII character or 'auto', not {self.separator!r}")
-        return self
+    @field_validator("separator")
+    @classmethod
+    def _one_character(cls, separator: str) -> str:
+        if separator != "auto" and (len(separator) != 1 or not separator.isascii() or separator in '"\r\n\0'):
+            raise ValueError("expected 'auto' or one ASCII character that is no quote and no line end")
+        return separator
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, encoding: str) -> str:
+        try:
+            if encoding != "auto":
+                "".encode(encoding)
+        except LookupError:  # also for what Python can encode, but not to text: hex, zip
+            near = nearest(encoding, ("utf-8", "utf-8-sig", "utf-16", "latin-1", "cp1252", "ascii"))
+            raise ValueError(f"expected 'auto' or an encoding that Python knows{near}") from None
+        return encoding
 
 
 class DownloadSettings(Frozen):
     """Where the table comes from when the file is missing."""
 
-    url: str = Field(description="http(s) address of the table, plain or zip.")
+    url: str = Field(pattern="^https?://", description="http(s) address of the table, plain or zip.")
     members: dict[str, str] = Field(
         default_factory=dict,
         description="For a zip: file name inside -> path below the work directory. Left out: its only table becomes source.path.",
     )
-    sha256: dict[str, str] = Field(default_factory=dict, description="Expected sha256 by file name; a mismatch is refused.")
+    sha256: dict[str, Sha256] = Field(default_factory=dict, description="Expected sha256 by file name; a mismatch is refused.")
     timeout_s: float = Field(30.0, gt=0, description="Seconds without an answer before a try counts as failed.")
     retries: int = Field(3, ge=0, le=10, description="Further tries after the first, with growing pauses.")
     max_mb: float = Field(2048.0, gt=0, description="Largest size accepted, packed and unpacked.")
@@ -196,26 +214,64 @@ class Settings(Frozen):
     gate: GateSettings = GateSettings()
     runtime: RuntimeSettings = RuntimeSettings()
 
-    @model_validator(mode="after")
-    def _names_fit(self) -> Self:
-        for name, transform in self.transform.columns.items():
-            column = self.dataset.columns.get(name)
-            if column is None:
-                raise ValueError(f"transform.columns.{name}: no such column{nearest(name, self.dataset.columns)}")
-            wanted = NominalTransform if name in self.dataset.nominal else NumericTransform
-            if not isinstance(transform, wanted):
-                raise ValueError(f"transform.columns.{name}: the column is {column.kind}, these choices are not for it")
-        for name in self.models:
-            if not name.replace("_", "").isalnum() or not name.islower():
-                raise ValueError(f"models.{name}: a model's name is lower-case letters, digits and '_'")
+    @field_validator("transform", mode="before")
+    @classmethod
+    def _by_kind(cls, value: Any, info: ValidationInfo) -> Any:
+        """Read each column's exception as its kind demands. A plain union would accept, and list, the other kind's choices."""
+        if not isinstance(value, Mapping) or not isinstance(value.get("columns"), Mapping):
+            return value
+        if "dataset" not in info.data:  # refused already: what its columns are, nobody knows
+            return {**value, "columns": {}}
+        columns, problems = _column_transforms(info.data["dataset"], value["columns"])
+        if problems:
+            raise ValidationError.from_exception_data("transform", problems)
+        return {**value, "columns": columns}
+
+    @field_validator("models")
+    @classmethod
+    def _names_fit(cls, models: dict[str, ModelSettings]) -> dict[str, ModelSettings]:
+        for name in models:
+            if not re.fullmatch("[a-z][a-z0-9_]*", name):
+                raise ValueError(f"{name!r} cannot name a model: lower-case letters, digits and '_', a letter first")
             if name == "production":
-                raise ValueError("models.production: the name is taken, it means the version that is served")
-        return self
+                raise ValueError("the name 'production' is taken, it means the version that is served")
+        return models
 
     @property
     def threads(self) -> int:
         """Threads a fit may use."""
-        return self.runtime.threads or len(os.sched_getaffinity(0))
+        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return self.runtime.threads or allowed or 1
+
+
+def _column_transforms(
+    dataset: DatasetSchema, given: Mapping[Any, Any]
+) -> tuple[dict[Any, NominalTransform | NumericTransform], list[InitErrorDetails]]:
+    columns: dict[Any, NominalTransform | NumericTransform] = {}
+    problems = []
+    for name, choices in given.items():
+        location = ("columns", name)
+        if name not in dataset.columns:
+            problems.append(_problem(f"no such column{nearest(str(name), dataset.columns)}", location, choices))
+            continue
+        model = NominalTransform if name in dataset.nominal else NumericTransform
+        try:
+            columns[name] = model.model_validate(choices)
+        except ValidationError as error:
+            problems += [_placed(item, location, model) for item in error.errors()]
+    return columns, problems
+
+
+def _placed(item: Any, location: tuple[Any, ...], model: type[Frozen]) -> InitErrorDetails:
+    """A problem of one column's choices, moved to where they stand in the file."""
+    location = (*location, *item["loc"])
+    if item["type"] == "extra_forbidden":
+        return _problem(_unknown_key(item["loc"][-1], model.model_fields), location, item["input"])
+    return InitErrorDetails(type=item["type"], loc=location, input=item["input"], ctx=item.get("ctx", {}))
+
+
+def _problem(message: str, location: tuple[Any, ...], given: Any) -> InitErrorDetails:
+    return InitErrorDetails(type=PydanticCustomError("said_in_full", "{message}", {"message": message}), loc=location, input=given)
 
 
 def load(path: Path, *, environ: Mapping[str, str] | None = None, overrides: Sequence[str] = ()) -> Settings:
@@ -225,14 +281,17 @@ def load(path: Path, *, environ: Mapping[str, str] | None = None, overrides: Seq
         ConfigError: with one line for every problem: the key, the value, what is allowed, the nearest right key.
     """
     raw = _read_yaml(path)
+    changed_by = []
     for key, value in _from_environment(os.environ if environ is None else environ).items():
-        _put(raw, key.split("__"), value, f"{ENV_PREFIX}{key.upper()}")
+        changed_by.append(f"{ENV_PREFIX}{key.upper()}")
+        _put(raw, key.split("__"), value, changed_by[-1])
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set {override!r}: expected key=value, as in models.xgboost.params.max_depth=8")
-        _put(raw, key.split("."), value, f"--set {key}")
-    return parse(raw, where=str(path))
+        changed_by.append(f"--set {key}")
+        _put(raw, key.split("."), value, changed_by[-1])
+    return parse(raw, where=f"{path} with {', '.join(changed_by)}" if changed_by else str(path))
 
 
 def parse(raw: Mapping[str, Any], *, where: str = "configuration") -> Settings:
@@ -258,11 +317,18 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     # YAML 1.2: `no` and `on` are words, not booleans, and a key given twice is an error.
     try:
         raw = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    except UNREADABLE as error:
+        raise ConfigError(f"{path} is not valid YAML: {_yaml_problem(error)}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected a mapping of settings at the top, found {type(raw).__name__}")
     return raw
+
+
+def _yaml_problem(error: Exception) -> str:
+    """What the YAML library says, without its advice to the programmer."""
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {error.problem}"
+    return str(error)
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -274,8 +340,9 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
         key = name.removeprefix(ENV_PREFIX).lower()
         section = key.split("__")[0]
         if "__" not in key or section not in Settings.model_fields:
-            allowed = [*OWN_VARIABLES, *(f"{ENV_PREFIX}{field.upper()}__KEY" for field in Settings.model_fields)]
-            raise ConfigError(f"environment: {name} is no setting{nearest(name, allowed)}; sections: {', '.join(Settings.model_fields)}")
+            settings = [f"{section}__{key}" for section in Settings.model_fields for key in _keys_at([section])]
+            near = nearest(name, [*sorted(OWN_VARIABLES), *(f"{ENV_PREFIX}{setting.upper()}" for setting in settings)])
+            raise ConfigError(f"environment: {name} is no setting{near}; sections: {', '.join(Settings.model_fields)}")
         found[key] = value
     return found
 
@@ -284,8 +351,8 @@ def _put(raw: dict[str, Any], keys: Sequence[str], text: str, where: str) -> Non
     """Set a nested key from text, read as YAML so that numbers and booleans keep their types."""
     try:
         value = YAML(typ="safe", pure=True).load(text)
-    except YAMLError:
-        raise ConfigError(f"{where}: {text!r} is not a value") from None
+    except UNREADABLE:
+        raise ConfigError(f"{where}: {_shown(text)} is not a value") from None
     node: Any = raw
     for key in keys[:-1]:
         node = node.setdefault(key, {})
@@ -296,20 +363,41 @@ def _put(raw: dict[str, Any], keys: Sequence[str], text: str, where: str) -> Non
 
 def _explain(item: Any, raw: Any) -> str:
     """One pydantic problem as a line: key, value, what is allowed."""
-    # Union branches put the class's name into the path; they are no keys of the user's file.
-    location = [part for part in item["loc"] if not (isinstance(part, str) and part.endswith("Transform"))]
-    key = ".".join(str(part) for part in location)
-    if item["type"] == "extra_forbidden":
-        allowed = _keys_at(location[:-1])
-        return f"{key}: unknown key{nearest(str(location[-1]), allowed)}; allowed here: {', '.join(allowed)}"
-    if item["type"] == "missing":
+    location = list(item["loc"])
+    kind, given, context = item["type"], _shown(item["input"]), item.get("ctx", {})
+    key = _dotted(location)
+    if kind == "invalid_key" or location[-1:] == ["[key]"]:
+        return f"{key.removesuffix('.[key]')}: the key {given} is not text; put it in quotes"
+    if kind == "extra_forbidden":
+        return f"{key}: {_unknown_key(location[-1], _keys_at(location[:-1]))}"
+    if kind == "missing":
         here = _value_at(raw, location[:-1])
-        given = [name for name in here if name not in _keys_at(location[:-1])] if isinstance(here, Mapping) else []
-        return f"{key}: missing{nearest(str(location[-1]), given)}"
+        unknown = sorted({str(name) for name in here}.difference(_keys_at(location[:-1]))) if isinstance(here, Mapping) else []
+        return f"{key}: missing{nearest(str(location[-1]), unknown)}"
+    if kind in {"model_type", "dict_type"}:
+        return f"{key}: expected keys with values, not {given}"
+    if kind in {"too_short", "too_long"}:
+        bound, limit = ("at least", context.get("min_length")) if kind == "too_short" else ("at most", context.get("max_length"))
+        return f"{key}: expected {bound} {limit} entries, not {len(item['input'])}"
     message = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "value_error" and not isinstance(item["input"], str | int | float | bool):
+    if kind == "said_in_full" or (kind == "value_error" and not isinstance(item["input"], str | int | float | bool)):
         return f"{key}: {message}" if key else message
-    return f"{key}: {message}, not {item['input']!r}"
+    return f"{key}: {message}, not {given}"
+
+
+def _dotted(location: Sequence[Any]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _unknown_key(key: Any, allowed: Iterable[str]) -> str:
+    allowed = sorted(allowed)
+    return f"unknown key{nearest(str(key), allowed)}; allowed here: {', '.join(allowed)}"
+
+
+def _shown(value: Any) -> str:
+    """A value for a message: on one line, not too long, without the password of an address."""
+    text = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", repr(value))
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
 
 
 def _keys_at(location: Sequence[Any]) -> list[str]:

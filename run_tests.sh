@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# The tests:  ./run_tests.sh [options of pytest; paths are relative to the project's folder]
+# Tests on the real table run where data/raw/secondary_data.csv is; without it they are left out, and the last lines
+# say how many. REQUIRE_REAL_DATA=1 makes them fail instead.
+set -euo pipefail
+root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
+. "$root/scripts/setup.sh"
+
+ensure_venv dev
+offer_data "$root"
+cd -- "$root"
+exec .venv/bin/python -m pytest "$@"

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Writes requirements.txt (what a user installs) and requirements-dev.txt (that, and the tools) from pyproject.toml, every
+# file with its sha256. Run it after a change of the dependencies; `scripts/lock.sh --upgrade` also takes newer versions.
+set -euo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+
+# What builds the project is locked with the rest, so that a set-up fetches nothing that is not. One version of a package
+# for every Python (fewest), so that a model means the same whichever Python reads it.
+lock() {
+  printf '%s\n' 'hatchling>=1.27' 'editables>=0.5' |
+    uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url \
+      --no-annotate --custom-compile-command scripts/lock.sh "$@" pyproject.toml -
+}
+lock "$@" -o requirements.txt
+lock "$@" --extra dev -c requirements.txt -o requirements-dev.txt

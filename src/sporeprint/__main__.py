@@ -1,0 +1,5 @@
+"""`python -m sporeprint`: the command line."""
+
+from sporeprint.cli import main
+
+main()

@@ -1,0 +1,43 @@
+"""The model card: what a version is, how good it is, and what it must not be used for, as Markdown beside its files.
+
+After Mitchell et al. (2019), *Model cards for model reporting*, in the order in which people ask.
+"""
+
+from sporeprint.evaluate import ScoreCard, Unavailable
+from sporeprint.report import ReportContext
+
+_SHOWN = ("accuracy", "precision", "recall", "f1", "mcc", "roc_auc", "pr_auc", "brier", "log_loss", "ece")
+
+
+def render_card(context: ReportContext, name: str) -> str:
+    """Write the card of one model of a run."""
+    found, target = context.evaluations[name], context.schema.target
+    positive, negative = target.values[target.positive], target.values[target.negative]
+    group = context.schema.groups.name if context.schema.groups is not None else "group"
+    lines = [f"# {name} for {context.schema.name}", ""]
+    if context.simulated:
+        lines += ["**SIMULATED DATA.** Trained on invented rows: it says nothing of real ones.", ""]
+    lines += [
+        f"Answers whether a row of {context.schema.name} is {positive} (the positive class) or {negative}. "
+        f"Trained by run {context.run_id} on {context.data['source']} (sha256 {context.data['sha256'][:12]}).",
+        "",
+        "## How good it is",
+        "",
+        *_metrics(f"On rows of a {group} it has seen", found.seen, positive, negative),
+        *_metrics(f"On rows of a {group} it has never seen", found.unseen, positive, negative),
+        "## What it is not for",
+        "",
+        f"- Rows of a {group} that is not in the training data: the second table is what it is worth there.",
+        f"- Deciding alone where a {positive} row taken for {negative} does harm.",
+        "- Rows collected in another way than the training rows were: none of these numbers is about them.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _metrics(title: str, card: ScoreCard | Unavailable, positive: str, negative: str) -> list[str]:
+    if isinstance(card, Unavailable):
+        return [f"### {title}", "", f"Not available: {card.reason}.", ""]
+    rows = [f"| {metric} | {e.value:.4f} | {e.low:.4f} to {e.high:.4f} |" for metric, e in card.metrics.items() if metric in _SHOWN]
+    missed = f"{card.confusion.fn:,} of {card.positives:,} {positive} rows were called {negative}."
+    return [f"### {title} ({card.rows:,} rows)", "", "| metric | value | interval |", "|---|---|---|", *rows, "", missed, ""]

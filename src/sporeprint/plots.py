@@ -1,0 +1,500 @@
+"""Pictures of an evaluation: value objects in, PNG bytes out, the same bytes for the same values.
+
+Every picture is drawn on a figure of its own, without matplotlib's global state, and placed by hand: automatic layout
+costs more than the drawing. One model has one colour in all pictures, from a palette that colour-blind people can tell
+apart (Okabe and Ito, 2008) and with a marker of its own beside it; seen is solid and filled, unseen dashed and hollow.
+"""
+
+import functools
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from sporeprint.evaluate import Confusion, Curve, ModelEvaluation, ScoreCard, Unavailable
+from sporeprint.schema import DatasetSchema
+
+if TYPE_CHECKING:  # matplotlib takes a second to import, and who only needs a name or a colour shall not pay it
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Drawing = ParamSpec("Drawing")
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+INK, SOFT, FAINT = "#22272e", "#667080", "#d9dde3"
+GOOD, BAD = (0x3B, 0x8E, 0x86), (0xC7, 0x3E, 0x1D)
+#: Metrics of the picture that sets seen against unseen, with their words.
+COMPARED = {"accuracy": "accuracy", "roc_auc": "ROC AUC", "mcc": "MCC"}
+#: Bars in a picture of feature importance.
+MOST_FEATURES = 15
+#: Pixels per inch: pictures are 4.5 or 6 inches wide, so at least 900 pixels, and sharp on a dense screen.
+DPI = 200
+#: What a user's own matplotlib settings must not change.
+STYLE: dict[str, Any] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "text.color": INK,
+    "text.usetex": False,
+    "text.antialiased": True,
+    "axes.facecolor": "white",
+    "axes.edgecolor": "#aab1bc",
+    "axes.labelcolor": INK,
+    "axes.labelsize": 9.0,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10.0,
+    "axes.unicode_minus": True,
+    "figure.facecolor": "white",
+    "figure.edgecolor": "white",
+    "grid.color": "#eceff3",
+    "grid.linewidth": 0.8,
+    "grid.linestyle": "-",
+    "lines.antialiased": True,
+    "lines.solid_capstyle": "round",
+    "path.sketch": None,
+    "path.effects": [],
+    "savefig.bbox": None,
+    "savefig.facecolor": "auto",
+    "savefig.transparent": False,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "xtick.major.size": 0.0,
+    "ytick.major.size": 0.0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the pictures call things.
+
+    Attributes:
+        positive: the positive class.
+        negative: the other class.
+        seen: rows of groups that training held, in words.
+        unseen: rows of groups that training never held.
+        columns: dataset column -> words.
+    """
+
+    positive: str
+    negative: str
+    seen: str
+    unseen: str
+    columns: Mapping[str, str]
+
+    @classmethod
+    def of(cls, schema: DatasetSchema) -> "Words":
+        """The words of a schema."""
+        target, group = schema.target, plural(schema.groups.name if schema.groups else "group")
+        return cls(
+            positive=target.values[target.positive],
+            negative=target.values[target.negative],
+            seen=f"seen {group}" if schema.groups else "held-out rows",
+            unseen=f"unseen {group}",
+            columns={name: spaced(name) for name in schema.columns},
+        )
+
+
+def plural(word: str) -> str:
+    """More than one of it: patient -> patients, family -> families, species -> species."""
+    if word.endswith("s"):
+        return word
+    return f"{word[:-1]}ies" if word.endswith("y") and word[-2:-1] not in "aeiou" else f"{word}s"
+
+
+def spaced(name: str) -> str:
+    """A name of the configuration as people read it."""
+    return name.replace("_", " ").replace("-", " ")
+
+
+def palette(models: Sequence[str]) -> dict[str, str]:
+    """The colour of each model, by its place; more models than colours share them, and differ by marker."""
+    return {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(models)}
+
+
+def draw_all(
+    evaluations: Mapping[str, ModelEvaluation],
+    importances: Mapping[str, Mapping[str, float]],
+    schema: DatasetSchema,
+    *,
+    simulated: bool,
+) -> dict[str, bytes]:
+    """Every picture that the evaluations allow.
+
+    Args:
+        evaluations: by model, in the order of colours.
+        importances: model -> dataset column -> share; a model without, or with an empty one, gets no such picture.
+        schema: the contract, for words.
+        simulated: whether the rows were invented; then every picture says so.
+
+    Returns:
+        file name -> PNG: `seen_against_unseen.png`, `roc.png`, `pr.png`, `confusion.png`, `reliability_seen.png`,
+        `reliability_unseen.png` where it could be measured, `importance_<model>.png`.
+    """
+    words, colours = Words.of(schema), palette(list(evaluations))
+    seen = {name: found.seen for name, found in evaluations.items()}
+    unseen = unseen_cards(evaluations)
+    pictures = {
+        "seen_against_unseen.png": draw_seen_against_unseen(evaluations, words, simulated=simulated),
+        "roc.png": draw_roc(evaluations, words, simulated=simulated),
+        "pr.png": draw_pr(evaluations, words, simulated=simulated),
+        "confusion.png": draw_confusion(evaluations, words, simulated=simulated),
+        "reliability_seen.png": draw_reliability(seen, words, f"on {words.seen}", simulated=simulated),
+    }
+    if unseen:
+        pictures["reliability_unseen.png"] = draw_reliability(unseen, words, f"on {words.unseen}", simulated=simulated)
+    for name, colour in colours.items():
+        if shares := importances.get(name):
+            pictures[f"importance_{name}.png"] = draw_importance(name, shares, words, colour, simulated=simulated)
+    return pictures
+
+
+def unseen_cards(evaluations: Mapping[str, ModelEvaluation]) -> dict[str, ScoreCard]:
+    """The models that could be measured on unseen groups."""
+    return {name: found.unseen for name, found in evaluations.items() if not isinstance(found.unseen, Unavailable)}
+
+
+# --- canvas ----------------------------------------------------------------------------------------------------------
+
+
+def _picture(draw: Callable[Drawing, "Figure"]) -> Callable[Drawing, bytes]:
+    """Run a drawing function under the package's own style and return the PNG."""
+
+    @functools.wraps(draw)
+    def drawn(*args: Drawing.args, **kwargs: Drawing.kwargs) -> bytes:
+        import matplotlib as mpl
+
+        with mpl.rc_context(STYLE):
+            buffer = io.BytesIO()
+            # Neither library version nor time: equal values give equal bytes.
+            draw(*args, **kwargs).savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+        return buffer.getvalue()
+
+    return drawn
+
+
+def _figure(width: float, height: float, *, simulated: bool) -> "Figure":
+    """An empty figure, in inches, stamped if the rows were invented."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    if simulated:
+        angle = math.degrees(math.atan2(height, width))
+        size = 6.6 * math.hypot(width, height) * 0.85 / 1.2
+        figure.text(
+            *(0.5, 0.5, "SIMULATED DATA"),
+            rotation=angle,
+            ha="center",
+            va="center",
+            fontsize=size,
+            fontweight="bold",
+            color="#C73E1D",
+            alpha=0.22,
+            zorder=100,
+        )
+    return figure
+
+
+def _axes(figure: "Figure", left: float, bottom: float, right: float, top: float) -> "Axes":
+    """Axes within margins given in inches."""
+    width, height = figure.get_size_inches()
+    return figure.add_axes((left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height))
+
+
+def _title(figure: "Figure", text: str, *, left: float = 0.12) -> None:
+    width, height = figure.get_size_inches()
+    figure.text(left / width, 1 - 0.1 / height, text, fontsize=10.5, fontweight="bold", va="top")
+
+
+def _short(name: str, length: int = 22) -> str:
+    text = spaced(name)
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+# --- seen against unseen ---------------------------------------------------------------------------------------------
+
+
+@_picture
+def draw_seen_against_unseen(evaluations: Mapping[str, ModelEvaluation], words: Words, *, simulated: bool) -> "Figure":
+    """For every metric and model: seen, unseen, their intervals, and the way between them."""
+    names = list(evaluations)
+    metrics = [metric for metric in COMPARED if all(metric in found.seen.metrics for found in evaluations.values())]
+    rows = len(metrics) * (len(names) + 1.1)
+    figure = _figure(6.0, 1.05 + 0.31 * rows, simulated=simulated)
+    ax = _axes(figure, 1.55, 0.42, 0.55, 0.72)
+    lowest, ticks, labels = 0.0, [], []
+    for block, metric in enumerate(metrics):
+        top = block * (len(names) + 1.1)
+        ax.text(-0.005, top - 0.12, COMPARED[metric], fontweight="bold", ha="right", va="center", transform=ax.get_yaxis_transform())
+        _draw_guess(ax, metric, evaluations, top, len(names), labelled=block == 0)
+        for place, (name, found) in enumerate(evaluations.items()):
+            y = top + 0.85 + place
+            ticks.append(y)
+            labels.append(_short(name))
+            lowest = min(lowest, _draw_pair(ax, found, metric, y, place))
+    ax.set_ylim(rows - 0.4, -0.75)
+    ax.set_xlim(max(lowest, -1.0) - 0.02, 1.0)
+    ax.set_yticks(ticks, labels, color=INK)
+    ax.grid(visible=False, axis="y")
+    ax.spines["left"].set_visible(False)
+    _title(figure, f"{words.seen.capitalize()} against {words.unseen}")
+    _draw_key(figure, words, unseen=bool(unseen_cards(evaluations)))
+    return figure
+
+
+def _draw_pair(ax: "Axes", found: ModelEvaluation, metric: str, y: float, place: int) -> float:
+    """One model's two estimates of a metric; the leftmost number drawn."""
+    colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+    seen = found.seen.metrics[metric]
+    lowest = 0.0
+    if not isinstance(found.unseen, Unavailable) and metric in found.unseen.metrics:
+        unseen = found.unseen.metrics[metric]
+        ax.plot([unseen.value, seen.value], [y, y], color=colour, alpha=0.18, linewidth=7, solid_capstyle="butt", zorder=2)
+        ax.plot([unseen.low, unseen.high], [y, y], color=colour, linewidth=1.4, zorder=3, marker="|", markersize=6)
+        ax.plot([unseen.value], [y], marker, color=colour, markerfacecolor="white", markersize=7, markeredgewidth=1.6, zorder=4, clip_on=False)
+        lowest = min([0.0, *(number - 0.12 for number in (unseen.value, unseen.low) if not math.isnan(number))])
+        start = unseen.value if math.isnan(unseen.low) else unseen.low
+        if not math.isnan(start):
+            ax.text(start - 0.02, y, _number(unseen.value), ha="right", va="center", fontsize=8.5, color=INK, zorder=5)
+    ax.plot([seen.low, seen.high], [y, y], color=colour, linewidth=1.4, zorder=3, marker="|", markersize=6, clip_on=False)
+    ax.plot([seen.value], [y], marker, color=colour, markersize=7, markeredgewidth=1.6, zorder=4, clip_on=False)
+    ax.text(1.035, y, _number(seen.value), ha="left", va="center", fontsize=8.5, fontweight="bold", color=INK, zorder=5)
+    return lowest
+
+
+def _draw_guess(ax: "Axes", metric: str, evaluations: Mapping[str, ModelEvaluation], top: float, models: int, *, labelled: bool) -> None:
+    """A dotted line where guessing would stand: the commoner class, a coin, or 0."""
+    card = next(iter(unseen_cards(evaluations).values()), next(iter(evaluations.values())).seen)
+    share = card.positives / card.rows
+    level = {"accuracy": max(share, 1 - share), "roc_auc": 0.5, "mcc": 0.0}[metric]
+    ax.plot([level, level], [top + 0.4, top + models + 0.3], color=SOFT, linewidth=1.0, linestyle=(0, (1, 2)), zorder=1)
+    if labelled:
+        ax.text(level, top + 0.28, "guessing", ha="center", va="bottom", fontsize=7.5, color=SOFT)
+
+
+def _draw_key(figure: "Figure", words: Words, *, unseen: bool) -> None:
+    from matplotlib.lines import Line2D
+
+    said = [(INK, f"{words.seen}: held out at random")]
+    said.append(("white", f"{words.unseen}: held out whole" if unseen else f"{words.unseen}: not available"))
+    handles = [Line2D([], [], marker="o", linestyle="", color=INK, markerfacecolor=face, markersize=6, label=text) for face, text in said]
+    height = figure.get_size_inches()[1]
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.005, 1 - 0.27 / height), ncols=2, frameon=False, fontsize=8.5)
+
+
+def _number(value: float) -> str:
+    """Three digits, and never a rounded 1."""
+    if math.isnan(value):
+        return "–"
+    return ">0.999" if 0.9995 <= value < 1 else f"{value:.3f}".replace("-", "−")
+
+
+# --- curves ----------------------------------------------------------------------------------------------------------
+
+
+@_picture
+def draw_roc(evaluations: Mapping[str, ModelEvaluation], words: Words, *, simulated: bool) -> "Figure":
+    """ROC curves of all models: seen solid, unseen dashed."""
+    figure, ax = _square(f"ROC: {words.positive} found, against false alarms", simulated=simulated)
+    ax.plot([0, 1], [0, 1], color=SOFT, linewidth=1.0, linestyle=(0, (1, 2)))
+    _draw_curves(ax, evaluations, lambda card: card.roc, "roc_auc", corner="lower right")
+    ax.set_xlabel(f"share of {words.negative} called {words.positive}")
+    ax.set_ylabel(f"share of {words.positive} called {words.positive}")
+    return figure
+
+
+@_picture
+def draw_pr(evaluations: Mapping[str, ModelEvaluation], words: Words, *, simulated: bool) -> "Figure":
+    """Precision over recall of all models: seen solid, unseen dashed."""
+    figure, ax = _square("Precision and recall", simulated=simulated)
+    card = next(iter(evaluations.values())).seen
+    ax.plot([0, 1], [card.positives / card.rows] * 2, color=SOFT, linewidth=1.0, linestyle=(0, (1, 2)))
+    _draw_curves(ax, evaluations, lambda card: card.pr, "pr_auc", corner="lower left")
+    ax.set_xlabel(f"recall: share of {words.positive} called {words.positive}")
+    ax.set_ylabel(f"precision: {words.positive} among those called so")
+    return figure
+
+
+def _square(title: str, *, simulated: bool) -> tuple["Figure", "Axes"]:
+    figure = _figure(4.5, 4.4, simulated=simulated)
+    ax = _axes(figure, 0.6, 0.52, 0.16, 0.42)
+    _unit_square(ax)
+    _title(figure, title)
+    return figure, ax
+
+
+def _unit_square(ax: "Axes") -> None:
+    ticks = [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    ax.set_xlim(-0.015, 1.015)
+    ax.set_ylim(-0.015, 1.015)
+    ax.set_xticks(ticks)
+    ax.set_yticks(ticks)
+
+
+def _draw_curves(
+    ax: "Axes", evaluations: Mapping[str, ModelEvaluation], curve: Callable[[ScoreCard], Curve], area: str, *, corner: str
+) -> None:
+    from matplotlib.lines import Line2D
+
+    unseen = unseen_cards(evaluations)
+    handles = []
+    for name, colour in palette(list(evaluations)).items():
+        cards = [evaluations[name].seen, *([unseen[name]] if name in unseen else [])]
+        for card, style in zip(cards, ("-", (0, (4, 2))), strict=False):
+            points = curve(card)
+            ax.plot(points.x, points.y, color=colour, linewidth=1.8, linestyle=style, zorder=3)
+        areas = " / ".join(_number(card.metrics[area].value) for card in cards if area in card.metrics)
+        handles.append(Line2D([], [], color=colour, linewidth=2.4, label=f"{_short(name)}  {areas}"))
+    handles.append(Line2D([], [], color=SOFT, linewidth=1.8, label="seen" + (" / unseen dashed" if unseen else "") + ": area"))
+    ax.legend(handles=handles, loc=corner, fontsize=8, frameon=True, framealpha=0.92, edgecolor="none", borderpad=0.5)
+
+
+# --- confusion -------------------------------------------------------------------------------------------------------
+
+
+@_picture
+def draw_confusion(evaluations: Mapping[str, ModelEvaluation], words: Words, *, simulated: bool) -> "Figure":
+    """Answers against truth, a row of matrices for every model: counts, and shares of the true class."""
+    unseen = unseen_cards(evaluations)
+    sides = [words.seen, *([words.unseen] if unseen else [])]
+    figure = _figure(6.0 if unseen else 4.5, 0.95 + 1.5 * len(evaluations), simulated=simulated)
+    ax = _axes(figure, 0.0, 0.0, 0.0, 0.0)
+    width, height = figure.get_size_inches()
+    ax.set_xlim(0, width)
+    ax.set_ylim(height, 0)
+    ax.set_axis_off()
+    cell, left, top = (width - 1.45 - 0.25 * len(sides)) / (2 * len(sides)), 1.4, 0.95
+    boxes: list[tuple[float, float, str]] = []
+    for place, (name, found) in enumerate(evaluations.items()):
+        y = top + 1.5 * place
+        ax.text(0.12, y + 0.1, _short(name), fontweight="bold", color=COLOURS[place % len(COLOURS)], va="center")
+        for row, word in enumerate((words.negative, words.positive)):
+            ax.text(left - 0.1, y + 0.52 + 0.55 * row, f"is {_short(word, 12)}", ha="right", va="center", fontsize=8.5)
+        cards = [found.seen, *([unseen[name]] if name in unseen else [])]
+        for side, card in enumerate(cards):
+            boxes += _draw_matrix(ax, card.confusion, left + side * (2 * cell + 0.25), y + 0.25, cell)
+    for side, text in enumerate(sides):
+        middle = left + side * (2 * cell + 0.25) + cell
+        ax.text(middle, 0.58, f"on {text}", ha="center", va="center", fontweight="bold")
+        for column, word in enumerate((words.negative, words.positive)):
+            ax.text(middle + (column - 0.5) * cell, 0.86, f"called {_short(word, 12)}", ha="center", va="center", fontsize=8, color=SOFT)
+    _fill(ax, boxes, cell - 0.03, 0.52)
+    _title(figure, "What was answered, and what was true")
+    return figure
+
+
+def _draw_matrix(ax: "Axes", found: Confusion, left: float, top: float, cell: float) -> list[tuple[float, float, str]]:
+    """The words of one matrix; its boxes (left, top, colour) are drawn all at once later."""
+    boxes = []
+    for row, (right, wrong) in enumerate(((found.tn, found.fp), (found.tp, found.fn))):
+        answers = (right, wrong) if row == 0 else (wrong, right)
+        for column, count in enumerate(answers):
+            share = count / max(right + wrong, 1)
+            hit = row == column
+            x, y = left + column * cell, top + row * 0.55
+            boxes.append((x, y, _shade(GOOD if hit else BAD, share if hit else share**0.5)))
+            dark = share > (0.55 if hit else 0.3)
+            colour = "white" if dark else INK
+            ax.text(x + cell / 2, y + 0.18, f"{count:,}", ha="center", va="center", fontweight="bold", fontsize=9.5, color=colour)
+            ax.text(x + cell / 2, y + 0.37, _percent(share), ha="center", va="center", fontsize=8, color=colour)
+    return boxes
+
+
+def _percent(share: float) -> str:
+    """One digit, and neither a rounded 0 nor a rounded 100."""
+    if 0 < share < 0.0005:
+        return "<0.1 %"
+    return ">99.9 %" if 0.9995 <= share < 1 else f"{share:.1%}".replace("%", " %")
+
+
+def _shade(colour: tuple[int, int, int], strength: float) -> str:
+    mixed = (round(250 + (channel - 250) * min(strength, 1.0) * 0.92) for channel in colour)
+    return "#" + "".join(f"{channel:02x}" for channel in mixed)
+
+
+def _fill(ax: "Axes", boxes: Sequence[tuple[float, float, str]], width: float, height: float) -> None:
+    from matplotlib.collections import PolyCollection
+
+    corners = [[(x, y), (x + width, y), (x + width, y + height), (x, y + height)] for x, y, _ in boxes]
+    colours = [colour for _, _, colour in boxes]
+    ax.add_collection(PolyCollection(corners, facecolors=colours, edgecolors="#e2e6ea", linewidths=0.6, zorder=0), autolim=False)
+
+
+# --- reliability -----------------------------------------------------------------------------------------------------
+
+
+@_picture
+def draw_reliability(cards: Mapping[str, ScoreCard], words: Words, where: str, *, simulated: bool) -> "Figure":
+    """Observed share over the probability that was said, and below how many rows each point stands for."""
+    figure = _figure(4.5, 4.9, simulated=simulated)
+    ax = _axes(figure, 0.6, 1.42, 0.16, 0.42)
+    strip = _axes(figure, 0.6, 0.5, 0.16, 3.62)
+    ax.plot([0, 1], [0, 1], color=SOFT, linewidth=1.0, linestyle=(0, (1, 2)))
+    most = 10
+    for place, (name, card) in enumerate(cards.items()):
+        points, colour = card.reliability, COLOURS[place % len(COLOURS)]
+        ax.plot(
+            points.mean_score,
+            points.observed,
+            color=colour,
+            marker=MARKERS[place % len(MARKERS)],
+            markersize=4.5,
+            linewidth=1.4,
+            label=_short(name),
+        )
+        shift = (place - (len(cards) - 1) / 2) * 0.024
+        strip.vlines([score + shift for score in points.mean_score], 0.5, points.count, color=colour, linewidth=3.0)
+        most = max(most, *points.count) if points.count else most
+    _unit_square(ax)
+    ax.set_ylabel(f"share that is {words.positive}")
+    ax.tick_params(labelbottom=False)
+    ax.legend(loc="upper left", fontsize=8, frameon=True, framealpha=0.92, edgecolor="none")
+    _count_axis(strip, most)
+    strip.set_xlabel(f"probability of {words.positive} that the model said")
+    _title(figure, f"Are the probabilities true? {where[:1].upper()}{where[1:]}")
+    return figure
+
+
+def _count_axis(strip: "Axes", most: int) -> None:
+    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+    powers = range(0, len(str(most)) + 1, 2)
+    strip.set_yscale("log")
+    strip.set_ylim(0.7, most * 2)
+    strip.yaxis.set_major_locator(FixedLocator([10**power for power in powers if 10**power <= most * 2]))
+    strip.yaxis.set_major_formatter(FixedFormatter([f"{10**power:,}" for power in powers]))
+    strip.yaxis.set_minor_locator(NullLocator())
+    strip.set_xlim(-0.015, 1.015)
+    strip.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    strip.set_ylabel("rows")
+
+
+# --- importance ------------------------------------------------------------------------------------------------------
+
+
+@_picture
+def draw_importance(name: str, shares: Mapping[str, float], words: Words, colour: str, *, simulated: bool) -> "Figure":
+    """The columns that a model uses most, as shares of all it uses."""
+    top = sorted(shares.items(), key=lambda item: -item[1])[:MOST_FEATURES]
+    figure = _figure(3.4, 0.62 + 0.215 * max(len(top), 4), simulated=simulated)
+    ax = _axes(figure, 1.5, 0.1, 0.42, 0.48)
+    places = list(range(len(top)))
+    ax.barh(places, [share for _, share in top], height=0.66, color=colour)
+    for place, (_, share) in zip(places, top, strict=True):
+        ax.text(share, place, f" {_percent(share)}", va="center", fontsize=8, color=SOFT)
+    ax.set_ylim(max(len(top), 4) - 0.4, -0.6)
+    ax.set_xlim(0, max([share for _, share in top], default=1.0) * 1.08 or 1.0)
+    ax.set_yticks(places, [_short(words.columns.get(column, column)) for column, _ in top], color=INK)
+    ax.set_xticks([])
+    ax.grid(visible=False)
+    ax.spines["bottom"].set_visible(False)
+    _title(figure, f"What {_short(name)} uses")
+    return figure

@@ -1,0 +1,1 @@
+"""Statistics: pure functions over arrays and counts. Knows no file, clock, environment or database."""

@@ -1,0 +1,156 @@
+"""Checked tables as Parquet files and back: the cleaned table, its split, and the rejected rows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sporeprint.codes import Codes
+from sporeprint.errors import DataError
+from sporeprint.observations import Observations, concat
+from sporeprint.schema import DatasetSchema
+
+#: Rows of a Parquet file read at a time.
+BATCH_ROWS = 262_144
+
+RUN_ID = b"sporeprint.run_id"
+
+
+def to_arrow(table: Observations, schema: DatasetSchema, parts: Sequence[str] = ()) -> pa.Table:
+    """A table as Arrow: `row`, `group`, `row_hash`, `part` if split, the target's codes, then the features."""
+    columns: dict[str, pa.Array] = {
+        "row": pa.array(table.row),
+        "group": pa.nulls(len(table.row), pa.int64()) if table.group is None else pa.array(table.group),
+        "row_hash": pa.array(table.row_hash),
+    }
+    if table.part is not None:
+        columns["part"] = pa.DictionaryArray.from_arrays(pa.array(table.part), pa.array(parts))
+    classes = pa.array([schema.target.negative, schema.target.positive])
+    columns[schema.target.column] = pa.DictionaryArray.from_arrays(pa.array(table.y), classes)
+    for name in schema.columns:
+        columns[name] = _feature(table.codes, name)
+    return pa.table(columns)
+
+
+def _feature(codes: Codes, name: str) -> pa.Array:
+    if name in codes.numeric:
+        return pa.array(codes.numeric[name], from_pandas=True)
+    values = codes.nominal[name]
+    return pa.DictionaryArray.from_arrays(pa.array(values - np.int16(1), mask=values <= 0), pa.array(codes.vocabulary[name], pa.string()))
+
+
+class Writer:
+    """A Parquet file written table by table. The caller sees to it that the path is a temporary one."""
+
+    def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
+        self._path = path
+        self._metadata = {key.encode(): value.encode() for key, value in metadata.items()}
+        self._writer: pq.ParquetWriter | None = None
+        self._schema: pa.Schema | None = None
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows; the first table decides the columns."""
+        if self._writer is None or self._schema is None:
+            self._schema = table.schema.with_metadata(self._metadata)
+            self._writer = pq.ParquetWriter(self._path, self._schema)
+        self._writer.write_table(table.cast(self._schema))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write the file's end."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def read_tables(path: Path, schema: DatasetSchema, parts: Sequence[str] = (), *, rows: int = BATCH_ROWS) -> Iterator[Observations]:
+    """Read a written table batch by batch.
+
+    Raises:
+        DataError: if the file is missing, cannot be read, or lacks a column.
+    """
+    try:
+        # Dictionaries are read as such: a nominal value is looked up once per batch, not once per row.
+        nominal = [schema.target.column, *schema.nominal, *(["part"] if parts else [])]
+        with pq.ParquetFile(path, read_dictionary=nominal) as file:
+            for batch in file.iter_batches(batch_size=rows):
+                yield _to_table(batch, schema, parts)
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; the step before this one writes it (sporeprint transform, then sporeprint load)") from None
+    except (pa.ArrowException, KeyError) as error:
+        raise DataError(f"cannot read {path}: {error}; write it anew with sporeprint transform and sporeprint load") from error
+
+
+def read_table(path: Path, schema: DatasetSchema, parts: Sequence[str] = ()) -> Observations:
+    """Read a whole written table. Raises: see `read_tables`."""
+    batches = list(read_tables(path, schema, parts, rows=2**31))
+    if not batches:
+        raise DataError(f"{path} holds no rows")
+    return concat(batches)
+
+
+def run_id_of(path: Path) -> str:
+    """The run that wrote a file.
+
+    Raises:
+        DataError: if the file is missing or was not written by a run.
+    """
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        return str(metadata[RUN_ID].decode())
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; write it with sporeprint transform, then sporeprint load") from None
+    except (pa.ArrowException, KeyError):
+        raise DataError(f"{path} was not written by sporeprint; write it anew with sporeprint transform and sporeprint load") from None
+
+
+def _to_table(batch: pa.RecordBatch, schema: DatasetSchema, parts: Sequence[str]) -> Observations:
+    nominal, vocabulary = {}, {}
+    for name in schema.nominal:
+        vocabulary[name], nominal[name] = _codes(batch[name])
+    classes, y = _codes(batch[schema.target.column])
+    group = batch["group"]
+    return Observations(
+        codes=Codes(
+            vocabulary=vocabulary,
+            nominal=nominal,
+            numeric={name: batch[name].to_numpy(zero_copy_only=False).astype(np.float64) for name in schema.numeric},
+            rows=batch.num_rows,
+        ),
+        y=np.array([-1, *(value == schema.target.positive for value in classes)], dtype=np.int8)[y],
+        row=batch["row"].to_numpy(),
+        group=None if group.null_count else group.to_numpy(),
+        row_hash=batch["row_hash"].to_numpy(),
+        part=_part(batch["part"], parts) if parts else None,
+    )
+
+
+def _codes(column: pa.DictionaryArray) -> tuple[tuple[str, ...], npt.NDArray[np.int16]]:
+    return tuple(column.dictionary.to_pylist()), (column.indices.fill_null(-1).to_numpy() + 1).astype(np.int16)
+
+
+def _part(column: pa.DictionaryArray, parts: Sequence[str]) -> npt.NDArray[np.int8]:
+    names, codes = _codes(column)
+    return np.array([-1, *(parts.index(name) for name in names)], dtype=np.int8)[codes]
+
+
+def rejected_columns(schema: DatasetSchema) -> dict[str, pl.DataType | type[pl.DataType]]:
+    """The columns of the file of rejected rows."""
+    return {
+        "row": pl.Int64,
+        "rules": pl.List(pl.String),
+        "reason": pl.String,
+        "text": pl.String,
+        **dict.fromkeys(schema.table_columns, pl.String),
+    }

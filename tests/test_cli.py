@@ -1,0 +1,491 @@
+"""The program as it is installed: exit codes, streams, help. And its commands, on a small simulated table."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from ruamel.yaml import YAML
+from typer.testing import CliRunner
+
+from sporeprint import __version__, cli
+from sporeprint import settings as sporeprint_settings
+from sporeprint.cli_models import models
+from sporeprint.console import ReaderGoneError
+from sporeprint.errors import BusyError, ConfigError, DataError, RegistryError, SporeprintError, StorageError, UsageError
+
+PROGRAM = Path(sys.executable).with_name("sporeprint")
+COMMANDS = [
+    [],
+    ["etl"],
+    ["extract"],
+    ["transform"],
+    ["load"],
+    ["train"],
+    ["evaluate"],
+    ["register"],
+    ["predict"],
+    ["simulate"],
+    ["version"],
+    ["config"],
+    ["config", "check"],
+    ["models"],
+    ["models", "list"],
+    ["models", "show"],
+    ["models", "verify"],
+    ["models", "promote"],
+    ["models", "rollback"],
+    ["models", "history"],
+]
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """The real program, in a folder of its own; COLUMNS is set so that lines break where they always do."""
+
+    def start(*arguments: str | Path, **given: Any) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "COLUMNS": "100", **given.pop("environment", {})}
+        return subprocess.run(
+            [PROGRAM, *arguments], env=environment, text=True, check=False, **{"capture_output": True, "cwd": tmp_path, **given}
+        )
+
+    return start
+
+
+@pytest.fixture
+def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """The program in this process: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        code = cli.run([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+Called = Callable[..., tuple[int, str, str]]
+Failing = Callable[[BaseException], None]
+
+# --- help ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_program_is_installed(run: Run) -> None:
+    done = run("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"sporeprint {__version__}\n", "")
+
+
+def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "sporeprint", "--version"], cwd=tmp_path, text=True, capture_output=True, check=True)
+    assert done.stdout == f"sporeprint {__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_a_page_with_what_it_does_and_options(command: list[str], called: Called) -> None:
+    pages = {called(*command, flag)[1] for flag in ("-h", "--help")}
+    assert len(pages) == 1
+    page = pages.pop()
+    assert page.startswith(f"Usage: sporeprint {' '.join(command)}".rstrip())
+    assert "-h, --help" in page
+    assert "\x1b" not in page
+    if command not in ([], ["config"], ["models"]):
+        assert "Common options:" in page
+        assert f"Examples:\n  sporeprint {' '.join(command)}" in page
+
+
+def test_every_command_is_tested_for_its_page() -> None:
+    groups = {"config": cli.config, "models": models, "": cli.app}
+    names = {
+        (group, info.name or info.callback.__name__) for group, app in groups.items() for info in app.registered_commands if info.callback
+    }
+    assert {tuple(command) for command in COMMANDS if command not in ([], ["config"], ["models"])} == {
+        tuple(filter(None, name)) for name in names
+    }
+
+
+def test_examples_on_the_pages_can_be_parsed() -> None:
+    """An example with an option that does not exist is worse than none. (Arguments of pipes and redirections are cut off.)"""
+    for command in COMMANDS:
+        page = CliRunner().invoke(cli.app, [*command, "--help"], env={"COLUMNS": "200"}).output
+        for line in page.partition("Examples:\n")[2].splitlines():
+            example = re.split(r"\s{3,}|\s[|>]", line.strip())[0]
+            if example:
+                _assert_parses(example)
+
+
+def _assert_parses(example: str) -> None:
+    import shlex
+
+    import typer.main
+
+    words = shlex.split(example)[1:]
+    node: Any = typer.main.get_command(cli.app)
+    while hasattr(node, "commands"):
+        node = node.commands[words.pop(0)]
+    node.make_context("sporeprint", words)
+
+
+def test_help_loads_nothing_that_is_slow(run: Run, tmp_path: Path) -> None:
+    script = (
+        "import sys; from sporeprint import cli; cli.run(sys.argv[1:]);"
+        "slow = {'pydantic', 'rich', 'numpy', 'polars', 'pyarrow', 'sklearn', 'scipy', 'xgboost', 'matplotlib', 'onnx', 'ruamel', 'httpx'};"
+        "print(sorted(slow & set(sys.modules)), file=sys.stderr)"
+    )
+    for command in ([], ["etl"], ["models", "list"]):
+        done = subprocess.run([sys.executable, "-c", script, *command, "--help"], cwd=tmp_path, text=True, capture_output=True, check=True)
+        assert done.stderr == "[]\n", command
+
+
+@pytest.mark.parametrize("command", [[], ["models"], ["config"]], ids=" ".join)
+def test_a_group_alone_shows_its_page_and_is_a_usage_error(command: list[str], called: Called) -> None:
+    code, out, err = called(*command)
+    assert code == 2
+    assert out == ""
+    assert "Usage: sporeprint" in err
+
+
+def test_help_is_coloured_for_a_terminal_only(tmp_path: Path) -> None:
+    def page(**environment: str) -> str:
+        return _on_a_terminal([str(PROGRAM), "--help"], tmp_path, {"TERM": "xterm", **environment})
+
+    assert "\x1b[1;36metl\x1b[0m" in page()
+    assert "\x1b" not in page(NO_COLOR="1")
+    assert "\x1b" not in page(TERM="dumb")
+
+
+def _on_a_terminal(command: list[str], folder: Path, environment: Mapping[str, str]) -> str:
+    """What a command writes when stdin, stdout and stderr are a terminal."""
+    master, slave = pty.openpty()
+    clean = {key: value for key, value in os.environ.items() if key not in {"NO_COLOR", "FORCE_COLOR"}}
+    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, cwd=folder, env={**clean, **environment}) as process:
+        os.close(slave)
+        written = b""
+        while True:
+            try:
+                chunk = os.read(master, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not chunk:
+                break
+            written += chunk
+        process.wait(60)
+    os.close(master)
+    return written.decode()
+
+
+# --- usage errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["etll"], "error: No such command 'etll'. Did you mean 'etl'?\nsporeprint --help shows what can be given\n"),
+        (["predict"], "error: Missing argument 'FILE'.\nsporeprint predict --help shows what can be given\n"),
+        (["predict", "x.csv"], "error: Missing option '--out'.\nsporeprint predict --help shows what can be given\n"),
+        (["--json", "etl"], None),
+        (["-q", "etl"], "error: -q stands after the command, as in: sporeprint etl -q\nsporeprint --help shows what can be given\n"),
+        (
+            ["simulate", "--out", "x.csv", "--rows", "5x"],
+            "error: Invalid value for '--rows': '5x' is no whole number; write it as in 61069, 5k or 61M\n"
+            "sporeprint simulate --help shows what can be given\n",
+        ),
+        (
+            ["simulate", "--out", "x.csv", "--spoil", "some"],
+            "error: Invalid value for '--spoil': 'some' is no number; write it as in 0.02\n"
+            "sporeprint simulate --help shows what can be given\n",
+        ),
+    ],
+)
+def test_usage_errors_end_with_2_and_say_where_to_read_on(arguments: list[str], message: str | None, called: Called) -> None:
+    code, out, err = called(*arguments)
+    assert code == 2
+    if message is None:
+        assert json.loads(out)["error"]["message"].startswith("--json stands after the command, as in: sporeprint etl --json")
+        assert err == ""
+    else:
+        assert (out, err) == ("", message)
+
+
+def test_a_usage_error_of_the_program_has_the_same_code(run: Run) -> None:
+    done = run("simulate", "--out", "table.txt", "--quiet")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: cannot simulate to 'table.txt': the name must end in .csv or .parquet")
+    assert done.stdout == ""
+
+
+# --- errors and exit codes ---------------------------------------------------------------------------------------------------
+
+
+def test_a_bad_configuration_ends_with_3(run: Run) -> None:
+    done = run("config", "check", "--set", "split.sed=3")
+    assert done.returncode == 3
+    assert "split.sed: unknown key (did you mean 'seed'?)" in done.stderr
+    assert done.stdout == ""
+
+
+def test_with_json_an_error_is_on_stdout_and_stderr_stays_empty(run: Run) -> None:
+    done = run("config", "check", "--config", "[red]mine.yaml", "--json")
+    assert done.returncode == 3
+    assert json.loads(done.stdout) == {
+        "error": {
+            "type": "ConfigError",
+            "message": "no configuration file at [red]mine.yaml; name one with --config",
+            "retryable": False,
+        }
+    }
+    assert done.stderr == ""
+
+
+def test_text_in_an_error_is_no_markup_and_moves_no_cursor(run: Run) -> None:
+    done = run("config", "check", "--config", "[red]a\x1b[2Jb.yaml")
+    assert done.stderr == "error: no configuration file at [red]a\\x1b[2Jb.yaml; name one with --config\n"
+
+
+def test_verbose_shows_where_an_error_comes_from(run: Run) -> None:
+    done = run("config", "check", "--config", "nowhere.yaml", "-v")
+    assert done.returncode == 3
+    assert done.stderr.startswith("Traceback (most recent call last):")
+    assert done.stderr.endswith("error: no configuration file at nowhere.yaml; name one with --config\n")
+
+
+def test_a_file_name_that_is_no_text_can_be_named(tmp_path: Path) -> None:
+    done = subprocess.run([PROGRAM, "config", "check", "--config", b"caf\xe9.yaml"], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr == b"error: no configuration file at caf\\udce9.yaml; name one with --config\n"
+
+
+def test_a_full_disk_under_the_result_ends_with_6(run: Run) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = run("version", stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert done.returncode == 6
+    assert done.stderr == "error: cannot write to standard output: No space left on device\n"
+
+
+def test_a_reader_who_left_is_answered_with_silence(run: Run) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as pipe:
+        done = run("version", stdout=pipe, stderr=subprocess.PIPE, capture_output=False)
+    assert done.returncode == 141
+    assert done.stderr == ""
+
+
+def test_closed_streams_are_no_reason_to_fail(tmp_path: Path) -> None:
+    done = subprocess.run(["/bin/sh", "-c", f"'{PROGRAM}' version >&- 2>&-"], cwd=tmp_path, check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SporeprintError, 1),
+        (UsageError, 2),
+        (ConfigError, 3),
+        (DataError, 4),
+        (RegistryError, 5),
+        (StorageError, 6),
+        (PermissionError, 6),
+        (BusyError, 75),
+        (KeyboardInterrupt, 130),
+        (ReaderGoneError, 141),
+    ],
+)
+def test_exit_codes_by_type_of_error(error: type[BaseException], code: int, failing: Failing, called: Called) -> None:
+    failing(error("it went wrong"))
+    assert called("fail")[0] == code
+
+
+@pytest.fixture
+def failing() -> Any:
+    """A real further command, that fails as it is told to; gone after the test."""
+    from sporeprint.command import OUTPUT, Session, command
+
+    before = list(cli.app.registered_commands)
+
+    def add(error: BaseException) -> None:
+        @command(cli.app, OUTPUT)
+        def fail(session: Session) -> Any:
+            """Fail."""
+            raise error
+
+    yield add
+    cli.app.registered_commands = before
+
+
+def test_an_interrupt_is_one_line(failing: Failing, called: Called) -> None:
+    failing(KeyboardInterrupt())
+    assert called("fail") == (130, "", "error: interrupted; run the command again, no half-written file is left\n")
+    _, out, _ = called("fail", "--json")
+    assert json.loads(out)["error"] == {
+        "type": "Interrupted",
+        "message": "interrupted; run the command again, no half-written file is left",
+        "retryable": True,
+    }
+
+
+UNEXPECTED = """
+import sys
+from sporeprint import cli
+from sporeprint.command import OUTPUT, command
+@command(cli.app, OUTPUT)
+def fail(session):
+    "Fail."
+    raise {error}
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "options", "shown"),
+    [
+        (
+            "KeyError('[red]x')",
+            [],
+            "error: unexpected KeyError: '[red]x'\nThis is a fault in sporeprint",
+        ),
+        ("MemoryError", [], "error: not enough memory; a smaller runtime.batch_mb or fewer runtime.threads need less\n"),
+    ],
+)
+def test_an_unexpected_error_is_short_and_ends_with_1(error: str, options: list[str], shown: str, tmp_path: Path) -> None:
+    done = _python(UNEXPECTED.format(error=error), ["fail", *options], tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(shown)
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unexpected_error_shows_its_traceback_when_asked(tmp_path: Path) -> None:
+    done = _python(UNEXPECTED.format(error="KeyError('x')"), ["fail", "--verbose"], tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last):")
+    assert done.stderr.endswith("error: unexpected KeyError: 'x'\nThis is a fault in sporeprint, not in what you gave it.\n")
+
+
+def test_an_unexpected_error_is_json_for_programs(tmp_path: Path) -> None:
+    done = _python(UNEXPECTED.format(error="KeyError('x')"), ["fail", "--json"], tmp_path)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["type"] == "KeyError"
+    assert done.stderr == ""
+
+
+def _python(script: str, arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", script, *arguments], cwd=folder, text=True, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_and_leaves_nothing_half_written(number: int, code: int, tmp_path: Path) -> None:
+    command = [str(PROGRAM), "simulate", "--rows", "200M", "--out", "big.csv"]
+    with subprocess.Popen(command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        for _ in range(600):
+            if list(tmp_path.glob(".big.csv.*.tmp")):
+                break
+            time.sleep(0.05)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert out == ""
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- configuration, simulation, version ------------------------------------------------------------------------------------
+
+
+def test_a_good_configuration_is_told(called: Called, config_file: Path) -> None:
+    code, out, err = called("config", "check")
+    assert code == 0
+    assert out.startswith(f"The configuration is good\nfile      {config_file}\ndataset   mushroom\n")
+    assert err == ""
+
+
+def test_what_config_check_shows_is_the_same_configuration(called: Called, tmp_path: Path, config_file: Path) -> None:
+    code, out, _ = called("config", "check", "--show", "--set", "split.seed=11")
+    assert code == 0
+    (tmp_path / "shown.yaml").write_text(out, encoding="utf-8")
+    again = sporeprint_settings.load(tmp_path / "shown.yaml", environ={})
+    assert again.split.seed == 11
+    assert again == sporeprint_settings.load(config_file, environ={}, overrides=["split.seed=11"])
+
+
+def test_config_check_shows_no_secret(called: Called) -> None:
+    address = "mysql+pymysql://reader:hunter2@db.example.org/spores"
+    for options in ([], ["--json"]):
+        code, out, _ = called("config", "check", "--show", "--set", f"source.path={address}", *options)
+        assert code == 0
+        assert "mysql+pymysql://reader:***@db.example.org/spores" in out
+        assert "hunter2" not in out
+
+
+def test_the_environment_can_name_configuration_and_work_directory(run: Run, config_file: Path, tmp_path: Path) -> None:
+    raw = YAML(typ="safe", pure=True).load(config_file.read_text(encoding="utf-8"))
+    raw["dataset"]["name"] = "beetles"
+    (tmp_path / "config").mkdir()
+    with (tmp_path / "config" / "config.yaml").open("w", encoding="utf-8") as file:
+        YAML(typ="safe", pure=True).dump(raw, file)
+    (tmp_path / "other.yaml").write_bytes(config_file.read_bytes())
+    assert json.loads(run("config", "check", "--json", "--show").stdout)["settings"]["dataset"]["name"] == "beetles"
+    named = run("config", "check", "--json", environment={"SPOREPRINT_CONFIG": "other.yaml"})
+    assert json.loads(named.stdout)["config"] == "other.yaml"
+    (tmp_path / "empty").mkdir()
+    elsewhere = run("config", "check", "--json", environment={"SPOREPRINT_WORKDIR": str(tmp_path)}, cwd=tmp_path / "empty")
+    assert json.loads(elsewhere.stdout)["config"] == str(tmp_path / "config" / "config.yaml")
+
+
+def test_simulate_writes_what_was_asked_for(called: Called, tmp_path: Path) -> None:
+    code, out, err = called(
+        "simulate", "--rows", "2k", "--species", "20", "--out", "s.csv", "--names", "names.csv", "--spoil", "0.1",
+        "--spoil-kinds", "negative,nan", "--json",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert (found["rows"], found["groups"], found["simulated"]) == (2000, 20, True)
+    assert len(pl.read_csv(tmp_path / "s.csv", separator=";", infer_schema=False)) == 2000
+    assert len(pl.read_csv(tmp_path / "names.csv", separator=";", infer_schema=False)) == 20
+    ledger = pl.read_csv(found["ledger"], infer_schema=False)
+    assert set(ledger["kind"]) == {"negative", "nan"}
+    assert len(ledger) == found["spoilt"]
+
+
+def test_simulate_drifts_where_it_is_told_to(called: Called, tmp_path: Path) -> None:
+    common = ("simulate", "--rows", "500", "--species", "5", "--quiet")
+    assert called(*common, "--out", "a.csv")[0] == 0
+    assert called(*common, "--out", "b.csv", "--drift-missing", "1", "--drift-columns", "cap-shape, season")[0] == 0
+    before, after = (pl.read_csv(tmp_path / name, separator=";", infer_schema=False) for name in ("a.csv", "b.csv"))
+    assert after["cap-shape"].null_count() == after["season"].null_count() == 500
+    assert after.drop("cap-shape", "season").equals(before.drop("cap-shape", "season"))
+
+
+def test_without_a_terminal_progress_is_a_line_on_stderr(run: Run) -> None:
+    done = run("simulate", "--rows", "100", "--species", "5", "--out", "s.csv")
+    assert re.fullmatch(r"simulate \.\.\. done \d\.\d\d s\n", done.stderr)
+    assert done.stdout.startswith("Simulated: invented data\npath     s.csv\n")
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_on_a_terminal_progress_is_a_bar_that_leaves_a_line(tmp_path: Path) -> None:
+    command = [str(PROGRAM), "simulate", "--rows", "100", "--species", "5", "--out", "s.csv"]
+    shown = _on_a_terminal(command, tmp_path, {"TERM": "xterm", "COLUMNS": "100"})
+    assert re.search(r"✓\S* simulate     \S*\d\.\d\d s", shown)
+    assert "Simulated: invented data" in shown
+    quiet = _on_a_terminal([*command, "--quiet"], tmp_path, {"TERM": "xterm", "COLUMNS": "100"})
+    assert "✓" not in quiet
+    assert "Simulated: invented data" in quiet
+
+
+def test_versions_are_told(called: Called) -> None:
+    code, out, _ = called("version", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["sporeprint"] == __version__
+    assert found["libraries"]["polars"] == pl.__version__
