@@ -2,13 +2,17 @@
 
 import copy
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 from ruamel.yaml import YAML
+
+from sporeprint import settings
+from sporeprint.files import sha256_file
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT / "data" / "raw" / "secondary_data.csv"
@@ -77,3 +81,80 @@ def _shipped(config_file: Path) -> dict[str, Any]:
 def raw_config(_shipped: dict[str, Any]) -> dict[str, Any]:
     """The shipped configuration as it is read, unchecked, free to be changed."""
     return copy.deepcopy(_shipped)
+
+
+# --- runs that many tests look at ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def _small(_shipped: dict[str, Any]) -> dict[str, Any]:
+    raw = copy.deepcopy(_shipped)
+    raw["dataset"]["groups"] = {"name": "species", "block_rows": 60}
+    raw["source"] = {"path": "data/raw/table.csv", "fallback": "fail"}
+    raw["models"]["xgboost"] |= {"rounds": 20, "early_stopping_rounds": 5}
+    raw["evaluation"] = {"folds": 3, "replicates": 100}
+    raw["runtime"] |= {"threads": 1}
+    return raw
+
+
+@pytest.fixture
+def small_config(_small: dict[str, Any]) -> dict[str, Any]:
+    """A configuration that makes short work of `small_table`, unchecked, free to be changed. No network, no names."""
+    return copy.deepcopy(_small)
+
+
+@pytest.fixture(scope="session")
+def small_table(_small: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,800 invented rows of 30 species, in blocks of 60. Not marked as simulated: without the mark it is like any other."""
+    from sporeprint.simulate import simulate
+
+    out = tmp_path_factory.mktemp("small") / "table.csv"
+    made = simulate(settings.parse(_small).dataset, out, rows=1800, groups=30, seed=3)
+    made.sidecar.unlink()
+    return out
+
+
+@pytest.fixture(scope="session")
+def _small_run(_small: dict[str, Any], small_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from sporeprint import pipeline  # loads every library there is, which most tests do not need
+
+    root = tmp_path_factory.mktemp("small_run") / "work"
+    pipeline.etl(settings.parse(_small), root, source=str(small_table))
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_run(_small_run: Path) -> Path:
+    """The work directory of one whole run over `small_table`. Only to be looked at: it is everybody's."""
+    return _small_run
+
+
+@pytest.fixture
+def small_copy(_small_run: Path, tmp_path: Path) -> Path:
+    """A copy of `small_run`, free to be changed."""
+    return Path(shutil.copytree(_small_run, tmp_path / "work"))
+
+
+@pytest.fixture(scope="session")
+def real_run(real_data: Path, config_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work directory of one whole run over the real table, with the shipped configuration. Only to be looked at."""
+    from sporeprint import pipeline
+
+    root = tmp_path_factory.mktemp("real_run") / "work"
+    pipeline.etl(settings.load(config_file, environ={}), root, source=str(real_data))
+    return root
+
+
+@pytest.fixture
+def published() -> Callable[[Path], dict[str, str]]:
+    """A function from a work directory to the sha256 of every file a reader sees there.
+
+    Left out are what says of a run that it was there: logs, the lock, the note of the last extract, what was rejected.
+    """
+
+    def look(root: Path) -> dict[str, str]:
+        found = (path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if path.is_file())
+        own = ("logs/", "data/raw/", "data/validation/rejected/", ".sporeprint.lock")
+        return {name: sha256_file(root / name) for name in found if not name.startswith(own)}
+
+    return look

@@ -1,14 +1,16 @@
 """The program as it is installed: exit codes, streams, help. And its commands, on a small simulated table."""
 
 import json
+import logging
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from sporeprint import settings as sporeprint_settings
 from sporeprint.cli_models import models
 from sporeprint.console import ReaderGoneError
 from sporeprint.errors import BusyError, ConfigError, DataError, RegistryError, SporeprintError, StorageError, UsageError
+from sporeprint.files import run_lock
 
 PROGRAM = Path(sys.executable).with_name("sporeprint")
 COMMANDS = [
@@ -49,6 +52,15 @@ COMMANDS = [
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """A command sets up the log of its process; other tests listen to it."""
+    logger = logging.getLogger("sporeprint")
+    before = logger.handlers, logger.level, logger.propagate
+    yield
+    logger.handlers, logger.level, logger.propagate = before
 
 
 @pytest.fixture
@@ -489,3 +501,178 @@ def test_versions_are_told(called: Called) -> None:
     found = json.loads(out)
     assert found["sporeprint"] == __version__
     assert found["libraries"]["polars"] == pl.__version__
+
+
+# --- the pipeline, on a small simulated table --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory, config_file: Path) -> Path:
+    """A folder with a table of 2,000 rows of 20 species, and a configuration that makes short work of it."""
+    folder = tmp_path_factory.mktemp("small")
+    raw = YAML(typ="safe", pure=True).load(config_file.read_text(encoding="utf-8"))
+    raw["dataset"]["groups"] = {"name": "species", "block_rows": 100}
+    raw["source"] = {"path": "data/raw/table.csv"}
+    raw["models"] = {name: raw["models"][name] for name in ("decision_tree", "xgboost")}
+    raw["models"]["xgboost"] |= {"rounds": 20, "early_stopping_rounds": 5}
+    raw["evaluation"] = {"folds": 2, "replicates": 100}
+    raw["runtime"] |= {"threads": 1}
+    (folder / "config").mkdir()
+    with (folder / "config" / "config.yaml").open("w", encoding="utf-8") as file:
+        YAML(typ="safe", pure=True).dump(raw, file)
+    table = folder / "data" / "raw" / "table.csv"
+    subprocess.run([PROGRAM, "simulate", "--rows", "2k", "--species", "20", "--out", table, "--quiet"], check=True)
+    # Only what makes a table simulated is its mark: without it, it is like any other.
+    (folder / "data" / "raw" / "table.csv.simulated.json").unlink()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def whole_run(small: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("trained") / "work"
+    shutil.copytree(small, folder)
+    return folder, subprocess.run([PROGRAM, "etl", "--json"], cwd=folder, text=True, capture_output=True, check=False)
+
+
+@pytest.fixture
+def trained(whole_run: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> Path:
+    """A work directory after `etl`, free to be changed."""
+    return Path(shutil.copytree(whole_run[0], tmp_path / "trained"))
+
+
+@pytest.fixture
+def fresh(small: Path, tmp_path: Path) -> Path:
+    """A work directory before anything has run."""
+    return Path(shutil.copytree(small, tmp_path / "fresh"))
+
+
+def test_etl_goes_from_the_table_to_a_model_in_production(whole_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, done = whole_run
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert found["simulated"] is False
+    assert found["data"]["rows"] == 2000
+    assert found["production"] in {"decision_tree/v1", "xgboost/v1"}
+    assert (folder / found["report"]).exists()
+    for path in ("data/processed/mushroom.parquet", "models/metrics/metrics.json", "models/xgboost.joblib"):
+        assert (folder / path).exists()
+
+
+def test_etl_shows_its_steps_and_what_it_found(run: Run, fresh: Path) -> None:
+    done = run("etl", "--workdir", fresh)
+    assert done.returncode == 0
+    assert [line.split(" ... ")[0] for line in done.stderr.splitlines()][:4] == ["extract", "transform", "load", "train"]
+    assert all(re.fullmatch(r"[a-z-]+ \.\.\. done [\d.]+ s", line) for line in done.stderr.splitlines())
+    assert "\x1b" not in done.stdout + done.stderr
+    for text in ("2,000", "xgboost", "report.html"):
+        assert text in done.stdout
+
+
+def test_a_step_on_a_terminal_ends_with_its_table(fresh: Path) -> None:
+    shown = _on_a_terminal([str(PROGRAM), "extract"], fresh, {"TERM": "xterm", "COLUMNS": "100"})
+    assert re.search(r"✓\S* extract      \S*\d\.\d\d s", shown)
+    assert "Raw table" in shown
+
+
+def test_the_steps_can_be_taken_one_at_a_time(called: Called, fresh: Path) -> None:
+    for step in ("extract", "transform", "load", "train", "evaluate", "register"):
+        code, out, err = called(step, "--workdir", fresh, "--json")
+        assert (code, err) == (0, ""), step
+        assert json.loads(out), step
+    assert json.loads(called("models", "list", "--workdir", fresh, "--json")[1])["production"] in {"decision_tree/v1", "xgboost/v1"}
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("transform", "nothing has been extracted in .*run sporeprint extract first"),
+        ("load", "nothing is staged in .*run sporeprint transform first"),
+        ("train", "no data has been loaded in .*run sporeprint load first"),
+    ],
+)
+def test_a_step_too_early_names_the_one_before(step: str, said: str, called: Called, fresh: Path) -> None:
+    code, out, err = called(step, "--workdir", fresh, "--quiet")
+    assert (code, out) == (4, "")
+    assert re.match(f"error: {said}", err)
+
+
+def test_a_source_is_meant_from_here_not_from_the_work_directory(called: Called, fresh: Path, tmp_path: Path) -> None:
+    shutil.copy(fresh / "data/raw/table.csv", tmp_path / "[red]mine.csv")
+    code, out, _ = called("extract", "--source", "[red]mine.csv", "--workdir", fresh, "--json")
+    assert code == 0
+    assert json.loads(out)["source"] == "[red]mine.csv"
+
+
+def test_a_source_that_is_not_there_ends_with_4(called: Called, fresh: Path) -> None:
+    code, out, err = called("etl", "--source", "[red]nowhere.csv", "--workdir", fresh, "--quiet")
+    assert (code, out) == (4, "")
+    assert err == "error: no such file: [red]nowhere.csv; name a table with --source FILE or --source URL\n"
+
+
+def test_a_run_beside_another_ends_with_75(called: Called, fresh: Path) -> None:
+    with run_lock(fresh):
+        code, out, err = called("extract", "--workdir", fresh, "--json")
+    assert (code, err) == (75, "")
+    assert json.loads(out)["error"]["type"] == "BusyError"
+    assert json.loads(out)["error"]["retryable"] is True
+
+
+def test_training_can_be_for_some_models_only(called: Called, trained: Path) -> None:
+    code, out, _ = called("train", "--workdir", trained, "--model", "decision_tree", "--json")
+    assert code == 0
+    assert list(json.loads(out)["models"]) == ["decision_tree"]
+    code, out, err = called("train", "--workdir", trained, "--model", "decision_treee", "--quiet")
+    assert (code, out) == (3, "")
+    assert "no model 'decision_treee' in the configuration (did you mean 'decision_tree'?)" in err
+
+
+def test_a_new_version_is_registered_and_not_promoted(called: Called, trained: Path) -> None:
+    change = ("--set", "models.decision_tree.params.min_samples_leaf=60")
+    code, out, _ = called("train", "--workdir", trained, "--new-version", "--model", "decision_tree", *change, "--json")
+    assert code == 0
+    assert [version["ref"] for version in json.loads(out)["versions"]] == ["decision_tree/v2"]
+    listed = json.loads(called("models", "list", "--workdir", trained, "--json")[1])
+    tree = next(model for model in listed["models"] if model["name"] == "decision_tree")
+    assert tree["champion"] == "decision_tree/v1"
+    assert [version["ref"] for version in tree["versions"]] == ["decision_tree/v1", "decision_tree/v2"]
+
+
+# --- predict -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_predict_writes_the_columns_then_the_answers(suffix: str, called: Called, trained: Path, tmp_path: Path) -> None:
+    table = pl.read_csv(trained / "data/raw/table.csv", separator=";", infer_schema=False).head(50).drop("class")
+    table.with_columns(pl.when(pl.int_range(pl.len()) == 3).then(pl.lit("17.wrz")).otherwise("stem-width").alias("stem-width")).write_csv(
+        tmp_path / "new.csv", separator=";"
+    )
+    out = f"answers{suffix}"
+    code, said, err = called("predict", "new.csv", "--out", out, "--model", "decision_tree", "--workdir", trained, "--json")
+    assert (code, err) == (0, "")
+    answers = pl.read_csv(tmp_path / out) if suffix == ".csv" else pl.read_parquet(tmp_path / out)
+    assert len(answers) == 50
+    assert set(answers["prediction"].drop_nulls()) <= {"e", "p"}
+    assert answers["prediction"].null_count() == 1
+    assert "stem-width" in answers["reason"][3]
+    assert json.loads(said)["model"] == "decision_tree/v1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["nowhere.csv", "--out", "a.csv"], 4, "no such file: nowhere.csv"),
+        (["new.csv", "--out", "a.txt"], 2, "--out a.txt: expected a file name that ends in .csv or .parquet"),
+        (["new.csv", "--out", "new.csv"], 2, "--out new.csv is the file to score itself; name another one"),
+        (["new.csv", "--out", "a.csv", "--model", "xgbost"], 5, "no model 'xgbost'"),
+        (["new.csv", "--out", "a.csv", "--model", "xgboost/v9"], 5, "xgboost"),
+    ],
+)
+def test_what_cannot_be_predicted_is_refused(
+    arguments: list[str], code: int, said: str, called: Called, trained: Path, tmp_path: Path
+) -> None:
+    shutil.copy(trained / "data/raw/table.csv", tmp_path / "new.csv")
+    ended, out, err = called("predict", *arguments, "--workdir", trained, "--quiet")
+    assert (ended, out) == (code, "")
+    assert err.startswith("error: ")
+    assert said in err
+    assert not (tmp_path / "a.csv").exists()

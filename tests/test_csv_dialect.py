@@ -62,9 +62,13 @@ def test_encodings(content: bytes, encoding: str, tmp_path: Path, schema: Datase
     assert detected(tmp_path / "t.csv", content, schema).encoding == encoding
 
 
-def test_one_bad_byte_in_utf8_text_is_a_bad_row_and_not_another_encoding(tmp_path: Path, schema: DatasetSchema) -> None:
-    content = TEXT.replace(";n;", ";é;").encode() + b"e;1;\xff;\n"
-    assert detected(tmp_path / "t.csv", content, schema).encoding == "utf-8"
+@pytest.mark.parametrize("block_bytes", [3, 4 << 20])
+def test_one_bad_byte_in_utf8_text_is_a_bad_row_and_not_another_encoding(block_bytes: int, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("e;é;n\n".encode() + b"e;1;\xff;\n")
+    assert scan(path, Silent(), block_bytes=block_bytes).utf8
+    path.write_bytes(b"e;1;\xff;\n" + "e;é;n\n".encode())
+    assert not scan(path, Silent(), block_bytes=block_bytes).utf8
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])

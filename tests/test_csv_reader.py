@@ -201,6 +201,12 @@ def test_the_longest_line_is_the_same_wherever_chunks_are_cut(batch_bytes: int, 
     assert [(row, reason) for row, reason, _ in bad] == [(2, "longer than 1,048,576 bytes"), (6, "longer than 1,048,576 bytes")]
 
 
+def test_a_line_that_is_too_long_is_found_among_plain_ones(tmp_path: Path) -> None:
+    rows = b"e;1;a\n" * 100_000
+    good, bad = read_rows(tmp_path, rows + b"e;1;" + b"x" * MAX_LINE + b"\n" + rows, batch_bytes=8 << 20)
+    assert (len(good), bad) == (200_000, [(100_000, "longer than 1,048,576 bytes", "e;1;" + "x" * 196)])
+
+
 @pytest.mark.parametrize("end", [b"", b"\np;2;b\n"])
 def test_a_line_of_100_mb_is_refused_in_little_memory(end: bytes, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
@@ -242,11 +248,11 @@ ROWS = st.lists(st.tuples(FIELD, FIELD, FIELD), max_size=12)
 )
 @settings(max_examples=300, deadline=None)
 def test_what_the_csv_module_writes_is_read_back(
-    rows: list[tuple[str, str, str]], quote_all: bool, newline: Newline, encoding: str, batch_bytes: int
+    rows: list[tuple[str, ...]], quote_all: bool, newline: Newline, encoding: str, batch_bytes: int
 ) -> None:
     if not quote_all:
         # The module puts no quotes around newlines of another kind than its own: nobody could tell them from its own.
-        rows = [tuple(re.sub("[\r\n]+", newline, field) for field in row) for row in rows]  # type: ignore[misc] - three stay three
+        rows = [tuple(re.sub("[\r\n]+", newline, field) for field in row) for row in rows]
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=";", lineterminator=newline, quoting=csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL)
     writer.writerow(["class", "width", "note"])
@@ -259,8 +265,20 @@ def test_what_the_csv_module_writes_is_read_back(
     assert good == [(number, *(field or None for field in row)) for number, row in enumerate(rows)]
 
 
-PIECES = [b"a", b";", b'"', b"\n", b"\r", b"\r\n", b"\0", b"\xff", "é".encode(), b"e;1;a\n", b'"b";2;"c\n"\n']
+PIECES = [b"a", b";", b'"', b"\n", b"\r", b"\r\n", b"\0", b"\xff", b"\xc3", b"\xa9", b"e;1;a\n", b'"b";2;"c\n"\n']
 MESS = st.lists(st.sampled_from(PIECES), max_size=40)
+# What Polars would read without a word, or in another way than the csv module.
+SPLIT_LETTER = b"1;" + b"a" * 20 + b"\xc3;3\n1;\xa9" + b"a" * 20 + b";3"
+ODD = [b';;""a""', b'""a"";;', b';"x"y"";', b';"";\n', b'\n;"";', b'\r;;""', b'"a"\r;;', SPLIT_LETTER]
+    b';;""a""',
+    b'""a"";;',
+    b';"x"y"";',
+    b';"";\n',
+    b'\n;"";',
+    b'\r;;""',
+    b'"a"\r;;',
+    b"1;" + b"a" * 20 + b"\xc3;3\n1;\xa9" + b"a" * 20 + b";3",
+]
 
 
 @given(mess=MESS, newline=st.sampled_from(["\n", "\r"]), batch_bytes=st.sampled_from([4, 7, 32]))
@@ -273,11 +291,21 @@ def test_nothing_depends_on_where_chunks_are_cut(mess: list[bytes], newline: New
         assert read(path, dialect, batch_bytes=batch_bytes) == read(path, dialect, batch_bytes=1 << 20)
 
 
+@pytest.mark.parametrize("newline", [b"\n", b"\r"])
+@pytest.mark.parametrize("odd", ODD)
+def test_the_fast_way_leaves_what_is_odd_alone(odd: bytes, newline: bytes) -> None:
+    assert_that_the_ways_agree(b"e;1;n" + newline + odd + newline, newline)
+
+
 @given(mess=MESS, newline=st.sampled_from([b"\n", b"\r"]))
 @settings(max_examples=600, deadline=None)
 def test_the_fast_and_the_careful_way_agree(mess: list[bytes], newline: bytes) -> None:
+    assert_that_the_ways_agree(b"".join(mess) + newline, newline)
+
+
+def assert_that_the_ways_agree(buffer: bytes, newline: bytes) -> None:
+    """What the fast way reads, the careful way reads alike."""
     layout = csv_reader._Layout(b";", newline, ("class", "width", "note"), ("class", "width", "note"))
-    buffer = b"".join(mess) + newline
     fast = csv_reader._parse_clean(buffer, layout)
     if fast is not None:
         careful = csv_reader._parse_carefully(buffer[: fast.used], layout, final=True)

@@ -139,11 +139,12 @@ def _parse_clean(buffer: bytes, layout: _Layout) -> _Parsed | None:
     if len(layout.columns) == 1:
         return None  # a blank line would pass for a row
     extent = _quoted_extent(buffer, layout) if b'"' in buffer else _plain_extent(buffer, layout)
-    if extent is None or len(buffer) - extent.end > MAX_LINE:
+    if extent is None:
         return None
-    # Polars refuses a row that is too long: if the separators add up, no row is too short either, and none is blank.
+    # Polars refuses a row that is too long, and bytes that are no UTF-8: if the separators add up, no row is too short
+    # either, and none is blank.
     body = buffer[: extent.end]
-    if extent.separators != extent.rows * (len(layout.columns) - 1) or b"\0" in body or not _is_utf8(body):
+    if extent.separators != extent.rows * (len(layout.columns) - 1) or b"\0" in body:
         return None
     try:
         frame = _frame(body, layout)

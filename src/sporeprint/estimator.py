@@ -166,14 +166,22 @@ def _frame_of(X: Any, schema: DatasetSchema) -> pl.DataFrame:
     if isinstance(X, Sequence) and not isinstance(X, str | bytes):
         return _frame_of_rows(X, schema)
     try:
-        frame: pl.DataFrame = nw.from_native(X, eager_only=True).to_polars()
+        table = nw.from_native(X, eager_only=True)
     except TypeError:
         raise TypeError(f"expected a pandas or Polars DataFrame, an Arrow table or a list of dicts, got {type(X).__name__}") from None
-    _check_columns(frame.columns, schema)
-    if absent := [name for name in schema.columns if name not in frame.columns]:
-        raise ValueError(f"column {absent[0]!r} is missing{nearest(absent[0], frame.columns)}; needed: {', '.join(schema.columns)}")
-    frame = frame.select(schema.columns)
-    return frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
+    _check_columns(table.columns, schema)
+    if absent := [name for name in schema.columns if name not in table.columns]:
+        raise ValueError(f"column {absent[0]!r} is missing{nearest(absent[0], table.columns)}; needed: {', '.join(schema.columns)}")
+    try:
+        frame: pl.DataFrame = table.select(list(schema.columns)).to_polars()
+    except (TypeError, ValueError) as error:  # Arrow's, on a pandas column of objects of several types
+        raise ValueError(f"the table cannot be read: {error}; make every column text or numbers") from error
+    objects = [
+        pl.Series(name, [_text(value) for value in frame[name]], dtype=pl.String)
+        for name in frame.columns
+        if frame[name].dtype == pl.Object
+    ]
+    return frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None), *objects)
 
 
 def _frame_of_rows(X: Rows, schema: DatasetSchema) -> pl.DataFrame:

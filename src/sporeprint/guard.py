@@ -95,7 +95,8 @@ class Guard:
     def p_value(self, typicality: Float64) -> Float64:
         """(1 + calibration rows at most as typical) / (1 + calibration rows)."""
         at_most = np.searchsorted(self.calibration, typicality, side="right")
-        return (at_most + 1.0) / (len(self.calibration) + 1.0)
+        found: Float64 = (at_most + 1.0) / (len(self.calibration) + 1.0)
+        return found
 
     def _features(self, codes: Codes) -> Float64:
         features = np.zeros((codes.rows, len(self.weights)), dtype=np.float64)
@@ -142,7 +143,9 @@ class Guard:
     def _look_ups(self) -> tuple[tuple[str, dict[Any, int], int], ...]:
         found, at = [], 0
         for name, values in self.categories.items():
-            found.append((name, {None: at + 1, **{value: at + number for number, value in enumerate(values, start=2)}}, at))
+            rows: dict[Any, int] = {None: at + 1}
+            rows.update({value: at + number for number, value in enumerate(values, start=2)})
+            found.append((name, rows, at))
             at += len(values) + 2
         return tuple(found)
 
@@ -183,7 +186,9 @@ class Guard:
             names = arrays["category_names"].tolist()
             return cls(
                 categories={name: tuple(arrays[f"categories.{number}"].tolist()) for number, name in enumerate(names)},
-                scales={name: (mean, sd) for name, (mean, sd) in zip(arrays["scale_names"].tolist(), arrays["scales"].tolist(), strict=True)},
+                scales={
+                    name: (mean, sd) for name, (mean, sd) in zip(arrays["scale_names"].tolist(), arrays["scales"].tolist(), strict=True)
+                },
                 **{key: arrays[key] for key in ("weights", "center", "names", "positive", "calibration")},
             )
         except (KeyError, OSError, EOFError) as error:
@@ -195,7 +200,9 @@ def blocks(rows: int) -> Iterator[slice]:
     return (slice(start, min(start + BLOCK_ROWS, rows)) for start in range(0, rows, BLOCK_ROWS))
 
 
-def fit(codes: Codes, y: npt.NDArray[np.int8], component: npt.NDArray[np.intp], names: npt.NDArray[np.int64], schema: DatasetSchema) -> Guard:
+def fit(
+    codes: Codes, y: npt.NDArray[np.int8], component: npt.NDArray[np.intp], names: npt.NDArray[np.int64], schema: DatasetSchema
+) -> Guard:
     """Describe components by the rows in each; not calibrated yet.
 
     Args:
@@ -250,7 +257,9 @@ def _numeric_weights(values: Float64, component: npt.NDArray[np.intp], sizes: Fl
 
 
 def _own_medians(guard: Guard, codes: Codes, component: npt.NDArray[np.intp]) -> Float64:
-    own = np.concatenate([guard.typicalities(codes.take(rows))[np.arange(rows.stop - rows.start), component[rows]] for rows in blocks(codes.rows)])
+    own = np.concatenate(
+        [guard.typicalities(codes.take(rows))[np.arange(rows.stop - rows.start), component[rows]] for rows in blocks(codes.rows)]
+    )
     order = np.argsort(component, kind="stable")
     parts = np.split(own[order], np.cumsum(np.bincount(component, minlength=len(guard.names)))[:-1])
     return np.array([np.median(part) for part in parts])

@@ -12,7 +12,7 @@ from sporeprint.errors import NotServableError
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 
 #: What converters raise on an estimator they do not know, or not with these parameters: they state no type of their own.
-CONVERTER_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, AssertionError)
+CONVERTER_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, NameError, LookupError, ArithmeticError, AssertionError)
 
 
 def to_onnx(estimator: Any, n_features: int, dtype: npt.DTypeLike) -> bytes:
@@ -74,6 +74,10 @@ def _only_positive(model: Any, column: int) -> bytes:
     del model.graph.output[:]
     model.graph.output.append(helper.make_tensor_value_info("positive", element, [None]))
     model.producer_version = ""
+    # The converter lists them in the order of a set, some of them twice.
+    used = sorted({(entry.domain, entry.version) for entry in model.opset_import})
+    del model.opset_import[:]
+    model.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in used)
     _rename(model.graph, {"": "", "X": "X", "positive": "positive"})
     return bytes(model.SerializeToString(deterministic=True))
 

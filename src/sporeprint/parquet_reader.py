@@ -64,7 +64,8 @@ def read_parquet(path: Path, schema: DatasetSchema, *, labelled: bool = True) ->
 @contextmanager
 def _opened(path: Path, where: str) -> Iterator[Any]:
     try:
-        with pq.ParquetFile(path) as file:
+        # Without checksums, a damaged page can decompress to other values.
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
     except FileNotFoundError:
         raise

@@ -10,10 +10,11 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 from sporeprint.evaluate import Confusion, Curve, ModelEvaluation, ScoreCard, Unavailable
 from sporeprint.schema import DatasetSchema
+from sporeprint.stats.intervals import Estimate
 
 if TYPE_CHECKING:  # matplotlib takes a second to import, and who only needs a name or a colour shall not pay it
     from matplotlib.axes import Axes
@@ -24,20 +25,35 @@ Drawing = ParamSpec("Drawing")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK, SOFT, FAINT = "#22272e", "#667080", "#d9dde3"
-GOOD, BAD = (0x3B, 0x8E, 0x86), (0xC7, 0x3E, 0x1D)
-#: Metrics of the picture that sets seen against unseen, with their words.
-COMPARED = {"accuracy": "accuracy", "roc_auc": "ROC AUC", "mcc": "MCC"}
+NOTHING, MINUS = "\u2013", "\u2212"
+DOTS, DASHES = (0, (1, 2)), (0, (4, 2))
+#: Where the numbers stand beside the picture of seen and unseen, in widths of the axes.
+UNSEEN_AT, SEEN_AT = 1.2, 1.4
+#: Boxes stay so light that dark text on them keeps a contrast of 4.5 and more.
+LIGHTER = 0.7
+GOOD, BAD = (0x2A, 0x7D, 0x75), (0xC7, 0x3E, 0x1D)
+#: Metrics of the picture that sets seen against unseen: name, and what it says.
+COMPARED = {
+    "accuracy": ("accuracy", "share of right answers"),
+    "roc_auc": ("ROC AUC", "how well the two classes are told apart"),
+    "mcc": ("MCC", "0 is guessing, 1 is always right"),
+}
+#: A share of fewer rows than this is drawn hollow: it may be chance.
+FEW_ROWS = 30
 #: Bars in a picture of feature importance.
 MOST_FEATURES = 15
-#: Pixels per inch: pictures are 4.5 or 6 inches wide, so at least 900 pixels, and sharp on a dense screen.
+#: Pixels per inch: most pictures are 4.5 or 6 inches wide, so at least 900 pixels, and sharp on a dense screen.
 DPI = 200
+#: Colours of a finished picture, chosen so that the worst pixel is least off: a third of the bytes of true colour.
+PALETTE_SIZE = 255
 #: What a user's own matplotlib settings must not change.
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9.0,
     "text.color": INK,
     "text.usetex": False,
     "text.antialiased": True,
+    "text.parse_math": False,
     "axes.facecolor": "white",
     "axes.edgecolor": "#aab1bc",
     "axes.labelcolor": INK,
@@ -169,11 +185,18 @@ def _picture(draw: Callable[Drawing, "Figure"]) -> Callable[Drawing, bytes]:
     @functools.wraps(draw)
     def drawn(*args: Drawing.args, **kwargs: Drawing.kwargs) -> bytes:
         import matplotlib as mpl
+        import numpy as np
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from PIL import Image  # comes with matplotlib, which writes its own PNG files by it
 
         with mpl.rc_context(STYLE):
-            buffer = io.BytesIO()
-            # Neither library version nor time: equal values give equal bytes.
-            draw(*args, **kwargs).savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+            figure = draw(*args, **kwargs)
+            canvas: Any = FigureCanvasAgg(figure)
+            canvas.draw()
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+        buffer = io.BytesIO()
+        # No metadata, neither versions nor times: equal values give equal bytes.
+        picture.quantize(PALETTE_SIZE, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(buffer, "PNG")
         return buffer.getvalue()
 
     return drawn
@@ -181,20 +204,17 @@ def _picture(draw: Callable[Drawing, "Figure"]) -> Callable[Drawing, bytes]:
 
 def _figure(width: float, height: float, *, simulated: bool) -> "Figure":
     """An empty figure, in inches, stamped if the rows were invented."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=(width, height), dpi=DPI)
     if simulated:
-        angle = math.degrees(math.atan2(height, width))
-        size = 6.6 * math.hypot(width, height) * 0.85 / 1.2
+        # Ten and a half times as long as it is high, over most of the diagonal.
         figure.text(
             *(0.5, 0.5, "SIMULATED DATA"),
-            rotation=angle,
+            rotation=math.degrees(math.atan2(height, width)),
             ha="center",
             va="center",
-            fontsize=size,
+            fontsize=0.8 * 72 * math.hypot(width, height) / 10.5,
             fontweight="bold",
             color="#C73E1D",
             alpha=0.22,
@@ -225,76 +245,85 @@ def _short(name: str, length: int = 22) -> str:
 @_picture
 def draw_seen_against_unseen(evaluations: Mapping[str, ModelEvaluation], words: Words, *, simulated: bool) -> "Figure":
     """For every metric and model: seen, unseen, their intervals, and the way between them."""
-    names = list(evaluations)
+    names, unseen = list(evaluations), unseen_cards(evaluations)
     metrics = [metric for metric in COMPARED if all(metric in found.seen.metrics for found in evaluations.values())]
-    rows = len(metrics) * (len(names) + 1.1)
-    figure = _figure(6.0, 1.05 + 0.31 * rows, simulated=simulated)
-    ax = _axes(figure, 1.55, 0.42, 0.55, 0.72)
-    lowest, ticks, labels = 0.0, [], []
+    rows = len(metrics) * (len(names) + 1.4)
+    figure = _figure(6.0, 1.05 + 0.3 * rows, simulated=simulated)
+    ax = _axes(figure, 1.62, 0.34, 1.3, 0.8)
+    lowest, places = 0.0, []
     for block, metric in enumerate(metrics):
-        top = block * (len(names) + 1.1)
-        ax.text(-0.005, top - 0.12, COMPARED[metric], fontweight="bold", ha="right", va="center", transform=ax.get_yaxis_transform())
-        _draw_guess(ax, metric, evaluations, top, len(names), labelled=block == 0)
+        top = block * (len(names) + 1.4)
+        _draw_heading(ax, metric, top)
+        _draw_guess(ax, metric, evaluations, top, len(names))
         for place, (name, found) in enumerate(evaluations.items()):
-            y = top + 0.85 + place
-            ticks.append(y)
-            labels.append(_short(name))
-            lowest = min(lowest, _draw_pair(ax, found, metric, y, place))
-    ax.set_ylim(rows - 0.4, -0.75)
-    ax.set_xlim(max(lowest, -1.0) - 0.02, 1.0)
-    ax.set_yticks(ticks, labels, color=INK)
+            places.append((top + 1 + place, _short(name)))
+            lowest = min(lowest, _draw_pair(ax, found, metric, top + 1 + place, palette(names)[name], MARKERS[place % len(MARKERS)]))
+    ax.set_ylim(rows - 0.6, -0.6)
+    ax.set_xlim(max(lowest - 0.04, -1.0), 1.0)
+    ax.set_yticks([y for y, _ in places], [text for _, text in places], color=INK)
     ax.grid(visible=False, axis="y")
     ax.spines["left"].set_visible(False)
+    for at, text in ((UNSEEN_AT, "unseen"), (SEEN_AT, "seen")):
+        ax.text(at, -0.75, text, transform=ax.get_yaxis_transform(), ha="right", va="bottom", fontsize=8.5, color=SOFT)
     _title(figure, f"{words.seen.capitalize()} against {words.unseen}")
-    _draw_key(figure, words, unseen=bool(unseen_cards(evaluations)))
+    _draw_key(figure, words, unseen=bool(unseen))
     return figure
 
 
-def _draw_pair(ax: "Axes", found: ModelEvaluation, metric: str, y: float, place: int) -> float:
+def _draw_heading(ax: "Axes", metric: str, top: float) -> None:
+    name, meaning = COMPARED[metric]
+    edge = ax.get_yaxis_transform()
+    ax.text(-0.035, top + 0.05, name, fontweight="bold", ha="right", va="center", transform=edge)
+    ax.text(0.0, top + 0.05, meaning, fontsize=8.5, color=SOFT, va="center", transform=edge, backgroundcolor="white")
+
+
+def _draw_pair(ax: "Axes", found: ModelEvaluation, metric: str, y: float, colour: str, marker: str) -> float:
     """One model's two estimates of a metric; the leftmost number drawn."""
-    colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-    seen = found.seen.metrics[metric]
-    lowest = 0.0
-    if not isinstance(found.unseen, Unavailable) and metric in found.unseen.metrics:
+    edge, seen, lowest = ax.get_yaxis_transform(), found.seen.metrics[metric], 0.0
+    if isinstance(found.unseen, Unavailable):
+        ax.text(UNSEEN_AT, y, NOTHING, transform=edge, ha="right", va="center_baseline", color=SOFT)
+    else:
         unseen = found.unseen.metrics[metric]
-        ax.plot([unseen.value, seen.value], [y, y], color=colour, alpha=0.18, linewidth=7, solid_capstyle="butt", zorder=2)
-        ax.plot([unseen.low, unseen.high], [y, y], color=colour, linewidth=1.4, zorder=3, marker="|", markersize=6)
-        ax.plot([unseen.value], [y], marker, color=colour, markerfacecolor="white", markersize=7, markeredgewidth=1.6, zorder=4, clip_on=False)
-        lowest = min([0.0, *(number - 0.12 for number in (unseen.value, unseen.low) if not math.isnan(number))])
-        start = unseen.value if math.isnan(unseen.low) else unseen.low
-        if not math.isnan(start):
-            ax.text(start - 0.02, y, _number(unseen.value), ha="right", va="center", fontsize=8.5, color=INK, zorder=5)
-    ax.plot([seen.low, seen.high], [y, y], color=colour, linewidth=1.4, zorder=3, marker="|", markersize=6, clip_on=False)
+        ax.plot([unseen.value, seen.value], [y, y], color=colour, alpha=0.2, linewidth=7, solid_capstyle="butt", zorder=2)
+        _draw_interval(ax, unseen, y, colour)
+        ax.plot(
+            [unseen.value], [y], marker, color=colour, markerfacecolor="white", markersize=7, markeredgewidth=1.6, zorder=4, clip_on=False
+        )
+        ax.text(UNSEEN_AT, y, _number(unseen.value), transform=edge, ha="right", va="center_baseline", fontweight="bold")
+        lowest = min(number for number in (0.0, unseen.value, unseen.low) if not math.isnan(number))
+    _draw_interval(ax, seen, y, colour)
     ax.plot([seen.value], [y], marker, color=colour, markersize=7, markeredgewidth=1.6, zorder=4, clip_on=False)
-    ax.text(1.035, y, _number(seen.value), ha="left", va="center", fontsize=8.5, fontweight="bold", color=INK, zorder=5)
+    ax.text(SEEN_AT, y, _number(seen.value), transform=edge, ha="right", va="center_baseline")
     return lowest
 
 
-def _draw_guess(ax: "Axes", metric: str, evaluations: Mapping[str, ModelEvaluation], top: float, models: int, *, labelled: bool) -> None:
+def _draw_interval(ax: "Axes", found: Estimate, y: float, colour: str) -> None:
+    ax.plot([found.low, found.high], [y, y], color=colour, linewidth=1.4, marker="|", markersize=6, zorder=3, clip_on=False)
+
+
+def _draw_guess(ax: "Axes", metric: str, evaluations: Mapping[str, ModelEvaluation], top: float, models: int) -> None:
     """A dotted line where guessing would stand: the commoner class, a coin, or 0."""
     card = next(iter(unseen_cards(evaluations).values()), next(iter(evaluations.values())).seen)
     share = card.positives / card.rows
     level = {"accuracy": max(share, 1 - share), "roc_auc": 0.5, "mcc": 0.0}[metric]
-    ax.plot([level, level], [top + 0.4, top + models + 0.3], color=SOFT, linewidth=1.0, linestyle=(0, (1, 2)), zorder=1)
-    if labelled:
-        ax.text(level, top + 0.28, "guessing", ha="center", va="bottom", fontsize=7.5, color=SOFT)
+    ax.plot([level, level], [top + 0.55, top + models + 0.45], color=INK, linewidth=1.1, linestyle=DOTS, zorder=1)
 
 
 def _draw_key(figure: "Figure", words: Words, *, unseen: bool) -> None:
     from matplotlib.lines import Line2D
 
-    said = [(INK, f"{words.seen}: held out at random")]
-    said.append(("white", f"{words.unseen}: held out whole" if unseen else f"{words.unseen}: not available"))
+    said = [(INK, words.seen), ("white", words.unseen if unseen else f"{words.unseen} (not available)")]
     handles = [Line2D([], [], marker="o", linestyle="", color=INK, markerfacecolor=face, markersize=6, label=text) for face, text in said]
+    handles.append(Line2D([], [], color=INK, linewidth=1.1, linestyle=DOTS, label="guessing"))
     height = figure.get_size_inches()[1]
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.005, 1 - 0.27 / height), ncols=2, frameon=False, fontsize=8.5)
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.005, 1 - 0.27 / height), ncols=3, frameon=False, fontsize=8.5)
 
 
 def _number(value: float) -> str:
     """Three digits, and never a rounded 1."""
     if math.isnan(value):
-        return "–"
-    return ">0.999" if 0.9995 <= value < 1 else f"{value:.3f}".replace("-", "−")
+        return NOTHING
+    return ">0.999" if 0.9995 <= value < 1 else f"{value:.3f}".replace("-", MINUS)
 
 
 # --- curves ----------------------------------------------------------------------------------------------------------
@@ -304,8 +333,8 @@ def _number(value: float) -> str:
 def draw_roc(evaluations: Mapping[str, ModelEvaluation], words: Words, *, simulated: bool) -> "Figure":
     """ROC curves of all models: seen solid, unseen dashed."""
     figure, ax = _square(f"ROC: {words.positive} found, against false alarms", simulated=simulated)
-    ax.plot([0, 1], [0, 1], color=SOFT, linewidth=1.0, linestyle=(0, (1, 2)))
-    _draw_curves(ax, evaluations, lambda card: card.roc, "roc_auc", corner="lower right")
+    ax.plot([0, 1], [0, 1], color=SOFT, linewidth=1.0, linestyle=DOTS)
+    _draw_curves(ax, evaluations, lambda card: card.roc, "roc_auc", corner="lower right", steps=False)
     ax.set_xlabel(f"share of {words.negative} called {words.positive}")
     ax.set_ylabel(f"share of {words.positive} called {words.positive}")
     return figure
@@ -316,8 +345,8 @@ def draw_pr(evaluations: Mapping[str, ModelEvaluation], words: Words, *, simulat
     """Precision over recall of all models: seen solid, unseen dashed."""
     figure, ax = _square("Precision and recall", simulated=simulated)
     card = next(iter(evaluations.values())).seen
-    ax.plot([0, 1], [card.positives / card.rows] * 2, color=SOFT, linewidth=1.0, linestyle=(0, (1, 2)))
-    _draw_curves(ax, evaluations, lambda card: card.pr, "pr_auc", corner="lower left")
+    ax.plot([0, 1], [card.positives / card.rows] * 2, color=SOFT, linewidth=1.0, linestyle=DOTS)
+    _draw_curves(ax, evaluations, lambda card: card.pr, "pr_auc", corner="lower left", steps=True)
     ax.set_xlabel(f"recall: share of {words.positive} called {words.positive}")
     ax.set_ylabel(f"precision: {words.positive} among those called so")
     return figure
@@ -331,16 +360,22 @@ def _square(title: str, *, simulated: bool) -> tuple["Figure", "Axes"]:
     return figure, ax
 
 
-def _unit_square(ax: "Axes") -> None:
+def _unit_square(ax: "Axes", margin: float = 0.015) -> None:
     ticks = [0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    ax.set_xlim(-0.015, 1.015)
-    ax.set_ylim(-0.015, 1.015)
+    ax.set_xlim(-margin, 1 + margin)
+    ax.set_ylim(-margin, 1 + margin)
     ax.set_xticks(ticks)
     ax.set_yticks(ticks)
 
 
 def _draw_curves(
-    ax: "Axes", evaluations: Mapping[str, ModelEvaluation], curve: Callable[[ScoreCard], Curve], area: str, *, corner: str
+    ax: "Axes",
+    evaluations: Mapping[str, ModelEvaluation],
+    curve: Callable[[ScoreCard], Curve],
+    area: str,
+    *,
+    corner: Literal["lower left", "lower right"],
+    steps: bool,
 ) -> None:
     from matplotlib.lines import Line2D
 
@@ -348,16 +383,35 @@ def _draw_curves(
     handles = []
     for name, colour in palette(list(evaluations)).items():
         cards = [evaluations[name].seen, *([unseen[name]] if name in unseen else [])]
-        for card, style in zip(cards, ("-", (0, (4, 2))), strict=False):
+        for card, style in zip(cards, ("-", DASHES), strict=False):
             points = curve(card)
-            ax.plot(points.x, points.y, color=colour, linewidth=1.8, linestyle=style, zorder=3)
+            ax.plot(
+                points.x, points.y, color=colour, linewidth=1.8, linestyle=style, drawstyle=_steps(points) if steps else "default", zorder=3
+            )
         areas = " / ".join(_number(card.metrics[area].value) for card in cards if area in card.metrics)
         handles.append(Line2D([], [], color=colour, linewidth=2.4, label=f"{_short(name)}  {areas}"))
-    handles.append(Line2D([], [], color=SOFT, linewidth=1.8, label="seen" + (" / unseen dashed" if unseen else "") + ": area"))
-    ax.legend(handles=handles, loc=corner, fontsize=8, frameon=True, framealpha=0.92, edgecolor="none", borderpad=0.5)
+    title = "area: seen / unseen (dashed)" if unseen else "area"
+    legend = ax.legend(handles=handles, loc=corner, fontsize=8, title=title, title_fontsize=8, framealpha=0.92, edgecolor="none")
+    legend.set_alignment("left")
+    legend.get_title().set_color(SOFT)
+
+
+def _steps(points: Curve) -> str:
+    """Precision does not change linearly between two points of recall (Davis and Goadrich, 2006): each holds up to the one before."""
+    return "steps-pre" if points.x[0] <= points.x[-1] else "steps-post"
 
 
 # --- confusion -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A cell of a matrix: its corner in inches, its colour, and whether it counts the error that must not happen."""
+
+    left: float
+    top: float
+    colour: str
+    worst: bool
 
 
 @_picture
@@ -372,10 +426,11 @@ def draw_confusion(evaluations: Mapping[str, ModelEvaluation], words: Words, *, 
     ax.set_ylim(height, 0)
     ax.set_axis_off()
     cell, left, top = (width - 1.45 - 0.25 * len(sides)) / (2 * len(sides)), 1.4, 0.95
-    boxes: list[tuple[float, float, str]] = []
+    boxes: list[Box] = []
+    colours = palette(list(evaluations))
     for place, (name, found) in enumerate(evaluations.items()):
         y = top + 1.5 * place
-        ax.text(0.12, y + 0.1, _short(name), fontweight="bold", color=COLOURS[place % len(COLOURS)], va="center")
+        ax.text(0.12, y + 0.08, _short(name), fontweight="bold", color=colours[name], va="center")
         for row, word in enumerate((words.negative, words.positive)):
             ax.text(left - 0.1, y + 0.52 + 0.55 * row, f"is {_short(word, 12)}", ha="right", va="center", fontsize=8.5)
         cards = [found.seen, *([unseen[name]] if name in unseen else [])]
@@ -383,16 +438,16 @@ def draw_confusion(evaluations: Mapping[str, ModelEvaluation], words: Words, *, 
             boxes += _draw_matrix(ax, card.confusion, left + side * (2 * cell + 0.25), y + 0.25, cell)
     for side, text in enumerate(sides):
         middle = left + side * (2 * cell + 0.25) + cell
-        ax.text(middle, 0.58, f"on {text}", ha="center", va="center", fontweight="bold")
+        ax.text(middle, 0.5, f"on {text}", ha="center", va="center", fontweight="bold")
         for column, word in enumerate((words.negative, words.positive)):
-            ax.text(middle + (column - 0.5) * cell, 0.86, f"called {_short(word, 12)}", ha="center", va="center", fontsize=8, color=SOFT)
+            ax.text(middle + (column - 0.5) * cell, 0.74, f"called {_short(word, 12)}", ha="center", va="center", fontsize=8, color=SOFT)
     _fill(ax, boxes, cell - 0.03, 0.52)
     _title(figure, "What was answered, and what was true")
     return figure
 
 
-def _draw_matrix(ax: "Axes", found: Confusion, left: float, top: float, cell: float) -> list[tuple[float, float, str]]:
-    """The words of one matrix; its boxes (left, top, colour) are drawn all at once later."""
+def _draw_matrix(ax: "Axes", found: Confusion, left: float, top: float, cell: float) -> list[Box]:
+    """The words of one matrix; its boxes are drawn all at once later."""
     boxes = []
     for row, (right, wrong) in enumerate(((found.tn, found.fp), (found.tp, found.fn))):
         answers = (right, wrong) if row == 0 else (wrong, right)
@@ -400,11 +455,10 @@ def _draw_matrix(ax: "Axes", found: Confusion, left: float, top: float, cell: fl
             share = count / max(right + wrong, 1)
             hit = row == column
             x, y = left + column * cell, top + row * 0.55
-            boxes.append((x, y, _shade(GOOD if hit else BAD, share if hit else share**0.5)))
-            dark = share > (0.55 if hit else 0.3)
-            colour = "white" if dark else INK
-            ax.text(x + cell / 2, y + 0.18, f"{count:,}", ha="center", va="center", fontweight="bold", fontsize=9.5, color=colour)
-            ax.text(x + cell / 2, y + 0.37, _percent(share), ha="center", va="center", fontsize=8, color=colour)
+            fill = _shade(GOOD if hit else BAD, share if hit else share**0.5)
+            boxes.append(Box(x, y, fill, worst=row == 1 and not hit))
+            ax.text(x + cell / 2, y + 0.18, f"{count:,}", ha="center", va="center", fontweight="bold", fontsize=9.5)
+            ax.text(x + cell / 2, y + 0.37, _percent(share), ha="center", va="center", fontsize=8)
     return boxes
 
 
@@ -416,16 +470,20 @@ def _percent(share: float) -> str:
 
 
 def _shade(colour: tuple[int, int, int], strength: float) -> str:
-    mixed = (round(250 + (channel - 250) * min(strength, 1.0) * 0.92) for channel in colour)
+    mixed = (round(250 + (channel - 250) * min(strength, 1.0) * LIGHTER) for channel in colour)
     return "#" + "".join(f"{channel:02x}" for channel in mixed)
 
 
-def _fill(ax: "Axes", boxes: Sequence[tuple[float, float, str]], width: float, height: float) -> None:
+def _fill(ax: "Axes", boxes: Sequence[Box], width: float, height: float) -> None:
+    """All boxes as one collection; those of the worst error come last, so that their outlines are whole."""
     from matplotlib.collections import PolyCollection
 
-    corners = [[(x, y), (x + width, y), (x + width, y + height), (x, y + height)] for x, y, _ in boxes]
-    colours = [colour for _, _, colour in boxes]
-    ax.add_collection(PolyCollection(corners, facecolors=colours, edgecolors="#e2e6ea", linewidths=0.6, zorder=0), autolim=False)
+    boxes = sorted(boxes, key=lambda box: box.worst)
+    corners = [[(x, y), (x + width, y), (x + width, y + height), (x, y + height)] for x, y in ((box.left, box.top) for box in boxes)]
+    edges = ["#C73E1D" if box.worst else "#e2e6ea" for box in boxes]
+    widths = [1.6 if box.worst else 0.6 for box in boxes]
+    fills = [box.colour for box in boxes]
+    ax.add_collection(PolyCollection(corners, facecolors=fills, edgecolors=edges, linewidths=widths, zorder=0), autolim=False)
 
 
 # --- reliability -----------------------------------------------------------------------------------------------------
@@ -437,24 +495,21 @@ def draw_reliability(cards: Mapping[str, ScoreCard], words: Words, where: str, *
     figure = _figure(4.5, 4.9, simulated=simulated)
     ax = _axes(figure, 0.6, 1.42, 0.16, 0.42)
     strip = _axes(figure, 0.6, 0.5, 0.16, 3.62)
-    ax.plot([0, 1], [0, 1], color=SOFT, linewidth=1.0, linestyle=(0, (1, 2)))
+    ax.plot([0, 1], [0, 1], color=SOFT, linewidth=1.0, linestyle=DOTS)
     most = 10
     for place, (name, card) in enumerate(cards.items()):
-        points, colour = card.reliability, COLOURS[place % len(COLOURS)]
-        ax.plot(
-            points.mean_score,
-            points.observed,
-            color=colour,
-            marker=MARKERS[place % len(MARKERS)],
-            markersize=4.5,
-            linewidth=1.4,
-            label=_short(name),
-        )
-        shift = (place - (len(cards) - 1) / 2) * 0.024
-        strip.vlines([score + shift for score in points.mean_score], 0.5, points.count, color=colour, linewidth=3.0)
-        most = max(most, *points.count) if points.count else most
-    _unit_square(ax)
+        points, colour, marker = card.reliability, COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+        ax.plot([], [], color=colour, marker=marker, markersize=4.5, linewidth=1.4, label=_short(name))
+        for few, style, face in ((False, "-", colour), (True, "", "white")):
+            chosen = [at for at, count in enumerate(points.count) if (count < FEW_ROWS) is few]
+            x, y = [points.mean_score[at] for at in chosen], [points.observed[at] for at in chosen]
+            ax.plot(x, y, linestyle=style, color=colour, marker=marker, markersize=4.5, markerfacecolor=face, linewidth=1.4)
+        shift = (place - (len(cards) - 1) / 2) * 0.02
+        strip.vlines([score + shift for score in points.mean_score], 0.5, points.count, color=colour, linewidth=2.6)
+        most = max(most, *points.count)
+    _unit_square(ax, margin=0.03)
     ax.set_ylabel(f"share that is {words.positive}")
+    ax.yaxis.set_label_coords(-0.105, 0.5)
     ax.tick_params(labelbottom=False)
     ax.legend(loc="upper left", fontsize=8, frameon=True, framealpha=0.92, edgecolor="none")
     _count_axis(strip, most)
@@ -472,9 +527,10 @@ def _count_axis(strip: "Axes", most: int) -> None:
     strip.yaxis.set_major_locator(FixedLocator([10**power for power in powers if 10**power <= most * 2]))
     strip.yaxis.set_major_formatter(FixedFormatter([f"{10**power:,}" for power in powers]))
     strip.yaxis.set_minor_locator(NullLocator())
-    strip.set_xlim(-0.015, 1.015)
+    strip.set_xlim(-0.03, 1.03)
     strip.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     strip.set_ylabel("rows")
+    strip.yaxis.set_label_coords(-0.105, 0.5)
 
 
 # --- importance ------------------------------------------------------------------------------------------------------
@@ -484,8 +540,8 @@ def _count_axis(strip: "Axes", most: int) -> None:
 def draw_importance(name: str, shares: Mapping[str, float], words: Words, colour: str, *, simulated: bool) -> "Figure":
     """The columns that a model uses most, as shares of all it uses."""
     top = sorted(shares.items(), key=lambda item: -item[1])[:MOST_FEATURES]
-    figure = _figure(3.4, 0.62 + 0.215 * max(len(top), 4), simulated=simulated)
-    ax = _axes(figure, 1.5, 0.1, 0.42, 0.48)
+    figure = _figure(3.4, 0.54 + 0.215 * max(len(top), 4), simulated=simulated)
+    ax = _axes(figure, 1.5, 0.08, 0.42, 0.4)
     places = list(range(len(top)))
     ax.barh(places, [share for _, share in top], height=0.66, color=colour)
     for place, (_, share) in zip(places, top, strict=True):

@@ -9,9 +9,9 @@ from typing import IO, Protocol, Self
 import numpy as np
 import polars as pl
 
+from sporeprint.batch import Batch
 from sporeprint.codes import Codes, coded_frame
 from sporeprint.errors import UsageError
-from sporeprint.batch import Batch
 from sporeprint.files import Progress, atomic_path
 from sporeprint.parallel import ahead
 from sporeprint.schema import DatasetSchema

@@ -9,6 +9,8 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sporeprint.errors import DataError, StorageError
 from sporeprint.batch import Batch
+from sporeprint.errors import DataError, StorageError
 from sporeprint.extract import RawTable, read_batches
 from sporeprint.files import Progress, atomic_path, atomic_write
 from sporeprint.observations import Observations
@@ -36,6 +38,7 @@ from sporeprint.workdir import Workdir
 
 #: Rejected rows shown on the validation page.
 EXAMPLES = 20
+
 
 def prepare(settings: Settings, workdir: Workdir, raw: RawTable, *, run_id: str, created: str, progress: Progress) -> DataRecord:
     """Check, clean and split the raw table into `workdir.staging`.
@@ -304,40 +307,59 @@ def _ungrouped(table: Observations) -> Observations:
 
 
 def _share_out(settings: Settings, processed: Path, folder: Path, metadata: Mapping[str, str], groups: GroupCheck) -> npt.NDArray[np.int64]:
-    """Write the split tables; the rows of each class (first axis) in each part (second)."""
-    schema, shares = settings.dataset, settings.split.shares
-    part = _exact_parts(processed, schema, shares, grouped=groups.available)
+    """Write the split tables; the rows of each class (first axis) in each part (second).
+
+    Rows are copied as Arrow has them: decoding and encoding them again would take twice as long.
+    """
+    shares = settings.split.shares
+    part = _exact_parts(processed, settings.dataset, shares, grouped=groups.available)
     counts, done = np.zeros((2, len(shares)), dtype=np.int64), 0
-    files = {name: [at for at, other in enumerate(shares) if _file_of(other) == name] for name in ("train", "validation", "test")}
-    writers = {name: Writer(folder / f"{name}.parquet", metadata) for name in files}
-    try:
-        for table in read_tables(processed, schema):
-            mine = parts(table.row_hash, None, shares) if part is None else part[done : done + len(table.y)]
-            done += len(table.y)
-            whole = Observations(table.codes, table.y, table.row, table.group, table.row_hash, mine)
-            for name, numbers in files.items():
-                writers[name].write(to_arrow(whole.take(np.isin(mine, numbers)), schema, tuple(shares)))
-            counts += np.bincount(table.y * len(shares) + mine, minlength=counts.size).reshape(counts.shape)
-    finally:
-        for writer in writers.values():
-            writer.close()
+    files = [[at for at, other in enumerate(shares) if _file_of(other) == name] for name in FILES]
+    with ExitStack() as stack:
+        writers = [stack.enter_context(Writer(folder / f"{name}.parquet", metadata)) for name in FILES]
+        pool = stack.enter_context(ThreadPoolExecutor(len(FILES)))
+        for rows, y in _label_batches(processed, settings.dataset):
+            hashes = rows["row_hash"].to_numpy()
+            mine = parts(hashes, None, shares) if part is None else part[done : done + len(y)]
+            done += len(y)
+            counts += np.bincount(y * len(shares) + mine, minlength=counts.size).reshape(counts.shape)
+            marked = _with_part(rows, mine, tuple(shares))
+            masks = [pa.array(np.isin(mine, numbers)) for numbers in files]
+            list(pool.map(lambda writer, mask, table=marked: writer.write(table.filter(mask)), writers, masks))
     return counts
 
 
+#: Files of the split; early_stop, calibration and threshold rows stand in `validation`.
+FILES = ("train", "validation", "test")
+
+
 def _file_of(part: str) -> str:
-    return part if part in {"train", "test"} else "validation"
+    return part if part in FILES else "validation"
+
+
+def _label_batches(path: Path, schema: DatasetSchema, columns: list[str] | None = None) -> Iterator[tuple[pa.Table, npt.NDArray[np.int8]]]:
+    """The cleaned table batch by batch as Arrow, and int8 [n], 1 for the positive class."""
+    target = schema.target.column
+    with pq.ParquetFile(path, read_dictionary=[target, *schema.nominal]) as file:
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
+            classes = batch[target]
+            positive = np.array([value == schema.target.positive for value in classes.dictionary.to_pylist()], dtype=np.int8)
+            yield pa.Table.from_batches([batch]), positive.take(classes.indices.to_numpy())
+
+
+def _with_part(rows: pa.Table, part: npt.NDArray[np.int8], names: tuple[str, ...]) -> pa.Table:
+    column = pa.DictionaryArray.from_arrays(pa.array(part), pa.array(names))
+    return rows.add_column(rows.column_names.index("row_hash") + 1, "part", column)
 
 
 def _exact_parts(path: Path, schema: DatasetSchema, shares: Mapping[str, float], *, grouped: bool) -> npt.NDArray[np.int8] | None:
-    """Every row's part with exact shares in every group and class; None for a table too long to hold in memory."""
+    """Every row's part with exact shares in every group and class; None for a table too long to be sorted."""
     if pq.read_metadata(path).num_rows > EXACT_ROWS:
         return None
     hashes, strata = [], []
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=["row_hash", "group", schema.target.column]):
-            hashes.append(batch["row_hash"].to_numpy())
-            positive = np.asarray(batch[schema.target.column].cast(pa.string()).to_pylist()) == schema.target.positive
-            strata.append(positive + 2 * (batch["group"].to_numpy() if grouped else np.int64(0)))
+    for rows, y in _label_batches(path, schema, ["row_hash", "group", schema.target.column]):
+        hashes.append(rows["row_hash"].to_numpy())
+        strata.append(y + 2 * (rows["group"].to_numpy() if grouped else np.zeros(len(y), dtype=np.int64)))
     return parts(np.concatenate(hashes), np.concatenate(strata), shares)
 
 

@@ -89,7 +89,8 @@ def choose(p: Float64, y: npt.NDArray[np.int8], tested: Float64, *, alpha: float
         reason = f"{k} of {n:,} negative answers were wrong at {tested[at]:.4g}, few enough for {alpha:.2%} with confidence {1 - delta:.0%}"
         return Threshold(float(tested[at]), alpha, delta, n, k, reason)
     need = rows_needed(alpha, delta)
-    reason = f"{k} of {n:,} negative answers were wrong even at {tested[at]:.4g}; to promise {alpha:.2%} with confidence {1 - delta:.0%} " + (
-        f"at least {need:,} answers without an error are needed" if n < need else "fewer may be"
+    reason = (
+        f"{k} of {n:,} negative answers were wrong even at {tested[at]:.4g}; to promise {alpha:.2%} with confidence {1 - delta:.0%} "
+        + (f"at least {need:,} answers without an error are needed" if n < need else "fewer may be")
     )
     return Threshold(None, alpha, delta, n, k, reason)

@@ -18,7 +18,7 @@ Hashes = npt.NDArray[np.uint64]
 
 #: Up to so many rows every stratum gets its exact shares; beyond, the hash alone decides, which is as good there: the
 #: shares are off by less than 0.1 % and nothing has to be sorted.
-EXACT_ROWS = 20_000_000
+EXACT_ROWS = 2_000_000
 #: Row hashes held in memory at a time when equal rows are looked for.
 HASHES_AT_ONCE = 40_000_000
 
@@ -71,7 +71,8 @@ def parts(hashes: Hashes, strata: npt.NDArray[np.int64] | None, shares: Mapping[
     """
     ends = np.cumsum(list(shares.values()))[:-1]
     if strata is None:
-        return np.searchsorted(ends, hashes / 2.0**64, side="right").astype(np.int8)
+        found: npt.NDArray[np.int8] = np.searchsorted(ends, hashes / 2.0**64, side="right").astype(np.int8)
+        return found
     order = np.lexsort((hashes, strata))
     strata, ordered = strata[order], hashes[order]
     starts = np.flatnonzero(np.r_[True, strata[1:] != strata[:-1]])

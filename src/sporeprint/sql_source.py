@@ -31,7 +31,7 @@ def database(url: str) -> URL:
     try:
         address = make_url(url)
         address.get_dialect().import_dbapi()
-    except exc.ArgumentError:
+    except (exc.ArgumentError, ValueError):
         kinds = "http(s)://, mysql+pymysql://, sqlite:///"
         raise DataError(f"{shown!r} is neither a file nor an address that can be read; expected a path, {kinds}") from None
     except ModuleNotFoundError as error:
@@ -58,7 +58,7 @@ def read_query(address: URL, query: str, path: Path, schema: DatasetSchema, prog
     """
     with _connected(address) as connection:
         # As the driver has it: in the query, '%' and ':' mean nothing to anyone but the database.
-        options = connection.execution_options(stream_results=True, yield_per=ROWS, no_parameters=True)
+        options = connection.execution_options(stream_results=True, max_row_buffer=ROWS, no_parameters=True)
         result = options.exec_driver_sql(query)
         if not result.returns_rows:
             raise DataError(f"source.query brings no rows from {shown_address(address)}; expected a SELECT")
@@ -68,7 +68,7 @@ def read_query(address: URL, query: str, path: Path, schema: DatasetSchema, prog
         places = [found.index(name) for name in names]
         table_schema = pa.schema([(name, pa.string()) for name in names])
         with pq.ParquetWriter(path, table_schema) as writer:
-            for rows in result.partitions():
+            for rows in result.partitions(ROWS):
                 columns = [pa.array([_text(row[place]) for row in rows], pa.string()) for place in places]
                 writer.write_batch(pa.record_batch(columns, schema=table_schema))
                 progress.advance(len(rows))

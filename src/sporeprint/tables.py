@@ -58,7 +58,9 @@ class Writer:
         """Append rows; the first table decides the columns."""
         if self._writer is None or self._schema is None:
             self._schema = table.schema.with_metadata(self._metadata)
-            self._writer = pq.ParquetWriter(self._path, self._schema)
+            # A dictionary of values that hardly repeat would be built, and thrown away.
+            repeating = [name for name in self._schema.names if name not in {"row", "row_hash"}]
+            self._writer = pq.ParquetWriter(self._path, self._schema, use_dictionary=repeating)
         self._writer.write_table(table.cast(self._schema))
 
     def __enter__(self) -> Self:

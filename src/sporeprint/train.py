@@ -123,8 +123,8 @@ def _fit_xgboost(
 ) -> Fitted:
     import xgboost as xgb
 
-    class Round(xgb.callback.TrainingCallback):  # type: ignore[misc]  # xgboost ships no types
-        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+    class Round(xgb.callback.TrainingCallback):
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002  # xgboost's signature
             each_round(1)
             return False
 

@@ -222,8 +222,9 @@ class Encoder:
             raise ValueError("not an encoder of format 1")
         columns: list[Encoding] = []
         for item in raw["columns"]:
-            fields = {key: tuple(value) if isinstance(value, list) else value for key, value in item.items() if key != "kind"}
-            columns.append(NominalEncoding(**fields) if item["kind"] == "nominal" else NumericEncoding(**fields))
+            fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in item.items()}
+            kind = fields.pop("kind")
+            columns.append(NominalEncoding(**fields) if kind == "nominal" else NumericEncoding(**fields))
         return cls(tuple(columns))
 
 
@@ -234,8 +235,8 @@ def _rows_of(categories: Sequence[str], vocabulary: Sequence[str]) -> npt.NDArra
 
 
 def choices(settings: TransformSettings, model: ModelSettings, schema: DatasetSchema) -> dict[str, NominalTransform | NumericTransform]:
-    """What is to be done with every column for one model: the kind's default, the model's wish over it, the column's exception over both."""
-    wishes = {"nominal": {"encode": model.nominal}, "numeric": {"encode": model.numeric}}
+    """What is to be done with every column for one model: the kind's default, under the model's wish, under the column's exception."""
+    wishes: dict[str, dict[str, str | None]] = {"nominal": {"encode": model.nominal}, "numeric": {"encode": model.numeric}}
     found: dict[str, NominalTransform | NumericTransform] = {}
     for name, column in schema.columns.items():
         default = settings.nominal if name in schema.nominal else settings.numeric

@@ -126,10 +126,15 @@ def read_file(path: Path) -> bytes:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise DamagedError(f"{path.name} in {path.parent} is no regular file") from error
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
-    with os.fdopen(handle, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise DamagedError(f"{path.name} in {path.parent} is no regular file")
-        return file.read()
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read()
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    finally:
+        os.close(handle)
 
 
 def read_manifest(version: VersionRef) -> Manifest:

@@ -140,7 +140,7 @@ def _average_precision_by_rows(ranked: GroupedRanking, weights: Int64) -> Float6
     # A positive above which nothing has weight has none itself: 0 times anything, but not 0/0.
     precision = reached / np.maximum(reached + passed.take(ranked.beside, axis=1), 1)
     area = np.einsum("bi,bi->b", weight, precision)
-    return np.where(passed[:, -1] > 0, ratio(area, positives[:, -1]), np.nan)
+    return np.where(passed[:, -1] > 0, ratio(area, weight.sum(axis=1)), np.nan)
 
 
 def _roc_auc_by_rows(ranked: GroupedRanking, weights: Int64) -> Float64:

@@ -102,23 +102,48 @@ def mcc(counts: metrics.Counts, confidence: float, seed: int) -> Estimate:
 
 
 def roc_auc(value: float, positives: int, negatives: int, confidence: float) -> Estimate:
-    """ROC AUC with the score-type interval of Newcombe (2006, part 2, method 5).
+    """ROC AUC with an interval from the class sizes alone: Newcombe's, widened to a Clopper-Pearson interval of the same variance.
+
+    Score intervals such as Newcombe's end too low just below 1: with about one row out of order, a 95 % interval was found to hold
+    the truth in 91 % of samples. The Clopper-Pearson interval, in which the area is a share of as many trials as would give it
+    the variance that Newcombe assumes, makes up for that.
+
+    Args:
+        value: area under the curve.
+        positives: rows of the positive class.
+        negatives: rows of the negative class.
+        confidence: level, between 0 and 1.
+    """
+    if math.isnan(value):
+        return UNDEFINED
+    low, high = newcombe(value, positives, negatives, confidence)
+    trials = positives * negatives / _inflation(value, positives, negatives)
+    exact_low, exact_high = clopper_pearson(value * trials, trials, confidence)
+    return around(value, min(low, exact_low), max(high, exact_high))
+
+
+def newcombe(value: float, positives: int, negatives: int, confidence: float) -> tuple[float, float]:
+    """The score-type interval of a ROC AUC (Newcombe 2006, part 2, method 5).
 
     The ends solve (value - a)^2 = z^2 V(a), where V is Hanley & McNeil's (1982) variance for exponential scores with both class
     sizes replaced by their mean: V(a) = a(1 - a) [1 + s(1 - a)/(2 - a) + s a/(1 + a)] / (positives negatives), s = mean - 1.
     """
-    if math.isnan(value):
-        return UNDEFINED
-    z, pairs, size = _normal(confidence), positives * negatives, (positives + negatives) / 2 - 1
+    z, pairs = float(ndtri((1 + confidence) / 2)), positives * negatives
 
     def excess(area: float) -> float:
-        variance = area * (1 - area) * (1 + size * (1 - area) / (2 - area) + size * area / (1 + area)) / pairs
+        variance = area * (1 - area) * _inflation(area, positives, negatives) / pairs
         return (value - area) ** 2 - z * z * variance
 
-    # At 0 and 1 the variance is 0, so the excess is positive there and negative near the value, but for a value at the very end.
+    # At 0 and 1 the variance is 0, so the excess is positive there, and negative at the value.
     low = 0.0 if value <= 0 else bisect(excess, 0.0, min(value, 1 - 1e-15))
     high = 1.0 if value >= 1 else bisect(excess, 1.0, max(value, 1e-15))
-    return around(value, low, high)
+    return low, high
+
+
+def _inflation(area: float, positives: int, negatives: int) -> float:
+    """How much more an area varies than the share of as many independent pairs."""
+    size = (positives + negatives) / 2 - 1
+    return 1 + size * (1 - area) / (2 - area) + size * area / (1 + area)
 
 
 def average_precision(value: float, positives: int, standard_error: float, confidence: float) -> Estimate:
@@ -152,8 +177,3 @@ def bisect(function: Callable[[float], float], positive: float, negative: float)
         else:
             negative = middle
     return (positive + negative) / 2
-
-
-def _normal(confidence: float) -> float:
-    """Two-sided normal quantile: 1.96 for 0.95."""
-    return float(ndtri((1 + confidence) / 2))

@@ -64,10 +64,10 @@ def f1(counts: Counts) -> Float64:
 def mcc(counts: Counts) -> Float64:
     """Matthews correlation; NaN for rows of one class; 0 where all answers are the same, its limit (Chicco & Jurman 2020)."""
     tn, fp, fn, tp = (counts[..., cell] for cell in range(4))
-    answers = np.sqrt((tp + fp) * (tn + fn))
-    classes = np.sqrt((tp + fn) * (tn + fp))
-    value = ratio(tp * tn - fp * fn, answers * classes)
-    return np.asarray(np.where((answers == 0) & (classes > 0), 0.0, value))
+    said, there = (tp + fp) * (tn + fn), (tp + fn) * (tn + fp)
+    # In this form exactly 1 without errors.
+    value = np.clip(ratio(tp * tn - fp * fn, np.sqrt(said * there)), -1, 1)
+    return np.asarray(np.where((said == 0) & (there > 0), 0.0, value))
 
 
 def squared_errors(y: npt.NDArray[np.int8], p: Float64) -> Float64:

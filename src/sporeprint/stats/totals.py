@@ -83,7 +83,8 @@ class GroupTotals:
         positives = int(np.count_nonzero(false_negative | true_positive))
         negatives = int(np.count_nonzero(true_negative | false_positive))
         answers = int(np.count_nonzero(false_positive | true_positive))
-        return {"precision": answers, "recall": positives, "f1": positives, "roc_auc": min(positives, negatives), "pr_auc": positives}
+        either = int(np.count_nonzero(false_positive | false_negative | true_positive))
+        return {"precision": answers, "recall": positives, "f1": either, "roc_auc": min(positives, negatives), "pr_auc": positives}
 
 
 def crossed(row: Index, column: Index, shape: tuple[int, int], weights: Float64 | None = None) -> Float64:
