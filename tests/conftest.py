@@ -141,7 +141,8 @@ def real_run(real_data: Path, config_file: Path, tmp_path_factory: pytest.TempPa
     from sporeprint import pipeline
 
     root = tmp_path_factory.mktemp("real_run") / "work"
-    pipeline.etl(settings.load(config_file, environ={}), root, source=str(real_data))
+    # One thread: threads that wait for each other in turns take a hundred times as long where others need the processor.
+    pipeline.etl(settings.load(config_file, environ={}, overrides=["runtime.threads=1"]), root, source=str(real_data))
     return root
 
 

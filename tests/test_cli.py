@@ -488,7 +488,7 @@ def test_without_a_terminal_progress_is_a_line_on_stderr(run: Run) -> None:
 def test_on_a_terminal_progress_is_a_bar_that_leaves_a_line(tmp_path: Path) -> None:
     command = [str(PROGRAM), "simulate", "--rows", "100", "--species", "5", "--out", "s.csv"]
     shown = _on_a_terminal(command, tmp_path, {"TERM": "xterm", "COLUMNS": "100"})
-    assert re.search(r"✓\S* simulate     \S*\d\.\d\d s", shown)
+    assert re.search(r"✓\S* simulate       \S*\d\.\d\d s", shown)
     assert "Simulated: invented data" in shown
     quiet = _on_a_terminal([*command, "--quiet"], tmp_path, {"TERM": "xterm", "COLUMNS": "100"})
     assert "✓" not in quiet
@@ -570,7 +570,7 @@ def test_etl_shows_its_steps_and_what_it_found(run: Run, fresh: Path) -> None:
 
 def test_a_step_on_a_terminal_ends_with_its_table(fresh: Path) -> None:
     shown = _on_a_terminal([str(PROGRAM), "extract"], fresh, {"TERM": "xterm", "COLUMNS": "100"})
-    assert re.search(r"✓\S* extract      \S*\d\.\d\d s", shown)
+    assert re.search(r"✓\S* extract        \S*\d\.\d\d s", shown)
     assert "Raw table" in shown
 
 

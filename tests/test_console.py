@@ -357,7 +357,7 @@ def test_on_a_terminal_a_step_leaves_one_line(monkeypatch: pytest.MonkeyPatch) -
     assert len(lines) == 2
     assert lines[0].endswith(" s\x1b[0m")
     assert "✓ train " in lines[0]
-    assert "✗ evaluate     failed after 0.0" in lines[1]
+    assert "✗ evaluate       failed after 0.0" in lines[1]
 
 
 # --- terminals, numbers ----------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def test_curves_are_thinned_and_keep_their_ends() -> None:
 
 
 @given(ROWS, st.randoms())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_order_of_independent_rows_changes_nothing(rows: list[Row], random: Random) -> None:
     y, p, _ = split(rows)
     other_y, other_p, _ = split(random.sample(rows, len(rows)))
@@ -106,7 +106,7 @@ def test_the_order_of_independent_rows_changes_nothing(rows: list[Row], random: 
 
 
 @given(TWO_GROUPS, st.randoms())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_order_of_grouped_rows_changes_nothing(rows: list[Row], random: Random) -> None:
     one = evaluate.score_clustered(*split(rows), **HOW)
     other = evaluate.score_clustered(*split(random.sample(rows, len(rows))), **HOW)
@@ -115,7 +115,7 @@ def test_the_order_of_grouped_rows_changes_nothing(rows: list[Row], random: Rand
 
 
 @given(TWO_GROUPS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_swapping_classes_and_scores_maps_the_metrics(rows: list[Row]) -> None:
     y, p, group = split(rows)
     p = np.where(p == 0.5, 0.525, p)  # at the threshold the two answers are not symmetric
@@ -126,7 +126,7 @@ def test_swapping_classes_and_scores_maps_the_metrics(rows: list[Row]) -> None:
 
 
 @given(TWO_GROUPS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_interval_holds_its_value(rows: list[Row]) -> None:
     y, p, group = split(rows)
     for card in (evaluate.score(y, p, **HOW), evaluate.score_clustered(y, p, group, **HOW)):
@@ -338,7 +338,7 @@ def test_best_does_not_pretend() -> None:
 
 
 @given(TWO_GROUPS, st.integers(2, 6), st.randoms())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_folds_keep_groups_whole_and_leave_both_classes(rows: list[Row], folds: int, random: Random) -> None:
     y, _, group = split(rows)
     fold = evaluate.group_folds(group, y, folds=folds, seed=3)

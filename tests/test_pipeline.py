@@ -1,5 +1,6 @@
 """Whole runs, and each step alone: what they write, what a second one changes, and what a killed one leaves behind."""
 
+import itertools
 import json
 import os
 import random
@@ -124,7 +125,7 @@ def test_xgboost_is_near_perfect_on_seen_species_and_lost_on_unseen_ones(real_ru
 
 def test_the_parts_of_the_real_table_are_disjoint_and_complete(real_run: Path) -> None:
     rows = [pl.read_parquet(real_run / f"data/model_input/{name}.parquet")["row"].to_list() for name in ("train", "validation", "test")]
-    assert sorted(sum(rows, [])) == list(range(61_069))
+    assert sorted(itertools.chain(*rows)) == list(range(61_069))
     held_out = (real_run / "data/validation/validation.parquet").read_bytes()
     assert held_out == (real_run / "data/model_input/validation.parquet").read_bytes()
     assert pl.read_parquet(real_run / "data/processed/mushroom.parquet").height == 61_069
@@ -257,25 +258,25 @@ def test_the_steps_alone_serve_the_same_bytes_as_the_whole_run(
 
 def test_a_step_too_early_names_the_command_to_run(small_config: dict[str, Any], small_table: Path, tmp_path: Path) -> None:
     chosen = parsed(small_config, ("decision_tree",))
-    with pytest.raises(DataError, match="nothing has been extracted in .*; run sporeprint extract first"):
+    with pytest.raises(DataError, match=r"nothing has been extracted in .*; run sporeprint extract first"):
         pipeline.transform(chosen, tmp_path)
     pipeline.extract(chosen, tmp_path, source=str(small_table))
-    with pytest.raises(DataError, match="nothing is staged in .*; run sporeprint transform first"):
+    with pytest.raises(DataError, match=r"nothing is staged in .*; run sporeprint transform first"):
         pipeline.load(chosen, tmp_path)
     pipeline.transform(chosen, tmp_path)
     for step in (pipeline.train, pipeline.evaluate, pipeline.register):
-        with pytest.raises(DataError, match="no data has been loaded in .*; run sporeprint load first"):
+        with pytest.raises(DataError, match=r"no data has been loaded in .*; run sporeprint load first"):
             step(chosen, tmp_path)
     with pytest.raises(DataError, match="no data has been loaded"):
         pipeline.new_version(chosen, tmp_path, "decision_tree")
     pipeline.load(chosen, tmp_path)
-    with pytest.raises(DataError, match="nothing is staged in .*; run sporeprint transform first"):
+    with pytest.raises(DataError, match=r"nothing is staged in .*; run sporeprint transform first"):
         pipeline.load(chosen, tmp_path)
     for step in (pipeline.evaluate, pipeline.register):
         with pytest.raises(DataError, match="model 'decision_tree' has not been trained in this work directory; run sporeprint train"):
             step(chosen, tmp_path)
     pipeline.train(chosen, tmp_path)
-    with pytest.raises(DataError, match="the models in .* have not been evaluated; run sporeprint evaluate"):
+    with pytest.raises(DataError, match=r"the models in .* have not been evaluated; run sporeprint evaluate"):
         pipeline.register(chosen, tmp_path)
     with pytest.raises(RegistryError, match="no model 'decision_tree' is registered; there are: none yet, run sporeprint etl"):
         pipeline.promote(chosen, tmp_path, "decision_tree/v1", reason="x")
@@ -286,7 +287,7 @@ def test_models_of_another_run_are_not_evaluated(small_config: dict[str, Any], s
     pipeline.transform(chosen, small_copy)
     pipeline.load(chosen, small_copy)
     with pytest.raises(
-        DataError, match=r"model 'logistic_regression' was trained on the tables of run \w+-\w+, not \w+-\w+; run sporeprint train"
+        DataError, match=r"model 'logistic_regression' was trained on the tables of run \w+-\w+, not \w+-\w+; run sporeprint tr"
     ):
         pipeline.evaluate(chosen, small_copy)
 
@@ -304,7 +305,7 @@ def test_models_that_were_trained_again_are_not_registered_with_the_numbers_of_t
 
 def test_a_model_that_was_not_evaluated_is_not_registered(small_config: dict[str, Any], small_copy: Path) -> None:
     pipeline.evaluate(parsed(small_config, ("decision_tree",)), small_copy)
-    with pytest.raises(DataError, match="'logistic_regression' .*not .*evaluated.*run sporeprint evaluate"):
+    with pytest.raises(DataError, match=r"'logistic_regression' .*not .*evaluated.*run sporeprint evaluate"):
         pipeline.register(settings.parse(small_config), small_copy)
 
 
@@ -320,9 +321,7 @@ def test_tables_of_two_runs_are_not_mixed(small_config: dict[str, Any], small_co
     pipeline.transform(chosen, small_copy)
     pipeline.load(chosen, small_copy)
     shutil.copy(small_run / "data/model_input/test.parquet", small_copy / "data/model_input/test.parquet")
-    with pytest.raises(
-        DataError, match=r"test.parquet is of run \S+, not of \S+ like the rest; run sporeprint transform and sporeprint load"
-    ):
+    with pytest.raises(DataError, match=r"test.parquet is of run \S+, not of \S+ like the rest; run sporeprint transform and"):
         pipeline.train(chosen, small_copy)
 
 

@@ -426,7 +426,7 @@ class BarSteps:
 
         if self._console.options.ascii_only:
             mark = {"✓": "+", "✗": "x"}[mark]
-        line = Text.assemble((mark, style), f" {printable(name):<12} ", (said, "dim" if style == "green" else style))
+        line = Text.assemble((mark, style), f" {printable(name):<14} ", (said, "dim" if style == "green" else style))
         with contextlib.suppress(OSError):
             self._console.print(line)
 
@@ -457,7 +457,7 @@ def _bars(console: "Console") -> "Bars":
     rest = Column(ratio=1, no_wrap=True, overflow="crop" if ascii_only else "ellipsis")
     columns: list[ProgressColumn] = [
         SpinnerColumn("line" if ascii_only else "dots"),
-        TextColumn("{task.description:<12}", markup=False, table_column=Column(no_wrap=True)),
+        TextColumn("{task.description:<14}", markup=False, table_column=Column(no_wrap=True)),
         BarColumn(bar_width=12 if narrow else 24),
         _counts(brief=narrow),
         # What is said takes the place that is left, and no more.

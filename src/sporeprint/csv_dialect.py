@@ -13,7 +13,7 @@ import numpy as np
 
 from sporeprint.errors import DataError, nearest
 from sporeprint.files import Progress
-from sporeprint.schema import DatasetSchema
+from sporeprint.schema import RESERVED, DatasetSchema
 from sporeprint.settings import CsvSettings
 
 SEPARATORS = (";", ",", "\t", "|")
@@ -249,12 +249,15 @@ def match_columns(names: Sequence[str], schema: DatasetSchema, where: str, *, la
         names: the table's column names.
         schema: the contract.
         where: what the table is, for the message.
-        labelled: whether the target and the group column must be there.
+        labelled: whether the target and the group column must be there. Rows without a label are there to be scored:
+            every column is kept, the ones that are not in the schema too.
 
     Raises:
         DataError: a column is missing, renamed, there twice, or not in the schema.
     """
-    wanted = schema.table_columns
+    wanted = schema.table_columns if labelled else tuple(dict.fromkeys([*schema.columns, *names]))
+    if not labelled and (taken := [name for name in names if name in RESERVED]):
+        raise DataError(f"{where}: the column {taken[0]!r} has the name of one that is to be added; rename it")
     if twice := [name for name in wanted if names.count(name) > 1]:
         raise DataError(f"{where}: the column {twice[0]!r} is there {names.count(twice[0])} times; keep one")
     missing = [name for name in (wanted if labelled else schema.columns) if name not in names]

@@ -80,7 +80,7 @@ def read_csv(path: Path, dialect: CsvDialect, schema: DatasetSchema, *, batch_by
         separator=dialect.separator.encode(),
         newline=end_of(dialect.newline),
         columns=columns,
-        order=tuple(name for name in schema.table_columns if name in columns),
+        order=tuple(name for name in (schema.table_columns if labelled else columns) if name in columns and name is not None),
     )
     row, unsaid = 0, 0
     for parsed, size in _parse_all(_without_header(blocks(path, dialect.encoding, batch_bytes), skip), layout):

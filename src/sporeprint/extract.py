@@ -27,7 +27,7 @@ from sporeprint.schema import DatasetSchema
 from sporeprint.settings import CsvSettings, DownloadSettings, Settings
 from sporeprint.workdir import Workdir
 
-__all__ = ["Batch", "CsvDialect", "Provenance", "RawTable", "extract", "read_batches"]
+__all__ = ["Batch", "CsvDialect", "Provenance", "RawTable", "extract", "open_table", "read_batches"]
 
 #: Size of the simulated table: that of the real one, in blocks of the size the schema declares.
 SIMULATED_GROUPS, SIMULATED_BLOCK = 173, 353
@@ -152,6 +152,33 @@ def extract(
     return RawTable(final.absolute(), "csv" if looked.dialect else "parquet", looked.dialect, provenance)
 
 
+def open_table(path: Path, schema: DatasetSchema, *, now: Clock) -> RawTable:
+    """Look at a local file of rows that are to be scored.
+
+    Its features must be there; every other column is kept, in the file's order, the label too where there is one. A CSV
+    needs a line of column names.
+
+    Raises:
+        DataError: no such file, not readable, not a table, or a feature is missing.
+    """
+    begun = now()
+    if not path.is_file():
+        raise DataError(f"no such file: {path}" if not path.exists() else f"{path} is no file; name a table")
+    with _readable(path):
+        if kind_of(path, str(path)) == "parquet":
+            looked = _Looked(0, "", count_rows(path, schema, where=str(path), labelled=False), None, simulated=False)
+        else:
+            seen = scan(path, Silent())
+            found = detect(path, CsvSettings(), schema, seen, where=str(path), labelled=False)
+            looked = _Looked(seen.size, seen.sha256, _rows_of(seen, found), found, simulated=False)
+        size = path.stat().st_size
+    seconds = (now() - begun).total_seconds()
+    where = Provenance(
+        str(path), "file", str(path), size, looked.sha256, looked.rows, begun.isoformat(timespec="seconds"), seconds, simulated=False
+    )
+    return RawTable(path.absolute(), "csv" if looked.dialect else "parquet", looked.dialect, where)
+
+
 def read_batches(raw: RawTable, schema: DatasetSchema, *, batch_bytes: int, labelled: bool = True) -> Iterator[Batch]:
     """Read a table batch by batch, in bounded memory.
 
@@ -159,7 +186,7 @@ def read_batches(raw: RawTable, schema: DatasetSchema, *, batch_bytes: int, labe
         raw: what `extract` found.
         schema: the contract.
         batch_bytes: bytes of a CSV file read at a time.
-        labelled: whether the target (and the group column) must be there; where they are, they are read in any case.
+        labelled: whether the target (and the group column) must be there. If not, every column of the file is kept.
 
     Raises:
         DataError: if the file is gone, cannot be read, is damaged, or its columns are no longer those of the dataset.

@@ -95,8 +95,7 @@ class Guard:
     def p_value(self, typicality: Float64) -> Float64:
         """(1 + calibration rows at most as typical) / (1 + calibration rows)."""
         at_most = np.searchsorted(self.calibration, typicality, side="right")
-        found: Float64 = (at_most + 1.0) / (len(self.calibration) + 1.0)
-        return found
+        return np.asarray((at_most + 1.0) / (len(self.calibration) + 1.0), dtype=np.float64)
 
     def _features(self, codes: Codes) -> Float64:
         features = np.zeros((codes.rows, len(self.weights)), dtype=np.float64)

@@ -76,7 +76,7 @@ def _opened(path: Path, where: str) -> Iterator[Any]:
 def _columns(file: Any, schema: DatasetSchema, where: str, *, labelled: bool) -> list[str]:
     found = tuple(file.schema_arrow.names)
     match_columns(found, schema, where, labelled=labelled)
-    names = [name for name in schema.table_columns if name in found]
+    names = [name for name in schema.table_columns if name in found] if labelled else list(found)
     for name in names:
         kind = file.schema_arrow.field(name).type
         if pa.types.is_nested(kind):

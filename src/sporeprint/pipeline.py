@@ -4,6 +4,7 @@ The only module that knows them all. It computes nothing itself.
 """
 
 import json
+import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,6 +51,9 @@ from sporeprint.workdir import Workdir
 
 #: How an evaluation is kept between `evaluate` and `register`.
 CONTEXT = TypeAdapter(ReportContext)
+
+#: Bytes of a CSV file that are scored at a time.
+BATCH_BYTES = 8 << 20
 
 #: Progress of a fit that tells nothing of itself.
 WHOLE_FIT = 100
@@ -157,6 +161,8 @@ def _chosen(settings: Settings, names: Sequence[str] | None) -> dict[str, ModelS
 def _train(settings: Settings, workdir: Workdir, log: RunLog, data: ModelInput, chosen: Mapping[str, ModelSettings]) -> list[Candidate]:
     fitted = []
     with log.step("train") as progress:
+        # What was measured is not what is about to be trained.
+        _context_file(workdir).unlink(missing_ok=True)
         progress.total(sum(_work(model) for model in chosen.values()))
         for name, model in chosen.items():
             progress.text(name)
@@ -271,17 +277,23 @@ def _report(workdir: Workdir, log: RunLog, context: ReportContext) -> None:
             atomic_write(workdir.metrics / name, image)
         atomic_write(workdir.metrics / "metrics.json", json.dumps(metrics_dict(context), indent=1, ensure_ascii=False, allow_nan=False))
         atomic_write(workdir.metrics / "report.html", render_evaluation(context))
-        atomic_write(workdir.candidates / "evaluation.json", json.dumps(CONTEXT.dump_python(replace(context, images={}), mode="json")))
+        atomic_write(_context_file(workdir), json.dumps(CONTEXT.dump_python(replace(context, images={}), mode="json")))
 
 
-def _read_context(workdir: Workdir, data: ModelInput) -> ReportContext:
+def _context_file(workdir: Workdir) -> Path:
+    return workdir.candidates / "evaluation.json"
+
+
+def _read_context(workdir: Workdir, data: ModelInput, found: Sequence[Candidate]) -> ReportContext:
     """What `evaluate` found of the candidates."""
-    path = workdir.candidates / "evaluation.json"
+    path = _context_file(workdir)
     if not path.exists():
         raise DataError(f"the models in {workdir.candidates} have not been evaluated; run sporeprint evaluate")
     context = CONTEXT.validate_json(path.read_bytes())
     if context.data["sha256"] != data.record.provenance["sha256"]:
         raise DataError("the models were evaluated on another table than the one that is loaded; run sporeprint evaluate again")
+    if missing := [candidate.name for candidate in found if candidate.name not in context.evaluations]:
+        raise DataError(f"model {missing[0]!r} has not been evaluated with the others; run sporeprint evaluate again")
     return replace(context, images={image.name: image.read_bytes() for image in sorted(workdir.metrics.glob("*.png"))})
 
 
@@ -297,7 +309,7 @@ def register(settings: Settings, root: Path, *, steps: Steps | None = None) -> R
     with _run(root, steps) as (workdir, log):
         data = read_input(settings, workdir)
         found = candidates.read(workdir.candidates, list(settings.models), data.record.run_id)
-        context = _read_context(workdir, data)
+        context = _read_context(workdir, data, found)
         result, context = _register(settings, workdir, log, data, found, context)
         _report(workdir, log, context)
         return result
@@ -406,11 +418,12 @@ def predict(root: Path, file: Path, out: Path, *, model: str = "production", ste
     registry = Registry(workdir.registry)
     found = registry.resolve(model)
     bundle = registry.load(found.ref)
+    threads = len(os.sched_getaffinity(0))
     with shown.step("predict") as progress:
         raw = extracting.open_table(file, bundle.schema, now=_now)
         progress.total(raw.provenance.bytes)
-        batches = read_batches(raw, bundle.schema, batch_bytes=PREDICT_BATCH, labelled=False)
-        counts = score_batches(batches, out, bundle.schema, bundle.encoder, bundle.scorer, workers=_cores(), progress=progress)
+        batches = read_batches(raw, bundle.schema, batch_bytes=BATCH_BYTES, labelled=False)
+        counts = score_batches(batches, out, bundle.schema, bundle.encoder, bundle.scorer, workers=threads, progress=progress)
     target = bundle.schema.target
     words = (target.values[target.negative], target.values[target.positive])
     return PredictResult(found.ref, str(out), bool(bundle.info.get("simulated")), counts, words)

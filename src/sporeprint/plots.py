@@ -334,7 +334,7 @@ def draw_roc(evaluations: Mapping[str, ModelEvaluation], words: Words, *, simula
     """ROC curves of all models: seen solid, unseen dashed."""
     figure, ax = _square(f"ROC: {words.positive} found, against false alarms", simulated=simulated)
     ax.plot([0, 1], [0, 1], color=SOFT, linewidth=1.0, linestyle=DOTS)
-    _draw_curves(ax, evaluations, lambda card: card.roc, "roc_auc", corner="lower right", steps=False)
+    _draw_curves(ax, evaluations, lambda card: card.roc, "roc_auc", corner="lower right")
     ax.set_xlabel(f"share of {words.negative} called {words.positive}")
     ax.set_ylabel(f"share of {words.positive} called {words.positive}")
     return figure
@@ -346,7 +346,8 @@ def draw_pr(evaluations: Mapping[str, ModelEvaluation], words: Words, *, simulat
     figure, ax = _square("Precision and recall", simulated=simulated)
     card = next(iter(evaluations.values())).seen
     ax.plot([0, 1], [card.positives / card.rows] * 2, color=SOFT, linewidth=1.0, linestyle=DOTS)
-    _draw_curves(ax, evaluations, lambda card: card.pr, "pr_auc", corner="lower left", steps=True)
+    # Precision is not linear between two points of recall (Davis and Goadrich, 2006): each one holds back to the one before.
+    _draw_curves(ax, evaluations, lambda card: card.pr, "pr_auc", corner="lower left", draw="steps-pre")
     ax.set_xlabel(f"recall: share of {words.positive} called {words.positive}")
     ax.set_ylabel(f"precision: {words.positive} among those called so")
     return figure
@@ -375,7 +376,7 @@ def _draw_curves(
     area: str,
     *,
     corner: Literal["lower left", "lower right"],
-    steps: bool,
+    draw: Literal["default", "steps-pre"] = "default",
 ) -> None:
     from matplotlib.lines import Line2D
 
@@ -385,20 +386,13 @@ def _draw_curves(
         cards = [evaluations[name].seen, *([unseen[name]] if name in unseen else [])]
         for card, style in zip(cards, ("-", DASHES), strict=False):
             points = curve(card)
-            ax.plot(
-                points.x, points.y, color=colour, linewidth=1.8, linestyle=style, drawstyle=_steps(points) if steps else "default", zorder=3
-            )
+            ax.plot(points.x, points.y, color=colour, linewidth=1.8, linestyle=style, drawstyle=draw, zorder=3)
         areas = " / ".join(_number(card.metrics[area].value) for card in cards if area in card.metrics)
         handles.append(Line2D([], [], color=colour, linewidth=2.4, label=f"{_short(name)}  {areas}"))
     title = "area: seen / unseen (dashed)" if unseen else "area"
     legend = ax.legend(handles=handles, loc=corner, fontsize=8, title=title, title_fontsize=8, framealpha=0.92, edgecolor="none")
     legend.set_alignment("left")
     legend.get_title().set_color(SOFT)
-
-
-def _steps(points: Curve) -> str:
-    """Precision does not change linearly between two points of recall (Davis and Goadrich, 2006): each holds up to the one before."""
-    return "steps-pre" if points.x[0] <= points.x[-1] else "steps-post"
 
 
 # --- confusion -------------------------------------------------------------------------------------------------------

@@ -95,11 +95,11 @@ def score_frame(frame: pl.DataFrame, schema: DatasetSchema, encoder: Encoder, sc
 
 def _unseen(codes: Codes, encoder: Encoder) -> pl.Series:
     flags = encoder.unseen(codes)
-    names: list[str | None] = [None] * codes.rows
-    for name, where in flags.items():
-        for row in np.flatnonzero(where).tolist():
-            names[row] = name if names[row] is None else f"{names[row]},{name}"
-    return pl.Series(names, dtype=pl.String) if flags else pl.repeat(None, codes.rows, dtype=pl.String, eager=True)
+    if not flags:
+        return pl.repeat(None, codes.rows, dtype=pl.String, eager=True)
+    named = [pl.when(pl.col(name)).then(pl.lit(name)) for name in flags]
+    joined = pl.concat_str(named, separator=",", ignore_nulls=True)
+    return pl.DataFrame(dict(flags)).select(pl.when(joined != "").then(joined)).to_series()
 
 
 def _reasons(frame: pl.DataFrame, flags: dict[str, np.typing.NDArray[np.bool_]], schema: DatasetSchema) -> pl.Series:

@@ -138,15 +138,15 @@ def test_groups_that_agree_leave_room_for_others() -> None:
     assert (found.low, found.high) == pytest.approx((low * 0.5 - (1 - low), low * 0.5 + (1 - low)))
 
 
-def test_p_value_and_interval_agree() -> None:
-    draw, groups = np.random.default_rng(9), 30
+@pytest.mark.parametrize("groups", [4, 30, 1000])
+def test_p_value_and_interval_agree(groups: int) -> None:
+    drawn = np.random.default_rng(9).normal(0, 0.1, 20_000)
     tail = bootstrap.group_tail(groups, 0.95)
-    for centre in np.linspace(0, 0.5, 60):
-        drawn = draw.normal(centre, 0.1, 999)
-        excluded = bootstrap.percentile(float(centre), drawn, tail, (-1.0, 1.0)).low > 0
-        p = bootstrap.p_value(drawn, groups)
-        # Quantiles are interpolated, counts are not: at the very border either may be first.
-        assert excluded == (p < 0.05) or abs(p - 0.05) < 0.01
+    # Moved so that the interval's lower end is at 0, the difference is significant at just this level.
+    border = drawn - np.quantile(drawn, tail)
+    assert bootstrap.p_value(border, groups) == pytest.approx(0.05, abs=0.003)
+    assert bootstrap.p_value(border + 0.05, groups) < 0.045
+    assert bootstrap.p_value(border - 0.05, groups) > 0.055
 
 
 def test_p_value_of_no_difference_is_one_and_of_the_clearest_not_zero() -> None:

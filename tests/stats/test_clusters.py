@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -22,7 +22,6 @@ def split(rows: list[Row]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @given(ROWS, st.lists(WEIGHTS, min_size=1, max_size=4))
-@settings(deadline=None)
 def test_weighted_areas_are_those_of_scikit_learn(rows: list[Row], drawn: list[list[int]]) -> None:
     y, p, group = split(rows)
     weights = np.array(drawn)
@@ -39,7 +38,6 @@ def test_weighted_areas_are_those_of_scikit_learn(rows: list[Row], drawn: list[l
 
 
 @given(ROWS)
-@settings(deadline=None)
 def test_concordance_by_hand(rows: list[Row]) -> None:
     y, p, group = split(rows)
     expected = np.zeros((GROUPS, GROUPS))

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sporeprint.stats import folds
@@ -13,7 +13,6 @@ def held_by_two(counts: list[tuple[int, int]]) -> bool:
 
 
 @given(COUNTS.filter(held_by_two), st.integers(2, 5), st.integers(0, 100))
-@settings(deadline=None)
 def test_no_class_is_in_one_fold_alone(groups: list[tuple[int, int]], number: int, seed: int) -> None:
     counts = np.array(groups)
     fold = folds.assign(counts, folds=number, seed=seed)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
@@ -82,7 +82,6 @@ def test_bisect_finds_a_root_from_either_side() -> None:
 
 
 @given(st.integers(1, 500), st.integers(0, 500), st.floats(0.5, 0.999))
-@settings(deadline=None)
 def test_f1_is_the_mapped_interval_of_the_jaccard_index(right: int, errors: int, confidence: float) -> None:
     found = intervals.f1(right, errors, confidence)
     assert found.value == pytest.approx(2 * right / (2 * right + errors), abs=1e-12)
@@ -90,7 +89,6 @@ def test_f1_is_the_mapped_interval_of_the_jaccard_index(right: int, errors: int,
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(1, 30), st.integers(1, 30), st.floats(0.5, 0.99))
-@settings(deadline=None)
 def test_roc_auc_holds_both_of_its_intervals(doubled: int, spread: int, positives: int, negatives: int, confidence: float) -> None:
     value = min(1.0, (doubled + spread) / 100)
     found = intervals.roc_auc(value, positives, negatives, confidence)
@@ -104,6 +102,16 @@ def test_average_precision_is_wider_where_it_varies_more() -> None:
     assert (binomial.low, binomial.high) == intervals.clopper_pearson(900, 1000, 0.95)
     wider = intervals.average_precision(0.9, 1000, 0.03, 0.95)
     assert (wider.low, wider.high) == pytest.approx(intervals.clopper_pearson(90, 100, 0.95))
+
+
+@pytest.mark.parametrize("right", [50, 1000])
+def test_mcc_of_balanced_classes_is_as_sure_as_accuracy(right: int) -> None:
+    """With balanced classes and few errors MCC is 2 accuracy - 1."""
+    for errors in (0, 2):
+        counts = np.array([right, errors, errors, right], dtype=float)
+        found, (low, high) = intervals.mcc(counts, 0.95, seed=2), intervals.clopper_pearson(2 * right, 2 * (right + errors), 0.95)
+        assert 1 - found.low == pytest.approx(2 * (1 - low), rel=0.1)
+        assert 1 - found.high == pytest.approx(2 * (1 - high), rel=0.3)
 
 
 @pytest.mark.parametrize("errors", [0.3, 1.0, 3.0, 60.0])

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
@@ -16,7 +16,6 @@ def split(rows: list[tuple[int, float]]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(ROWS, st.sampled_from([0.0, 0.25, 0.5, 1.0]))
-@settings(deadline=None)
 def test_counts_are_those_of_scikit_learn(rows: list[tuple[int, float]], threshold: float) -> None:
     y, p = split(rows)
     counts = metrics.confusion(y, p, threshold)
@@ -24,7 +23,6 @@ def test_counts_are_those_of_scikit_learn(rows: list[tuple[int, float]], thresho
 
 
 @given(ROWS)
-@settings(deadline=None)
 def test_ratios_are_those_of_scikit_learn(rows: list[tuple[int, float]]) -> None:
     y, p = split(rows)
     counts, answers = metrics.confusion(y, p, 0.5), (p > 0.5).astype(np.int8)
@@ -40,7 +38,6 @@ def test_ratios_are_those_of_scikit_learn(rows: list[tuple[int, float]]) -> None
 
 
 @given(ROWS)
-@settings(deadline=None)
 def test_losses_are_those_of_scikit_learn(rows: list[tuple[int, float]]) -> None:
     y, p = split(rows)
     assert metrics.squared_errors(y, p).mean() == pytest.approx(reference.brier_score_loss(y, p, labels=[0, 1]), abs=1e-12)

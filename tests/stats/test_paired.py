@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
@@ -36,7 +36,6 @@ def test_holm_of_nothing() -> None:
 
 
 @given(COUNT, COUNT, COUNT)
-@settings(deadline=None)
 def test_swapping_the_models_swaps_the_sign(only_a: int, only_b: int, same: int) -> None:
     rows = max(1, only_a + only_b + same)
     one, other = paired.difference(only_a, only_b, rows, 0.95), paired.difference(only_b, only_a, rows, 0.95)
@@ -45,7 +44,6 @@ def test_swapping_the_models_swaps_the_sign(only_a: int, only_b: int, same: int)
 
 
 @given(COUNT, COUNT, COUNT)
-@settings(deadline=None)
 def test_an_interval_without_zero_is_a_rejection(only_a: int, only_b: int, same: int) -> None:
     found = paired.difference(only_a, only_b, max(1, only_a + only_b + same), 0.95)
     assert -1 <= found.low <= found.value <= found.high <= 1

@@ -5,7 +5,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
@@ -20,7 +20,6 @@ def split(rows: list[tuple[int, float]]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(ROWS.filter(lambda rows: len({y for y, _ in rows}) == 2))
-@settings(deadline=None)
 def test_areas_and_curves_are_those_of_scikit_learn(rows: list[tuple[int, float]]) -> None:
     y, p = split(rows)
     ranked = ranking.rank(y, p)
@@ -33,7 +32,6 @@ def test_areas_and_curves_are_those_of_scikit_learn(rows: list[tuple[int, float]
 
 
 @given(ROWS, st.randoms())
-@settings(deadline=None)
 def test_the_order_of_rows_does_not_matter(rows: list[tuple[int, float]], random: Random) -> None:
     shuffled = random.sample(rows, len(rows))
     one, other = ranking.rank(*split(rows)), ranking.rank(*split(shuffled))
@@ -41,7 +39,6 @@ def test_the_order_of_rows_does_not_matter(rows: list[tuple[int, float]], random
 
 
 @given(ROWS.filter(lambda rows: len({y for y, _ in rows}) == 2))
-@settings(deadline=None)
 def test_swapping_classes_and_scores_leaves_the_area(rows: list[tuple[int, float]]) -> None:
     y, p = split(rows)
     assert ranking.roc_auc(ranking.rank(1 - y, 1 - p)) == pytest.approx(ranking.roc_auc(ranking.rank(y, p)), abs=1e-12)

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sporeprint.stats import metrics
@@ -18,7 +18,6 @@ def split(rows: list[Row]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @given(ROWS, st.lists(st.integers(0, 3), min_size=4, max_size=4).filter(any))
-@settings(deadline=None)
 def test_weighting_groups_is_repeating_their_rows(rows: list[Row], drawn: list[int]) -> None:
     y, p, group = split(rows)
     totals = GroupTotals.of(y, p, group, 0.5)
