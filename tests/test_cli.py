@@ -637,6 +637,23 @@ def test_a_new_version_is_registered_and_not_promoted(called: Called, trained: P
     assert [version["ref"] for version in tree["versions"]] == ["decision_tree/v1", "decision_tree/v2"]
 
 
+def test_a_worse_version_does_not_pass_the_gate(called: Called, trained: Path) -> None:
+    change = ("--set", "models.xgboost.params.max_depth=1", "--set", "models.xgboost.rounds=1")
+    assert called("train", "--workdir", trained, "--new-version", "--model", "xgboost", *change, "--quiet")[0] == 0
+    code, out, err = called("models", "promote", "xgboost/v2", "--workdir", trained, "--quiet")
+    assert (code, out) == (5, "")
+    assert err.startswith("error: xgboost/v2 does not pass the gate: accuracy -0.")
+    assert json.loads(called("models", "list", "--workdir", trained, "--json")[1])["models"][1]["champion"] == "xgboost/v1"
+
+
+def test_promote_moves_production_only_when_it_is_told_to(called: Called, trained: Path) -> None:
+    served = json.loads(called("models", "list", "--workdir", trained, "--json")[1])["production"]
+    other = ({"decision_tree/v1", "xgboost/v1"} - {served}).pop()
+    code, out, _ = called("models", "promote", other, "--workdir", trained, "--json")
+    assert code == 0
+    assert json.loads(out)["production"] == served
+
+
 # --- predict -----------------------------------------------------------------------------------------------------------------
 
 

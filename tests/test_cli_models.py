@@ -27,7 +27,7 @@ WHEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 Called = Callable[..., tuple[int, str, str]]
 
 
-def bundle(name: str, slope: float, accuracy: float) -> Bundle:
+def bundle(name: str, slope: float, accuracy: float, **info: bool) -> Bundle:
     interval = {"value": accuracy, "low": accuracy - 0.01, "high": accuracy + 0.005}
     return Bundle(
         name=name,
@@ -35,7 +35,13 @@ def bundle(name: str, slope: float, accuracy: float) -> Bundle:
         scorer=LinearScorer(np.array([slope]), 0.0),
         schema=SCHEMA,
         golden=Golden((), ()),
-        info={"created": "2026-02-28T10:00:00+00:00", "data_fingerprint": "d1", "model": {"params": {"depth": 6}}, "notes": ["[red]slow"]},
+        info={
+            "created": "2026-02-28T10:00:00+00:00",
+            "data_fingerprint": "d1",
+            "model": {"params": {"depth": 6}},
+            "notes": ["[red]slow"],
+            **info,
+        },
         metrics={"fit_seconds": 0.2, "seen": {"accuracy": interval, "n": 100}, "unseen": {"available": False, "reason": "no groups"}},
     )
 
@@ -120,6 +126,12 @@ def test_one_damaged_version_does_not_hide_the_others(called: Called, registry: 
     damaged = next(line for line in out.splitlines() if line.startswith("logistic/v1"))
     assert "DAMAGED: logistic/v1: metrics.json was altered" in damaged
     assert "0.9500" in out
+
+
+def test_a_model_of_simulated_data_is_marked(called: Called, registry: Registry) -> None:
+    registry.register(bundle("tree", 4.0, 0.99, simulated=True), now=WHEN)
+    marked = [line for line in called("list")[1].splitlines() if line.endswith("of SIMULATED data")]
+    assert [line.split()[0] for line in marked] == ["tree/v2"]
 
 
 def test_show_tells_all_of_a_version(called: Called, registry: Registry) -> None:

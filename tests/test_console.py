@@ -353,6 +353,8 @@ def test_on_a_terminal_a_step_leaves_one_line(monkeypatch: pytest.MonkeyPatch) -
     shown = terminal.getvalue()
     assert "50%  5/10" in shown
     assert "[b]xgboost[/b]" in shown
+    drawn = re.split(r"[\r\n]", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown))
+    assert max(map(len, drawn)) == 96, "the `^C` of an interrupt needs a place behind the bar"
     lines = [line for line in shown.splitlines() if "✓" in line or "✗" in line]
     assert len(lines) == 2
     assert lines[0].endswith(" s\x1b[0m")

@@ -135,6 +135,14 @@ def test_a_table_to_score_needs_no_target(tmp_path: Path, schema: DatasetSchema)
     assert detected(tmp_path / "t.csv", b"1;n;a\n", schema, CsvSettings(header=False), labelled=False).separator == ";"
 
 
+def test_a_table_to_score_may_have_any_other_column_but_those_that_are_added(schema: DatasetSchema) -> None:
+    assert match_columns(("id", "note", "width", "colour"), schema, "t", labelled=False) == ("id", "note", "width", "colour")
+    with pytest.raises(DataError, match="t: the column 'prediction' has the name of one that is to be added; rename it"):
+        match_columns(("prediction", "note", "width", "colour"), schema, "t", labelled=False)
+    with pytest.raises(DataError, match="the column 'id' is there 2 times; keep one"):
+        match_columns(("id", "id", "note", "width", "colour"), schema, "t", labelled=False)
+
+
 def test_ignored_columns(schema: DatasetSchema) -> None:
     lax = schema.model_copy(update={"extra_columns": "ignore"})
     assert match_columns(("", "class", "x", "width", "x", "colour", "note"), lax, "t") == (

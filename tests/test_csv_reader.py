@@ -75,12 +75,13 @@ def test_columns_come_in_the_schemas_order_without_ignored_ones(tmp_path: Path) 
     assert batch.malformed.rows() == [(2, "3 fields instead of 5", "1;n;e")]
 
 
-def test_a_table_without_the_target_can_be_read(tmp_path: Path) -> None:
+def test_a_table_to_score_keeps_every_column_in_its_order(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_bytes(b"note;width\nn;1\n")
+    path.write_bytes(b"id;note;width\n7;n;1\n")
     dialect = CsvDialect(";", "utf-8", header=True, newline="\n")
     (batch,) = read_csv(path, dialect, SCHEMA, batch_bytes=100, labelled=False)
-    assert batch.frame.columns == ["row", "width", "note"]
+    assert batch.frame.columns == ["row", "id", "note", "width"]
+    assert batch.frame.rows() == [(0, "7", "n", "1")]
 
 
 def test_a_single_column_may_be_all_there_is(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
+import json
 import math
+from dataclasses import asdict
 from random import Random
 from typing import Any
 
@@ -80,6 +82,14 @@ def test_calibration_error_is_the_distance_of_the_reliability_bins() -> None:
     assert count.sum() == 500
     assert np.all(np.diff(scores) > 0)
     assert card.metrics["ece"].value == pytest.approx((count * np.abs(scores - observed)).sum() / 500, abs=1e-12)
+
+
+def test_results_are_plain_values() -> None:
+    y, p, group = sample(100, groups=10)
+    for card in (evaluate.score(y, p, **HOW), evaluate.score_clustered(y, p, group, **HOW)):
+        assert json.loads(json.dumps(asdict(card)))["metrics"]["mcc"]["value"] == card.metrics["mcc"].value
+    json.dumps([asdict(found) for found in evaluate.errors_by_group(y, p, group)])
+    json.dumps([asdict(found) for found in evaluate.compare_clustered(y, {"a": p, "b": 1 - p}, group, **HOW)])
 
 
 def test_empty_bins_are_left_out() -> None:

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sporeprint.errors import ConfigError, DataError, SourceUnavailableError, StorageError
-from sporeprint.extract import CsvDialect, RawTable, extract, read_batches
+from sporeprint.extract import CsvDialect, RawTable, extract, open_table, read_batches
 from sporeprint.settings import Settings, parse
 from sporeprint.simulate import simulate
 
@@ -183,6 +183,21 @@ def test_a_table_to_score_needs_no_target(make: Make, tmp_path: Path) -> None:
     raw = extract(make(), tmp_path, source=str(tmp_path / "t.csv"), now=clock(), labelled=False)
     (batch,) = read_batches(raw, make().dataset, batch_bytes=100, labelled=False)
     assert batch.frame.rows() == [(0, "1", "n")]
+
+
+def test_rows_to_score_are_looked_at_where_they_lie(make: Make, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"id;note;width\n7;n;1\n")
+    raw = open_table(path, make().dataset, now=clock())
+    assert (raw.path, raw.format, raw.provenance.rows, raw.provenance.bytes) == (path, "csv", 1, 20)
+    (batch,) = read_batches(raw, make().dataset, batch_bytes=100, labelled=False)
+    assert batch.frame.rows() == [(0, "7", "n", "1")]
+    pq.write_table(pa.table({"note": ["n"], "id": [7], "width": [1.0]}), path)
+    assert open_table(path, make().dataset, now=clock()).format == "parquet"
+    with pytest.raises(DataError, match="is no file; name a table"):
+        open_table(tmp_path, make().dataset, now=clock())
+    with pytest.raises(DataError, match="no such file: "):
+        open_table(tmp_path / "gone.csv", make().dataset, now=clock())
 
 
 @pytest.mark.parametrize(

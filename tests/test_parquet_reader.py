@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sporeprint import parquet_reader
 from sporeprint.errors import DataError
 from sporeprint.parquet_reader import count_rows, is_simulated, read_parquet
 from sporeprint.schema import DatasetSchema
@@ -59,23 +60,30 @@ def test_further_types(array: pa.Array, kind: type[pl.DataType], tmp_path: Path,
     assert batch.frame.schema["note"] == kind
 
 
-def test_rows_are_numbered_over_batches_and_bytes_add_up(tmp_path: Path, schema: DatasetSchema) -> None:
+@pytest.mark.parametrize("group_rows", [100_000, 250_000, 600_000])
+@pytest.mark.parametrize("largest", [300_000, 10**9])
+def test_rows_are_numbered_over_batches_and_bytes_add_up(
+    group_rows: int, largest: int, tmp_path: Path, schema: DatasetSchema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_reader, "LARGEST", largest)
     rows = 600_000
-    columns = {"class": pa.array(["e"] * rows), "width": pa.array(range(rows)), "note": pa.array(["n"] * rows)}
-    path = written(tmp_path / "t.parquet", columns, row_group_size=250_000)
+    columns = {"class": pa.array(["e"] * rows), "width": pa.array(range(rows)), "note": pa.array(["n"] * rows).dictionary_encode()}
+    path = written(tmp_path / "[t]*.parquet", columns, row_group_size=group_rows)
     batches = list(read_parquet(path, schema))
     assert len(batches) > 2
+    assert all(batch.frame.height <= parquet_reader.ROWS and batch.frame.schema["note"] == pl.String for batch in batches)
     assert pl.concat([batch.frame for batch in batches]).filter(pl.col("row") != pl.col("width")).height == 0
     assert sum(batch.frame.height for batch in batches) == rows
     assert sum(batch.bytes_read for batch in batches) == path.stat().st_size
     assert count_rows(path, schema, where="t") == rows
 
 
-def test_a_table_to_score_needs_no_target(tmp_path: Path, schema: DatasetSchema) -> None:
-    path = written(tmp_path / "t.parquet", {"width": [1.0], "note": ["n"]})
+def test_a_table_to_score_keeps_every_column_in_its_order(tmp_path: Path, schema: DatasetSchema) -> None:
+    path = written(tmp_path / "t.parquet", {"note": ["n"], "id": [7], "width": [1.0]})
     assert count_rows(path, schema, where="t", labelled=False) == 1
     (batch,) = read_parquet(path, schema, labelled=False)
-    assert batch.frame.columns == ["row", "width", "note"]
+    assert batch.frame.rows() == [(0, "n", 7, 1.0)]
+    assert batch.frame.columns == ["row", "note", "id", "width"]
 
 
 @pytest.mark.parametrize(
@@ -106,10 +114,11 @@ def test_a_cut_file_is_refused(tmp_path: Path, schema: DatasetSchema) -> None:
         count_rows(path, schema, where="the table")
 
 
-@pytest.mark.parametrize("options", [{"compression": "snappy"}, {"compression": "zstd", "write_page_checksum": True}])
-def test_a_damaged_page_is_an_error(options: dict[str, Any], tmp_path: Path, schema: DatasetSchema) -> None:
+@pytest.mark.parametrize("largest", [10**9, 1])
+def test_a_damaged_page_is_an_error(largest: int, tmp_path: Path, schema: DatasetSchema, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_reader, "LARGEST", largest)
     columns = {"class": ["e", "p"] * 5000, "width": list(range(10_000)), "note": [str(number) for number in range(10_000)]}
-    path = written(tmp_path / "t.parquet", columns, use_dictionary=False, **options)
+    path = written(tmp_path / "t.parquet", columns, compression="snappy", use_dictionary=False)
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 200] = bytes(200)
     path.write_bytes(content)
@@ -124,3 +133,17 @@ def test_a_simulated_file_says_so(tmp_path: Path) -> None:
     assert not is_simulated(path)
     pq.write_table(pa.table({"a": [1]}).replace_schema_metadata({"sporeprint.simulated": "true"}), path)
     assert is_simulated(path)
+
+
+@pytest.mark.parametrize(
+    ("counts", "pieces"),
+    [
+        ([], []),
+        ([5], [(range(1), 0, 5)]),
+        ([100_000] * 4, [(range(3), 0, 300_000), (range(3, 4), 300_000, 100_000)]),
+        ([10, 2_000_000, 10], [(range(1), 0, 10), (range(1, 2), 10, 2_000_000), (range(2, 3), 2_000_010, 10)]),
+        ([1_048_576, 0, 1], [(range(1), 0, 1_048_576), (range(1, 3), 1_048_576, 1)]),
+    ],
+)
+def test_small_row_groups_are_read_together(counts: list[int], pieces: list[tuple[range, int, int]]) -> None:
+    assert list(parquet_reader._pieces(counts)) == pieces

@@ -372,8 +372,15 @@ def test_the_real_table_is_what_its_description_says(real_run: Path) -> None:
     assert (record.groups.available, record.groups.count) == (True, 173)
     shares = {name: round(count / record.rows, 3) for name, count in record.missing.items() if count}
     assert shares == {
-        "veil-type": 0.948, "spore-print-color": 0.896, "veil-color": 0.879, "stem-root": 0.844, "stem-surface": 0.624,
-        "gill-spacing": 0.410, "cap-surface": 0.231, "gill-attachment": 0.162, "ring-type": 0.040,
+        "veil-type": 0.948,
+        "spore-print-color": 0.896,
+        "veil-color": 0.879,
+        "stem-root": 0.844,
+        "stem-surface": 0.624,
+        "gill-spacing": 0.410,
+        "cap-surface": 0.231,
+        "gill-attachment": 0.162,
+        "ring-type": 0.040,
     }
 
 

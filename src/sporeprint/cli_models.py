@@ -77,17 +77,20 @@ def _listed(registry: "Registry", name: str, pins: Mapping[str, str]) -> dict[st
 
 def _listed_version(registry: "Registry", ref: str, champion: str, pins: Mapping[str, str]) -> dict[str, Any]:
     stands = [PRODUCTION] * (pins.get(PRODUCTION) == ref) + ["champion"] * (champion == ref)
-    found: dict[str, Any] = {"ref": ref, "stands_for": stands, "created": None, "metrics": {}, "problem": None}
+    found: dict[str, Any] = {"ref": ref, "stands_for": stands, "created": None, "simulated": None, "metrics": {}, "problem": None}
     try:
         shown = registry.show(ref)
     except RegistryError as error:  # one damaged version must not hide the others
         return {**found, "problem": str(error)}
-    return {**found, "created": shown["info"].get("created"), "metrics": shown["metrics"]}
+    info = shown["info"]
+    return {**found, "created": info.get("created"), "simulated": bool(info.get("simulated")), "metrics": shown["metrics"]}
 
 
 def _row(version: Mapping[str, Any]) -> tuple[str, ...]:
     values = (_metric(version["metrics"], on, metric) for on, metric in LISTED)
-    note = "" if version["problem"] is None else f"DAMAGED: {version['problem']}"
+    note = "of SIMULATED data" if version["simulated"] else ""
+    if version["problem"] is not None:
+        note = f"DAMAGED: {version['problem']}"
     return (version["ref"], ", ".join(version["stands_for"]), str(version["created"] or ""), *values, note)
 
 

@@ -13,13 +13,17 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from sporeprint.errors import DataError
 from sporeprint.schema import DatasetSchema
 
 MISSING = 0
 UNKNOWN = -1
+#: What an int16 can count.
+MOST_VALUES = 32_767
 
 #: What counts as a number: an optional sign, digits with an optional point, an optional exponent. Not `inf`, `nan`, `1,5`, `1_000`, `0x1`.
-NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+#: Digits are ASCII: `\d` would take those of every script, which no engine reads as a number.
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 Vocabulary = Mapping[str, tuple[str, ...]]
 Int16 = npt.NDArray[np.int16]
@@ -43,7 +47,7 @@ def coded(frame: Any, vocabulary: Vocabulary, numeric: Sequence[str], *, trim: C
     """
     types = frame.collect_schema()
     codes = [_nominal(name, types[name], values, trim=name in trim) for name, values in vocabulary.items()]
-    numbers = [nw.col(name).cast(nw.Float64) if trusting else _numeric(name, types[name], trim=name in trim) for name in numeric]
+    numbers = [_numeric(name, types[name], trim=name in trim, trusting=trusting) for name in numeric]
     return frame.select(*codes, *numbers)
 
 
@@ -65,9 +69,10 @@ def _nominal(name: str, dtype: Any, values: Sequence[str], *, trim: bool) -> Any
     return nw.when(column.is_null()).then(nw.lit(MISSING)).otherwise(found).cast(nw.Int16).alias(name)
 
 
-def _numeric(name: str, dtype: Any, *, trim: bool) -> Any:
-    if dtype.is_numeric():
-        return nw.col(name).cast(nw.Float64).alias(name)
+def _numeric(name: str, dtype: Any, *, trim: bool, trusting: bool) -> Any:
+    # Anything else (a date, a time) is looked at as text, so that it does not pass as the number it is stored as.
+    if dtype.is_numeric() or dtype == nw.Boolean or (trusting and dtype == nw.String):
+        return nw.col(name).cast(nw.Float64)
     column = _text(name, dtype, trim=trim)
     number = column.str.contains(NUMBER)
     # The cast sees only text that is a number, so that a strict engine does not stop at the first other one.
@@ -85,24 +90,43 @@ def coded_frame(frame: pl.DataFrame, vocabulary: Vocabulary, numeric: Sequence[s
     try:
         compact: pl.DataFrame = coded(table, vocabulary, numeric, trusting=True).to_native()
         careful = []
-    except pl.exceptions.InvalidOperationError:  # text that is no number: find it
+    except nw.exceptions.InvalidOperationError:  # text that is no number: find it
         compact = coded(table, vocabulary, numeric).to_native()
-        careful = [name for name in numeric if frame[name].dtype == pl.String and compact[name].is_nan().any()]
+        careful = [name for name in numeric if compact[name].is_nan().any()]
     again = careful + [name for name in vocabulary if compact[name].min() == UNKNOWN]
     return coded(table, vocabulary, numeric, trim=again).to_native() if again else compact
 
 
 def vocabulary_of(frame: pl.DataFrame, schema: DatasetSchema) -> dict[str, tuple[str, ...]]:
-    """Every nominal feature's values: the declared ones, or, where none are declared, those in the frame, sorted."""
+    """Every nominal feature's values: the declared ones, or, where none are declared, those in the frame, sorted.
+
+    Raises:
+        DataError: if there are more than codes, see `refuse_too_many`.
+    """
     found: dict[str, tuple[str, ...]] = {}
     for name in schema.nominal:
         declared = schema.columns[name].values
         if declared is not None:
             found[name] = tuple(declared)
         else:
-            texts = frame[name].cast(pl.String).unique().drop_nulls().to_list()
-            found[name] = tuple(sorted({text.strip() for text in texts} - {""}))
+            # Stripped by the engine that strips the rows: Python counts more characters as white space.
+            texts = frame[name].cast(pl.String).unique().drop_nulls().str.strip_chars()
+            found[name] = tuple(sorted({*texts} - {""}))
+            refuse_too_many(name, len(found[name]))
     return found
+
+
+def refuse_too_many(name: str, values: int) -> None:
+    """Refuse a nominal column with more values than there are codes.
+
+    Raises:
+        DataError: naming the column.
+    """
+    if values > MOST_VALUES:
+        raise DataError(
+            f"{name}: {values:,} different values or more, at most {MOST_VALUES:,} are allowed in a nominal column; "
+            "if it identifies the row, take it out of dataset.columns and set dataset.extra_columns: ignore"
+        )
 
 
 @dataclass(frozen=True)

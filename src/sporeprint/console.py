@@ -34,6 +34,8 @@ HEARTBEAT_S = 30.0
 #: Control characters, half characters (of undecodable file names), line and paragraph marks, and those that turn the
 #: direction of writing: what could make a terminal show something that is not there.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+#: What a message of several lines is laid out with.
+LAYOUT = "\n\t"
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?( ?(%|[a-zA-Zµ]{1,3}(/s)?))?|-|", re.ASCII)
 
 
@@ -223,7 +225,7 @@ class Screen:
     def say(self, text: str) -> None:
         """Tell a person something beside the result, unless it is to be quiet."""
         if not self.quiet and not self.json:
-            _say(self.err, printable(text, keep="\n"))
+            _say(self.err, printable(text, keep=LAYOUT))
 
     def steps(self) -> Steps:
         """What draws the steps of a run here."""
@@ -237,7 +239,7 @@ class Screen:
             with contextlib.suppress(ReaderGoneError, StorageError):  # no way is left to tell anybody
                 self.write(json_text({"error": {"type": kind, "message": message, "retryable": retryable}}))
             return
-        _say(self.err, f"{styled('error:', '1;31', self.err)} {printable(message, keep=chr(10))}")
+        _say(self.err, f"{styled('error:', '1;31', self.err)} {printable(message, keep=LAYOUT)}")
 
     def trace(self, lines: Iterable[str]) -> None:
         """Show a traceback on `err`."""
@@ -306,7 +308,7 @@ class _Handler(logging.Handler):
         label = record.levelname.lower()
         shown = styled(f"{label}:", "33" if record.levelno >= logging.WARNING else "2", self._screen.err)
         # sys.stderr, not the screen's: while a bar is drawn, rich puts itself there to print above the bar.
-        _say(_open_or_null(sys.stderr), f"{shown} {printable(record.getMessage(), keep=chr(10))}")
+        _say(_open_or_null(sys.stderr), f"{shown} {printable(record.getMessage(), keep=LAYOUT)}")
 
 
 # --- steps without a terminal ----------------------------------------------------------------------------------------
@@ -449,6 +451,8 @@ class _Bar:
 
 
 def _bars(console: "Console") -> "Bars":
+    from rich.console import ConsoleRenderable
+    from rich.constrain import Constrain
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
     from rich.table import Column
 
@@ -463,7 +467,14 @@ def _bars(console: "Console") -> "Bars":
         # What is said takes the place that is left, and no more.
         TextColumn("{task.fields[said]}", style="dim", markup=False, table_column=rest),
     ]
-    return Progress(*columns, console=console, transient=True, expand=True)
+
+    class Narrower(Progress):
+        """Leaves the end of the line free: the `^C` of an interrupt would wrap there, and the bar stay behind."""
+
+        def get_renderable(self) -> ConsoleRenderable:
+            return Constrain(super().get_renderable(), max(20, console.width - 4))
+
+    return Narrower(*columns, console=console, transient=True, expand=True)
 
 
 def _counts(*, brief: bool) -> "ProgressColumn":

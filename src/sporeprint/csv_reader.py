@@ -19,6 +19,9 @@ from sporeprint.csv_dialect import MAX_LINE, MAX_TEXT, CsvDialect, blocks, decod
 from sporeprint.schema import DatasetSchema
 
 LF, CR, QUOTE = 0x0A, 0x0D, 0x22
+#: Bytes that are taken line by line at a time, longer than any row: after them the fast way is tried again, and if all are
+#: malformed, there are not too many to hold.
+PIECE = 2 * MAX_LINE
 
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -103,10 +106,14 @@ def _parse_all(blocks: Iterator[tuple[bytes, int]], layout: _Layout) -> Iterator
         if in_long_line:
             _, ended, block = block.partition(layout.newline)
             in_long_line = not ended
-        buffer = carry + block
-        parsed = _parse(buffer, layout, final=False)
-        carry = buffer[parsed.used :]
-        yield parsed, size
+        carry += block
+        while True:
+            parsed = _parse(carry, layout, final=False)
+            carry = carry[parsed.used :]
+            yield parsed, size
+            size = 0
+            if not parsed.used or layout.newline not in carry:
+                break
         if len(carry) > MAX_LINE and layout.newline not in carry:
             yield _one_malformed(_Malformed(0, _TOO_LONG, carry), layout), 0
             carry, in_long_line = b"", True
@@ -242,7 +249,10 @@ _TOO_LONG = f"longer than {MAX_LINE:,} bytes"
 
 
 def _parse_carefully(buffer: bytes, layout: _Layout, *, final: bool) -> _Parsed:
-    """The rows of a buffer, line by line. A quote that spans lines is believed only when the row it makes is well-formed."""
+    """The first rows of a buffer, line by line. A quote that spans lines is believed only when the row it makes is well-formed."""
+    end = buffer.find(layout.newline, PIECE) + 1
+    if 0 < end < len(buffer):
+        buffer, final = buffer[:end], False
     *lines, rest = buffer.split(layout.newline)
     tame = b"\0" not in buffer and _is_utf8(buffer) and max(map(len, lines), default=0) <= MAX_LINE
     plain: dict[int, bytes] = {}

@@ -1,5 +1,6 @@
 """Measures the candidates on rows of seen and of unseen groups, and gathers what the report says."""
 
+import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,6 +19,9 @@ from sporeprint.report import ReportContext
 from sporeprint.settings import Settings
 
 Scores = npt.NDArray[np.float64]
+
+#: Libraries whose versions the report and the manifests state.
+LIBRARIES = ("numpy", "onnxruntime", "polars", "pyarrow", "scikit-learn", "xgboost-cpu")
 
 
 @dataclass(frozen=True)
@@ -146,4 +150,7 @@ def context_of(
         images={},
         steps=dict(steps),
         group_names=group_names,
+        seed=settings.runtime.seed,
+        confidence=settings.evaluation.confidence,
+        libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
     )

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from sporeprint.codes import Codes, Vocabulary
+from sporeprint.codes import Codes, Vocabulary, refuse_too_many
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,19 @@ class Observations:
 
 
 def concat(tables: Sequence[Observations]) -> Observations:
-    """Tables one below the other, in one vocabulary."""
+    """Tables one below the other, in one vocabulary.
+
+    Raises:
+        DataError: if a column has more values in all than there are codes.
+    """
     if len(tables) == 1:
         return tables[0]
     first = tables[0]
     vocabulary: dict[str, tuple[str, ...]] = {
         name: tuple(dict.fromkeys(value for table in tables for value in table.codes.vocabulary[name])) for name in first.codes.vocabulary
     }
+    for name, values in vocabulary.items():
+        refuse_too_many(name, len(values))
     grouped = all(table.group is not None for table in tables)
     return Observations(
         codes=Codes(

@@ -14,8 +14,10 @@ from sporeprint.csv_dialect import match_columns
 from sporeprint.errors import DataError
 from sporeprint.schema import DatasetSchema
 
-#: Rows read at a time.
-ROWS = 262_144
+#: Rows of a batch, and of the largest row group that is held as a whole.
+ROWS, LARGEST = 262_144, 1_048_576
+#: Types that become text. A list: types are equal to their classes, but do not hash alike.
+TEXTUAL = [pl.Categorical, pl.Enum, pl.Binary, pl.Null]
 #: Key of a simulated file's metadata.
 SIMULATED = b"sporeprint.simulated"
 
@@ -56,16 +58,15 @@ def read_parquet(path: Path, schema: DatasetSchema, *, labelled: bool = True) ->
     with _opened(path, str(path)) as file:
         names = _columns(file, schema, str(path), labelled=labelled)
         rows, row = file.metadata.num_rows, 0
-        for part in file.iter_batches(batch_size=ROWS, columns=names):
-            done, row = row, row + part.num_rows
-            yield Batch(_plain_frame(part, names, done), malformed_rows(), size * row // rows - size * done // rows)
+        for frame in _frames(path, file, names):
+            done, row = row, row + frame.height
+            yield Batch(_plain(frame, done), malformed_rows(), size * row // rows - size * done // rows)
 
 
 @contextmanager
 def _opened(path: Path, where: str) -> Iterator[Any]:
     try:
-        # Without checksums, a damaged page can decompress to other values.
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(path) as file:
             yield file
     except FileNotFoundError:
         raise
@@ -84,17 +85,38 @@ def _columns(file: Any, schema: DatasetSchema, where: str, *, labelled: bool) ->
     return names
 
 
-def _plain_frame(part: pa.RecordBatch, names: Sequence[str], first_row: int) -> pl.DataFrame:
-    frame = pl.DataFrame(pa.table({name: _plain_array(part[name]) for name in names}))
+def _frames(path: Path, file: Any, names: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """The columns in pieces of at most `ROWS` rows."""
+    for groups, first_row, rows in _pieces([file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]):
+        if rows <= LARGEST:
+            # Five times as fast as Arrow, but it holds a whole row group.
+            frame = pl.scan_parquet(path, glob=False).select(names).slice(first_row, rows).collect()
+            yield from frame.iter_slices(ROWS)
+        else:
+            for part in file.iter_batches(batch_size=ROWS, row_groups=list(groups), columns=list(names)):
+                yield pl.DataFrame(pa.table([part[name] for name in names], names=list(names)))
+
+
+def _pieces(counts: Sequence[int]) -> Iterator[tuple[range, int, int]]:
+    """Row groups in turn, small ones together, as their numbers, first row and rows."""
+    begin, first_row, rows = 0, 0, 0
+    for group, count in enumerate(counts):
+        if rows and rows + count > LARGEST:
+            yield range(begin, group), first_row, rows
+            begin, first_row, rows = group, first_row + rows, 0
+        rows += count
+        if rows >= ROWS:
+            yield range(begin, group + 1), first_row, rows
+            begin, first_row, rows = group + 1, first_row + rows, 0
+    if rows:
+        yield range(begin, len(counts)), first_row, rows
+
+
+def _plain(frame: pl.DataFrame, first_row: int) -> pl.DataFrame:
+    """A frame with its row numbers, whose texts are String, and null where they are empty."""
+    names = frame.columns
+    as_text = [name for name, kind in frame.schema.items() if kind in TEXTUAL]
+    frame = frame.with_columns(pl.col(as_text).cast(pl.String)) if as_text else frame
     texts = [pl.when(pl.col(name) != "").then(pl.col(name)).alias(name) for name in names if frame.schema[name] == pl.String]
     row = pl.int_range(first_row, first_row + pl.len(), dtype=pl.Int64).alias("row")
     return frame.with_columns(*texts, row).select("row", *names)
-
-
-def _plain_array(array: pa.Array) -> pa.Array:
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    kind = array.type
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_null(kind):
-        return array.cast(pa.string())
-    return array

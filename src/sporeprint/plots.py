@@ -28,7 +28,7 @@ INK, SOFT, FAINT = "#22272e", "#667080", "#d9dde3"
 NOTHING, MINUS = "\u2013", "\u2212"
 DOTS, DASHES = (0, (1, 2)), (0, (4, 2))
 #: Where the numbers stand beside the picture of seen and unseen, in widths of the axes.
-UNSEEN_AT, SEEN_AT = 1.2, 1.4
+UNSEEN_AT, SEEN_AT = 1.25, 1.47
 #: Boxes stay so light that dark text on them keeps a contrast of 4.5 and more.
 LIGHTER = 0.7
 GOOD, BAD = (0x2A, 0x7D, 0x75), (0xC7, 0x3E, 0x1D)
@@ -42,7 +42,7 @@ COMPARED = {
 FEW_ROWS = 30
 #: Bars in a picture of feature importance.
 MOST_FEATURES = 15
-#: Pixels per inch: most pictures are 4.5 or 6 inches wide, so at least 900 pixels, and sharp on a dense screen.
+#: Pixels per inch: most pictures are 4.5 inches wide or more, so at least 900 pixels, and sharp on a dense screen.
 DPI = 200
 #: Colours of a finished picture, chosen so that the worst pixel is least off: a third of the bytes of true colour.
 PALETTE_SIZE = 255
@@ -248,8 +248,8 @@ def draw_seen_against_unseen(evaluations: Mapping[str, ModelEvaluation], words: 
     names, unseen = list(evaluations), unseen_cards(evaluations)
     metrics = [metric for metric in COMPARED if all(metric in found.seen.metrics for found in evaluations.values())]
     rows = len(metrics) * (len(names) + 1.4)
-    figure = _figure(6.0, 1.05 + 0.3 * rows, simulated=simulated)
-    ax = _axes(figure, 1.62, 0.34, 1.3, 0.8)
+    figure = _figure(5.2, 1.05 + 0.3 * rows, simulated=simulated)
+    ax = _axes(figure, 1.55, 0.34, 1.2, 0.8)
     lowest, places = 0.0, []
     for block, metric in enumerate(metrics):
         top = block * (len(names) + 1.4)
@@ -413,13 +413,13 @@ def draw_confusion(evaluations: Mapping[str, ModelEvaluation], words: Words, *, 
     """Answers against truth, a row of matrices for every model: counts, and shares of the true class."""
     unseen = unseen_cards(evaluations)
     sides = [words.seen, *([words.unseen] if unseen else [])]
-    figure = _figure(6.0 if unseen else 4.5, 0.95 + 1.5 * len(evaluations), simulated=simulated)
+    figure = _figure(5.2 if unseen else 3.6, 0.95 + 1.5 * len(evaluations), simulated=simulated)
     ax = _axes(figure, 0.0, 0.0, 0.0, 0.0)
     width, height = figure.get_size_inches()
     ax.set_xlim(0, width)
     ax.set_ylim(height, 0)
     ax.set_axis_off()
-    cell, left, top = (width - 1.45 - 0.25 * len(sides)) / (2 * len(sides)), 1.4, 0.95
+    cell, left, top = (width - 1.22 - 0.22 * len(sides)) / (2 * len(sides)), 1.2, 0.95
     boxes: list[Box] = []
     colours = palette(list(evaluations))
     for place, (name, found) in enumerate(evaluations.items()):
@@ -429,12 +429,12 @@ def draw_confusion(evaluations: Mapping[str, ModelEvaluation], words: Words, *, 
             ax.text(left - 0.1, y + 0.52 + 0.55 * row, f"is {_short(word, 12)}", ha="right", va="center", fontsize=8.5)
         cards = [found.seen, *([unseen[name]] if name in unseen else [])]
         for side, card in enumerate(cards):
-            boxes += _draw_matrix(ax, card.confusion, left + side * (2 * cell + 0.25), y + 0.25, cell)
+            boxes += _draw_matrix(ax, card.confusion, left + side * (2 * cell + 0.22), y + 0.25, cell)
     for side, text in enumerate(sides):
-        middle = left + side * (2 * cell + 0.25) + cell
-        ax.text(middle, 0.5, f"on {text}", ha="center", va="center", fontweight="bold")
+        middle = left + side * (2 * cell + 0.22) + cell
+        ax.text(middle, 0.5, f"{text}, called", ha="center", va="center", fontweight="bold")
         for column, word in enumerate((words.negative, words.positive)):
-            ax.text(middle + (column - 0.5) * cell, 0.74, f"called {_short(word, 12)}", ha="center", va="center", fontsize=8, color=SOFT)
+            ax.text(middle + (column - 0.5) * cell, 0.74, _short(word, 12), ha="center", va="center", fontsize=8, color=SOFT)
     _fill(ax, boxes, cell - 0.03, 0.52)
     _title(figure, "What was answered, and what was true")
     return figure

@@ -158,9 +158,9 @@ class Registry:
             if found is None:
                 raise RegistryError(f"no version is in production yet; choose one of: {self._listed()}")
             return found
+        if isinstance(ref, str) and text and not slash and "." not in text:
+            return self.champion(text)
         if isinstance(ref, str) and _is_name(name) and "/" not in version:
-            if not slash:
-                return self.champion(name)
             if self.versions(name) and "." not in version:
                 return self._numbered(name, version)
             if _VERSION.fullmatch(version):
@@ -462,7 +462,9 @@ class Registry:
             RegistryError: if it leads elsewhere, by its text or by a symbolic link.
         """
         path = Path(text)
-        if not text or "\0" in text or ".." in path.parts:
+        if not text or "\0" in text:
+            raise RegistryError(f"{text!r} names no model; {self._hint()}")
+        if ".." in path.parts:
             raise RegistryError(f"{text!r} is no registered version: a path is given without '..'; {self._hint()}")
         path = self.models.parent / path
         bases = [base for base in (self.models, self.models.resolve()) if path.is_relative_to(base)]

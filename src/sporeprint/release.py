@@ -1,6 +1,5 @@
 """From candidates to what is served: a version each, and aliases that move only through the gate."""
 
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,9 +21,6 @@ from sporeprint.settings import Settings
 
 #: Test rows stored with every version, on which the served scores are held against the pipeline's.
 GOLDEN_ROWS = 64
-
-#: Libraries whose versions a manifest states.
-LIBRARIES = ("numpy", "onnxruntime", "polars", "pyarrow", "scikit-learn", "xgboost-cpu")
 
 
 @dataclass(frozen=True)
@@ -122,7 +118,7 @@ def bundle_of(settings: Settings, data: ModelInput, candidate: Candidate, metric
             "fit_seconds": candidate.fit_seconds,
             "notes": list(candidate.notes),
             "sporeprint": __version__,
-            "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+            "libraries": dict(context.libraries),
         },
         metrics=metrics,
         extras={

@@ -4,45 +4,44 @@ Pure: value objects in, text out. A page is one file, pictures and style inside;
 """
 
 import base64
+import functools
 import math
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from sporeprint.evaluate import Comparison, GroupErrors, ModelEvaluation, ScoreCard, Unavailable
-from sporeprint.plots import Words
+from sporeprint.evaluate import LOSSES, Comparison, GroupErrors, ModelEvaluation, ScoreCard, Unavailable
+from sporeprint.plots import Words, palette, plural, spaced, unseen_cards
 from sporeprint.schema import DatasetSchema
 from sporeprint.stats.intervals import Estimate
 
-#: Metrics on the page, with what they are called there and whether less is better.
-SHOWN = {
-    "roc_auc": ("ROC AUC", False),
-    "accuracy": ("accuracy", False),
-    "precision": ("precision", False),
-    "recall": ("recall", False),
-    "f1": ("F1", False),
-    "mcc": ("MCC", False),
-    "pr_auc": ("PR AUC", False),
-    "brier": ("Brier", True),
-    "log_loss": ("log loss", True),
-    "ece": ("ECE", True),
+#: What the metrics are called, and what they say, in the order of `evaluate.METRICS`. {p} and {n} are the classes' words.
+METRIC_WORDS = {
+    "accuracy": ("accuracy", "share of answers that are right"),
+    "precision": ("precision", "of those called {p}, the share that is"),
+    "recall": ("recall", "of the {p}, the share that is called so"),
+    "f1": ("F1", "precision and recall in one number, their harmonic mean"),
+    "mcc": ("MCC", "agreement of answer and truth: 1 is perfect, 0 is guessing"),
+    "roc_auc": ("ROC AUC", "how often a row that is {p} scores above one that is {n}; 0.5 is a coin"),
+    "pr_auc": ("PR AUC", "precision averaged over all values of recall"),
+    "brier": ("Brier", "squared error of the probabilities; less is better"),
+    "log_loss": ("log loss", "surprise at the truth, in nats; less is better"),
+    "ece": ("ECE", "how far probabilities are from what happens; less is better"),
 }
-
-#: Groups on the page of those that were hardest.
-HARDEST = 10
-
-_CAPTIONS = {
-    "seen_against_unseen.png": "The gap is the point: what each model is worth on groups it has seen, and on groups it has not.",
-    "roc.png": "Solid: groups it has seen. Dashed: groups it has never seen; the diagonal is guessing.",
-    "pr.png": "How many alarms are right, for every share of positives found.",
-    "confusion.png": "Who is taken for whom.",
-    "reliability_seen.png": "On the diagonal a score of 0.8 is right eight times in ten.",
-    "reliability_unseen.png": "On groups it has never seen a sure score says little.",
-}
+#: Metrics that people read as percentages.
+SHARES = frozenset({"accuracy", "precision", "recall"})
+#: Groups in the table of the hardest, and in how many steps of error share all of them are counted.
+HARDEST, STEPS = 15, 5
+#: Characters of a rejected row's value on the page: one field may hold megabytes.
+LONGEST_VALUE = 120
+#: A number that is undefined, on the page.
+UNDEFINED = "not defined"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ReportContext:
     """Everything that is said of a run's models.
 
@@ -51,17 +50,21 @@ class ReportContext:
         created: ISO 8601, UTC.
         simulated: whether the rows were invented.
         schema: the contract, for words.
-        data: source, sha256, rows, rejected, duplicates, by_rule, splits, classes, groups.
+        data: `source`, `sha256`, `rows`, `rejected`, `duplicates`; and, where known, `by_rule` (rule -> rows), `splits` (part ->
+            rows), `classes` (word -> rows), `groups` (with a `reason`).
         evaluations: by model.
         comparisons: of the models, pair by pair.
-        production: the version that is served; empty before anything was registered.
+        production: the version that is served; empty, or "none", if there is none.
         rule: why that one.
         versions: model -> its version, as in v2; a model that was not registered has none.
         importances: model -> dataset column -> share.
         fit_seconds: model -> seconds.
-        images: file name -> PNG.
+        images: file name -> PNG, as `plots.draw_all` names them; the page leaves out what is not there.
         steps: step -> seconds.
-        group_names: names of the groups in block order; None where nobody knows them.
+        group_names: names of the groups, by their number; None where nobody knows them.
+        seed: seed of fits and bootstraps.
+        confidence: level of every interval.
+        libraries: library -> version that computed all this.
     """
 
     run_id: str
@@ -79,9 +82,12 @@ class ReportContext:
     images: dict[str, bytes]
     steps: dict[str, float]
     group_names: tuple[str, ...] | None
+    seed: int | None = None
+    confidence: float = 0.95
+    libraries: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ValidationSummary:
     """Everything that is said of a run's rows.
 
@@ -92,7 +98,7 @@ class ValidationSummary:
         malformed: rejected rows that could not be split into fields.
         duplicates: good rows that are copies of an earlier one.
         by_rule: rule -> rows that broke it.
-        examples: a few rejected rows: `row`, `rules`, `reason`, and their values.
+        examples: a few rejected rows: `row`, `rules`, `reason`, `text` of a malformed one, and their values by column.
         missing: column -> share of the good rows without a value.
         groups: whether the declared groups hold, in a sentence.
         simulated: whether the rows were invented.
@@ -120,138 +126,349 @@ class ValidationSummary:
 
 
 def metrics_dict(context: ReportContext) -> dict[str, Any]:
-    """What models/metrics/metrics.json holds: JSON values, an undefined number as None."""
-    words = Words.of(context.schema)
-    data = {key: context.data[key] for key in ("source", "sha256", "rows", "rejected", "duplicates")}
+    """What models/metrics/metrics.json holds: JSON values, an undefined number as None.
+
+    Positives that were called negative are counted under `false_` and the negative class's word: `false_edible`.
+    """
+    missed = "false_" + re.sub(r"[^a-z0-9]+", "_", Words.of(context.schema).negative.lower()).strip("_")
     return {
         "run_id": context.run_id,
         "created": context.created,
         "simulated": context.simulated,
-        "data": data,
-        "production": context.production or None,
+        "data": {key: context.data[key] for key in ("source", "sha256", "rows", "rejected", "duplicates")},
+        "production": _served(context),
         "rule": context.rule,
         "models": {
             name: {
                 "version": context.versions.get(name),
-                "fit_seconds": context.fit_seconds[name],
-                "seen": _card_dict(found.seen, words),
-                "unseen": _card_dict(found.unseen, words),
+                "fit_seconds": context.fit_seconds.get(name),
+                "seen": _card_dict(found.seen, missed),
+                "unseen": _card_dict(found.unseen, missed),
             }
             for name, found in context.evaluations.items()
         },
-        "comparisons": [_comparison_dict(item) for item in context.comparisons],
+        "comparisons": [_finite(asdict(item)) for item in context.comparisons],
     }
 
 
-def _card_dict(card: ScoreCard | Unavailable, words: Words) -> dict[str, Any]:
+def _served(context: ReportContext) -> str | None:
+    return context.production if context.production not in {"", "none"} else None
+
+
+def _card_dict(card: ScoreCard | Unavailable, missed: str) -> dict[str, Any]:
     if isinstance(card, Unavailable):
         return {"available": False, "reason": card.reason}
+    estimates = {name: _finite(asdict(found)) for name, found in card.metrics.items()}
+    counts = {"rows": card.rows, "positives": card.positives, "confusion": asdict(card.confusion), missed: card.confusion.fn}
+    return {"available": True, **estimates, **counts}
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """The same values, those that JSON cannot hold as None."""
     return {
-        "available": True,
-        "rows": card.rows,
-        "positives": card.positives,
-        **{name: _estimate_dict(found) for name, found in card.metrics.items()},
-        "confusion": {"tn": card.confusion.tn, "fp": card.confusion.fp, "fn": card.confusion.fn, "tp": card.confusion.tp},
-        # For mushrooms: false_edible, positives that were called negative.
-        f"false_{words.negative.replace(' ', '_')}": card.confusion.fn,
+        key: _finite(value) if isinstance(value, dict) else None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in values.items()
     }
 
 
-def _estimate_dict(found: Estimate) -> dict[str, float | None]:
-    return {"value": _number(found.value), "low": _number(found.low), "high": _number(found.high)}
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _comparison_dict(item: Comparison) -> dict[str, Any]:
-    return {
-        "a": item.a,
-        "b": item.b,
-        "on": item.on,
-        "metric": item.metric,
-        "difference": _estimate_dict(item.difference),
-        "p_value": _number(item.p_value),
-        "p_adjusted": _number(item.p_adjusted),
-        "method": item.method,
-    }
-
-
-# --- for people ------------------------------------------------------------------------------------------------------
+# --- the page about the models ---------------------------------------------------------------------------------------
 
 
 def render_evaluation(context: ReportContext) -> str:
-    """The page about the models, as HTML."""
-    words = Words.of(context.schema)
-    unseen = {name: found.unseen for name, found in context.evaluations.items() if isinstance(found.unseen, ScoreCard)}
-    reasons = [found.unseen.reason for found in context.evaluations.values() if isinstance(found.unseen, Unavailable)]
-    best = context.production.partition("/")[0] or max(
-        context.evaluations, key=lambda name: context.evaluations[name].seen.metrics["mcc"].value
-    )
+    """The page about the models, as HTML.
+
+    Raises:
+        ValueError: if no model was evaluated.
+    """
+    if not context.evaluations:
+        raise ValueError("evaluations: expected at least one model, got none")
+    words, unseen = Words.of(context.schema), unseen_cards(context.evaluations)
+    lead = _lead(context)
+    found = context.evaluations[lead]
     return (
         _environment()
         .get_template("evaluation.html.j2")
         .render(
             context=context,
             words=words,
-            headline=_headline(best, context.evaluations[best], words),
-            best=best,
-            unseen=unseen,
-            unavailable=reasons[0] if reasons else None,
-            shown=SHOWN,
+            group=_group_word(context.schema),
+            groups=plural(_group_word(context.schema)),
+            lead=lead,
+            served=_served(context),
+            headline=_headline(found, words, spaced(lead)),
+            verdict=_verdict(found, words),
+            sides=_sides(found, words),
+            guess=_guess(found, words),
+            unavailable=found.unseen.reason if isinstance(found.unseen, Unavailable) else None,
+            colours=palette(list(context.evaluations)),
+            metrics=_metric_rows(context, words, unseen),
+            mistakes=_mistake_rows(context, unseen),
+            comparisons=[_comparison(item, context.confidence) for item in context.comparisons],
             images={name: base64.b64encode(data).decode() for name, data in context.images.items()},
-            captions=_CAPTIONS,
-            hardest=_hardest(context.evaluations[best], context.group_names),
-            total_seconds=sum(context.steps.values()),
+            alt=_alt(context, words, unseen),
+            methods={item.on: item.method for item in context.comparisons},
+            most_used={name: _most_used(shares, words) for name, shares in context.importances.items() if shares},
+            spread=_spread(found.by_group),
+            hardest=_hardest(found, context.group_names, words),
+            level=f"{context.confidence * 100:g}\N{NO-BREAK SPACE}%",
         )
     )
 
 
-def _headline(name: str, found: ModelEvaluation, words: Words) -> str:
-    seen = found.seen.metrics["roc_auc"].value
-    said = f"On {words.seen} {name} tells {words.positive} from {words.negative} with an AUC of {seen:.3f}"
+def _lead(context: ReportContext) -> str:
+    """The model that the page is about: the one that is served, or the one with the best MCC on seen rows."""
+    name = context.production.partition("/")[0]
+    if name in context.evaluations:
+        return name
+    values = {name: found.seen.metrics["mcc"].value for name, found in context.evaluations.items()}
+    return max(values, key=lambda name: -math.inf if math.isnan(values[name]) else values[name])
+
+
+def _group_word(schema: DatasetSchema) -> str:
+    return schema.groups.name if schema.groups is not None else "group"
+
+
+def _headline(found: ModelEvaluation, words: Words, name: str) -> tuple[str, str]:
+    """What the random split says, and what it is worth."""
+    seen = f"A random split says {name} is right {_percent(found.seen.metrics['accuracy'].value)} of the time."
     if isinstance(found.unseen, Unavailable):
-        return f"{said}; what it is worth on {words.unseen} could not be measured."
-    unseen = found.unseen.metrics["roc_auc"].value
-    if unseen < 0.5 + 0.5 * (seen - 0.5):
-        return f"{said}. On {words.unseen} it has {unseen:.3f}, where 0.5 is guessing: there, do not trust it."
-    return f"{said}, on {words.unseen} {unseen:.3f}."
+        return seen, f"Nobody knows yet how it does on {words.unseen}."
+    return seen, f"On {words.unseen} it is right {_percent(found.unseen.metrics['accuracy'].value)} of the time."
 
 
-def _hardest(found: ModelEvaluation, names: tuple[str, ...] | None) -> list[tuple[str, GroupErrors]]:
-    """The groups with most errors when they were held out."""
-    ordered = sorted(found.by_group, key=lambda item: (-item.errors / item.rows, -item.rows, item.group))[:HARDEST]
+def _verdict(found: ModelEvaluation, words: Words) -> str:
+    """What follows from the two numbers, by their intervals and by what one same answer to everything would give."""
+    word, level = _guess(found, words)
+    same = f"always answering “{word}”, which is right {_percent(level)} of the time"
+    if isinstance(found.unseen, Unavailable):
+        return f"Compare it with {same}, and trust it for {words.seen} only."
+    seen, unseen = found.seen.metrics["accuracy"], found.unseen.metrics["accuracy"]
+    if unseen.low <= level:
+        return f"On {words.unseen} it is not shown to do better than {same}: do not rely on its answers there."
+    if unseen.high < seen.low:
+        return f"On {words.unseen} it does better than {same}, and falls short of what the random split promises."
+    return f"The two agree within their intervals: it carries over to {words.unseen}. Compare it with {same}."
+
+
+def _guess(found: ModelEvaluation, words: Words) -> tuple[str, float]:
+    """The commoner class, and how often always answering it is right."""
+    card = found.seen if isinstance(found.unseen, Unavailable) else found.unseen
+    share = card.positives / card.rows
+    return (words.positive, share) if share >= 0.5 else (words.negative, 1 - share)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two halves of the page's first screen."""
+
+    title: str
+    how: str
+    card: ScoreCard
+
+
+def _sides(found: ModelEvaluation, words: Words) -> list[Side]:
+    sides = [Side(words.seen, "rows held out at random", found.seen)]
+    if not isinstance(found.unseen, Unavailable):
+        sides.append(Side(words.unseen, f"whole {words.unseen.removeprefix('unseen ')} held out", found.unseen))
+    return sides
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One metric on one side: its cells in the order of the models, and which of them are best."""
+
+    metric: str
+    label: str
+    meaning: str
+    side: str
+    cells: tuple[tuple[Estimate, bool], ...]
+    share: bool
+
+
+def _metric_rows(context: ReportContext, words: Words, unseen: Mapping[str, ScoreCard]) -> list[list[MetricRow]]:
+    """For every metric its rows: seen, and unseen where it could be measured for every model."""
+    sides = {"seen": {name: found.seen for name, found in context.evaluations.items()}}
+    if len(unseen) == len(context.evaluations):
+        sides["unseen"] = dict(unseen)
+    found = []
+    for metric in next(iter(context.evaluations.values())).seen.metrics:
+        label, meaning = METRIC_WORDS.get(metric, (spaced(metric), ""))
+        meaning = meaning.format(p=words.positive, n=words.negative) if "{" in meaning else meaning
+        rows = [
+            MetricRow(metric, label, meaning, side, _cells([card.metrics[metric] for card in cards.values()], metric), metric in SHARES)
+            for side, cards in sides.items()
+        ]
+        found.append(rows)
+    return found
+
+
+def _cells(estimates: Sequence[Estimate], metric: str) -> tuple[tuple[Estimate, bool], ...]:
+    known = [found.value for found in estimates if not math.isnan(found.value)]
+    best = (min if metric in LOSSES else max)(known, default=math.nan)
+    return tuple((found, len(estimates) > 1 and found.value == best) for found in estimates)
+
+
+def _mistake_rows(context: ReportContext, unseen: Mapping[str, ScoreCard]) -> list[tuple[str, list[ScoreCard | None]]]:
+    """For every model its cards, seen first; None where unseen could not be measured."""
+    cards = [(name, [found.seen, *([unseen.get(name)] if unseen else [])]) for name, found in context.evaluations.items()]
+    return [(name, list(found)) for name, found in cards]
+
+
+def _comparison(item: Comparison, confidence: float) -> dict[str, Any]:
+    """A comparison with what it says: the better model's name, or None where no difference was shown."""
+    shown = not math.isnan(item.p_adjusted) and item.p_adjusted < 1 - confidence
+    a_better = (item.difference.value > 0) != (item.metric in LOSSES)
+    label = METRIC_WORDS.get(item.metric, (spaced(item.metric),))[0]
+    return {"item": item, "label": label, "better": (item.a if a_better else item.b) if shown else None}
+
+
+def _spread(groups: Iterable[GroupErrors]) -> list[tuple[str, int]]:
+    """How many groups have which share of wrong answers: none, in equal steps between, all."""
+    labels = ["none", *(f"{100 * at // STEPS}\N{EN DASH}{100 * (at + 1) // STEPS} %" for at in range(STEPS)), "all"]
+    counts = dict.fromkeys(labels, 0)
+    for group in groups:
+        place = 0 if group.errors == 0 else STEPS + 1 if group.errors == group.rows else 1 + group.errors * STEPS // group.rows
+        counts[labels[place]] += 1
+    return list(counts.items()) if sum(counts.values()) else []
+
+
+def _hardest(found: ModelEvaluation, names: Sequence[str] | None, words: Words) -> list[dict[str, Any]]:
+    """The groups with the largest share of wrong answers when they were held out; among equals, first those that matter most."""
+    wrong = [group for group in found.by_group if group.errors]
+    ordered = sorted(wrong, key=lambda item: (-item.errors / item.rows, -item.false_negative, -item.rows, item.group))
     known = names or ()
-    return [(known[item.group] if 0 <= item.group < len(known) else f"number {item.group}", item) for item in ordered]
+    return [
+        {
+            "name": known[item.group] if 0 <= item.group < len(known) else f"number {item.group}",
+            "is": {item.rows: words.positive, 0: words.negative}.get(item.positives, "mixed"),
+            "item": item,
+        }
+        for item in ordered[:HARDEST]
+    ]
+
+
+def _alt(context: ReportContext, words: Words, unseen: Mapping[str, ScoreCard]) -> dict[str, str]:
+    """What the pictures show, with their numbers, for those who cannot see them: file name -> text."""
+
+    def values(metric: str) -> str:
+        said = []
+        for name, found in context.evaluations.items():
+            after = f", {words.unseen} {_decimal(unseen[name].metrics[metric].value)}" if name in unseen else ""
+            said.append(f"{spaced(name)}: {words.seen} {_decimal(found.seen.metrics[metric].value)}{after}")
+        return "; ".join(said)
+
+    texts = {
+        "seen_against_unseen.png": f"Each model's metrics on {words.seen} and on {words.unseen}. Accuracy of {values('accuracy')}.",
+        "roc.png": f"ROC curves. Area of {values('roc_auc')}.",
+        "pr.png": f"Precision over recall. Area of {values('pr_auc')}.",
+        "confusion.png": "Confusion matrices of all models; the table of mistakes has their numbers.",
+        "reliability_seen.png": f"Observed share over stated probability, on {words.seen}. ECE of {values('ece')}.",
+        "reliability_unseen.png": f"Observed share over stated probability, on {words.unseen}.",
+    }
+    for name, shares in context.importances.items():
+        top = sorted(shares.items(), key=lambda item: -item[1])[:5]
+        said = ", ".join(f"{words.columns.get(column, column)} {_percent(share)}" for column, share in top)
+        texts[f"importance_{name}.png"] = f"What {spaced(name)} uses most: {said}."
+    return texts
+
+
+def _most_used(shares: Mapping[str, float], words: Words) -> str:
+    """The three columns that come first, in words."""
+    first = [words.columns.get(column, column) for column, _ in sorted(shares.items(), key=lambda item: -item[1])[:3]]
+    return " and ".join([", ".join(first[:-1]), first[-1]] if len(first) > 1 else first)
+
+
+# --- the page about the rows -----------------------------------------------------------------------------------------
 
 
 def render_validation(summary: ValidationSummary) -> str:
     """The page about the rows, as HTML."""
-    most = max(summary.by_rule.values(), default=1)
-    return _environment().get_template("validation.html.j2").render(summary=summary, most=most)
+    return (
+        _environment()
+        .get_template("validation.html.j2")
+        .render(
+            summary=summary,
+            by_rule=sorted(summary.by_rule.items(), key=lambda item: -item[1]),
+            examples=[_example(row) for row in summary.examples],
+            missing=sorted(summary.missing.items(), key=lambda item: (-item[1], item[0])),
+        )
+    )
 
 
+def _example(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A rejected row for the page: the values that broke a rule, and apart from them all others."""
+    rules = list(row.get("rules") or ())
+    blamed = {rule.partition(":")[2] for rule in rules}
+    values = {key: _clipped(value) for key, value in row.items() if key not in {"row", "rules", "reason", "text"} and value is not None}
+    return {
+        "row": row.get("row"),
+        "rules": rules,
+        "reason": _clipped(row.get("reason") or "", LONGEST_VALUE * 5),
+        "text": _clipped(row.get("text") or "", LONGEST_VALUE * 2),
+        "blamed": blamed,
+        "values": values,
+    }
+
+
+def _clipped(value: object, longest: int = LONGEST_VALUE) -> str:
+    text = str(value)
+    return text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"
+
+
+# --- words and numbers -----------------------------------------------------------------------------------------------
+
+
+@functools.cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("sporeprint"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["estimate"] = _estimate
-    environment.filters["percent"] = _percent
-    environment.filters["p"] = _p
+    environment.filters.update(
+        percent=_percent, decimal=_decimal, count=_count, spaced=spaced, estimate=_estimate, interval=_interval, p_value=_p_value
+    )
     return environment
 
 
-def _estimate(found: Estimate) -> str:
-    """A value for the page: four digits, and never a rounded 1."""
-    if math.isnan(found.value):
-        return "not defined"
-    return "> 0.9999" if 0.99995 <= found.value < 1 else f"{found.value:.4f}"
-
-
 def _percent(share: float) -> str:
-    return "< 0.1 %" if 0 < share < 0.001 else f"{share:.1%}".replace("%", " %")
+    """One digit, two near 0 and 1, and neither a rounded 0 nor a rounded 100."""
+    if math.isnan(share):
+        return UNDEFINED
+    unit = "\N{NO-BREAK SPACE}%"
+    if share in (0, 1):
+        return f"{share * 100:.0f}{unit}"
+    text = f"{share * 100:.{1 if 0.01 < share < 0.99 else 2}f}"
+    bounds = {"0.00": "<\N{NO-BREAK SPACE}0.01", "100.00": ">\N{NO-BREAK SPACE}99.99"}
+    return f"{bounds.get(text, text)}{unit}"
 
 
-def _p(value: float) -> str:
-    return "not defined" if math.isnan(value) else "< 0.0001" if value < 0.0001 else f"{value:.4f}"
+def _decimal(value: float, digits: int = 4) -> str:
+    """So many digits, and neither a rounded 0 nor a rounded 1."""
+    if math.isnan(value):
+        return UNDEFINED
+    step = 10.0**-digits
+    if 0 < value < step / 2:
+        return f"<\N{NO-BREAK SPACE}{step:.{digits}f}"
+    if 1 - step / 2 <= value < 1:
+        return f">\N{NO-BREAK SPACE}{1 - step:.{digits}f}"
+    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _estimate(found: Estimate, *, share: bool = False) -> str:
+    return _percent(found.value) if share else _decimal(found.value)
+
+
+def _interval(found: Estimate, *, share: bool = False) -> str:
+    """Both ends of an interval, or nothing where it is undefined."""
+    if math.isnan(found.low) or math.isnan(found.high):
+        return ""
+    if share:
+        return f"{_percent(found.low)} to {_percent(found.high)}"
+    return f"{_decimal(found.low)} to {_decimal(found.high)}"
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
+
+
+def _p_value(value: float) -> str:
+    return _decimal(value) if math.isnan(value) or value >= 0.00005 else "<\N{NO-BREAK SPACE}0.0001"

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sporeprint.codes import Codes
+from sporeprint.codes import Codes, refuse_too_many
 from sporeprint.errors import DataError
 from sporeprint.observations import Observations, concat
 from sporeprint.schema import DatasetSchema
@@ -58,9 +58,10 @@ class Writer:
         """Append rows; the first table decides the columns."""
         if self._writer is None or self._schema is None:
             self._schema = table.schema.with_metadata(self._metadata)
-            # A dictionary of values that hardly repeat would be built, and thrown away.
+            # A dictionary of values that hardly repeat would be built, and thrown away. Without checksums, a damaged
+            # page can decompress to other values.
             repeating = [name for name in self._schema.names if name not in {"row", "row_hash"}]
-            self._writer = pq.ParquetWriter(self._path, self._schema, use_dictionary=repeating)
+            self._writer = pq.ParquetWriter(self._path, self._schema, use_dictionary=repeating, write_page_checksum=True)
         self._writer.write_table(table.cast(self._schema))
 
     def __enter__(self) -> Self:
@@ -85,13 +86,34 @@ def read_tables(path: Path, schema: DatasetSchema, parts: Sequence[str] = (), *,
     try:
         # Dictionaries are read as such: a nominal value is looked up once per batch, not once per row.
         nominal = [schema.target.column, *schema.nominal, *(["part"] if parts else [])]
-        with pq.ParquetFile(path, read_dictionary=nominal) as file:
+        with pq.ParquetFile(path, read_dictionary=nominal, page_checksum_verification=True) as file:
+            _refuse_foreign(path, file.schema_arrow, nominal, schema.numeric)
             for batch in file.iter_batches(batch_size=rows):
                 yield _to_table(batch, schema, parts)
     except FileNotFoundError:
         raise DataError(f"{path} is missing; the step before this one writes it (sporeprint transform, then sporeprint load)") from None
-    except (pa.ArrowException, KeyError) as error:
-        raise DataError(f"cannot read {path}: {error}; write it anew with sporeprint transform and sporeprint load") from error
+    except KeyError as error:  # of a dictionary column that is not there
+        raise DataError(_lacks(path, error.args[0].decode())) from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise DataError(f"cannot read {path}: {reason}; write it anew with sporeprint transform and sporeprint load") from error
+
+
+def _refuse_foreign(path: Path, found: pa.Schema, nominal: Sequence[str], numeric: Sequence[str]) -> None:
+    kinds = {
+        **dict.fromkeys(("row", "group", "row_hash"), pa.types.is_integer),
+        **dict.fromkeys(nominal, lambda kind: pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type)),
+        **dict.fromkeys(numeric, pa.types.is_floating),
+    }
+    for name, fits in kinds.items():
+        if name not in found.names:
+            raise DataError(_lacks(path, name))
+        if not fits(kind := found.field(name).type):
+            raise DataError(f"{path}: the column {name!r} holds {kind}; write it anew with sporeprint transform and sporeprint load")
+
+
+def _lacks(path: Path, name: str) -> str:
+    return f"{path} lacks the column {name!r}; write it anew with sporeprint transform and sporeprint load"
 
 
 def read_table(path: Path, schema: DatasetSchema, parts: Sequence[str] = ()) -> Observations:
@@ -113,15 +135,15 @@ def run_id_of(path: Path) -> str:
         return str(metadata[RUN_ID].decode())
     except FileNotFoundError:
         raise DataError(f"{path} is missing; write it with sporeprint transform, then sporeprint load") from None
-    except (pa.ArrowException, KeyError):
+    except (pa.ArrowException, KeyError, OSError, UnicodeDecodeError):
         raise DataError(f"{path} was not written by sporeprint; write it anew with sporeprint transform and sporeprint load") from None
 
 
 def _to_table(batch: pa.RecordBatch, schema: DatasetSchema, parts: Sequence[str]) -> Observations:
     nominal, vocabulary = {}, {}
     for name in schema.nominal:
-        vocabulary[name], nominal[name] = _codes(batch[name])
-    classes, y = _codes(batch[schema.target.column])
+        vocabulary[name], nominal[name] = _codes(batch, name)
+    classes, y = _codes(batch, schema.target.column)
     group = batch["group"]
     return Observations(
         codes=Codes(
@@ -134,16 +156,18 @@ def _to_table(batch: pa.RecordBatch, schema: DatasetSchema, parts: Sequence[str]
         row=batch["row"].to_numpy(),
         group=None if group.null_count else group.to_numpy(),
         row_hash=batch["row_hash"].to_numpy(),
-        part=_part(batch["part"], parts) if parts else None,
+        part=_part(batch, parts) if parts else None,
     )
 
 
-def _codes(column: pa.DictionaryArray) -> tuple[tuple[str, ...], npt.NDArray[np.int16]]:
+def _codes(batch: pa.RecordBatch, name: str) -> tuple[tuple[str, ...], npt.NDArray[np.int16]]:
+    column = batch[name]
+    refuse_too_many(name, len(column.dictionary))
     return tuple(column.dictionary.to_pylist()), (column.indices.fill_null(-1).to_numpy() + 1).astype(np.int16)
 
 
-def _part(column: pa.DictionaryArray, parts: Sequence[str]) -> npt.NDArray[np.int8]:
-    names, codes = _codes(column)
+def _part(batch: pa.RecordBatch, parts: Sequence[str]) -> npt.NDArray[np.int8]:
+    names, codes = _codes(batch, "part")
     return np.array([-1, *(parts.index(name) for name in names)], dtype=np.int8)[codes]
 
 

@@ -144,9 +144,9 @@ def test_p_value_and_interval_agree(groups: int) -> None:
     tail = bootstrap.group_tail(groups, 0.95)
     # Moved so that the interval's lower end is at 0, the difference is significant at just this level.
     border = drawn - np.quantile(drawn, tail)
-    assert bootstrap.p_value(border, groups) == pytest.approx(0.05, abs=0.003)
-    assert bootstrap.p_value(border + 0.05, groups) < 0.045
-    assert bootstrap.p_value(border - 0.05, groups) > 0.055
+    assert bootstrap.p_value(border, groups) == pytest.approx(0.05, abs=0.006)
+    assert bootstrap.p_value(border + 0.05, groups) < 0.043
+    assert bootstrap.p_value(border - 0.05, groups) > 0.057
 
 
 def test_p_value_of_no_difference_is_one_and_of_the_clearest_not_zero() -> None:

@@ -69,7 +69,8 @@ def bounded_mean(value: float, draws: RowDraws, column: int, largest: float, con
 
     The further row loses nothing for the lower end and `largest` for the upper one. For losses of 0 and 1 this is the
     Clopper-Pearson interval. Learned-Miller & Thomas (2020), who conjecture that it always covers; no counterexample is known.
-    A plain bootstrap of a Brier score covers in 12 to 60 % of samples, for 95 %, when about one error is expected in them.
+    A plain bootstrap of the Brier score of hard answers was found to cover in 60 % of samples, for 95 %, with one error expected in
+    them, and in 12 % with 0.15 expected.
 
     Args:
         value: mean over the rows.

@@ -31,7 +31,7 @@ class Estimate:
 #: What cannot be computed: precision without a positive answer, ROC AUC of rows of one class.
 UNDEFINED = Estimate(math.nan, math.nan, math.nan)
 
-#: Draws behind the interval of MCC. They cost a millisecond; the ends are then good to a few percent of the width.
+#: Draws behind the interval of MCC. They cost a few milliseconds; the ends are then good to a few percent of the width.
 DRAWS = 10_000
 
 
@@ -43,8 +43,8 @@ def around(value: float, low: float, high: float) -> Estimate:
 def clopper_pearson(successes: float, trials: float, confidence: float) -> tuple[float, float]:
     """The exact interval of a binomial share: it holds the true share at least as often as `confidence` says.
 
-    Preferred to Wilson's, which near 0 and 1, where good models are, may hold it in 84 % of cases for 95 % (Brown, Cai &
-    DasGupta 2001, fig. 5). Source: Clopper & Pearson (1934).
+    Preferred to Wilson's, whose 95 % are 84 % just beside 0 and 1, where good models are: with 0.18 errors expected. Sources:
+    Clopper & Pearson (1934); Brown, Cai & DasGupta (2001) on the others.
 
     Args:
         successes: from 0 to `trials`; need not be whole.
@@ -84,7 +84,7 @@ def mcc(counts: metrics.Counts, confidence: float, seed: int) -> Estimate:
 
     As in Goutte & Gaussier (2005), but with a prior for each end, as a Clopper-Pearson interval has: the lower end sees one
     error more than there was (half a false positive, half a false negative), the upper end one right answer more. Under
-    Jeffreys' prior a 95 % interval was found to hold the truth in only 89 % of samples with about one error.
+    Jeffreys' prior for both, a 95 % interval was found to hold the truth in as little as 89 % of samples with about one error.
 
     Args:
         counts: float [4]: tn, fp, fn, tp.
@@ -104,9 +104,9 @@ def mcc(counts: metrics.Counts, confidence: float, seed: int) -> Estimate:
 def roc_auc(value: float, positives: int, negatives: int, confidence: float) -> Estimate:
     """ROC AUC with an interval from the class sizes alone: Newcombe's, widened to a Clopper-Pearson interval of the same variance.
 
-    Score intervals such as Newcombe's end too low just below 1: with about one row out of order, a 95 % interval was found to hold
-    the truth in 91 % of samples. The Clopper-Pearson interval, in which the area is a share of as many trials as would give it
-    the variance that Newcombe assumes, makes up for that.
+    Score intervals such as Newcombe's end too low just below 1: with less than one row out of order expected, a 95 % interval was
+    found to hold the truth in 91 % of samples. The Clopper-Pearson interval makes up for that; in it, the area is a share of as many
+    trials as would give it the variance that Newcombe assumes.
 
     Args:
         value: area under the curve.
