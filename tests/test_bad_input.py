@@ -1,5 +1,6 @@
 """What a new user may hand in, and what they are told: a clear sentence, an exit code, and nothing replaced."""
 
+import contextlib
 import io
 import json
 import os
@@ -8,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import polars as pl
 import pytest
 
 from sporeprint import cli, pipeline, settings
+from sporeprint.errors import StorageError
+from sporeprint.registry import Registry
 
 Published = Callable[[Path], dict[str, str]]
 Told = Callable[..., tuple[int, str]]
@@ -342,43 +345,54 @@ def test_a_zip_that_is_cut_off(told: Told, tmp_path: Path, lines: list[str]) -> 
 # --- the machine -----------------------------------------------------------------------------------------------------
 
 
-def executed(*arguments: object, limit: int | None = None) -> subprocess.CompletedProcess[str]:
-    """The real program; `limit`: bytes a file may grow to, as on a disk that is full."""
+@contextlib.contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """No file of this process may grow beyond so many bytes, which fails where a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    def bounded() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit or resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
+def executed(*arguments: object, limit: int = resource.RLIM_INFINITY) -> subprocess.CompletedProcess[str]:
+    """The real program; `limit`: bytes a file may grow to."""
     command = [sys.executable, "-m", "sporeprint", *map(str, arguments), "--quiet"]
-    environment = {**os.environ, "COLUMNS": "400"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=bounded, env=environment)
+    with full_disk(limit):
+        return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "400"})
 
 
-@pytest.mark.parametrize(
-    ("step", "limit"),
-    [("transform", 20_000), ("etl", 20_000), ("train", 1_000), ("evaluate", 40_000), ("register", 40_000)],
-)
-def test_a_full_disk_is_said_and_replaces_nothing(
-    step: str, limit: int, small_config: dict[str, Any], small_copy: Path, small_table: Path, published: Published
+@pytest.mark.parametrize(("step", "limit"), [("transform", 20_000), ("train", 1_000), ("evaluate", 30_000), ("register", 20_000)])
+def test_a_full_disk_is_said_and_a_rerun_succeeds(
+    step: str, limit: int, small_config: dict[str, Any], small_copy: Path, published: Published
 ) -> None:
-    config = small_copy / "config.yaml"
+    small_config["models"] = {"decision_tree": small_config["models"]["decision_tree"]}
     small_config["models"]["decision_tree"]["params"]["min_samples_leaf"] = 3
-    config.write_text(json.dumps(small_config), encoding="utf-8")
+    chosen = settings.parse(small_config)
     if step == "register":
-        chosen = settings.parse(small_config)
         pipeline.train(chosen, small_copy)
         pipeline.evaluate(chosen, small_copy)
     before = published(small_copy)
-    source = ("--source", small_table) if step == "etl" else ()
-    done = executed(step, "--config", config, "--workdir", small_copy, *source, limit=limit)
-    assert (done.returncode, done.stdout) == (6, ""), done.stderr
-    assert done.stderr.startswith("error: cannot write ")
-    assert "File too large" in done.stderr
+    run = getattr(pipeline, step)
+    with full_disk(limit), pytest.raises(StorageError, match=r"cannot write .*File too large"):
+        run(chosen, small_copy)
     after = published(small_copy)
-    kept = {name for name in before if not name.startswith(("models/candidates/", "models/metrics/", "models/registry/"))}
-    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
     assert [name for name in after if name.endswith(".tmp") or "staging" in name] == []
-    assert executed("models", "verify", "--workdir", small_copy).returncode == 0
-    assert executed(step, "--config", config, "--workdir", small_copy, *source).returncode == 0
+    kept = {name for name in before if name.startswith(("data/", "models/registry/xgboost/", "models/registry/decision_tree/v1"))}
+    assert kept
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+    assert Registry(small_copy / "models/registry").verify_all() == ()
+    run(chosen, small_copy)
+
+
+def test_a_full_disk_ends_the_program_with_6(work: Path, small_table: Path, published: Published) -> None:
+    before = published(work)
+    done = executed("etl", "--workdir", work, "--source", small_table, limit=20_000)
+    assert (done.returncode, done.stdout) == (6, "")
+    assert done.stderr.startswith(f"error: cannot write {work}/data/.staging-")
+    assert "File too large" in done.stderr
+    assert published(work) == before
 
 
 def test_a_work_directory_that_cannot_be(small_table: Path, work: Path, tmp_path: Path) -> None:
@@ -407,5 +421,6 @@ def test_a_registry_with_one_altered_byte_is_refused_and_the_file_named(
     captured = capsys.readouterr()
     assert code == 5
     assert captured.err.startswith("error: ")
-    assert file in captured.err
+    assert file.partition(".")[0] in captured.err
+    assert "xgboost" in captured.err
     assert not (tmp_path / "out.csv").exists()

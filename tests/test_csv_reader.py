@@ -208,6 +208,14 @@ def test_a_line_that_is_too_long_is_found_among_plain_ones(tmp_path: Path) -> No
     assert (len(good), bad) == (200_000, [(100_000, "longer than 1,048,576 bytes", "e;1;" + "x" * 196)])
 
 
+def test_what_is_read_line_by_line_is_read_in_pieces(tmp_path: Path) -> None:
+    again = 150_000
+    good, bad = read_rows(tmp_path, b'e;1;a\np;2\n"q\n";2;b\n\ne;"3;c\n' * again, batch_bytes=16 << 20)
+    assert (len(good), len(bad)) == (2 * again, 2 * again)
+    assert good[-2:] == [(4 * again - 4, "e", "1", "a"), (4 * again - 2, "q\n", "2", "b")]
+    assert bad[-1] == (4 * again - 1, "a quote is opened and never closed", 'e;"3;c')
+
+
 @pytest.mark.parametrize("end", [b"", b"\np;2;b\n"])
 def test_a_line_of_100_mb_is_refused_in_little_memory(end: bytes, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import TypeAdapter
+from threadpoolctl import threadpool_limits
 
 from sporeprint import candidates, measure, release
 from sporeprint import extract as extracting
@@ -240,7 +241,8 @@ def evaluate(settings: Settings, root: Path, *, steps: Steps | None = None) -> E
 def _evaluate(settings: Settings, workdir: Workdir, log: RunLog, data: ModelInput, found: Sequence[Candidate]) -> ReportContext:
     with log.step("cross-validate") as progress:
         held_out = measure.cross_validate(settings, data, progress)
-    with log.step("evaluate") as progress:
+    # Small sums: further BLAS threads would only wait for each other, at full speed.
+    with log.step("evaluate") as progress, threadpool_limits(1, "blas"):
         progress.total(2 * len(found) + 1)
         evaluations = measure.evaluations(settings, data, found, held_out, progress)
         comparisons = measure.compare(settings, data, found, held_out)
@@ -352,9 +354,7 @@ def _register(
         ]
         production, reason = release.choose_production(settings, registry, data, items, context, _now())
     versions = {item.name: item.ref.partition("/")[2] for item in items if item.ref is not None}
-    return RegisterResult(tuple(items), production, reason), replace(
-        context, versions=versions, production=production or "none", rule=reason
-    )
+    return RegisterResult(tuple(items), production, reason), replace(context, versions=versions, production=production or "none")
 
 
 # --- everything ------------------------------------------------------------------------------------------------------
@@ -375,7 +375,7 @@ def etl(settings: Settings, root: Path, *, source: str | None = None, steps: Ste
         context = _draw(log, _evaluate(settings, workdir, log, data, found))
         registered, context = _register(settings, workdir, log, data, found, context)
         _report(workdir, log, context)
-        report = workdir.shown(workdir.metrics / "report.html")
+        report = str((workdir.metrics / "report.html").absolute())
         return EtlResult(log.run_id, DataResult(record, published=True), EvaluateResult(context), registered, tuple(log.times), report)
 
 

@@ -35,7 +35,7 @@ class ExtractResult:
             ("sha256", found.sha256[:12]),
             ("simulated", "yes: INVENTED DATA" if found.simulated else "no"),
         )
-        return [Table("Raw table", ("what", "value"), rows)]
+        return [Table("Raw table", ("", ""), rows)]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class DataResult:
             *((f"part {part}", f"{count:,}") for part, count in record.splits.items()),
             ("groups", record.groups.reason),
         ]
-        found = [Table("Published" if self.published else "Staged", ("what", "value"), tuple(rows))]
+        found = [Table("Published" if self.published else "Staged", ("", ""), tuple(rows))]
         if record.by_rule:
             broken = tuple((rule, f"{count:,}") for rule, count in record.by_rule.items())
             found.append(Table("Rejected, by rule", ("rule", "rows"), broken))
@@ -239,4 +239,4 @@ class PredictResult:
             ("not scorable (see the column 'reason')", f"{counts.unscorable:,}"),
             ("written to", self.out),
         )
-        return [Table("Scored", ("what", "value"), rows)]
+        return [Table("Scored", ("", ""), rows)]

@@ -56,7 +56,11 @@ class RunLog:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             taken = StepTime(name, round(time.perf_counter() - wall, 3), round(time.process_time() - cpu, 3), round(peak, 1))
             self.times.append(taken)
-            self._write(taken, outcome)
+            try:
+                self._write(taken, outcome)
+            except StorageError:
+                if outcome == "done":  # else the step's own error says more
+                    raise
 
     def _write(self, taken: StepTime, outcome: str) -> None:
         entry = {
@@ -65,7 +69,7 @@ class RunLog:
             "outcome": outcome,
             **asdict(taken),
         }
-        logger.info("%s %s in %.2f s", taken.step, outcome, taken.wall_s)
+        logger.debug("%s %s in %.2f s", taken.step, outcome, taken.wall_s)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with (self.folder / f"{self.run_id}.jsonl").open("a", encoding="utf-8") as file:

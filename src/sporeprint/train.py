@@ -2,8 +2,10 @@
 
 import importlib
 import inspect
+import json
+import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,10 @@ Scores = npt.NDArray[np.float64]
 
 #: scikit-learn's modules that work in float32 anyway. Everything else is given float64: Newton solvers do not converge in float32.
 FLOAT32 = ("sklearn.tree", "sklearn.ensemble")
+
+#: What XGBoost learns. Another objective gives no probability of a class.
+OBJECTIVE = "binary:logistic"
+BOOSTERS = ("gbtree", "dart")
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,7 @@ def _fit_xgboost(
             return False
 
     params = {
-        "objective": "binary:logistic",
+        "objective": OBJECTIVE,
         "eval_metric": "logloss",
         "tree_method": "hist",
         "seed": seed,
@@ -137,9 +143,15 @@ def _fit_xgboost(
         "verbosity": 0,
         **model.params,
     }
-    data = xgb.QuantileDMatrix(train.X, train.y, nthread=threads)
-    watch = [(xgb.QuantileDMatrix(stop.X, stop.y, ref=data, nthread=threads), "stop")] if model.early_stopping_rounds else []
+    if params["objective"] != OBJECTIVE:
+        raise ConfigError(f"xgboost with objective {params['objective']!r} gives no probability of a class; leave it at {OBJECTIVE}")
+    if params.get("booster", "gbtree") not in BOOSTERS:
+        raise ConfigError(f"xgboost with booster {params['booster']!r} cannot be served; expected one of {', '.join(BOOSTERS)}")
+    bins = {"max_bin": model.params["max_bin"]} if "max_bin" in model.params else {}
     try:
+        data = xgb.QuantileDMatrix(train.X, train.y, nthread=threads, **bins)
+        _refuse_unused(params, data)
+        watch = [(xgb.QuantileDMatrix(stop.X, stop.y, ref=data, nthread=threads, **bins), "stop")] if model.early_stopping_rounds else []
         booster = xgb.train(
             params,
             data,
@@ -149,16 +161,36 @@ def _fit_xgboost(
             verbose_eval=False,
             callbacks=[Round()],
         )
+        rounds = booster.best_iteration + 1 if model.early_stopping_rounds else booster.num_boosted_rounds()
+        booster = booster[:rounds]
     except (xgb.core.XGBoostError, TypeError, ValueError) as error:
         raise ConfigError(f"xgboost refuses the parameters {model.params}: {_first_line(error)}") from error
-    rounds = booster.best_iteration + 1 if model.early_stopping_rounds else booster.num_boosted_rounds()
-    booster = booster[:rounds]
     return Fitted(XGBoostScorer.of(booster, threads=threads).score, booster, rounds, ())
+
+
+def _refuse_unused(params: Mapping[str, Any], data: Any) -> None:
+    """XGBoost only warns of a parameter that it does not know, or that does nothing beside the others."""
+    import xgboost as xgb
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        config = xgb.Booster({**params, "verbosity": 1}, cache=[data]).save_config()
+    for entry in caught:
+        if "are not used" in str(entry.message):
+            wrong = str(entry.message).split('"')[1]
+            raise ConfigError(f"xgboost has no use for the parameter {wrong!r}{nearest(wrong, _keys(json.loads(config)))}")
+
+
+def _keys(config: Mapping[str, Any]) -> set[str]:
+    """The names of all parameters in XGBoost's nested configuration."""
+    inner = (_keys(value) for value in config.values() if isinstance(value, dict))
+    return {key for key, value in config.items() if isinstance(value, str)}.union(*inner)
 
 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith(("Stack trace", "  ["))]
-    return lines[0] if lines else type(error).__name__
+    # XGBoost begins with the time, the place in its source and the condition that failed.
+    return re.sub(r"^\[[\d:]+\] \S+: (Check failed: .*?: )?", "", lines[0]) if lines else type(error).__name__
 
 
 def _fit_sklearn(model: ModelSettings, train: Encoded, *, seed: int, threads: int) -> Fitted:
@@ -200,10 +232,11 @@ def make_estimator(model: ModelSettings, *, seed: int, threads: int) -> Any:
         raise ConfigError(f"estimator {model.estimator!r}: scikit-learn has no module {module_name!r}") from None
     kind = getattr(module, class_name, None)
     if not inspect.isclass(kind):
-        raise ConfigError(f"estimator {model.estimator!r}: {module_name} has no {class_name!r}{nearest(class_name, dir(module))}")
+        classes = [name for name in dir(module) if inspect.isclass(getattr(module, name, None))]
+        raise ConfigError(f"estimator {model.estimator!r}: {module_name} has no class {class_name!r}{nearest(class_name, classes)}")
     from sklearn.base import ClassifierMixin
 
-    if not issubclass(kind, ClassifierMixin):
+    if not issubclass(kind, ClassifierMixin) or not hasattr(kind, "fit"):
         raise ConfigError(f"estimator {model.estimator!r} is not a classifier")
     known = inspect.signature(kind).parameters
     if wrong := next((name for name in model.params if name not in known), None):
@@ -211,4 +244,7 @@ def make_estimator(model: ModelSettings, *, seed: int, threads: int) -> Any:
     given = {name: value for name, value in {"random_state": seed, "n_jobs": threads}.items() if name in known}
     if kind.__name__ == "LogisticRegression":  # its n_jobs does nothing for two classes, and warns
         given.pop("n_jobs", None)
-    return kind(**{**given, **model.params})
+    try:
+        return kind(**{**given, **model.params})
+    except TypeError as error:  # a parameter without a default, as in VotingClassifier
+        raise ConfigError(f"{model.estimator} with {model.params}: {_first_line(error)}") from error

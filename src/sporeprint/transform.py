@@ -217,15 +217,20 @@ class Encoder:
         Raises:
             ValueError: if the text is not an encoder of a known format.
         """
-        raw = json.loads(text)
-        if not isinstance(raw, dict) or raw.get("format") != 1:
-            raise ValueError("not an encoder of format 1")
-        columns: list[Encoding] = []
-        for item in raw["columns"]:
-            fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in item.items()}
-            kind = fields.pop("kind")
-            columns.append(NominalEncoding(**fields) if kind == "nominal" else NumericEncoding(**fields))
-        return cls(tuple(columns))
+        try:
+            raw = json.loads(text)
+            version, columns = raw["format"], tuple(_from_item(item) for item in raw["columns"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not an encoder of format 1: {error!r}") from error
+        if version != 1:
+            raise ValueError(f"not an encoder of format 1: its format is {version!r}")
+        return cls(columns)
+
+
+def _from_item(item: Mapping[str, Any]) -> Encoding:
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in item.items()}
+    kinds: dict[str, type[Encoding]] = {"nominal": NominalEncoding, "numeric": NumericEncoding}
+    return kinds[fields.pop("kind")](**fields)
 
 
 def _rows_of(categories: Sequence[str], vocabulary: Sequence[str]) -> npt.NDArray[np.intp]:
@@ -242,6 +247,8 @@ def choices(settings: TransformSettings, model: ModelSettings, schema: DatasetSc
         default = settings.nominal if name in schema.nominal else settings.numeric
         wish = {key: value for key, value in wishes[column.kind].items() if value is not None}
         exception = settings.columns[name].model_dump(exclude_unset=True) if name in settings.columns else {}
+        if "impute" in exception:  # the default's constant goes with the default's way to impute
+            exception.setdefault("constant", None)
         found[name] = type(default).model_validate({**default.model_dump(), **wish, **exception})
     return found
 

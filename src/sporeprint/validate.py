@@ -3,6 +3,8 @@
 The rules are Narwhals expressions in a dict by name; that name stands in errors, files and reports.
 """
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sporeprint.codes import MISSING, UNKNOWN, Codes, Vocabulary, coded_frame, vocabulary_of
+from sporeprint.codes import MISSING, NUMBER, UNKNOWN, Codes, Vocabulary, coded_frame, vocabulary_of
 from sporeprint.schema import DatasetSchema
 
 #: Rule of rows that could not even be split into fields.
 MALFORMED = "malformed"
+
+#: Largest number a matrix can hold, which is of float32.
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ def feature_rules(schema: DatasetSchema, *, closed: bool = True) -> dict[str, An
     for name, column in schema.columns.items():
         at = nw.col(name)
         if name in schema.numeric:
-            rules[f"number:{name}"] = at.is_nan() | ~at.is_finite()
+            rules[f"number:{name}"] = at.is_nan() | (at.abs() > LARGEST)
             bounds = [at < column.min] if column.min is not None else []
             bounds += [at > column.max] if column.max is not None else []
             if bounds:
@@ -134,6 +139,9 @@ def sentence(rule: str, value: object, schema: DatasetSchema) -> str:
     if kind == "required":
         return f"{name}: missing, and it is required"
     if kind == "number":
+        text = str(value).strip()
+        if re.fullmatch(NUMBER, text) and math.isfinite(float(text)):
+            return f"{name}: {shown} is beyond {LARGEST:.1e}, the largest number a model takes"
         return f"{name}: {shown} is not a finite number"
     if kind == "range":
         column = schema.columns[name]
