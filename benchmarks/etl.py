@@ -1,6 +1,6 @@
 """`sporeprint etl` on the real data against a bare script that does the same reading, fits and scores (bare_etl.py).
 
-    python benchmarks/etl.py [--pairs 5] [--data data/raw/secondary_data.csv]
+python benchmarks/etl.py [--pairs 5] [--data data/raw/secondary_data.csv]
 """
 
 import argparse

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from measure import say
 from sklearn.model_selection import StratifiedKFold
 
+from measure import say
 from sporeprint import settings as reading
 from sporeprint import train, transform, validate
 

@@ -20,7 +20,21 @@ BARE = "import sys, polars as pl; pl.scan_csv(sys.argv[1], separator=';').sink_p
 def measure(rows: int, folder: Path, times: int) -> dict[str, object]:
     table = folder / f"simulated_{rows}.csv"
     if not table.exists():
-        run([*SPOREPRINT, "simulate", "--rows", str(rows), "--species", str(max(2, rows // 353)), "--seed", "7", "--out", str(table), *CONFIG])
+        run(
+            [
+                *SPOREPRINT,
+                "simulate",
+                "--rows",
+                str(rows),
+                "--species",
+                str(max(2, rows // 353)),
+                "--seed",
+                "7",
+                "--out",
+                str(table),
+                *CONFIG,
+            ]
+        )
     workdir = folder / "work"
     workdir.mkdir(exist_ok=True)
 

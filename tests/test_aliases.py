@@ -42,20 +42,22 @@ def test_each_alias_has_its_own_past() -> None:
 refs = st.sampled_from(["m/v1", "m/v2", "m/v3"])
 
 
-@given(st.lists(st.one_of(refs, st.none()), max_size=12))
-def test_going_back_undoes_moves_one_by_one(steps: list[str | None]) -> None:
-    """None is a step back; a plain stack says what must come out."""
+@given(st.lists(st.tuples(st.sampled_from("mn"), st.one_of(refs, st.none())), max_size=15))
+def test_going_back_undoes_moves_one_by_one(steps: list[tuple[str, str | None]]) -> None:
+    """None is a step back; plain stacks, one an alias, say what must come out."""
     found = Aliases()
-    stack: list[str] = []
-    for step in steps:
+    stacks: dict[str, list[str]] = {"m": [], "n": []}
+    for alias, step in steps:
+        stack = stacks[alias]
         if step is None and len(stack) > 1:
             stack.pop()
-            found = moved(found, "m", str(found.before("m")), undo=True)
-        elif step is not None and (not stack or stack[-1] != step):
+            found = moved(found, alias, str(found.before(alias)), undo=True)
+        elif step is not None and stack[-1:] != [step]:
             stack.append(step)
-            found = moved(found, "m", step)
-    assert found.before("m") == (stack[-2] if len(stack) > 1 else None)
-    assert [pin.ref for pin in found.pins.values()] == stack[-1:]
+            found = moved(found, alias, step)
+    for alias, stack in stacks.items():
+        assert found.before(alias) == (stack[-2] if len(stack) > 1 else None)
+    assert {alias: pin.ref for alias, pin in found.pins.items()} == {alias: stack[-1] for alias, stack in stacks.items() if stack}
     assert Aliases.from_json(found.to_json()) == found
 
 

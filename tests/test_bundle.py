@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from sporeprint.bundle import Bundle, Golden, Row, check_parity, check_schema
 from sporeprint.schema import DatasetSchema
 from sporeprint.scorer import LinearScorer
-from sporeprint.transform import Encoder, NominalEncoding, NumericEncoding
+from sporeprint.transform import Encoder, Matrix, NominalEncoding, NumericEncoding
 
 SCHEMA = DatasetSchema.model_validate(
     {
@@ -61,6 +62,19 @@ def test_parity_finds_another_encoder() -> None:
 
 def test_parity_of_a_score_that_is_no_number_is_infinite() -> None:
     assert check_parity(replace(BUNDLE, golden=Golden(ROWS, (float("nan"), 0.1, 0.2)))) == float("inf")
+
+
+class Moody:
+    """Scores a row alone by a tenth more than among others."""
+
+    kind, n_features, to_files = "moody", SCORER.n_features, SCORER.to_files
+
+    def score(self, X: Matrix) -> npt.NDArray[np.float64]:
+        return SCORER.score(X) + (0.1 if len(X) == 1 else 0)
+
+
+def test_parity_holds_rows_alone_and_together() -> None:
+    assert check_parity(replace(BUNDLE, scorer=Moody())) == pytest.approx(0.1)
 
 
 def test_parity_without_rows() -> None:

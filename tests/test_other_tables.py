@@ -44,7 +44,7 @@ def test_all_numbers(breast_cancer: tuple[Path, EtlResult]) -> None:
     metrics: dict[str, Any] = json.loads((folder / "work/models/metrics/metrics.json").read_text(encoding="utf-8"))
     assert list(metrics["models"]) == ["logistic_regression", "random_forest", "xgboost"]
     for model in metrics["models"].values():
-        assert model["seen"]["roc_auc"]["value"] > 0.97
+        assert model["seen"]["roc_auc"]["value"] > 0.95
         assert model["unseen"] == {"available": False, "reason": "the configuration declares no groups (dataset.groups)"}
     assert (folder / "work/data/processed/breast_cancer.parquet").exists()
     assert Registry(folder / "work/models/registry").verify_all() == ()

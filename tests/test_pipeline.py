@@ -310,6 +310,20 @@ def test_a_model_that_was_not_evaluated_is_not_registered(small_config: dict[str
         pipeline.register(settings.parse(small_config), small_copy)
 
 
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("decision_tree/candidate.json", r"the trained model in .*decision_tree is damaged \(.*\); run sporeprint train again"),
+        ("decision_tree/model.onnx", r"the trained model in .*decision_tree is damaged \(.*\); run sporeprint train again"),
+        ("evaluation.json", r"evaluation.json is damaged or of another release; run sporeprint evaluate again"),
+    ],
+)
+def test_what_is_damaged_between_the_steps_is_named(file: str, message: str, small_config: dict[str, Any], small_copy: Path) -> None:
+    (small_copy / "models/candidates" / file).write_bytes(b"{")
+    with pytest.raises(DataError, match=message):
+        pipeline.register(settings.parse(small_config), small_copy)
+
+
 @pytest.mark.parametrize("name", ["train", "validation", "test"])
 def test_a_table_that_is_missing_is_named(name: str, small_config: dict[str, Any], small_copy: Path) -> None:
     (small_copy / f"data/model_input/{name}.parquet").unlink()

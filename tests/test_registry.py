@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import pickle
+import resource
 import signal
 import subprocess
 import sys
@@ -713,7 +714,25 @@ def killed_everywhere(registry: Registry) -> list[str]:
     raise AssertionError
 
 
+def disk_full(registry: Registry) -> str:
+    """Register where no file can grow beyond a few bytes; what it says."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50))
+    try:
+        registry.register(bundle(1), now=NOW)
+    except StorageError as error:
+        return str(error)
+    raise AssertionError
+
+
 UNPUBLISHED = "linear_model.joblib: is not the champion's; promote the champion again to write it anew"
+
+
+def test_a_disk_that_is_full_leaves_everything_as_it_was(registry: Registry) -> None:
+    fill(registry, 1)
+    before = {path: path.read_bytes() for path in registry.models.rglob("*") if path.is_file()}
+    assert several(registry, "disk_full") == f"cannot write to the registry {registry.root / 'linear_model'}: File too large"
+    assert {path: path.read_bytes() for path in registry.models.rglob("*") if path.is_file()} == before
+    assert {path.name for path in (registry.root / "linear_model").iterdir()} == {"v1"}
 
 
 @pytest.mark.slow
@@ -758,6 +777,6 @@ def test_killing_a_process_before_each_of_its_steps_leaves_a_sound_registry(regi
 
 
 if __name__ == "__main__":
-    scenarios: list[Callable[[Registry], Any]] = [different_models, same_models, killed_at_random, killed_everywhere]
+    scenarios: list[Callable[[Registry], Any]] = [different_models, same_models, killed_at_random, killed_everywhere, disk_full]
     chosen = next(scenario for scenario in scenarios if scenario.__name__ == sys.argv[1])
     sys.stdout.write(json.dumps(chosen(Registry(Path(sys.argv[2])))))

@@ -19,7 +19,13 @@ from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier, StackingClassifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+)
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.naive_bayes import BernoulliNB, GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
@@ -332,6 +338,14 @@ def test_threads_are_set_and_are_no_part_of_the_files() -> None:
     assert one.to_files() == two.to_files()
 
 
+def test_notes_on_a_booster_are_no_part_of_the_model_and_stay_on_it() -> None:
+    plain = xgboost.train({"objective": "binary:logistic", "nthread": 1}, xgboost.DMatrix(TRAIN, LABELS), 3)
+    noted = plain.copy()
+    noted.set_attr(note="trained on a Monday")
+    assert XGBoostScorer.of(noted).to_files() == XGBoostScorer.of(plain).to_files()
+    assert noted.attributes() == {"note": "trained on a Monday"}
+
+
 @pytest.mark.parametrize("objective", ["binary:hinge", "binary:logitraw", "reg:squarederror"])
 def test_an_objective_without_probabilities_is_not_servable(objective: str) -> None:
     with pytest.raises(NotServableError, match=f"objective '{objective}' gives no probability.*use binary:logistic"):
@@ -421,6 +435,16 @@ def test_real_rows_get_the_estimators_scores(name: str, real_data: Path, config_
         found = scorer_from_estimator(estimator, X.shape[1], X[some], threads=2).score(X)
         wanted = estimator.predict_proba(X.astype(np.float64))[:, 1]
     assert np.abs(found - wanted).max() <= TOLERANCE
+
+
+def test_votes_that_add_up_to_more_than_1_are_cut_off() -> None:
+    """Ten times a tenth, in single precision."""
+    X = np.repeat([[0.0], [1.0]], 50, axis=0)
+    estimator = ExtraTreesClassifier(n_estimators=10, random_state=0).fit(X, np.repeat([0, 1], 50))
+    scorer = scorer_from_estimator(estimator, 1, X.astype(np.float32))
+    assert isinstance(scorer, OnnxScorer)
+    assert scorer.session.run(None, {"X": X.astype(scorer.dtype)})[0].max() > 1
+    assert scorer.score(X.astype(np.float32)).max() == 1
 
 
 def test_a_graph_uses_the_threads_it_is_given() -> None:

@@ -1,7 +1,6 @@
 """Fitted models between `train` and `register`: files that a later step, or another process, picks up."""
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ class Candidate:
         scorer: the form that is served; None where there is none.
         not_servable: why there is none.
         scores: float64 [t], P(positive) of the test rows, by the served form where there is one.
+        reference: float64 [t], the same by the estimator itself: what a served score is held against.
         fit_seconds: what the fit took.
         rounds: boosting rounds kept; None where there are none.
         importance: dataset column -> share of the model's importance, adding up to 1.
@@ -39,6 +39,7 @@ class Candidate:
     scorer: Scorer | None
     not_servable: str | None
     scores: npt.NDArray[np.float64]
+    reference: npt.NDArray[np.float64]
     fit_seconds: float
     rounds: int | None
     importance: Mapping[str, float]
@@ -65,6 +66,7 @@ def write(folder: Path, candidate: Candidate) -> None:
         "files": list(files),
         "not_servable": candidate.not_servable,
         "scores": candidate.scores.tolist(),
+        "reference": candidate.reference.tolist(),
         "fit_seconds": candidate.fit_seconds,
         "rounds": candidate.rounds,
         "importance": dict(candidate.importance),
@@ -79,14 +81,17 @@ def read(folder: Path, names: Sequence[str], data_run: str) -> list[Candidate]:
     """The candidates of these names, in their order.
 
     Raises:
-        DataError: if one is missing or was fitted on another run's tables.
+        DataError: if one is missing, damaged, or was fitted on another run's tables.
     """
     found = []
     for name in names:
         path = folder / name / "candidate.json"
         if not path.exists():
             raise DataError(f"model {name!r} has not been trained in this work directory; run sporeprint train")
-        candidate = _read(path.parent)
+        try:
+            candidate = _read(path.parent)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"the trained model in {path.parent} is damaged ({error}); run sporeprint train again") from error
         if candidate.data_run != data_run:
             raise DataError(
                 f"model {name!r} was trained on the tables of run {candidate.data_run}, not {data_run}; run sporeprint train again"
@@ -104,6 +109,7 @@ def _read(place: Path) -> Candidate:
         scorer=None if record["scorer"] is None else load_scorer(record["scorer"], files),
         not_servable=record["not_servable"],
         scores=np.array(record["scores"], dtype=np.float64),
+        reference=np.array(record["reference"], dtype=np.float64),
         fit_seconds=record["fit_seconds"],
         rounds=record["rounds"],
         importance=record["importance"],
@@ -111,8 +117,3 @@ def _read(place: Path) -> Candidate:
         settings=record["settings"],
         data_run=record["data_run"],
     )
-
-
-def clear(folder: Path) -> None:
-    """Forget all candidates."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -89,11 +89,10 @@ def coded_frame(frame: pl.DataFrame, vocabulary: Vocabulary, numeric: Sequence[s
     table = nw.from_native(frame)
     try:
         compact: pl.DataFrame = coded(table, vocabulary, numeric, trusting=True).to_native()
-        careful = []
     except nw.exceptions.InvalidOperationError:  # text that is no number: find it
         compact = coded(table, vocabulary, numeric).to_native()
-        careful = [name for name in numeric if compact[name].is_nan().any()]
-    again = careful + [name for name in vocabulary if compact[name].min() == UNKNOWN]
+    again = [name for name in numeric if compact[name].is_nan().any()]
+    again += [name for name in vocabulary if compact[name].min() == UNKNOWN]
     return coded(table, vocabulary, numeric, trim=again).to_native() if again else compact
 
 

@@ -41,17 +41,20 @@ def cross_validate(settings: Settings, data: ModelInput, progress: Progress) -> 
     fold = evaluation.group_folds(rows.group, rows.y, folds=settings.evaluation.folds, seed=settings.runtime.seed)
     if isinstance(fold, Unavailable):
         return HeldOut(None, {}, fold.reason)
-    progress.total(settings.evaluation.folds * len(settings.models))
+    parts = list(settings.split.shares)
+    learn = rows.part == parts.index("train")
+    if not _both_classes_left(rows.y, fold, learn):
+        return HeldOut(None, {}, "where a fold is held out, the training rows that are left are of one class")
+    progress.total((int(fold.max()) + 1) * len(settings.models))
 
     def each_fit(name: str) -> None:
         progress.text(name)
         progress.advance(1)
 
-    parts = list(settings.split.shares)
     scores = crossval.held_out_scores(
         rows,
         fold,
-        rows.part == parts.index("train"),
+        learn,
         rows.part == parts.index("early_stop"),
         settings.models,
         settings.transform,
@@ -61,6 +64,12 @@ def cross_validate(settings: Settings, data: ModelInput, progress: Progress) -> 
         each_fit=each_fit,
     )
     return HeldOut(rows, scores, "")
+
+
+def _both_classes_left(y: npt.NDArray[np.int8], fold: npt.NDArray[np.int64], learn: npt.NDArray[np.bool_]) -> bool:
+    """Whether the rows to learn from hold both classes, whichever fold is held out."""
+    counts = np.bincount(2 * fold[learn] + y[learn], minlength=2 * (int(fold.max()) + 1)).reshape(-1, 2)
+    return bool((counts.sum(axis=0) - counts > 0).all())
 
 
 def seen(settings: Settings, data: ModelInput, candidate: Candidate) -> ScoreCard:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from threadpoolctl import threadpool_limits
 
 from sporeprint import candidates, measure, release
@@ -201,6 +201,7 @@ def _fit(settings: Settings, name: str, model: ModelSettings, data: ModelInput, 
     seconds = time.perf_counter() - began
     progress.advance(_work(model) - done)
     test = encoder.matrix(data.test.codes)
+    reference = fitted.score(test)
     scorer, reason = None, None
     try:
         scorer = training.to_scorer(fitted, test, threads=settings.threads)
@@ -211,7 +212,8 @@ def _fit(settings: Settings, name: str, model: ModelSettings, data: ModelInput, 
         encoder=encoder,
         scorer=scorer,
         not_servable=reason,
-        scores=fitted.score(test) if scorer is None else scorer.score(test),
+        scores=reference if scorer is None else scorer.score(test),
+        reference=reference,
         fit_seconds=round(seconds, 3),
         rounds=fitted.rounds,
         importance=training.importance(fitted, rows.X, encoder.sources),
@@ -291,7 +293,10 @@ def _read_context(workdir: Workdir, data: ModelInput, found: Sequence[Candidate]
     path = _context_file(workdir)
     if not path.exists():
         raise DataError(f"the models in {workdir.candidates} have not been evaluated; run sporeprint evaluate")
-    context = CONTEXT.validate_json(path.read_bytes())
+    try:
+        context = CONTEXT.validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise DataError(f"{path} is damaged or of another release; run sporeprint evaluate again") from error
     if context.data["sha256"] != data.record.provenance["sha256"]:
         raise DataError("the models were evaluated on another table than the one that is loaded; run sporeprint evaluate again")
     if missing := [candidate.name for candidate in found if candidate.name not in context.evaluations]:

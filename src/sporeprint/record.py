@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from sporeprint.errors import DataError
+
 
 @dataclass(frozen=True)
 class GroupCheck:
@@ -70,6 +72,13 @@ class DataRecord:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote."""
-        raw = json.loads(text)
-        return cls(**{**raw, "groups": GroupCheck(**raw["groups"])})
+        """Read what `to_json` wrote.
+
+        Raises:
+            DataError: if it is something else.
+        """
+        try:
+            raw = json.loads(text)
+            return cls(**{**raw, "groups": GroupCheck(**raw["groups"])})
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"the record of the data is damaged ({error}); run sporeprint transform and sporeprint load again") from error

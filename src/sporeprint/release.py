@@ -98,7 +98,7 @@ def bundle_of(settings: Settings, data: ModelInput, candidate: Candidate, metric
     if candidate.scorer is None:
         raise NotServableError(str(candidate.not_servable))
     chosen = np.unique(np.linspace(0, len(data.test.y) - 1, GOLDEN_ROWS).astype(int))
-    golden = Golden(tuple(to_rows(data.test.codes.take(chosen))), tuple(candidate.scores[chosen].tolist()))
+    golden = Golden(tuple(to_rows(data.test.codes.take(chosen))), tuple(candidate.reference[chosen].tolist()))
     pictures = ("seen_against_unseen.png", "confusion.png", f"importance_{candidate.name}.png")
     return Bundle(
         name=candidate.name,

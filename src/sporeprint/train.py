@@ -165,7 +165,11 @@ def _fit_xgboost(
         booster = booster[:rounds]
     except (xgb.core.XGBoostError, TypeError, ValueError) as error:
         raise ConfigError(f"xgboost refuses the parameters {model.params}: {_first_line(error)}") from error
-    return Fitted(XGBoostScorer.of(booster, threads=threads).score, booster, rounds, ())
+
+    def score(X: Matrix) -> Scores:
+        return np.asarray(booster.predict(xgb.DMatrix(X, nthread=threads)), dtype=np.float64)
+
+    return Fitted(score, booster, rounds, ())
 
 
 def _refuse_unused(params: Mapping[str, Any], data: Any) -> None:
