@@ -1,8 +1,8 @@
 """Extract, validate, transform to Parquet on simulated rows against a bare Polars `scan_csv -> sink_parquet` of the same file.
 
-    python benchmarks/scale.py [--rows 600000 6000000 61000000] [--pairs 3] [--folder DIR]
+    python benchmarks/scale.py [--rows 600100 6001000 60999812] [--pairs 3] [--folder DIR]
 
-The files are made by `sporeprint simulate` where they are missing (61 million rows: about 3 GB, in --folder).
+The row numbers are whole numbers of species blocks. The files are made by `sporeprint simulate` where they are missing (61 million rows: about 3 GB, in --folder).
 """
 
 import argparse
@@ -60,7 +60,7 @@ def measure(rows: int, folder: Path, times: int) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="+", default=[600_000, 6_000_000, 61_000_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[600_100, 6_001_000, 60_999_812])
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=ROOT / "benchmarks/out")
     options = parser.parse_args()

@@ -60,7 +60,7 @@ def tables(draw: st.DrawFn, *, least: int = 1, most: int = 20, unknown: bool = T
         name = f"column-{number}"
         if draw(st.booleans()):
             columns[name] = NUMERIC
-            value = st.one_of(st.just(float("nan")), st.floats(-1e6, 1e6))
+            value = st.one_of(st.just(float("nan")), st.integers(-(10**8), 10**8).map(lambda number: number / 100))
             numbers[name] = np.array(draw(st.lists(value, min_size=rows, max_size=rows)), dtype=np.float64)
         else:
             vocabulary[name] = tuple(draw(st.lists(WORDS, min_size=1, max_size=5, unique=True)))

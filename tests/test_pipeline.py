@@ -156,8 +156,8 @@ def test_a_champion_in_a_fresh_process_answers_as_the_registry_does(real_run: Pa
         "rows = pl.read_csv(sys.argv[2], separator=';', infer_schema=False, n_rows=2000).drop('class');"
         "numpy.save(sys.argv[3], joblib.load(sys.argv[1]).predict_proba(rows)[:, 1])"
     )
-    command = [sys.executable, "-c", script, real_run / "models/xgboost.joblib", real_data, tmp_path / "p.npy"]
-    subprocess.run(command, check=True)
+    arguments = (real_run / "models/xgboost.joblib", real_data, tmp_path / "p.npy")
+    subprocess.run([sys.executable, "-c", script, *map(str, arguments)], check=True)
     rows.write_csv(tmp_path / "rows.csv", separator=";")
     pipeline.predict(real_run, tmp_path / "rows.csv", tmp_path / "out.parquet", model="xgboost")
     said = pl.read_parquet(tmp_path / "out.parquet")["probability"].to_numpy()
@@ -514,10 +514,7 @@ def test_of_two_processes_one_is_refused(config: Path, small_table: Path, tmp_pa
         first.send_signal(signal.SIGCONT)
         assert first.wait(300) == 0
     assert second.returncode == 75
-    assert second.stderr == (
-        f"error: another run (process {first.pid}) is writing to {root}; wait for it, or use another --workdir\n"
-        "Trying again later may help.\n"
-    )
+    assert second.stderr == f"error: another run (process {first.pid}) is writing to {root}; wait for it, or use another --workdir\n"
     assert_whole(root)
 
 

@@ -185,11 +185,10 @@ def test_counts_say_what_became_of_the_rows(rows: pl.DataFrame, small_run: Path,
     odd.write_csv(tmp_path / "new.csv", separator=";")
     result = pipeline.predict(small_run, tmp_path / "new.csv", tmp_path / "out.csv")
     said = pl.read_csv(tmp_path / "out.csv", infer_schema=False)
-    assert result.counts == Counts(rows=40, scored=39, unscorable=1, unseen=1, positive=(said["prediction"] == "p").sum())
+    assert result.counts == Counts(rows=40, scored=39, unscorable=1, unseen=1, positive=said["prediction"].to_list().count("p"))
     assert result.model == "xgboost/v1"
     assert result.simulated is False
-    values = dict(result.tables()[0].rows)
-    assert values["not scorable (see the column 'reason')"] == "1"
+    assert ("not scorable (see the column 'reason')", "1") in result.tables()[0].rows
 
 
 def test_batches_make_no_difference(small_table: Path, small_run: Path, tmp_path: Path) -> None:

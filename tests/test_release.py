@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from sporeprint import candidates, pipeline, release, settings
@@ -51,7 +50,8 @@ def tuned(candidate: Candidate, data: ModelInput, factor: float) -> Candidate:
     """The same model with its scores on another scale; a factor below 0 turns it around."""
     assert isinstance(candidate.scorer, LinearScorer)
     scorer = LinearScorer(candidate.scorer.coefficients * factor, candidate.scorer.intercept * factor)
-    return replace(candidate, scorer=scorer, scores=scorer.score(candidate.encoder.matrix(data.test.codes)))
+    scores = scorer.score(candidate.encoder.matrix(data.test.codes))
+    return replace(candidate, scorer=scorer, scores=scores, reference=scores)
 
 
 def registered(
@@ -94,10 +94,36 @@ def test_a_worse_challenger_does_not(
     assert registry.champion(NAME).ref == f"{NAME}/v1"
 
 
+def test_a_version_that_never_was_champion_stands_at_the_gate_again(
+    chosen: Settings, registry: Registry, data: ModelInput, candidate: Candidate, context: ReportContext
+) -> None:
+    """As after a run that was killed between the two, or a version that somebody only tried."""
+    generous = chosen.model_copy(update={"gate": chosen.gate.model_copy(update={"margin": 0.05})})
+    registered(chosen, registry, data, candidate, context)
+    other = tuned(candidate, data, 1.5)
+    registry.register(release.bundle_of(generous, data, other, {}, context), now=NOW)
+    assert registry.champion(NAME).ref == f"{NAME}/v1"
+    item = registered(generous, registry, data, other, context)
+    assert (item.ref, item.created, item.champion) == (f"{NAME}/v2", False, True)
+    registry.rollback(NAME, reason="it answers oddly", now=NOW)
+    item = registered(generous, registry, data, other, context)
+    assert (item.champion, item.gate, item.reason) == (False, None, f"nothing changed; {NAME}/v1 stays champion")
+
+
+def test_a_refused_version_is_refused_again(
+    chosen: Settings, registry: Registry, data: ModelInput, candidate: Candidate, context: ReportContext
+) -> None:
+    registered(chosen, registry, data, candidate, context)
+    first = registered(chosen, registry, data, tuned(candidate, data, -1.0), context)
+    moved = registry.aliases()
+    assert registered(chosen, registry, data, tuned(candidate, data, -1.0), context) == replace(first, created=False)
+    assert registry.aliases() == moved
+
+
 def test_served_scores_that_are_not_the_pipelines_are_not_registered(
     chosen: Settings, registry: Registry, data: ModelInput, candidate: Candidate, context: ReportContext
 ) -> None:
-    off = replace(candidate, scores=np.clip(candidate.scores + 1e-5, 0, 1))
+    off = replace(candidate, reference=candidate.reference + 1e-5)
     item = registered(chosen, registry, data, off, context)
     assert item.ref is None
     assert item.gate is not None

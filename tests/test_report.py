@@ -189,10 +189,12 @@ def test_production_and_its_rule(context: ReportContext) -> None:
     assert "In production: sharp_model/v3 (best mcc on seen rows)." in Page(render_evaluation(context)).text
 
 
-@pytest.mark.parametrize("production", ["", "none"])
-def test_nothing_in_production_yet(context: ReportContext, production: str) -> None:
+@pytest.mark.parametrize(
+    ("production", "said"), [("", "These models are candidates, not registered yet."), ("none", "Nothing is in production.")]
+)
+def test_nothing_in_production(context: ReportContext, production: str, said: str) -> None:
     text = Page(render_evaluation(replace(context, production=production))).text
-    assert "Nothing is in production yet. The page is about dull model; the rule for production is: best mcc on seen rows." in text
+    assert f"{said} The page is about dull model; the rule for production is: best mcc on seen rows." in text
 
 
 def test_the_best_leads_where_the_served_model_was_not_evaluated(context: ReportContext) -> None:

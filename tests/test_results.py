@@ -18,6 +18,11 @@ def result(_small: dict[str, Any], small_table: Path, tmp_path_factory: pytest.T
     return pipeline.etl(chosen, tmp_path_factory.mktemp("results"), source=str(small_table))
 
 
+def pairs(rows: tuple[tuple[str, ...], ...]) -> dict[str, str]:
+    """The rows of a table of two columns."""
+    return {row[0]: row[1] for row in rows}
+
+
 def by_title(tables: list[Table]) -> dict[str, Table]:
     return {table.title: table for table in tables}
 
@@ -35,7 +40,7 @@ def test_the_values_are_json_without_nan(result: EtlResult) -> None:
 def test_the_tables_say_the_same(result: EtlResult) -> None:
     tables = by_title(result.tables())
     assert list(tables) == ["Published", "Steps", "Evaluated", "Registered", "Production", "Report"]
-    facts = dict(tables["Published"].rows)
+    facts = pairs(tables["Published"].rows)
     assert facts["rows"] == facts["good"] == "1,800"
     assert facts["duplicates"] == "0 (kept, on one side of the split)"
     card = result.evaluated.context.evaluations["decision_tree"].seen
@@ -59,19 +64,19 @@ def test_rejected_rows_are_shown_by_rule(result: EtlResult) -> None:
     tables = by_title(DataResult(record, published=False).tables())
     assert list(tables) == ["Staged", "Rejected, by rule"]
     assert tables["Rejected, by rule"].rows == (("number:stem-width", "2"), ("malformed", "1"))
-    assert dict(tables["Staged"].rows)["rejected"] == "3"
+    assert pairs(tables["Staged"].rows)["rejected"] == "3"
 
 
 def test_dropped_copies_are_not_counted_as_good(result: EtlResult) -> None:
     record = replace(result.data.record, duplicates=5, dropped=5)
-    facts = dict(DataResult(record, published=True).tables()[0].rows)
+    facts = pairs(DataResult(record, published=True).tables()[0].rows)
     assert (facts["good"], facts["duplicates"]) == ("1,795", "5 (dropped)")
 
 
 def test_extract_and_train_say_what_they_did(small_config: dict[str, Any], small_table: Path, small_copy: Path) -> None:
     chosen = settings.parse(small_config)
     extracted = pipeline.extract(chosen, small_copy, source=str(small_table))
-    values, facts = json.loads(json.dumps(extracted.to_dict())), dict(extracted.tables()[0].rows)
+    values, facts = json.loads(json.dumps(extracted.to_dict())), pairs(extracted.tables()[0].rows)
     assert (values["rows"], values["format"], values["simulated"]) == (1800, "csv", False)
     assert (facts["rows"], facts["sha256"], facts["simulated"]) == ("1,800", values["sha256"][:12], "no")
     trained = pipeline.train(chosen, small_copy, models=["decision_tree"])

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sporeprint.codes import coded_frame
+from sporeprint.codes import LARGEST, coded_frame
 from sporeprint.schema import DatasetSchema
-from sporeprint.validate import LARGEST, broken_rules, check, feature_rules, sentence
+from sporeprint.validate import broken_rules, check, feature_rules, sentence
 from support import NUMERIC, OPEN, dataset, nominal
 
 SCHEMA = dataset(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sporeprint.errors import DataError
+from sporeprint.errors import DataError, RegistryError
 from sporeprint.files import atomic_write
 from sporeprint.scorer import Scorer, load_scorer
 from sporeprint.transform import Encoder
@@ -90,7 +90,7 @@ def read(folder: Path, names: Sequence[str], data_run: str) -> list[Candidate]:
             raise DataError(f"model {name!r} has not been trained in this work directory; run sporeprint train")
         try:
             candidate = _read(path.parent)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (RegistryError, OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"the trained model in {path.parent} is damaged ({error}); run sporeprint train again") from error
         if candidate.data_run != data_run:
             raise DataError(

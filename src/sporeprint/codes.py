@@ -20,6 +20,8 @@ MISSING = 0
 UNKNOWN = -1
 #: What an int16 can count.
 MOST_VALUES = 32_767
+#: Largest number a matrix can hold, which is of float32.
+LARGEST = float(np.finfo(np.float32).max)
 
 #: What counts as a number: an optional sign, digits with an optional point, an optional exponent. Not `inf`, `nan`, `1,5`, `1_000`, `0x1`.
 #: Digits are ASCII: `\d` would take those of every script, which no engine reads as a number.

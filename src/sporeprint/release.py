@@ -68,7 +68,8 @@ def register_candidate(
 ) -> Registration:
     """Give a candidate a version, and make it its model's champion if it passes the gate.
 
-    A candidate that is identical to an earlier version adds nothing and moves nothing: who rolled that version back meant it.
+    A candidate that is identical to an earlier version adds nothing, and if that version has ever been champion it moves nothing:
+    who rolled it back meant it. One that never was, because a run was killed or somebody only tried it, stands at the gate again.
     """
     if candidate.scorer is None:
         return Registration(candidate.name, None, created=False, champion=False, gate=None, reason=str(candidate.not_servable))
@@ -78,7 +79,7 @@ def register_candidate(
     first = not registry.versions(candidate.name)
     done = registry.register(bundle, now=now, by=context.run_id)
     champion = registry.champion(candidate.name)
-    if done.ref == champion.ref or not done.created:
+    if done.ref == champion.ref or any(move.to == done.ref for move in registry.history(candidate.name)):
         same = done.ref == champion.ref
         reason = "first version" if first else "nothing changed" if same else f"nothing changed; {champion.ref} stays champion"
         return Registration(candidate.name, done.ref, created=done.created, champion=same, gate=None, reason=reason)
@@ -86,7 +87,7 @@ def register_candidate(
     reason = "; ".join(held.reasons)
     if held.passed:
         registry.promote(candidate.name, int(done.ref.rpartition("/v")[2]), reason=reason, now=now, by=context.run_id)
-    return Registration(candidate.name, done.ref, created=True, champion=held.passed, gate=held, reason=reason)
+    return Registration(candidate.name, done.ref, created=done.created, champion=held.passed, gate=held, reason=reason)
 
 
 def bundle_of(settings: Settings, data: ModelInput, candidate: Candidate, metrics: Mapping[str, Any], context: ReportContext) -> Bundle:
@@ -165,7 +166,7 @@ def choose_production(
     """
     champions = {item.name: context.evaluations[item.name] for item in items if item.champion}
     served = registry.production()
-    if served is not None and not any(item.created for item in items):
+    if served is not None and not any(item.created or (item.champion and item.gate is not None) for item in items):
         return served.ref, "nothing changed"
     if not champions:
         return (None if served is None else served.ref), "no model of this run is servable and a champion"

@@ -54,7 +54,7 @@ class ReportContext:
             rows), `classes` (word -> rows), `groups` (with a `reason`).
         evaluations: by model.
         comparisons: of the models, pair by pair.
-        production: the version that is served; empty, or "none", if there is none.
+        production: the version that is served; "none" if there is none, empty before these models were registered.
         rule: why that one.
         versions: model -> its version, as in v2; a model that was not registered has none.
         importances: model -> dataset column -> share.

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from sporeprint.codes import MISSING, UNKNOWN, Codes
+from sporeprint.codes import LARGEST, MISSING, UNKNOWN, Codes
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import ModelSettings, NominalTransform, NumericTransform, TransformSettings
 
@@ -23,6 +23,9 @@ Labels = npt.NDArray[np.int8]
 
 #: Rows of the overall mean that a category's mean is mixed with (target_mean), so that rare categories stay near it.
 SMOOTHING = 10.0
+
+#: Relative to a column's numbers, a spread that is none.
+ROUNDING = 10 * float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,8 @@ class Encoder:
             else:
                 values = codes.numeric[column.name]
                 missing = np.isnan(values)
-                matrix[:, at] = (np.where(missing, column.fill, values) - column.center) / column.scale
+                scaled = (np.where(missing, column.fill, values) - column.center) / column.scale
+                matrix[:, at] = scaled.clip(-LARGEST, LARGEST, out=scaled)
                 if column.indicator:
                     matrix[:, at + 1] = missing
             at += width
@@ -152,7 +156,7 @@ class Encoder:
         """Encode one row by look-ups, to the same numbers as `matrix`.
 
         Args:
-            row: column -> code, number or None. A column left out is missing.
+            row: column -> code, number or None. A column left out is missing, and so is NaN.
             out: float32 [m] to write into, so that nothing is allocated; a new array if left out.
 
         Returns:
@@ -165,8 +169,9 @@ class Encoder:
             out[at] = value
         for at, column in self._numbers:
             number = row.get(column.name)
-            missing = number is None
-            out[at] = ((column.fill if number is None else float(number)) - column.center) / column.scale
+            missing = number is None or number != number
+            scaled = ((column.fill if number is None or missing else float(number)) - column.center) / column.scale
+            out[at] = min(max(scaled, -LARGEST), LARGEST)
             if column.indicator:
                 out[at + 1] = missing
         return out
@@ -313,12 +318,16 @@ def _fit_numeric(name: str, values: npt.NDArray[np.float64], choice: NumericTran
     known = values[~np.isnan(values)]
     if not len(known):  # nothing to learn from: every value passes as it is, missing is the constant or 0
         return NumericEncoding(name, 0.0, 1.0, choice.constant or 0.0, choice.indicator, None, None)
+    low, high = float(known.min()), float(known.max())
     quartiles = np.quantile(known, [0.25, 0.5, 0.75])
-    mean, median = float(known.mean()), float(quartiles[1])
+    mean, median = min(max(float(known.mean()), low), high), float(quartiles[1])
     center, scale = {
         "standard": (mean, float(known.std())),
         "robust": (median, float(quartiles[2] - quartiles[0])),
         "none": (0.0, 1.0),
     }[choice.encode]
     fill = median if choice.impute == "median" else mean if choice.constant is None else choice.constant
-    return NumericEncoding(name, center, scale or 1.0, fill, choice.indicator, float(known.min()), float(known.max()))
+    # Rounding alone spreads equal numbers by so much; divided by that, any other number would be enormous.
+    if scale <= ROUNDING * max(abs(low), abs(high)):
+        scale = 1.0
+    return NumericEncoding(name, center, scale, fill, choice.indicator, low, high)

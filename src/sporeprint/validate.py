@@ -14,14 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sporeprint.codes import MISSING, NUMBER, UNKNOWN, Codes, Vocabulary, coded_frame, vocabulary_of
+from sporeprint.codes import LARGEST, MISSING, NUMBER, UNKNOWN, Codes, Vocabulary, coded_frame, vocabulary_of
 from sporeprint.schema import DatasetSchema
 
 #: Rule of rows that could not even be split into fields.
 MALFORMED = "malformed"
-
-#: Largest number a matrix can hold, which is of float32.
-LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
