@@ -2,7 +2,8 @@
 
     python benchmarks/scale.py [--rows 600100 6001000 60999812] [--pairs 3] [--folder DIR]
 
-The row numbers are whole numbers of species blocks. The files are made by `sporeprint simulate` where they are missing (61 million rows: about 3 GB, in --folder).
+The numbers of rows are whole numbers of species blocks. The files are made by `sporeprint simulate` where they are missing
+(61 million rows: about 3 GB, in --folder).
 """
 
 import argparse

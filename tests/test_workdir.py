@@ -1,23 +1,53 @@
-"""Everything a run writes lies below its work directory."""
+"""Where things lie."""
 
 from pathlib import Path
 
+import pytest
+
 from sporeprint.workdir import Workdir
 
-
-def test_every_place_is_below_the_root(tmp_path: Path) -> None:
-    workdir = Workdir(tmp_path)
-    names = [name for name, member in vars(Workdir).items() if isinstance(member, property)]
-    places = [getattr(workdir, name) for name in names] + [workdir.rejected("run")]
-    assert len(places) == len(set(places)) > 8
-    assert all(place.is_relative_to(tmp_path) for place in places)
+WORKDIR = Workdir(Path("/srv/work"))
 
 
-def test_a_path_of_the_configuration_is_relative_to_the_root_or_absolute(tmp_path: Path) -> None:
-    assert Workdir(tmp_path).at("data/raw/t.csv") == tmp_path / "data/raw/t.csv"
-    assert Workdir(tmp_path).at("/elsewhere/t.csv") == Path("/elsewhere/t.csv")
+def test_a_path_of_the_configuration_lies_below_the_work_directory_or_is_absolute() -> None:
+    assert WORKDIR.at("data/raw/table.csv") == Path("/srv/work/data/raw/table.csv")
+    assert WORKDIR.at("/elsewhere/table.csv") == Path("/elsewhere/table.csv")
 
 
-def test_paths_are_shown_short_where_they_can_be(tmp_path: Path) -> None:
-    assert Workdir(tmp_path).shown(tmp_path / "data" / "t.csv") == "data/t.csv"
-    assert Workdir(tmp_path).shown(Path("/elsewhere/t.csv")) == "/elsewhere/t.csv"
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/srv/work/data/raw/table.csv", "data/raw/table.csv"),
+        ("/srv/work", "."),
+        ("/srv/workshop/table.csv", "/srv/workshop/table.csv"),
+        ("/elsewhere/table.csv", "/elsewhere/table.csv"),
+    ],
+)
+def test_a_path_is_shown_from_the_work_directory_where_it_lies_below_it(path: str, shown: str) -> None:
+    assert WORKDIR.shown(Path(path)) == shown
+
+
+def test_a_relative_work_directory_shows_its_paths_too() -> None:
+    assert Workdir(Path()).shown(Path("data/raw")) == "data/raw"
+
+
+def test_the_layout() -> None:
+    # Names that users and other programs rely on.
+    found = {
+        name: getattr(WORKDIR, name).relative_to(WORKDIR.root).as_posix()
+        for name, member in vars(Workdir).items()
+        if isinstance(member, property)
+    }
+    assert found == {
+        "extract_record": "data/raw/extract.json",
+        "staging": "data/staging",
+        "processed": "data/processed",
+        "model_input": "data/model_input",
+        "validation": "data/validation",
+        "data_record": "data/validation/summary.json",
+        "candidates": "models/candidates",
+        "registry": "models/registry",
+        "metrics": "models/metrics",
+        "logs": "logs",
+    }
+    assert WORKDIR.rejected("run-1") == WORKDIR.root / "data/validation/rejected/run-1.parquet"
