@@ -68,7 +68,7 @@ def test_an_error_in_the_work_comes_out_where_its_result_would_have() -> None:
 
 
 def test_an_error_in_the_items_comes_out_and_the_work_begun_is_waited_for() -> None:
-    done = []
+    done: list[int] = []
 
     def items() -> Iterator[int]:
         yield 1

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from sporeprint.errors import DataError
 from sporeprint.record import DataRecord, GroupCheck
 
 RECORD = DataRecord(
@@ -31,10 +32,10 @@ def test_good_rows_are_those_that_were_not_rejected() -> None:
     assert replace(RECORD, rejected=100).good == 0
 
 
-@pytest.mark.parametrize(
-    "record",
-    [RECORD, replace(RECORD, simulated=True, by_rule={}, groups=GroupCheck(available=False, count=0, reason="the file is shuffled"))],
-)
+SHUFFLED = GroupCheck(available=False, count=0, reason="the rows are shuffled")
+
+
+@pytest.mark.parametrize("record", [RECORD, replace(RECORD, simulated=True, by_rule={}, groups=SHUFFLED)])
 def test_a_record_comes_back_as_it_was(record: DataRecord) -> None:
     text = record.to_json()
     back = DataRecord.from_json(text)
@@ -53,7 +54,16 @@ def test_the_order_of_rules_is_kept() -> None:
     assert list(DataRecord.from_json(RECORD.to_json()).by_rule) == ["malformed", "number:stem-width"]
 
 
-@pytest.mark.parametrize(("change", "message"), [({"more": 1}, "more"), ({"groups": {"available": True}}, "count")])
-def test_a_record_with_other_fields_is_refused(change: dict[str, object], message: str) -> None:
-    with pytest.raises(TypeError, match=message):
-        DataRecord.from_json(json.dumps({**asdict(RECORD), **change}))
+WHOLE = asdict(RECORD)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "nope", "[]", "3", "{}", json.dumps({**WHOLE, "more": 1}), json.dumps({**WHOLE, "groups": {"available": True}})),
+        *(json.dumps({**WHOLE, "groups": None}), json.dumps({key: value for key, value in WHOLE.items() if key != "rows"})),
+    ],
+)
+def test_another_record_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match=r"^the record of the data is damaged \(.*\); run sporeprint transform and sporeprint load again$"):
+        DataRecord.from_json(text)

@@ -74,11 +74,7 @@ def test_tables_of_different_vocabularies_come_back_as_one(tmp_path: Path, group
 
 
 def test_negative_zero_keeps_its_sign(tmp_path: Path) -> None:
-    found = read_table(write(tmp_path / "t.parquet", some()), SCHEMA)
-    assert np.signbit(found.codes.numeric["size"]).tolist() == [False, False, True, False, False] or np.isnan(
-        found.codes.numeric["size"][1]
-    )
-    assert np.signbit(found.codes.numeric["size"][2])
+    assert np.signbit(read_table(write(tmp_path / "t.parquet", some()), SCHEMA).codes.numeric["size"][2])
 
 
 def test_another_program_reads_words_and_nulls(tmp_path: Path) -> None:
@@ -113,19 +109,23 @@ def test_a_table_of_no_rows_is_said_to_hold_none(tmp_path: Path) -> None:
         read_table(path, SCHEMA)
 
 
-def test_more_values_than_there_are_codes_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("together", [True, False])
+def test_more_values_than_there_are_codes_are_refused(tmp_path: Path, together: bool) -> None:
     schema = dataset({"place": OPEN})
-    halves = [
-        observations(
-            Labelled(
-                schema, codes({"place": [f"{half}{number}" for number in range(MOST_VALUES // 2 + 1)]}, schema), np.ones(16384, np.int8)
-            )
-        )
-        for half in "ab"
-    ]
-    path = write(tmp_path / "t.parquet", *halves, schema=schema)
+    rows = MOST_VALUES // 2 + 1
+    halves = [codes({"place": [f"{half}{number}" for number in range(rows)]}, schema) for half in "ab"]
+    path = write(tmp_path / "t.parquet", *(observations(Labelled(schema, half, np.ones(rows, np.int8))) for half in halves), schema=schema)
+    if together:  # one group of rows instead of two
+        pl.read_parquet(path).write_parquet(path, row_group_size=2 * rows)
     with pytest.raises(DataError, match=r"^place: 32,768 different values or more"):
         read_table(path, schema)
+
+
+def test_parts_are_numbered_in_the_order_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.parquet", some(parts=3))
+    found = read_table(path, SCHEMA, ("test", "train", "other", "early_stop")).part
+    assert found is not None
+    assert found.tolist() == [1, 3, 0, 1, 3]
 
 
 # --- the run that wrote it -------------------------------------------------------------------------------------------
@@ -163,9 +163,7 @@ def test_a_missing_file_is_said_to_be_missing(tmp_path: Path, read: Callable[[Pa
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"row,class\n1,e\n"])
 def test_a_file_that_is_no_table_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "t.parquet").write_bytes(content)
-    with pytest.raises(
-        DataError, match=r"^cannot read .*t\.parquet: Parquet .*; write it anew with sporeprint transform and sporeprint load$"
-    ):
+    with pytest.raises(DataError, match=r"^cannot read .*t\.parquet: Parquet .*; write it anew with sporeprint transform and"):
         read_table(tmp_path / "t.parquet", SCHEMA)
 
 
@@ -183,18 +181,16 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
 
 def test_one_altered_byte_among_the_values_is_noticed(tmp_path: Path) -> None:
     path = write(tmp_path / "t.parquet", some(), some())
-    content, whole = path.read_bytes(), read_table(path, SCHEMA)
+    content = path.read_bytes()
     with pq.ParquetFile(path) as file:
         row_groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
         columns = [group.column(number) for group in row_groups for number in range(group.num_columns)]
-    noticed = 0
+    assert len(columns) == 14
     for column in columns:
         at = (column.dictionary_page_offset or column.data_page_offset) + column.total_compressed_size - 2  # in the page's data
         path.write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
         with pytest.raises(DataError, match=r"^cannot read .*t\.parquet: .*; write it anew"):
-            assert not same(read_table(path, SCHEMA), whole)
-        noticed += 1
-    assert noticed == 14
+            read_table(path, SCHEMA)
 
 
 def changed(**columns: Any) -> pa.Table:
@@ -208,9 +204,7 @@ def changed(**columns: Any) -> pa.Table:
 @pytest.mark.parametrize("name", ["row", "group", "row_hash", "part", "class", "shape", "size"])
 def test_a_table_that_lacks_a_column_is_refused_naming_it(tmp_path: Path, name: str) -> None:
     pq.write_table(changed(**{name: None}), tmp_path / "t.parquet")
-    with pytest.raises(
-        DataError, match=rf"t\.parquet lacks the column '{name}'; write it anew with sporeprint transform and sporeprint load$"
-    ):
+    with pytest.raises(DataError, match=rf"t\.parquet lacks the column '{name}'; write it anew with sporeprint transform and"):
         read_table(tmp_path / "t.parquet", SCHEMA, PARTS)
 
 
