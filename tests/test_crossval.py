@@ -1,64 +1,130 @@
-"""No row is scored by anything that was fitted on its group."""
+"""Scores of rows whose group no model saw: nothing of a fold, its labels least of all, reaches the model that scores it."""
+
+from typing import Any
 
 import numpy as np
-import polars as pl
+import pytest
 
-from sporeprint.codes import Codes
+from sporeprint import train, transform
 from sporeprint.crossval import held_out_scores
 from sporeprint.observations import Observations
 from sporeprint.settings import ModelSettings, TransformSettings
-from sporeprint.split import row_hashes
-from support import NUMERIC, OPEN, dataset
+from support import NUMERIC, OPEN, Labelled, codes, dataset, observations
 
-SCHEMA = dataset({"mark": OPEN, "width": NUMERIC}, groups={"name": "species", "block_rows": 20})
+GROUPS, ROWS = 24, 20
+SCHEMA = dataset({"id": OPEN, "size": NUMERIC})
 MODELS = {
-    "tree": ModelSettings(estimator="sklearn.tree.DecisionTreeClassifier", nominal="ordinal", numeric="none"),
-    "xgboost": ModelSettings(estimator="xgboost", nominal="ordinal", numeric="none", rounds=5, early_stopping_rounds=2),
+    "tree": ModelSettings(estimator="sklearn.tree.DecisionTreeClassifier", nominal="target_mean", numeric="none"),
+    "linear": ModelSettings(estimator="sklearn.linear_model.LogisticRegression"),
+    "boosted": ModelSettings(estimator="xgboost", nominal="ordinal", rounds=12, early_stopping_rounds=3, params={"subsample": 0.7}),
 }
 
 
-def table(groups: int = 12, size: int = 20) -> Observations:
-    """Each group has a mark of its own and one class: who has met the mark knows the class, nobody else can."""
-    draw = np.random.default_rng(5)
-    group = np.repeat(np.arange(groups), size)
-    y = (group % 2).astype(np.int8)
-    frame = pl.DataFrame({"mark": [f"mark{number}" for number in group], "width": draw.normal(size=len(group))})
-    codes = Codes.of(frame, SCHEMA)
-    return Observations(codes, y, np.arange(len(y)), group, row_hashes(codes, y, seed=1))
+def leaky(*, sizes: bool = True) -> Observations:
+    """Rows whose `id` is their group's name, and whose class is their group's: who saw the group knows the class."""
+    random = np.random.default_rng(4)
+    group = np.repeat(np.arange(GROUPS), ROWS)
+    y = np.repeat(random.permutation(np.arange(GROUPS) % 2), ROWS).astype(np.int8)
+    size = (random.normal(size=GROUPS * ROWS) + 0.5 * y).round(2) if sizes else np.zeros(GROUPS * ROWS)
+    table = codes({"id": [f"g{number:02d}" for number in group], "size": size.tolist()}, SCHEMA)
+    found = observations(Labelled(SCHEMA, table, y), group=False)
+    return Observations(found.codes, found.y, found.row, group.astype(np.int64), found.row_hash, None)
 
 
-def scores(rows: Observations, fold: np.ndarray) -> dict[str, np.ndarray]:
-    stop = np.arange(len(rows.y)) % 5 == 0
-    return held_out_scores(rows, fold, ~stop, stop, MODELS, TransformSettings(), SCHEMA, seed=3, threads=1)
+TABLE = leaky()
+assert TABLE.group is not None
+FOLD = TABLE.group % 4
+LEARN = np.arange(GROUPS * ROWS) % 10 < 6
+STOP = np.arange(GROUPS * ROWS) % 10 == 6
 
 
-def test_a_mark_that_gives_the_class_away_is_of_no_use_once_its_group_is_held_out() -> None:
-    rows = table()
-    assert rows.group is not None
-    by_group = scores(rows, rows.group % 4)
-    by_row = scores(rows, np.arange(len(rows.y)) % 4)
+def scores(
+    table: Observations = TABLE,
+    models: dict[str, ModelSettings] = MODELS,
+    *,
+    learn: Any = LEARN,
+    stop: Any = STOP,
+    fold: Any = FOLD,
+    **more: Any,
+) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+    return held_out_scores(table, fold, learn, stop, models, TransformSettings(), SCHEMA, seed=1, threads=1, **more)
+
+
+def with_labels(y: Any) -> Observations:
+    return Observations(TABLE.codes, y.astype(np.int8), TABLE.row, TABLE.group, TABLE.row_hash, None)
+
+
+@pytest.fixture(scope="module")
+def honest() -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+    return scores()
+
+
+def test_the_data_would_show_a_leak() -> None:
+    # The same models, fitted on rows of every group, know each of them by its name.
+    for model in MODELS.values():
+        encoder = transform.fit(TABLE.codes.take(LEARN), TABLE.y[LEARN], transform.choices(TransformSettings(), model, SCHEMA))
+        X = encoder.matrix(TABLE.codes)
+        fitted = train.fit(model, train.Encoded(X[LEARN], TABLE.y[LEARN]), train.Encoded(X[STOP], TABLE.y[STOP]), seed=1, threads=1)
+        assert ((fitted.score(X) > 0.5) == TABLE.y).mean() > 0.95
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_nobody_knows_a_group_by_its_name(name: str) -> None:
+    # Without the sizes nothing but the name is left, and it tells nothing: all rows of a fold have one score.
+    found = scores(leaky(sizes=False), {name: MODELS[name]})[name]
+    assert [len(set(found[number == FOLD].tolist())) for number in range(4)] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_the_labels_of_a_fold_do_not_touch_its_scores(number: int, honest: dict[str, Any]) -> None:
+    out = number == FOLD
+    found = scores(with_labels(np.where(out, 1 - TABLE.y, TABLE.y)))
     for name in MODELS:
-        assert ((by_row[name] > 0.5) == rows.y).mean() > 0.95, name
-        # A group's rows differ only in noise: what is said of them has nothing to do with their class.
-        assert 0.2 < ((by_group[name] > 0.5) == rows.y).mean() < 0.8, name
+        assert np.array_equal(found[name][out], honest[name][out])
+    assert not np.array_equal(found["linear"][~out], honest["linear"][~out])
 
 
-def test_every_row_is_scored_once_and_the_labels_of_its_own_fold_do_not_matter() -> None:
-    rows = table()
-    assert rows.group is not None
-    fold = rows.group % 3
-    before = scores(rows, fold)
-    flipped = np.where(fold == 0, 1, rows.y).astype(np.int8)
-    other = Observations(rows.codes, flipped, rows.row, rows.group, rows.row_hash)
-    after = scores(other, fold)
+def test_a_row_s_score_does_not_hang_on_what_else_its_fold_holds(honest: dict[str, Any]) -> None:
+    some = (FOLD != 2) | (np.arange(len(FOLD)) % 3 == 0)
+    found = scores(TABLE.take(some), learn=LEARN[some], stop=STOP[some], fold=FOLD[some])
     for name in MODELS:
-        assert np.isfinite(before[name]).all()
-        np.testing.assert_array_equal(before[name][fold == 0], after[name][fold == 0])
-    assert any((before[name][fold != 0] != after[name][fold != 0]).any() for name in MODELS)
+        assert np.array_equal(found[name][FOLD[some] == 2], honest[name][some & (FOLD == 2)])
 
 
-def test_the_same_seed_gives_the_same_scores() -> None:
-    rows = table()
-    assert rows.group is not None
-    first, second = scores(rows, rows.group % 3), scores(rows, rows.group % 3)
-    assert all(np.array_equal(first[name], second[name]) for name in MODELS)
+def test_only_rows_to_learn_from_and_to_stop_by_are_learnt_from(honest: dict[str, Any]) -> None:
+    others = ~(LEARN | STOP)
+    found = scores(with_labels(np.where(others, 1 - TABLE.y, TABLE.y)))
+    assert all(np.array_equal(found[name], honest[name]) for name in MODELS)
+
+
+def test_rows_to_stop_by_are_for_boosting_only(honest: dict[str, Any]) -> None:
+    found = scores(with_labels(np.where(STOP, 1 - TABLE.y, TABLE.y)))
+    assert np.array_equal(found["tree"], honest["tree"])
+    assert np.array_equal(found["linear"], honest["linear"])
+    assert not np.array_equal(found["boosted"], honest["boosted"])
+
+
+def test_a_fold_is_scored_as_by_hand(honest: dict[str, Any]) -> None:
+    out = FOLD == 3
+    learn, stop = LEARN & ~out, STOP & ~out
+    for name, model in MODELS.items():
+        encoder = transform.fit(TABLE.codes.take(learn), TABLE.y[learn], transform.choices(TransformSettings(), model, SCHEMA))
+        assert not {f"g{number:02d}" for number in range(3, GROUPS, 4)} & set(encoder.vocabulary["id"])
+        encoded = [train.Encoded(encoder.matrix(TABLE.codes.take(rows)), TABLE.y[rows]) for rows in (learn, stop)]
+        fitted = train.fit(model, *encoded, seed=1, threads=1)
+        assert np.array_equal(fitted.score(encoder.matrix(TABLE.codes.take(out))), honest[name][out])
+
+
+def test_every_row_has_a_score_and_what_holds_for_all_groups_is_learnt(honest: dict[str, Any]) -> None:
+    assert list(honest) == list(MODELS)
+    for found in honest.values():
+        assert (found.dtype, found.shape) == (np.dtype(np.float64), TABLE.y.shape)
+        assert ((found >= 0) & (found <= 1)).all()
+    assert honest["linear"][TABLE.y == 1].mean() > honest["linear"][TABLE.y == 0].mean() + 0.02
+
+
+def test_every_fit_is_told() -> None:
+    told: list[str] = []
+    names = {name: MODELS[name] for name in ("linear", "tree")}
+    scores(models=names, each_fit=told.append)
+    assert told == ["linear", "tree"] * 4

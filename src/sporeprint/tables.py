@@ -60,8 +60,12 @@ class Writer:
             self._schema = table.schema.with_metadata(self._metadata)
             # A dictionary of values that hardly repeat would be built, and thrown away. Without checksums, a damaged
             # page can decompress to other values.
-            repeating = [name for name in self._schema.names if name not in {"row", "row_hash"}]
-            self._writer = pq.ParquetWriter(self._path, self._schema, use_dictionary=repeating, write_page_checksum=True)
+            repeating = [name for name in self._schema.names if name not in {"row", "row_hash", "probability"}]
+            # Readers skip pages by a row's number or group, by nothing else; statistics of every column cost as much as the rest.
+            sought = [name for name in self._schema.names if name in {"row", "group"}]
+            self._writer = pq.ParquetWriter(
+                self._path, self._schema, use_dictionary=repeating, write_statistics=sought or False, write_page_checksum=True
+            )
         self._writer.write_table(table.cast(self._schema))
 
     def __enter__(self) -> Self:

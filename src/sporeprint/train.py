@@ -66,7 +66,7 @@ def fit(
     Args:
         model: what to fit.
         train: the rows to fit on.
-        stop: the rows that tell XGBoost when to stop; other estimators do not see them.
+        stop: the rows that tell XGBoost when to stop; without any it makes all its rounds. Other estimators do not see them.
         seed: seed of everything random.
         threads: threads the fit may use.
         each_round: called with 1 after every boosting round.
@@ -147,21 +147,22 @@ def _fit_xgboost(
         raise ConfigError(f"xgboost with objective {params['objective']!r} gives no probability of a class; leave it at {OBJECTIVE}")
     if params.get("booster", "gbtree") not in BOOSTERS:
         raise ConfigError(f"xgboost with booster {params['booster']!r} cannot be served; expected one of {', '.join(BOOSTERS)}")
+    patience = model.early_stopping_rounds if len(stop.y) else None
     bins = {"max_bin": model.params["max_bin"]} if "max_bin" in model.params else {}
     try:
         data = xgb.QuantileDMatrix(train.X, train.y, nthread=threads, **bins)
         _refuse_unused(params, data)
-        watch = [(xgb.QuantileDMatrix(stop.X, stop.y, ref=data, nthread=threads, **bins), "stop")] if model.early_stopping_rounds else []
+        watch = [(xgb.QuantileDMatrix(stop.X, stop.y, ref=data, nthread=threads, **bins), "stop")] if patience else []
         booster = xgb.train(
             params,
             data,
             model.rounds,
             evals=watch,
-            early_stopping_rounds=model.early_stopping_rounds,
+            early_stopping_rounds=patience,
             verbose_eval=False,
             callbacks=[Round()],
         )
-        rounds = booster.best_iteration + 1 if model.early_stopping_rounds else booster.num_boosted_rounds()
+        rounds = booster.best_iteration + 1 if patience else booster.num_boosted_rounds()
         booster = booster[:rounds]
     except (xgb.core.XGBoostError, TypeError, ValueError) as error:
         raise ConfigError(f"xgboost refuses the parameters {model.params}: {_first_line(error)}") from error

@@ -131,26 +131,24 @@ class Encoder:
         Returns:
             float32 [n, m], C-contiguous, without NaN.
         """
-        matrix = np.empty((codes.rows, len(self.features)), dtype=np.float32)
+        # Feature by feature into memory that lies together, then turned: half the time of writing across the rows.
+        features = np.empty((len(self.features), codes.rows), dtype=np.float32)
         at = 0
         for column in self.columns:
             width = len(column.features)
             if isinstance(column, NominalEncoding):
                 table = column.table()[_rows_of(column.categories, codes.vocabulary[column.name])]
-                index = codes.nominal[column.name] + np.int16(1)
-                if width == 1:
-                    matrix[:, at] = table[:, 0].take(index)
-                else:
-                    matrix[:, at : at + width] = table.take(index, axis=0)
+                # Codes are never out of range; a mode is named because the default one copies.
+                np.take(table.T, codes.nominal[column.name] + np.int16(1), axis=1, out=features[at : at + width], mode="clip")
             else:
                 values = codes.numeric[column.name]
                 missing = np.isnan(values)
                 scaled = (np.where(missing, column.fill, values) - column.center) / column.scale
-                matrix[:, at] = scaled.clip(-LARGEST, LARGEST, out=scaled)
+                features[at] = scaled.clip(-LARGEST, LARGEST, out=scaled)
                 if column.indicator:
-                    matrix[:, at + 1] = missing
+                    features[at + 1] = missing
             at += width
-        return matrix
+        return np.ascontiguousarray(features.T)
 
     def encode_row(self, row: Mapping[str, str | float | None], out: Matrix | None = None) -> Matrix:
         """Encode one row by look-ups, to the same numbers as `matrix`.
