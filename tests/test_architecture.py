@@ -47,7 +47,7 @@ BESIDE = {
     "plots": {"evaluate"},
     "report": {"evaluate", "plots"},
     "registry": {"versions"},
-    "results": {"predict", "release"},
+    "results": {"release"},
     "scorer": {"onnx_graph", "transform"},
     "settings": {"errors", "schema"},
     "sql_source": {"arrivals", "csv_dialect"},

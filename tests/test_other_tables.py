@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sporeprint import pipeline, settings
+from sporeprint import predict as scoring
 from sporeprint.evaluate import Unavailable
 from sporeprint.registry import Registry
 from sporeprint.results import EtlResult
@@ -64,7 +65,7 @@ def test_its_words_are_everywhere_and_those_of_the_shipped_table_nowhere(breast_
 
 def test_its_rows_can_be_scored(breast_cancer: tuple[Path, EtlResult], tmp_path: Path) -> None:
     folder, _ = breast_cancer
-    found = pipeline.predict(folder / "work", folder / "breast_cancer.csv", tmp_path / "out.csv", model="random_forest")
+    found = scoring.predict(folder / "work", folder / "breast_cancer.csv", tmp_path / "out.csv", model="random_forest")
     assert found.counts.scored == 569
     said = pl.read_csv(tmp_path / "out.csv")
     assert np.mean((said["prediction"] == said["diagnosis"]).to_numpy()) > 0.9
@@ -103,7 +104,7 @@ def test_rows_to_score_may_have_a_header_though_the_table_had_none(root: Path, v
     names = list(result.evaluated.context.schema.columns)
     rows = pl.read_csv(votes, has_header=False, new_columns=["party", *names]).drop("party")
     rows.write_csv(tmp_path / "new.csv")
-    assert pipeline.predict(tmp_path, tmp_path / "new.csv", tmp_path / "out.csv").counts.scored == 435
+    assert scoring.predict(tmp_path, tmp_path / "new.csv", tmp_path / "out.csv").counts.scored == 435
     assert pl.read_csv(tmp_path / "out.csv").columns[:16] == names
 
 

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sporeprint import pipeline, settings
+from sporeprint import predict as scoring
 from sporeprint.errors import BusyError, ConfigError, DataError, RegistryError
 from sporeprint.evaluate import METRICS, Unavailable
 from sporeprint.files import run_lock
@@ -159,7 +160,7 @@ def test_a_champion_in_a_fresh_process_answers_as_the_registry_does(real_run: Pa
     arguments = (real_run / "models/xgboost.joblib", real_data, tmp_path / "p.npy")
     subprocess.run([sys.executable, "-c", script, *map(str, arguments)], check=True)
     rows.write_csv(tmp_path / "rows.csv", separator=";")
-    pipeline.predict(real_run, tmp_path / "rows.csv", tmp_path / "out.parquet", model="xgboost")
+    scoring.predict(real_run, tmp_path / "rows.csv", tmp_path / "out.parquet", model="xgboost")
     said = pl.read_parquet(tmp_path / "out.parquet")["probability"].to_numpy()
     np.testing.assert_array_equal(said, np.load(tmp_path / "p.npy"))
 

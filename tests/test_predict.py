@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sporeprint import pipeline
+from sporeprint import predict as scoring
 from sporeprint.bundle import Bundle
 from sporeprint.errors import DataError, RegistryError, UsageError
 from sporeprint.predict import Counts, score_frame
@@ -49,7 +49,7 @@ def predict(small_run: Path, tmp_path: Path) -> Predict:
     def run(rows: pl.DataFrame, *, source: str = "new.csv", out: str = "answers.csv", model: str = "production") -> pl.DataFrame:
         file, answers = tmp_path / source, tmp_path / out
         rows.write_csv(file, separator=";") if file.suffix == ".csv" else rows.write_parquet(file)
-        pipeline.predict(small_run, file, answers, model=model)
+        scoring.predict(small_run, file, answers, model=model)
         return pl.read_csv(answers, infer_schema=False) if answers.suffix == ".csv" else pl.read_parquet(answers)
 
     return run
@@ -170,7 +170,7 @@ def test_rows_that_cannot_be_read_keep_their_place(rows: pl.DataFrame, small_run
     lines[5] += ";one;more"
     lines[9] = "what?"
     (tmp_path / "new.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    result = pipeline.predict(small_run, tmp_path / "new.csv", tmp_path / "out.parquet")
+    result = scoring.predict(small_run, tmp_path / "new.csv", tmp_path / "out.parquet")
     found = pl.read_parquet(tmp_path / "out.parquet")
     assert found.height == 40
     assert found["reason"][4].startswith("22 fields instead of 20: ")
@@ -183,7 +183,7 @@ def test_rows_that_cannot_be_read_keep_their_place(rows: pl.DataFrame, small_run
 def test_counts_say_what_became_of_the_rows(rows: pl.DataFrame, small_run: Path, tmp_path: Path) -> None:
     odd = changed(changed(changed(rows, "stem-width", "17.wrz", 7), "season", "?", 3), "season", "?", 7)
     odd.write_csv(tmp_path / "new.csv", separator=";")
-    result = pipeline.predict(small_run, tmp_path / "new.csv", tmp_path / "out.csv")
+    result = scoring.predict(small_run, tmp_path / "new.csv", tmp_path / "out.csv")
     said = pl.read_csv(tmp_path / "out.csv", infer_schema=False)
     assert result.counts == Counts(rows=40, scored=39, unscorable=1, unseen=1, positive=said["prediction"].to_list().count("p"))
     assert result.model == "xgboost/v1"
@@ -198,7 +198,7 @@ def test_batches_make_no_difference(small_table: Path, small_run: Path, tmp_path
     many.write_parquet(tmp_path / "many.parquet")
     table.write_parquet(tmp_path / "few.parquet")
     for name in ("many", "few"):
-        pipeline.predict(small_run, tmp_path / f"{name}.parquet", tmp_path / f"{name}.out.parquet")
+        scoring.predict(small_run, tmp_path / f"{name}.parquet", tmp_path / f"{name}.out.parquet")
     found, wanted = (pl.read_parquet(tmp_path / f"{name}.out.parquet") for name in ("many", "few"))
     assert found.equals(pl.concat([wanted] * 250))
 
@@ -215,7 +215,7 @@ def test_batches_make_no_difference(small_table: Path, small_run: Path, tmp_path
 )
 def test_every_way_to_name_a_model(model: str, ref: str, rows: pl.DataFrame, small_run: Path, tmp_path: Path) -> None:
     rows.write_csv(tmp_path / "new.csv", separator=";")
-    assert pipeline.predict(small_run, tmp_path / "new.csv", tmp_path / "out.csv", model=model).model == ref
+    assert scoring.predict(small_run, tmp_path / "new.csv", tmp_path / "out.csv", model=model).model == ref
     found = pl.read_csv(tmp_path / "out.csv")["probability"].to_numpy()
     loaded = Registry(small_run / "models/registry").load(ref)
     np.testing.assert_array_equal(found, score(rows, loaded)["probability"].to_numpy())
@@ -224,15 +224,15 @@ def test_every_way_to_name_a_model(model: str, ref: str, rows: pl.DataFrame, sma
 def test_what_cannot_be_named_is_refused(rows: pl.DataFrame, small_run: Path, tmp_path: Path) -> None:
     rows.write_csv(tmp_path / "new.csv", separator=";")
     with pytest.raises(RegistryError, match=r"no model 'xgbost' is registered \(did you mean 'xgboost'\?\)"):
-        pipeline.predict(small_run, tmp_path / "new.csv", tmp_path / "out.csv", model="xgbost")
+        scoring.predict(small_run, tmp_path / "new.csv", tmp_path / "out.csv", model="xgbost")
     with pytest.raises(RegistryError, match="no version is in production yet; choose one of: none yet, run sporeprint etl"):
-        pipeline.predict(tmp_path / "empty", tmp_path / "new.csv", tmp_path / "out.csv")
+        scoring.predict(tmp_path / "empty", tmp_path / "new.csv", tmp_path / "out.csv")
 
 
 def test_a_format_nobody_knows_is_refused_before_anything_is_read(rows: pl.DataFrame, small_run: Path, tmp_path: Path) -> None:
     rows.write_csv(tmp_path / "new.csv", separator=";")
     with pytest.raises(UsageError, match=r"--out .*out.xlsx: expected a file name that ends in .csv or .parquet"):
-        pipeline.predict(small_run, tmp_path / "new.csv", tmp_path / "out.xlsx")
+        scoring.predict(small_run, tmp_path / "new.csv", tmp_path / "out.xlsx")
     assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
 
 

@@ -6,20 +6,20 @@ import pytest
 
 from sporeprint.workdir import Workdir
 
-WORKDIR = Workdir(Path("/srv/work"))
+WORKDIR = Workdir(Path("/srv/site"))
 
 
 def test_a_path_of_the_configuration_lies_below_the_work_directory_or_is_absolute() -> None:
-    assert WORKDIR.at("data/raw/table.csv") == Path("/srv/work/data/raw/table.csv")
+    assert WORKDIR.at("data/raw/table.csv") == Path("/srv/site/data/raw/table.csv")
     assert WORKDIR.at("/elsewhere/table.csv") == Path("/elsewhere/table.csv")
 
 
 @pytest.mark.parametrize(
     ("path", "shown"),
     [
-        ("/srv/work/data/raw/table.csv", "data/raw/table.csv"),
-        ("/srv/work", "."),
-        ("/srv/workshop/table.csv", "/srv/workshop/table.csv"),
+        ("/srv/site/data/raw/table.csv", "data/raw/table.csv"),
+        ("/srv/site", "."),
+        ("/srv/siteshop/table.csv", "/srv/siteshop/table.csv"),
         ("/elsewhere/table.csv", "/elsewhere/table.csv"),
     ],
 )

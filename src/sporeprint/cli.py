@@ -185,11 +185,11 @@ def predict(
     model: Annotated[str, typer.Option(metavar="NAME", help="production, a model's name, or one version of it as name/v2.")] = "production",
 ) -> Result:
     """Score the rows of a file: its columns, then prediction and probability."""
-    from sporeprint import pipeline
+    from sporeprint import predict as scoring
 
     if out.exists() and file.exists() and file.samefile(out):
         raise UsageError(f"--out {out} is the file to score itself; name another one")
-    return pipeline.predict(session.workdir, file, out, model=model, steps=session.screen.steps())
+    return scoring.predict(session.workdir, file, out, model=model, steps=session.screen.steps())
 
 
 # --- around it -----------------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ The only module that knows them all. It computes nothing itself.
 """
 
 import json
-import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,12 +23,11 @@ from sporeprint import transform as encoding
 from sporeprint.candidates import Candidate
 from sporeprint.errors import ConfigError, DataError, NotServableError, RegistryError, nearest
 from sporeprint.evaluate import Comparison, ModelEvaluation, Unavailable
-from sporeprint.extract import RawTable, read_batches
+from sporeprint.extract import RawTable
 from sporeprint.files import Progress, atomic_write, run_lock
 from sporeprint.group_names import read_group_names
 from sporeprint.model_input import ModelInput, read_input
 from sporeprint.plots import draw_all
-from sporeprint.predict import score_batches
 from sporeprint.prepare import prepare
 from sporeprint.record import DataRecord
 from sporeprint.registry import Registry
@@ -41,7 +39,6 @@ from sporeprint.results import (
     EvaluateResult,
     ExtractResult,
     NewVersionResult,
-    PredictResult,
     RegisterResult,
     TrainResult,
 )
@@ -52,9 +49,6 @@ from sporeprint.workdir import Workdir
 
 #: How an evaluation is kept between `evaluate` and `register`.
 CONTEXT = TypeAdapter(ReportContext)
-
-#: Bytes of a CSV file that are scored at a time.
-BATCH_BYTES = 8 << 20
 
 #: Progress of a fit that tells nothing of itself.
 WHOLE_FIT = 100
@@ -405,30 +399,3 @@ def new_version(settings: Settings, root: Path, model: str, *, steps: Steps | No
             bundle = release.bundle_of(settings, data, candidate, metrics_dict(context)["models"][model], context)
             done = Registry(workdir.registry).register(bundle, now=_now(), by=log.run_id)
         return NewVersionResult(model, done.ref, done.created, seen)
-
-
-# --- predict ---------------------------------------------------------------------------------------------------------
-
-
-def predict(root: Path, file: Path, out: Path, *, model: str = "production", steps: Steps | None = None) -> PredictResult:
-    """Score the rows of a file with a registered model: its columns, then prediction and probability.
-
-    Raises:
-        RegistryError: if there is no such model, or it is damaged.
-        DataError: if the file is no table with the model's features.
-        UsageError: if `out` names no known format.
-        StorageError: if `out` cannot be written.
-    """
-    workdir, shown = Workdir(root), steps or SilentSteps()
-    registry = Registry(workdir.registry)
-    found = registry.resolve(model)
-    bundle = registry.load(found.ref)
-    threads = len(os.sched_getaffinity(0))
-    with shown.step("predict") as progress:
-        raw = extracting.open_table(file, bundle.schema, now=_now)
-        progress.total(raw.provenance.bytes)
-        batches = read_batches(raw, bundle.schema, batch_bytes=BATCH_BYTES, labelled=False)
-        counts = score_batches(batches, out, bundle.schema, bundle.encoder, bundle.scorer, workers=threads, progress=progress)
-    target = bundle.schema.target
-    words = (target.values[target.negative], target.values[target.positive])
-    return PredictResult(found.ref, str(out), bool(bundle.info.get("simulated")), counts, words)

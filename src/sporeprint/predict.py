@@ -1,10 +1,12 @@
 """Scores a file with a registered model, batch by batch: the input columns, then what the model says of each row."""
 
+import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Protocol, Self
+from typing import IO, Any, Protocol, Self
 
 import numpy as np
 import polars as pl
@@ -12,13 +14,20 @@ import polars as pl
 from sporeprint.batch import Batch
 from sporeprint.codes import Codes, coded_frame
 from sporeprint.errors import UsageError
+from sporeprint.extract import open_table, read_batches
 from sporeprint.files import Progress, atomic_path
 from sporeprint.parallel import ahead
+from sporeprint.registry import Registry
 from sporeprint.schema import DatasetSchema
 from sporeprint.scorer import Scorer
+from sporeprint.table import SilentSteps, Steps, Table
 from sporeprint.tables import Writer
 from sporeprint.transform import Encoder
 from sporeprint.validate import broken_rules, explain, feature_rules
+from sporeprint.workdir import Workdir
+
+#: Bytes of a CSV file that are scored at a time.
+BATCH_BYTES = 8 << 20
 
 #: Formats a result can be written in.
 SUFFIXES = (".csv", ".parquet")
@@ -53,6 +62,36 @@ class Counts:
             self.unseen + other.unseen,
             self.positive + other.positive,
         )
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """What became of a scored file."""
+
+    model: str
+    out: str
+    simulated: bool
+    counts: Counts
+    words: tuple[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"model": self.model, "out": self.out, "simulated": self.simulated, **asdict(self.counts)}
+
+    def tables(self) -> list[Table]:
+        """As people read it."""
+        negative, positive = self.words
+        counts = self.counts
+        rows = (
+            ("model", self.model + (" (trained on SIMULATED data)" if self.simulated else "")),
+            ("rows", f"{counts.rows:,}"),
+            (f"called {positive}", f"{counts.positive:,}"),
+            (f"called {negative}", f"{counts.scored - counts.positive:,}"),
+            ("with a value never seen in training", f"{counts.unseen:,}"),
+            ("not scorable (see the column 'reason')", f"{counts.unscorable:,}"),
+            ("written to", self.out),
+        )
+        return [Table("Scored", ("", ""), rows)]
 
 
 def score_frame(frame: pl.DataFrame, schema: DatasetSchema, encoder: Encoder, scorer: Scorer) -> pl.DataFrame:
@@ -214,3 +253,27 @@ class _ParquetSink:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self._writer.close()
+
+
+def predict(root: Path, file: Path, out: Path, *, model: str = "production", steps: Steps | None = None) -> PredictResult:
+    """Score the rows of a file with a registered model: its columns, then prediction and probability.
+
+    Raises:
+        RegistryError: if there is no such model, or it is damaged.
+        DataError: if the file is no table with the model's features.
+        UsageError: if `out` names no known format.
+        StorageError: if `out` cannot be written.
+    """
+    workdir, shown = Workdir(root), steps or SilentSteps()
+    registry = Registry(workdir.registry)
+    found = registry.resolve(model)
+    bundle = registry.load(found.ref)
+    threads = len(os.sched_getaffinity(0))
+    with shown.step("predict") as progress:
+        raw = open_table(file, bundle.schema, now=lambda: datetime.now(UTC))
+        progress.total(raw.provenance.bytes)
+        batches = read_batches(raw, bundle.schema, batch_bytes=BATCH_BYTES, labelled=False)
+        counts = score_batches(batches, out, bundle.schema, bundle.encoder, bundle.scorer, workers=threads, progress=progress)
+    target = bundle.schema.target
+    words = (target.values[target.negative], target.values[target.positive])
+    return PredictResult(found.ref, str(out), bool(bundle.info.get("simulated")), counts, words)

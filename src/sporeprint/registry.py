@@ -26,7 +26,6 @@ from typing import Any
 from sporeprint.aliases import PRODUCTION, Aliases, Move, Pin
 from sporeprint.bundle import Bundle, Golden, check_parity, check_schema
 from sporeprint.errors import BusyError, RegistryError, StorageError, nearest
-from sporeprint.estimator import SporeprintClassifier, to_joblib
 from sporeprint.files import atomic_write
 from sporeprint.schema import DatasetSchema
 from sporeprint.scorer import load_scorer
@@ -499,6 +498,8 @@ def _folders(path: Path) -> list[str]:
 
 def _files_of(bundle: Bundle) -> dict[str, bytes]:
     """Every file of a version but the manifest."""
+    from sporeprint.estimator import SporeprintClassifier, to_joblib  # brings scikit-learn: not for those who only read
+
     own = {
         "encoder.json": bundle.encoder.to_json().encode(),
         **bundle.scorer.to_files(),

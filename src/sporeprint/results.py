@@ -7,7 +7,6 @@ from typing import Any
 from sporeprint.candidates import Candidate
 from sporeprint.evaluate import ScoreCard, Unavailable
 from sporeprint.extract import RawTable
-from sporeprint.predict import Counts
 from sporeprint.record import DataRecord
 from sporeprint.release import Registration
 from sporeprint.report import ReportContext, metrics_dict
@@ -210,33 +209,3 @@ class NewVersionResult:
         return [
             Table(f"{self.ref} ({'new' if self.created else 'unchanged'}, not promoted)", ("metric, seen rows", "value", "interval"), rows)
         ]
-
-
-@dataclass(frozen=True)
-class PredictResult:
-    """What became of a scored file."""
-
-    model: str
-    out: str
-    simulated: bool
-    counts: Counts
-    words: tuple[str, str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {"model": self.model, "out": self.out, "simulated": self.simulated, **asdict(self.counts)}
-
-    def tables(self) -> list[Table]:
-        """As people read it."""
-        negative, positive = self.words
-        counts = self.counts
-        rows = (
-            ("model", self.model + (" (trained on SIMULATED data)" if self.simulated else "")),
-            ("rows", f"{counts.rows:,}"),
-            (f"called {positive}", f"{counts.positive:,}"),
-            (f"called {negative}", f"{counts.scored - counts.positive:,}"),
-            ("with a value never seen in training", f"{counts.unseen:,}"),
-            ("not scorable (see the column 'reason')", f"{counts.unscorable:,}"),
-            ("written to", self.out),
-        )
-        return [Table("Scored", ("", ""), rows)]
