@@ -86,6 +86,13 @@ def test_a_candidate_replaces_the_one_before_whatever_its_kind(tmp_path: Path) -
         assert (found.scorer.kind if found.scorer else None) == kind
 
 
+def test_what_a_killed_run_left_goes(tmp_path: Path) -> None:
+    candidates.write(tmp_path, candidate("xgboost"))
+    (tmp_path / "model/.model.onnx.x7.tmp").write_text("half a mod", encoding="utf-8")
+    candidates.write(tmp_path, candidate("linear"))
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {"candidate.json", "encoder.json", "linear.json", "scorer.json"}
+
+
 def test_a_candidate_that_was_never_trained_is_missed(tmp_path: Path) -> None:
     candidates.write(tmp_path, candidate(name="a"))
     with pytest.raises(DataError, match=r"^model 'b' has not been trained in this work directory; run sporeprint train$"):

@@ -1,6 +1,7 @@
 """Fitted models between `train` and `register`: files that a later step, or another process, picks up."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,7 @@ def write(folder: Path, candidate: Candidate) -> None:
     """
     place = folder / candidate.name
     (place / "candidate.json").unlink(missing_ok=True)
+    shutil.rmtree(place, ignore_errors=True)  # with what a killed run left there
     files = {} if candidate.scorer is None else candidate.scorer.to_files()
     for name, data in files.items():
         atomic_write(place / name, data)

@@ -1,7 +1,7 @@
 """Which part of the data a row belongs to, decided by a hash of what it holds.
 
-So the split needs no shuffle and no memory, equal rows always fall on the same side, a row keeps its side when others
-are added, and the test rows of one version were never the training rows of another.
+So the split needs no shuffle and no stored assignment, equal rows always fall on the same side, and the same table is always
+split alike. When a group grows, rows near a cut may move to the neighbouring part, which is never from training to test.
 """
 
 import hashlib
