@@ -17,7 +17,7 @@ from sporeprint.files import sha256_file
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT / "data" / "raw" / "secondary_data.csv"
 # As the command line does, before anything loads OpenMP: tests share the machine with the processes they start.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 REQUIRED = os.environ.get("REQUIRE_REAL_DATA") == "1"
 LEFT_OUT = pytest.StashKey[int]()
 

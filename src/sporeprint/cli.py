@@ -382,9 +382,9 @@ app.add_typer(config, name="config", rich_help_panel=_TOOLS)
 
 def main() -> NoReturn:
     """Run the command line of this process and end it with the exit code."""
-    # Threads of a fit that wait for each other do so asleep. Awake, on a machine that does other work too, they took three
-    # times the processor time and twice as long. Read when the first OpenMP library is loaded; who set it knows better.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads of a fit that wait for each other look only a short while before they sleep: with the default, on a machine that
+    # does other work too, fits took many times as long. Read when the first OpenMP library is loaded; who set it knows better.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     sys.excepthook = _unexpected
     signal.signal(signal.SIGTERM, _terminate)
     for stream in (sys.stdout, sys.stderr):
