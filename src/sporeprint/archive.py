@@ -12,6 +12,7 @@ from sporeprint.errors import DataError
 
 #: What a table's file name ends in.
 TABLES = (".csv", ".tsv", ".data", ".parquet", ".pq")
+#: What the standard library raises of a damaged zip, or (NotImplementedError) of a compression it does not know.
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, UnicodeDecodeError)
 
 
