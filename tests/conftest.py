@@ -1,6 +1,7 @@
 """What all tests share: the shipped configuration, the real table where it is, and an environment without settings."""
 
 import copy
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -59,6 +60,15 @@ def _no_settings_from_outside() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("SPOREPRINT_")]:
             patch.delenv(name)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """A command sets up the log of its process; other tests listen to it."""
+    logger = logging.getLogger("sporeprint")
+    before = logger.handlers, logger.level, logger.propagate
+    yield
+    logger.handlers, logger.level, logger.propagate = before
 
 
 @pytest.fixture(scope="session")

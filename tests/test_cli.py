@@ -1,7 +1,6 @@
 """The program as it is installed: exit codes, streams, help. And its commands, on a small simulated table."""
 
 import json
-import logging
 import os
 import pty
 import re
@@ -10,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +51,6 @@ COMMANDS = [
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(autouse=True)
-def _log_as_before() -> Iterator[None]:
-    """A command sets up the log of its process; other tests listen to it."""
-    logger = logging.getLogger("sporeprint")
-    before = logger.handlers, logger.level, logger.propagate
-    yield
-    logger.handlers, logger.level, logger.propagate = before
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """`sporeprint models` on a small real registry. Promotion goes through the pipeline's gate: see test_cli.py."""
 
 import json
-import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -44,15 +43,6 @@ def bundle(name: str, slope: float, accuracy: float, **info: bool) -> Bundle:
         },
         metrics={"fit_seconds": 0.2, "seen": {"accuracy": interval, "n": 100}, "unseen": {"available": False, "reason": "no groups"}},
     )
-
-
-@pytest.fixture(autouse=True)
-def _log_as_before() -> Iterator[None]:
-    """A command sets up the log of its process; other tests listen to it."""
-    logger = logging.getLogger("sporeprint")
-    before = logger.handlers, logger.level, logger.propagate
-    yield
-    logger.handlers, logger.level, logger.propagate = before
 
 
 @pytest.fixture

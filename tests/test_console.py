@@ -6,7 +6,7 @@ import logging
 import os
 import pty
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,15 +73,6 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
-
-
-@pytest.fixture
-def unlogged() -> Iterator[logging.Logger]:
-    """The program's logger, put back as it was."""
-    logger = logging.getLogger("sporeprint")
-    before = logger.handlers, logger.level, logger.propagate
-    yield logger
-    logger.handlers, logger.level, logger.propagate = before
 
 
 # --- text from outside -----------------------------------------------------------------------------------------------
@@ -260,15 +251,22 @@ def test_errors_are_described(error: Exception, expected: tuple[str, str, bool])
         ({"json": True, "verbose": True}, ""),
     ],
 )
-def test_the_log_is_for_the_verbose_and_warnings_for_all(
-    options: dict[str, bool], shown: str, unlogged: logging.Logger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_log_is_for_the_verbose_and_warnings_for_all(options: dict[str, bool], shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
     err = io.StringIO()
     monkeypatch.setattr("sys.stderr", err)
     Screen(io.StringIO(), err, **options).logging()
     logging.getLogger("sporeprint.extract").warning("slow\x07")
-    unlogged.info("began")
+    logging.getLogger("sporeprint").info("began")
     assert err.getvalue() == shown
+
+
+def test_the_log_outlives_the_stream_it_began_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = io.StringIO(), io.StringIO()
+    Screen(io.StringIO(), first).logging()
+    first.close()
+    monkeypatch.setattr("sys.stderr", second)
+    logging.getLogger("sporeprint").warning("slow")
+    assert second.getvalue() == "warning: slow\n"
 
 
 def test_what_is_said_beside_the_result_is_for_people() -> None:

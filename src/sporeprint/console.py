@@ -305,10 +305,10 @@ class _Handler(logging.Handler):
         """Write one line."""
         if self._screen.json or (self._screen.quiet and record.levelno < logging.WARNING):
             return
-        label = record.levelname.lower()
-        shown = styled(f"{label}:", "33" if record.levelno >= logging.WARNING else "2", self._screen.err)
         # sys.stderr, not the screen's: while a bar is drawn, rich puts itself there to print above the bar.
-        _say(_open_or_null(sys.stderr), f"{shown} {printable(record.getMessage(), keep=LAYOUT)}")
+        stream = _open_or_null(sys.stderr)
+        shown = styled(f"{record.levelname.lower()}:", "33" if record.levelno >= logging.WARNING else "2", stream)
+        _say(stream, f"{shown} {printable(record.getMessage(), keep=LAYOUT)}")
 
 
 # --- steps without a terminal ----------------------------------------------------------------------------------------
