@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The tests:  ./run_tests.sh [options of pytest; paths are relative to the project's folder]
 # Tests on the real table run where data/raw/secondary_data.csv is; without it they are left out, and the last lines
-# say how many. REQUIRE_REAL_DATA=1 makes them fail instead.
+# say how many. REQUIRE_REAL_DATA=1 makes them fail instead. The same holds for tests on a real MariaDB, where mariadbd is
+# (on Debian and Ubuntu: apt install mariadb-server), with REQUIRE_SERVICES=1.
 set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 . "$root/scripts/setup.sh"

@@ -4,6 +4,7 @@ import copy
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import hypothesis
 import pytest
 from ruamel.yaml import YAML
+from sqlalchemy import URL, Engine
 
+import mariadb_server
 from sporeprint import settings
 from sporeprint.files import sha256_file
 
@@ -19,8 +22,16 @@ ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT / "data" / "raw" / "secondary_data.csv"
 # As the command line does, before anything loads OpenMP: tests share the machine with the processes they start.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-REQUIRED = os.environ.get("REQUIRE_REAL_DATA") == "1"
-LEFT_OUT = pytest.StashKey[int]()
+#: What some tests need and not every machine has: fixture -> whether it is here, the variable that requires it, what to say.
+NEEDS = {
+    "real_data": (REAL_DATA.exists(), "REQUIRE_REAL_DATA", f"tests on the real table were left out: {REAL_DATA} is missing"),
+    "mariadb": (
+        bool(mariadb_server.MARIADBD and mariadb_server.INSTALL),
+        "REQUIRE_SERVICES",
+        "tests on a real MariaDB were left out: no mariadbd here (on Debian and Ubuntu: apt install mariadb-server)",
+    ),
+}
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 # A busy machine is slow, which is no fault of what is tested; and a change must not fail in CI by chance.
 hypothesis.settings.register_profile("sporeprint", deadline=None, derandomize="CI" in os.environ)
@@ -28,29 +39,61 @@ hypothesis.settings.load_profile("sporeprint")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs the real table where it is not, unless it is required: then the fixture fails them."""
-    if REAL_DATA.exists() or REQUIRED:
-        return
-    needing = [item for item in items if "real_data" in getattr(item, "fixturenames", ())]
-    config.stash[LEFT_OUT] = len(needing)
-    if needing:
-        config.hook.pytest_deselected(items=needing)
-        items[:] = [item for item in items if item not in needing]
+    """Leave out what needs something that is not here, unless it is required: then the fixture fails them."""
+    config.stash[LEFT_OUT] = {}
+    for fixture, (here, variable, _) in NEEDS.items():
+        if here or os.environ.get(variable) == "1":
+            continue
+        needing = [item for item in items if _needs(item, fixture)]
+        config.stash[LEFT_OUT][fixture] = len(needing)
+        if needing:
+            config.hook.pytest_deselected(items=needing)
+            items[:] = [item for item in items if item not in needing]
+
+
+def _needs(item: pytest.Item, fixture: str) -> bool:
+    """Whether a test asks for a fixture, by its arguments or by a parameter of that name (an engine among others)."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    names = getattr(item, "fixturenames", ())
+    return fixture in names or f"_{fixture}" in names or fixture in [value for value in parameters.values() if isinstance(value, str)]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say how many tests were left out: a run without them is not a run of everything."""
-    if count := config.stash.get(LEFT_OUT, 0):
-        terminalreporter.section("real data", yellow=True)
-        terminalreporter.line(f"{count} tests on the real table were left out: {REAL_DATA} is missing")
+    left_out = {fixture: count for fixture, count in config.stash.get(LEFT_OUT, {}).items() if count}
+    if left_out:
+        terminalreporter.section("left out", yellow=True)
+    for fixture, count in left_out.items():
+        terminalreporter.line(f"{count} {NEEDS[fixture][2]}")
+
+
+def _here(fixture: str) -> None:
+    here, variable, said = NEEDS[fixture]
+    if not here:
+        pytest.fail(f"{said.partition(': ')[2]}, and {variable}=1 asks for it", pytrace=False)
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The real table, data/raw/secondary_data.csv."""
-    if not REAL_DATA.exists():
-        pytest.fail(f"{REAL_DATA} is missing, and REQUIRE_REAL_DATA=1 asks for it", pytrace=False)
+    _here("real_data")
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def _mariadb() -> Iterator[mariadb_server.MariaDB]:
+    _here("mariadb")
+    # Not in pytest's folders: a socket's path must be short, and nobody wants the data of the last three runs.
+    with tempfile.TemporaryDirectory(prefix="mariadb-") as folder, mariadb_server.MariaDB(Path(folder)) as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb(_mariadb: mariadb_server.MariaDB) -> Iterator[mariadb_server.MariaDB]:
+    """A real MariaDB, one for all tests; a test that stops or kills it finds it running again in the next."""
+    yield _mariadb
+    if not _mariadb.running:
+        _mariadb.start()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -69,6 +112,25 @@ def _log_as_before() -> Iterator[None]:
     before = logger.handlers, logger.level, logger.propagate
     yield
     logger.handlers, logger.level, logger.propagate = before
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
+    """The address of an empty database, of each kind in turn; its account owns it."""
+    if request.param == "sqlite":
+        return URL.create("sqlite", database=str(tmp_path / "sporeprint.db"))
+    server: mariadb_server.MariaDB = request.getfixturevalue("mariadb")
+    return server.url(database=server.create_database())
+
+
+@pytest.fixture
+def empty(empty_url: URL) -> Iterator[Engine]:
+    """An engine on it."""
+    from sporeprint.storage.engine import connect
+
+    engine = connect(empty_url)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture(scope="session")
@@ -162,12 +224,13 @@ def real_run(real_data: Path, config_file: Path, tmp_path_factory: pytest.TempPa
 def published() -> Callable[[Path], dict[str, str]]:
     """A function from a work directory to the sha256 of every file a reader sees there.
 
-    Left out are what says of a run that it was there: logs, the lock, the note of the last extract, what was rejected.
+    Left out are what says of a run that it was there: logs, the lock, the note of the last extract, what was rejected, and the
+    warehouse, which keeps the metrics of every run.
     """
 
     def look(root: Path) -> dict[str, str]:
         found = (path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if path.is_file())
-        own = ("logs/", "data/raw/", "data/validation/rejected/", ".sporeprint.lock")
+        own = ("logs/", "data/raw/", "data/warehouse/", "data/validation/rejected/", ".sporeprint.lock")
         return {name: sha256_file(root / name) for name in found if not name.startswith(own)}
 
     return look

@@ -7,9 +7,12 @@ import numpy as np
 import polars as pl
 from hypothesis import strategies as st
 
+from sporeprint import safety, transform
 from sporeprint.codes import Codes
 from sporeprint.observations import Observations
+from sporeprint.safety import Safety
 from sporeprint.schema import DatasetSchema
+from sporeprint.settings import GuardSettings, NominalTransform, NumericTransform
 from sporeprint.split import row_hashes
 
 NUMERIC: dict[str, Any] = {"kind": "numeric"}
@@ -105,3 +108,23 @@ def _equal(left: Any, right: Any) -> bool:
     if left is None or right is None:
         return left is right
     return left.dtype == right.dtype and np.array_equal(left, right)
+
+
+def some_safety(schema: DatasetSchema, *, rows: int = 120) -> Safety:
+    """A small guard, calibration and threshold for a contract, fitted on random rows of it."""
+    random = np.random.default_rng(3)
+    vocabulary = {name: tuple(schema.columns[name].values or ("v0", "v1", "v2")) for name in schema.nominal}
+    table = Codes(
+        vocabulary,
+        {name: random.integers(0, len(values) + 1, rows).astype(np.int16) for name, values in vocabulary.items()},
+        {name: random.random(rows) for name in schema.numeric},
+        rows,
+    )
+    y = (np.arange(rows) % 2).astype(np.int8)
+    known, calibrate, test = (observations(Labelled(schema, table, y), group=False).take(np.arange(rows) % 3 == part) for part in range(3))
+    chosen = GuardSettings(clusters=2)
+    encoder = transform.fit(
+        known.codes, known.y, {name: NominalTransform() if name in schema.nominal else NumericTransform() for name in schema.columns}
+    )
+    guard = safety.fit_guard(known, calibrate, schema, chosen, seed=1)
+    return safety.fit(lambda rows: np.linspace(0, 1, rows.rows), encoder, guard, calibrate, test, schema, chosen)

@@ -10,6 +10,7 @@ from sporeprint.bundle import Bundle, Golden, Row, check_parity, check_schema
 from sporeprint.schema import DatasetSchema
 from sporeprint.scorer import LinearScorer
 from sporeprint.transform import Encoder, Matrix, NominalEncoding, NumericEncoding
+from support import some_safety
 
 SCHEMA = DatasetSchema.model_validate(
     {
@@ -42,7 +43,9 @@ def probabilities() -> tuple[float, ...]:
     return tuple(SCORER.score(np.stack([ENCODER.encode_row(row) for row in ROWS])).tolist())
 
 
-BUNDLE = Bundle("plants", ENCODER, SCORER, SCHEMA, Golden(ROWS, probabilities()), {"data_fingerprint": "d1"})
+BUNDLE = Bundle(
+    "plants", ENCODER, SCORER, SCHEMA, Golden(ROWS, probabilities()), {"data_fingerprint": "d1"}, parts=some_safety(SCHEMA).to_files()
+)
 
 
 def test_parity_is_exact_for_what_the_scorer_itself_said() -> None:
@@ -117,8 +120,8 @@ def test_golden_rows_survive_their_file(pairs: list[tuple[dict[str, str | float 
     assert Golden.from_json(golden.to_json().encode()) == golden
 
 
-def test_golden_rows_and_probabilities_are_as_many() -> None:
-    with pytest.raises(ValueError, match="3 golden rows, but 2 probabilities"):
+def test_golden_rows_and_scores_are_as_many() -> None:
+    with pytest.raises(ValueError, match="3 golden rows, but 2 scores"):
         Golden(ROWS, (0.1, 0.2))
 
 

@@ -38,6 +38,7 @@ def candidate(kind: str | None = "linear", name: str = "model", run: str = "run-
         encoder=ENCODER,
         scorer=scorer,
         not_servable=None if scorer else "RidgeClassifier gives no probabilities",
+        parts={"calibration.json": b"{}", "guard.npz": bytes(range(256))},
         scores=np.array([0.1 + 0.2, 1 / 3, 5e-324, 1.0]),
         reference=np.array([0.1, 0.2, 0.3, 0.4]),
         fit_seconds=0.123,
@@ -90,7 +91,8 @@ def test_what_a_killed_run_left_goes(tmp_path: Path) -> None:
     candidates.write(tmp_path, candidate("xgboost"))
     (tmp_path / "model/.model.onnx.x7.tmp").write_text("half a mod", encoding="utf-8")
     candidates.write(tmp_path, candidate("linear"))
-    assert {path.name for path in (tmp_path / "model").iterdir()} == {"candidate.json", "encoder.json", "linear.json", "scorer.json"}
+    files = {"candidate.json", "encoder.json", "linear.json", "scorer.json", "calibration.json", "guard.npz"}
+    assert {path.name for path in (tmp_path / "model").iterdir()} == files
 
 
 def test_a_candidate_that_was_never_trained_is_missed(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sporeprint import pipeline
 from sporeprint.card import render_card
 from sporeprint.evaluate import Unavailable
-from sporeprint.report import ReportContext
+from sporeprint.report_context import ReportContext
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,7 @@ COMMANDS = [
     ["evaluate"],
     ["register"],
     ["predict"],
+    ["explain"],
     ["simulate"],
     ["version"],
     ["config"],

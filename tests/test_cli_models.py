@@ -14,6 +14,7 @@ from sporeprint.registry import Bundle, Golden, Registry
 from sporeprint.schema import Column, DatasetSchema, Kind, Target
 from sporeprint.scorer import LinearScorer
 from sporeprint.transform import Encoder, NumericEncoding
+from support import some_safety
 
 SCHEMA = DatasetSchema(
     name="caps",
@@ -22,6 +23,7 @@ SCHEMA = DatasetSchema(
 )
 ENCODER = Encoder((NumericEncoding("width", center=5.0, scale=2.0, fill=5.0, indicator=False, low=0.0, high=9.0),))
 WHEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
+PARTS = some_safety(SCHEMA).to_files()
 
 Called = Callable[..., tuple[int, str, str]]
 
@@ -34,6 +36,7 @@ def bundle(name: str, slope: float, accuracy: float, **info: bool) -> Bundle:
         scorer=LinearScorer(np.array([slope]), 0.0),
         schema=SCHEMA,
         golden=Golden((), ()),
+        parts=PARTS,
         info={
             "created": "2026-02-28T10:00:00+00:00",
             "data_fingerprint": "d1",

@@ -5,14 +5,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sporeprint import train, transform
-from sporeprint.crossval import held_out_scores
+from sporeprint import settings, train, transform
+from sporeprint.crossval import HeldOut, held_out
 from sporeprint.observations import Observations
-from sporeprint.settings import ModelSettings, TransformSettings
+from sporeprint.settings import ModelSettings, Settings, TransformSettings
+from sporeprint.verdict import UNKNOWN
 from support import NUMERIC, OPEN, Labelled, codes, dataset, observations
 
 GROUPS, ROWS = 24, 20
 SCHEMA = dataset({"id": OPEN, "size": NUMERIC})
+#: train, early_stop, calibration, threshold, test.
+PART = np.array([0, 0, 0, 0, 0, 0, 1, 2, 3, 4], dtype=np.int8)[np.arange(GROUPS * ROWS) % 10]
 MODELS = {
     "tree": ModelSettings(estimator="sklearn.tree.DecisionTreeClassifier", nominal="target_mean", numeric="none"),
     "linear": ModelSettings(estimator="sklearn.linear_model.LogisticRegression"),
@@ -28,30 +31,42 @@ def leaky(*, sizes: bool = True) -> Observations:
     size = (random.normal(size=GROUPS * ROWS) + 0.5 * y).round(2) if sizes else np.zeros(GROUPS * ROWS)
     table = codes({"id": [f"g{number:02d}" for number in group], "size": size.tolist()}, SCHEMA)
     found = observations(Labelled(SCHEMA, table, y), group=False)
-    return Observations(found.codes, found.y, found.row, group.astype(np.int64), found.row_hash, None)
+    return Observations(found.codes, found.y, found.row, group.astype(np.int64), found.row_hash, PART)
 
 
 TABLE = leaky()
 assert TABLE.group is not None
 FOLD = TABLE.group % 4
-LEARN = np.arange(GROUPS * ROWS) % 10 < 6
-STOP = np.arange(GROUPS * ROWS) % 10 == 6
+LEARN, STOP = PART == 0, PART == 1
+
+
+def chosen(models: dict[str, ModelSettings], **guard: Any) -> Settings:
+    """Uncalibrated, so that scores can be held against those by hand."""
+    return settings.parse(
+        {
+            "dataset": SCHEMA.model_dump(mode="json"),
+            "source": {"path": "x.csv"},
+            "split": {"train": 0.6, "early_stop": 0.1, "calibration": 0.1, "threshold": 0.1, "test": 0.1},
+            "models": {name: model.model_dump(mode="json") for name, model in models.items()},
+            "guard": {"calibration": "none", "clusters": 6, **guard},
+            "runtime": {"seed": 1},
+        }
+    )
+
+
+def answers(table: Observations = TABLE, *, fold: Any = FOLD, **guard: Any) -> HeldOut:
+    return held_out(table, fold, chosen(MODELS, **guard), threads=1)
 
 
 def scores(
-    table: Observations = TABLE,
-    models: dict[str, ModelSettings] = MODELS,
-    *,
-    learn: Any = LEARN,
-    stop: Any = STOP,
-    fold: Any = FOLD,
-    **more: Any,
+    table: Observations = TABLE, models: dict[str, ModelSettings] = MODELS, *, fold: Any = FOLD, **more: Any
 ) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    return held_out_scores(table, fold, learn, stop, models, TransformSettings(), SCHEMA, seed=1, threads=1, **more)
+    found = held_out(table, fold, chosen(models), threads=1, **more)
+    return {name: model.probability for name, model in found.models.items()}
 
 
 def with_labels(y: Any) -> Observations:
-    return Observations(TABLE.codes, y.astype(np.int8), TABLE.row, TABLE.group, TABLE.row_hash, None)
+    return Observations(TABLE.codes, y.astype(np.int8), TABLE.row, TABLE.group, TABLE.row_hash, PART)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +101,7 @@ def test_the_labels_of_a_fold_do_not_touch_its_scores(number: int, honest: dict[
 
 def test_a_row_s_score_does_not_hang_on_what_else_its_fold_holds(honest: dict[str, Any]) -> None:
     some = (FOLD != 2) | (np.arange(len(FOLD)) % 3 == 0)
-    found = scores(TABLE.take(some), learn=LEARN[some], stop=STOP[some], fold=FOLD[some])
+    found = scores(TABLE.take(some), fold=FOLD[some])
     for name in MODELS:
         assert np.array_equal(found[name][FOLD[some] == 2], honest[name][some & (FOLD == 2)])
 
@@ -128,3 +143,33 @@ def test_every_fit_is_told() -> None:
     names = {name: MODELS[name] for name in ("linear", "tree")}
     scores(models=names, each_fit=told.append)
     assert told == ["linear", "tree"] * 4
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_the_labels_of_a_fold_touch_neither_its_answers_nor_the_guard(number: int) -> None:
+    out = number == FOLD
+    found, wrong = answers(calibration="isotonic"), answers(with_labels(np.where(out, 1 - TABLE.y, TABLE.y)), calibration="isotonic")
+    for name in MODELS:
+        assert np.array_equal(found.models[name].verdict[out], wrong.models[name].verdict[out])
+        assert np.array_equal(found.models[name].probability[out], wrong.models[name].probability[out])
+    for of in ("p", "typicality", "positive", "taken_for"):
+        assert np.array_equal(getattr(found.guard, of)[out], getattr(wrong.guard, of)[out])
+
+
+def test_a_group_nobody_knows_by_its_name_is_unknown_to_all() -> None:
+    # Every row of a fold has a value that was never seen.
+    found = answers()
+    for model in found.models.values():
+        assert (model.verdict == UNKNOWN).all()
+        assert len(model.thresholds) == 4
+    # The guard by itself finds hardly a calibration row as novel.
+    assert found.guard.p.max() < 0.06
+
+
+def test_the_parts_are_needed() -> None:
+    without = Observations(TABLE.codes, TABLE.y, TABLE.row, TABLE.group, TABLE.row_hash, None)
+    with pytest.raises(ValueError, match="the rows' parts are needed"):
+        answers(without)

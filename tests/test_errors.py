@@ -17,6 +17,8 @@ EXIT_CODES = {
     "RetryableError": 75,
     "SourceUnavailableError": 75,
     "BusyError": 75,
+    "JournalError": 75,
+    "JournalFullError": 75,
 }
 
 

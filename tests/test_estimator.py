@@ -3,7 +3,7 @@ import io
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,16 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.utils.validation import check_is_fitted
 
 from sporeprint import settings, transform
+from sporeprint.calibration import Calibration
 from sporeprint.codes import Codes
 from sporeprint.errors import UsageError
 from sporeprint.estimator import SporeprintClassifier, to_joblib
+from sporeprint.safety import Safety
 from sporeprint.schema import DatasetSchema
 from sporeprint.scorer import Scorer, XGBoostScorer, scorer_from_estimator
 from sporeprint.settings import NominalTransform, NumericTransform
 from sporeprint.transform import Encoder
+from support import some_safety
 
 SCHEMA = DatasetSchema.model_validate(
     {
@@ -62,6 +65,11 @@ class Parts:
     encoder: Encoder
     scorer: Scorer
     schema: DatasetSchema
+
+    @property
+    def safety(self) -> Safety:
+        """A guard for the schema, and no calibration, so that probabilities are the scorer's."""
+        return replace(some_safety(self.schema), calibration=Calibration("none"))
 
 
 TABLE = plants(400, 1)
@@ -113,22 +121,22 @@ def test_probabilities_are_the_scorers(estimator: SporeprintClassifier, made_of:
 
 def test_classes_are_codes_the_negative_one_first(estimator: SporeprintClassifier, made_of: Parts) -> None:
     assert estimator.classes_.tolist() == ["a", "b"]
-    assert estimator.predict(FEATURES).tolist() == np.where(scores(made_of) >= 0.5, "b", "a").tolist()
+    assert estimator.predict(FEATURES).tolist() == np.where(scores(made_of) > 0.5, "b", "a").tolist()
 
 
-def test_a_probability_of_one_half_is_positive() -> None:
+def test_a_probability_of_one_half_is_negative_as_everywhere() -> None:
     class Half:
         kind, n_features = "half", 1
 
         def score(self, X: Any) -> Any:
-            return np.array([0.5, np.nextafter(0.5, 0)])
+            return np.array([np.nextafter(0.5, 1), 0.5])
 
         def to_files(self) -> dict[str, bytes]:
             return {}
 
     found = SporeprintClassifier.from_bundle(PARTS["onnx"])
-    schema, encoder, _ = found._parts()
-    found._loaded = schema, encoder, Half()
+    schema, encoder, _, safety = found._parts()
+    found._loaded = schema, encoder, Half(), safety
     assert found.predict(FEATURES[:2]).tolist() == ["b", "a"]
 
 
@@ -161,6 +169,12 @@ def test_a_probability_of_one_half_is_positive() -> None:
 )
 def test_one_table_in_many_forms_has_one_answer(estimator: SporeprintClassifier, as_given: Any) -> None:
     assert np.array_equal(estimator.predict_proba(as_given(FEATURES)), estimator.predict_proba(FEATURES))
+
+
+def test_a_verdict_is_a_word(estimator: SporeprintClassifier) -> None:
+    odd = FEATURES.with_columns(leaf=pl.lit("never"))
+    assert set(estimator.verdict(FEATURES)) <= {"alder", "birch", "unknown"}
+    assert set(estimator.verdict(odd)) == {"unknown"}
 
 
 def test_all_rows_of_the_real_table(real_data: Path, config_file: Path) -> None:

@@ -15,6 +15,7 @@ from sklearn import metrics as reference
 from sporeprint import evaluate
 from sporeprint.errors import DataError
 from sporeprint.evaluate import LOSSES, METRICS, Confusion, Curve, GroupErrors, ModelEvaluation, Reliability, ScoreCard, Unavailable
+from sporeprint.safety_evaluation import Answered, ModelSafety
 from sporeprint.settings import SelectionSettings
 from sporeprint.stats.intervals import Estimate
 
@@ -305,10 +306,13 @@ def test_clustered_comparisons_keep_their_level() -> None:
 # --- the best --------------------------------------------------------------------------------------------------------
 
 
+NOTHING_ANSWERED = ModelSafety(Answered(10, 0, 0, 0, 0, 5), None, 0, ())
+
+
 def evaluation(log_loss: float = 0.1, unseen: ScoreCard | Unavailable | None = None, **values: float) -> ModelEvaluation:
     found = {name: Estimate(values.get(name, 0.5), 0, 1) for name in METRICS} | {"log_loss": Estimate(log_loss, 0, 1)}
     card = ScoreCard(10, 5, found, Confusion(5, 0, 0, 5), Curve((), ()), Curve((), ()), Reliability((), (), ()))
-    return ModelEvaluation(card, unseen or card, ())
+    return ModelEvaluation(card, unseen or card, (), NOTHING_ANSWERED)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sporeprint.group_names import read_group_names
+from sporeprint.safety import Component
 from sporeprint.schema import Groups
 
 GROUPS = Groups(name="species", block_rows=2, name_column="name", family_column="family")
@@ -20,14 +21,14 @@ def table(path: Path, *rows: str) -> Path:
 def test_names_with_their_families_in_block_order(separator: str, tmp_path: Path) -> None:
     rows = ("family,name,class", "Amanita,Fly Agaric,p", "Bolete,Cep,e")
     path = table(tmp_path / "names.csv", *(row.replace(",", separator) for row in rows))
-    assert read_group_names(path, GROUPS, 2) == ("Fly Agaric (Amanita)", "Cep (Bolete)")
-    assert read_group_names(path, PLAIN, 2) == ("Fly Agaric", "Cep")
+    assert read_group_names(path, GROUPS, 2) == (Component("Fly Agaric", "Amanita"), Component("Cep", "Bolete"))
+    assert read_group_names(path, PLAIN, 2) == (Component("Fly Agaric"), Component("Cep"))
 
 
 def test_a_family_or_a_name_may_be_missing(tmp_path: Path) -> None:
     path = table(tmp_path / "names.csv", "family;name", ";Fly Agaric", "Bolete;")
-    assert read_group_names(path, GROUPS, 2) == ("Fly Agaric", "unnamed (Bolete)")
-    assert read_group_names(table(tmp_path / "names.csv", "name;x", "Fly Agaric;1"), GROUPS, 1) == ("Fly Agaric",)
+    assert read_group_names(path, GROUPS, 2) == (Component("Fly Agaric"), Component("unnamed", "Bolete"))
+    assert read_group_names(table(tmp_path / "names.csv", "name;x", "Fly Agaric;1"), GROUPS, 1) == (Component("Fly Agaric"),)
 
 
 @pytest.mark.parametrize(
@@ -53,5 +54,5 @@ def test_the_real_names(real_data: Path) -> None:
     groups = Groups(name="species", block_rows=353, name_column="name", family_column="family")
     names = read_group_names(real_data.with_name("primary_data.csv"), groups, 173)
     assert names is not None
-    assert names[0] == "Fly Agaric (Amanita Family)"
+    assert str(names[0]) == "Fly Agaric (Amanita Family)"
     assert len(names) == 173

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sporeprint import candidates, measure, settings, train, transform
+from sporeprint import candidates, measure, safety, settings, train, transform
 from sporeprint import evaluate as evaluation
 from sporeprint.candidates import Candidate
 from sporeprint.evaluate import Unavailable
@@ -71,7 +71,28 @@ def test_scores_are_of_models_that_never_saw_the_group(chosen: Settings, data: M
     encoder = transform.fit(codes, rows.y[learn], transform.choices(chosen.transform, model, chosen.dataset))
     encoded = train.Encoded(encoder.matrix(codes), rows.y[learn])
     fitted = train.fit(model, encoded, encoded, seed=chosen.runtime.seed, threads=1)
-    np.testing.assert_array_equal(held_out.scores["decision_tree"][out], fitted.score(encoder.matrix(rows.codes.take(out))))
+    safe = safety.fit(
+        lambda codes: fitted.score(encoder.matrix(codes)),
+        encoder,
+        safety.fit_guard(
+            rows.take((fold != 1) & (rows.part <= 1)),
+            rows.take((fold != 1) & (rows.part == 2)),
+            chosen.dataset,
+            chosen.guard,
+            seed=chosen.runtime.seed,
+        ),
+        rows.take((fold != 1) & (rows.part == 2)),
+        rows.take((fold != 1) & (rows.part == 3)),
+        chosen.dataset,
+        chosen.guard,
+    )
+    mine = rows.codes.take(out)
+    answers = safe.answers(mine, fitted.score(encoder.matrix(mine)), encoder, chosen.dataset)
+    assert held_out.answers is not None
+    by_measure = held_out.answers.models["decision_tree"]
+    np.testing.assert_array_equal(by_measure.probability[out], answers.probability)
+    np.testing.assert_array_equal(by_measure.verdict[out], answers.verdict)
+    np.testing.assert_array_equal(held_out.answers.guard.p[out], answers.novelty.p)
 
 
 @pytest.mark.parametrize("reason", ["the rows are shuffled", "the configuration declares no groups (dataset.groups)"])
@@ -81,12 +102,15 @@ def test_without_groups_nothing_is_fitted_and_the_reason_is_told(
     data = replace(data, record=replace(data.record, groups=GroupCheck(available=False, count=0, reason=reason)))
     progress = Counting()
     held_out = measure.cross_validate(chosen, data, progress)
-    assert (held_out.rows, held_out.scores, held_out.reason) == (None, {}, reason)
+    assert held_out == measure.HeldOut.nothing(reason)
     assert progress.all is None
     measured = measure.evaluations(chosen, data, found, held_out, Silent())
     for model in measured.values():
         assert model.unseen == Unavailable(reason)
         assert model.by_group == ()
+        assert (model.safety.unseen, model.safety.by_group) == (None, ())
+        assert model.safety.seen.rows == len(data.test.y)
+    assert measure.guard(chosen, data, found[0].safety.guard, held_out) == Unavailable(reason)
     assert {comparison.on for comparison in measure.compare(chosen, data, found, held_out)} == {"seen"}
 
 
@@ -110,7 +134,7 @@ def test_a_class_that_no_fold_could_learn_is_a_reason_too(chosen: Settings, data
         return np.where(table.y == 1, table.row % 9, np.where(table.part == 4, 100, 101))
 
     held_out = measure.cross_validate(chosen, regrouped(data, name), Silent())
-    assert (held_out.rows, held_out.scores) == (None, {})
+    assert (held_out.rows, held_out.answers) == (None, None)
     assert held_out.reason == "where a fold is held out, the training rows that are left are of one class"
 
 
@@ -133,10 +157,53 @@ def test_seen_is_the_test_rows_and_unseen_is_all_rows(chosen: Settings, data: Mo
         assert model.seen.rows == len(data.test.y)
         assert not isinstance(model.unseen, Unavailable)
         assert (model.unseen.rows, len(model.by_group)) == (1800, 30)
-        right = np.mean((candidate.scores > 0.5) == data.test.y)
+        right = np.mean((candidate.probabilities > 0.5) == data.test.y)
         assert model.seen.metrics["accuracy"].value == pytest.approx(right)
         assert sum(group.errors for group in model.by_group) == model.unseen.confusion.fp + model.unseen.confusion.fn
         assert model.seen == measure.seen(chosen, data, candidate)
+        assert model.safety.seen == measure.seen_answers(chosen, data, candidate)
+        assert model.safety.unseen is not None
+        assert (model.safety.unseen.rows, model.safety.folds, len(model.safety.by_group)) == (1800, 3, 30)
+        assert sum(group.counts.answered for group in model.safety.by_group) == model.safety.unseen.answered
+        assert model.safety.promise == ()
+
+
+def test_everything_is_one_group_at_a_time_and_the_promise(small_config: dict[str, Any], data: ModelInput, found: list[Candidate]) -> None:
+    small_config["models"] = {"decision_tree": small_config["models"]["decision_tree"]}
+    small_config["evaluation"] |= {"splits": 20, "alphas": [0.05, 0.2]}
+    chosen = settings.parse(small_config)
+    progress = Counting()
+    held_out = measure.cross_validate(chosen, data, progress, full=True)
+    assert (progress.all, progress.done, held_out.folds) == (30, 30, 30)
+    measured = measure.evaluations(chosen, data, found[1:], held_out, Silent(), full=True)["decision_tree"]
+    assert measured.safety.folds == 30
+    assert [(item.alpha, item.splits) for item in measured.safety.promise] == [(0.05, 20), (0.2, 20)]
+    for item in measured.safety.promise:
+        assert 0 <= item.with_threshold <= 20
+        assert item.held >= 20 - item.with_threshold
+
+
+def test_the_guard_alone_is_measured_on_all_rows(chosen: Settings, data: ModelInput, found: list[Candidate]) -> None:
+    held_out = measure.cross_validate(chosen, data, Silent())
+    measured = measure.guard(chosen, data, found[0].safety.guard, held_out)
+    assert not isinstance(measured, Unavailable)
+    assert measured.how == "one species at a time"
+    assert 0.5 < measured.novelty_auc <= 1
+    assert all(counts.rows == 1800 for counts in measured.at_coverage.values())
+    assert len(measured.by_group) == 30
+
+
+def test_clusters_are_measured_in_the_folds(small_config: dict[str, Any], data: ModelInput) -> None:
+    small_config["models"] = {"decision_tree": small_config["models"]["decision_tree"]}
+    small_config["guard"] = {"components": "clusters", "clusters": 20}
+    chosen = settings.parse(small_config)
+    held_out = measure.cross_validate(chosen, data, Silent())
+    rows = concat([data.train, data.part(chosen, "early_stop")])
+    guard = safety.fit_guard(rows, data.part(chosen, "calibration"), chosen.dataset, chosen.guard, seed=1)
+    measured = measure.guard(chosen, data, guard, held_out)
+    assert not isinstance(measured, Unavailable)
+    assert measured.how == "3 folds of whole groups"
+    assert measured.pairs == ()
 
 
 def test_models_are_compared_pair_by_pair_on_both(chosen: Settings, data: ModelInput, found: list[Candidate]) -> None:
@@ -148,7 +215,9 @@ def test_models_are_compared_pair_by_pair_on_both(chosen: Settings, data: ModelI
 
 
 def test_what_the_report_is_told(chosen: Settings, data: ModelInput, found: list[Candidate]) -> None:
-    context = measure.context_of(chosen, "run", "2026-01-01T00:00:00+00:00", {"train": 1.0}, data, found, {}, (), ("a", "b"))
+    context = measure.context_of(
+        chosen, "run", "2026-01-01T00:00:00+00:00", {"train": 1.0}, data, found, {}, (), Unavailable("none"), ("a", "b")
+    )
     assert context.data["rows"] == 1800
     assert context.data["splits"] == dict(data.record.splits)
     assert context.rule == "best mcc on seen rows"

@@ -17,6 +17,7 @@ from PIL import Image
 from sporeprint import plots
 from sporeprint.evaluate import Confusion, Curve, ModelEvaluation, Reliability, ScoreCard, Unavailable
 from sporeprint.plots import Words, draw_all, palette, plural
+from sporeprint.safety_evaluation import Answered, GuardEvaluation, ModelSafety
 from sporeprint.schema import Column, DatasetSchema, Groups, Kind, Target
 from sporeprint.stats.intervals import Estimate
 
@@ -27,6 +28,9 @@ SCHEMA = DatasetSchema(
     columns={f"blood-{number}": Column(kind=Kind.NUMERIC) for number in range(20)},
     groups=Groups(name="patient", block_rows=10),
 )
+
+SAFETY = ModelSafety(Answered(1000, 990, 980, 1, 500, 500), Answered(5000, 40, 30, 3, 20, 2500), 5, ())
+GUARD = GuardEvaluation("one patient at a time", 0.99, {}, ((0.9, 10, 0), (0.99, 30, 2), (0.999, 70, 9)), (), ())
 
 
 def card(level: float, rows: int = 1000) -> ScoreCard:
@@ -47,7 +51,7 @@ def card(level: float, rows: int = 1000) -> ScoreCard:
 @pytest.fixture(scope="module")
 def evaluations() -> dict[str, ModelEvaluation]:
     levels = {"logistic_regression": (0.86, 0.59), "decision_tree": (0.99, 0.6), "xgboost": (1.0, 0.61)}
-    return {name: ModelEvaluation(card(seen), card(unseen, 5000), ()) for name, (seen, unseen) in levels.items()}
+    return {name: ModelEvaluation(card(seen), card(unseen, 5000), (), SAFETY) for name, (seen, unseen) in levels.items()}
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +62,12 @@ def importances() -> dict[str, dict[str, float]]:
 
 @pytest.fixture(scope="module")
 def pictures(evaluations: dict[str, ModelEvaluation], importances: dict[str, dict[str, float]]) -> dict[str, bytes]:
-    return draw_all(evaluations, importances, SCHEMA, simulated=False)
+    return draw_all(evaluations, GUARD, importances, SCHEMA, simulated=False)
 
 
 @pytest.fixture(scope="module")
 def stamped(evaluations: dict[str, ModelEvaluation], importances: dict[str, dict[str, float]]) -> dict[str, bytes]:
-    return draw_all(evaluations, importances, SCHEMA, simulated=True)
+    return draw_all(evaluations, GUARD, importances, SCHEMA, simulated=True)
 
 
 def without_unseen(evaluations: dict[str, ModelEvaluation]) -> dict[str, ModelEvaluation]:
@@ -88,7 +92,8 @@ def pixels(png: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 def test_draws_every_picture_by_the_name_of_its_file(pictures: dict[str, bytes]) -> None:
     assert list(pictures) == [
-        *("seen_against_unseen.png", "roc.png", "pr.png", "confusion.png", "reliability_seen.png", "reliability_unseen.png"),
+        *("seen_against_unseen.png", "roc.png", "pr.png", "confusion.png", "reliability_seen.png"),
+        *("answers.png", "guard.png", "reliability_unseen.png"),
         *("importance_logistic_regression.png", "importance_xgboost.png"),
     ]
 
@@ -104,7 +109,7 @@ def test_same_values_give_the_same_bytes(
 ) -> None:
     # What a person has in matplotlibrc must not show, nor be changed.
     with mpl.rc_context({"font.size": 22.0, "axes.facecolor": "red", "axes.grid": False, "text.color": "green", "figure.dpi": 50.0}):
-        again = draw_all(evaluations, importances, SCHEMA, simulated=False)
+        again = draw_all(evaluations, GUARD, importances, SCHEMA, simulated=False)
         assert mpl.rcParams["font.size"] == 22.0
     assert again == pictures
 
@@ -191,7 +196,7 @@ def test_seen_against_unseen_draws_both_marks_their_way_and_their_intervals(eval
 
 def test_what_is_not_available_is_left_out_and_said(evaluations: dict[str, ModelEvaluation]) -> None:
     found = without_unseen(evaluations)
-    assert "reliability_unseen.png" not in draw_all(found, {}, SCHEMA, simulated=False)
+    assert "reliability_unseen.png" not in draw_all(found, Unavailable("none"), {}, SCHEMA, simulated=False)
     assert "unseen patients (not available)" in said(figure_of(plots.draw_seen_against_unseen, found, Words.of(SCHEMA)))
 
 
@@ -206,10 +211,10 @@ def test_undefined_metrics_and_empty_curves_are_drawn_as_nothing(evaluations: di
         pr=Curve((), ()),
         reliability=Reliability((0.0,), (0.0,), (1000,)),
     )
-    pictures = draw_all({"xgboost": ModelEvaluation(empty, empty, ())}, {}, SCHEMA, simulated=False)
-    assert len(pictures) == 6
+    pictures = draw_all({"xgboost": ModelEvaluation(empty, empty, (), SAFETY)}, Unavailable("none"), {}, SCHEMA, simulated=False)
+    assert len(pictures) == 7
     assert "xgboost  \N{EN DASH} / \N{EN DASH}" in said(
-        figure_of(plots.draw_roc, {"xgboost": ModelEvaluation(empty, empty, ())}, Words.of(SCHEMA))
+        figure_of(plots.draw_roc, {"xgboost": ModelEvaluation(empty, empty, (), SAFETY)}, Words.of(SCHEMA))
     )
 
 
@@ -242,7 +247,7 @@ def test_a_model_keeps_its_colour_in_every_picture_and_many_models_share_them() 
 
 def test_ten_models_fit(evaluations: dict[str, ModelEvaluation]) -> None:
     many = {f"a_model_with_quite_a_long_name_{number}": evaluations["xgboost"] for number in range(10)}
-    pictures = draw_all(many, {}, SCHEMA, simulated=False)
+    pictures = draw_all(many, GUARD, {}, SCHEMA, simulated=False)
     height, width, _ = pixels(pictures["confusion.png"]).shape
     assert height > 2 * width
 

@@ -12,12 +12,13 @@ import polars as pl
 import pytest
 
 from sporeprint import predict as scoring
+from sporeprint.answer import answer
 from sporeprint.bundle import Bundle
 from sporeprint.errors import DataError, RegistryError, UsageError
 from sporeprint.predict import Counts, score_frame
 from sporeprint.registry import Registry
 
-ANSWERS = ["prediction", "probability", "unseen", "reason"]
+ANSWERS = ["prediction", "probability", "verdict", "novelty_p", "unseen", "outside", "reason"]
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +37,7 @@ def changed(rows: pl.DataFrame, column: str, value: str | None, at: int) -> pl.D
 
 
 def score(rows: pl.DataFrame, bundle: Bundle) -> pl.DataFrame:
-    return score_frame(rows, bundle.schema, bundle.encoder, bundle.scorer)
+    return score_frame(rows, bundle)
 
 
 Predict = Callable[..., pl.DataFrame]
@@ -64,17 +65,25 @@ def test_every_good_row_has_a_class_and_a_probability(rows: pl.DataFrame, bundle
     assert said.height == rows.height == 40
     assert said["probability"].is_between(0, 1).all()
     assert (said["prediction"] == pl.Series(["e", "p"]).gather((said["probability"] > 0.5).cast(pl.UInt32))).all()
-    assert said["reason"].null_count() == said["unseen"].null_count() == 40
+    assert said["unseen"].null_count() == said["outside"].null_count() == 40
+    assert set(said["verdict"]) <= {"edible", "poisonous", "unknown"}
+    assert (said["reason"].is_null() == (said["verdict"] != "unknown")).all()
 
 
-def test_the_probabilities_are_those_of_single_rows(rows: pl.DataFrame, bundle: Bundle) -> None:
+def test_the_answers_are_those_of_single_rows(rows: pl.DataFrame, bundle: Bundle) -> None:
     numeric = bundle.schema.numeric
     singles = [
         {name: float(value) if name in numeric and value is not None else value for name, value in row.items()}
         for row in rows.iter_rows(named=True)
     ]
-    wanted = [bundle.scorer.score(bundle.encoder.encode_row(row)[np.newaxis])[0] for row in singles]
-    np.testing.assert_array_equal(score(rows, bundle)["probability"].to_numpy(), wanted)
+    singles[0]["cap-shape"], singles[1]["stem-width"], singles[2]["has-ring"], singles[2]["ring-type"] = "?", 499.0, "f", "g"
+    texts = [{name: None if value is None else str(value) for name, value in row.items()} for row in singles]
+    said = score(pl.DataFrame(texts, schema=dict.fromkeys(rows.columns, pl.String)), bundle)
+    for row, (prediction, probability, verdict, novelty_p, unseen, outside, reason) in zip(singles, said.iter_rows(), strict=True):
+        one = answer(bundle, row)
+        assert (one.prediction, one.probability, one.verdict, one.novelty_p) == (prediction, probability, verdict, novelty_p)
+        assert (",".join(one.unseen) or None, ",".join(one.outside) or None, one.reason) == (unseen, outside, reason)
+    assert said["verdict"][:3].to_list() == ["unknown"] * 3
 
 
 def test_the_order_of_columns_and_further_columns_do_not_matter(rows: pl.DataFrame, bundle: Bundle) -> None:
@@ -87,7 +96,8 @@ def test_a_value_never_seen_is_named_and_the_row_scored(rows: pl.DataFrame, bund
     assert said["unseen"][3] == "cap-shape,season"
     assert said["unseen"].null_count() == 39
     assert said["prediction"].null_count() == said["probability"].null_count() == 0
-    assert said["reason"].null_count() == 40
+    assert said["verdict"][3] == "unknown"
+    assert said["reason"][3].startswith("never seen in training: cap-shape,season")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +112,7 @@ def test_a_value_never_seen_is_named_and_the_row_scored(rows: pl.DataFrame, bund
 )
 def test_a_row_that_cannot_be_scored_says_why(value: str, reason: str, rows: pl.DataFrame, bundle: Bundle) -> None:
     said = score(changed(rows, "stem-width", value, 7), bundle)
-    assert said.row(7) == (None, None, None, reason)
+    assert said.row(7) == (None, None, "unknown", None, None, None, reason)
     assert said["prediction"].null_count() == 1
     others = pl.int_range(40, eager=True) != 7
     assert said.filter(others).equals(score(rows, bundle).filter(others))
@@ -115,12 +125,12 @@ def test_missing_values_are_no_fault(rows: pl.DataFrame, bundle: Bundle) -> None
 
 
 def test_no_rows_give_no_answers(rows: pl.DataFrame, bundle: Bundle) -> None:
-    assert score(rows.clear(), bundle).shape == (0, 4)
+    assert score(rows.clear(), bundle).shape == (0, 7)
 
 
 def test_counts_add_up() -> None:
-    assert Counts(3, 2, 1, 1, 2) + Counts(1, 1, 0, 0, 0) == Counts(4, 3, 1, 1, 2)
-    assert Counts() + Counts(3, 2, 1, 1, 2) == Counts(3, 2, 1, 1, 2)
+    assert Counts(3, 2, 1, 1, 0, 1, 1) + Counts(1, 1, 0, 0, 1, 0, 0) == Counts(4, 3, 1, 1, 1, 1, 1)
+    assert Counts() + Counts(3, 2, 1, 1, 0, 1, 1) == Counts(3, 2, 1, 1, 0, 1, 1)
 
 
 # --- from file to file -----------------------------------------------------------------------------------------------
@@ -185,7 +195,16 @@ def test_counts_say_what_became_of_the_rows(rows: pl.DataFrame, small_run: Path,
     odd.write_csv(tmp_path / "new.csv", separator=";")
     result = scoring.predict(small_run, tmp_path / "new.csv", tmp_path / "out.csv")
     said = pl.read_csv(tmp_path / "out.csv", infer_schema=False)
-    assert result.counts == Counts(rows=40, scored=39, unscorable=1, unseen=1, positive=said["prediction"].to_list().count("p"))
+    verdicts = said["verdict"].to_list()
+    assert result.counts == Counts(
+        rows=40,
+        scored=39,
+        unscorable=1,
+        unseen=1,
+        negative=verdicts.count("edible"),
+        positive=verdicts.count("poisonous"),
+        unknown=verdicts.count("unknown") - 1,
+    )
     assert result.model == "xgboost/v1"
     assert result.simulated is False
     assert ("not scorable (see the column 'reason')", "1") in result.tables()[0].rows

@@ -12,7 +12,8 @@ from sporeprint.candidates import Candidate
 from sporeprint.errors import NotServableError
 from sporeprint.model_input import ModelInput, read_input
 from sporeprint.registry import Registry
-from sporeprint.report import ReportContext, metrics_dict
+from sporeprint.report import metrics_dict
+from sporeprint.report_context import ReportContext
 from sporeprint.scorer import LinearScorer
 from sporeprint.settings import Settings
 from sporeprint.workdir import Workdir
@@ -163,7 +164,7 @@ def test_where_a_version_comes_from_stands_in_its_manifest(
     chosen: Settings, data: ModelInput, candidate: Candidate, context: ReportContext
 ) -> None:
     bundle = release.bundle_of(chosen, data, candidate, {}, context)
-    assert len(bundle.golden.rows) == len(bundle.golden.probabilities) == 64
+    assert len(bundle.golden.rows) == len(bundle.golden.scores) == 64
     assert bundle.info["data_fingerprint"] == data.record.fingerprint
     assert bundle.info["seed"] == chosen.runtime.seed
     assert bundle.info["model"]["estimator"] == "sklearn.linear_model.LogisticRegression"

@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 
 from sporeprint.evaluate import METRICS, Comparison, Confusion, Curve, GroupErrors, ModelEvaluation, Reliability, ScoreCard, Unavailable
-from sporeprint.report import METRIC_WORDS, ReportContext, ValidationSummary, metrics_dict, render_evaluation, render_validation
+from sporeprint.report import METRIC_WORDS, ValidationSummary, metrics_dict, render_evaluation, render_validation
+from sporeprint.report_context import ReportContext
+from sporeprint.risk import Threshold
+from sporeprint.safety_evaluation import Answered, GroupAnswered, GuardEvaluation, ModelSafety, Pair, Promise
 from sporeprint.schema import Column, DatasetSchema, Groups, Kind, Target
+from sporeprint.settings import GuardSettings
 from sporeprint.stats.intervals import Estimate
 
 EVIL = "<script>alert('x')</script>"
@@ -47,16 +51,35 @@ GROUPS = (
     GroupErrors(group=3, rows=10, positives=10, errors=0, false_negative=0),
     GroupErrors(group=4, rows=10, positives=10, errors=0, false_negative=0),
 )
+SEEN = Answered(rows=2834, answered=2800, correct=2790, false_negative=1, negative=1200, positives=1600)
+UNSEEN = Answered(rows=13_209, answered=321, correct=300, false_negative=7, negative=200, positives=7777)
+SAFETY = ModelSafety(
+    seen=SEEN,
+    unseen=UNSEEN,
+    folds=5,
+    by_group=(GroupAnswered(0, Answered(10, 4, 1, 3, 3, 10)), GroupAnswered(1, Answered(10, 0, 0, 0, 0, 0))),
+    promise=(Promise(alpha=0.05, delta=0.05, splits=200, with_threshold=150, held=198, worst=0.06),),
+)
+GUARD = GuardEvaluation(
+    how="one patient at a time",
+    novelty_auc=0.987,
+    at_coverage={0.9: Answered(50, 5, 5, 0, 2, 35), 0.99: Answered(50, 11, 9, 2, 4, 35)},
+    curve=((0.9, 5, 0), (0.99, 11, 2)),
+    by_group=(GroupAnswered(0, Answered(10, 11, 9, 2, 4, 10)),),
+    pairs=(Pair(group=0, taken_for=3, rows=6, false_negative=2),),
+)
 #: A model that is perfect on seen rows and hardly better than one same answer on unseen ones, and a duller one.
 SHARP = ModelEvaluation(
     seen=card(Estimate(1.0, 0.9987, 1.0), Confusion(tn=1234, fp=0, fn=0, tp=1600)),
     unseen=card(Estimate(0.6123, 0.52, 0.7), Confusion(tn=4321, fp=1111, fn=2222, tp=5555)),
     by_group=GROUPS,
+    safety=SAFETY,
 )
 DULL = ModelEvaluation(
     seen=card(Estimate(0.8646, 0.85, 0.88), Confusion(tn=1100, fp=134, fn=250, tp=1350)),
     unseen=card(Estimate(0.58, 0.51, 0.66), Confusion(tn=4000, fp=1432, fn=2777, tp=5000)),
     by_group=GROUPS,
+    safety=SAFETY,
 )
 
 
@@ -84,6 +107,12 @@ def context() -> ReportContext:
             Comparison("dull_model", "sharp_model", "seen", "log_loss", Estimate(0.3, 0.2, 0.4), 0.001, 0.002, "exact test"),
             Comparison("dull_model", "sharp_model", "unseen", "accuracy", Estimate(-0.0323, -0.1, 0.04), 0.03, 0.06, "cluster bootstrap"),
         ),
+        guard=GUARD,
+        thresholds={
+            "dull_model": Threshold(None, 0.05, 0.05, answered=12, wrong=3, reason="3 of 12 negative answers were wrong even at 0.1"),
+            "sharp_model": Threshold(0.25, 0.05, 0.05, answered=900, wrong=4, reason="4 of 900 negative answers were wrong at 0.25"),
+        },
+        guard_settings=GuardSettings(coverage=0.99, alpha=0.05),
         production="sharp_model/v3",
         rule="best mcc on seen rows",
         versions={"sharp_model": "v3"},
@@ -208,7 +237,8 @@ def test_the_best_leads_where_the_served_model_was_not_evaluated(context: Report
 
 def test_every_metric_of_every_model_with_its_interval(context: ReportContext) -> None:
     metrics = {name: Estimate(0.1 + number / 100, 0.05, 0.3) for number, name in enumerate(METRICS)}
-    found = {name: ModelEvaluation(replace(DULL.seen, metrics=metrics), DULL.unseen, ()) for name in ("a", "b")}
+    found = {name: ModelEvaluation(replace(DULL.seen, metrics=metrics), DULL.unseen, (), SAFETY) for name in ("a", "b")}
+    context = replace(context, thresholds=dict.fromkeys(found, context.thresholds["sharp_model"]))
     text = Page(render_evaluation(replace(context, evaluations=found))).text
     for number, name in enumerate(METRICS):
         assert METRIC_WORDS[name][0] in text
@@ -251,7 +281,7 @@ def test_numbers_are_never_rounded_to_one_or_zero(context: ReportContext, value:
 def test_undefined_numbers_are_called_so(context: ReportContext) -> None:
     blank = replace(SHARP.seen, metrics=dict.fromkeys(METRICS, NAN))
     undefined = Comparison("a", "b", "seen", "mcc", NAN, math.nan, math.nan, "some test")
-    found = {"sharp_model": ModelEvaluation(blank, blank, ())}
+    found = {"sharp_model": ModelEvaluation(blank, blank, (), SAFETY)}
     text = Page(render_evaluation(replace(context, evaluations=found, comparisons=(undefined,)))).text
     assert "nan" not in re.findall(r"\w+", text.lower())
     assert text.count("not defined") >= 22
@@ -276,7 +306,7 @@ def test_comparisons_name_the_better_model_or_say_that_none_was_shown(context: R
 def test_hardest_groups_by_name_the_dangerous_first(context: ReportContext) -> None:
     text = Page(render_evaluation(context)).text
     assert "Ada sick 10 of 10, 100 % 10 Bert healthy 10 of 10, 100 % 0 Cleo mixed 3 of 10, 30.0 % 1" in text
-    assert "Dora" not in text  # nothing wrong there
+    assert "Dora sick" not in text  # nothing wrong there
     assert "2 none wrong 0 0–20 % 1 20–40 % 0 40–60 % 0 60–80 % 0 80–100 % 2 all wrong" in text  # noqa: RUF001 (en dashes)
 
 
@@ -360,6 +390,7 @@ def test_what_people_name_is_text_and_never_markup(context: ReportContext) -> No
         schema=schema,
         data=context.data | {"source": EVIL, "by_rule": {f"allowed:{EVIL}": 3}, "groups": {"reason": EVIL}, "classes": {EVIL: 3}},
         evaluations={EVIL: SHARP},
+        thresholds={EVIL: Threshold(None, 0.05, 0.05, 1, 1, EVIL)},
         comparisons=(Comparison(EVIL, EVIL, EVIL, EVIL, Estimate(0.0, 0.0, 0.0), 0.0, 0.0, EVIL),),
         production=EVIL,
         rule=EVIL,
@@ -374,6 +405,30 @@ def test_what_people_name_is_text_and_never_markup(context: ReportContext) -> No
         assert "<script" not in html
         assert "&lt;script&gt;" in html
         assert "script" not in {tag for tag, _ in Page(html).tags}
+
+
+def test_what_is_answered_and_what_that_promises(context: ReportContext) -> None:
+    text = Page(render_evaluation(context)).text
+    assert "So it answers “unknown” to 12,888 of their 13,209 rows; of the 7,777 that are sick, 7 were answered with “healthy”." in text
+    assert "Of its “healthy” answers at most 5 % are sick, with 95 % confidence: on 900 rows that nothing was fitted on, 4 were" in text
+    assert "dull model: never answers “healthy”: 3 of 12 negative answers were wrong even at 0.1." in text
+    assert "sharp model: up to a probability of 0.25: 4 of 900 negative answers were wrong at 0.25." in text
+    assert "sharp model unseen 2.4 % 321 of 13,209 93.5 % 7 of 7,777 sick, 200 called healthy" in text
+    assert "sharp model 5 % 198 of 200 150 6.0 %" in text
+    assert "99 % 11 of 50 9 2 of 35" in text
+    assert "Ada Dora 6 2" in text  # taken for
+    assert "Ada 4 of 10 1 3" in text
+    assert "Bert 0 of 10" not in text  # nothing answered there
+
+
+def test_what_is_answered_where_groups_could_not_be_measured(context: ReportContext) -> None:
+    found = {
+        name: replace(item, safety=replace(SAFETY, unseen=None, by_group=(), promise=())) for name, item in context.evaluations.items()
+    }
+    text = Page(render_evaluation(replace(without_unseen(context), evaluations=found, guard=Unavailable("shuffled")))).text
+    assert "The guard alone" not in text
+    assert "So it answers" not in text
+    assert "sharp model seen 98.8 % 2,800 of 2,834" in text
 
 
 def test_same_context_gives_the_same_page(context: ReportContext) -> None:
@@ -428,7 +483,7 @@ def test_metrics_of_what_is_not_available(context: ReportContext) -> None:
 def test_metrics_hold_no_number_that_json_does_not_know(context: ReportContext) -> None:
     blank = replace(SHARP.seen, metrics=dict.fromkeys(METRICS, Estimate(math.nan, -math.inf, math.inf)))
     undefined = Comparison("a", "b", "seen", "mcc", NAN, math.nan, math.nan, "some test")
-    found = metrics_dict(replace(context, evaluations={"sharp_model": ModelEvaluation(blank, blank, ())}, comparisons=(undefined,)))
+    found = metrics_dict(replace(context, evaluations={"sharp_model": ModelEvaluation(blank, blank, (), SAFETY)}, comparisons=(undefined,)))
     nothing = {"value": None, "low": None, "high": None}
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["models"]["sharp_model"]["seen"]["mcc"] == nothing

@@ -17,8 +17,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = ["run_etl.sh", "run_tests.sh", ".ci/run", "scripts/setup.sh", "scripts/lock.sh"]
-STARTED = [name for name in SCRIPTS if name != "scripts/setup.sh"]
+DOCKER = ["docker/mariadb/start.sh", "docker/mariadb/oltp-accounts.sh", "docker/mariadb/olap-accounts.sh"]
+SCRIPTS = ["run_etl.sh", "run_tests.sh", ".ci/run", "scripts/setup.sh", "scripts/services.sh", "scripts/lock.sh", *DOCKER]
+STARTED = [name for name in SCRIPTS if name not in {"scripts/setup.sh", "scripts/services.sh"}]
 
 UV = """\
 #!/usr/bin/env bash
@@ -458,13 +459,14 @@ def suite(tmp_path: Path) -> Path:
     """A small suite below the project's own conftest: one test needs the real table, one does not."""
     tests = tmp_path / "tests"
     tests.mkdir()
-    shutil.copy(ROOT / "tests" / "conftest.py", tests)
+    for name in ("conftest.py", "mariadb_server.py"):
+        shutil.copy(ROOT / "tests" / name, tests)
     (tests / "test_it.py").write_text("def test_a(real_data):\n    assert real_data.exists()\n\ndef test_b():\n    pass\n")
     return tmp_path
 
 
 def pytest_in(suite: Path, **environ: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(suite / "tests")]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-o", "pythonpath=tests", "tests"]
     done = subprocess.run(command, cwd=suite, env={"PATH": "/usr/bin:/bin", **environ}, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout
 
@@ -491,3 +493,33 @@ def test_with_the_table_every_test_runs(suite: Path, environ: dict[str, str]) ->
     assert code == 0
     assert "2 passed" in out.splitlines()[-1]
     assert "left out" not in out
+
+
+# --- tests on a real MariaDB
+
+
+@pytest.fixture
+def served(suite: Path) -> Path:
+    """A small suite where there is no mariadbd: of four tests, one asks for it, one does by a parameter."""
+    with (suite / "tests" / "mariadb_server.py").open("a") as file:
+        file.write("\nMARIADBD = None\n")
+    (suite / "tests" / "test_it.py").write_text(
+        "import pytest\n\ndef test_a(mariadb):\n    pass\n\ndef test_b():\n    pass\n\n"
+        "@pytest.mark.parametrize('engine', ['sqlite', 'mariadb'])\ndef test_c(engine, request):\n"
+        "    assert engine == 'sqlite' or request.getfixturevalue('mariadb')\n"
+    )
+    return suite
+
+
+def test_without_mariadb_its_tests_are_left_out_and_counted(served: Path) -> None:
+    code, out = pytest_in(served)
+    assert code == 0
+    assert "2 tests on a real MariaDB were left out: no mariadbd here" in out
+    assert "2 passed, 2 deselected" in out.splitlines()[-1]
+
+
+def test_without_mariadb_its_tests_fail_where_it_is_required(served: Path) -> None:
+    code, out = pytest_in(served, REQUIRE_SERVICES="1")
+    assert code == 1
+    assert "no mariadbd here (on Debian and Ubuntu: apt install mariadb-server), and REQUIRE_SERVICES=1 asks for it" in out
+    assert "1 failed, 2 passed, 1 error" in out.splitlines()[-1]

@@ -4,11 +4,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.codes import Codes
+from sporeprint.errors import RegistryError
+from sporeprint.safety import Answers, Safety
 from sporeprint.schema import DatasetSchema
 from sporeprint.scorer import Scorer
 from sporeprint.transform import Encoder
@@ -19,23 +23,23 @@ Row = Mapping[str, str | float | None]
 
 @dataclass(frozen=True)
 class Golden:
-    """Rows with the probabilities that the training pipeline gave them.
+    """Rows with the scores that the training pipeline gave them.
 
     Attributes:
         rows: raw features by column, None where missing.
-        probabilities: P(positive) of each.
+        scores: of each, before calibration.
     """
 
     rows: tuple[Row, ...]
-    probabilities: tuple[float, ...]
+    scores: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if len(self.rows) != len(self.probabilities):
-            raise ValueError(f"{len(self.rows)} golden rows, but {len(self.probabilities)} probabilities")
+        if len(self.rows) != len(self.scores):
+            raise ValueError(f"{len(self.rows)} golden rows, but {len(self.scores)} scores")
 
     def to_json(self) -> str:
         """JSON that reads back as the same numbers."""
-        raw = {"format": 1, "rows": [dict(row) for row in self.rows], "probabilities": list(self.probabilities)}
+        raw = {"format": 1, "rows": [dict(row) for row in self.rows], "scores": list(self.scores)}
         return json.dumps(raw, ensure_ascii=False, allow_nan=False, indent=1)
 
     @classmethod
@@ -48,7 +52,7 @@ class Golden:
         raw = json.loads(text)
         if not isinstance(raw, dict) or raw.get("format") != 1:
             raise ValueError("not a golden file of format 1")
-        return cls(tuple(raw["rows"]), tuple(raw["probabilities"]))
+        return cls(tuple(raw["rows"]), tuple(raw["scores"]))
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,12 @@ class Bundle:
     Attributes:
         name: the model's name.
         encoder: from raw values to the matrix.
-        scorer: from the matrix to P(positive).
+        scorer: from the matrix to a score.
         schema: the table's contract.
         golden: rows to hold the served scores against.
         info: where it comes from, as JSON values; `data_fingerprint` is required, it is part of the identity.
         metrics: how good it is, as JSON values.
-        parts: further files that serve, by name: whatever answers beside the scorer. Part of the identity.
+        parts: further files that serve, by name: calibration, guard, threshold, reasons. Part of the identity.
         extras: further files that do not: model card, pictures, reference data. No part of the identity.
     """
 
@@ -76,6 +80,26 @@ class Bundle:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     parts: Mapping[str, bytes] = field(default_factory=dict)
     extras: Mapping[str, bytes] = field(default_factory=dict)
+
+    @cached_property
+    def safety(self) -> Safety:
+        """What stands between a score and an answer.
+
+        Raises:
+            RegistryError: if the parts hold nothing of the kind.
+        """
+        try:
+            return Safety.from_files(self.parts)
+        except ValueError as error:
+            raise RegistryError(f"model {self.name!r} cannot answer: {error}") from error
+
+    def answers(self, codes: Codes) -> Answers:
+        """Answer n rows."""
+        return self.safety.answers(codes, self.scorer.score(self.encoder.matrix(codes)), self.encoder, self.schema)
+
+    def probability(self, codes: Codes) -> Scores:
+        """P(positive) of n rows, calibrated: float64 [n]."""
+        return self.safety.calibration(self.scorer.score(self.encoder.matrix(codes)))
 
     def serving_files(self) -> dict[str, bytes]:
         """File name -> bytes of what answers: encoder, scorer and further parts."""
@@ -100,7 +124,9 @@ class Bundle:
 
 
 def check_parity(bundle: Bundle) -> float:
-    """Largest difference between what the bundle serves and its golden probabilities, row by row and all at once.
+    """Largest difference between what the bundle serves and its golden scores, row by row and all at once.
+
+    Scores before calibration: from there on both sides use the same object.
 
     Returns:
         0 or more; infinity if a served score is no number. 0 for a bundle without golden rows.
@@ -108,7 +134,7 @@ def check_parity(bundle: Bundle) -> float:
     if not bundle.golden.rows:
         return 0.0
     rows = [bundle.encoder.encode_row(row) for row in bundle.golden.rows]
-    wanted = np.array(bundle.golden.probabilities, dtype=np.float64)
+    wanted = np.array(bundle.golden.scores, dtype=np.float64)
     one_by_one = np.array([bundle.scorer.score(row[np.newaxis])[0] for row in rows])
     at_once = bundle.scorer.score(np.stack(rows))
     largest = float(np.max(np.abs(np.stack([one_by_one, at_once]) - wanted)))

@@ -4,14 +4,17 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sporeprint.errors import DataError, RegistryError
+from sporeprint.codes import Codes
+from sporeprint.errors import DataError, NotServableError, RegistryError
 from sporeprint.files import atomic_write
+from sporeprint.safety import Safety
 from sporeprint.scorer import Scorer, load_scorer
 from sporeprint.transform import Encoder
 
@@ -25,7 +28,8 @@ class Candidate:
         encoder: fitted on its training rows.
         scorer: the form that is served; None where there is none.
         not_servable: why there is none.
-        scores: float64 [t], P(positive) of the test rows, by the served form where there is one.
+        parts: further files that serve, by name: calibration, guard, threshold, and what explains an answer.
+        scores: float64 [t], the test rows' scores, not calibrated, by the served form where there is one.
         reference: float64 [t], the same by the estimator itself: what a served score is held against.
         fit_seconds: what the fit took.
         rounds: boosting rounds kept; None where there are none.
@@ -39,6 +43,7 @@ class Candidate:
     encoder: Encoder
     scorer: Scorer | None
     not_servable: str | None
+    parts: Mapping[str, bytes]
     scores: npt.NDArray[np.float64]
     reference: npt.NDArray[np.float64]
     fit_seconds: float
@@ -47,6 +52,26 @@ class Candidate:
     notes: tuple[str, ...]
     settings: Mapping[str, Any]
     data_run: str
+
+    @cached_property
+    def safety(self) -> Safety:
+        """What stands between the scores and an answer."""
+        return Safety.from_files(self.parts)
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """float64 [t], P(positive) of the test rows, calibrated."""
+        return self.safety.calibration(self.scores)
+
+    def score(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """Scores of n rows by the served form, not calibrated: float64 [n].
+
+        Raises:
+            NotServableError: if there is no such form.
+        """
+        if self.scorer is None:
+            raise NotServableError(str(self.not_servable))
+        return self.scorer.score(self.encoder.matrix(codes))
 
 
 def write(folder: Path, candidate: Candidate) -> None:
@@ -59,13 +84,14 @@ def write(folder: Path, candidate: Candidate) -> None:
     (place / "candidate.json").unlink(missing_ok=True)
     shutil.rmtree(place, ignore_errors=True)  # with what a killed run left there
     files = {} if candidate.scorer is None else candidate.scorer.to_files()
-    for name, data in files.items():
+    for name, data in {**files, **candidate.parts}.items():
         atomic_write(place / name, data)
     atomic_write(place / "encoder.json", candidate.encoder.to_json())
     record = {
         "name": candidate.name,
         "scorer": None if candidate.scorer is None else candidate.scorer.kind,
         "files": list(files),
+        "parts": list(candidate.parts),
         "not_servable": candidate.not_servable,
         "scores": candidate.scores.tolist(),
         "reference": candidate.reference.tolist(),
@@ -110,6 +136,7 @@ def _read(place: Path) -> Candidate:
         encoder=Encoder.from_json((place / "encoder.json").read_text(encoding="utf-8")),
         scorer=None if record["scorer"] is None else load_scorer(record["scorer"], files),
         not_servable=record["not_servable"],
+        parts={name: (place / name).read_bytes() for name in record["parts"]},
         scores=np.array(record["scores"], dtype=np.float64),
         reference=np.array(record["reference"], dtype=np.float64),
         fit_seconds=record["fit_seconds"],

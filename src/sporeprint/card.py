@@ -4,7 +4,10 @@ After Mitchell et al. (2019), *Model cards for model reporting*, in the order in
 """
 
 from sporeprint.evaluate import ScoreCard, Unavailable
-from sporeprint.report import ReportContext
+from sporeprint.plots import Words
+from sporeprint.report_context import ReportContext
+from sporeprint.safety_evaluation import ModelSafety
+from sporeprint.safety_report import promise_in_words
 
 _SHOWN = ("accuracy", "precision", "recall", "f1", "mcc", "roc_auc", "pr_auc", "brier", "log_loss", "ece")
 
@@ -25,14 +28,32 @@ def render_card(context: ReportContext, name: str) -> str:
         "",
         *_metrics(f"On rows of a {group} it has seen", found.seen, positive, negative),
         *_metrics(f"On rows of a {group} it has never seen", found.unseen, positive, negative),
+        "## What it answers",
+        "",
+        promise_in_words(context.thresholds[name], Words.of(context.schema), context.guard_settings.coverage, group=group),
+        "",
+        *_answers(found.safety, context, group),
         "## What it is not for",
         "",
-        f"- Rows of a {group} that is not in the training data: the second table is what it is worth there.",
+        f"- Rows of a {group} that is not in the training data: its probability is worth there what the second table says. Its answer is "
+        "then “unknown”, nearly always.",
         f"- Deciding alone where a {positive} row taken for {negative} does harm.",
         "- Rows collected in another way than the training rows were: none of these numbers is about them.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _answers(found: ModelSafety, context: ReportContext, group: str) -> list[str]:
+    words = Words.of(context.schema)
+    sides = [(f"{group} it has seen", found.seen), (f"{group} it has never seen", found.unseen)]
+    rows = [
+        f"| {side} | {counts.answered:,} of {counts.rows:,} | {counts.correct:,} | {counts.false_negative:,} of {counts.positives:,} |"
+        for side, counts in sides
+        if counts is not None
+    ]
+    header = f"| rows of a | answered | right | {words.positive} called {words.negative} |"
+    return [header, "|---|---|---|---|", *rows, ""]
 
 
 def _metrics(title: str, card: ScoreCard | Unavailable, positive: str, negative: str) -> list[str]:

@@ -16,7 +16,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 import typer.main
 
+from sporeprint.cli_db import db
 from sporeprint.cli_models import models
+from sporeprint.cli_warehouse import warehouse
 from sporeprint.command import ALL, COMMON, OUTPUT, PLACE, SETTINGS, Facts, Session, command, group
 from sporeprint.console import ReaderGoneError, Result, Screen, causes, described
 from sporeprint.errors import SporeprintError, StorageError, UsageError
@@ -60,6 +62,8 @@ def _root(
 
 
 models.callback()(_needs_command)
+warehouse.callback()(_needs_command)
+db.callback()(_needs_command)
 config.callback()(_needs_command)
 
 
@@ -151,12 +155,20 @@ def train(
     return Versions(tuple(pipeline.new_version(session.settings, session.workdir, name, steps=steps) for name in dict.fromkeys(names)))
 
 
-@command(app, ALL, panel=_STEPS, examples="sporeprint evaluate\nsporeprint evaluate --set evaluation.replicates=200")
-def evaluate(session: Session) -> Result:
+@command(app, ALL, panel=_STEPS, examples="sporeprint evaluate\nsporeprint evaluate --full")
+def evaluate(
+    session: Session,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full", help="Hold groups out one at a time, and the promises to their word on random splits: minutes, not seconds."
+        ),
+    ] = False,
+) -> Result:
     """Measure the trained models on seen and on unseen groups; write the report."""
     from sporeprint import pipeline
 
-    return pipeline.evaluate(session.settings, session.workdir, steps=session.screen.steps())
+    return pipeline.evaluate(session.settings, session.workdir, full=full, steps=session.screen.steps())
 
 
 @command(app, ALL, panel=_STEPS, examples="sporeprint register")
@@ -184,12 +196,38 @@ def predict(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Answers to write, CSV or Parquet by the name's ending.", show_default=False)],
     model: Annotated[str, typer.Option(metavar="NAME", help="production, a model's name, or one version of it as name/v2.")] = "production",
 ) -> Result:
-    """Score the rows of a file: its columns, then prediction and probability."""
+    """Answer the rows of a file: its columns, then verdict, probability and how novel each row is."""
     from sporeprint import predict as scoring
 
     if out.exists() and file.exists() and file.samefile(out):
         raise UsageError(f"--out {out} is the file to score itself; name another one")
     return scoring.predict(session.workdir, file, out, model=model, steps=session.screen.steps())
+
+
+@command(
+    app,
+    PLACE,
+    panel=_USE,
+    examples="sporeprint explain cap-diameter=15.3 cap-shape=convex cap-color=orange stem-height=17\n"
+    "sporeprint explain cap-shape=x cap-color=o --model xgboost/v2 --json",
+)
+def explain(
+    session: Session,
+    fields: Annotated[list[str], typer.Argument(metavar="FIELD=VALUE...", help="One observation, by code or word.", show_default=False)],
+    model: Annotated[str, typer.Option(metavar="NAME", help="production, a model's name, or one version of it as name/v2.")] = "production",
+) -> Result:
+    """Answer one observation, with what moved the score and the nearest one that is known."""
+    from sporeprint import explain as explaining
+
+    given: dict[str, str] = {}
+    for text in fields:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{text!r}: expected FIELD=VALUE, as in cap-shape=convex")
+        if name in given:
+            raise UsageError(f"field {name!r} is given twice")
+        given[name] = value
+    return explaining.explain(session.workdir, given, model=model)
 
 
 # --- around it -----------------------------------------------------------------------------------------------------------
@@ -374,6 +412,8 @@ def version(session: Session) -> Result:  # noqa: ARG001 -- every command takes 
 
 
 app.add_typer(models, name="models", rich_help_panel=_USE)
+app.add_typer(warehouse, name="warehouse", rich_help_panel=_USE)
+app.add_typer(db, name="db", rich_help_panel=_TOOLS)
 app.add_typer(config, name="config", rich_help_panel=_TOOLS)
 
 

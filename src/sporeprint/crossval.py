@@ -1,66 +1,115 @@
-"""Scores for rows of groups that a model never saw: everything is fitted anew without them, fold by fold.
+"""Answers for rows of groups that a model never saw: everything is fitted anew without them, fold by fold.
 
-By the same recipe as the model that is released: on the other groups' rows of the `train` part, stopped by those of
-`early_stop`. So the two evaluations differ in nothing but the groups.
+By the same recipe as the model that is released: fitted on the other groups' rows of the `train` part, stopped by those of
+`early_stop`, calibrated and tested on those of `calibration` and `threshold`. So the two evaluations differ in nothing but the groups.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from sporeprint import train, transform
+from sporeprint import safety, train, transform
+from sporeprint.codes import Codes
+from sporeprint.guard import Novelty
 from sporeprint.observations import Observations
-from sporeprint.schema import DatasetSchema
-from sporeprint.settings import ModelSettings, TransformSettings
+from sporeprint.safety_evaluation import LeftOut
+from sporeprint.settings import Settings
+from sporeprint.verdict import UNKNOWN
 
-Scores = npt.NDArray[np.float64]
+Float64 = npt.NDArray[np.float64]
 
 
-def held_out_scores(
-    table: Observations,
+@dataclass(frozen=True)
+class HeldOutModel:
+    """What models of one kind, none of which saw a row's group, say of n rows.
+
+    Attributes:
+        probability: float64 [n], P(positive), calibrated.
+        verdict: int8 [n].
+        thresholds: for every fold the threshold, None where the negative class was never answered.
+    """
+
+    probability: Float64
+    verdict: npt.NDArray[np.int8]
+    thresholds: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What models and guards that never saw a row's group say of n rows."""
+
+    models: dict[str, HeldOutModel]
+    guard: LeftOut
+
+
+def held_out(
+    rows: Observations,
     fold: npt.NDArray[np.int64],
-    learn: npt.NDArray[np.bool_],
-    stop: npt.NDArray[np.bool_],
-    models: Mapping[str, ModelSettings],
-    settings: TransformSettings,
-    schema: DatasetSchema,
+    settings: Settings,
     *,
-    seed: int,
     threads: int,
     each_fit: Callable[[str], None] = lambda _: None,
-) -> dict[str, Scores]:
-    """Score every row by models that were fitted without its fold.
+) -> HeldOut:
+    """Answer every row by models, and a guard, that were fitted without its fold.
 
     Args:
-        table: n rows.
+        rows: n rows with the part they belong to.
         fold: int [n], the fold of each row; whole groups share one.
-        learn: bool [n], rows to fit on where they are not held out.
-        stop: bool [n], rows that tell XGBoost when to stop where they are not held out.
-        models: what to fit.
-        settings: how columns are encoded; the encoder too is fitted without the fold.
-        schema: the contract.
-        seed: seed of every fit.
+        settings: models, encodings, guard, seed.
         threads: threads of a fit.
         each_fit: called with the model's name after every fit.
-
-    Returns:
-        model -> float64 [n], P(positive).
     """
-    scores = {name: np.empty(len(fold), dtype=np.float64) for name in models}
+    n = len(fold)
+    answered = {name: (np.empty(n), np.full(n, UNKNOWN, dtype=np.int8), list[float | None]()) for name in settings.models}
+    guarded = LeftOut(np.empty(n), np.empty(n), np.empty(n, dtype=np.bool_), np.empty(n, dtype=np.int64))
     for number in np.unique(fold):
         out = fold == number
-        mine, watch = learn & ~out, stop & ~out
-        learn_codes, watch_codes, out_codes = (table.codes.take(rows) for rows in (mine, watch, out))
-        for name, model in models.items():
-            encoder = transform.fit(learn_codes, table.y[mine], transform.choices(settings, model, schema))
+        left, mine = _parts(rows, ~out, settings), rows.take(out)
+        learn, stop, calibrate, test = left
+        guard = safety.fit_guard(_joined(rows, ~out, settings), calibrate, settings.dataset, settings.guard, seed=settings.runtime.seed)
+        _put(guarded, out, guard.novelty(mine.codes), guard.positive, guard.names)
+        for name, model in settings.models.items():
+            encoder = transform.fit(learn.codes, learn.y, transform.choices(settings.transform, model, settings.dataset))
             fitted = train.fit(
                 model,
-                train.Encoded(encoder.matrix(learn_codes), table.y[mine]),
-                train.Encoded(encoder.matrix(watch_codes), table.y[watch]),
-                seed=seed,
+                train.Encoded(encoder.matrix(learn.codes), learn.y),
+                train.Encoded(encoder.matrix(stop.codes), stop.y),
+                seed=settings.runtime.seed,
                 threads=threads,
             )
-            scores[name][out] = fitted.score(encoder.matrix(out_codes))
+
+            def score(codes: Codes, encoder: transform.Encoder = encoder, fitted: train.Fitted = fitted) -> Float64:
+                return fitted.score(encoder.matrix(codes))
+
+            safe = safety.fit(score, encoder, guard, calibrate, test, settings.dataset, settings.guard)
+            found = safe.answers(mine.codes, score(mine.codes), encoder, settings.dataset)
+            probability, verdict, thresholds = answered[name]
+            probability[out], verdict[out] = found.probability, found.verdict
+            thresholds.append(safe.threshold.value)
             each_fit(name)
-    return scores
+    models = {name: HeldOutModel(probability, verdict, tuple(found)) for name, (probability, verdict, found) in answered.items()}
+    return HeldOut(models, guarded)
+
+
+def _parts(rows: Observations, left: npt.NDArray[np.bool_], settings: Settings) -> list[Observations]:
+    """The rows of `train`, `early_stop`, `calibration` and `threshold` that are left."""
+    return [_of(rows, left, [name], settings) for name in ("train", "early_stop", "calibration", "threshold")]
+
+
+def _joined(rows: Observations, left: npt.NDArray[np.bool_], settings: Settings) -> Observations:
+    """The rows that the guard knows: those a model is fitted on or stopped by."""
+    return _of(rows, left, ["train", "early_stop"], settings)
+
+
+def _of(rows: Observations, left: npt.NDArray[np.bool_], names: Sequence[str], settings: Settings) -> Observations:
+    if rows.part is None:
+        raise ValueError("the rows' parts are needed")
+    order = list(settings.split.shares)
+    return rows.take(np.flatnonzero(left & np.isin(rows.part, [order.index(name) for name in names])))
+
+
+def _put(found: LeftOut, out: npt.NDArray[np.bool_], novelty: Novelty, positive: Float64, names: npt.NDArray[np.int64]) -> None:
+    found.p[out], found.typicality[out] = novelty.p, novelty.typicality
+    found.positive[out], found.taken_for[out] = positive[novelty.component] > 0.5, names[novelty.component]

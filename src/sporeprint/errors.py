@@ -59,8 +59,23 @@ class SourceUnavailableError(RetryableError):
     """The source did not answer in time, or answered that it cannot now."""
 
 
+class StorageUnavailableError(RetryableError):
+    """A database or journal does not answer, is locked, or has no room left now. Nothing was half written."""
+
+
 class BusyError(RetryableError):
     """Another run holds the lock on this work directory."""
+
+
+class JournalError(StorageError, RetryableError):
+    """A journal cannot be written or read now: the disk fails, or the journal is closed. What was to be kept may not be there."""
+
+    exit_code = 75
+    retryable = True
+
+
+class JournalFullError(JournalError):
+    """A journal takes nothing more for now: too many are waiting, the database has been away too long, or the disk is full."""
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

@@ -17,13 +17,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from sporeprint.codes import Codes, coded_frame
 from sporeprint.errors import UsageError, nearest
+from sporeprint.safety import Safety, vocabulary
 from sporeprint.schema import DatasetSchema
 from sporeprint.scorer import Scorer, load_scorer
-from sporeprint.transform import Encoder
+from sporeprint.transform import Encoder, Matrix
 from sporeprint.validate import broken_rules, explain, feature_rules
-
-#: P(positive) from which a row is called positive.
-THRESHOLD = 0.5
+from sporeprint.verdict import HALF, words
 
 #: Rows named in an error.
 SHOWN = 3
@@ -46,6 +45,10 @@ class Servable(Protocol):
     def schema(self) -> DatasetSchema:
         """The table's contract."""
 
+    @property
+    def safety(self) -> Safety:
+        """What stands between a score and an answer."""
+
 
 class SporeprintClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """A fitted classifier over raw rows: pandas or Polars frames, Arrow tables, or a list of dicts, columns in any order.
@@ -57,6 +60,7 @@ class SporeprintClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         encoder: the encoder as JSON.
         kind: the scorer's kind.
         files: the scorer's files.
+        safety: the files of calibration, guard and threshold.
         schema: the schema as JSON.
         threads: threads that scoring may use.
         classes_: the two class codes, the negative one first. `predict_proba` has their columns in this order.
@@ -64,17 +68,21 @@ class SporeprintClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         n_features_in_: how many these are.
     """
 
-    def __init__(self, encoder: str, kind: str, files: Mapping[str, bytes], schema: str, threads: int = 1) -> None:
+    def __init__(
+        self, encoder: str, kind: str, files: Mapping[str, bytes], safety: Mapping[str, bytes], schema: str, threads: int = 1
+    ) -> None:
         self.encoder = encoder
         self.kind = kind
         self.files = files
+        self.safety = safety
         self.schema = schema
         self.threads = threads
 
     @classmethod
     def from_bundle(cls, bundle: Servable, *, threads: int = 1) -> Self:
         """The estimator of a bundle."""
-        return cls(bundle.encoder.to_json(), bundle.scorer.kind, bundle.scorer.to_files(), bundle.schema.model_dump_json(), threads)
+        scorer, safety = bundle.scorer.to_files(), bundle.safety.to_files()
+        return cls(bundle.encoder.to_json(), bundle.scorer.kind, scorer, safety, bundle.schema.model_dump_json(), threads)
 
     @property
     def classes_(self) -> npt.NDArray[np.str_]:
@@ -101,16 +109,18 @@ class SporeprintClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         raise UsageError("this estimator is a registered version, it cannot be fitted again; make a new version with sporeprint train")
 
     def predict(self, X: Any) -> npt.NDArray[np.str_]:
-        """The class code of every row, [n]: the positive one from P(positive) = 0.5.
+        """The likelier class's code of every row, [n]: the positive one where P(positive) is above 0.5.
+
+        What to rely on is `verdict`, which knows what it does not know.
 
         Raises:
             ValueError: see `predict_proba`.
         """
-        found: npt.NDArray[np.str_] = self.classes_[(self.predict_proba(X)[:, 1] >= THRESHOLD).astype(np.intp)]
+        found: npt.NDArray[np.str_] = self.classes_[(self.predict_proba(X)[:, 1] > HALF).astype(np.intp)]
         return found
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
-        """Probability of every class, float64 [n, 2], the columns as in `classes_`.
+        """Calibrated probability of every class, float64 [n, 2], the columns as in `classes_`.
 
         Args:
             X: n rows: a pandas or Polars DataFrame, an Arrow table, or a list of dicts, in which a column left out is missing.
@@ -119,22 +129,39 @@ class SporeprintClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             TypeError: if X is none of these.
             ValueError: if a column is missing or unknown, or a row breaks a rule of the schema, naming both.
         """
-        schema, encoder, scorer = self._parts()
-        frame = _frame_of(X, schema)
-        compact = coded_frame(frame, encoder.vocabulary, schema.numeric)
-        if flags := broken_rules(compact, feature_rules(schema, closed=False)):
-            _refuse(frame, flags, schema)
-        positive = scorer.score(encoder.matrix(Codes.of_coded(compact, schema, encoder.vocabulary)))
+        _, _, scorer, safety = self._parts()
+        positive = safety.calibration(scorer.score(self._encoded(X)[1]))
         return np.column_stack([1.0 - positive, positive])
 
-    def _parts(self) -> tuple[DatasetSchema, Encoder, Scorer]:
+    def verdict(self, X: Any) -> npt.NDArray[np.str_]:
+        """What is answered for every row, [n]: a class's word, or "unknown" where the row is unlike the training rows.
+
+        Raises:
+            ValueError: see `predict_proba`.
+        """
+        schema, encoder, scorer, safety = self._parts()
+        codes, matrix = self._encoded(X)
+        found = safety.answers(codes, scorer.score(matrix), encoder, schema)
+        answered: npt.NDArray[np.str_] = np.array(words(schema))[found.verdict]
+        return answered
+
+    def _encoded(self, X: Any) -> tuple[Codes, Matrix]:
+        schema, encoder, _, safety = self._parts()
+        frame, known = _frame_of(X, schema), vocabulary(encoder, safety.guard)
+        compact = coded_frame(frame, known, schema.numeric)
+        if flags := broken_rules(compact, feature_rules(schema, closed=False)):
+            _refuse(frame, flags, schema)
+        codes = Codes.of_coded(compact, schema, known)
+        return codes, encoder.matrix(codes)
+
+    def _parts(self) -> tuple[DatasetSchema, Encoder, Scorer, Safety]:
         """The loaded objects; they are made once, and never pickled."""
         loaded = self.__dict__.get("_loaded")
         if loaded is None:
-            scorer = load_scorer(self.kind, self.files, self.threads)
-            loaded = DatasetSchema.model_validate_json(self.schema), Encoder.from_json(self.encoder), scorer
+            scorer, safety = load_scorer(self.kind, self.files, self.threads), Safety.from_files(self.safety)
+            loaded = DatasetSchema.model_validate_json(self.schema), Encoder.from_json(self.encoder), scorer, safety
             self._loaded = loaded
-        parts: tuple[DatasetSchema, Encoder, Scorer] = loaded
+        parts: tuple[DatasetSchema, Encoder, Scorer, Safety] = loaded
         return parts
 
     def set_params(self, **params: Any) -> Self:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.errors import DataError
+from sporeprint.safety_evaluation import ModelSafety
 from sporeprint.settings import SelectionSettings
 from sporeprint.stats import bootstrap, clusters, intervals, metrics, paired, ranking
 from sporeprint.stats import folds as folding
@@ -140,11 +141,19 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class ModelEvaluation:
-    """One model on seen and on unseen groups; `by_group` belongs to the unseen one, and is empty without it."""
+    """One model on seen and on unseen groups.
+
+    Attributes:
+        seen: its scores, on rows of known groups.
+        unseen: its scores, on groups it never saw.
+        by_group: errors group by group; they belong to `unseen`, and are empty without it.
+        safety: its answers, with "unknown" among them.
+    """
 
     seen: ScoreCard
     unseen: ScoreCard | Unavailable
     by_group: tuple[GroupErrors, ...]
+    safety: ModelSafety
 
 
 # --- one model -------------------------------------------------------------------------------------------------------

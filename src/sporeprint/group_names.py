@@ -1,19 +1,17 @@
-"""The names of the groups, where a table of them lies beside the data: for reports only, nothing is computed from them."""
+"""The names of the groups, where a table of them lies beside the data: for people only, nothing is computed from them."""
 
 from pathlib import Path
 
 import polars as pl
 
+from sporeprint.safety import Component
 from sporeprint.schema import Groups
 
 _SEPARATORS = (";", ",", "\t", "|")
 
 
-def read_group_names(path: Path, groups: Groups, count: int) -> tuple[str, ...] | None:
-    """The name of each of `count` groups, in block order; None where the table is missing or is not about these groups.
-
-    A name is followed by the family, where there is such a column: "Fly Agaric (Amanita Family)".
-    """
+def read_group_names(path: Path, groups: Groups, count: int) -> tuple[Component, ...] | None:
+    """Name and family of each of `count` groups, in block order; None where the table is missing or is not about these groups."""
     if not path.is_file():
         return None
     for separator in _SEPARATORS:
@@ -26,9 +24,9 @@ def read_group_names(path: Path, groups: Groups, count: int) -> tuple[str, ...] 
     return None
 
 
-def _names(table: pl.DataFrame, groups: Groups) -> tuple[str, ...]:
+def _names(table: pl.DataFrame, groups: Groups) -> tuple[Component, ...]:
     names = table[groups.name_column].fill_null("unnamed").to_list()
     if groups.family_column is None or groups.family_column not in table.columns:
-        return tuple(names)
+        return tuple(Component(name) for name in names)
     families = table[groups.family_column].to_list()
-    return tuple(f"{name} ({family})" if family else name for name, family in zip(names, families, strict=True))
+    return tuple(Component(name, family or None) for name, family in zip(names, families, strict=True))

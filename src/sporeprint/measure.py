@@ -3,22 +3,23 @@
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from sporeprint import crossval
+from sporeprint import crossval, safety_evaluation
 from sporeprint import evaluate as evaluation
 from sporeprint.candidates import Candidate
-from sporeprint.evaluate import Comparison, GroupErrors, ModelEvaluation, ScoreCard, Unavailable
+from sporeprint.evaluate import Comparison, ModelEvaluation, ScoreCard, Unavailable
 from sporeprint.files import Progress
+from sporeprint.guard import Guard
 from sporeprint.model_input import ModelInput
 from sporeprint.observations import Observations, concat
-from sporeprint.report import ReportContext
+from sporeprint.report_context import ReportContext
+from sporeprint.safety_evaluation import Answered, GuardEvaluation, ModelSafety, Promise
 from sporeprint.settings import Settings
-
-Scores = npt.NDArray[np.float64]
+from sporeprint.verdict import is_familiar
 
 #: Libraries whose versions the report and the manifests state.
 LIBRARIES = ("numpy", "onnxruntime", "polars", "pyarrow", "scikit-learn", "xgboost-cpu")
@@ -26,44 +27,47 @@ LIBRARIES = ("numpy", "onnxruntime", "polars", "pyarrow", "scikit-learn", "xgboo
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Scores of every row by models that never saw its group, or why there are none."""
+    """Answers to every row by models and guards that never saw its group, or why there are none.
+
+    Attributes:
+        rows: the rows; None where there is nothing.
+        answers: what is said of them; None where there is nothing.
+        folds: how many folds the groups were held out in.
+        reason: why there is nothing.
+    """
 
     rows: Observations | None
-    scores: Mapping[str, Scores]
+    answers: crossval.HeldOut | None
+    folds: int
     reason: str
 
+    @classmethod
+    def nothing(cls, reason: str) -> Self:
+        """No answers, and why."""
+        return cls(None, None, 0, reason)
 
-def cross_validate(settings: Settings, data: ModelInput, progress: Progress) -> HeldOut:
-    """Score all rows with their group held out."""
+
+def cross_validate(settings: Settings, data: ModelInput, progress: Progress, *, full: bool = False) -> HeldOut:
+    """Answer all rows with their group held out: fold by fold, or, if `full`, one group at a time."""
     rows = concat([data.train, data.validation, data.test])
     if not data.record.groups.available or rows.group is None or rows.part is None:
-        return HeldOut(None, {}, data.record.groups.reason)
-    fold = evaluation.group_folds(rows.group, rows.y, folds=settings.evaluation.folds, seed=settings.runtime.seed)
+        return HeldOut.nothing(data.record.groups.reason)
+    folds = len(np.unique(rows.group)) if full else settings.evaluation.folds
+    fold = evaluation.group_folds(rows.group, rows.y, folds=folds, seed=settings.runtime.seed)
     if isinstance(fold, Unavailable):
-        return HeldOut(None, {}, fold.reason)
-    parts = list(settings.split.shares)
-    learn = rows.part == parts.index("train")
-    if not _both_classes_left(rows.y, fold, learn):
-        return HeldOut(None, {}, "where a fold is held out, the training rows that are left are of one class")
-    progress.total((int(fold.max()) + 1) * len(settings.models))
+        return HeldOut.nothing(fold.reason)
+    if full:  # one group a fold, whatever its class
+        fold = np.unique(rows.group, return_inverse=True)[1].astype(np.int64)
+    if not _both_classes_left(rows.y, fold, rows.part == list(settings.split.shares).index("train")):
+        return HeldOut.nothing("where a fold is held out, the training rows that are left are of one class")
+    count = int(fold.max()) + 1
+    progress.total(count * len(settings.models))
 
     def each_fit(name: str) -> None:
         progress.text(name)
         progress.advance(1)
 
-    scores = crossval.held_out_scores(
-        rows,
-        fold,
-        learn,
-        rows.part == parts.index("early_stop"),
-        settings.models,
-        settings.transform,
-        settings.dataset,
-        seed=settings.runtime.seed,
-        threads=settings.threads,
-        each_fit=each_fit,
-    )
-    return HeldOut(rows, scores, "")
+    return HeldOut(rows, crossval.held_out(rows, fold, settings, threads=settings.threads, each_fit=each_fit), count, "")
 
 
 def _both_classes_left(y: npt.NDArray[np.int8], fold: npt.NDArray[np.int64], learn: npt.NDArray[np.bool_]) -> bool:
@@ -74,30 +78,83 @@ def _both_classes_left(y: npt.NDArray[np.int8], fold: npt.NDArray[np.int64], lea
 
 def seen(settings: Settings, data: ModelInput, candidate: Candidate) -> ScoreCard:
     """Measure a candidate on the test rows: other rows of groups it has seen."""
-    return evaluation.score(data.test.y, candidate.scores, **_how(settings))
+    return evaluation.score(data.test.y, candidate.probabilities, **_how(settings))
+
+
+def seen_answers(settings: Settings, data: ModelInput, candidate: Candidate) -> Answered:
+    """Count a candidate's answers to the test rows."""
+    found = candidate.safety.answers(data.test.codes, candidate.scores, candidate.encoder, settings.dataset)
+    return safety_evaluation.count(data.test.y, found.verdict)
 
 
 def evaluations(
-    settings: Settings, data: ModelInput, found: Sequence[Candidate], held_out: HeldOut, progress: Progress
+    settings: Settings, data: ModelInput, found: Sequence[Candidate], held_out: HeldOut, progress: Progress, *, full: bool = False
 ) -> dict[str, ModelEvaluation]:
-    """Measure every candidate on rows of seen and of unseen groups."""
+    """Measure every candidate on rows of seen and of unseen groups; if `full`, hold the promise behind its threshold to its word."""
     measured = {}
     for candidate in found:
         progress.text(f"{candidate.name}: intervals")
         on_seen = seen(settings, data, candidate)
         progress.advance(1)
-        measured[candidate.name] = ModelEvaluation(on_seen, *_unseen(settings, held_out, candidate.name))
+        promise = promises(settings, data, candidate) if full and candidate.scorer is not None else ()
+        measured[candidate.name] = _with_unseen(
+            settings, held_out, candidate.name, on_seen, seen_answers(settings, data, candidate), promise
+        )
         progress.advance(1)
     return measured
 
 
-def _unseen(settings: Settings, held_out: HeldOut, name: str) -> tuple[ScoreCard | Unavailable, tuple[GroupErrors, ...]]:
+def _with_unseen(
+    settings: Settings, held_out: HeldOut, name: str, on_seen: ScoreCard, answered: Answered, promise: tuple[Promise, ...]
+) -> ModelEvaluation:
+    rows, answers = held_out.rows, held_out.answers
+    if rows is None or answers is None or rows.group is None:
+        return ModelEvaluation(on_seen, Unavailable(held_out.reason), (), ModelSafety(answered, None, 0, (), promise))
+    model = answers.models[name]
+    safety = ModelSafety(
+        answered,
+        safety_evaluation.count(rows.y, model.verdict),
+        held_out.folds,
+        safety_evaluation.by_group(rows.y, model.verdict, rows.group),
+        promise,
+    )
+    card = evaluation.score_clustered(rows.y, model.probability, rows.group, **_how(settings))
+    return ModelEvaluation(on_seen, card, evaluation.errors_by_group(rows.y, model.probability, rows.group), safety)
+
+
+def promises(settings: Settings, data: ModelInput, candidate: Candidate) -> tuple[Promise, ...]:
+    """How often the promise behind a candidate's threshold holds when its held-out rows are split at random."""
+    calibrate, threshold = data.part(settings, "calibration"), data.part(settings, "threshold")
+    rows = concat([calibrate, threshold, data.test])
+    raw = candidate.score(rows.codes)
+    answers = candidate.safety.answers(rows.codes, raw, candidate.encoder, settings.dataset)
+    familiar = np.asarray(is_familiar(answers.novelty.p, candidate.safety.coverage)) & ~answers.strange.any(len(rows.y))
+    return safety_evaluation.promises(
+        raw,
+        rows.y,
+        familiar,
+        (len(calibrate.y), len(threshold.y)),
+        settings.guard,
+        alphas=settings.evaluation.alphas,
+        splits=settings.evaluation.splits,
+        seed=settings.runtime.seed,
+    )
+
+
+def guard(settings: Settings, data: ModelInput, fitted: Guard, held_out: HeldOut) -> GuardEvaluation | Unavailable:
+    """Measure the guard alone, on groups it does not know."""
     rows = held_out.rows
-    if rows is None or rows.group is None:
-        return Unavailable(held_out.reason), ()
-    scores = held_out.scores[name]
-    card = evaluation.score_clustered(rows.y, scores, rows.group, **_how(settings))
-    return card, evaluation.errors_by_group(rows.y, scores, rows.group)
+    if rows is None or held_out.answers is None or rows.group is None:
+        return Unavailable(held_out.reason)
+    calibrate = data.part(settings, "calibration")
+    known = concat([calibrate, data.part(settings, "threshold"), data.test])
+    if (fitted.names >= 0).all():
+        how = f"one {settings.dataset.groups.name if settings.dataset.groups else 'group'} at a time"
+        left_out = safety_evaluation.leave_one_group_out(fitted, rows, calibrate)
+    else:  # clusters have to be found anew without the group, as in the folds
+        how, left_out = f"{held_out.folds} folds of whole groups", held_out.answers.guard
+    typicality = fitted.novelty(known.codes).typicality
+    return safety_evaluation.guard_evaluation(how, left_out, rows.y, rows.group, typicality, settings.guard.coverage)
 
 
 def compare(settings: Settings, data: ModelInput, found: Sequence[Candidate], held_out: HeldOut) -> tuple[Comparison, ...]:
@@ -105,11 +162,12 @@ def compare(settings: Settings, data: ModelInput, found: Sequence[Candidate], he
     if len(found) < 2:
         return ()
     confidence = settings.evaluation.confidence
-    on_seen = evaluation.compare(data.test.y, {candidate.name: candidate.scores for candidate in found}, confidence=confidence)
-    rows = held_out.rows
-    if rows is None or rows.group is None:
+    on_seen = evaluation.compare(data.test.y, {candidate.name: candidate.probabilities for candidate in found}, confidence=confidence)
+    rows, answers = held_out.rows, held_out.answers
+    if rows is None or answers is None or rows.group is None:
         return on_seen
-    return on_seen + evaluation.compare_clustered(rows.y, held_out.scores, rows.group, **_how(settings))
+    scores = {name: model.probability for name, model in answers.models.items()}
+    return on_seen + evaluation.compare_clustered(rows.y, scores, rows.group, **_how(settings))
 
 
 def _how(settings: Settings) -> dict[str, Any]:
@@ -129,6 +187,7 @@ def context_of(
     found: Sequence[Candidate],
     evaluations: Mapping[str, ModelEvaluation],
     comparisons: tuple[Comparison, ...],
+    guard_found: GuardEvaluation | Unavailable,
     group_names: tuple[str, ...] | None,
 ) -> ReportContext:
     """Everything the report says, as a value: without pictures, and before anything is registered."""
@@ -151,6 +210,9 @@ def context_of(
         },
         evaluations=dict(evaluations),
         comparisons=comparisons,
+        guard=guard_found,
+        thresholds={candidate.name: candidate.safety.threshold for candidate in found},
+        guard_settings=settings.guard,
         production="",
         rule=f"best {settings.selection.metric} on {settings.selection.on} rows",
         versions={},

@@ -8,31 +8,37 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 from threadpoolctl import threadpool_limits
 
-from sporeprint import candidates, measure, release
+from sporeprint import candidates, measure, nearest, release, safety
 from sporeprint import extract as extracting
 from sporeprint import load as loading
 from sporeprint import train as training
 from sporeprint import transform as encoding
 from sporeprint.candidates import Candidate
-from sporeprint.errors import ConfigError, DataError, NotServableError, RegistryError, nearest
+from sporeprint.errors import ConfigError, DataError, NotServableError, RegistryError
+from sporeprint.errors import nearest as nearest_word
 from sporeprint.evaluate import Comparison, ModelEvaluation, Unavailable
 from sporeprint.extract import RawTable
 from sporeprint.files import Progress, atomic_write, run_lock
 from sporeprint.group_names import read_group_names
+from sporeprint.guard import Guard
 from sporeprint.model_input import ModelInput, read_input
+from sporeprint.nearest import Known
+from sporeprint.observations import concat
 from sporeprint.plots import draw_all
 from sporeprint.prepare import prepare
+from sporeprint.reasons import explainer_of
 from sporeprint.record import DataRecord
 from sporeprint.registry import Registry
 from sporeprint.release import Gate, Registration
-from sporeprint.report import ReportContext, metrics_dict, render_evaluation
+from sporeprint.report import metrics_dict, render_evaluation
+from sporeprint.report_context import ReportContext
 from sporeprint.results import (
     DataResult,
     EtlResult,
@@ -43,7 +49,11 @@ from sporeprint.results import (
     TrainResult,
 )
 from sporeprint.runlog import RunLog
+from sporeprint.safety import Component
+from sporeprint.safety_evaluation import GuardEvaluation, ModelSafety
+from sporeprint.safety_report import safety_dict
 from sporeprint.settings import ModelSettings, Settings
+from sporeprint.storage import sink as warehousing
 from sporeprint.table import SilentSteps, Steps
 from sporeprint.workdir import Workdir
 
@@ -125,7 +135,9 @@ def _load(settings: Settings, workdir: Workdir, log: RunLog) -> DataRecord:
         if not path.exists():
             raise DataError(f"nothing is staged in {workdir.staging}; run sporeprint transform first")
         record = DataRecord.from_json(path.read_text(encoding="utf-8"))
-        loading.load(workdir, settings.dataset.name, record.run_id, record.to_json())
+        with warehousing.opened(settings.storage, workdir.root) as warehouse:
+            sinks = (warehousing.WarehouseSink(warehouse),)
+            loading.load(workdir, settings.dataset.name, record.run_id, record.to_json(), sinks)
         return record
 
 
@@ -148,7 +160,7 @@ def _chosen(settings: Settings, names: Sequence[str] | None) -> dict[str, ModelS
     for name in names or ():
         if name not in settings.models:
             raise ConfigError(
-                f"no model {name!r} in the configuration{nearest(name, settings.models)}; there are: {', '.join(settings.models)}"
+                f"no model {name!r} in the configuration{nearest_word(name, settings.models)}; there are: {', '.join(settings.models)}"
             )
     return {name: settings.models[name] for name in names or settings.models}
 
@@ -158,10 +170,13 @@ def _train(settings: Settings, workdir: Workdir, log: RunLog, data: ModelInput, 
     with log.step("train") as progress:
         # What was measured is not what is about to be trained.
         _context_file(workdir).unlink(missing_ok=True)
-        progress.total(sum(_work(model) for model in chosen.values()))
+        progress.total(sum(_work(model) for model in chosen.values()) + WHOLE_FIT)
+        progress.text("guard")
+        shared = _shared(settings, workdir, data)
+        progress.advance(WHOLE_FIT)
         for name, model in chosen.items():
             progress.text(name)
-            candidate = _fit(settings, name, model, data, progress)
+            candidate = _fit(settings, name, model, data, shared, progress)
             candidates.write(workdir.candidates, candidate)
             fitted.append(candidate)
     return fitted
@@ -172,7 +187,22 @@ def _work(model: ModelSettings) -> int:
     return model.rounds if model.estimator == "xgboost" else WHOLE_FIT
 
 
-def _fit(settings: Settings, name: str, model: ModelSettings, data: ModelInput, progress: Progress) -> Candidate:
+@dataclass(frozen=True)
+class _Shared:
+    """What the models of a run have in common: the guard, the rows it keeps, and the names of the groups."""
+
+    guard: Guard
+    known: Known
+    names: tuple[Component, ...]
+
+
+def _shared(settings: Settings, workdir: Workdir, data: ModelInput) -> _Shared:
+    rows = concat([data.train, data.part(settings, "early_stop")])
+    fitted = safety.fit_guard(rows, data.part(settings, "calibration"), settings.dataset, settings.guard, seed=settings.runtime.seed)
+    return _Shared(fitted, nearest.keep(rows, fitted, most=settings.guard.kept_rows), _group_names(settings, workdir, data) or ())
+
+
+def _fit(settings: Settings, name: str, model: ModelSettings, data: ModelInput, shared: _Shared, progress: Progress) -> Candidate:
     stop = data.part(settings, "early_stop")
     encoder = encoding.fit(data.train.codes, data.train.y, encoding.choices(settings.transform, model, settings.dataset))
     rows = training.Encoded(encoder.matrix(data.train.codes), data.train.y)
@@ -201,12 +231,24 @@ def _fit(settings: Settings, name: str, model: ModelSettings, data: ModelInput, 
         scorer = training.to_scorer(fitted, test, threads=settings.threads)
     except NotServableError as error:
         reason = str(error)
+    served = fitted.score if scorer is None else scorer.score
+    safe = safety.fit(
+        lambda codes: served(encoder.matrix(codes)),
+        encoder,
+        shared.guard,
+        data.part(settings, "calibration"),
+        data.part(settings, "threshold"),
+        settings.dataset,
+        settings.guard,
+        shared.names,
+    )
     return Candidate(
         name=name,
         encoder=encoder,
         scorer=scorer,
         not_servable=reason,
-        scores=reference if scorer is None else scorer.score(test),
+        parts={**safe.to_files(), **explainer_of(scorer, fitted.estimator, rows.X).to_files(), nearest.FILE: shared.known.to_bytes()},
+        scores=reference if scorer is None else served(test),
         reference=reference,
         fit_seconds=round(seconds, 3),
         rounds=fitted.rounds,
@@ -220,8 +262,14 @@ def _fit(settings: Settings, name: str, model: ModelSettings, data: ModelInput, 
 # --- evaluate --------------------------------------------------------------------------------------------------------
 
 
-def evaluate(settings: Settings, root: Path, *, steps: Steps | None = None) -> EvaluateResult:
+def evaluate(settings: Settings, root: Path, *, full: bool = False, steps: Steps | None = None) -> EvaluateResult:
     """Measure the candidates on rows of seen and of unseen groups; write metrics, pictures and the report.
+
+    Args:
+        settings: the configuration.
+        root: the work directory.
+        full: hold the groups out one at a time, not in folds, and hold the promise behind each threshold to its word on random splits.
+        steps: what shows the steps.
 
     Raises:
         DataError: if no data is loaded or a model is not trained.
@@ -229,21 +277,26 @@ def evaluate(settings: Settings, root: Path, *, steps: Steps | None = None) -> E
     with _run(root, steps) as (workdir, log):
         data = read_input(settings, workdir)
         found = candidates.read(workdir.candidates, list(settings.models), data.record.run_id)
-        context = _draw(log, _evaluate(settings, workdir, log, data, found))
+        context = _draw(log, _evaluate(settings, workdir, log, data, found, full=full))
         _report(workdir, log, context)
         return EvaluateResult(context)
 
 
-def _evaluate(settings: Settings, workdir: Workdir, log: RunLog, data: ModelInput, found: Sequence[Candidate]) -> ReportContext:
+def _evaluate(
+    settings: Settings, workdir: Workdir, log: RunLog, data: ModelInput, found: Sequence[Candidate], *, full: bool = False
+) -> ReportContext:
     with log.step("cross-validate") as progress:
-        held_out = measure.cross_validate(settings, data, progress)
+        held_out = measure.cross_validate(settings, data, progress, full=full)
     # Small sums: further BLAS threads would only wait for each other, at full speed.
     with log.step("evaluate") as progress, threadpool_limits(1, "blas"):
-        progress.total(2 * len(found) + 1)
-        evaluations = measure.evaluations(settings, data, found, held_out, progress)
+        progress.total(2 * len(found) + 2)
+        evaluations = measure.evaluations(settings, data, found, held_out, progress, full=full)
         comparisons = measure.compare(settings, data, found, held_out)
         progress.advance(1)
-    return _context(settings, workdir, log, data, found, evaluations, comparisons)
+        progress.text("guard")
+        guarded = measure.guard(settings, data, found[0].safety.guard, held_out)
+        progress.advance(1)
+    return _context(settings, workdir, log, data, found, evaluations, comparisons, guarded)
 
 
 def _context(
@@ -254,17 +307,24 @@ def _context(
     found: Sequence[Candidate],
     evaluations: Mapping[str, ModelEvaluation],
     comparisons: tuple[Comparison, ...],
+    guarded: GuardEvaluation | Unavailable,
 ) -> ReportContext:
     created, steps = _now().isoformat(timespec="seconds"), {step.step: step.wall_s for step in log.times}
-    groups, names = settings.dataset.groups, None
-    if groups is not None and groups.names_file is not None:
-        names = read_group_names(workdir.at(groups.names_file), groups, data.record.groups.count)
-    return measure.context_of(settings, log.run_id, created, steps, data, found, evaluations, comparisons, names)
+    names = _group_names(settings, workdir, data)
+    named = None if names is None else tuple(map(str, names))
+    return measure.context_of(settings, log.run_id, created, steps, data, found, evaluations, comparisons, guarded, named)
+
+
+def _group_names(settings: Settings, workdir: Workdir, data: ModelInput) -> tuple[Component, ...] | None:
+    groups = settings.dataset.groups
+    if groups is None or groups.names_file is None:
+        return None
+    return read_group_names(workdir.at(groups.names_file), groups, data.record.groups.count)
 
 
 def _draw(log: RunLog, context: ReportContext) -> ReportContext:
     with log.step("plot"):
-        images = draw_all(context.evaluations, context.importances, context.schema, simulated=context.simulated)
+        images = draw_all(context.evaluations, context.guard, context.importances, context.schema, simulated=context.simulated)
         return replace(context, images=images)
 
 
@@ -274,8 +334,15 @@ def _report(workdir: Workdir, log: RunLog, context: ReportContext) -> None:
         for name, image in context.images.items():
             atomic_write(workdir.metrics / name, image)
         atomic_write(workdir.metrics / "metrics.json", json.dumps(metrics_dict(context), indent=1, ensure_ascii=False, allow_nan=False))
+        atomic_write(workdir.metrics / "safety.json", json.dumps(safety_dict(context), indent=1, ensure_ascii=False, allow_nan=False))
         atomic_write(workdir.metrics / "report.html", render_evaluation(context))
         atomic_write(_context_file(workdir), json.dumps(CONTEXT.dump_python(replace(context, images={}), mode="json")))
+
+
+def _keep(settings: Settings, workdir: Workdir, context: ReportContext) -> None:
+    """Write what was measured, and the versions that were made, into the warehouse."""
+    with warehousing.opened(settings.storage, workdir.root) as warehouse:
+        warehousing.keep_metrics(warehouse, metrics_dict(context))
 
 
 def _context_file(workdir: Workdir) -> Path:
@@ -313,6 +380,7 @@ def register(settings: Settings, root: Path, *, steps: Steps | None = None) -> R
         context = _read_context(workdir, data, found)
         result, context = _register(settings, workdir, log, data, found, context)
         _report(workdir, log, context)
+        _keep(settings, workdir, context)
         return result
 
 
@@ -374,6 +442,7 @@ def etl(settings: Settings, root: Path, *, source: str | None = None, steps: Ste
         context = _draw(log, _evaluate(settings, workdir, log, data, found))
         registered, context = _register(settings, workdir, log, data, found, context)
         _report(workdir, log, context)
+        _keep(settings, workdir, context)
         report = str((workdir.metrics / "report.html").absolute())
         return EtlResult(log.run_id, DataResult(record, published=True), EvaluateResult(context), registered, tuple(log.times), report)
 
@@ -390,12 +459,13 @@ def new_version(settings: Settings, root: Path, model: str, *, steps: Steps | No
         chosen = _chosen(settings, [model])
         with log.step("train") as progress:
             progress.total(_work(chosen[model]))
-            candidate = _fit(settings, model, chosen[model], data, progress)
+            candidate = _fit(settings, model, chosen[model], data, _shared(settings, workdir, data), progress)
         with log.step("evaluate"):
-            seen = measure.seen(settings, data, candidate)
+            seen, answered = measure.seen(settings, data, candidate), measure.seen_answers(settings, data, candidate)
         with log.step("register"):
             unseen = Unavailable("a further version is measured on seen rows only; sporeprint etl measures both")
-            context = _context(settings, workdir, log, data, [candidate], {model: ModelEvaluation(seen, unseen, ())}, ())
+            found = {model: ModelEvaluation(seen, unseen, (), ModelSafety(answered, None, 0, ()))}
+            context = _context(settings, workdir, log, data, [candidate], found, (), unseen)
             bundle = release.bundle_of(settings, data, candidate, metrics_dict(context)["models"][model], context)
             done = Registry(workdir.registry).register(bundle, now=_now(), by=log.run_id)
         return NewVersionResult(model, done.ref, done.created, seen)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 from sporeprint.evaluate import Confusion, Curve, ModelEvaluation, ScoreCard, Unavailable
+from sporeprint.safety_evaluation import Answered, GuardEvaluation, ModelSafety
 from sporeprint.schema import DatasetSchema
 from sporeprint.stats.intervals import Estimate
 
@@ -136,6 +137,7 @@ def palette(models: Sequence[str]) -> dict[str, str]:
 
 def draw_all(
     evaluations: Mapping[str, ModelEvaluation],
+    guard: GuardEvaluation | Unavailable,
     importances: Mapping[str, Mapping[str, float]],
     schema: DatasetSchema,
     *,
@@ -145,13 +147,14 @@ def draw_all(
 
     Args:
         evaluations: by model, in the order of colours.
+        guard: the guard alone.
         importances: model -> dataset column -> share; a model without, or with an empty one, gets no such picture.
         schema: the contract, for words.
         simulated: whether the rows were invented; then every picture says so.
 
     Returns:
         file name -> PNG: `seen_against_unseen.png`, `roc.png`, `pr.png`, `confusion.png`, `reliability_seen.png`,
-        `reliability_unseen.png` where it could be measured, `importance_<model>.png`.
+        `answers.png`, `importance_<model>.png`; `reliability_unseen.png` and `guard.png` where these could be measured.
     """
     words, colours = Words.of(schema), palette(list(evaluations))
     seen = {name: found.seen for name, found in evaluations.items()}
@@ -162,7 +165,10 @@ def draw_all(
         "pr.png": draw_pr(evaluations, words, simulated=simulated),
         "confusion.png": draw_confusion(evaluations, words, simulated=simulated),
         "reliability_seen.png": draw_reliability(seen, words, f"on {words.seen}", simulated=simulated),
+        "answers.png": draw_answers({name: found.safety for name, found in evaluations.items()}, words, simulated=simulated),
     }
+    if not isinstance(guard, Unavailable):
+        pictures["guard.png"] = draw_guard(guard, words, simulated=simulated)
     if unseen:
         pictures["reliability_unseen.png"] = draw_reliability(unseen, words, f"on {words.unseen}", simulated=simulated)
     for name, colour in colours.items():
@@ -547,4 +553,78 @@ def draw_importance(name: str, shares: Mapping[str, float], words: Words, colour
     ax.grid(visible=False)
     ax.spines["bottom"].set_visible(False)
     _title(figure, f"What {_short(name)} uses")
+    return figure
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+@_picture
+def draw_answers(safety: Mapping[str, ModelSafety], words: Words, *, simulated: bool) -> "Figure":
+    """What becomes of the rows: right, wrong, wrong in the way that must not happen, unknown."""
+    sides = [(name, side, counts) for name, found in safety.items() for side, counts in (("seen", found.seen), ("unseen", found.unseen))]
+    rows = [(f"{_short(name)}, {side}", counts) for name, side, counts in sides if counts is not None]
+    figure = _figure(6.4, 1.15 + 0.34 * len(rows), simulated=simulated)
+    ax = _axes(figure, 1.95, 0.52, 0.95, 0.62)
+    for place, (label, counts) in enumerate(rows):
+        left = 0.0
+        for share, colour in zip(_answer_shares(counts), ANSWER_COLOURS.values(), strict=True):
+            ax.barh(-place, share, left=left, color=colour, height=0.62, linewidth=0)
+            left += share
+        ax.text(-0.015, -place, label, ha="right", va="center", fontsize=8.5)
+        missed = f"{counts.false_negative:,} missed"
+        ax.text(1.015, -place, missed, ha="left", va="center", fontsize=8.5, color="#C73E1D" if counts.false_negative else SOFT)
+    _bar_axes(ax, len(rows))
+    names = (f"{words.positive} called {words.negative}", "other wrong answer", "right answer", "unknown")
+    handles = [_patch(colour, name) for colour, name in zip(ANSWER_COLOURS.values(), names, strict=True)]
+    figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.0, 0.0), ncols=4, fontsize=8, frameon=False, handlelength=1.0)
+    _title(figure, "What is answered")
+    return figure
+
+
+#: False negatives, other wrong answers, right answers, unknown.
+ANSWER_COLOURS = {"missed": "#C73E1D", "wrong": "#E8B44A", "right": "#2A7D75", "unknown": "#D9DDE3"}
+
+
+def _answer_shares(found: Answered) -> tuple[float, float, float, float]:
+    rows = max(found.rows, 1)
+    wrong = found.answered - found.correct - found.false_negative
+    return found.false_negative / rows, wrong / rows, found.correct / rows, 1 - found.answered / rows
+
+
+def _bar_axes(ax: "Axes", bars: int) -> None:
+    ax.set_xlim(0, 1)
+    ax.set_ylim(-bars + 0.5, 0.5)
+    ax.set_yticks([])
+    ax.set_xticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "25 %", "50 %", "75 %", "100 %"])
+    ax.spines["left"].set_visible(False)
+
+
+def _patch(colour: str, label: str) -> Any:
+    from matplotlib.patches import Patch
+
+    return Patch(facecolor=colour, label=label)
+
+
+@_picture
+def draw_guard(guard: GuardEvaluation, words: Words, *, simulated: bool) -> "Figure":
+    """How many rows of unknown groups are answered, and how many of these wrongly, as more of the known rows are answered."""
+    figure = _figure(6.4, 3.6, simulated=simulated)
+    ax = _axes(figure, 0.72, 0.55, 0.2, 0.45)
+    coverage, answered, missed = zip(*guard.curve, strict=True)
+    x = [-math.log10(1 - at) for at in coverage]
+    ax.plot(x, answered, color=COLOURS[0], linewidth=1.8, marker="o", markersize=3, label=f"answered, of {words.unseen}")
+    ax.plot(x, missed, color="#C73E1D", linewidth=1.8, marker="s", markersize=3, label=f"{words.positive} called {words.negative}")
+    ax.set_yscale("symlog", linthresh=10)
+    ax.set_ylim(bottom=-0.4)
+    top = max(1, *answered)
+    levels = [0, *(10**power for power in range(1, len(str(top)) + 1))]
+    ax.set_yticks(levels, labels=[f"{level:,}" for level in levels])
+    ax.minorticks_off()
+    ticks = [0.9, 0.99, 0.995, 0.999]
+    ax.set_xticks([-math.log10(1 - at) for at in ticks], labels=[f"{at * 100:g} %" for at in ticks])
+    ax.set_xlabel(f"share of {words.seen} that is answered")
+    ax.set_ylabel("rows")
+    ax.legend(loc="upper left", fontsize=8, framealpha=0.92, edgecolor="none")
+    _title(figure, f"The guard alone, on {words.unseen}")
     return figure

@@ -1,29 +1,32 @@
 """Scores a file with a registered model, batch by batch: the input columns, then what the model says of each row."""
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from sporeprint.batch import Batch
+from sporeprint.bundle import Bundle
 from sporeprint.codes import Codes, coded_frame
 from sporeprint.errors import UsageError
 from sporeprint.extract import open_table, read_batches
 from sporeprint.files import Progress, atomic_path
 from sporeprint.parallel import ahead
 from sporeprint.registry import Registry
+from sporeprint.safety import Answers, Safety, vocabulary
 from sporeprint.schema import DatasetSchema
-from sporeprint.scorer import Scorer
+from sporeprint.strange import NEVER_SEEN, NO_THRESHOLD, OUTSIDE, UNLIKE
 from sporeprint.table import SilentSteps, Steps, Table
 from sporeprint.tables import Writer
-from sporeprint.transform import Encoder
 from sporeprint.validate import broken_rules, explain, feature_rules
+from sporeprint.verdict import HALF, UNKNOWN, is_familiar, words
 from sporeprint.workdir import Workdir
 
 #: Bytes of a CSV file that are scored at a time.
@@ -31,9 +34,6 @@ BATCH_BYTES = 8 << 20
 
 #: Formats a result can be written in.
 SUFFIXES = (".csv", ".parquet")
-
-#: A row is called positive when P(positive) is above this.
-THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -45,34 +45,33 @@ class Counts:
         scored: rows with a prediction.
         unscorable: rows without one; `reason` says why.
         unseen: scored rows with a value that the model has never seen.
-        positive: scored rows that are called positive.
+        negative: rows answered with the negative class.
+        positive: rows answered with the positive class.
+        unknown: scored rows answered with "unknown".
     """
 
     rows: int = 0
     scored: int = 0
     unscorable: int = 0
     unseen: int = 0
+    negative: int = 0
     positive: int = 0
+    unknown: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
-            self.rows + other.rows,
-            self.scored + other.scored,
-            self.unscorable + other.unscorable,
-            self.unseen + other.unseen,
-            self.positive + other.positive,
-        )
+        return Counts(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What became of a scored file."""
+    """What became of a scored file; `never` says why the negative class is never answered, where that is so."""
 
     model: str
     out: str
     simulated: bool
     counts: Counts
     words: tuple[str, str]
+    never: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -85,8 +84,9 @@ class PredictResult:
         rows = (
             ("model", self.model + (" (trained on SIMULATED data)" if self.simulated else "")),
             ("rows", f"{counts.rows:,}"),
-            (f"called {positive}", f"{counts.positive:,}"),
-            (f"called {negative}", f"{counts.scored - counts.positive:,}"),
+            (f"answered {positive}", f"{counts.positive:,}"),
+            (f"answered {negative}", f"{counts.negative:,}" + (f" (never: {self.never})" if self.never else "")),
+            ("answered unknown (see the column 'reason')", f"{counts.unknown:,}"),
             ("with a value never seen in training", f"{counts.unseen:,}"),
             ("not scorable (see the column 'reason')", f"{counts.unscorable:,}"),
             ("written to", self.out),
@@ -94,56 +94,86 @@ class PredictResult:
         return [Table("Scored", ("", ""), rows)]
 
 
-def score_frame(frame: pl.DataFrame, schema: DatasetSchema, encoder: Encoder, scorer: Scorer) -> pl.DataFrame:
+def score_frame(frame: pl.DataFrame, bundle: Bundle) -> pl.DataFrame:
     """What a model says of the rows of a frame.
 
     Args:
         frame: the features, as text or of their own types; other columns are ignored.
-        schema: the contract.
-        encoder: the model's encoder.
-        scorer: the model.
+        bundle: the model.
 
     Returns:
-        `prediction` (the class's code), `probability` (of the positive class), `unseen` (the columns whose value the
-        model has never seen, comma-separated), `reason` (why there is no prediction). Where there is a reason, there is
-        neither prediction nor probability.
+        `prediction` (the likelier class's code), `probability` (of the positive class), `verdict` (a class's word, or "unknown"),
+        `novelty_p` (the guard's p-value), `unseen` (the columns whose value the model has never seen, comma-separated), `outside`
+        (those whose number lies outside the training rows'), `reason` (why the verdict is "unknown"). A row that breaks a rule
+        has a verdict and a reason only.
     """
-    compact = coded_frame(frame, encoder.vocabulary, schema.numeric)
+    schema, known = bundle.schema, vocabulary(bundle.encoder, bundle.safety.guard)
+    compact = coded_frame(frame, known, schema.numeric)
     flags = broken_rules(compact, feature_rules(schema, closed=False))
-    codes = Codes.of_coded(compact, schema, encoder.vocabulary)
+    codes = Codes.of_coded(compact, schema, known)
     if flags:
         # A number that is none must not reach the model, not even in a row whose score is thrown away.
         finite = {name: np.where(np.isfinite(values), values, np.nan) for name, values in codes.numeric.items()}
         codes = Codes(codes.vocabulary, codes.nominal, finite, codes.rows)
-    probability = scorer.score(encoder.matrix(codes))
-    positive = probability > THRESHOLD
-    classes = pl.Series([schema.target.negative, schema.target.positive], dtype=pl.String)
+    answers = bundle.answers(codes)
+    target = schema.target
     found = pl.DataFrame(
         {
-            "prediction": classes.gather(positive.astype(np.uint32)),
-            "probability": probability,
-            "unseen": _unseen(codes, encoder),
-            "reason": _reasons(frame, flags, schema),
+            "prediction": _chosen((target.negative, target.positive), answers.probability > HALF),
+            "probability": answers.probability,
+            "verdict": _chosen(words(schema), answers.verdict),
+            "novelty_p": answers.novelty.p,
+            "unseen": _listed(answers.strange.unseen, codes.rows),
+            "outside": _listed(answers.strange.outside, codes.rows),
+            "reason": _doubts(answers, bundle.safety),
         }
     )
-    if flags:
-        kept = pl.when(pl.col("reason").is_null())
-        found = found.with_columns(kept.then("prediction").alias("prediction"), kept.then("probability").alias("probability"))
-    return found
+    return _refused(found, _reasons(frame, flags, schema)) if flags else found
 
 
-def _unseen(codes: Codes, encoder: Encoder) -> pl.Series:
-    flags = encoder.unseen(codes)
+def _chosen(texts: Sequence[str], numbers: npt.NDArray[Any]) -> pl.Series:
+    return pl.Series(texts, dtype=pl.String).gather(numbers.astype(np.uint32))
+
+
+def _listed(flags: Mapping[str, npt.NDArray[np.bool_]], rows: int) -> pl.Series:
+    """The names of the columns that are flagged in each row, comma-separated; null where none is."""
     if not flags:
-        return pl.repeat(None, codes.rows, dtype=pl.String, eager=True)
+        return pl.repeat(None, rows, dtype=pl.String, eager=True)
     named = [pl.when(pl.col(name)).then(pl.lit(name)) for name in flags]
     joined = pl.concat_str(named, separator=",", ignore_nulls=True)
     return pl.DataFrame(dict(flags)).select(pl.when(joined != "").then(joined)).to_series()
 
 
-def _reasons(frame: pl.DataFrame, flags: dict[str, np.typing.NDArray[np.bool_]], schema: DatasetSchema) -> pl.Series:
-    if not flags:
-        return pl.repeat(None, frame.height, dtype=pl.String, eager=True)
+def _doubts(answers: Answers, safety: Safety) -> pl.Series:
+    """Why the verdict is "unknown", where it is."""
+    unknown = answers.verdict == UNKNOWN
+    if not unknown.any():
+        return pl.repeat(None, len(unknown), dtype=pl.String, eager=True)
+    strange, rows = answers.strange, len(unknown)
+    unlike = pl.DataFrame({"p": answers.novelty.p, "unlike": ~np.asarray(is_familiar(answers.novelty.p, safety.coverage))})
+    parts = [
+        pl.DataFrame({"at": _listed(strange.unseen, rows)}).select(pl.format(f"{NEVER_SEEN}: {{}}", "at")).to_series(),
+        pl.DataFrame({"at": _listed(strange.outside, rows)}).select(pl.format(f"{OUTSIDE}: {{}}", "at")).to_series(),
+        _listed(strange.contradictions, rows),
+        unlike.select(pl.when("unlike").then(pl.format(f"{UNLIKE} (p = {{}})", pl.col("p").round(6)))).to_series(),
+    ]
+    named = pl.DataFrame({str(number): part for number, part in enumerate(parts)})
+    joined = pl.concat_str(pl.all(), separator="; ", ignore_nulls=True)
+    # What is familiar and still unknown is so for want of a threshold.
+    no_threshold = pl.lit(NO_THRESHOLD)
+    said = named.select(pl.when(pl.lit(pl.Series(unknown))).then(pl.when(joined != "").then(joined).otherwise(no_threshold)))
+    return said.to_series()
+
+
+def _refused(found: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame:
+    """The answers, without those to rows that break a rule: these are unknown, for the reason given."""
+    kept = reasons.is_null()
+    scores = [pl.when(kept).then(pl.col(name)).alias(name) for name in ("prediction", "probability", "novelty_p", "unseen", "outside")]
+    verdict = pl.when(kept).then(pl.col("verdict")).otherwise(pl.lit("unknown")).alias("verdict")
+    return found.with_columns(*scores, verdict, pl.when(kept).then(pl.col("reason")).otherwise(reasons).alias("reason"))
+
+
+def _reasons(frame: pl.DataFrame, flags: dict[str, npt.NDArray[np.bool_]], schema: DatasetSchema) -> pl.Series:
     reasons: list[str | None] = [None] * frame.height
     rows = np.flatnonzero(np.logical_or.reduce(list(flags.values())))
     for row, reason in zip(rows.tolist(), explain(frame, flags, schema)["reason"].to_list(), strict=True):
@@ -154,9 +184,7 @@ def _reasons(frame: pl.DataFrame, flags: dict[str, np.typing.NDArray[np.bool_]],
 def score_batches(
     batches: Iterable[Batch],
     out: Path,
-    schema: DatasetSchema,
-    encoder: Encoder,
-    scorer: Scorer,
+    bundle: Bundle,
     *,
     workers: int,
     progress: Progress,
@@ -173,9 +201,8 @@ def score_batches(
     total = Counts()
 
     def work(batch: Batch) -> tuple[pl.DataFrame, Counts, int]:
-        said = score_frame(batch.frame, schema, encoder, scorer)
-        result = _with_malformed(batch, said)
-        return result, _count(result, schema), batch.bytes_read
+        result = _with_malformed(batch, score_frame(batch.frame, bundle))
+        return result, _count(result, bundle.schema), batch.bytes_read
 
     with atomic_path(out) as temporary, _sink(temporary, out.suffix) as sink:
         for frame, counts, read in ahead(work, batches, workers=workers):
@@ -190,21 +217,25 @@ def _with_malformed(batch: Batch, said: pl.DataFrame) -> pl.DataFrame:
     """The input columns beside the answers; rows that could not be read stand at their place, with the reason."""
     result = pl.concat([batch.frame, said], how="horizontal")
     if batch.malformed.height:
-        unread = batch.malformed.select("row", pl.format("{}: {}", pl.col("reason"), pl.col("text")).alias("reason"))
+        reason = pl.format("{}: {}", pl.col("reason"), pl.col("text")).alias("reason")
+        unread = batch.malformed.select("row", pl.lit("unknown").alias("verdict"), reason)
         result = pl.concat([result, unread], how="diagonal").sort("row")
     return result.drop("row")
 
 
 def _count(result: pl.DataFrame, schema: DatasetSchema) -> Counts:
-    scored = result.height - result["prediction"].null_count()
-    unseen = result.filter(pl.col("prediction").is_not_null())["unseen"] if result["unseen"].null_count() < result.height else None
-    return Counts(
-        rows=result.height,
-        scored=scored,
-        unscorable=result.height - scored,
-        unseen=0 if unseen is None else len(unseen) - unseen.null_count(),
-        positive=int((result["prediction"] == schema.target.positive).sum()),
+    negative, positive, unknown = words(schema)
+    scored = pl.col("prediction").is_not_null()
+    counts = result.select(
+        rows=pl.len(),
+        scored=scored.sum(),
+        unscorable=(~scored).sum(),
+        unseen=(scored & pl.col("unseen").is_not_null()).sum(),
+        negative=(pl.col("verdict") == negative).sum(),
+        positive=(pl.col("verdict") == positive).sum(),
+        unknown=(scored & (pl.col("verdict") == unknown)).sum(),
     )
+    return Counts(**counts.row(0, named=True))
 
 
 class _Sink(Protocol):
@@ -256,7 +287,7 @@ class _ParquetSink:
 
 
 def predict(root: Path, file: Path, out: Path, *, model: str = "production", steps: Steps | None = None) -> PredictResult:
-    """Score the rows of a file with a registered model: its columns, then prediction and probability.
+    """Answer the rows of a file with a registered model: its columns, then what `score_frame` says of each row.
 
     Raises:
         RegistryError: if there is no such model, or it is damaged.
@@ -273,7 +304,7 @@ def predict(root: Path, file: Path, out: Path, *, model: str = "production", ste
         raw = open_table(file, bundle.schema, now=lambda: datetime.now(UTC))
         progress.total(raw.provenance.bytes)
         batches = read_batches(raw, bundle.schema, batch_bytes=BATCH_BYTES, labelled=False)
-        counts = score_batches(batches, out, bundle.schema, bundle.encoder, bundle.scorer, workers=threads, progress=progress)
-    target = bundle.schema.target
-    words = (target.values[target.negative], target.values[target.positive])
-    return PredictResult(found.ref, str(out), bool(bundle.info.get("simulated")), counts, words)
+        counts = score_batches(batches, out, bundle, workers=threads, progress=progress)
+    threshold = bundle.safety.threshold
+    never = threshold.reason if threshold.value is None else None
+    return PredictResult(found.ref, str(out), bool(bundle.info.get("simulated")), counts, words(bundle.schema)[:2], never)

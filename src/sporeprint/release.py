@@ -16,7 +16,7 @@ from sporeprint.errors import NotServableError
 from sporeprint.model_input import ModelInput
 from sporeprint.observations import to_rows
 from sporeprint.registry import Registry
-from sporeprint.report import ReportContext
+from sporeprint.report_context import ReportContext
 from sporeprint.settings import Settings
 
 #: Test rows stored with every version, on which the served scores are held against the pipeline's.
@@ -107,6 +107,7 @@ def bundle_of(settings: Settings, data: ModelInput, candidate: Candidate, metric
         scorer=candidate.scorer,
         schema=settings.dataset,
         golden=golden,
+        parts=candidate.parts,
         info={
             "created": context.created,
             "run_id": context.run_id,
@@ -138,10 +139,7 @@ def gate(settings: Settings, registry: Registry, data: ModelInput, challenger: s
         return Gate(False, (f"{challenger} is for another table: {'; '.join(differences)}",))
     if check_schema(settings.dataset, old.schema):
         return Gate(True, (f"{champion} is for another table, there is nothing to compare",))
-    scores = {
-        bundle_ref: bundle.scorer.score(bundle.encoder.matrix(data.test.codes))
-        for bundle_ref, bundle in ((challenger, new), (champion, old))
-    }
+    scores = {bundle_ref: bundle.probability(data.test.codes) for bundle_ref, bundle in ((challenger, new), (champion, old))}
     found = evaluation.compare(data.test.y, scores, confidence=settings.evaluation.confidence)[0]
     value, low = found.difference.value, found.difference.low
     said = f"accuracy {value:+.4f} against {champion}, at the least {low:+.4f}, {-settings.gate.margin:+.4f} is allowed"

@@ -6,15 +6,16 @@ Pure: value objects in, text out. A page is one file, pictures and style inside;
 import base64
 import functools
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sporeprint.evaluate import LOSSES, Comparison, GroupErrors, ModelEvaluation, ScoreCard, Unavailable
 from sporeprint.plots import Words, palette, plural, spaced, unseen_cards
+from sporeprint.report_context import ReportContext
+from sporeprint.safety_report import in_short, missed_key, promise_in_words, view
 from sporeprint.schema import DatasetSchema
 from sporeprint.stats.intervals import Estimate
 
@@ -39,52 +40,6 @@ HARDEST, STEPS = 15, 5
 LONGEST_VALUE = 120
 #: A number that is undefined, on the page.
 UNDEFINED = "not defined"
-
-
-@dataclass(frozen=True, slots=True)
-class ReportContext:
-    """Everything that is said of a run's models.
-
-    Attributes:
-        run_id: the run.
-        created: ISO 8601, UTC.
-        simulated: whether the rows were invented.
-        schema: the contract, for words.
-        data: `source`, `sha256`, `rows`, `rejected`, `duplicates`; and, where known, `by_rule` (rule -> rows), `splits` (part ->
-            rows), `classes` (word -> rows), `groups` (with a `reason`).
-        evaluations: by model.
-        comparisons: of the models, pair by pair.
-        production: the version that is served; "none" if there is none, empty before these models were registered.
-        rule: why that one.
-        versions: model -> its version, as in v2; a model that was not registered has none.
-        importances: model -> dataset column -> share.
-        fit_seconds: model -> seconds.
-        images: file name -> PNG, as `plots.draw_all` names them; the page leaves out what is not there.
-        steps: step -> seconds.
-        group_names: names of the groups, by their number; None where nobody knows them.
-        seed: seed of fits and bootstraps.
-        confidence: level of every interval.
-        libraries: library -> version that computed all this.
-    """
-
-    run_id: str
-    created: str
-    simulated: bool
-    schema: DatasetSchema
-    data: dict[str, Any]
-    evaluations: dict[str, ModelEvaluation]
-    comparisons: tuple[Comparison, ...]
-    production: str
-    rule: str
-    versions: dict[str, str]
-    importances: dict[str, dict[str, float]]
-    fit_seconds: dict[str, float]
-    images: dict[str, bytes]
-    steps: dict[str, float]
-    group_names: tuple[str, ...] | None
-    seed: int | None = None
-    confidence: float = 0.95
-    libraries: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +85,7 @@ def metrics_dict(context: ReportContext) -> dict[str, Any]:
 
     Positives that were called negative are counted under `false_` and the negative class's word: `false_edible`.
     """
-    missed = "false_" + re.sub(r"[^a-z0-9]+", "_", Words.of(context.schema).negative.lower()).strip("_")
+    missed = missed_key(context.schema)
     return {
         "run_id": context.run_id,
         "created": context.created,
@@ -210,6 +165,9 @@ def render_evaluation(context: ReportContext) -> str:
             most_used={name: _most_used(shares, words) for name, shares in context.importances.items() if shares},
             spread=_spread(found.by_group),
             hardest=_hardest(found, context.group_names, words),
+            careful=in_short(found.safety, words),
+            safety=view(context, lead),
+            promise=promise_in_words(context.thresholds[lead], words, context.guard_settings.coverage, group=_group_word(context.schema)),
             level=f"{context.confidence * 100:g}\N{NO-BREAK SPACE}%",
         )
     )

@@ -9,7 +9,8 @@ from sporeprint.evaluate import ScoreCard, Unavailable
 from sporeprint.extract import RawTable
 from sporeprint.record import DataRecord
 from sporeprint.release import Registration
-from sporeprint.report import ReportContext, metrics_dict
+from sporeprint.report import metrics_dict
+from sporeprint.report_context import ReportContext
 from sporeprint.runlog import StepTime
 from sporeprint.table import Table
 

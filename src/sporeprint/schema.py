@@ -13,8 +13,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
+from sporeprint.errors import nearest
+
 #: Column names the pipeline adds itself; a dataset may not use them.
-RESERVED = frozenset({"row", "group", "part", "y", "row_hash", "prediction", "probability", "reason", "unseen", "run_id"})
+RESERVED = frozenset(
+    {
+        *("row", "group", "part", "y", "row_hash", "run_id"),
+        *("prediction", "probability", "verdict", "novelty_p", "unseen", "outside", "reason"),
+    }
+)
 
 
 class Frozen(BaseModel):
@@ -106,6 +113,39 @@ class Groups(Frozen):
         return self
 
 
+class Condition(Frozen):
+    """What a value must be for a contradiction to hold. A missing value fulfils no condition."""
+
+    one_of: tuple[str, ...] | None = Field(None, min_length=1, description="Nominal: one of these codes.")
+    none_of: tuple[str, ...] | None = Field(None, min_length=1, description="Nominal: any value but these codes.")
+    above: FiniteFloat | None = Field(None, description="Numeric: larger than this.")
+    below: FiniteFloat | None = Field(None, description="Numeric: smaller than this.")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if len(self.model_fields_set) == 0:
+            raise ValueError("expected one_of or none_of for a nominal column, above or below for a numeric one")
+        return self
+
+    @property
+    def kind(self) -> Kind | None:
+        """The kind of column it is about; None if it mixes both."""
+        nominal, numeric = (self.one_of or self.none_of) is not None, not (self.above is None and self.below is None)
+        return None if nominal and numeric else Kind.NOMINAL if nominal else Kind.NUMERIC
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes it names."""
+        return (*(self.one_of or ()), *(self.none_of or ()))
+
+
+class Contradiction(Frozen):
+    """Values of several columns that cannot be true together. A row that holds them is answered with `unknown`."""
+
+    says: str = Field(min_length=1, description="The contradiction in words, for the answer: 'no ring, but a type of ring'.")
+    when: dict[str, Condition] = Field(min_length=2, description="Column -> condition; the row contradicts itself where all hold.")
+
+
 class DatasetSchema(Frozen):
     """The contract of one table."""
 
@@ -113,6 +153,7 @@ class DatasetSchema(Frozen):
     target: Target
     columns: dict[str, Column] = Field(min_length=1, description="The features, in order.")
     groups: Groups | None = None
+    contradictions: tuple[Contradiction, ...] = Field((), description="What no row can be, over several columns.")
     extra_columns: Literal["reject", "ignore"] = Field("reject", description="What a column not named here does to the run.")
 
     @model_validator(mode="after")
@@ -129,6 +170,22 @@ class DatasetSchema(Frozen):
             other = folded.setdefault(name.replace("-", "_"), name)
             if other != name:
                 raise ValueError(f"{other!r} and {name!r} differ only in '-' and '_', which requests may interchange")
+        return self
+
+    @model_validator(mode="after")
+    def _contradictions_fit(self) -> Self:
+        for item in self.contradictions:
+            for name, condition in item.when.items():
+                where = f"contradiction {item.says!r}: column {name!r}"
+                column = self.columns.get(name)
+                if column is None:
+                    raise ValueError(f"{where} is not one of the columns{nearest(name, self.columns)}")
+                if condition.kind is not column.kind:
+                    raise ValueError(
+                        f"{where} is {column.kind}; {'one_of and none_of' if column.kind is Kind.NOMINAL else 'above and below'} go with it"
+                    )
+                if column.values is not None and (wrong := next((code for code in condition.codes if code not in column.values), None)):
+                    raise ValueError(f"{where} has no code {wrong!r}; it has: {', '.join(column.values)}")
         return self
 
     @cached_property

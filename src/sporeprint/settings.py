@@ -20,7 +20,8 @@ from sporeprint.schema import DatasetSchema, Frozen
 
 ENV_PREFIX = "SPOREPRINT_"
 #: Variables with this prefix that are not settings of the file.
-OWN_VARIABLES = frozenset({"SPOREPRINT_OLTP_URL", "SPOREPRINT_OLAP_URL", "SPOREPRINT_CONFIG", "SPOREPRINT_WORKDIR"})
+DATABASE_VARIABLES = frozenset(f"{ENV_PREFIX}{base}_{what}" for base in ("OLTP", "OLAP") for what in ("URL", "PASSWORD", "PASSWORD_FILE"))
+OWN_VARIABLES = DATABASE_VARIABLES | {"SPOREPRINT_CONFIG", "SPOREPRINT_WORKDIR"}
 
 #: What reading YAML raises: its own errors, a date that does not exist or a number of 5,000 digits, nesting without end.
 UNREADABLE = (YAMLError, ValueError, RecursionError)
@@ -170,12 +171,30 @@ class ModelSettings(Frozen):
     early_stopping_rounds: int | None = Field(30, ge=1, description="xgboost: stop after so many rounds without a better log loss.")
 
 
+class GuardSettings(Frozen):
+    """When the answer is "unknown", and where the negative answer begins."""
+
+    coverage: float = Field(0.995, ge=0.5, lt=1, description="Share of rows like the training rows that are to be answered.")
+    alpha: float = Field(0.001, gt=0, lt=0.5, description="Promised: at most this share of the negative answers is wrong.")
+    delta: float = Field(0.05, gt=0, lt=0.5, description="... but for this probability.")
+    calibration: Literal["isotonic", "platt", "beta", "none"] = Field("isotonic", description="How scores become probabilities.")
+    components: Literal["auto", "groups", "clusters"] = Field(
+        "auto", description="What a row is compared with: declared groups, or clusters."
+    )
+    clusters: int = Field(200, ge=2, le=1000, description="How many clusters, where there are no groups.")
+    kept_rows: int = Field(200, ge=1, description="Training rows of each component kept with a model, to name the nearest known one.")
+
+
 class EvaluationSettings(Frozen):
     """How the models are measured."""
 
     folds: int = Field(5, ge=2, description="Folds of the unseen-group evaluation; whole groups are held out.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of every interval.")
     replicates: int = Field(1000, ge=100, le=100_000, description="Bootstrap replicates.")
+    splits: int = Field(200, ge=20, le=10_000, description="evaluate --full: random splits on which the promise is held to its word.")
+    alphas: tuple[Annotated[float, Share], ...] = Field(
+        (0.001, 0.005, 0.01, 0.05), min_length=1, description="... for these values of alpha."
+    )
 
 
 class SelectionSettings(Frozen):
@@ -190,6 +209,45 @@ class GateSettings(Frozen):
 
     parity: float = Field(1e-6, gt=0, description="Largest difference between served scores and the training pipeline's.")
     margin: float = Field(0.002, ge=0, lt=1, description="Accuracy a challenger may lose to the champion, at the interval's lower end.")
+
+
+class JournalSettings(Frozen):
+    """Where every answer is kept until the database has it, and how it gets there."""
+
+    folder: str = Field("data/journal", description="One file a worker, below the work directory; a disk that keeps what it synced.")
+    max_records: int = Field(5_000_000, ge=1, description="Answers the database does not have; more are refused until it is back.")
+    max_mb: int = Field(4096, ge=1, description="Size of those in the file; more is refused.")
+    waiting_records: int = Field(10_000, ge=1, description="Answers waiting for the disk at a time; more are refused.")
+    waiting_mb: int = Field(256, ge=4, description="Size of those, in memory.")
+    batch_rows: int = Field(2000, ge=1, le=20_000, description="Answers shipped to the database in one transaction.")
+    batch_mb: int = Field(8, ge=1, le=256, description="Size after which a transaction takes no further answer.")
+    interval_s: float = Field(0.5, gt=0, le=60, description="Pause between two shipments while there are few answers: they go together.")
+    max_pause_s: float = Field(30.0, gt=0, le=3600, description="Longest pause between two tries while the database does not answer.")
+
+
+class PruneSettings(Frozen):
+    """What `sporeprint db prune` may take, and how much of it at a time."""
+
+    min_days: int = Field(30, ge=1, description="Younger predictions are never taken, whatever --older-than says.")
+    batch_rows: int = Field(1000, ge=1, le=100_000, description="Predictions deleted in one transaction: what bounds the time others wait.")
+
+
+class StorageSettings(Frozen):
+    """Where the two databases are, and how long rows stay. Passwords come from the environment or a file, never from here."""
+
+    oltp: str | None = Field(None, description="Address of predictions and outcomes, without a password; left out: data/sporeprint.db.")
+    olap: str | None = Field(None, description="Address of the warehouse, without a password; left out: data/warehouse/.")
+    journal: JournalSettings = JournalSettings()
+    prune: PruneSettings = PruneSettings()
+
+    @field_validator("oltp", "olap")
+    @classmethod
+    def _no_password(cls, address: str | None, info: ValidationInfo) -> str | None:
+        if address is not None and re.search("://[^@/?#:]*:.*@", address):
+            variable = f"{ENV_PREFIX}{str(info.field_name).upper()}_PASSWORD"
+            said = f"a password stands in the address; leave it out here and set {variable} or {variable}_FILE"
+            raise PydanticCustomError("said_in_full", "{message}", {"message": said})
+        return address
 
 
 class RuntimeSettings(Frozen):
@@ -209,9 +267,11 @@ class Settings(Frozen):
     split: SplitSettings
     transform: TransformSettings = TransformSettings()
     models: dict[str, ModelSettings] = Field(min_length=1)
+    guard: GuardSettings = GuardSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     selection: SelectionSettings = SelectionSettings()
     gate: GateSettings = GateSettings()
+    storage: StorageSettings = StorageSettings()
     runtime: RuntimeSettings = RuntimeSettings()
 
     @field_validator("transform", mode="before")

@@ -6,6 +6,7 @@ missing value, a value that was never seen in training, and a known value are th
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -183,6 +184,20 @@ class Encoder:
             if flags.any():
                 found[name] = flags
         return found
+
+    @cached_property
+    def known_values(self) -> tuple[tuple[str, frozenset[str]], ...]:
+        """Every nominal column with the values seen in training."""
+        return tuple((name, frozenset(values)) for name, values in self.vocabulary.items())
+
+    @cached_property
+    def ranges(self) -> tuple[tuple[str, float, float], ...]:
+        """Every numeric column with the smallest and the largest number seen in training; an empty range where there was none."""
+        columns = [column for column in self.columns if isinstance(column, NumericEncoding)]
+        return tuple(
+            (column.name, math.inf if column.low is None else column.low, -math.inf if column.high is None else column.high)
+            for column in columns
+        )
 
     @cached_property
     def _look_ups(self) -> tuple[tuple[str, dict[Any, tuple[int, float]], tuple[int, float]], ...]:

@@ -1,0 +1,206 @@
+"""What stands between a model's score and an answer: calibration, guard and threshold, fitted on rows of their own."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from sporeprint import calibration as calibrating
+from sporeprint import components, guard, risk
+from sporeprint.calibration import Calibration
+from sporeprint.codes import Codes
+from sporeprint.guard import Guard, Novelty
+from sporeprint.observations import Observations
+from sporeprint.risk import Threshold
+from sporeprint.schema import DatasetSchema
+from sporeprint.settings import GuardSettings
+from sporeprint.strange import Strange, strange_rows
+from sporeprint.transform import Encoder
+from sporeprint.verdict import is_familiar, verdict
+
+Float64 = npt.NDArray[np.float64]
+
+CALIBRATION, GUARD, ANSWER = "calibration.json", "guard.npz", "answer.json"
+
+
+@dataclass(frozen=True)
+class Component:
+    """What one of the guard's components is called, for people.
+
+    Attributes:
+        name: the group's name or number; of a cluster its number.
+        family: what the group belongs to; None where nothing says so.
+    """
+
+    name: str
+    family: str | None = None
+
+    def __str__(self) -> str:
+        """As reports say it: "Fly Agaric (Amanita Family)"."""
+        return self.name if self.family is None else f"{self.name} ({self.family})"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is answered for n rows.
+
+    Attributes:
+        probability: float64 [n], P(positive), calibrated.
+        novelty: the guard's view of the rows.
+        strange: values never seen, numbers outside, contradictions.
+        verdict: int8 [n], see `verdict`.
+    """
+
+    probability: Float64
+    novelty: Novelty
+    strange: Strange
+    verdict: npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Safety:
+    """Calibration, guard and threshold of one model.
+
+    Attributes:
+        calibration: from scores to probabilities.
+        guard: which rows are familiar.
+        threshold: where the negative answer begins, and what that promises.
+        coverage: share of familiar rows that are to be answered; less than what is set where calibration rows are few.
+        components: names of the guard's components [K].
+    """
+
+    calibration: Calibration
+    guard: Guard
+    threshold: Threshold
+    coverage: float
+    components: tuple[Component, ...]
+
+    def answers(self, codes: Codes, scores: Float64, encoder: Encoder, schema: DatasetSchema) -> Answers:
+        """Answer n rows.
+
+        Args:
+            codes: the rows.
+            scores: float64 [n], the model's scores of them, not calibrated.
+            encoder: the model's encoder: which values and numbers it has seen.
+            schema: the contract, with the contradictions it declares.
+        """
+        probability, novelty, strange = self.calibration(scores), self.guard.novelty(codes), strange_rows(codes, encoder, schema)
+        found = verdict(probability, novelty.p, strange.any(codes.rows), threshold=self.threshold.value, coverage=self.coverage)
+        return Answers(probability, novelty, strange, np.asarray(found, dtype=np.int8))
+
+    def to_files(self) -> dict[str, bytes]:
+        """File name -> bytes; equal values give equal bytes."""
+        answer = {
+            "format": 1,
+            "coverage": self.coverage,
+            "threshold": asdict(self.threshold),
+            "components": [[item.name, item.family] for item in self.components],
+        }
+        return {
+            CALIBRATION: self.calibration.to_json().encode(),
+            GUARD: self.guard.to_bytes(),
+            ANSWER: json.dumps(answer, indent=1, ensure_ascii=False, allow_nan=False).encode(),
+        }
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> Self:
+        """Read what `to_files` gave; other files are ignored.
+
+        Raises:
+            ValueError: if a file is missing or damaged.
+        """
+        if missing := [name for name in (CALIBRATION, GUARD, ANSWER) if name not in files]:
+            raise ValueError(f"it has no {missing[0]}: it was made before models had a guard; train it again")
+        answer = json.loads(files[ANSWER])
+        if not isinstance(answer, dict) or answer.get("format") != 1:
+            raise ValueError(f"{ANSWER} is not of format 1")
+        try:
+            found = cls(
+                Calibration.from_json(files[CALIBRATION]),
+                Guard.from_bytes(files[GUARD]),
+                Threshold(**answer["threshold"]),
+                float(answer["coverage"]),
+                tuple(Component(name, family) for name, family in answer["components"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{ANSWER} is damaged: {error!r}") from error
+        if len(found.components) != len(found.guard.names):
+            raise ValueError(f"{ANSWER} names {len(found.components)} components, the guard has {len(found.guard.names)}")
+        return found
+
+
+def fit_guard(rows: Observations, calibrate: Observations, schema: DatasetSchema, settings: GuardSettings, *, seed: int) -> Guard:
+    """Fit and calibrate a guard.
+
+    Args:
+        rows: rows that the guard is to know.
+        calibrate: other rows of the same kind, none of which any part of the model was fitted on.
+        schema: the contract.
+        settings: see `GuardSettings`.
+        seed: of the clustering.
+    """
+    if settings.components != "clusters" and rows.group is not None and components.are_usable(rows.group, settings.components):
+        component, names = components.by_group(rows.group)
+    else:
+        component, names = components.by_cluster(rows.codes, rows.y, schema, clusters=settings.clusters, seed=seed)
+    return guard.calibrate(guard.fit(rows.codes, rows.y, component, names, schema), calibrate.codes)
+
+
+def fit(
+    score: Callable[[Codes], Float64],
+    encoder: Encoder,
+    fitted: Guard,
+    calibrate: Observations,
+    test: Observations,
+    schema: DatasetSchema,
+    settings: GuardSettings,
+    names: Sequence[Component] = (),
+) -> Safety:
+    """Calibrate a model, and find where its negative answer may begin.
+
+    Args:
+        score: codes -> float64 [n], the model's scores.
+        encoder: the model's encoder.
+        fitted: the guard.
+        calibrate: rows that neither the model nor the guard was fitted on.
+        test: further such rows, on which the promise is tested.
+        schema: the contract.
+        settings: see `GuardSettings`.
+        names: of the groups, by number.
+    """
+    coverage = reachable(settings.coverage, len(fitted.calibration))
+    raw = score(calibrate.codes)
+    calibration = calibrating.fit(raw, calibrate.y, settings.calibration)
+
+    def familiar(rows: Observations) -> npt.NDArray[np.bool_]:
+        flags = strange_rows(rows.codes, encoder, schema).any(rows.codes.rows)
+        return np.asarray(is_familiar(fitted.novelty(rows.codes).p, coverage)) & ~flags
+
+    known, tested = familiar(calibrate), familiar(test)
+    chosen = risk.candidates(calibration(raw)[known], rows=int(tested.sum()), alpha=settings.alpha, delta=settings.delta)
+    p = calibration(score(test.codes))
+    threshold = risk.choose(p[tested], test.y[tested], chosen, alpha=settings.alpha, delta=settings.delta)
+    return Safety(calibration, fitted, threshold, coverage, _named(fitted, names))
+
+
+def vocabulary(encoder: Encoder, guard: Guard) -> dict[str, tuple[str, ...]]:
+    """For every nominal column the values that the encoder or the guard knows: in these, rows have to be coded for both."""
+    return {name: tuple(dict.fromkeys((*values, *guard.categories[name]))) for name, values in encoder.vocabulary.items()}
+
+
+def reachable(coverage: float, rows: int) -> float:
+    """The coverage that so many calibration rows can hold: a row more novel than all of them is never familiar."""
+    return min(coverage, rows / (rows + 1))
+
+
+def _named(fitted: Guard, names: Sequence[Component]) -> tuple[Component, ...]:
+    found = []
+    for number, group in enumerate(fitted.names.tolist()):
+        if group < 0:
+            found.append(Component(f"cluster {number}"))
+        else:
+            found.append(names[group] if group < len(names) else Component(f"number {group}"))
+    return tuple(found)
