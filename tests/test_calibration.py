@@ -131,7 +131,9 @@ def test_a_small_table_by_hand() -> None:
 def test_the_logistic_maps_are_those_of_scikit_learn(method: Method) -> None:
     # Platt's targets are soft: each row stands there twice, with the weight of either label.
     scores, y, _ = miscalibrated(800, 3)
-    up, down = np.log(scores), -np.log1p(-scores)
+    # Squeezed from 0 ... 1, so that a score of 0 or 1 counts as much as 800 rows can bear out.
+    squeezed = 0.5 / 801 + (1 - 1 / 801) * scores
+    up, down = np.log(squeezed), -np.log1p(-squeezed)
     X = np.column_stack([up + down]) if method == "platt" else np.column_stack([up, down])
     n1, n0 = int(y.sum()), int((1 - y).sum())
     target = np.where(y == 1, (n1 + 1) / (n1 + 2), 1 / (n0 + 2))

@@ -326,6 +326,14 @@ def test_what_is_no_explainer_is_refused(files: dict[str, bytes]) -> None:
         Explainer.from_files(files)
 
 
+@pytest.mark.parametrize("data", [b"", b"damaged", b"{}"])
+def test_trees_that_are_none_are_refused_before_they_are_parsed(data: bytes) -> None:
+    # XGBoost's parser ends the process on much of what is no model.
+    stated = Explainer("probability", np.empty(0), b"trees").to_files()
+    with pytest.raises(ValueError, match=r"explainer"):
+        Explainer.from_files({**stated, TREES: data})
+
+
 # --- in words --------------------------------------------------------------------------------------------------------
 
 SCHEMA = dataset(

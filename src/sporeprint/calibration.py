@@ -21,9 +21,6 @@ Float64 = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]
 Method = Literal["isotonic", "platt", "beta", "none"]
 
-#: Scores are kept so far from 0 and 1 where their logarithm is taken.
-EDGE = 1e-12
-
 
 @dataclass(frozen=True)
 class Calibration:
@@ -34,7 +31,8 @@ class Calibration:
         rows: rows it was fitted on.
         x: knots of the isotonic map, strictly increasing, from 0 to 1; empty for the others.
         y: probabilities there, strictly increasing.
-        weights: platt and beta: factors of log(score), of -log(1 - score), and the constant.
+        weights: platt and beta: factors of log(s), of -log(1 - s), and the constant, where s is the squeezed score.
+        edge: platt and beta: scores are squeezed from 0 ... 1 to edge ... 1 - edge, so that they have a logarithm.
     """
 
     method: Method
@@ -42,12 +40,18 @@ class Calibration:
     x: tuple[float, ...] = ()
     y: tuple[float, ...] = ()
     weights: tuple[float, float, float] = (1.0, 1.0, 0.0)
+    edge: float = 0.0
 
     def __post_init__(self) -> None:
         if self.method == "isotonic" and not (
             len(self.x) == len(self.y) > 1 and _increasing(self.x) and _increasing(self.y) and (self.x[0], self.x[-1]) == (0.0, 1.0)
         ):
             raise ValueError("an isotonic calibration needs knots from 0 to 1, both coordinates strictly increasing")
+        if self.method == "isotonic" and not 0 <= self.y[0] <= self.y[-1] <= 1:
+            raise ValueError("an isotonic calibration needs probabilities from 0 to 1")
+        a, b, c = self.weights
+        if not (math.isfinite(a) and math.isfinite(b) and math.isfinite(c) and a > 0 and b > 0 and 0 <= self.edge < 0.5):
+            raise ValueError("a calibration needs finite weights, the first two above 0, and an edge from 0 to below 0.5")
 
     def __call__(self, scores: Float64) -> Float64:
         """Probabilities of n scores: float64 [n], from 0 to 1."""
@@ -56,8 +60,8 @@ class Calibration:
         if self.method == "isotonic":
             return np.interp(scores, *self._knots)
         a, b, c = self.weights
-        clipped = np.clip(scores, EDGE, 1 - EDGE)
-        found: Float64 = expit(a * np.log(clipped) - b * np.log1p(-clipped) + c)
+        squeezed = _squeezed(scores, self.edge)
+        found: Float64 = expit(a * np.log(squeezed) - b * np.log1p(-squeezed) + c)
         return found
 
     @property
@@ -78,8 +82,8 @@ class Calibration:
         try:
             raw = json.loads(text)
             version, method, (a, b, c) = raw["format"], raw["method"], (float(number) for number in raw["weights"])
-            found = cls(method, int(raw["rows"]), tuple(map(float, raw["x"])), tuple(map(float, raw["y"])), (a, b, c))
-        except (KeyError, TypeError, ValueError) as error:
+            found = cls(method, int(raw["rows"]), tuple(map(float, raw["x"])), tuple(map(float, raw["y"])), (a, b, c), float(raw["edge"]))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"not a calibration of format 1: {error}") from error
         if version != 1 or method not in get_args(Method):
             raise ValueError(f"not a calibration of format 1: format {version!r}, method {method!r}")
@@ -140,8 +144,10 @@ def _strict(x: Float64, p: Float64) -> tuple[Float64, Float64]:
 def _logistic(scores: Float64, y: Labels, method: Method) -> Calibration:
     from scipy.optimize import minimize
 
-    clipped = np.clip(scores, EDGE, 1 - EDGE)
-    up, down = np.log(clipped), -np.log1p(-clipped)
+    # A tree's leaf says 0 or 1; that it is so sure of it counts as much as so many rows can bear out, not without end.
+    edge = 0.5 / (len(y) + 1)
+    squeezed = _squeezed(scores, edge)
+    up, down = np.log(squeezed), -np.log1p(-squeezed)
     positives = float(y.sum())
     # Platt's targets: a class of n rows is never taken as certain.
     target = np.where(y == 1, (positives + 1) / (positives + 2), 1 / (len(y) - positives + 2))
@@ -157,4 +163,8 @@ def _logistic(scores: Float64, y: Labels, method: Method) -> Calibration:
 
     w = minimize(loss, np.zeros(3), jac=True, method="L-BFGS-B").x
     a, b = float(np.exp(w[0])), float(np.exp(w[0] if method == "platt" else w[1]))
-    return Calibration(method, len(y), weights=(a, b, float(w[2])))
+    return Calibration(method, len(y), weights=(a, b, float(w[2])), edge=edge)
+
+
+def _squeezed(scores: Float64, edge: float) -> Float64:
+    return edge + (1 - 2 * edge) * scores

@@ -147,7 +147,7 @@ def _row(name: str, side: str, found: Answered, confidence: float) -> AnswerRow:
 
 def promise_in_words(threshold: Threshold, words: Words, coverage: float, *, group: str) -> str:
     """What a threshold promises, and under which assumption, in plain words."""
-    known = f"Rows unlike the training rows are answered with “unknown”; {coverage:.1%} of rows like them are not."
+    known = f"Rows unlike the training rows are answered with “unknown”; {percent(coverage)} of rows like them are not."
     if threshold.value is None:
         return (
             f"It never answers “{words.negative}”: no threshold was shown to keep wrong “{words.negative}” answers below "
