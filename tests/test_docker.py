@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from sqlalchemy import URL, Engine, create_engine, delete, exc, insert, select, text, update
 
 from mariadb_server import MariaDB
+from sporeprint import cli
 from sporeprint.errors import ConfigError
 from sporeprint.settings import StorageSettings
 from sporeprint.storage import engine as engines
@@ -334,3 +335,34 @@ def test_no_account_may_more_than_one_database(deployed: dict[str, Deployed]) ->
             assert grants[0].startswith("GRANT USAGE ON *.* ")
             assert all(" ON `sporeprint`." in grant for grant in grants[1:])
             assert "GRANT OPTION" not in str(grants)
+            assert user in {"owner", "loader"} or not re.search("CREATE|ALTER|DROP|DELETE|INDEX", str(grants).replace("`sporeprint`.", ""))
+
+
+def test_the_services_do_their_work_with_their_accounts(
+    deployed: dict[str, Deployed],
+    compose: Compose,
+    tmp_path: Path,
+    config_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Their commands, with the environment that the compose file gives them, but for the place of the servers."""
+    given = {**PASSWORDS, **{name: f"127.0.0.1:{each.server.port}" for name, each in deployed.items()}}
+
+    def run(environment: dict[str, str], *command: str) -> None:
+        for name, value in environment.items():
+            value = re.sub(r"@(oltp|olap):3306", lambda found: f"@{given[found[1]]}", value)
+            monkeypatch.setenv(name, re.sub(r"\$\{([A-Z_]+):[^}]*\}", lambda found: given[found[1]], value))
+        code = cli.run([*command, "--json", "--workdir", str(tmp_path), "--config", str(config_file)])
+        out, err = capsys.readouterr()
+        assert code == 0, out + err
+        assert not [name for name, password in PASSWORDS.items() if len(password) > 10 and password in out + err]
+
+    for name in ("upgrade", "sync"):
+        service = compose.services[name]
+        assert service.command is not None
+        run(service.environment, *service.command)
+    reader = {"SPOREPRINT_OLAP_URL": "mysql+pymysql://sporeprint_report@olap:3306/sporeprint"}
+    reader["SPOREPRINT_OLAP_PASSWORD"] = "${OLAP_REPORT_PASSWORD:?}"
+    run(reader, "warehouse", "query", "SELECT COUNT(*) FROM fact_prediction")
+    run(reader, "warehouse", "report")

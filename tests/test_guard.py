@@ -101,6 +101,17 @@ def test_every_real_row_alone_is_as_in_the_table(real_data: Path, config_file: P
     assert component == found.component.tolist()
 
 
+def test_values_that_are_unknown_are_so_both_ways() -> None:
+    fresh, draw = species(500, seed=51).codes, np.random.default_rng(0)
+    nominal_codes = {name: np.where(draw.random(500) < 0.3, -1, values).astype(np.int16) for name, values in fresh.nominal.items()}
+    table = Codes(fresh.vocabulary, nominal_codes, fresh.numeric, 500)
+    known = calibrate(GUARD, table)  # so that their p-values differ
+    found = known.novelty(table)
+    assert len(set(found.p.tolist())) > 300
+    p, component = alone(known, table)
+    assert (p, component) == (found.p.tolist(), found.component.tolist())
+
+
 def test_rows_as_novel_as_a_calibration_row_far_away_have_its_p_value_both_ways() -> None:
     # Log-likelihoods of -10^8 have no six digits behind the point in float64: rounding does not make them equal.
     numbers = np.r_[np.linspace(1000, 1e6, 200), np.linspace(5, 15, 200)]

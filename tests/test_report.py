@@ -455,7 +455,9 @@ def test_metrics_have_the_agreed_shape(context: ReportContext) -> None:
     assert found["data"] == {"source": "data/raw/clinic.csv", "sha256": "ab" * 32, "rows": 13_245, "rejected": 36, "duplicates": 17}
     assert (found["run_id"], found["simulated"], found["production"]) == ("20260102T030405Z-beef", False, "sharp_model/v3")
     model = found["models"]["sharp_model"]
-    assert set(model) == {"version", "fit_seconds", "seen", "unseen"}
+    assert set(model) == {"version", "fit_seconds", "seen", "unseen", "answers"}
+    assert model["answers"]["threshold"]["value"] == 0.25
+    assert (model["answers"]["seen"]["false_healthy"], model["answers"]["unseen_patients"]["sick"]) == (1, 7777)
     assert (model["version"], model["fit_seconds"]) == ("v3", 1.5)
     assert model["seen"]["accuracy"] == {"value": 1.0, "low": 0.9987, "high": 1.0}
     assert set(METRICS) < set(model["seen"])

@@ -18,15 +18,17 @@ from scipy import stats
 from safety_support import SCHEMA, Real, encoder_of, real, species
 from sporeprint import risk
 from sporeprint.calibration import Calibration
-from sporeprint.codes import Codes
-from sporeprint.contradictions import contradictory
+from sporeprint.codes import Codes, coded_frame
+from sporeprint.contradictions import contradictory, of_row
 from sporeprint.guard import Guard
 from sporeprint.observations import to_rows
 from sporeprint.safety import ANSWER, CALIBRATION, GUARD, Component, Safety, fit, fit_guard, reachable, vocabulary
+from sporeprint.schema import DatasetSchema
 from sporeprint.settings import GuardSettings
 from sporeprint.strange import strange_row
 from sporeprint.transform import NominalEncoding
 from sporeprint.verdict import NEGATIVE, POSITIVE, UNKNOWN, is_familiar, verdict
+from support import Labelled, codes, dataset, nominal, observations
 
 Float64 = npt.NDArray[np.float64]
 Row = dict[str, str | float | None]
@@ -83,6 +85,24 @@ def test_answers_are_the_formula_of_their_parts() -> None:
         assert found.verdict[number] == expected
 
 
+def test_candidates_come_from_calibration_rows_that_are_familiar(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Float64, int]] = []
+
+    def remember(p: Float64, *, rows: int, alpha: float, delta: float) -> Float64:
+        seen.append((p, rows))
+        return np.array([0.5])
+
+    monkeypatch.setattr(risk, "candidates", remember)
+    flat = {**CALIBRATE.codes.numeric, "width": np.where(np.arange(800) % 2, 1e6, CALIBRATE.codes.numeric["width"])}
+    odd = replace(CALIBRATE, codes=Codes(CALIBRATE.codes.vocabulary, CALIBRATE.codes.nominal, flat, 800))
+    safety_of(calibrate=odd)
+    ((p, rows),) = seen
+    every = CALIBRATE.take(np.arange(0, 800, 2)).codes
+    strange = np.array([bool(strange_row(row, ENCODER, SCHEMA)) for row in to_rows(every)])
+    assert len(p) == int((np.asarray(is_familiar(FITTED.novelty(every).p, 0.98)) & ~strange).sum())
+    assert 850 < rows < 900
+
+
 def test_strange_rows_do_not_count_for_the_promise() -> None:
     # The test rows again, each with a number that training has not seen: nothing is left to promise anything on.
     far = {**TEST.codes.numeric, "height": np.full(900, 1e6)}
@@ -126,16 +146,33 @@ def test_rows_coded_in_the_values_that_are_known_are_answered_as_in_their_own() 
     assert all(set(FITTED.categories[name]) <= set(values) for name, values in known.items())
     assert all(len(set(values)) == len(values) for values in known.values())
     index = {name: {value: number for number, value in enumerate(values, start=1)} for name, values in known.items()}
-    codes = {
+    coded = {
         name: np.array([-1, 0, *(index[name].get(value, -1) for value in fresh.vocabulary[name])], dtype=np.int16)[fresh.nominal[name] + 1]
         for name in known
     }
     scores = np.random.default_rng(0).random(300)
-    found = SAFETY.answers(Codes(known, codes, fresh.numeric, 300), scores, encoder, SCHEMA)
+    found = SAFETY.answers(Codes(known, coded, fresh.numeric, 300), scores, encoder, SCHEMA)
     expected = SAFETY.answers(fresh, scores, encoder, SCHEMA)
     assert found.verdict.tolist() == expected.verdict.tolist()
     assert found.novelty.p.tolist() == expected.novelty.p.tolist()
     assert list(found.strange.unseen) == list(expected.strange.unseen)
+
+
+def test_a_code_that_training_never_held_is_not_said_to_be_another() -> None:
+    # A row without a ring whose type of ring is "none" contradicts nothing, though no training row said so.
+    columns = {"ring": nominal("t", "f"), "type": nominal("c", "f")}
+    when = {"ring": {"one_of": ["f"]}, "type": {"none_of": ["f"]}}
+    schema = DatasetSchema.model_validate(
+        {**dataset(columns).model_dump(), "contradictions": [{"says": "no ring, but a type", "when": when}]}
+    )
+    table = Labelled(schema, codes({"ring": ["t", "f"] * 20, "type": ["c", None] * 20}, schema), np.arange(40).astype(np.int8) % 2)
+    rows = replace(observations(table, group=False), group=np.zeros(40, dtype=np.int64))
+    encoder, guard = encoder_of(rows, schema), fit_guard(rows, rows, schema, GuardSettings(components="groups"), seed=1)
+    row: Row = {"ring": "f", "type": "f"}
+    known = vocabulary(encoder, guard)
+    found = Codes.of_coded(coded_frame(pl.DataFrame([row]), known, schema.numeric), schema, known)
+    assert of_row(row, schema) == ()
+    assert contradictory(found, schema) == {}
 
 
 def test_no_rows_have_no_answers() -> None:
@@ -143,7 +180,8 @@ def test_no_rows_have_no_answers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "grouped", "clusters"), [("auto", True, False), ("groups", True, False), ("clusters", True, True), ("auto", False, True)]
+    ("wish", "grouped", "clusters"),
+    [("auto", True, False), ("groups", True, False), ("clusters", True, True), ("auto", False, True), ("groups", False, True)],
 )
 def test_a_guard_is_of_groups_or_of_clusters(wish: Any, grouped: bool, clusters: bool) -> None:
     rows = TRAIN if grouped else replace(TRAIN, group=None)

@@ -272,6 +272,21 @@ def test_a_promise_broken_on_purpose_is_seen(monkeypatch: pytest.MonkeyPatch) ->
         assert 0.25 < promise.worst < 0.4
 
 
+def test_the_promise_is_held_to_all_rows_outside_the_calibration_part_and_to_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(2)
+    raw, y = draw.random(600), (draw.random(600) < 0.2).astype(np.int8)
+    known = draw.random(600) < 0.9
+    monkeypatch.setattr(risk, "choose", lambda p, y, tested, *, alpha, delta: Threshold(0.5, alpha, delta, len(p), 0, "broken"))
+    found = promised(raw, y, known, calibration="none")
+    permutations, shares = np.random.default_rng(1), []
+    for _ in range(40):
+        rest = permutations.permutation(600)[150:]
+        shares.append(float(y[rest][known[rest] & (raw[rest] <= 0.5)].mean()))
+    assert found[0.2].worst == max(shares)
+    assert found[0.2].held == sum(share <= 0.2 for share in shares)
+    assert 0 < found[0.2].held < 40
+
+
 def test_a_threshold_that_is_too_bold_breaks_the_stricter_promise_only(monkeypatch: pytest.MonkeyPatch) -> None:
     # Of what is answered negative a tenth is wrong: too many for 5 %, few enough for 20 %.
     draw = np.random.default_rng(0)

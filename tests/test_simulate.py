@@ -20,6 +20,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, KFold
 from sklearn.tree import DecisionTreeClassifier
 
+from sporeprint.codes import Codes
+from sporeprint.contradictions import contradictory
 from sporeprint.errors import StorageError, UsageError
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import load
@@ -190,8 +192,17 @@ def test_every_value_is_one_the_schema_allows(any_schema: DatasetSchema, tmp_pat
     assert made.select(*any_schema.columns).null_count().sum_horizontal().item() > 0 or not missing
 
 
+def test_no_row_contradicts_itself(mushroom: DatasetSchema, tmp_path: Path) -> None:
+    made = frame(mushroom, tmp_path, rows=30_000, groups=100)
+    assert contradictory(Codes.of(made, mushroom), mushroom) == {}
+    # Not for want of rows that could.
+    free = frame(mushroom.model_copy(update={"contradictions": ()}), tmp_path, rows=30_000, groups=100)
+    assert len(contradictory(Codes.of(free, mushroom), mushroom)) >= 4
+
+
 def test_columns_are_missing_for_whole_species_or_now_and_then(mushroom: DatasetSchema, tmp_path: Path) -> None:
-    made = frame(mushroom, tmp_path, rows=60_000, groups=60)
+    # Without contradictions: to avoid these, some values are left out too.
+    made = frame(mushroom.model_copy(update={"contradictions": ()}), tmp_path, rows=60_000, groups=60)
     shares = np.stack([made[name].is_null().to_numpy().reshape(60, 1_000).mean(axis=1) for name in mushroom.columns], axis=1)
     assert ((shares == 1) | (shares < 0.02)).all()
     assert (shares.mean(axis=0) > 0.5).sum() >= 3

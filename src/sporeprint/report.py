@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from sporeprint.evaluate import LOSSES, Comparison, GroupErrors, ModelEvaluation, ScoreCard, Unavailable
 from sporeprint.plots import Words, palette, plural, spaced, unseen_cards
 from sporeprint.report_context import ReportContext
-from sporeprint.safety_report import in_short, missed_key, promise_in_words, view
+from sporeprint.safety_report import answers_dict, in_short, missed_key, promise_in_words, view
 from sporeprint.schema import DatasetSchema
 from sporeprint.stats.intervals import Estimate
 
@@ -99,6 +99,7 @@ def metrics_dict(context: ReportContext) -> dict[str, Any]:
                 "fit_seconds": context.fit_seconds.get(name),
                 "seen": _card_dict(found.seen, missed),
                 "unseen": _card_dict(found.unseen, missed),
+                "answers": answers_dict(context, name),
             }
             for name, found in context.evaluations.items()
         },

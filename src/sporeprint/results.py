@@ -12,6 +12,7 @@ from sporeprint.release import Registration
 from sporeprint.report import metrics_dict
 from sporeprint.report_context import ReportContext
 from sporeprint.runlog import StepTime
+from sporeprint.safety_report import answer_rows
 from sporeprint.table import Table
 
 
@@ -127,7 +128,20 @@ class EvaluateResult:
                     rows.append((name, on, *values, f"{card.confusion.fn:,} of {card.positives:,}"))
         target = self.context.schema.target
         missed = f"{target.values[target.positive]} called {target.values[target.negative]}"
-        return [Table("Evaluated", ("model", "rows", *shown, missed), tuple(rows))]
+        answered = tuple(
+            (
+                row.model,
+                row.side,
+                f"{row.counts.answered:,} of {row.counts.rows:,}",
+                f"{row.counts.correct:,}",
+                f"{row.counts.false_negative:,}",
+            )
+            for row in answer_rows(self.context)
+        )
+        return [
+            Table("Evaluated", ("model", "rows", *shown, missed), tuple(rows)),
+            Table("Answered, where the guard knows the row", ("model", "rows", "answered", "right", missed), answered),
+        ]
 
 
 @dataclass(frozen=True)

@@ -33,20 +33,11 @@ def safety_dict(context: ReportContext) -> dict[str, Any]:
 
     Positives answered with the negative class, and all positives, are counted under the classes' words: `false_edible`, `poisonous`.
     """
-    missed, positive = missed_key(context.schema), slug(Words.of(context.schema).positive)
-
-    def counts(found: Answered) -> dict[str, int]:
-        return {
-            "rows": found.rows,
-            "answered": found.answered,
-            "correct": found.correct,
-            missed: found.false_negative,
-            f"answered_{slug(Words.of(context.schema).negative)}": found.negative,
-            positive: found.positives,
-        }
+    missed = missed_key(context.schema)
 
     def by_group(found: Sequence[GroupAnswered]) -> list[dict[str, Any]]:
-        return [{"group": item.group, "name": _name(item.group, context.group_names), **counts(item.counts)} for item in found]
+        names, schema = context.group_names, context.schema
+        return [{"group": item.group, "name": _name(item.group, names), **_counts(item.counts, schema)} for item in found]
 
     def pairs(found: Sequence[Pair]) -> list[dict[str, Any]]:
         return [
@@ -66,22 +57,15 @@ def safety_dict(context: ReportContext) -> dict[str, Any]:
             "available": True,
             "left_out": found.how,
             "novelty_auc": found.novelty_auc,
-            "at_coverage": {f"{at:g}": counts(item) for at, item in found.at_coverage.items()},
+            "at_coverage": {f"{at:g}": _counts(item, context.schema) for at, item in found.at_coverage.items()},
             "curve": [{"coverage": at, "answered": answered, missed: wrong} for at, answered, wrong in found.curve],
             "pairs": pairs(found.pairs),
             "by_group": by_group(found.by_group),
         }
 
     def model(name: str, found: ModelSafety) -> dict[str, Any]:
-        unseen = {"available": False} if found.unseen is None else {"available": True, **counts(found.unseen), "folds": found.folds}
-        threshold = context.thresholds[name]
-        return {
-            "threshold": {key: getattr(threshold, key) for key in ("value", "alpha", "delta", "answered", "wrong", "reason")},
-            "seen": counts(found.seen),
-            f"unseen_{_groups_word(context.schema)}": unseen,
-            "by_group": by_group(found.by_group),
-            "promise": [{key: getattr(item, key) for key in Promise.__slots__} for item in found.promise],
-        }
+        promise = [{key: getattr(item, key) for key in Promise.__slots__} for item in found.promise]
+        return {**answers_dict(context, name), "by_group": by_group(found.by_group), "promise": promise}
 
     return {
         "run_id": context.run_id,
@@ -89,6 +73,31 @@ def safety_dict(context: ReportContext) -> dict[str, Any]:
         "coverage": context.guard_settings.coverage,
         "guard": guard(context.guard),
         "models": {name: model(name, found.safety) for name, found in context.evaluations.items()},
+    }
+
+
+def answers_dict(context: ReportContext, name: str) -> dict[str, Any]:
+    """A model's threshold, and its answers on known and on unknown groups, as JSON values."""
+    found, threshold = context.evaluations[name].safety, context.thresholds[name]
+    unseen: dict[str, Any] = {"available": False}
+    if found.unseen is not None:
+        unseen = {"available": True, **_counts(found.unseen, context.schema), "folds": found.folds}
+    return {
+        "threshold": {key: getattr(threshold, key) for key in ("value", "alpha", "delta", "answered", "wrong", "reason")},
+        "seen": _counts(found.seen, context.schema),
+        f"unseen_{_groups_word(context.schema)}": unseen,
+    }
+
+
+def _counts(found: Answered, schema: DatasetSchema) -> dict[str, int]:
+    words = Words.of(schema)
+    return {
+        "rows": found.rows,
+        "answered": found.answered,
+        "correct": found.correct,
+        missed_key(schema): found.false_negative,
+        f"answered_{slug(words.negative)}": found.negative,
+        slug(words.positive): found.positives,
     }
 
 

@@ -33,7 +33,7 @@ from sporeprint import __version__
 from sporeprint.errors import UsageError, nearest
 from sporeprint.files import Progress, Silent, atomic_path, atomic_write
 from sporeprint.parallel import ahead
-from sporeprint.schema import Column, DatasetSchema
+from sporeprint.schema import Column, Condition, DatasetSchema
 
 TILE_ROWS: Final = 131_072
 SHELF_GROUPS: Final = 1_024
@@ -614,7 +614,31 @@ def _draw_rows(plan: _Plan, tile: _Tile) -> pl.DataFrame:
         made[nominal.name] = _enum(_draw_codes(plan, nominal, slots, draws), nominal.codes)
     for numeric, centre, spread in zip(world.numeric, species.centre, species.spread, strict=True):
         made[numeric.name] = pl.Series(_draw_numbers(plan, numeric, centre, spread, draws), nan_to_null=True)
-    return pl.DataFrame({name: made[name] for name in schema.table_columns})
+    frame = pl.DataFrame({name: made[name] for name in schema.table_columns})
+    return _consistent(frame, schema) if world.missing else frame
+
+
+def _consistent(frame: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
+    """The rows without the contradictions that the schema declares: nobody noted the last of the values in question."""
+    for item in schema.contradictions:
+        free = [name for name in item.when if not schema.columns[name].required]
+        if free:
+            holds = pl.all_horizontal([_holds(name, condition) for name, condition in item.when.items()])
+            frame = frame.with_columns(pl.when(~holds).then(pl.col(free[-1])).alias(free[-1]))
+    return frame
+
+
+def _holds(name: str, condition: Condition) -> pl.Expr:
+    """Whether a value fulfils a condition; a missing one fulfils none."""
+    value = pl.col(name)
+    text = value.cast(pl.String)
+    parts = [
+        *([text.is_in(list(condition.one_of))] if condition.one_of is not None else []),
+        *([~text.is_in(list(condition.none_of))] if condition.none_of is not None else []),
+        *([value > condition.above] if condition.above is not None else []),
+        *([value < condition.below] if condition.below is not None else []),
+    ]
+    return pl.all_horizontal(parts).fill_null(value=False)
 
 
 def _draw_codes(plan: _Plan, column: _Nominal, slots: CodeNumbers, draws: _Draws) -> CodeNumbers:
