@@ -16,6 +16,7 @@ EXIT_CODES = {
     "StorageError": 6,
     "RetryableError": 75,
     "SourceUnavailableError": 75,
+    "StorageUnavailableError": 75,
     "BusyError": 75,
     "JournalError": 75,
     "JournalFullError": 75,

@@ -1,0 +1,9 @@
+"""What Alembic runs; `sporeprint.storage.migrate` gives it the connection."""
+
+from alembic import context
+
+from sporeprint.storage.tables import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+with context.begin_transaction():
+    context.run_migrations()

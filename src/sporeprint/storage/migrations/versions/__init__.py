@@ -1,0 +1,1 @@
+"""One module a revision. Written once, and not changed after it was released."""

@@ -1,0 +1,234 @@
+"""The tables of the OLTP database, as values. The migrations make them; a test holds the two to the same.
+
+Times are microseconds since 1970 UTC, in columns that end in `_us`. Text that is looked up is compared byte by byte on
+both databases, spaces at the end included (on MariaDB: `nopad`); JSON is text, as it was given. What is marked append-only
+has no statement that changes it.
+"""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, SmallInteger, String, Table, Text, UniqueConstraint
+from sqlalchemy.dialects.mysql import LONGTEXT, VARCHAR
+
+#: One name per constraint, the same on both databases: a migration has to be able to name what it drops.
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+#: What every table says to its database. Row format and collation are stated, because a server's defaults can be changed.
+_SAID = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_nopad_bin", "row_format": "DYNAMIC"}
+OPTIONS: dict[str, Any] = {f"{dialect}_{option}": value for dialect in ("mysql", "mariadb") for option, value in _SAID.items()}
+#: A number is never given twice, also after the rows with the highest ones were pruned: the warehouse knows rows by it.
+OPTIONS["sqlite_autoincrement"] = True
+
+#: A number that counts rows. SQLite counts only in a column that is called INTEGER, which has 64 bits there too.
+SEQUENCE = BigInteger().with_variant(Integer, "sqlite")
+#: Microseconds since 1970 UTC.
+MICROSECONDS = BigInteger()
+#: Text of any length: JSON, reasons.
+LONG = Text().with_variant(LONGTEXT(charset="utf8mb4", collation="utf8mb4_nopad_bin"), "mysql", "mariadb")
+
+
+def name(length: int) -> String:
+    """Text that is looked up: compared byte by byte, and no longer than an index takes."""
+    return String(length).with_variant(VARCHAR(length, charset="utf8mb4", collation="utf8mb4_nopad_bin"), "mysql", "mariadb")
+
+
+#: Every answer, once. Shipped from the journals, so that it may come late and out of order of `created_us`.
+prediction = Table(
+    "prediction",
+    metadata,
+    Column("seq", SEQUENCE, primary_key=True, autoincrement=True),
+    Column("prediction_id", name(64), nullable=False),
+    Column("batch_id", name(64)),
+    Column("created_us", MICROSECONDS, nullable=False),
+    Column("model", name(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("prediction", name(64), nullable=False, comment="class code"),
+    Column("probability", Double, comment="of the positive class"),
+    Column("verdict", name(64), nullable=False),
+    Column("novelty_p", Double),
+    Column("threshold", Double),
+    Column("unseen", LONG, nullable=False, comment="JSON list of column names"),
+    Column("features", LONG, nullable=False, comment="JSON object, as given"),
+    Column("test_id", name(64)),
+    Column("arm", name(1), comment="a or b"),
+    Column("unit_id", name(255)),
+    Column("shadow", LONG, comment="JSON: the other arm's answer, in a shadow test"),
+    Column("latency_us", Integer, nullable=False),
+    Column("worker", name(64), nullable=False),
+    Column("recorded_us", MICROSECONDS, nullable=False, comment="when it was shipped"),
+    UniqueConstraint("prediction_id"),
+    Index(None, "created_us"),
+    Index(None, "test_id", "created_us"),
+    **OPTIONS,
+)
+
+#: One file of answers: the Parquet artefact holds the rows, whose ids are `<batch_id>:<row>`.
+batch = Table(
+    "batch",
+    metadata,
+    Column("batch_id", name(64), primary_key=True),
+    Column("created_us", MICROSECONDS, nullable=False),
+    Column("model", name(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("verdicts", LONG, nullable=False, comment="JSON object: verdict -> rows"),
+    Column("artefact", String(1024), nullable=False, comment="path below the work directory"),
+    Column("sha256", name(64), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Index(None, "created_us"),
+    **OPTIONS,
+)
+
+#: Ground truth, append-only: revision 1, 2, ... of one prediction. It may come before its prediction: no foreign key.
+outcome = Table(
+    "outcome",
+    metadata,
+    Column("seq", SEQUENCE, primary_key=True, autoincrement=True),
+    Column("prediction_id", name(64), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("outcome", name(64), nullable=False, comment="class code"),
+    Column("source", name(255), nullable=False, comment="who says so"),
+    Column("observed_us", MICROSECONDS, nullable=False),
+    Column("recorded_us", MICROSECONDS, nullable=False),
+    Column("idempotency_key", name(255)),
+    UniqueConstraint("prediction_id", "revision"),
+    UniqueConstraint("idempotency_key"),
+    Index(None, "recorded_us"),
+    **OPTIONS,
+)
+
+#: A test of two versions. What is fixed before the first unit stands in `rule`; names are never used again.
+ab_test = Table(
+    "ab_test",
+    metadata,
+    Column("test_id", name(64), primary_key=True),
+    Column("name", name(128), nullable=False),
+    Column("created_us", MICROSECONDS, nullable=False),
+    Column("mode", name(16), nullable=False, comment="split or shadow"),
+    Column("status", name(16), nullable=False, comment="running or concluded"),
+    Column("model_a", name(64), nullable=False),
+    Column("version_a", Integer, nullable=False),
+    Column("sha256_a", name(64), nullable=False),
+    Column("model_b", name(64), nullable=False),
+    Column("version_b", Integer, nullable=False),
+    Column("sha256_b", name(64), nullable=False),
+    Column("traffic_split", Double, nullable=False, comment="share of the units that go to b"),
+    Column("salt", name(64), nullable=False),
+    Column("rule", LONG, nullable=False, comment="JSON: the decision rule"),
+    Column("concluded_us", MICROSECONDS),
+    Column("verdict", name(16), comment="a, b, equivalent or inconclusive"),
+    UniqueConstraint("name"),
+    Index(None, "status"),
+    **OPTIONS,
+)
+
+#: What happened to a test, by whom and why. Append-only.
+ab_event = Table(
+    "ab_event",
+    metadata,
+    Column("seq", SEQUENCE, primary_key=True, autoincrement=True),
+    Column("test_id", name(64), nullable=False),
+    Column("at_us", MICROSECONDS, nullable=False),
+    Column("actor", name(128), nullable=False),
+    Column("event", name(64), nullable=False),
+    Column("details", LONG, nullable=False, comment="JSON object"),
+    Index(None, "test_id", "seq"),
+    **OPTIONS,
+)
+
+#: Who may call the service. Only a hash of the key is kept.
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("key_id", name(64), primary_key=True),
+    Column("hash", name(128), nullable=False, comment="sha256 of the key, in hex"),
+    Column("role", name(32), nullable=False),
+    Column("label", name(128), nullable=False),
+    Column("created_us", MICROSECONDS, nullable=False),
+    Column("revoked_us", MICROSECONDS),
+    UniqueConstraint("hash"),
+    **OPTIONS,
+)
+
+#: Who changed what. Append-only.
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", SEQUENCE, primary_key=True, autoincrement=True),
+    Column("at_us", MICROSECONDS, nullable=False),
+    Column("actor", name(128), nullable=False),
+    Column("action", name(64), nullable=False),
+    Column("subject", name(255), nullable=False),
+    Column("details", LONG, nullable=False, comment="JSON object"),
+    Index(None, "at_us"),
+    Index(None, "subject"),
+    **OPTIONS,
+)
+
+#: One thing that is or was wrong; `fingerprint` is what makes two reports of it the same alert.
+alert = Table(
+    "alert",
+    metadata,
+    Column("alert_id", name(64), primary_key=True),
+    Column("fingerprint", name(128), nullable=False),
+    Column("monitor", name(64), nullable=False),
+    Column("severity", name(16), nullable=False),
+    Column("status", name(16), nullable=False, comment="raised, acknowledged or recovered"),
+    Column("first_us", MICROSECONDS, nullable=False),
+    Column("last_us", MICROSECONDS, nullable=False),
+    Column("summary", LONG, nullable=False),
+    Index(None, "fingerprint", "last_us"),
+    Index(None, "status"),
+    **OPTIONS,
+)
+
+#: What happened to an alert: raised, delivered, suppressed, recovered. Append-only.
+alert_event = Table(
+    "alert_event",
+    metadata,
+    Column("seq", SEQUENCE, primary_key=True, autoincrement=True),
+    Column("alert_id", name(64), nullable=False),
+    Column("at_us", MICROSECONDS, nullable=False),
+    Column("event", name(32), nullable=False),
+    Column("details", LONG, nullable=False, comment="JSON object"),
+    Index(None, "alert_id", "seq"),
+    **OPTIONS,
+)
+
+#: One run of the pipeline or of one of its steps.
+pipeline_run = Table(
+    "pipeline_run",
+    metadata,
+    Column("run_id", name(64), primary_key=True),
+    Column("command", name(64), nullable=False),
+    Column("started_us", MICROSECONDS, nullable=False),
+    Column("finished_us", MICROSECONDS),
+    Column("status", name(16), nullable=False, comment="running, done or failed"),
+    Column("exit_code", SmallInteger),
+    Column("rows", BigInteger),
+    Column("data_sha256", name(64)),
+    Column("details", LONG, nullable=False, comment="JSON object"),
+    Index(None, "started_us"),
+    **OPTIONS,
+)
+
+#: What a run measured: one number of one model on one part of the data, with its interval.
+run_metric = Table(
+    "run_metric",
+    metadata,
+    Column("run_id", name(64), primary_key=True),
+    Column("model", name(64), primary_key=True),
+    Column("part", name(64), primary_key=True, comment="what it was measured on"),
+    Column("metric", name(64), primary_key=True),
+    Column("value", Double),
+    Column("low", Double),
+    Column("high", Double),
+    Column("rows", BigInteger),
+    **OPTIONS,
+)
