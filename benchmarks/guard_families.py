@@ -100,7 +100,7 @@ def neighbour(known: Observations, rows: list[Observations], config: settings.Se
 def leaves(known: Observations, rows: list[Observations], config: settings.Settings) -> list[Judged]:
     assert known.group is not None
     scale = dict.fromkeys(config.dataset.numeric, 1.0)
-    forest = RandomForestClassifier(100, max_depth=8, random_state=1, n_jobs=-1)
+    forest = RandomForestClassifier(100, max_depth=8, random_state=1)
     X = np.hstack(encoded(known, scale))
     forest.fit(X, known.y)
     kept = np.concatenate([np.flatnonzero(known.group == group)[:50] for group in np.unique(known.group)])

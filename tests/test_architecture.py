@@ -37,7 +37,7 @@ LAYERS = {
         *("calibration", "components", "contradictions", "guard", "nearest", "reasons"),
         *("risk", "safety", "safety_evaluation", "strange", "verdict"),
     },
-    "values": {"aliases", "codes", "observations", "parallel", "record", "table"},
+    "values": {"aliases", "codes", "npz", "observations", "parallel", "record", "table"},
     "statistics": {"stats"},
     "base": {"errors", "files", "schema", "settings", "workdir"},
 }
@@ -48,6 +48,7 @@ BESIDE = {
     "bundle": {"safety", "scorer", "transform"},
     "card": {"evaluate", "plots", "report_context", "safety_evaluation", "safety_report"},
     "components": {"guard"},
+    "guard": {"transform"},
     "cli": {"cli_db", "cli_models", "cli_warehouse", "command", "console"},
     "cli_db": {"command", "console"},
     "cli_models": {"command", "console"},

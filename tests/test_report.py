@@ -66,7 +66,7 @@ GUARD = GuardEvaluation(
     at_coverage={0.9: Answered(50, 5, 5, 0, 2, 35), 0.99: Answered(50, 11, 9, 2, 4, 35)},
     curve=((0.9, 5, 0), (0.99, 11, 2)),
     by_group=(GroupAnswered(0, Answered(10, 11, 9, 2, 4, 10)),),
-    pairs=(Pair(group=0, taken_for=3, rows=6, false_negative=2),),
+    pairs=(Pair(group=0, taken_for=3, rows=9, answered=6, false_negative=2),),
 )
 #: A model that is perfect on seen rows and hardly better than one same answer on unseen ones, and a duller one.
 SHARP = ModelEvaluation(
@@ -416,7 +416,7 @@ def test_what_is_answered_and_what_that_promises(context: ReportContext) -> None
     assert "sharp model unseen 2.4 % 321 of 13,209 93.5 % 7 of 7,777 sick, 200 called healthy" in text
     assert "sharp model 5 % 198 of 200 150 6.0 %" in text
     assert "99 % 11 of 50 9 2 of 35" in text
-    assert "Ada Dora 6 2" in text  # taken for
+    assert "Ada Dora 9 6 2" in text  # taken for
     assert "Ada 4 of 10 1 3" in text
     assert "Bert 0 of 10" not in text  # nothing answered there
 

@@ -142,7 +142,7 @@ def test_without_calibration_rows_everything_is_unknown() -> None:
 def test_rows_coded_in_the_values_that_are_known_are_answered_as_in_their_own() -> None:
     # The encoder has seen fewer rows than the guard: what either knows has a code.
     encoder, fresh = encoder_of(TRAIN.take(np.arange(3)), SCHEMA), species(300, seed=5).codes
-    known = vocabulary(encoder, FITTED)
+    known = vocabulary(encoder, FITTED, SCHEMA)
     assert all(set(FITTED.categories[name]) <= set(values) for name, values in known.items())
     assert all(len(set(values)) == len(values) for values in known.values())
     index = {name: {value: number for number, value in enumerate(values, start=1)} for name, values in known.items()}
@@ -169,7 +169,7 @@ def test_a_code_that_training_never_held_is_not_said_to_be_another() -> None:
     rows = replace(observations(table, group=False), group=np.zeros(40, dtype=np.int64))
     encoder, guard = encoder_of(rows, schema), fit_guard(rows, rows, schema, GuardSettings(components="groups"), seed=1)
     row: Row = {"ring": "f", "type": "f"}
-    known = vocabulary(encoder, guard)
+    known = vocabulary(encoder, guard, schema)
     found = Codes.of_coded(coded_frame(pl.DataFrame([row]), known, schema.numeric), schema, known)
     assert of_row(row, schema) == ()
     assert contradictory(found, schema) == {}

@@ -173,10 +173,16 @@ def test_the_evaluation_of_a_guard_by_hand() -> None:
         GroupAnswered(1, Answered(rows=3, answered=2, correct=1, false_negative=1, negative=1, positives=3)),
         GroupAnswered(2, Answered(rows=3, answered=0, correct=0, false_negative=0, negative=0, positives=3)),
     )
-    # Most wrong ones first, then most rows, then the group's number; what was taken for a cluster is no pair.
-    assert found.pairs == (Pair(1, 3, 1, 1), Pair(0, 3, 1, 0), Pair(0, 4, 1, 0), Pair(1, 4, 1, 0))
+    # Most wrong ones first, then most answered rows, then the most typical; what was taken for a cluster is no pair.
+    assert {(pair.group, pair.taken_for): (pair.answered, pair.false_negative) for pair in found.pairs if pair.answered} == {
+        (1, 3): (1, 1),
+        (0, 3): (1, 0),
+        (0, 4): (1, 0),
+        (1, 4): (1, 0),
+    }
+    assert (found.pairs[0].group, found.pairs[0].taken_for) == (1, 3)
     bold = guard_evaluation("", left_out, y, group, known, 0.999)
-    assert bold.pairs[0] == Pair(1, 3, 2, 2)
+    assert bold.pairs[0] == Pair(1, 3, 2, 2, 2)
     assert all(pair.taken_for >= 0 for pair in bold.pairs)
 
 
@@ -205,6 +211,10 @@ def test_the_curve_rises_with_the_coverage() -> None:
         assert false_negative == int((wanted & ~left_out.positive & (ALL.y == 1)).sum())
 
 
+def pair_of(found: tuple[Pair, ...], group: int, taken_for: int) -> Pair:
+    return next(pair for pair in found if (pair.group, pair.taken_for) == (group, taken_for))
+
+
 def test_no_more_pairs_than_are_read() -> None:
     rows = species(3000, groups=15, seed=5)
     calibration = species(500, groups=15, seed=6)
@@ -217,15 +227,19 @@ def test_no_more_pairs_than_are_read() -> None:
     for (group, taken_for), (number, wrong) in counted.items():
         mine = (rows.group == group) & (left_out.taken_for == taken_for)
         assert (number, wrong) == (int(mine.sum()), int((mine & ~left_out.positive & (rows.y == 1)).sum()))
-    order = [(-pair.false_negative, -pair.rows, pair.group) for pair in found]
+        assert pair_of(found, group, taken_for).answered == number
+    order = [(-pair.false_negative, -pair.answered) for pair in found]
     assert order == sorted(order)
 
 
-def test_where_nothing_is_answered_there_are_no_pairs() -> None:
+def test_where_nothing_is_answered_the_nearest_groups_are_the_pairs() -> None:
     left_out = replace(leave_one_group_out(GUARD, ALL, CALIBRATION), p=np.zeros(500))
     assert ALL.group is not None
     found = guard_evaluation("", left_out, ALL.y, ALL.group, GUARD.calibration, 0.99)
-    assert found.pairs == ()
+    assert len(found.pairs) == PAIRS
+    assert all((pair.answered, pair.false_negative) == (0, 0) for pair in found.pairs)
+    means = [left_out.typicality[(ALL.group == pair.group) & (left_out.taken_for == pair.taken_for)].mean() for pair in found.pairs]
+    assert means == sorted(means, reverse=True)
     assert all(counts.answered == 0 for counts in found.at_coverage.values())
 
 

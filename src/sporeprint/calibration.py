@@ -21,6 +21,9 @@ Float64 = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]
 Method = Literal["isotonic", "platt", "beta", "none"]
 
+#: Scores nearer to each other than this are one.
+CLOSE = 1e-12
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -134,10 +137,11 @@ def _isotonic(scores: Float64, y: Labels) -> Calibration:
 
 
 def _strict(x: Float64, p: Float64) -> tuple[Float64, Float64]:
-    """The knots without those that do not rise: a block at 0 or 1 stands for the end."""
+    """The knots without those that do not rise: a block at 0 or 1 stands for the end, and lines must not be all but upright."""
+    x = np.where(x < CLOSE, 0.0, np.where(x > 1 - CLOSE, 1.0, x))
     keep = np.r_[x[0] < x[1], np.ones(len(x) - 2, dtype=bool), x[-2] < x[-1]]
     x, p = x[keep], p[keep]
-    rising = np.r_[True, (np.diff(x) > 0) & (np.diff(p) > 0)]
+    rising = np.r_[True, (np.diff(x) > CLOSE) & (np.diff(p) > 0)]
     return x[rising], p[rising]
 
 

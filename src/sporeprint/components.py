@@ -55,13 +55,13 @@ def by_cluster(
         int [n], the component of each row, 0 ... K - 1, none empty; int64 [K], -1 for each.
     """
     component = np.empty(codes.rows, dtype=np.intp)
-    used = 0
-    for label in (0, 1):
+    used, positive = 0, int(y.sum())
+    share = min(max(round(clusters * positive / codes.rows), 1), clusters - 1) if 0 < positive < codes.rows else clusters * (positive > 0)
+    for label, wanted in ((0, clusters - share), (1, share)):
         rows = np.flatnonzero(y == label)
         if not len(rows):
             continue
-        wanted = max(1, min(round(clusters * len(rows) / codes.rows), len(rows) // LEAST_ROWS))
-        found = _clusters(codes.take(rows), schema, wanted, seed)
+        found = _clusters(codes.take(rows), schema, max(1, min(wanted, len(rows) // LEAST_ROWS)), seed)
         component[rows] = found + used
         used += int(found.max()) + 1
     return component, np.full(used, -1, dtype=np.int64)
@@ -101,6 +101,6 @@ def _encoded(codes: Codes) -> npt.NDArray[np.float32]:
     parts = [np.eye(len(codes.vocabulary[name]) + 2, dtype=np.float32)[values + np.int16(1)] for name, values in codes.nominal.items()]
     for values in codes.numeric.values():
         known = ~np.isnan(values)
-        mean, sd = (values[known].mean(), values[known].std() or 1.0) if known.any() else (0.0, 1.0)
+        mean, sd = guard.scale_of(values[known])
         parts.append(np.where(known, (values - mean) / sd, 0.0).astype(np.float32)[:, np.newaxis])
     return np.hstack(parts)

@@ -147,7 +147,7 @@ class SporeprintClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
 
     def _encoded(self, X: Any) -> tuple[Codes, Matrix]:
         schema, encoder, _, safety = self._parts()
-        frame, known = _frame_of(X, schema), vocabulary(encoder, safety.guard)
+        frame, known = _frame_of(X, schema), vocabulary(encoder, safety.guard, schema)
         compact = coded_frame(frame, known, schema.numeric)
         if flags := broken_rules(compact, feature_rules(schema, closed=False)):
             _refuse(frame, flags, schema)

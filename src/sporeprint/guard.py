@@ -10,8 +10,6 @@ that are at least as novel (Vovk, Gammerman, Shafer 2005, ch. 2.2): of rows exch
 A log-likelihood of this kind is a sum of look-ups, so a table of rows is one matrix product, and one row a few additions.
 """
 
-import io
-import zipfile
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.codes import Codes
+from sporeprint.npz import from_npz, to_npz
 from sporeprint.schema import DatasetSchema
+from sporeprint.transform import ROUNDING
 
 Float64 = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -33,8 +33,9 @@ PSEUDO_COUNT = 1e-3
 LEAST_SD = 0.05
 #: Standardised numbers are cut off here: beyond, a row is as unknown as can be, and squares must not overflow.
 FARTHEST = 1e4
-#: Typicalities are rounded to so many digits, so that one row alone and the same row in a table never differ.
-DIGITS = 6
+#: Typicalities are rounded to so many digits, so that one row alone and the same row in a table never differ; further down than
+#: the floor float64 has not so many, and a row is as novel as can be. Components as typical within TIE: the first counts.
+DIGITS, FLOOR, TIE = 6, -1e6, 1e-6
 #: Rows whose typicality in all components is held in memory at a time.
 BLOCK_ROWS = 8_192
 
@@ -81,18 +82,18 @@ class Guard:
     def typicalities(self, codes: Codes) -> Float64:
         """Typicality of n rows in every component: float64 [n, K]."""
         found = self._features(codes) @ self.weights
-        return np.round(found, DIGITS, out=found)
+        return np.maximum(np.round(found, DIGITS, out=found), FLOOR, out=found)
 
     def novelty(self, codes: Codes) -> Novelty:
         """How novel the rows of a table are."""
         component = np.empty(codes.rows, dtype=np.intp)
         typicality = np.empty(codes.rows, dtype=np.float64)
         for rows in blocks(codes.rows):
-            # Only the best is rounded: rounding keeps the order, and there are K times as many.
+            # Only the best is rounded: there are K times as many of them all.
             found = self._features(codes.take(rows)) @ self.weights
-            best = found.argmax(axis=1)
-            component[rows], typicality[rows] = best, found[np.arange(len(best)), best]
-        np.round(typicality, DIGITS, out=typicality)
+            best = found.max(axis=1)
+            component[rows], typicality[rows] = (found >= best[:, np.newaxis] - TIE).argmax(axis=1), best
+        np.maximum(np.round(typicality, DIGITS, out=typicality), FLOOR, out=typicality)
         return Novelty(self.p_value(typicality), component, typicality)
 
     def p_value(self, typicality: Float64) -> Float64:
@@ -112,7 +113,8 @@ class Guard:
             features[at + place.take(codes.nominal[name] + np.int16(1)), everyone] = 1.0
             at += len(values) + 2
         for name, (mean, sd) in self.scales.items():
-            z = np.clip((codes.numeric[name] - mean) / sd, -FARTHEST, FARTHEST)
+            with np.errstate(over="ignore"):  # beyond the farthest anyway
+                z = np.clip((codes.numeric[name] - mean) / sd, -FARTHEST, FARTHEST)
             missing = np.isnan(z)
             features[at] = missing
             features[at + 1] = ~missing
@@ -143,9 +145,9 @@ class Guard:
                 places += (at + 1, at + 2, at + 3)
                 factors += (1.0, z, z * z)
         found = np.dot(factors, self.weights.take(places, axis=0))
-        component = int(found.argmax())
-        at_most = bisect_right(self._ordered, round(float(found[component]), DIGITS))
-        return (at_most + 1.0) / (len(self._ordered) + 1.0), component
+        best = float(found.max())
+        at_most = bisect_right(self._ordered, max(round(best, DIGITS), FLOOR))
+        return (at_most + 1.0) / (len(self._ordered) + 1.0), int((found >= best - TIE).argmax())
 
     @cached_property
     def _ordered(self) -> list[float]:
@@ -181,9 +183,7 @@ class Guard:
             "category_names": np.array(list(self.categories), dtype=np.str_),
             **{f"categories.{number}": np.array(values, dtype=np.str_) for number, values in enumerate(self.categories.values())},
         }
-        file = io.BytesIO()
-        np.savez(file, allow_pickle=False, **arrays)
-        return file.getvalue()
+        return to_npz(arrays)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -193,8 +193,7 @@ class Guard:
             ValueError: if the bytes are no guard.
         """
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                arrays = dict(file)
+            arrays = from_npz(data)
             names = arrays["category_names"].tolist()
             scales = zip(arrays["scale_names"].tolist(), arrays["scales"].tolist(), strict=True)
             found = cls(
@@ -202,7 +201,7 @@ class Guard:
                 scales={name: (mean, sd) for name, (mean, sd) in scales},
                 **{key: arrays[key] for key in ("weights", "names", "positive", "calibration")},
             )
-        except (KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a guard: {error}") from error
         rows = 1 + sum(len(values) + 2 for values in found.categories.values()) + 4 * len(found.scales)
         if found.weights.shape != (rows, len(found.names)) or len(found.positive) != len(found.names):
@@ -257,7 +256,7 @@ def _nominal_weights(values: npt.NDArray[np.int16], kept: Sequence[int], compone
 def _numeric_weights(values: Float64, component: Index, sizes: Float64) -> tuple[Float64, tuple[float, float]]:
     """[4, K]: log share missing, log share present with the normal curve's constant, factors of z and z²; and z's scale."""
     known = ~np.isnan(values)
-    mean, sd = (float(values[known].mean()), float(values[known].std()) or 1.0) if known.any() else (0.0, 1.0)
+    mean, sd = scale_of(values[known])
     z, where = (values[known] - mean) / sd, component[known]
     present = np.bincount(where, minlength=len(sizes)).astype(np.float64)
     n = np.maximum(present, 1.0)
@@ -270,6 +269,14 @@ def _numeric_weights(values: Float64, component: Index, sizes: Float64) -> tuple
     precision = 1.0 / spread**2
     constant = log_present - np.log(spread) - 0.5 * means**2 * precision
     return np.vstack([log_missing, constant, means * precision, -0.5 * precision]), (mean, sd)
+
+
+def scale_of(numbers: Float64) -> tuple[float, float]:
+    """Mean and standard deviation of numbers; 1 for the latter where rounding alone, or nothing, spreads them."""
+    if not len(numbers):
+        return 0.0, 1.0
+    mean, sd = float(numbers.mean()), float(numbers.std())
+    return mean, sd if sd > ROUNDING * float(np.abs(numbers).max()) else 1.0
 
 
 def _own_medians(guard: Guard, codes: Codes, component: Index) -> Float64:

@@ -4,8 +4,6 @@ Distance: one for every nominal column that differs (missing is a value), and fo
 of the training rows, at most one (the heterogeneous metric of Wilson and Martinez 1997, without its overlap of missing values).
 """
 
-import io
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -14,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.guard import Guard
+from sporeprint.npz import from_npz, to_npz
 from sporeprint.observations import Observations
 
 Row = Mapping[str, str | float | None]
@@ -70,7 +69,7 @@ class Known:
         distance = np.add.reduce(list(parts.values()))
         best = int(np.lexsort((rows, distance))[0])
         differing = sorted((name for name, part in parts.items() if part[best] > 0), key=lambda name: -parts[name][best])
-        return Nearest(int(rows[best]), component, round(float(distance[best]), 6), self._values(at.start + best, guard), tuple(differing))
+        return Nearest(int(rows[best]), component, float(distance[best]), self._values(at.start + best, guard), tuple(differing))
 
     def _values(self, number: int, guard: Guard) -> Row:
         found: dict[str, str | float | None] = {}
@@ -85,9 +84,7 @@ class Known:
         arrays: dict[str, npt.NDArray[Any]] = {"row": self.row, "component": self.component}
         arrays |= {f"nominal.{name}": values for name, values in self.nominal.items()}
         arrays |= {f"numeric.{name}": values for name, values in self.numeric.items()}
-        file = io.BytesIO()
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-        return file.getvalue()
+        return to_npz(arrays, compressed=True)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -97,14 +94,13 @@ class Known:
             ValueError: if the bytes are nothing of the kind.
         """
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                arrays = dict(file)
+            arrays = from_npz(data)
             by_kind = {
                 kind: {name.partition(".")[2]: values for name, values in arrays.items() if name.startswith(f"{kind}.")}
                 for kind in ("nominal", "numeric")
             }
             return cls(by_kind["nominal"], by_kind["numeric"], arrays["row"], arrays["component"])
-        except (KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except (KeyError, ValueError) as error:
             raise ValueError(f"not a table of known observations: {error}") from error
 
 

@@ -107,7 +107,8 @@ def score_frame(frame: pl.DataFrame, bundle: Bundle) -> pl.DataFrame:
         (those whose number lies outside the training rows'), `reason` (why the verdict is "unknown"). A row that breaks a rule
         has a verdict and a reason only.
     """
-    schema, known = bundle.schema, vocabulary(bundle.encoder, bundle.safety.guard)
+    schema = bundle.schema
+    known = vocabulary(bundle.encoder, bundle.safety.guard, schema)
     compact = coded_frame(frame, known, schema.numeric)
     flags = broken_rules(compact, feature_rules(schema, closed=False))
     codes = Codes.of_coded(compact, schema, known)

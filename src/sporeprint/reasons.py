@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.schema import DatasetSchema
-from sporeprint.scorer import LinearScorer, Scorer, XGBoostScorer
+from sporeprint.scorer import UBJSON_START, LinearScorer, Scorer, XGBoostScorer
 from sporeprint.transform import Matrix
 
 Float64 = npt.NDArray[np.float64]
@@ -72,12 +72,13 @@ class Explainer:
         """
         try:
             raw = json.loads(files[EXPLAINER])
-            version, found = (
-                raw["format"],
-                cls(raw["unit"], np.array(raw["means"], dtype=np.float64), files[TREES] if raw["trees"] else b""),
-            )
+            version, has_trees = raw["format"], bool(raw["trees"])
+            found = cls(raw["unit"], np.array(raw["means"], dtype=np.float64), files[TREES] if has_trees else b"")
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{EXPLAINER} is missing or damaged: {error!r}") from error
+        # XGBoost's parser ends the process on much of what is no model.
+        if has_trees and not found.trees.startswith(UBJSON_START):
+            raise ValueError(f"{TREES} is no XGBoost model: it does not begin like one")
         if version != 1 or found.unit not in (*get_args(Unit), None):
             raise ValueError(f"{EXPLAINER} is not of format 1: format {version!r}, unit {found.unit!r}")
         return found
@@ -94,6 +95,8 @@ class Explainer:
         """
         if self.unit is None:
             return None
+        if not len(X):
+            return np.empty(X.shape), 0.0
         if isinstance(scorer, LinearScorer):
             base = float(self.means @ scorer.coefficients + scorer.intercept)
             return (X.astype(np.float64) - self.means) * scorer.coefficients, base

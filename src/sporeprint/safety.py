@@ -127,6 +127,9 @@ class Safety:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{ANSWER} is damaged: {error!r}") from error
+        value = found.threshold.value
+        if not 0 <= found.coverage < 1 or not (value is None or (isinstance(value, float) and 0 <= value <= 1)):
+            raise ValueError(f"{ANSWER}: coverage {found.coverage!r} and threshold {value!r}, expected numbers from 0 to 1")
         if len(found.components) != len(found.guard.names):
             raise ValueError(f"{ANSWER} names {len(found.components)} components, the guard has {len(found.guard.names)}")
         return found
@@ -186,9 +189,10 @@ def fit(
     return Safety(calibration, fitted, threshold, coverage, _named(fitted, names))
 
 
-def vocabulary(encoder: Encoder, guard: Guard) -> dict[str, tuple[str, ...]]:
-    """For every nominal column the values that the encoder or the guard knows: in these, rows have to be coded for both."""
-    return {name: tuple(dict.fromkeys((*values, *guard.categories[name]))) for name, values in encoder.vocabulary.items()}
+def vocabulary(encoder: Encoder, guard: Guard, schema: DatasetSchema) -> dict[str, tuple[str, ...]]:
+    """For every nominal column the values that encoder, guard or contract know: in these, rows have to be coded for all of them."""
+    declared = {name: tuple(schema.columns[name].values or ()) for name in encoder.vocabulary}
+    return {name: tuple(dict.fromkeys((*values, *guard.categories[name], *declared[name]))) for name, values in encoder.vocabulary.items()}
 
 
 def reachable(coverage: float, rows: int) -> float:

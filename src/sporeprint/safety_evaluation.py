@@ -26,7 +26,7 @@ Flags = npt.NDArray[np.bool_]
 
 #: Coverages of familiar rows at which the guard is reported.
 COVERAGES = (0.9, 0.95, 0.99, 0.995, 0.999)
-#: Points of the curve over coverage: 1 - 10^-1 ... 1 - 10^-3.5.
+#: Points of the curve over coverage: from 1 - 10^-0.5 = 68 % to 1 - 10^-3.5 = 99.97 %.
 CURVE = tuple(float(1 - 10**-exponent) for exponent in np.linspace(0.5, 3.5, 31))
 #: Pairs of groups that are listed.
 PAIRS = 10
@@ -63,11 +63,20 @@ class GroupAnswered:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Rows of one group that were taken for another, when the group itself was not known."""
+    """Rows of one group that are most like another, when the group itself is not known.
+
+    Attributes:
+        group: the group.
+        taken_for: the other one.
+        rows: rows of the group that are most like the other.
+        answered: those of them that pass for known.
+        false_negative: those of them that are positive and get the negative answer.
+    """
 
     group: int
     taken_for: int
     rows: int
+    answered: int
     false_negative: int
 
 
@@ -81,7 +90,7 @@ class GuardEvaluation:
         at_coverage: coverage -> counts.
         curve: for every coverage in `CURVE` the rows answered and the false negatives among them.
         by_group: at the coverage that is set.
-        pairs: the groups most often taken for another at that coverage; at most ten.
+        pairs: the ten groups that are most easily taken for another: by answered rows at that coverage, then by mean typicality.
     """
 
     how: str
@@ -150,6 +159,8 @@ def count(y: Labels, verdict: npt.NDArray[np.int8]) -> Answered:
 
 def by_group(y: Labels, verdict: npt.NDArray[np.int8], group: npt.NDArray[np.int64]) -> tuple[GroupAnswered, ...]:
     """Count the answers group by group, in the order of the groups' numbers."""
+    if not len(y):
+        return ()
     order = np.argsort(group, kind="stable")
     names, starts = np.unique(group[order], return_index=True)
     parts = np.split(order, starts[1:])
@@ -189,7 +200,9 @@ def leave_one_group_out(guard: Guard, rows: Observations, calibrate: Observation
     """
     if rows.group is None or calibrate.group is None:
         raise ValueError("the rows' groups are needed to leave one out")
-    own, calibrate_own = (np.searchsorted(guard.names, group) for group in (rows.group, calibrate.group))
+    # A group with too few rows may be none of the components: then there is none to be left out.
+    place = np.searchsorted(guard.names, rows.group).clip(max=len(guard.names) - 1)
+    own = np.where(guard.names[place] == rows.group, place, -1)
     component, typicality = _best_two(guard, rows)
     # Where a row's best component is its own group's, the second best counts.
     second = (component[0] == own).astype(np.intp)
@@ -197,11 +210,10 @@ def leave_one_group_out(guard: Guard, rows: Observations, calibrate: Observation
     component, typicality = component[second, everyone], typicality[second, everyone]
     best, value = _best_two(guard, calibrate)
     p = np.empty(len(own), dtype=np.float64)
-    order = np.argsort(own, kind="stable")
-    for mine in np.split(order, np.flatnonzero(np.diff(own[order])) + 1):
-        left_out = own[mine[0]]
-        others = calibrate_own != left_out
-        known = np.sort(np.where(best[0] == left_out, value[1], value[0])[others])
+    order = np.argsort(rows.group, kind="stable")
+    for mine in np.split(order, np.flatnonzero(np.diff(rows.group[order])) + 1):
+        others = calibrate.group != rows.group[mine[0]]
+        known = np.sort(np.where(best[0] == own[mine[0]], value[1], value[0])[others])
         p[mine] = (np.searchsorted(known, typicality[mine], side="right") + 1.0) / (len(known) + 1.0)
     return LeftOut(p, typicality, guard.positive[component] > 0.5, guard.names[component])
 
@@ -244,19 +256,22 @@ def guard_evaluation(
     curve = [(at, found.answered, found.false_negative) for at in CURVE for found in (count(y, answers(at)),)]
     chosen = answers(coverage)
     return GuardEvaluation(
-        how, ranking.roc_auc(ranked), at_coverage, tuple(curve), by_group(y, chosen, group), _pairs(y, chosen, group, left_out.taken_for)
+        how, ranking.roc_auc(ranked), at_coverage, tuple(curve), by_group(y, chosen, group), _pairs(y, chosen, group, left_out)
     )
 
 
-def _pairs(y: Labels, verdict: npt.NDArray[np.int8], group: npt.NDArray[np.int64], taken_for: npt.NDArray[np.int64]) -> tuple[Pair, ...]:
-    named = (verdict != UNKNOWN) & (taken_for >= 0)
+def _pairs(y: Labels, verdict: npt.NDArray[np.int8], group: npt.NDArray[np.int64], left_out: LeftOut) -> tuple[Pair, ...]:
+    named = left_out.taken_for >= 0
     if not named.any():
         return ()
-    pairs, which = np.unique(np.stack([group[named], taken_for[named]]), axis=1, return_inverse=True)
-    rows = np.bincount(which.ravel())
-    wrong = np.bincount(which.ravel(), weights=(verdict[named] == NEGATIVE) & (y[named] == 1)).astype(int)
-    order = np.lexsort((pairs[0], -rows, -wrong))[:PAIRS]
-    return tuple(Pair(int(pairs[0, i]), int(pairs[1, i]), int(rows[i]), int(wrong[i])) for i in order)
+    pairs, which = np.unique(np.stack([group[named], left_out.taken_for[named]]), axis=1, return_inverse=True)
+    which = which.ravel()
+    rows = np.bincount(which)
+    typicality = np.bincount(which, weights=left_out.typicality[named]) / rows
+    answered = np.bincount(which, weights=verdict[named] != UNKNOWN).astype(int)
+    wrong = np.bincount(which, weights=(verdict[named] == NEGATIVE) & (y[named] == 1)).astype(int)
+    order = np.lexsort((pairs[1], pairs[0], -typicality, -answered, -wrong))[:PAIRS]
+    return tuple(Pair(int(pairs[0, i]), int(pairs[1, i]), int(rows[i]), int(answered[i]), int(wrong[i])) for i in order)
 
 
 # --- the promise -----------------------------------------------------------------------------------------------------

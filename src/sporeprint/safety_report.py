@@ -45,6 +45,7 @@ def safety_dict(context: ReportContext) -> dict[str, Any]:
                 "group": _name(item.group, context.group_names),
                 "taken_for": _name(item.taken_for, context.group_names),
                 "rows": item.rows,
+                "answered": item.answered,
                 missed: item.false_negative,
             }
             for item in found

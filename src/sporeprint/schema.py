@@ -123,7 +123,7 @@ class Condition(Frozen):
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if len(self.model_fields_set) == 0:
+        if all(value is None for value in (self.one_of, self.none_of, self.above, self.below)):
             raise ValueError("expected one_of or none_of for a nominal column, above or below for a numeric one")
         return self
 
