@@ -69,7 +69,9 @@ def held_out(
         left, mine = _parts(rows, ~out, settings), rows.take(out)
         learn, stop, calibrate, test = left
         guard = safety.fit_guard(_joined(rows, ~out, settings), calibrate, settings.dataset, settings.guard, seed=settings.runtime.seed)
-        _put(guarded, out, guard.novelty(mine.codes), guard.positive, guard.names)
+        # The guard is asked once for all models.
+        novelty, novelties = guard.novelty(mine.codes), (guard.novelty(calibrate.codes), guard.novelty(test.codes))
+        _put(guarded, out, novelty, guard.positive, guard.names)
         for name, model in settings.models.items():
             encoder = transform.fit(learn.codes, learn.y, transform.choices(settings.transform, model, settings.dataset))
             fitted = train.fit(
@@ -83,8 +85,8 @@ def held_out(
             def score(codes: Codes, encoder: transform.Encoder = encoder, fitted: train.Fitted = fitted) -> Float64:
                 return fitted.score(encoder.matrix(codes))
 
-            safe = safety.fit(score, encoder, guard, calibrate, test, settings.dataset, settings.guard)
-            found = safe.answers(mine.codes, score(mine.codes), encoder, settings.dataset)
+            safe = safety.fit(score, encoder, guard, calibrate, test, settings.dataset, settings.guard, novelties=novelties)
+            found = safe.answers(mine.codes, score(mine.codes), encoder, settings.dataset, novelty=novelty)
             probability, verdict, thresholds = answered[name]
             probability[out], verdict[out] = found.probability, found.verdict
             thresholds.append(safe.threshold.value)

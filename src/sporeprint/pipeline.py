@@ -285,9 +285,9 @@ def evaluate(settings: Settings, root: Path, *, full: bool = False, steps: Steps
 def _evaluate(
     settings: Settings, workdir: Workdir, log: RunLog, data: ModelInput, found: Sequence[Candidate], *, full: bool = False
 ) -> ReportContext:
-    with log.step("cross-validate") as progress:
-        held_out = measure.cross_validate(settings, data, progress, full=full)
     # Small sums: further BLAS threads would only wait for each other, at full speed.
+    with log.step("cross-validate") as progress, threadpool_limits(1, "blas"):
+        held_out = measure.cross_validate(settings, data, progress, full=full)
     with log.step("evaluate") as progress, threadpool_limits(1, "blas"):
         progress.total(2 * len(found) + 2)
         evaluations = measure.evaluations(settings, data, found, held_out, progress, full=full)

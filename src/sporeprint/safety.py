@@ -78,7 +78,7 @@ class Safety:
     coverage: float
     components: tuple[Component, ...]
 
-    def answers(self, codes: Codes, scores: Float64, encoder: Encoder, schema: DatasetSchema) -> Answers:
+    def answers(self, codes: Codes, scores: Float64, encoder: Encoder, schema: DatasetSchema, *, novelty: Novelty | None = None) -> Answers:
         """Answer n rows.
 
         Args:
@@ -86,8 +86,10 @@ class Safety:
             scores: float64 [n], the model's scores of them, not calibrated.
             encoder: the model's encoder: which values and numbers it has seen.
             schema: the contract, with the contradictions it declares.
+            novelty: what the guard says of the rows, where somebody has asked it already.
         """
-        probability, novelty, strange = self.calibration(scores), self.guard.novelty(codes), strange_rows(codes, encoder, schema)
+        novelty = self.guard.novelty(codes) if novelty is None else novelty
+        probability, strange = self.calibration(scores), strange_rows(codes, encoder, schema)
         found = verdict(probability, novelty.p, strange.any(codes.rows), threshold=self.threshold.value, coverage=self.coverage)
         return Answers(probability, novelty, strange, np.asarray(found, dtype=np.int8))
 
@@ -161,6 +163,8 @@ def fit(
     schema: DatasetSchema,
     settings: GuardSettings,
     names: Sequence[Component] = (),
+    *,
+    novelties: tuple[Novelty, Novelty] | None = None,
 ) -> Safety:
     """Calibrate a model, and find where its negative answer may begin.
 
@@ -173,16 +177,18 @@ def fit(
         schema: the contract.
         settings: see `GuardSettings`.
         names: of the groups, by number.
+        novelties: what the guard says of `calibrate` and of `test`, where somebody has asked it already.
     """
     coverage = reachable(settings.coverage, len(fitted.calibration))
     raw = score(calibrate.codes)
     calibration = calibrating.fit(raw, calibrate.y, settings.calibration)
 
-    def familiar(rows: Observations) -> npt.NDArray[np.bool_]:
+    def familiar(rows: Observations, novelty: Novelty) -> npt.NDArray[np.bool_]:
         flags = strange_rows(rows.codes, encoder, schema).any(rows.codes.rows)
-        return np.asarray(is_familiar(fitted.novelty(rows.codes).p, coverage)) & ~flags
+        return np.asarray(is_familiar(novelty.p, coverage)) & ~flags
 
-    known, tested = familiar(calibrate), familiar(test)
+    novelties = novelties or (fitted.novelty(calibrate.codes), fitted.novelty(test.codes))
+    known, tested = familiar(calibrate, novelties[0]), familiar(test, novelties[1])
     chosen = risk.candidates(calibration(raw)[known], rows=int(tested.sum()), alpha=settings.alpha, delta=settings.delta)
     p = calibration(score(test.codes))
     threshold = risk.choose(p[tested], test.y[tested], chosen, alpha=settings.alpha, delta=settings.delta)
