@@ -205,7 +205,7 @@ def page(report: WarehouseReport) -> str:
         simulated=report.simulated,
         report=report,
         made=iso(report.made_us),
-        since="the first answer" if report.since_us == 0 else iso(report.since_us),
+        since="the first answer" if report.since_us == 0 else iso(report.since_us)[:10],
         answers=count(sum(row["answers"] for row in report.found["verdicts_total"])),
         unknown=_share_of(report, "unknown_answers"),
         known=count(sum(row["outcome_known"] for row in report.found["false_negative_total"])),
