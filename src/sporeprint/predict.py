@@ -11,6 +11,7 @@ from typing import IO, Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from threadpoolctl import threadpool_limits
 
 from sporeprint.batch import Batch
 from sporeprint.bundle import Bundle
@@ -301,7 +302,8 @@ def predict(root: Path, file: Path, out: Path, *, model: str = "production", ste
     found = registry.resolve(model)
     bundle = registry.load(found.ref)
     threads = len(os.sched_getaffinity(0))
-    with shown.step("predict") as progress:
+    # Batches are worked on side by side; further BLAS threads in each would only wait for each other, at full speed.
+    with shown.step("predict") as progress, threadpool_limits(1, "blas"):
         raw = open_table(file, bundle.schema, now=lambda: datetime.now(UTC))
         progress.total(raw.provenance.bytes)
         batches = read_batches(raw, bundle.schema, batch_bytes=BATCH_BYTES, labelled=False)
