@@ -13,7 +13,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "sporeprint"
 
 #: Top to bottom. A module imports from layers below its own; a package counts as one module.
 LAYERS = {
-    "command line": {"__main__", "cli", "cli_db", "cli_models", "cli_warehouse", "command", "console", "helptext"},
+    "command line": {"__main__", "cli", "cli_db", "cli_models", "cli_serve", "cli_warehouse", "command", "console", "helptext"},
+    "serving": {"model_serving"},
     "pipeline": {"pipeline"},
     "steps": {"explain", "measure", "predict", "prepare", "release", "results"},
     "edges": {
@@ -49,9 +50,10 @@ BESIDE = {
     "card": {"evaluate", "plots", "report_context", "safety_evaluation", "safety_report"},
     "components": {"guard"},
     "guard": {"transform"},
-    "cli": {"cli_db", "cli_models", "cli_warehouse", "command", "console"},
+    "cli": {"cli_db", "cli_models", "cli_serve", "cli_warehouse", "command", "console"},
     "cli_db": {"command", "console"},
     "cli_models": {"command", "console"},
+    "cli_serve": {"command", "console"},
     "cli_warehouse": {"command", "console"},
     "command": {"console", "helptext"},
     "crossval": {"guard", "safety", "safety_evaluation", "train", "transform", "verdict"},
@@ -104,6 +106,7 @@ OUTSIDE_CALLS = {
 HEAVY = {
     *("matplotlib", "sklearn", "xgboost", "onnx", "onnxruntime", "skl2onnx", "scipy", "joblib"),
     *("numpy", "polars", "narwhals", "pyarrow", "pandas", "jinja2", "httpx", "sqlalchemy", "pymysql", "alembic", "duckdb"),
+    *("fastapi", "starlette", "uvicorn", "orjson", "prometheus_client"),
 }
 
 

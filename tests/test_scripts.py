@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 DOCKER = ["docker/mariadb/start.sh", "docker/mariadb/oltp-accounts.sh", "docker/mariadb/olap-accounts.sh"]
-SCRIPTS = ["run_etl.sh", "run_tests.sh", ".ci/run", "scripts/setup.sh", "scripts/services.sh", "scripts/lock.sh", *DOCKER]
+SCRIPTS = ["run_etl.sh", "run_api.sh", "run_tests.sh", ".ci/run", "scripts/setup.sh", "scripts/services.sh", "scripts/lock.sh", *DOCKER]
 STARTED = [name for name in SCRIPTS if name not in {"scripts/setup.sh", "scripts/services.sh"}]
 
 UV = """\

@@ -18,6 +18,7 @@ import typer.main
 
 from sporeprint.cli_db import db
 from sporeprint.cli_models import models
+from sporeprint.cli_serve import add_to as add_serve
 from sporeprint.cli_warehouse import warehouse
 from sporeprint.command import ALL, COMMON, OUTPUT, PLACE, SETTINGS, Facts, Session, command, group
 from sporeprint.console import ReaderGoneError, Result, Screen, causes, described
@@ -34,6 +35,7 @@ app = group(
     epilog="sporeprint etl                                    the whole run, with config/config.yaml\n"
     "sporeprint etl --source observations.csv          of another table\n"
     "sporeprint predict new.csv --out answers.csv      what the best model says of new rows\n"
+    "sporeprint serve                                  the same over HTTP\n"
     "sporeprint models list                            what is registered",
 )
 config = group(help="Check the configuration.")
@@ -229,6 +231,8 @@ def explain(
         given[name] = value
     return explaining.explain(session.workdir, given, model=model)
 
+
+add_serve(app, _USE)
 
 # --- around it -----------------------------------------------------------------------------------------------------------
 

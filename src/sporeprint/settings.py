@@ -250,6 +250,17 @@ class StorageSettings(Frozen):
         return address
 
 
+class ServingSettings(Frozen):
+    """What a server takes at a time."""
+
+    max_body_kb: int = Field(64, ge=1, le=1024, description="Largest body of a request for one answer; larger ones are refused.")
+    max_batch_mb: int = Field(16, ge=1, le=256, description="Largest body of a batch.")
+    max_batch_rows: int = Field(10_000, ge=1, le=100_000, description="Most rows of a batch.")
+    max_in_flight: int = Field(1024, ge=1, le=100_000, description="Requests a worker works on at a time; further ones are turned away.")
+    max_batches: int = Field(4, ge=1, le=64, description="Batches a worker works on at a time; further ones are turned away.")
+    deadline_s: float = Field(30.0, gt=0, le=600, description="Longest a request may take, its sending included.")
+
+
 class RuntimeSettings(Frozen):
     """Seeds, threads and memory."""
 
@@ -272,6 +283,7 @@ class Settings(Frozen):
     selection: SelectionSettings = SelectionSettings()
     gate: GateSettings = GateSettings()
     storage: StorageSettings = StorageSettings()
+    serving: ServingSettings = ServingSettings()
     runtime: RuntimeSettings = RuntimeSettings()
 
     @field_validator("transform", mode="before")

@@ -1,0 +1,1 @@
+"""Answers over HTTP: the only place that knows requests, status codes and headers."""

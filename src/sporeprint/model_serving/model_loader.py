@@ -1,0 +1,140 @@
+"""Keeps the model that serves: loads it, looks whether another one was put in its place, and exchanges it as a whole."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sporeprint.errors import SporeprintError
+from sporeprint.model_serving.served import Served
+from sporeprint.registry import ALIASES, Registry
+
+log = logging.getLogger(__name__)
+
+#: How often to look, seconds.
+LOOK_S = 0.5
+#: How often to try again what could not be loaded, in looks.
+RETRY_LOOKS = 10
+#: Models that requests named and that are kept, beside the one that serves.
+KEPT = 4
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why another version does not serve.
+
+    Attributes:
+        says: the reason; it can name files of the server.
+        since: seconds since 1970.
+    """
+
+    says: str
+    since: float
+
+
+class Loader:
+    """The model that a name stands for, at any time a whole one. `current` is for any thread."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        """Load what serves.
+
+        Args:
+            root: the registry's folder.
+            name: production, a model's name, or one version.
+
+        Raises:
+            RegistryError: if there is no such model, or it is damaged.
+        """
+        self.registry, self.name = Registry(root), name
+        self._seen = self._signature()
+        self.current = Served.load(self.registry, self.registry.resolve(name))
+        self.fault: Fault | None = None
+        self.swaps = 0
+        self._named: OrderedDict[str, Served] = OrderedDict()
+        self._loading = asyncio.Lock()
+
+    async def named(self, name: str) -> Served:
+        """The model that a request names.
+
+        Raises:
+            RegistryError: if there is no such model, or it is damaged.
+        """
+        if name in (self.name, self.current.ref.ref):
+            return self.current
+        if name in self._named:
+            self._named.move_to_end(name)
+            return self._named[name]
+        # One at a time: whoever asks for many models must not take the processor from those who ask for one.
+        async with self._loading:
+            if name in self._named:
+                return self._named[name]
+            seen = self._seen
+            found = await asyncio.to_thread(self._load, name)
+            # An alias that moved meanwhile may stand for another version by now.
+            if seen == self._seen:
+                self._named[name] = found
+                while len(self._named) > KEPT:
+                    self._named.popitem(last=False)
+            return found
+
+    def _load(self, name: str) -> Served:
+        ref = self.registry.resolve(name)
+        for served in (self.current, *list(self._named.values())):
+            if served.ref == ref:
+                return served
+        return Served.load(self.registry, ref)
+
+    def _signature(self) -> tuple[int, int, int] | None:
+        """What changes when an alias moves: the file is replaced as a whole."""
+        try:
+            found = (self.registry.root / ALIASES).stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_ino, found.st_size
+
+    @contextlib.asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Look for another version as long as the context lasts."""
+        task = asyncio.create_task(self._watch(), name="model-loader")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _watch(self) -> None:
+        looks = 0
+        while True:
+            await asyncio.sleep(LOOK_S)
+            looks += 1
+            signature = self._signature()
+            if signature == self._seen and (self.fault is None or looks % RETRY_LOOKS):
+                continue
+            self._seen = signature
+            self._named.clear()
+            await self.look()
+
+    async def look(self) -> None:
+        """Load what the name stands for now, where that is another version. What fails leaves the one that serves."""
+        try:
+            ref = await asyncio.to_thread(self.registry.resolve, self.name)
+            if ref != self.current.ref:
+                found = await asyncio.to_thread(Served.load, self.registry, ref)
+                log.info("now serving %s instead of %s", ref.ref, self.current.ref.ref)
+                self.current, self.swaps = found, self.swaps + 1
+            self.fault = None
+        except SporeprintError as error:
+            self._failed(error)
+        except Exception as error:
+            log.exception("another version could not be loaded")
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        if self.fault is None or self.fault.says != str(error):
+            log.error("%s goes on serving, because what %s stands for cannot: %s", self.current.ref.ref, self.name, error)
+            self.fault = Fault(str(error), time.time())

@@ -1,0 +1,117 @@
+"""A model that serves: one immutable value, so that nothing of an answer can come from another model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from sporeprint.answer import Answer, Row, why_unknown
+from sporeprint.bundle import Bundle
+from sporeprint.model_serving.shapes import RowReader
+from sporeprint.model_serving.single_row import SingleRow, single_row
+from sporeprint.registry import Registry
+from sporeprint.safety import Safety
+from sporeprint.strange import strange_row
+from sporeprint.transform import Matrix
+from sporeprint.verdict import HALF, UNKNOWN, verdict, words
+from sporeprint.versions import VersionRef
+
+
+class Stages(NamedTuple):
+    """How long the parts of an answer took, nanoseconds."""
+
+    encode: int
+    score: int
+    guard: int
+
+
+@dataclass(frozen=True)
+class Served:
+    """One version, ready to answer.
+
+    Attributes:
+        ref: the version, pinned by the digest of its manifest.
+        bundle: what serves.
+        reader: of its rows.
+        scorer: of one row.
+        safety: calibration, guard and threshold.
+        words: the answers' words, by number.
+        simulated: whether it was trained on invented rows.
+        buffer: float32 [1, m], what a row is encoded into; only one thread may ask for answers.
+    """
+
+    ref: VersionRef
+    bundle: Bundle
+    reader: RowReader
+    scorer: SingleRow
+    safety: Safety
+    words: tuple[str, str, str]
+    simulated: bool
+    buffer: Matrix
+
+    @classmethod
+    def load(cls, registry: Registry, ref: VersionRef) -> Self:
+        """Load a version and answer its golden rows once, so that everything that is made on first use is there.
+
+        Raises:
+            RegistryError: if it is damaged.
+        """
+        bundle = registry.load(ref.ref)
+        served = cls(
+            ref=ref,
+            bundle=bundle,
+            reader=RowReader.of(bundle.schema),
+            scorer=single_row(bundle),
+            safety=bundle.safety,
+            words=words(bundle.schema),
+            simulated=bool(bundle.info.get("simulated")),
+            buffer=np.empty((1, bundle.scorer.n_features), dtype=np.float32),
+        )
+        for row in (*bundle.golden.rows, {}):
+            served.answer(row)
+        return served
+
+    def answer(self, row: Row) -> tuple[Answer, Stages]:
+        """Answer one row: the same as `answer.answer`, without making anything anew that can be kept."""
+        begin = perf_counter_ns()
+        bundle, safety = self.bundle, self.safety
+        bundle.encoder.encode_row(row, self.buffer[0])
+        encoded = perf_counter_ns()
+        probability = float(safety.calibration(np.array([self.scorer.score(self.buffer)]))[0])
+        scored = perf_counter_ns()
+        novelty_p, component = safety.guard.row(row)
+        strange = strange_row(row, bundle.encoder, bundle.schema)
+        found = int(verdict(probability, novelty_p, bool(strange), threshold=safety.threshold.value, coverage=safety.coverage))
+        target = bundle.schema.target
+        answer = Answer(
+            prediction=target.positive if probability > HALF else target.negative,
+            probability=probability,
+            verdict=self.words[found],
+            novelty_p=novelty_p,
+            threshold=safety.threshold.value,
+            unseen=strange.unseen,
+            outside=strange.outside,
+            contradictions=strange.contradictions,
+            reason=why_unknown(strange, novelty_p, safety.coverage) if found == UNKNOWN else None,
+            most_like=safety.components[component],
+        )
+        return answer, Stages(encoded - begin, scored - encoded, perf_counter_ns() - scored)
+
+    def why(self, row: Row, verdict: str, novelty_p: float | None) -> tuple[Sequence[str], str | None]:
+        """What an answer that was kept left out: the columns outside the training rows' range, and why it is unknown."""
+        strange = strange_row(row, self.bundle.encoder, self.bundle.schema)
+        unknown = verdict == self.words[UNKNOWN] and novelty_p is not None
+        return strange.outside, why_unknown(strange, novelty_p, self.safety.coverage) if unknown and novelty_p is not None else None
+
+    def card(self) -> dict[str, Any]:
+        """What it is, as JSON values."""
+        return {
+            "model": self.ref.name,
+            "version": self.ref.version,
+            "ref": self.ref.ref,
+            "manifest": self.ref.manifest,
+            "engine": self.scorer.engine,
+            "simulated": self.simulated,
+        }

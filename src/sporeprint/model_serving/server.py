@@ -1,0 +1,111 @@
+"""Starts and ends the processes that answer."""
+
+import contextlib
+import functools
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from sporeprint.errors import StorageError, StorageUnavailableError, UsageError
+from sporeprint.model_serving.api import create_app
+from sporeprint.registry import Registry
+from sporeprint.settings import Settings
+from sporeprint.storage import migrate, urls
+from sporeprint.storage.engine import connect
+from sporeprint.workdir import Workdir
+
+log = logging.getLogger(__name__)
+
+#: Seconds that answers which are worked on have to finish when the server ends.
+GRACE_S = 20
+#: Connections that wait for a worker to take them.
+BACKLOG = 2048
+
+
+class Server(uvicorn.Server):
+    """A server for which a signal to end is the regular end: it is not raised anew afterwards."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Let signals end the server, as long as the context lasts."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def check(settings: Settings, root: Path, model: str) -> str:
+    """Find out whether a server could start, so that what stands in its way is said once, and not by each worker.
+
+    Returns:
+        The version that would serve.
+
+    Raises:
+        RegistryError: if there is no such model, or it is damaged.
+        StorageError: if the database has other tables than this version works with.
+        ConfigError: if its address is none.
+    """
+    found = Registry(Workdir(root).registry).resolve(model)
+    engine = connect(urls.oltp(settings.storage, root))
+    try:
+        migrate.ready(engine)
+    except StorageUnavailableError as error:  # answers are kept until it is back
+        log.warning("%s", error)
+    finally:
+        engine.dispose()
+    return found.ref
+
+
+def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, workers: int) -> None:
+    """Answer until a signal ends it: then what is worked on is finished, and what was answered is shipped or waits in the journal.
+
+    Raises:
+        UsageError: if the port is taken.
+        StorageError: if a worker could not start.
+    """
+    with closing(listening(host, port)) as sock:
+        config = uvicorn.Config(
+            functools.partial(create_app, settings, root, model=model),
+            factory=True,
+            workers=workers,
+            backlog=BACKLOG,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        if workers > 1:
+            Multiprocess(config, sockets=[sock]).run()
+            return
+        server = Server(config)
+        server.run([sock])
+        if not server.started:
+            raise StorageError("the server could not start; --verbose shows why")
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that is bound: a port that is taken is found out before anything is loaded.
+
+    Raises:
+        UsageError: if it is taken, or not allowed.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}; name another one with --port") from None
+    sock.set_inheritable(True)
+    return sock

@@ -1,0 +1,115 @@
+"""What every endpoint has to do with: the model, the database, the counters and the limits of one process."""
+
+import asyncio
+import contextlib
+import logging
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sporeprint.model_serving.database import Database
+from sporeprint.model_serving.metrics import Metrics
+from sporeprint.model_serving.model_loader import Loader
+from sporeprint.model_serving.problems import Problem, ProblemError, of, overloaded, too_slow
+from sporeprint.model_serving.requests import ClientGoneError, Receive, Scope, Send, respond_problem
+from sporeprint.settings import ServingSettings, Settings
+from sporeprint.workdir import Workdir
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Service:
+    """The state of one process.
+
+    Attributes:
+        root: the work directory.
+        worker: name of the process.
+        limits: what is taken at a time.
+        loader: of the model.
+        database: of the answers.
+        metrics: of everything.
+        in_flight: requests that are worked on.
+        batches: batches among them.
+        keys: idempotent requests that are worked on, by the id of their answer.
+    """
+
+    root: Path
+    worker: str
+    limits: ServingSettings
+    loader: Loader
+    database: Database
+    metrics: Metrics
+    in_flight: int = 0
+    batches: int = 0
+    keys: weakref.WeakValueDictionary[str, asyncio.Lock] = field(default_factory=weakref.WeakValueDictionary)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def running(cls, settings: Settings, root: Path, model: str, worker: str) -> AsyncIterator["Service"]:
+        """A service as long as the context lasts; what was answered in it is on the disk afterwards.
+
+        Raises:
+            RegistryError: if there is no such model, or it is damaged.
+            StorageError: if database or journal cannot be used.
+        """
+        loader = Loader(Workdir(root).registry, model)
+        database = Database.open(settings.storage, root, worker)
+        try:
+            metrics = Metrics()
+            metrics.watch(loader, database)
+            async with loader.watching():
+                yield cls(root, worker, settings.serving, loader, database, metrics)
+        finally:
+            await asyncio.to_thread(database.close)
+
+    def lock(self, prediction_id: str) -> asyncio.Lock:
+        """One lock for all requests at work with the same id."""
+        return self.keys.setdefault(prediction_id, asyncio.Lock())
+
+
+#: What an endpoint does: it reads the request and answers it, and says with which status.
+Work = Callable[[Service, Scope, Receive, Send], Awaitable[int]]
+
+
+class Endpoint:
+    """One endpoint as an ASGI application: its errors are problem documents, and its time and number are bounded."""
+
+    def __init__(self, name: str, work: Work, service: Callable[[], Service]) -> None:
+        self._name, self._work, self._service = name, work, service
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        service = self._service()
+        if service.in_flight >= service.limits.max_in_flight:
+            service.metrics.requested(self._name, await _refuse(send, overloaded("too many requests are worked on; try again soon")))
+            return
+        service.in_flight += 1
+        try:
+            status = await self._answer(service, scope, receive, send)
+        except ClientGoneError:
+            status = 499  # what servers write down for it; nobody sees it
+        finally:
+            service.in_flight -= 1
+        service.metrics.requested(self._name, status)
+
+    async def _answer(self, service: Service, scope: Scope, receive: Receive, send: Send) -> int:
+        try:
+            async with asyncio.timeout(service.limits.deadline_s):
+                return await self._work(service, scope, receive, send)
+        except ClientGoneError:
+            raise
+        except TimeoutError:
+            return await _refuse(send, too_slow(service.limits.deadline_s))
+        except Exception as error:
+            problem = of(error, service.root)
+            if problem.status >= 500 and not isinstance(error, ProblemError):
+                log.exception("%s: answered with %s", self._name, problem.kind)
+            return await _refuse(send, problem)
+
+
+async def _refuse(send: Send, problem: Problem) -> int:
+    await respond_problem(send, problem)
+    return problem.status

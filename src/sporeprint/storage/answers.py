@@ -1,0 +1,29 @@
+"""Reads single answers from the OLTP database."""
+
+import json
+
+from sqlalchemy import Engine, select
+
+from sporeprint.storage.engine import reading
+from sporeprint.storage.prediction import PLAIN, PredictionRecord
+from sporeprint.storage.tables import prediction
+
+
+def find(engine: Engine, prediction_id: str) -> PredictionRecord | None:
+    """An answer that was shipped; None where there is none. The journals may hold it still.
+
+    Raises:
+        StorageUnavailableError: if the database does not answer now.
+        StorageError: if it cannot.
+    """
+    columns = [prediction.c[name] for name in (*PLAIN, "unseen", "features", "shadow")]
+    with reading(engine) as connection:
+        row = connection.execute(select(*columns).where(prediction.c.prediction_id == prediction_id)).mappings().one_or_none()
+    if row is None:
+        return None
+    return PredictionRecord(
+        **{name: row[name] for name in PLAIN},
+        unseen=tuple(json.loads(row["unseen"])),
+        features=json.loads(row["features"]),
+        shadow=None if row["shadow"] is None else json.loads(row["shadow"]),
+    )

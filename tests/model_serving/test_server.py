@@ -1,0 +1,221 @@
+"""Servers as processes: what is promised of them while models move, and when they end, however they end."""
+
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import pytest
+
+from journal_support import until
+from sporeprint.answer import answer
+from sporeprint.errors import RegistryError, StorageError, UsageError
+from sporeprint.model_serving.server import check, listening
+from sporeprint.registry import Registry
+from sporeprint.settings import Settings
+from sporeprint.storage.answers import find as find_shipped
+from sporeprint.storage.engine import connect
+from sporeprint.storage.journal_file import find
+from sporeprint.storage.shipper import Shipper
+
+Serve = Callable[..., Any]
+
+
+class Load:
+    """Clients that ask without a pause, as long as the context lasts."""
+
+    def __init__(self, client: httpx.Client, row: dict[str, Any], clients: int = 4) -> None:
+        self._url, self._row, self._end = str(client.base_url.join("/predict")), row, threading.Event()
+        self.answers: list[dict[str, Any]] = []
+        self.failures: list[str] = []
+        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+
+    def _ask(self) -> None:
+        with httpx.Client(timeout=10) as client:
+            while not self._end.is_set():
+                try:
+                    found = client.post(self._url, json=self._row)
+                except httpx.TransportError as error:
+                    self.failures.append(repr(error))
+                    time.sleep(0.01)
+                    continue
+                if found.status_code == 200:
+                    self.answers.append(found.json())
+                else:
+                    self.failures.append(found.text)
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+
+@pytest.fixture
+def registry(small_copy: Path) -> Registry:
+    return Registry(small_copy / "models/registry")
+
+
+def golden(registry: Registry) -> dict[str, Any]:
+    return dict(registry.load("production").golden.rows[0])
+
+
+def move(registry: Registry, ref: str) -> None:
+    registry.set_production(ref, reason="a test", now=datetime.now(UTC))
+
+
+def test_a_model_that_moves_under_load_drops_and_mixes_nothing(served: Serve, registry: Registry) -> None:
+    server, row = served(), golden(registry)
+    refs = ("logistic_regression/v1", "decision_tree/v1", "xgboost/v1")
+    expected = {(ref.partition("/")[0], round(answer(registry.load(ref), row).probability, 6)) for ref in refs}
+    with Load(server.client, row) as load:
+        for ref in refs:
+            move(registry, ref)
+            begin = time.monotonic()
+            until(lambda ref=ref: server.client.get("/").json()["serving"] == ref, 10)  # type: ignore[misc]
+            assert time.monotonic() - begin < 5  # 2 s where nobody else needs the processor
+            time.sleep(0.2)
+    assert load.failures == []
+    assert {(said["model"], round(said["probability"], 6)) for said in load.answers} <= expected
+    assert set(Counter(said["model"] for said in load.answers)) == {"logistic_regression", "decision_tree", "xgboost"}
+
+
+def test_a_damaged_version_leaves_the_one_that_serves(served: Serve, registry: Registry) -> None:
+    move(registry, "logistic_regression/v1")
+    server, row = served(), golden(registry)
+    move(registry, "decision_tree/v1")
+    guard = registry.root / "decision_tree/v1/guard.npz"
+    data = guard.read_bytes()
+    guard.chmod(0o644)
+    guard.write_bytes(data[:-1])
+    until(lambda: server.client.get("/health").json()["status"] == "degraded", 10)
+    found = server.client.get("/health")
+    assert (found.status_code, found.json()["model"]["ref"]) == (200, "logistic_regression/v1")
+    assert "cannot be loaded" in found.json()["model"]["problem"]
+    assert str(registry.root) not in found.text
+    assert server.client.post("/predict", json=row).json()["model"] == "logistic_regression"
+    damaged = server.client.post("/predict?model=decision_tree", json=row)
+    assert (damaged.status_code, damaged.json()["type"]) == (503, "urn:sporeprint:problem:model-damaged")
+    assert "sporeprint_model_fault 1.0" in server.client.get("/metrics").text
+    guard.write_bytes(data)
+    until(lambda: server.client.get("/health").json()["status"] == "ok", 20)
+    assert server.client.post("/predict", json=row).json()["model"] == "decision_tree"
+
+
+def test_the_same_when_the_version_is_gone(served: Serve, registry: Registry) -> None:
+    move(registry, "logistic_regression/v1")
+    server, row = served(), golden(registry)
+    shutil.rmtree(registry.root / "logistic_regression")
+    (registry.root / "aliases.json").unlink()
+    until(lambda: server.client.get("/health").json()["status"] == "degraded", 10)
+    assert server.client.post("/predict", json=row).json()["model"] == "logistic_regression"
+
+
+def kept(root: Path, ids: list[str]) -> int:
+    """How many of these answers the database has, after what the journals hold was shipped."""
+    engine = connect_to(root)
+    try:
+        with Shipper(engine, root / "data/journal"):
+            until(lambda: all(find_shipped(engine, name) for name in ids[-3:]), 30)
+        return sum(find_shipped(engine, name) is not None or find(root / "data/journal", name) is not None for name in ids)
+    finally:
+        engine.dispose()
+
+
+def connect_to(root: Path) -> Any:
+    from sqlalchemy import URL
+
+    return connect(URL.create("sqlite", database=str(root / "data/sporeprint.db")))
+
+
+def test_every_answer_of_a_killed_server_is_kept(served: Serve, registry: Registry, small_copy: Path) -> None:
+    server = served()
+    with Load(server.client, golden(registry)) as load:
+        time.sleep(1)
+        server.process.kill()
+        server.process.wait()
+    assert len(load.answers) > 50
+    ids = [said["prediction_id"] for said in load.answers]
+    assert len(set(ids)) == len(ids)
+    assert kept(small_copy, ids) == len(ids)
+
+
+def test_a_stop_finishes_what_is_worked_on(served: Serve, registry: Registry, small_copy: Path) -> None:
+    server = served()
+    rows = [golden(registry)] * 5_000
+    found: list[httpx.Response] = []
+    thread = threading.Thread(target=lambda: found.append(server.client.post("/predict/batch", json=rows, timeout=30)))
+    thread.start()
+    until(lambda: server.client.get("/health").json()["in_flight"] >= 2)  # this one, and the batch
+    assert server.stop() == 0
+    thread.join()
+    assert found[0].status_code == 200
+    assert kept(small_copy, [said["prediction_id"] for said in found[0].json()["answers"][::500]]) == 10
+
+
+def test_two_workers_answer_and_end_together(served: Serve, registry: Registry, small_copy: Path) -> None:
+    server = served("--workers", "2")
+
+    def workers() -> set[str]:
+        # A connection stays with its worker.
+        return {httpx.get(server.client.base_url.join("/health")).json()["worker"] for _ in range(10)}
+
+    until(lambda: len(workers()) == 2, 30)
+    with Load(server.client, golden(registry)) as load:
+        time.sleep(0.5)
+    assert load.failures == []
+    until(lambda: server.client.get(f"/predictions/{load.answers[-1]['prediction_id']}").status_code == 200)
+    assert server.stop(signal.SIGINT) == 0
+    assert kept(small_copy, [said["prediction_id"] for said in load.answers]) == len(load.answers)
+
+
+def test_slow_clients_do_not_hold_others_up(served: Serve, registry: Registry) -> None:
+    server, row = served(), golden(registry)
+    address = (server.client.base_url.host, server.client.base_url.port)
+    slow = [socket.create_connection(address) for _ in range(200)]
+    try:
+        for sock in slow:
+            sock.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{")
+        begin = time.monotonic()
+        assert server.client.post("/predict", json=row).status_code == 200
+        assert time.monotonic() - begin < 2
+    finally:
+        for sock in slow:
+            sock.close()
+
+
+def test_a_taken_port_is_said_at_once() -> None:
+    with listening("127.0.0.1", 0) as taken:
+        taken.listen()
+        with pytest.raises(UsageError, match=r"cannot listen on 127\.0\.0\.1:\d+: Address already in use; name another one with --port"):
+            listening("127.0.0.1", taken.getsockname()[1])
+
+
+def test_what_stands_in_the_way_is_found_before_anything_starts(small_settings: Settings, small_copy: Path, tmp_path: Path) -> None:
+    assert check(small_settings, small_copy, "xgboost") == "xgboost/v1"
+    with pytest.raises(RegistryError, match="no version is in production yet; choose one of: none yet, run sporeprint etl"):
+        check(small_settings, tmp_path / "empty", "production")
+    engine = connect_to(small_copy)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("drop table prediction")
+        connection.exec_driver_sql("update alembic_version set version_num = '9999'")
+    engine.dispose()
+    with pytest.raises(StorageError):
+        check(small_settings, small_copy, "xgboost")
+
+
+def test_nothing_of_the_server_is_left(served: Serve, small_copy: Path) -> None:
+    server = served()
+    assert server.stop() == 0
+    assert [path.name for path in (small_copy / "data/journal").glob("*-wal") if path.stat().st_size] == []
