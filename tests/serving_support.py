@@ -1,13 +1,23 @@
-"""Calls an application through ASGI, from tests that know no event loop."""
+"""Applications called through ASGI, from tests that know no event loop; and servers as processes of their own."""
 
 import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
 from fastapi import FastAPI
+from ruamel.yaml import YAML
 
 T = TypeVar("T")
 
@@ -62,3 +72,52 @@ class Client:
             return list(await asyncio.gather(*(self._client.post(path, **given) for given in all_given)))
 
         return self.run(work())
+
+
+@dataclass
+class Server:
+    """A running `sporeprint serve`."""
+
+    process: "subprocess.Popen[str]"
+    client: httpx.Client
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+    def end(self) -> None:
+        """Whatever became of it, nothing of it is left."""
+        self.client.close()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stderr:
+            self.process.stderr.close()
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def write_config(config: dict[str, Any], path: Path) -> Path:
+    with path.open("w", encoding="utf-8") as file:
+        YAML().dump(config, file)
+    return path
+
+
+def start_server(root: Path, config: Path, *options: str) -> Server:
+    """Start `sporeprint serve`, and wait until it answers."""
+    port = free_port()
+    command = [sys.executable, "-m", "sporeprint", "serve", "--port", str(port), "--workdir", str(root), "--config", str(config)]
+    process = subprocess.Popen([*command, *options], text=True, stderr=subprocess.PIPE, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    server = Server(process, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10))
+    end = time.monotonic() + 60
+    while True:
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < end
+        with contextlib.suppress(httpx.TransportError):
+            server.client.get("/health/live")
+            return server
+        time.sleep(0.05)

@@ -258,6 +258,8 @@ class ServingSettings(Frozen):
     max_batch_rows: int = Field(10_000, ge=1, le=100_000, description="Most rows of a batch.")
     max_in_flight: int = Field(1024, ge=1, le=100_000, description="Requests a worker works on at a time; further ones are turned away.")
     max_batches: int = Field(4, ge=1, le=64, description="Batches a worker works on at a time; further ones are turned away.")
+    max_connections: int = Field(4096, ge=1, le=1_000_000, description="Connections of a worker; the longest idle makes room for a new one.")
+    receive_s: float = Field(10.0, gt=0, le=600, description="Longest that headers and a small body may take to arrive.")
     deadline_s: float = Field(30.0, gt=0, le=600, description="Longest a request may take, its sending included.")
 
 

@@ -1,23 +1,14 @@
 """Applications over a small run, called through ASGI, and servers as processes of their own."""
 
 import contextlib
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from ruamel.yaml import YAML
 
-from serving_support import Client
+from serving_support import Client, Server, start_server, write_config
 from sporeprint import settings
 from sporeprint.model_serving.api import create_app
 from sporeprint.settings import Settings
@@ -57,52 +48,15 @@ def started(small_settings: Settings, small_copy: Path) -> Iterator[Callable[...
         yield start
 
 
-@dataclass
-class Server:
-    """A running `sporeprint serve`."""
-
-    process: "subprocess.Popen[str]"
-    client: httpx.Client
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(30)
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 @pytest.fixture
 def served(small_copy: Path, small_config: dict[str, Any], tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """A function that starts `sporeprint serve` over a copy of the small run."""
-    config = tmp_path / "config.yaml"
-    with config.open("w", encoding="utf-8") as file:
-        YAML().dump(small_config, file)
-    servers: list[Server] = []
+    config = write_config(small_config, tmp_path / "config.yaml")
+    with contextlib.ExitStack() as stack:
 
-    def start(*options: str) -> Server:
-        port = free_port()
-        command = [sys.executable, "-m", "sporeprint", "serve", "--port", str(port), "--workdir", str(small_copy), "--config", str(config)]
-        process = subprocess.Popen([*command, *options], text=True, stderr=subprocess.PIPE, env={**os.environ, "PYTHONWARNINGS": "ignore"})
-        server = Server(process, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10))
-        servers.append(server)
-        end = time.monotonic() + 60
-        while True:
-            assert process.poll() is None, process.stderr and process.stderr.read()
-            assert time.monotonic() < end
-            with contextlib.suppress(httpx.TransportError):
-                server.client.get("/health/live")
-                return server
-            time.sleep(0.05)
+        def start(*options: str) -> Server:
+            server = start_server(small_copy, config, *options)
+            stack.callback(server.end)
+            return server
 
-    yield start
-    for server in servers:
-        server.client.close()
-        if server.process.poll() is None:
-            server.process.kill()
-            server.process.wait()
-        if server.process.stderr:
-            server.process.stderr.close()
+        yield start

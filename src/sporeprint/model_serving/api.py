@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from sporeprint import __version__
 from sporeprint.model_serving import looking, openapi
+from sporeprint.model_serving.connections import Waiting, places
 from sporeprint.model_serving.predicting import predict, predict_batch
 from sporeprint.model_serving.problems import MEDIA_TYPE, UNEXPECTED, Problem, not_found
 from sporeprint.model_serving.service import Endpoint, Service, Work
@@ -60,10 +61,11 @@ def create_app(settings: Settings, root: Path, *, model: str = "production", wor
     running: list[Service] = []
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with Service.running(settings, root, model, worker or f"api-{os.getpid()}") as service:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        waiting = Waiting(places(settings.serving.max_connections), settings.serving.receive_s)
+        async with Service.running(settings, root, model, worker or f"api-{os.getpid()}") as service, waiting.watched():
             running.append(service)
-            yield
+            yield {"waiting": waiting}
             running.clear()
 
     def service() -> Service:

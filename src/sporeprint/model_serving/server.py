@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import logging
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from uvicorn.supervisors import Multiprocess
 
 from sporeprint.errors import StorageError, StorageUnavailableError, UsageError
 from sporeprint.model_serving.api import create_app
+from sporeprint.model_serving.connections import Connection
 from sporeprint.registry import Registry
 from sporeprint.settings import Settings
 from sporeprint.storage import migrate, urls
@@ -71,6 +73,7 @@ def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, w
         UsageError: if the port is taken.
         StorageError: if a worker could not start.
     """
+    allow_files()
     with closing(listening(host, port)) as sock:
         config = uvicorn.Config(
             functools.partial(create_app, settings, root, model=model),
@@ -81,6 +84,7 @@ def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, w
             log_config=None,
             server_header=False,
             proxy_headers=False,
+            http=Connection,
             ws="none",
             timeout_graceful_shutdown=GRACE_S,
         )
@@ -91,6 +95,13 @@ def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, w
         server.run([sock])
         if not server.started:
             raise StorageError("the server could not start; --verbose shows why")
+
+
+def allow_files() -> None:
+    """Let this process and its workers have as many files and connections open as the system lets them."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # then it is what it was
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def listening(host: str, port: int) -> socket.socket:
