@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT / "data" / "raw" / "secondary_data.csv"
 # As the command line does, before anything loads OpenMP: tests share the machine with the processes they start.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+#: Loaded into a process, it makes its clock say what a file says.
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 #: What some tests need and not every machine has: fixture -> whether it is here, the variable that requires it, what to say.
 NEEDS = {
     "real_data": (REAL_DATA.exists(), "REQUIRE_REAL_DATA", f"tests on the real table were left out: {REAL_DATA} is missing"),
@@ -29,6 +31,11 @@ NEEDS = {
         bool(mariadb_server.MARIADBD and mariadb_server.INSTALL),
         "REQUIRE_SERVICES",
         "tests on a real MariaDB were left out: no mariadbd here (on Debian and Ubuntu: apt install mariadb-server)",
+    ),
+    "faketime": (
+        FAKETIME is not None,
+        "REQUIRE_SERVICES",
+        "tests with a clock that jumps were left out: no libfaketime here (on Debian and Ubuntu: apt install faketime)",
     ),
 }
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
@@ -78,6 +85,16 @@ def real_data() -> Path:
     """The real table, data/raw/secondary_data.csv."""
     _here("real_data")
     return REAL_DATA
+
+
+@pytest.fixture
+def faketime(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """A file that says what time it is, as in "+3d", and the environment of a process that believes it."""
+    _here("faketime")
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    asks = {"FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    return clock, {"LD_PRELOAD": str(FAKETIME), **asks}
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -85,6 +85,17 @@ class Server:
         self.process.send_signal(number)
         return self.process.wait(30)
 
+    def wait(self) -> None:
+        """Wait until it answers."""
+        end = time.monotonic() + 60
+        while True:
+            assert self.process.poll() is None, self.process.stderr and self.process.stderr.read()
+            assert time.monotonic() < end
+            with contextlib.suppress(httpx.TransportError):
+                self.client.get("/health/live")
+                return
+            time.sleep(0.05)
+
     def end(self) -> None:
         """Whatever became of it, nothing of it is left."""
         self.client.close()
@@ -107,17 +118,51 @@ def write_config(config: dict[str, Any], path: Path) -> Path:
     return path
 
 
-def start_server(root: Path, config: Path, *options: str) -> Server:
+def start_server(root: Path, config: Path, *options: str, env: Mapping[str, str] | None = None) -> Server:
     """Start `sporeprint serve`, and wait until it answers."""
     port = free_port()
     command = [sys.executable, "-m", "sporeprint", "serve", "--port", str(port), "--workdir", str(root), "--config", str(config)]
-    process = subprocess.Popen([*command, *options], text=True, stderr=subprocess.PIPE, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    process = subprocess.Popen(
+        [*command, *options], text=True, stderr=subprocess.PIPE, env={**os.environ, "PYTHONWARNINGS": "ignore", **(env or {})}
+    )
     server = Server(process, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10))
-    end = time.monotonic() + 60
-    while True:
-        assert process.poll() is None, process.stderr and process.stderr.read()
-        assert time.monotonic() < end
-        with contextlib.suppress(httpx.TransportError):
-            server.client.get("/health/live")
-            return server
-        time.sleep(0.05)
+    try:
+        server.wait()
+    except BaseException:
+        server.end()
+        raise
+    return server
+
+
+class Load:
+    """Clients that ask without a pause, as long as the context lasts."""
+
+    def __init__(self, client: httpx.Client, row: dict[str, Any], clients: int = 4) -> None:
+        self._url, self._row, self._end = str(client.base_url.join("/predict")), row, threading.Event()
+        self.answers: list[dict[str, Any]] = []
+        self.failures: list[str] = []
+        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+
+    def _ask(self) -> None:
+        with httpx.Client(timeout=10) as client:
+            while not self._end.is_set():
+                try:
+                    found = client.post(self._url, json=self._row)
+                except httpx.TransportError as error:
+                    self.failures.append(repr(error))
+                    time.sleep(0.01)
+                    continue
+                if found.status_code == 200:
+                    self.answers.append(found.json())
+                else:
+                    self.failures.append(found.text)
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()

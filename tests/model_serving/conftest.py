@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,8 @@ def served(small_copy: Path, small_config: dict[str, Any], tmp_path: Path) -> It
     config = write_config(small_config, tmp_path / "config.yaml")
     with contextlib.ExitStack() as stack:
 
-        def start(*options: str) -> Server:
-            server = start_server(small_copy, config, *options)
+        def start(*options: str, env: Mapping[str, str] | None = None) -> Server:
+            server = start_server(small_copy, config, *options, env=env)
             stack.callback(server.end)
             return server
 

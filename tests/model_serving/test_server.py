@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import pytest
 
 from journal_support import until
+from serving_support import Load
 from sporeprint.answer import answer
 from sporeprint.errors import RegistryError, StorageError, UsageError
 from sporeprint.model_serving.server import check, listening
@@ -26,40 +27,6 @@ from sporeprint.storage.journal_file import find
 from sporeprint.storage.shipper import Shipper
 
 Serve = Callable[..., Any]
-
-
-class Load:
-    """Clients that ask without a pause, as long as the context lasts."""
-
-    def __init__(self, client: httpx.Client, row: dict[str, Any], clients: int = 4) -> None:
-        self._url, self._row, self._end = str(client.base_url.join("/predict")), row, threading.Event()
-        self.answers: list[dict[str, Any]] = []
-        self.failures: list[str] = []
-        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
-
-    def _ask(self) -> None:
-        with httpx.Client(timeout=10) as client:
-            while not self._end.is_set():
-                try:
-                    found = client.post(self._url, json=self._row)
-                except httpx.TransportError as error:
-                    self.failures.append(repr(error))
-                    time.sleep(0.01)
-                    continue
-                if found.status_code == 200:
-                    self.answers.append(found.json())
-                else:
-                    self.failures.append(found.text)
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
 
 
 @pytest.fixture
