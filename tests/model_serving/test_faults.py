@@ -118,6 +118,17 @@ def test_every_answer_of_a_killed_worker_is_kept_and_another_takes_its_place(
     assert server.stop() == 0
 
 
+def test_workers_end_with_the_process_that_looks_after_them(served: Serve, row: dict[str, Any], small_copy: Path) -> None:
+    server = served("--workers", "2")
+    until(lambda: len(workers(server)) == 2, 60)
+    pids = workers(server)
+    server.client.post("/predict", json=row)
+    server.process.kill()
+    server.process.wait()
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 20)
+    assert list((small_copy / "data/journal").glob("*-wal")) == []
+
+
 def test_two_requests_with_one_key_at_once_have_one_answer(served: Serve, row: dict[str, Any], mariadb: MariaDB, database: Engine) -> None:
     server = served("--workers", "2", env=on_mariadb(database))
     until(lambda: len(workers(server)) == 2, 60)

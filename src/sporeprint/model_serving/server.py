@@ -3,14 +3,19 @@
 import contextlib
 import functools
 import logging
+import multiprocessing
+import multiprocessing.process
+import os
 import resource
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from sporeprint.errors import StorageError, StorageUnavailableError, UsageError
@@ -26,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds that answers which are worked on have to finish when the server ends.
 GRACE_S = 20
+#: Seconds that a worker may be silent before another one takes its place.
+SILENT_S = 30
 #: Connections that wait for a worker to take them.
 BACKLOG = 2048
 
@@ -76,7 +83,7 @@ def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, w
     allow_files()
     with closing(listening(host, port)) as sock:
         config = uvicorn.Config(
-            functools.partial(create_app, settings, root, model=model),
+            functools.partial(_worker, settings, root, model),
             factory=True,
             workers=workers,
             backlog=BACKLOG,
@@ -87,6 +94,7 @@ def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, w
             http=Connection,
             ws="none",
             timeout_graceful_shutdown=GRACE_S,
+            timeout_worker_healthcheck=SILENT_S,
         )
         if workers > 1:
             Multiprocess(config, sockets=[sock]).run()
@@ -95,6 +103,19 @@ def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, w
         server.run([sock])
         if not server.started:
             raise StorageError("the server could not start; --verbose shows why")
+
+
+def _worker(settings: Settings, root: Path, model: str) -> FastAPI:
+    """The application of one process."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
+    return create_app(settings, root, model=model)
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    """End in the regular way when the process that looks after this one is gone: nobody would replace it, or could end it."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def allow_files() -> None:
