@@ -1,0 +1,204 @@
+"""What the totals of a test say so far: of its metric, its guardrails, the arms' shares and the labels. May be asked at any time."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Self
+
+from sporeprint.ab_testing import labelling, metrics
+from sporeprint.ab_testing.design import Design, Guardrail, Metric
+from sporeprint.ab_testing.labelling import Labelling
+from sporeprint.ab_testing.metrics import Comparison
+from sporeprint.ab_testing.totals import SplitTotals, Totals
+from sporeprint.stats import eprocess, multiplicity, sample_ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The extremes of a metric over all looks. They may be acted on: every one of the looks was valid at once.
+
+    Attributes:
+        log_e: the largest so far.
+        low: the largest lower end of the gain's interval so far.
+        high: the smallest upper end. Below `low`, an assumption is broken: of independent units, or of labels that stay.
+    """
+
+    log_e: float = 0.0
+    low: float = -math.inf
+    high: float = math.inf
+
+    def then(self, comparison: Comparison) -> Self:
+        """After one more look. What is undefined changes nothing."""
+        gain = comparison.gain
+        return type(self)(
+            max(self.log_e, comparison.log_e),
+            self.low if math.isnan(gain.low) else max(self.low, gain.low),
+            self.high if math.isnan(gain.high) else min(self.high, gain.high),
+        )
+
+    @property
+    def p_value(self) -> float:
+        """Valid at all times: ever at most alpha with a probability of at most alpha, while the arms do the same."""
+        return eprocess.p_value(self.log_e)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no difference is left that all looks allow."""
+        return self.low > self.high
+
+
+#: By metric. What the next look is given.
+Extremes = Mapping[Metric, Running]
+NO_LOOKS: Extremes = MappingProxyType({})
+
+
+class Standing(StrEnum):
+    """How a guardrail stands: shown to be kept, shown to be broken, or neither yet."""
+
+    HELD = "held"
+    BREACHED = "breached"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailReading:
+    """A guardrail, and how it stands.
+
+    Attributes:
+        guardrail: what must not get worse, and by how much.
+        comparison: the raw look.
+        running: the extremes of all looks; they decide.
+        standing: held, breached or open.
+    """
+
+    guardrail: Guardrail
+    comparison: Comparison
+    running: Running
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """A look at a test.
+
+    Attributes:
+        design: the test.
+        totals: what it was computed from.
+        elapsed_s: seconds since the test began.
+        primary: the metric that decides, as it is now.
+        running: its extremes over all looks; they decide.
+        guardrails: in the order of the design.
+        also: the further metrics.
+        believed: metrics of `also` in which the arms differ, with a false discovery rate of at most alpha.
+        sample_ratio_log_e: logarithm of the e-value against "the arms get their shares"; 0 in shadow mode.
+        sample_ratio_alarm: whether they do not.
+        labelling: how evenly the labels fall; None where no metric needs any.
+        extremes: what to give to the next look.
+    """
+
+    design: Design
+    totals: Totals
+    elapsed_s: float
+    primary: Comparison
+    running: Running
+    guardrails: tuple[GuardrailReading, ...]
+    also: tuple[Comparison, ...]
+    believed: frozenset[Metric]
+    sample_ratio_log_e: float
+    sample_ratio_alarm: bool
+    labelling: Labelling | None
+    extremes: Extremes
+
+    @property
+    def not_identified(self) -> bool:
+        """Whether labels depend on the answers, so that error rates say nothing."""
+        return self.labelling is not None and self.labelling.selective
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON values; what is undefined or infinite is None. `extremes_from` reads the extremes back."""
+        found: dict[str, Any] = _json(self)
+        return found
+
+
+def analyse(design: Design, totals: Totals, elapsed_s: float, extremes: Extremes = NO_LOOKS) -> Analysis:
+    """Look at a test. The time it takes does not depend on the number of units.
+
+    Args:
+        design: the test.
+        totals: its totals so far.
+        elapsed_s: seconds since it began.
+        extremes: `Analysis.extremes` of the look before; without, every look is the first one, which is valid too and less sharp.
+    """
+    primary = metrics.compare(design, totals, design.metric, design.alpha)
+    running = extremes.get(design.metric, Running()).then(primary)
+    each = design.alpha / max(1, len(design.guardrails))
+    guarded = {one.metric: metrics.compare(design, totals, one.metric, each) for one in design.guardrails}
+    # A metric may guard with one alpha and decide with another: the extremes of the two are not the same.
+    after = {metric: extremes.get(metric, Running()).then(one) for metric, one in guarded.items() if metric is not design.metric}
+    labels = _labelling(design, totals)
+    identified = labels is None or not labels.selective
+    readings = tuple(
+        GuardrailReading(one, guarded[one.metric], kept, _standing(one, kept, identified or not one.metric.needs_labels))
+        for one in design.guardrails
+        for kept in [after.get(one.metric, Running().then(guarded[one.metric]))]
+    )
+    also = tuple(metrics.compare(design, totals, metric, design.alpha) for metric in design.also)
+    srm = _sample_ratio(design, totals)
+    return Analysis(
+        design=design,
+        totals=totals,
+        elapsed_s=elapsed_s,
+        primary=primary,
+        running=running,
+        guardrails=readings,
+        also=also,
+        believed=_believed(also, design.alpha),
+        sample_ratio_log_e=srm,
+        sample_ratio_alarm=srm >= -math.log(design.srm_alpha),
+        labelling=labels,
+        extremes=MappingProxyType({**extremes, **after, design.metric: running}),
+    )
+
+
+def extremes_from(values: Mapping[str, Mapping[str, float | None]]) -> Extremes:
+    """The extremes of `Analysis.to_dict`, to go on after a restart."""
+    known = {metric: {name: number for name, number in each.items() if number is not None} for metric, each in values.items()}
+    return {Metric(metric): Running(**each) for metric, each in known.items()}
+
+
+def _json(value: Any) -> Any:
+    if is_dataclass(value):
+        return {each.name: _json(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _json(each) for key, each in value.items()}
+    if isinstance(value, tuple | frozenset):
+        return [_json(each) for each in (sorted(value) if isinstance(value, frozenset) else value)]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _standing(guardrail: Guardrail, running: Running, identified: bool) -> Standing:
+    # B's loss is the gain turned round: worse by more than the margin for certain, or for certain not.
+    if not identified:
+        return Standing.OPEN
+    if -running.high > guardrail.margin:
+        return Standing.BREACHED
+    return Standing.HELD if -running.low <= guardrail.margin else Standing.OPEN
+
+
+def _labelling(design: Design, totals: Totals) -> Labelling | None:
+    asked = (design.metric, *design.also, *(guardrail.metric for guardrail in design.guardrails))
+    return labelling.labelling(totals) if any(metric.needs_labels for metric in asked) else None
+
+
+def _sample_ratio(design: Design, totals: Totals) -> float:
+    if not isinstance(totals, SplitTotals):
+        return 0.0
+    return sample_ratio.log_e((totals.a.units, totals.b.units), (1 - design.traffic_split, design.traffic_split))
+
+
+def _believed(comparisons: tuple[Comparison, ...], alpha: float) -> frozenset[Metric]:
+    e_values = [math.exp(min(700.0, one.log_e)) for one in comparisons]
+    rejected = multiplicity.e_benjamini_hochberg(e_values, alpha)
+    return frozenset(one.metric for one, out in zip(comparisons, rejected, strict=True) if out)

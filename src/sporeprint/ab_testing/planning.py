@@ -1,0 +1,176 @@
+"""How long a test will take: until the sequential rule decides, and what a test of one single look at the end would need."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import bdtrc
+
+from sporeprint.ab_testing.design import Design, Mode
+from sporeprint.errors import UsageError
+from sporeprint.stats import eprocess, fixed_horizon
+from sporeprint.stats.confidence_sequence import COMMON
+from sporeprint.stats.eprocess import Float64
+from sporeprint.stats.intervals import bisect
+
+#: Errors, or pairs in which one of two errs, that a plan follows. Their squares are the time it takes: some seconds.
+MOST = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What a plan or a simulation takes to be true.
+
+    Attributes:
+        rate_a: probability that A errs.
+        rate_b: probability that B errs.
+        shared: that both err on the same request; without meaning in a split.
+    """
+
+    rate_a: float
+    rate_b: float
+    shared: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("rate_a", "rate_b"):
+            rate = getattr(self, name)
+            if not 0 < rate < 1:
+                raise UsageError(f"{name} is {rate!r}: an error rate above 0 and below 1 is needed")
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The trials that carry the evidence.
+
+    Attributes:
+        null: probability that one falls on B if both err alike.
+        side: the true one.
+        events: how many there are for each unit, or request.
+        scale: rate of B minus rate of A, for each `events * (side - null)`.
+    """
+
+    null: float
+    side: float
+    events: float
+    scale: float
+
+
+def stream(design: Design, truth: Truth) -> Stream:
+    """Which trials decide, under this truth."""
+    if design.mode is Mode.SHADOW:
+        least, most = max(0.0, truth.rate_a + truth.rate_b - 1), min(truth.rate_a, truth.rate_b)
+        if not least <= truth.shared <= most:
+            raise UsageError(
+                f"shared is {truth.shared!r}: the share of requests on which both err lies between {least:g} and the smaller error rate, "
+                f"{most:g}"
+            )
+        only_a, only_b = truth.rate_a - truth.shared, truth.rate_b - truth.shared
+        if only_a + only_b <= 0:
+            raise UsageError(
+                f"shared is {truth.shared!r}, as are both error rates: the versions never differ, and there is nothing to test"
+            )
+        return Stream(0.5, only_b / (only_a + only_b), only_a + only_b, 2.0)
+    split = design.traffic_split
+    rate = split * truth.rate_b + (1 - split) * truth.rate_a
+    return Stream(split, split * truth.rate_b / rate, rate, 1 / (split * (1 - split)))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a test will need. Units are requests in shadow mode.
+
+    Attributes:
+        median_units: in half of the tests the rule has decided by then; None where it takes more than a plan follows.
+        units: the same for the stated power.
+        median_labels: labels by then; in shadow mode, of disagreements alone.
+        labels: the same for the stated power.
+        fixed_units: units of a test that looks once, for the same power. Not safe to peek at.
+        fixed_labels: labels of that test.
+        wrong: probability that the rule names the worse arm by then.
+        power: the stated power.
+        days: duration for `units`; None without units a day.
+    """
+
+    median_units: int | None
+    units: int | None
+    median_labels: int | None
+    labels: int | None
+    fixed_units: int
+    fixed_labels: int
+    wrong: float
+    power: float
+    days: float | None
+
+    @property
+    def price(self) -> float | None:
+        """Units as a multiple of the fixed test's: what it costs to be allowed to look at any time, at this power."""
+        return None if self.units is None else self.units / self.fixed_units
+
+
+def plan(design: Design, truth: Truth, *, power: float = 0.8, units_a_day: float | None = None, most: int = MOST) -> Plan:
+    """Plan a test that counts one kind of error, with a margin of 0, under a look after every unit.
+
+    Exact, by following all numbers of errors of either arm.
+
+    Args:
+        design: the test.
+        truth: what is taken to be true; the rates must differ.
+        power: share of the tests that are to be decided.
+        units_a_day: for the duration.
+        most: errors (pairs) to follow.
+    """
+    if truth.rate_a == truth.rate_b:
+        raise UsageError(f"rate_a and rate_b are both {truth.rate_a!r}: a plan needs the difference that is to be found")
+    if design.margin:
+        raise UsageError(f"margin is {design.margin}: a plan is for a test with a margin of 0; with a margin it takes longer")
+    if not design.alpha < power < 1:
+        raise UsageError(f"power is {power!r}: it has to be above alpha, {design.alpha}, and below 1")
+    trials = stream(design, truth)
+    mixture = eprocess.matched(trials.null, design.likely_ratio)
+    fixed_units, fixed_labels = _fixed(design, truth, trials, power)
+    follow = min(most, 200 + 12 * math.ceil(fixed_units * trials.events))
+    found = eprocess.crossing(mixture, trials.null, trials.side, follow, design.alpha * (1 - COMMON))
+    decided = found.sum(axis=0)
+    median_units, units = (_units(decided, trials.events, share) for share in (0.5, power))
+    # With two classes exactly one of two versions that differ is right: each disagreement is one that counts.
+    shadow = design.mode is Mode.SHADOW
+    median_labels, labels = (_quantile(decided, share) for share in (0.5, power)) if shadow else (median_units, units)
+    return Plan(
+        median_units=median_units,
+        units=units,
+        median_labels=median_labels,
+        labels=labels,
+        fixed_units=fixed_units,
+        fixed_labels=fixed_labels,
+        wrong=float(found[int(trials.side < trials.null)].sum()),
+        power=power,
+        days=units / units_a_day if units is not None and units_a_day else None,
+    )
+
+
+def _quantile(decided: Float64, share: float) -> int | None:
+    """Errors by which the rule has decided this share of the tests."""
+    events = int(np.searchsorted(decided.cumsum(), share))
+    return events if events < len(decided) else None
+
+
+def _units(decided: Float64, rate: float, share: float) -> int | None:
+    """Units by which it has: the k-th error comes at unit u or before with a negative binomial probability."""
+    if _quantile(decided, share) is None:
+        return None
+    events = np.flatnonzero(decided)
+
+    def short(units: float) -> float:
+        by_then = bdtrc(events - 1, np.full(len(events), math.floor(units)), rate)
+        return share - float((decided[events] * np.where(events <= units, by_then, 0.0)).sum())
+
+    most = 2.0 * len(decided) / rate
+    return math.ceil(bisect(short, 0.0, most))
+
+
+def _fixed(design: Design, truth: Truth, trials: Stream, power: float) -> tuple[int, int]:
+    if design.mode is Mode.SHADOW:
+        pairs = fixed_horizon.pairs_for_mcnemar(trials.side, design.alpha, power)
+        return math.ceil(pairs / trials.events), pairs
+    units = fixed_horizon.units_for_two_proportions(truth.rate_a, truth.rate_b, design.traffic_split, design.alpha, power)
+    return units, units
