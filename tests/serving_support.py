@@ -39,7 +39,7 @@ class Client:
             self._end()
             raise
         headers = {"content-type": "application/json"}
-        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://test", headers=headers)
+        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://localhost", headers=headers)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -51,6 +51,11 @@ class Client:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    @property
+    def headers(self) -> httpx.Headers:
+        """What is sent with every request."""
+        return self._client.headers
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something in the application's event loop."""

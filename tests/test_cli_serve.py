@@ -21,10 +21,11 @@ def test_without_a_model_it_says_what_makes_one(tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
-def test_it_listens_to_this_machine_only(tmp_path: Path, capsys: pytest.CaptureFixture[str], host: str) -> None:
+def test_without_keys_it_listens_to_this_machine_only(tmp_path: Path, capsys: pytest.CaptureFixture[str], host: str) -> None:
     code, message = serve(capsys, "--workdir", str(tmp_path), "--host", host)
     assert code == 2
-    assert f"--host {host}: there are no API keys yet" in message
+    assert f"--host {host}: there are no API keys, so that everybody" in message
+    assert "make one first: sporeprint keys create --name NAME --role predict" in message
     assert "expected one of 127.0.0.1, ::1, localhost" in message
 
 

@@ -79,7 +79,7 @@ def test_a_later_override_goes_over_an_earlier_one(loaded: Load) -> None:
 
 
 def test_variables_with_a_meaning_of_their_own_and_foreign_ones_are_no_settings(loaded: Load) -> None:
-    assert loaded(SPOREPRINT_OLTP_URL="sqlite://", SPOREPRINT_WORKDIR="/tmp", PATH="/bin", SPORE="x") == loaded()
+    assert loaded(SPOREPRINT_OLTP_URL="sqlite://", SPOREPRINT_API_KEY="k", PATH="/bin", SPORE="x") == loaded()
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_overrides_reach_every_depth_with_their_types(loaded: Load, override: st
 
 WRONG = [
     # unknown and missing keys
-    ("splt.seed=1", "splt: unknown key (did you mean 'split'?); allowed here: dataset, evaluation, gate, guard, models, "),
+    ("splt.seed=1", "splt: unknown key (did you mean 'split'?); allowed here: ab_testing, dataset, evaluation, gate, guard, models, "),
     ("split.sed=4", "split.sed: unknown key (did you mean 'seed'?); allowed here: calibration, early_stop, seed, test, threshold, train"),
     ("dataset.columns.habitat.knd=x", "dataset.columns.habitat.knd: unknown key (did you mean 'kind'?); allowed here: description, kind"),
     ("models.xgboost.estimatr=x", "models.xgboost.estimatr: unknown key (did you mean 'estimator'?); allowed here: early_stopping_rounds"),

@@ -48,6 +48,7 @@ def test_the_layout() -> None:
         "candidates": "models/candidates",
         "registry": "models/registry",
         "metrics": "models/metrics",
+        "monitoring": "models/metrics/monitoring",
         "logs": "logs",
     }
     assert WORKDIR.rejected("run-1") == WORKDIR.root / "data/validation/rejected/run-1.parquet"

@@ -16,8 +16,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 import typer.main
 
+from sporeprint.cli_ab_test import ab_test
 from sporeprint.cli_db import db
+from sporeprint.cli_keys import keys
 from sporeprint.cli_models import models
+from sporeprint.cli_monitor import add_to as add_monitor
 from sporeprint.cli_serve import add_to as add_serve
 from sporeprint.cli_warehouse import warehouse
 from sporeprint.command import ALL, COMMON, OUTPUT, PLACE, SETTINGS, Facts, Session, command, group
@@ -64,6 +67,8 @@ def _root(
 
 
 models.callback()(_needs_command)
+ab_test.callback()(_needs_command)
+keys.callback()(_needs_command)
 warehouse.callback()(_needs_command)
 db.callback()(_needs_command)
 config.callback()(_needs_command)
@@ -233,6 +238,7 @@ def explain(
 
 
 add_serve(app, _USE)
+add_monitor(app, _USE)
 
 # --- around it -----------------------------------------------------------------------------------------------------------
 
@@ -416,6 +422,8 @@ def version(session: Session) -> Result:  # noqa: ARG001 -- every command takes 
 
 
 app.add_typer(models, name="models", rich_help_panel=_USE)
+app.add_typer(ab_test, name="ab-test", rich_help_panel=_USE)
+app.add_typer(keys, name="keys", rich_help_panel=_USE)
 app.add_typer(warehouse, name="warehouse", rich_help_panel=_USE)
 app.add_typer(db, name="db", rich_help_panel=_TOOLS)
 app.add_typer(config, name="config", rich_help_panel=_TOOLS)
@@ -441,7 +449,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; every error ends here, and here only becomes a message and an exit code.
 
     Returns:
-        0 fine, 2 usage, 3 configuration, 4 data, 5 registry, 6 storage, 75 retryable, 130 interrupted, 141 nobody reads.
+        0 fine, 2 usage, 3 configuration, 4 data, 5 registry, 6 storage, 10 alarm, 11 not all computed, 75 retryable, 130 interrupted,
+        141 nobody reads.
     """
     screen = _screen_of(arguments)
     try:

@@ -136,23 +136,28 @@ def prune(
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
 ) -> Result:
-    """Delete old predictions and their outcomes, in small batches, but never those an open A/B test needs.
+    """Delete old predictions and their outcomes, batches too, a little at a time, but never those an open A/B test needs.
 
     Whoever writes at the same time waits for one batch at most. Sync the warehouse first: what is gone cannot be synced.
     """
     import time
 
-    from sporeprint.storage import migrate, retention
+    from sporeprint.storage import batches, migrate, retention
+    from sporeprint.storage.artefact import Store
 
     with _engine(session) as engine, session.screen.steps().step("prune") as progress:
         migrate.check(engine)
         settings, now_us = session.settings.storage.prune, time.time_ns() // 1000
         done = retention.prune(engine, settings, older_than_us=older_than, now_us=now_us, dry_run=dry_run, progress=progress)
+        store = Store(session.workdir, session.settings.storage.batches.folder)
+        files, answers = batches.forget(engine, store, before_us=done.before_us, dry_run=dry_run)
     before = datetime.fromtimestamp(done.before_us / 1e6, UTC).isoformat(timespec="seconds")
     values = {
         "before": before,
         "predictions": done.predictions,
         "outcomes": done.outcomes,
+        "batches": files,
+        "answers_of_batches": answers,
         "kept_for_ab_tests": done.kept,
         "longest_transaction_s": round(done.longest_s, 4),
         "dry_run": done.dry_run,
@@ -161,6 +166,7 @@ def prune(
         ("made before", before),
         ("predictions", f"{done.predictions:,}"),
         ("their outcomes", f"{done.outcomes:,}"),
+        ("batches, with their files", f"{files:,}, of {answers:,} rows"),
         ("kept, for open A/B tests", f"{done.kept:,}"),
     )
     return Facts(values, (Table("This would go" if done.dry_run else "Gone", ("", ""), rows),))

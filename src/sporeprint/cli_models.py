@@ -1,6 +1,5 @@
 """`sporeprint models`: what is registered, whether it is as it was registered, and what stands for what."""
 
-import getpass
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sporeprint.command import ALL, PLACE, Facts, Session, command, group
+from sporeprint.command import ALL, PLACE, Facts, Session, command, group, user
 from sporeprint.console import Result
 from sporeprint.errors import RegistryError
 from sporeprint.table import Table
@@ -43,13 +42,6 @@ def _filled(session: Session) -> "Registry":
     if not registry.names():
         raise RegistryError(f"no model is registered in {registry.root}; sporeprint etl makes some, --workdir names another folder")
     return registry
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user without a name
-        return "unknown"
 
 
 # --- looking -------------------------------------------------------------------------------------------------------------
@@ -207,6 +199,6 @@ def rollback(
     """Take back the last move; again, the one before it."""
     registry = _filled(session)
     before = registry.aliases().pins.get(alias)
-    found = registry.rollback(alias, reason=reason, now=datetime.now(UTC), by=_user())
+    found = registry.rollback(alias, reason=reason, now=datetime.now(UTC), by=user())
     values = {"alias": alias, "from": None if before is None else before.ref, "to": found.ref}
     return Facts(values, (Table("", ("", ""), (("moved", alias), ("from", str(values["from"])), ("to", found.ref))),))

@@ -54,7 +54,7 @@ def sync(session: Session) -> Result:
     try:
         migrate.ready(engine)
         with _warehouse(session) as found, session.screen.steps().step("sync") as progress:
-            done = bring(engine, found, session.settings.dataset, progress=progress)
+            done = bring(engine, found, session.settings.dataset, root=session.workdir, progress=progress)
             rows = (("predictions", f"{done.predictions:,}"), ("outcomes", f"{done.outcomes:,}"), ("warehouse", found.shown))
     finally:
         engine.dispose()

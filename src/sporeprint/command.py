@@ -1,6 +1,7 @@
 """What every command shares: its options, its session, and how a function becomes a command."""
 
 import functools
+import getpass
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -194,6 +195,14 @@ def command(
         return work
 
     return register
+
+
+def user() -> str:
+    """Who runs the command, for histories."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return "unknown"
 
 
 def group(**given: Any) -> typer.Typer:

@@ -42,7 +42,15 @@ def _is(value: str, condition: Condition) -> bool:
 
 def of_row(row: Row, schema: DatasetSchema) -> tuple[str, ...]:
     """The contradictions that one row holds, in words."""
-    return tuple(item.says for item in schema.contradictions if all(_row_holds(row.get(name), item.when[name]) for name in item.when))
+    found = []
+    # Plain loops: generators would cost more than what they ask, and this is asked of every row that is served.
+    for item in schema.contradictions:
+        for name, condition in item.when.items():
+            if not _row_holds(row.get(name), condition):
+                break
+        else:
+            found.append(item.says)
+    return tuple(found)
 
 
 def _row_holds(value: str | float | None, condition: Condition) -> bool:

@@ -42,6 +42,10 @@ class NotServableError(RegistryError):
     """The estimator has no pickle-free serving form. It can be evaluated, never served."""
 
 
+class RefusedError(RegistryError):
+    """A gate refuses a version."""
+
+
 class StorageError(SporeprintError):
     """A file or database cannot be read or written: permission, full disk, wrong schema."""
 

@@ -21,7 +21,7 @@ from sporeprint import load as loading
 from sporeprint import train as training
 from sporeprint import transform as encoding
 from sporeprint.candidates import Candidate
-from sporeprint.errors import ConfigError, DataError, NotServableError, RegistryError
+from sporeprint.errors import ConfigError, DataError, NotServableError, RefusedError
 from sporeprint.errors import nearest as nearest_word
 from sporeprint.evaluate import Comparison, ModelEvaluation, Unavailable
 from sporeprint.extract import RawTable
@@ -385,12 +385,13 @@ def register(settings: Settings, root: Path, *, steps: Steps | None = None) -> R
 
 
 def promote(
-    settings: Settings, root: Path, ref: str, *, production: bool = True, reason: str, steps: Steps | None = None
+    settings: Settings, root: Path, ref: str, *, production: bool = True, reason: str, by: str = "promote", steps: Steps | None = None
 ) -> RegisterResult:
     """Make a registered version its model's champion, and the one that is served, if it passes the gate.
 
     Raises:
-        RegistryError: if there is no such version, or the gate refuses it.
+        RegistryError: if there is no such version.
+        RefusedError: if the gate refuses it.
         DataError: if no data is loaded to hold it against the version it replaces.
     """
     with _run(root, steps) as (workdir, log), log.step("promote"):
@@ -399,10 +400,10 @@ def promote(
         replaced = [registry.champion(found.name).ref, *([served.ref] if production and served is not None else [])]
         gates = [release.gate(settings, registry, data, found.ref, old) for old in dict.fromkeys(replaced) if old != found.ref]
         if refused := [reason for gate in gates if not gate.passed for reason in gate.reasons]:
-            raise RegistryError(f"{found.ref} does not pass the gate: {'; '.join(refused)}")
-        registry.promote(found.name, found.version, reason=reason, now=_now(), by="promote")
+            raise RefusedError(f"{found.ref} does not pass the gate: {'; '.join(refused)}")
+        registry.promote(found.name, found.version, reason=reason, now=_now(), by=by)
         if production:
-            served = registry.set_production(found.ref, reason=reason, now=_now(), by="promote")
+            served = registry.set_production(found.ref, reason=reason, now=_now(), by=by)
         said = tuple(reason for gate in gates for reason in gate.reasons)
         item = Registration(
             found.name, found.ref, created=False, champion=True, gate=Gate(True, said), reason="; ".join(said) or "it was already"

@@ -54,7 +54,9 @@ ALIASES = "aliases.json"
 #: Seconds to wait for another process that writes to the registry.
 LOCK_SECONDS = 60.0
 
-_VERSION = re.compile(r"v([1-9][0-9]*)")
+#: Most characters of a model's name, as the tables of predictions have them.
+LONGEST_NAME = 64
+VERSION_NAME = re.compile(r"v([1-9][0-9]*)")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -92,9 +94,9 @@ class Registry:
     def versions(self, name: str) -> tuple[int, ...]:
         """Numbers of a model's versions, in the order of the numbers; empty for an unknown name."""
         folder = self.root / name
-        if not _is_name(name) or folder.is_symlink():
+        if not is_name(name) or folder.is_symlink():
             return ()
-        found = (_VERSION.fullmatch(entry) for entry in _folders(folder))
+        found = (VERSION_NAME.fullmatch(entry) for entry in _folders(folder))
         return tuple(sorted(int(match[1]) for match in found if match))
 
     def aliases(self) -> Aliases:
@@ -159,10 +161,10 @@ class Registry:
             return found
         if isinstance(ref, str) and text and not slash and "." not in text:
             return self.champion(text)
-        if isinstance(ref, str) and _is_name(name) and "/" not in version:
+        if isinstance(ref, str) and is_name(name) and "/" not in version:
             if self.versions(name) and "." not in version:
                 return self._numbered(name, version)
-            if _VERSION.fullmatch(version):
+            if VERSION_NAME.fullmatch(version):
                 raise RegistryError(self._unknown(name))
         return self._by_path(text)
 
@@ -270,7 +272,7 @@ class Registry:
             StorageError: if the folder cannot be written.
             BusyError: if another process kept writing for a minute.
         """
-        if not _is_name(bundle.name):
+        if not is_name(bundle.name):
             raise ValueError(f"model name {bundle.name!r}: expected lower-case letters, digits and '_', and not {PRODUCTION!r}")
         manifest, files = _described(bundle)
         with self._locked():
@@ -406,7 +408,7 @@ class Registry:
         return VersionRef(name, version, folder, hashlib.sha256(read_file(folder / MANIFEST)).hexdigest())
 
     def _numbered(self, name: str, version: str) -> VersionRef:
-        match = _VERSION.fullmatch(version)
+        match = VERSION_NAME.fullmatch(version)
         known = self.versions(name)
         if not known:
             raise RegistryError(self._unknown(name))
@@ -438,7 +440,7 @@ class Registry:
             found = self.champion(parts[0].removesuffix(".joblib"))
             self._hold(text, self.models / parts[0], found, parts[0])
             return found
-        match = _VERSION.fullmatch(parts[2]) if len(parts) in (3, 4) and parts[0] == self.root.name else None
+        match = VERSION_NAME.fullmatch(parts[2]) if len(parts) in (3, 4) and parts[0] == self.root.name else None
         if match is None or int(match[1]) not in self.versions(parts[1]):
             raise RegistryError(f"{text!r} is no registered version; {self._hint()}")
         found = self._version(parts[1], int(match[1]))
@@ -481,8 +483,9 @@ class Registry:
         return f"a model is named as one of {self._listed()}, as <name>/v<N>, or by the path of a registered file"
 
 
-def _is_name(text: str) -> bool:
-    return text.replace("_", "").isalnum() and text.islower() and text != PRODUCTION
+def is_name(text: str) -> bool:
+    """Whether a text can name a model: up to 64 letters, digits and underscores, none of them a capital."""
+    return len(text) <= LONGEST_NAME and text.replace("_", "").isalnum() and text.islower() and text != PRODUCTION
 
 
 def _folders(path: Path) -> list[str]:

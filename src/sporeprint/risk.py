@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 Float64 = npt.NDArray[np.float64]
 
@@ -83,6 +82,8 @@ def choose(p: Float64, y: npt.NDArray[np.int8], tested: Float64, *, alpha: float
     ordered, wrong_up_to = p[order], np.r_[0, np.cumsum(y[order])]
     answered = np.searchsorted(ordered, tested, side="right")
     wrong = wrong_up_to[answered]
+    from scipy import stats
+
     rejected = stats.binom.cdf(wrong, answered, alpha) <= delta
     kept = int(np.argmin(rejected)) if not rejected.all() else len(rejected)
     at = max(kept - 1, 0)

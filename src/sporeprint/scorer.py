@@ -9,11 +9,13 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint import ubjson
 from sporeprint.errors import NotServableError, RegistryError, nearest
 from sporeprint.onnx_graph import first_line, to_onnx
 from sporeprint.transform import Matrix
@@ -63,19 +65,19 @@ class Scorer(Protocol):
         """File name -> bytes, for `load_scorer`. Equal models give equal bytes."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class XGBoostScorer:
     """A booster with the objective binary:logistic.
 
     Attributes:
         model: the booster in UBJSON.
-        booster: the same, loaded; its thread count is its own.
         n_features: columns of the matrix.
+        threads: that it scores with.
     """
 
     model: bytes
-    booster: Any
     n_features: int
+    threads: int = 1
     kind: ClassVar[str] = "xgboost"
 
     @classmethod
@@ -97,7 +99,7 @@ class XGBoostScorer:
         booster = booster.copy()
         # Notes that training leaves are no part of the model: the same trees give the same bytes.
         booster.set_attr(**dict.fromkeys(booster.attributes()))
-        return cls._load(bytes(booster.save_raw("ubj")), threads)
+        return cls(bytes(booster.save_raw("ubj")), int(booster.num_features()), threads)
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes], threads: int) -> Self:
@@ -106,23 +108,30 @@ class XGBoostScorer:
         Raises:
             RegistryError: if the bytes are no model.
         """
-        import xgboost
-
         # XGBoost's parser ends the process on much of what is no model, so what cannot be one must not reach it.
         if not files["model.ubj"].startswith(UBJSON_START):
             raise RegistryError("model.ubj is no XGBoost model: it does not begin like one")
         try:
-            return cls._load(files["model.ubj"], threads)
-        except xgboost.core.XGBoostError as error:
-            raise RegistryError(f"model.ubj is no XGBoost model: {first_line(error)}") from error
+            features = int(ubjson.loads(files["model.ubj"])["learner"]["learner_model_param"]["num_feature"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise RegistryError(f"model.ubj is no XGBoost model: {error}") from error
+        return cls(files["model.ubj"], features, threads)
 
-    @classmethod
-    def _load(cls, model: bytes, threads: int) -> Self:
+    @cached_property
+    def booster(self) -> Any:
+        """The same, loaded. Made when it is asked for: the library takes a second to import, and a server may do without it.
+
+        Raises:
+            RegistryError: if the bytes are no model.
+        """
         import xgboost
 
-        booster = xgboost.Booster({"nthread": threads, "verbosity": 0})
-        booster.load_model(bytearray(model))
-        return cls(model, booster, int(booster.num_features()))
+        booster = xgboost.Booster({"nthread": self.threads, "verbosity": 0})
+        try:
+            booster.load_model(bytearray(self.model))
+        except xgboost.core.XGBoostError as error:
+            raise RegistryError(f"model.ubj is no XGBoost model: {first_line(error)}") from error
+        return booster
 
     def score(self, X: Matrix) -> Scores:
         """See `Scorer.score`."""

@@ -21,7 +21,7 @@ from sporeprint.schema import DatasetSchema, Frozen
 ENV_PREFIX = "SPOREPRINT_"
 #: Variables with this prefix that are not settings of the file.
 DATABASE_VARIABLES = frozenset(f"{ENV_PREFIX}{base}_{what}" for base in ("OLTP", "OLAP") for what in ("URL", "PASSWORD", "PASSWORD_FILE"))
-OWN_VARIABLES = DATABASE_VARIABLES | {"SPOREPRINT_CONFIG", "SPOREPRINT_WORKDIR"}
+OWN_VARIABLES = DATABASE_VARIABLES | {"SPOREPRINT_CONFIG", "SPOREPRINT_WORKDIR", "SPOREPRINT_BOOTSTRAP_KEY_FILE", "SPOREPRINT_API_KEY"}
 
 #: What reading YAML raises: its own errors, a date that does not exist or a number of 5,000 digits, nesting without end.
 UNREADABLE = (YAMLError, ValueError, RecursionError)
@@ -232,12 +232,27 @@ class PruneSettings(Frozen):
     batch_rows: int = Field(1000, ge=1, le=100_000, description="Predictions deleted in one transaction: what bounds the time others wait.")
 
 
+class BatchSettings(Frozen):
+    """Where the answers to whole batches are kept."""
+
+    folder: str = Field("data/batches", description="One Parquet file a batch, below the work directory; a disk that keeps what it synced.")
+
+    @field_validator("folder")
+    @classmethod
+    def _below(cls, folder: str) -> str:
+        if not folder.strip("/") or folder.startswith("/") or ".." in folder.split("/"):
+            said = f"{folder!r} is no folder below the work directory; as in data/batches"
+            raise PydanticCustomError("said_in_full", "{message}", {"message": said})
+        return folder.rstrip("/")
+
+
 class StorageSettings(Frozen):
     """Where the two databases are, and how long rows stay. Passwords come from the environment or a file, never from here."""
 
     oltp: str | None = Field(None, description="Address of predictions and outcomes, without a password; left out: data/sporeprint.db.")
     olap: str | None = Field(None, description="Address of the warehouse, without a password; left out: data/warehouse/.")
     journal: JournalSettings = JournalSettings()
+    batches: BatchSettings = BatchSettings()
     prune: PruneSettings = PruneSettings()
 
     @field_validator("oltp", "olap")
@@ -254,13 +269,60 @@ class ServingSettings(Frozen):
     """What a server takes at a time."""
 
     max_body_kb: int = Field(64, ge=1, le=1024, description="Largest body of a request for one answer; larger ones are refused.")
-    max_batch_mb: int = Field(16, ge=1, le=256, description="Largest body of a batch.")
-    max_batch_rows: int = Field(10_000, ge=1, le=100_000, description="Most rows of a batch.")
+    max_batch_mb: int = Field(16, ge=1, le=256, description="Largest body of a batch in JSON, and of outcomes.")
+    max_batch_rows: int = Field(50_000, ge=1, le=1_000_000, description="Most rows of a batch in JSON.")
+    max_upload_mb: int = Field(1024, ge=1, le=1_048_576, description="Largest file of a batch in CSV or Parquet; it is kept on the disk.")
+    max_upload_rows: int = Field(20_000_000, ge=1, description="Most rows of such a file.")
     max_in_flight: int = Field(1024, ge=1, le=100_000, description="Requests a worker works on at a time; further ones are turned away.")
-    max_batches: int = Field(4, ge=1, le=64, description="Batches a worker works on at a time; further ones are turned away.")
-    max_connections: int = Field(4096, ge=1, le=1_000_000, description="Connections of a worker; the longest idle makes room for a new one.")
+    max_batches: int = Field(2, ge=1, le=64, description="Batches scored at a time; four times as many are received, more turned away.")
+    batch_deadline_s: float = Field(600.0, gt=0, le=86_400, description="Longest until the answer to a batch begins.")
+    max_connections: int = Field(4096, ge=1, le=1_000_000, description="Connections of a worker; the longest idle makes room for another.")
     receive_s: float = Field(10.0, gt=0, le=600, description="Longest that headers and a small body may take to arrive.")
+    rate_limit_per_s: float = Field(0.0, ge=0, le=1e6, description="Requests a second that each key may make of a worker; 0: any number.")
+    rate_burst: int = Field(100, ge=1, le=1_000_000, description="Requests that a key may make at once after a pause.")
+    cors_origins: tuple[str, ...] = Field((), description="Web pages that may call the service, as https://example.org; none by default.")
     deadline_s: float = Field(30.0, gt=0, le=600, description="Longest a request may take, its sending included.")
+
+
+class AbTestingSettings(Frozen):
+    """What an A/B test has where its call does not say it. Each test keeps what it was made with."""
+
+    traffic_split: float = Field(0.5, gt=0, lt=1, description="Share of the units that go to model B.")
+    mode: str = Field("split", description="split: each unit is answered by one version; shadow: both score, A answers.")
+    unit: str = Field("header", description="What keeps its arm: header (X-Unit-Id), prediction, or field:<column>.")
+    metric: str = Field("accuracy", description="What decides.")
+    alpha: float = Field(0.05, gt=0, lt=0.5, description="Largest probability of a false winner, however often one looks.")
+    margin: float = Field(0.0, ge=0, description="By how much a version has to be better to win, in the metric's unit.")
+    equivalence: float = Field(0.0, ge=0, description="Versions that differ by less are equivalent; 0: that is never said.")
+    guardrails: dict[str, float] = Field(
+        {"false_negative": 0.0}, description="Metric -> by how much B may be worse; a breach ends the test."
+    )
+    min_units: int = Field(100, ge=0, description="Units before which there is no verdict but for a breach.")
+    max_units: int | None = Field(None, ge=1, description="Units after which the test ends without a winner.")
+    min_duration_s: float = Field(0.0, ge=0, description="The same in seconds.")
+    max_duration_s: float | None = Field(30 * 86_400.0, gt=0, description="The same in seconds.")
+    srm_alpha: float = Field(0.001, gt=0, lt=0.5, description="Largest probability of a false alarm about the shares of the arms.")
+    auto_conclude: bool = Field(False, description="Whether the verdict is acted on without a person.")
+    look_s: float = Field(5.0, ge=0.1, le=3600, description="Seconds between two looks of a running server at its tests.")
+
+
+class MonitoringSettings(Frozen):
+    """When a change is an alarm: how often a false one may come, and how large a change has to be."""
+
+    false_alarms: float = Field(0.05, gt=0, lt=1, description="Probability of a false alarm in a period in which nothing changes.")
+    period_days: float = Field(30, gt=0, le=3660, description="The period, in days.")
+    every_hours: float = Field(24, gt=0, le=8784, description="How often it is meant to look; looking more often is allowed.")
+    least_rows: int = Field(30, ge=1, description="Rows below which a table is not compared; the monitor says so.")
+    least_shift: float = Field(0.1, ge=0, description="Smallest shift of a number that matters, in standard deviations of the reference.")
+    least_shares: float = Field(0.05, ge=0, le=1, description="Smallest share of rows whose nominal value has to be another.")
+    least_new: float = Field(0.005, ge=0, le=1, description="Smallest share of rows with a value that the reference does not have.")
+    least_missing: float = Field(0.02, ge=0, le=1, description="Smallest change of the share of missing values.")
+
+    @model_validator(mode="after")
+    def _looks_within_a_period(self) -> Self:
+        if self.every_hours > 24 * self.period_days:
+            raise ValueError(f"every_hours is {self.every_hours:g}, more than the period of {self.period_days:g} days")
+        return self
 
 
 class RuntimeSettings(Frozen):
@@ -286,6 +348,8 @@ class Settings(Frozen):
     gate: GateSettings = GateSettings()
     storage: StorageSettings = StorageSettings()
     serving: ServingSettings = ServingSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
+    ab_testing: AbTestingSettings = AbTestingSettings()
     runtime: RuntimeSettings = RuntimeSettings()
 
     @field_validator("transform", mode="before")

@@ -69,6 +69,11 @@ class Workdir:
         return self.root / "models/metrics"
 
     @property
+    def monitoring(self) -> Path:
+        """Folder of the monitor's reports, and of what it remembers."""
+        return self.metrics / "monitoring"
+
+    @property
     def logs(self) -> Path:
         """Folder of the run logs."""
         return self.root / "logs"

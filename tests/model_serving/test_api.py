@@ -317,10 +317,18 @@ def test_who_sends_too_slowly_is_let_go(started: Start) -> None:
     assert time.monotonic() - begin < 4
 
 
-def test_without_its_database_it_answers_and_says_so(started: Start, row: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_its_database_it_answers_and_says_so(
+    started: Start, row: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Whether there are keys, nobody knows: only the first key of a container is taken.
+    (tmp_path / "key").write_text("first-key-of-a-container-" + "x" * 20)
+    monkeypatch.setenv("SPOREPRINT_BOOTSTRAP_KEY_FILE", str(tmp_path / "key"))
     monkeypatch.setenv("SPOREPRINT_OLTP_URL", "mysql+pymysql://nobody@127.0.0.1:1/none")
     monkeypatch.setenv("SPOREPRINT_OLTP_PASSWORD", "secret-word")
     client, key = started(), {"idempotency-key": "k"}
+    refused = client.post("/predict", json=row)
+    assert (refused.status_code, refused.json()["type"]) == (401, "urn:sporeprint:problem:no-key")
+    client.headers["x-api-key"] = (tmp_path / "key").read_text()
     said = client.post("/predict", json=row)
     assert said.status_code == 200
     assert client.post("/predict", json=row, headers=key).json() == client.post("/predict", json=row, headers=key).json()

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from sporeprint.errors import StorageUnavailableError, UsageError
-from sporeprint.storage.outcomes import Outcome, latest, record
+from sporeprint.storage.outcomes import Outcome, Said, latest, record, record_all
 from sporeprint.storage.tables import metadata, outcome
 
 
@@ -85,3 +85,26 @@ def test_text_stays_as_it_is(oltp: Engine) -> None:
     said = record(oltp, "p ", "größe", source='Ada\'s "🍄"\\', observed_us=None, now_us=1)
     assert latest(oltp, "p ") == said.outcome
     assert latest(oltp, "p") is None
+
+
+def test_many_are_written_as_one_after_the_other(oltp: Engine) -> None:
+    record(oltp, "p1", "e", source="lab", observed_us=5, now_us=10)
+    said = [Said("p1", "e", "lab", None), Said("p1", "p", "lab", 7), Said("p2", "e", "lab", None), Said("p2", "e", "lab", None)]
+    done = record_all(oltp, said, now_us=20)
+    assert [(each.outcome.revision, each.created) for each in done] == [(1, False), (2, True), (1, True), (1, False)]
+    assert [each.created for each in record_all(oltp, said[1:], now_us=30)] == [False] * 3
+    assert rows(oltp) == [("p1", 1, "e"), ("p1", 2, "p"), ("p2", 1, "e")]
+
+
+def test_more_than_go_into_one_transaction(oltp: Engine) -> None:
+    said = [Said(f"p{number}", "e", "lab", 1) for number in range(2_500)]
+    assert sum(each.created for each in record_all(oltp, said, now_us=20)) == 2_500
+    assert sum(each.created for each in record_all(oltp, said, now_us=30)) == 0
+
+
+def test_many_writers_of_the_same_lose_nothing(oltp: Engine) -> None:
+    said = [Said(f"p{number}", "e", "lab", 1) for number in range(200)]
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda now: record_all(oltp, said, now_us=now), range(4)))
+    assert sum(each.created for part in done for each in part) == 200
+    assert len(rows(oltp)) == 200

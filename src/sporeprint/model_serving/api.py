@@ -8,30 +8,45 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from sporeprint import __version__
-from sporeprint.model_serving import looking, openapi
+from sporeprint.model_serving import ab_tests, looking
+from sporeprint.model_serving.batches import predict_batch
 from sporeprint.model_serving.connections import Waiting, places
-from sporeprint.model_serving.predicting import predict, predict_batch
+from sporeprint.model_serving.outcomes import outcomes
+from sporeprint.model_serving.predicting import predict
 from sporeprint.model_serving.problems import MEDIA_TYPE, UNEXPECTED, Problem, not_found
+from sporeprint.model_serving.promoting import promote
+from sporeprint.model_serving.requests import SECURITY
 from sporeprint.model_serving.service import Endpoint, Service, Work
 from sporeprint.settings import Settings
 
 BUSIEST = "/predict"
-#: Address, method, name in the metrics, what answers. The busiest first: they are looked through in order.
+#: Address, method, name, what answers. The busiest first: they are looked through in order.
 ENDPOINTS: tuple[tuple[str, str, str, Work], ...] = (
     (BUSIEST, "POST", "predict", predict),
     ("/predict/batch", "POST", "predict_batch", predict_batch),
     ("/predictions/{prediction_id}", "GET", "prediction", looking.prediction),
+    ("/predictions/outcomes", "POST", "outcomes", outcomes),
     ("/predictions/{prediction_id}/outcome", "POST", "outcome", looking.outcome),
     ("/models", "GET", "models", looking.models),
+    ("/models/{name}/promote", "POST", "promote", promote),
+    ("/ab-tests", "GET", "ab_tests", ab_tests.listed),
+    ("/ab-tests", "POST", "ab_create", ab_tests.create),
+    ("/ab-tests/{test_id}", "GET", "ab_test", ab_tests.show),
+    ("/ab-tests/{test_id}/disagreements", "GET", "ab_disagreements", ab_tests.disagreements),
+    ("/ab-tests/{test_id}/report", "GET", "ab_report", ab_tests.report),
+    ("/ab-tests/{test_id}/conclude", "POST", "ab_conclude", ab_tests.conclude),
+    ("/metrics", "GET", "metrics", looking.show_metrics),
     ("/health", "GET", "health", looking.health),
     ("/health/live", "GET", "live", looking.live),
     ("/health/ready", "GET", "ready", looking.ready),
-    ("/metrics", "GET", "metrics", looking.show_metrics),
+    ("/openapi.json", "GET", "openapi", looking.document),
+    ("/docs", "GET", "docs", looking.docs),
     ("/", "GET", "index", looking.index),
 )
 
@@ -49,7 +64,7 @@ class Application(FastAPI):
             await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings, root: Path, *, model: str = "production", worker: str | None = None) -> FastAPI:
+def create_app(settings: Settings, root: Path, *, model: str = "production", worker: str | None = None, exposed: bool = False) -> FastAPI:
     """The application. Model, journal and database are opened when it starts, and closed when it ends.
 
     Args:
@@ -57,13 +72,14 @@ def create_app(settings: Settings, root: Path, *, model: str = "production", wor
         root: the work directory.
         model: what serves: production, a model's name, or one version.
         worker: name of this process, which no other has; one of its own, if left out.
+        exposed: whether other machines can reach it: then nobody is let in without an API key.
     """
     running: list[Service] = []
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         waiting = Waiting(places(settings.serving.max_connections), settings.serving.receive_s)
-        async with Service.running(settings, root, model, worker or f"api-{os.getpid()}") as service, waiting.watched():
+        async with Service.running(settings, root, model, worker or f"api-{os.getpid()}", exposed=exposed) as service, waiting.watched():
             running.append(service)
             yield {"waiting": waiting}
             running.clear()
@@ -77,17 +93,22 @@ def create_app(settings: Settings, root: Path, *, model: str = "production", wor
         version=__version__,
         routes=routes,
         lifespan=lifespan,
-        redoc_url=None,
+        openapi_url=None,  # and with it the pages that a browser would fetch from elsewhere
         exception_handlers={HTTPException: _http, Exception: _unexpected},
     )
-    app.busiest = Endpoint("predict", predict, service)
-    # Made when it is asked for: the contract is that of the model that serves then.
-    app.openapi = lambda: openapi.document(service().loader.current.bundle.schema)  # type: ignore[method-assign]
+    if settings.serving.cors_origins:
+        allowed = ["Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "X-Unit-Id"]
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.serving.cors_origins, allow_methods=["GET", "POST"], allow_headers=allowed
+        )
+    else:
+        app.busiest = Endpoint("predict", predict, service)
     return app
 
 
 def _response(problem: Problem, headers: Any = None) -> Response:
-    return Response(problem.to_bytes(), problem.status, headers=headers, media_type=MEDIA_TYPE.decode())
+    safe = {name.decode(): value.decode() for name, value in SECURITY}
+    return Response(problem.to_bytes(), problem.status, headers={**safe, **(headers or {})}, media_type=MEDIA_TYPE.decode())
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -16,18 +16,18 @@ from sqlalchemy import Engine
 
 from sporeprint.errors import StorageError, StorageUnavailableError
 from sporeprint.settings import JournalSettings, StorageSettings
-from sporeprint.storage import answers, migrate, outcomes, urls
+from sporeprint.storage import answers, batches, migrate, outcomes, urls
+from sporeprint.storage.artefact import Store
+from sporeprint.storage.batches import Registrar
 from sporeprint.storage.engine import connect
 from sporeprint.storage.journal import Journal, JournalStats
 from sporeprint.storage.journal_file import find
-from sporeprint.storage.outcomes import Outcome, Recorded
+from sporeprint.storage.outcomes import Outcome, Recorded, Said
 from sporeprint.storage.prediction import PredictionRecord
 from sporeprint.storage.shipper import Shipper, ShipperStats
 
 log = logging.getLogger(__name__)
 
-#: Records of a batch that wait for the disk at a time, so that a batch leaves room for single answers.
-PART = 1_000
 #: Seconds to wait for the journal of a process of the same name that is ending.
 WAIT_S = 10.0
 
@@ -35,8 +35,11 @@ WAIT_S = 10.0
 class Database:
     """Journal, shipper and database of one process."""
 
-    def __init__(self, engine: Engine, journal: Journal, shipper: Shipper, folder: Path, limits: JournalSettings) -> None:
+    def __init__(
+        self, engine: Engine, journal: Journal, shipper: Shipper, folder: Path, limits: JournalSettings, store: Store, registrar: Registrar
+    ) -> None:
         self.engine, self.journal, self.shipper, self.folder, self.journal_limits = engine, journal, shipper, folder, limits
+        self.store, self.registrar = store, registrar
 
     @classmethod
     def open(cls, settings: StorageSettings, root: Path, worker: str) -> Self:
@@ -61,10 +64,15 @@ class Database:
             folder = root / settings.journal.folder
             journal = Journal.open(folder, worker, settings.journal, wait_s=WAIT_S)
             stack.pop_all()
-        return cls(engine, journal, Shipper(engine, folder, settings.journal, own=journal).start(), folder, settings.journal)
+        store = Store(root, settings.batches.folder)
+        store.sweep()
+        registrar = Registrar(engine, store, settings.journal.max_pause_s).start()
+        shipper = Shipper(engine, folder, settings.journal, own=journal).start()
+        return cls(engine, journal, shipper, folder, settings.journal, store, registrar)
 
     def close(self) -> None:
         """Write and ship what waits, as far as the database takes it at once."""
+        self.registrar.stop()
         self.shipper.stop()
         self.journal.close()
         self.engine.dispose()
@@ -76,15 +84,6 @@ class Database:
             JournalError: if it is not, or not for certain.
         """
         await self.journal.write(record)
-
-    async def write_all(self, records: Sequence[PredictionRecord]) -> None:
-        """Return when all answers are on the disk.
-
-        Raises:
-            JournalError: if one of them is not.
-        """
-        for part in _parts(records):
-            await asyncio.gather(*(self.journal.write(record) for record in part))
 
     async def find(self, prediction_id: str) -> PredictionRecord | None:
         """An answer that was given, by whatever process; None where there is none.
@@ -101,6 +100,8 @@ class Database:
         # An answer leaves its journal only when the database has it.
         if data := find(self.folder, prediction_id):
             return PredictionRecord.from_bytes(data)
+        if of_batch := batches.find(self.store, prediction_id):
+            return of_batch
         return answers.find(self.engine, prediction_id)
 
     async def latest_outcome(self, prediction_id: str) -> Outcome | None:
@@ -120,6 +121,23 @@ class Database:
             key=key,
         )
 
+    def record_outcomes(self, said: Sequence[Said]) -> list[Recorded | None]:
+        """Write what turned out to be true of many predictions; None for what is not known to have been predicted.
+
+        Raises:
+            StorageUnavailableError: if the database does not answer now. Trying again is harmless.
+            StorageError: if it cannot.
+        """
+        there = self._there({each.prediction_id for each in said})
+        done = iter(outcomes.record_all(self.engine, [each for each in said if each.prediction_id in there], now_us=time.time_ns() // 1000))
+        return [next(done) if each.prediction_id in there else None for each in said]
+
+    def _there(self, ids: set[str]) -> set[str]:
+        """Those of the ids that stand for an answer."""
+        found = batches.there(self.store, ids)
+        found |= answers.there(self.engine, ids - found)
+        return found | {each for each in ids - found if self._find(each)}
+
     def stats(self) -> tuple[JournalStats, ShipperStats]:
         """How much waits, and why."""
         return self.journal.stats(), self.shipper.stats()
@@ -131,7 +149,3 @@ class Database:
         except (StorageError, StorageUnavailableError) as error:
             return type(error).__name__
         return None
-
-
-def _parts(records: Sequence[PredictionRecord]) -> Iterator[Sequence[PredictionRecord]]:
-    return (records[begin : begin + PART] for begin in range(0, len(records), PART))

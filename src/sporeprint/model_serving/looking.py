@@ -6,9 +6,9 @@ from typing import Any
 
 from sporeprint import __version__
 from sporeprint.errors import JournalError, StorageError, StorageUnavailableError, nearest
-from sporeprint.model_serving import metrics
+from sporeprint.model_serving import api_page, metrics, openapi
 from sporeprint.model_serving.problems import ProblemError, not_found, not_json, not_valid
-from sporeprint.model_serving.requests import Receive, Scope, Send, query, read_body, read_head, respond, respond_json
+from sporeprint.model_serving.requests import Receive, Scope, Send, query, read_body, read_head, respond, respond_json, respond_page
 from sporeprint.model_serving.service import Service
 from sporeprint.model_serving.shapes import load
 from sporeprint.schema import DatasetSchema
@@ -27,6 +27,7 @@ async def index(service: Service, scope: Scope, receive: Receive, send: Send) ->
     """Say what this is, and where to go on."""
     query(scope, ())
     links = {"predict": "/predict", "batch": "/predict/batch", "models": "/models", "health": "/health", "metrics": "/metrics"}
+    links["ab_tests"] = "/ab-tests"
     found = {
         "service": "sporeprint",
         "release": __version__,
@@ -36,6 +37,23 @@ async def index(service: Service, scope: Scope, receive: Receive, send: Send) ->
         "links": links,
     }
     await respond_json(send, found)
+    return 200
+
+
+async def document(service: Service, scope: Scope, receive: Receive, send: Send) -> int:  # noqa: ARG001 -- every endpoint takes it
+    """Describe the API to programs. Made when it is asked for: the contract is that of the model that serves then."""
+    query(scope, ())
+    await respond_json(send, openapi.document(service.loader.current.bundle.schema))
+    return 200
+
+
+async def docs(service: Service, scope: Scope, receive: Receive, send: Send) -> int:  # noqa: ARG001 -- every endpoint takes it
+    """Describe the API to people."""
+    query(scope, ())
+    served = service.loader.current
+    schema, keys = served.bundle.schema, service.access.needs_keys
+    page = api_page.page(openapi.document(schema), schema, keys=keys, simulated=served.simulated)
+    await respond_page(send, page, api_page.POLICY)
     return 200
 
 
@@ -162,6 +180,10 @@ async def prediction(service: Service, scope: Scope, receive: Receive, send: Sen
         "unseen": record.unseen,
         "features": record.features,
         "batch_id": record.batch_id,
+        "test_id": record.test_id,
+        "arm": record.arm,
+        "unit_id": record.unit_id,
+        "shadow": record.shadow,
         **outcome,
     }
     await respond_json(send, found)
@@ -179,15 +201,15 @@ async def outcome(service: Service, scope: Scope, receive: Receive, send: Send) 
     if unknown := [name for name in given if name not in FIELDS]:
         near = nearest(unknown[0][:40], FIELDS)
         raise ProblemError(not_valid(f"unknown field {unknown[0][:40]!r}{near}; known: {', '.join(FIELDS)}"))
-    code = _code(given.get("outcome"), service.loader.current.bundle.schema)
-    source, observed_us = _source(given.get("source")), _observed(given.get("observed"))
+    code = code_of(given.get("outcome"), service.loader.current.bundle.schema)
+    source, observed_us = source_of(given.get("source")), observed_at(given.get("observed"))
     record = await _found(service, _id_in(scope))
     done = await service.database.record_outcome(record.prediction_id, code, source=source, observed_us=observed_us, key=head.key)
     await respond_json(send, {**_outcome(done.outcome), "created": done.created}, 201 if done.created else 200)
     return 201 if done.created else 200
 
 
-def _code(given: Any, schema: DatasetSchema) -> str:
+def code_of(given: Any, schema: DatasetSchema) -> str:
     """A class as code, from its code or word."""
     values = schema.target.values
     codes = {word.lower(): code for code, word in values.items()}
@@ -201,7 +223,8 @@ def _code(given: Any, schema: DatasetSchema) -> str:
     raise ProblemError(not_valid(f"field 'outcome': expected one of {listed}; got {str(given)[:40]!r}"))
 
 
-def _source(given: Any) -> str:
+def source_of(given: Any) -> str:
+    """Who says so. Raises: ProblemError."""
     if given is None:
         return SOURCE
     if not isinstance(given, str) or not 0 < len(given.strip()) <= MOST_SOURCE:
@@ -209,7 +232,8 @@ def _source(given: Any) -> str:
     return given.strip()
 
 
-def _observed(given: Any) -> int | None:
+def observed_at(given: Any) -> int | None:
+    """When it was seen, microseconds since 1970 UTC. Raises: ProblemError."""
     if given is None:
         return None
     problem = not_valid(f"field 'observed': expected a time with its zone, as in 2026-01-31T12:00:00Z; got {str(given)[:40]!r}")

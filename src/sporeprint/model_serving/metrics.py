@@ -1,7 +1,7 @@
 """What Prometheus reads: requests, times by stage, verdicts, values never seen, and how much waits to be shipped."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from time import time
 
@@ -86,6 +86,13 @@ class Metrics:
         counter.inc()
         for name in unseen:
             self._unseen.labels(name).inc()
+
+    def said_many(self, model: str, version: int, verdicts: Mapping[str, int], unseen: Mapping[str, int]) -> None:
+        """Count the verdicts of a batch, and the values that were new to it."""
+        for verdict, rows in verdicts.items():
+            self._verdicts.labels(model, str(version), verdict).inc(rows)
+        for name, rows in unseen.items():
+            self._unseen.labels(name).inc(rows)
 
     def requested(self, endpoint: str, status: int) -> None:
         """Count a request."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from sporeprint import __version__
+from sporeprint.model_serving.access import NEEDS
 from sporeprint.model_serving.shapes import example
 from sporeprint.schema import Column, DatasetSchema, Kind
 from sporeprint.verdict import words
@@ -23,9 +24,24 @@ MODEL = {
     "description": "Which model answers: production, a model's name (its champion), or one version as name/v2.",
     "schema": {"type": "string", "example": "production"},
 }
-ID = {"name": "prediction_id", "in": "path", "required": True, "schema": {"type": "string", "maxLength": 64}}
+ID = {
+    "name": "prediction_id",
+    "in": "path",
+    "required": True,
+    "description": "As it was answered.",
+    "schema": {"type": "string", "maxLength": 64},
+}
+FORMAT = {
+    "name": "format",
+    "in": "query",
+    "description": "Of a body whose content type is application/octet-stream.",
+    "schema": {"type": "string", "enum": ["json", "csv", "parquet"]},
+}
+#: Kinds of files that rows can come and go in.
+FILES = ("text/csv", "application/vnd.apache.parquet")
 TEXT, NUMBER, WHOLE = {"type": "string"}, {"type": "number"}, {"type": "integer"}
 TEXTS = {"type": "array", "items": TEXT}
+AB = {"type": "string", "enum": ["a", "b"]}
 PERHAPS_NUMBER = {"type": ["number", "null"]}
 
 
@@ -44,7 +60,13 @@ def document(schema: DatasetSchema) -> dict[str, Any]:
             "Every answer is kept before it is given.",
         },
         "paths": _paths(schema),
-        "components": {"schemas": _schemas(schema)},
+        "components": {
+            "schemas": _schemas(schema),
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
     }
 
 
@@ -90,11 +112,16 @@ def _schemas(schema: DatasetSchema) -> dict[str, Any]:
         "unseen": {**TEXTS, "description": "columns whose value the model has never seen"},
         "outside": {**TEXTS, "description": "columns whose number lies outside the training rows'"},
         "reason": {"type": ["string", "null"], "description": "why the verdict is unknown"},
+        "ab_test": {
+            "type": "object",
+            "description": "its part in an A/B test, where it has one",
+            "properties": {"test_id": TEXT, "name": {"type": ["string", "null"]}, "arm": AB, "degraded": {"type": "boolean"}},
+        },
         "simulated": {"type": "boolean", "description": "true where the model was trained on invented rows"},
     }
     return {
         "Row": row,
-        "Answer": {"type": "object", "properties": answer, "required": [name for name in answer if name != "simulated"]},
+        "Answer": {"type": "object", "properties": answer, "required": [name for name in answer if name not in ("simulated", "ab_test")]},
         "Batch": {
             "oneOf": [
                 _rows(),
@@ -112,12 +139,166 @@ def _schemas(schema: DatasetSchema) -> dict[str, Any]:
             },
             "example": {"outcome": schema.target.values[schema.target.positive], "source": "laboratory"},
         },
+        "Outcomes": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["prediction_id", "outcome"],
+                "additionalProperties": False,
+                "properties": {
+                    "prediction_id": {"type": "string", "maxLength": 64},
+                    "outcome": {**TEXT, "description": "class, by code or word"},
+                    "source": {**TEXT, "description": "who says so"},
+                    "observed": {**TEXT, "format": "date-time", "description": "when it was seen, with its zone"},
+                },
+            },
+        },
+        "Promotion": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "version": {"type": ["integer", "string"], "description": "its version, as 2 or v2"},
+                "alias": {"type": "string", "enum": ["champion", "production"]},
+                "reason": {"type": "string", "minLength": 1, "maxLength": 500, "description": "why, for the history"},
+            },
+            "example": {"version": 2, "alias": "production"},
+        },
+        "AbTest": _ab_test(),
+        "Conclusion": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {"winner": {"type": "string", "enum": ["A", "B"], "description": "left out: what the test's rule says now"}},
+            "example": {"winner": "B"},
+        },
         "Problem": {
             "type": "object",
             "properties": {"type": TEXT, "title": TEXT, "status": WHOLE, "detail": TEXT},
             "required": ["type", "title", "status", "detail"],
         },
     }
+
+
+#: Fields of an A/B test that a query can say, with what they are.
+AB_FIELDS: dict[str, dict[str, Any]] = {
+    "name": {**TEXT, "maxLength": 128, "description": "letters, digits, '.', '_' and '-'; never used again"},
+    "model_a": {**TEXT, "description": "stays unless the other one wins: a model's name, a version or a registered path"},
+    "model_b": {**TEXT, "description": "would replace it"},
+    "mode": {"type": "string", "enum": ["split", "shadow"]},
+    "unit": {**TEXT, "description": "what keeps its arm: header (X-Unit-Id), prediction or field:<column>"},
+    "metric": {"type": "string", "enum": ["accuracy", "false_negative", "expected_cost", "unknown_share", "failures", "latency"]},
+    "direction": {"type": "string", "enum": ["higher", "lower"]},
+    "traffic_split": {**NUMBER, "exclusiveMinimum": 0, "exclusiveMaximum": 1, "description": "share of the units that go to model_b"},
+    "alpha": {**NUMBER, "exclusiveMinimum": 0, "exclusiveMaximum": 0.5, "description": "largest probability of a false winner"},
+    "margin": {**NUMBER, "minimum": 0, "description": "by how much a version has to be better to win"},
+    "equivalence": {**NUMBER, "minimum": 0, "description": "versions that differ by less are equivalent"},
+    "ratio": {**NUMBER, "exclusiveMinimum": 1, "description": "how many times as often one errs where the test should be fastest"},
+    "srm_alpha": {**NUMBER, "exclusiveMinimum": 0, "exclusiveMaximum": 0.5},
+    "min_duration_s": {**NUMBER, "minimum": 0},
+    "max_duration_s": {**NUMBER, "minimum": 0},
+    "min_units": {**WHOLE, "minimum": 0},
+    "max_units": {**WHOLE, "minimum": 0},
+    "auto_conclude": {"type": "boolean", "description": "whether the verdict is acted on without a person"},
+    "independent": {"type": "boolean", "description": "whether it may run beside tests with the same unit"},
+    "default_route": {"type": "boolean", "description": "whether requests that name neither a test nor a model take part"},
+}
+AB_NAME = {
+    "name": "test_id",
+    "in": "path",
+    "required": True,
+    "description": "Id or name of a test.",
+    "schema": {"type": "string", "maxLength": 128},
+}
+UNIT = {
+    "name": "X-Unit-Id",
+    "in": "header",
+    "description": "What keeps its arm in an A/B test; without it, each answer stands for itself.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+
+
+def _ab_test() -> dict[str, Any]:
+    guardrail = {
+        "type": "object",
+        "required": ["metric", "margin"],
+        "additionalProperties": False,
+        "properties": {"metric": AB_FIELDS["metric"], "margin": {**NUMBER, "minimum": 0}, "prove": {"type": "boolean"}},
+    }
+    more = {
+        "guardrails": {"type": "array", "items": guardrail, "description": "what model_b must not be worse in"},
+        "also": {"type": "array", "items": AB_FIELDS["metric"], "description": "metrics that are reported and decide nothing"},
+        "costs": {"type": "object", "additionalProperties": {**NUMBER, "minimum": 0}, "description": "of wrong answers and of none"},
+    }
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "description": "name, model_a and model_b are needed, here or in the query; all else has a default in the configuration.",
+        "properties": {**AB_FIELDS, **more},
+        "example": {"name": "first", "model_a": "xgboost/v1", "model_b": "xgboost/v2", "traffic_split": 0.5},
+    }
+
+
+def _described(schema: dict[str, Any]) -> str:
+    """What a field is, for people."""
+    return str(schema.get("description") or "As in the configuration, section ab_testing.")
+
+
+def _ab_paths() -> dict[str, Any]:
+    unreadable = (404, 408, 409, 413, 415, 422)
+    page = [
+        {"name": "limit", "in": "query", "description": "At most so many.", "schema": {**WHOLE, "minimum": 1, "maximum": 1000}},
+        {"name": "before", "in": "query", "description": "What 'next' said: the page that follows.", "schema": TEXT},
+    ]
+    fields = [{"name": name, "in": "query", "description": _described(schema), "schema": schema} for name, schema in AB_FIELDS.items()]
+    status = {"name": "status", "in": "query", "description": "Only these.", "schema": {"type": "string", "enum": ["running", "concluded"]}}
+    html = {"200": {"description": "A page", "content": {"text/html": {"schema": TEXT}}}, "400": PROBLEM, "404": PROBLEM, "503": PROBLEM}
+    winner = {
+        "name": "winner",
+        "in": "query",
+        "description": "Left out: what the rule says now.",
+        "schema": {"type": "string", "enum": ["A", "B"]},
+    }
+    return {
+        "/ab-tests": {
+            "get": _operation("ab_tests", "The A/B tests, the latest first", _answers("The tests"), parameters=[status, *page]),
+            "post": _operation(
+                "ab_create",
+                "Compare two versions in live traffic",
+                _answers("It runs", None, *unreadable, status=201),
+                parameters=fields,
+                requestBody={**_body("AbTest"), "required": False},
+            ),
+        },
+        "/ab-tests/{test_id}": {
+            "get": _operation("ab_test", "All that is known of a test", _answers("The test", None, 404), parameters=[AB_NAME])
+        },
+        "/ab-tests/{test_id}/disagreements": {
+            "get": _operation(
+                "ab_disagreements", "What a label is wanted for", _answers("The latest first", None, 404), parameters=[AB_NAME, *page]
+            )
+        },
+        "/ab-tests/{test_id}/report": {"get": _operation("ab_report", "The same as a page", html, parameters=[AB_NAME])},
+        "/ab-tests/{test_id}/conclude": {
+            "post": _operation(
+                "ab_conclude",
+                "End a test: with a winner that is named, or with what its rule says now",
+                _answers("It has ended", None, *unreadable),
+                parameters=[AB_NAME, winner],
+                requestBody={**_body("Conclusion"), "required": False},
+            )
+        },
+    }
+
+
+def _with_files(body: dict[str, Any], says: str) -> dict[str, Any]:
+    """A body that may be a file instead."""
+    files = {media: {"schema": {"type": "string", "format": "binary", "description": says}} for media in FILES}
+    return {**body, "content": {**body["content"], **files}}
+
+
+def _files_answered(answers: dict[str, Any]) -> dict[str, Any]:
+    """Answers that are files where `Accept` asks for them, or the question was one."""
+    files = {media: {"schema": {"type": "string", "format": "binary"}} for media in FILES}
+    return {**answers, "200": {**answers["200"], "content": {**answers["200"]["content"], **files}}}
 
 
 def _rows() -> dict[str, Any]:
@@ -133,8 +314,17 @@ def _answers(says: str, schema: dict[str, Any] | None = None, *problems: int, st
     return {str(status): good, **{str(problem): PROBLEM for problem in (*problems, 400, 503)}}
 
 
+#: What every endpoint that needs a role can be answered with.
+REFUSED = {str(status): PROBLEM for status in (401, 403, 429)}
+
+
 def _operation(name: str, says: str, responses: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"operationId": name, "summary": says, "responses": responses, **more}
+    role = NEEDS[name]
+    if role is None:
+        return {"operationId": name, "summary": says, "responses": responses, "security": [], **more}
+    # Both ways to send a key; and none, where there are no keys yet.
+    ways: list[dict[str, list[str]]] = [{"bearer": []}, {"header": []}, {}]
+    return {"operationId": name, "summary": says, "x-role": role.value, "responses": {**responses, **REFUSED}, "security": ways, **more}
 
 
 def _paths(schema: DatasetSchema) -> dict[str, Any]:
@@ -150,7 +340,7 @@ def _paths(schema: DatasetSchema) -> dict[str, Any]:
                 "predict",
                 f"Answer one row: {word}, {schema.target.values[schema.target.positive]} or unknown",
                 _answers("The answer", answer, *unreadable),
-                parameters=[MODEL, explain, ab_test, KEY],
+                parameters=[MODEL, explain, ab_test, UNIT, KEY],
                 requestBody=_body("Row"),
             )
         },
@@ -158,9 +348,9 @@ def _paths(schema: DatasetSchema) -> dict[str, Any]:
             "post": _operation(
                 "predict_batch",
                 "Answer many rows; a row that cannot be understood has a problem in its place",
-                _answers("The answers, in the order of the rows", None, *unreadable),
-                parameters=[MODEL, ab_test, KEY],
-                requestBody=_body("Batch"),
+                _files_answered(_answers("The answers, in the order of the rows", None, 406, *unreadable)),
+                parameters=[MODEL, ab_test, FORMAT, KEY],
+                requestBody=_with_files(_body("Batch"), "The columns are named as the features; others are kept."),
             )
         },
         "/predictions/{prediction_id}": {
@@ -175,7 +365,36 @@ def _paths(schema: DatasetSchema) -> dict[str, Any]:
                 requestBody=_body("Outcome"),
             )
         },
+        "/predictions/outcomes": {
+            "post": _operation(
+                "outcomes",
+                "What turned out to be true of many predictions; said again it changes nothing",
+                _answers("What became of each, in their order", None, 406, *unreadable),
+                parameters=[FORMAT],
+                requestBody=_with_files(_body("Outcomes"), "Columns: prediction_id, outcome and, if known, source and observed."),
+            )
+        },
         "/models": {"get": _operation("models", "The registered versions", _answers("The versions"))},
+        "/models/{name}/promote": {
+            "post": _operation(
+                "promote",
+                "Make a version its model's champion, or the one that is served, if it passes the gate",
+                _answers("It is", None, 404, 408, 409, 413, 415, 422),
+                parameters=[
+                    {"name": "name", "in": "path", "required": True, "description": "Name of the model.", "schema": TEXT},
+                    {"name": "version", "in": "query", "description": "Its version, as 2 or v2.", "schema": TEXT},
+                    {
+                        "name": "alias",
+                        "in": "query",
+                        "description": "champion: of its model; production: that, and what is served.",
+                        "schema": {"type": "string", "enum": ["champion", "production"]},
+                    },
+                    {"name": "reason", "in": "query", "description": "Why, for the history.", "schema": {**TEXT, "maxLength": 500}},
+                ],
+                requestBody={**_body("Promotion"), "required": False},
+            )
+        },
+        **_ab_paths(),
         "/health": {"get": _operation("health", "Model, journal and database", _answers("Answers can be given"))},
         "/health/live": {"get": _operation("live", "Whether the process answers", _answers("It does"))},
         "/health/ready": {"get": _operation("ready", "Whether answers can be given", _answers("They can"))},
@@ -185,6 +404,18 @@ def _paths(schema: DatasetSchema) -> dict[str, Any]:
                 "For Prometheus",
                 {
                     "200": {"description": "Its text format", "content": {"text/plain": {"schema": TEXT}}},
+                    "400": PROBLEM,
+                    "503": PROBLEM,
+                },
+            )
+        },
+        "/openapi.json": {"get": _operation("openapi", "This document", _answers("It"))},
+        "/docs": {
+            "get": _operation(
+                "docs",
+                "The same for people",
+                {
+                    "200": {"description": "A page", "content": {"text/html": {"schema": TEXT}}},
                     "400": PROBLEM,
                     "503": PROBLEM,
                 },

@@ -11,6 +11,7 @@ from sporeprint.errors import (
     DataError,
     JournalError,
     JournalFullError,
+    RefusedError,
     RegistryError,
     RetryableError,
     SporeprintError,
@@ -70,13 +71,14 @@ class ProblemError(Exception):
         self.problem = problem
 
 
-def _retry(kind: str, title: str, detail: str) -> Problem:
+def retry(kind: str, title: str, detail: str) -> Problem:
+    """Not possible now, and worth another try."""
     return Problem(503, kind, title, detail, ((b"retry-after", str(RETRY_AFTER_S).encode()),))
 
 
 def overloaded(detail: str) -> Problem:
     """More is asked for than can be answered in time."""
-    return _retry("overloaded", "Too much is asked for at once", detail)
+    return retry("overloaded", "Too much is asked for at once", detail)
 
 
 def not_json(detail: str) -> Problem:
@@ -128,6 +130,8 @@ def of(error: Exception, root: Path) -> Problem:
             return bad_parameter(str(error))
         case DamagedError():
             return Problem(503, "model-damaged", "The model is not as it was registered", "this version is damaged; name another one")
+        case RefusedError():
+            return Problem(409, "refused", "The gate refuses it", _without(root, str(error)))
         case RegistryError():
             return Problem(404, "no-such-model", "There is no such model", _without(root, str(error)))
         case _:
@@ -139,11 +143,11 @@ def _of_storage(error: Exception) -> Problem:
         case JournalFullError():
             return overloaded("too many answers wait for the disk or the database; try again soon")
         case JournalError():
-            return _retry("not-kept", "The answer could not be kept", "an answer is given only when it is kept, which failed; try again")
+            return retry("not-kept", "The answer could not be kept", "an answer is given only when it is kept, which failed; try again")
         case StorageUnavailableError():
-            return _retry("database-away", "The database does not answer", "the database does not answer now; try again soon")
+            return retry("database-away", "The database does not answer", "the database does not answer now; try again soon")
         case RetryableError():
-            return _retry("not-now", "Not possible now", "this is not possible now; try again soon")
+            return retry("not-now", "Not possible now", "this is not possible now; try again soon")
         case SporeprintError():
             return UNEXPECTED
         case _:

@@ -16,13 +16,12 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
-JSON, IDENTITY = b"application/json", b"identity"
+JSON, HTML, IDENTITY = b"application/json", b"text/html; charset=utf-8", b"identity"
 _LOOKED_AT = frozenset({b"content-length", b"content-encoding", b"content-type", b"idempotency-key"})
-#: Sent with everything: nothing here is to be guessed at, framed or kept by somebody on the way.
-SECURITY: Headers = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"cache-control", b"no-store"),
-)
+#: Sent with everything: nothing here is to be guessed at, framed, run or kept by somebody on the way.
+CAREFUL: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"))
+NOTHING = b"default-src 'none'; frame-ancestors 'none'"
+SECURITY: Headers = (*CAREFUL, (b"content-security-policy", NOTHING))
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _TRUTH = {"true": True, "1": True, "false": False, "0": False, "": True}
 
@@ -62,10 +61,16 @@ def read_head(scope: Scope, limit: int) -> Head:
     media_type = given.get(b"content-type", b"")
     if not media_type.lower().startswith(JSON):
         raise ProblemError(_unsupported(f"content type {_shown(media_type)}; send Content-Type: application/json"))
-    return Head(_key(given.get(b"idempotency-key")))
+    return Head(idempotency_key(given))
 
 
-def _key(given: bytes | None) -> str | None:
+def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
+    """The key of an idempotent request.
+
+    Raises:
+        ProblemError: if it is none.
+    """
+    given = headers.get(b"idempotency-key")
     if given is None:
         return None
     key = given.decode("latin-1")
@@ -144,6 +149,14 @@ async def respond(send: Send, status: int, body: bytes, headers: Headers = (), m
     """Send an answer."""
     own = [(b"content-type", media_type), (b"content-length", str(len(body)).encode()), *SECURITY, *headers]
     await send({"type": "http.response.start", "status": status, "headers": own})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def respond_page(send: Send, page: str, policy: bytes) -> None:
+    """Send a page, which may do what its policy says."""
+    body = page.encode()
+    own = [(b"content-type", HTML), (b"content-length", str(len(body)).encode()), *CAREFUL, (b"content-security-policy", policy)]
+    await send({"type": "http.response.start", "status": 200, "headers": own})
     await send({"type": "http.response.body", "body": body})
 
 

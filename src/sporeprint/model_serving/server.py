@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from sporeprint.errors import StorageError, StorageUnavailableError, UsageError
+from sporeprint.model_serving.access import Access, bootstrap_key
 from sporeprint.model_serving.api import create_app
 from sporeprint.model_serving.connections import Connection
 from sporeprint.registry import Registry
@@ -65,15 +66,33 @@ def check(settings: Settings, root: Path, model: str) -> str:
     found = Registry(Workdir(root).registry).resolve(model)
     engine = connect(urls.oltp(settings.storage, root))
     try:
-        migrate.ready(engine)
-    except StorageUnavailableError as error:  # answers are kept until it is back
-        log.warning("%s", error)
+        with contextlib.suppress(StorageUnavailableError):  # answers are kept until it is back
+            migrate.ready(engine)
     finally:
         engine.dispose()
     return found.ref
 
 
-def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, workers: int) -> None:
+def has_keys(settings: Settings, root: Path) -> bool:
+    """Whether there is an API key, as far as that can be known now.
+
+    Raises:
+        StorageError: if the database has other tables than this version works with.
+        ConfigError: if its address is none, or the first key of a container.
+    """
+    bootstrap = bootstrap_key(os.environ)
+    engine = connect(urls.oltp(settings.storage, root))
+    try:
+        with contextlib.suppress(StorageUnavailableError):
+            migrate.ready(engine)
+        access = Access(engine, root, exposed=True, rate=0, burst=1, bootstrap=bootstrap)
+        access.look()
+    finally:
+        engine.dispose()
+    return access.any
+
+
+def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, workers: int, exposed: bool) -> None:
     """Answer until a signal ends it: then what is worked on is finished, and what was answered is shipped or waits in the journal.
 
     Raises:
@@ -83,7 +102,7 @@ def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, w
     allow_files()
     with closing(listening(host, port)) as sock:
         config = uvicorn.Config(
-            functools.partial(_worker, settings, root, model),
+            functools.partial(_worker, settings, root, model, exposed),
             factory=True,
             workers=workers,
             backlog=BACKLOG,
@@ -105,11 +124,11 @@ def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, w
             raise StorageError("the server could not start; --verbose shows why")
 
 
-def _worker(settings: Settings, root: Path, model: str) -> FastAPI:
+def _worker(settings: Settings, root: Path, model: str, exposed: bool) -> FastAPI:
     """The application of one process."""
     if (parent := multiprocessing.parent_process()) is not None:
         threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
-    return create_app(settings, root, model=model)
+    return create_app(settings, root, model=model, exposed=exposed)
 
 
 def _end_with(parent: multiprocessing.process.BaseProcess) -> None:

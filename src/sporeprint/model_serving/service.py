@@ -2,16 +2,24 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
+import os
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sporeprint.experiments import Lab
+from sporeprint.model_serving.ab_evaluating import Evaluating
+from sporeprint.model_serving.ab_routing import Routes
+from sporeprint.model_serving.access import NEEDS, Access, bootstrap_key
 from sporeprint.model_serving.database import Database
 from sporeprint.model_serving.metrics import Metrics
 from sporeprint.model_serving.model_loader import Loader
+from sporeprint.model_serving.moving import promote_in_a_process
 from sporeprint.model_serving.problems import Problem, ProblemError, of, overloaded, too_slow
 from sporeprint.model_serving.requests import ClientGoneError, Receive, Scope, Send, respond_problem
 from sporeprint.settings import ServingSettings, Settings
@@ -25,45 +33,79 @@ class Service:
     """The state of one process.
 
     Attributes:
+        settings: all of them.
         root: the work directory.
         worker: name of the process.
-        limits: what is taken at a time.
+        access: who may call.
         loader: of the model.
         database: of the answers.
         metrics: of everything.
+        tests: which version answers in an A/B test.
+        lab: for what is done to A/B tests.
         in_flight: requests that are worked on.
-        batches: batches among them.
+        batches: batches among them that are received or scored.
         keys: idempotent requests that are worked on, by the id of their answer.
     """
 
+    settings: Settings
     root: Path
     worker: str
-    limits: ServingSettings
+    access: Access
     loader: Loader
     database: Database
     metrics: Metrics
+    tests: Routes
+    lab: Lab
     in_flight: int = 0
     batches: int = 0
     keys: weakref.WeakValueDictionary[str, asyncio.Lock] = field(default_factory=weakref.WeakValueDictionary)
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def running(cls, settings: Settings, root: Path, model: str, worker: str) -> AsyncIterator["Service"]:
+    async def running(cls, settings: Settings, root: Path, model: str, worker: str, *, exposed: bool = False) -> AsyncIterator["Service"]:
         """A service as long as the context lasts; what was answered in it is on the disk afterwards.
 
+        Args:
+            settings: all of them.
+            root: the work directory.
+            model: what serves.
+            worker: name of the process.
+            exposed: whether other machines can reach it.
+
         Raises:
+            ConfigError: if the first key of a container is none.
             RegistryError: if there is no such model, or it is damaged.
             StorageError: if database or journal cannot be used.
         """
-        loader = Loader(Workdir(root).registry, model)
+        loader, bootstrap, limits = Loader(Workdir(root).registry, model), bootstrap_key(os.environ), settings.serving
         database = Database.open(settings.storage, root, worker)
         try:
             metrics = Metrics()
             metrics.watch(loader, database)
-            async with loader.watching():
-                yield cls(root, worker, settings.serving, loader, database, metrics)
+            access = Access(
+                *(database.engine, root),
+                exposed=exposed,
+                rate=limits.rate_limit_per_s,
+                burst=limits.rate_burst,
+                bootstrap=bootstrap,
+            )
+            tests = Routes(database.engine, loader, worker)
+            lab = Lab(settings, root, database.engine, functools.partial(promote_in_a_process, settings, root))
+            evaluating = Evaluating(lab, worker, lambda: tests.any)
+            async with loader.watching(), access.watching(), tests.watching(), evaluating.watching():
+                yield cls(settings, root, worker, access, loader, database, metrics, tests, lab)
         finally:
             await asyncio.to_thread(database.close)
+
+    @property
+    def limits(self) -> ServingSettings:
+        """What is taken at a time."""
+        return self.settings.serving
+
+    @cached_property
+    def scoring(self) -> asyncio.Semaphore:
+        """Room for the batches that are scored at a time."""
+        return asyncio.Semaphore(self.limits.max_batches)
 
     def lock(self, prediction_id: str) -> asyncio.Lock:
         """One lock for all requests at work with the same id."""
@@ -78,13 +120,13 @@ class Endpoint:
     """One endpoint as an ASGI application: its errors are problem documents, and its time and number are bounded."""
 
     def __init__(self, name: str, work: Work, service: Callable[[], Service]) -> None:
-        self._name, self._work, self._service = name, work, service
+        self.name, self._role, self._work, self._service = name, NEEDS[name], work, service
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request."""
         service = self._service()
         if service.in_flight >= service.limits.max_in_flight:
-            service.metrics.requested(self._name, await _refuse(send, overloaded("too many requests are worked on; try again soon")))
+            service.metrics.requested(self.name, await _refuse(send, overloaded("too many requests are worked on; try again soon")))
             return
         service.in_flight += 1
         try:
@@ -93,11 +135,12 @@ class Endpoint:
             status = 499  # what servers write down for it; nobody sees it
         finally:
             service.in_flight -= 1
-        service.metrics.requested(self._name, status)
+        service.metrics.requested(self.name, status)
 
-    async def _answer(self, service: Service, scope: Scope, receive: Receive, send: Send) -> int:
+    async def _answer(self, service: Service, scope: Any, receive: Receive, send: Send) -> int:
         try:
-            async with asyncio.timeout(service.limits.deadline_s):
+            scope["caller"] = service.access.admit(scope, self._role)
+            async with asyncio.timeout(service.limits.deadline_s) as scope["deadline"]:
                 return await self._work(service, scope, receive, send)
         except ClientGoneError:
             raise
@@ -106,7 +149,7 @@ class Endpoint:
         except Exception as error:
             problem = of(error, service.root)
             if problem.status >= 500 and not isinstance(error, ProblemError):
-                log.exception("%s: answered with %s", self._name, problem.kind)
+                log.exception("%s: answered with %s", self.name, problem.kind)
             return await _refuse(send, problem)
 
 

@@ -4,7 +4,6 @@ A boosted model's own library spends most of a single row's time on its entry (d
 graph take a tenth of that. Whatever is chosen is held against the model's own scorer before it serves.
 """
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sporeprint import ubjson
 from sporeprint.bundle import Bundle
 from sporeprint.onnx_graph import OPSETS
 from sporeprint.scorer import TOLERANCE, LinearScorer, OnnxScorer, Scorer, XGBoostScorer
@@ -38,10 +38,10 @@ class SingleRow:
 
 def single_row(bundle: Bundle) -> SingleRow:
     """The fastest way to score one row of a model that gives the model's own scores on its golden rows."""
-    scorer = bundle.scorer
+    scorer, golden = bundle.scorer, bundle.golden
     found = _of(scorer)
-    rows = [bundle.encoder.encode_row(row)[np.newaxis] for row in bundle.golden.rows]
-    if found is not None and all(abs(found.score(row) - float(scorer.score(row)[0])) <= TOLERANCE for row in rows):
+    rows = (bundle.encoder.encode_row(row)[np.newaxis] for row in golden.rows)
+    if found is not None and all(abs(found.score(row) - score) <= TOLERANCE for row, score in zip(rows, golden.scores, strict=True)):
         return found
     return SingleRow(lambda row: float(scorer.score(row)[0]), scorer.kind)
 
@@ -82,7 +82,7 @@ def trees_to_onnx(scorer: XGBoostScorer) -> bytes | None:
     """The trees of a booster as a graph from X [n, m] to `margin` [n, 1], log odds; None where it has splits of another kind."""
     from onnx import TensorProto, helper
 
-    learner = json.loads(bytes(scorer.booster.save_raw("json")))["learner"]
+    learner = ubjson.loads(scorer.model)["learner"]
     booster = learner["gradient_booster"]
     if booster["name"] != "gbtree":
         return None

@@ -1,12 +1,16 @@
 """Reads single answers from the OLTP database."""
 
 import json
+from collections.abc import Iterable
 
 from sqlalchemy import Engine, select
 
 from sporeprint.storage.engine import reading
 from sporeprint.storage.prediction import PLAIN, PredictionRecord
 from sporeprint.storage.tables import prediction
+
+#: Ids in one question.
+AT_ONCE = 1_000
 
 
 def find(engine: Engine, prediction_id: str) -> PredictionRecord | None:
@@ -27,3 +31,18 @@ def find(engine: Engine, prediction_id: str) -> PredictionRecord | None:
         features=json.loads(row["features"]),
         shadow=None if row["shadow"] is None else json.loads(row["shadow"]),
     )
+
+
+def there(engine: Engine, ids: Iterable[str]) -> set[str]:
+    """Those of the ids that the database has.
+
+    Raises:
+        StorageUnavailableError: if the database does not answer now.
+        StorageError: if it cannot.
+    """
+    wanted, found = sorted(ids), set[str]()
+    with reading(engine) as connection:
+        for begin in range(0, len(wanted), AT_ONCE):
+            query = select(prediction.c.prediction_id).where(prediction.c.prediction_id.in_(wanted[begin : begin + AT_ONCE]))
+            found.update(connection.execute(query).scalars())
+    return found

@@ -1,6 +1,7 @@
 """What turned out to be true of a prediction: append-only revisions, the last of which counts."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, Select, exc, insert, select
@@ -11,6 +12,8 @@ from sporeprint.storage.tables import outcome
 
 #: How often to try where others write revisions of the same prediction.
 TRIES = 20
+#: Outcomes in one transaction.
+AT_ONCE = 1_000
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,64 @@ def record(
                 continue
             return Recorded(Outcome(**values), created=True)
     raise StorageUnavailableError(f"others kept writing outcomes of {prediction_id!r}; try again")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An outcome that somebody states: see `record`."""
+
+    prediction_id: str
+    code: str
+    source: str
+    observed_us: int | None
+
+
+def record_all(engine: Engine, said: Sequence[Said], *, now_us: int) -> list[Recorded]:
+    """Write many outcomes, each as `record` would, one after the other; a part of them in each transaction.
+
+    Raises:
+        StorageUnavailableError: if the database does not answer now, or others kept writing. Trying again is harmless.
+        StorageError: if it cannot.
+    """
+    done: list[Recorded] = []
+    for begin in range(0, len(said), AT_ONCE):
+        done += _record_part(engine, said[begin : begin + AT_ONCE], now_us)
+    return done
+
+
+def _record_part(engine: Engine, said: Sequence[Said], now_us: int) -> list[Recorded]:
+    for _ in range(TRIES):
+        with writing(engine) as connection:
+            done = _revisions(_latest_of(connection, {each.prediction_id for each in said}), said, now_us)
+            new = [asdict(each.outcome) for each in done if each.created]
+            try:
+                with connection.begin_nested():
+                    if new:
+                        connection.execute(insert(outcome), new)
+            except exc.IntegrityError:  # somebody else wrote one of these revisions at the same moment
+                continue
+            return done
+    raise StorageUnavailableError("others kept writing the same outcomes; try again")
+
+
+def _revisions(last: dict[str, Outcome], said: Sequence[Said], now_us: int) -> list[Recorded]:
+    """What becomes of each; `last` is kept up to date on the way."""
+    done = []
+    for each in said:
+        before = last.get(each.prediction_id)
+        if before and (before.outcome, before.source) == (each.code, each.source) and each.observed_us in (None, before.observed_us):
+            done.append(Recorded(before, created=False))
+            continue
+        observed_us = now_us if each.observed_us is None else each.observed_us
+        revision = 1 if before is None else before.revision + 1
+        last[each.prediction_id] = made = Outcome(each.prediction_id, revision, each.code, each.source, observed_us, now_us)
+        done.append(Recorded(made, created=True))
+    return done
+
+
+def _latest_of(connection: Connection, ids: Iterable[str]) -> dict[str, Outcome]:
+    query = select(*_COLUMNS).where(outcome.c.prediction_id.in_(sorted(ids))).order_by(outcome.c.revision)
+    return {row["prediction_id"]: Outcome(**row) for row in connection.execute(query).mappings()}
 
 
 def _same(used: Outcome, wanted: dict[str, Any], key: str) -> Recorded:

@@ -6,10 +6,13 @@ the database as they are, without being taken apart.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Self, TypeAlias
+
+import orjson
 
 from sporeprint.errors import DataError
 
@@ -76,9 +79,9 @@ class PredictionRecord:
         if not 0 < len(self.prediction_id) <= MAX_ID:
             raise DataError(f"a prediction id has 1 to {MAX_ID} characters, not {len(self.prediction_id)}")
         try:
-            shadow = "" if self.shadow is None else _json(self.shadow)
-            lines = (_json((FORMAT, *_PLAIN(self))), _json(self.unseen) if self.unseen else "[]", _json(self.features), shadow)
-            data = "\n".join(lines).encode()
+            shadow = b"" if self.shadow is None else _json(self.shadow)
+            lines = (_json((FORMAT, *_PLAIN(self))), _json(self.unseen) if self.unseen else b"[]", _json(self.features), shadow)
+            data = b"\n".join(lines)
         except (ValueError, TypeError) as error:  # an encoding error is a ValueError
             raise DataError(f"the answer {self.prediction_id!r} cannot be kept: {error}") from None
         if len(data) > MAX_BYTES:
@@ -113,7 +116,26 @@ _PLAIN = attrgetter(*PLAIN)
 #: The columns of `as_row`, in its order.
 COLUMNS = (*PLAIN, "unseen", "features", "shadow", "recorded_us")
 
-_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_strictly = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def _json(value: Any) -> bytes:
+    """JSON, in a tenth of the time where that is the same.
+
+    orjson writes what is no number as null, so whatever has a null in it and is no list of plain fields goes the strict way.
+    """
+    try:
+        data = orjson.dumps(value)
+    except TypeError:
+        data = b"null"
+    if b"null" in data and not (isinstance(value, tuple) and all(map(_is_plain, value))):
+        return _strictly(value).encode()
+    return data
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether null means that it is missing, and nothing else."""
+    return type(value) is not float or math.isfinite(value)
 
 
 def as_row(data: bytes, recorded_us: int) -> tuple[Any, ...]:

@@ -5,10 +5,12 @@ on from the last page. Facts are looked up by their id before they are counted, 
 """
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Table, Text, func, select
@@ -25,6 +27,8 @@ if TYPE_CHECKING:  # slow to import, and a sync that finds nothing new needs non
 
     from sporeprint.storage.given import Features
 
+log = logging.getLogger(__name__)
+
 #: Rows, and bytes of text, after which a page takes no further row: what bounds the memory.
 PAGE_ROWS, PAGE_BYTES = 25_000, 24 << 20
 #: Pages in one load: publishing costs the same for one as for many.
@@ -32,7 +36,7 @@ LOAD_PAGES = 8
 #: Rows that a database is asked for at a time, and that are taken over at a time.
 FETCH_ROWS, READ_ROWS = 10_000, 1_000
 #: Names of notes: how far the two tables were read; the contract and the tests whose words are there.
-PREDICTIONS, OUTCOMES, CONTRACT, TESTS, WAITING = "prediction", "outcome", "contract", "tests", "waiting"
+PREDICTIONS, OUTCOMES, BATCHES, CONTRACT, TESTS, WAITING = "prediction", "outcome", "batch", "contract", "tests", "waiting"
 #: What is read of both tables. The number comes first. What only matters to who runs the service stays in the OLTP database.
 COLUMNS = {
     PREDICTIONS: (
@@ -40,6 +44,7 @@ COLUMNS = {
         *("threshold", "unseen", "features", "test_id", "arm", "unit_id", "shadow", "latency_us"),
     ),
     OUTCOMES: ("seq", "prediction_id", "revision", "outcome", "source", "observed_us", "recorded_us"),
+    BATCHES: ("seq", "batch_id", "artefact", "rows"),
 }
 
 
@@ -91,6 +96,7 @@ def sync(
     warehouse: Warehouse,
     schema: DatasetSchema,
     *,
+    root: Path | None = None,
     progress: Progress | None = None,
     clock: Callable[[], int] = now_us,
     lag_us: int = SAFE_LAG_US,
@@ -103,6 +109,7 @@ def sync(
         oltp: engine of the OLTP database.
         warehouse: where to.
         schema: the contract whose features are counted.
+        root: the work directory, below which the artefacts of batches are; left out, no batch is read.
         progress: counts rows.
         clock: what time it is.
         lag_us: how long a writer's transaction can last.
@@ -114,7 +121,7 @@ def sync(
         BusyError: another process is loading.
     """
     progress, began = progress or Silent(), time.monotonic()
-    run = _Run(oltp, warehouse, schema, progress, clock, lag_us, page_rows, load_pages)
+    run = _Run(oltp, warehouse, schema, root, progress, clock, lag_us, page_rows, load_pages)
     return run.all(began)
 
 
@@ -125,6 +132,7 @@ class _Run:
     oltp: Engine
     warehouse: Warehouse
     schema: DatasetSchema
+    root: Path | None
     progress: Progress
     clock: Callable[[], int]
     lag_us: int
@@ -133,13 +141,20 @@ class _Run:
     read: int = 0
 
     def all(self, began: float) -> Synced:
-        seen = {name: self._where(table, name) for name, table in ((PREDICTIONS, tables.prediction), (OUTCOMES, tables.outcome))}
+        seen = {name: self._where(table, name) for name, table in self._tables}
         self.progress.total(self._expected(seen))
         self._dimensions()
         predictions = self._table(tables.prediction, PREDICTIONS, self._predictions)
+        if self.root is not None:
+            predictions += self._table(tables.batch, BATCHES, self._batches)
         outcomes = self._table(tables.outcome, OUTCOMES, self._outcomes)
         waiting = bool(self.warehouse.noted(WAITING))
         return Synced(predictions, outcomes, self.read, waiting, round(time.monotonic() - began, 3))
+
+    @property
+    def _tables(self) -> list[tuple[str, Table]]:
+        found = [(PREDICTIONS, tables.prediction), (OUTCOMES, tables.outcome)]
+        return found if self.root is None else [*found, (BATCHES, tables.batch)]
 
     def _where(self, table: Table, name: str) -> Seen:
         """How far the table was read; from the start again where it is not the table that was read."""
@@ -153,7 +168,7 @@ class _Run:
         """About how many rows there are to read."""
         left = 0
         with reading(self.oltp) as connection:
-            for name, table in ((PREDICTIONS, tables.prediction), (OUTCOMES, tables.outcome)):
+            for name, table in self._tables:
                 first, last = connection.execute(select(func.min(table.c.seq), func.max(table.c.seq))).one()
                 left += max(0, (last or 0) - max(seen[name].high, (first or 1) - 1))
         return left
@@ -188,11 +203,35 @@ class _Run:
         return taken
 
     def _predictions(self, load: Load, rows: Sequence[Sequence[Any]]) -> int:
+        from sporeprint.storage import facts
+
+        page = facts.predictions(rows, COLUMNS[PREDICTIONS]).unique("prediction_id", keep="first", maintain_order=True)
+        return self._take(load, page, self._features.count)
+
+    def _batches(self, load: Load, rows: Sequence[Sequence[Any]]) -> int:
+        from sporeprint.storage import batch_facts
+        from sporeprint.storage.artefact import About
+
+        taken = 0
+        for seq, batch_id, artefact, _ in rows:
+            assert self.root is not None  # noqa: S101 -- without it no batch is read
+            path = self.root / artefact
+            try:
+                about = About.of(path)
+                for facts, given in batch_facts.parts(path, about, list(self.schema.columns), seq):
+                    taken += self._take(load, facts, given)
+            except FileNotFoundError:  # others must not wait for what is lost
+                log.warning("the artefact of batch %s is gone: %s; its answers are not in the warehouse", batch_id, artefact)
+        return taken
+
+    def _take(self, load: Load, page: "pl.DataFrame", count: Callable[["pl.DataFrame", "pl.DataFrame"], "pl.DataFrame"]) -> int:
+        """Take over facts with ids of their own that are not there; `count` says what was given for each feature."""
         import polars as pl
 
         from sporeprint.storage import facts
 
-        page = facts.predictions(rows, COLUMNS[PREDICTIONS]).unique("prediction_id", keep="first", maintain_order=True)
+        if page.is_empty():
+            return 0
         made = page["created_us"]
         between: Any = (made.min(), made.max())
         there = load.find(page["prediction_id"], between)
@@ -205,7 +244,7 @@ class _Run:
         load.add(star.HOUR_ANSWERS, facts.answers(new))
         load.add(star.HOUR_LATENCY, facts.latency(new))
         cells = facts.cells(new)
-        counted = facts.features(self._features.count(new, cells), cells, self.schema)
+        counted = facts.features(count(new, cells), cells, self.schema)
         load.add(star.HOUR_FEATURES, pl.concat([counted, facts.shares(new, cells)]))
         if load.waiting() and not (before := load.outcomes(new["prediction_id"])).is_empty():
             self._settle(load, before, before.clear(), new.filter(pl.col("prediction_id").is_in(before["prediction_id"].implode())))

@@ -72,7 +72,8 @@ prediction = Table(
 batch = Table(
     "batch",
     metadata,
-    Column("batch_id", name(64), primary_key=True),
+    Column("seq", SEQUENCE, primary_key=True, autoincrement=True),
+    Column("batch_id", name(64), nullable=False),
     Column("created_us", MICROSECONDS, nullable=False),
     Column("model", name(64), nullable=False),
     Column("version", Integer, nullable=False),
@@ -81,6 +82,7 @@ batch = Table(
     Column("artefact", String(1024), nullable=False, comment="path below the work directory"),
     Column("sha256", name(64), nullable=False),
     Column("bytes", BigInteger, nullable=False),
+    UniqueConstraint("batch_id"),
     Index(None, "created_us"),
     **OPTIONS,
 )
@@ -142,7 +144,67 @@ ab_event = Table(
     **OPTIONS,
 )
 
-#: Who may call the service. Only a hash of the key is kept.
+#: The units of running tests, each with the one answer that it counts with: its first, or the first whose truth is known.
+ab_unit = Table(
+    "ab_unit",
+    metadata,
+    Column("test_id", name(64), primary_key=True),
+    Column("unit_id", name(255), primary_key=True),
+    Column("prediction_seq", BigInteger, nullable=False),
+    Column("prediction_id", name(64), nullable=False),
+    Column("arm", name(1), nullable=False),
+    Column("answer", SmallInteger, nullable=False, comment="0 negative, 1 positive, 2 unknown, 3 failed"),
+    Column("other", SmallInteger, nullable=False, comment="the same of the other version in a shadow test, otherwise -1"),
+    Column("truth", SmallInteger, nullable=False, comment="0 negative, 1 positive, -1 not known"),
+    Column("latency_us", BigInteger, nullable=False),
+    Column("other_us", BigInteger, nullable=False),
+    Column("waiting", SmallInteger, nullable=False, comment="1: both answered, not the same, and the truth is not known"),
+    Index(None, "test_id", "waiting", "prediction_seq"),
+    **OPTIONS,
+)
+
+#: How many units of a test there are of each kind. Its size does not grow with the units.
+ab_total = Table(
+    "ab_total",
+    metadata,
+    Column("test_id", name(64), primary_key=True),
+    Column("arm", name(1), primary_key=True),
+    Column("answer", SmallInteger, primary_key=True, autoincrement=False),
+    Column("other", SmallInteger, primary_key=True, autoincrement=False),
+    Column("truth", SmallInteger, primary_key=True, autoincrement=False),
+    Column("units", BigInteger, nullable=False),
+    Column("latency_us", Double, nullable=False, comment="sum"),
+    Column("latency_us2", Double, nullable=False, comment="sum of squares"),
+    Column("other_us", Double, nullable=False),
+    Column("other_us2", Double, nullable=False),
+    **OPTIONS,
+)
+
+#: What was seen when a test was looked at. The last look is replaced as long as little has changed since the one before it.
+ab_look = Table(
+    "ab_look",
+    metadata,
+    Column("seq", SEQUENCE, primary_key=True, autoincrement=True),
+    Column("test_id", name(64), nullable=False),
+    Column("at_us", MICROSECONDS, nullable=False),
+    Column("units", BigInteger, nullable=False),
+    Column("labels", BigInteger, nullable=False),
+    Column("look", LONG, nullable=False, comment="JSON object: totals, analysis, decision"),
+    Index(None, "test_id", "seq"),
+    **OPTIONS,
+)
+
+#: How far the counting of tests has come, and who does it. A change names the number that it found.
+ab_progress = Table(
+    "ab_progress",
+    metadata,
+    Column("name", name(64), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("value", LONG, nullable=False, comment="JSON"),
+    **OPTIONS,
+)
+
+#: Who may call the service. Only a hash of the key is kept; its roles are separated by commas, its label is its name.
 api_key = Table(
     "api_key",
     metadata,
@@ -152,6 +214,7 @@ api_key = Table(
     Column("label", name(128), nullable=False),
     Column("created_us", MICROSECONDS, nullable=False),
     Column("revoked_us", MICROSECONDS),
+    Column("expires_us", MICROSECONDS),
     UniqueConstraint("hash"),
     **OPTIONS,
 )

@@ -37,6 +37,7 @@ def upgrade() -> None:
     create_index("prediction", "created_us")
     create_table(
         "batch",
+        Column("seq", SEQUENCE, nullable=False, autoincrement=True),
         Column("batch_id", name(64), nullable=False),
         Column("created_us", MICROSECONDS, nullable=False),
         Column("model", name(64), nullable=False),
@@ -46,7 +47,8 @@ def upgrade() -> None:
         Column("artefact", String(1024), nullable=False, comment="path below the work directory"),
         Column("sha256", name(64), nullable=False),
         Column("bytes", BigInteger, nullable=False),
-        PrimaryKeyConstraint("batch_id", name="pk_batch"),
+        PrimaryKeyConstraint("seq", name="pk_batch"),
+        UniqueConstraint("batch_id", name="uq_batch_batch_id"),
     )
     create_index("batch", "created_us")
     create_table(

@@ -1,0 +1,59 @@
+"""Looks at the running tests in the background, in one process at a time, and ends those that their rule ends."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+
+from sporeprint import experiments
+from sporeprint.errors import SporeprintError
+from sporeprint.experiments import Lab
+from sporeprint.storage import ab_progress
+
+log = logging.getLogger(__name__)
+
+LEASE = "evaluating"
+#: Seconds that a lease lasts beyond the pause between two looks: whoever is killed is followed by another after so long.
+BEYOND_S = 20.0
+
+
+class Evaluating:
+    """The background job of one process."""
+
+    def __init__(self, lab: Lab, worker: str, any_runs: Callable[[], bool]) -> None:
+        self._lab, self._worker, self._any_runs = lab, worker, any_runs
+        self._pause_s = lab.settings.ab_testing.look_s
+
+    @contextlib.asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Look as long as the context lasts."""
+        task = asyncio.create_task(self._watch(), name="ab-evaluating")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _watch(self) -> None:
+        # Also after the last test has ended once more: a winner may wait for its promotion.
+        last = True
+        while True:
+            await asyncio.sleep(self._pause_s)
+            runs = self._any_runs()
+            if runs or last:
+                await asyncio.to_thread(self.look)
+            last = runs
+
+    def look(self) -> None:
+        """Look once, if no other process does."""
+        try:
+            now_us = time.time_ns() // 1000
+            until_us = now_us + int((self._pause_s + BEYOND_S) * 1e6)
+            if ab_progress.lease(self._lab.engine, LEASE, self._worker, now_us=now_us, until_us=until_us):
+                experiments.evaluate(self._lab, actor=f"worker:{self._worker}")
+        except SporeprintError as error:
+            log.warning("the A/B tests cannot be looked at: %s", error)
+        except Exception:  # whatever it was: without this task, no test would ever end by itself
+            log.exception("the A/B tests could not be looked at")

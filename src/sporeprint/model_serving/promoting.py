@@ -1,0 +1,111 @@
+"""`POST /models/{name}/promote`: another version serves, if it passes the gate."""
+
+import asyncio
+import functools
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from sporeprint.aliases import PRODUCTION
+from sporeprint.errors import RefusedError, StorageError, StorageUnavailableError, nearest
+from sporeprint.model_serving.access import actor
+from sporeprint.model_serving.moving import promote_in_a_process
+from sporeprint.model_serving.problems import ProblemError, bad_parameter, not_json
+from sporeprint.model_serving.requests import Receive, Scope, Send, query, read_body, read_head, respond_json
+from sporeprint.model_serving.service import Service
+from sporeprint.model_serving.shapes import load
+from sporeprint.registry import VERSION_NAME, is_name
+from sporeprint.results import RegisterResult
+from sporeprint.settings import Settings
+from sporeprint.storage import audit
+from sporeprint.storage.audit import Change
+
+log = logging.getLogger(__name__)
+
+CHAMPION = "champion"
+FIELDS = ("version", "alias", "reason")
+MOST_REASON = 500
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be moved where.
+
+    Attributes:
+        ref: the version, as name/v2.
+        alias: champion: of its model; production: that, and what is served.
+        reason: why, for the history.
+    """
+
+    ref: str
+    alias: str
+    reason: str
+
+
+async def promote(service: Service, scope: Scope, receive: Receive, send: Send) -> int:
+    """Move an alias through the registry's gate, in a process of its own: it holds two models against all test rows."""
+    given: dict[str, Any] = dict(query(scope, FIELDS))
+    limit = service.limits.max_body_kb << 10
+    if any(name == b"content-type" for name, _ in scope["headers"]):
+        read_head(scope, limit)
+    if body := await read_body(receive, limit):
+        said = load(body)
+        if not isinstance(said, dict):
+            raise ProblemError(not_json('expected a JSON object, as in {"version": 2, "alias": "production"}'))
+        given |= said
+    wish = _wish(str(scope["path_params"]["name"]), given)
+    who = actor(scope["caller"])
+    ref = (await asyncio.to_thread(service.loader.registry.resolve, wish.ref)).ref  # says what there is, where this is not
+
+    move = functools.partial(_move, service.settings, service.root, wish, who, service.database.engine, ref)
+    # In a thread, which ends what it began, also when the caller no longer waits.
+    done = await asyncio.to_thread(move)
+    item = done.registrations[0]
+    reasons = () if item.gate is None else item.gate.reasons
+    await respond_json(send, {"ref": ref, "alias": wish.alias, "production": done.production, "gate": reasons, "reason": wish.reason})
+    return 200
+
+
+def _wish(name: str, given: dict[str, Any]) -> Wish:
+    if unknown := [key for key in given if key not in FIELDS]:
+        raise ProblemError(
+            bad_parameter(f"unknown field {unknown[0][:40]!r}{nearest(unknown[0][:40], FIELDS)}; known: {', '.join(FIELDS)}")
+        )
+    if not is_name(name):
+        raise ProblemError(bad_parameter(f"{name[:80]!r} is no name of a model"))
+    version = str(given.get("version", "")).removeprefix("v")
+    if not VERSION_NAME.fullmatch(f"v{version}"):
+        raise ProblemError(bad_parameter(f"field 'version': expected a number, as in 2 or v2; got {str(given.get('version'))[:40]!r}"))
+    alias = given.get("alias", CHAMPION)
+    if alias not in (CHAMPION, PRODUCTION):
+        raise ProblemError(bad_parameter(f"field 'alias': expected {CHAMPION} or {PRODUCTION}; got {str(alias)[:40]!r}"))
+    reason = given.get("reason", "promoted over HTTP")
+    if not isinstance(reason, str) or not 0 < len(reason) <= MOST_REASON or not reason.isprintable():
+        raise ProblemError(bad_parameter(f"field 'reason': expected 1 to {MOST_REASON} printable characters"))
+    return Wish(f"{name}/v{version}", alias, reason)
+
+
+def _move(settings: Settings, root: Path, wish: Wish, who: str, engine: Engine, ref: str) -> RegisterResult:
+    def note(action: str) -> None:
+        audit.note(engine, Change(time.time_ns() // 1000, who, action, ref, {"alias": wish.alias, "reason": wish.reason}))
+
+    note("model.promoting")  # nothing moves of which there would be no trace
+    try:
+        done = promote_in_a_process(settings, root, wish.ref, wish.reason, who, production=wish.alias == PRODUCTION)
+    except RefusedError:
+        _note_what_is_done(note, "model.refused")
+        raise
+    _note_what_is_done(note, "model.promoted")
+    return done
+
+
+def _note_what_is_done(note: Callable[[str], None], action: str) -> None:
+    try:
+        note(action)
+    except (StorageError, StorageUnavailableError):
+        log.exception("the audit trail cannot say %s", action)

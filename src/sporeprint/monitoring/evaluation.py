@@ -1,0 +1,308 @@
+"""One evaluation as a value: what was compared, what changed, what is an alarm, and what could not be computed."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import pairwise
+from typing import Any
+
+from sporeprint.monitoring.control import Finding, Judgement, Policy
+from sporeprint.monitoring.drift import ColumnDrift, Drift, edges, shared_bins, tallied
+from sporeprint.monitoring.estimated import Expected
+from sporeprint.monitoring.performance import Performance, Promise
+from sporeprint.monitoring.profile import Nominal, Numeric, Profile
+from sporeprint.monitoring.ranking import Ranked
+from sporeprint.stats.intervals import Estimate
+from sporeprint.table import Table
+
+#: Exit codes of an evaluation.
+FINE, ALARM, NOT_COMPUTED = 0, 10, 11
+NOTHING = "-"
+#: Bars of a picture.
+MOST_BARS = 20
+#: Columns of the table on a terminal; the page and JSON have them all.
+SHOWN = 12
+
+
+class Status(StrEnum):
+    """What an evaluation comes to. It is fine only if everything was computed."""
+
+    ALARM = "alarm"
+    NOT_COMPUTED = "not computed"
+    FINE = "no alarm"
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """Two distributions on the same bins.
+
+    Attributes:
+        labels: of the bins.
+        reference: shares of the reference's values.
+        current: shares of the current values.
+    """
+
+    labels: tuple[str, ...]
+    reference: tuple[float, ...]
+    current: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation.
+
+    Attributes:
+        at_s: when, in seconds since 1970.
+        reference: what the current rows were held against, in words.
+        current: what was evaluated, in words.
+        model: whose answers they are; None without a model.
+        simulated: whether it, or a table, is of invented rows.
+        drift: what changed.
+        judgement: what of it is an alarm.
+        policy: what an alarm is.
+        ranking: which changes matter, the most important first.
+        overlays: column -> the distributions, where there are two.
+        expected: how good the answers are to be expected to be; None without answers.
+        performance: how good they were; None without outcomes.
+        alpha: what is promised of the negative answers.
+        words: of the negative and the positive class.
+        failed: what could not be computed -> why, beside what the parts say themselves.
+        notes: what is odd, in words.
+    """
+
+    at_s: float
+    reference: str
+    current: str
+    model: str | None
+    simulated: bool
+    drift: Drift
+    judgement: Judgement
+    policy: Policy
+    ranking: tuple[Ranked, ...]
+    overlays: Mapping[str, Overlay]
+    expected: Expected | None
+    performance: Performance | None
+    alpha: float
+    words: tuple[str, str]
+    failed: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What raised an alarm, in words."""
+        found = [self.said(finding) for finding in self.judgement.alarms]
+        if self.performance is not None and self.performance.promise is Promise.BROKEN:
+            share = self.performance.false_negatives
+            found.append(
+                f"of the answers “{self.words[0]}” {percent(share.value)} were {self.words[1]} (at least {percent(share.low)}); "
+                f"promised was at most {percent(self.alpha)}"
+            )
+        return tuple(found)
+
+    @property
+    def not_computed(self) -> tuple[str, ...]:
+        """What could not be computed, and why."""
+        found = list(self.drift.problems)
+        if not self.drift.problems:
+            found += [f"{column}, {about}: {reason}" for column, about, reason in self.drift.not_computed()]
+        if self.expected is not None and self.expected.not_computed:
+            found.append(f"expected performance: {self.expected.not_computed}")
+        if self.performance is not None:
+            found += [f"{what}: {why}" for what, why in self.performance.not_computed.items()]
+        return (*found, *(f"{what}: {why}" for what, why in self.failed.items()))
+
+    @property
+    def status(self) -> Status:
+        """What it comes to."""
+        return Status.ALARM if self.alarms else Status.NOT_COMPUTED if self.not_computed else Status.FINE
+
+    @property
+    def exit_code(self) -> int:
+        """What a program that made it ends with."""
+        return {Status.ALARM: ALARM, Status.NOT_COMPUTED: NOT_COMPUTED, Status.FINE: FINE}[self.status]
+
+    @property
+    def at(self) -> str:
+        """When, ISO 8601, UTC."""
+        return datetime.fromtimestamp(int(self.at_s), UTC).isoformat(timespec="seconds")
+
+    def said(self, finding: Finding) -> str:
+        """A finding in words."""
+        column = next(column for column in self.drift.columns if column.column == finding.column)
+        return f"{finding.column}: {what_changed(column, finding)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; what is not a number is None."""
+        values = {
+            "at": self.at,
+            "status": self.status.value,
+            "exit_code": self.exit_code,
+            "reference": self.reference,
+            "current": self.current,
+            "model": self.model,
+            "simulated": self.simulated,
+            "alarms": list(self.alarms),
+            "not_computed": list(self.not_computed),
+            "notes": list(self.notes),
+            "judgement": self.judgement.to_dict(),
+            "drift": self.drift.to_dict(),
+            "ranking": [item.to_dict() for item in self.ranking],
+            "expected": None if self.expected is None else self.expected.to_dict(),
+            "performance": None if self.performance is None else self.performance.to_dict(),
+        }
+        found: dict[str, Any] = finite(values)
+        return found
+
+    def tables(self) -> list[Table]:
+        """As people read it."""
+        title = {Status.ALARM: "ALARM", Status.NOT_COMPUTED: "NOT ALL WAS COMPUTED", Status.FINE: "No alarm"}[self.status]
+        rows = [("current", self.current), ("reference", self.reference), ("model", self.model or "none")]
+        found = [Table(f"{'SIMULATED DATA: ' if self.simulated else ''}{title}", ("", ""), tuple(rows))]
+        for name, lines in (("Alarms", self.alarms), ("Not computed", self.not_computed), ("Notes", self.notes)):
+            if lines:
+                found.append(Table(name, ("",), tuple((line,) for line in lines)))
+        if self.drift.columns and not self.drift.problems:
+            found.append(self.column_table(SHOWN))
+        if self.expected is not None or self.performance is not None:
+            found.append(self.performance_table())
+        return found
+
+    def column_table(self, most: int | None = None) -> Table:
+        """What changed, by column, in the order of the ranking."""
+        by_name = {column.column: column for column in self.drift.columns}
+        findings: dict[str, list[Finding]] = {}
+        for finding in self.judgement.findings:
+            findings.setdefault(finding.column, []).append(finding)
+        rows = []
+        for item in self.ranking[:most]:
+            column = by_name[item.column]
+            found = findings.get(item.column, [])
+            p = min((finding.adjusted for finding in found), default=math.nan)
+            rows.append(
+                (
+                    item.column,
+                    state_of(column, found),
+                    number(None if column.size is None else column.size),
+                    number((column.effects or {}).get("wasserstein")),
+                    "-" if math.isnan(p) else f"{p:.2g}",
+                    f"{percent(column.missing[0])} to {percent(column.missing[1])}",
+                    NOTHING if item.importance is None else percent(item.importance),
+                )
+            )
+        left = len(self.ranking) - len(rows)
+        title = "By column, what matters most first" + (f" ({left} more in the report)" if left else "")
+        return Table(title, ("column", "", "distance", "shift (sd)", "p, adjusted", "missing", "importance"), tuple(rows))
+
+    def performance_table(self) -> Table:
+        """Expected and realised performance, side by side."""
+        expected, real = self.expected, self.performance
+        said = {
+            "right, where a class was said": "accuracy",
+            "likelier class right": "likelier",
+            "ROC AUC": "roc_auc",
+            f"“{self.words[0]}” that are {self.words[1]}, so far": "false_negatives",
+        }
+        pairs = [(what, shown(getattr(expected, name, None)), shown(getattr(real, name, None))) for what, name in said.items()]
+        rows = [
+            ("rows", NOTHING if expected is None else f"{expected.rows:,}", NOTHING if real is None else f"{real.labelled:,}"),
+            *pairs,
+            (f"promise of at most {percent(self.alpha)}", "", NOTHING if real is None else real.promise.value),
+            ("calibration gap", "", shown(None if real is None else real.gap)),
+        ]
+        return Table("Performance", ("", "expected, before outcomes", "with outcomes"), tuple(rows))
+
+
+def state_of(column: ColumnDrift, findings: Sequence[Finding]) -> str:
+    """What is to be said of a column, in a word or two."""
+    if any(finding.alarm for finding in findings):
+        return "alarm"
+    if column.not_computed:
+        return "not computed"
+    return "changed, little" if any(finding.significant for finding in findings) else "unchanged"
+
+
+def what_changed(column: ColumnDrift, finding: Finding) -> str:
+    """A finding in words."""
+    effect = finding.check.effect
+    if finding.check.about == "missing":
+        return f"missing in {percent(column.missing[1])} of the rows, was {percent(column.missing[0])}"
+    if finding.check.about == "new values":
+        named = ", ".join(f"{item.value!r}" for item in column.new[:3]) + (" ..." if len(column.new) > 3 else "")
+        return f"{percent(effect)} of the values are new: {named}"
+    if column.kind == "numeric":
+        return f"shifted by {number(effect)} standard deviations of the reference (Wasserstein distance)"
+    return f"{percent(effect)} of the rows would have to change their value to be distributed as before"
+
+
+def percent(share: float) -> str:
+    """A share for people; never a rounded 0 or 100."""
+    if math.isnan(share):
+        return NOTHING
+    if share in (0, 1):
+        return f"{share:.0%}"
+    return "<0.01%" if 0 < share < 0.0001 else ">99.99%" if 0.9999 < share < 1 else f"{share:.2%}"
+
+
+def number(value: float | None) -> str:
+    """A number for people."""
+    return NOTHING if value is None or math.isnan(value) else "infinite" if math.isinf(value) else f"{value:.3g}"
+
+
+def shown(estimate: Estimate | None) -> str:
+    """An estimate with its interval."""
+    if estimate is None or math.isnan(estimate.value):
+        return NOTHING
+    return f"{estimate.value:.4f} ({estimate.low:.4f} to {estimate.high:.4f})"
+
+
+def finite(value: Any) -> Any:
+    """JSON values; infinity as text, NaN as None."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
+
+
+def overlays(reference: Profile, current: Profile, words: Mapping[str, Mapping[str, str]]) -> dict[str, Overlay]:
+    """The distributions of the columns that both have values of.
+
+    Args:
+        reference: one table.
+        current: the other.
+        words: nominal column -> code -> word.
+    """
+    found = {}
+    for name, old in reference.columns.items():
+        new = current.columns.get(name)
+        if new is None or not (old.present and new.present):
+            continue
+        if isinstance(old, Numeric) and isinstance(new, Numeric):
+            found[name] = _numeric_overlay(old, new)
+        elif isinstance(old, Nominal) and isinstance(new, Nominal):
+            found[name] = _nominal_overlay(old, new, words.get(name, {}))
+    return found
+
+
+def _numeric_overlay(old: Numeric, new: Numeric) -> Overlay:
+    ends = edges(old.histogram, MOST_BARS)
+    p, q = shared_bins(old.histogram, new.histogram, MOST_BARS)
+    texts = [f"{end:.4g}" for end in ends.tolist()]
+    labels = (f"up to {texts[0]}", *(f"{low} to {high}" for low, high in pairwise(texts)), f"above {texts[-1]}")
+    return Overlay(labels, tuple((p / p.sum()).tolist()), tuple((q / q.sum()).tolist()))
+
+
+def _nominal_overlay(old: Nominal, new: Nominal, words: Mapping[str, str]) -> Overlay:
+    names, a, b = tallied(old, new)
+    p, q = a / a.sum(), b / b.sum()
+    order = sorted(range(len(names)), key=lambda place: -max(p[place], q[place]))
+    kept, rest = order[: MOST_BARS - 1], order[MOST_BARS - 1 :]
+    labels = ["other" if names[place] is None else words.get(str(names[place]), str(names[place])) for place in kept]
+    reference, current = [float(p[place]) for place in kept], [float(q[place]) for place in kept]
+    if rest:
+        labels, reference, current = [*labels, "others"], [*reference, float(p[rest].sum())], [*current, float(q[rest].sum())]
+    return Overlay(tuple(labels), tuple(reference), tuple(current))
