@@ -33,6 +33,11 @@ def test_every_field_comes_back() -> None:
     assert PredictionRecord.from_bytes(one.to_bytes()) == one
 
 
+def test_a_number_of_any_length_comes_back() -> None:
+    for one in (record(latency_us=2**70), record(version=-(2**64), probability=None), record(shadow={"a": 2**65, "b": None})):
+        assert PredictionRecord.from_bytes(one.to_bytes()) == one
+
+
 def test_a_megabyte_comes_back() -> None:
     one = record(features={"text": "'\"\\\0🍄" * 130_000})
     assert len(one.to_bytes()) > 1 << 20

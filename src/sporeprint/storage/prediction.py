@@ -126,8 +126,8 @@ def _json(value: Any) -> bytes:
     """
     try:
         data = orjson.dumps(value)
-    except TypeError:
-        data = b"null"
+    except TypeError:  # among others an integer of more than 64 bits, which JSON has
+        return _strictly(value).encode()
     if b"null" in data and not (isinstance(value, tuple) and all(map(_is_plain, value))):
         return _strictly(value).encode()
     return data
