@@ -12,6 +12,7 @@ EXIT_CODES = {
     "ConfigError": 3,
     "DataError": 4,
     "RegistryError": 5,
+    "RefusedError": 5,
     "NotServableError": 5,
     "StorageError": 6,
     "RetryableError": 75,
