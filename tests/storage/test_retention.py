@@ -228,10 +228,10 @@ def writer(filled: Engine, database: URL) -> Iterator[list[float]]:
 def test_others_write_meanwhile_and_lose_nothing(filled: Engine, writer: list[float]) -> None:
     answers(filled, [f"old{number}" for number in range(600)], age=100, revisions=1)
     begun = len(writer)
-    done = prune(filled, batch_rows=50)
+    done = prune(filled, batch_rows=10)
     written = len(writer)
     assert done.predictions == 600
-    assert written - begun > 3  # between the batches, not only after the last
+    assert written - begun > 1  # between the batches, not only after the last
     with reading(filled) as connection:
         new = connection.execute(select(func.count()).select_from(prediction).where(prediction.c.prediction_id.like("new%"))).scalar_one()
     assert new >= written
