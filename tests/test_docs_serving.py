@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,14 @@ def server(_small_run: Path, _small: dict[str, Any], tmp_path_factory: pytest.Te
     server.end()
 
 
+def programs() -> list[str]:
+    """The Python programs of the page."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs/serving.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
 def test_there_are_some() -> None:
     assert len(lines()) >= 7
+    assert programs()
 
 
 @pytest.mark.parametrize("line", lines())
@@ -46,3 +53,11 @@ def test_it_runs(line: str, server: Server) -> None:
     )
     body, _, status = done.stdout.rpartition("\n")
     assert status in ("200", "201"), body
+
+
+@pytest.mark.parametrize("program", programs())
+def test_the_program_runs(program: str, server: Server) -> None:
+    code = program.replace("http://localhost:8000", str(server.client.base_url))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3

@@ -49,6 +49,7 @@ def test_the_layout() -> None:
         "registry": "models/registry",
         "metrics": "models/metrics",
         "monitoring": "models/metrics/monitoring",
+        "serving": "data/serving",
         "logs": "logs",
     }
     assert WORKDIR.rejected("run-1") == WORKDIR.root / "data/validation/rejected/run-1.parquet"

@@ -282,6 +282,9 @@ class ServingSettings(Frozen):
     rate_burst: int = Field(100, ge=1, le=1_000_000, description="Requests that a key may make at once after a pause.")
     cors_origins: tuple[str, ...] = Field((), description="Web pages that may call the service, as https://example.org; none by default.")
     deadline_s: float = Field(30.0, gt=0, le=600, description="Longest a request may take, its sending included.")
+    access_log: Literal["none", "json"] = Field("json", description="Whether a line of JSON is written for each request.")
+    access_log_path: str = Field("logs/access.jsonl", min_length=1, description="Its file, below the work directory; '-': stderr.")
+    access_log_mb: int = Field(256, ge=0, description="Size after which the file becomes .1, in place of the one before; 0: never.")
 
 
 class AbTestingSettings(Frozen):

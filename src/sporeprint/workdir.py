@@ -74,6 +74,11 @@ class Workdir:
         return self.metrics / "monitoring"
 
     @property
+    def serving(self) -> Path:
+        """Folder of what the workers of a running server count."""
+        return self.root / "data/serving"
+
+    @property
     def logs(self) -> Path:
         """Folder of the run logs."""
         return self.root / "logs"

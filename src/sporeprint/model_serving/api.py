@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from sporeprint import __version__
 from sporeprint.model_serving import ab_tests, looking
 from sporeprint.model_serving.batches import predict_batch
 from sporeprint.model_serving.connections import Waiting, places
+from sporeprint.model_serving.exchange import Exchange
 from sporeprint.model_serving.outcomes import outcomes
 from sporeprint.model_serving.predicting import predict
 from sporeprint.model_serving.problems import MEDIA_TYPE, UNEXPECTED, Problem, not_found
@@ -49,22 +50,42 @@ ENDPOINTS: tuple[tuple[str, str, str, Work], ...] = (
     ("/docs", "GET", "docs", looking.docs),
     ("/", "GET", "index", looking.index),
 )
+#: Endpoint -> its address.
+PATHS = {name: path for path, _, name, _ in ENDPOINTS}
 
 
 class Application(FastAPI):
     """An application with one endpoint that is found without looking: the layers before the others take as long as an answer."""
 
     busiest: Endpoint | None = None
+    finished: Callable[[Exchange], None]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request."""
-        if self.busiest is not None and scope["type"] == "http" and scope["path"] == BUSIEST and scope["method"] == "POST":
-            await self.busiest(scope, receive, send)
-        else:
+        """Answer one request, count it and write it down."""
+        if scope["type"] != "http":
             await super().__call__(scope, receive, send)
+            return
+        exchange = scope["exchange"] = Exchange(scope, send)
+        try:
+            if self.busiest is not None and scope["path"] == BUSIEST and scope["method"] == "POST":
+                await self.busiest(scope, receive, exchange.send)
+            else:
+                await super().__call__(scope, receive, exchange.send)
+        finally:
+            # It knows how to send, and the sender knows the scope: a circle that would wait for the garbage collector.
+            del scope["exchange"]
+            self.finished(exchange)
 
 
-def create_app(settings: Settings, root: Path, *, model: str = "production", worker: str | None = None, exposed: bool = False) -> FastAPI:
+def create_app(
+    settings: Settings,
+    root: Path,
+    *,
+    model: str = "production",
+    worker: str | None = None,
+    exposed: bool = False,
+    counts: Path | None = None,
+) -> FastAPI:
     """The application. Model, journal and database are opened when it starts, and closed when it ends.
 
     Args:
@@ -73,13 +94,17 @@ def create_app(settings: Settings, root: Path, *, model: str = "production", wor
         model: what serves: production, a model's name, or one version.
         worker: name of this process, which no other has; one of its own, if left out.
         exposed: whether other machines can reach it: then nobody is let in without an API key.
+        counts: folder of the numbers of all workers of the server; None: this one is alone.
     """
     running: list[Service] = []
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         waiting = Waiting(places(settings.serving.max_connections), settings.serving.receive_s)
-        async with Service.running(settings, root, model, worker or f"api-{os.getpid()}", exposed=exposed) as service, waiting.watched():
+        async with (
+            Service.running(settings, root, model, worker or f"api-{os.getpid()}", exposed=exposed, paths=PATHS, counts=counts) as service,
+            waiting.watched(),
+        ):
             running.append(service)
             yield {"waiting": waiting}
             running.clear()
@@ -96,17 +121,23 @@ def create_app(settings: Settings, root: Path, *, model: str = "production", wor
         openapi_url=None,  # and with it the pages that a browser would fetch from elsewhere
         exception_handlers={HTTPException: _http, Exception: _unexpected},
     )
+    app.finished = lambda exchange: service().finished(exchange)
     if settings.serving.cors_origins:
-        allowed = ["Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "X-Unit-Id"]
+        allowed = ["Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "X-Unit-Id", "X-Request-Id"]
         app.add_middleware(
-            CORSMiddleware, allow_origins=settings.serving.cors_origins, allow_methods=["GET", "POST"], allow_headers=allowed
+            CORSMiddleware,
+            allow_origins=settings.serving.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=allowed,
+            expose_headers=["X-Request-Id"],
         )
     else:
         app.busiest = Endpoint("predict", predict, service)
     return app
 
 
-def _response(problem: Problem, headers: Any = None) -> Response:
+def _response(request: Request, problem: Problem, headers: Any = None) -> Response:
+    problem = problem.of_request(request.scope["exchange"].request_id)
     safe = {name.decode(): value.decode() for name, value in SECURITY}
     return Response(problem.to_bytes(), problem.status, headers={**safe, **(headers or {})}, media_type=MEDIA_TYPE.decode())
 
@@ -115,10 +146,10 @@ async def _http(request: Request, error: Exception) -> Response:
     """What the router finds no endpoint for."""
     assert isinstance(error, HTTPException)  # noqa: S101 -- it is registered for this type
     if error.status_code == 404:
-        return _response(not_found(f"nothing is at {request.url.path[:100]!r}; GET /docs lists what there is"))
+        return _response(request, not_found(f"nothing is at {request.url.path[:100]!r}; GET /docs lists what there is"))
     said = f"{request.method[:20]} is not answered at {request.url.path[:100]!r}"
-    return _response(Problem(error.status_code, "not-allowed", str(error.detail), said), error.headers)
+    return _response(request, Problem(error.status_code, "not-allowed", str(error.detail), said), error.headers)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:  # noqa: ARG001 -- the handler's signature
-    return _response(UNEXPECTED)
+    return _response(request, UNEXPECTED)

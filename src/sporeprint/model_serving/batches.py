@@ -98,6 +98,7 @@ async def predict_batch(service: Service, scope: Scope, receive: Receive, send: 
         scope["deadline"].reschedule(None)  # from here on each part has its own
     finally:
         service.batches -= 1
+    scope["exchange"].answered(about.model, about.version, about.batch_id)
     await _give(service, about, upload.wanted, receive, send, REPLAYED if replayed else ())
     return 200
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from sporeprint.model_serving.exchange import HEADER, new_request_id, request_id_of
 from sporeprint.model_serving.problems import MEDIA_TYPE, Problem, overloaded
 
 if TYPE_CHECKING:
@@ -218,9 +219,17 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
             self.flow.pause_reading()
             return
+        # Of a head that could not be read, no id is believed.
+        request_id = new_request_id() if self._held is None else request_id_of(self._held[0].scope["headers"])
         self._held = None
-        body = problem.to_bytes()
-        headers = [(b"content-type", MEDIA_TYPE), (b"content-length", str(len(body)).encode()), (b"connection", b"close"), *problem.headers]
+        body = problem.of_request(request_id).to_bytes()
+        headers = [
+            (b"content-type", MEDIA_TYPE),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+            (HEADER, request_id.encode()),
+            *problem.headers,
+        ]
         self.transport.write(b"".join([STATUS_LINE[problem.status], *(b"%b: %b\r\n" % header for header in headers), b"\r\n", body]))
         self.transport.close()
 

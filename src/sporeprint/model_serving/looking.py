@@ -114,6 +114,7 @@ def _journal_fails(service: Service) -> bool:
 async def show_metrics(service: Service, scope: Scope, receive: Receive, send: Send) -> int:  # noqa: ARG001 -- every endpoint takes it
     """Show the counters to Prometheus."""
     query(scope, ())
+    service.look()
     await respond(send, 200, service.metrics.to_bytes(), media_type=metrics.MEDIA_TYPE.encode())
     return 200
 

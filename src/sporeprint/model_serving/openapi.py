@@ -172,7 +172,13 @@ def _schemas(schema: DatasetSchema) -> dict[str, Any]:
         },
         "Problem": {
             "type": "object",
-            "properties": {"type": TEXT, "title": TEXT, "status": WHOLE, "detail": TEXT},
+            "properties": {
+                "type": TEXT,
+                "title": TEXT,
+                "status": WHOLE,
+                "detail": TEXT,
+                "request_id": {**TEXT, "description": "as in the header X-Request-Id"},
+            },
             "required": ["type", "title", "status", "detail"],
         },
     }

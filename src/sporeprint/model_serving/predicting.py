@@ -95,13 +95,14 @@ async def predict(service: Service, scope: Scope, receive: Receive, send: Send) 
     row = asked.served.reader.read(body)
     parsed = perf_counter_ns() - parsing
     if asked.key is not None:
-        return await _predict_once(service, asked, id_of_key(asked.key), row, send)
+        return await _predict_once(service, scope, asked, id_of_key(asked.key), row, send)
     # From here to the record nothing is waited for: the answer is one model's.
     served, answer, stages, record = _answered(service, asked, row, new_id(), created_us, begin)
     logging = perf_counter_ns()
     await service.database.write(record)
     spent = (parsed, *stages, perf_counter_ns() - logging)
     service.metrics.answered(served, answer, spent)
+    scope["exchange"].answered(record.model, record.version, record.prediction_id)
     found = _said(service, record, served, answer.outside, answer.reason)
     if asked.explain:
         found |= await _reasons(served, row)
@@ -109,7 +110,7 @@ async def predict(service: Service, scope: Scope, receive: Receive, send: Send) 
     return 200
 
 
-async def _predict_once(service: Service, asked: Asked, prediction_id: str, row: Row, send: Send) -> int:
+async def _predict_once(service: Service, scope: Scope, asked: Asked, prediction_id: str, row: Row, send: Send) -> int:
     """Answer an idempotent request: what was answered to its key before, or else anew."""
     async with service.lock(prediction_id):
         served, record = asked.served, await _earlier(service, prediction_id)
@@ -123,6 +124,7 @@ async def _predict_once(service: Service, asked: Asked, prediction_id: str, row:
             _same_question(record, row)
             # The version that answered, whichever serves now.
             served = await service.loader.named(f"{record.model}/v{record.version}")
+    scope["exchange"].answered(record.model, record.version, record.prediction_id)
     outside, reason = served.why(row, record.verdict, record.novelty_p)
     found = _said(service, record, served, outside, reason)
     if asked.explain:

@@ -1,9 +1,9 @@
 """Errors as RFC 9457 problem documents: the one place where an error gets a status code."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
@@ -61,6 +61,10 @@ class Problem:
     def to_bytes(self) -> bytes:
         """The document."""
         return orjson.dumps(self.to_dict())
+
+    def of_request(self, request_id: str) -> Self:
+        """The same with the id by which the logs know the request."""
+        return replace(self, more={**self.more, "request_id": request_id})
 
 
 class ProblemError(Exception):

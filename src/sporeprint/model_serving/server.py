@@ -22,6 +22,7 @@ from sporeprint.errors import StorageError, StorageUnavailableError, UsageError
 from sporeprint.model_serving.access import Access, bootstrap_key
 from sporeprint.model_serving.api import create_app
 from sporeprint.model_serving.connections import Connection
+from sporeprint.model_serving.counts import folder_of_server
 from sporeprint.registry import Registry
 from sporeprint.settings import Settings
 from sporeprint.storage import migrate, urls
@@ -100,9 +101,9 @@ def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, w
         StorageError: if a worker could not start.
     """
     allow_files()
-    with closing(listening(host, port)) as sock:
+    with closing(listening(host, port)) as sock, folder_of_server(Workdir(root).serving) as counts:
         config = uvicorn.Config(
-            functools.partial(_worker, settings, root, model, exposed),
+            functools.partial(_worker, settings, root, model, exposed, counts),
             factory=True,
             workers=workers,
             backlog=BACKLOG,
@@ -124,11 +125,21 @@ def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, w
             raise StorageError("the server could not start; --verbose shows why")
 
 
-def _worker(settings: Settings, root: Path, model: str, exposed: bool) -> FastAPI:
+def _worker(settings: Settings, root: Path, model: str, exposed: bool, counts: Path | None) -> FastAPI:
     """The application of one process."""
     if (parent := multiprocessing.parent_process()) is not None:
+        _log_to_stderr()
         threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
-    return create_app(settings, root, model=model, exposed=exposed)
+    return create_app(settings, root, model=model, exposed=exposed, counts=counts)
+
+
+def _log_to_stderr() -> None:
+    """In a process of its own nothing is set up for what the server has to say."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger = logging.getLogger("sporeprint")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.WARNING)
 
 
 def _end_with(parent: multiprocessing.process.BaseProcess) -> None:

@@ -6,17 +6,20 @@ import functools
 import logging
 import os
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from time import perf_counter_ns
 from typing import Any
 
 from sporeprint.experiments import Lab
 from sporeprint.model_serving.ab_evaluating import Evaluating
 from sporeprint.model_serving.ab_routing import Routes
 from sporeprint.model_serving.access import NEEDS, Access, bootstrap_key
+from sporeprint.model_serving.access_log import STDERR, AccessLog, named
 from sporeprint.model_serving.database import Database
+from sporeprint.model_serving.exchange import GONE, Exchange
 from sporeprint.model_serving.metrics import Metrics
 from sporeprint.model_serving.model_loader import Loader
 from sporeprint.model_serving.moving import promote_in_a_process
@@ -26,6 +29,9 @@ from sporeprint.settings import ServingSettings, Settings
 from sporeprint.workdir import Workdir
 
 log = logging.getLogger(__name__)
+
+#: Seconds between two looks at what the other workers are to know.
+LOOK_S = 1.0
 
 
 @dataclass
@@ -42,6 +48,7 @@ class Service:
         metrics: of everything.
         tests: which version answers in an A/B test.
         lab: for what is done to A/B tests.
+        access_log: of the requests; None: none is wanted.
         in_flight: requests that are worked on.
         batches: batches among them that are received or scored.
         keys: idempotent requests that are worked on, by the id of their answer.
@@ -56,13 +63,24 @@ class Service:
     metrics: Metrics
     tests: Routes
     lab: Lab
+    access_log: AccessLog | None = None
     in_flight: int = 0
     batches: int = 0
     keys: weakref.WeakValueDictionary[str, asyncio.Lock] = field(default_factory=weakref.WeakValueDictionary)
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def running(cls, settings: Settings, root: Path, model: str, worker: str, *, exposed: bool = False) -> AsyncIterator["Service"]:
+    async def running(
+        cls,
+        settings: Settings,
+        root: Path,
+        model: str,
+        worker: str,
+        *,
+        exposed: bool = False,
+        paths: Mapping[str, str] | None = None,
+        counts: Path | None = None,
+    ) -> AsyncIterator["Service"]:
         """A service as long as the context lasts; what was answered in it is on the disk afterwards.
 
         Args:
@@ -71,6 +89,8 @@ class Service:
             model: what serves.
             worker: name of the process.
             exposed: whether other machines can reach it.
+            paths: endpoint -> its address, as the access log names it.
+            counts: folder of the numbers of all workers; None: this one is alone.
 
         Raises:
             ConfigError: if the first key of a container is none.
@@ -80,8 +100,7 @@ class Service:
         loader, bootstrap, limits = Loader(Workdir(root).registry, model), bootstrap_key(os.environ), settings.serving
         database = Database.open(settings.storage, root, worker)
         try:
-            metrics = Metrics()
-            metrics.watch(loader, database)
+            metrics = Metrics(counts)
             access = Access(
                 *(database.engine, root),
                 exposed=exposed,
@@ -92,10 +111,43 @@ class Service:
             tests = Routes(database.engine, loader, worker)
             lab = Lab(settings, root, database.engine, functools.partial(promote_in_a_process, settings, root))
             evaluating = Evaluating(lab, worker, lambda: tests.any)
-            async with loader.watching(), access.watching(), tests.watching(), evaluating.watching():
-                yield cls(settings, root, worker, access, loader, database, metrics, tests, lab)
+            access_log = _access_log(limits, root, worker, paths or {})
+            with contextlib.closing(metrics), access_log.writing() if access_log else contextlib.nullcontext(), named():
+                async with loader.watching(), access.watching(), tests.watching(), evaluating.watching():
+                    service = cls(settings, root, worker, access, loader, database, metrics, tests, lab, access_log)
+                    async with service._watching():
+                        yield service
         finally:
             await asyncio.to_thread(database.close)
+
+    def finished(self, exchange: Exchange) -> None:
+        """Count a request that has ended, and write it down."""
+        self.metrics.requested(exchange.endpoint, exchange.status, perf_counter_ns() - exchange.begin)
+        if self.access_log is not None:
+            self.access_log.add(exchange)
+
+    def look(self) -> None:
+        """Write down for the other workers how this one is."""
+        dropped = 0 if self.access_log is None else self.access_log.dropped
+        self.metrics.look(self.loader, self.database, in_flight=self.in_flight, dropped=dropped)
+
+    @contextlib.asynccontextmanager
+    async def _watching(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._watch(), name="metrics")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                self.look()
+            except Exception:  # whatever it was: the numbers would never be new again
+                log.exception("how this worker is could not be written down")
+            await asyncio.sleep(LOOK_S)
 
     @property
     def limits(self) -> ServingSettings:
@@ -124,35 +176,44 @@ class Endpoint:
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        service = self._service()
+        service, exchange = self._service(), scope["exchange"]
+        exchange.endpoint = self.name
         if service.in_flight >= service.limits.max_in_flight:
-            service.metrics.requested(self.name, await _refuse(send, overloaded("too many requests are worked on; try again soon")))
+            await _refuse(send, overloaded("too many requests are worked on; try again soon"), exchange)
             return
         service.in_flight += 1
         try:
-            status = await self._answer(service, scope, receive, send)
+            await self._answer(service, scope, receive, send)
         except ClientGoneError:
-            status = 499  # what servers write down for it; nobody sees it
+            exchange.status = GONE
         finally:
             service.in_flight -= 1
-        service.metrics.requested(self.name, status)
 
     async def _answer(self, service: Service, scope: Any, receive: Receive, send: Send) -> int:
+        exchange = scope["exchange"]
         try:
-            scope["caller"] = service.access.admit(scope, self._role)
+            caller = scope["caller"] = service.access.admit(scope, self._role)
+            exchange.key = None if self._role is None else caller.name
             async with asyncio.timeout(service.limits.deadline_s) as scope["deadline"]:
                 return await self._work(service, scope, receive, send)
         except ClientGoneError:
             raise
         except TimeoutError:
-            return await _refuse(send, too_slow(service.limits.deadline_s))
+            return await _refuse(send, too_slow(service.limits.deadline_s), exchange)
         except Exception as error:
             problem = of(error, service.root)
             if problem.status >= 500 and not isinstance(error, ProblemError):
                 log.exception("%s: answered with %s", self.name, problem.kind)
-            return await _refuse(send, problem)
+            return await _refuse(send, problem, exchange)
 
 
-async def _refuse(send: Send, problem: Problem) -> int:
-    await respond_problem(send, problem)
+async def _refuse(send: Send, problem: Problem, exchange: Exchange) -> int:
+    await respond_problem(send, problem.of_request(exchange.request_id))
     return problem.status
+
+
+def _access_log(limits: ServingSettings, root: Path, worker: str, paths: Mapping[str, str]) -> AccessLog | None:
+    if limits.access_log == "none":
+        return None
+    path = None if limits.access_log_path == STDERR else Workdir(root).at(limits.access_log_path)
+    return AccessLog(path, worker, paths, max_bytes=limits.access_log_mb << 20)
