@@ -11,6 +11,7 @@ DIR is a work directory in which `sporeprint etl` has run; it is copied, and the
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -96,7 +97,7 @@ def routing(root: Path) -> dict[str, Any]:
 
     def routed() -> None:
         for row, scope in zip(asked, scopes, strict=True):
-            route.answer(row, route.unit(unit_of(scope), row, "id"), served)
+            route.answer(route.unit(unit_of(scope), row, "id"), served, functools.partial(Served.answer, row=row))
 
     found: dict[str, list[float]] = {"plain": [], "routed": []}
     for _ in range(15):

@@ -28,7 +28,12 @@ def _holds(codes: Codes, name: str, condition: Condition) -> Flags:
         # Code -1, a value outside the vocabulary, is none of the codes named.
         fulfilled[0] = condition.one_of is None
         return np.asarray(fulfilled.take(codes.nominal[name] + np.int16(1)))
-    values, flags = codes.numeric[name], ~np.isnan(codes.numeric[name])
+    return numbers_hold(codes.numeric[name], condition)
+
+
+def numbers_hold(values: npt.NDArray[np.float64], condition: Condition) -> Flags:
+    """Whether numbers fulfil a condition: bool [n]; a missing one, NaN, does not."""
+    flags = ~np.isnan(values)
     if condition.above is not None:
         flags &= values > condition.above
     if condition.below is not None:
@@ -46,14 +51,15 @@ def of_row(row: Row, schema: DatasetSchema) -> tuple[str, ...]:
     # Plain loops: generators would cost more than what they ask, and this is asked of every row that is served.
     for item in schema.contradictions:
         for name, condition in item.when.items():
-            if not _row_holds(row.get(name), condition):
+            if not holds(row.get(name), condition):
                 break
         else:
             found.append(item.says)
     return tuple(found)
 
 
-def _row_holds(value: str | float | None, condition: Condition) -> bool:
+def holds(value: str | float | None, condition: Condition) -> bool:
+    """Whether a value fulfils a condition; a missing one does not."""
     if value is None or value != value:
         return False
     if isinstance(value, str):

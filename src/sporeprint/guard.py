@@ -90,11 +90,19 @@ class Guard:
         typicality = np.empty(codes.rows, dtype=np.float64)
         for rows in blocks(codes.rows):
             # Only the best is rounded: there are K times as many of them all.
-            found = self._features(codes.take(rows)) @ self.weights
-            best = found.max(axis=1)
-            component[rows], typicality[rows] = (found >= best[:, np.newaxis] - TIE).argmax(axis=1), best
-        np.maximum(np.round(typicality, DIGITS, out=typicality), FLOOR, out=typicality)
+            component[rows], typicality[rows] = self.most_typical(self._features(codes.take(rows)))
         return Novelty(self.p_value(typicality), component, typicality)
+
+    def most_typical(self, features: Float64) -> tuple[Index, Float64]:
+        """The component where each of n rows is most typical, and its typicality there: [n] each.
+
+        Args:
+            features: float64 [n, D], as the weights take them.
+        """
+        found = features @ self.weights
+        best = found.max(axis=1)
+        component = (found >= best[:, np.newaxis] - TIE).argmax(axis=1)
+        return component, np.maximum(np.round(best, DIGITS, out=best), FLOOR, out=best)
 
     def p_value(self, typicality: Float64) -> Float64:
         """(1 + calibration rows at most as typical) / (1 + calibration rows)."""
@@ -112,16 +120,24 @@ class Guard:
             place = np.array([0, 1, *(rows.get(value, 0) for value in codes.vocabulary[name])])
             features[at + place.take(codes.nominal[name] + np.int16(1)), everyone] = 1.0
             at += len(values) + 2
-        for name, (mean, sd) in self.scales.items():
+        self.write_numbers(codes.numeric, features)
+        return features.T
+
+    def write_numbers(self, values: Mapping[str, Float64], features: Float64) -> None:
+        """Write what the weights take of numeric columns.
+
+        Args:
+            values: column -> float64 [n], NaN where missing.
+            features: float64 [D, n] to write into.
+        """
+        for name, at, mean, sd in self._numbers:
             with np.errstate(over="ignore"):  # beyond the farthest anyway
-                z = np.clip((codes.numeric[name] - mean) / sd, -FARTHEST, FARTHEST)
+                z = np.clip((values[name] - mean) / sd, -FARTHEST, FARTHEST)
             missing = np.isnan(z)
             features[at] = missing
             features[at + 1] = ~missing
             features[at + 2] = np.where(missing, 0.0, z)
             np.square(features[at + 2], out=features[at + 3])
-            at += 4
-        return features.T
 
     # --- one row ------------------------------------------------------------------------------------------------------
 
@@ -132,7 +148,7 @@ class Guard:
             row: column -> code, number or None. A column left out is missing, and so is NaN.
         """
         get = row.get
-        places = [look_up.get(get(name), never) for name, look_up, never in self._look_ups]
+        places = [look_up.get(get(name), never) for name, look_up, never in self.look_ups]
         factors = [1.0] * (len(places) + 1)
         places.append(0)
         for name, at, mean, sd in self._numbers:
@@ -155,7 +171,8 @@ class Guard:
         return found
 
     @cached_property
-    def _look_ups(self) -> tuple[tuple[str, dict[Any, int], int], ...]:
+    def look_ups(self) -> tuple[tuple[str, dict[Any, int], int], ...]:
+        """For every nominal column: value -> row of the weights, and the row of values never seen."""
         found, at = [], 1
         for name, values in self.categories.items():
             rows: dict[Any, int] = {None: at + 1}

@@ -142,14 +142,19 @@ class Encoder:
                 # Codes are never out of range; a mode is named because the default one copies.
                 np.take(table.T, codes.nominal[column.name] + np.int16(1), axis=1, out=features[at : at + width], mode="clip")
             else:
-                values = codes.numeric[column.name]
-                missing = np.isnan(values)
-                scaled = (np.where(missing, column.fill, values) - column.center) / column.scale
-                features[at] = scaled.clip(-LARGEST, LARGEST, out=scaled)
-                if column.indicator:
-                    features[at + 1] = missing
+                _write_numbers(column, codes.numeric[column.name], features[at : at + width])
             at += width
         return np.ascontiguousarray(features.T)
+
+    def write_numbers(self, values: Mapping[str, npt.NDArray[np.float64]], out: Matrix) -> None:
+        """Encode the numeric columns of n rows, to the same numbers as `matrix`.
+
+        Args:
+            values: column -> float64 [n], NaN where missing.
+            out: float32 [n, m] to write into.
+        """
+        for at, column in self._numbers:
+            _write_numbers(column, values[column.name], out.T[at : at + len(column.features)])
 
     def encode_row(self, row: Mapping[str, str | float | None], out: Matrix | None = None) -> Matrix:
         """Encode one row by look-ups, to the same numbers as `matrix`.
@@ -163,7 +168,7 @@ class Encoder:
         """
         out = np.empty(len(self.features), dtype=np.float32) if out is None else out
         out.fill(0)
-        for name, look_up, unseen in self._look_ups:
+        for name, look_up, unseen in self.look_ups:
             at, value = look_up.get(row.get(name), unseen)
             out[at] = value
         for at, column in self._numbers:
@@ -200,7 +205,7 @@ class Encoder:
         )
 
     @cached_property
-    def _look_ups(self) -> tuple[tuple[str, dict[Any, tuple[int, float]], tuple[int, float]], ...]:
+    def look_ups(self) -> tuple[tuple[str, dict[Any, tuple[int, float]], tuple[int, float]], ...]:
         """For every nominal column: value -> (matrix column, number to write there), and the pair for unseen values."""
         found = []
         for at, column in self._offsets:
@@ -249,6 +254,15 @@ def _from_item(item: Mapping[str, Any]) -> Encoding:
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in item.items()}
     kinds: dict[str, type[Encoding]] = {"nominal": NominalEncoding, "numeric": NumericEncoding}
     return kinds[fields.pop("kind")](**fields)
+
+
+def _write_numbers(column: NumericEncoding, values: npt.NDArray[np.float64], out: Matrix) -> None:
+    """Encode a column's numbers into its features: float32 [width, n]."""
+    missing = np.isnan(values)
+    scaled = (np.where(missing, column.fill, values) - column.center) / column.scale
+    out[0] = scaled.clip(-LARGEST, LARGEST, out=scaled)
+    if column.indicator:
+        out[1] = missing
 
 
 def _rows_of(categories: Sequence[str], vocabulary: Sequence[str]) -> npt.NDArray[np.intp]:

@@ -117,11 +117,11 @@ def test_a_version_that_fails_at_an_answer_does_no_harm(lab: Lab, loader: Loader
     failing: Any = Failing(route.b)
     broken = Route.of(test, route.a, failing)
     unit = next(f"u{number}" for number in range(99) if Assignment(test.salt, 0.5).arm(f"u{number}") == "b")
-    found = broken.answer({}, unit, loader.current)
+    found = broken.answer(unit, loader.current, lambda served: served.answer({}))
     assert found.served is route.a
     assert found.part.shadow == {"mode": mode, "failed": "ZeroDivisionError"}
     assert found.part.arm == ("b" if mode == "split" else "a")
-    neither = Route.of(test, None, None).answer({}, unit, loader.current)
+    neither = Route.of(test, None, None).answer(unit, loader.current, lambda served: served.answer({}))
     assert neither.served is loader.current
     assert neither.part.shadow == {"mode": "split", "failed": "not loaded"}
 

@@ -25,6 +25,7 @@ def test_the_same_scores_on_every_row(small_run: Path, name: str, engine: str) -
     X = np.stack([bundle.encoder.encode_row(row) for row in rows])
     one_by_one = np.array([found.score(row[np.newaxis]) for row in X])
     assert np.abs(one_by_one - bundle.scorer.score(X)).max() <= 1e-6
+    assert np.abs(found.scores(X) - one_by_one).max() <= 1e-6
 
 
 def booster(**params: Any) -> tuple[XGBoostScorer, np.ndarray[Any, np.dtype[np.float32]]]:
@@ -54,3 +55,4 @@ def test_what_a_graph_cannot_say_is_left_to_the_scorer(small_run: Path) -> None:
     found = single_row(with_dart)
     row = np.zeros((1, 6), dtype=np.float32)
     assert (found.engine, found.score(row)) == ("xgboost", float(scorer.score(row)[0]))
+    assert found.scores(row) == scorer.score(row)

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from sporeprint.errors import RegistryError, SporeprintError
 from sporeprint.model_serving.model_loader import Loader
 from sporeprint.model_serving.problems import ProblemError, bad_parameter, not_found
 from sporeprint.model_serving.requests import Scope
-from sporeprint.model_serving.served import Served, Stages
+from sporeprint.model_serving.served import Answered, Served, Stages
 from sporeprint.model_serving.shapes import Row
 from sporeprint.storage import ab_tests
 from sporeprint.storage.ab_tests import AbTest, Event, NoSuchTestError, Pinned
@@ -58,7 +58,7 @@ class Part(NamedTuple):
 NO_PART = Part(None, None, None, None)
 
 
-class Answered(NamedTuple):
+class Routed(NamedTuple):
     """An answer within a test: whose it is, what it took, and its part in the test."""
 
     served: Served
@@ -103,43 +103,50 @@ class Route:
             return prediction_id if value is None else str(value)[:MOST_UNIT]
         return given if given is not None and self.test.design.unit == "header" else prediction_id
 
-    def answer(self, row: Row, unit_id: str, otherwise: Served) -> Answered:
-        """Answer a row as its unit's arm does.
+    def asks(self, unit_id: str) -> tuple[Served, ...]:
+        """The versions that are asked for a unit, as far as they are loaded."""
+        if self.test.design.mode is Mode.SHADOW:
+            return tuple(served for served in (self.a, self.b) if served is not None)
+        served = self.a if self.assignment.arm(unit_id) == "a" else self.b
+        return () if served is None else (served,)
+
+    def answer(self, unit_id: str, otherwise: Served, ask: Callable[[Served], Answered]) -> Routed:
+        """Answer as a unit's arm does.
 
         Args:
-            row: the question.
             unit_id: see `unit`.
             otherwise: who answers where neither version can.
+            ask: what a version answers.
         """
         if self.test.design.mode is Mode.SHADOW:
-            return self._both(row, unit_id, otherwise)
+            return self._both(unit_id, otherwise, ask)
         arm = self.assignment.arm(unit_id)
         served = self.a if arm == "a" else self.b
         failed = "not loaded"
         if served is not None:
             try:
-                answer, stages = served.answer(row)
+                answer, stages = ask(served)
             except Exception as error:  # whatever it was: the caller gets the other version's answer, and the test a failure
                 log.exception("A/B test %s: %s failed", self.test.name, served.ref.ref)
                 failed = type(error).__name__
             else:
-                return Answered(served, answer, stages, self._part(arm, unit_id))
+                return Routed(served, answer, stages, self._part(arm, unit_id))
         other = self.a if arm == "b" and self.a is not None else otherwise
-        answer, stages = other.answer(row)
-        return Answered(other, answer, stages, self._part(arm, unit_id, {"mode": "split", "failed": failed}))
+        answer, stages = ask(other)
+        return Routed(other, answer, stages, self._part(arm, unit_id, {"mode": "split", "failed": failed}))
 
-    def _both(self, row: Row, unit_id: str, otherwise: Served) -> Answered:
+    def _both(self, unit_id: str, otherwise: Served, ask: Callable[[Served], Answered]) -> Routed:
         served = self.a or otherwise
-        answer, stages = served.answer(row)
+        answer, stages = ask(served)
         if self.a is None:
-            return Answered(served, answer, stages, self._part("a", unit_id, {"mode": "split", "failed": "not loaded"}))
+            return Routed(served, answer, stages, self._part("a", unit_id, {"mode": "split", "failed": "not loaded"}))
         if self.b is None:
-            return Answered(served, answer, stages, self._part("a", unit_id, {"mode": "shadow", "failed": "not loaded"}))
+            return Routed(served, answer, stages, self._part("a", unit_id, {"mode": "shadow", "failed": "not loaded"}))
         try:
-            other, took = self.b.answer(row)
+            other, took = ask(self.b)
         except Exception as error:  # the answer that is given does not depend on it
             log.exception("A/B test %s: %s failed", self.test.name, self.b.ref.ref)
-            return Answered(served, answer, stages, self._part("a", unit_id, {"mode": "shadow", "failed": type(error).__name__}))
+            return Routed(served, answer, stages, self._part("a", unit_id, {"mode": "shadow", "failed": type(error).__name__}))
         beside = {
             "mode": "shadow",
             "arm": "b",
@@ -152,7 +159,7 @@ class Route:
             "latency_us": sum(took) // 1000,
             "latency_a_us": sum(stages) // 1000,
         }
-        return Answered(served, answer, stages, self._part("a", unit_id, beside))
+        return Routed(served, answer, stages, self._part("a", unit_id, beside))
 
     def _part(self, arm: Arm, unit_id: str, shadow: Mapping[str, Any] | None = None) -> Part:
         return Part(self.test.test_id, arm, unit_id, shadow)

@@ -1,6 +1,7 @@
 """The application: which address is answered by what."""
 
 import contextlib
+import gc
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -106,7 +107,10 @@ def create_app(
             waiting.watched(),
         ):
             running.append(service)
+            # What is there now stays: looking through it for garbage would hold up every answer for a tenth of a second.
+            gc.freeze()
             yield {"waiting": waiting}
+            gc.unfreeze()
             running.clear()
 
     def service() -> Service:

@@ -15,7 +15,6 @@ from typing import Any
 
 import orjson
 import polars as pl
-from threadpoolctl import threadpool_limits
 
 from sporeprint.arrivals import kind_of
 from sporeprint.batch import Batch, malformed_rows
@@ -165,8 +164,6 @@ def _score(service: Service, job: Job) -> tuple[About, Mapping[str, int]]:
     with store.part("artefact") as path, contextlib.ExitStack() as stack:
         draft = Draft(path)
         stack.callback(draft.close, None)
-        # Parts are worked on side by side; further BLAS threads in each would only wait for each other, at full speed.
-        stack.enter_context(threadpool_limits(1, "blas"))
         try:
             for frame, named in ahead(work, _parts(service, job), workers=len(os.sched_getaffinity(0))):
                 draft.write(frame)

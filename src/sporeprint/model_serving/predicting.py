@@ -10,12 +10,12 @@ from time import perf_counter_ns
 from typing import Any
 
 from sporeprint import answer as answering
-from sporeprint.answer import Answer
 from sporeprint.errors import JournalError, StorageUnavailableError
-from sporeprint.model_serving.ab_routing import NO_PART, Part, Route, unit_of
+from sporeprint.model_serving.ab_routing import Route, unit_of
+from sporeprint.model_serving.microbatch import Question
 from sporeprint.model_serving.problems import Problem, ProblemError, bad_parameter
 from sporeprint.model_serving.requests import Headers, Receive, Scope, Send, query, read_body, read_head, respond_json, truth
-from sporeprint.model_serving.served import Served, Stages
+from sporeprint.model_serving.served import Served
 from sporeprint.model_serving.service import Service
 from sporeprint.model_serving.shapes import Row
 from sporeprint.storage.prediction import PredictionRecord
@@ -96,11 +96,9 @@ async def predict(service: Service, scope: Scope, receive: Receive, send: Send) 
     parsed = perf_counter_ns() - parsing
     if asked.key is not None:
         return await _predict_once(service, scope, asked, id_of_key(asked.key), row, send)
-    # From here to the record nothing is waited for: the answer is one model's.
-    served, answer, stages, record = _answered(service, asked, row, new_id(), created_us, begin)
-    logging = perf_counter_ns()
-    await service.database.write(record)
-    spent = (parsed, *stages, perf_counter_ns() - logging)
+    question = Question(row, asked.served, asked.route, asked.unit, new_id(), created_us, begin)
+    served, answer, stages, record, at = await service.microbatch.ask(question, alone=service.in_flight == 1)
+    spent = (parsed, *stages, perf_counter_ns() - at)
     service.metrics.answered(served, answer, spent)
     scope["exchange"].answered(record.model, record.version, record.prediction_id)
     found = _said(service, record, served, answer.outside, answer.reason)
@@ -116,9 +114,8 @@ async def _predict_once(service: Service, scope: Scope, asked: Asked, prediction
         served, record = asked.served, await _earlier(service, prediction_id)
         headers = REPLAYED if record else ()
         if record is None:
-            begin, created_us = perf_counter_ns(), time.time_ns() // 1000
-            served, answer, _, record = _answered(service, asked, row, prediction_id, created_us, begin)
-            await service.database.write(record)
+            question = Question(row, asked.served, asked.route, asked.unit, prediction_id)
+            served, answer, _, record, _ = await service.microbatch.ask(question, alone=service.in_flight == 1)
             service.metrics.said(served, answer.verdict, answer.unseen)
         else:
             _same_question(record, row)
@@ -152,42 +149,6 @@ def _same_question(record: PredictionRecord, row: Mapping[str, Any]) -> None:
 
 def _known(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None}
-
-
-def _answered(
-    service: Service, asked: Asked, row: Row, prediction_id: str, created_us: int, begin: int
-) -> tuple[Served, Answer, Stages, PredictionRecord]:
-    """Who answers, what, how long it took, and its record."""
-    if asked.route is None:
-        answer, stages = asked.served.answer(row)
-        return asked.served, answer, stages, _record(service, asked.served, answer, row, prediction_id, created_us, begin)
-    unit = asked.route.unit(asked.unit, row, prediction_id)
-    served, answer, stages, part = asked.route.answer(row, unit, asked.served)
-    return served, answer, stages, _record(service, served, answer, row, prediction_id, created_us, begin, part)
-
-
-def _record(
-    service: Service, served: Served, answer: Answer, row: Row, prediction_id: str, created_us: int, begin: int, part: Part = NO_PART
-) -> PredictionRecord:
-    return PredictionRecord(
-        prediction_id=prediction_id,
-        created_us=created_us,
-        model=served.ref.name,
-        version=served.ref.version,
-        prediction=answer.prediction,
-        verdict=answer.verdict,
-        features=row,
-        latency_us=(perf_counter_ns() - begin) // 1000,
-        worker=service.worker,
-        probability=answer.probability,
-        novelty_p=answer.novelty_p,
-        threshold=answer.threshold,
-        unseen=answer.unseen,
-        test_id=part.test_id,
-        arm=part.arm,
-        unit_id=part.unit_id,
-        shadow=part.shadow,
-    )
 
 
 def _said(service: Service, record: PredictionRecord, served: Served, outside: Sequence[str], reason: str | None) -> dict[str, Any]:

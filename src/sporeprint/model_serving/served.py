@@ -3,20 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
 from sporeprint.answer import Answer, Row, why_unknown
 from sporeprint.bundle import Bundle
+from sporeprint.model_serving.row_table import RowTable
 from sporeprint.model_serving.shapes import RowReader
 from sporeprint.model_serving.single_row import SingleRow, single_row
 from sporeprint.registry import Registry
 from sporeprint.safety import Safety
-from sporeprint.strange import strange_row
+from sporeprint.strange import StrangeRow, strange_row
 from sporeprint.transform import Matrix
 from sporeprint.verdict import HALF, UNKNOWN, verdict, words
 from sporeprint.versions import VersionRef
+
+#: Fewer rows are answered one by one.
+FEW = 5
+NOT_STRANGE = StrangeRow((), (), ())
 
 
 class Stages(NamedTuple):
@@ -25,6 +30,10 @@ class Stages(NamedTuple):
     encode: int
     score: int
     guard: int
+
+
+#: An answer, and how long it took.
+Answered: TypeAlias = tuple[Answer, Stages]
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class Served:
         bundle: what serves.
         reader: of its rows.
         scorer: of one row.
+        table: of a few rows at once.
         safety: calibration, guard and threshold.
         words: the answers' words, by number.
         simulated: whether it was trained on invented rows.
@@ -46,6 +56,7 @@ class Served:
     bundle: Bundle
     reader: RowReader
     scorer: SingleRow
+    table: RowTable
     safety: Safety
     words: tuple[str, str, str]
     simulated: bool
@@ -64,6 +75,7 @@ class Served:
             bundle=bundle,
             reader=RowReader.of(bundle.schema),
             scorer=single_row(bundle),
+            table=RowTable.of(bundle),
             safety=bundle.safety,
             words=words(bundle.schema),
             simulated=bool(bundle.info.get("simulated")),
@@ -71,9 +83,10 @@ class Served:
         )
         for row in (*bundle.golden.rows, {}):
             served.answer(row)
+        served.answers([{}] * FEW)
         return served
 
-    def answer(self, row: Row) -> tuple[Answer, Stages]:
+    def answer(self, row: Row) -> Answered:
         """Answer one row: the same as `answer.answer`, without making anything anew that can be kept."""
         begin = perf_counter_ns()
         bundle, safety = self.bundle, self.safety
@@ -84,8 +97,36 @@ class Served:
         novelty_p, component = safety.guard.row(row)
         strange = strange_row(row, bundle.encoder, bundle.schema)
         found = int(verdict(probability, novelty_p, bool(strange), threshold=safety.threshold.value, coverage=safety.coverage))
-        target = bundle.schema.target
-        answer = Answer(
+        answer = self._said(probability, novelty_p, found, component, strange)
+        return answer, Stages(encoded - begin, scored - encoded, perf_counter_ns() - scored)
+
+    def answers(self, rows: Sequence[Row]) -> list[Answered]:
+        """Answer a few rows: the same as `answer` of each, in a fraction of the time. The stages are each row's share."""
+        if len(rows) < FEW:
+            return [self.answer(row) for row in rows]
+        begin = perf_counter_ns()
+        bundle, safety = self.bundle, self.safety
+        read = self.table.read(rows)
+        encoded = perf_counter_ns()
+        probability = safety.calibration(self.scorer.scores(read.matrix))
+        scored = perf_counter_ns()
+        component, typicality = safety.guard.most_typical(read.features)
+        novelty_p = safety.guard.p_value(typicality)
+        strange = [
+            strange_row(row, bundle.encoder, bundle.schema) if may_be else NOT_STRANGE
+            for row, may_be in zip(rows, read.strange.tolist(), strict=True)
+        ]
+        flags = np.array([bool(each) for each in strange])
+        found = verdict(probability, novelty_p, flags, threshold=safety.threshold.value, coverage=safety.coverage)
+        numbers = zip(probability.tolist(), novelty_p.tolist(), np.asarray(found).tolist(), component.tolist(), strange, strict=True)
+        answers = [self._said(*each) for each in numbers]
+        n = len(rows)
+        share = Stages((encoded - begin) // n, (scored - encoded) // n, (perf_counter_ns() - scored) // n)
+        return [(answer, share) for answer in answers]
+
+    def _said(self, probability: float, novelty_p: float, found: int, component: int, strange: StrangeRow) -> Answer:
+        safety, target = self.safety, self.bundle.schema.target
+        return Answer(
             prediction=target.positive if probability > HALF else target.negative,
             probability=probability,
             verdict=self.words[found],
@@ -97,7 +138,6 @@ class Served:
             reason=why_unknown(strange, novelty_p, safety.coverage) if found == UNKNOWN else None,
             most_like=safety.components[component],
         )
-        return answer, Stages(encoded - begin, scored - encoded, perf_counter_ns() - scored)
 
     def why(self, row: Row, verdict: str, novelty_p: float | None) -> tuple[Sequence[str], str | None]:
         """What an answer that was kept left out: the columns outside the training rows' range, and why it is unknown."""

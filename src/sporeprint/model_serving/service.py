@@ -13,6 +13,8 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from sporeprint.experiments import Lab
 from sporeprint.model_serving.ab_evaluating import Evaluating
 from sporeprint.model_serving.ab_routing import Routes
@@ -21,6 +23,7 @@ from sporeprint.model_serving.access_log import STDERR, AccessLog, named
 from sporeprint.model_serving.database import Database
 from sporeprint.model_serving.exchange import GONE, Exchange
 from sporeprint.model_serving.metrics import Metrics
+from sporeprint.model_serving.microbatch import Microbatch
 from sporeprint.model_serving.model_loader import Loader
 from sporeprint.model_serving.moving import promote_in_a_process
 from sporeprint.model_serving.problems import Problem, ProblemError, of, overloaded, too_slow
@@ -112,7 +115,13 @@ class Service:
             lab = Lab(settings, root, database.engine, functools.partial(promote_in_a_process, settings, root))
             evaluating = Evaluating(lab, worker, lambda: tests.any)
             access_log = _access_log(limits, root, worker, paths or {})
-            with contextlib.closing(metrics), access_log.writing() if access_log else contextlib.nullcontext(), named():
+            with (
+                contextlib.closing(metrics),
+                access_log.writing() if access_log else contextlib.nullcontext(),
+                named(),
+                # Of a few rows, further threads of BLAS would only wait for each other, at full speed.
+                threadpool_limits(1, "blas"),
+            ):
                 async with loader.watching(), access.watching(), tests.watching(), evaluating.watching():
                     service = cls(settings, root, worker, access, loader, database, metrics, tests, lab, access_log)
                     async with service._watching():
@@ -153,6 +162,11 @@ class Service:
     def limits(self) -> ServingSettings:
         """What is taken at a time."""
         return self.settings.serving
+
+    @cached_property
+    def microbatch(self) -> Microbatch:
+        """The rows that wait to be answered."""
+        return Microbatch(self.database.journal, self.worker)
 
     @cached_property
     def scoring(self) -> asyncio.Semaphore:

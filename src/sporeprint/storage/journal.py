@@ -60,6 +60,18 @@ class JournalStats:
     last_error: str | None
 
 
+#: How often this process, or one that it comes from, was forked: a journal is of the process that opened it.
+_forks = 0
+
+
+def _forked() -> None:
+    global _forks
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
 class _Waiting(NamedTuple):
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[None]
@@ -72,7 +84,7 @@ class Journal:
 
     def __init__(self, file: JournalFile, limits: JournalSettings) -> None:
         self._file, self._limits = file, limits
-        self._process = os.getpid()
+        self._process, self._forks = os.getpid(), _forks
         self._guard = threading.Lock()
         self._wake = threading.Event()
         self._woken = self._closing = False
@@ -109,12 +121,21 @@ class Journal:
             JournalFullError: if the journal takes nothing more for now.
             JournalError: if it could not be written, or not for certain: writing the same record again is harmless.
         """
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(loop, loop.create_future(), record.prediction_id, record.to_bytes())
-        if self._enqueue(waiting):
+        done = asyncio.get_running_loop().create_future()
+        self.submit(record, done)
+        await done
+
+    def submit(self, record: PredictionRecord, done: asyncio.Future[None]) -> None:
+        """Have a record written, and a future of the running loop resolved when it is on the disk.
+
+        Raises:
+            DataError: see `write`.
+            JournalFullError: see `write`. A `JournalError` of the disk is set as the future's exception.
+        """
+        loop = done.get_loop()
+        if self._enqueue(_Waiting(loop, done, record.prediction_id, record.to_bytes())):
             # At the end of this turn of the loop: whoever else is ready to write is then in the same group.
             loop.call_soon(self._wake.set)
-        await waiting.future
 
     def read(self, records: int, size: int) -> list[Entry]:
         """The oldest records that are not shipped. See `JournalFile.read`."""
@@ -188,7 +209,7 @@ class Journal:
         return wake
 
     def _check_open(self) -> None:
-        if self._process != os.getpid():
+        if self._forks != _forks:  # asking the system each time would cost more than all the rest here
             raise JournalError(f"the journal {self.path} belongs to process {self._process}; after a fork, open another one")
         if self._closing:
             raise JournalError(f"the journal {self.path} is closed; the server is stopping, ask another one")

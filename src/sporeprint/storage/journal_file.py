@@ -47,6 +47,12 @@ BUSY_S = 2.0
 #: Between records and fields in what `read` fetches: JSON cannot hold them unescaped.
 RECORD, FIELD = b"\x1e", b"\x1f"
 
+_STATE = (
+    "select (select page_count from pragma_page_count) * (select page_size from pragma_page_size)"
+    " - (select freelist_count from pragma_freelist_count) * (select page_size from pragma_page_size),"
+    " (select written_us from record order by seq limit 1), (select count(*) from refused)"
+)
+_SET_ASIDE = "insert or replace into refused select seq, prediction_id, written_us, body, ?, ? from record where seq = ?"
 READ = """
 select group_concat(seq || char(31) || body, char(30))
 from (select seq, body, sum(length(body)) over (order by seq rows unbounded preceding) - length(body) as before
@@ -155,7 +161,6 @@ class JournalFile:
             elif found != FORMAT or connection.execute("pragma application_id").fetchone()[0] != APPLICATION_ID:
                 raise StorageError(f"{self.path} is no journal of format {FORMAT}, but of {found}; ship it with the release that wrote it")
             self.depth = connection.execute("select coalesce(max(seq) - min(seq) + 1, 0) from record").fetchone()[0]
-            (self.refused,) = connection.execute("select count(*) from refused").fetchone()
             self._measure(connection)
             stack.pop_all()
         self._connection, self._inode = connection, _inode(self.path)
@@ -196,16 +201,17 @@ class JournalFile:
             if first is None or first > through:
                 return None
             last = min(first + STEP - 1, through)
-            with _unsynced(connection), _transaction(connection):
-                for refusal in refused:
-                    if first <= refusal.seq <= last:
-                        connection.execute(
-                            "insert or replace into refused select seq, prediction_id, written_us, body, ?, ? from record where seq = ?",
-                            (self._clock(), refusal.reason, refusal.seq),
-                        )
-                removed = connection.execute("delete from record where seq between ? and ?", (first, last)).rowcount
+            aside = [refusal for refusal in refused if first <= refusal.seq <= last]
+            remove = "delete from record where seq between ? and ?", (first, last)
+            with _unsynced(connection):
+                if aside:
+                    with _transaction(connection):
+                        for refusal in aside:
+                            connection.execute(_SET_ASIDE, (self._clock(), refusal.reason, refusal.seq))
+                        removed = connection.execute(*remove).rowcount
+                else:
+                    removed = connection.execute(*remove).rowcount
             self.depth = max(0, self.depth - removed)
-            (self.refused,) = connection.execute("select count(*) from refused").fetchone()
             self._measure(connection)
             return last + 1 if last < through else None
 
@@ -218,7 +224,7 @@ class JournalFile:
                 )
                 moved = connection.execute(copied).rowcount
                 connection.execute("delete from refused")
-            self.depth, self.refused = self.depth + moved, 0
+            self.depth += moved
             self._measure(connection)
             return moved
 
@@ -314,11 +320,11 @@ class JournalFile:
                     connection.close()
 
     def _measure(self, connection: sqlite3.Connection) -> None:
-        """The pages in use, and the age of the oldest record: both without looking at every record."""
-        pages, free, size = (connection.execute(f"pragma {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size"))
-        self.bytes = (pages - free) * size
-        oldest = connection.execute("select written_us from record order by seq limit 1").fetchone()
-        self._oldest_us = oldest[0] if oldest else None
+        """The pages in use, the age of the oldest record, what is set aside: without looking at every record, and at once.
+
+        Each statement hands the interpreter over, and waits to get it back, while somebody waits for the next group.
+        """
+        self.bytes, self._oldest_us, self.refused = connection.execute(_STATE).fetchone()
 
 
 def find(folder: Path, prediction_id: str) -> bytes | None:

@@ -16,11 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias
 
-from sqlalchemy import Connection, Dialect, Engine, exc, insert, select, text
-from sqlalchemy.dialects import mysql, sqlite
+import polars as pl
+from sqlalchemy import Connection, Engine, exc, select, text
+from sqlalchemy.dialects import sqlite
 
 from sporeprint.errors import DataError, StorageError
 from sporeprint.settings import JournalSettings
+from sporeprint.storage import bulk
 from sporeprint.storage import engine as engines
 from sporeprint.storage.journal import Journal
 from sporeprint.storage.journal_file import Clock, Entry, JournalFile, Refusal, now_us
@@ -43,12 +45,11 @@ SILENT_S = 5.0
 #: Rows in one statement for SQLite, which allows 32,766 values.
 SQLITE_ROWS = 200
 
-DIALECTS: dict[str, Dialect] = {
-    "sqlite": sqlite.dialect(paramstyle="pyformat"),
-    "mysql": mysql.dialect(paramstyle="pyformat"),
+_NUMBERS: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("created_us", "version", "latency_us", "recorded_us"), pl.Int64),
+    **dict.fromkeys(("probability", "novelty_p", "threshold"), pl.Float64),
 }
-DIALECTS["mariadb"] = DIALECTS["mysql"]
-
+TYPES = {name: _NUMBERS.get(name, pl.String) for name in COLUMNS}
 ID = COLUMNS.index("prediction_id")
 #: Values of one row.
 Row: TypeAlias = tuple[Any, ...]
@@ -155,16 +156,15 @@ def _transaction(engine: Engine) -> AbstractContextManager[Connection]:
 
 
 def _insert(connection: Connection, rows: Sequence[Row]) -> None:
-    statement, order = _statement(connection.dialect.name)
-    ordered = [order(row) for row in rows]
-    if connection.dialect.name != SQLITE:
-        if ordered:
-            connection.exec_driver_sql(statement, ordered)
-        return
     # Many rows a statement: each row of `executemany` is a step, at which the interpreter is handed over to whoever computes.
-    for begin in range(0, len(ordered), SQLITE_ROWS):
-        part = ordered[begin : begin + SQLITE_ROWS]
-        connection.exec_driver_sql(_many(statement, len(part)), tuple(value for row in part for value in row))
+    if connection.dialect.name == SQLITE:
+        statement, order = _statement()
+        for begin in range(0, len(rows), SQLITE_ROWS):
+            part = [order(row) for row in rows[begin : begin + SQLITE_ROWS]]
+            connection.exec_driver_sql(_many(statement, len(part)), tuple(value for row in part for value in row))
+    elif rows:
+        for statement in bulk.inserts(prediction.name, pl.DataFrame(dict(zip(COLUMNS, zip(*rows, strict=True), strict=True)), TYPES)):
+            connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
 def _missing(connection: Connection, rows: Sequence[Row]) -> list[Row]:
@@ -233,16 +233,13 @@ def _reason(error: exc.DBAPIError | OverflowError, engine: Engine) -> str:
 
 
 @functools.cache
-def _statement(dialect: str) -> tuple[str, Callable[[Row], Row]]:
-    """The statement for one row in the driver's own words, and the order in which it wants the values."""
-    statement: Any = insert(prediction)
-    if dialect == SQLITE:
-        statement = sqlite.insert(prediction).on_conflict_do_nothing(index_elements=["prediction_id"])
+def _statement() -> tuple[str, Callable[[Row], Row]]:
+    """SQLite's statement for one row, and the order in which it wants the values."""
+    statement = sqlite.insert(prediction).on_conflict_do_nothing(index_elements=["prediction_id"])
     # With named parameters first: they say in which order the columns come.
-    named = str(statement.compile(dialect=DIALECTS[dialect], column_keys=list(COLUMNS)))
+    named = str(statement.compile(dialect=sqlite.dialect(paramstyle="pyformat"), column_keys=list(COLUMNS)))
     names = re.findall(r"%\((\w+)\)s", named)
-    placeholder = "?" if dialect == SQLITE else "%s"
-    return re.sub(r"%\(\w+\)s", placeholder, named), itemgetter(*(COLUMNS.index(name) for name in names))
+    return re.sub(r"%\(\w+\)s", "?", named), itemgetter(*(COLUMNS.index(name) for name in names))
 
 
 @functools.lru_cache(maxsize=8)
