@@ -1,6 +1,6 @@
 """`sporeprint predict` on simulated rows in Parquet against bare XGBoost `inplace_predict` on the already encoded matrix.
 
-    python benchmarks/predict.py [--rows 6000000] [--pairs 3] [--folder DIR]
+    python benchmarks/predict.py [--scores] [--rows 6000000] [--pairs 3] [--folder DIR]
 
 The model is the XGBoost of `sporeprint etl` on simulated rows of the same species. Ours is the whole command, start to end: read,
 check, encode, score, write. The limit is the one call, on all cores, with the matrix in memory; its own scores are held against ours.
@@ -57,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=6_000_000)
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--scores", action="store_true", help="without guard and verdict, as the limit")
     parser.add_argument("--folder", type=Path, default=ROOT / "benchmarks/out")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +66,8 @@ def main() -> None:
     out, cores = options.folder / "answers.parquet", str(len(os.sched_getaffinity(0)))
 
     def ours() -> Run:
-        return run([*SPOREPRINT, "predict", str(table), "--out", str(out), "--model", "xgboost", "--workdir", str(workdir), "--json"])
+        given = ["--model", "xgboost", "--workdir", str(workdir), "--json", *(["--scores"] if options.scores else [])]
+        return run([*SPOREPRINT, "predict", str(table), "--out", str(out), *given])
 
     found = pairs(ours, lambda: run([sys.executable, "-c", BARE, str(model), str(matrix), cores]), options.pairs)
     seconds = [json.loads(bare.output)["seconds"] for _, bare in found]
@@ -73,6 +75,7 @@ def main() -> None:
         "predict against bare inplace_predict",
         {
             "rows": options.rows,
+            "scores_only": options.scores,
             "rows_per_s_ratio": spread([limit / mine.wall_s for (mine, _), limit in zip(found, seconds, strict=True)]),
             "sporeprint_rows_per_s": spread([options.rows / mine.wall_s for mine, _ in found]),
             "bare_rows_per_s": spread([options.rows / limit for limit in seconds]),

@@ -86,6 +86,14 @@ def test_the_answers_are_those_of_single_rows(rows: pl.DataFrame, bundle: Bundle
     assert said["verdict"][:3].to_list() == ["unknown"] * 3
 
 
+def test_scores_alone_are_the_same_and_give_no_verdict(rows: pl.DataFrame, bundle: Bundle) -> None:
+    given = changed(changed(rows, "stem-width", "17.wrz", 2), "cap-shape", "?", 3)
+    said, alone = score(given, bundle), score_frame(given, bundle, guarded=False)
+    assert alone.columns == ["prediction", "probability", "reason"]
+    assert alone.select("prediction", "probability").equals(said.select("prediction", "probability"))
+    assert alone["reason"].to_list() == [said["reason"][2] if row == 2 else None for row in range(40)]
+
+
 def test_the_order_of_columns_and_further_columns_do_not_matter(rows: pl.DataFrame, bundle: Bundle) -> None:
     other = rows.select(reversed(rows.columns)).with_columns(note=pl.lit("x"))
     assert score(other, bundle).equals(score(rows, bundle))
@@ -188,6 +196,13 @@ def test_rows_that_cannot_be_read_keep_their_place(rows: pl.DataFrame, small_run
     assert found["prediction"].is_null().arg_true().to_list() == [4, 8]
     assert found["cap-diameter"][5] == rows["cap-diameter"][5]
     assert (result.counts.rows, result.counts.scored, result.counts.unscorable) == (40, 38, 2)
+    alone = scoring.predict(small_run, tmp_path / "new.csv", tmp_path / "scores.parquet", guarded=False)
+    scores = pl.read_parquet(tmp_path / "scores.parquet")
+    assert scores.columns == [*rows.columns, "prediction", "probability", "reason"]
+    assert scores.equals(found.select(scores.columns).with_columns(reason=pl.when(pl.col("prediction").is_null()).then(pl.col("reason"))))
+    assert (alone.counts.rows, alone.counts.scored, alone.counts.unscorable, alone.counts.unknown) == (40, 38, 2, 0)
+    assert "unknown" not in alone.to_dict()
+    assert any(row[0] == "answered" and row[1].startswith("none") for row in alone.tables()[0].rows)
 
 
 def test_counts_say_what_became_of_the_rows(rows: pl.DataFrame, small_run: Path, tmp_path: Path) -> None:

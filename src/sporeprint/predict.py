@@ -65,7 +65,10 @@ class Counts:
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What became of a scored file; `never` says why the negative class is never answered, where that is so."""
+    """What became of a scored file; `never` says why the negative class is never answered, where that is so.
+
+    `guarded`: whether the rows were answered, or only scored.
+    """
 
     model: str
     out: str
@@ -73,34 +76,40 @@ class PredictResult:
     counts: Counts
     words: tuple[str, str]
     never: str | None = None
+    guarded: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {"model": self.model, "out": self.out, "simulated": self.simulated, **asdict(self.counts)}
+        counts = {name: count for name, count in asdict(self.counts).items() if self.guarded or name in ("rows", "scored", "unscorable")}
+        return {"model": self.model, "out": self.out, "simulated": self.simulated, "guarded": self.guarded, **counts}
 
     def tables(self) -> list[Table]:
         """As people read it."""
         negative, positive = self.words
         counts = self.counts
-        rows = (
-            ("model", self.model + (" (trained on SIMULATED data)" if self.simulated else "")),
-            ("rows", f"{counts.rows:,}"),
+        answered = (
             (f"answered {positive}", f"{counts.positive:,}"),
             (f"answered {negative}", f"{counts.negative:,}" + (f" (never: {self.never})" if self.never else "")),
             ("answered unknown (see the column 'reason')", f"{counts.unknown:,}"),
             ("with a value never seen in training", f"{counts.unseen:,}"),
+        )
+        rows = (
+            ("model", self.model + (" (trained on SIMULATED data)" if self.simulated else "")),
+            ("rows", f"{counts.rows:,}"),
+            *(answered if self.guarded else (("answered", "none: these are scores, of rows that the model may not know"),)),
             ("not scorable (see the column 'reason')", f"{counts.unscorable:,}"),
             ("written to", self.out),
         )
         return [Table("Scored", ("", ""), rows)]
 
 
-def score_frame(frame: pl.DataFrame, bundle: Bundle) -> pl.DataFrame:
+def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True) -> pl.DataFrame:
     """What a model says of the rows of a frame.
 
     Args:
         frame: the features, as text or of their own types; other columns are ignored.
         bundle: the model.
+        guarded: whether it is asked what it knows of each row; without, there is no verdict: `prediction`, `probability` and `reason`.
 
     Returns:
         `prediction` (the likelier class's code), `probability` (of the positive class), `verdict` (a class's word, or "unknown"),
@@ -117,20 +126,26 @@ def score_frame(frame: pl.DataFrame, bundle: Bundle) -> pl.DataFrame:
         # A number that is none must not reach the model, not even in a row whose score is thrown away.
         finite = {name: np.where(np.isfinite(values), values, np.nan) for name, values in codes.numeric.items()}
         codes = Codes(codes.vocabulary, codes.nominal, finite, codes.rows)
-    answers = bundle.answers(codes)
-    target = schema.target
-    found = pl.DataFrame(
-        {
-            "prediction": _chosen((target.negative, target.positive), answers.probability > HALF),
-            "probability": answers.probability,
-            "verdict": _chosen(words(schema), answers.verdict),
-            "novelty_p": answers.novelty.p,
-            "unseen": _listed(answers.strange.unseen, codes.rows),
-            "outside": _listed(answers.strange.outside, codes.rows),
-            "reason": _doubts(answers, bundle.safety),
-        }
-    )
+    found = _guarded(bundle.answers(codes), bundle) if guarded else _scored(bundle.probability(codes), schema)
     return _refused(found, _reasons(frame, flags, schema)) if flags else found
+
+
+def _scored(probability: npt.NDArray[np.float64], schema: DatasetSchema) -> pl.DataFrame:
+    chosen = _chosen((schema.target.negative, schema.target.positive), probability > HALF)
+    reason = pl.repeat(None, len(probability), dtype=pl.String, eager=True)
+    return pl.DataFrame({"prediction": chosen, "probability": probability, "reason": reason})
+
+
+def _guarded(answers: Answers, bundle: Bundle) -> pl.DataFrame:
+    rows, schema = len(answers.probability), bundle.schema
+    said = {
+        "verdict": _chosen(words(schema), answers.verdict),
+        "novelty_p": pl.Series(answers.novelty.p),
+        "unseen": _listed(answers.strange.unseen, rows),
+        "outside": _listed(answers.strange.outside, rows),
+        "reason": _doubts(answers, bundle.safety),
+    }
+    return _scored(answers.probability, schema).drop("reason").with_columns(**said)
 
 
 def _chosen(texts: Sequence[str], numbers: npt.NDArray[Any]) -> pl.Series:
@@ -170,9 +185,8 @@ def _doubts(answers: Answers, safety: Safety) -> pl.Series:
 def _refused(found: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame:
     """The answers, without those to rows that break a rule: these are unknown, for the reason given."""
     kept = reasons.is_null()
-    scores = [pl.when(kept).then(pl.col(name)).alias(name) for name in ("prediction", "probability", "novelty_p", "unseen", "outside")]
-    verdict = pl.when(kept).then(pl.col("verdict")).otherwise(pl.lit("unknown")).alias("verdict")
-    return found.with_columns(*scores, verdict, pl.when(kept).then(pl.col("reason")).otherwise(reasons).alias("reason"))
+    otherwise = {"verdict": pl.lit("unknown"), "reason": pl.lit(reasons)}
+    return found.select(pl.when(kept).then(pl.col(name)).otherwise(otherwise.get(name)).alias(name) for name in found.columns)
 
 
 def _reasons(frame: pl.DataFrame, flags: dict[str, npt.NDArray[np.bool_]], schema: DatasetSchema) -> pl.Series:
@@ -190,9 +204,10 @@ def score_batches(
     *,
     workers: int,
     progress: Progress,
+    guarded: bool = True,
     each: Callable[[Counts], None] = lambda _: None,
 ) -> Counts:
-    """Score batches into a file, which appears when it is complete.
+    """Score batches into a file, which appears when it is complete. See `score_frame`.
 
     Raises:
         UsageError: if the file's suffix names no format.
@@ -203,7 +218,7 @@ def score_batches(
     total = Counts()
 
     def work(batch: Batch) -> tuple[pl.DataFrame, Counts, int]:
-        result = _with_malformed(batch, score_frame(batch.frame, bundle))
+        result = _with_malformed(batch, score_frame(batch.frame, bundle, guarded=guarded), guarded=guarded)
         return result, _count(result, bundle.schema), batch.bytes_read
 
     with atomic_path(out) as temporary, _sink(temporary, out.suffix) as sink:
@@ -215,12 +230,12 @@ def score_batches(
     return total
 
 
-def _with_malformed(batch: Batch, said: pl.DataFrame) -> pl.DataFrame:
+def _with_malformed(batch: Batch, said: pl.DataFrame, *, guarded: bool) -> pl.DataFrame:
     """The input columns beside the answers; rows that could not be read stand at their place, with the reason."""
     result = pl.concat([batch.frame, said], how="horizontal")
     if batch.malformed.height:
         reason = pl.format("{}: {}", pl.col("reason"), pl.col("text")).alias("reason")
-        unread = batch.malformed.select("row", pl.lit("unknown").alias("verdict"), reason)
+        unread = batch.malformed.select("row", *([pl.lit("unknown").alias("verdict")] if guarded else []), reason)
         result = pl.concat([result, unread], how="diagonal").sort("row")
     return result.drop("row")
 
@@ -228,16 +243,12 @@ def _with_malformed(batch: Batch, said: pl.DataFrame) -> pl.DataFrame:
 def _count(result: pl.DataFrame, schema: DatasetSchema) -> Counts:
     negative, positive, unknown = words(schema)
     scored = pl.col("prediction").is_not_null()
-    counts = result.select(
-        rows=pl.len(),
-        scored=scored.sum(),
-        unscorable=(~scored).sum(),
-        unseen=(scored & pl.col("unseen").is_not_null()).sum(),
-        negative=(pl.col("verdict") == negative).sum(),
-        positive=(pl.col("verdict") == positive).sum(),
-        unknown=(scored & (pl.col("verdict") == unknown)).sum(),
-    )
-    return Counts(**counts.row(0, named=True))
+    counts = {"rows": pl.len(), "scored": scored.sum(), "unscorable": (~scored).sum()}
+    if "verdict" in result.columns:
+        verdict = pl.col("verdict")
+        counts |= {"negative": (verdict == negative).sum(), "positive": (verdict == positive).sum()}
+        counts |= {"unknown": (scored & (verdict == unknown)).sum(), "unseen": (scored & pl.col("unseen").is_not_null()).sum()}
+    return Counts(**result.select(**counts).row(0, named=True))
 
 
 class _Sink(Protocol):
@@ -288,7 +299,9 @@ class _ParquetSink:
         self._writer.close()
 
 
-def predict(root: Path, file: Path, out: Path, *, model: str = "production", steps: Steps | None = None) -> PredictResult:
+def predict(
+    root: Path, file: Path, out: Path, *, model: str = "production", guarded: bool = True, steps: Steps | None = None
+) -> PredictResult:
     """Answer the rows of a file with a registered model: its columns, then what `score_frame` says of each row.
 
     Raises:
@@ -307,7 +320,7 @@ def predict(root: Path, file: Path, out: Path, *, model: str = "production", ste
         raw = open_table(file, bundle.schema, now=lambda: datetime.now(UTC))
         progress.total(raw.provenance.bytes)
         batches = read_batches(raw, bundle.schema, batch_bytes=BATCH_BYTES, labelled=False)
-        counts = score_batches(batches, out, bundle, workers=threads, progress=progress)
+        counts = score_batches(batches, out, bundle, workers=threads, progress=progress, guarded=guarded)
     threshold = bundle.safety.threshold
     never = threshold.reason if threshold.value is None else None
-    return PredictResult(found.ref, str(out), bool(bundle.info.get("simulated")), counts, words(bundle.schema)[:2], never)
+    return PredictResult(found.ref, str(out), bool(bundle.info.get("simulated")), counts, words(bundle.schema)[:2], never, guarded)
