@@ -51,6 +51,30 @@ def alone(guard: Guard, table: Codes) -> tuple[list[float], list[int]]:
     return [p for p, _ in found], [component for _, component in found]
 
 
+# --- in float32, decided in float64 ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("apart", [0.0, 1e-6, 3e-5, 1e-3])
+def test_components_that_are_nearly_as_typical_are_told_apart(apart: float) -> None:
+    """Every component three times, so little apart that float32 cannot tell them."""
+    shift = np.random.default_rng(3).permuted(np.tile([0.0, apart, 2 * apart], (GUARD.weights.shape[1], 1)), axis=1).ravel()
+    weights = np.repeat(GUARD.weights, 3, axis=1)
+    weights[0] += shift
+    guard = replace(GUARD, weights=weights, names=np.repeat(GUARD.names, 3), positive=np.repeat(GUARD.positive, 3))
+    rows = CALIBRATION.codes
+    found, wanted = guard.novelty(rows), guard.most_typical(guard._features(rows))
+    assert np.array_equal(found.component, wanted[0])
+    assert np.array_equal(found.typicality, wanted[1])
+
+
+def test_rows_far_away_are_as_novel_as_in_float64() -> None:
+    far = {name: values * 10.0 ** np.random.default_rng(4).integers(-3, 300, len(values)) for name, values in KNOWN.codes.numeric.items()}
+    rows = replace(KNOWN.codes, numeric=far)
+    found, wanted = GUARD.novelty(rows), GUARD.most_typical(GUARD._features(rows))
+    assert np.array_equal(found.component, wanted[0])
+    assert np.array_equal(found.typicality, wanted[1])
+
+
 # --- one row and many ------------------------------------------------------------------------------------------------
 
 
