@@ -11,6 +11,7 @@ DIR is a work directory in which `sporeprint etl` has run. Needs wrk (Debian: ap
 """
 
 import argparse
+import asyncio
 import json
 import os
 import re
@@ -378,6 +379,24 @@ def start_ours(name: str, workdir: Path, folder: Path, stack: ExitStack) -> Serv
     return Server([*command, "--config", str(ROOT / "config/config.yaml")], port, "/health/ready", env, folder, folder / f"{name}.log")
 
 
+def commit_ms(folder: Path) -> float:
+    """Median of one record's way to the disk, with nobody else writing."""
+    from sporeprint.storage.journal import Journal
+    from sporeprint.storage.prediction import PredictionRecord
+
+    async def write(journal: Journal, count: int) -> list[float]:
+        spent = []
+        for number in range(count):
+            record = PredictionRecord(f"{number:032}", number, "m", 1, "e", "edible", {"text": "x" * 400}, 1, "bench")
+            began = time.perf_counter()
+            await journal.write(record)
+            spent.append((time.perf_counter() - began) * 1000)
+        return spent
+
+    with tempfile.TemporaryDirectory(dir=folder) as where, Journal.open(Path(where), "bench") as journal:
+        return statistics.median(asyncio.run(write(journal, 1000)))
+
+
 # --- the comparison ------------------------------------------------------------------------------------------------------
 
 
@@ -403,7 +422,9 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         script = folder / "load.lua"
         script.write_text(LUA)
         trees = _trees(workdir)
+        commits = []
         for turn in range(options.pairs):
+            commits.append(commit_ms(folder))
             for name in names:
                 with ExitStack() as stack:
                     peer = PEERS.get(name)
@@ -423,7 +444,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
                     entry["loads"].append(loads)
                     print(f"{turn + 1} {name}: {'; '.join(map(_said, loads, loads.values()))}", file=sys.stderr)
         sizes = {name: size(environment(PEERS[name], cache)) for name in found if name in PEERS and PEERS[name].packages}
-    return _summary(found, sizes)
+    return _summary(found, sizes, commits)
 
 
 def _said(connections: int, load: Load) -> str:
@@ -440,7 +461,7 @@ def _trees(workdir: Path) -> int:
     return len(ubjson.loads(model)["learner"]["gradient_booster"]["model"]["trees"])
 
 
-def _summary(found: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+def _summary(found: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, tuple[int, int]], commits: Sequence[float]) -> dict[str, Any]:
     def median(name: str, count: int, what: str) -> float:
         return float(statistics.median(getattr(loads[count], what) for loads in found[name]["loads"]))
 
@@ -467,8 +488,13 @@ def _summary(found: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, tuple[i
 
     peers = [name for name in found if name not in (*OURS, "echo", "asgi")]
     best = max(peers, key=lambda name: median(name, 64, "per_s"), default=None)
+    commit = statistics.median(commits)
     return {
         "load": os.getloadavg(),
+        "commit_ms": round(commit, 2),
+        "p50 at 1 connection, to twice the echo's and a commit (limit 1)": round(
+            median("sporeprint", 1, "p50_ms") / (2 * median("echo", 1, "p50_ms") + commit), 2
+        ),
         "servers": servers,
         "at 64 connections, min median max": {
             "sporeprint to the echo (limit 0.5)": ratios("sporeprint", "echo"),

@@ -148,10 +148,18 @@ def as_row(data: bytes, recorded_us: int) -> tuple[Any, ...]:
     return (*plain, unseen, features, shadow or None, recorded_us)
 
 
+def _list(text: str) -> Any:
+    """JSON, in a fifth of the time where that is the same: it is not for integers of more than 64 bits."""
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return json.loads(text)
+
+
 def _lines(data: bytes) -> tuple[list[Any], str, str, str]:
     try:
         first, unseen, features, shadow = data.decode().split("\n")
-        known, *plain = json.loads(first)
+        known, *plain = _list(first)
     except (ValueError, TypeError) as error:
         raise DataError(f"no record of an answer: {error}") from None
     if known != FORMAT or len(plain) != len(PLAIN):
