@@ -29,6 +29,7 @@ BESIDE = ("independent", "default_route")
 #: What became of a winner. Without one of these, its promotion is still to come.
 PROMOTED, REFUSED = "promoted", "promotion_refused"
 ROLLED_BACK = "rolled_back"
+DONE = (PROMOTED, REFUSED, ROLLED_BACK)
 WINNERS = ("A", "B")
 
 #: From a version, a reason and a name to its promotion through the gate; raises what `pipeline.promote` raises.
@@ -244,9 +245,14 @@ def finish(lab: Lab, *, actor: str, only: AbTest | None = None) -> None:
     Raises:
         StorageUnavailableError, StorageError: the database cannot be used.
     """
-    for test in ab_tests.without(lab.engine, Verdict.B.value, (PROMOTED, REFUSED, ROLLED_BACK)):
+    for test in ab_tests.without(lab.engine, Verdict.B.value, DONE):
         if only is None or test.test_id == only.test_id:
             _promote(lab, test, actor)
+
+
+def waits(lab: Lab) -> bool:
+    """Whether a winner waits for its promotion. Raises: as `finish`."""
+    return bool(ab_tests.without(lab.engine, Verdict.B.value, DONE, limit=1))
 
 
 def _promote(lab: Lab, test: AbTest, actor: str) -> None:

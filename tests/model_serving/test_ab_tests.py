@@ -12,6 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import make_url
 
+from ab_support import TWO, made, until
 from mariadb_server import MariaDB
 from serving_support import Client, Server, start_server, write_config
 from sporeprint.ab_testing.assignment import Assignment
@@ -19,25 +20,9 @@ from sporeprint.storage import keys, migrate
 from sporeprint.storage.engine import connect
 from sporeprint.storage.keys import Role
 
-TWO = {"model_a": "models/xgboost.joblib", "model_b": "models/registry/logistic_regression/v1/logistic_regression.joblib"}
-
 
 def query(**given: Any) -> str:
     return str(httpx.QueryParams({**TWO, **given}))
-
-
-def made(client: Any, name: str = "first", **given: Any) -> dict[str, Any]:
-    found = client.post("/ab-tests", json={"name": name, **TWO, "independent": True, **given})
-    assert found.status_code == 201, found.text
-    return dict(found.json())
-
-
-def until(look: Callable[[], Any], seconds: float = 20.0) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture

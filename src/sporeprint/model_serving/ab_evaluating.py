@@ -37,23 +37,24 @@ class Evaluating:
                 await task
 
     async def _watch(self) -> None:
-        # Also after the last test has ended once more: a winner may wait for its promotion.
-        last = True
+        # Also after the last test has ended: a winner may wait for its promotion.
+        more = True
         while True:
             await asyncio.sleep(self._pause_s)
             runs = self._any_runs()
-            if runs or last:
-                await asyncio.to_thread(self.look)
-            last = runs
+            if runs or more:
+                more = await asyncio.to_thread(self.look) or runs
 
-    def look(self) -> None:
-        """Look once, if no other process does."""
+    def look(self) -> bool:
+        """Look once, if no other process does, and say whether there may be something left to do when no test runs."""
         try:
             now_us = time.time_ns() // 1000
             until_us = now_us + int((self._pause_s + BEYOND_S) * 1e6)
             if ab_progress.lease(self._lab.engine, LEASE, self._worker, now_us=now_us, until_us=until_us):
                 experiments.evaluate(self._lab, actor=f"worker:{self._worker}")
+                return experiments.waits(self._lab)
         except SporeprintError as error:
             log.warning("the A/B tests cannot be looked at: %s", error)
         except Exception:  # whatever it was: without this task, no test would ever end by itself
             log.exception("the A/B tests could not be looked at")
+        return True

@@ -21,8 +21,8 @@ from sporeprint.storage.tables import ab_event, ab_test
 RUNNING, CONCLUDED = "running", "concluded"
 #: Tests in one answer.
 MOST = 1_000
-#: Tests that run at a time.
-MOST_RUNNING = 100_000
+#: Tests that run at a time: each is looked at every few seconds, and its versions are in the memory of every worker.
+MOST_RUNNING = 100
 
 
 class NoSuchTestError(UsageError):
@@ -170,7 +170,10 @@ def create(
 
 
 def _free(connection: Connection, design: Design, *, independent: bool, default_route: bool) -> None:
-    for other in _select(connection, ab_test.c.status == RUNNING, limit=MOST_RUNNING):
+    others = _select(connection, ab_test.c.status == RUNNING, limit=MOST_RUNNING)
+    if len(others) >= MOST_RUNNING:
+        raise ConflictError(f"{MOST_RUNNING} A/B tests run, which is as many as may; conclude one first")
+    for other in others:
         if default_route and other.default_route:
             raise ConflictError(f"the test {other.name!r} is the default route already; conclude it first, or leave default_route out")
         if not independent and other.design.unit == design.unit:

@@ -1,0 +1,115 @@
+"""A/B tests over HTTP where something is in the way: too many of them, others' labels, a promotion that cannot be just now."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, insert, select
+
+from ab_support import TWO, made, until
+from serving_support import Client
+from sporeprint.ab_testing.design import Design
+from sporeprint.files import run_lock
+from sporeprint.registry import Registry
+from sporeprint.storage import ab_tests, audit
+from sporeprint.storage.engine import reading, writing
+from sporeprint.storage.tables import ab_test
+
+
+@pytest.fixture
+def client(started: Callable[..., Client]) -> Client:
+    return started(ab_testing={"look_s": 0.2}, gate={"margin": 0.99})
+
+
+def engine_of(client: Client) -> Any:
+    return client.app.busiest._service().database.engine  # type: ignore[attr-defined]
+
+
+def copies(client: Client, name: str, count: int, **changes: Any) -> None:
+    """Further tests like one that was made, written to the database directly."""
+    engine = engine_of(client)
+    with writing(engine) as connection:
+        row = connection.execute(select(ab_test).where(ab_test.c.name == name)).mappings().one()
+        rows = [{**row, "test_id": f"t{number:026x}", "name": f"{name}-{number}", **changes} for number in range(count)]
+        connection.execute(insert(ab_test), rows)
+
+
+def test_ten_thousand_tests_are_no_burden(client: Client) -> None:
+    made(client)
+    assert client.post("/ab-tests/first/conclude?winner=A").status_code == 200
+    copies(client, "first", 10_000)
+    made(client, "another")
+    began = time.process_time()
+    page = client.get("/ab-tests?limit=1000").json()
+    assert time.process_time() - began < 5
+    assert (len(page["tests"]), page["tests"][0]["name"]) == (1000, "another")
+    following = client.get(f"/ab-tests?limit=1000&before={page['next']}").json()
+    assert not {test["test_id"] for test in page["tests"]} & {test["test_id"] for test in following["tests"]}
+    assert client.get("/ab-tests?limit=1001").status_code == 400
+    said = client.post("/predict?ab_test=another", json={}).json()
+    assert said["ab_test"]["name"] == "another"
+    # One that has ended is answered by what serves.
+    assert "ab_test" not in client.post("/predict?ab_test=first-9999", json={}).json()
+
+
+def test_not_too_many_run_at_a_time(client: Client) -> None:
+    made(client)
+    copies(client, "first", ab_tests.MOST_RUNNING - 1)
+    refused = client.post("/ab-tests", json={"name": "one-more", **TWO, "independent": True})
+    assert refused.status_code == 409
+    assert refused.json()["detail"] == "100 A/B tests run, which is as many as may; conclude one first"
+    engine = engine_of(client)
+    with reading(engine) as connection:
+        assert connection.execute(select(func.count()).where(ab_test.c.name == "one-more")).scalar() == 0
+    assert client.post("/ab-tests/first/conclude?winner=A").status_code == 200
+    assert [change.action for change in audit.changes(engine, made(client, "one-more")["test_id"])] == ["ab_test.created"]
+
+
+def test_a_label_counts_in_the_test_of_its_prediction_only(client: Client) -> None:
+    for name in ("first", "second"):
+        made(client, name, min_units=1)
+    ids = {
+        name: client.post(f"/predict?ab_test={name}", json={}, headers={"X-Unit-Id": "u"}).json()["prediction_id"]
+        for name in ("first", "second")
+    }
+    without = client.post("/predict", json={}).json()["prediction_id"]
+
+    def labels(name: str) -> Any:
+        return (client.get(f"/ab-tests/{name}").json()["look"] or {}).get("labels")
+
+    for prediction_id in (ids["first"], without):
+        assert client.post(f"/predictions/{prediction_id}/outcome", json={"outcome": "p"}).status_code == 201
+    until(lambda: labels("first") == 1)
+    assert labels("second") == 0
+    # Nobody's prediction is no test's.
+    assert client.post("/predictions/nobodys/outcome", json={"outcome": "p"}).status_code == 404
+
+
+def test_concluded_while_a_promotion_runs_the_winner_serves_when_it_is_done(client: Client, small_copy: Path) -> None:
+    registry = Registry(small_copy / "models/registry")
+    registry.set_production("xgboost", reason="test", now=datetime.now(UTC))
+    made(client)
+    with run_lock(small_copy):
+        ended = client.post("/ab-tests/first/conclude?winner=B")
+        assert (ended.status_code, ended.json()["verdict"]) == (200, "b")
+        assert [event["event"] for event in ended.json()["events"]] == ["created", "concluded"]
+        assert client.post("/predict", json={}).json()["model"] == "xgboost"
+        assert client.post("/ab-tests/first/conclude?winner=A").status_code == 409
+        # No test runs any more: longer than a worker would go on looking for its own sake.
+        time.sleep(1)
+    until(lambda: client.post("/predict", json={}).json()["model"] == "logistic_regression", 60)
+    until(lambda: [event["event"] for event in client.get("/ab-tests/first").json()["events"]] == ["created", "concluded", "promoted"])
+    assert registry.production() == registry.resolve("logistic_regression/v1")
+
+
+def test_a_design_is_kept_as_it_was_made(client: Client) -> None:
+    test = made(client)
+    found = ab_tests.get(engine_of(client), test["test_id"])
+    assert isinstance(found.design, Design)
+    assert replace(found.design, name="first") == found.design
+    assert client.post("/ab-tests?name=first&traffic_split=0.1", json=TWO).status_code == 409
+    assert client.get("/ab-tests/first").json()["traffic_split"] == 0.5
