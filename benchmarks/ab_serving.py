@@ -66,7 +66,7 @@ def rows(root: Path, count: int) -> list[dict[str, Any]]:
 @contextlib.contextmanager
 def copied(root: Path) -> Iterator[Path]:
     """A copy without a database and without journals."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # workers of a killed server end a moment later
         place = Path(folder) / "work"
         for name in ("models", "data/model_input", "data/validation", "data/processed"):
             shutil.copytree(root / name, place / name)

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from sporeprint import __version__, cli
 from sporeprint import settings as sporeprint_settings
 from sporeprint.cli_ab_test import ab_test
+from sporeprint.cli_alerts import alerts
 from sporeprint.cli_keys import keys
 from sporeprint.cli_models import models
 from sporeprint.console import ReaderGoneError
@@ -40,6 +41,7 @@ COMMANDS = [
     ["predict"],
     ["explain"],
     ["monitor"],
+    ["retrain"],
     ["serve"],
     ["simulate"],
     ["version"],
@@ -54,6 +56,7 @@ COMMANDS = [
     ["models", "history"],
     *(["ab-test", *word] for word in ([], ["create"], ["list"], ["show"], ["conclude"], ["evaluate"], ["rollback"])),
     *(["ab-test", word] for word in ("plan", "simulate", "report", "disagreements")),
+    *(["alerts", *word] for word in ([], ["list"], ["ack"], ["test"], ["deliver"])),
     ["keys"],
     ["keys", "create"],
     ["keys", "list"],
@@ -113,17 +116,17 @@ def test_every_command_has_a_page_with_what_it_does_and_options(command: list[st
     assert page.startswith(f"Usage: sporeprint {' '.join(command)}".rstrip())
     assert "-h, --help" in page
     assert "\x1b" not in page
-    if command not in ([], ["ab-test"], ["config"], ["keys"], ["models"]):
+    if command not in ([], ["ab-test"], ["alerts"], ["config"], ["keys"], ["models"]):
         assert "Common options:" in page
         assert f"Examples:\n  sporeprint {' '.join(command)}" in page
 
 
 def test_every_command_is_tested_for_its_page() -> None:
-    groups = {"ab-test": ab_test, "config": cli.config, "keys": keys, "models": models, "": cli.app}
+    groups = {"ab-test": ab_test, "alerts": alerts, "config": cli.config, "keys": keys, "models": models, "": cli.app}
     names = {
         (group, info.name or info.callback.__name__) for group, app in groups.items() for info in app.registered_commands if info.callback
     }
-    assert {tuple(command) for command in COMMANDS if command not in ([], ["ab-test"], ["config"], ["keys"], ["models"])} == {
+    assert {tuple(command) for command in COMMANDS if command not in ([], ["ab-test"], ["alerts"], ["config"], ["keys"], ["models"])} == {
         tuple(filter(None, name)) for name in names
     }
 

@@ -10,6 +10,7 @@ EXIT_CODES = {
     "SporeprintError": 1,
     "UsageError": 2,
     "ConfigError": 3,
+    "MissingExtraError": 3,
     "DataError": 4,
     "RegistryError": 5,
     "RefusedError": 5,
@@ -19,6 +20,7 @@ EXIT_CODES = {
     "SourceUnavailableError": 75,
     "StorageUnavailableError": 75,
     "BusyError": 75,
+    "UndeliveredError": 75,
     "JournalError": 75,
     "JournalFullError": 75,
 }

@@ -11,7 +11,7 @@ import pytest
 
 from sporeprint import settings
 from sporeprint.errors import RegistryError, UsageError
-from sporeprint.monitor import Monitored, Remembered, monitor
+from sporeprint.monitor import Monitored, Remembered, followed, monitor, watch
 
 Run = Callable[..., Monitored]
 DAY = 86_400
@@ -49,7 +49,7 @@ def test_rows_like_those_the_model_was_validated_on(run: Run, frame: pl.DataFram
     assert sum(item.importance or 0 for item in evaluation.ranking) == pytest.approx(1)
     folder = small_copy / "models/metrics/monitoring"
     assert {path.name for path in folder.iterdir()} == {
-        *("latest.html", "latest.json", "state.json"),
+        *("latest.html", "latest.json", "state.json", "importance.json"),
         *(Path(name).with_suffix(ending).name for name in found.written[:1] for ending in (".html", ".json")),
     }
     assert json.loads((folder / "latest.json").read_text())["status"] == evaluation.status.value
@@ -140,6 +140,41 @@ def test_a_damaged_memory_is_said(run: Run, frame: pl.DataFrame, small_copy: Pat
     (small_copy / "models/metrics/monitoring/state.json").write_text("{")
     found = run(frame, day=2)
     assert any("this one begins anew" in note for note in found.evaluation.notes)
+
+
+def test_what_a_model_uses_is_found_once(run: Run, frame: pl.DataFrame, small_copy: Path) -> None:
+    first = run(frame).evaluation.ranking
+    path = small_copy / "models/metrics/monitoring/importance.json"
+    kept = json.loads(path.read_text())
+    key = next(iter(kept))
+    assert kept[key] == pytest.approx({item.column: item.importance for item in first if item.importance is not None})
+    path.write_text(json.dumps({key: dict.fromkeys(kept[key], 0.05)}))
+    assert {item.importance for item in run(frame.head(300)).evaluation.ranking} == {0.05, None}
+    for damaged in ("{", "[]", '{"a": 1}'):
+        path.write_text(damaged)
+        assert run(frame.head(300)).evaluation.ranking[0].weight >= 0
+        assert json.loads(path.read_text())[key] == kept[key]
+
+
+def test_old_reports_go(run: Run, frame: pl.DataFrame, small_copy: Path, small_config: dict[str, Any]) -> None:
+    small_config["monitoring"] = {"keep_reports": 1}
+    for day in range(3):
+        run(frame, day=day)
+    assert len(list((small_copy / "models/metrics/monitoring").glob("report_*"))) == 2
+
+
+def test_what_follows_is_said_and_costs_no_evaluation(run: Run, frame: pl.DataFrame) -> None:
+    made = run(frame)
+
+    def broken(_: Monitored) -> list[str]:
+        raise ZeroDivisionError
+
+    assert followed(made, lambda _: ["told somebody"]).to_dict()["followed"] == ["told somebody"]
+    assert followed(made, broken).followed == ("FAILED: ZeroDivisionError()",)
+    shown: list[Monitored] = []
+    pauses = iter([True, True, False])
+    assert watch(lambda: made, lambda: next(pauses), then=broken, show=shown.append) == 3
+    assert [item.followed for item in shown] == [("FAILED: ZeroDivisionError()",)] * 3
 
 
 def test_a_clock_in_the_future_is_said(run: Run, frame: pl.DataFrame) -> None:

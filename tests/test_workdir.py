@@ -40,6 +40,7 @@ def test_the_layout() -> None:
     }
     assert found == {
         "extract_record": "data/raw/extract.json",
+        "outcomes": "data/raw/outcomes.parquet",
         "staging": "data/staging",
         "processed": "data/processed",
         "model_input": "data/model_input",
@@ -49,6 +50,7 @@ def test_the_layout() -> None:
         "registry": "models/registry",
         "metrics": "models/metrics",
         "monitoring": "models/metrics/monitoring",
+        "retraining": "data/retrain",
         "serving": "data/serving",
         "logs": "logs",
     }

@@ -17,15 +17,17 @@ import typer
 import typer.main
 
 from sporeprint.cli_ab_test import ab_test
+from sporeprint.cli_alerts import alerts
 from sporeprint.cli_db import db
 from sporeprint.cli_keys import keys
 from sporeprint.cli_models import models
 from sporeprint.cli_monitor import add_to as add_monitor
 from sporeprint.cli_serve import add_to as add_serve
 from sporeprint.cli_warehouse import warehouse
-from sporeprint.command import ALL, COMMON, OUTPUT, PLACE, SETTINGS, Facts, Session, command, group
+from sporeprint.command import ALL, COMMON, OUTPUT, PLACE, SETTINGS, Facts, Session, command, group, user
 from sporeprint.console import ReaderGoneError, Result, Screen, causes, described
 from sporeprint.errors import SporeprintError, StorageError, UsageError
+from sporeprint.extras import missing
 from sporeprint.table import Table
 
 #: What a shell says of a process that a signal ended: 128 and the signal's number.
@@ -69,6 +71,7 @@ def _root(
 models.callback()(_needs_command)
 ab_test.callback()(_needs_command)
 keys.callback()(_needs_command)
+alerts.callback()(_needs_command)
 warehouse.callback()(_needs_command)
 db.callback()(_needs_command)
 config.callback()(_needs_command)
@@ -89,13 +92,50 @@ Source = Annotated[
     "sporeprint etl --source observations.csv --workdir /tmp/trial\n"
     "sporeprint etl --source https://example.org/observations.zip\n"
     "sporeprint etl --set split.seed=11 --set evaluation.folds=10\n"
+    "sporeprint etl --from-warehouse --since 90d\n"
     "sporeprint etl --json > run.json",
 )
-def etl(session: Session, source: Source = None) -> Result:
+def etl(
+    session: Session,
+    source: Source = None,
+    from_warehouse: Annotated[
+        bool, typer.Option("--from-warehouse", help="Add the answers of the warehouse whose outcome is known to the table.")
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="With --from-warehouse: only those given since 90d, or 2026-03-29T01:00Z.", show_default=False),
+    ] = None,
+) -> Result:
     """Do it all: read, check, split, train, evaluate, register."""
+    if since is not None and not from_warehouse:
+        raise UsageError("--since belongs to --from-warehouse")
     from sporeprint import pipeline
 
-    return pipeline.etl(session.settings, session.workdir, source=source, steps=session.screen.steps())
+    outcomes = pipeline.Outcomes(None if since is None else _since(since)) if from_warehouse else None
+    return pipeline.etl(session.settings, session.workdir, source=source, outcomes=outcomes, steps=session.screen.steps())
+
+
+def _since(text: str) -> int:
+    """Microseconds of a time, or of one so long ago."""
+    import time
+
+    from sporeprint.monitoring.spans import duration, instant
+
+    return instant(text, "--since") if "-" in text else time.time_ns() // 1000 - duration(text, "--since")
+
+
+@command(app, ALL, panel=_USE, examples="sporeprint retrain\nsporeprint retrain --since 90d --json")
+def retrain(
+    session: Session,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only answers since 90d, or 2026-03-29T01:00Z. Left out: retrain.days.")
+    ] = None,
+) -> Result:
+    """Make a challenger from what came true, and hold it against production in a shadow test. Nothing is promoted."""
+    from sporeprint import retrain as retraining
+
+    wanted = None if since is None else _since(since)
+    return retraining.retrain(session.settings, session.workdir, since_us=wanted, actor=f"cli:{user()}", steps=session.screen.steps())
 
 
 @command(app, ALL, panel=_STEPS, examples="sporeprint extract\nsporeprint extract --source observations.parquet")
@@ -428,6 +468,7 @@ def version(session: Session) -> Result:  # noqa: ARG001 -- every command takes 
 app.add_typer(models, name="models", rich_help_panel=_USE)
 app.add_typer(ab_test, name="ab-test", rich_help_panel=_USE)
 app.add_typer(keys, name="keys", rich_help_panel=_USE)
+app.add_typer(alerts, name="alerts", rich_help_panel=_USE)
 app.add_typer(warehouse, name="warehouse", rich_help_panel=_USE)
 app.add_typer(db, name="db", rich_help_panel=_TOOLS)
 app.add_typer(config, name="config", rich_help_panel=_TOOLS)
@@ -459,6 +500,11 @@ def run(arguments: Sequence[str]) -> int:
     screen = _screen_of(arguments)
     try:
         code = typer.main.get_command(app).main(args=list(arguments), prog_name="sporeprint", standalone_mode=False)
+    except ModuleNotFoundError as error:
+        if (lacking := missing(error)) is None:
+            raise
+        _report(screen, lacking)
+        return lacking.exit_code
     except (SporeprintError, OSError) as error:
         _report(screen, error)
         return getattr(error, "exit_code", StorageError.exit_code)

@@ -20,6 +20,12 @@ class UsageError(SporeprintError):
     exit_code = 2
 
 
+class MissingExtraError(SporeprintError):
+    """What was asked for needs a library that this installation does not have."""
+
+    exit_code = 3
+
+
 class ConfigError(SporeprintError):
     """The configuration is wrong: unknown key, wrong type, contradicting settings."""
 
@@ -65,6 +71,10 @@ class SourceUnavailableError(RetryableError):
 
 class StorageUnavailableError(RetryableError):
     """A database or journal does not answer, is locked, or has no room left now. Nothing was half written."""
+
+
+class UndeliveredError(RetryableError):
+    """A channel did not take a message."""
 
 
 class BusyError(RetryableError):

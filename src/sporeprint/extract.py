@@ -9,11 +9,13 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
+
+import polars as pl
 
 from sporeprint.archive import names_in, unpack
 from sporeprint.arrivals import check_sha256, kind_of, masked, publish, workspace
@@ -73,16 +75,19 @@ class RawTable:
         format: csv or parquet.
         dialect: how the CSV is written; None for Parquet.
         provenance: where it came from.
+        further: a Parquet file of rows that follow those of the file, if there are any.
     """
 
     path: Path
     format: Literal["csv", "parquet"]
     dialect: CsvDialect | None
     provenance: Provenance
+    further: Path | None = None
 
     def to_json(self) -> str:
         """As JSON, for `from_json`."""
-        return json.dumps({**asdict(self), "path": str(self.path)}, indent=2) + "\n"
+        further = None if self.further is None else str(self.further)
+        return json.dumps({**asdict(self), "path": str(self.path), "further": further}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "RawTable":
@@ -94,7 +99,8 @@ class RawTable:
         try:
             raw = json.loads(text)
             dialect = None if raw["dialect"] is None else CsvDialect(**raw["dialect"])
-            return cls(Path(raw["path"]), raw["format"], dialect, Provenance(**raw["provenance"]))
+            further = None if raw.get("further") is None else Path(raw["further"])
+            return cls(Path(raw["path"]), raw["format"], dialect, Provenance(**raw["provenance"]), further)
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"the record of the last extract is damaged ({error}); run sporeprint extract again") from error
 
@@ -191,11 +197,19 @@ def read_batches(raw: RawTable, schema: DatasetSchema, *, batch_bytes: int, labe
     Raises:
         DataError: if the file is gone, cannot be read, is damaged, or its columns are no longer those of the dataset.
     """
+    rows = 0
     with _readable(raw.path):
         if raw.dialect is None:
-            yield from read_parquet(raw.path, schema, labelled=labelled)
+            batches = read_parquet(raw.path, schema, labelled=labelled)
         else:
-            yield from read_csv(raw.path, raw.dialect, schema, batch_bytes=batch_bytes, labelled=labelled)
+            batches = read_csv(raw.path, raw.dialect, schema, batch_bytes=batch_bytes, labelled=labelled)
+        for batch in batches:
+            rows += batch.frame.height + batch.malformed.height
+            yield batch
+    if raw.further is not None:
+        with _readable(raw.further):
+            for batch in read_parquet(raw.further, schema, labelled=labelled):
+                yield replace(batch, frame=batch.frame.with_columns(pl.col("row") + rows))
 
 
 @contextmanager

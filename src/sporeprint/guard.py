@@ -138,7 +138,7 @@ class Guard:
         factors = largest[self._z, np.newaxis] * np.abs(z) + largest[self._z.start + 1 :: 4, np.newaxis] * np.square(z)
         sizes = factors.sum(axis=0) + largest[0] + self._largest_of_places
         terms = 1 + len(self.categories) + 3 * len(self.scales)
-        return (terms + 2) * float(np.finfo(np.float32).eps) * sizes
+        return np.asarray((terms + 2) * float(np.finfo(np.float32).eps) * sizes)
 
     @cached_property
     def _largest_of_places(self) -> float:

@@ -1,7 +1,8 @@
-"""One evaluation over files: a table against the rows a model was validated on, or against another table. Writes the reports."""
+"""One evaluation, or one after the other: a table against the rows a model was validated on, or another table. Writes the reports."""
 
+import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +21,13 @@ from sporeprint.monitoring import page
 from sporeprint.monitoring.control import DAY_S, Judgement, Policy, State, judge
 from sporeprint.monitoring.drift import drift
 from sporeprint.monitoring.estimated import Scores, expected
-from sporeprint.monitoring.evaluation import Evaluation, overlays
+from sporeprint.monitoring.evaluation import Evaluation, Stretch, overlays
 from sporeprint.monitoring.performance import Performance, Tally, performance
 from sporeprint.monitoring.profile import Column, Profile, Wanted, of_codes, of_names, of_numbers, profile
 from sporeprint.monitoring.ranking import rank
+from sporeprint.monitoring.slices import Slices
+from sporeprint.monitoring.trends import Trend
+from sporeprint.observations import Observations
 from sporeprint.observed import ANSWERS, Observed, observe
 from sporeprint.parallel import ahead
 from sporeprint.predict import score_frame
@@ -42,7 +46,7 @@ PART = "threshold"
 EXPLAINED = 2_000
 #: Earlier evaluations on the page, and windows whose outcomes are remembered one by one.
 HISTORY, REMEMBERED = 30, 64
-STATE, LATEST = "state.json", "latest"
+STATE, LATEST, IMPORTANCE = "state.json", "latest", "importance.json"
 
 Clock = Callable[[], datetime]
 
@@ -83,11 +87,13 @@ class Monitored:
         evaluation: the evaluation.
         written: the report's files.
         unwritten: why they could not be written; None if they were.
+        followed: what was done about it, in lines.
     """
 
     evaluation: Evaluation
     written: tuple[str, ...]
     unwritten: str | None = None
+    followed: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -97,12 +103,51 @@ class Monitored:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {**self.evaluation.to_dict(), "written": list(self.written), "not_written": self.unwritten, "exit_code": self.exit_code}
+        written = {"written": list(self.written), "not_written": self.unwritten, "followed": list(self.followed)}
+        return {**self.evaluation.to_dict(), **written, "exit_code": self.exit_code}
 
     def tables(self) -> list[Table]:
         """As people read it."""
-        said = (("report", path) for path in self.written) if self.unwritten is None else [("NOT WRITTEN", self.unwritten)]
-        return [*self.evaluation.tables(), Table("", ("", ""), tuple(said))]
+        said = [("report", path) for path in self.written] + ([("NOT WRITTEN", self.unwritten)] if self.unwritten else [])
+        done = [Table("What followed", ("",), tuple((line,) for line in self.followed))] if self.followed else []
+        return [*self.evaluation.tables(), Table("", ("", ""), tuple(said)), *done]
+
+
+#: What is done about an evaluation; its lines come into the output.
+Then = Callable[[Monitored], Sequence[str]]
+
+
+def nothing(_: Monitored) -> Sequence[str]:
+    """Do nothing about an evaluation."""
+    return ()
+
+
+def followed(monitored: Monitored, then: Then) -> Monitored:
+    """Do what is to be done about an evaluation. Where that fails it is said: an evaluation is not lost by it."""
+    try:
+        return replace(monitored, followed=(*monitored.followed, *then(monitored)))
+    except Exception as error:  # noqa: BLE001 -- whatever it was, the evaluation was made, and the next one has to be
+        return replace(monitored, followed=(*monitored.followed, f"FAILED: {error!r}"))
+
+
+def watch(evaluate: Callable[[], Monitored], pause: Callable[[], bool], *, then: Then, show: Callable[[Monitored], None]) -> int:
+    """Evaluate again and again.
+
+    Args:
+        evaluate: makes one evaluation; one that could not be made is one that says so.
+        pause: waits for the next; False ends it.
+        then: what is done about each.
+        show: shows each.
+
+    Returns:
+        how many were made.
+    """
+    made = 0
+    while True:
+        show(followed(evaluate(), then))
+        made += 1
+        if not pause():
+            return made
 
 
 @dataclass(frozen=True)
@@ -174,22 +219,83 @@ def monitor(
     if reference is not None and reference.exists() and current.exists() and reference.samefile(current):
         raise UsageError(f"--current and --reference are the same file, {current}; it cannot differ from itself")
     with shown.step("read") as progress:
-        bundle, ref = _model(workdir, model, needed=reference is None)
+        bundle, ref = model_of(workdir, model, needed=reference is None)
         schema = settings.dataset if bundle is None else bundle.schema
         there = observe(current, schema)
         notes = _oddities("the current table", there)
         if reference is None and bundle is not None:
-            old, held, more = _validated(settings, workdir, bundle, str(ref))
+            old, held, more = validated(settings, workdir, bundle, str(ref))
         else:
             other = observe(Path(str(reference)), schema)
             old, held, more = measure(other, schema, bundle, settings.threads, progress), str(reference), _oddities("the reference", other)
         new = measure(there, schema, bundle, settings.threads, progress)
-    made = _evaluate(settings, workdir, there, (old, new), (held, str(current)), bundle, ref, now().timestamp(), [*notes, *more])
-    evaluation, remembered, stream = made
-    return _written(workdir, evaluation, remembered, stream)
+    stream, window = f"{ref or 'no model'} against {held}", there.sha256[:16]
+    lacking = f"the model needs {', '.join(there.absent)}, which the current table does not have"
+    subject = Subject(
+        stream=stream,
+        window=window,
+        old=old,
+        new=new,
+        reference=held,
+        current=str(current),
+        failed={"answers": lacking} if bundle is not None and there.absent else {},
+        notes=(*notes, *more),
+    )
+    return evaluated(settings, workdir, subject, bundle, ref, now().timestamp())
 
 
-def _model(workdir: Workdir, model: str | None, *, needed: bool) -> tuple[Bundle | None, str | None]:
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated.
+
+    Attributes:
+        stream: what budget of false alarms it has, with all that is evaluated under this name.
+        window: its rows, by a name that no other rows have.
+        old: the reference, counted.
+        new: the current rows, counted.
+        reference: the reference in words.
+        current: the current rows in words.
+        failed: what could not be computed -> why.
+        notes: what is odd.
+        timed: what is only known of a stretch of time; None for a file.
+    """
+
+    stream: str
+    window: str
+    old: Measured
+    new: Measured
+    reference: str
+    current: str
+    failed: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    timed: "Timed | None" = None
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What is known of a stretch of time beside its rows.
+
+    Attributes:
+        about: what was asked for, as JSON values.
+        performance: how good the answers were; None without outcomes.
+        stretches: the same of equal stretches before it, and of itself, the last.
+        slices: where performance fell; None where it was not looked at.
+        keep: keeps the numbers of an evaluation, and gives those of the ones before it as trends, and why that failed.
+    """
+
+    about: Mapping[str, Any]
+    performance: Performance | None
+    stretches: tuple[Stretch, ...]
+    slices: Slices | None
+    keep: Callable[[Evaluation], tuple[Sequence[Trend], str | None]]
+
+
+def model_of(workdir: Workdir, model: str | None, *, needed: bool) -> tuple[Bundle | None, str | None]:
+    """The version that is looked at, and its name; None for what is in production, if nothing is and nothing needs to be.
+
+    Raises:
+        RegistryError: there is no such model, or it is damaged.
+    """
     registry = Registry(workdir.registry)
     try:
         found = registry.resolve(model or "production")
@@ -223,10 +329,10 @@ def measure(table: Observed, schema: DatasetSchema, bundle: Bundle | None, threa
         frame, unreadable = batch
         counted = profile(frame, wanted, unreadable=unreadable)
         answers = score_frame(frame, bundle) if scored and bundle is not None else frame
-        return _with_answers(counted, answers, frame, schema, answered if not scored else set(ANSWERS))
+        return with_answers(counted, answers, frame, schema, answered if not scored else set(ANSWERS))
 
     progress.total(table.rows)
-    total = Measured(_nothing(wanted, schema, set(ANSWERS) if scored else answered))
+    total = Measured(nothing_of(wanted, schema, set(ANSWERS) if scored else answered))
     # Batches are worked on side by side; further BLAS threads in each would only wait for each other.
     with threadpool_limits(1, "blas"):
         for part in ahead(work, table.frames(), workers=threads):
@@ -235,14 +341,23 @@ def measure(table: Observed, schema: DatasetSchema, bundle: Bundle | None, threa
     return total
 
 
-def _nothing(wanted: Mapping[str, Wanted], schema: DatasetSchema, answers: set[str]) -> Profile:
+def nothing_of(wanted: Mapping[str, Wanted], schema: DatasetSchema, answers: set[str]) -> Profile:
     """The profile of no rows, with the columns that there would be."""
     empty = pl.DataFrame(schema={name: pl.Float64 if column.kind is Kind.NUMERIC else pl.String for name, column in wanted.items()})
     kinds = {name: pl.Float64 if kind is Kind.NUMERIC else pl.String for name, kind in ANSWERS.items()}
-    return _with_answers(profile(empty, wanted), pl.DataFrame(schema=kinds), empty, schema, answers).profile
+    return with_answers(profile(empty, wanted), pl.DataFrame(schema=kinds), empty, schema, answers).profile
 
 
-def _with_answers(counted: Profile, answers: pl.DataFrame, frame: pl.DataFrame, schema: DatasetSchema, there: set[str]) -> Measured:
+def with_answers(counted: Profile, answers: pl.DataFrame, frame: pl.DataFrame, schema: DatasetSchema, there: set[str]) -> Measured:
+    """What was counted of some rows, with what was answered to them, and what came true.
+
+    Args:
+        counted: the profile of the rows' features.
+        answers: the rows' answers.
+        frame: the rows, with the target's column where it is known.
+        schema: the contract.
+        there: the columns of answers that there are.
+    """
     wanted = {name: Wanted(kind, frozenset(words(schema)) if kind is Kind.NOMINAL else frozenset()) for name, kind in ANSWERS.items()}
     counted = counted.beside(profile(answers, {name: column for name, column in wanted.items() if name in there}))
     if not {"probability", "verdict"} <= there:
@@ -268,16 +383,25 @@ def _outcomes(frame: pl.DataFrame, schema: DatasetSchema) -> tuple[npt.NDArray[n
     return y.fill_null(-1).to_numpy(), int((y.fill_null(-1) < 0).sum()) - empty
 
 
-def _validated(settings: Settings, workdir: Workdir, bundle: Bundle, ref: str) -> tuple[Measured, str, list[str]]:
-    """The rows that a model was validated on, and none of its parts was fitted on but the threshold."""
+def validated(settings: Settings, workdir: Workdir, bundle: Bundle, ref: str) -> tuple[Measured, str, list[str]]:
+    """The rows that a model was validated on, and none of its parts was fitted on but the threshold: counted, in words, what is odd."""
+    rows, notes = validation_rows(settings, workdir, bundle, ref)
+    return of_rows(rows.codes, bundle), f"the {rows.codes.rows:,} rows that {ref} was validated on", notes
+
+
+def validation_rows(settings: Settings, workdir: Workdir, bundle: Bundle, ref: str) -> tuple[Observations, list[str]]:
+    """These rows, and what is odd about them.
+
+    Raises:
+        DataError: they are not there, or are others.
+    """
     path = workdir.model_input / "validation.parquet"
     parts = tuple(settings.split.shares)
     notes = []
     if (run := run_id_of(path)) != bundle.info.get("data_run"):
         notes.append(f"the validation rows are of run {run}, the model {ref} was made from those of run {bundle.info.get('data_run')}")
     table = read_table(path, bundle.schema, parts)
-    rows = table.take(np.flatnonzero(table.part == parts.index(PART)))
-    return of_rows(rows.codes, bundle), f"the {rows.codes.rows:,} rows that {ref} was validated on", notes
+    return table.take(np.flatnonzero(table.part == parts.index(PART))), notes
 
 
 def of_rows(codes: Codes, bundle: Bundle) -> Measured:
@@ -312,54 +436,53 @@ def policy(settings: Settings) -> Policy:
     )
 
 
-def _evaluate(
-    settings: Settings,
-    workdir: Workdir,
-    there: Observed,
-    tables: tuple[Measured, Measured],
-    named: tuple[str, str],
-    bundle: Bundle | None,
-    ref: str | None,
-    at_s: float,
-    notes: list[str],
-) -> tuple[Evaluation, Remembered, str]:
-    old, new = tables
+def evaluated(settings: Settings, workdir: Workdir, subject: Subject, bundle: Bundle | None, ref: str | None, at_s: float) -> Monitored:
+    """Judge what was counted, and write the reports."""
+    notes = list(subject.notes)
+    remembered = _memory(workdir, subject.stream, notes)
+    evaluation, remembered = _judged(settings, workdir, replace(subject, notes=tuple(notes)), remembered, bundle, ref, at_s)
+    trends, unkept = ((), None) if subject.timed is None else subject.timed.keep(evaluation)
+    return written(workdir, evaluation, settings.monitoring.keep_reports, (subject.stream, remembered), trends, unkept)
+
+
+def _judged(
+    settings: Settings, workdir: Workdir, subject: Subject, remembered: Remembered, bundle: Bundle | None, ref: str | None, at_s: float
+) -> tuple[Evaluation, Remembered]:
+    old, new, timed = subject.old, subject.new, subject.timed
     schema = settings.dataset if bundle is None else bundle.schema
-    stream, window = f"{ref or 'no model'} against {named[0]}", there.sha256[:16]
-    remembered = _memory(workdir, stream, notes)
     changed = drift(old.profile, new.profile, least_rows=settings.monitoring.least_rows)
-    judgement, state = judge(changed, remembered.state, policy(settings), at_s=at_s, window=window)
+    judgement, state = judge(changed, remembered.state, policy(settings), at_s=at_s, window=subject.window)
     remembered = replace(remembered, state=state)
-    real = _realised(settings, new, remembered.earlier(window))
-    if real is not None:
+    if timed is not None:
+        real = timed.performance
+    elif (real := _realised(settings, new, remembered.earlier(subject.window))) is not None:
         said = new.tally.counts[NEGATIVE].sum(axis=0)
-        remembered = remembered.with_outcomes(window, int(said.sum()), int(said[1]))
+        remembered = remembered.with_outcomes(subject.window, int(said.sum()), int(said[1]))
     importance = None if bundle is None else _importance(settings, workdir, bundle)
-    failed = {}
-    if bundle is not None and there.absent:
-        failed["answers"] = f"the model needs {', '.join(there.absent)}, which the current table does not have"
-    return (
-        Evaluation(
-            at_s=at_s,
-            reference=named[0],
-            current=f"{named[1]} ({new.profile.rows:,} row{'' if new.profile.rows == 1 else 's'})",
-            model=ref,
-            simulated=bundle is not None and bool(bundle.info.get("simulated")),
-            drift=changed,
-            judgement=judgement,
-            policy=policy(settings),
-            ranking=rank(changed, judgement, importance),
-            overlays=overlays(old.profile, new.profile, {name: column.values or {} for name, column in schema.columns.items()}),
-            expected=None if not new.scores.rows and not new.tally.answered.sum() else expected(new.scores),
-            performance=real,
-            alpha=settings.guard.alpha,
-            words=words(schema)[:2],
-            failed=failed,
-            notes=(*notes, *judgement.notes, *_counted_notes(new, judgement, real)),
-        ),
-        remembered,
-        stream,
+    evaluation = Evaluation(
+        at_s=at_s,
+        reference=subject.reference,
+        current=f"{subject.current} ({new.profile.rows:,} row{'' if new.profile.rows == 1 else 's'})",
+        model=ref,
+        simulated=bundle is not None and bool(bundle.info.get("simulated")),
+        drift=changed,
+        judgement=judgement,
+        policy=policy(settings),
+        ranking=rank(changed, judgement, importance),
+        overlays=overlays(old.profile, new.profile, {name: column.values or {} for name, column in schema.columns.items()}),
+        expected=None if not new.scores.rows and not new.tally.answered.sum() else expected(new.scores),
+        performance=real,
+        alpha=settings.guard.alpha,
+        words=words(schema)[:2],
+        failed=subject.failed,
+        notes=(*subject.notes, *judgement.notes, *_counted_notes(new, judgement, real)),
+        stream=subject.stream,
+        window={} if timed is None else timed.about,
+        answered=tuple(new.tally.answered.tolist()),
+        stretches=() if timed is None else timed.stretches,
+        slices=None if timed is None else timed.slices,
     )
+    return evaluation, remembered
 
 
 def _realised(settings: Settings, new: Measured, earlier: tuple[int, int]) -> Performance | None:
@@ -389,10 +512,28 @@ def _importance(settings: Settings, workdir: Workdir, bundle: Bundle) -> Mapping
     """Each column's share in what moves the scores of validation rows; None where the model, or the rows, do not say."""
     path = workdir.model_input / "validation.parquet"
     try:
-        rows = read_table(path, bundle.schema, tuple(settings.split.shares)).codes
+        key, kept = f"{bundle.identity()} {run_id_of(path)}", _kept_importance(workdir)
+        if key in kept:
+            return kept[key]
+        found = _explained(read_table(path, bundle.schema, tuple(settings.split.shares)).codes.take(slice(0, EXPLAINED)), bundle)
     except DataError:
         return None
-    codes = rows.take(slice(0, EXPLAINED))
+    if found is not None:
+        with contextlib.suppress(SporeprintError, OSError):  # it takes a second longer the next time, and nothing else
+            atomic_write(workdir.monitoring / IMPORTANCE, json.dumps(dict([*kept.items(), (key, found)][-REMEMBERED:]), indent=1))
+    return found
+
+
+def _kept_importance(workdir: Workdir) -> dict[str, dict[str, float]]:
+    """What was found of versions that were looked at before."""
+    try:
+        kept = json.loads((workdir.monitoring / IMPORTANCE).read_text(encoding="utf-8"))
+        return {str(key): {str(name): float(value) for name, value in shares.items()} for key, shares in kept.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _explained(codes: Codes, bundle: Bundle) -> dict[str, float] | None:
     moved = Explainer.from_files(bundle.parts).contributions(bundle.encoder.matrix(codes), bundle.scorer)
     if moved is None:
         return None
@@ -418,19 +559,45 @@ def _memory(workdir: Workdir, stream: str, notes: list[str]) -> Remembered:
         return Remembered()
 
 
-def _written(workdir: Workdir, evaluation: Evaluation, remembered: Remembered, stream: str) -> Monitored:
+def written(
+    workdir: Workdir,
+    evaluation: Evaluation,
+    keep: int,
+    memory: tuple[str, Remembered] | None = None,
+    trends: Sequence[Trend] = (),
+    unkept: str | None = None,
+) -> Monitored:
+    """Write an evaluation's reports, and what the next one has to know.
+
+    Args:
+        workdir: where to.
+        evaluation: the evaluation.
+        keep: reports that stay, the newest.
+        memory: a stream, and what its evaluations left behind.
+        trends: the numbers of the evaluations before it, and its own.
+        unkept: why its numbers are not among those; None if they are.
+    """
     folder = workdir.monitoring
     stamp = datetime.fromtimestamp(evaluation.at_s, UTC).strftime("%Y%m%dT%H%M%S%fZ")
     text = json.dumps(evaluation.to_dict(), ensure_ascii=False, allow_nan=False, indent=1)
     try:
-        html = page.render(evaluation, _history(folder))
+        html = page.render(evaluation, _history(folder), trends)
         paths = [folder / f"{name}{ending}" for name in (f"report_{stamp}", LATEST) for ending in (".json", ".html")]
         for path in paths:
             atomic_write(path, html if path.suffix == ".html" else text)
-        _remember(folder / STATE, stream, remembered)
-        return Monitored(evaluation, tuple(workdir.shown(path) for path in paths if path.suffix == ".html"))
+        if memory is not None:
+            _remember(folder / STATE, *memory)
+        _prune(folder, keep)
+        return Monitored(evaluation, tuple(workdir.shown(path) for path in paths if path.suffix == ".html"), unkept)
     except (SporeprintError, OSError) as error:
-        return Monitored(evaluation, (), str(error))
+        return Monitored(evaluation, (), f"{error}; {unkept}" if unkept else str(error))
+
+
+def _prune(folder: Path, keep: int) -> None:
+    """Remove old reports. Their names are in the order of their times."""
+    for ending in (".json", ".html"):
+        for path in sorted(folder.glob(f"report_*{ending}"), reverse=True)[keep:]:
+            path.unlink(missing_ok=True)
 
 
 def _remember(path: Path, stream: str, remembered: Remembered) -> None:

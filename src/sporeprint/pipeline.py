@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 from threadpoolctl import threadpool_limits
 
-from sporeprint import candidates, measure, nearest, release, safety
+from sporeprint import candidates, labelled, measure, nearest, release, safety
 from sporeprint import extract as extracting
 from sporeprint import load as loading
 from sporeprint import train as training
@@ -81,6 +81,17 @@ def _run(root: Path, steps: Steps | None) -> Iterator[tuple[Workdir, RunLog]]:
         yield workdir, RunLog(new_run_id(), workdir.logs, steps or SilentSteps())
 
 
+@dataclass(frozen=True)
+class Outcomes:
+    """Answers of the warehouse whose outcome is known are wanted, too.
+
+    Attributes:
+        since_us: only answers given from then on, microseconds since 1970 UTC; None: all.
+    """
+
+    since_us: int | None = None
+
+
 # --- extract, transform, load ----------------------------------------------------------------------------------------
 
 
@@ -117,11 +128,14 @@ def load(settings: Settings, root: Path, *, steps: Steps | None = None) -> DataR
         return DataResult(_load(settings, workdir, log), published=True)
 
 
-def _extract(settings: Settings, workdir: Workdir, log: RunLog, source: str | None) -> RawTable:
+def _extract(settings: Settings, workdir: Workdir, log: RunLog, source: str | None, outcomes: Outcomes | None = None) -> RawTable:
     with log.step("extract") as progress:
         raw = extracting.extract(settings, workdir.root, source=source, progress=progress, now=_now)
-        atomic_write(workdir.extract_record, raw.to_json())
-        return raw
+    if outcomes is not None:
+        with log.step("outcomes") as progress:
+            raw = labelled.append(settings, workdir, raw, since_us=outcomes.since_us, progress=progress)
+    atomic_write(workdir.extract_record, raw.to_json())
+    return raw
 
 
 def _transform(settings: Settings, workdir: Workdir, log: RunLog, raw: RawTable) -> DataRecord:
@@ -428,14 +442,23 @@ def _register(
 # --- everything ------------------------------------------------------------------------------------------------------
 
 
-def etl(settings: Settings, root: Path, *, source: str | None = None, steps: Steps | None = None) -> EtlResult:
+def etl(
+    settings: Settings, root: Path, *, source: str | None = None, outcomes: Outcomes | None = None, steps: Steps | None = None
+) -> EtlResult:
     """Run every step, from the table to the version that is served.
+
+    Args:
+        settings: the configuration.
+        root: the work directory.
+        source: a table in place of the configured one.
+        outcomes: what of the warehouse follows it; None: nothing.
+        steps: what shows the steps.
 
     Raises:
         SporeprintError: see each step. What was published before it failed stays as it was.
     """
     with _run(root, steps) as (workdir, log):
-        raw = _extract(settings, workdir, log, source)
+        raw = _extract(settings, workdir, log, source, outcomes)
         _transform(settings, workdir, log, raw)
         record = _load(settings, workdir, log)
         data = read_input(settings, workdir)
@@ -456,17 +479,57 @@ def new_version(settings: Settings, root: Path, model: str, *, steps: Steps | No
         RegistryError: if it cannot be served.
     """
     with _run(root, steps) as (workdir, log):
+        return _new_version(settings, workdir, log, read_input(settings, workdir), model)
+
+
+def _new_version(settings: Settings, workdir: Workdir, log: RunLog, data: ModelInput, model: str) -> NewVersionResult:
+    chosen = _chosen(settings, [model])
+    with log.step("train") as progress:
+        progress.total(_work(chosen[model]))
+        candidate = _fit(settings, model, chosen[model], data, _shared(settings, workdir, data), progress)
+    with log.step("evaluate"):
+        seen, answered = measure.seen(settings, data, candidate), measure.seen_answers(settings, data, candidate)
+    with log.step("register"):
+        unseen = Unavailable("a further version is measured on seen rows only; sporeprint etl measures both")
+        found = {model: ModelEvaluation(seen, unseen, (), ModelSafety(answered, None, 0, ()))}
+        context = _context(settings, workdir, log, data, [candidate], found, (), unseen)
+        bundle = release.bundle_of(settings, data, candidate, metrics_dict(context)["models"][model], context)
+        done = Registry(workdir.registry).register(bundle, now=_now(), by=log.run_id)
+    return NewVersionResult(model, done.ref, done.created, seen)
+
+
+def challenge(
+    settings: Settings, root: Path, ref: str, *, outcomes: Outcomes, steps: Steps | None = None
+) -> tuple[NewVersionResult, Gate, str]:
+    """Make a version of the same model as another one, from the table of the last run and what came true; no alias moves.
+
+    Args:
+        settings: the configuration.
+        root: the work directory.
+        ref: the version that is challenged.
+        outcomes: which answers of the warehouse follow the table.
+        steps: what shows the steps.
+
+    Returns:
+        The new version, how it did at the gate against the other one, and what it was made from, in words.
+
+    Raises:
+        DataError: there are too few outcomes; nothing was changed.
+        SporeprintError: see each step.
+    """
+    with _run(root, steps) as (workdir, log):
+        raw = _extract(settings, workdir, log, _last_table(workdir), outcomes)
+        _transform(settings, workdir, log, raw)
+        _load(settings, workdir, log)
         data = read_input(settings, workdir)
-        chosen = _chosen(settings, [model])
-        with log.step("train") as progress:
-            progress.total(_work(chosen[model]))
-            candidate = _fit(settings, model, chosen[model], data, _shared(settings, workdir, data), progress)
-        with log.step("evaluate"):
-            seen, answered = measure.seen(settings, data, candidate), measure.seen_answers(settings, data, candidate)
-        with log.step("register"):
-            unseen = Unavailable("a further version is measured on seen rows only; sporeprint etl measures both")
-            found = {model: ModelEvaluation(seen, unseen, (), ModelSafety(answered, None, 0, ()))}
-            context = _context(settings, workdir, log, data, [candidate], found, (), unseen)
-            bundle = release.bundle_of(settings, data, candidate, metrics_dict(context)["models"][model], context)
-            done = Registry(workdir.registry).register(bundle, now=_now(), by=log.run_id)
-        return NewVersionResult(model, done.ref, done.created, seen)
+        made = _new_version(settings, workdir, log, data, ref.partition("/")[0])
+        with log.step("gate"):
+            return made, release.gate(settings, Registry(workdir.registry), data, made.ref, ref), raw.provenance.source
+
+
+def _last_table(workdir: Workdir) -> str | None:
+    """The table of the last extract, which need not be the configured one; None where it is gone."""
+    if not workdir.extract_record.exists():
+        return None
+    path = RawTable.from_json(workdir.extract_record.read_text(encoding="utf-8")).path
+    return str(path) if path.exists() else None

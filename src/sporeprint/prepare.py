@@ -4,6 +4,8 @@ First pass, over the source: check every row, write the cleaned table and the re
 alone: find equal rows. Third, over the cleaned table: share the rows out. Nothing a reader sees is touched.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import shutil
@@ -13,17 +15,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sporeprint.batch import Batch
 from sporeprint.errors import DataError, StorageError
 from sporeprint.extract import RawTable, read_batches
+from sporeprint.extras import Lazy
 from sporeprint.files import Progress, atomic_path, atomic_write
 from sporeprint.observations import Observations
 from sporeprint.parallel import ahead
@@ -35,6 +36,12 @@ from sporeprint.split import EXACT_ROWS, Hashes, check_counts, parts, repeated, 
 from sporeprint.tables import BATCH_ROWS, RUN_ID, Writer, read_tables, rejected_columns, to_arrow
 from sporeprint.validate import MALFORMED, check
 from sporeprint.workdir import Workdir
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+else:
+    pa, pq = Lazy("pyarrow"), Lazy("pyarrow.parquet")
 
 #: Rejected rows shown on the validation page.
 EXAMPLES = 20
@@ -55,7 +62,7 @@ def prepare(settings: Settings, workdir: Workdir, raw: RawTable, *, run_id: str,
     try:
         found = _ingest(settings, raw, folder, metadata, progress)
         _refuse_too_many(settings, workdir, found, folder, run_id)
-        groups = _check_groups(settings.dataset, found)
+        groups = _check_groups(settings.dataset, found, raw)
         record = _finish(settings, raw, found, groups, folder, metadata, created)
         atomic_write(folder / "record.json", record.to_json())
         atomic_write(folder / "report.html", render_validation(_summary(record, found.examples)))
@@ -218,12 +225,15 @@ def _refuse_too_many(settings: Settings, workdir: Workdir, found: _Found, folder
     )
 
 
-def _check_groups(schema: DatasetSchema, found: _Found) -> GroupCheck:
+def _check_groups(schema: DatasetSchema, found: _Found, raw: RawTable) -> GroupCheck:
     if schema.groups is None:
         return GroupCheck(available=False, count=0, reason="the configuration declares no groups (dataset.groups)")
     name, block = schema.groups.name, schema.groups.block_rows
     if block is None:
         return GroupCheck(available=True, count=len(found.groups), reason=f"column {schema.groups.column!r} names the {name} of every row")
+    if raw.further is not None:
+        reason = f"rows that follow the table are in no {name} block of {block} rows"
+        return GroupCheck(available=False, count=0, reason=reason)
     if found.rows % block:
         reason = f"{found.rows:,} rows are no whole number of {name} blocks of {block} rows"
         return GroupCheck(available=False, count=0, reason=reason)

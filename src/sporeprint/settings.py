@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, FiniteFloat, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -320,12 +320,93 @@ class MonitoringSettings(Frozen):
     least_shares: float = Field(0.05, ge=0, le=1, description="Smallest share of rows whose nominal value has to be another.")
     least_new: float = Field(0.005, ge=0, le=1, description="Smallest share of rows with a value that the reference does not have.")
     least_missing: float = Field(0.02, ge=0, le=1, description="Smallest change of the share of missing values.")
+    mature_share: float = Field(0.95, gt=0, lt=1, description="Share of the outcomes that has to be here before they raise an alarm.")
+    outcome_wait_hours: float | None = Field(
+        None, ge=0, le=87_660, description="Hours until outcomes count as here; null: as long as that share of them used to take."
+    )
+    keep_reports: int = Field(200, ge=1, le=100_000, description="Reports that are kept, the newest.")
 
     @model_validator(mode="after")
     def _looks_within_a_period(self) -> Self:
         if self.every_hours > 24 * self.period_days:
             raise ValueError(f"every_hours is {self.every_hours:g}, more than the period of {self.period_days:g} days")
         return self
+
+
+class ChannelSettings(Frozen):
+    """Where messages about alerts go: an address as Apprise has them, given here, in the environment, or in a file."""
+
+    url: str | None = Field(None, min_length=1, description="The address, if it holds no secret: json://localhost:8080/alerts.")
+    url_env: str | None = Field(None, min_length=1, description="Environment variable that holds the address.")
+    url_file: str | None = Field(None, min_length=1, description="File that holds the address.")
+    severity: Literal["info", "warning", "critical"] = Field("info", description="Only alerts that are at least so bad.")
+
+    @model_validator(mode="after")
+    def _one_address(self) -> Self:
+        if sum(value is not None for value in (self.url, self.url_env, self.url_file)) != 1:
+            raise ValueError("expected exactly one of url, url_env and url_file")
+        return self
+
+
+class RuleSettings(Frozen):
+    """When somebody is told. The number is one of an evaluation of the monitor."""
+
+    metric: str = Field(min_length=1, description="alarms, not_computed, unknown_share, promise_broken, accuracy, ..., or a path.a.b.")
+    above: FiniteFloat | None = Field(None, description="It holds above this.")
+    below: FiniteFloat | None = Field(None, description="It holds below this.")
+    clear: FiniteFloat | None = Field(None, description="It is over at this number; left out: where it began.")
+    severity: Literal["info", "warning", "critical"] = Field("warning", description="How bad it is.")
+    for_minutes: float = Field(0, ge=0, le=525_600, description="How long it has to hold before it is told.")
+    cool_down_minutes: float = Field(60, ge=0, le=525_600, description="After its end, it is not told again for so long.")
+    remind_hours: float | None = Field(24, gt=0, le=8784, description="Told again while nobody has acknowledged it; null: never.")
+    channels: tuple[str, ...] | None = Field(None, description="Whom; left out: all channels.")
+    action: Literal["retrain"] | None = Field(None, description="retrain: run the pipeline on what the warehouse has with outcomes.")
+
+    @model_validator(mode="after")
+    def _one_side(self) -> Self:
+        if (self.above is None) == (self.below is None):
+            raise ValueError("expected exactly one of above and below")
+        if self.clear is not None and (self.clear > self.above if self.above is not None else self.clear < (self.below or 0)):
+            raise ValueError("clear has to be on the other side of the limit: at most above, or at least below")
+        return self
+
+
+class AlertSettings(Frozen):
+    """Who is told what of what the monitor finds."""
+
+    rules: dict[str, RuleSettings] = Field(
+        {
+            "drift": RuleSettings(metric="alarms", above=0),
+            "not computed": RuleSettings(metric="not_computed", above=0),
+            "promise broken": RuleSettings(metric="promise_broken", above=0, severity="critical"),
+        },
+        description="Name -> when somebody is told.",
+    )
+    channels: dict[str, ChannelSettings] = Field({}, description="Name -> where messages go. Without any, alerts are only listed.")
+    timeout_s: float = Field(20, gt=0, le=600, description="Longest that a channel may take for a message.")
+    attempts: int = Field(8, ge=1, le=100, description="Tries before a message is given up, and the channel reported.")
+    first_pause_s: float = Field(30, gt=0, le=86_400, description="Longest pause after a first failure; each further one is twice as long.")
+    most_pause_s: float = Field(3600, gt=0, le=604_800, description="... but no longer than this.")
+
+    @model_validator(mode="after")
+    def _known_channels(self) -> Self:
+        for name in (*self.rules, *self.channels):
+            if not 0 < len(name) <= 64 or not name.isprintable():
+                raise ValueError(f"{name[:80]!r}: a name has 1 to 64 printable characters")
+        for name, rule in self.rules.items():
+            for channel in rule.channels or ():
+                if channel not in self.channels:
+                    there = ", ".join(self.channels) or "none"
+                    raise ValueError(f"rules.{name}.channels: no channel {channel!r}{nearest(channel, self.channels)}; there are: {there}")
+        return self
+
+
+class RetrainSettings(Frozen):
+    """How a new model is made from what came true."""
+
+    least_rows: int = Field(500, ge=1, description="Fewer answers with an outcome are not trained on.")
+    days: float | None = Field(None, gt=0, le=36_525, description="Only answers of the last days; null: all the warehouse has.")
+    cool_down_hours: float = Field(24, ge=0, le=87_660, description="A rule starts no further one for so long.")
 
 
 class RuntimeSettings(Frozen):
@@ -352,6 +433,8 @@ class Settings(Frozen):
     storage: StorageSettings = StorageSettings()
     serving: ServingSettings = ServingSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+    alerts: AlertSettings = AlertSettings()
+    retrain: RetrainSettings = RetrainSettings()
     ab_testing: AbTestingSettings = AbTestingSettings()
     runtime: RuntimeSettings = RuntimeSettings()
 

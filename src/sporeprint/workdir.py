@@ -25,6 +25,11 @@ class Workdir:
         return self.root / "data/raw/extract.json"
 
     @property
+    def outcomes(self) -> Path:
+        """Answers of the warehouse whose outcome is known, as rows to train on."""
+        return self.root / "data/raw/outcomes.parquet"
+
+    @property
     def staging(self) -> Path:
         """What `transform` wrote, before `load` publishes it."""
         return self.root / "data/staging"
@@ -72,6 +77,11 @@ class Workdir:
     def monitoring(self) -> Path:
         """Folder of the monitor's reports, and of what it remembers."""
         return self.metrics / "monitoring"
+
+    @property
+    def retraining(self) -> Path:
+        """Folder of the lock of who makes a challenger."""
+        return self.root / "data/retrain"
 
     @property
     def serving(self) -> Path:

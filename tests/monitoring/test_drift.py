@@ -118,7 +118,7 @@ def test_values_without_end_are_not_compared() -> None:
 
 
 def test_values_too_rare_to_be_compared_are_said() -> None:
-    found = compared(names(a=50, b=50), names(a=3, b=3, missing=60))
+    found = compared(names(a=20, b=20, c=20), names(a=2, b=2, c=2, missing=60))
     assert (found.not_computed or {})[VALUES] == "its values are all too rare to be compared in so few rows"
 
 

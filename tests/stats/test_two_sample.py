@@ -159,3 +159,18 @@ def test_a_new_value_is_seen() -> None:
     assert found.statistic == 0.02
     assert found.p == pytest.approx(math.comb(1000, 20) / math.comb(10_160, 20), rel=1e-6)
     assert two_sample.new_values(a, np.array([1000, 0])).p == 1
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [([9160, 0], [960, 40]), ([0, 9160], [4, 996]), ([9000, 1, 0], [995, 2, 3]), ([20, 1], [15, 6]), ([50, 50], [3, 3])]
+)
+def test_one_frequent_value_against_all_others_is_exact(a: list[int], b: list[int]) -> None:
+    """Missing values that a reference hardly has: their cell is small, and must not be taken together with the other one."""
+    found = two_sample.homogeneity(np.array(a), np.array(b))
+    first = int(np.argmax(np.array(a) + np.array(b)))
+    table = [[sum(a) - a[first], a[first]], [sum(b) - b[first], b[first]]]
+    assert found.p == pytest.approx(stats.fisher_exact(table).pvalue, rel=1e-9)
+
+
+def test_one_value_alone_is_no_change() -> None:
+    assert two_sample.homogeneity(np.array([5]), np.array([7])).p == 1.0

@@ -16,6 +16,7 @@ from sporeprint.answer import Answer
 from sporeprint.model_serving.counts import Counted, Counts, Series, read_all
 from sporeprint.model_serving.database import Database
 from sporeprint.model_serving.model_loader import Loader
+from sporeprint.model_serving.monitored import gauges
 from sporeprint.model_serving.served import Served
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -84,13 +85,14 @@ GAUGES = frozenset(name for name, family in FAMILIES.items() if family.kind in (
 class Metrics:
     """The counters of one process, and all that is known of the others. Only the thread of the event loop counts."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, monitored: Path | None = None) -> None:
         """Begin to count.
 
         Args:
             folder: of the server's numbers; None: nobody else is asked.
+            monitored: file of the monitor's last evaluation; None: it is not looked at.
         """
-        self._folder = folder
+        self._folder, self._monitored = folder, monitored
         self._counts = Counts.private() if folder is None else Counts.shared(folder)
         self._values = self._counts.values
         self._forget()
@@ -212,7 +214,7 @@ class Metrics:
     def to_bytes(self) -> bytes:
         """The numbers of all workers, as Prometheus reads them."""
         every = [self._counts.read()] if self._folder is None else read_all(self._folder, self._counts)
-        return generate_latest(_Shown(summed(every)))  # all it asks for is collect()
+        return generate_latest(_Shown(summed(every), self._monitored))  # all it asks for is collect()
 
 
 def summed(every: Iterable[Counted]) -> dict[Series, tuple[int, ...]]:
@@ -232,8 +234,8 @@ def summed(every: Iterable[Counted]) -> dict[Series, tuple[int, ...]]:
 
 
 class _Shown(Collector):
-    def __init__(self, numbers: Mapping[Series, tuple[int, ...]]) -> None:
-        self._numbers = numbers
+    def __init__(self, numbers: Mapping[Series, tuple[int, ...]], monitored: Path | None) -> None:
+        self._numbers, self._monitored = numbers, monitored
 
     def collect(self) -> Iterator[Metric]:
         """The metrics in their order, and of each its series."""
@@ -242,6 +244,8 @@ class _Shown(Collector):
             of[name].append((labels, numbers))
         for name, family in FAMILIES.items():
             yield _metric(name, family, of[name])
+        if self._monitored is not None:
+            yield from gauges(self._monitored)
 
 
 def _metric(name: str, family: Family, series: Iterable[tuple[tuple[str, ...], tuple[int, ...]]]) -> Metric:

@@ -103,7 +103,7 @@ class Service:
         loader, bootstrap, limits = Loader(Workdir(root).registry, model), bootstrap_key(os.environ), settings.serving
         database = Database.open(settings.storage, root, worker)
         try:
-            metrics = Metrics(counts)
+            metrics = Metrics(counts, Workdir(root).monitoring / "latest.json")
             access = Access(
                 *(database.engine, root),
                 exposed=exposed,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import pairwise
@@ -14,6 +14,7 @@ from sporeprint.monitoring.estimated import Expected
 from sporeprint.monitoring.performance import Performance, Promise
 from sporeprint.monitoring.profile import Nominal, Numeric, Profile
 from sporeprint.monitoring.ranking import Ranked
+from sporeprint.monitoring.slices import Slices
 from sporeprint.stats.intervals import Estimate
 from sporeprint.table import Table
 
@@ -24,6 +25,8 @@ NOTHING = "-"
 MOST_BARS = 20
 #: Columns of the table on a terminal; the page and JSON have them all.
 SHOWN = 12
+#: Stretches of time, and slices, there.
+SHOWN_STRETCHES, SHOWN_SLICES = 7, 5
 
 
 class Status(StrEnum):
@@ -49,6 +52,37 @@ class Overlay:
     current: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """How good the answers of a stretch of time were.
+
+    Attributes:
+        begin_s: its begin, in seconds since 1970.
+        end_s: its end, not part of it.
+        mature: whether the outcomes that are to come have had the time to; if not, those that are here may be other than the rest.
+        why: why, or why not, in words.
+        answers: how many.
+        unknown: share of answers that say neither class.
+        labelled: answers with an outcome.
+        accuracy: share of right answers among those that say a class.
+        false_negatives: share of the negative answers that was wrong.
+    """
+
+    begin_s: float
+    end_s: float
+    mature: bool
+    why: str
+    answers: int
+    unknown: Estimate
+    labelled: int
+    accuracy: Estimate
+    false_negatives: Estimate
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**asdict(self), "begin": moment(self.begin_s), "end": moment(self.end_s)}
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """One evaluation.
@@ -70,6 +104,11 @@ class Evaluation:
         words: of the negative and the positive class.
         failed: what could not be computed -> why, beside what the parts say themselves.
         notes: what is odd, in words.
+        stream: what budget of false alarms it has, with all that is evaluated under this name.
+        window: what was asked for, as JSON values; empty for a file.
+        answered: current rows by verdict: negative, positive, unknown.
+        stretches: how good the answers of equal stretches of time were, the current one last; empty for a file.
+        slices: where performance fell; None where it was not looked at.
     """
 
     at_s: float
@@ -88,6 +127,16 @@ class Evaluation:
     words: tuple[str, str]
     failed: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    stream: str = ""
+    window: Mapping[str, Any] = field(default_factory=dict)
+    answered: tuple[int, ...] = ()
+    stretches: tuple[Stretch, ...] = ()
+    slices: Slices | None = None
+
+    @property
+    def mature(self) -> bool:
+        """Whether the outcomes that are to come have had the time to; nobody knows that of a file, where all there are count."""
+        return not self.stretches or self.stretches[-1].mature
 
     @property
     def alarms(self) -> tuple[str, ...]:
@@ -126,7 +175,7 @@ class Evaluation:
     @property
     def at(self) -> str:
         """When, ISO 8601, UTC."""
-        return datetime.fromtimestamp(int(self.at_s), UTC).isoformat(timespec="seconds")
+        return moment(self.at_s)
 
     def said(self, finding: Finding) -> str:
         """A finding in words."""
@@ -142,6 +191,8 @@ class Evaluation:
             "reference": self.reference,
             "current": self.current,
             "model": self.model,
+            "stream": self.stream,
+            "window": dict(self.window),
             "simulated": self.simulated,
             "alarms": list(self.alarms),
             "not_computed": list(self.not_computed),
@@ -151,6 +202,10 @@ class Evaluation:
             "ranking": [item.to_dict() for item in self.ranking],
             "expected": None if self.expected is None else self.expected.to_dict(),
             "performance": None if self.performance is None else self.performance.to_dict(),
+            "mature": self.mature,
+            "answered": dict(zip(("negative", "positive", "unknown"), self.answered, strict=False)),
+            "stretches": [stretch.to_dict() for stretch in self.stretches],
+            "slices": None if self.slices is None else self.slices.to_dict(),
         }
         found: dict[str, Any] = finite(values)
         return found
@@ -167,6 +222,10 @@ class Evaluation:
             found.append(self.column_table(SHOWN))
         if self.expected is not None or self.performance is not None:
             found.append(self.performance_table())
+        if self.stretches:
+            found.append(self.stretch_table(SHOWN_STRETCHES))
+        if self.slices is not None and self.slices.fallen:
+            found.append(self.slice_table(SHOWN_SLICES))
         return found
 
     def column_table(self, most: int | None = None) -> Table:
@@ -211,7 +270,52 @@ class Evaluation:
             (f"promise of at most {percent(self.alpha)}", "", NOTHING if real is None else real.promise.value),
             ("calibration gap", "", shown(None if real is None else real.gap)),
         ]
-        return Table("Performance", ("", "expected, before outcomes", "with outcomes"), tuple(rows))
+        heads = ("", "expected, before outcomes", "with outcomes" if self.mature else "with outcomes, IMMATURE")
+        return Table("Performance", heads, tuple(rows))
+
+    def stretch_table(self, most: int | None = None) -> Table:
+        """How good answers were over time, the newest first."""
+        rows = tuple(
+            (
+                f"{minute(stretch.begin_s)[:16]} to {minute(stretch.end_s)[:16]}",
+                "mature" if stretch.mature else "immature",
+                f"{stretch.answers:,}",
+                f"{stretch.labelled:,}",
+                shown(stretch.accuracy),
+                shown(stretch.false_negatives),
+                percent(stretch.unknown.value),
+            )
+            for stretch in list(reversed(self.stretches))[:most]
+        )
+        heads = ("time, UTC", "outcomes", "answers", "with one", "right, of class said", f"“{self.words[0]}” that are {self.words[1]}")
+        return Table("Performance over time", (*heads, "unknown"), rows)
+
+    def slice_table(self, most: int | None = None) -> Table:
+        """Where performance fell, the worst first."""
+        found = () if self.slices is None else self.slices.fallen
+        rows = tuple(
+            (
+                f"{item.column} = {item.value}",
+                f"{percent(item.before)} of {item.reference_rows:,}",
+                f"{percent(item.now.value)} of {item.rows:,}",
+                f"{100 * item.fall:.1f} points",
+                f"{item.p:.2g}",
+                "more than chance" if item.significant else "may be chance",
+            )
+            for item in found[:most]
+        )
+        title = "Where performance fell, the worst first" + (f" ({self.slices.told})" if self.slices else "")
+        return Table(title, ("slice", "right before", "right now", "fall", "p, adjusted", ""), rows)
+
+
+def moment(at_s: float) -> str:
+    """A time, ISO 8601, UTC."""
+    return datetime.fromtimestamp(int(at_s), UTC).isoformat(timespec="seconds")
+
+
+def minute(at_s: float) -> str:
+    """A time for people."""
+    return f"{datetime.fromtimestamp(int(at_s), UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def state_of(column: ColumnDrift, findings: Sequence[Finding]) -> str:
@@ -230,7 +334,7 @@ def what_changed(column: ColumnDrift, finding: Finding) -> str:
         return f"missing in {percent(column.missing[1])} of the rows, was {percent(column.missing[0])}"
     if finding.check.about == "new values":
         named = ", ".join(f"{item.value!r}" for item in column.new[:3]) + (" ..." if len(column.new) > 3 else "")
-        return f"{percent(effect)} of the values are new: {named}"
+        return f"{percent(effect)} of the values are new: {named or 'counted together, as values that nobody knows'}"
     if column.kind == "numeric":
         return f"shifted by {number(effect)} standard deviations of the reference (Wasserstein distance)"
     return f"{percent(effect)} of the rows would have to change their value to be distributed as before"

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sporeprint.monitoring.evaluation import Evaluation, Overlay, Status, percent
+from sporeprint.monitoring.trends import Trend
 from sporeprint.table import Table
 
-#: Pictures on a page.
-MOST_PICTURES = 24
+#: Pictures, and slices, on a page.
+MOST_PICTURES, MOST_SLICES = 24, 20
 #: Of a picture, in units of its own.
 WIDTH, HEIGHT = 320.0, 110.0
+#: Of lines over time: told apart by people who do not see red or green, on white and on black.
+COLOURS = ("#2f7dd1", "#d1641c", "#1f9d77", "#a05bc0")
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,14 @@ def since(evaluation: Evaluation) -> str:
     return datetime.fromtimestamp(min(times), UTC).isoformat(timespec="minutes") if times else ""
 
 
-def render(evaluation: Evaluation, history: Sequence[Earlier]) -> str:
-    """The page."""
+def render(evaluation: Evaluation, history: Sequence[Earlier], trends: Sequence[Trend] = ()) -> str:
+    """The page.
+
+    Args:
+        evaluation: what it shows.
+        history: earlier evaluations.
+        trends: numbers of earlier evaluations of the same kind, and of this one.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("sporeprint")
@@ -129,6 +138,10 @@ def render(evaluation: Evaluation, history: Sequence[Earlier]) -> str:
     tables: list[Table] = [evaluation.column_table()] if evaluation.drift.columns and not evaluation.drift.problems else []
     if evaluation.expected is not None or evaluation.performance is not None:
         tables.append(evaluation.performance_table())
+    if evaluation.stretches:
+        tables.append(evaluation.stretch_table())
+    if evaluation.slices is not None and evaluation.slices.fallen:
+        tables.append(evaluation.slice_table(MOST_SLICES))
     head = {
         Status.ALARM: f"{len(evaluation.alarms)} alarm{'s' if len(evaluation.alarms) > 1 else ''}.",
         Status.NOT_COMPUTED: "No alarm, but not all could be computed.",
@@ -143,6 +156,8 @@ def render(evaluation: Evaluation, history: Sequence[Earlier]) -> str:
         pictures=pictures(evaluation),
         tables=tables,
         history=history,
+        trends=trends,
+        colours=COLOURS,
         width=WIDTH,
         height=HEIGHT,
         false_alarms=percent(evaluation.policy.alpha),

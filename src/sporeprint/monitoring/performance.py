@@ -290,7 +290,7 @@ def realised(
     for window in ordered:
         answers = int(window.tally.answered.sum())
         share = window.tally.labelled / answers if answers else float("nan")
-        mature, why = _maturity(window, share, now_s, wait_s, arrived)
+        mature, why = maturity(window, share, now_s, wait_s, arrived)
         measured = performance(window.tally, alpha=alpha, delta=delta, earlier=(negatives, wrong))
         said = window.tally.counts[NEGATIVE].sum(axis=0)
         negatives, wrong = negatives + int(said.sum()), wrong + int(said[1])
@@ -298,7 +298,16 @@ def realised(
     return tuple(found)
 
 
-def _maturity(window: Window, share: float, now_s: float, wait_s: float, arrived: float) -> tuple[bool, str]:
+def maturity(window: Window, share: float, now_s: float, wait_s: float, arrived: float) -> tuple[bool, str]:
+    """Whether the outcomes that are to come have had the time to, and why.
+
+    Args:
+        window: the window.
+        share: of its answers that have an outcome.
+        now_s: what time it is.
+        wait_s: how long outcomes take, at most; infinite where nobody knows.
+        arrived: share of outcomes with which it is mature before.
+    """
     if window.end_s > now_s:
         return False, "it ends in the future: a clock is wrong, or it is not over yet"
     if share >= arrived:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtrc, gammaln, xlogy
+
+from sporeprint.stats.special import gammaln, xlogy
 
 Float64 = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -215,7 +216,11 @@ def _expected(a: Counts, b: Counts) -> tuple[Float64, Float64]:
 
 
 def _tail(statistic: float, cells: int, method: str) -> Tested:
-    return Tested(statistic, float(chdtrc(cells - 1, statistic)) if cells > 1 else 1.0, method, cells)
+    if cells < 2:
+        return Tested(statistic, 1.0, method, cells)
+    from scipy.special import chdtrc
+
+    return Tested(statistic, float(chdtrc(cells - 1, statistic)), method, cells)
 
 
 def fisher(a: int, not_a: int, b: int, not_b: int) -> float:
@@ -255,7 +260,14 @@ def homogeneity(a: Counts, b: Counts) -> Tested:
         b: in the other.
     """
     here = (a + b) > 0
-    a, b = pooled(a[here], b[here])
+    a, b = a[here], b[here]
+    cells = pooled(a, b)
+    if len(cells[0]) == 1 and len(a) > 1:
+        first, scale = int((a + b).argmax()), min(a.sum(), b.sum()) / (a + b).sum()
+        if len(a) == 2 or (a + b)[first] * scale >= LEAST_EXPECTED:
+            # One value is frequent: it against all others, a small table, which is exact.
+            cells = np.array([a.sum() - a[first], a[first]]), np.array([b.sum() - b[first], b[first]])
+    a, b = cells
     found = log_likelihood(a, b, williams=True)
     if len(a) == 2 and (a + b).min() * (min(a.sum(), b.sum()) / (a + b).sum()) < EXACT_FOUR:
         return Tested(found.statistic, fisher(int(a[0]), int(a[1]), int(b[0]), int(b[1])), "Fisher, exact", 2)

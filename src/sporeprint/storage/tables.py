@@ -264,6 +264,26 @@ alert_event = Table(
     **OPTIONS,
 )
 
+#: What is to be delivered to a channel, and what became of it.
+alert_delivery = Table(
+    "alert_delivery",
+    metadata,
+    Column("seq", SEQUENCE, primary_key=True, autoincrement=True),
+    Column("alert_id", name(64), nullable=False),
+    Column("channel", name(64), nullable=False),
+    Column("kind", name(16), nullable=False, comment="raised, reminded or recovered"),
+    Column("title", LONG, nullable=False),
+    Column("body", LONG, nullable=False),
+    Column("created_us", MICROSECONDS, nullable=False),
+    Column("due_us", MICROSECONDS, nullable=False, comment="when to try next"),
+    Column("attempts", SmallInteger, nullable=False),
+    Column("status", name(16), nullable=False, comment="waiting, delivered or given up"),
+    Column("last_error", LONG),
+    Index(None, "status", "due_us"),
+    Index(None, "alert_id"),
+    **OPTIONS,
+)
+
 #: One run of the pipeline or of one of its steps.
 pipeline_run = Table(
     "pipeline_run",

@@ -1,0 +1,200 @@
+"""When an evaluation is worth telling somebody: rules over its numbers, as a state machine without a clock or a database.
+
+A rule is quiet, waits (its condition holds, but not for long enough yet), or is on. What is on is told once, then only reminded of, until
+the number is back behind a second threshold (hysteresis), which is told too. What comes again soon after is not told anew (cool-down).
+A number that could not be computed changes nothing: nothing recovers by not being looked at.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any, Self
+
+
+class Severity(StrEnum):
+    """How bad it is, from the least on."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """Larger is worse."""
+        return list(Severity).index(self)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When to tell.
+
+    Attributes:
+        name: of the rule.
+        metric: what it looks at: one of `METRICS`, or a path of names with dots into the evaluation's JSON.
+        above: it holds above this; None: it holds below `below`.
+        below: it holds below this.
+        clear: the number at which it is over; as `above` or `below`, if None.
+        severity: how bad it is.
+        for_s: seconds for which it has to hold before it is told.
+        cool_down_s: seconds after its end within which it is not told again.
+        remind_s: seconds after which it is told again while it is on and nobody has acknowledged it; None: never.
+    """
+
+    name: str
+    metric: str
+    above: float | None = None
+    below: float | None = None
+    clear: float | None = None
+    severity: Severity = Severity.WARNING
+    for_s: float = 0.0
+    cool_down_s: float = 3600.0
+    remind_s: float | None = 86_400.0
+
+    def holds(self, value: float) -> bool:
+        """Whether the condition is fulfilled."""
+        return value > self.above if self.above is not None else self.below is not None and value < self.below
+
+    def is_over(self, value: float) -> bool:
+        """Whether what is on has come back."""
+        if self.clear is None:
+            return not self.holds(value)
+        return value <= self.clear if self.above is not None else value >= self.clear
+
+    def limit(self) -> str:
+        """The condition, in words."""
+        return f"above {self.above:g}" if self.above is not None else f"below {self.below:g}"
+
+
+class Phase(StrEnum):
+    """Where a rule stands."""
+
+    QUIET = "quiet"
+    WAITING = "waiting"
+    ON = "on"
+
+
+class Kind(StrEnum):
+    """What happened to an alert."""
+
+    RAISED = "raised"
+    SUPPRESSED = "suppressed"
+    REMINDED = "reminded"
+    RECOVERED = "recovered"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a rule stands for one stream of evaluations. Times are seconds since 1970.
+
+    Attributes:
+        phase: quiet, waiting or on.
+        since_s: since when it waits, or is on: the begin of the condition.
+        told_s: when it was last told.
+        ended_s: when it was last over.
+        muted: whether it is on without having been told, because of the cool-down.
+        acknowledged: whether somebody knows.
+        alert_id: of the alert that is on.
+        value: the last number seen.
+    """
+
+    phase: Phase = Phase.QUIET
+    since_s: float | None = None
+    told_s: float | None = None
+    ended_s: float | None = None
+    muted: bool = False
+    acknowledged: bool = False
+    alert_id: str | None = None
+    value: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` gave."""
+        return cls(**{**raw, "phase": Phase(raw["phase"])})
+
+
+def step(rule: Rule, standing: Standing, value: float | None, now_s: float) -> tuple[Standing, Kind | None]:
+    """Where a rule stands after a further number, and what is to be told, if anything is.
+
+    Args:
+        rule: the rule.
+        standing: where it stood.
+        value: the number; None: it could not be computed.
+        now_s: when.
+    """
+    if value is None or not math.isfinite(value):
+        return standing, None
+    seen = replace(standing, value=value)
+    if standing.phase is Phase.ON:
+        return _on(rule, seen, value, now_s)
+    if not rule.holds(value):
+        return replace(seen, phase=Phase.QUIET, since_s=None), None
+    since_s = standing.since_s if standing.phase is Phase.WAITING and standing.since_s is not None else now_s
+    # A clock that went back must not make it wait for ever.
+    since_s = min(since_s, now_s)
+    if now_s - since_s < rule.for_s:
+        return replace(seen, phase=Phase.WAITING, since_s=since_s), None
+    muted = standing.ended_s is not None and abs(now_s - standing.ended_s) < rule.cool_down_s
+    on = replace(seen, phase=Phase.ON, since_s=since_s, told_s=None if muted else now_s, muted=muted, acknowledged=False)
+    return on, Kind.SUPPRESSED if muted else Kind.RAISED
+
+
+def _on(rule: Rule, seen: Standing, value: float, now_s: float) -> tuple[Standing, Kind | None]:
+    if rule.is_over(value):
+        # What was never told is not called off, and its end begins no cool-down: what flaps would never be told.
+        over = Standing(ended_s=seen.ended_s if seen.muted else now_s, told_s=seen.told_s, value=value)
+        return over, None if seen.muted else Kind.RECOVERED
+    if seen.muted and (seen.ended_s is None or abs(now_s - seen.ended_s) >= rule.cool_down_s):
+        return replace(seen, muted=False, told_s=now_s), Kind.RAISED
+    told_s = now_s if seen.told_s is None else min(seen.told_s, now_s)
+    if rule.remind_s is not None and not seen.acknowledged and not seen.muted and now_s - told_s >= rule.remind_s:
+        return replace(seen, told_s=now_s), Kind.REMINDED
+    return seen, None
+
+
+# --- numbers of an evaluation ------------------------------------------------------------------------------------------
+
+#: Names for what rules look at most.
+METRICS = {
+    "alarms": "alarms of the monitor",
+    "not_computed": "what the monitor could not compute",
+    "unknown_share": "share of answers that are unknown",
+    "promise_broken": "1 where more negative answers are wrong than promised, by a bound that holds at any time",
+    "accuracy": "share of right answers, by outcomes that had the time to come",
+    "expected_accuracy": "share of right answers to be expected",
+}
+
+
+def metric(name: str, evaluation: Mapping[str, Any]) -> float | None:
+    """A number of an evaluation; None where it was not computed.
+
+    Args:
+        name: one of `METRICS`, or a path such as `performance.brier.value`.
+        evaluation: as JSON values.
+    """
+    if name in ("alarms", "not_computed"):
+        return float(len(evaluation[name]))
+    if name == "unknown_share":
+        answered = evaluation.get("answered") or {}
+        total = sum(answered.values())
+        return answered.get("unknown", 0) / total if total else None
+    real = evaluation.get("performance") or {}
+    if name == "promise_broken":
+        # Valid at any time, and for the outcomes that are here: it does not wait for the others.
+        return float(real["promise"] == "broken") if real.get("promise") in ("broken", "kept", "not decided yet") else None
+    if name == "accuracy":
+        return _number((real.get("accuracy") or {}).get("value")) if evaluation.get("mature", True) else None
+    if name == "expected_accuracy":
+        return _number(((evaluation.get("expected") or {}).get("accuracy") or {}).get("value"))
+    found: Any = evaluation
+    for part in name.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return float(len(found)) if isinstance(found, list) else _number(found)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
