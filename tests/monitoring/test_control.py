@@ -143,3 +143,16 @@ def test_a_month_of_nothing_raises_hardly_a_false_alarm() -> None:
 def test_changes_are_raised_within_two_days() -> None:
     for new, tilt in ((0.02, 0.0), (0.0, 0.12)):
         assert sum(first_alarm(seed, 2, new=new, tilt=tilt) is not None for seed in range(40)) >= 38
+
+
+def test_what_comes_too_soon_after_the_last_look_is_said() -> None:
+    drift = checked(a=(2e-7, 0.8), b=(0.5, 0.8), c=(1e-7, 0.01))
+    _, state = judge(checked(a=(0.5, 0.0)), State(), POLICY, at_s=0, window="w")
+    soon, after = judge(drift, state, POLICY, at_s=1, window="x")
+    assert not soon.alarms
+    (note,) = soon.notes
+    assert note.startswith("a: values would be an alarm, had the last evaluation not been so short ago")
+    later, _ = judge(drift, state, POLICY, at_s=POLICY.every_s, window="y")
+    assert [finding.column for finding in later.alarms] == ["a"]
+    assert later.notes == ()
+    assert judge(checked(a=(0.5, 0.8)), after, POLICY, at_s=2, window="z")[0].notes == ()

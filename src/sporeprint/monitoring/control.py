@@ -12,7 +12,7 @@ has to be three tenths larger.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
@@ -196,6 +196,7 @@ def judge(drift: Drift, state: State, policy: Policy, *, at_s: float, window: st
         floor = policy.floor(column.kind, check)
         significant = p <= level
         findings.append(Finding(column.column, check, p, floor, significant, significant and check.effect >= floor))
+    notes = (*notes, *_soon(findings, level, policy))
     repeated = window in state.levels
     raised = {finding.name: _raised(state.raised.get(finding.name), at_s, repeated=repeated) for finding in findings if finding.alarm}
     dated = tuple(_dated(finding, raised[finding.name]) if finding.alarm else finding for finding in findings)
@@ -218,12 +219,30 @@ def _raised(before: Raised | None, at_s: float, *, repeated: bool) -> Raised:
     return before if repeated else Raised(before.since_s, before.evaluations + 1)
 
 
+def _soon(findings: Sequence[Finding], level: float, policy: Policy) -> tuple[str, ...]:
+    """What only the short time since the last evaluation keeps from being an alarm, in words."""
+    planned = _rate(policy) * policy.every_s
+    waiting = [each for each in findings if each.check.effect >= each.floor and level < each.adjusted <= planned]
+    if not waiting:
+        return ()
+    worst = min(waiting, key=lambda each: each.adjusted)
+    which = f"{worst.name} and {len(waiting) - 1} more would be alarms" if len(waiting) > 1 else f"{worst.name} would be an alarm"
+    return (
+        f"{which}, had the last evaluation not been so short ago: all looks share one budget of false alarms, which grows with time; "
+        f"this one may err with {level:.2g}, one after the planned time with {planned:.2g} (adjusted p = {worst.adjusted:.2g})",
+    )
+
+
+def _rate(policy: Policy) -> float:
+    """What may be erred in a second. A stretch of a period's length may begin with an evaluation whose time lies before it."""
+    return policy.alpha / (policy.period_s + policy.every_s)
+
+
 def _level(state: State, policy: Policy, at_s: float, window: str) -> tuple[float, tuple[str, ...]]:
     """The probability with which this evaluation may err, and what is odd."""
     if window in state.levels:
         return state.levels[window], ("this window was evaluated before: the same evidence, judged at the same level",)
-    # A stretch of a period's length may begin with an evaluation whose time lies before it.
-    rate = policy.alpha / (policy.period_s + policy.every_s)
+    rate = _rate(policy)
     if state.last_s is None:
         return rate * policy.every_s, ()
     passed = at_s - state.last_s
