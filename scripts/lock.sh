@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes requirements.txt (what a user installs) and requirements-dev.txt (that, and the tools) from pyproject.toml, every
+# Writes requirements.txt (all that a user can need: the extra `all`) and requirements-dev.txt (that, and the tools) from pyproject.toml, every
 # file with its sha256. Run it after a change of the dependencies; `scripts/lock.sh --upgrade` also takes newer versions.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
@@ -11,5 +11,5 @@ lock() {
     uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url \
       --no-annotate --custom-compile-command scripts/lock.sh "$@" pyproject.toml -
 }
-lock "$@" -o requirements.txt
-lock "$@" --extra dev -c requirements.txt -o requirements-dev.txt
+lock "$@" --extra all -o requirements.txt
+lock "$@" --extra all --extra dev -c requirements.txt -o requirements-dev.txt

@@ -2,17 +2,19 @@
 
 import asyncio
 import http.server
+import inspect
+import secrets
 import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
 import pytest
@@ -38,13 +40,12 @@ HEAVY = {"numpy", "polars", "xgboost", "sklearn", "onnxruntime", "pyarrow", "sci
 @pytest.fixture(scope="module")
 def folder(_small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("client") / "work"
-    shutil.copytree(_small_run / "models", root / "models")
-    return root
+    return Path(shutil.copytree(_small_run, root))
 
 
 @pytest.fixture(scope="module")
 def server(folder: Path, _small: dict[str, Any]) -> Iterator[Server]:
-    server = start_server(folder, write_config(_small, folder.parent / "config.yaml"))
+    server = start_server(folder, write_config({**_small, "gate": {"margin": 0.99}}, folder.parent / "config.yaml"))
     yield server
     server.end()
 
@@ -54,9 +55,42 @@ def address(server: Server) -> str:
     return str(server.client.base_url)
 
 
+class Awaited:
+    """An `AsyncClient`, for tests that know no event loop: it is held to what the client that waits is held to."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        self._runner = asyncio.Runner()
+        self._client = AsyncClient(*given, **options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.run(self._client.close())
+        self._runner.close()
+
+    def __repr__(self) -> str:
+        return repr(self._client)
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*given: Any, **options: Any) -> Any:
+            return self._runner.run(getattr(self._client, name)(*given, **options))
+
+        return call
+
+
+#: Makes a client that waits, or one that awaits.
+Make = Callable[..., Client]
+
+
+@pytest.fixture(params=["waits", "awaits"])
+def make(request: pytest.FixtureRequest) -> Any:
+    return Client if request.param == "waits" else Awaited
+
+
 @pytest.fixture
-def client(address: str) -> Iterator[Client]:
-    with Client(address, retries=FAST) as client:
+def client(make: Make, address: str) -> Iterator[Client]:
+    with make(address, retries=FAST) as client:
         yield client
 
 
@@ -116,11 +150,12 @@ def test_reasons(client: Client, row: dict[str, Any]) -> None:
 
 
 def test_a_key_of_ones_own_gives_the_same_answer(client: Client, row: dict[str, Any]) -> None:
-    first, second = (client.predict(row, idempotency_key="mine-1") for _ in range(2))
+    mine = secrets.token_hex(4)
+    first, second = (client.predict(row, idempotency_key=mine) for _ in range(2))
     assert (first.replayed, second.replayed) == (False, True)
     assert second.prediction_id == first.prediction_id
     with pytest.raises(clients.InvalidError, match="this Idempotency-Key was used for another row") as error:
-        client.predict({}, idempotency_key="mine-1")
+        client.predict({}, idempotency_key=mine)
     assert error.value.kind == "key-used"
 
 
@@ -192,27 +227,39 @@ def test_models_and_health(client: Client) -> None:
     assert (health.status, health.answers) == ("ok", True)
 
 
-def test_awaited_it_is_the_same(address: str, row: dict[str, Any], tmp_path: Path) -> None:
-    pl.DataFrame([row] * 10).write_csv(tmp_path / "rows.csv")
-
+def test_many_are_awaited_at_once(address: str, row: dict[str, Any]) -> None:
     async def work() -> None:
         async with AsyncClient(address, retries=FAST) as client:
             said = await asyncio.gather(*(client.predict(row) for _ in range(20)))
             assert len({each.prediction_id for each in said}) == 20
-            assert len(await client.predict_batch([row, row])) == 2
-            file = await client.predict_batch(tmp_path / "rows.csv", to=tmp_path / "said.parquet")
-            assert file.frame().height == 10
-            assert (await client.outcome(said[0].prediction_id, "edible")).created
-            assert (await client.outcomes([{"prediction_id": said[1].prediction_id, "outcome": "e"}])).created == 1
-            pl.DataFrame({"prediction_id": [said[2].prediction_id], "outcome": ["e"]}).write_parquet(tmp_path / "seen.parquet")
-            assert (await client.outcomes(tmp_path / "seen.parquet")).created == 1
-            assert (await client.prediction(said[0].prediction_id)).outcome is not None
-            assert (await client.models()).serving
-            assert (await client.health()).answers
-            with pytest.raises(clients.NotFoundError):
-                await client.prediction("none")
 
     asyncio.run(work())
+
+
+def test_both_have_the_same_methods_and_take_the_same() -> None:
+    both = [{name: value for name, value in vars(kind).items() if not name.startswith("_")} for kind in (Client, AsyncClient)]
+    assert both[0].keys() == both[1].keys()
+    for name in both[0]:
+        assert inspect.signature(both[0][name]) == inspect.signature(both[1][name]), name
+
+
+def test_versions_are_moved_and_moved_back(client: Client, folder: Path) -> None:
+    registry = Registry(folder / "models/registry")
+    before = registry.resolve("production").ref
+    assert before != "decision_tree/v1"
+    moved = client.promote("decision_tree", 1, production=True, reason="a try")
+    assert (moved.ref, moved.alias, moved.production, moved.reason) == ("decision_tree/v1", "production", "decision_tree/v1", "a try")
+    until(lambda: client.models().serving == "decision_tree/v1", 10)
+    for _ in range(2):
+        back = client.rollback("decision_tree", 1, production=True)
+        assert (back.ref, back.before, back.alias, back.production) == (before, "decision_tree/v1", "production", before)
+    until(lambda: client.models().serving == before, 10)
+    assert client.promote("decision_tree", 1).alias == "champion"
+    with pytest.raises(clients.NotFoundError, match="has no version 'v7'"):
+        client.promote("decision_tree", 7)
+    with pytest.raises(clients.ConflictError, match="has no earlier version to go back to") as error:
+        client.rollback("decision_tree", 1)
+    assert not error.value.retryable
 
 
 # --- what it raises
@@ -259,10 +306,10 @@ def test_a_file_that_cannot_be_written(client: Client, row: dict[str, Any], tmp_
         client.predict_batch(tmp_path / "rows.csv", to=tmp_path / "none/said.csv")
 
 
-def test_where_nobody_listens() -> None:
+def test_where_nobody_listens(make: Make) -> None:
     begin = time.monotonic()
     with (
-        Client(f"http://127.0.0.1:{free_port()}", retries=FAST) as client,
+        make(f"http://127.0.0.1:{free_port()}", retries=FAST) as client,
         pytest.raises(clients.UnreachableError, match=r"^GET /models: ConnectError: .*; tried 5 times$") as error,
     ):
         client.models()
@@ -270,10 +317,10 @@ def test_where_nobody_listens() -> None:
     assert time.monotonic() - begin < 5
 
 
-def test_where_nobody_answers_in_time() -> None:
+def test_where_nobody_answers_in_time(make: Make) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         where = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with Client(where, timeout_s=0.1, retries=NEVER) as client, pytest.raises(clients.UnreachableError, match="ReadTimeout"):
+        with make(where, timeout_s=0.1, retries=NEVER) as client, pytest.raises(clients.UnreachableError, match="ReadTimeout"):
             client.models()
 
 
@@ -281,11 +328,11 @@ def test_where_nobody_answers_in_time() -> None:
 
 
 def test_an_answer_that_was_lost_is_given_again_and_made_once(
-    proxy: FlakyProxy, server: Server, row: dict[str, Any], database: Engine
+    make: Make, proxy: FlakyProxy, server: Server, row: dict[str, Any], database: Engine
 ) -> None:
     before = rows_of(database, prediction, server)
     proxy.drop = 3
-    with Client(proxy.address, retries=FAST) as client:
+    with make(proxy.address, retries=FAST) as client:
         said = client.predict(row)
         assert said.replayed
         assert proxy.connections == 4
@@ -293,24 +340,12 @@ def test_an_answer_that_was_lost_is_given_again_and_made_once(
     assert rows_of(database, prediction, server) == before + 1
 
 
-def test_the_same_awaited(proxy: FlakyProxy, server: Server, row: dict[str, Any], database: Engine) -> None:
-    before = rows_of(database, prediction, server)
-    proxy.drop = 2
-
-    async def work() -> None:
-        async with AsyncClient(proxy.address, retries=FAST) as client:
-            assert (await client.predict(row)).replayed
-
-    asyncio.run(work())
-    assert rows_of(database, prediction, server) == before + 1
-
-
 def test_a_batch_that_breaks_off_is_sent_again_and_kept_once(
-    proxy: FlakyProxy, server: Server, row: dict[str, Any], database: Engine, tmp_path: Path
+    make: Make, proxy: FlakyProxy, server: Server, row: dict[str, Any], database: Engine, tmp_path: Path
 ) -> None:
     pl.DataFrame([row] * 2000).write_csv(tmp_path / "rows.csv")
     before = rows_of(database, batch, server)
-    with Client(proxy.address, retries=FAST) as client:
+    with make(proxy.address, retries=FAST) as client:
         proxy.cut = [500, 0]
         said = client.predict_batch(tmp_path / "rows.csv", to=tmp_path / "said.csv")
         assert said.replayed
@@ -321,23 +356,37 @@ def test_a_batch_that_breaks_off_is_sent_again_and_kept_once(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.csv", "said.csv"]
 
 
-def test_an_outcome_whose_answer_was_lost_is_one_revision(proxy: FlakyProxy, server: Server, row: dict[str, Any], database: Engine) -> None:
-    with Client(proxy.address, retries=FAST) as client:
+def test_an_outcome_whose_answer_was_lost_is_one_revision(
+    make: Make, proxy: FlakyProxy, server: Server, row: dict[str, Any], database: Engine
+) -> None:
+    with make(proxy.address, retries=FAST) as client:
         prediction_id = client.predict(row).prediction_id
         before = rows_of(database, outcome, server)
     proxy.drop = 2
-    with Client(proxy.address, retries=FAST) as client:
+    with make(proxy.address, retries=FAST) as client:
         assert client.outcome(prediction_id, "edible").revision == 1
     assert rows_of(database, outcome, server) == before + 1
 
 
-def test_connections_that_are_refused_are_tried_again(proxy: FlakyProxy, row: dict[str, Any]) -> None:
+def test_a_rollback_whose_answer_was_lost_goes_back_once(make: Make, proxy: FlakyProxy, folder: Path) -> None:
+    registry = Registry(folder / "models/registry")
+    before = registry.resolve("production").ref
+    for ref in ("logistic_regression", "decision_tree"):
+        registry.set_production(ref, reason="a test", now=datetime.now(UTC))
+    proxy.drop = 2
+    with make(proxy.address, retries=FAST) as client:
+        assert client.rollback("decision_tree", 1, production=True).ref == "logistic_regression/v1"
+        assert registry.resolve("production").ref == "logistic_regression/v1"
+        assert client.rollback("logistic_regression", 1, production=True).ref == before
+
+
+def test_connections_that_are_refused_are_tried_again(make: Make, proxy: FlakyProxy, row: dict[str, Any]) -> None:
     proxy.refuse = 2
-    with Client(proxy.address, retries=FAST) as client:
+    with make(proxy.address, retries=FAST) as client:
         assert not client.predict(row).replayed
         assert proxy.connections == 3
     proxy.refuse = 9
-    with Client(proxy.address, retries=FAST) as client, pytest.raises(clients.UnreachableError, match="tried 5 times"):
+    with make(proxy.address, retries=FAST) as client, pytest.raises(clients.UnreachableError, match="tried 5 times"):
         client.predict(row)
 
 
@@ -394,43 +443,43 @@ MODELS: tuple[int, dict[str, str], bytes] = (
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_what_the_service_asks_for_is_waited_for(told: Told, status: int) -> None:
+def test_what_the_service_asks_for_is_waited_for(make: Make, told: Told, status: int) -> None:
     told.answers = [(status, {**PROBLEM, "Retry-After": "1"}, b"{}"), MODELS]
     begin = time.monotonic()
-    with Client(told.address, retries=FAST) as client:
+    with make(told.address, retries=FAST) as client:
         assert client.models().serving == "m/v1"
     assert 1 <= time.monotonic() - begin < 3
     assert told.asked[0]["x-request-id"] == told.asked[1]["x-request-id"]
 
 
-def test_a_gateway_without_a_word_is_tried_again(told: Told) -> None:
+def test_a_gateway_without_a_word_is_tried_again(make: Make, told: Told) -> None:
     told.answers = [(502, {}, b"<html>"), (503, {}, b"<html>"), (504, {}, b""), MODELS]
-    with Client(told.address, retries=FAST) as client:
+    with make(told.address, retries=FAST) as client:
         assert client.models().serving == "m/v1"
     told.answers = [(502, {}, b"<html>bad gateway")]
-    with Client(told.address, retries=NEVER) as client, pytest.raises(clients.UnavailableError, match="bad gateway") as error:
+    with make(told.address, retries=NEVER) as client, pytest.raises(clients.UnavailableError, match="bad gateway") as error:
         client.models()
     assert (error.value.status, error.value.kind) == (502, "")
 
 
-def test_what_would_be_waited_for_too_long_is_raised_at_once(told: Told) -> None:
+def test_what_would_be_waited_for_too_long_is_raised_at_once(make: Make, told: Told) -> None:
     told.answers = [(503, {**PROBLEM, "Retry-After": "3600", "X-Request-Id": "r1"}, b'{"title": "Not possible now", "detail": "away"}')]
-    with Client(told.address, retries=FAST) as client, pytest.raises(clients.UnavailableError, match="503 Not possible now: away") as error:
+    with make(told.address, retries=FAST) as client, pytest.raises(clients.UnavailableError, match="503 Not possible now: away") as error:
         client.models()
     assert (error.value.retry_after_s, error.value.request_id, error.value.retryable) == (3600, "r1", True)
 
 
-def test_what_stays_is_not_tried_again(told: Told) -> None:
+def test_what_stays_is_not_tried_again(make: Make, told: Told) -> None:
     told.answers = [(503, PROBLEM, b'{"type": "urn:sporeprint:problem:model-damaged", "title": "x", "detail": "y"}')]
-    with Client(told.address, retries=FAST) as client, pytest.raises(clients.UnavailableError) as error:
+    with make(told.address, retries=FAST) as client, pytest.raises(clients.UnavailableError) as error:
         client.models()
     assert error.value.kind == "model-damaged"
 
 
-def test_every_try_of_a_write_has_one_key_and_every_call_another(told: Told) -> None:
+def test_every_try_of_a_write_has_one_key_and_every_call_another(make: Make, told: Told) -> None:
     said = b'{"prediction_id": "i", "outcome": "e", "revision": 1, "source": "api", "observed": "t", "recorded": "t"}'
     told.answers = [(503, {"Retry-After": "0"}, b""), (200, {}, said), (200, {}, said)]
-    with Client(told.address, api_key="k" * 40, retries=FAST) as client:
+    with make(told.address, api_key="k" * 40, retries=FAST) as client:
         client.outcome("i", "e")
         client.outcome("i", "e")
     keys = [asked["idempotency-key"] for asked in told.asked]
@@ -438,10 +487,10 @@ def test_every_try_of_a_write_has_one_key_and_every_call_another(told: Told) -> 
     assert told.asked[0]["authorization"] == f"Bearer {'k' * 40}"
 
 
-def test_the_key_comes_from_the_environment_and_is_never_shown(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_comes_from_the_environment_and_is_never_shown(make: Make, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPOREPRINT_API_KEY", "spk_from_outside")
     told.answers = [MODELS, (401, {**PROBLEM, "WWW-Authenticate": "Bearer"}, b'{"title": "A key is needed", "detail": "send one"}')]
-    with Client(told.address) as client:
+    with make(told.address) as client:
         client.models()
         assert told.asked[0]["authorization"] == "Bearer spk_from_outside"
         assert "spk_" not in repr(client)
@@ -451,25 +500,27 @@ def test_the_key_comes_from_the_environment_and_is_never_shown(told: Told, monke
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'"text"'])
-def test_what_is_no_answer_of_the_service(told: Told, body: bytes) -> None:
+def test_what_is_no_answer_of_the_service(make: Make, told: Told, body: bytes) -> None:
     told.answers = [(200, {}, body)]
-    with Client(told.address) as client, pytest.raises(clients.AnswerError, match="is this the address of the service"):
+    with make(told.address) as client, pytest.raises(clients.AnswerError, match="is this the address of the service"):
         client.health()
 
 
-def test_a_service_that_fails_says_so_and_that_is_no_error(told: Told) -> None:
+def test_a_service_that_fails_says_so_and_that_is_no_error(make: Make, told: Told) -> None:
     told.answers = [(503, {}, b'{"status": "failing", "worker": "w", "in_flight": 1}'), (503, PROBLEM, b'{"title": "x", "detail": "y"}')]
-    with Client(told.address, retries=NEVER) as client:
+    with make(told.address, retries=NEVER) as client:
         assert not client.health().answers
         with pytest.raises(clients.UnavailableError):
             client.health()
 
 
-def test_pauses_double_and_differ() -> None:
+def test_pauses_double_and_are_of_any_length() -> None:
     retries = Retries(more=9, first_s=1.0, longest_s=8.0)
     for tried, most in ((1, 1), (2, 2), (3, 4), (4, 8), (9, 8)):
-        found = [retries.pause(tried, 3.0).seconds for _ in range(50)]
-        assert 3 + most / 2 <= min(found) < max(found) <= 3 + most
+        found = sorted(retries.pause(tried, 3.0).seconds - 3 for _ in range(400))
+        # In each fifth there are some: none would be in one with a probability below 1e-38.
+        assert 0 <= found[0] < found[-1] <= most
+        assert all(any(fifth / 5 <= each / most <= (fifth + 1) / 5 for each in found) for fifth in range(5))
 
 
 @pytest.mark.parametrize(("said", "least"), [("2", 2.0), ("Mon, 23 Nov 2015 04:00:00 GMT", 0.0), ("soon", 0.0)])
@@ -478,6 +529,6 @@ def test_the_time_to_wait_is_read_in_both_its_forms(said: str, least: float) -> 
     next(call)
     pause = call.send(Reply(503, {"retry-after": said}, b""))
     assert isinstance(pause, Pause)
-    assert least + 0.25 <= pause.seconds <= least + 0.5
+    assert least <= pause.seconds <= least + 0.5
     call.send(None)
     assert isinstance(call.send(Lost("x")), Pause)

@@ -148,7 +148,10 @@ def declared(*extras: str) -> list[Requirement]:
     return [Requirement(text) for text in (*project["build-system"]["requires"], *(text for texts in lists for text in texts))]
 
 
-@pytest.mark.parametrize(("name", "extras"), [("requirements.txt", ()), ("requirements-dev.txt", ("dev",))])
+ALL_EXTRAS = ("serve", "train")
+
+
+@pytest.mark.parametrize(("name", "extras"), [("requirements.txt", ALL_EXTRAS), ("requirements-dev.txt", (*ALL_EXTRAS, "dev"))])
 def test_locked_versions_are_what_the_project_declares(name: str, extras: tuple[str, ...]) -> None:
     locked = pins(name)
     for requirement in declared(*extras):

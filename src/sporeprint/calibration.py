@@ -15,7 +15,8 @@ from typing import Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
+
+from sporeprint.stats.special import expit
 
 Float64 = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]

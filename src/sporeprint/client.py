@@ -46,7 +46,9 @@ from sporeprint.client_values import (
     Outcomes,
     Problem,
     ProblemError,
+    Promotion,
     Reason,
+    Rollback,
     RowAnswer,
     StoredPrediction,
     UnavailableError,
@@ -76,8 +78,10 @@ __all__ = [
     "Outcomes",
     "Problem",
     "ProblemError",
+    "Promotion",
     "Reason",
     "Retries",
+    "Rollback",
     "RowAnswer",
     "StoredPrediction",
     "UnavailableError",
@@ -264,6 +268,34 @@ class Client(_Shared):
         """Look at the registered models."""
         return self._do(client_calls.models(self._retries))
 
+    def promote(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> Promotion:
+        """Make a version its model's champion, if it passes the gate.
+
+        Args:
+            model: its name.
+            version: its number.
+            production: whether it is served, too.
+            reason: why, for the history.
+
+        Raises:
+            ConflictError: if the gate refuses it.
+        """
+        return self._do(client_calls.promote(self._retries, model, version, production=production, reason=reason))
+
+    def rollback(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> Rollback:
+        """Take back that a version became its model's champion: the one before it is, again.
+
+        Args:
+            model: its name.
+            version: the number of the version that is taken back; said again it changes nothing.
+            production: whether what is served goes back, and not the champion.
+            reason: why, for the history.
+
+        Raises:
+            ConflictError: if it is not that version's turn any more, or there was none before.
+        """
+        return self._do(client_calls.rollback(self._retries, model, version, production=production, reason=reason))
+
     def health(self) -> Health:
         """Look at how the service is: also one that fails says so, which is no error."""
         return self._do(client_calls.health(self._retries))
@@ -367,6 +399,14 @@ class AsyncClient(_Shared):
     async def models(self) -> Models:
         """Look at the registered models."""
         return await self._do(client_calls.models(self._retries))
+
+    async def promote(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> Promotion:
+        """Make a version its model's champion, if it passes the gate."""
+        return await self._do(client_calls.promote(self._retries, model, version, production=production, reason=reason))
+
+    async def rollback(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> Rollback:
+        """Take back that a version became its model's champion: the one before it is, again."""
+        return await self._do(client_calls.rollback(self._retries, model, version, production=production, reason=reason))
 
     async def health(self) -> Health:
         """Look at how the service is: also one that fails says so, which is no error."""

@@ -28,7 +28,9 @@ from sporeprint.client_values import (
     OutcomeResult,
     Outcomes,
     Problem,
+    Promotion,
     Reason,
+    Rollback,
     RowAnswer,
     StoredPrediction,
     UnreachableError,
@@ -128,7 +130,7 @@ class Retries:
 
     Attributes:
         more: tries after the first.
-        first_s: pause before the second try; it doubles from try to try.
+        first_s: longest pause before the second try; it doubles from try to try.
         longest_s: longest pause, and the longest that the service may ask for: it is not waited for longer.
     """
 
@@ -137,13 +139,13 @@ class Retries:
     longest_s: float = 20.0
 
     def pause(self, tried: int, retry_after_s: float) -> Pause:
-        """The pause after so many tries. Chance takes up to half of it: those who were turned away together come back one by one.
+        """The pause after so many tries, any length up to its longest by chance: who was turned away together comes back one by one.
 
         Args:
             tried: tries so far, from 1.
             retry_after_s: what the service asks for, which comes on top.
         """
-        share = 0.5 + secrets.randbelow(1_000_001) / 2_000_000
+        share = secrets.randbelow(1_000_001) / 1_000_000
         return Pause(retry_after_s + share * min(self.longest_s, self.first_s * 2 ** (tried - 1)))
 
 
@@ -360,6 +362,24 @@ def models(retries: Retries) -> Call[Models]:
     reply = yield from send(Ask("GET", "/models"), retries)
     found = reply.json()
     return read(Models, found, models=tuple(read(Model, each) for each in found["models"]))
+
+
+def promote(retries: Retries, model: str, version: int, *, production: bool, reason: str | None) -> Call[Promotion]:
+    """Make a version its model's champion. Said again it changes nothing, so that it needs no key."""
+    reply = yield from send(_move("promote", model, version, production, reason), retries)
+    return read(Promotion, reply.json())
+
+
+def rollback(retries: Retries, model: str, version: int, *, production: bool, reason: str | None) -> Call[Rollback]:
+    """Take that back. It names the version that is taken back: said again it changes nothing."""
+    reply = yield from send(_move("rollback", model, version, production, reason), retries)
+    return read(Rollback, reply.json())
+
+
+def _move(what: str, model: str, version: int, production: bool, reason: str | None) -> Ask:
+    body = {"version": version, "alias": "production" if production else "champion", **({} if reason is None else {"reason": reason})}
+    # The gate holds two models against all test rows, which takes as long as a batch.
+    return Ask("POST", f"/models/{quote(model, safe='')}/{what}", {}, {"Content-Type": JSON}, _json(body), slow=True)
 
 
 def health(retries: Retries) -> Call[Health]:

@@ -411,6 +411,44 @@ class Models:
 
 
 @dataclass(frozen=True)
+class Promotion:
+    """A version that was made its model's champion, or what is served.
+
+    Attributes:
+        ref: the version, as name/v2.
+        alias: champion, or production: what is served, too.
+        production: the version that is to serve, as name/v2; every worker has it within two seconds.
+        reason: why, as the history has it.
+        gate: what the gate said.
+    """
+
+    ref: str
+    alias: str
+    production: str | None
+    reason: str
+    gate: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """A move that was taken back.
+
+    Attributes:
+        ref: the version that is champion, or served, again.
+        before: the one that was.
+        alias: champion or production.
+        production: the version that is to serve, as name/v2.
+        reason: why, as the history has it.
+    """
+
+    ref: str
+    before: str
+    alias: str
+    production: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
 class Health:
     """How the worker that answered is.
 

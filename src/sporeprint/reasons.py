@@ -13,6 +13,7 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.extras import Lazy
 from sporeprint.schema import DatasetSchema
 from sporeprint.scorer import UBJSON_START, LinearScorer, Scorer, XGBoostScorer
 from sporeprint.transform import Matrix
@@ -100,8 +101,7 @@ class Explainer:
         if isinstance(scorer, LinearScorer):
             base = float(self.means @ scorer.coefficients + scorer.intercept)
             return (X.astype(np.float64) - self.means) * scorer.coefficients, base
-        import xgboost
-
+        xgboost = Lazy("xgboost")
         if isinstance(scorer, XGBoostScorer):
             booster = scorer.booster
         else:

@@ -60,6 +60,10 @@ VERSION_NAME = re.compile(r"v([1-9][0-9]*)")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
+class NothingToTakeBackError(RegistryError):
+    """An alias cannot go back: it never stood for another version, or stands for another one than was expected."""
+
+
 @dataclass(frozen=True)
 class Registered:
     """What became of a bundle.
@@ -311,7 +315,7 @@ class Registry:
             self._move(PRODUCTION, found, reason=reason, now=now, by=by)
         return found
 
-    def rollback(self, alias: str, *, reason: str, now: datetime, by: str = "unknown") -> VersionRef:
+    def rollback(self, alias: str, *, reason: str, now: datetime, by: str = "unknown", expected: str | None = None) -> VersionRef:
         """Take back an alias's last move; called again, the one before it.
 
         Args:
@@ -319,14 +323,23 @@ class Registry:
             reason: why.
             now: when.
             by: who.
+            expected: the version whose move is taken back; None: whichever it is. Where that was done already and nothing moved
+                since, nothing moves: said twice, it is done once.
 
         Raises:
-            RegistryError: if there is nothing to go back to, or that version is damaged.
+            NothingToTakeBackError: if there is nothing to go back to, or the alias does not stand for the version that is expected.
+            RegistryError: if the version before is damaged.
         """
         with self._locked():
+            if expected is not None and (pin := self.aliases().pins.get(alias)) is not None and pin.ref != expected:
+                last = self.history(alias)[-1]
+                if last.undo and last.origin == expected:
+                    return self.resolve(pin.ref)
+                raise NothingToTakeBackError(f"{alias} stands for {pin.ref}, not for {expected}: there is nothing of it to take back")
             before = self.aliases().before(alias)
             if before is None:
-                raise RegistryError(f"{alias!r} has no earlier version to go back to; it moved {len(self.history(alias))} times")
+                times = len(self.history(alias))
+                raise NothingToTakeBackError(f"{alias!r} has no earlier version to go back to; it moved {times} times")
             found = self.resolve(before)
             self._move(alias, found, reason=reason, now=now, by=by, undo=True)
             if alias != PRODUCTION:

@@ -17,8 +17,10 @@ import numpy.typing as npt
 
 from sporeprint import ubjson
 from sporeprint.errors import NotServableError, RegistryError, nearest
+from sporeprint.extras import Lazy, has
 from sporeprint.onnx_graph import first_line, to_onnx
 from sporeprint.transform import Matrix
+from sporeprint.tree_graph import trees_to_onnx
 
 Scores = npt.NDArray[np.float64]
 
@@ -124,8 +126,7 @@ class XGBoostScorer:
         Raises:
             RegistryError: if the bytes are no model.
         """
-        import xgboost
-
+        xgboost = Lazy("xgboost")
         booster = xgboost.Booster({"nthread": self.threads, "verbosity": 0})
         try:
             booster.load_model(bytearray(self.model))
@@ -133,9 +134,17 @@ class XGBoostScorer:
             raise RegistryError(f"model.ubj is no XGBoost model: {first_line(error)}") from error
         return booster
 
+    @cached_property
+    def session(self) -> Any:
+        """The same trees in ONNX Runtime, where XGBoost is not installed; None where it is, or where a graph cannot say them."""
+        graph = None if has("xgboost") else trees_to_onnx(self.model, self.n_features)
+        return None if graph is None else OnnxScorer.of(graph, threads=self.threads).session
+
     def score(self, X: Matrix) -> Scores:
-        """See `Scorer.score`."""
+        """See `Scorer.score`. Without XGBoost to the last digits of single precision."""
         X = _checked(X, self.n_features)
+        if self.session is not None:
+            return probabilities(self.session, X)
         found = self.booster.inplace_predict(X, validate_features=False)
         return np.asarray(found, dtype=np.float64)
 
@@ -252,6 +261,11 @@ class OnnxScorer:
     def to_files(self) -> dict[str, bytes]:
         """See `Scorer.to_files`."""
         return _sealed(self, {"model.onnx": self.model})
+
+
+def probabilities(session: Any, X: Matrix) -> Scores:
+    """P(positive) of n rows from a graph that gives log odds: the logistic function is computed in double precision."""
+    return _sigmoid(session.run(["margin"], {"X": X})[0][:, 0].astype(np.float64))
 
 
 _KINDS: dict[str, Callable[[Mapping[str, bytes], int], Scorer]] = {

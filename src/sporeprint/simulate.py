@@ -11,6 +11,8 @@ Rows are drawn in tiles of `TILE_ROWS`, each from a random stream of its own, an
 likewise. So memory does not grow with rows or species, and no row depends on how many are drawn or written at a time.
 """
 
+from __future__ import annotations
+
 import contextlib
 import csv
 import functools
@@ -21,19 +23,24 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Final, Literal, Protocol
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sporeprint import __version__
 from sporeprint.errors import UsageError, nearest
+from sporeprint.extras import Lazy
 from sporeprint.files import Progress, Silent, atomic_path, atomic_write
 from sporeprint.parallel import ahead
 from sporeprint.schema import Column, Condition, DatasetSchema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+else:
+    pa, pq = Lazy("pyarrow"), Lazy("pyarrow.parquet")
 
 TILE_ROWS: Final = 131_072
 SHELF_GROUPS: Final = 1_024
@@ -859,7 +866,7 @@ class _Made:
     faults: Sequence[_Fault]
 
 
-def _make(plan: _Plan, writer: "_Writer", tile: _Tile) -> _Made:
+def _make(plan: _Plan, writer: _Writer, tile: _Tile) -> _Made:
     frame, faults = _draw_rows(plan, tile), list[_Fault]()
     if plan.spoil.share > 0:
         frame, faults = _spoil(plan, tile, frame)

@@ -1,19 +1,27 @@
 """What a query brings from a database, streamed into a Parquet file as text, so that its rows are checked like a CSV file's."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from sqlalchemy import URL, Connection, create_engine, exc, make_url
 
 from sporeprint.arrivals import masked
 from sporeprint.csv_dialect import match_columns
 from sporeprint.errors import DataError, SourceUnavailableError
+from sporeprint.extras import Lazy
 from sporeprint.files import Progress
 from sporeprint.schema import DatasetSchema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+else:
+    pa, pq = Lazy("pyarrow"), Lazy("pyarrow.parquet")
 
 #: Rows of a result held at a time.
 ROWS = 20_000

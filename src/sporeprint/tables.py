@@ -1,20 +1,27 @@
 """Checked tables as Parquet files and back: the cleaned table, its split, and the rejected rows."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sporeprint.codes import Codes, refuse_too_many
 from sporeprint.errors import DataError
+from sporeprint.extras import Lazy, has
 from sporeprint.observations import Observations, concat
 from sporeprint.schema import DatasetSchema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+else:
+    pa, pq = Lazy("pyarrow"), Lazy("pyarrow.parquet")
 
 #: Rows of a Parquet file read at a time.
 BATCH_ROWS = 262_144
@@ -87,6 +94,9 @@ def read_tables(path: Path, schema: DatasetSchema, parts: Sequence[str] = (), *,
     Raises:
         DataError: if the file is missing, cannot be read, or lacks a column.
     """
+    if not has("pyarrow"):
+        yield from _without_arrow(path, schema, parts, rows)
+        return
     try:
         # Dictionaries are read as such: a nominal value is looked up once per batch, not once per row.
         nominal = [schema.target.column, *schema.nominal, *(["part"] if parts else [])]
@@ -95,12 +105,68 @@ def read_tables(path: Path, schema: DatasetSchema, parts: Sequence[str] = (), *,
             for batch in file.iter_batches(batch_size=rows):
                 yield _to_table(batch, schema, parts)
     except FileNotFoundError:
-        raise DataError(f"{path} is missing; the step before this one writes it (sporeprint transform, then sporeprint load)") from None
+        raise DataError(_MISSING.format(path)) from None
     except KeyError as error:  # of a dictionary column that is not there
         raise DataError(_lacks(path, error.args[0].decode())) from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise DataError(f"cannot read {path}: {reason}; write it anew with sporeprint transform and sporeprint load") from error
+        raise _unreadable(path, error) from error
+
+
+_MISSING = "{} is missing; the step before this one writes it (sporeprint transform, then sporeprint load)"
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    reason = str(error).partition("\n")[0].rstrip(".")
+    return DataError(f"cannot read {path}: {reason}; write it anew with sporeprint transform and sporeprint load")
+
+
+def _without_arrow(path: Path, schema: DatasetSchema, parts: Sequence[str], rows: int) -> Iterator[Observations]:
+    """The same by Polars: a server that promotes reads the test rows. Slower, and without the pages' checksums."""
+    nominal = [schema.target.column, *schema.nominal, *(["part"] if parts else [])]
+    try:
+        table = pl.scan_parquet(path, glob=False)
+        found = table.collect_schema()
+        for name in ("row", "group", "row_hash", *nominal, *schema.numeric):
+            if name not in found:
+                raise DataError(_lacks(path, name))
+        for first in range(0, int(table.select(pl.len()).collect().item()), rows):
+            frame = table.slice(first, rows).with_columns(pl.col(nominal).cast(pl.String)).collect()
+            yield _observations(frame, schema, parts)
+    except FileNotFoundError:
+        raise DataError(_MISSING.format(path)) from None
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _observations(frame: pl.DataFrame, schema: DatasetSchema, parts: Sequence[str]) -> Observations:
+    coded = {name: _numbered(frame[name]) for name in schema.nominal}
+    classes, y = _numbered(frame[schema.target.column])
+    group = frame["group"]
+    part = None
+    if parts:
+        names, codes = _numbered(frame["part"])
+        part = np.array([-1, *(parts.index(name) for name in names)], dtype=np.int8)[codes]
+    return Observations(
+        codes=Codes(
+            vocabulary={name: values for name, (values, _) in coded.items()},
+            nominal={name: codes for name, (_, codes) in coded.items()},
+            numeric={name: frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in schema.numeric},
+            rows=frame.height,
+        ),
+        y=np.array([-1, *(value == schema.target.positive for value in classes)], dtype=np.int8)[y],
+        row=frame["row"].to_numpy(),
+        group=None if group.null_count() else group.to_numpy(),
+        row_hash=frame["row_hash"].to_numpy(),
+        part=part,
+    )
+
+
+def _numbered(column: pl.Series) -> tuple[tuple[str, ...], npt.NDArray[np.int16]]:
+    """The values of a column in the order of their first occurrence, and of each row the number of its value, from 1; 0 is missing."""
+    values = tuple(column.drop_nulls().unique(maintain_order=True).to_list())
+    refuse_too_many(column.name, len(values))
+    codes = column.cast(pl.Enum(values)).to_physical().cast(pl.Int32).fill_null(-1) + 1
+    return values, codes.to_numpy().astype(np.int16)
 
 
 def _refuse_foreign(path: Path, found: pa.Schema, nominal: Sequence[str], numeric: Sequence[str]) -> None:
@@ -135,12 +201,19 @@ def run_id_of(path: Path) -> str:
         DataError: if the file is missing or was not written by a run.
     """
     try:
+        if not has("pyarrow"):
+            return pl.read_parquet_metadata(path)[RUN_ID.decode()]
         metadata = pq.read_schema(path).metadata or {}
         return str(metadata[RUN_ID].decode())
     except FileNotFoundError:
         raise DataError(f"{path} is missing; write it with sporeprint transform, then sporeprint load") from None
-    except (pa.ArrowException, KeyError, OSError, UnicodeDecodeError):
+    except _foreign():
         raise DataError(f"{path} was not written by sporeprint; write it anew with sporeprint transform and sporeprint load") from None
+
+
+def _foreign() -> tuple[type[Exception], ...]:
+    known = (pl.exceptions.PolarsError, KeyError, OSError, UnicodeDecodeError)
+    return (*known, pa.ArrowException) if has("pyarrow") else known
 
 
 def _to_table(batch: pa.RecordBatch, schema: DatasetSchema, parts: Sequence[str]) -> Observations:

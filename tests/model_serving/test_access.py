@@ -36,6 +36,7 @@ BODY: dict[str, Any] = {
     "predict_batch": [{}],
     "outcome": {"outcome": "p"},
     "promote": {"version": 99},
+    "rollback": {"version": 99},
     "outcomes": [{"prediction_id": "none", "outcome": "p"}],
 }
 

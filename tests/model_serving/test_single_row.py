@@ -9,9 +9,10 @@ import pytest
 import xgboost
 
 from sporeprint.bundle import Bundle
-from sporeprint.model_serving.single_row import single_row, trees_to_onnx
+from sporeprint.model_serving.single_row import single_row
 from sporeprint.registry import Registry
 from sporeprint.scorer import OnnxScorer, XGBoostScorer
+from sporeprint.tree_graph import trees_to_onnx
 
 
 @pytest.mark.parametrize(("name", "engine"), [("xgboost", "onnx"), ("decision_tree", "onnx"), ("logistic_regression", "linear")])
@@ -41,7 +42,7 @@ def booster(**params: Any) -> tuple[XGBoostScorer, np.ndarray[Any, np.dtype[np.f
 )
 def test_trees_as_a_graph(params: dict[str, Any]) -> None:
     scorer, X = booster(**params)
-    graph = trees_to_onnx(scorer)
+    graph = trees_to_onnx(scorer.model, scorer.n_features)
     assert graph is not None
     margin = OnnxScorer.of(graph).session.run(["margin"], {"X": X})[0][:, 0]
     assert np.abs(1 / (1 + np.exp(-margin.astype(np.float64))) - scorer.score(X)).max() <= 1e-6
@@ -49,7 +50,7 @@ def test_trees_as_a_graph(params: dict[str, Any]) -> None:
 
 def test_what_a_graph_cannot_say_is_left_to_the_scorer(small_run: Path) -> None:
     scorer, _ = booster(booster="dart", rate_drop=0.5)
-    assert trees_to_onnx(scorer) is None
+    assert trees_to_onnx(scorer.model, scorer.n_features) is None
     bundle = Registry(small_run / "models/registry").load("xgboost")
     with_dart = Bundle(bundle.name, bundle.encoder, scorer, bundle.schema, type(bundle.golden)((), ()), bundle.info)
     found = single_row(with_dart)

@@ -95,7 +95,8 @@ def test_a_number_is_never_given_twice(empty: Engine) -> None:
     migrate.upgrade(empty)
     with writing(empty) as connection:
         counted = [table for table in reflected(connection).values() if "seq" in table.columns]
-    assert {table.name for table in counted} == {"prediction", "batch", "outcome", "ab_event", "ab_look", "audit", "alert_event", "alert_delivery"}
+    with_numbers = {"prediction", "batch", "outcome", "ab_event", "ab_look", "audit", "alert_event", "alert_delivery"}
+    assert {table.name for table in counted} == with_numbers
     for table in counted:
         fresh = {column.name: value(column, 1) for column in table.columns if column.name != "seq"}
         with writing(empty) as connection:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betaln, xlog1py, xlogy
 
 from sporeprint.ab_testing.totals import SplitTotals, Totals, differ
+from sporeprint.stats.special import betaln, xlog1py, xlogy
 
 #: e-value from which labels are called selective: about one false alarm in a thousand tests.
 ALARM = 1000.0

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import bdtrc
 
 from sporeprint.ab_testing.design import Design, Mode
 from sporeprint.errors import UsageError
@@ -12,6 +11,7 @@ from sporeprint.stats import eprocess, fixed_horizon
 from sporeprint.stats.confidence_sequence import COMMON
 from sporeprint.stats.eprocess import Float64
 from sporeprint.stats.intervals import bisect
+from sporeprint.stats.special import bdtrc
 
 #: Errors, or pairs in which one of two errs, that a plan follows. Their squares are the time it takes: some seconds.
 MOST = 20_000

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from sporeprint import experiments
 from sporeprint.errors import SporeprintError
 from sporeprint.experiments import Lab
+from sporeprint.model_serving.background import beside
 from sporeprint.storage import ab_progress
 
 log = logging.getLogger(__name__)
@@ -28,13 +29,8 @@ class Evaluating:
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Look as long as the context lasts."""
-        task = asyncio.create_task(self._watch(), name="ab-evaluating")
-        try:
+        async with beside(self._watch(), "ab-evaluating"):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _watch(self) -> None:
         # Also after the last test has ended: a winner may wait for its promotion.

@@ -19,6 +19,7 @@ from sporeprint.ab_testing.assignment import Arm, Assignment
 from sporeprint.ab_testing.design import Mode
 from sporeprint.answer import Answer
 from sporeprint.errors import RegistryError, SporeprintError
+from sporeprint.model_serving.background import beside
 from sporeprint.model_serving.model_loader import Loader
 from sporeprint.model_serving.problems import ProblemError, bad_parameter, not_found
 from sporeprint.model_serving.requests import Scope
@@ -236,13 +237,8 @@ class Routes:
     async def watching(self) -> AsyncIterator["Routes"]:
         """Look which tests run, and go on doing so as long as the context lasts."""
         await self._look_quietly()
-        task = asyncio.create_task(self._watch(), name="ab-routes")
-        try:
+        async with beside(self._watch(), "ab-routes"):
             yield self
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _watch(self) -> None:
         looks = 0

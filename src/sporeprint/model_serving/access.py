@@ -22,6 +22,7 @@ from sqlalchemy import Engine
 
 from sporeprint.errors import ConfigError, SporeprintError, StorageError, StorageUnavailableError
 from sporeprint.files import atomic_write
+from sporeprint.model_serving.background import beside
 from sporeprint.model_serving.problems import Problem, ProblemError, retry
 from sporeprint.model_serving.requests import Scope
 from sporeprint.storage import keys as stored
@@ -49,6 +50,7 @@ NEEDS: Mapping[str, Role | None] = {
     "outcomes": Role.LABEL,
     "models": Role.READ,
     "promote": Role.OPERATE,
+    "rollback": Role.OPERATE,
     "ab_tests": Role.READ,
     "ab_create": Role.OPERATE,
     "ab_test": Role.READ,
@@ -216,13 +218,8 @@ class Access:
     async def watching(self) -> AsyncIterator["Access"]:
         """Read the keys, and go on doing so as long as the context lasts."""
         await asyncio.to_thread(self.look)
-        task = asyncio.create_task(self._watch(), name="keys")
-        try:
+        async with beside(self._watch(), "keys"):
             yield self
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _watch(self) -> None:
         while True:

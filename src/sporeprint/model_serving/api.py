@@ -22,7 +22,7 @@ from sporeprint.model_serving.exchange import Exchange
 from sporeprint.model_serving.outcomes import outcomes
 from sporeprint.model_serving.predicting import predict
 from sporeprint.model_serving.problems import MEDIA_TYPE, UNEXPECTED, Problem, not_found
-from sporeprint.model_serving.promoting import promote
+from sporeprint.model_serving.promoting import promote, rollback
 from sporeprint.model_serving.requests import SECURITY
 from sporeprint.model_serving.service import Endpoint, Service, Work
 from sporeprint.settings import Settings
@@ -32,11 +32,12 @@ BUSIEST = "/predict"
 ENDPOINTS: tuple[tuple[str, str, str, Work], ...] = (
     (BUSIEST, "POST", "predict", predict),
     ("/predict/batch", "POST", "predict_batch", predict_batch),
-    ("/predictions/{prediction_id}", "GET", "prediction", looking.prediction),
     ("/predictions/outcomes", "POST", "outcomes", outcomes),
+    ("/predictions/{prediction_id}", "GET", "prediction", looking.prediction),
     ("/predictions/{prediction_id}/outcome", "POST", "outcome", looking.outcome),
     ("/models", "GET", "models", looking.models),
     ("/models/{name}/promote", "POST", "promote", promote),
+    ("/models/{name}/rollback", "POST", "rollback", rollback),
     ("/ab-tests", "GET", "ab_tests", ab_tests.listed),
     ("/ab-tests", "POST", "ab_create", ab_tests.create),
     ("/ab-tests/{test_id}", "GET", "ab_test", ab_tests.show),
@@ -152,7 +153,14 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return _response(request, not_found(f"nothing is at {request.url.path[:100]!r}; GET /docs lists what there is"))
     said = f"{request.method[:20]} is not answered at {request.url.path[:100]!r}"
-    return _response(request, Problem(error.status_code, "not-allowed", str(error.detail), said), error.headers)
+    return _response(request, Problem(error.status_code, "not-allowed", str(error.detail), said), {"Allow": _allowed(request)})
+
+
+def _allowed(request: Request) -> str:
+    """The methods of an address that does not take the one that was sent. The router knows those of one endpoint alone."""
+    address = PATHS[request.scope["endpoint"].name]
+    methods = {method for path, method, _, _ in ENDPOINTS if path == address}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:  # noqa: ARG001 -- the handler's signature

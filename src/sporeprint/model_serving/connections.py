@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from sporeprint.model_serving.background import beside
 from sporeprint.model_serving.exchange import HEADER, new_request_id, request_id_of
 from sporeprint.model_serving.problems import MEDIA_TYPE, Problem, overloaded
 
@@ -61,13 +62,8 @@ class Waiting:
     @contextlib.asynccontextmanager
     async def watched(self) -> AsyncIterator["Waiting"]:
         """Close those that wait too long, as long as the context lasts."""
-        task = asyncio.create_task(self._watch(), name="connections")
-        try:
+        async with beside(self._watch(), "connections"):
             yield self
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _watch(self) -> None:
         while True:

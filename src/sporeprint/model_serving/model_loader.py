@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sporeprint.errors import SporeprintError
+from sporeprint.model_serving.background import beside
 from sporeprint.model_serving.served import Served
 from sporeprint.registry import ALIASES, Registry
 
@@ -99,13 +100,8 @@ class Loader:
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Look for another version as long as the context lasts."""
-        task = asyncio.create_task(self._watch(), name="model-loader")
-        try:
+        async with beside(self._watch(), "model-loader"):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _watch(self) -> None:
         looks = 0

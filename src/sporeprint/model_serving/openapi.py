@@ -3,10 +3,11 @@
 from typing import Any
 
 from sporeprint import __version__
+from sporeprint.model_serving import openapi_answers
 from sporeprint.model_serving.access import NEEDS
+from sporeprint.model_serving.openapi_answers import NUMBER, TEXT, WHOLE, reference
 from sporeprint.model_serving.shapes import example
 from sporeprint.schema import Column, DatasetSchema, Kind
-from sporeprint.verdict import words
 
 PROBLEM = {
     "description": "A problem document (RFC 9457)",
@@ -16,7 +17,7 @@ KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "The same key gives the same answer, however often it is sent: 1 to 255 visible ASCII characters.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }
 MODEL = {
     "name": "model",
@@ -39,10 +40,6 @@ FORMAT = {
 }
 #: Kinds of files that rows can come and go in.
 FILES = ("text/csv", "application/vnd.apache.parquet")
-TEXT, NUMBER, WHOLE = {"type": "string"}, {"type": "number"}, {"type": "integer"}
-TEXTS = {"type": "array", "items": TEXT}
-AB = {"type": "string", "enum": ["a", "b"]}
-PERHAPS_NUMBER = {"type": ["number", "null"]}
 
 
 def document(schema: DatasetSchema) -> dict[str, Any]:
@@ -100,28 +97,9 @@ def _schemas(schema: DatasetSchema) -> dict[str, Any]:
         "example": example(schema),
     }
     classes = list(schema.target.values)
-    answer = {
-        "prediction_id": TEXT,
-        "prediction": {"type": "string", "enum": classes, "description": "code of the likelier class"},
-        "probability": {**NUMBER, "description": f"of {schema.target.values[schema.target.positive]}, calibrated"},
-        "verdict": {"type": "string", "enum": list(words(schema))},
-        "novelty_p": {**NUMBER, "description": "near 0 for rows unlike any training row"},
-        "threshold": {**PERHAPS_NUMBER, "description": f"largest probability answered with {schema.target.values[schema.target.negative]}"},
-        "model": TEXT,
-        "version": WHOLE,
-        "unseen": {**TEXTS, "description": "columns whose value the model has never seen"},
-        "outside": {**TEXTS, "description": "columns whose number lies outside the training rows'"},
-        "reason": {"type": ["string", "null"], "description": "why the verdict is unknown"},
-        "ab_test": {
-            "type": "object",
-            "description": "its part in an A/B test, where it has one",
-            "properties": {"test_id": TEXT, "name": {"type": ["string", "null"]}, "arm": AB, "degraded": {"type": "boolean"}},
-        },
-        "simulated": {"type": "boolean", "description": "true where the model was trained on invented rows"},
-    }
     return {
         "Row": row,
-        "Answer": {"type": "object", "properties": answer, "required": [name for name in answer if name not in ("simulated", "ab_test")]},
+        **openapi_answers.schemas(schema),
         "Batch": {
             "oneOf": [
                 _rows(),
@@ -170,6 +148,7 @@ def _schemas(schema: DatasetSchema) -> dict[str, Any]:
             "properties": {"winner": {"type": "string", "enum": ["A", "B"], "description": "left out: what the test's rule says now"}},
             "example": {"winner": "B"},
         },
+        "Document": {"type": "object", "required": ["openapi", "info", "paths"]},
         "Problem": {
             "type": "object",
             "properties": {
@@ -184,9 +163,10 @@ def _schemas(schema: DatasetSchema) -> dict[str, Any]:
     }
 
 
+AB_NAMES = "^[A-Za-z0-9][A-Za-z0-9._-]*$"
 #: Fields of an A/B test that a query can say, with what they are.
 AB_FIELDS: dict[str, dict[str, Any]] = {
-    "name": {**TEXT, "maxLength": 128, "description": "letters, digits, '.', '_' and '-'; never used again"},
+    "name": {**TEXT, "maxLength": 128, "pattern": AB_NAMES, "description": "letters, digits, '.', '_' and '-'; never used again"},
     "model_a": {**TEXT, "description": "stays unless the other one wins: a model's name, a version or a registered path"},
     "model_b": {**TEXT, "description": "would replace it"},
     "mode": {"type": "string", "enum": ["split", "shadow"]},
@@ -265,21 +245,24 @@ def _ab_paths() -> dict[str, Any]:
     }
     return {
         "/ab-tests": {
-            "get": _operation("ab_tests", "The A/B tests, the latest first", _answers("The tests"), parameters=[status, *page]),
+            "get": _operation("ab_tests", "The A/B tests, the latest first", _answers("The tests", "AbTests"), parameters=[status, *page]),
             "post": _operation(
                 "ab_create",
                 "Compare two versions in live traffic",
-                _answers("It runs", None, *unreadable, status=201),
+                _answers("It runs", "AbTold", *unreadable, status=201),
                 parameters=fields,
                 requestBody={**_body("AbTest"), "required": False},
             ),
         },
         "/ab-tests/{test_id}": {
-            "get": _operation("ab_test", "All that is known of a test", _answers("The test", None, 404), parameters=[AB_NAME])
+            "get": _operation("ab_test", "All that is known of a test", _answers("The test", "AbTold", 404), parameters=[AB_NAME])
         },
         "/ab-tests/{test_id}/disagreements": {
             "get": _operation(
-                "ab_disagreements", "What a label is wanted for", _answers("The latest first", None, 404), parameters=[AB_NAME, *page]
+                "ab_disagreements",
+                "What a label is wanted for",
+                _answers("The latest first", "AbDisagreements", 404),
+                parameters=[AB_NAME, *page],
             )
         },
         "/ab-tests/{test_id}/report": {"get": _operation("ab_report", "The same as a page", html, parameters=[AB_NAME])},
@@ -287,11 +270,39 @@ def _ab_paths() -> dict[str, Any]:
             "post": _operation(
                 "ab_conclude",
                 "End a test: with a winner that is named, or with what its rule says now",
-                _answers("It has ended", None, *unreadable),
+                _answers("It has ended", "AbTold", *unreadable),
                 parameters=[AB_NAME, winner],
                 requestBody={**_body("Conclusion"), "required": False},
             )
         },
+    }
+
+
+def _moves() -> dict[str, Any]:
+    """Operations that move what serves."""
+    parameters = [
+        {"name": "name", "in": "path", "required": True, "description": "Name of the model.", "schema": TEXT},
+        {"name": "version", "in": "query", "description": "Its version, as 2 or v2. Needed, here or in the body.", "schema": TEXT},
+        {
+            "name": "alias",
+            "in": "query",
+            "description": "champion: of its model; production: what is served, too.",
+            "schema": {"type": "string", "enum": ["champion", "production"]},
+        },
+        {"name": "reason", "in": "query", "description": "Why, for the history.", "schema": {**TEXT, "maxLength": 500}},
+    ]
+    more = {"parameters": parameters, "requestBody": {**_body("Promotion"), "required": False}}
+    says = {
+        "promote": ("Make a version its model's champion, or the one that is served, if it passes the gate", "It is", "Promoted"),
+        "rollback": (
+            "Take back that a version became its model's champion, or the one that is served: the one before it is, again",
+            "It was taken back, now or before",
+            "RolledBack",
+        ),
+    }
+    return {
+        f"/models/{{name}}/{name}": {"post": _operation(name, does, _answers(done, schema, 404, 408, 409, 413, 415, 422, 501), **more)}
+        for name, (does, done, schema) in says.items()
     }
 
 
@@ -315,9 +326,15 @@ def _body(name: str) -> dict[str, Any]:
     return {"required": True, "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
 
 
-def _answers(says: str, schema: dict[str, Any] | None = None, *problems: int, status: int = 200) -> dict[str, Any]:
-    good = {"description": says, "content": {"application/json": {"schema": schema or {"type": "object"}}}}
+def _answers(says: str, name: str, *problems: int, status: int = 200) -> dict[str, Any]:
+    good = {"description": says, "content": {"application/json": {"schema": reference(name)}}}
     return {str(status): good, **{str(problem): PROBLEM for problem in (*problems, 400, 503)}}
+
+
+def _or_503(answers: dict[str, Any]) -> dict[str, Any]:
+    """Answers whose status says the same as their body does."""
+    content = {**answers["200"]["content"], **PROBLEM["content"]}  # type: ignore[dict-item]
+    return {**answers, "503": {"description": "They cannot, or a problem document (RFC 9457)", "content": content}}
 
 
 #: What every endpoint that needs a role can be answered with.
@@ -334,18 +351,17 @@ def _operation(name: str, says: str, responses: dict[str, Any], **more: Any) -> 
 
 
 def _paths(schema: DatasetSchema) -> dict[str, Any]:
-    answer = {"$ref": "#/components/schemas/Answer"}
     word = schema.target.values[schema.target.negative]
     explain = {"name": "explain", "in": "query", "description": "Whether reasons are wanted.", "schema": {"type": "boolean"}}
     ab_test = {"name": "ab_test", "in": "query", "description": "Name of an A/B test.", "schema": TEXT}
     unreadable = (404, 408, 413, 415, 422)
-    outcome = _answers("It was said before", None, *unreadable)
+    outcome = _answers("It was said before", "OutcomeAnswer", *unreadable)
     return {
         "/predict": {
             "post": _operation(
                 "predict",
                 f"Answer one row: {word}, {schema.target.values[schema.target.positive]} or unknown",
-                _answers("The answer", answer, *unreadable),
+                _answers("The answer", "Answer", 501, *unreadable),
                 parameters=[MODEL, explain, ab_test, UNIT, KEY],
                 requestBody=_body("Row"),
             )
@@ -354,19 +370,21 @@ def _paths(schema: DatasetSchema) -> dict[str, Any]:
             "post": _operation(
                 "predict_batch",
                 "Answer many rows; a row that cannot be understood has a problem in its place",
-                _files_answered(_answers("The answers, in the order of the rows", None, 406, *unreadable)),
+                _files_answered(_answers("The answers, in the order of the rows", "BatchAnswer", 406, 501, *unreadable)),
                 parameters=[MODEL, ab_test, FORMAT, KEY],
                 requestBody=_with_files(_body("Batch"), "The columns are named as the features; others are kept."),
             )
         },
         "/predictions/{prediction_id}": {
-            "get": _operation("prediction", "An answer that was given, and its outcome", _answers("The answer", None, 404), parameters=[ID])
+            "get": _operation(
+                "prediction", "An answer that was given, and its outcome", _answers("The answer", "StoredPrediction", 404), parameters=[ID]
+            )
         },
         "/predictions/{prediction_id}/outcome": {
             "post": _operation(
                 "outcome",
                 "What turned out to be true; said differently, it is a correction",
-                {**outcome, "201": {"description": "A further revision", "content": {"application/json": {"schema": {"type": "object"}}}}},
+                {**outcome, "201": {"description": "A further revision", "content": outcome["200"]["content"]}},
                 parameters=[ID, KEY],
                 requestBody=_body("Outcome"),
             )
@@ -375,35 +393,17 @@ def _paths(schema: DatasetSchema) -> dict[str, Any]:
             "post": _operation(
                 "outcomes",
                 "What turned out to be true of many predictions; said again it changes nothing",
-                _answers("What became of each, in their order", None, 406, *unreadable),
+                _answers("What became of each, in their order", "OutcomesAnswer", 406, *unreadable),
                 parameters=[FORMAT],
                 requestBody=_with_files(_body("Outcomes"), "Columns: prediction_id, outcome and, if known, source and observed."),
             )
         },
-        "/models": {"get": _operation("models", "The registered versions", _answers("The versions"))},
-        "/models/{name}/promote": {
-            "post": _operation(
-                "promote",
-                "Make a version its model's champion, or the one that is served, if it passes the gate",
-                _answers("It is", None, 404, 408, 409, 413, 415, 422),
-                parameters=[
-                    {"name": "name", "in": "path", "required": True, "description": "Name of the model.", "schema": TEXT},
-                    {"name": "version", "in": "query", "description": "Its version, as 2 or v2.", "schema": TEXT},
-                    {
-                        "name": "alias",
-                        "in": "query",
-                        "description": "champion: of its model; production: that, and what is served.",
-                        "schema": {"type": "string", "enum": ["champion", "production"]},
-                    },
-                    {"name": "reason", "in": "query", "description": "Why, for the history.", "schema": {**TEXT, "maxLength": 500}},
-                ],
-                requestBody={**_body("Promotion"), "required": False},
-            )
-        },
+        "/models": {"get": _operation("models", "The registered versions", _answers("The versions", "Models"))},
+        **_moves(),
         **_ab_paths(),
-        "/health": {"get": _operation("health", "Model, journal and database", _answers("Answers can be given"))},
-        "/health/live": {"get": _operation("live", "Whether the process answers", _answers("It does"))},
-        "/health/ready": {"get": _operation("ready", "Whether answers can be given", _answers("They can"))},
+        "/health": {"get": _operation("health", "Model, journal and database", _or_503(_answers("Answers can be given", "Health")))},
+        "/health/live": {"get": _operation("live", "Whether the process answers", _answers("It does", "Status"))},
+        "/health/ready": {"get": _operation("ready", "Whether answers can be given", _or_503(_answers("They can", "Status")))},
         "/metrics": {
             "get": _operation(
                 "metrics",
@@ -415,7 +415,7 @@ def _paths(schema: DatasetSchema) -> dict[str, Any]:
                 },
             )
         },
-        "/openapi.json": {"get": _operation("openapi", "This document", _answers("It"))},
+        "/openapi.json": {"get": _operation("openapi", "This document", _answers("It", "Document"))},
         "/docs": {
             "get": _operation(
                 "docs",
@@ -427,5 +427,5 @@ def _paths(schema: DatasetSchema) -> dict[str, Any]:
                 },
             )
         },
-        "/": {"get": _operation("index", "What this is", _answers("Where to go on"))},
+        "/": {"get": _operation("index", "What this is", _answers("Where to go on", "Index"))},
     }

@@ -11,6 +11,7 @@ from sporeprint.errors import (
     DataError,
     JournalError,
     JournalFullError,
+    MissingExtraError,
     RefusedError,
     RegistryError,
     RetryableError,
@@ -18,6 +19,7 @@ from sporeprint.errors import (
     StorageUnavailableError,
     UsageError,
 )
+from sporeprint.extras import missing
 from sporeprint.versions import DamagedError
 
 MEDIA_TYPE = b"application/problem+json"
@@ -125,9 +127,13 @@ def of(error: Exception, root: Path) -> Problem:
         error: what was raised.
         root: the work directory.
     """
+    if isinstance(error, ModuleNotFoundError):
+        error = missing(error) or error
     match error:
         case ProblemError():
             return error.problem
+        case MissingExtraError():
+            return Problem(501, "not-installed", "This server lacks a library", str(error))
         case DataError():
             return not_valid(str(error))
         case UsageError():

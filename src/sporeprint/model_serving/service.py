@@ -20,6 +20,7 @@ from sporeprint.model_serving.ab_evaluating import Evaluating
 from sporeprint.model_serving.ab_routing import Routes
 from sporeprint.model_serving.access import NEEDS, Access, bootstrap_key
 from sporeprint.model_serving.access_log import STDERR, AccessLog, named
+from sporeprint.model_serving.background import beside
 from sporeprint.model_serving.database import Database
 from sporeprint.model_serving.exchange import GONE, Exchange
 from sporeprint.model_serving.metrics import Metrics
@@ -142,13 +143,8 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def _watching(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._watch(), name="metrics")
-        try:
+        async with beside(self._watch(), "metrics"):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _watch(self) -> None:
         while True:

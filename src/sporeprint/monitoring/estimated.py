@@ -11,12 +11,12 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
 
 from sporeprint.monitoring.profile import of_numbers
 from sporeprint.stats.histogram import Float64, Histogram
 from sporeprint.stats.intervals import UNDEFINED, Estimate, around
 from sporeprint.stats.intervals import roc_auc as roc_auc_interval
+from sporeprint.stats.special import ndtri
 
 CONFIDENCE = 0.95
 #: Rows below which nothing is estimated.

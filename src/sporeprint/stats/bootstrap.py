@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from sporeprint.stats.intervals import Estimate, around
+from sporeprint.stats.special import ndtr, ndtri, stdtr, stdtrit
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]

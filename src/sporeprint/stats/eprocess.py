@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaln, logsumexp, xlog1py, xlogy
+
+from sporeprint.stats.special import betaln, logsumexp, xlog1py, xlogy
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]

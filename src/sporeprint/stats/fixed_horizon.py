@@ -7,11 +7,9 @@ at alpha = 5 % (Armitage, McPherson & Rowe 1969). For what is looked at while it
 import math
 from collections.abc import Callable
 
-from scipy.special import ndtri, stdtr, stdtrit
-from scipy.stats import fisher_exact
-
 from sporeprint.stats.confidence_sequence import Moments
 from sporeprint.stats.intervals import UNDEFINED, Estimate, around, bisect
+from sporeprint.stats.special import ndtri, stdtr, stdtrit
 
 
 def welch(a: Moments, b: Moments, confidence: float) -> tuple[Estimate, float]:
@@ -38,6 +36,8 @@ def two_proportions(errors_a: int, units_a: int, errors_b: int, units_b: int) ->
 
 def fisher(errors_a: int, units_a: int, errors_b: int, units_b: int) -> float:
     """Two-sided exact p-value of "both rates are the same" (Fisher 1934)."""
+    from scipy.stats import fisher_exact
+
     return float(fisher_exact([[errors_a, units_a - errors_a], [errors_b, units_b - errors_b]]).pvalue)
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betaincinv, ndtri
 
 from sporeprint.stats import metrics
+from sporeprint.stats.special import betaincinv, ndtri
 
 
 @dataclass(frozen=True, slots=True)

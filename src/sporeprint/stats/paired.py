@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import bdtr, ndtri
 
 from sporeprint.stats.intervals import Estimate, around, bisect, clopper_pearson
+from sporeprint.stats.special import bdtr, ndtri
 
 
 def mcnemar(only_a: int, only_b: int) -> float:

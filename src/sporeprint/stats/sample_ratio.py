@@ -7,7 +7,8 @@ around them. May be looked at after every unit.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import gammaln, xlogy
+
+from sporeprint.stats.special import gammaln, xlogy
 
 #: How sharply the mixture sits around the stated shares: as if so many units had been seen. Larger finds smaller deviations, later.
 CONCENTRATION = 10_000.0

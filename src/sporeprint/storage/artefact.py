@@ -16,21 +16,20 @@ from pathlib import Path
 from typing import Any, Self
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from sporeprint.errors import JournalError, StorageError
+from sporeprint.parquet_footer import DamagedFileError
+from sporeprint.storage import parquet_parts
+from sporeprint.storage.parquet_parts import Writer
 
 #: Key of the file's metadata.
-KEY = b"sporeprint.batch"
+KEY = "sporeprint.batch"
 #: Columns beside those that were given. `problem` is there where the rows came as JSON: the problem document of a row that is none.
 ID, PROBLEM = "prediction_id", "problem"
 ANSWERS = ("prediction", "probability", "verdict", "novelty_p", "unseen", "outside", "reason")
 #: Ids of batches: nothing else becomes part of a path.
 BATCH_ID = re.compile(r"[0-9a-f]{32}|k[0-9a-f]{31}")
 ROW_ID = re.compile(rf"({BATCH_ID.pattern}):(0|[1-9][0-9]{{0,11}})")
-#: Columns whose values hardly repeat: a dictionary of them would be built and thrown away.
-VARIED = (ID, "probability", "novelty_p")
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,11 @@ class About:
             StorageError: it is no artefact.
         """
         try:
-            found = json.loads((pq.read_metadata(path).metadata or {})[KEY])
+            found = json.loads(parquet_parts.notes(path)[KEY])
             return cls(**{**found, "columns": tuple(found["columns"])})
         except FileNotFoundError:
             raise
-        except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+        except (OSError, KeyError, ValueError, TypeError) as error:
             raise StorageError(f"{path} is damaged or no artefact of a batch; restore it from a backup") from error
 
 
@@ -211,69 +210,49 @@ class Draft:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._writer: pq.ParquetWriter | None = None
-        self._schema: pa.Schema | None = None
+        self._writer: Writer | None = None
 
     def write(self, frame: pl.DataFrame) -> None:
         """Append rows; the first ones decide the columns. Raises: JournalError."""
-        table = frame.to_arrow()
         with kept("a batch"):
-            if self._writer is None or self._schema is None:
-                self._schema = table.schema
-                self._writer = pq.ParquetWriter(
-                    self._path,
-                    self._schema,
-                    compression="zstd",
-                    compression_level=1,
-                    use_dictionary=[name for name in self._schema.names if name not in VARIED],
-                    column_encoding={ID: "DELTA_BYTE_ARRAY"},
-                    write_statistics=False,
-                    write_page_checksum=True,
-                )
-            self._writer.write_table(table.cast(self._schema))
+            if self._writer is None:
+                self._writer = Writer(self._path)
+            self._writer.write(frame)
 
     def close(self, about: About | None) -> None:
         """Write the file's end; without a word about it, it is only let go of. Raises: JournalError."""
         if self._writer is None:
             return
+        writer, self._writer = self._writer, None
         with kept("a batch"):
-            if about is not None:
-                self._writer.add_key_value_metadata({KEY.decode(): json.dumps(asdict(about))})
-            writer, self._writer = self._writer, None
-            writer.close()
+            writer.close(None if about is None else {KEY: json.dumps(asdict(about))})
 
 
 def frames(path: Path, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
-    """The rows of an artefact, group by group.
+    """The rows of an artefact, part by part.
 
     Raises:
         FileNotFoundError: it is not there.
         StorageError: it is damaged.
     """
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            for group in range(file.num_row_groups):
-                yield pl.DataFrame(file.read_row_group(group, columns=columns))
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError) as error:
-        raise StorageError(f"{path} is damaged; restore it from a backup") from error
+    with _whole(path):
+        yield from parquet_parts.frames(path, columns)
 
 
 def row_of(path: Path, row: int) -> dict[str, Any] | None:
     """One row of an artefact; None where it has fewer. Raises: see `frames`."""
+    with _whole(path):
+        return parquet_parts.row(path, row)
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[None]:
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            for group in range(file.num_row_groups):
-                rows = file.metadata.row_group(group).num_rows
-                if row < rows:
-                    return pl.DataFrame(file.read_row_group(group).slice(row, 1)).row(0, named=True)
-                row -= rows
+        yield
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError) as error:
+    except (DamagedFileError, OSError) as error:
         raise StorageError(f"{path} is damaged; restore it from a backup") from error
-    return None
 
 
 @contextlib.contextmanager

@@ -1,0 +1,205 @@
+"""The OpenAPI document held against a real server: whatever is sent, every answer is as the document says, and none is a fault."""
+
+import copy
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import polars as pl
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi import checks as documented
+
+from serving_support import Server, start_server, write_config
+from sporeprint import settings
+from sporeprint.model_serving import openapi
+from sporeprint.registry import Registry
+
+CONFIG = Path(__file__).resolve().parents[2] / "config/config.yaml"
+#: What is asked of every answer.
+CHECKS: list[Any] = [
+    not_a_server_error,
+    documented.status_code_conformance,
+    documented.content_type_conformance,
+    documented.response_headers_conformance,
+    documented.response_schema_conformance,
+    documented.unsupported_method,
+    documented.allow_header_conformance,
+]
+#: Lists in which what is wrong has a problem in its place: the answer is good.
+IN_THEIR_PLACE = ("predict_batch", "outcomes")
+#: What a request may bring beside what the document names.
+UNUSUAL = st.fixed_dictionaries(
+    {},
+    optional={
+        "Accept": st.sampled_from(["", "*/*", "text/html", "application/xml;q=0.1", "x", ",;,", "application/json;q=nan", "a/b" * 900]),
+        "Accept-Encoding": st.sampled_from(["gzip, br", "identity;q=0", "x", ""]),
+        "Content-Encoding": st.sampled_from(["identity", "gzip", "x-unknown", ""]),
+        "Content-Type": st.sampled_from(["", "json", "text/plain", "application/json; charset=utf-16", "multipart/form-data", "text/csv"]),
+        "Range": st.sampled_from(["bytes=0-0", "bytes=9-1", "rows=1"]),
+        "If-None-Match": st.just("*"),
+        "Expect": st.sampled_from(["100-continue", "200-ok"]),
+        "Origin": st.sampled_from(["null", "http://elsewhere.example"]),
+        "Authorization": st.sampled_from(["", "Bearer", "Bearer x y", "Basic dTpw", "Bearer " + "x" * 4000]),
+        "X-API-Key": st.text("spk_x0", max_size=60),
+        "Cookie": st.sampled_from(["a=b; c", "=", "x" * 4000]),
+        "Host": st.sampled_from(["localhost", "127.0.0.1:1", "elsewhere.example", "[::1]", "local host"]),
+        "X-Request-Id": st.sampled_from(["", "a b", "\xff", "x" * 129, "<script>", "mine"]),
+        "X-HTTP-Method-Override": st.just("DELETE"),
+        "X-Forwarded-For": st.just("127.0.0.1, ::1"),
+        "Traceparent": st.just("00-zz"),
+        "Idempotency-Key": st.sampled_from(["", "\xe9", "k" * 256, "key-1"]),
+        "X-Unit-Id": st.sampled_from(["", "\xff", "u" * 256, "u1"]),
+    },
+)
+
+
+@schemathesis.serializer("application/vnd.apache.parquet")
+def _as_bytes(_: schemathesis.SerializationContext, value: Any) -> bytes:
+    """What a file is, where it is to be none that can be read."""
+    raw = getattr(value, "data", value)
+    return raw if isinstance(raw, bytes) else str(raw).encode("utf-8", "surrogatepass")
+
+
+def closed(document: dict[str, Any]) -> dict[str, Any]:
+    """The same where an answer may have no member that is not documented."""
+    found = copy.deepcopy(document)
+    for schema in found["components"]["schemas"].values():
+        if "properties" in schema:
+            schema["additionalProperties"] = False
+    return found
+
+
+DOCUMENT = openapi.document(settings.load(CONFIG, environ={}).dataset)
+HOW = schemathesis.Config.from_dict(
+    {"generation": {"no-shrink": True, "deterministic": True}, "phases": {"coverage": {"generate-duplicate-query-parameters": True}}}
+)
+api = schemathesis.openapi.from_dict(closed(DOCUMENT), config=HOW)
+OPERATIONS = [found.ok() for found in api.get_all_operations()]
+BY_ID = {operation.definition.raw["operationId"]: operation for operation in OPERATIONS}
+
+
+@pytest.fixture(scope="module")
+def server(_small_run: Path, _small: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("contract") / "work"
+    shutil.copytree(_small_run, root)
+    server = start_server(root, write_config({**_small, "gate": {"margin": 0.99}}, root / "config.yaml"))
+    yield server
+    server.end()
+
+
+@pytest.fixture(scope="module")
+def session(server: Server) -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        session.trust_env = False
+        yield session
+
+
+def test_the_document_is_the_servers(server: Server) -> None:
+    assert server.client.get("/openapi.json").json() == DOCUMENT
+
+
+@api.parametrize()
+@hypothesis.settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate))
+def test_every_answer_is_as_documented(case: schemathesis.Case, server: Server, session: requests.Session) -> None:
+    wrong = [] if case.operation.definition.raw["operationId"] in IN_THEIR_PLACE else [documented.negative_data_rejection]
+    case.call_and_validate(base_url=str(server.client.base_url), session=session, checks=[*CHECKS, *wrong])
+
+
+@hypothesis.settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.generate,), derandomize=True)
+@given(operation=st.sampled_from(OPERATIONS), headers=UNUSUAL, data=st.data())
+def test_whatever_the_headers_say(
+    operation: Any, headers: dict[str, str], data: st.DataObject, server: Server, session: requests.Session
+) -> None:
+    case = (
+        operation.Case(
+            path_parameters=dict.fromkeys(("prediction_id", "test_id", "name"), "nothing"),
+            body=data.draw(st.sampled_from([{}, [], [{}], {"outcome": "p"}, {"version": 9}])),
+            media_type="application/json",
+        )
+        if operation.method == "post"
+        else operation.Case(path_parameters=dict.fromkeys(("prediction_id", "test_id"), "nothing"))
+    )
+    case.call_and_validate(base_url=str(server.client.base_url), session=session, headers=headers, checks=CHECKS)
+
+
+# --- what is good --------------------------------------------------------------------------------------------------------
+
+
+class Asker:
+    """Asks for what is there, and holds the answers against the document."""
+
+    def __init__(self, server: Server, session: requests.Session) -> None:
+        self._server, self._session = server, session
+        self.done: set[str] = set()
+
+    def __call__(
+        self, operation_id: str, status: int = 200, *, media_type: str = "application/json", headers: Any = None, **given: Any
+    ) -> Any:
+        operation = BY_ID[operation_id]
+        raw = given.pop("raw", None)
+        case = operation.Case(**given, **({"media_type": media_type} if "body" in given else {}))
+        more = {} if raw is None else {"data": raw, "headers": {"Content-Type": media_type, **(headers or {})}}
+        if headers and raw is None:
+            more["headers"] = headers
+        found = case.call(base_url=str(self._server.client.base_url), session=self._session, **more)
+        assert found.status_code == status, found.text
+        case.validate_response(found, checks=CHECKS)
+        self.done.add(operation_id)
+        return found
+
+
+def test_good_answers_have_every_member_that_is_documented_and_no_other(server: Server, session: requests.Session, small_run: Path) -> None:
+    ask = Asker(server, session)
+    rows = [dict(row) for row in Registry(small_run / "models/registry").load("production").golden.rows]
+    frame = pl.DataFrame([rows[0]] * 3)
+    ids = [ask("predict", body=row, query={"explain": "true"}).json()["prediction_id"] for row in rows[:3]]
+    for model in ("decision_tree", "logistic_regression"):
+        ask("predict", body={}, query={"explain": "true", "model": model})
+    ask("predict_batch", body=[rows[0], {"no-such": 1}, 7])
+    for media_type, raw in (("text/csv", frame.write_csv().encode()), ("application/vnd.apache.parquet", parquet(frame))):
+        assert ask("predict_batch", media_type=media_type, raw=raw).headers["content-type"][0].startswith(media_type)
+        assert ask("predict_batch", media_type=media_type, raw=raw, headers={"Accept": "application/json"}).json()["rows"] == 3
+    of_one = {"prediction_id": ids[0]}
+    ask("prediction", path_parameters=of_one)
+    ask("outcome", 201, path_parameters=of_one, body={"outcome": "edible", "observed": "2026-01-31T12:00:00Z"})
+    ask("outcome", 200, path_parameters=of_one, body={"outcome": "edible", "observed": "2026-01-31T12:00:00Z"})
+    assert ask("prediction", path_parameters=of_one).json()["outcome"]["outcome"] == "e"
+    said = [{"prediction_id": each, "outcome": "p"} for each in ids] + [{"prediction_id": "none", "outcome": "p"}, {}]
+    assert ask("outcomes", body=said).json()["problems"] == 2
+    for media_type, raw in (
+        ("text/csv", pl.DataFrame(said[:3]).write_csv().encode()),
+        ("application/vnd.apache.parquet", parquet(pl.DataFrame(said[:3]))),
+    ):
+        assert ask("outcomes", media_type=media_type, raw=raw).json()["unchanged"] == 3
+    for mode in ("split", "shadow"):
+        given = {"name": mode, "model_a": "xgboost", "model_b": "decision_tree", "mode": mode, "independent": True}
+        ask("ab_create", 201, body=given)
+        answers = [ask("predict", body=row, query={"ab_test": mode}).json() for row in [{}, *rows[:30]]]
+        ask("prediction", path_parameters={"prediction_id": answers[0]["prediction_id"]})
+        test: dict[str, Any] = {"path_parameters": {"test_id": mode}}
+        ask("ab_test", **test)
+        ask("ab_report", **test)
+        ask("ab_conclude", **test, query={"winner": "A"})
+        ask("ab_disagreements", **test)
+        assert ask("ab_test", **test).json()["look"] is not None
+    assert ask("ab_tests", query={"limit": 1}).json()["next"] is not None
+    tree: dict[str, Any] = {"path_parameters": {"name": "decision_tree"}}
+    assert ask("promote", **tree, body={"version": 1, "alias": "production", "reason": "to see"}).json()["production"] == "decision_tree/v1"
+    assert ask("rollback", **tree, query={"version": "v1", "alias": "production"}).json()["before"] == "decision_tree/v1"
+    for operation_id in ("models", "metrics", "health", "live", "ready", "openapi", "docs", "index"):
+        ask(operation_id)
+    assert ask.done == set(BY_ID)
+
+
+def parquet(frame: pl.DataFrame) -> bytes:
+    raw = io.BytesIO()
+    frame.write_parquet(raw)
+    return raw.getvalue()

@@ -1,0 +1,84 @@
+"""Back over HTTP to what served before. Promotions themselves are in test_access.py, because of who may do them."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ab_support import until
+from serving_support import Client
+from sporeprint.registry import Registry
+from sporeprint.storage.audit import changes
+
+
+@pytest.fixture
+def registry(small_copy: Path) -> Registry:
+    """What serves moved twice, of which the second move is to be taken back."""
+    registry = Registry(small_copy / "models/registry")
+    for ref in ("xgboost", "decision_tree"):
+        registry.set_production(ref, reason="before", now=datetime.now(UTC), by="test")
+    return registry
+
+
+def served(client: Client) -> str:
+    return str(client.post("/predict", json={}).json()["model"])
+
+
+def test_what_serves_goes_back_and_said_again_it_does_not_go_further(started: Callable[..., Client], registry: Registry) -> None:
+    client = started()
+    assert served(client) == "decision_tree"
+    moves = len(registry.aliases().history)
+    for _ in range(3):
+        found = client.post("/models/decision_tree/rollback", json={"version": 1, "alias": "production", "reason": "complaints"})
+        assert found.status_code == 200, found.text
+        assert found.json() == {
+            "ref": "xgboost/v1",
+            "before": "decision_tree/v1",
+            "alias": "production",
+            "production": "xgboost/v1",
+            "reason": "complaints",
+        }
+    last = registry.aliases().history[moves:]
+    assert [(move.alias, move.origin, move.to, move.by, move.undo) for move in last] == [
+        ("production", "decision_tree/v1", "xgboost/v1", "key:local", True)
+    ]
+    until(lambda: served(client) == "xgboost", 10)
+    engine = client.app.busiest._service().database.engine  # type: ignore[attr-defined]
+    trace = changes(engine, "decision_tree/v1")
+    assert [change.action for change in trace] == ["model.rolling_back", "model.rolled_back"] * 3
+    assert trace[1].details == {"alias": "production", "reason": "complaints", "to": "xgboost/v1"}
+    assert {change.actor for change in trace} == {"key:local"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "says"),
+    [
+        ("xgboost", {"version": 1, "alias": "production"}, 409, "production stands for decision_tree/v1, not for xgboost/v1"),
+        ("xgboost", {"version": 1}, 409, "'xgboost' has no earlier version to go back to"),
+        ("xgboost", {"version": 9}, 404, "has no version 'v9'; it has: v1"),
+        ("xgbost", {"version": 1}, 404, "did you mean 'xgboost'?"),
+        ("xgboost", {}, 400, "field 'version': expected a number"),
+        ("xgboost", {"version": 1, "alias": "boss"}, 400, "field 'alias'"),
+        ("xgboost", {"version": 1, "reason": ""}, 400, "field 'reason'"),
+        ("production", {"version": 1}, 400, "is no name of a model"),
+    ],
+)
+def test_what_cannot_be_taken_back(
+    started: Callable[..., Client], registry: Registry, path: str, body: dict[str, Any], status: int, says: str
+) -> None:
+    before = registry.aliases()
+    found = started().post(f"/models/{path}/rollback", json=body)
+    assert (found.status_code, found.headers["content-type"]) == (status, "application/problem+json")
+    assert says in found.json()["detail"]
+    assert registry.aliases() == before
+
+
+def test_a_version_that_moved_meanwhile_is_left_alone(started: Callable[..., Client], registry: Registry) -> None:
+    client = started()
+    assert client.post("/models/decision_tree/rollback?version=v1&alias=production").status_code == 200
+    registry.set_production("logistic_regression", reason="somebody else", now=datetime.now(UTC))
+    found = client.post("/models/decision_tree/rollback?version=v1&alias=production")
+    assert (found.status_code, found.json()["type"]) == (409, "urn:sporeprint:problem:conflict")
+    assert registry.resolve("production").ref == "logistic_regression/v1"

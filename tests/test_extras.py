@@ -1,0 +1,29 @@
+"""Tests of sporeprint.extras: what is missing is named with what to install."""
+
+import pytest
+
+from sporeprint.errors import MissingExtraError
+from sporeprint.extras import EXTRAS, Lazy, has, missing
+
+
+def test_a_module_is_loaded_with_the_first_look() -> None:
+    assert Lazy("math").pi == pytest.approx(3.14159265)
+
+
+def test_what_belongs_to_no_extra_is_the_error_it_was() -> None:
+    with pytest.raises(ModuleNotFoundError, match="no_such_library"):
+        _ = Lazy("no_such_library").anything
+
+
+@pytest.mark.parametrize("library", EXTRAS)
+def test_the_extra_is_named(library: str) -> None:
+    found = missing(ModuleNotFoundError(name=f"{library}.part"))
+    assert isinstance(found, MissingExtraError)
+    assert f"needs {library}, " in str(found)
+    assert f"pip install 'sporeprint[{EXTRAS[library]}]'" in str(found)
+
+
+def test_what_is_installed() -> None:
+    assert has("numpy")
+    assert not has("no_such_library")
+    assert not has("no_such_library.part")
