@@ -19,7 +19,10 @@ LAYERS = {
     },
     "serving": {"model_serving"},
     "pipeline": {"experiments", "pipeline", "retrain"},
-    "steps": {"alerts", "explain", "labelled", "measure", "monitor", "monitor_facts", "monitor_window", "predict", "prepare", "release", "results"},
+    "steps": {
+        *("alerts", "explain", "labelled", "measure", "monitor", "monitor_facts", "monitor_window"),
+        *("predict", "prepare", "release", "results"),
+    },
     "edges": {
         "candidates",
         *("client", "client_calls", "client_values"),

@@ -1,5 +1,6 @@
 """A/B tests over HTTP where something is in the way: too many of them, others' labels, a promotion that cannot be just now."""
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -113,3 +114,34 @@ def test_a_design_is_kept_as_it_was_made(client: Client) -> None:
     assert replace(found.design, name="first") == found.design
     assert client.post("/ab-tests?name=first&traffic_split=0.1", json=TWO).status_code == 409
     assert client.get("/ab-tests/first").json()["traffic_split"] == 0.5
+
+
+def test_a_model_for_another_table(started: Callable[..., Client], small_config: dict[str, Any]) -> None:
+    columns = dict(list(small_config["dataset"]["columns"].items())[1:])
+    client = started(dataset={"columns": columns})
+    refused = client.post("/ab-tests", json={"name": "first", **TWO})
+    assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")
+    assert refused.json()["detail"].startswith("xgboost/v1 is for another table, so that it cannot take part: ")
+    assert client.get("/ab-tests").json()["tests"] == []
+
+
+def test_a_winner_that_was_deleted_is_not_promoted_and_nothing_else_is(client: Client, small_copy: Path) -> None:
+    registry = Registry(small_copy / "models/registry")
+    registry.set_production("xgboost", reason="test", now=datetime.now(UTC))
+    made(client)
+    shutil.rmtree(registry.root / "logistic_regression/v1")
+    ended = client.post("/ab-tests/first/conclude?winner=B")
+    assert (ended.status_code, ended.json()["verdict"]) == (200, "b")
+    assert [event["event"] for event in ended.json()["events"]] == ["created", "concluded", "promotion_refused"]
+    assert "it cannot be promoted" in ended.json()["events"][-1]["details"]["reason"]
+    assert registry.resolve("production").ref == "xgboost/v1"
+    assert client.post("/predict", json={}).json()["model"] == "xgboost"
+
+
+@pytest.mark.parametrize("name", ["a%2Fb", "%F0%9F%8D%84", "x" * 300, "%00", "%2e%2e", "a%20b", "'", "%"])
+def test_names_that_no_test_has(client: Client, name: str) -> None:
+    for path in (f"/ab-tests/{name}", f"/ab-tests/{name}/report", f"/ab-tests/{name}/disagreements"):
+        assert client.get(path).status_code == 404, path
+    concluded = client.post(f"/ab-tests/{name}/conclude?winner=A")
+    assert (concluded.status_code, concluded.headers["content-type"]) == (404, "application/problem+json")
+    assert client.post(f"/predict?ab_test={name}", json={}).status_code in (400, 404)

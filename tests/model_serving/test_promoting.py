@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ab_support import until
-from serving_support import Client
+from serving_support import Client, start_server, write_config
 from sporeprint.registry import Registry
 from sporeprint.storage.audit import changes
 
@@ -82,3 +82,46 @@ def test_a_version_that_moved_meanwhile_is_left_alone(started: Callable[..., Cli
     found = client.post("/models/decision_tree/rollback?version=v1&alias=production")
     assert (found.status_code, found.json()["type"]) == (409, "urn:sporeprint:problem:conflict")
     assert registry.resolve("production").ref == "logistic_regression/v1"
+
+
+# --- a winner ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_winner_of_a_test_serves_and_goes_back_over_http(small_copy: Path, small_config: dict[str, Any], tmp_path: Path) -> None:
+    registry = Registry(small_copy / "models/registry")
+    registry.set_production("xgboost", reason="test", now=datetime.now(UTC))
+    config = write_config({**small_config, "ab_testing": {"look_s": 0.3}, "gate": {"margin": 0.99}}, tmp_path / "config.yaml")
+    server = start_server(small_copy, config)
+    client = server.client
+    try:
+        given = {"name": "first", "model_a": "xgboost", "model_b": "logistic_regression", "auto_conclude": True, "guardrails": []}
+        assert client.post("/ab-tests", json=given).status_code == 201
+        said = []
+        models = ("xgboost", "logistic_regression")
+        # What both know: an answer of unknown counts as an error of either.
+        rows = [
+            row
+            for row in registry.load("production").golden.rows
+            if all(client.post(f"/predict?model={model}", json=row).json()["verdict"] != "unknown" for model in models)
+        ]
+        for number in range(240):
+            found = client.post("/predict?ab_test=first", json=rows[number % len(rows)], headers={"X-Unit-Id": f"u{number}"}).json()
+            right, wrong = ("e", "p") if found["verdict"] == "edible" else ("p", "e")
+            # A is wrong in half of all.
+            truth = wrong if found["ab_test"]["arm"] == "a" and number % 4 < 2 else right
+            said.append({"prediction_id": found["prediction_id"], "outcome": truth})
+        until(lambda: client.get("/health").json()["journal"]["depth"] == 0)
+        done = client.post("/predictions/outcomes", json=said).json()
+        assert (done["created"], done["problems"]) == (240, 0)
+        ended = until(lambda: (test := client.get("/ab-tests/first").json())["status"] == "concluded" and test, 60)
+        assert ended["verdict"] == "b", ended["look"]
+        until(lambda: [event["event"] for event in client.get("/ab-tests/first").json()["events"]][-1] == "promoted", 60)
+        until(lambda: client.post("/predict", json={}).json()["model"] == "logistic_regression", 10)
+        assert client.get("/models").json()["production"] == "logistic_regression/v1"
+        assert "ab_test" not in client.post("/predict?ab_test=first", json={}).json()
+        assert registry.history("production")[-1].by == "ab-test:first"
+        back = client.post("/models/logistic_regression/rollback?version=1&alias=production")
+        assert (back.status_code, back.json()["production"]) == (200, "xgboost/v1")
+        until(lambda: client.post("/predict", json={}).json()["model"] == "xgboost", 10)
+    finally:
+        server.end()
