@@ -1,7 +1,7 @@
 """Tests of sporeprint.storage.prediction: bytes that say all of a record again, and values for the database."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -93,3 +93,11 @@ def test_a_record_of_a_later_format_is_refused() -> None:
     later = first.replace(b"[1,", b"[2,", 1) + b"\n" + rest
     with pytest.raises(DataError, match="no record of an answer in format 1: it begins with"):
         PredictionRecord.from_bytes(later)
+
+
+@pytest.mark.parametrize("field", ["created_us", "version", "latency_us"])
+@pytest.mark.parametrize("number", [2**70, -(2**70), 2**63, 2**64 - 1])
+def test_whole_numbers_stay_as_they_are_whatever_their_size(field: str, number: int) -> None:
+    data = replace(record(1), **{field: number}).to_bytes()
+    assert dict(zip(COLUMNS, as_row(data, 1), strict=True))[field] == number
+    assert getattr(PredictionRecord.from_bytes(data), field) == number
