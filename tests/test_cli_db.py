@@ -56,7 +56,8 @@ def test_a_downgrade_says_what_goes_and_wants_a_yes(called: Called) -> None:
     called("upgrade")
     code, found, _ = called("downgrade", "0001")
     assert code == 2
-    assert "this deletes tables and columns with all that is in them (0005, What A/B tests have come to" in found["error"]["message"]
+    assert f"this deletes tables and columns with all that is in them ({HEAD}, " in found["error"]["message"]
+    assert "0005, What A/B tests have come to" in found["error"]["message"]
     assert "make a backup, then add --yes" in found["error"]["message"]
     assert called("status")[1]["revision"] == HEAD
 
