@@ -98,6 +98,7 @@ def test_a_record_of_a_later_format_is_refused() -> None:
 @pytest.mark.parametrize("field", ["created_us", "version", "latency_us"])
 @pytest.mark.parametrize("number", [2**70, -(2**70), 2**63, 2**64 - 1])
 def test_whole_numbers_stay_as_they_are_whatever_their_size(field: str, number: int) -> None:
-    data = replace(record(1), **{field: number}).to_bytes()
+    changed: dict[str, Any] = {field: number}
+    data = replace(record(1), **changed).to_bytes()
     assert dict(zip(COLUMNS, as_row(data, 1), strict=True))[field] == number
     assert getattr(PredictionRecord.from_bytes(data), field) == number
