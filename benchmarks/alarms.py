@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
 from sporeprint.monitoring.control import DAY_S, Policy, State, judge
 from sporeprint.monitoring.drift import drift
@@ -81,7 +83,8 @@ def month(change: Change, days: int, seed: int) -> tuple[int | None, int]:
 
 def run(change: Change, days: int, months: int, seed: int, processes: int) -> list[tuple[int | None, int]]:
     with ProcessPoolExecutor(processes) as pool:
-        return list(pool.map(partial(month, change, days), range(seed, seed + months), chunksize=5))
+        found = pool.map(partial(month, change, days), range(seed, seed + months), chunksize=5)
+        return list(track(found, description=f"{change}, {days} days", total=months, console=Console(stderr=True)))
 
 
 def main() -> None:

@@ -320,6 +320,13 @@ def test_an_empty_window_and_a_single_row(world: Service, frame: pl.DataFrame) -
         assert evaluate(world, asked, day=10).exit_code == 11, asked
 
 
+def test_answers_of_this_hour_are_not_in_a_window_yet(empty: Service, frame: pl.DataFrame) -> None:
+    empty.say(answered(empty.root, frame, first_us=BEGIN_US, step_us=1))
+    found = evaluate(empty, day=0, minutes=40)
+    assert found.exit_code == 11
+    assert any("the last full hour" in note and "--rows" in note for note in found.evaluation.notes)
+
+
 def test_columns_that_broke(world: Service, frame: pl.DataFrame) -> None:
     broken = frame.with_columns(
         pl.lit("5.5").alias("cap-diameter"),

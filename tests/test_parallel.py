@@ -81,15 +81,18 @@ def test_an_error_in_the_items_comes_out_and_the_work_begun_is_waited_for() -> N
 
 def test_who_stops_listening_stops_the_work() -> None:
     begun = []
-    go_on = threading.Event()
+    second, go_on = threading.Event(), threading.Event()
 
     def work(item: int) -> int:
         begun.append(item)
+        if item == 1:
+            second.set()
         assert item == 0 or go_on.wait(PATIENCE)
         return item
 
     results = ahead(work, range(50), workers=1)
     assert next(results) == 0
+    assert second.wait(PATIENCE)  # a future that has not begun would be cancelled, too
     threading.Timer(0.05, go_on.set).start()
     results.close()  # type: ignore[attr-defined]  # it is a generator, which the annotation need not promise
     assert begun == [0, 1]

@@ -228,6 +228,8 @@ def _subject(
         old = replace(old, profile=_comparable(old.profile, looked))
     slices = _fallen(looked, rows, found)
     notes = [*notes, *found.notes, *_dated(reader, looked)]
+    if not found.measured.profile.rows and 0 < looked.now_us - looked.span.end_us < HOUR_US:
+        notes.append("the window ends with the last full hour; for the newest answers of all: sporeprint monitor --rows N")
     if slices is not None and slices.worst is not None:
         worst = slices.worst
         fell = f"performance fell most where {worst.column} = {worst.value}: right {worst.now.value:.1%}, was {worst.before:.1%}"
