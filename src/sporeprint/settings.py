@@ -219,7 +219,7 @@ class JournalSettings(Frozen):
     max_mb: int = Field(4096, ge=1, description="Size of those in the file; more is refused.")
     waiting_records: int = Field(10_000, ge=1, description="Answers waiting for the disk at a time; more are refused.")
     waiting_mb: int = Field(256, ge=4, description="Size of those, in memory.")
-    batch_rows: int = Field(2000, ge=1, le=20_000, description="Answers shipped to the database in one transaction.")
+    batch_rows: int = Field(300, ge=1, le=20_000, description="Answers shipped to the database in one transaction.")
     batch_mb: int = Field(8, ge=1, le=256, description="Size after which a transaction takes no further answer.")
     interval_s: float = Field(0.5, gt=0, le=60, description="Pause between two shipments while there are few answers: they go together.")
     max_pause_s: float = Field(30.0, gt=0, le=3600, description="Longest pause between two tries while the database does not answer.")

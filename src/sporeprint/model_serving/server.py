@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from sporeprint.errors import StorageError, StorageUnavailableError, UsageError
+from sporeprint.extras import leave_out
 from sporeprint.model_serving.access import Access, bootstrap_key
 from sporeprint.model_serving.api import create_app
 from sporeprint.model_serving.connections import Connection
@@ -130,6 +131,7 @@ def _worker(settings: Settings, root: Path, model: str, exposed: bool, counts: P
     if (parent := multiprocessing.parent_process()) is not None:
         _log_to_stderr()
         threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
+    leave_out("xgboost", "pandas", "sklearn")  # batches and reasons need it; a server holds it for good
     return create_app(settings, root, model=model, exposed=exposed, counts=counts)
 
 

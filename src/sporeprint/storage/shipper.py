@@ -105,7 +105,7 @@ class ShipperStats:
     last_error: str | None = None
 
 
-def ship_once(source: Source, engine: Engine, *, rows: int = 2000, size: int = 8 << 20, clock: Clock = now_us) -> Shipped:
+def ship_once(source: Source, engine: Engine, *, rows: int = 300, size: int = 8 << 20, clock: Clock = now_us) -> Shipped:
     """Bring the oldest records of a journal into the database, in one transaction, and remove them from the journal.
 
     What the database refuses for what it says is set aside in the journal, with the reason, so that it does not block the others.
