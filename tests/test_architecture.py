@@ -256,5 +256,6 @@ def test_mirror_of_the_source() -> None:
         "notebook",
         "other_tables",
         "scripts",
+        "tour",
     }
     assert mirrored - set(FILES) - of_many == set()
