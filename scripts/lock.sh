@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes requirements.txt (all that a user can need: the extra `all`) and requirements-dev.txt (that, and the tools) from pyproject.toml, every
-# file with its sha256. Run it after a change of the dependencies; `scripts/lock.sh --upgrade` also takes newer versions.
+# Writes requirements.txt (all that a user can need: the extra `all`), requirements-dev.txt (that, and the tools) and
+# docker/requirements-api.txt (what a server needs) from pyproject.toml, every file with its sha256. Run it after a change of the dependencies; `scripts/lock.sh --upgrade` also takes newer versions.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
@@ -13,3 +13,4 @@ lock() {
 }
 lock "$@" --extra all -o requirements.txt
 lock "$@" --extra all --extra dev -c requirements.txt -o requirements-dev.txt
+lock "$@" --extra serve -c requirements.txt -o docker/requirements-api.txt

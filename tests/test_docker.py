@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from configparser import ConfigParser
@@ -18,12 +19,14 @@ from sqlalchemy import URL, Engine, create_engine, delete, exc, insert, select, 
 from mariadb_server import MariaDB
 from sporeprint import cli
 from sporeprint.errors import ConfigError
+from sporeprint.model_serving.access import bootstrap_key
 from sporeprint.settings import StorageSettings
 from sporeprint.storage import engine as engines
 from sporeprint.storage import migrate, prediction, shipper, tables, urls
 
 DOCKER = Path(__file__).parents[1] / "docker"
 COMPOSE = DOCKER / "docker-compose.yml"
+DOCKERFILE = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
 #: What needs quoting in SQL and in a shell.
 PASSWORDS = {
     "MARIADB_ROOT_PASSWORD": "root `id` $HOME",
@@ -64,6 +67,7 @@ class Dependency(Part):
 class Build(Part):
     context: str
     dockerfile: str
+    target: Literal["api", "full"]
 
 
 class Service(Part):
@@ -79,11 +83,21 @@ class Service(Part):
     stop_grace_period: Duration | None = None
     depends_on: dict[str, Dependency] = {}
     profiles: list[str] = []
+    read_only: bool = False
+    tmpfs: list[str] = []
+    cap_drop: list[Literal["ALL"]] = []
+    security_opt: list[Literal["no-new-privileges:true"]] = []
+    secrets: list[str] = []
+
+
+class Secret(Part):
+    environment: str
 
 
 class Compose(Part):
     name: str
     services: dict[str, Service]
+    secrets: dict[str, Secret]
     volumes: dict[str, None]
 
 
@@ -99,6 +113,7 @@ def test_ports_and_profiles(compose: Compose) -> None:
         "oltp": ["127.0.0.1:3307:3306"],
         "olap": ["127.0.0.1:3308:3306"],
         "adminer": ["127.0.0.1:8081:8080"],
+        "api": ["127.0.0.1:8000:8000"],
     }
     assert {name for name, service in compose.services.items() if not service.profiles} == {"oltp", "olap", "adminer"}
     assert {service.profiles[0] for service in compose.services.values() if service.profiles} == {"app"}
@@ -119,12 +134,30 @@ def test_volumes_and_mounts_are_there(compose: Compose) -> None:
     assert [file for file in files if not (DOCKER / file).is_file()] == []
 
 
+def test_what_is_ours_is_closed(compose: Compose) -> None:
+    ours = {name: service for name, service in compose.services.items() if service.build is not None}
+    assert set(ours) == {"upgrade", "sync", "etl", "api", "monitor"}
+    for service in (*ours.values(), compose.services["adminer"]):
+        assert (service.read_only, service.tmpfs) == (True, ["/tmp"])
+        assert (service.cap_drop, service.security_opt) == (["ALL"], ["no-new-privileges:true"])
+    assert {name for name, service in ours.items() if service.build and service.build.target == "api"} == {"api"}
+    assert all(re.search(rf"^FROM .* AS {service.build.target}$", DOCKERFILE, re.MULTILINE) for service in ours.values() if service.build)
+
+
+def test_secrets_are_given_and_named(compose: Compose) -> None:
+    for service in compose.services.values():
+        files = {value for name, value in service.environment.items() if name.endswith("_FILE")}
+        assert files == {f"/run/secrets/{name}" for name in service.secrets}
+    assert {name for service in compose.services.values() for name in service.secrets} == set(compose.secrets)
+    assert {secret.environment for secret in compose.secrets.values()} <= set(example())
+
+
 def test_every_password_comes_from_the_environment_and_is_required(compose: Compose) -> None:
     given = {
         name: value
         for service in compose.services.values()
         for name, value in service.environment.items()
-        if "PASSWORD" in name or "SECRET" in name
+        if ("PASSWORD" in name or "SECRET" in name) and not name.endswith("_FILE")
     }
     assert given
     assert [name for name, value in given.items() if not re.fullmatch(r"\$\{[A-Z_]+:\?[^}]+\}", value)] == []
@@ -136,14 +169,21 @@ def example() -> dict[str, str]:
 
 
 def test_the_example_names_every_variable_and_no_other() -> None:
-    assert set(example()) == set(re.findall(r"\$\{([A-Z_]+)", COMPOSE.read_text(encoding="utf-8")))
+    text = COMPOSE.read_text(encoding="utf-8")
+    assert set(example()) == set(re.findall(r"\$\{([A-Z_]+)", text)) | set(re.findall(r"^    environment: ([A-Z_]+)$", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", sorted(example()))
+@pytest.mark.parametrize("name", sorted(name for name in example() if name.endswith("_PASSWORD")))
 def test_placeholders_are_refused_by_sporeprint(name: str, tmp_path: Path) -> None:
     environ = {"SPOREPRINT_OLTP_URL": "mysql+pymysql://u@h/d", "SPOREPRINT_OLTP_PASSWORD": example()[name]}
     with pytest.raises(ConfigError, match="SPOREPRINT_OLTP_PASSWORD: the password is the placeholder"):
         urls.oltp(StorageSettings(), tmp_path, environ)
+
+
+def test_the_placeholder_of_the_key_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(example()["SPOREPRINT_BOOTSTRAP_KEY"], encoding="utf-8")
+    with pytest.raises(ConfigError, match="expected at least 32"):
+        bootstrap_key({"SPOREPRINT_BOOTSTRAP_KEY_FILE": str(tmp_path / "key")})
 
 
 @pytest.mark.parametrize("given", ["change-me-oltp-root", "CHANGE-ME", ""])
@@ -160,6 +200,35 @@ def test_good_passwords_start_it() -> None:
 def start(environ: dict[str, str]) -> "subprocess.CompletedProcess[str]":
     command = ["bash", str(DOCKER / "mariadb/start.sh"), "echo", "started"]
     return subprocess.run(command, env={**os.environ, **environ}, capture_output=True, text=True, check=False)
+
+
+# --- the images ----------------------------------------------------------------------------------------------------------
+
+
+def test_hadolint_finds_nothing() -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    done = subprocess.run([hadolint, "--no-color", DOCKER / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_hadolint_looks(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(DOCKERFILE.replace("slim-bookworm", "latest") + "\nRUN cd /tmp && apt-get install x\n")
+    done = subprocess.run([Path(sys.executable).parent / "hadolint", tmp_path / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+
+
+def test_the_images_that_run_have_what_they_need_and_no_right() -> None:
+    stages = {stage.split("\n", 1)[0]: stage for stage in re.split(r"^FROM .* AS ", DOCKERFILE, flags=re.MULTILINE)[1:]}
+    assert list(stages) == ["build", "build-api", "build-full", "base", "api", "full"]
+    assert "USER 10001:10001" in stages["base"]
+    for name in ("base", "api", "full"):
+        assert "pip" not in stages[name]
+    assert "HEALTHCHECK" in stages["api"]
+    # Everything that is copied from outside is let through by .dockerignore.
+    wanted = {each for line in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE) for each in line.split()}
+    let = {line[1:] for line in (DOCKER.parent / ".dockerignore").read_text(encoding="utf-8").splitlines() if line.startswith("!")}
+    assert {each for each in wanted if not any(each == path or each.startswith(f"{path}/") for path in let)} == set()
+    assert all((DOCKER.parent / each).exists() for each in wanted)
 
 
 # --- on real servers ------------------------------------------------------------------------------------------------------

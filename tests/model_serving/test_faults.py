@@ -98,7 +98,7 @@ def workers(server: Server) -> set[int]:
     for _ in range(10):
         with contextlib.suppress(httpx.TransportError):
             name: str = httpx.get(server.client.base_url.join("/health"), timeout=10).json()["worker"]
-            found.add(int(name.removeprefix("api-")))
+            found.add(int(name.rpartition("-")[2]))
     return found
 
 

@@ -43,7 +43,7 @@ def get(server: Server, path: str) -> httpx.Response:
 
 
 def workers(server: Server) -> set[int]:
-    return {int(get(server, "/health").json()["worker"].removeprefix("api-")) for _ in range(10)}
+    return {int(get(server, "/health").json()["worker"].rpartition("-")[2]) for _ in range(10)}
 
 
 def only_grows(before: Samples, after: Samples) -> bool:

@@ -2,7 +2,9 @@
 
 import contextlib
 import gc
+import hashlib
 import os
+import platform
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,11 @@ class Application(FastAPI):
             self.finished(exchange)
 
 
+def _name() -> str:
+    """A name that no other process has, on this machine or on one that sees the same folders: in a container every process is number 1."""
+    return f"api-{hashlib.sha256(platform.node().encode()).hexdigest()[:6]}-{os.getpid()}"
+
+
 def create_app(
     settings: Settings,
     root: Path,
@@ -104,7 +111,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         waiting = Waiting(places(settings.serving.max_connections), settings.serving.receive_s)
         async with (
-            Service.running(settings, root, model, worker or f"api-{os.getpid()}", exposed=exposed, paths=PATHS, counts=counts) as service,
+            Service.running(settings, root, model, worker or _name(), exposed=exposed, paths=PATHS, counts=counts) as service,
             waiting.watched(),
         ):
             running.append(service)
