@@ -12,8 +12,9 @@ from sporeprint.model_serving.openapi import document
 
 INTRODUCTION = """# HTTP
 
-Made from the document that a server answers at `/openapi.json`, for the mushroom table ([the document](openapi.json)). Another table has its own
-columns and classes. A browser finds it at `/docs` of a running server. How to use it: [Serving](../serving.md); who may: [Security](../security.md).
+Made from the document that a server answers at `/openapi.json`, for the mushroom table ([the document](openapi.json)). Another table
+has its own columns and classes. A browser finds it at `/docs` of a running server. How to use it: [Serving](../serving.md); who
+may: [Security](../security.md).
 """
 
 

@@ -28,9 +28,7 @@ def page() -> str:
     """The page, as Markdown."""
     lines = [INTRODUCTION]
     for name, field in Settings.model_fields.items():
-        (model, many), *_ = [*_models(field.annotation), (None, False)]
-        if model is None:
-            continue
+        model, many = next(_models(field.annotation))
         text = (field.description or model.__doc__ or "").partition("\n")[0]
         lines += [f"## {name}", "", text, "", "| key | default | |", "|---|---|---|"]
         lines += [*_rows(model, f"{name}.<name>." if many else f"{name}."), ""]
