@@ -50,5 +50,5 @@ def cell(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """Code for a table's cell."""
-    return "`" + " ".join(text.split()).replace("|", "\\|") + "`"
+    """Code for a table's cell: between backticks a | is no border, and a backslash would be seen."""
+    return f"`{' '.join(text.split())}`"

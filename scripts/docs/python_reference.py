@@ -37,7 +37,7 @@ def _module(module: Any, depth: int) -> Iterator[str]:
         elif each.is_attribute:
             yield from (f"**`{name}`** {_text(each)}", "")
     for name, below in sorted(module.modules.items()):
-        if not name.startswith("_"):
+        if not name.startswith("_") and not below.is_alias:
             yield from _module(below, depth + 1)
 
 
