@@ -22,7 +22,7 @@ NAME = f"sporeprint-{VERSION}"
 
 def build(source: Path, to: Path, *options: str) -> None:
     # --no-isolation: what builds the project is locked with the tools, so that nothing is fetched here.
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", to, *options, source]
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(to), *options, str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -81,7 +81,7 @@ def test_it_works_in_an_empty_environment_and_an_empty_folder(built: Path, tmp_p
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("SPOREPRINT_", "PYTHON"))}
 
     def run(*arguments: str) -> str:
-        command = [environment / "bin/sporeprint", *arguments]
+        command = [str(environment / "bin/sporeprint"), *arguments]
         done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -2,9 +2,11 @@
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -19,15 +21,22 @@ from urllib.parse import unquote, urlsplit
 
 import polars as pl
 import pytest
+import typer.main
+from ruamel.yaml import YAML
 
 from monitor_support import answered, outcomes, service
 from serving_support import Server, start_server, write_config
-from sporeprint import cli
+from sporeprint import cli, settings
 from sporeprint.storage import tables
 from warehouse_support import write
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+#: Not the notebook's, where somebody has had it written: it is made by running it.
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(set((ROOT / "docs").rglob("*.md")) - set((ROOT / "docs/notebook").rglob("*"))),
+]
 #: Pages whose commands have tests of their own.
 ELSEWHERE = {
     "docs/another-table.md": "test_another_table.py",
@@ -207,6 +216,64 @@ def test_no_command_is_left_out_without_a_reason() -> None:
     assert len(RUN) >= 10
 
 
+# --- what is named and not run -------------------------------------------------------------------------------------------
+
+
+def named(page: Path) -> list[list[str]]:
+    """The words of every command of sporeprint that a page names: within its text, and in a block, run or not."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    shown = re.findall(r"^```(?:bash|console|text)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    lines = [re.search(r"^(?:\$ |[\d* /]*\* +)?(sporeprint .*)", line) for block in shown for line in block.split("\n")]
+    inline = re.findall(r"`(sporeprint [^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE))
+    return [words for each in [*(line[1] for line in lines if line), *inline] for words in commands_of(each)]
+
+
+def commands_of(line: str) -> Iterator[list[str]]:
+    """The words of each command of a line that is one of sporeprint's, up to a pipe or a redirection."""
+    parts = shlex.shlex(line.replace("...", ""), posix=True, punctuation_chars="&|;<>")
+    parts.whitespace_split = True
+    for _, words in itertools.groupby(parts, key=lambda word: word[0] in "&|;<>" if word else False):
+        found = list(words)
+        if found[0] == "sporeprint":
+            yield found[1:]
+
+
+def unknown_words(words: list[str]) -> list[str]:
+    """What of a command's words is neither a command nor an option of it."""
+    node: Any = typer.main.get_command(cli.app)
+    while words and getattr(node, "commands", {}) and not words[0].startswith("-"):
+        if words[0] not in node.commands:
+            return words[:1]
+        node, words = node.commands[words[0]], words[1:]
+    options = {option for parameter in node.params for option in parameter.opts} | {"--help"}
+    return [word for word in words if re.match(r"--?[a-z]", word) and word.partition("=")[0] not in options]
+
+
+def test_every_command_and_option_that_a_page_names_is_there() -> None:
+    commands = [(name(page), words) for page in PAGES for words in named(page)]
+    assert len(commands) > 100
+    assert [(page, words) for page, words in commands if unknown_words(words)] == []
+    assert unknown_words(["db", "prune", "--older", "90d"]) == ["--older"]
+    assert unknown_words(["modls", "list"]) == ["modls"]
+
+
+def test_what_a_page_shows_of_a_configuration_is_one(tmp_path: Path) -> None:
+    shown = [
+        text for page in PAGES for text in re.findall(r"^```yaml\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    ]
+    assert len(shown) >= 2
+    yaml = YAML(typ="safe", pure=True)
+    for text in shown:
+        config = yaml.load(ROOT / "config/config.yaml") | yaml.load(text)
+        settings.load(write_config(config, tmp_path / "config.yaml"))
+
+
+def test_every_kind_of_snippet_is_known() -> None:
+    """One in another language would be looked at by no test."""
+    kinds = {kind for page in PAGES for kind in re.findall(r"^```(\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE)}
+    assert kinds <= {"bash", "console", "python", "text", "yaml"}
+
+
 # --- the site -------------------------------------------------------------------------------------------------------------
 
 
@@ -216,6 +283,7 @@ class Links(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.targets: list[str] = []
+        self.loaded: list[str] = []
         self.anchors: set[str] = set()
         self.feed(text)
 
@@ -225,6 +293,8 @@ class Links(HTMLParser):
                 self.anchors.add(value)
             elif value and (key == "src" or (key == "href" and tag in ("a", "link"))):
                 self.targets.append(value)
+                if tag != "a":
+                    self.loaded.append(value)
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +314,7 @@ def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site: P
     pages = {page: Links(page.read_text(encoding="utf-8")) for page in site.rglob("*.html") if page.name != "404.html"}
     assert len(pages) > 100
     for page, links in pages.items():
+        assert [target for target in links.loaded if urlsplit(target).netloc] == [], page
         for target in links.targets:
             parts = urlsplit(target)
             if parts.scheme or not parts.path:
