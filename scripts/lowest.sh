@@ -7,16 +7,23 @@ cd -- "$root"
 folder=build/lowest
 mkdir -p "$folder"
 
-# Where the libraries meet: each one that users install is called by some of these. What is sporeprint's own (statistics, splits, guard)
-# and what calls no library directly is left to ./run_tests.sh.
+# Where the libraries meet: each one that users install is called by some of these. What calls none of them, or tests sporeprint's own
+# (statistics, splits, guard, kills, many workers), is left to ./run_tests.sh.
 tests=(
-  tests/test_cli_models.py tests/test_console.py tests/test_settings.py                          # typer, rich, pydantic, ruamel.yaml
-  tests/test_csv_reader.py tests/test_parquet_reader.py tests/test_tables.py tests/test_transform.py # polars, narwhals, pyarrow
-  tests/test_train.py tests/test_scorer.py tests/test_onnx_graph.py tests/test_estimator.py      # scikit-learn, xgboost, onnx, skl2onnx, joblib
-  tests/test_evaluate.py tests/test_plots.py tests/test_report.py                                # scipy, matplotlib, jinja2
-  tests/model_serving/test_api.py tests/model_serving/test_batches.py tests/model_serving/test_metrics.py # fastapi, uvicorn, httpx, prometheus
-  tests/storage/test_migrate.py tests/storage/test_prediction.py tests/storage/test_warehouse_parquet.py # sqlalchemy, alembic, pymysql, duckdb
-  tests/test_delivery.py                                                                         # apprise
+  # typer, rich, pydantic, ruamel.yaml
+  tests/test_cli_models.py tests/test_console.py tests/test_settings.py
+  # polars, narwhals, pyarrow
+  tests/test_csv_reader.py tests/test_parquet_reader.py tests/test_tables.py tests/test_transform.py
+  # scikit-learn, xgboost, onnx, skl2onnx, onnxruntime, joblib
+  tests/test_train.py tests/test_scorer.py tests/test_onnx_graph.py tests/test_estimator.py
+  # scipy, matplotlib, jinja2
+  tests/test_evaluate.py tests/test_plots.py tests/test_report.py
+  # fastapi, uvicorn, httpx, orjson, prometheus-client
+  tests/model_serving/test_api.py tests/model_serving/test_server.py
+  # sqlalchemy, alembic, pymysql, duckdb
+  tests/test_cli_db.py tests/storage/test_prediction.py tests/storage/test_warehouse_parquet.py
+  # apprise
+  tests/test_delivery.py
 )
 
 # Of the tools, the newest: only what users install is to be old.
