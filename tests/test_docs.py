@@ -1,6 +1,8 @@
 """The documentation: its site is made without a warning and without a link to nowhere, and what its pages tell people to type is run."""
 
 import contextlib
+import doctest
+import importlib
 import io
 import itertools
 import json
@@ -255,6 +257,15 @@ def test_every_command_and_option_that_a_page_names_is_there() -> None:
     assert [(page, words) for page, words in commands if unknown_words(words)] == []
     assert unknown_words(["db", "prune", "--older", "90d"]) == ["--older"]
     assert unknown_words(["modls", "list"]) == ["modls"]
+
+
+def test_examples_in_docstrings_say_what_comes_out() -> None:
+    source = ROOT / "src"
+    files = [file for file in source.rglob("*.py") if ">>> " in file.read_text(encoding="utf-8")]
+    names = [".".join(file.relative_to(source).with_suffix("").parts) for file in files]
+    results = {name: doctest.testmod(importlib.import_module(name)) for name in names}
+    assert {name: result.failed for name, result in results.items() if result.failed} == {}
+    assert sum(result.attempted for result in results.values()) >= 3
 
 
 def test_what_a_page_shows_of_a_configuration_is_one(tmp_path: Path) -> None:
