@@ -50,7 +50,7 @@ def test_without_a_configuration_the_error_names_the_places(
 ) -> None:
     for place in places:
         (place / "config" / "config.yaml").unlink()
-    monkeypatch.setattr("sporeprint.command.PROJECT", tmp_path / "installed")
+    monkeypatch.setattr("sporeprint.command.SHIPPED", tmp_path / "installed" / "config.yaml")
     with pytest.raises(ConfigError, match=r"no configuration file: .*work/config/config\.yaml and .*/here/config/config\.yaml .*--config"):
         _ = session(given_workdir=places[0]).config
 

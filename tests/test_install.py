@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from install_support import new_environment
 from sporeprint.registry import Registry
 from sporeprint.tables import read_table
 
@@ -36,16 +36,7 @@ sys.meta_path.insert(0, Absent())
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with the extra `serve`, and nothing else: no byte code either, which pip would compile ahead."""
-    folder, wanted = tmp_path_factory.mktemp("install") / "venv", f"sporeprint[serve] @ {ROOT.as_uri()}"
-    python = folder / "bin/python"
-    if uv := shutil.which("uv"):
-        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
-        subprocess.run([uv, "pip", "install", "--quiet", "--refresh-package", "sporeprint", "--python", python, wanted], check=True)
-    else:
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check", wanted], check=True)
-    return folder
+    return new_environment(tmp_path_factory.mktemp("install") / "venv", f"sporeprint[serve] @ {ROOT.as_uri()}")
 
 
 @contextlib.contextmanager

@@ -15,10 +15,22 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 DOCKER = ["docker/mariadb/start.sh", "docker/mariadb/oltp-accounts.sh", "docker/mariadb/olap-accounts.sh"]
-SCRIPTS = ["run_etl.sh", "run_api.sh", "run_tests.sh", ".ci/run", "scripts/setup.sh", "scripts/services.sh", "scripts/lock.sh", *DOCKER]
+SCRIPTS = [
+    "run_etl.sh",
+    "run_api.sh",
+    "run_tests.sh",
+    ".ci/run",
+    "scripts/setup.sh",
+    "scripts/services.sh",
+    "scripts/lock.sh",
+    "scripts/docs.sh",
+    "scripts/lowest.sh",
+]
+SCRIPTS += DOCKER
 STARTED = [name for name in SCRIPTS if name not in {"scripts/setup.sh", "scripts/services.sh"}]
 
 UV = """\
@@ -113,6 +125,18 @@ def test_script_is_valid_strict_bash(name: str) -> None:
     if name in STARTED:
         assert os.access(ROOT / name, os.X_OK)
         assert "\nset -euo pipefail\n" in (ROOT / name).read_text()
+
+
+def test_the_hosted_workflow_and_the_hooks_run_what_is_there() -> None:
+    yaml = YAML(typ="safe", pure=True)
+    jobs = yaml.load(ROOT / ".github/workflows/ci.yml")["jobs"]
+    runs = [step["run"].split()[0] for job in jobs.values() for step in job["steps"] if "run" in step]
+    assert {"./run_etl.sh", ".ci/run", "scripts/lowest.sh", "scripts/docs.sh"} <= set(runs)
+    assert [run for run in runs if "/" in run and not os.access(ROOT / run, os.X_OK)] == []
+    hooks = [hook for repo in yaml.load(ROOT / ".pre-commit-config.yaml")["repos"] for hook in repo["hooks"]]
+    tools = {hook["entry"].split()[0].removeprefix(".venv/bin/") for hook in hooks}
+    assert tools == {"ruff", "mypy"}
+    assert tools <= set(pins("requirements-dev.txt"))
 
 
 @pytest.mark.parametrize("name", [*SCRIPTS, "requirements.txt", "requirements-dev.txt"])

@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # slow to import, and `--help` does not need it
 CONFIG = Path("config/config.yaml")
 #: The folder of the project, where the package runs from its source tree.
 PROJECT = Path(__file__).resolve().parents[2]
+#: The configuration of the project, which an installed package has within it.
+SHIPPED = PROJECT / CONFIG if (PROJECT / "run_etl.sh").is_file() else Path(__file__).with_name(CONFIG.name)
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,7 @@ class Session:
         """
         if self.given_config is not None:
             return self.given_config
-        project = [PROJECT / CONFIG] if (PROJECT / "run_etl.sh").is_file() else []
-        places = list(dict.fromkeys([self.workdir / CONFIG, CONFIG.absolute(), *project]))
+        places = list(dict.fromkeys([self.workdir / CONFIG, CONFIG.absolute(), SHIPPED]))
         for place in places:
             if place.is_file():
                 return place
@@ -104,7 +105,7 @@ _SHARED: dict[str, tuple[Any, Any]] = {
                 envvar="SPOREPRINT_CONFIG",
                 show_envvar=False,
                 rich_help_panel=_COMMON,
-                help=f"Configuration. Left out: {CONFIG} in the work directory, else here, else of the project.",
+                help=f"Configuration. Left out: {CONFIG} in the work directory, else here, else sporeprint's own.",
             ),
         ],
         None,
