@@ -252,6 +252,7 @@ def test_mirror_of_the_source() -> None:
         "docs_security",
         "docs_serving",
         "install",
+        "kubernetes",
         "model_serving.ab_bad_input",
         "model_serving.faults",
         "model_serving.openapi_contract",
