@@ -2,8 +2,8 @@
 
     /path/to/venv/bin/python benchmarks/alarms_evidently.py --months 20        # a Python with evidently and pandas < 3, without sporeprint
 
-The same twenty features, drawn in the same way, as rows: the preset takes tables. It says which columns drifted, and of the table that it did
-where at least half of them did; both are counted.
+The same twenty features, drawn in the same way, as rows: the preset takes tables. It says which columns drifted, and of the table that it
+did where at least half of them did; both are counted.
 """
 
 import argparse
