@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes requirements.txt (all that a user can need: the extra `all`) and requirements-dev.txt (that, and the tools) from pyproject.toml, every
-# file with its sha256. Run it after a change of the dependencies; `scripts/lock.sh --upgrade` also takes newer versions.
+# file with its sha256, and scripts/airflow-requirements.txt from scripts/airflow-requirements.in. Run it after a change of the dependencies; `scripts/lock.sh --upgrade` also takes newer versions.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
@@ -13,3 +13,7 @@ lock() {
 }
 lock "$@" --extra all -o requirements.txt
 lock "$@" --extra all --extra dev -c requirements.txt -o requirements-dev.txt
+
+# Airflow lives in an environment of its own, so its lock knows nothing of the others.
+uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-annotate \
+  --custom-compile-command scripts/lock.sh "$@" scripts/airflow-requirements.in -o scripts/airflow-requirements.txt
