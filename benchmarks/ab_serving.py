@@ -168,7 +168,7 @@ def seconds(pids: list[int]) -> float:
     return total / os.sysconf("SC_CLK_TCK")
 
 
-def throughput(root: Path, duration: int) -> dict[str, Any]:
+def throughput(root: Path, duration: int, connections: int) -> dict[str, Any]:
     """Requests a second and the server's CPU time for each, in turns without and with a split test, over the same two models."""
     found: dict[str, list[dict[str, float]]] = {"without": [], "with": []}
     with copied(root) as place, server(place, 1) as running:
@@ -177,7 +177,7 @@ def throughput(root: Path, duration: int) -> dict[str, Any]:
         bodies.write_text("\n".join(json.dumps(row) for row in rows(root, 4096)), encoding="utf-8")
         made = running.client.post("/ab-tests", json={"name": "load", **MODELS, "traffic_split": 0.5})
         assert made.status_code == 201, made.text
-        for _ in range(3):
+        for _ in range(5):
             for name, halves in (
                 ("without", ("/predict?model=xgboost", "/predict?model=decision_tree")),
                 ("with", ("/predict?ab_test=load",) * 2),
@@ -185,7 +185,7 @@ def throughput(root: Path, duration: int) -> dict[str, Any]:
                 pids = [running.process.pid, *children(running.process.pid)]
                 before, requests, took, failed = seconds(pids), 0, 0.0, 0
                 for path in halves:
-                    command = ["wrk", "-t1", "-c16", f"-d{duration}s", "-s", str(script), str(running.client.base_url)]
+                    command = ["wrk", "-t1", f"-c{connections}", f"-d{duration}s", "-s", str(script), str(running.client.base_url)]
                     env = {**os.environ, "BODIES": str(bodies), "ASKED": path}
                     said = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
                     numbers = [int(each) for each in said.partition("FOUND ")[2].split()]
@@ -269,12 +269,13 @@ def main() -> None:
     parser.add_argument("what", choices=("routing", "analysis", "throughput", "kills"))
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--requests", type=int, default=100_000)
+    parser.add_argument("--connections", type=int, default=64, help="of wrk")
     parser.add_argument("--duration", type=int, default=8, help="seconds of each run of wrk")
     given = parser.parse_args()
     work = {
         "routing": lambda: routing(given.workdir),
         "analysis": lambda: analysis(given.workdir),
-        "throughput": lambda: throughput(given.workdir, given.duration),
+        "throughput": lambda: throughput(given.workdir, given.duration, given.connections),
         "kills": lambda: kills(given.workdir, given.requests),
     }
     print(json.dumps(work[given.what](), indent=1))

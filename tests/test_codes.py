@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from sporeprint.codes import MISSING, MOST_VALUES, UNKNOWN, Codes, coded, coded_frame, vocabulary_of
+from sporeprint.codes import MISSING, MOST_VALUES, UNKNOWN, Codes, coded, coded_frame, recognised, vocabulary_of
 from sporeprint.errors import DataError
 from support import NUMERIC, OPEN, dataset, nominal
 
@@ -173,6 +173,15 @@ VOCABULARY = {"a": ("b", "a"), "b": ("1",)}
 def test_trimming_where_needed_is_trimming_everywhere(frame: pl.DataFrame) -> None:
     everywhere = coded(nw.from_native(frame), VOCABULARY, ["n", "m"], trim=frame.columns).to_native()
     assert_frame_equal(finite(coded_frame(frame, VOCABULARY, ["n", "m"])), finite(everywhere))
+
+
+@given(frames())
+def test_what_was_recognised_has_the_same_codes_and_says_the_same(frame: pl.DataFrame) -> None:
+    found = recognised(frame, VOCABULARY)
+    assert found.select(pl.col("a", "b").cast(pl.String), "n", "m").equals(frame)
+    for name, values in VOCABULARY.items():
+        assert (found.schema[name] == pl.Enum(values)) == (set(frame[name].drop_nulls()) <= set(values))
+    assert_frame_equal(coded_frame(found, VOCABULARY, ["n", "m"]), coded_frame(frame, VOCABULARY, ["n", "m"]))
 
 
 @given(frames(), st.booleans())

@@ -1,5 +1,8 @@
 """Tests of sporeprint.extras: what is missing is named with what to install."""
 
+import subprocess
+import sys
+
 import pytest
 
 from sporeprint.errors import MissingExtraError
@@ -21,6 +24,15 @@ def test_the_extra_is_named(library: str) -> None:
     assert isinstance(found, MissingExtraError)
     assert f"needs {library}, " in str(found)
     assert f"pip install 'sporeprint[{EXTRAS[library]}]'" in str(found)
+
+
+def test_a_library_does_without_what_it_only_may_use() -> None:
+    """In a process of its own: what is imported stays imported."""
+    code = (
+        "import sys; from sporeprint.extras import Lazy, leave_out; leave_out('xgboost', 'pandas', 'sklearn');"
+        "made = Lazy('xgboost').Booster(); print('pandas' in sys.modules, 'sklearn' in sys.modules); import sklearn, pandas"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False False\n"
 
 
 def test_what_is_installed() -> None:

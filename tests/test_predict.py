@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ import pytest
 
 from sporeprint import predict as scoring
 from sporeprint.answer import answer
+from sporeprint.batch import Batch, malformed_rows
 from sporeprint.bundle import Bundle
 from sporeprint.errors import DataError, RegistryError, UsageError
-from sporeprint.predict import Counts, score_frame
+from sporeprint.files import Silent
+from sporeprint.predict import Counts, score_batches, score_frame
 from sporeprint.registry import Registry
 
 ANSWERS = ["prediction", "probability", "verdict", "novelty_p", "unseen", "outside", "reason"]
@@ -235,6 +238,24 @@ def test_batches_make_no_difference(small_table: Path, small_run: Path, tmp_path
         scoring.predict(small_run, tmp_path / f"{name}.parquet", tmp_path / f"{name}.out.parquet")
     found, wanted = (pl.read_parquet(tmp_path / f"{name}.out.parquet") for name in ("many", "few"))
     assert found.equals(pl.concat([wanted] * 250))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("at", [0, 1])
+def test_texts_stay_texts_in_every_batch(at: int, suffix: str, rows: pl.DataFrame, bundle: Bundle, tmp_path: Path) -> None:
+    """A value that only one of two batches holds, and which the model has never seen."""
+    frames = [rows, changed(rows, "season", "never", 3)][:: 1 if at else -1]
+    batches = [Batch(frame.with_row_index("row"), malformed_rows(), 1) for frame in frames]
+    out = tmp_path / f"answers{suffix}"
+    score_batches(batches, out, bundle, workers=1, progress=Silent(), guarded=False)
+    found = pl.read_csv(out, infer_schema=False) if suffix == ".csv" else pl.read_parquet(out)
+    assert found.select(frames[0].columns).equals(pl.concat(frames))
+
+
+def test_what_no_csv_can_say_is_refused(rows: pl.DataFrame, predict: Predict, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"duration.*name a file that ends in \.parquet"):
+        predict(rows.with_columns(spent=pl.lit(timedelta(minutes=2))), source="new.parquet", out="answers.csv")
+    assert not (tmp_path / "answers.csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,19 @@ def test_values_as_plain_text_are_read_all_the_same(tmp_path: Path) -> None:
 # --- rejected rows ---------------------------------------------------------------------------------------------------
 
 
+def test_readers_see_texts_where_asked(tmp_path: Path) -> None:
+    """The dictionaries stay out of the types, and whatever only the note of the types can tell stays in it."""
+    values, path = pa.array(["b", "b", None]), tmp_path / "table.parquet"
+    table = pa.table({"shape": values.dictionary_encode(), "spent": pa.array([1, 2, 3], pa.duration("us"))})
+    with Writer(path, {"about": "a table"}, plain=True) as writer:
+        writer.write(table)
+        writer.write(table.set_column(0, "shape", pa.array(["x", None, "b"])))
+    found = pq.read_table(path)
+    assert found.schema.types == [pa.string(), pa.duration("us")]
+    assert found["shape"].to_pylist() == ["b", "b", None, "x", None, "b"]
+    assert pq.read_metadata(path).metadata[b"about"] == b"a table"
+
+
 def test_rejected_rows_keep_every_column_as_text() -> None:
     schema = dataset({"shape": OPEN, "size": NUMERIC}, groups={"column": "site"})
     assert rejected_columns(schema) == {

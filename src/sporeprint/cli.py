@@ -265,9 +265,11 @@ def predict(
 ) -> Result:
     """Answer the rows of a file: its columns, then verdict, probability and how novel each row is."""
     from sporeprint import predict as scoring
+    from sporeprint.extras import leave_out
 
     if out.exists() and file.exists() and file.samefile(out):
         raise UsageError(f"--out {out} is the file to score itself; name another one")
+    leave_out("xgboost", "pandas", "sklearn")
     return scoring.predict(session.workdir, file, out, model=model, guarded=not scores, steps=session.screen.steps())
 
 

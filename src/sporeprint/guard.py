@@ -200,15 +200,25 @@ class Guard:
 
     def _write_numbers(self, values: Mapping[str, Float64], factors: npt.NDArray[Any]) -> None:
         """The same into their part of it: [4 q, n]."""
-        for at, (name, (mean, sd)) in enumerate(self.scales.items()):
-            with np.errstate(over="ignore"):  # beyond the farthest anyway
-                z = np.clip((values[name] - mean) / sd, -FARTHEST, FARTHEST)
-            missing = np.isnan(z)
-            factors[4 * at] = missing
-            factors[4 * at + 1] = ~missing
-            z[missing] = 0.0
-            factors[4 * at + 2] = z
-            factors[4 * at + 3] = np.square(z)
+        if not self.scales:
+            return
+        parts = factors.reshape(len(self.scales), 4, -1)  # a view: only the first axis is split
+        means, sds = self._scales
+        with np.errstate(over="ignore"):  # beyond the farthest anyway
+            z = (np.array([values[name] for name in self.scales]) - means) / sds
+        z.clip(-FARTHEST, FARTHEST, out=z)
+        missing = np.isnan(z)
+        parts[:, 0] = missing
+        parts[:, 1] = ~missing
+        z[missing] = 0.0
+        parts[:, 2] = z
+        parts[:, 3] = np.square(z, out=z)
+
+    @cached_property
+    def _scales(self) -> tuple[Float64, Float64]:
+        """Means and standard deviations of the q numeric columns: [q, 1] each."""
+        found = np.array(list(self.scales.values()), dtype=np.float64).reshape(-1, 2)
+        return found[:, :1], found[:, 1:]
 
     # --- one row ------------------------------------------------------------------------------------------------------
 

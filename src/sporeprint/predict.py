@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from sporeprint.batch import Batch
 from sporeprint.bundle import Bundle
-from sporeprint.codes import Codes, coded_frame
+from sporeprint.codes import Codes, coded_frame, recognised
 from sporeprint.errors import UsageError
 from sporeprint.extract import open_table, read_batches
 from sporeprint.files import Progress, atomic_path
@@ -215,9 +215,10 @@ def score_batches(
     """
     if out.suffix not in SUFFIXES:
         raise UsageError(f"--out {out}: expected a file name that ends in {' or '.join(SUFFIXES)}")
-    total = Counts()
+    total, known = Counts(), vocabulary(bundle.encoder, bundle.safety.guard, bundle.schema)
 
     def work(batch: Batch) -> tuple[pl.DataFrame, Counts, int]:
+        batch = replace(batch, frame=recognised(batch.frame, known))
         result = _with_malformed(batch, score_frame(batch.frame, bundle, guarded=guarded), guarded=guarded)
         return result, _count(result, bundle.schema), batch.bytes_read
 
@@ -273,7 +274,11 @@ class _CsvSink:
         self._header = True
 
     def write(self, frame: pl.DataFrame) -> None:
-        frame.write_csv(self._file, include_header=self._header)
+        try:
+            frame.write_csv(self._file, include_header=self._header)
+        except pl.exceptions.ComputeError as error:  # a type that no text stands for, such as a duration
+            reason = str(error).partition("\n")[0]
+            raise UsageError(f"the answers cannot be written as CSV: {reason}; name a file that ends in .parquet") from error
         self._header = False
 
     def __enter__(self) -> Self:
@@ -287,7 +292,7 @@ class _ParquetSink:
     """A Parquet file."""
 
     def __init__(self, path: Path) -> None:
-        self._writer = Writer(path, {})
+        self._writer = Writer(path, {}, plain=True)
 
     def write(self, frame: pl.DataFrame) -> None:
         self._writer.write(frame.to_arrow())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -53,10 +54,16 @@ def _feature(codes: Codes, name: str) -> pa.Array:
 
 
 class Writer:
-    """A Parquet file written table by table. The caller sees to it that the path is a temporary one."""
+    """A Parquet file written table by table. The caller sees to it that the path is a temporary one.
 
-    def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
-        self._path = path
+    Args:
+        path: the file.
+        metadata: what it says of itself.
+        plain: whether readers shall see texts where the tables hold dictionaries of them.
+    """
+
+    def __init__(self, path: Path, metadata: Mapping[str, str], *, plain: bool = False) -> None:
+        self._path, self._plain = path, plain
         self._metadata = {key.encode(): value.encode() for key, value in metadata.items()}
         self._writer: pq.ParquetWriter | None = None
         self._schema: pa.Schema | None = None
@@ -71,8 +78,15 @@ class Writer:
             # Readers skip pages by a row's number or group, by nothing else; statistics of every column cost as much as the rest.
             sought = [name for name in self._schema.names if name in {"row", "group"}]
             self._writer = pq.ParquetWriter(
-                self._path, self._schema, use_dictionary=repeating, write_statistics=sought or False, write_page_checksum=True
+                self._path,
+                self._schema,
+                use_dictionary=repeating,
+                write_statistics=sought or False,
+                write_page_checksum=True,
+                store_schema=not self._plain,
             )
+            if self._plain:
+                self._writer.add_key_value_metadata({**self._metadata, **_said_plainly(self._schema)})
         self._writer.write_table(table.cast(self._schema))
 
     def __enter__(self) -> Self:
@@ -86,6 +100,12 @@ class Writer:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _said_plainly(schema: pa.Schema) -> dict[bytes, bytes]:
+    """The note by which readers of a Parquet file know its types, with texts for dictionaries."""
+    types = [(field.name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type) for field in schema]
+    return {b"ARROW:schema": base64.b64encode(pa.schema(types).serialize().to_pybytes())}
 
 
 def read_tables(path: Path, schema: DatasetSchema, parts: Sequence[str] = (), *, rows: int = BATCH_ROWS) -> Iterator[Observations]:

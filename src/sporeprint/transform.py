@@ -141,9 +141,8 @@ class Encoder:
                 table = column.table()[_rows_of(column.categories, codes.vocabulary[column.name])]
                 # Codes are never out of range; a mode is named because the default one copies.
                 np.take(table.T, codes.nominal[column.name] + np.int16(1), axis=1, out=features[at : at + width], mode="clip")
-            else:
-                _write_numbers(column, codes.numeric[column.name], features[at : at + width])
             at += width
+        self.write_numbers(codes.numeric, features.T)
         return np.ascontiguousarray(features.T)
 
     def write_numbers(self, values: Mapping[str, npt.NDArray[np.float64]], out: Matrix) -> None:
@@ -153,8 +152,17 @@ class Encoder:
             values: column -> float64 [n], NaN where missing.
             out: float32 [n, m] to write into.
         """
-        for at, column in self._numbers:
-            _write_numbers(column, values[column.name], out.T[at : at + len(column.features)])
+        if not self._numbers:
+            return
+        places, flagged, flags, centers, scales, fills = self._number_arrays
+        found = np.array([values[column.name] for _, column in self._numbers])
+        missing = np.isnan(found)
+        np.copyto(found, fills, where=missing)
+        found -= centers
+        found /= scales
+        out.T[places] = found.clip(-LARGEST, LARGEST, out=found)
+        if len(flags):
+            out.T[flags] = missing[flagged]
 
     def encode_row(self, row: Mapping[str, str | float | None], out: Matrix | None = None) -> Matrix:
         """Encode one row by look-ups, to the same numbers as `matrix`.
@@ -216,6 +224,15 @@ class Encoder:
         return tuple(found)
 
     @cached_property
+    def _number_arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """Of the q numeric columns: their places, the indexes of those with an indicator and its places; center, scale, fill [q, 1]."""
+        flagged = [(number, at + 1) for number, (at, column) in enumerate(self._numbers) if column.indicator]
+        numbers = np.array([[column.center, column.scale, column.fill] for _, column in self._numbers], dtype=np.float64)
+        places = np.array([at for at, _ in self._numbers], dtype=np.intp)
+        indexes = np.array(flagged, dtype=np.intp).reshape(-1, 2)
+        return places, indexes[:, 0], indexes[:, 1], *(numbers[:, [part]] for part in range(3))
+
+    @cached_property
     def _numbers(self) -> tuple[tuple[int, NumericEncoding], ...]:
         return tuple((at, column) for at, column in self._offsets if isinstance(column, NumericEncoding))
 
@@ -254,15 +271,6 @@ def _from_item(item: Mapping[str, Any]) -> Encoding:
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in item.items()}
     kinds: dict[str, type[Encoding]] = {"nominal": NominalEncoding, "numeric": NumericEncoding}
     return kinds[fields.pop("kind")](**fields)
-
-
-def _write_numbers(column: NumericEncoding, values: npt.NDArray[np.float64], out: Matrix) -> None:
-    """Encode a column's numbers into its features: float32 [width, n]."""
-    missing = np.isnan(values)
-    scaled = (np.where(missing, column.fill, values) - column.center) / column.scale
-    out[0] = scaled.clip(-LARGEST, LARGEST, out=scaled)
-    if column.indicator:
-        out[1] = missing
 
 
 def _rows_of(categories: Sequence[str], vocabulary: Sequence[str]) -> npt.NDArray[np.intp]:

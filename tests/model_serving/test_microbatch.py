@@ -32,9 +32,10 @@ class Watched:
 
     def __init__(self, served: Served, asked: list[int], *, fails: bool = False) -> None:
         self.served, self.asked, self.fails = served, asked, fails
-        self.ref = served.ref
+        self.ref, self.kin = served.ref, served.kin
 
-    def answers(self, rows: Sequence[Any]) -> list[Answered]:
+    def answers(self, rows: Sequence[Any], versions: Sequence[Any] | None = None) -> list[Answered]:
+        assert versions is None or {id(each) for each in versions} == {id(self)}
         self.asked.append(len(rows))
         if self.fails and any("bad" in row for row in rows):
             raise ZeroDivisionError

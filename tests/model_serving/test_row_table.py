@@ -46,6 +46,19 @@ def test_the_same_answers_as_one_by_one(served: Served, data: st.DataObject) -> 
         assert abs(one.probability - other.probability) <= 1e-6
 
 
+def test_kin_are_answered_together_each_by_itself(small_run: Path) -> None:
+    registry = Registry(small_run / "models/registry")
+    names = ("xgboost", "decision_tree", "logistic_regression")
+    xgboost, tree, linear = (Served.load(registry, registry.resolve(name)) for name in names)
+    assert xgboost.kin == tree.kin != linear.kin  # a linear model's columns are encoded otherwise
+    rows = [*xgboost.bundle.golden.rows[:FEW], {}, {"season": "never heard of"}]
+    asked = [(tree, xgboost)[number % 2] for number in range(len(rows))]
+    together = [answer for answer, _ in xgboost.answers(rows, asked)]
+    one_by_one = [served.answer(row)[0] for served, row in zip(asked, rows, strict=True)]
+    assert [replace(answer, probability=0.0) for answer in together] == [replace(answer, probability=0.0) for answer in one_by_one]
+    assert [answer.probability for answer in together] == pytest.approx([answer.probability for answer in one_by_one], abs=1e-6)
+
+
 def test_golden_rows_are_read_as_one_by_one(served: Served) -> None:
     bundle = served.bundle
     rows = [*bundle.golden.rows, {}, dict.fromkeys(bundle.schema.nominal, "never heard of")]

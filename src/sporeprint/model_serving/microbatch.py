@@ -120,7 +120,7 @@ class Microbatch:
 
 
 def answered(questions: Sequence[Question], worker: str) -> list[Given | Exception]:
-    """Answer questions, those to one model together; in place of an answer that failed stands why.
+    """Answer questions, those to one model and its kin together; in place of an answer that failed stands why.
 
     Args:
         questions: what is asked.
@@ -131,17 +131,15 @@ def answered(questions: Sequence[Question], worker: str) -> list[Given | Excepti
         question.prediction_id if question.route is None else question.route.unit(question.unit, question.row, question.prediction_id)
         for question in questions
     ]
-    wanted: defaultdict[int, list[int]] = defaultdict(list)
-    models: dict[int, Served] = {}
+    wanted: defaultdict[str, list[tuple[int, Served]]] = defaultdict(list)
     for number, (question, unit) in enumerate(zip(questions, units, strict=True)):
         for served in (question.served,) if question.route is None else question.route.asks(unit):
-            models[id(served)] = served
-            wanted[id(served)].append(number)
+            wanted[served.kin].append((number, served))
     found: dict[tuple[int, int], Answered] = {}
-    for key, numbers in wanted.items():
+    for asked in wanted.values():
         with contextlib.suppress(Exception):  # asked one by one, below, they show whose row it is
-            together = models[key].answers([questions[number].row for number in numbers])
-            found |= {(key, number): each for number, each in zip(numbers, together, strict=True)}
+            together = asked[0][1].answers([questions[number].row for number, _ in asked], [served for _, served in asked])
+            found |= {(id(served), number): each for (number, served), each in zip(asked, together, strict=True)}
     shared = perf_counter_ns() - begin
     return [
         _given(question, unit, number, found, shared, worker) for number, (question, unit) in enumerate(zip(questions, units, strict=True))

@@ -6,6 +6,7 @@ guard's weights, whether it was never seen, and which conditions of contradictio
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.bundle import Bundle
-from sporeprint.contradictions import holds, numbers_hold
+from sporeprint.contradictions import holds
 from sporeprint.schema import Condition
 from sporeprint.transform import Matrix
 
@@ -54,8 +55,11 @@ class RowTable:
         place: intp [items], place in a row of the guard's features.
         unseen: bool [items], whether it was never seen in training.
         fulfils: uint64 [items], the conditions it fulfils, a bit each.
-        numeric: numeric columns.
-        conditions: of numeric columns: column, condition, its bit.
+        numeric: the q numeric columns.
+        ranges: float64 [2, q, 1], the smallest and the largest number in training.
+        conditions: of k conditions of numeric columns, the column's number: intp [k].
+        bounds: float64 [2, k, 1], what their numbers have to be above and below; NaN where there is no bound.
+        bits: uint64 [k, 1], their bits.
         contradictions: uint64 [c], the conditions of each contradiction; None where there are too many.
     """
 
@@ -67,7 +71,10 @@ class RowTable:
     unseen: Flags
     fulfils: Bits
     numeric: tuple[str, ...]
-    conditions: tuple[tuple[str, Condition, int], ...]
+    ranges: Float64
+    conditions: Index
+    bounds: Float64
+    bits: Bits
     contradictions: Bits | None
 
     @classmethod
@@ -88,6 +95,8 @@ class RowTable:
                 fulfilled = sum(1 << bit for bit, column, condition in bits if few and column == name and holds(value, condition))
                 items.append((*cells.get(value, unseen), rows.get(value, never), value is not None and value not in known[name], fulfilled))
             items.append((*unseen, never, True, 0))
+        numeric, ranges = tuple(schema.numeric), {name: bounds for name, *bounds in encoder.ranges}
+        asked = [(bit, name, condition) for bit, name, condition in bits if few and name in numeric]
         ends = np.cumsum([0, *(len(item.when) for item in schema.contradictions)]).tolist()
         masks = [sum(1 << bit for bit in range(begin, end)) for begin, end in itertools.pairwise(ends)]
         return cls(
@@ -98,8 +107,11 @@ class RowTable:
             place=np.array([item[2] for item in items], dtype=np.intp),
             unseen=np.array([item[3] for item in items], dtype=np.bool_),
             fulfils=np.array([item[4] for item in items], dtype=np.uint64),
-            numeric=tuple(schema.numeric),
-            conditions=tuple((name, condition, bit) for bit, name, condition in bits if name in schema.numeric),
+            numeric=numeric,
+            ranges=np.array([ranges[name] for name in numeric], dtype=np.float64).reshape(-1, 2).T[:, :, np.newaxis],
+            conditions=np.array([numeric.index(name) for _, name, _ in asked], dtype=np.intp),
+            bounds=_bounds([condition for _, _, condition in asked]),
+            bits=np.array([1 << bit for bit, _, _ in asked], dtype=np.uint64)[:, np.newaxis],
             contradictions=np.array(masks, dtype=np.uint64) if few else None,
         )
 
@@ -118,18 +130,25 @@ class RowTable:
         features[:, 0] = 1.0
         features[everyone, self.place[items]] = 1.0
         guard.write_numbers(values, features.T)
-        strange = self.unseen[items].any(axis=1) | self._contradictory(items, values)
-        for name, low, high in encoder.ranges:
-            strange |= (values[name] < low) | (values[name] > high)
+        low, high = self.ranges
+        strange = self.unseen[items].any(axis=1) | self._contradictory(items, numbers) | ((numbers < low) | (numbers > high)).any(axis=0)
         return Read(matrix, features, strange)
 
-    def _contradictory(self, items: Index, values: Mapping[str, Float64]) -> Flags:
+    def _contradictory(self, items: Index, numbers: Float64) -> Flags:
         if self.contradictions is None:
             return np.ones(len(items), dtype=np.bool_)
         fulfilled = np.bitwise_or.reduce(self.fulfils[items], axis=1)
-        for name, condition, bit in self.conditions:
-            fulfilled |= numbers_hold(values[name], condition).astype(np.uint64) << np.uint64(bit)
+        if len(self.conditions):
+            asked, (above, below) = numbers[self.conditions], self.bounds
+            # A comparison with NaN is false: a bound that is not there is kept, a number that is not there keeps none.
+            holds = ~(np.isnan(asked) | (asked <= above) | (asked >= below))
+            fulfilled |= np.bitwise_or.reduce(holds * self.bits, axis=0)
         return np.asarray(((fulfilled[:, np.newaxis] & self.contradictions) == self.contradictions).any(axis=1))
+
+
+def _bounds(conditions: Sequence[Condition]) -> Float64:
+    bounds = [[math.nan if bound is None else bound for bound in (condition.above, condition.below)] for condition in conditions]
+    return np.array(bounds, dtype=np.float64).reshape(-1, 2).T[:, :, np.newaxis]
 
 
 def _conditions(bundle: Bundle) -> list[tuple[str, Condition]]:

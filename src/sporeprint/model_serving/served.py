@@ -1,11 +1,14 @@
 """A model that serves: one immutable value, so that nothing of an answer can come from another model."""
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from sporeprint.answer import Answer, Row, why_unknown
 from sporeprint.bundle import Bundle
@@ -20,7 +23,7 @@ from sporeprint.verdict import HALF, UNKNOWN, verdict, words
 from sporeprint.versions import VersionRef
 
 #: Fewer rows are answered one by one.
-FEW = 5
+FEW = 4
 NOT_STRANGE = StrangeRow((), (), ())
 
 
@@ -30,6 +33,22 @@ class Stages(NamedTuple):
     encode: int
     score: int
     guard: int
+
+
+class Known(NamedTuple):
+    """What is known of n rows before anybody scores them.
+
+    Attributes:
+        novelty_p: float64 [n], the guard's p-values.
+        flags: bool [n], whether something is strange about them.
+        component: [n], what they are most like.
+        strange: [n], what is strange.
+    """
+
+    novelty_p: npt.NDArray[np.float64]
+    flags: npt.NDArray[np.bool_]
+    component: Sequence[int]
+    strange: Sequence[StrangeRow]
 
 
 #: An answer, and how long it took.
@@ -49,6 +68,8 @@ class Served:
         safety: calibration, guard and threshold.
         words: the answers' words, by number.
         simulated: whether it was trained on invented rows.
+        kin: the same for versions whose contract, encoder and guard are the same: those that one run made, and all of whose columns are
+            encoded alike, as are those that differ in a model's parameters only.
         buffer: float32 [1, m], what a row is encoded into; only one thread may ask for answers.
     """
 
@@ -60,6 +81,7 @@ class Served:
     safety: Safety
     words: tuple[str, str, str]
     simulated: bool
+    kin: str
     buffer: Matrix
 
     @classmethod
@@ -79,6 +101,7 @@ class Served:
             safety=bundle.safety,
             words=words(bundle.schema),
             simulated=bool(bundle.info.get("simulated")),
+            kin=_kin(bundle),
             buffer=np.empty((1, bundle.scorer.n_features), dtype=np.float32),
         )
         for row in (*bundle.golden.rows, {}):
@@ -100,28 +123,50 @@ class Served:
         answer = self._said(probability, novelty_p, found, component, strange)
         return answer, Stages(encoded - begin, scored - encoded, perf_counter_ns() - scored)
 
-    def answers(self, rows: Sequence[Row]) -> list[Answered]:
-        """Answer a few rows: the same as `answer` of each, in a fraction of the time. The stages are each row's share."""
+    def answers(self, rows: Sequence[Row], versions: Sequence["Served"] | None = None) -> list[Answered]:
+        """Answer a few rows: the same as `answer` of each, in a fraction of the time. The stages are each row's share.
+
+        Args:
+            rows: n of them.
+            versions: who answers each of them, all of this one's kin: they read rows alike, so that the rows are read and the guard is
+                asked once for all of them. None: this one.
+        """
+        asked = (self,) * len(rows) if versions is None else versions
         if len(rows) < FEW:
-            return [self.answer(row) for row in rows]
-        begin = perf_counter_ns()
-        bundle, safety = self.bundle, self.safety
+            return [served.answer(row) for served, row in zip(asked, rows, strict=True)]
+        n, begin = len(rows), perf_counter_ns()
+        bundle, guard = self.bundle, self.safety.guard
         read = self.table.read(rows)
         encoded = perf_counter_ns()
-        probability = safety.calibration(self.scorer.scores(read.matrix))
-        scored = perf_counter_ns()
-        component, typicality = safety.guard.most_typical(read.features)
-        novelty_p = safety.guard.p_value(typicality)
+        component, typicality = guard.most_typical(read.features)
+        novelty_p = guard.p_value(typicality)
         strange = [
             strange_row(row, bundle.encoder, bundle.schema) if may_be else NOT_STRANGE
             for row, may_be in zip(rows, read.strange.tolist(), strict=True)
         ]
-        flags = np.array([bool(each) for each in strange])
-        found = verdict(probability, novelty_p, flags, threshold=safety.threshold.value, coverage=safety.coverage)
-        numbers = zip(probability.tolist(), novelty_p.tolist(), np.asarray(found).tolist(), component.tolist(), strange, strict=True)
-        answers = [self._said(*each) for each in numbers]
-        n = len(rows)
-        share = Stages((encoded - begin) // n, (scored - encoded) // n, (perf_counter_ns() - scored) // n)
+        guarded = perf_counter_ns()
+        known = Known(novelty_p, np.array([bool(each) for each in strange]), component.tolist(), strange)
+        places: defaultdict[int, list[int]] = defaultdict(list)
+        for place, served in enumerate(asked):
+            places[id(served)].append(place)
+        answers: dict[int, Answered] = {}
+        for mine in places.values():
+            stages = Stages((encoded - begin) // n, 0, (guarded - encoded) // n)
+            answers |= zip(mine, asked[mine[0]]._decided(read.matrix, known, mine, stages), strict=True)
+        return [answers[place] for place in range(n)]
+
+    def _decided(self, matrix: Matrix, known: Known, places: list[int], stages: Stages) -> list[Answered]:
+        """What is answered to some of the rows, from what is known of all of them."""
+        begin, safety = perf_counter_ns(), self.safety
+        mine = slice(None) if len(places) == len(matrix) else np.array(places)
+        probability = safety.calibration(self.scorer.scores(matrix[mine]))
+        scored = perf_counter_ns()
+        novelty_p = known.novelty_p[mine]
+        found = verdict(probability, novelty_p, known.flags[mine], threshold=safety.threshold.value, coverage=safety.coverage)
+        numbers = zip(probability.tolist(), novelty_p.tolist(), np.asarray(found).tolist(), places, strict=True)
+        answers = [self._said(p, novelty, word, known.component[place], known.strange[place]) for p, novelty, word, place in numbers]
+        n = len(places)
+        share = Stages(stages.encode, (scored - begin) // n, stages.guard + (perf_counter_ns() - scored) // n)
         return [(answer, share) for answer in answers]
 
     def _said(self, probability: float, novelty_p: float, found: int, component: int, strange: StrangeRow) -> Answer:
@@ -155,3 +200,8 @@ class Served:
             "engine": self.scorer.engine,
             "simulated": self.simulated,
         }
+
+
+def _kin(bundle: Bundle) -> str:
+    parts = (bundle.encoder.to_json().encode(), bundle.safety.guard.to_bytes(), bundle.schema.fingerprint().encode())
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()

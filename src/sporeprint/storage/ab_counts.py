@@ -217,10 +217,8 @@ class Counter:
 
     def _outcomes(self, connection: Connection, rows: Sequence[Sequence[Any]], ids: frozenset[str]) -> int:
         wanted = sorted({row[1] for row in rows})
-        found: list[Any] = []
-        for part in _parts(wanted):
-            query = select(*(prediction.c[name] for name in COLUMNS)).where(prediction.c.prediction_id.in_(part))
-            found += [tuple(row) for row in connection.execute(query) if row.test_id in ids and row.unit_id is not None]
+        asked = _among(connection, prediction, COLUMNS, "prediction_id", wanted)
+        found = [row for row in asked if row[2] in ids and row[4] is not None]
         truths = self._truths(connection, [row[1] for row in found])
         # The order in which the truths came, as far as it is known: the first one is the unit's.
         order = {row[1]: place for place, row in reversed(list(enumerate(rows)))}
@@ -230,12 +228,8 @@ class Counter:
 
     def _truths(self, connection: Connection, ids: Sequence[str]) -> dict[str, int]:
         """What is known to be true of predictions now."""
-        found: dict[str, int] = {}
-        for part in _parts(ids):
-            query = select(outcome.c.prediction_id, outcome.c.outcome).where(outcome.c.prediction_id.in_(part))
-            for row in connection.execute(query.order_by(outcome.c.revision)):
-                found[row.prediction_id] = int(row.outcome == self.words.positive)
-        return found
+        said = _among(connection, outcome, ("revision", "prediction_id", "outcome"), "prediction_id", ids)
+        return {prediction_id: int(code == self.words.positive) for _, prediction_id, code in sorted(said)}
 
     def _apply(self, connection: Connection, found: Sequence[Unit]) -> None:
         before = _units(connection, {unit.key for unit in found})
@@ -243,8 +237,8 @@ class Counter:
         if not after:
             return
         if new := [(*unit, int(unit.waiting)) for key, unit in after.items() if key not in before]:
-            # By the driver alone: value by value, it takes three times as long.
-            connection.exec_driver_sql(_insertion(connection.dialect.name), new)
+            # As in `_among`.
+            connection.exec_driver_sql(_insertion(connection), new)
         for unit in [unit for key, unit in after.items() if key in before]:
             row = unit.row()
             same = (ab_unit.c.test_id == row.pop("test_id"), ab_unit.c.unit_id == row.pop("unit_id"))
@@ -262,14 +256,27 @@ def _where(seen: Seen, floor: int, highest: int) -> Seen:
     return replace(seen, gaps=tuple(Gap(max(gap.first, floor + 1), gap.last, gap.since_us) for gap in seen.gaps if gap.last > floor))
 
 
-def _parts(values: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (values[begin : begin + AT_ONCE] for begin in range(0, len(values), AT_ONCE))
+def _among(
+    connection: Connection, table: Table, columns: Sequence[str], column: str, values: Sequence[str], where: str = "", *also: str
+) -> list[tuple[Any, ...]]:
+    """Rows whose column has one of many values. By the driver alone: SQLAlchemy would write the list anew, value by value."""
+    found: list[tuple[Any, ...]] = []
+    mark = _mark(connection)
+    for begin in range(0, len(values), AT_ONCE):
+        part = values[begin : begin + AT_ONCE]
+        conditions = f"{f'{where} = {mark} AND ' if where else ''}{column} IN ({', '.join([mark] * len(part))})"
+        query = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {conditions}"  # noqa: S608 -- our names
+        found += map(tuple, connection.exec_driver_sql(query, (*also, *part)).fetchall())
+    return found
 
 
-def _insertion(dialect: str) -> str:
-    placeholder = "?" if dialect == SQLITE else "%s"
+def _mark(connection: Connection) -> str:
+    return "?" if connection.dialect.name == SQLITE else "%s"
+
+
+def _insertion(connection: Connection) -> str:
     columns = (*Unit._fields, "waiting")
-    return f"INSERT INTO {ab_unit.name} ({', '.join(columns)}) VALUES ({', '.join([placeholder] * len(columns))})"  # noqa: S608 -- our names
+    return f"INSERT INTO {ab_unit.name} ({', '.join(columns)}) VALUES ({', '.join([_mark(connection)] * len(columns))})"  # noqa: S608 -- our names
 
 
 def _units(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Unit]:
@@ -278,11 +285,8 @@ def _units(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[tupl
         by_test.setdefault(test_id, []).append(unit_id)
     found = {}
     for test_id, unit_ids in by_test.items():
-        for part in _parts(unit_ids):
-            columns = (ab_unit.c[name] for name in Unit._fields)
-            for row in connection.execute(select(*columns).where(ab_unit.c.test_id == test_id, ab_unit.c.unit_id.in_(part))):
-                unit = Unit(*row)
-                found[unit.key] = unit
+        for row in _among(connection, ab_unit, Unit._fields, "unit_id", unit_ids, "test_id", test_id):
+            found[test_id, row[1]] = Unit(*row)
     return found
 
 
