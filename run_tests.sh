@@ -2,12 +2,14 @@
 # The tests:  ./run_tests.sh [options of pytest; paths are relative to the project's folder]
 # Tests on the real table run where data/raw/secondary_data.csv is; without it they are left out, and the last lines
 # say how many. REQUIRE_REAL_DATA=1 makes them fail instead. The same holds for tests on a real MariaDB, where mariadbd is
-# (on Debian and Ubuntu: apt install mariadb-server), with REQUIRE_SERVICES=1.
+# (on Debian and Ubuntu: apt install mariadb-server), with REQUIRE_SERVICES=1, and for tests in a real Airflow, where .venv-airflow
+# is (scripts/airflow_dev.sh --setup), with REQUIRE_AIRFLOW=1, which also sets it up.
 set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 . "$root/scripts/setup.sh"
 
 ensure_venv dev
+[[ ${REQUIRE_AIRFLOW:-} != 1 ]] || "$root/scripts/airflow_dev.sh" --setup
 offer_data "$root"
 cd -- "$root"
 exec .venv/bin/python -m pytest "$@"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Writes requirements.txt (all that a user can need: the extra `all`), requirements-dev.txt (that, and the tools) and
-# docker/requirements-api.txt (what a server needs) from pyproject.toml, every file with its sha256. Run it after a change of the dependencies; `scripts/lock.sh --upgrade` also takes newer versions.
+# Writes, every file with its sha256: requirements.txt (all that a user can need: the extra `all`), requirements-dev.txt (that, and the tools),
+# docker/requirements-api.txt (what a server needs), from pyproject.toml; and scripts/airflow-requirements.txt from its .in. Run it after a change
+# of the dependencies; `scripts/lock.sh --upgrade` also takes newer versions.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
@@ -14,3 +15,7 @@ lock() {
 lock "$@" --extra all -o requirements.txt
 lock "$@" --extra all --extra dev -c requirements.txt -o requirements-dev.txt
 lock "$@" --extra serve -c requirements.txt -o docker/requirements-api.txt
+
+# Airflow lives in an environment of its own, so its lock knows nothing of the others.
+uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-annotate \
+  --custom-compile-command scripts/lock.sh "$@" scripts/airflow-requirements.in -o scripts/airflow-requirements.txt

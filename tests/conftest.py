@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT / "data" / "raw" / "secondary_data.csv"
 # As the command line does, before anything loads OpenMP: tests share the machine with the processes they start.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+AIRFLOW = ROOT / ".venv-airflow" / "bin" / "airflow"
 #: Loaded into a process, it makes its clock say what a file says.
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 #: What some tests need and not every machine has: fixture -> whether it is here, the variable that requires it, what to say.
@@ -36,6 +37,11 @@ NEEDS = {
         FAKETIME is not None,
         "REQUIRE_SERVICES",
         "tests with a clock that jumps were left out: no libfaketime here (on Debian and Ubuntu: apt install faketime)",
+    ),
+    "airflow": (
+        AIRFLOW.exists(),
+        "REQUIRE_AIRFLOW",
+        "tests in a real Airflow were left out: no .venv-airflow (scripts/airflow_dev.sh --setup)",
     ),
 }
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
@@ -85,6 +91,13 @@ def real_data() -> Path:
     """The real table, data/raw/secondary_data.csv."""
     _here("real_data")
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def airflow() -> Path:
+    """The program of an Airflow in an environment of its own."""
+    _here("airflow")
+    return AIRFLOW
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ COMMANDS = [
     [],
     ["etl"],
     ["extract"],
+    ["validate"],
     ["transform"],
     ["load"],
     ["train"],
@@ -579,7 +580,7 @@ def test_a_step_on_a_terminal_ends_with_its_table(fresh: Path) -> None:
 
 
 def test_the_steps_can_be_taken_one_at_a_time(called: Called, fresh: Path) -> None:
-    for step in ("extract", "transform", "load", "train", "evaluate", "register"):
+    for step in ("extract", "validate", "transform", "load", "train", "evaluate", "register"):
         code, out, err = called(step, "--workdir", fresh, "--json")
         assert (code, err) == (0, ""), step
         assert json.loads(out), step

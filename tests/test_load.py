@@ -114,6 +114,20 @@ def test_nothing_staged(workdir: Workdir) -> None:
     assert seen(workdir) == published("first")
 
 
+def test_killed_while_the_stage_is_cleared_nothing_of_it_is_taken_for_a_stage(workdir: Workdir, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage(workdir)
+
+    def killed(*given: object, **more: object) -> None:
+        if not more:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sporeprint.load.shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        load(workdir, "shrooms", "run-1", "first record")
+    assert not workdir.staging.exists()
+    assert [path.name for path in workdir.staging.parent.glob(".staging-*")] == [".staging-run-1-loaded"]  # what transform removes
+
+
 # --- other places ----------------------------------------------------------------------------------------------------
 
 

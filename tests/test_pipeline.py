@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +258,76 @@ def test_the_steps_alone_serve_the_same_bytes_as_the_whole_run(
 
 
 # --- steps out of order ----------------------------------------------------------------------------------------------
+
+
+def test_a_check_alone_says_what_it_found_and_changes_nothing(
+    small_config: dict[str, Any], small_copy: Path, small_table: Path, published: Published
+) -> None:
+    chosen, before = parsed(small_config), published(small_copy)
+    pipeline.extract(chosen, small_copy, source=str(small_table))
+    found = pipeline.validate(chosen, small_copy)
+    assert found.to_dict() == {
+        "rows": 1800,
+        "rejected": 0,
+        "by_rule": {},
+        "groups": {"available": True, "count": 30, "reason": "30 species blocks of 60 rows, each of one class"},
+    }
+    assert found.tables()[0].rows[0] == ("rows", "1,800")
+    assert published(small_copy) == before
+    assert list((small_copy / "data").glob(".staging*")) == []
+
+
+def test_a_check_refuses_what_transform_refuses(small_config: dict[str, Any], small_copy: Path, small_table: Path) -> None:
+    chosen = parsed(small_config)
+    head, *rows = small_table.read_text(encoding="utf-8").splitlines()
+    bad = small_copy / "bad.csv"
+    bad.write_text("\n".join([head, *("?" + row[1:] for row in rows[:900]), *rows[900:]]) + "\n", encoding="utf-8")
+    pipeline.extract(chosen, small_copy, source=str(bad))
+    said = []
+    for step in (pipeline.validate, pipeline.transform):
+        with pytest.raises(DataError, match=r"^900 of 1,800 rows are rejected \(50\.00%") as refused:
+            step(chosen, small_copy)
+        said.append(str(refused.value).partition(" All of them")[0])
+    assert said[0] == said[1]
+
+
+def test_a_run_is_loaded_once_and_again_it_is_there(
+    small_config: dict[str, Any], small_copy: Path, small_table: Path, published: Published
+) -> None:
+    chosen = parsed(small_config)
+    pipeline.extract(chosen, small_copy, source=str(small_table))
+    run = pipeline.transform(chosen, small_copy).record.run_id
+    with pytest.raises(DataError, match=r"^run other is neither staged in .*staging nor published; run sporeprint transform again$"):
+        pipeline.load(chosen, small_copy, run="other")
+    first = pipeline.load(chosen, small_copy, run=run)
+    there = published(small_copy)
+    assert pipeline.load(chosen, small_copy, run=run) == first
+    assert published(small_copy) == there
+    with pytest.raises(DataError, match="nothing is staged"):
+        pipeline.load(chosen, small_copy)
+
+
+def test_versions_first_and_aliases_later_end_as_both_at_once(small_config: dict[str, Any], small_table: Path, tmp_path: Path) -> None:
+    """Also where a model joins others that are served: nothing but its own evaluation says that it is new."""
+    small_config["gate"] |= {"margin": 0.05}
+    few, all_of_them = parsed(small_config, ("logistic_regression",)), parsed(small_config)
+    for root in (tmp_path / "once", tmp_path / "twice"):
+        pipeline.etl(few, root, source=str(small_table))
+        pipeline.train(all_of_them, root)
+        pipeline.evaluate(all_of_them, root)
+    whole = pipeline.register(all_of_them, tmp_path / "once")
+    root = tmp_path / "twice"
+    only = pipeline.register(all_of_them, root, promote=False)
+    assert {item.ref for item in only.registrations} == {f"{name}/v1" for name in MODELS}
+    assert (only.production, only.reason) == ("logistic_regression/v1", "nothing was promoted")
+    assert registry(root).history("production")[1:] == ()
+    assert pipeline.register(all_of_them, root, promote=False).production == "logistic_regression/v1"  # as after a kill
+    later = pipeline.register(all_of_them, root)
+    assert (later.production, later.reason) == (whole.production, whole.reason)
+    assert later.production != "logistic_regression/v1"
+    assert serving(root) == serving(tmp_path / "once")
+    registry(root).rollback("production", reason="it answers oddly", now=datetime.now(UTC), by="me")
+    assert pipeline.register(all_of_them, root).production == "logistic_regression/v1"
 
 
 def test_a_step_too_early_names_the_command_to_run(small_config: dict[str, Any], small_table: Path, tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ SCRIPTS = [
     "scripts/lock.sh",
     "scripts/docs.sh",
     "scripts/lowest.sh",
+    "scripts/airflow_dev.sh",
+    "examples/tour.sh",
 ]
 SCRIPTS += DOCKER
 STARTED = [name for name in SCRIPTS if name not in {"scripts/setup.sh", "scripts/services.sh"}]
@@ -39,6 +41,7 @@ UV = """\
 set -eu
 echo "$*" >>"$UV_LOG"
 venv=$UV_ROOT/.venv
+case "$*" in *.venv-airflow*) venv=$UV_ROOT/.venv-airflow ;; esac
 case "$1 $2" in
   "venv "*)
     mkdir -p "$venv/bin"
@@ -56,6 +59,8 @@ printf 'argument=%s\\n' "$@"
 sleep "${RUN_SLEEP:-0}"
 END
     chmod +x "$venv/bin/sporeprint"
+    printf '#!/bin/sh\\nprintenv | grep AIRFLOW | sort\\necho "argument=$*"\\n' >"$venv/bin/airflow"
+    chmod +x "$venv/bin/airflow"
     ;;
 esac
 """
@@ -107,7 +112,8 @@ UPDATE = ["requirements.txt", "project"]
 def copied(tmp_path: Path) -> Copy:
     root = tmp_path / "my projects" / "sporeprint"
     (root / "scripts").mkdir(parents=True)
-    for name in ("run_etl.sh", "run_tests.sh", "scripts/setup.sh", "requirements.txt", "requirements-dev.txt", "pyproject.toml"):
+    needed = ("scripts/setup.sh", "scripts/airflow_dev.sh", "scripts/airflow-requirements.txt", "requirements.txt", "requirements-dev.txt")
+    for name in ("run_etl.sh", "run_tests.sh", "pyproject.toml", *needed):
         shutil.copy(ROOT / name, root / name)
     (tmp_path / "bin").mkdir()
     uv = tmp_path / "bin" / "uv"
@@ -139,10 +145,10 @@ def test_the_hosted_workflow_and_the_hooks_run_what_is_there() -> None:
     assert tools <= set(pins("requirements-dev.txt"))
 
 
-@pytest.mark.parametrize("name", [*SCRIPTS, "requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", [*SCRIPTS, "requirements.txt", "requirements-dev.txt", "scripts/airflow-requirements.txt", "docker/requirements-api.txt"])
 def test_script_names_no_address_and_no_folder_of_one_machine(name: str) -> None:
     text = (ROOT / name).read_text()
-    assert not re.search(r"://|(?<!emit-)index-url|(?<![\w.$}\"])/(home|root|work|tmp|opt|Users)\b", text)
+    assert not re.search(r"://(?!localhost)|(?<!emit-)index-url|(?<![\w.$}\"])/(home|root|work|tmp|opt|Users)\b", text)
 
 
 # --- locked requirements
@@ -434,6 +440,49 @@ def test_a_choice_in_the_environment_is_kept(copied: Copy) -> None:
 def test_arguments_arrive_as_they_were_given(copied: Copy) -> None:
     arguments = ["--source", "my file.csv", "", "*", "--set", "a=b c"]
     assert started(copied.run("run_etl.sh", *arguments)[1])["argument"] == ["etl", *arguments]
+
+
+# --- Airflow, in an environment of its own
+
+AIRFLOW = [*ALL, "venv", "airflow-requirements.txt"]
+
+
+def test_airflow_is_set_up_beside_the_project_and_started(copied: Copy) -> None:
+    code, out, err = copied.run("scripts/airflow_dev.sh", cwd=copied.bin)
+    assert (code, copied.calls()) == (0, AIRFLOW), err
+    said = started(out)
+    assert said["argument"] == ["standalone"]
+    assert said["AIRFLOW_HOME"] == [f"{copied.root}/.airflow"]
+    assert said["AIRFLOW__CORE__DAGS_FOLDER"] == [f"{copied.root}/dags"]
+    assert said["AIRFLOW__API__HOST"] == ["127.0.0.1"]
+    assert "password in" in err
+    assert copied.run("scripts/airflow_dev.sh")[1] == out
+    assert copied.calls() == []
+    assert started(copied.run("scripts/airflow_dev.sh", AIRFLOW_HOME="/elsewhere")[1])["AIRFLOW_HOME"] == ["/elsewhere"]
+
+
+def test_airflow_is_only_set_up_where_that_is_asked_for(copied: Copy) -> None:
+    assert copied.run("scripts/airflow_dev.sh", "--setup")[:2] == (0, "")
+    assert copied.calls() == AIRFLOW
+    assert copied.run("run_etl.sh")[0] == 0
+    assert copied.calls() == []
+    with (copied.root / "scripts/airflow-requirements.txt").open("a") as file:
+        file.write("# changed\n")
+    assert copied.run("scripts/airflow_dev.sh", "--setup")[0] == 0
+    assert copied.calls() == ["venv", "airflow-requirements.txt"]
+
+
+def test_failed_setup_of_airflow_is_done_anew(copied: Copy) -> None:
+    copied.run("run_etl.sh")
+    assert copied.run("scripts/airflow_dev.sh", UV_FAIL="1")[:2] == (7, "")
+    copied.calls()
+    assert copied.run("scripts/airflow_dev.sh", "--setup")[0] == 0
+    assert copied.calls() == ["venv", "airflow-requirements.txt"]
+
+
+def test_airflow_knows_no_other_option(copied: Copy) -> None:
+    assert copied.run("scripts/airflow_dev.sh", "--help")[0] == 1
+    assert copied.calls() == []
 
 
 # --- data beside the project

@@ -146,6 +146,14 @@ def extract(session: Session, source: Source = None) -> Result:
     return pipeline.extract(session.settings, session.workdir, source=source, steps=session.screen.steps())
 
 
+@command(app, ALL, panel=_STEPS, examples="sporeprint validate\nsporeprint validate --set validation.max_rejected_share=0.05")
+def validate(session: Session) -> Result:
+    """Check what extract found, row by row, and change nothing."""
+    from sporeprint import pipeline
+
+    return pipeline.validate(session.settings, session.workdir, steps=session.screen.steps())
+
+
 @command(app, ALL, panel=_STEPS, examples="sporeprint transform\nsporeprint transform --set validation.max_rejected_share=0.05")
 def transform(session: Session) -> Result:
     """Check, clean and split what extract found; nothing is replaced yet."""
@@ -154,12 +162,17 @@ def transform(session: Session) -> Result:
     return pipeline.transform(session.settings, session.workdir, steps=session.screen.steps())
 
 
-@command(app, ALL, panel=_STEPS, examples="sporeprint load")
-def load(session: Session) -> Result:
+@command(app, ALL, panel=_STEPS, examples="sporeprint load\nsporeprint load --run 20260329T010000Z-3f9c")
+def load(
+    session: Session,
+    run: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Only this run of transform; nothing is done where it is published already.")
+    ] = None,
+) -> Result:
     """Publish what transform staged: the tables in data/."""
     from sporeprint import pipeline
 
-    return pipeline.load(session.settings, session.workdir, steps=session.screen.steps())
+    return pipeline.load(session.settings, session.workdir, run=run, steps=session.screen.steps())
 
 
 @dataclass(frozen=True)
@@ -218,12 +231,15 @@ def evaluate(
     return pipeline.evaluate(session.settings, session.workdir, full=full, steps=session.screen.steps())
 
 
-@command(app, ALL, panel=_STEPS, examples="sporeprint register")
-def register(session: Session) -> Result:
+@command(app, ALL, panel=_STEPS, examples="sporeprint register\nsporeprint register --no-promote")
+def register(
+    session: Session,
+    promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Whether champions and production move through the gate.")] = True,
+) -> Result:
     """Give the trained models a version each, and make the best one production."""
     from sporeprint import pipeline
 
-    return pipeline.register(session.settings, session.workdir, steps=session.screen.steps())
+    return pipeline.register(session.settings, session.workdir, promote=promote, steps=session.screen.steps())
 
 
 # --- using the models ----------------------------------------------------------------------------------------------------

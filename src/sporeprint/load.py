@@ -60,7 +60,7 @@ def _link(source: Path, target: Path) -> None:
 def load(workdir: Workdir, dataset: str, run_id: str, record: str, sinks: Sequence[Sink] = ()) -> None:
     """Publish the staged run to the data folders and every further sink, then clear the stage.
 
-    Killed at any point, it can be run again: the stage goes last.
+    Killed at any point, it can be run again: the stage goes last, and at once.
 
     Raises:
         DataError: if nothing is staged.
@@ -74,4 +74,8 @@ def load(workdir: Workdir, dataset: str, run_id: str, record: str, sinks: Sequen
     page = workdir.staging / "report.html"
     if page.exists():
         atomic_write(workdir.validation / "report.html", page.read_bytes())
-    shutil.rmtree(workdir.staging)
+    # A stage that is half removed would be taken for a whole one; what stays of this folder the next transform removes.
+    gone = workdir.staging.with_name(f".staging-{run_id}-loaded")
+    shutil.rmtree(gone, ignore_errors=True)
+    workdir.staging.rename(gone)
+    shutil.rmtree(gone)

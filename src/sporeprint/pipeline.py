@@ -33,6 +33,7 @@ from sporeprint.nearest import Known
 from sporeprint.observations import concat
 from sporeprint.plots import draw_all
 from sporeprint.prepare import prepare
+from sporeprint.prepare import validate as checking
 from sporeprint.reasons import explainer_of
 from sporeprint.record import DataRecord
 from sporeprint.registry import Registry
@@ -47,6 +48,7 @@ from sporeprint.results import (
     NewVersionResult,
     RegisterResult,
     TrainResult,
+    ValidateResult,
 )
 from sporeprint.runlog import RunLog
 from sporeprint.safety import Component
@@ -112,20 +114,41 @@ def transform(settings: Settings, root: Path, *, steps: Steps | None = None) -> 
         DataError: see `sporeprint.prepare.prepare`.
     """
     with _run(root, steps) as (workdir, log):
-        if not workdir.extract_record.exists():
-            raise DataError(f"nothing has been extracted in {root}; run sporeprint extract first")
-        raw = RawTable.from_json(workdir.extract_record.read_text(encoding="utf-8"))
-        return DataResult(_transform(settings, workdir, log, raw), published=False)
+        return DataResult(_transform(settings, workdir, log, _extracted(workdir)), published=False)
 
 
-def load(settings: Settings, root: Path, *, steps: Steps | None = None) -> DataResult:
-    """Publish what `transform` staged.
+def validate(settings: Settings, root: Path, *, steps: Steps | None = None) -> ValidateResult:
+    """Check what `extract` found; nothing is staged.
 
     Raises:
-        DataError: if nothing is staged.
+        DataError: see `sporeprint.prepare.validate`.
     """
     with _run(root, steps) as (workdir, log):
-        return DataResult(_load(settings, workdir, log), published=True)
+        raw = _extracted(workdir)
+        with log.step("validate") as progress:
+            return ValidateResult(checking(settings, workdir, raw, run_id=log.run_id, progress=progress))
+
+
+def load(settings: Settings, root: Path, *, run: str | None = None, steps: Steps | None = None) -> DataResult:
+    """Publish what `transform` staged.
+
+    Args:
+        settings: the configuration.
+        root: the work directory.
+        run: what has to be staged; where it is published already, nothing is done. None: whatever is staged.
+        steps: what shows the steps.
+
+    Raises:
+        DataError: if nothing is staged, or another run.
+    """
+    with _run(root, steps) as (workdir, log):
+        return DataResult(_load(settings, workdir, log, run), published=True)
+
+
+def _extracted(workdir: Workdir) -> RawTable:
+    if not workdir.extract_record.exists():
+        raise DataError(f"nothing has been extracted in {workdir.root}; run sporeprint extract first")
+    return RawTable.from_json(workdir.extract_record.read_text(encoding="utf-8"))
 
 
 def _extract(settings: Settings, workdir: Workdir, log: RunLog, source: str | None, outcomes: Outcomes | None = None) -> RawTable:
@@ -143,16 +166,24 @@ def _transform(settings: Settings, workdir: Workdir, log: RunLog, raw: RawTable)
         return prepare(settings, workdir, raw, run_id=log.run_id, created=_now().isoformat(timespec="seconds"), progress=progress)
 
 
-def _load(settings: Settings, workdir: Workdir, log: RunLog) -> DataRecord:
+def _load(settings: Settings, workdir: Workdir, log: RunLog, run: str | None = None) -> DataRecord:
     with log.step("load"):
-        path = workdir.staging / "record.json"
-        if not path.exists():
+        record = _record(workdir.staging / "record.json")
+        if run is not None and (record is None or record.run_id != run):
+            published = _record(workdir.data_record)
+            if published is not None and published.run_id == run:
+                return published
+            raise DataError(f"run {run} is neither staged in {workdir.staging} nor published; run sporeprint transform again")
+        if record is None:
             raise DataError(f"nothing is staged in {workdir.staging}; run sporeprint transform first")
-        record = DataRecord.from_json(path.read_text(encoding="utf-8"))
         with warehousing.opened(settings.storage, workdir.root) as warehouse:
             sinks = (warehousing.WarehouseSink(warehouse),)
             loading.load(workdir, settings.dataset.name, record.run_id, record.to_json(), sinks)
         return record
+
+
+def _record(path: Path) -> DataRecord | None:
+    return DataRecord.from_json(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 # --- train -----------------------------------------------------------------------------------------------------------
@@ -382,8 +413,14 @@ def _read_context(workdir: Workdir, data: ModelInput, found: Sequence[Candidate]
 # --- register --------------------------------------------------------------------------------------------------------
 
 
-def register(settings: Settings, root: Path, *, steps: Steps | None = None) -> RegisterResult:
+def register(settings: Settings, root: Path, *, promote: bool = True, steps: Steps | None = None) -> RegisterResult:
     """Give the evaluated candidates a version each, and move the aliases through the gate.
+
+    Args:
+        settings: the configuration.
+        root: the work directory.
+        promote: whether the aliases move; a second call of the same evaluation can move them later.
+        steps: what shows the steps.
 
     Raises:
         DataError: if there is nothing evaluated to register.
@@ -392,7 +429,7 @@ def register(settings: Settings, root: Path, *, steps: Steps | None = None) -> R
         data = read_input(settings, workdir)
         found = candidates.read(workdir.candidates, list(settings.models), data.record.run_id)
         context = _read_context(workdir, data, found)
-        result, context = _register(settings, workdir, log, data, found, context)
+        result, context = _register(settings, workdir, log, data, found, context, promote=promote)
         _report(workdir, log, context)
         _keep(settings, workdir, context)
         return result
@@ -426,15 +463,27 @@ def promote(
 
 
 def _register(
-    settings: Settings, workdir: Workdir, log: RunLog, data: ModelInput, found: Sequence[Candidate], context: ReportContext
+    settings: Settings,
+    workdir: Workdir,
+    log: RunLog,
+    data: ModelInput,
+    found: Sequence[Candidate],
+    context: ReportContext,
+    *,
+    promote: bool = True,
 ) -> tuple[RegisterResult, ReportContext]:
     registry = Registry(workdir.registry)
     with log.step("register"):
         metrics = metrics_dict(context)["models"]
         items = [
-            release.register_candidate(settings, registry, data, candidate, metrics[candidate.name], context, _now()) for candidate in found
+            release.register_candidate(settings, registry, data, candidate, metrics[candidate.name], context, _now(), promote=promote)
+            for candidate in found
         ]
-        production, reason = release.choose_production(settings, registry, data, items, context, _now())
+        if promote:
+            production, reason = release.choose_production(settings, registry, data, items, context, _now())
+        else:
+            served = registry.production()
+            production, reason = None if served is None else served.ref, "nothing was promoted"
     versions = {item.name: item.ref.partition("/")[2] for item in items if item.ref is not None}
     return RegisterResult(tuple(items), production, reason), replace(context, versions=versions, production=production or "none")
 

@@ -47,6 +47,23 @@ else:
 EXAMPLES = 20
 
 
+@dataclass(frozen=True)
+class Validation:
+    """What a check of the raw table found.
+
+    Attributes:
+        rows: rows read.
+        rejected: rows that break a rule, no more of them than are allowed.
+        by_rule: rule -> rows that break it.
+        groups: whether the groups hold.
+    """
+
+    rows: int
+    rejected: int
+    by_rule: Mapping[str, int]
+    groups: GroupCheck
+
+
 def prepare(settings: Settings, workdir: Workdir, raw: RawTable, *, run_id: str, created: str, progress: Progress) -> DataRecord:
     """Check, clean and split the raw table into `workdir.staging`.
 
@@ -73,6 +90,25 @@ def prepare(settings: Settings, workdir: Workdir, raw: RawTable, *, run_id: str,
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return record
+
+
+def validate(settings: Settings, workdir: Workdir, raw: RawTable, *, run_id: str, progress: Progress) -> Validation:
+    """Check the raw table as `prepare` does, and stage nothing.
+
+    Raises:
+        DataError: too many rejected rows; they are kept, as `prepare` keeps them.
+        StorageError: if the work directory cannot be written.
+    """
+    folder = _fresh(workdir, run_id)
+    try:
+        found = _ingest(settings, raw, folder, {RUN_ID.decode(): run_id}, progress)
+        _refuse_too_many(settings, workdir, found, folder, run_id)
+        groups = _check_groups(settings.dataset, found, raw)
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error.strerror or error}; nothing was replaced") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Validation(found.rows, found.rejected, dict(found.by_rule.most_common()), groups)
 
 
 def _fresh(workdir: Workdir, run_id: str) -> Path:

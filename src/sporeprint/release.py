@@ -9,6 +9,7 @@ import numpy as np
 
 from sporeprint import __version__
 from sporeprint import evaluate as evaluation
+from sporeprint.aliases import PRODUCTION
 from sporeprint.bundle import Bundle, Golden, check_parity, check_schema
 from sporeprint.candidates import Candidate
 from sporeprint.card import render_card
@@ -65,8 +66,10 @@ def register_candidate(
     metrics: Mapping[str, Any],
     context: ReportContext,
     now: datetime,
+    *,
+    promote: bool = True,
 ) -> Registration:
-    """Give a candidate a version, and make it its model's champion if it passes the gate.
+    """Give a candidate a version, and make it its model's champion if it passes the gate; without `promote`, a version only.
 
     A candidate that is identical to an earlier version adds nothing, and if that version has ever been champion it moves nothing:
     who rolled it back meant it. One that never was, because a run was killed or somebody only tried it, stands at the gate again.
@@ -79,6 +82,11 @@ def register_candidate(
     first = not registry.versions(candidate.name)
     done = registry.register(bundle, now=now, by=context.run_id)
     champion = registry.champion(candidate.name)
+    if not promote:
+        same = done.ref == champion.ref
+        return Registration(
+            candidate.name, done.ref, created=done.created, champion=same, gate=None, reason="not held against the gate yet"
+        )
     if done.ref == champion.ref or any(move.to == done.ref for move in registry.history(candidate.name)):
         same = done.ref == champion.ref
         reason = "first version" if first else "nothing changed" if same else f"nothing changed; {champion.ref} stays champion"
@@ -88,6 +96,13 @@ def register_candidate(
     if held.passed:
         registry.promote(candidate.name, int(done.ref.rpartition("/v")[2]), reason=reason, now=now, by=context.run_id)
     return Registration(candidate.name, done.ref, created=done.created, champion=held.passed, gate=held, reason=reason)
+
+
+def _undecided(registry: Registry, item: Registration, context: ReportContext) -> bool:
+    """Whether this evaluation made a version and has not decided what is served: it was killed, or asked for the version only."""
+    if item.ref is None or any(move.by == context.run_id for move in registry.history(PRODUCTION)):
+        return False
+    return bool(registry.show(item.ref)["info"].get("run_id") == context.run_id)
 
 
 def bundle_of(settings: Settings, data: ModelInput, candidate: Candidate, metrics: Mapping[str, Any], context: ReportContext) -> Bundle:
@@ -164,7 +179,9 @@ def choose_production(
     """
     champions = {item.name: context.evaluations[item.name] for item in items if item.champion}
     served = registry.production()
-    if served is not None and not any(item.created or (item.champion and item.gate is not None) for item in items):
+    if served is not None and not any(
+        item.created or (item.champion and item.gate is not None) or _undecided(registry, item, context) for item in items
+    ):
         return served.ref, "nothing changed"
     if not champions:
         return (None if served is None else served.ref), "no model of this run is servable and a champion"

@@ -7,6 +7,7 @@ from typing import Any
 from sporeprint.candidates import Candidate
 from sporeprint.evaluate import ScoreCard, Unavailable
 from sporeprint.extract import RawTable
+from sporeprint.prepare import Validation
 from sporeprint.record import DataRecord
 from sporeprint.release import Registration
 from sporeprint.report import metrics_dict
@@ -37,6 +38,24 @@ class ExtractResult:
             ("simulated", "yes: INVENTED DATA" if found.simulated else "no"),
         )
         return [Table("Raw table", ("", ""), rows)]
+
+
+@dataclass(frozen=True)
+class ValidateResult:
+    """What `validate` found."""
+
+    checked: Validation
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self.checked)
+
+    def tables(self) -> list[Table]:
+        """As people read it."""
+        found = self.checked
+        rows = (("rows", f"{found.rows:,}"), ("rejected", f"{found.rejected:,}"), ("groups", found.groups.reason))
+        broken = tuple((rule, f"{count:,}") for rule, count in found.by_rule.items())
+        return [Table("Checked", ("", ""), rows), *([Table("Rejected, by rule", ("rule", "rows"), broken)] if broken else [])]
 
 
 @dataclass(frozen=True)
