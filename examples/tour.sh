@@ -73,7 +73,7 @@ tell 'Models' 'Checked, trained, evaluated on rows and on species they have not 
 tell 'The service' 'It answers over HTTP, keeps every answer, and says "unknown" where it does not know.'
 "$python" "$season" receive "$((port + 1))" "$tour/messages.txt" &
 started+=($!)
-export TOUR_TEAM="json://127.0.0.1:$((port + 1))"
+export TOUR_TEAM="json://localhost:$((port + 1))"
 "$sporeprint" serve --port "$port" 2>"$tour/server.txt" &
 started+=($!)
 waits 60 'the server does not start' "$python" "$season" ready "$port"

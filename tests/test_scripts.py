@@ -145,7 +145,9 @@ def test_the_hosted_workflow_and_the_hooks_run_what_is_there() -> None:
     assert tools <= set(pins("requirements-dev.txt"))
 
 
-@pytest.mark.parametrize("name", [*SCRIPTS, "requirements.txt", "requirements-dev.txt", "scripts/airflow-requirements.txt", "docker/requirements-api.txt"])
+@pytest.mark.parametrize(
+    "name", [*SCRIPTS, "requirements.txt", "requirements-dev.txt", "scripts/airflow-requirements.txt", "docker/requirements-api.txt"]
+)
 def test_script_names_no_address_and_no_folder_of_one_machine(name: str) -> None:
     text = (ROOT / name).read_text()
     assert not re.search(r"://(?!localhost)|(?<!emit-)index-url|(?<![\w.$}\"])/(home|root|work|tmp|opt|Users)\b", text)
