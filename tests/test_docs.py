@@ -247,7 +247,7 @@ def unknown_words(words: list[str]) -> list[str]:
         if words[0] not in node.commands:
             return words[:1]
         node, words = node.commands[words[0]], words[1:]
-    options = {option for parameter in node.params for option in parameter.opts} | {"--help"}
+    options = {option for parameter in node.params for option in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
     return [word for word in words if re.match(r"--?[a-z]", word) and word.partition("=")[0] not in options]
 
 
