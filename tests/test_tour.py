@@ -49,18 +49,9 @@ def alive(group: int) -> list[str]:
 
 
 def sporeprint(folder: Path, *arguments: str) -> dict[str, Any]:
-    command = [
-        sys.executable,
-        "-m",
-        "sporeprint",
-        *arguments,
-        "--json",
-        "--workdir",
-        str(folder),
-        "--config",
-        str(ROOT / "config/config.yaml"),
-    ]
-    found: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    command = [sys.executable, "-m", "sporeprint", *arguments, "--json", "--workdir", str(folder)]
+    env = {**os.environ, "SPOREPRINT_CONFIG": str(ROOT / "config/config.yaml")}
+    found: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout)
     return found
 
 
