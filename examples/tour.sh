@@ -2,7 +2,7 @@
 # From a table to a decision, once around:  ./examples/tour.sh [FOLDER]
 # Models are made from some of the species of the mushroom table and served; then species come that they have never seen. The monitor raises
 # an alarm, a challenger is made from what came true, answers in the shadow, wins, and is promoted. Nothing is faked and nobody is asked.
-# All of it lands in FOLDER, ./tour if it is left out, which is emptied first. Two to three minutes on two cores. TOUR_PORT: of the server.
+# All of it lands in FOLDER, ./tour if it is left out, which is emptied first. A minute or two on two cores. TOUR_PORT: of the server.
 set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 . "$root/scripts/setup.sh"
