@@ -136,8 +136,9 @@ def test_two_workers_write_whole_lines_and_the_file_does_not_grow_without_end(tm
         thread.start()
     for thread in threads:
         thread.join()
-    kept = [found for found in (path, tmp_path / "access.jsonl.1") if found.exists()]
-    assert len(kept) == 2
+    aside = tmp_path / "access.jsonl.1"
+    assert aside.exists()
+    kept = [found for found in (path, aside) if found.exists()]  # the last write may have put the file aside
     assert sum(log.dropped for log in both) == 0
     for found in kept:
         assert found.stat().st_size < 2 * most
