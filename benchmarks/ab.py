@@ -19,7 +19,7 @@ from sporeprint.ab_testing.analysis import analyse
 from sporeprint.ab_testing.assignment import Assignment
 from sporeprint.ab_testing.decision import decide
 from sporeprint.ab_testing.design import Design, Guardrail, Metric, Mode
-from sporeprint.ab_testing.planning import Truth, plan, stream
+from sporeprint.ab_testing.power import Truth, plan, stream
 from sporeprint.ab_testing.simulation import Simulation, draw, simulate
 from sporeprint.ab_testing.totals import ArmTotals, SplitTotals
 from sporeprint.stats import eprocess

@@ -76,11 +76,11 @@ def copied(root: Path) -> Iterator[Path]:
 def routing(root: Path) -> dict[str, Any]:
     """The time of an answer with its route, against the same answer without."""
     from sporeprint.ab_testing.design import Design
-    from sporeprint.model_serving.ab_routing import Route, unit_of
-    from sporeprint.model_serving.served import Served
-    from sporeprint.registry import Registry
-    from sporeprint.storage.ab_tests import AbTest, Pinned
-    from sporeprint.workdir import Workdir
+    from sporeprint.common.workdir import Workdir
+    from sporeprint.model_serving.runtime.ab_routing import Route, unit_of
+    from sporeprint.model_serving.runtime.loaded_model import Served
+    from sporeprint.registry.registry import Registry
+    from sporeprint.storage.oltp.ab_tests import AbTest, Pinned
 
     registry = Registry(Workdir(root).registry)
     served = Served.load(registry, registry.resolve("xgboost"))
@@ -113,9 +113,10 @@ def analysis(root: Path) -> dict[str, Any]:
     """The time of a look at a test with ten million units in its totals, reading and keeping included."""
     from sqlalchemy import insert
 
-    from sporeprint import experiments, settings
+    from sporeprint import settings
+    from sporeprint.pipelines import ab_test_lifecycle as experiments
     from sporeprint.storage.engine import writing
-    from sporeprint.storage.tables import ab_total
+    from sporeprint.storage.oltp.tables import ab_total
 
     with copied(root) as place, experiments.opened(settings.load(ROOT / "config/config.yaml"), place) as lab:
         found = {}

@@ -21,9 +21,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from sporeprint.monitoring.control import DAY_S, Policy, State, judge
+from sporeprint.monitoring.alarm_control import DAY_S, Policy, State, judge
+from sporeprint.monitoring.data_profile import Column, Nominal, Numeric, Profile, of_numbers
 from sporeprint.monitoring.drift import drift
-from sporeprint.monitoring.profile import Column, Nominal, Numeric, Profile, of_numbers
 from sporeprint.stats.histogram import Float64
 
 REFERENCE, WINDOW, DAYS = 9_160, 1_000, 30

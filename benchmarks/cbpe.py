@@ -19,8 +19,8 @@ import numpy as np
 import polars as pl
 from sklearn.metrics import roc_auc_score
 
-from sporeprint.monitoring.estimated import Scores, expected
-from sporeprint.verdict import NEGATIVE, POSITIVE
+from sporeprint.monitoring.performance_estimation import Scores, expected
+from sporeprint.safety.verdict import NEGATIVE, POSITIVE
 
 CHUNKS, REFERENCE, ROWS = 40, 10, 2_000
 NANNYML = """

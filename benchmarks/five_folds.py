@@ -14,7 +14,9 @@ from sklearn.model_selection import StratifiedKFold
 
 from measure import say
 from sporeprint import settings as reading
-from sporeprint import train, transform, validate
+from sporeprint.data import validation as validate
+from sporeprint.models import encoder as transform
+from sporeprint.models import training as train
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -16,12 +16,15 @@ import numpy as np
 import polars as pl
 
 from measure import say, spread
-from sporeprint import guard as guarding
-from sporeprint import safety, safety_evaluation, settings, transform
-from sporeprint.codes import Codes
-from sporeprint.observations import Observations, to_rows
-from sporeprint.strange import strange_row, strange_rows
-from sporeprint.verdict import verdict
+from sporeprint import settings
+from sporeprint.data.coded_table import Codes
+from sporeprint.data.dataset import Observations, to_rows
+from sporeprint.evaluation import safety_scorecard as safety_evaluation
+from sporeprint.models import encoder as transform
+from sporeprint.safety import decision_rule as safety
+from sporeprint.safety import novelty_guard as guarding
+from sporeprint.safety.anomalies import strange_row, strange_rows
+from sporeprint.safety.verdict import verdict
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -25,9 +25,12 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 
 from measure import say
-from sporeprint import components, guard, settings, split
-from sporeprint.codes import Codes
-from sporeprint.observations import Observations
+from sporeprint import settings
+from sporeprint.data import splitting as split
+from sporeprint.data.coded_table import Codes
+from sporeprint.data.dataset import Observations
+from sporeprint.safety import mixture as components
+from sporeprint.safety import novelty_guard as guard
 
 ROOT = Path(__file__).resolve().parents[1]
 Float64 = npt.NDArray[np.float64]

@@ -26,12 +26,12 @@ from sqlalchemy import URL, Engine, make_url
 
 from measure import run, say, spread
 from sporeprint.settings import JournalSettings
-from sporeprint.storage import tables
 from sporeprint.storage.engine import connect
-from sporeprint.storage.journal import Journal
-from sporeprint.storage.journal_file import GROUP, JournalFile
-from sporeprint.storage.prediction import COLUMNS, PredictionRecord, Value, as_row
-from sporeprint.storage.shipper import Shipper, ship_once
+from sporeprint.storage.journal.file import GROUP, JournalFile
+from sporeprint.storage.journal.shipper import Shipper, ship_once
+from sporeprint.storage.journal.writer import Journal
+from sporeprint.storage.oltp import tables
+from sporeprint.storage.prediction_record import COLUMNS, PredictionRecord, Value, as_row
 
 ROOT = Path(__file__).resolve().parents[1]
 CALLERS, SIZE = 64, 600

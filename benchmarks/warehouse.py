@@ -27,10 +27,12 @@ from sqlalchemy import URL
 
 from measure import SPOREPRINT, run, say, spread
 from sporeprint import settings
+from sporeprint.reports import warehouse_report
 from sporeprint.schema import DatasetSchema
-from sporeprint.storage import facts, star, warehouse_report
-from sporeprint.storage.opening import open_warehouse
-from sporeprint.storage.warehouse import Warehouse
+from sporeprint.storage.warehouse import aggregation as facts
+from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse.factory import open_warehouse
+from sporeprint.storage.warehouse.protocol import Warehouse
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "config/config.yaml"

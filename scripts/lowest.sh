@@ -11,19 +11,19 @@ mkdir -p "$folder"
 # (statistics, splits, guard, kills, many workers), is left to ./run_tests.sh.
 tests=(
   # typer, rich, pydantic, ruamel.yaml
-  tests/test_cli_models.py tests/test_console.py tests/test_settings.py
+  tests/cli/test_models.py tests/cli/test_console.py tests/test_settings.py
   # polars, narwhals, pyarrow
-  tests/test_csv_reader.py tests/test_parquet_reader.py tests/test_tables.py tests/test_transform.py
+  tests/ingestion/test_csv_reader.py tests/ingestion/test_parquet_reader.py tests/data/test_parquet_store.py tests/models/test_encoder.py
   # scikit-learn, xgboost, onnx, skl2onnx, onnxruntime, joblib
-  tests/test_train.py tests/test_scorer.py tests/test_onnx_graph.py tests/test_estimator.py
+  tests/models/test_training.py tests/models/test_scorers.py tests/models/test_onnx_export.py tests/inference/test_sklearn_estimator.py
   # scipy, matplotlib, jinja2
-  tests/test_evaluate.py tests/test_plots.py tests/test_report.py
+  tests/evaluation/test_scorecard.py tests/reports/test_plots.py tests/reports/test_evaluation_report.py
   # fastapi, uvicorn, httpx, orjson, prometheus-client
   tests/model_serving/test_api.py tests/model_serving/test_server.py
   # sqlalchemy, alembic, pymysql, duckdb
-  tests/test_cli_db.py tests/storage/test_prediction.py tests/storage/test_warehouse_parquet.py
+  tests/cli/test_db.py tests/storage/test_prediction_record.py tests/storage/warehouse/test_parquet_warehouse.py
   # apprise
-  tests/test_delivery.py
+  tests/pipelines/test_notifications.py
 )
 
 # Of the tools, the newest: only what users install is to be old.

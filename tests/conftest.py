@@ -16,7 +16,7 @@ from sqlalchemy import URL, Engine
 
 import mariadb_server
 from sporeprint import settings
-from sporeprint.files import sha256_file
+from sporeprint.common.files import sha256_file
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT / "data" / "raw" / "secondary_data.csv"
@@ -210,7 +210,7 @@ def small_config(_small: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def small_table(_small: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """1,800 invented rows of 30 species, in blocks of 60. Not marked as simulated: without the mark it is like any other."""
-    from sporeprint.simulate import simulate
+    from sporeprint.simulation.generator import simulate
 
     out = tmp_path_factory.mktemp("small") / "table.csv"
     made = simulate(settings.parse(_small).dataset, out, rows=1800, groups=30, seed=3)
@@ -220,7 +220,7 @@ def small_table(_small: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="session")
 def _small_run(_small: dict[str, Any], small_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from sporeprint import pipeline  # loads every library there is, which most tests do not need
+    from sporeprint.pipelines import training as pipeline  # loads every library there is, which most tests do not need
 
     root = tmp_path_factory.mktemp("small_run") / "work"
     pipeline.etl(settings.parse(_small), root, source=str(small_table))
@@ -242,7 +242,7 @@ def small_copy(_small_run: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def real_run(real_data: Path, config_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The work directory of one whole run over the real table, with the shipped configuration. Only to be looked at."""
-    from sporeprint import pipeline
+    from sporeprint.pipelines import training as pipeline
 
     root = tmp_path_factory.mktemp("real_run") / "work"
     # One thread: threads that wait for each other in turns take a hundred times as long where others need the processor.

@@ -13,7 +13,15 @@ from ruamel.yaml import YAML
 
 from sporeprint.errors import ConfigError
 from sporeprint.schema import Column, DatasetSchema, Groups, Target
-from sporeprint.settings import DownloadSettings, ModelSettings, NominalTransform, NumericTransform, Settings, load, parse
+from sporeprint.settings import (
+    DownloadSettings,
+    ModelSettings,
+    NominalTransform,
+    NumericTransform,
+    Settings,
+    load,
+    parse,
+)
 
 Load = Callable[..., Settings]
 

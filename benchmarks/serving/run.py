@@ -364,8 +364,8 @@ def start_ours(name: str, workdir: Path, folder: Path, stack: ExitStack) -> Serv
     if name == "sporeprint-mariadb":
         sys.path.insert(0, str(ROOT / "tests"))
         from mariadb_server import MariaDB
-        from sporeprint.storage import migrate
         from sporeprint.storage.engine import connect
+        from sporeprint.storage.oltp import migrate
 
         where = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mariadb-")))
         database = stack.enter_context(MariaDB(where))
@@ -381,8 +381,8 @@ def start_ours(name: str, workdir: Path, folder: Path, stack: ExitStack) -> Serv
 
 def commit_ms(folder: Path) -> float:
     """Median of one record's way to the disk, with nobody else writing."""
-    from sporeprint.storage.journal import Journal
-    from sporeprint.storage.prediction import PredictionRecord
+    from sporeprint.storage.journal.writer import Journal
+    from sporeprint.storage.prediction_record import PredictionRecord
 
     async def write(journal: Journal, count: int) -> list[float]:
         spent = []
@@ -454,8 +454,8 @@ def _said(connections: int, load: Load) -> str:
 
 def _trees(workdir: Path) -> int:
     """How many trees sporeprint's model has."""
-    from sporeprint import ubjson
-    from sporeprint.registry import Registry
+    from sporeprint.models import ubjson
+    from sporeprint.registry.registry import Registry
 
     model = Registry(workdir / "models/registry").read("xgboost", "model.ubj")
     return len(ubjson.loads(model)["learner"]["gradient_booster"]["model"]["trees"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer.main
 
-from sporeprint.cli import app
+from sporeprint.cli.app import app
 
 
 def page() -> str:

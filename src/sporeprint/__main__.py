@@ -1,5 +1,5 @@
 """`python -m sporeprint`: the command line."""
 
-from sporeprint.cli import main
+from sporeprint.cli.app import main
 
 main()

@@ -8,7 +8,7 @@ from sporeprint.ab_testing import simulation
 from sporeprint.ab_testing.analysis import NO_LOOKS, Analysis, analyse
 from sporeprint.ab_testing.decision import Verdict, decide
 from sporeprint.ab_testing.design import Design, Mode
-from sporeprint.ab_testing.planning import Truth
+from sporeprint.ab_testing.power import Truth
 from sporeprint.ab_testing.simulation import Drawn, simulate
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals, Totals
 from sporeprint.errors import UsageError

@@ -14,11 +14,12 @@ from sqlalchemy import func, insert, select
 from ab_support import TWO, made, until
 from serving_support import Client
 from sporeprint.ab_testing.design import Design
-from sporeprint.files import run_lock
-from sporeprint.registry import Registry
-from sporeprint.storage import ab_tests, audit
+from sporeprint.common.files import run_lock
+from sporeprint.registry.registry import Registry
 from sporeprint.storage.engine import reading, writing
-from sporeprint.storage.tables import ab_test
+from sporeprint.storage.oltp import ab_tests
+from sporeprint.storage.oltp import audit_log as audit
+from sporeprint.storage.oltp.tables import ab_test
 
 
 @pytest.fixture

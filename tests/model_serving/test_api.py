@@ -10,11 +10,11 @@ import pytest
 
 from journal_support import until
 from serving_support import Client
-from sporeprint.answer import answer, explain, parse_row
-from sporeprint.bundle import Bundle
-from sporeprint.registry import Registry
-from sporeprint.storage.journal_file import find
-from sporeprint.storage.prediction import PredictionRecord
+from sporeprint.inference.model_bundle import Bundle
+from sporeprint.inference.predictor import answer, explain, parse_row
+from sporeprint.registry.registry import Registry
+from sporeprint.storage.journal.file import find
+from sporeprint.storage.prediction_record import PredictionRecord
 
 Start = Callable[..., Client]
 FIELDS = {

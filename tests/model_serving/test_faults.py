@@ -17,10 +17,10 @@ from sqlalchemy import Engine, func, select
 from journal_support import until
 from mariadb_server import MariaDB
 from serving_support import Load, Server
-from sporeprint.registry import Registry
-from sporeprint.storage import migrate
+from sporeprint.registry.registry import Registry
 from sporeprint.storage.engine import connect
-from sporeprint.storage.tables import prediction
+from sporeprint.storage.oltp import migrate
+from sporeprint.storage.oltp.tables import prediction
 
 Serve = Callable[..., Server]
 #: A minute is what is promised; a few seconds show the same in every run.

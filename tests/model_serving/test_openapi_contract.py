@@ -20,8 +20,8 @@ from schemathesis.specs.openapi import checks as documented
 
 from serving_support import Server, start_server, write_config
 from sporeprint import settings
-from sporeprint.model_serving import openapi
-from sporeprint.registry import Registry
+from sporeprint.model_serving.endpoints import openapi
+from sporeprint.registry.registry import Registry
 
 CONFIG = Path(__file__).resolve().parents[2] / "config/config.yaml"
 #: What is asked of every answer.

@@ -17,15 +17,15 @@ import pytest
 
 from journal_support import until
 from serving_support import Load
-from sporeprint.answer import answer
 from sporeprint.errors import RegistryError, StorageError, UsageError
+from sporeprint.inference.predictor import answer
 from sporeprint.model_serving.server import check, listening
-from sporeprint.registry import Registry
+from sporeprint.registry.registry import Registry
 from sporeprint.settings import Settings
-from sporeprint.storage.answers import find as find_shipped
 from sporeprint.storage.engine import connect
-from sporeprint.storage.journal_file import find
-from sporeprint.storage.shipper import Shipper
+from sporeprint.storage.journal.file import find
+from sporeprint.storage.journal.shipper import Shipper
+from sporeprint.storage.oltp.predictions import find as find_shipped
 
 Serve = Callable[..., Any]
 

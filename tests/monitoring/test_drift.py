@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from sporeprint.monitoring.data_profile import Column, Nominal, Numeric, Profile, of_numbers
 from sporeprint.monitoring.drift import MISSING, NEW, VALUES, ColumnDrift, drift
-from sporeprint.monitoring.profile import Column, Nominal, Numeric, Profile, of_numbers
 from sporeprint.stats.histogram import Histogram
 
 DRAW = np.random.default_rng(4)

@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sporeprint.monitoring.control import Policy, State, judge
+from sporeprint.monitoring.alarm_control import Policy, State, judge
+from sporeprint.monitoring.data_profile import Column, Nominal, Numeric, Profile, of_numbers
 from sporeprint.monitoring.drift import drift
-from sporeprint.monitoring.estimated import Scores, expected
+from sporeprint.monitoring.drift_importance import rank
 from sporeprint.monitoring.evaluation import ALARM, FINE, NOT_COMPUTED, Evaluation, Status, finite, overlays, percent
-from sporeprint.monitoring.performance import Promise, Tally, performance
-from sporeprint.monitoring.profile import Column, Nominal, Numeric, Profile, of_numbers
-from sporeprint.monitoring.ranking import rank
+from sporeprint.monitoring.performance_estimation import Scores, expected
+from sporeprint.monitoring.realized_performance import Promise, Tally, performance
 
 DRAW = np.random.default_rng(6)
 OLD = Profile(2000, {"size": of_numbers(DRAW.normal(size=2000)), "shape": Nominal({"a": 1500, "b": 500})})

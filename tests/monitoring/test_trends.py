@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from monitoring.test_evaluation import DRAW, OLD, evaluation, with_column
+from sporeprint.monitoring.data_profile import Profile, of_numbers
 from sporeprint.monitoring.drift import drift
 from sporeprint.monitoring.evaluation import Stretch
-from sporeprint.monitoring.performance import Tally, performance
-from sporeprint.monitoring.profile import Profile, of_numbers
+from sporeprint.monitoring.realized_performance import Tally, performance
 from sporeprint.monitoring.trends import HEIGHT, LENGTH, MOST_POINTS, WIDTH, History, Point, kept, name_of, trends, updated
 from sporeprint.stats.intervals import proportion
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import URL, Engine
 
 from mariadb_server import MariaDB
-from sporeprint.storage.warehouse import Warehouse
+from sporeprint.storage.warehouse.protocol import Warehouse
 from warehouse_support import database, warehouse_at
 
 

@@ -17,8 +17,8 @@ from sqlalchemy import URL, Connection, Engine, insert, select, text
 from mariadb_server import ADMIN, ADMIN_PASSWORD, SMALL, MariaDB
 from sporeprint.errors import ConfigError, SporeprintError, StorageError, StorageUnavailableError
 from sporeprint.storage import engine as engines
-from sporeprint.storage import migrate, tables
 from sporeprint.storage.engine import connect, reading, writing
+from sporeprint.storage.oltp import migrate, tables
 
 OUTCOME = {"prediction_id": "p", "revision": 1, "outcome": "e", "source": "lab", "observed_us": 1, "recorded_us": 1}
 

@@ -7,12 +7,14 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Self
 
-from sporeprint.ab_testing import labelling, metrics
+from sporeprint.ab_testing import comparisons as metrics
+from sporeprint.ab_testing import label_bias as labelling
+from sporeprint.ab_testing.comparisons import Comparison
 from sporeprint.ab_testing.design import Design, Guardrail, Metric
-from sporeprint.ab_testing.labelling import Labelling
-from sporeprint.ab_testing.metrics import Comparison
+from sporeprint.ab_testing.label_bias import Labelling
 from sporeprint.ab_testing.totals import SplitTotals, Totals
-from sporeprint.stats import eprocess, multiplicity, sample_ratio
+from sporeprint.stats import eprocess, multiplicity
+from sporeprint.stats import sample_ratio_mismatch as sample_ratio
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.ab_testing.design import Design, Mode
-from sporeprint.ab_testing.planning import Truth, stream
+from sporeprint.ab_testing.power import Truth, stream
 from sporeprint.errors import UsageError
-from sporeprint.stats import eprocess, intervals, sample_ratio
+from sporeprint.stats import eprocess, intervals
+from sporeprint.stats import sample_ratio_mismatch as sample_ratio
 from sporeprint.stats.confidence_sequence import COMMON
 from sporeprint.stats.intervals import Estimate
 

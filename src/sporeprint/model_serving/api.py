@@ -17,16 +17,17 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from sporeprint import __version__
-from sporeprint.model_serving import ab_tests, looking
-from sporeprint.model_serving.batches import predict_batch
-from sporeprint.model_serving.connections import Waiting, places
-from sporeprint.model_serving.exchange import Exchange
-from sporeprint.model_serving.outcomes import outcomes
-from sporeprint.model_serving.predicting import predict
-from sporeprint.model_serving.problems import MEDIA_TYPE, UNEXPECTED, Problem, not_found
-from sporeprint.model_serving.promoting import promote, rollback
-from sporeprint.model_serving.requests import SECURITY
-from sporeprint.model_serving.service import Endpoint, Service, Work
+from sporeprint.model_serving.endpoints import ab_tests
+from sporeprint.model_serving.endpoints import status as looking
+from sporeprint.model_serving.endpoints.outcomes import outcomes
+from sporeprint.model_serving.endpoints.predict import predict
+from sporeprint.model_serving.endpoints.predict_batch import predict_batch
+from sporeprint.model_serving.endpoints.promotion import promote, rollback
+from sporeprint.model_serving.http.connections import Waiting, places
+from sporeprint.model_serving.http.problems import MEDIA_TYPE, UNEXPECTED, Problem, not_found
+from sporeprint.model_serving.http.request_context import Exchange
+from sporeprint.model_serving.http.requests import SECURITY
+from sporeprint.model_serving.runtime.service import Endpoint, Service, Work
 from sporeprint.settings import Settings
 
 BUSIEST = "/predict"

@@ -16,15 +16,18 @@ from sqlalchemy import Engine
 
 from sporeprint.errors import StorageError, StorageUnavailableError
 from sporeprint.settings import JournalSettings, StorageSettings
-from sporeprint.storage import answers, batches, migrate, outcomes, urls
-from sporeprint.storage.artefact import Store
-from sporeprint.storage.batches import Registrar
+from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
-from sporeprint.storage.journal import Journal, JournalStats
-from sporeprint.storage.journal_file import find
-from sporeprint.storage.outcomes import Outcome, Recorded, Said
-from sporeprint.storage.prediction import PredictionRecord
-from sporeprint.storage.shipper import Shipper, ShipperStats
+from sporeprint.storage.journal.file import find
+from sporeprint.storage.journal.shipper import Shipper, ShipperStats
+from sporeprint.storage.journal.writer import Journal, JournalStats
+from sporeprint.storage.oltp import batch_index as batches
+from sporeprint.storage.oltp import migrate, outcomes
+from sporeprint.storage.oltp import predictions as answers
+from sporeprint.storage.oltp.batch_file import Store
+from sporeprint.storage.oltp.batch_index import Registrar
+from sporeprint.storage.oltp.outcomes import Outcome, Recorded, Said
+from sporeprint.storage.prediction_record import PredictionRecord
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sporeprint.errors import SporeprintError
-from sporeprint.model_serving.background import beside
-from sporeprint.model_serving.served import Served
-from sporeprint.registry import ALIASES, Registry
+from sporeprint.model_serving.http.background_task import beside
+from sporeprint.model_serving.runtime.loaded_model import Served
+from sporeprint.registry.registry import ALIASES, Registry
 
 log = logging.getLogger(__name__)
 

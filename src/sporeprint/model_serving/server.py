@@ -18,17 +18,18 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
+from sporeprint.common.optional_dependencies import leave_out
+from sporeprint.common.workdir import Workdir
 from sporeprint.errors import StorageError, StorageUnavailableError, UsageError
-from sporeprint.extras import leave_out
-from sporeprint.model_serving.access import Access, bootstrap_key
 from sporeprint.model_serving.api import create_app
-from sporeprint.model_serving.connections import Connection
-from sporeprint.model_serving.counts import folder_of_server
-from sporeprint.registry import Registry
+from sporeprint.model_serving.http.authentication import Access, bootstrap_key
+from sporeprint.model_serving.http.connections import Connection
+from sporeprint.model_serving.runtime.shared_counters import folder_of_server
+from sporeprint.registry.registry import Registry
 from sporeprint.settings import Settings
-from sporeprint.storage import migrate, urls
+from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
-from sporeprint.workdir import Workdir
+from sporeprint.storage.oltp import migrate
 
 log = logging.getLogger(__name__)
 

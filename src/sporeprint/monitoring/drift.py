@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from sporeprint.monitoring.profile import Column, Nominal, Numeric, Profile
-from sporeprint.stats import distances, two_sample
+from sporeprint.monitoring.data_profile import Column, Nominal, Numeric, Profile
+from sporeprint.stats import effect_sizes as distances
+from sporeprint.stats import two_sample
 from sporeprint.stats.histogram import Float64, Histogram, Int64, common, middles, widths
 
 #: Rows of either table below which nothing is compared.

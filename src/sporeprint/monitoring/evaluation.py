@@ -8,15 +8,15 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Any
 
-from sporeprint.monitoring.control import Finding, Judgement, Policy
+from sporeprint.common.text_table import Table
+from sporeprint.monitoring.alarm_control import Finding, Judgement, Policy
+from sporeprint.monitoring.data_profile import Nominal, Numeric, Profile
 from sporeprint.monitoring.drift import ColumnDrift, Drift, edges, shared_bins, tallied
-from sporeprint.monitoring.estimated import Expected
-from sporeprint.monitoring.performance import Performance, Promise
-from sporeprint.monitoring.profile import Nominal, Numeric, Profile
-from sporeprint.monitoring.ranking import Ranked
-from sporeprint.monitoring.slices import Slices
+from sporeprint.monitoring.drift_importance import Ranked
+from sporeprint.monitoring.performance_estimation import Expected
+from sporeprint.monitoring.realized_performance import Performance, Promise
+from sporeprint.monitoring.slice_analysis import Slices
 from sporeprint.stats.intervals import Estimate
-from sporeprint.table import Table
 
 #: Exit codes of an evaluation.
 FINE, ALARM, NOT_COMPUTED = 0, 10, 11

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sporeprint.extras import has
+from sporeprint.common.optional_dependencies import has
 
 Float64 = npt.NDArray[np.float64]
 

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from sporeprint.storage.tables import metadata
+from sporeprint.storage.oltp.tables import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 with context.begin_transaction():

@@ -9,7 +9,7 @@ from typing import Any
 from alembic import op
 from sqlalchemy import Column
 
-from sporeprint.storage.tables import OPTIONS
+from sporeprint.storage.oltp.tables import OPTIONS
 
 
 def create_table(name: str, *items: Any) -> None:

@@ -3,7 +3,7 @@
 from sqlalchemy import Column, Double, Integer, PrimaryKeyConstraint, UniqueConstraint
 
 from sporeprint.storage.migrations.steps import add_columns, create_index, create_table, drop_columns, drop_index, drop_tables
-from sporeprint.storage.tables import LONG, MICROSECONDS, SEQUENCE, name
+from sporeprint.storage.oltp.tables import LONG, MICROSECONDS, SEQUENCE, name
 
 revision = "0002"
 down_revision = "0001"

@@ -3,7 +3,7 @@
 from sqlalchemy import Column
 
 from sporeprint.storage.migrations.steps import add_columns, drop_columns
-from sporeprint.storage.tables import MICROSECONDS
+from sporeprint.storage.oltp.tables import MICROSECONDS
 
 revision = "0004"
 down_revision = "0003"

@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Column, Double, PrimaryKeyConstraint, SmallInteger
 
 from sporeprint.storage.migrations.steps import create_index, create_table, drop_tables
-from sporeprint.storage.tables import LONG, MICROSECONDS, SEQUENCE, name
+from sporeprint.storage.oltp.tables import LONG, MICROSECONDS, SEQUENCE, name
 
 revision = "0005"
 down_revision = "0004"

@@ -1,0 +1,218 @@
+"""What every command shares: its options, its session, and how a function becomes a command."""
+
+import functools
+import getpass
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from sporeprint.cli.console import Result, Screen
+from sporeprint.cli.help import Command, Group
+from sporeprint.common.text_table import Table
+from sporeprint.errors import ConfigError
+
+if TYPE_CHECKING:  # slow to import, and `--help` does not need it
+    from sporeprint.settings import Settings
+
+CONFIG = Path("config/config.yaml")
+#: The folder of the project, where the package runs from its source tree.
+PROJECT = Path(__file__).resolve().parents[3]
+#: The configuration of the project, which an installed package has within it.
+SHIPPED = PROJECT / CONFIG if (PROJECT / "run_etl.sh").is_file() else Path(__file__).parents[1] / CONFIG.name
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A result with nothing to compute: values for programs, tables for people.
+
+    Attributes:
+        values: JSON values.
+        shown: the same, for people.
+        exit_code: what the command ends with.
+    """
+
+    values: Mapping[str, Any]
+    shown: tuple[Table, ...]
+    exit_code: int = 0
+
+    def to_dict(self) -> Mapping[str, Any]:
+        """As JSON values."""
+        return self.values
+
+    def tables(self) -> Sequence[Table]:
+        """As people read it."""
+        return self.shown
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the options that commands share say.
+
+    Attributes:
+        screen: where to show things.
+        given_config: the configuration file, where one was named.
+        overrides: `key=value` over the configuration.
+        given_workdir: the work directory, where one was named.
+    """
+
+    screen: Screen
+    given_config: Path | None = None
+    overrides: tuple[str, ...] = ()
+    given_workdir: Path | None = None
+
+    @cached_property
+    def workdir(self) -> Path:
+        """The folder that everything written goes below."""
+        return (self.given_workdir or Path()).absolute()
+
+    @cached_property
+    def config(self) -> Path:
+        """The configuration file.
+
+        Raises:
+            ConfigError: if none was named and none is where one is looked for.
+        """
+        if self.given_config is not None:
+            return self.given_config
+        places = list(dict.fromkeys([self.workdir / CONFIG, CONFIG.absolute(), SHIPPED]))
+        for place in places:
+            if place.is_file():
+                return place
+        raise ConfigError(f"no configuration file: {' and '.join(map(str, places))} are not there; name one with --config")
+
+    @cached_property
+    def settings(self) -> "Settings":
+        """The checked configuration. Raises: ConfigError."""
+        from sporeprint import settings
+
+        return settings.load(self.config, overrides=self.overrides)
+
+
+# --- the options that commands share -----------------------------------------------------------------------------------
+
+_COMMON = "Common options"
+_SHARED: dict[str, tuple[Any, Any]] = {
+    "config": (
+        Annotated[
+            Path | None,
+            typer.Option(
+                metavar="FILE",
+                envvar="SPOREPRINT_CONFIG",
+                show_envvar=False,
+                rich_help_panel=_COMMON,
+                help=f"Configuration. Left out: {CONFIG} in the work directory, else here, else sporeprint's own.",
+            ),
+        ],
+        None,
+    ),
+    "set": (
+        Annotated[
+            list[str] | None,
+            typer.Option(
+                "--set",
+                metavar="KEY=VALUE",
+                rich_help_panel=_COMMON,
+                help="Change one setting, as in split.seed=11. Can be given several times.",
+            ),
+        ],
+        None,
+    ),
+    "workdir": (
+        Annotated[
+            Path | None,
+            typer.Option(
+                metavar="DIR",
+                envvar="SPOREPRINT_WORKDIR",
+                show_envvar=False,
+                rich_help_panel=_COMMON,
+                help="Everything that is written goes below it. Left out: here.",
+            ),
+        ],
+        None,
+    ),
+    "json": (
+        Annotated[bool, typer.Option("--json", rich_help_panel=_COMMON, help="Result, or error, as JSON on stdout; nothing else.")],
+        False,
+    ),
+    "quiet": (Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=_COMMON, help="No progress, only the result.")], False),
+    "verbose": (
+        Annotated[bool, typer.Option("--verbose", "-v", rich_help_panel=_COMMON, help="Show the log; with an error its traceback.")],
+        False,
+    ),
+}
+#: The shared options as they are written.
+COMMON = frozenset({*(f"--{name}" for name in _SHARED), "-q", "-v"})
+OUTPUT = ("json", "quiet", "verbose")
+PLACE = ("workdir", *OUTPUT)
+SETTINGS = ("config", "set", *OUTPUT)
+ALL = ("config", "set", *PLACE)
+
+
+def _session(given: Mapping[str, Any]) -> Session:
+    screen = Screen.standard(json=given["json"], quiet=given["quiet"], verbose=given["verbose"])
+    screen.logging()
+    return Session(screen, given.get("config"), tuple(given.get("set") or ()), given.get("workdir"))
+
+
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+#: A function from a session, and its command's own options, to a result.
+Work = TypeVar("Work", bound=Callable[..., Result])
+
+
+def command(
+    group: typer.Typer, shared: Sequence[str], *, name: str | None = None, panel: str = "", examples: str = ""
+) -> Callable[[Work], Work]:
+    """Make a command of a function from a session and its own options to a result.
+
+    Args:
+        group: what the command belongs to.
+        shared: names of the shared options it takes.
+        name: the command's, where it is not the function's.
+        panel: where it stands on the group's help page.
+        examples: lines for its own help page.
+    """
+
+    def register(work: Work) -> Work:
+        own = list(inspect.signature(work, eval_str=True).parameters.values())[1:]
+        common = [inspect.Parameter(key, _KEYWORD, default=_SHARED[key][1], annotation=_SHARED[key][0]) for key in shared]
+        parameters = [parameter.replace(kind=_KEYWORD) for parameter in own] + common
+
+        @functools.wraps(work)
+        def run(**given: Any) -> None:
+            session = _session({key: given.pop(key) for key in shared})
+            result = work(session, **given)
+            session.screen.show(result)
+            raise typer.Exit(getattr(result, "exit_code", 0))
+
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads; functions take any attribute
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        group.command(name, cls=Command, rich_help_panel=panel or None, epilog=examples)(run)
+        return work
+
+    return register
+
+
+def user() -> str:
+    """Who runs the command, for histories."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return "unknown"
+
+
+def group(**given: Any) -> typer.Typer:
+    """A group of commands, with its own page of help and no command of its own; `given` goes to typer."""
+    return typer.Typer(
+        cls=Group,
+        rich_markup_mode=None,
+        invoke_without_command=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+        **given,
+    )

@@ -1,0 +1,173 @@
+"""`sporeprint db`: the schema of the OLTP database, and what is old enough to go."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sporeprint.cli.command import ALL, Facts, Session, command, group
+from sporeprint.cli.console import Result
+from sporeprint.common.text_table import Table
+from sporeprint.errors import UsageError
+
+if TYPE_CHECKING:  # slow to import, and `--help` does not need it
+    from sqlalchemy import Engine
+
+    from sporeprint.storage.oltp.migrate import Status
+
+db = group(
+    help="Bring the database of predictions and outcomes up to date, and delete what is old.\n\n"
+    "The database is the one of SPOREPRINT_OLTP_URL, else of storage.oltp, else data/sporeprint.db below the work directory. Its password "
+    "comes from SPOREPRINT_OLTP_PASSWORD, or from the file that SPOREPRINT_OLTP_PASSWORD_FILE names. On a server, upgrade, downgrade and "
+    "prune need the account that owns the tables.",
+    epilog="sporeprint db status\nsporeprint db upgrade\nsporeprint db prune --older-than 90d --dry-run",
+)
+
+_SCHEMA, _ROWS = "Its schema", "Its rows"
+_STATES = {
+    "empty": "no tables yet; run: sporeprint db upgrade",
+    "current": "up to date",
+    "behind": "older than this version; run: sporeprint db upgrade",
+    "ahead": "newer than this version; install the newer sporeprint",
+    "foreign": "tables of another program; name another database",
+}
+_UNITS_US = {"h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}
+
+
+@contextmanager
+def _engine(session: Session) -> "Iterator[Engine]":
+    from sporeprint.storage import urls
+    from sporeprint.storage.engine import connect
+
+    engine = connect(urls.oltp(session.settings.storage, session.workdir))
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _shown(status: "Status", done: str = "") -> Facts:
+    pending = [{"revision": revision.id, "says": revision.says} for revision in status.pending]
+    values: dict[str, Any] = {
+        "database": status.database,
+        "state": status.state,
+        "revision": status.current,
+        "expected": status.expected,
+        "pending": pending,
+    }
+    rows = [
+        ("database", status.database),
+        ("revision", status.current or "none"),
+        ("this version works with", status.expected),
+        ("that is", _STATES[status.state]),
+        *((f"to come: {revision.id}", revision.says) for revision in status.pending),
+    ]
+    return Facts(values, (Table(done, ("", ""), tuple(rows)),))
+
+
+@command(db, ALL, panel=_SCHEMA, examples="sporeprint db status\nsporeprint db status --json")
+def status(session: Session) -> Result:
+    """Show which revision the schema has, and which one this version works with."""
+    from sporeprint.storage.oltp import migrate
+
+    with _engine(session) as engine:
+        return _shown(migrate.status(engine))
+
+
+@command(
+    db,
+    ALL,
+    panel=_SCHEMA,
+    examples="sporeprint db upgrade\n"
+    "SPOREPRINT_OLTP_URL=mysql+pymysql://sporeprint_owner@localhost:3307/sporeprint \\\n"
+    "    SPOREPRINT_OLTP_PASSWORD_FILE=owner.txt sporeprint db upgrade",
+)
+def upgrade(
+    session: Session,
+    revision: Annotated[
+        str | None, typer.Argument(metavar="[REVISION]", help="Go no further than this one. Left out: the newest.", show_default=False)
+    ] = None,
+) -> Result:
+    """Make the tables, or change them to what this version works with. What is in them stays."""
+    from sporeprint.storage.oltp import migrate
+
+    with _engine(session) as engine:
+        return _shown(migrate.upgrade(engine, revision), "The schema is as asked for")
+
+
+@command(db, ALL, panel=_SCHEMA, examples="sporeprint db downgrade 0002 --yes\nsporeprint db downgrade base --yes")
+def downgrade(
+    session: Session,
+    revision: Annotated[str, typer.Argument(metavar="REVISION", help="The one to go back to; base: before the first.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", help="Delete what later revisions added, with everything in it.")] = False,
+) -> Result:
+    """Go back to an earlier schema. Tables and columns of later revisions go, with what is in them."""
+    from sporeprint.storage.oltp import migrate
+
+    with _engine(session) as engine:
+        undone = migrate.undone(migrate.status(engine).current, revision)
+        if undone and not yes:
+            lost = "; ".join(f"{each.id}, {each.says}" for each in undone)
+            raise UsageError(f"this deletes tables and columns with all that is in them ({lost}); make a backup, then add --yes")
+        return _shown(migrate.downgrade(engine, revision), "The schema is as asked for")
+
+
+def _age(given: str | int) -> int:
+    """An age in microseconds, from 90d, 12w, 36h."""
+    found = re.fullmatch(r"([0-9]{1,6})([hdw])", str(given))
+    if found is None:
+        raise typer.BadParameter(f"{str(given)!r} is no age; write it as in 90d, 12w or 36h")
+    return int(found[1]) * _UNITS_US[found[2]]
+
+
+@command(
+    db,
+    ALL,
+    panel=_ROWS,
+    examples="sporeprint db prune --older-than 90d --dry-run\nsporeprint db prune --older-than 26w --set storage.prune.batch_rows=200",
+)
+def prune(
+    session: Session,
+    older_than: Annotated[
+        int, typer.Option("--older-than", parser=_age, metavar="AGE", help="Age of what goes, as in 90d, 12w, 36h.", show_default=False)
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+) -> Result:
+    """Delete old predictions and their outcomes, batches too, a little at a time, but never those an open A/B test needs.
+
+    Whoever writes at the same time waits for one batch at most. Sync the warehouse first: what is gone cannot be synced.
+    """
+    import time
+
+    from sporeprint.storage.oltp import batch_index as batches
+    from sporeprint.storage.oltp import migrate, retention
+    from sporeprint.storage.oltp.batch_file import Store
+
+    with _engine(session) as engine, session.screen.steps().step("prune") as progress:
+        migrate.check(engine)
+        settings, now_us = session.settings.storage.prune, time.time_ns() // 1000
+        done = retention.prune(engine, settings, older_than_us=older_than, now_us=now_us, dry_run=dry_run, progress=progress)
+        store = Store(session.workdir, session.settings.storage.batches.folder)
+        files, answers = batches.forget(engine, store, before_us=done.before_us, dry_run=dry_run)
+    before = datetime.fromtimestamp(done.before_us / 1e6, UTC).isoformat(timespec="seconds")
+    values = {
+        "before": before,
+        "predictions": done.predictions,
+        "outcomes": done.outcomes,
+        "batches": files,
+        "answers_of_batches": answers,
+        "kept_for_ab_tests": done.kept,
+        "longest_transaction_s": round(done.longest_s, 4),
+        "dry_run": done.dry_run,
+    }
+    rows = (
+        ("made before", before),
+        ("predictions", f"{done.predictions:,}"),
+        ("their outcomes", f"{done.outcomes:,}"),
+        ("batches, with their files", f"{files:,}, of {answers:,} rows"),
+        ("kept, for open A/B tests", f"{done.kept:,}"),
+    )
+    return Facts(values, (Table("This would go" if done.dry_run else "Gone", ("", ""), rows),))

@@ -1,0 +1,127 @@
+"""`sporeprint keys`: who may call the prediction API."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sporeprint.cli.command import ALL, Facts, Session, command, group, user
+from sporeprint.cli.console import Result
+from sporeprint.common.text_table import Table
+
+if TYPE_CHECKING:  # slow to import, and `--help` does not need it
+    from sqlalchemy import Engine
+
+    from sporeprint.storage.oltp.api_keys import Key
+
+keys = group(
+    help="Make, list and revoke the API keys of sporeprint serve.\n\n"
+    "As soon as there is one key, nobody is let in without. Without any, the server is for this machine alone. On a MariaDB "
+    "server this needs the account that owns the tables.",
+    epilog="sporeprint keys create --name shop --role predict\nsporeprint keys list\nsporeprint keys revoke shop",
+)
+
+_WHO = "Keys"
+ROLES = "predict: ask for answers; label: say what turned out to be true; operate: promote models; read: look at everything"
+
+
+@contextmanager
+def _engine(session: Session) -> "Iterator[Engine]":
+    from sporeprint.storage import urls
+    from sporeprint.storage.engine import connect
+    from sporeprint.storage.oltp import migrate
+
+    engine = connect(urls.oltp(session.settings.storage, session.workdir))
+    try:
+        migrate.ready(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _actor() -> str:
+    return f"cli:{user()}"
+
+
+def _time(microseconds: int | None) -> str:
+    return "" if microseconds is None else datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _values(key: "Key") -> dict[str, object]:
+    return {
+        "name": key.name,
+        "key_id": key.key_id,
+        "roles": sorted(key.roles),
+        "created_us": key.created_us,
+        "expires_us": key.expires_us,
+        "revoked_us": key.revoked_us,
+    }
+
+
+@command(
+    keys,
+    ALL,
+    panel=_WHO,
+    examples="sporeprint keys create --name shop --role predict\nsporeprint keys create --name ops --role operate --expires 90",
+)
+def create(
+    session: Session,
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Who gets it.", show_default=False)],
+    role: Annotated[list[str], typer.Option("--role", metavar="ROLE", help=f"{ROLES}. Can be given several times.", show_default=False)],
+    expires: Annotated[
+        int | None, typer.Option("--expires", min=1, max=3650, metavar="DAYS", help="Days after which it ends; never, if left out.")
+    ] = None,
+) -> Result:
+    """Make a key. It is shown once, and nowhere kept: who loses it gets another one."""
+    from sporeprint.storage.oltp import api_keys as stored
+
+    with _engine(session) as engine:
+        key, secret = stored.create(engine, name, stored.roles_of(role), expires_days=expires, now_us=_now_us(), actor=_actor())
+    rows = (
+        ("key", secret),
+        ("name", key.name),
+        ("may", ", ".join(sorted(key.roles))),
+        ("ends", _time(key.expires_us) or "never"),
+        ("use it as", "curl -H 'Authorization: Bearer KEY' ..."),
+    )
+    return Facts({**_values(key), "key": secret}, (Table("A new key, shown this once", ("", ""), rows),))
+
+
+@command(keys, ALL, name="list", panel=_WHO, examples="sporeprint keys list\nsporeprint keys list --revoked --json")
+def list_keys(session: Session, revoked: Annotated[bool, typer.Option("--revoked", help="Those that are revoked, too.")] = False) -> Result:
+    """List the keys, without their secrets."""
+    from sporeprint.storage.oltp import api_keys as stored
+
+    with _engine(session) as engine:
+        found = stored.listed(engine, revoked=revoked)
+    values = {"keys": [_values(key) for key in found]}
+    if not found:
+        return Facts(values, (Table("", ("",), (("there are no keys: only this machine may call the server",),)),))
+    now_us = _now_us()
+    rows = tuple(
+        (key.name, ", ".join(sorted(key.roles)), _time(key.created_us), _time(key.expires_us), _state(key, now_us)) for key in found
+    )
+    return Facts(values, (Table("API keys", ("name", "may", "made", "ends", ""), rows),))
+
+
+def _state(key: "Key", now_us: int) -> str:
+    if key.revoked_us is not None:
+        return f"revoked {_time(key.revoked_us)}"
+    return "" if key.is_valid(now_us) else "expired"
+
+
+@command(keys, ALL, panel=_WHO, examples="sporeprint keys revoke shop")
+def revoke(session: Session, name: Annotated[str, typer.Argument(metavar="NAME", help="The key's name.", show_default=False)]) -> Result:
+    """Have a key no longer taken. Running servers know it within two seconds."""
+    from sporeprint.storage.oltp import api_keys as stored
+
+    with _engine(session) as engine:
+        key = stored.revoke(engine, name, now_us=_now_us(), actor=_actor())
+    return Facts({**_values(key), "revoked": True}, (Table("", ("",), ((f"the key {key.name!r} is no longer taken",),)),))

@@ -1,0 +1,288 @@
+"""`sporeprint monitor`: whether new rows, and the answers to them, are still what they were."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sporeprint.cli.command import ALL, Facts, Session, command
+from sporeprint.cli.console import Result
+from sporeprint.common.text_table import Table
+from sporeprint.errors import SporeprintError, UsageError
+
+if TYPE_CHECKING:  # slow to import, and `--help` does not need it
+    from sporeprint.monitoring.windows import Asked
+    from sporeprint.pipelines.monitoring import Monitored, Then
+
+_WAREHOUSE = "Windows of the warehouse"
+
+
+class Arm(StrEnum):
+    """An arm of an A/B test."""
+
+    A = "A"
+    B = "B"
+
+
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Make `monitor` a command of the application, in one of its panels."""
+    command(
+        app,
+        ALL,
+        panel=panel,
+        examples="sporeprint monitor --current today.csv\n"
+        "sporeprint monitor --current today.parquet --reference january.parquet\n"
+        "sporeprint monitor --last 24h --sync\n"
+        "sporeprint monitor --rows 1000 --where season=w --json\n"
+        "sporeprint monitor --watch --every 1h",
+    )(monitor)
+
+
+def monitor(
+    session: Session,
+    current: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Rows to look at, CSV or Parquet, labelled or not. Left out: what the service answered.",
+            show_default=False,
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What to hold them against. Left out: the rows the model was validated on.", show_default=False),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Whose answers to look at. Left out: production, if there is one.", show_default=False),
+    ] = None,
+    last: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            rich_help_panel=_WAREHOUSE,
+            show_default=False,
+            help="The last 24h, 7d, 90m. Left out: monitoring.every_hours.",
+        ),
+    ] = None,
+    begin: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="TIME",
+            rich_help_panel=_WAREHOUSE,
+            show_default=False,
+            help="From a time on, with its zone: 2026-03-29T01:00Z.",
+        ),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option("--to", metavar="TIME", rich_help_panel=_WAREHOUSE, show_default=False, help="Up to a time. Left out: now."),
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(metavar="N", min=1, rich_help_panel=_WAREHOUSE, show_default=False, help="The newest N answers.")
+    ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", rich_help_panel=_WAREHOUSE, show_default=False, help="Only answers of an A/B test, with --arm."),
+    ] = None,
+    arm: Annotated[
+        Arm | None, typer.Option(case_sensitive=False, rich_help_panel=_WAREHOUSE, show_default=False, help="Its arm, A or B.")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=VALUE",
+            rich_help_panel=_WAREHOUSE,
+            show_default=False,
+            help="Only answers with a value, or a range of numbers 5..10. Can be given several times.",
+        ),
+    ] = None,
+    reference_last: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            rich_help_panel=_WAREHOUSE,
+            show_default=False,
+            help="Hold them against so much time before the window, as in 30d.",
+        ),
+    ] = None,
+    sync: Annotated[
+        bool | None,
+        typer.Option(
+            "--sync/--no-sync",
+            rich_help_panel=_WAREHOUSE,
+            show_default=False,
+            help="Bring new answers into the warehouse first. With --watch it does.",
+        ),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", rich_help_panel=_WAREHOUSE, help="Evaluate again and again, until it is stopped.")
+    ] = False,
+    every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            rich_help_panel=_WAREHOUSE,
+            show_default=False,
+            help="How long to wait between two. Left out: monitoring.every_hours.",
+        ),
+    ] = None,
+    alert: Annotated[
+        bool | None,
+        typer.Option("--alert/--no-alert", show_default=False, help="Tell whom the rules say. Left out: of the service, not of a file."),
+    ] = None,
+) -> Result:
+    """Tell whether rows, and the answers to them, have changed. Ends with 10 for an alarm, 11 if not all could be computed."""
+    told = {"--last": last, "--from": begin, "--to": end, "--rows": rows, "--test": test, "--arm": arm, "--where": where or None}
+    told |= {"--reference-last": reference_last, "--sync": sync, "--watch": watch or None, "--every": every}
+    if current is not None:
+        if given := [name for name, value in told.items() if value is not None]:
+            raise UsageError(f"{given[0]} is about what the service answered, --current about a file; leave one out")
+        return _file(session, current, reference, model, alert=bool(alert))
+    if reference is not None:
+        raise UsageError("--reference belongs to --current; against an earlier time is --reference-last 30d")
+    if every is not None and not watch:
+        raise UsageError("--every belongs to --watch")
+    asked = _asked(last, begin, end, rows, test, arm, where, reference_last)
+    if not watch:
+        return _once(session, asked, model, sync=bool(sync), alert=alert is not False)
+    if begin is not None:
+        raise UsageError("--from is one window; --watch needs one that goes on, --last or --rows")
+    return _watched(session, asked, model, every, sync=sync is not False, alert=alert is not False)
+
+
+def then(session: Session, *, alert: bool) -> "Then":
+    """What is done about every evaluation; its lines come into the output."""
+    from sporeprint.pipelines import alerting as alerts
+    from sporeprint.pipelines.monitoring import nothing
+
+    if not alert:
+        return nothing
+
+    def act(action: str, reason: str) -> str:
+        from sporeprint.pipelines import retraining as retrain  # loads every library there is
+
+        return retrain.act(session.settings, session.workdir, action, reason)
+
+    return lambda made: alerts.handle(session.settings, session.workdir, made.to_dict(), act=act)
+
+
+def _file(session: Session, current: Path, reference: Path | None, model: str | None, *, alert: bool) -> "Monitored":
+    from sporeprint.pipelines import monitoring
+
+    steps = session.screen.steps()
+    made = monitoring.monitor(session.settings, session.workdir, current, reference=reference, model=model, steps=steps)
+    return monitoring.followed(made, then(session, alert=alert))
+
+
+def _asked(
+    last: str | None,
+    begin: str | None,
+    end: str | None,
+    rows: int | None,
+    test: str | None,
+    arm: Arm | None,
+    where: Sequence[str] | None,
+    reference_last: str | None,
+) -> "Asked":
+    from sporeprint.monitoring.windows import Asked, duration, instant
+
+    return Asked(
+        last_us=None if last is None else duration(last, "--last"),
+        begin_us=None if begin is None else instant(begin, "--from"),
+        end_us=None if end is None else instant(end, "--to"),
+        rows=rows,
+        reference_us=None if reference_last is None else duration(reference_last, "--reference-last"),
+        test=test,
+        arm=None if arm is None else arm.value.lower(),
+        where=tuple(where or ()),
+    )
+
+
+def _once(session: Session, asked: "Asked", model: str | None, *, sync: bool, alert: bool) -> "Monitored":
+    from sporeprint.pipelines import monitoring
+
+    return monitoring.followed(_evaluated(session, asked, model, sync=sync), then(session, alert=alert))
+
+
+def _evaluated(session: Session, asked: "Asked", model: str | None, *, sync: bool) -> "Monitored":
+    """One evaluation, after a sync. What a sync could not bring is missing: the evaluation says so."""
+    from sporeprint.pipelines import window_monitoring as monitor_window
+    from sporeprint.storage import urls
+    from sporeprint.storage.warehouse.factory import open_warehouse
+
+    failed = _bring(session) if sync else {}
+    warehouse = open_warehouse(urls.olap(session.settings.storage, session.workdir))
+    try:
+        steps = session.screen.steps()
+        return monitor_window.evaluate(session.settings, session.workdir, warehouse, asked, model=model, failed=failed, steps=steps)
+    finally:
+        warehouse.close()
+
+
+def _bring(session: Session) -> Mapping[str, str]:
+    from sporeprint.storage import urls
+    from sporeprint.storage.engine import connect
+    from sporeprint.storage.oltp import migrate
+    from sporeprint.storage.warehouse.factory import open_warehouse
+    from sporeprint.storage.warehouse.sync import sync as bring
+
+    try:
+        engine = connect(urls.oltp(session.settings.storage, session.workdir))
+        warehouse = open_warehouse(urls.olap(session.settings.storage, session.workdir))
+        try:
+            migrate.ready(engine)
+            with session.screen.steps().step("sync") as progress:
+                bring(engine, warehouse, session.settings.dataset, root=session.workdir, progress=progress)
+        finally:
+            engine.dispose()
+            warehouse.close()
+    except SporeprintError as error:
+        return {"sync": f"{error}; the newest answers may be missing"}
+    return {}
+
+
+def _watched(session: Session, asked: "Asked", model: str | None, every: str | None, *, sync: bool, alert: bool) -> Result:
+    """Evaluate until a signal comes; then end with 0, whatever was found: it was told."""
+    from sporeprint.monitoring.windows import SECOND_US, duration, span
+    from sporeprint.pipelines import monitoring
+    from sporeprint.pipelines import window_monitoring as monitor_window
+
+    wait_s = session.settings.monitoring.every_hours * 3600 if every is None else duration(every, "--every") / SECOND_US
+    span(asked, 2**62, SECOND_US)  # what makes no sense is refused before anything is waited for
+
+    def one() -> "Monitored":
+        try:
+            return _evaluated(session, asked, model, sync=sync)
+        except Exception as error:  # noqa: BLE001 -- the next evaluation may be possible, and nobody would hear that this one was not
+            reason = str(error) if isinstance(error, SporeprintError) else f"{type(error).__name__}: {error}"
+            return monitor_window.could_not(session.settings, session.workdir, reason, current="what the service answered", model=model)
+
+    with _stopped() as stop:
+        made = monitoring.watch(one, lambda: not stop.wait(wait_s), then=then(session, alert=alert), show=session.screen.show)
+    return Facts({"stopped": True, "evaluations": made}, (Table("", ("", ""), (("stopped after evaluations", f"{made:,}"),)),))
+
+
+@contextmanager
+def _stopped() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set. An evaluation that is being made is finished."""
+    stop = threading.Event()
+    before: dict[signal.Signals, Any] = {}
+
+    def ask(_number: int, _frame: object) -> None:
+        stop.set()
+
+    handler: Callable[[int, object], None] = ask
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before[number] = signal.signal(number, handler)
+    try:
+        yield stop
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

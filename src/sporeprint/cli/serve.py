@@ -1,0 +1,52 @@
+"""`sporeprint serve`: the registered models over HTTP."""
+
+from typing import Annotated
+
+import typer
+
+from sporeprint.cli.command import ALL, Facts, Session, command
+from sporeprint.cli.console import Result
+from sporeprint.common.text_table import Table
+from sporeprint.errors import RegistryError, UsageError
+
+
+def add_to(app: typer.Typer, panel: str) -> None:
+    """Make `serve` a command of the application, in one of its panels."""
+    command(
+        app,
+        ALL,
+        panel=panel,
+        examples="sporeprint serve\nsporeprint serve --port 8080 --workers 2\nsporeprint serve --model xgboost/v2\n"
+        "sporeprint serve --host 0.0.0.0                    with API keys\n"
+        "curl localhost:8000/predict -H 'Content-Type: application/json' -d '{\"cap-shape\": \"convex\"}'",
+    )(serve)
+
+
+def serve(
+    session: Session,
+    port: Annotated[int, typer.Option(min=1, max=65535, metavar="PORT", help="Port to listen on.")] = 8000,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on. One that others can reach needs API keys.")
+    ] = "127.0.0.1",
+    workers: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Processes that answer.")] = 1,
+    model: Annotated[str, typer.Option(metavar="NAME", help="production, a model's name, or one version of it as name/v2.")] = "production",
+) -> Result:
+    """Answer over HTTP: one observation, a batch, earlier answers, outcomes. Documented at /docs. Ctrl-C ends it."""
+    from sporeprint.model_serving import server
+    from sporeprint.model_serving.http.authentication import LOOPBACK
+
+    exposed, keys = host not in LOOPBACK, server.has_keys(session.settings, session.workdir)
+    if exposed and not keys:
+        raise UsageError(
+            f"--host {host}: there are no API keys, so that everybody who reaches the server could use it; make one first: "
+            f"sporeprint keys create --name NAME --role predict. Without keys, expected one of {', '.join(LOOPBACK)}"
+        )
+    try:
+        ref = server.check(session.settings, session.workdir, model)
+    except RegistryError as error:
+        raise RegistryError(f"{error}\nsporeprint etl makes a model and puts the best one into production") from error
+    where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    to = "to those who have a key" if keys else "to this machine only (no API keys yet)"
+    session.screen.say(f"serving {ref} at {where}, documented at {where}/docs, {to}")
+    server.serve(session.settings, session.workdir, model=model, host=host, port=port, workers=workers, exposed=exposed)
+    return Facts({"served": ref}, (Table("", ("",), (("the server has ended; every answer given is kept",),)),))

@@ -1,0 +1,391 @@
+"""The client without its transport: what is sent, what an answer means, and when to try again.
+
+A call is a generator: it asks for requests to be sent and for pauses, and returns its result. So the client that waits and the one
+that awaits are the same code but for the sending itself.
+"""
+
+import json
+import secrets
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from sporeprint.client.models import (
+    Answer,
+    AnswerError,
+    Batch,
+    BatchFile,
+    Explanation,
+    Health,
+    Model,
+    Models,
+    Outcome,
+    OutcomeResult,
+    Outcomes,
+    Problem,
+    Promotion,
+    Reason,
+    Rollback,
+    RowAnswer,
+    StoredPrediction,
+    UnreachableError,
+    error_type,
+    read,
+)
+from sporeprint.errors import UsageError
+
+JSON = "application/json"
+#: Files that rows and their answers can be.
+FILES = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
+#: Rows, and outcomes, that are sent at a time: fewer than the service takes by default.
+ROWS = 10_000
+#: Answers after which the same request may have another one.
+AGAIN = frozenset({429, 502, 503, 504})
+KIND = "urn:sporeprint:problem:"
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request.
+
+    Attributes:
+        method: of HTTP.
+        path: below the service's address.
+        params: query parameters.
+        headers: further ones.
+        content: the body; None: none.
+        upload: the body as a file.
+        save: where the body of a good answer goes; None: into memory.
+        slow: whether the answer may take as long as a batch does.
+    """
+
+    method: str
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+    upload: Path | None = None
+    save: Path | None = None
+    slow: bool = False
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came.
+
+    Attributes:
+        status: of HTTP.
+        headers: names in lower case.
+        body: empty where it went into a file.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body's values. Raises: AnswerError."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            raise AnswerError(f"the answer ({self.status}) is no JSON: {self.body[:80]!r}; is this the address of the service?") from None
+
+
+@dataclass(frozen=True)
+class Lost:
+    """No answer came, or not all of it.
+
+    Attributes:
+        says: why.
+    """
+
+    says: str
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Wait before the next request.
+
+    Attributes:
+        seconds: how long.
+    """
+
+    seconds: float
+
+
+#: What a call asks of its transport, what it is given, and what it returns.
+Call = Generator[Ask | Pause, Reply | Lost | None, Result]
+
+
+@dataclass(frozen=True)
+class Retries:
+    """When to try again.
+
+    Attributes:
+        more: tries after the first.
+        first_s: longest pause before the second try; it doubles from try to try.
+        longest_s: longest pause, and the longest that the service may ask for: it is not waited for longer.
+    """
+
+    more: int = 4
+    first_s: float = 0.2
+    longest_s: float = 20.0
+
+    def pause(self, tried: int, retry_after_s: float) -> Pause:
+        """The pause after so many tries, any length up to its longest by chance: who was turned away together comes back one by one.
+
+        Args:
+            tried: tries so far, from 1.
+            retry_after_s: what the service asks for, which comes on top.
+        """
+        share = secrets.randbelow(1_000_001) / 1_000_000
+        return Pause(retry_after_s + share * min(self.longest_s, self.first_s * 2 ** (tried - 1)))
+
+
+# --- one request ---------------------------------------------------------------------------------------------------------
+
+
+def send(ask: Ask, retries: Retries, also: Sequence[int] = ()) -> Call[Reply]:
+    """Send a request until there is an answer.
+
+    Args:
+        ask: the request; sent twice it must do no more than sent once.
+        retries: how often.
+        also: statuses that are answers, beside the good ones.
+
+    Raises:
+        ProblemError: if the service says that it does not do it.
+        UnreachableError: if it does not answer.
+    """
+    tried = 0
+    while True:
+        reply = yield ask
+        tried += 1
+        assert reply is not None  # noqa: S101 -- it is the answer to a request, not to a pause
+        if isinstance(reply, Lost):
+            if tried > retries.more:
+                raise UnreachableError(f"{ask.method} {ask.path}: {reply.says}; tried {tried} times")
+            yield retries.pause(tried, 0.0)
+            continue
+        if reply.status < 300 or reply.status in also:
+            return reply
+        after = _retry_after(reply.headers.get("retry-after"))
+        if reply.status not in AGAIN or tried > retries.more or _stays(reply) or (after or 0.0) > retries.longest_s:
+            raise _problem(reply, after)
+        yield retries.pause(tried, after or 0.0)
+
+
+def _stays(reply: Reply) -> bool:
+    """Whether the service itself says that it cannot, and names no time after which it could."""
+    return "retry-after" not in reply.headers and reply.headers.get("content-type", "").startswith("application/problem+json")
+
+
+def _retry_after(text: str | None) -> float | None:
+    if text is None:
+        return None
+    if text.strip().isdecimal():
+        return float(text)
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+
+
+def _problem(reply: Reply, after: float | None) -> Exception:
+    try:
+        document = json.loads(reply.body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        document = {"title": "no answer of this service", "detail": reply.body[:200].decode("utf-8", "replace")}
+    kind = str(document.get("type", "")).removeprefix(KIND)
+    words = (str(document.get("title", "")), str(document.get("detail", "")))
+    return error_type(reply.status)(reply.status, kind, *words, reply.headers.get("x-request-id"), after)
+
+
+def _key(given: str | None) -> dict[str, str]:
+    """The header by which a request that is sent again is known to be the same."""
+    return {"Idempotency-Key": given or secrets.token_hex(16)}
+
+
+def _json(value: Any) -> bytes:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain).encode()
+    except ValueError:
+        raise UsageError("a number is NaN or infinite, which JSON does not know; leave the field out, or give None") from None
+    except TypeError as error:
+        raise UsageError(f"a row cannot be sent as JSON: {error}; expected texts, numbers, true, false and None") from None
+
+
+def _plain(value: Any) -> Any:
+    """What other libraries' numbers and times are in JSON."""
+    if isinstance(value, datetime):
+        return _time(value)
+    if hasattr(value, "item"):  # numpy's
+        return value.item()
+    raise TypeError(f"{type(value).__name__} {str(value)[:40]!r}")
+
+
+def _time(value: datetime) -> str:
+    if value.tzinfo is None:
+        raise UsageError(f"observed: expected a time with its zone, as in datetime.now(UTC); got {value.isoformat()}")
+    return value.isoformat()
+
+
+def _parts(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Some rows at a time; those of any iterable, which need not all be in memory."""
+    left = iter(rows)
+    while part := [dict(row) for row in islice(left, ROWS)]:
+        yield part
+
+
+# --- calls ---------------------------------------------------------------------------------------------------------------
+
+
+def predict(
+    retries: Retries,
+    row: Mapping[str, Any],
+    *,
+    explain: bool,
+    model: str | None,
+    ab_test: str | None,
+    unit: str | None,
+    key: str | None,
+) -> Call[Answer]:
+    """Ask for one answer."""
+    given = {"model": model, "ab_test": ab_test, "explain": "true" if explain else None}
+    headers = {"Content-Type": JSON, **_key(key), **({"X-Unit-Id": unit} if unit is not None else {})}
+    params = {name: value for name, value in given.items() if value is not None}
+    reply = yield from send(Ask("POST", "/predict", params, headers, _json(dict(row))), retries)
+    found = reply.json()
+    explanation = read(Explanation, found, reasons=tuple(read(Reason, each) for each in found["reasons"])) if explain else None
+    return read(Answer, found, explanation=explanation, replayed=_replayed(reply))
+
+
+def _replayed(reply: Reply) -> bool:
+    return reply.headers.get("idempotency-replayed") == "true"
+
+
+def predict_rows(retries: Retries, rows: Iterable[Mapping[str, Any]], *, model: str | None, key: str | None) -> Call[Batch]:
+    """Ask for the answers to rows, some at a time."""
+    params = {"model": model} if model is not None else {}
+    answers: list[RowAnswer] = []
+    batches: list[Mapping[str, Any]] = []
+    for number, part in enumerate(_parts(rows)):
+        headers = {"Content-Type": JSON, "Accept": JSON, **_key(None if key is None else f"{key}.{number}")}
+        reply = yield from send(Ask("POST", "/predict/batch", params, headers, _json(part), slow=True), retries)
+        found = reply.json()
+        first = len(answers)
+        answers += [read(RowAnswer, each, row=first + each["row"], problem=_row_problem(each)) for each in found["answers"]]
+        if len(answers) != first + len(part):
+            raise AnswerError(f"{len(part)} rows were sent, {len(answers) - first} answers came")
+        batches.append(found)
+    models = dict.fromkeys(f"{each['model']}/v{each['version']}" for each in batches)
+    simulated = any(each.get("simulated", False) for each in batches)
+    return Batch(tuple(answers), tuple(each["batch_id"] for each in batches), tuple(models), simulated)
+
+
+def _row_problem(found: Mapping[str, Any]) -> Problem | None:
+    problem = found.get("problem")
+    return None if problem is None else read(Problem, problem, kind=str(problem.get("type", "")).removeprefix(KIND))
+
+
+def predict_file(retries: Retries, path: Path, to: Path, *, model: str | None, key: str | None) -> Call[BatchFile]:
+    """Ask for the answers to a file of rows; they go into another one, which is there as a whole or not at all."""
+    params = {"model": model} if model is not None else {}
+    headers = {"Content-Type": _media_type(path), "Accept": _media_type(to), **_key(key)}
+    with_size = {**headers, "Content-Length": str(_size(path))}
+    reply = yield from send(Ask("POST", "/predict/batch", params, with_size, upload=path, save=to, slow=True), retries)
+    return BatchFile(to, reply.headers.get("x-batch-id", ""), reply.headers.get("x-model", ""), to.stat().st_size, _replayed(reply))
+
+
+def _media_type(path: Path) -> str:
+    if (found := FILES.get(path.suffix.lower())) is None:
+        raise UsageError(f"{path}: expected a file that ends in {' or '.join(FILES)}")
+    return found
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def outcome(
+    retries: Retries, prediction_id: str, said: str, *, source: str | None, observed: datetime | None, key: str | None
+) -> Call[Outcome]:
+    """Say what turned out to be true."""
+    body = {"outcome": said, "source": source, "observed": None if observed is None else _time(observed)}
+    content = _json({name: value for name, value in body.items() if value is not None})
+    headers = {"Content-Type": JSON, **_key(key)}
+    reply = yield from send(Ask("POST", f"/predictions/{quote(prediction_id, safe='')}/outcome", {}, headers, content), retries)
+    return read(Outcome, reply.json())
+
+
+def outcomes(retries: Retries, said: Iterable[Mapping[str, Any]]) -> Call[Outcomes]:
+    """Say what turned out to be true of many. Said again it changes nothing, so that it needs no key."""
+    results: list[OutcomeResult] = []
+    for part in _parts(said):
+        content = _json(part)
+        reply = yield from send(Ask("POST", "/predictions/outcomes", {}, {"Content-Type": JSON}, content, slow=True), retries)
+        first = len(results)
+        results += [read(OutcomeResult, each, row=first + each["row"], problem=_row_problem(each)) for each in reply.json()["results"]]
+    return Outcomes(tuple(results))
+
+
+def outcomes_file(retries: Retries, path: Path) -> Call[Outcomes]:
+    """The same from a file with the columns prediction_id, outcome and, if known, source and observed."""
+    headers = {"Content-Type": _media_type(path), "Content-Length": str(_size(path))}
+    reply = yield from send(Ask("POST", "/predictions/outcomes", {}, headers, upload=path, slow=True), retries)
+    return Outcomes(tuple(read(OutcomeResult, each, problem=_row_problem(each)) for each in reply.json()["results"]))
+
+
+def prediction(retries: Retries, prediction_id: str) -> Call[StoredPrediction]:
+    """Look at an answer that was given."""
+    reply = yield from send(Ask("GET", f"/predictions/{quote(prediction_id, safe='')}"), retries)
+    found = reply.json()
+    known = found.get("outcome")
+    return read(StoredPrediction, found, outcome=None if known is None else read(Outcome, known))
+
+
+def models(retries: Retries) -> Call[Models]:
+    """Look at the registered models."""
+    reply = yield from send(Ask("GET", "/models"), retries)
+    found = reply.json()
+    return read(Models, found, models=tuple(read(Model, each) for each in found["models"]))
+
+
+def promote(retries: Retries, model: str, version: int, *, production: bool, reason: str | None) -> Call[Promotion]:
+    """Make a version its model's champion. Said again it changes nothing, so that it needs no key."""
+    reply = yield from send(_move("promote", model, version, production, reason), retries)
+    return read(Promotion, reply.json())
+
+
+def rollback(retries: Retries, model: str, version: int, *, production: bool, reason: str | None) -> Call[Rollback]:
+    """Take that back. It names the version that is taken back: said again it changes nothing."""
+    reply = yield from send(_move("rollback", model, version, production, reason), retries)
+    return read(Rollback, reply.json())
+
+
+def _move(what: str, model: str, version: int, production: bool, reason: str | None) -> Ask:
+    body = {"version": version, "alias": "production" if production else "champion", **({} if reason is None else {"reason": reason})}
+    # The gate holds two models against all test rows, which takes as long as a batch.
+    return Ask("POST", f"/models/{quote(model, safe='')}/{what}", {}, {"Content-Type": JSON}, _json(body), slow=True)
+
+
+def health(retries: Retries) -> Call[Health]:
+    """Look at how the service is: also one that fails says so."""
+    reply = yield from send(Ask("GET", "/health"), retries, also=(503,))
+    found = reply.json()
+    if reply.status == 503 and "worker" not in found:
+        raise _problem(reply, _retry_after(reply.headers.get("retry-after")))
+    return read(Health, found)

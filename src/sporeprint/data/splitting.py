@@ -1,0 +1,152 @@
+"""Which part of the data a row belongs to, decided by a hash of what it holds.
+
+So the split needs no shuffle and no stored assignment, equal rows always fall on the same side, and the same table is always
+split alike. When a group grows, rows near a cut may move to the neighbouring part, which is never from training to test.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from sporeprint.data.coded_table import Codes
+from sporeprint.errors import DataError
+
+Hashes = npt.NDArray[np.uint64]
+
+#: Up to so many rows every stratum gets its exact shares; beyond, the hash alone decides, which is as good there: the
+#: shares are off by less than 0.1 % and nothing has to be sorted.
+EXACT_ROWS = 2_000_000
+#: Row hashes held in memory at a time when equal rows are looked for.
+HASHES_AT_ONCE = 40_000_000
+
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+_SHIFT = np.uint64(32)
+
+
+def row_hashes(codes: Codes, y: npt.NDArray[np.int8], *, seed: int) -> Hashes:
+    """A 64-bit hash of every row's values (not of their codes, so it does not depend on a vocabulary's order).
+
+    Multiply and xor-shift mixing after SplitMix64 (Steele, Lea, Flood 2014), over blake2b hashes of the values.
+
+    Returns:
+        uint64 [n]. Equal rows have equal hashes; among n different rows some pair collides with probability n² / 2⁶⁵.
+    """
+    hashes = np.full(codes.rows, _hash_text("seed", str(seed)), dtype=np.uint64)
+    _mix(hashes, np.array([_hash_text("y", "0"), _hash_text("y", "1")], dtype=np.uint64)[y])
+    for name, values in codes.nominal.items():
+        vocabulary = codes.vocabulary[name]
+        table = [_hash_text(name, "\0unknown"), _hash_text(name, "\0missing"), *(_hash_text(name, value) for value in vocabulary)]
+        _mix(hashes, np.array(table, dtype=np.uint64).take(values + np.int16(1)))
+    for name, numbers in codes.numeric.items():
+        # + 0.0 makes one zero of two; all NaN (missing) are given one pattern.
+        bits = np.where(np.isnan(numbers), np.nan, numbers + 0.0).view(np.uint64)
+        _mix(hashes, bits * (np.uint64(_hash_text(name, "\0number")) | np.uint64(1)))
+    _mix(hashes, np.uint64(0))
+    return hashes
+
+
+def _hash_text(name: str, value: str) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{name}\0{value}".encode(), digest_size=8).digest(), "little")
+
+
+def _mix(hashes: Hashes, values: Hashes | np.uint64) -> None:
+    hashes ^= values
+    hashes *= _ODD
+    hashes ^= hashes >> _SHIFT
+
+
+def parts(hashes: Hashes, strata: npt.NDArray[np.int64] | None, shares: Mapping[str, float]) -> npt.NDArray[np.int8]:
+    """The number of each row's part, in the order of the shares.
+
+    Args:
+        hashes: uint64 [n].
+        strata: int [n], rows that are to be shared out alike; None: the hash alone decides.
+        shares: part -> share of the rows, adding up to 1.
+
+    Returns:
+        int8 [n]. Within a stratum of k rows a part holds its share of k, to within one row; equal rows are together.
+    """
+    ends = np.cumsum(list(shares.values()))[:-1]
+    if strata is None:
+        found: npt.NDArray[np.int8] = np.searchsorted(ends, hashes / 2.0**64, side="right").astype(np.int8)
+        return found
+    order = np.lexsort((hashes, strata))
+    strata, ordered = strata[order], hashes[order]
+    starts = np.flatnonzero(np.r_[True, strata[1:] != strata[:-1]])
+    sizes = np.diff(np.r_[starts, len(strata)])
+    # Each stratum starts at a place of its own (systematic sampling), so that small ones do not all round the same way.
+    offset = _hash_of_strata(strata[starts]) / 2.0**64
+    place = (np.arange(len(strata)) - np.repeat(starts, sizes) + np.repeat(offset, sizes)) / np.repeat(sizes, sizes)
+    found = np.searchsorted(ends, place, side="right").astype(np.int8)
+    new = np.r_[True, (ordered[1:] != ordered[:-1]) | (strata[1:] != strata[:-1])]
+    found = found[np.maximum.accumulate(np.where(new, np.arange(len(new)), 0))]
+    result = np.empty_like(found)
+    result[order] = found
+    return result
+
+
+def _hash_of_strata(strata: npt.NDArray[np.int64]) -> Hashes:
+    hashes = strata.astype(np.uint64)
+    for _ in itertools.repeat(None, 3):
+        _mix(hashes, _ODD)
+    return hashes
+
+
+def check_counts(counts: npt.NDArray[np.int64], shares: Mapping[str, float], words: tuple[str, str]) -> None:
+    """Refuse a split in which a part lacks a class.
+
+    Args:
+        counts: int [2, parts], rows of the negative and of the positive class in each part.
+        shares: part -> share.
+        words: how people call the negative and the positive class.
+
+    Raises:
+        DataError: naming the class and how many rows it has.
+    """
+    for of_class, word, other in zip(counts, words, words[::-1], strict=True):
+        rows = int(of_class.sum())
+        if not rows:
+            raise DataError(f"the table has one class only: every row is {other!r}, none is {word!r}; a classifier needs both")
+        if (of_class == 0).any():
+            empty = list(shares)[int(of_class.argmin())]
+            raise DataError(
+                f"class {word!r} has {rows} rows, too few to split: none is left for {empty!r} ({shares[empty]:.0%} of the rows); "
+                f"about {int(np.ceil(2 / min(shares.values())))} rows of each class are needed"
+            )
+
+
+def repeated(batches: Callable[[], Iterable[Hashes]], rows: int) -> tuple[Hashes, int]:
+    """Hashes that occur more than once, in bounded memory: one pass over the hashes for every `HASHES_AT_ONCE` rows.
+
+    Args:
+        batches: gives all hashes, batch by batch, each time it is called.
+        rows: how many there are.
+
+    Returns:
+        The repeated hashes, sorted, and the number of rows that are copies of an earlier one.
+    """
+    passes = max(1, -(-rows // HASHES_AT_ONCE))
+    edges = [number * 2**64 // passes for number in range(1, passes)]
+    found, copies = [], 0
+    for number in range(passes):
+        mine = [_between(batch, number, passes, edges) for batch in batches()]
+        hashes = np.concatenate(mine) if mine else np.empty(0, dtype=np.uint64)
+        mine.clear()
+        hashes.sort()
+        again = hashes[1:][hashes[1:] == hashes[:-1]]
+        copies += len(again)
+        found.append(np.unique(again))
+    return np.concatenate(found), copies
+
+
+def _between(hashes: Hashes, number: int, passes: int, edges: list[int]) -> Hashes:
+    if passes == 1:
+        return hashes
+    low = np.uint64(edges[number - 1]) if number else np.uint64(0)
+    inside = hashes >= low
+    if number < passes - 1:
+        inside &= hashes < np.uint64(edges[number])
+    return hashes[inside]

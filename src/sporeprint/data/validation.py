@@ -1,0 +1,149 @@
+"""Which rows can be used, and for every other one each rule it broke: data to count, store and look at.
+
+The rules are Narwhals expressions in a dict by name; that name stands in errors, files and reports.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from sporeprint.data.coded_table import LARGEST, MISSING, NUMBER, UNKNOWN, Codes, Vocabulary, coded_frame, vocabulary_of
+from sporeprint.schema import DatasetSchema
+
+#: Rule of rows that could not even be split into fields.
+MALFORMED = "malformed"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of a batch of rows.
+
+    Attributes:
+        codes: the good rows' features.
+        y: int8 [good], 1 for the positive class.
+        good: bool [n], which rows of the batch are good.
+        rejected: the other rows as they were read, with `rules` (list of names) and `reason` (a sentence) added.
+        broken: rule -> how many rows broke it; only rules that were broken.
+    """
+
+    codes: Codes
+    y: npt.NDArray[np.int8]
+    good: npt.NDArray[np.bool_]
+    rejected: pl.DataFrame
+    broken: Mapping[str, int]
+
+
+def feature_rules(schema: DatasetSchema, *, closed: bool = True) -> dict[str, Any]:
+    """Rule name -> Narwhals expression over a coded frame, true where the rule is broken.
+
+    Args:
+        schema: the contract.
+        closed: whether a value outside the dictionary breaks a rule. Where a model answers, it does not: the row is
+            scored and the value flagged as unseen.
+    """
+    rules: dict[str, Any] = {}
+    for name, column in schema.columns.items():
+        at = nw.col(name)
+        if name in schema.numeric:
+            rules[f"number:{name}"] = at.is_nan() | (at.abs() > LARGEST)
+            bounds = [at < column.min] if column.min is not None else []
+            bounds += [at > column.max] if column.max is not None else []
+            if bounds:
+                rules[f"range:{name}"] = at.is_finite() & (bounds[0] if len(bounds) == 1 else bounds[0] | bounds[1])
+            if column.required:
+                rules[f"required:{name}"] = at.is_null()
+        else:
+            if column.values is not None and closed:
+                rules[f"allowed:{name}"] = at == UNKNOWN
+            if column.required:
+                rules[f"required:{name}"] = at == MISSING
+    return rules
+
+
+def target_rules(schema: DatasetSchema) -> dict[str, Any]:
+    """The rules of the target column, in the same form."""
+    target = nw.col(schema.target.column)
+    return {
+        f"required:{schema.target.column}": target == MISSING,
+        f"allowed:{schema.target.column}": target == UNKNOWN,
+    }
+
+
+def check(frame: pl.DataFrame, schema: DatasetSchema) -> Checked:
+    """Check a batch of labelled rows.
+
+    Args:
+        frame: the table's columns as they were read, and `row`, each row's number in the source.
+        schema: the contract.
+    """
+    target = schema.target
+    vocabulary: Vocabulary = {**vocabulary_of(frame, schema), target.column: (target.negative, target.positive)}
+    compact = coded_frame(frame, vocabulary, schema.numeric)
+    flags = broken_rules(compact, {**target_rules(schema), **feature_rules(schema)})
+    if schema.groups is not None and schema.groups.column is not None and frame[schema.groups.column].null_count():
+        flags[f"required:{schema.groups.column}"] = frame[schema.groups.column].is_null().to_numpy()
+    bad = np.logical_or.reduce([*flags.values(), np.zeros(frame.height, dtype=bool)])
+    good = ~bad
+    kept = compact.filter(good) if flags else compact
+    return Checked(
+        codes=Codes.of_coded(kept, schema, vocabulary),
+        y=(kept[target.column] == 2).cast(pl.Int8).to_numpy(),
+        good=good,
+        rejected=explain(frame, flags, schema),
+        broken={name: int(broken.sum()) for name, broken in flags.items()},
+    )
+
+
+def broken_rules(compact: pl.DataFrame, rules: Mapping[str, Any]) -> dict[str, npt.NDArray[np.bool_]]:
+    """The rules that a coded frame breaks anywhere, each with bool [n]: where."""
+    # `any` over each rule first: where nothing is broken, which is the rule, no flag column has to be made.
+    named = {str(number): rule for number, rule in enumerate(rules.values())}
+    found = nw.from_native(compact).select(*(rule.fill_null(False).any().alias(key) for key, rule in named.items())).to_native()
+    names = [name for key, name in zip(named, rules, strict=True) if found.height and found[key][0]]
+    if not names:
+        return {}
+    flags = nw.from_native(compact).select(*(rules[name].fill_null(False).alias(name) for name in names)).to_native()
+    return {name: flags[name].to_numpy() for name in names}
+
+
+def explain(frame: pl.DataFrame, flags: Mapping[str, npt.NDArray[np.bool_]], schema: DatasetSchema) -> pl.DataFrame:
+    """The rows that broke a rule, as they were read, with the rules' names and a sentence for people."""
+    if not flags:
+        empty = [pl.lit(None, dtype=pl.List(pl.String)).alias("rules"), pl.lit(None, dtype=pl.String).alias("reason")]
+        return frame.clear().with_columns(*empty)
+    rows = np.flatnonzero(np.logical_or.reduce(list(flags.values())))
+    rejected = frame[rows]
+    rules = [[name for name, broken in flags.items() if broken[row]] for row in rows.tolist()]
+    reasons = [_reason(broken, values, schema) for broken, values in zip(rules, rejected.iter_rows(named=True), strict=True)]
+    return rejected.with_columns(pl.Series("rules", rules, dtype=pl.List(pl.String)), pl.Series("reason", reasons, dtype=pl.String))
+
+
+def _reason(rules: Sequence[str], row: Mapping[str, object], schema: DatasetSchema) -> str:
+    return "; ".join(sentence(rule, row.get(rule.partition(":")[2]), schema) for rule in rules)
+
+
+def sentence(rule: str, value: object, schema: DatasetSchema) -> str:
+    """What a broken rule says of a value: column, value, what is allowed."""
+    kind, _, name = rule.partition(":")
+    shown = repr(value if not isinstance(value, str) or len(value) <= 60 else value[:57] + "...")
+    if kind == "required":
+        return f"{name}: missing, and it is required"
+    if kind == "number":
+        text = str(value).strip()
+        if re.fullmatch(NUMBER, text) and math.isfinite(float(text)):
+            return f"{name}: {shown} is beyond {LARGEST:.1e}, the largest number a model takes"
+        return f"{name}: {shown} is not a finite number"
+    if kind == "range":
+        column = schema.columns[name]
+        low = "" if column.min is None else f"at least {column.min:g}"
+        high = "" if column.max is None else f"at most {column.max:g}"
+        return f"{name}: {shown} is out of range, allowed is {' and '.join(filter(None, (low, high)))}"
+    values = schema.target.values if name == schema.target.column else schema.columns[name].values
+    return f"{name}: {shown} is not one of {', '.join(values or ())}"

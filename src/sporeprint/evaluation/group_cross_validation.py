@@ -1,0 +1,119 @@
+"""Answers for rows of groups that a model never saw: everything is fitted anew without them, fold by fold.
+
+By the same recipe as the model that is released: fitted on the other groups' rows of the `train` part, stopped by those of
+`early_stop`, calibrated and tested on those of `calibration` and `threshold`. So the two evaluations differ in nothing but the groups.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sporeprint.data.coded_table import Codes
+from sporeprint.data.dataset import Observations
+from sporeprint.evaluation.safety_scorecard import LeftOut
+from sporeprint.models import encoder as transform
+from sporeprint.models import training as train
+from sporeprint.safety import decision_rule as safety
+from sporeprint.safety.novelty_guard import Novelty
+from sporeprint.safety.verdict import UNKNOWN
+from sporeprint.settings import Settings
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class HeldOutModel:
+    """What models of one kind, none of which saw a row's group, say of n rows.
+
+    Attributes:
+        probability: float64 [n], P(positive), calibrated.
+        verdict: int8 [n].
+        thresholds: for every fold the threshold, None where the negative class was never answered.
+    """
+
+    probability: Float64
+    verdict: npt.NDArray[np.int8]
+    thresholds: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What models and guards that never saw a row's group say of n rows."""
+
+    models: dict[str, HeldOutModel]
+    guard: LeftOut
+
+
+def held_out(
+    rows: Observations,
+    fold: npt.NDArray[np.int64],
+    settings: Settings,
+    *,
+    threads: int,
+    each_fit: Callable[[str], None] = lambda _: None,
+) -> HeldOut:
+    """Answer every row by models, and a guard, that were fitted without its fold.
+
+    Args:
+        rows: n rows with the part they belong to.
+        fold: int [n], the fold of each row; whole groups share one.
+        settings: models, encodings, guard, seed.
+        threads: threads of a fit.
+        each_fit: called with the model's name after every fit.
+    """
+    n = len(fold)
+    answered = {name: (np.empty(n), np.full(n, UNKNOWN, dtype=np.int8), list[float | None]()) for name in settings.models}
+    guarded = LeftOut(np.empty(n), np.empty(n), np.empty(n, dtype=np.bool_), np.empty(n, dtype=np.int64))
+    for number in np.unique(fold):
+        out = fold == number
+        left, mine = _parts(rows, ~out, settings), rows.take(out)
+        learn, stop, calibrate, test = left
+        guard = safety.fit_guard(_joined(rows, ~out, settings), calibrate, settings.dataset, settings.guard, seed=settings.runtime.seed)
+        # The guard is asked once for all models.
+        novelty, novelties = guard.novelty(mine.codes), (guard.novelty(calibrate.codes), guard.novelty(test.codes))
+        _put(guarded, out, novelty, guard.positive, guard.names)
+        for name, model in settings.models.items():
+            encoder = transform.fit(learn.codes, learn.y, transform.choices(settings.transform, model, settings.dataset))
+            fitted = train.fit(
+                model,
+                train.Encoded(encoder.matrix(learn.codes), learn.y),
+                train.Encoded(encoder.matrix(stop.codes), stop.y),
+                seed=settings.runtime.seed,
+                threads=threads,
+            )
+
+            def score(codes: Codes, encoder: transform.Encoder = encoder, fitted: train.Fitted = fitted) -> Float64:
+                return fitted.score(encoder.matrix(codes))
+
+            safe = safety.fit(score, encoder, guard, calibrate, test, settings.dataset, settings.guard, novelties=novelties)
+            found = safe.answers(mine.codes, score(mine.codes), encoder, settings.dataset, novelty=novelty)
+            probability, verdict, thresholds = answered[name]
+            probability[out], verdict[out] = found.probability, found.verdict
+            thresholds.append(safe.threshold.value)
+            each_fit(name)
+    models = {name: HeldOutModel(probability, verdict, tuple(found)) for name, (probability, verdict, found) in answered.items()}
+    return HeldOut(models, guarded)
+
+
+def _parts(rows: Observations, left: npt.NDArray[np.bool_], settings: Settings) -> list[Observations]:
+    """The rows of `train`, `early_stop`, `calibration` and `threshold` that are left."""
+    return [_of(rows, left, [name], settings) for name in ("train", "early_stop", "calibration", "threshold")]
+
+
+def _joined(rows: Observations, left: npt.NDArray[np.bool_], settings: Settings) -> Observations:
+    """The rows that the guard knows: those a model is fitted on or stopped by."""
+    return _of(rows, left, ["train", "early_stop"], settings)
+
+
+def _of(rows: Observations, left: npt.NDArray[np.bool_], names: Sequence[str], settings: Settings) -> Observations:
+    if rows.part is None:
+        raise ValueError("the rows' parts are needed")
+    order = list(settings.split.shares)
+    return rows.take(np.flatnonzero(left & np.isin(rows.part, [order.index(name) for name in names])))
+
+
+def _put(found: LeftOut, out: npt.NDArray[np.bool_], novelty: Novelty, positive: Float64, names: npt.NDArray[np.int64]) -> None:
+    found.p[out], found.typicality[out] = novelty.p, novelty.typicality
+    found.positive[out], found.taken_for[out] = positive[novelty.component] > 0.5, names[novelty.component]

@@ -1,0 +1,338 @@
+"""How safe the answers are: of the guard alone, of whole verdicts, and of the promise behind the threshold. In counts.
+
+A false negative answer is what must not happen: for mushrooms, a poisonous one called edible. Every count of them stands
+beside how many rows were answered at all.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sporeprint.data.dataset import Observations
+from sporeprint.safety import calibration as calibrating
+from sporeprint.safety import novelty_guard as guarding
+from sporeprint.safety import risk_control as risk
+from sporeprint.safety.novelty_guard import Guard
+from sporeprint.safety.verdict import NEGATIVE, UNKNOWN, is_familiar
+from sporeprint.settings import GuardSettings
+from sporeprint.stats import ranking
+
+Float64 = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int8]
+Index = npt.NDArray[np.intp]
+Flags = npt.NDArray[np.bool_]
+
+#: Coverages of familiar rows at which the guard is reported.
+COVERAGES = (0.9, 0.95, 0.99, 0.995, 0.999)
+#: Points of the curve over coverage: from 1 - 10^-0.5 = 68 % to 1 - 10^-3.5 = 99.97 %.
+CURVE = tuple(float(1 - 10**-exponent) for exponent in np.linspace(0.5, 3.5, 31))
+#: Pairs of groups that are listed.
+PAIRS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Answers in counts.
+
+    Attributes:
+        rows: all rows.
+        answered: rows that got an answer other than unknown.
+        correct: answers that are right.
+        false_negative: positive rows answered with the negative class.
+        negative: rows answered with the negative class.
+        positives: positive rows, answered or not.
+    """
+
+    rows: int
+    answered: int
+    correct: int
+    false_negative: int
+    negative: int
+    positives: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupAnswered:
+    """The answers for one group that the model, or the guard, did not know."""
+
+    group: int
+    counts: Answered
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Rows of one group that are most like another, when the group itself is not known.
+
+    Attributes:
+        group: the group.
+        taken_for: the other one.
+        rows: rows of the group that are most like the other.
+        answered: those of them that pass for known.
+        false_negative: those of them that are positive and get the negative answer.
+    """
+
+    group: int
+    taken_for: int
+    rows: int
+    answered: int
+    false_negative: int
+
+
+@dataclass(frozen=True, slots=True)
+class GuardEvaluation:
+    """The guard on groups it does not know, each row with the class of the component it is most like.
+
+    Attributes:
+        how: what was left out at a time, in words.
+        novelty_auc: chance that a row of an unknown group is more novel than one of a known group.
+        at_coverage: coverage -> counts.
+        curve: for every coverage in `CURVE` the rows answered and the false negatives among them.
+        by_group: at the coverage that is set.
+        pairs: the ten groups that are most easily taken for another: by answered rows at that coverage, then by mean typicality.
+    """
+
+    how: str
+    novelty_auc: float
+    at_coverage: dict[float, Answered]
+    curve: tuple[tuple[float, int, int], ...]
+    by_group: tuple[GroupAnswered, ...]
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """How often P(positive | answered negative) <= alpha held when rows were split at random.
+
+    Attributes:
+        alpha: what was promised.
+        delta: ... but for this probability.
+        splits: random splits.
+        with_threshold: splits in which some threshold kept the promise on its test rows.
+        held: splits in which the promise held on the rest (with no threshold it does: nothing is answered negative).
+        worst: largest share of wrong negative answers in any split.
+    """
+
+    alpha: float
+    delta: float
+    splits: int
+    with_threshold: int
+    held: int
+    worst: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSafety:
+    """The whole verdict of one model.
+
+    Attributes:
+        seen: on test rows of known groups.
+        unseen: on all rows, by models that did not know the row's group; None where that cannot be measured.
+        folds: folds of that evaluation.
+        by_group: its answers by group.
+        promise: see `Promise`; empty unless everything was asked for.
+    """
+
+    seen: Answered
+    unseen: Answered | None
+    folds: int
+    by_group: tuple[GroupAnswered, ...]
+    promise: tuple[Promise, ...] = ()
+
+
+# --- counting --------------------------------------------------------------------------------------------------------
+
+
+def count(y: Labels, verdict: npt.NDArray[np.int8]) -> Answered:
+    """Count the answers to n rows: labels int8 [n], verdicts int8 [n]."""
+    answered, negative = verdict != UNKNOWN, verdict == NEGATIVE
+    return Answered(
+        rows=len(y),
+        answered=int(answered.sum()),
+        correct=int((verdict == y).sum()),
+        false_negative=int((negative & (y == 1)).sum()),
+        negative=int(negative.sum()),
+        positives=int(y.sum()),
+    )
+
+
+def by_group(y: Labels, verdict: npt.NDArray[np.int8], group: npt.NDArray[np.int64]) -> tuple[GroupAnswered, ...]:
+    """Count the answers group by group, in the order of the groups' numbers."""
+    if not len(y):
+        return ()
+    order = np.argsort(group, kind="stable")
+    names, starts = np.unique(group[order], return_index=True)
+    parts = np.split(order, starts[1:])
+    return tuple(GroupAnswered(int(name), count(y[rows], verdict[rows])) for name, rows in zip(names, parts, strict=True))
+
+
+# --- the guard -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What a guard says of rows whose group it does not know.
+
+    Attributes:
+        p: float64 [n], p-values.
+        typicality: float64 [n].
+        positive: bool [n], class of the component where the row is most typical.
+        taken_for: int64 [n], the group that component is; -1 for a cluster.
+    """
+
+    p: Float64
+    typicality: Float64
+    positive: Flags
+    taken_for: npt.NDArray[np.int64]
+
+
+def leave_one_group_out(guard: Guard, rows: Observations, calibrate: Observations) -> LeftOut:
+    """Look at every row without the component of its own group, calibrated without that group's rows.
+
+    What a component says of a row does not depend on the other components (but for the list of values and the scale of
+    numbers, which all rows share and no label enters), so one pass over the rows serves every group that is left out.
+
+    Args:
+        guard: one whose components are groups, fitted on rows of all of them.
+        rows: n rows with their group.
+        calibrate: the rows the guard was calibrated on, with their group.
+    """
+    if rows.group is None or calibrate.group is None:
+        raise ValueError("the rows' groups are needed to leave one out")
+    # A group with too few rows may be none of the components: then there is none to be left out.
+    place = np.searchsorted(guard.names, rows.group).clip(max=len(guard.names) - 1)
+    own = np.where(guard.names[place] == rows.group, place, -1)
+    component, typicality = _best_two(guard, rows)
+    # Where a row's best component is its own group's, the second best counts.
+    second = (component[0] == own).astype(np.intp)
+    everyone = np.arange(len(own))
+    component, typicality = component[second, everyone], typicality[second, everyone]
+    best, value = _best_two(guard, calibrate)
+    p = np.empty(len(own), dtype=np.float64)
+    order = np.argsort(rows.group, kind="stable")
+    for mine in np.split(order, np.flatnonzero(np.diff(rows.group[order])) + 1):
+        others = calibrate.group != rows.group[mine[0]]
+        known = np.sort(np.where(best[0] == own[mine[0]], value[1], value[0])[others])
+        p[mine] = (np.searchsorted(known, typicality[mine], side="right") + 1.0) / (len(known) + 1.0)
+    return LeftOut(p, typicality, guard.positive[component] > 0.5, guard.names[component])
+
+
+def _best_two(guard: Guard, rows: Observations) -> tuple[Index, Float64]:
+    """The two components where each row is most typical, and how typical: [2, n] each."""
+    components, values = [], []
+    for block in guarding.blocks(rows.codes.rows):
+        found = guard.typicalities(rows.codes.take(block))
+        everyone = np.arange(len(found))
+        first = found.argmax(axis=1)
+        top = found[everyone, first]
+        found[everyone, first] = -np.inf
+        second = found.argmax(axis=1)
+        components.append(np.stack([first, second]))
+        values.append(np.stack([top, found[everyone, second]]))
+    return np.concatenate(components, axis=1), np.concatenate(values, axis=1)
+
+
+def guard_evaluation(
+    how: str, left_out: LeftOut, y: Labels, group: npt.NDArray[np.int64], known: Float64, coverage: float
+) -> GuardEvaluation:
+    """What a guard is worth on groups it does not know.
+
+    Args:
+        how: what was left out at a time, in words.
+        left_out: what it says of n rows of unknown groups.
+        y: int8 [n].
+        group: int64 [n].
+        known: float64 [m], typicalities of rows of known groups that it was not fitted on.
+        coverage: the coverage that is set.
+    """
+    labels = np.concatenate([np.ones(len(y), dtype=np.int8), np.zeros(len(known), dtype=np.int8)])
+    ranked = ranking.rank(labels, -np.concatenate([left_out.typicality, known]))
+
+    def answers(at: float) -> npt.NDArray[np.int8]:
+        return np.where(is_familiar(left_out.p, at), left_out.positive, UNKNOWN).astype(np.int8)
+
+    at_coverage = {at: count(y, answers(at)) for at in sorted({*COVERAGES, coverage})}
+    curve = [(at, found.answered, found.false_negative) for at in CURVE for found in (count(y, answers(at)),)]
+    chosen = answers(coverage)
+    return GuardEvaluation(
+        how, ranking.roc_auc(ranked), at_coverage, tuple(curve), by_group(y, chosen, group), _pairs(y, chosen, group, left_out)
+    )
+
+
+def _pairs(y: Labels, verdict: npt.NDArray[np.int8], group: npt.NDArray[np.int64], left_out: LeftOut) -> tuple[Pair, ...]:
+    named = left_out.taken_for >= 0
+    if not named.any():
+        return ()
+    pairs, which = np.unique(np.stack([group[named], left_out.taken_for[named]]), axis=1, return_inverse=True)
+    which = which.ravel()
+    rows = np.bincount(which)
+    typicality = np.bincount(which, weights=left_out.typicality[named]) / rows
+    answered = np.bincount(which, weights=verdict[named] != UNKNOWN).astype(int)
+    wrong = np.bincount(which, weights=(verdict[named] == NEGATIVE) & (y[named] == 1)).astype(int)
+    order = np.lexsort((pairs[1], pairs[0], -typicality, -answered, -wrong))[:PAIRS]
+    return tuple(Pair(int(pairs[0, i]), int(pairs[1, i]), int(rows[i]), int(answered[i]), int(wrong[i])) for i in order)
+
+
+# --- the promise -----------------------------------------------------------------------------------------------------
+
+
+def promises(
+    raw: Float64,
+    y: Labels,
+    familiar: Flags,
+    sizes: tuple[int, int],
+    settings: GuardSettings,
+    *,
+    alphas: Sequence[float],
+    splits: int,
+    seed: int,
+) -> tuple[Promise, ...]:
+    """Hold the promise to its word: calibrate, choose a threshold, and look at the rows that are left, split after split.
+
+    Of the rows outside the calibration part a threshold part is drawn without replacement; the promise holds if, of all
+    of them that are answered negative, at most a share of alpha is positive.
+
+    Args:
+        raw: float64 [n], scores of rows that the model was not fitted on.
+        y: int8 [n].
+        familiar: bool [n], whether the guard knows the row.
+        sizes: rows of the calibration part and of the threshold part.
+        settings: see `GuardSettings`; its alpha is not used.
+        alphas: what is promised, one after the other.
+        splits: how many splits.
+        seed: of the splits.
+    """
+    draws = np.random.default_rng(seed)
+    orders = [draws.permutation(len(y)) for _ in range(splits)]
+    found = {alpha: list(_split_by_split(raw, y, familiar, sizes, settings, alpha, orders)) for alpha in alphas}
+    return tuple(
+        Promise(
+            alpha,
+            settings.delta,
+            splits,
+            with_threshold=sum(share is not None for share in shares),
+            held=sum(share is None or share <= alpha for share in shares),
+            worst=max((share for share in shares if share is not None), default=0.0),
+        )
+        for alpha, shares in found.items()
+    )
+
+
+def _split_by_split(
+    raw: Float64, y: Labels, familiar: Flags, sizes: tuple[int, int], settings: GuardSettings, alpha: float, orders: Iterable[Index]
+) -> Iterable[float | None]:
+    """For every split the share of positive rows among the negative answers; None where there is no threshold."""
+    for order in orders:
+        calibrate, rest = order[: sizes[0]], order[sizes[0] :]
+        calibration = calibrating.fit(raw[calibrate], y[calibrate], settings.calibration)
+        rest = rest[familiar[rest]]
+        test = order[sizes[0] : sum(sizes)]
+        test = test[familiar[test]]
+        tested = risk.candidates(calibration(raw[calibrate][familiar[calibrate]]), rows=len(test), alpha=alpha, delta=settings.delta)
+        threshold = risk.choose(calibration(raw[test]), y[test], tested, alpha=alpha, delta=settings.delta).value
+        if threshold is None:
+            yield None
+        else:
+            negative = calibration(raw[rest]) <= threshold
+            yield float(y[rest][negative].mean()) if negative.any() else 0.0

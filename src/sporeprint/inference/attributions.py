@@ -1,0 +1,248 @@
+"""Why a model scores a row as it does: how much each column moved the score, exactly, in the user's words.
+
+Trees: TreeSHAP (Lundberg et al. 2020), which XGBoost computes exactly for its own boosters; scikit-learn's trees and forests are
+given to it as boosters of the same splits. Linear models: coefficient times the distance from the training rows' mean, the
+Shapley value of a linear score. The contributions and the base add up to the score, before calibration.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from sporeprint.common.optional_dependencies import Lazy
+from sporeprint.models.encoder import Matrix
+from sporeprint.models.scorers import UBJSON_START, LinearScorer, Scorer, XGBoostScorer
+from sporeprint.schema import DatasetSchema
+
+Float64 = npt.NDArray[np.float64]
+Row = Mapping[str, str | float | None]
+Unit = Literal["log odds", "probability"]
+
+#: What XGBoost calls the parent of a root.
+ROOT = 2**31 - 1
+
+EXPLAINER, TREES = "explainer.json", "explainer.ubj"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """What one column did.
+
+    Attributes:
+        column: the dataset's column.
+        value: its value in the row, as code or number; None where missing.
+        says: both in words, with the unit: "gill-color: brown".
+        effect: by how much it moved the score towards the positive class.
+    """
+
+    column: str
+    value: str | float | None
+    says: str
+    effect: float
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """What explains the scores of one model.
+
+    Attributes:
+        unit: of the effects: "log odds" or "probability"; None where the model cannot be explained.
+        means: float64 [m], mean of each matrix column over the training rows, for linear models; else empty.
+        trees: a booster with the splits of a scikit-learn tree or forest, in UBJSON; else empty.
+    """
+
+    unit: Unit | None
+    means: Float64
+    trees: bytes = b""
+
+    def to_files(self) -> dict[str, bytes]:
+        """File name -> bytes; equal values give equal bytes."""
+        text = json.dumps({"format": 1, "unit": self.unit, "means": self.means.tolist(), "trees": bool(self.trees)}, indent=1)
+        return {EXPLAINER: text.encode(), **({TREES: self.trees} if self.trees else {})}
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> Self:
+        """Read what `to_files` gave; other files are ignored.
+
+        Raises:
+            ValueError: if a file is missing or damaged.
+        """
+        try:
+            raw = json.loads(files[EXPLAINER])
+            version, has_trees = raw["format"], bool(raw["trees"])
+            found = cls(raw["unit"], np.array(raw["means"], dtype=np.float64), files[TREES] if has_trees else b"")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{EXPLAINER} is missing or damaged: {error!r}") from error
+        # XGBoost's parser ends the process on much of what is no model.
+        if has_trees and not found.trees.startswith(UBJSON_START):
+            raise ValueError(f"{TREES} is no XGBoost model: it does not begin like one")
+        if version != 1 or found.unit not in (*get_args(Unit), None):
+            raise ValueError(f"{EXPLAINER} is not of format 1: format {version!r}, unit {found.unit!r}")
+        return found
+
+    def contributions(self, X: Matrix, scorer: Scorer) -> tuple[Float64, float] | None:
+        """How much each matrix column moved the scores of n rows.
+
+        Args:
+            X: float32 [n, m].
+            scorer: the model's.
+
+        Returns:
+            float64 [n, m] and the base they start from, in `unit`; None where the model cannot be explained.
+        """
+        if self.unit is None:
+            return None
+        if not len(X):
+            return np.empty(X.shape), 0.0
+        if isinstance(scorer, LinearScorer):
+            base = float(self.means @ scorer.coefficients + scorer.intercept)
+            return (X.astype(np.float64) - self.means) * scorer.coefficients, base
+        xgboost = Lazy("xgboost")
+        if isinstance(scorer, XGBoostScorer):
+            booster = scorer.booster
+        else:
+            booster = xgboost.Booster({"nthread": 1, "verbosity": 0})
+            booster.load_model(bytearray(self.trees))
+        found = np.asarray(booster.predict(xgboost.DMatrix(X, nthread=1), pred_contribs=True), dtype=np.float64)
+        return found[:, :-1], float(found[0, -1])
+
+
+def explainer_of(scorer: Scorer | None, estimator: Any, X: Matrix) -> Explainer:
+    """What explains a fitted model.
+
+    Args:
+        scorer: the form that is served.
+        estimator: what was fitted.
+        X: float32 [n, m], the training rows.
+    """
+    nothing = np.empty(0, dtype=np.float64)
+    if isinstance(scorer, LinearScorer):
+        return Explainer("log odds", X.mean(axis=0, dtype=np.float64))
+    if isinstance(scorer, XGBoostScorer):
+        return Explainer("log odds", nothing)
+    if (trees := _trees_of(estimator)) is not None:
+        return Explainer("probability", nothing, as_booster(trees, X.shape[1]))
+    return Explainer(None, nothing)
+
+
+def _trees_of(estimator: Any) -> list[Any] | None:
+    """The trees whose mean a scikit-learn estimator answers with; None where it is nothing of the kind."""
+    from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+    from sklearn.tree import DecisionTreeClassifier
+
+    if isinstance(estimator, DecisionTreeClassifier):
+        return [estimator.tree_]
+    if isinstance(estimator, RandomForestClassifier | ExtraTreesClassifier):
+        return [tree.tree_ for tree in estimator.estimators_]
+    return None
+
+
+def as_booster(trees: Sequence[Any], features: int) -> bytes:
+    """scikit-learn's trees as an XGBoost booster in UBJSON, whose prediction is the mean of their P(positive)."""
+    import xgboost
+
+    model = {
+        "version": [3, 0, 0],
+        "learner": {
+            "attributes": {},
+            "feature_names": [],
+            "feature_types": [],
+            "gradient_booster": {
+                "name": "gbtree",
+                "model": {
+                    "gbtree_model_param": {"num_parallel_tree": "1", "num_trees": str(len(trees))},
+                    "iteration_indptr": list(range(len(trees) + 1)),
+                    "tree_info": [0] * len(trees),
+                    "trees": [_tree(tree, number, len(trees), features) for number, tree in enumerate(trees)],
+                },
+            },
+            "learner_model_param": {
+                "base_score": "[0E0]",
+                "boost_from_average": "0",
+                "num_class": "0",
+                "num_feature": str(features),
+                "num_target": "1",
+            },
+            "objective": {"name": "reg:squarederror", "reg_loss_param": {"scale_pos_weight": "1"}},
+        },
+    }
+    booster = xgboost.Booster({"nthread": 1, "verbosity": 0})
+    booster.load_model(bytearray(json.dumps(model).encode()))
+    return bytes(booster.save_raw("ubj"))
+
+
+def _tree(tree: Any, number: int, trees: int, features: int) -> dict[str, Any]:
+    order = _siblings_together(tree.children_left, tree.children_right)
+    place = np.empty(len(order), dtype=np.intp)
+    place[order] = np.arange(len(order))
+    leaf = tree.children_left[order] < 0
+    left, right = (np.where(leaf, -1, place[children[order]]) for children in (tree.children_left, tree.children_right))
+    share = tree.value[order, 0, :]
+    value = (share[:, 1] / share.sum(axis=1) / trees).astype(np.float32)
+    # scikit-learn goes left up to and including its threshold, XGBoost below it; both compare float32.
+    threshold = tree.threshold[order]
+    reached = threshold.astype(np.float32)
+    reached = np.where(reached > threshold, np.nextafter(reached, np.float32(-np.inf)), reached)
+    parents = np.full(len(order), ROOT)
+    inner = np.flatnonzero(~leaf)
+    parents[left[inner]], parents[right[inner]] = inner, inner
+    return {
+        "id": number,
+        "tree_param": {"num_deleted": "0", "num_feature": str(features), "num_nodes": str(len(order)), "size_leaf_vector": "1"},
+        "left_children": left.tolist(),
+        "right_children": right.tolist(),
+        "parents": parents.tolist(),
+        "split_indices": np.where(leaf, 0, tree.feature[order]).tolist(),
+        "split_conditions": np.where(leaf, value, np.nextafter(reached, np.float32(np.inf))).astype(np.float64).tolist(),
+        "split_type": [0] * len(order),
+        "default_left": [0] * len(order),
+        "categories": [],
+        "categories_nodes": [],
+        "categories_segments": [],
+        "categories_sizes": [],
+        "base_weights": value.astype(np.float64).tolist(),
+        "loss_changes": [0.0] * len(order),
+        "sum_hessian": tree.weighted_n_node_samples[order].tolist(),
+    }
+
+
+def _siblings_together(left: npt.NDArray[np.intp], right: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """The nodes level by level: XGBoost finds a right child behind its left one."""
+    order = [0]
+    for node in order:  # grows as it goes
+        if left[node] >= 0:
+            order += [int(left[node]), int(right[node])]
+    return np.array(order, dtype=np.intp)
+
+
+def reasons(effects: Float64, sources: Sequence[str], row: Row, schema: DatasetSchema, *, most: int = 5) -> tuple[Reason, ...]:
+    """The columns that moved a row's score most, the strongest first.
+
+    Args:
+        effects: float64 [m], see `Explainer.contributions`.
+        sources: the dataset's column of each of the m.
+        row: the row.
+        schema: the contract, for the words.
+        most: how many.
+    """
+    totals: dict[str, float] = dict.fromkeys(sources, 0.0)
+    for source, effect in zip(sources, effects.tolist(), strict=True):
+        totals[source] += effect
+    strongest = sorted(totals, key=lambda name: -abs(totals[name]))[:most]
+    return tuple(
+        Reason(name, row.get(name), f"{name}: {in_words(row.get(name), name, schema)}", totals[name]) for name in strongest if totals[name]
+    )
+
+
+def in_words(value: str | float | None, column: str, schema: DatasetSchema) -> str:
+    """A value as people say it: the code's word, the number with its unit, or "missing"."""
+    if value is None or value != value:
+        return "missing"
+    if isinstance(value, str):
+        return schema.word(column, value)
+    unit = schema.columns[column].unit
+    return f"{value:g} {unit}" if unit else f"{value:g}"

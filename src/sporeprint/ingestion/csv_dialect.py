@@ -1,0 +1,379 @@
+"""How a CSV file is written: separator, encoding, newline, header, and whether its columns are those of the dataset."""
+
+import codecs
+import csv
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from sporeprint.common.files import Progress
+from sporeprint.errors import DataError, nearest
+from sporeprint.schema import RESERVED, DatasetSchema
+from sporeprint.settings import CsvSettings
+
+SEPARATORS = (";", ",", "\t", "|")
+#: Longest line and longest quoted row, in bytes of UTF-8. What bounds the memory when a file is not what it says.
+MAX_LINE = 1 << 20
+#: Characters of a name or row that a message shows.
+MAX_TEXT = 200
+
+BOMS = {
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+Newline = Literal["\n", "\r\n", "\r"]
+
+
+@dataclass(frozen=True, slots=True)
+class CsvDialect:
+    """How a CSV file is written.
+
+    Attributes:
+        separator: one character.
+        encoding: a Python encoding name: utf-8, utf-8-sig, utf-16, utf-16-le, utf-16-be, latin-1, cp1252, or the one set.
+        header: whether the first line holds column names.
+        newline: what ends the first line.
+    """
+
+    separator: str
+    encoding: str
+    header: bool
+    newline: Newline
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What one pass over a file's bytes finds.
+
+    Attributes:
+        size: bytes.
+        sha256: of the bytes, in hex.
+        utf8: whether the text is UTF-8. A stray other byte in text that was UTF-8 up to there makes a bad row, not another encoding.
+        lines: lines ended by a line feed, plus an unfinished last one; None where they are not rows: quotes, blank lines.
+        high_control: whether bytes 0x80 to 0x9F occur: letters in cp1252, control characters in Latin-1.
+    """
+
+    size: int
+    sha256: str
+    utf8: bool
+    lines: int | None
+    high_control: bool
+
+
+# --- one pass over the bytes -----------------------------------------------------------------------------------------
+
+
+def scan(path: Path, progress: Progress, *, block_bytes: int = 4 << 20) -> Scan:
+    """Hash a file and look at its bytes.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    digest, text, lines = hashlib.sha256(), _Utf8Watch(), _LineCount()
+    size, high_control = 0, False
+    with path.open("rb") as file:
+        while block := file.read(block_bytes):
+            size += len(block)
+            digest.update(block)
+            lines.see(block)
+            if not block.isascii():
+                values = np.frombuffer(block, np.uint8)
+                high_control = high_control or bool(np.any((values >= 0x80) & (values < 0xA0)))
+            text.see(block)
+            progress.advance(len(block))
+    return Scan(size=size, sha256=digest.hexdigest(), utf8=text.is_utf8, lines=lines.total(size), high_control=high_control)
+
+
+@dataclass(slots=True)
+class _Utf8Watch:
+    """Whether bytes that come in blocks are UTF-8 text."""
+
+    is_utf8: bool = True
+    _decided: bool = False
+    _seen: bool = False
+    _cut: bool = False
+    _decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")())
+
+    def see(self, block: bytes) -> None:
+        if self._decided or (block.isascii() and not self._cut):
+            return
+        try:
+            self._seen = not self._decoder.decode(block).isascii() or self._seen
+            self._cut = bool(self._decoder.getstate()[0])
+        except UnicodeDecodeError as error:
+            self.is_utf8 = self._seen or not bytes(error.object[: error.start]).isascii()
+            self._decided = True
+
+
+@dataclass(slots=True)
+class _LineCount:
+    """How many lines come in blocks, as long as a line is a row."""
+
+    _count: int = 0
+    _last: int = -1
+    _plain: bool = True
+    _size: int = 0
+
+    def see(self, block: bytes) -> None:
+        if not self._plain:
+            return
+        ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + self._size
+        # A line of at most two bytes is blank ("\n", "\r\n"): no row.
+        if b'"' in block or (len(ends) and np.diff(ends, prepend=self._last).min() <= 2):
+            self._plain = False
+            return
+        self._count += len(ends)
+        self._last = int(ends[-1]) if len(ends) else self._last
+        self._size += len(block)
+
+    def total(self, size: int) -> int | None:
+        return self._count + (self._last != size - 1) if self._plain else None
+
+
+# --- the dialect -----------------------------------------------------------------------------------------------------
+
+
+def detect(path: Path, chosen: CsvSettings, schema: DatasetSchema, found: Scan, *, where: str, labelled: bool = True) -> CsvDialect:
+    """Find out how a CSV file is written. What the settings say is taken as it is.
+
+    Args:
+        path: the file.
+        chosen: the settings; `auto` is to be found out.
+        schema: the contract: the right separator is the one that brings out its columns.
+        found: what the pass over the bytes found.
+        where: what the file is, for messages.
+        labelled: whether the target (and the group column) must be there.
+
+    Raises:
+        DataError: if the file is empty, has no rows, or its header does not fit the schema.
+    """
+    encoding = _encoding(path, chosen.encoding, found)
+    head = read_head(path, encoding)
+    if not head.strip():
+        raise DataError(f"{where} is empty; it must hold {'a header and ' if chosen.header else ''}rows")
+    newline = _newline(head)
+    separator = _separator(head, newline, chosen, schema, where)
+    dialect = CsvDialect(separator=separator, encoding=encoding, header=chosen.header, newline=newline)
+    _, used = header_columns(head, dialect, schema, where, labelled=labelled)
+    if not head[used:].strip() and len(head) < MAX_LINE:
+        raise DataError(f"{where} has a header and no rows")
+    return dialect
+
+
+def _encoding(path: Path, chosen: str, found: Scan) -> str:
+    if chosen != "auto":
+        return chosen
+    with path.open("rb") as file:
+        head = file.read(4096)
+    for mark, encoding in BOMS.items():
+        if head.startswith(mark):
+            return encoding
+    if wide := _wide(head):
+        return wide
+    if found.utf8:
+        return "utf-8"
+    return "cp1252" if found.high_control else "latin-1"
+
+
+def _wide(head: bytes) -> str | None:
+    """UTF-16 without a byte order mark: in mostly Western text every second byte is 0."""
+    values = np.frombuffer(head[: len(head) // 2 * 2], np.uint8).reshape(-1, 2)
+    if not len(values):
+        return None
+    first, second = (values == 0).mean(axis=0)
+    if max(first, second) < 0.7 or min(first, second) > 0.1:
+        return None
+    return "utf-16-be" if first > second else "utf-16-le"
+
+
+def read_head(path: Path, encoding: str) -> bytes:
+    """The file's beginning as UTF-8: more than `MAX_LINE` bytes of it, unless the file is shorter."""
+    head = b""
+    for block, _ in blocks(path, encoding, MAX_LINE):
+        head += block
+        if len(head) > MAX_LINE:
+            break
+    return head
+
+
+def _newline(head: bytes) -> Newline:
+    plain = re.sub(rb'"[^"]*"', b"", head)
+    end = plain.find(b"\n")
+    if end < 0:
+        return "\r" if b"\r" in plain else "\n"
+    return "\r\n" if plain[:end].endswith(b"\r") else "\n"
+
+
+def _separator(head: bytes, newline: Newline, chosen: CsvSettings, schema: DatasetSchema, where: str) -> str:
+    if chosen.separator != "auto":
+        return chosen.separator
+    if not chosen.header:
+        return max(SEPARATORS, key=lambda separator: _rows_that_fit(head, separator, newline, schema))
+    records = {separator: _first_record(head, separator, newline, where)[0] for separator in SEPARATORS}
+    known = set(schema.table_columns)
+    return max(SEPARATORS, key=lambda separator: (len(known.intersection(records[separator])), len(records[separator])))
+
+
+def _rows_that_fit(head: bytes, separator: str, newline: Newline, schema: DatasetSchema, sample: int = 100) -> int:
+    """How many of the first lines a separator splits into as many fields as the dataset has columns."""
+    counts = {len(schema.table_columns), len(schema.columns)}
+    lines = head.split(end_of(newline), sample)[:sample]
+    rows = split_fields((line.decode("utf-8", "replace").strip("\r\n") for line in lines), separator)
+    try:
+        return sum(len(row) in counts for row in rows)
+    except csv.Error:
+        return 0
+
+
+def end_of(newline: Newline) -> bytes:
+    """The byte that ends a line; the carriage return before it is cut off later."""
+    return newline[-1].encode()
+
+
+# --- the header ------------------------------------------------------------------------------------------------------
+
+
+def match_columns(names: Sequence[str], schema: DatasetSchema, where: str, *, labelled: bool = True) -> tuple[str | None, ...]:
+    """For every column of a table its name in the schema, or None where it is to be ignored.
+
+    Args:
+        names: the table's column names.
+        schema: the contract.
+        where: what the table is, for the message.
+        labelled: whether the target and the group column must be there. Rows without a label are there to be scored:
+            every column is kept, the ones that are not in the schema too.
+
+    Raises:
+        DataError: a column is missing, renamed, there twice, or not in the schema.
+    """
+    wanted = schema.table_columns if labelled else tuple(dict.fromkeys([*schema.columns, *names]))
+    if not labelled and (taken := [name for name in names if name in RESERVED]):
+        raise DataError(f"{where}: the column {taken[0]!r} has the name of one that is to be added; rename it")
+    if twice := [name for name in wanted if names.count(name) > 1]:
+        raise DataError(f"{where}: the column {twice[0]!r} is there {names.count(twice[0])} times; keep one")
+    missing = [name for name in (wanted if labelled else schema.columns) if name not in names]
+    extra = [name for name in names if name not in wanted]
+    if missing or (extra and schema.extra_columns == "reject"):
+        raise DataError(
+            "\n".join([f"{where}: the columns are not those of the dataset {schema.name!r}", *_differences(missing, extra, schema)])
+        )
+    return tuple(name if name in wanted else None for name in names)
+
+
+def _differences(missing: Sequence[str], extra: Sequence[str], schema: DatasetSchema) -> Iterator[str]:
+    for name in missing:
+        yield f"  missing: {name!r}{' (the target)' if name == schema.target.column else ''}"
+    for name in extra:
+        yield f"  not in the dataset: {name[:MAX_TEXT]!r}{nearest(name, missing)}"
+    if extra:
+        yield "  rename or remove it, declare it under dataset.columns, or set dataset.extra_columns: ignore"
+
+
+def header_columns(
+    head: bytes, dialect: CsvDialect, schema: DatasetSchema, where: str, *, labelled: bool
+) -> tuple[tuple[str | None, ...], int]:
+    """The schema's name for every field of a row, and how many bytes of the text the header takes."""
+    names, used = _first_record(head, dialect.separator, dialect.newline, where)
+    where = f"{where}, read with the separator {dialect.separator!r}"
+    if dialect.header:
+        if len(names) == 1 and (labelled or len(schema.columns) > 1):
+            others = ", ".join(repr(other) for other in SEPARATORS if other != dialect.separator)
+            raise DataError(
+                f"{where}: the header has one field, {names[0][:MAX_TEXT]!r}; is the separator another one?"
+                f" Set source.csv.separator ({others}, ...), or name a table that has the columns of the dataset"
+            )
+        if len(names) == len(schema.table_columns) and not set(names).intersection(schema.table_columns):
+            raise DataError(f"{where}: the first line names no column of the dataset; if it is a row, set source.csv.header: false")
+        return match_columns(names, schema, where, labelled=labelled), used
+    orders = [schema.table_columns] if labelled else [schema.table_columns, tuple(schema.columns)]
+    for order in orders:
+        if len(names) == len(order):
+            return order, 0
+    raise DataError(
+        f"{where} and without a header: the first row has {len(names)} fields,"
+        f" the dataset has {len(schema.table_columns)} columns; check source.csv.separator and source.csv.header"
+    )
+
+
+def _first_record(head: bytes, separator: str, newline: Newline, where: str) -> tuple[tuple[str, ...], int]:
+    """The fields of the first line that is not blank, and where it ends."""
+    sizes: list[int] = []
+    end = end_of(newline)
+    lines = decoded_lines(head.split(end), 0, end, sizes, errors="replace")
+    try:
+        for fields in split_fields(lines, separator):
+            if fields:
+                return tuple(name.strip() for name in fields), sum(sizes)
+    except csv.Error as error:
+        raise DataError(f"{where}: the first line cannot be split into fields: {error}; is it a CSV file?") from None
+    raise DataError(f"{where}: the first line is longer than {MAX_LINE:,} bytes; is it a CSV file?")
+
+
+# --- text in blocks --------------------------------------------------------------------------------------------------
+
+
+def _mark(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What stands for bytes that are no text in the file's encoding: a byte that is none in UTF-8 either, so that the row shows."""
+    if isinstance(error, UnicodeDecodeError):
+        return "\udcff", error.end
+    if isinstance(error, UnicodeEncodeError):
+        return b"\xff", error.end
+    raise error
+
+
+def _decoder(encoding: str) -> Callable[[bytes, bool], bytes]:
+    if codecs.lookup(encoding).name in {"utf-8", "utf-8-sig"}:
+        return lambda block, _final: block
+    codecs.register_error("sporeprint.mark", _mark)
+    decoder = codecs.getincrementaldecoder(encoding)("sporeprint.mark")
+    return lambda block, final: decoder.decode(block, final).encode("utf-8", "sporeprint.mark")
+
+
+def blocks(path: Path, encoding: str, size: int) -> Iterator[tuple[bytes, int]]:
+    """A file as UTF-8 text without byte order mark, each block with the number of the file's bytes it took.
+
+    Raises:
+        DataError: if the file is in another encoding altogether.
+        OSError: if it cannot be read.
+    """
+    decode = _decoder(encoding)
+    begun = False
+    try:
+        with path.open("rb") as file:
+            while block := file.read(max(size, len(codecs.BOM_UTF8))):
+                text = decode(block, False)
+                if not begun:
+                    begun = bool(text)
+                    text = text.removeprefix(codecs.BOM_UTF8)
+                yield text, len(block)
+        yield decode(b"", True), 0
+    except UnicodeError as error:
+        raise DataError(f"{path} cannot be read as {encoding}: {error}; set source.csv.encoding") from error
+
+
+def decoded_lines(lines: Sequence[bytes], first: int, newline: bytes, sizes: list[int], errors: str = "strict") -> Iterator[str]:
+    """Lines from a place on, at most `MAX_LINE` bytes of them, each with its newline; its size in bytes is added to `sizes`."""
+    total = 0
+    for number in range(first, len(lines)):
+        line = lines[number] + newline
+        total += len(line)
+        if total > MAX_LINE + len(newline):
+            return
+        sizes.append(len(line))
+        yield line.decode("utf-8", errors)
+
+
+def split_fields(lines: Iterator[str], separator: str, *, strict: bool = False) -> Iterator[list[str]]:
+    """The csv module's reader. `strict` refuses text after a closing quote, and a quote that is never closed."""
+    # The module's limit is one for the whole process, and below that of a line.
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
+    return csv.reader(lines, delimiter=separator, strict=strict)

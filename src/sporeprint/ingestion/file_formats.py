@@ -1,0 +1,84 @@
+"""What arrives from outside: kept apart until it is complete, looked at, and only then put where readers see it."""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from sporeprint.common.files import atomic_path, sha256_file
+from sporeprint.errors import DataError, StorageError
+
+#: How files begin that hold no table.
+OTHER_KINDS = {
+    b"\x1f\x8b": "a gzip file; unpack it first",
+    b"%PDF": "a PDF document",
+    b"SQLite format 3\0": "an SQLite database; name it as sqlite:///PATH and set source.query",
+    b"<": "an HTML or XML page",
+    b"{": "JSON",
+}
+
+
+def masked(source: str) -> str:
+    """A source as it may be shown: passwords, and values of parameters that look like secrets, are `***`."""
+    source = re.sub(r"^([\w+.-]+://)([^/?#:@]*):[^/?#]*@", r"\1\2:***@", source)
+    source = re.sub(r"^(https?://)[^/?#:@]+@", r"\1***@", source)
+    return re.sub(r"(?i)([?&][^=&#]*(?:token|key|secret|pass|sig|auth|cred)[^=&#]*=)[^&#]*", r"\1***", source)
+
+
+@contextmanager
+def workspace(folder: Path) -> Iterator[Path]:
+    """An empty folder for what is under way. What a killed run left there goes first.
+
+    Raises:
+        StorageError: if something there cannot be written: permission, full disk.
+    """
+    place = folder / ".download"
+    try:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        yield place
+    except OSError as error:
+        raise StorageError(f"cannot write to {folder}: {error.strerror or error}; nothing was replaced") from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def publish(path: Path, target: Path) -> Path:
+    """Move a finished file to where readers see it."""
+    with atomic_path(target) as temporary:
+        path.replace(temporary)
+    return target
+
+
+def kind_of(path: Path, where: str) -> str:
+    """zip, parquet or csv, by how a file begins.
+
+    Raises:
+        DataError: if it is empty, or known to be something else.
+        OSError: if it cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(64)
+    if not head:
+        raise DataError(f"{where} is empty")
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return "zip"
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    for start, kind in OTHER_KINDS.items():
+        if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(start):
+            raise DataError(f"{where} is {kind}, no table; expected CSV, Parquet, or a zip that holds one")
+    return "csv"
+
+
+def check_sha256(path: Path, name: str, expected: Mapping[str, str]) -> None:
+    """Hold a file against the sha256 that the settings give for its name, if they do.
+
+    Raises:
+        DataError: if it is another one.
+    """
+    if name in expected and (found := sha256_file(path)) != expected[name]:
+        raise DataError(
+            f"{name} has the sha256 {found}, source.download.sha256 expects {expected[name]}; it is not the file that was meant"
+        )

@@ -1,0 +1,203 @@
+"""`POST /predict`: a row, answered, kept, then given."""
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import Any
+
+from sporeprint.errors import JournalError, StorageUnavailableError
+from sporeprint.inference import predictor as answering
+from sporeprint.model_serving.http.problems import Problem, ProblemError, bad_parameter
+from sporeprint.model_serving.http.requests import Headers, Receive, Scope, Send, query, read_body, read_head, respond_json, truth
+from sporeprint.model_serving.runtime.ab_routing import Route, unit_of
+from sporeprint.model_serving.runtime.dynamic_batching import Question
+from sporeprint.model_serving.runtime.loaded_model import Served
+from sporeprint.model_serving.runtime.row_parser import Row
+from sporeprint.model_serving.runtime.service import Service
+from sporeprint.storage.prediction_record import PredictionRecord
+
+PARAMETERS = ("model", "explain", "ab_test")
+REPLAYED: Headers = ((b"idempotency-replayed", b"true"),)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the query and the headers ask for.
+
+    Attributes:
+        served: the model that is to answer.
+        explain: whether reasons are wanted.
+        key: of an idempotent request.
+        route: the A/B test it takes part in; None: none.
+        unit: what keeps the test's arm, where the request names it.
+    """
+
+    served: Served
+    explain: bool
+    key: str | None
+    route: Route | None = None
+    unit: str | None = None
+
+
+async def _asked(service: Service, scope: Scope, limit: int) -> Asked:
+    head = read_head(scope, limit)
+    given = query(scope, PARAMETERS)
+    name, test = given.get("model"), given.get("ab_test")
+    if name is not None and test is not None:
+        raise ProblemError(bad_parameter("parameters 'model' and 'ab_test' exclude each other: a test chooses its model"))
+    route = service.tests.default if test is None else await service.tests.find(test)
+    explain = truth("explain", given.get("explain"))
+    if name is None:
+        return Asked(service.loader.current, explain, head.key, route, None if route is None else unit_of(scope))
+    return Asked(await service.loader.named(name), explain, head.key)
+
+
+def new_id() -> str:
+    """An id that no other has, and that sorts by time: microseconds and chance."""
+    return f"{time.time_ns() // 1000:014x}{_chance()}"
+
+
+class _Chance:
+    """The system's chance, 18 hex digits at a time, fetched for many: a call of the kernel takes as long as a tenth of an answer."""
+
+    def __init__(self) -> None:
+        self._left: list[str] = []
+
+    def __call__(self) -> str:
+        if not self._left:
+            fetched = os.urandom(9 * 256).hex()
+            self._left = [fetched[begin : begin + 18] for begin in range(0, len(fetched), 18)]
+        return self._left.pop()
+
+
+_chance = _Chance()
+
+
+def id_of_key(key: str) -> str:
+    """The id of the answer to an idempotent request: whoever gives the same key asks for the same answer."""
+    return f"k{hashlib.sha256(key.encode()).hexdigest()[:31]}"
+
+
+# --- one row -------------------------------------------------------------------------------------------------------------
+
+
+async def predict(service: Service, scope: Scope, receive: Receive, send: Send) -> int:
+    """Answer one row."""
+    begin, created_us = perf_counter_ns(), time.time_ns() // 1000
+    limit = service.limits.max_body_kb << 10
+    asked = await _asked(service, scope, limit)
+    body = await read_body(receive, limit)
+    parsing = perf_counter_ns()
+    row = asked.served.reader.read(body)
+    parsed = perf_counter_ns() - parsing
+    if asked.key is not None:
+        return await _predict_once(service, scope, asked, id_of_key(asked.key), row, send)
+    question = Question(row, asked.served, asked.route, asked.unit, new_id(), created_us, begin)
+    served, answer, stages, record, at = await service.microbatch.ask(question, alone=service.in_flight == 1)
+    spent = (parsed, *stages, perf_counter_ns() - at)
+    service.metrics.answered(served, answer, spent)
+    scope["exchange"].answered(record.model, record.version, record.prediction_id)
+    found = _said(service, record, served, answer.outside, answer.reason)
+    if asked.explain:
+        found |= await _reasons(served, row)
+    await respond_json(send, found, headers=((b"server-timing", _timing(spent)),))
+    return 200
+
+
+async def _predict_once(service: Service, scope: Scope, asked: Asked, prediction_id: str, row: Row, send: Send) -> int:
+    """Answer an idempotent request: what was answered to its key before, or else anew."""
+    async with service.lock(prediction_id):
+        served, record = asked.served, await _earlier(service, prediction_id)
+        headers = REPLAYED if record else ()
+        if record is None:
+            question = Question(row, asked.served, asked.route, asked.unit, prediction_id)
+            served, answer, _, record, _ = await service.microbatch.ask(question, alone=service.in_flight == 1)
+            service.metrics.said(served, answer.verdict, answer.unseen)
+        else:
+            _same_question(record, row)
+            # The version that answered, whichever serves now.
+            served = await service.loader.named(f"{record.model}/v{record.version}")
+    scope["exchange"].answered(record.model, record.version, record.prediction_id)
+    outside, reason = served.why(row, record.verdict, record.novelty_p)
+    found = _said(service, record, served, outside, reason)
+    if asked.explain:
+        found |= await _reasons(served, row)
+    await respond_json(send, found, headers=headers)
+    return 200
+
+
+async def _earlier(service: Service, prediction_id: str) -> PredictionRecord | None:
+    """What was answered under this id before, as far as it can be known now."""
+    try:
+        return await service.database.find(prediction_id)
+    except StorageUnavailableError as error:
+        if isinstance(error, JournalError):
+            raise
+        # The same question has the same answer, unless the model moved; and of one id the database keeps the first answer.
+        return None
+
+
+def _same_question(record: PredictionRecord, row: Mapping[str, Any]) -> None:
+    if _known(record.features) != _known(row):
+        detail = "this Idempotency-Key was used for another row; use a new key for a new question"
+        raise ProblemError(Problem(422, "key-used", "The key was used for another request", detail))
+
+
+def _known(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def _said(service: Service, record: PredictionRecord, served: Served, outside: Sequence[str], reason: str | None) -> dict[str, Any]:
+    """An answer, as JSON values."""
+    found: dict[str, Any] = {
+        "prediction_id": record.prediction_id,
+        "prediction": record.prediction,
+        "probability": record.probability,
+        "verdict": record.verdict,
+        "novelty_p": record.novelty_p,
+        "threshold": record.threshold,
+        "model": record.model,
+        "version": record.version,
+        "unseen": record.unseen,
+        "outside": outside,
+        "reason": reason,
+    }
+    if record.test_id is not None:
+        found["ab_test"] = service.tests.said(record)
+    if served.simulated:
+        found["simulated"] = True
+    return found
+
+
+async def _reasons(served: Served, row: Row) -> dict[str, Any]:
+    found = await asyncio.to_thread(answering.explain, served.bundle, row)
+    near = found.nearest
+    return {
+        "reasons": [{"column": reason.column, "effect": reason.effect, "says": reason.says} for reason in found.reasons],
+        "unit": found.unit,
+        "base": found.base,
+        "contradictions": found.answer.contradictions,
+        "most_like": str(found.answer.most_like),
+        "nearest": None
+        if near is None
+        else {
+            "row": near.row,
+            "is": str(found.nearest_is),
+            "distance": near.distance,
+            "differing": near.differing,
+            "values": near.values,
+        },
+    }
+
+
+def _timing(spent: Sequence[int]) -> bytes:
+    """The header Server-Timing; durations in milliseconds."""
+    parse, encode, score, guard, log = spent
+    return (
+        f"parse;dur={parse / 1e6:.3f}, encode;dur={encode / 1e6:.3f}, score;dur={score / 1e6:.3f}, "
+        f"guard;dur={guard / 1e6:.3f}, log;dur={log / 1e6:.3f}"
+    ).encode()

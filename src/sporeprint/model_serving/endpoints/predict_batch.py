@@ -1,0 +1,375 @@
+"""`POST /predict/batch`: a file of rows, answered as `sporeprint predict` answers it, kept as one artefact, then given from there."""
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+import orjson
+import polars as pl
+
+from sporeprint.common.parallel import ahead
+from sporeprint.errors import DataError
+from sporeprint.ingestion.extract import open_table, read_batches
+from sporeprint.ingestion.file_formats import kind_of
+from sporeprint.ingestion.raw_batch import Batch, malformed_rows
+from sporeprint.model_serving.endpoints.predict import REPLAYED, id_of_key, new_id
+from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_json, not_valid, overloaded
+from sporeprint.model_serving.http.requests import SECURITY, ClientGoneError, Headers, Receive, Scope, Send, query, truth
+from sporeprint.model_serving.runtime.loaded_model import Served
+from sporeprint.model_serving.runtime.row_parser import Row, load
+from sporeprint.model_serving.runtime.service import Service
+from sporeprint.model_serving.runtime.uploads import Format, Upload, read_upload, spool
+from sporeprint.pipelines.batch_prediction import score_frame
+from sporeprint.schema import DatasetSchema
+from sporeprint.storage.oltp.batch_file import ANSWERS, ID, PROBLEM, About, Draft, frames
+from sporeprint.storage.oltp.batch_index import names
+
+PARAMETERS = ("model", "explain", "ab_test", "format")
+#: Batches that are received at a time, for each that is scored.
+RECEIVED = 4
+#: Rows that are scored at a time, bytes of a CSV file, rows of JSON; rows that are written at a time, and bytes of a file.
+ROWS, CSV_BYTES, SCORED_ROWS, GIVEN_ROWS, PIECE = 65_536, 4 << 20, 16_384, 4_096, 1 << 20
+#: What a message calls the file.
+UPLOAD = "the upload"
+_NAMES = ("unseen", "outside")
+
+
+class StoppedError(Exception):
+    """Nobody waits for the answer any more."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One batch to be scored.
+
+    Attributes:
+        served: who answers.
+        batch_id: its id.
+        given: format of the body.
+        upload: the body.
+        asked: its sha256.
+        created_us: when it was asked for.
+        begin: the same, by a clock that only goes forward, nanoseconds.
+        stop: set when nobody waits any more.
+    """
+
+    served: Served
+    batch_id: str
+    given: Format
+    upload: Path
+    asked: str
+    created_us: int
+    begin: int
+    stop: threading.Event
+
+
+async def predict_batch(service: Service, scope: Scope, receive: Receive, send: Send) -> int:
+    """Answer many rows; a row that cannot be understood has a problem in its place and does not harm the others."""
+    begin, created_us = perf_counter_ns(), time.time_ns() // 1000
+    parameters = query(scope, PARAMETERS)
+    limits = service.limits
+    upload = read_upload(
+        scope,
+        {Format.JSON: limits.max_batch_mb << 20, Format.CSV: limits.max_upload_mb << 20, Format.PARQUET: limits.max_upload_mb << 20},
+        parameters.get("format"),
+    )
+    if "ab_test" in parameters:
+        raise ProblemError(not_found("a batch takes no part in an A/B test; ask row by row at POST /predict?ab_test=NAME"))
+    if truth("explain", parameters.get("explain")):
+        raise ProblemError(not_found("a batch is not explained; ask for the rows that matter at POST /predict?explain=true"))
+    if service.batches >= RECEIVED * limits.max_batches:
+        raise ProblemError(overloaded("too many batches are worked on; try again soon"))
+    service.batches += 1
+    try:
+        loop = asyncio.get_running_loop()
+        scope["deadline"].reschedule(loop.time() + limits.batch_deadline_s)
+        served = await _served(service, parameters.get("model"))
+        about, replayed = await _answered(service, served, upload, receive, (begin, created_us))
+        scope["deadline"].reschedule(None)  # from here on each part has its own
+    finally:
+        service.batches -= 1
+    scope["exchange"].answered(about.model, about.version, about.batch_id)
+    await _give(service, about, upload.wanted, receive, send, REPLAYED if replayed else ())
+    return 200
+
+
+async def _served(service: Service, name: str | None) -> Served:
+    return service.loader.current if name is None else await service.loader.named(name)
+
+
+async def _answered(service: Service, served: Served, upload: Upload, receive: Receive, since: tuple[int, int]) -> tuple[About, bool]:
+    """The batch on the disk, and whether it had been there before."""
+    store = service.database.store
+    batch_id = new_batch_id() if upload.key is None else id_of_key(upload.key)
+    with store.part("upload") as path:
+        asked = await spool(receive, path, upload.limit, service.limits.receive_s)
+        async with service.lock(batch_id):
+            if upload.key is not None and (earlier := await asyncio.to_thread(store.about, batch_id)) is not None:
+                if earlier.asked != asked:
+                    detail = "this Idempotency-Key was used for another batch; use a new key for a new one"
+                    raise ProblemError(Problem(422, "key-used", "The key was used for another request", detail))
+                return earlier, True
+            async with service.scoring:
+                job = Job(served, batch_id, upload.given, path, asked, since[1], since[0], threading.Event())
+                about, unseen = await _scored(service, job)
+            kept = await asyncio.to_thread(store.about, batch_id)
+    if kept is None:  # it was written a moment ago
+        raise ProblemError(overloaded("the batch was removed while it was answered; send it again"))
+    service.database.registrar.wake()
+    service.metrics.said_many(about.model, about.version, about.verdicts, unseen)
+    return kept, kept != about
+
+
+def new_batch_id() -> str:
+    """An id that no other has, and that sorts by time."""
+    return new_id()[:32]
+
+
+# --- scoring -------------------------------------------------------------------------------------------------------------
+
+
+async def _scored(service: Service, job: Job) -> tuple[About, Mapping[str, int]]:
+    """Score in a thread; who is cancelled waits until the thread has seen it, as it works on files that go then."""
+    task = asyncio.ensure_future(asyncio.to_thread(_score, service, job))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        job.stop.set()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()
+        raise
+
+
+def _score(service: Service, job: Job) -> tuple[About, Mapping[str, int]]:
+    store, bundle = service.database.store, job.served.bundle
+    verdicts: Counter[str] = Counter()
+    unseen: Counter[str] = Counter()
+    rows = problems = 0
+    columns: tuple[str, ...] = ()
+
+    def work(part: tuple[Batch, Sequence[Problem | None] | None]) -> tuple[pl.DataFrame, tuple[str, ...]]:
+        batch, refused = part
+        return _result(batch, refused, job), tuple(name for name in batch.frame.columns if name != "row")
+
+    with store.part("artefact") as path, contextlib.ExitStack() as stack:
+        draft = Draft(path)
+        stack.callback(draft.close, None)
+        try:
+            for frame, named in ahead(work, _parts(service, job), workers=len(os.sched_getaffinity(0))):
+                draft.write(frame)
+                columns = named
+                verdicts.update(_counts(frame["verdict"]))
+                unseen.update(_counts(frame["unseen"].drop_nulls().str.split(",").explode()))
+                rows, problems = rows + frame.height, problems + frame["prediction"].null_count()
+        except DataError as error:
+            raise ProblemError(not_valid(str(error).replace(str(job.upload), UPLOAD))) from None
+        except pl.exceptions.PanicException as error:
+            raise ProblemError(not_valid(f"{UPLOAD} cannot be read; is it damaged?")) from error
+        about = About(
+            batch_id=job.batch_id,
+            created_us=job.created_us,
+            model=job.served.ref.name,
+            version=job.served.ref.version,
+            threshold=bundle.safety.threshold.value,
+            simulated=job.served.simulated,
+            rows=rows,
+            problems=problems,
+            verdicts=dict(verdicts),
+            latency_us=(perf_counter_ns() - job.begin) // 1000,
+            worker=service.worker,
+            given=job.given.value,
+            columns=columns,
+            asked=job.asked,
+        )
+        draft.close(about)
+        store.publish(path, job.batch_id)
+    return about, unseen
+
+
+def _counts(values: pl.Series) -> dict[str, int]:
+    return dict(values.value_counts().iter_rows())
+
+
+def _parts(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None] | None]]:
+    """The rows, some at a time; those of JSON with the problems of each."""
+    for part in _of_json(service, job) if job.given is Format.JSON else _of_file(service, job):
+        if job.stop.is_set():
+            raise StoppedError
+        yield part
+
+
+def _of_file(service: Service, job: Job) -> Iterator[tuple[Batch, None]]:
+    schema, most = job.served.bundle.schema, service.limits.max_upload_rows
+    if (kind := kind_of(job.upload, UPLOAD)) != job.given:
+        raise DataError(f"{UPLOAD} is {kind}, and Content-Type says {job.given.value}")
+    raw = open_table(job.upload, schema, now=lambda: datetime.now(UTC))
+    if raw.provenance.rows is not None and raw.provenance.rows > most:
+        raise ProblemError(_too_many(raw.provenance.rows, most))
+    for batch in read_batches(raw, schema, batch_bytes=CSV_BYTES, labelled=False):
+        if taken := sorted({ID, PROBLEM}.intersection(batch.frame.columns)):
+            raise DataError(f"{UPLOAD}: the column {taken[0]!r} has the name of one that is to be added; rename it")
+        if batch.malformed.height:
+            yield batch, None
+        else:
+            for frame in batch.frame.iter_slices(ROWS):
+                yield Batch(frame, malformed_rows(), 0), None
+
+
+def _of_json(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None]]]:
+    given, most = load(job.upload.read_bytes()), service.limits.max_batch_rows
+    if isinstance(given, dict) and set(given) == {"rows"}:
+        given = given["rows"]
+    if not isinstance(given, list):
+        raise ProblemError(not_json('expected a JSON list of rows, or {"rows": [...]}'))
+    if len(given) > most:
+        raise ProblemError(_too_many(len(given), most))
+    schema, read = job.served.bundle.schema, job.served.reader.row
+    for begin in range(0, max(1, len(given)), SCORED_ROWS):
+        rows: list[Row] = []
+        problems: list[Problem | None] = []
+        for row in given[begin : begin + SCORED_ROWS]:
+            found, problem = _read(row, read)
+            rows.append(found)
+            problems.append(problem)
+        yield Batch(_frame(rows, schema, begin), malformed_rows(), 0), problems
+
+
+def _read(row: Any, read: Callable[[dict[str, Any]], Row]) -> tuple[Row, Problem | None]:
+    if not isinstance(row, dict):
+        return {}, not_valid("expected a JSON object of features")
+    try:
+        return read(row), None
+    except ProblemError as error:
+        return {}, error.problem
+
+
+def _frame(rows: Sequence[Row], schema: DatasetSchema, first: int) -> pl.DataFrame:
+    columns = {name: [row.get(name) for row in rows] for name in schema.columns}
+    frame = pl.DataFrame(columns, schema={name: pl.Float64 if name in schema.numeric else pl.String for name in columns})
+    return frame.insert_column(0, pl.Series("row", range(first, first + len(rows)), dtype=pl.Int64))
+
+
+def _too_many(rows: int, most: int) -> Problem:
+    return Problem(413, "too-many-rows", "The batch is too large", f"{rows:,} rows are given, at most {most:,} may be")
+
+
+def _result(batch: Batch, refused: Sequence[Problem | None] | None, job: Job) -> pl.DataFrame:
+    """Ids, the columns given and the answers; what could not be read stands at its place, with the reason."""
+    said = score_frame(batch.frame, job.served.bundle) if batch.frame.height else _NOTHING
+    if refused is not None:
+        said = _with_problems(said, refused)
+    result = pl.concat([batch.frame, said], how="horizontal")
+    if batch.malformed.height:
+        reason = pl.format("{}: {}", pl.col("reason"), pl.col("text")).alias("reason")
+        unread = batch.malformed.select("row", pl.lit("unknown").alias("verdict"), reason)
+        result = pl.concat([result, unread], how="diagonal").sort("row")
+    return result.select(pl.format(f"{job.batch_id}:{{}}", "row").alias(ID), pl.exclude("row"))
+
+
+_NOTHING = pl.DataFrame(schema={name: pl.Float64 if name in ("probability", "novelty_p") else pl.String for name in ANSWERS})
+
+
+def _with_problems(said: pl.DataFrame, refused: Sequence[Problem | None]) -> pl.DataFrame:
+    documents = [None if problem is None else problem.to_bytes().decode() for problem in refused]
+    said = said.with_columns(pl.Series(PROBLEM, documents, dtype=pl.String))
+    if not any(refused):
+        return said
+    details = pl.Series("detail", [None if problem is None else problem.detail for problem in refused], dtype=pl.String)
+    fine = pl.col(PROBLEM).is_null()
+    scores = [pl.when(fine).then(pl.col(name)).alias(name) for name in ANSWERS if name not in ("verdict", "reason")]
+    verdict = pl.when(fine).then(pl.col("verdict")).otherwise(pl.lit("unknown")).alias("verdict")
+    return said.with_columns(*scores, verdict, pl.when(fine).then(pl.col("reason")).otherwise(details).alias("reason"))
+
+
+# --- giving --------------------------------------------------------------------------------------------------------------
+
+
+async def _give(service: Service, about: About, wanted: Format, receive: Receive, send: Send, headers: Headers) -> None:
+    """Send what is on the disk, part by part: the next one is made when the client has taken the last."""
+    path = service.database.store.path(about.batch_id)
+    parts = await asyncio.to_thread(_opened, path, about, wanted)
+    first = await asyncio.to_thread(next, parts, b"")
+    named = [
+        (b"content-type", wanted.media_type),
+        (b"x-batch-id", about.batch_id.encode()),
+        (b"x-model", f"{about.model}/v{about.version}".encode()),
+        *((b"content-length", str(path.stat().st_size).encode()) for _ in range(wanted is Format.PARQUET)),
+        *SECURITY,
+        *headers,
+    ]
+    gone = asyncio.ensure_future(receive())  # the body was read: what comes now is that the client hangs up
+    try:
+        await send({"type": "http.response.start", "status": 200, "headers": named})
+        part: bytes | None = first
+        while part is not None:
+            if gone.done():
+                raise ClientGoneError
+            try:
+                async with asyncio.timeout(service.limits.deadline_s):
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+            except TimeoutError:  # it has begun: all that can be said is nothing
+                raise ClientGoneError from None
+            part = await asyncio.to_thread(next, parts, None)
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        gone.cancel()
+
+
+def _opened(path: Path, about: About, wanted: Format) -> Iterator[bytes]:
+    match wanted:
+        case Format.PARQUET:
+            return _as_file(path)
+        case Format.CSV:
+            return _as_csv(path)
+        case _:
+            return _as_json(path, about)
+
+
+def _as_file(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while part := file.read(PIECE):
+            yield part
+
+
+def _as_csv(path: Path) -> Iterator[bytes]:
+    header = True
+    for frame in frames(path):
+        for part in frame.drop(PROBLEM, strict=False).iter_slices(GIVEN_ROWS):
+            yield part.write_csv(include_header=header).encode()
+            header = False
+
+
+def _as_json(path: Path, about: About) -> Iterator[bytes]:
+    head = {
+        "batch_id": about.batch_id,
+        "model": about.model,
+        "version": about.version,
+        "threshold": about.threshold,
+        "rows": about.rows,
+        "problems": about.problems,
+        **({"simulated": True} if about.simulated else {}),
+    }
+    yield orjson.dumps(head)[:-1] + b',"answers":['
+    row = 0
+    for frame in frames(path, None if about.given == Format.JSON else [ID, *ANSWERS]):
+        for part in frame.select(ID, *ANSWERS, *(name for name in (PROBLEM,) if name in frame.columns)).iter_slices(GIVEN_ROWS):
+            said = orjson.dumps([_said(row + number, values) for number, values in enumerate(part.iter_rows(named=True))])
+            yield (b"," if row and len(said) > 2 else b"") + said[1:-1]
+            row += part.height
+    yield b"]}"
+
+
+def _said(row: int, values: Mapping[str, Any]) -> dict[str, Any]:
+    if (problem := values.get(PROBLEM)) is not None:
+        return {"row": row, "problem": orjson.Fragment(problem)}
+    return {"row": row, **{name: names(value) if name in _NAMES else value for name, value in values.items() if name != PROBLEM}}

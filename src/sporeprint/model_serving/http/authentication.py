@@ -1,0 +1,316 @@
+"""Who may call: a key's name and roles from a request's headers, by what this process knows of the keys.
+
+The keys are read from the database in the background, so that a request costs a look-up and one hash, and a database that is away turns
+nobody away: what was known last counts, also after a restart. Where nothing is known, nobody is let in.
+
+Without any key the service is for this machine alone. Then a request must also name this machine as its host: otherwise a page of another
+site could have a browser here call it by a name that resolves to the loopback address (DNS rebinding).
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from sporeprint.common.files import atomic_write
+from sporeprint.errors import ConfigError, SporeprintError, StorageError, StorageUnavailableError
+from sporeprint.model_serving.http.background_task import beside
+from sporeprint.model_serving.http.problems import Problem, ProblemError, retry
+from sporeprint.model_serving.http.requests import Scope
+from sporeprint.storage.oltp import api_keys as stored
+from sporeprint.storage.oltp.api_keys import Key, Role
+
+log = logging.getLogger(__name__)
+
+#: How often to read the keys, seconds: a key that is revoked is no longer taken after so long.
+LOOK_S = 1.0
+#: Names of this machine.
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+BOOTSTRAP_VARIABLE = "SPOREPRINT_BOOTSTRAP_KEY_FILE"
+#: Fewest characters of a key that somebody made up: 32 of base64 are 192 bits.
+SHORTEST = 32
+#: What is known of the keys, below the work directory: hashes, no secrets.
+KNOWN = Path("data/keys.json")
+EVERYTHING = frozenset(Role)
+
+#: Endpoint -> the role that it needs; None: nobody is asked, and nothing is told that not everybody may know.
+NEEDS: Mapping[str, Role | None] = {
+    "predict": Role.PREDICT,
+    "predict_batch": Role.PREDICT,
+    "prediction": Role.READ,
+    "outcome": Role.LABEL,
+    "outcomes": Role.LABEL,
+    "models": Role.READ,
+    "promote": Role.OPERATE,
+    "rollback": Role.OPERATE,
+    "ab_tests": Role.READ,
+    "ab_create": Role.OPERATE,
+    "ab_test": Role.READ,
+    "ab_disagreements": Role.READ,
+    "ab_report": Role.READ,
+    "ab_conclude": Role.OPERATE,
+    "metrics": Role.READ,
+    "health": Role.READ,
+    "live": None,
+    "ready": None,
+    "openapi": None,
+    "docs": None,
+    "index": None,
+}
+
+_CHALLENGE = (b"www-authenticate", b'Bearer realm="sporeprint"')
+_ASK = "send it as Authorization: Bearer KEY, or as X-API-Key: KEY"
+NO_KEY = Problem(401, "no-key", "A key is needed", f"this needs an API key; {_ASK}", (_CHALLENGE,))
+WRONG_KEY = Problem(401, "wrong-key", "The key is not taken", f"the API key is unknown, expired or revoked; {_ASK}", (_CHALLENGE,))
+NOT_READ = retry("keys-unknown", "Not possible now", "the API keys could not be read yet; try again soon")
+TOO_MANY = replace(retry("rate-limited", "Too many requests", "this key has made too many requests; try again soon"), status=429)
+ELSEWHERE = Problem(
+    403,
+    "no-keys-yet",
+    "Only for this machine",
+    "there are no API keys, so that this machine alone may call, by the name localhost; to let others in: sporeprint keys create",
+)
+
+
+@dataclass
+class Bucket:
+    """Requests that a caller may still make: filled at a rate, up to a burst (a token bucket).
+
+    Attributes:
+        rate: requests a second; 0: any number.
+        burst: most requests at once.
+        left: requests that may be made now.
+        at: when `left` was right, seconds of a clock that never goes back.
+    """
+
+    rate: float
+    burst: int
+    left: float
+    at: float
+
+    def take(self, now: float) -> bool:
+        """Take one, if there is one."""
+        if not self.rate:
+            return True
+        self.left = min(float(self.burst), self.left + (now - self.at) * self.rate)
+        self.at = now
+        if self.left < 1.0:
+            return False
+        self.left -= 1.0
+        return True
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls.
+
+    Attributes:
+        name: of the key; local, where there are no keys.
+        roles: what it may do.
+        bucket: what it may still ask for.
+    """
+
+    name: str
+    roles: frozenset[Role]
+    bucket: Bucket = field(compare=False)
+
+
+def bootstrap_key(environ: Mapping[str, str]) -> Key | None:
+    """The key in the file that the environment names: it may do everything, and lets a container make its first calls.
+
+    Raises:
+        ConfigError: if the file cannot be read, or holds no key that is long enough.
+    """
+    if not (name := environ.get(BOOTSTRAP_VARIABLE)):
+        return None
+    try:
+        secret = Path(name).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else "not ASCII"
+        raise ConfigError(f"{BOOTSTRAP_VARIABLE}: {name} cannot be read: {said}") from None
+    if secret.startswith(stored.PREFIX + "_"):
+        raise ConfigError(f"{BOOTSTRAP_VARIABLE}: the key in {name} begins as those of sporeprint keys create do; make another one")
+    if len(secret) < SHORTEST or any(character.isspace() for character in secret):
+        raise ConfigError(
+            f"{BOOTSTRAP_VARIABLE}: the key in {name} has {len(secret)} characters, expected at least {SHORTEST} without spaces; "
+            "make one with: openssl rand -base64 32"
+        )
+    return Key("bootstrap", stored.digest_of(secret), "bootstrap", EVERYTHING, created_us=0)
+
+
+class Access:
+    """What this process knows of the keys."""
+
+    def __init__(self, engine: Engine, root: Path, *, exposed: bool, rate: float, burst: int, bootstrap: Key | None = None) -> None:
+        """Know nothing yet.
+
+        Args:
+            engine: of the OLTP database.
+            root: the work directory.
+            exposed: whether other machines can reach the server; then nobody is let in without a key.
+            rate: requests a second that each caller may make; 0: any number.
+            burst: most at once.
+            bootstrap: a key beside those in the database.
+        """
+        self._engine, self._file, self._exposed = engine, root / KNOWN, exposed
+        self._rate, self._burst, self._bootstrap = rate, burst, bootstrap
+        self._keys: tuple[Key, ...] | None = None
+        self._by_id: dict[str, tuple[Key, Caller]] = {}
+        self._local = Caller("local", EVERYTHING, self._bucket())
+        self._is_open = self._away = False
+        self.limited = 0
+
+    # --- requests
+
+    def admit(self, scope: Scope, role: Role | None) -> Caller:
+        """Let a request in.
+
+        Args:
+            scope: of the request.
+            role: that it needs; None: nobody is asked.
+
+        Raises:
+            ProblemError: if it is not let in: no key, a wrong one, one without the role, too many requests.
+        """
+        if role is None:
+            return self._local
+        caller = self._local_caller(scope) if self._is_open else self._caller(scope)
+        if role not in caller.roles:
+            has = ", ".join(sorted(caller.roles)) or "none"
+            detail = f"the key {caller.name!r} has no role {role.value!r}; its roles: {has}"
+            raise ProblemError(Problem(403, "not-allowed", "The key may not do this", detail))
+        if not caller.bucket.take(time.monotonic()):
+            self.limited += 1
+            raise ProblemError(TOO_MANY)
+        return caller
+
+    def _local_caller(self, scope: Scope) -> Caller:
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+        if _host_name(host) not in LOOPBACK:
+            raise ProblemError(ELSEWHERE)
+        return self._local
+
+    def _caller(self, scope: Scope) -> Caller:
+        secret = _secret(scope)
+        if secret is None:
+            raise ProblemError(NOT_READ if self._keys is None and self._bootstrap is None else NO_KEY)
+        digest = stored.digest_of(secret)
+        key, caller = self._by_id.get(stored.id_of(secret) or "bootstrap", (None, None))
+        # Also where there is no such key something is compared, so that the time taken does not tell.
+        same = hmac.compare_digest(digest, key.digest if key else digest[::-1])
+        if key is None and self._keys is None:
+            raise ProblemError(NOT_READ)
+        if not same or key is None or caller is None or not key.is_valid(time.time_ns() // 1000):
+            raise ProblemError(WRONG_KEY)
+        return caller
+
+    # --- keys
+
+    @contextlib.asynccontextmanager
+    async def watching(self) -> AsyncIterator["Access"]:
+        """Read the keys, and go on doing so as long as the context lasts."""
+        await asyncio.to_thread(self.look)
+        async with beside(self._watch(), "keys"):
+            yield self
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await asyncio.to_thread(self.look)
+            except Exception:  # whatever it was: without this task, no key would ever be revoked again
+                log.exception("the API keys could not be read")
+
+    def look(self) -> bool:
+        """Read the keys, and say whether that was possible; where it is not, what was known last counts."""
+        try:
+            found = stored.listed(self._engine)
+        except (StorageError, StorageUnavailableError) as error:
+            if self._keys is None:
+                self._keys = self._remembered()
+                self._take(self._keys)
+            if not self._away:
+                said = "nobody is let in" if self._keys is None else "those known last count"
+                log.warning("the API keys cannot be read, %s: %s", said, error)
+            self._away = True
+            return False
+        self._away = False
+        if found != self._keys:
+            self._keys = found
+            self._take(found)
+            self._remember(found)
+        return True
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether nobody is let in without one."""
+        return not self._is_open
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a key."""
+        return bool(self._by_id)
+
+    def _take(self, keys: tuple[Key, ...] | None) -> None:
+        before = self._by_id
+        every = [*(keys or ()), *([self._bootstrap] if self._bootstrap else [])]
+        # A bucket stays as empty as it is.
+        buckets = {key_id: caller.bucket for key_id, (_, caller) in before.items()}
+        self._by_id = {key.key_id: (key, Caller(key.name, key.roles, buckets.get(key.key_id) or self._bucket())) for key in every}
+        self._is_open = keys is not None and not every and not self._exposed
+
+    def _bucket(self) -> Bucket:
+        return Bucket(self._rate, self._burst, float(self._burst), time.monotonic())
+
+    def _remember(self, keys: tuple[Key, ...]) -> None:
+        values = [{**asdict(key), "roles": sorted(key.roles)} for key in keys]
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(self._file, json.dumps({"format": 1, "database": self._database(), "keys": values}))
+            self._file.chmod(0o600)
+        except OSError as error:  # then a restart while the database is away lets nobody in
+            log.warning("%s cannot be written: %s", self._file, error.strerror)
+
+    def _remembered(self) -> tuple[Key, ...] | None:
+        try:
+            known = json.loads(self._file.read_bytes())
+            if known["format"] != 1 or known["database"] != self._database():
+                return None
+            return tuple(Key(**{**values, "roles": stored.roles_of(values["roles"])}) for values in known["keys"])
+        except (OSError, ValueError, KeyError, TypeError, SporeprintError):
+            return None
+
+    def _database(self) -> str:
+        """Which database the keys are of: those of another one are not taken."""
+        return hashlib.sha256(self._engine.url.render_as_string(hide_password=True).encode()).hexdigest()
+
+
+def _secret(scope: Scope) -> str | None:
+    """The key that a request brings."""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            kind, _, secret = value.partition(b" ")
+            if kind.lower() == b"bearer":
+                return str(secret.strip().decode("latin-1"))
+        elif name == b"x-api-key":
+            return str(value.strip().decode("latin-1"))
+    return None
+
+
+def _host_name(host: bytes) -> str:
+    """A Host header without its port."""
+    text = host.decode("latin-1").lower()
+    return text[1:].partition("]")[0] if text.startswith("[") and "]" in text else text.partition(":")[0]
+
+
+def actor(caller: Caller) -> str:
+    """A caller's name in the audit trail."""
+    return f"key:{caller.name}"

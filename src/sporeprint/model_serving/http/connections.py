@@ -1,0 +1,238 @@
+"""Connections of one worker: a request begins to be worked on when it is whole, so that whoever sends slowly holds nobody up.
+
+A connection without a request at work costs memory and a place, and nothing else. It keeps them for a time that is bounded, and where
+places are short the one that has waited longest makes room.
+"""
+
+import asyncio
+import contextlib
+import resource
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from sporeprint.model_serving.http.background_task import beside
+from sporeprint.model_serving.http.problems import MEDIA_TYPE, Problem, overloaded
+from sporeprint.model_serving.http.request_context import HEADER, new_request_id, request_id_of
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+
+#: Most bytes of a request line with its headers, and most headers.
+HEAD_BYTES, HEADERS = 32 << 10, 100
+#: Bodies up to so many bytes are waited for before the work begins; larger ones are read by the work itself, part by part.
+WHOLE_BYTES = 64 << 10
+#: Open files that are kept free for everything else: databases, journals, models, uploads.
+OTHER_FILES = 200
+#: Seconds between two looks for connections that have waited too long.
+LOOK_S = 1.0
+
+LARGE_HEAD = Problem(431, "head-too-large", "The headers are too large", f"at most {HEADERS} headers in {HEAD_BYTES:,} bytes are read here")
+NO_HTTP = Problem(400, "no-http", "This is no HTTP request", "the request is not valid HTTP/1.1")
+SLOW = Problem(408, "too-slow", "The request took too long", "the request did not arrive in time")
+FULL = overloaded("there are too many connections; try again soon")
+
+
+def places(wanted: int) -> int:
+    """How many connections this process can have: what is wanted, as far as the system lets it open so many files."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if files == resource.RLIM_INFINITY else max(1, min(wanted, files - OTHER_FILES))
+
+
+@dataclass
+class Waiting:
+    """The connections that have no request at work, the longest-waiting first.
+
+    Attributes:
+        places: most connections of this worker.
+        seconds: longest that a request may take to arrive.
+        since: connection -> when it began to wait, by the loop's clock.
+        closed: connections that were closed for waiting too long, or to make room.
+        refused: connections that found no place.
+    """
+
+    places: int
+    seconds: float
+    since: dict["Connection", float] = field(default_factory=dict)
+    closed: int = 0
+    refused: int = 0
+
+    @contextlib.asynccontextmanager
+    async def watched(self) -> AsyncIterator["Waiting"]:
+        """Close those that wait too long, as long as the context lasts."""
+        async with beside(self._watch(), "connections"):
+            yield self
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self.close_late(asyncio.get_running_loop().time())
+
+    def close_late(self, now: float) -> None:
+        """Close what has waited too long at a time."""
+        late = []
+        for connection, since in self.since.items():
+            if now - since < self.seconds:
+                break
+            late.append(connection)
+        for connection in late:
+            self.close(connection)
+
+    def make_room(self, connections: int) -> bool:
+        """Find a place for one more connection, and say whether there is one."""
+        if connections <= self.places:
+            return True
+        oldest = next(iter(self.since), None)
+        if oldest is None:
+            self.refused += 1
+            return False
+        self.close(oldest)
+        return True
+
+    def close(self, connection: "Connection") -> None:
+        """Close one."""
+        self.since.pop(connection, None)
+        self.closed += 1
+        connection.give_up()
+
+
+class Connection(HttpToolsProtocol):
+    """One connection. The application's lifespan state has the `Waiting` of all of them under `waiting`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._waiting: Waiting = self.app_state["waiting"]
+        self._held: tuple[RequestResponseCycle, ASGI3Application] | None = None
+        self._head: int | None = None  # bytes of a head that is not complete, but for the read in which it began
+        self._refusal = NO_HTTP
+        self._ended = False
+
+    # --- of the transport
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a place, if there is one."""
+        super().connection_made(transport)
+        if self._waiting.make_room(len(self.connections)):
+            self._waiting.since[self] = self.loop.time()
+        else:
+            self._refuse(FULL)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the place back."""
+        self._waiting.since.pop(self, None)
+        self._held = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; what is no HTTP, or has too large a head, ends the connection."""
+        if self._ended or self.transport.is_closing():
+            return
+        if self._head is not None:
+            self._head += len(data)
+        super().data_received(data)
+        if self._head is not None and self._head > HEAD_BYTES:
+            self._refuse(LARGE_HEAD)
+
+    def shutdown(self) -> None:
+        """End after the request at work; one that is not whole is not waited for."""
+        if self._held is not None:
+            self.give_up()
+        else:
+            super().shutdown()
+
+    # --- of the parser
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._head = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """A head is complete."""
+        self._head = None
+        if len(self.headers) > HEADERS or len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
+            self._refusal = LARGE_HEAD
+            raise ValueError(LARGE_HEAD.detail)  # the parser ends with it
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body is there."""
+        super().on_body(body)
+        if self._held is not None and len(self.cycle.body) > WHOLE_BYTES:
+            self._begin()
+
+    def on_message_complete(self) -> None:
+        """A request is whole."""
+        super().on_message_complete()
+        if self._held is not None:
+            self._begin()
+
+    def on_response_complete(self) -> None:
+        """A request was answered: the connection waits for the next one."""
+        super().on_response_complete()
+        if self._held is None and (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
+            self._waiting.since[self] = self.loop.time()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
+        if cycle.more_body and not cycle.waiting_for_100_continue and _length(cycle) <= WHOLE_BYTES:
+            self._held = cycle, app
+            # What is behind another request on this connection begins to wait now.
+            self._waiting.since.setdefault(self, self.loop.time())
+        else:
+            self._waiting.since.pop(self, None)
+            super()._start_asgi_task(cycle, app)
+
+    def _begin(self) -> None:
+        if self._held is not None:
+            (cycle, app), self._held = self._held, None
+            self._waiting.since.pop(self, None)
+            super()._start_asgi_task(cycle, app)
+
+    # --- its end
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 -- uvicorn's words
+        """Say what is wrong with what the parser refused."""
+        self._refuse(self._refusal)
+
+    def give_up(self) -> None:
+        """Close it for having waited too long: with an answer, if a request has begun to arrive."""
+        if self.transport.is_closing():
+            return
+        if self._held is not None or self._head is not None:
+            self._refuse(SLOW)
+        else:
+            self.transport.close()
+
+    def _refuse(self, problem: Problem) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self._waiting.since.pop(self, None)
+        if self._held is None and self.cycle is not None and not self.cycle.response_complete:
+            # An earlier request is at work: its answer is the last one here.
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        # Of a head that could not be read, no id is believed.
+        request_id = new_request_id() if self._held is None else request_id_of(self._held[0].scope["headers"])
+        self._held = None
+        body = problem.of_request(request_id).to_bytes()
+        headers = [
+            (b"content-type", MEDIA_TYPE),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+            (HEADER, request_id.encode()),
+            *problem.headers,
+        ]
+        self.transport.write(b"".join([STATUS_LINE[problem.status], *(b"%b: %b\r\n" % header for header in headers), b"\r\n", body]))
+        self.transport.close()
+
+
+def _length(cycle: RequestResponseCycle) -> int:
+    """Bytes that a body is said to have; 0 where that is not said, as bodies without a length are counted as they come."""
+    for name, value in cycle.scope["headers"]:
+        if name == b"content-length":
+            return int(value)
+    return 0

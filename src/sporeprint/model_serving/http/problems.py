@@ -1,0 +1,168 @@
+"""Errors as RFC 9457 problem documents: the one place where an error gets a status code."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from sporeprint.common.optional_dependencies import missing
+from sporeprint.errors import (
+    DataError,
+    JournalError,
+    JournalFullError,
+    MissingExtraError,
+    RefusedError,
+    RegistryError,
+    RetryableError,
+    SporeprintError,
+    StorageUnavailableError,
+    UsageError,
+)
+from sporeprint.registry.manifest import DamagedError
+
+MEDIA_TYPE = b"application/problem+json"
+#: Most characters of what was given that an answer repeats.
+MOST_DETAIL = 1_000
+#: Seconds after which to try again.
+RETRY_AFTER_S = 1
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What went wrong with a request.
+
+    Attributes:
+        status: of HTTP.
+        kind: a short name for programs, which does not change.
+        title: the same for people, without anything of this one request.
+        detail: what, which value, what is allowed.
+        headers: further ones.
+        more: further members of the document.
+    """
+
+    status: int
+    kind: str
+    title: str
+    detail: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document, as JSON values."""
+        detail = self.detail if len(self.detail) <= MOST_DETAIL else f"{self.detail[:MOST_DETAIL]} ..."
+        return {
+            "type": f"urn:sporeprint:problem:{self.kind}",
+            "title": self.title,
+            "status": self.status,
+            "detail": detail,
+            **self.more,
+        }
+
+    def to_bytes(self) -> bytes:
+        """The document."""
+        return orjson.dumps(self.to_dict())
+
+    def of_request(self, request_id: str) -> Self:
+        """The same with the id by which the logs know the request."""
+        return replace(self, more={**self.more, "request_id": request_id})
+
+
+class ProblemError(Exception):
+    """A request that cannot be answered, known for what it is where it was found."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+def retry(kind: str, title: str, detail: str) -> Problem:
+    """Not possible now, and worth another try."""
+    return Problem(503, kind, title, detail, ((b"retry-after", str(RETRY_AFTER_S).encode()),))
+
+
+def overloaded(detail: str) -> Problem:
+    """More is asked for than can be answered in time."""
+    return retry("overloaded", "Too much is asked for at once", detail)
+
+
+def not_json(detail: str) -> Problem:
+    """The body cannot be read."""
+    return Problem(400, "not-json", "The body is not the JSON that was expected", detail)
+
+
+def not_valid(detail: str) -> Problem:
+    """A field cannot be understood."""
+    return Problem(422, "not-valid", "A field cannot be understood", detail)
+
+
+def not_found(detail: str) -> Problem:
+    """There is nothing of that name."""
+    return Problem(404, "not-found", "There is no such thing", detail)
+
+
+def bad_parameter(detail: str) -> Problem:
+    """A query parameter or header cannot be understood."""
+    return Problem(400, "bad-parameter", "A parameter cannot be understood", detail)
+
+
+def too_large(limit: int) -> Problem:
+    """The body is larger than allowed."""
+    return Problem(413, "too-large", "The body is too large", f"the body has more than the {limit:,} bytes that are allowed here")
+
+
+def too_slow(seconds: float) -> Problem:
+    """The request did not come in time."""
+    return Problem(408, "too-slow", "The request took too long", f"the request was not complete, or not answered, within {seconds:g} s")
+
+
+UNEXPECTED = Problem(500, "unexpected", "Something went wrong here", "this is a fault of the server; its log says more")
+
+
+def of(error: Exception, root: Path) -> Problem:
+    """The problem that an error is. What the server's own files are called stays in the log.
+
+    Args:
+        error: what was raised.
+        root: the work directory.
+    """
+    if isinstance(error, ModuleNotFoundError):
+        error = missing(error) or error
+    match error:
+        case ProblemError():
+            return error.problem
+        case MissingExtraError():
+            return Problem(501, "not-installed", "This server lacks a library", str(error))
+        case DataError():
+            return not_valid(str(error))
+        case UsageError():
+            return bad_parameter(str(error))
+        case DamagedError():
+            return Problem(503, "model-damaged", "The model is not as it was registered", "this version is damaged; name another one")
+        case RefusedError():
+            return Problem(409, "refused", "The gate refuses it", _without(root, str(error)))
+        case RegistryError():
+            return Problem(404, "no-such-model", "There is no such model", _without(root, str(error)))
+        case _:
+            return _of_storage(error)
+
+
+def _of_storage(error: Exception) -> Problem:
+    match error:
+        case JournalFullError():
+            return overloaded("too many answers wait for the disk or the database; try again soon")
+        case JournalError():
+            return retry("not-kept", "The answer could not be kept", "an answer is given only when it is kept, which failed; try again")
+        case StorageUnavailableError():
+            return retry("database-away", "The database does not answer", "the database does not answer now; try again soon")
+        case RetryableError():
+            return retry("not-now", "Not possible now", "this is not possible now; try again soon")
+        case SporeprintError():
+            return UNEXPECTED
+        case _:
+            return UNEXPECTED
+
+
+def _without(root: Path, text: str) -> str:
+    return text.replace(f"{root.absolute()}/", "").replace(str(root.absolute()), ".")

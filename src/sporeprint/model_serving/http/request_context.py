@@ -1,0 +1,79 @@
+"""One request and its answer, from the outside: by which id they are known, and what is written down of them."""
+
+import itertools
+import os
+import re
+import time
+from collections.abc import Iterable
+from contextvars import ContextVar
+from time import perf_counter_ns
+from typing import Any
+
+from sporeprint.model_serving.http.requests import Scope, Send
+
+HEADER = b"x-request-id"
+#: The status written down where nobody was there to take an answer. Nobody sees it.
+GONE = 499
+#: Of the request that this context works on, for the log of the server.
+REQUEST: ContextVar[str] = ContextVar("REQUEST", default="")
+#: What an id of the client's may be: nothing that a log, a header or a page could misunderstand.
+_SANE = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+#: Chance once for each process, then numbers: chance for each request would cost a call of the system.
+_PROCESS = os.urandom(8).hex()
+_NUMBERS = itertools.count(1)
+
+
+def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The id that a client gave its request; one of our own where it gave none, or none that is sane."""
+    for name, value in headers:
+        if name == HEADER:
+            return value.decode("ascii") if _SANE.fullmatch(value) else new_request_id()
+    return new_request_id()
+
+
+def new_request_id() -> str:
+    """An id that no other request has."""
+    return f"{_PROCESS}-{next(_NUMBERS):x}"
+
+
+class Exchange:
+    """A request and its answer. Made for every request: there is nothing here that takes time.
+
+    Attributes:
+        request_id: by which they are known.
+        method: of HTTP.
+        began_ns: when, nanoseconds since 1970.
+        begin: the same, by a clock that only goes forward.
+        endpoint: name of what answered; other: there is no such address, or it does not take the method.
+        status: of the answer; 499 where nobody was there to take it.
+        size: bytes of the answer's body that were sent.
+        model: name and version that answered.
+        prediction_id: of the answer, or of the batch.
+        key: name of the caller's key.
+    """
+
+    __slots__ = ("_send", "began_ns", "begin", "endpoint", "key", "method", "model", "prediction_id", "request_id", "size", "status")
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._send = send
+        self.request_id = request_id_of(scope["headers"])
+        self.method: str = scope["method"]
+        self.began_ns, self.begin = time.time_ns(), perf_counter_ns()
+        self.endpoint, self.status, self.size = "other", GONE, 0
+        self.model: tuple[str, int] | None = None
+        self.prediction_id: str | None = None
+        self.key: str | None = None
+        REQUEST.set(self.request_id)
+
+    async def send(self, message: Any) -> None:
+        """Pass on what is sent: the id goes into every answer."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], (HEADER, self.request_id.encode())]
+        else:
+            self.size += len(message.get("body", b""))
+        await self._send(message)
+
+    def answered(self, model: str, version: int, prediction_id: str) -> None:
+        """Note who answered, and under which id the answer is kept."""
+        self.model, self.prediction_id = (model, version), prediction_id

@@ -1,0 +1,170 @@
+"""Bodies, headers and answers as ASGI gives and takes them, with limits."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+
+from sporeprint.errors import nearest
+from sporeprint.model_serving.http.problems import MEDIA_TYPE, Problem, ProblemError, bad_parameter, too_large
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+Headers = Sequence[tuple[bytes, bytes]]
+
+JSON, HTML, IDENTITY = b"application/json", b"text/html; charset=utf-8", b"identity"
+_LOOKED_AT = frozenset({b"content-length", b"content-encoding", b"content-type", b"idempotency-key"})
+#: Sent with everything: nothing here is to be guessed at, framed, run or kept by somebody on the way.
+CAREFUL: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"))
+NOTHING = b"default-src 'none'; frame-ancestors 'none'"
+SECURITY: Headers = (*CAREFUL, (b"content-security-policy", NOTHING))
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_TRUTH = {"true": True, "1": True, "false": False, "0": False, "": True}
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the headers of a request with a body say.
+
+    Attributes:
+        key: of an idempotent request; None where none was given.
+    """
+
+    key: str | None
+
+
+class ClientGoneError(Exception):
+    """The client hung up before it had sent everything; nobody is there to be answered."""
+
+
+def read_head(scope: Scope, limit: int) -> Head:
+    """Look at the headers.
+
+    Args:
+        scope: of the request.
+        limit: most bytes of its body.
+
+    Raises:
+        ProblemError: if the body is too large or of another type, or the key is none.
+    """
+    given = {name: value for name, value in scope["headers"] if name in _LOOKED_AT}
+    length = given.get(b"content-length", b"0")
+    if not length.isdigit() or int(length[:18]) > limit:
+        raise ProblemError(too_large(limit))
+    if given.get(b"content-encoding", IDENTITY).lower() != IDENTITY:
+        raise ProblemError(_unsupported(f"content encoding {_shown(given[b'content-encoding'])}; send the body as it is"))
+    # A page of another origin may send a body without a type, but not this type, without asking first.
+    media_type = given.get(b"content-type", b"")
+    if not media_type.lower().startswith(JSON):
+        raise ProblemError(_unsupported(f"content type {_shown(media_type)}; send Content-Type: application/json"))
+    return Head(idempotency_key(given))
+
+
+def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
+    """The key of an idempotent request.
+
+    Raises:
+        ProblemError: if it is none.
+    """
+    given = headers.get(b"idempotency-key")
+    if given is None:
+        return None
+    key = given.decode("latin-1")
+    if not _KEY.fullmatch(key):
+        raise ProblemError(bad_parameter("Idempotency-Key: expected 1 to 255 visible ASCII characters"))
+    return key
+
+
+def _shown(value: bytes) -> str:
+    return repr(value[:60].decode("latin-1"))
+
+
+def _unsupported(detail: str) -> Problem:
+    return Problem(415, "unsupported", "The body is of a kind that is not read here", f"not read here: {detail}")
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """Read a body to its end.
+
+    Raises:
+        ProblemError: if it is larger than `limit` bytes.
+        ClientGoneError: if the client hung up.
+    """
+    message = await receive()
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise ProblemError(too_large(limit))
+        if not message.get("more_body", False):
+            return b"".join([*parts, part]) if parts else part
+        parts.append(part)
+        message = await receive()
+
+
+def query(scope: Scope, known: Sequence[str]) -> dict[str, str]:
+    """The query parameters.
+
+    Raises:
+        ProblemError: if one is unknown or given twice.
+    """
+    if not (text := scope["query_string"]):
+        return {}
+    try:
+        pairs = parse_qsl(text.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=50)
+    except ValueError:
+        raise ProblemError(bad_parameter("the query cannot be read")) from None
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in known:
+            raise ProblemError(bad_parameter(f"unknown parameter {name[:40]!r}{nearest(name[:40], known)}; known: {', '.join(known)}"))
+        if name in found:
+            raise ProblemError(bad_parameter(f"parameter {name!r} is given twice"))
+        found[name] = value
+    return found
+
+
+def truth(name: str, text: str | None) -> bool:
+    """A parameter that is on or off.
+
+    Raises:
+        ProblemError: if it is neither.
+    """
+    if text is None:
+        return False
+    if text.lower() not in _TRUTH:
+        raise ProblemError(bad_parameter(f"parameter {name!r}: expected true or false, got {text[:40]!r}"))
+    return _TRUTH[text.lower()]
+
+
+async def respond(send: Send, status: int, body: bytes, headers: Headers = (), media_type: bytes = JSON) -> None:
+    """Send an answer."""
+    own = [(b"content-type", media_type), (b"content-length", str(len(body)).encode()), *SECURITY, *headers]
+    await send({"type": "http.response.start", "status": status, "headers": own})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def respond_page(send: Send, page: str, policy: bytes) -> None:
+    """Send a page, which may do what its policy says."""
+    body = page.encode()
+    own = [(b"content-type", HTML), (b"content-length", str(len(body)).encode()), *CAREFUL, (b"content-security-policy", policy)]
+    await send({"type": "http.response.start", "status": 200, "headers": own})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def respond_json(send: Send, value: Any, status: int = 200, headers: Headers = ()) -> None:
+    """Send JSON values."""
+    await respond(send, status, orjson.dumps(value), headers)
+
+
+async def respond_problem(send: Send, problem: Problem) -> None:
+    """Send a problem document."""
+    await respond(send, problem.status, problem.to_bytes(), problem.headers, MEDIA_TYPE)

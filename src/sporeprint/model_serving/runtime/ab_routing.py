@@ -1,0 +1,303 @@
+"""Which version answers a request that takes part in an A/B test: by what this process knows of the running tests.
+
+They are read from the database in the background, and both versions of a test are loaded before it routes, so that a request costs one
+hash. A version that cannot be loaded is answered for by the other one, or by what serves otherwise; that is counted, never an error.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Engine
+
+from sporeprint.ab_testing.assignment import Arm, Assignment
+from sporeprint.ab_testing.design import Mode
+from sporeprint.errors import RegistryError, SporeprintError
+from sporeprint.inference.predictor import Answer
+from sporeprint.model_serving.http.background_task import beside
+from sporeprint.model_serving.http.problems import ProblemError, bad_parameter, not_found
+from sporeprint.model_serving.http.requests import Scope
+from sporeprint.model_serving.model_loader import Loader
+from sporeprint.model_serving.runtime.loaded_model import Answered, Served, Stages
+from sporeprint.model_serving.runtime.row_parser import Row
+from sporeprint.storage.oltp import ab_tests
+from sporeprint.storage.oltp.ab_tests import AbTest, Event, NoSuchTestError, Pinned
+from sporeprint.storage.prediction_record import PredictionRecord
+
+log = logging.getLogger(__name__)
+
+#: How often to look which tests run, seconds.
+LOOK_S = 1.0
+#: How often to try again to load what could not be, in looks.
+RETRY_LOOKS = 30
+#: Concluded tests that are remembered, so that asking for one costs the database nothing.
+REMEMBERED = 1_000
+MOST_UNIT = 255
+
+
+class Part(NamedTuple):
+    """How an answer takes part in a test: what its record says of it.
+
+    Attributes:
+        test_id: which.
+        arm: a or b.
+        unit_id: what keeps the arm.
+        shadow: what is kept beside the answer: the other version's, or why another version answered.
+    """
+
+    test_id: str | None
+    arm: Arm | None
+    unit_id: str | None
+    shadow: Mapping[str, Any] | None
+
+
+NO_PART = Part(None, None, None, None)
+
+
+class Routed(NamedTuple):
+    """An answer within a test: whose it is, what it took, and its part in the test."""
+
+    served: Served
+    answer: Answer
+    stages: Stages
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A running test in this process.
+
+    Attributes:
+        test: what was fixed.
+        assignment: unit -> arm.
+        column: of the row that names the unit; None: it is not named there.
+        a: the version that stays unless the other wins; None where it cannot be loaded.
+        b: the other one.
+    """
+
+    test: AbTest
+    assignment: Assignment
+    column: str | None
+    a: Served | None
+    b: Served | None
+
+    @classmethod
+    def of(cls, test: AbTest, a: Served | None, b: Served | None) -> "Route":
+        """A test with its loaded versions."""
+        column = test.design.unit.removeprefix("field:") if test.design.unit.startswith("field:") else None
+        return cls(test, Assignment(test.salt, test.design.traffic_split), column, a, b)
+
+    @property
+    def whole(self) -> bool:
+        """Whether both versions are there."""
+        return self.a is not None and self.b is not None
+
+    def unit(self, given: str | None, row: Row, prediction_id: str) -> str:
+        """The unit of a request; without a name, each answer is one of its own."""
+        if self.column is not None:
+            value = row.get(self.column)
+            return prediction_id if value is None else str(value)[:MOST_UNIT]
+        return given if given is not None and self.test.design.unit == "header" else prediction_id
+
+    def asks(self, unit_id: str) -> tuple[Served, ...]:
+        """The versions that are asked for a unit, as far as they are loaded."""
+        if self.test.design.mode is Mode.SHADOW:
+            return tuple(served for served in (self.a, self.b) if served is not None)
+        served = self.a if self.assignment.arm(unit_id) == "a" else self.b
+        return () if served is None else (served,)
+
+    def answer(self, unit_id: str, otherwise: Served, ask: Callable[[Served], Answered]) -> Routed:
+        """Answer as a unit's arm does.
+
+        Args:
+            unit_id: see `unit`.
+            otherwise: who answers where neither version can.
+            ask: what a version answers.
+        """
+        if self.test.design.mode is Mode.SHADOW:
+            return self._both(unit_id, otherwise, ask)
+        arm = self.assignment.arm(unit_id)
+        served = self.a if arm == "a" else self.b
+        failed = "not loaded"
+        if served is not None:
+            try:
+                answer, stages = ask(served)
+            except Exception as error:  # whatever it was: the caller gets the other version's answer, and the test a failure
+                log.exception("A/B test %s: %s failed", self.test.name, served.ref.ref)
+                failed = type(error).__name__
+            else:
+                return Routed(served, answer, stages, self._part(arm, unit_id))
+        other = self.a if arm == "b" and self.a is not None else otherwise
+        answer, stages = ask(other)
+        return Routed(other, answer, stages, self._part(arm, unit_id, {"mode": "split", "failed": failed}))
+
+    def _both(self, unit_id: str, otherwise: Served, ask: Callable[[Served], Answered]) -> Routed:
+        served = self.a or otherwise
+        answer, stages = ask(served)
+        if self.a is None:
+            return Routed(served, answer, stages, self._part("a", unit_id, {"mode": "split", "failed": "not loaded"}))
+        if self.b is None:
+            return Routed(served, answer, stages, self._part("a", unit_id, {"mode": "shadow", "failed": "not loaded"}))
+        try:
+            other, took = ask(self.b)
+        except Exception as error:  # the answer that is given does not depend on it
+            log.exception("A/B test %s: %s failed", self.test.name, self.b.ref.ref)
+            return Routed(served, answer, stages, self._part("a", unit_id, {"mode": "shadow", "failed": type(error).__name__}))
+        beside = {
+            "mode": "shadow",
+            "arm": "b",
+            "model": self.b.ref.name,
+            "version": self.b.ref.version,
+            "verdict": other.verdict,
+            "prediction": other.prediction,
+            "probability": other.probability,
+            "novelty_p": other.novelty_p,
+            "latency_us": sum(took) // 1000,
+            "latency_a_us": sum(stages) // 1000,
+        }
+        return Routed(served, answer, stages, self._part("a", unit_id, beside))
+
+    def _part(self, arm: Arm, unit_id: str, shadow: Mapping[str, Any] | None = None) -> Part:
+        return Part(self.test.test_id, arm, unit_id, shadow)
+
+
+def unit_of(scope: Scope) -> str | None:
+    """The unit that a request names in its header.
+
+    Raises:
+        ProblemError: if it is none.
+    """
+    given = next((value for name, value in scope["headers"] if name == b"x-unit-id"), None)
+    if given is None:
+        return None
+    try:
+        unit = str(given.decode("utf-8").strip())
+    except UnicodeDecodeError:
+        unit = ""
+    if not 0 < len(unit) <= MOST_UNIT or not unit.isprintable():
+        raise ProblemError(bad_parameter(f"X-Unit-Id: expected 1 to {MOST_UNIT} printable characters of UTF-8"))
+    return unit
+
+
+class Routes:
+    """The tests that this process knows. `default` is for requests that name neither a test nor a model."""
+
+    def __init__(self, engine: Engine, loader: Loader, worker: str) -> None:
+        self._engine, self._loader, self._worker = engine, loader, worker
+        self._routes: Mapping[str, Route] = {}
+        self._versions: dict[Pinned, Served] = {}
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._noted: set[tuple[str, str]] = set()
+        self._looking = asyncio.Lock()
+        self.default: Route | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether a test runs."""
+        return bool(self._routes)
+
+    def said(self, record: PredictionRecord) -> dict[str, Any]:
+        """What an answer says of its part in a test."""
+        route = self._routes.get(record.test_id or "")
+        found: dict[str, Any] = {"test_id": record.test_id, "name": route.test.name if route else None, "arm": record.arm}
+        if record.shadow is not None and record.shadow["mode"] == "split":
+            found["degraded"] = True
+        return found
+
+    async def find(self, name: str) -> Route | None:
+        """A running test by its name or id; None where it has ended: then what serves otherwise answers.
+
+        Raises:
+            ProblemError: if there is no such test.
+            StorageUnavailableError, StorageError: if that cannot be known now.
+        """
+        if (found := self._routes.get(name)) is not None:
+            return found
+        if name in self._ended:
+            return None
+        try:
+            test = await asyncio.to_thread(ab_tests.get, self._engine, name)
+        except NoSuchTestError as error:
+            raise ProblemError(not_found(str(error))) from None
+        if not test.running:
+            self._ended[name] = None
+            while len(self._ended) > REMEMBERED:
+                self._ended.popitem(last=False)
+            return None
+        # It was made a moment ago, by another process.
+        await self.look()
+        return self._routes.get(name)
+
+    @contextlib.asynccontextmanager
+    async def watching(self) -> AsyncIterator["Routes"]:
+        """Look which tests run, and go on doing so as long as the context lasts."""
+        await self._look_quietly()
+        async with beside(self._watch(), "ab-routes"):
+            yield self
+
+    async def _watch(self) -> None:
+        looks = 0
+        while True:
+            await asyncio.sleep(LOOK_S)
+            looks += 1
+            await self._look_quietly(again=looks % RETRY_LOOKS == 0)
+
+    async def _look_quietly(self, *, again: bool = False) -> None:
+        try:
+            await self.look(again=again)
+        except SporeprintError as error:  # what was known last counts
+            log.warning("the A/B tests cannot be read: %s", error)
+        except Exception:  # whatever it was: without this task, no test would ever end here
+            log.exception("the A/B tests could not be read")
+
+    async def look(self, *, again: bool = False) -> None:
+        """Read which tests run, and load the versions of new ones.
+
+        Raises:
+            StorageUnavailableError, StorageError: if the database cannot be read.
+        """
+        async with self._looking:
+            known = {route.test.test_id: route for route in self._routes.values()}
+            found = await asyncio.to_thread(self._read, known, again)
+            self._routes = {key: route for route in found for key in (route.test.test_id, route.test.name)}
+            self.default = next((route for route in found if route.test.default_route), None)
+            wanted = {pinned for route in found for pinned in (route.test.a, route.test.b)}
+            self._versions = {pinned: served for pinned, served in self._versions.items() if pinned in wanted}
+
+    def _read(self, known: Mapping[str, Route], again: bool) -> list[Route]:
+        ids = ab_tests.running_ids(self._engine)
+        kept = {test_id: route for test_id, route in known.items() if test_id in ids and (route.whole or not again)}
+        tests = [known[test_id].test if test_id in known else ab_tests.get(self._engine, test_id) for test_id in ids if test_id not in kept]
+        made = {test.test_id: Route.of(test, self._version(test, "a", test.a), self._version(test, "b", test.b)) for test in tests}
+        return [route for test_id in ids if (route := kept.get(test_id) or made.get(test_id)) is not None]
+
+    def _version(self, test: AbTest, arm: str, pinned: Pinned) -> Served | None:
+        if pinned in self._versions:
+            return self._versions[pinned]
+        try:
+            served = self._load(pinned)
+        except Exception as error:  # noqa: BLE001 -- a version that is damaged must not take the service with it
+            self._degraded(test, arm, pinned, error)
+            return None
+        self._versions[pinned] = served
+        return served
+
+    def _load(self, pinned: Pinned) -> Served:
+        ref, current = self._loader.registry.resolve(pinned.ref), self._loader.current
+        if ref.manifest != pinned.sha256:
+            raise RegistryError(f"{pinned.ref} is not the version that the test was made with: its manifest is another one")
+        return current if current.ref == ref else Served.load(self._loader.registry, ref)
+
+    def _degraded(self, test: AbTest, arm: str, pinned: Pinned, error: Exception) -> None:
+        if (test.test_id, arm) in self._noted:
+            return
+        log.error("A/B test %s: %s cannot be loaded, its units are answered by another version: %s", test.name, pinned.ref, error)
+        details = {"arm": arm, "ref": pinned.ref, "worker": self._worker, "reason": str(error)[:500]}
+        with contextlib.suppress(SporeprintError):  # it stands in the log, and is counted as failures of the arm
+            ab_tests.note(self._engine, test.test_id, Event(time.time_ns() // 1000, f"worker:{self._worker}", "degraded", details))
+            self._noted.add((test.test_id, arm))

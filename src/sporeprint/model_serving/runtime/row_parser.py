@@ -1,0 +1,203 @@
+"""What a request says: a body to a row in the contract's names and codes, by look-ups that are made once for a model.
+
+What the look-ups do not know is read by the slower rules of `answer.parse_row`, which also says what is wrong: so there is one
+definition of what is understood.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import orjson
+
+from sporeprint.errors import DataError
+from sporeprint.inference.predictor import parse_row
+from sporeprint.model_serving.http.problems import ProblemError, not_json, not_valid
+from sporeprint.schema import DatasetSchema, Kind
+
+Value = str | float | None
+Row = dict[str, Value]
+
+#: Longest text that a field can be: what is longer is no value of a column.
+MOST_CHARACTERS = 256
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column, for a look-up.
+
+    Attributes:
+        name: the contract's.
+        values: nominal: code or word -> code; None for a numeric column.
+        low: numeric: smallest allowed value.
+        high: numeric: largest allowed value.
+    """
+
+    name: str
+    values: Mapping[str, str] | None
+    low: float = -math.inf
+    high: float = math.inf
+
+
+@dataclass(frozen=True)
+class RowReader:
+    """Reads rows of one contract.
+
+    Attributes:
+        schema: the contract.
+        fields: name, with hyphens or with underscores -> the column.
+        required: columns that a row must have.
+    """
+
+    schema: DatasetSchema
+    fields: Mapping[str, Field]
+    required: frozenset[str]
+
+    @classmethod
+    def of(cls, schema: DatasetSchema) -> Self:
+        """The reader of a contract."""
+        fields = {}
+        for name in schema.columns:
+            field = _field(name, schema)
+            fields[name] = fields[name.replace("-", "_")] = field
+        return cls(schema, fields, frozenset(name for name, column in schema.columns.items() if column.required))
+
+    def read(self, body: bytes) -> Row:
+        """Read a body that is one row.
+
+        Raises:
+            ProblemError: if it is no JSON object, or a field cannot be understood.
+        """
+        given = load(body)
+        if not isinstance(given, dict):
+            raise ProblemError(not_json(f"expected a JSON object of features, as in {self.example()}; got {_kind(given)}"))
+        return self.row(given)
+
+    def row(self, given: dict[str, Any]) -> Row:
+        """A row in the contract's names and codes.
+
+        Args:
+            given: JSON values by field.
+
+        Raises:
+            ProblemError: naming every field that cannot be understood.
+        """
+        found: Row = {}
+        fields = self.fields
+        for key, value in given.items():
+            field = fields.get(key)
+            if field is None:
+                return self._slowly(given)
+            if value is None:
+                found[field.name] = None
+            elif field.values is None:
+                # The exact types: true is no number.
+                if (type(value) is not float and type(value) is not int) or not field.low <= value <= field.high:
+                    return self._slowly(given)
+                found[field.name] = float(value)
+            else:
+                code = field.values.get(value) if type(value) is str else None
+                if code is None:
+                    return self._slowly(given)
+                found[field.name] = code
+        # Fewer than were given: one was given in both spellings.
+        if len(found) < len(given) or any(found.get(name) is None for name in self.required):
+            return self._slowly(given)
+        return found
+
+    def _slowly(self, given: dict[str, Any]) -> Row:
+        most = 2 * len(self.schema.columns)
+        if len(given) > most:
+            raise ProblemError(not_valid(f"{len(given):,} fields are given, there are {len(self.schema.columns)}"))
+        long = [key for key, value in given.items() if len(key) > MOST_CHARACTERS or _is_long(value)]
+        if long:
+            raise ProblemError(not_valid(f"field {long[0][:40]!r}: name or value is longer than {MOST_CHARACTERS} characters"))
+        try:
+            return parse_row(given, self.schema)
+        except DataError as error:
+            raise ProblemError(not_valid(str(error))) from None
+        except OverflowError:
+            raise ProblemError(not_valid("a number is larger than any that can be computed with")) from None
+
+    def example(self) -> str:
+        """A row that can be sent as it is."""
+        return orjson.dumps(example(self.schema)).decode()
+
+
+def _field(name: str, schema: DatasetSchema) -> Field:
+    column = schema.columns[name]
+    if column.kind is Kind.NUMERIC:
+        largest = 1.7976931348623157e308
+        return Field(name, None, -largest if column.min is None else column.min, largest if column.max is None else column.max)
+    codes = {word: code for code, word in (column.values or {}).items()}
+    # As in `parse_row`: a code wins over a word, a word in lower case over one that is not.
+    words = {word: codes.get(word.lower(), code) for word, code in codes.items() if word and word == word.strip()}
+    return Field(name, {**words, **{code: code for code in column.values or {}}})
+
+
+def _is_long(value: Any) -> bool:
+    return (isinstance(value, str) and len(value) > MOST_CHARACTERS) or (isinstance(value, list | dict) and bool(value))
+
+
+def load(body: bytes) -> Any:
+    """Read JSON strictly: no NaN, no key given twice.
+
+    Raises:
+        ProblemError: if it is none.
+    """
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ProblemError(not_json(f"the body is not valid JSON: {error}")) from None
+    # Every pair brings a colon: where there are no more of them than pairs, no key was given twice.
+    if body.count(b":") != _pairs(given):
+        _no_key_twice(body)
+    return given
+
+
+def _pairs(given: Any) -> int:
+    """Pairs of an object, and of the objects in lists below it; fewer than there are where it is deeper."""
+    if isinstance(given, dict):
+        rows = given.get("rows")
+        return len(given) + (_pairs(rows) if isinstance(rows, list) else 0)
+    if isinstance(given, list):
+        return sum(len(row) for row in given if isinstance(row, dict))
+    return 0
+
+
+def _no_key_twice(body: bytes) -> None:
+    try:
+        json.loads(body, object_pairs_hook=_unique)
+    except RecursionError:
+        raise ProblemError(not_json("the body is nested too deeply")) from None
+    except ValueError as error:
+        raise ProblemError(not_json(f"the body is not valid JSON: {error}")) from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ProblemError(not_json(f"field {twice[:40]!r} is given twice"))
+    return found
+
+
+def _kind(given: Any) -> str:
+    names = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false", type(None): "null"}
+    return names.get(type(given), "something else")
+
+
+def example(schema: DatasetSchema) -> dict[str, Any]:
+    """A row of a contract: of every nominal column the first declared value, as a word where it is one; of every number a small one."""
+    found: dict[str, Any] = {}
+    for name, column in schema.columns.items():
+        if column.kind is Kind.NUMERIC:
+            low, high = column.min if column.min is not None else 0.0, column.max if column.max is not None else 100.0
+            found[name] = round(low + (high - low) / 20, 3)
+        elif column.values:
+            code, word = next(iter(column.values.items()))
+            found[name] = word if column.values.get(word, code) == code else code
+    return found

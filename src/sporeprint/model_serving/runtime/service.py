@@ -1,0 +1,229 @@
+"""What every endpoint has to do with: the model, the database, the counters and the limits of one process."""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from sporeprint.common.workdir import Workdir
+from sporeprint.model_serving.database import Database
+from sporeprint.model_serving.http.access_log import STDERR, AccessLog, named
+from sporeprint.model_serving.http.authentication import NEEDS, Access, bootstrap_key
+from sporeprint.model_serving.http.background_task import beside
+from sporeprint.model_serving.http.problems import Problem, ProblemError, of, overloaded, too_slow
+from sporeprint.model_serving.http.request_context import GONE, Exchange
+from sporeprint.model_serving.http.requests import ClientGoneError, Receive, Scope, Send, respond_problem
+from sporeprint.model_serving.model_loader import Loader
+from sporeprint.model_serving.runtime.ab_evaluation import Evaluating
+from sporeprint.model_serving.runtime.ab_routing import Routes
+from sporeprint.model_serving.runtime.dynamic_batching import Microbatch
+from sporeprint.model_serving.runtime.metrics import Metrics
+from sporeprint.model_serving.runtime.promotion_process import promote_in_a_process
+from sporeprint.pipelines.ab_test_lifecycle import Lab
+from sporeprint.settings import ServingSettings, Settings
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks at what the other workers are to know.
+LOOK_S = 1.0
+
+
+@dataclass
+class Service:
+    """The state of one process.
+
+    Attributes:
+        settings: all of them.
+        root: the work directory.
+        worker: name of the process.
+        access: who may call.
+        loader: of the model.
+        database: of the answers.
+        metrics: of everything.
+        tests: which version answers in an A/B test.
+        lab: for what is done to A/B tests.
+        access_log: of the requests; None: none is wanted.
+        in_flight: requests that are worked on.
+        batches: batches among them that are received or scored.
+        keys: idempotent requests that are worked on, by the id of their answer.
+    """
+
+    settings: Settings
+    root: Path
+    worker: str
+    access: Access
+    loader: Loader
+    database: Database
+    metrics: Metrics
+    tests: Routes
+    lab: Lab
+    access_log: AccessLog | None = None
+    in_flight: int = 0
+    batches: int = 0
+    keys: weakref.WeakValueDictionary[str, asyncio.Lock] = field(default_factory=weakref.WeakValueDictionary)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def running(
+        cls,
+        settings: Settings,
+        root: Path,
+        model: str,
+        worker: str,
+        *,
+        exposed: bool = False,
+        paths: Mapping[str, str] | None = None,
+        counts: Path | None = None,
+    ) -> AsyncIterator["Service"]:
+        """A service as long as the context lasts; what was answered in it is on the disk afterwards.
+
+        Args:
+            settings: all of them.
+            root: the work directory.
+            model: what serves.
+            worker: name of the process.
+            exposed: whether other machines can reach it.
+            paths: endpoint -> its address, as the access log names it.
+            counts: folder of the numbers of all workers; None: this one is alone.
+
+        Raises:
+            ConfigError: if the first key of a container is none.
+            RegistryError: if there is no such model, or it is damaged.
+            StorageError: if database or journal cannot be used.
+        """
+        loader, bootstrap, limits = Loader(Workdir(root).registry, model), bootstrap_key(os.environ), settings.serving
+        database = Database.open(settings.storage, root, worker)
+        try:
+            metrics = Metrics(counts, Workdir(root).monitoring / "latest.json")
+            access = Access(
+                *(database.engine, root),
+                exposed=exposed,
+                rate=limits.rate_limit_per_s,
+                burst=limits.rate_burst,
+                bootstrap=bootstrap,
+            )
+            tests = Routes(database.engine, loader, worker)
+            lab = Lab(settings, root, database.engine, functools.partial(promote_in_a_process, settings, root))
+            evaluating = Evaluating(lab, worker, lambda: tests.any)
+            access_log = _access_log(limits, root, worker, paths or {})
+            with (
+                contextlib.closing(metrics),
+                access_log.writing() if access_log else contextlib.nullcontext(),
+                named(),
+                # Of a few rows, further threads of BLAS would only wait for each other, at full speed.
+                threadpool_limits(1, "blas"),
+            ):
+                async with loader.watching(), access.watching(), tests.watching(), evaluating.watching():
+                    service = cls(settings, root, worker, access, loader, database, metrics, tests, lab, access_log)
+                    async with service._watching():
+                        yield service
+        finally:
+            await asyncio.to_thread(database.close)
+
+    def finished(self, exchange: Exchange) -> None:
+        """Count a request that has ended, and write it down."""
+        self.metrics.requested(exchange.endpoint, exchange.status, perf_counter_ns() - exchange.begin)
+        if self.access_log is not None:
+            self.access_log.add(exchange)
+
+    def look(self) -> None:
+        """Write down for the other workers how this one is."""
+        dropped = 0 if self.access_log is None else self.access_log.dropped
+        self.metrics.look(self.loader, self.database, in_flight=self.in_flight, dropped=dropped)
+
+    @contextlib.asynccontextmanager
+    async def _watching(self) -> AsyncIterator[None]:
+        async with beside(self._watch(), "metrics"):
+            yield
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                self.look()
+            except Exception:  # whatever it was: the numbers would never be new again
+                log.exception("how this worker is could not be written down")
+            await asyncio.sleep(LOOK_S)
+
+    @property
+    def limits(self) -> ServingSettings:
+        """What is taken at a time."""
+        return self.settings.serving
+
+    @cached_property
+    def microbatch(self) -> Microbatch:
+        """The rows that wait to be answered."""
+        return Microbatch(self.database.journal, self.worker)
+
+    @cached_property
+    def scoring(self) -> asyncio.Semaphore:
+        """Room for the batches that are scored at a time."""
+        return asyncio.Semaphore(self.limits.max_batches)
+
+    def lock(self, prediction_id: str) -> asyncio.Lock:
+        """One lock for all requests at work with the same id."""
+        return self.keys.setdefault(prediction_id, asyncio.Lock())
+
+
+#: What an endpoint does: it reads the request and answers it, and says with which status.
+Work = Callable[[Service, Scope, Receive, Send], Awaitable[int]]
+
+
+class Endpoint:
+    """One endpoint as an ASGI application: its errors are problem documents, and its time and number are bounded."""
+
+    def __init__(self, name: str, work: Work, service: Callable[[], Service]) -> None:
+        self.name, self._role, self._work, self._service = name, NEEDS[name], work, service
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        service, exchange = self._service(), scope["exchange"]
+        exchange.endpoint = self.name
+        if service.in_flight >= service.limits.max_in_flight:
+            await _refuse(send, overloaded("too many requests are worked on; try again soon"), exchange)
+            return
+        service.in_flight += 1
+        try:
+            await self._answer(service, scope, receive, send)
+        except ClientGoneError:
+            exchange.status = GONE
+        finally:
+            service.in_flight -= 1
+
+    async def _answer(self, service: Service, scope: Any, receive: Receive, send: Send) -> int:
+        exchange = scope["exchange"]
+        try:
+            caller = scope["caller"] = service.access.admit(scope, self._role)
+            exchange.key = None if self._role is None else caller.name
+            async with asyncio.timeout(service.limits.deadline_s) as scope["deadline"]:
+                return await self._work(service, scope, receive, send)
+        except ClientGoneError:
+            raise
+        except TimeoutError:
+            return await _refuse(send, too_slow(service.limits.deadline_s), exchange)
+        except Exception as error:
+            problem = of(error, service.root)
+            if problem.status >= 500 and not isinstance(error, ProblemError):
+                log.exception("%s: answered with %s", self.name, problem.kind)
+            return await _refuse(send, problem, exchange)
+
+
+async def _refuse(send: Send, problem: Problem, exchange: Exchange) -> int:
+    await respond_problem(send, problem.of_request(exchange.request_id))
+    return problem.status
+
+
+def _access_log(limits: ServingSettings, root: Path, worker: str, paths: Mapping[str, str]) -> AccessLog | None:
+    if limits.access_log == "none":
+        return None
+    path = None if limits.access_log_path == STDERR else Workdir(root).at(limits.access_log_path)
+    return AccessLog(path, worker, paths, max_bytes=limits.access_log_mb << 20)

@@ -1,0 +1,162 @@
+"""Bodies that are files: which kind they are, which kind is wanted back, and their way to the disk, never wholly in memory."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from sporeprint.model_serving.http.problems import Problem, ProblemError, bad_parameter, too_large, too_slow
+from sporeprint.model_serving.http.requests import IDENTITY, ClientGoneError, Receive, Scope, idempotency_key
+from sporeprint.storage.oltp.batch_file import kept
+
+#: Bytes that are written at a time.
+PIECE = 1 << 20
+
+
+class Format(StrEnum):
+    """Of rows."""
+
+    JSON = "json"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+    @property
+    def media_type(self) -> bytes:
+        """As answers name it."""
+        return _ANSWERS[self]
+
+
+_ANSWERS = {Format.JSON: b"application/json", Format.CSV: b"text/csv; charset=utf-8", Format.PARQUET: b"application/vnd.apache.parquet"}
+_TYPES = {
+    "application/json": Format.JSON,
+    "text/csv": Format.CSV,
+    "application/vnd.apache.parquet": Format.PARQUET,
+    "application/x-parquet": Format.PARQUET,
+}
+#: A type that says nothing: the parameter `format` says it.
+ANY = "application/octet-stream"
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What the headers of a request with rows say.
+
+    Attributes:
+        given: format of the body.
+        wanted: format of the answer.
+        key: of an idempotent request.
+        limit: most bytes of the body.
+    """
+
+    given: Format
+    wanted: Format
+    key: str | None
+    limit: int
+
+
+def read_upload(scope: Scope, limits: Mapping[Format, int], hint: str | None = None) -> Upload:
+    """Look at the headers.
+
+    Args:
+        scope: of the request.
+        limits: most bytes of a body in each format; a format that is missing is not read.
+        hint: the parameter `format`.
+
+    Raises:
+        ProblemError: if the body is too large or of another type, the answer cannot be of the type wanted, or the key is none.
+    """
+    given = {bytes(name): bytes(value) for name, value in scope["headers"]}
+    form = _given(given.get(b"content-type", b"").decode("latin-1"), hint)
+    if given.get(b"content-encoding", IDENTITY).lower() != IDENTITY:
+        raise ProblemError(_unsupported("not read here: a compressed body; send it as it is, or as Parquet, which is compressed"))
+    length = given.get(b"content-length", b"0")
+    if not length.isdigit() or int(length[:18]) > limits[form]:
+        raise ProblemError(too_large(limits[form]))
+    return Upload(form, _wanted(given.get(b"accept", b"").decode("latin-1"), form), idempotency_key(given), limits[form])
+
+
+def _given(content_type: str, hint: str | None) -> Format:
+    media = content_type.partition(";")[0].strip().lower()
+    if hint is not None and hint not in list(Format):
+        raise ProblemError(bad_parameter(f"parameter 'format': expected one of {', '.join(Format)}; got {hint[:40]!r}"))
+    if media == ANY and hint is not None:
+        return Format(hint)
+    found = _TYPES.get(media)
+    if found is None:
+        known = ", ".join(_TYPES)
+        said = f"not read here: content type {content_type[:60]!r}; send one of {known}, or {ANY} with ?format={'|'.join(Format)}"
+        raise ProblemError(_unsupported(said))
+    return found
+
+
+def _wanted(accept: str, given: Format) -> Format:
+    """The first type of those accepted that can be answered, by weight; that of the body where anything will do."""
+    weighed = []
+    for place, part in enumerate(accept.split(",")):
+        media, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        weights = [text[2:] for text in parameters if text.startswith("q=")]
+        try:
+            weighed.append((-float(weights[0]) if weights else -1.0, place, media))
+        except ValueError:
+            continue
+    for weight, _, media in sorted(weighed):
+        if not weight:
+            continue
+        if media in ("*/*", "", ANY) or media == given.media_type.decode().partition(";")[0].partition("/")[0] + "/*":
+            return given
+        if media in _TYPES:
+            return _TYPES[media]
+    said = f"Accept: {accept[:100]!r}; answers are given as {', '.join(_TYPES)}"
+    raise ProblemError(Problem(406, "not-acceptable", "The answer cannot be given in this form", said))
+
+
+def _unsupported(detail: str) -> Problem:
+    return Problem(415, "unsupported", "The body is of a kind that is not read here", detail)
+
+
+async def spool(receive: Receive, path: Path, limit: int, idle_s: float) -> str:
+    """Write a body to a file, and give its sha256.
+
+    Args:
+        receive: of the request.
+        path: a file of one's own.
+        limit: most bytes.
+        idle_s: longest that the client may send nothing, seconds.
+
+    Raises:
+        ProblemError: if it is larger, or nothing came for so long.
+        ClientGoneError: if the client hung up.
+        JournalError: if it cannot be written.
+    """
+    digest, size = hashlib.sha256(), 0
+    with kept("an upload"), path.open("wb", buffering=0) as file:
+        waiting: list[bytes] = []
+        held, more = 0, True
+        while more:
+            try:
+                async with asyncio.timeout(idle_s):
+                    message = await receive()
+            except TimeoutError:
+                raise ProblemError(too_slow(idle_s)) from None
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            part, more = message.get("body", b""), message.get("more_body", False)
+            size, held = size + len(part), held + len(part)
+            if size > limit:
+                raise ProblemError(too_large(limit))
+            waiting.append(part)
+            if held >= PIECE or not more:
+                whole = b"".join(waiting)
+                # In a thread: a disk that is slow must not hold up the others.
+                await asyncio.to_thread(_write, file.write, digest.update, whole)
+                waiting, held = [], 0
+    return digest.hexdigest()
+
+
+def _write(write: Callable[[memoryview], int | None], update: Callable[[bytes], None], data: bytes) -> None:
+    update(data)
+    left = memoryview(data)
+    while left:
+        left = left[write(left) or 0 :]

@@ -1,0 +1,255 @@
+"""Fits one model: XGBoost, or any scikit-learn classifier that the configuration names."""
+
+import importlib
+import inspect
+import json
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sporeprint.errors import ConfigError, NotServableError, nearest
+from sporeprint.models.encoder import Labels, Matrix
+from sporeprint.models.scorers import Scorer, XGBoostScorer, scorer_from_estimator
+from sporeprint.settings import ModelSettings
+
+Scores = npt.NDArray[np.float64]
+
+#: scikit-learn's modules that work in float32 anyway. Everything else is given float64: Newton solvers do not converge in float32.
+FLOAT32 = ("sklearn.tree", "sklearn.ensemble")
+
+#: What XGBoost learns. Another objective gives no probability of a class.
+OBJECTIVE = "binary:logistic"
+BOOSTERS = ("gbtree", "dart")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model.
+
+    Attributes:
+        score: float32 [n, m] -> float64 [n], P(positive).
+        estimator: the booster, or the scikit-learn classifier.
+        rounds: boosting rounds kept; None where there are none.
+        notes: what the fit warned of, a sentence each.
+    """
+
+    score: Callable[[Matrix], Scores]
+    estimator: Any
+    rounds: int | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Encoded rows with their labels: float32 [n, m] and int8 [n]."""
+
+    X: Matrix
+    y: Labels
+
+
+def fit(
+    model: ModelSettings,
+    train: Encoded,
+    stop: Encoded,
+    *,
+    seed: int,
+    threads: int,
+    each_round: Callable[[int], None] = lambda _: None,
+) -> Fitted:
+    """Fit a model.
+
+    Args:
+        model: what to fit.
+        train: the rows to fit on.
+        stop: the rows that tell XGBoost when to stop; without any it makes all its rounds. Other estimators do not see them.
+        seed: seed of everything random.
+        threads: threads the fit may use.
+        each_round: called with 1 after every boosting round.
+
+    Raises:
+        ConfigError: if the estimator does not exist, is no classifier, or does not take the parameters.
+    """
+    if model.estimator == "xgboost":
+        return _fit_xgboost(model, train, stop, seed=seed, threads=threads, each_round=each_round)
+    return _fit_sklearn(model, train, seed=seed, threads=threads)
+
+
+def importance(fitted: Fitted, X: Matrix, sources: Sequence[str]) -> dict[str, float]:
+    """Each dataset column's share of what the model uses, adding up to 1.
+
+    XGBoost: total gain. Trees and forests: impurity decrease. Linear models: |coefficient| times the feature's standard
+    deviation. Other estimators say nothing of it: an empty dict.
+
+    Args:
+        fitted: the model.
+        X: float32 [n, m], rows for the standard deviations.
+        sources: the dataset column of each of the m features.
+    """
+    estimator = fitted.estimator
+    if fitted.rounds is not None:
+        gains = estimator.get_score(importance_type="total_gain")
+        weights = np.array([gains.get(f"f{number}", 0.0) for number in range(len(sources))])
+    elif hasattr(estimator, "feature_importances_"):
+        weights = np.asarray(estimator.feature_importances_)
+    elif hasattr(estimator, "coef_"):
+        weights = np.abs(np.ravel(estimator.coef_)) * X.std(axis=0)
+    else:
+        return {}
+    found: dict[str, float] = dict.fromkeys(sources, 0.0)
+    for source, weight in zip(sources, weights.tolist(), strict=True):
+        found[source] += weight / (float(weights.sum()) or 1.0)
+    return found
+
+
+def to_scorer(fitted: Fitted, sample: Matrix, *, threads: int) -> Scorer:
+    """The fitted model in the form that is served.
+
+    Args:
+        fitted: the model.
+        sample: float32 [n, m], rows on which the served scores are held against the estimator's.
+        threads: threads for scoring.
+
+    Raises:
+        NotServableError: with the reason, if there is no such form.
+    """
+    if fitted.rounds is not None:
+        return XGBoostScorer.of(fitted.estimator, threads=threads)
+    if not callable(getattr(fitted.estimator, "predict_proba", None)):
+        raise NotServableError(f"{type(fitted.estimator).__name__} gives no probabilities")
+    return scorer_from_estimator(fitted.estimator, sample.shape[1], sample)
+
+
+def _fit_xgboost(
+    model: ModelSettings, train: Encoded, stop: Encoded, *, seed: int, threads: int, each_round: Callable[[int], None]
+) -> Fitted:
+    import xgboost as xgb
+
+    class Round(xgb.callback.TrainingCallback):
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002  # xgboost's signature
+            each_round(1)
+            return False
+
+    params = {
+        "objective": OBJECTIVE,
+        "eval_metric": "logloss",
+        "tree_method": "hist",
+        "seed": seed,
+        "nthread": threads,
+        "verbosity": 0,
+        **model.params,
+    }
+    if params["objective"] != OBJECTIVE:
+        raise ConfigError(f"xgboost with objective {params['objective']!r} gives no probability of a class; leave it at {OBJECTIVE}")
+    if params.get("booster", "gbtree") not in BOOSTERS:
+        raise ConfigError(f"xgboost with booster {params['booster']!r} cannot be served; expected one of {', '.join(BOOSTERS)}")
+    patience = model.early_stopping_rounds if len(stop.y) else None
+    bins = {"max_bin": model.params["max_bin"]} if "max_bin" in model.params else {}
+    try:
+        data = xgb.QuantileDMatrix(train.X, train.y, nthread=threads, **bins)
+        _refuse_unused(params, data)
+        watch = [(xgb.QuantileDMatrix(stop.X, stop.y, ref=data, nthread=threads, **bins), "stop")] if patience else []
+        booster = xgb.train(
+            params,
+            data,
+            model.rounds,
+            evals=watch,
+            early_stopping_rounds=patience,
+            verbose_eval=False,
+            callbacks=[Round()],
+        )
+        rounds = booster.best_iteration + 1 if patience else booster.num_boosted_rounds()
+        booster = booster[:rounds]
+    except (xgb.core.XGBoostError, TypeError, ValueError) as error:
+        raise ConfigError(f"xgboost refuses the parameters {model.params}: {_first_line(error)}") from error
+
+    def score(X: Matrix) -> Scores:
+        return np.asarray(booster.predict(xgb.DMatrix(X, nthread=threads)), dtype=np.float64)
+
+    return Fitted(score, booster, rounds, ())
+
+
+def _refuse_unused(params: Mapping[str, Any], data: Any) -> None:
+    """XGBoost only warns of a parameter that it does not know, or that does nothing beside the others."""
+    import xgboost as xgb
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        config = xgb.Booster({**params, "verbosity": 1}, cache=[data]).save_config()
+    for entry in caught:
+        if "are not used" in str(entry.message):
+            wrong = str(entry.message).split('"')[1]
+            raise ConfigError(f"xgboost has no use for the parameter {wrong!r}{nearest(wrong, _keys(json.loads(config)))}")
+
+
+def _keys(config: Mapping[str, Any]) -> set[str]:
+    """The names of all parameters in XGBoost's nested configuration."""
+    inner = (_keys(value) for value in config.values() if isinstance(value, dict))
+    return {key for key, value in config.items() if isinstance(value, str)}.union(*inner)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith(("Stack trace", "  ["))]
+    # XGBoost begins with the time, the place in its source and the condition that failed.
+    return re.sub(r"^\[[\d:]+\] \S+: (Check failed: .*?: )?", "", lines[0]) if lines else type(error).__name__
+
+
+def _fit_sklearn(model: ModelSettings, train: Encoded, *, seed: int, threads: int) -> Fitted:
+    estimator = make_estimator(model, seed=seed, threads=threads)
+    wide = not type(estimator).__module__.startswith(FLOAT32)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            estimator.fit(train.X.astype(np.float64) if wide else train.X, train.y)
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{model.estimator} with {model.params}: {_first_line(error)}") from error
+    notes = tuple(dict.fromkeys(f"{entry.category.__name__}: {_first_line(Exception(entry.message))}" for entry in caught))
+
+    def score(X: Matrix) -> Scores:
+        wide_X = X.astype(np.float64) if wide else X
+        if hasattr(estimator, "predict_proba"):
+            return np.asarray(estimator.predict_proba(wide_X)[:, 1], dtype=np.float64)
+        # No probabilities: the decision as 0 or 1 is all that can honestly be reported.
+        return np.asarray(estimator.predict(wide_X), dtype=np.float64)
+
+    return Fitted(score, estimator, None, notes)
+
+
+def make_estimator(model: ModelSettings, *, seed: int, threads: int) -> Any:
+    """The scikit-learn classifier a model names, with its parameters, not fitted.
+
+    Raises:
+        ConfigError: naming what does not exist or fit.
+    """
+    module_name, _, class_name = model.estimator.rpartition(".")
+    if module_name.partition(".")[0] != "sklearn":
+        raise ConfigError(
+            f"estimator {model.estimator!r}: expected 'xgboost' or the import path of a scikit-learn classifier, "
+            "as in sklearn.ensemble.RandomForestClassifier"
+        )
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError:
+        raise ConfigError(f"estimator {model.estimator!r}: scikit-learn has no module {module_name!r}") from None
+    kind = getattr(module, class_name, None)
+    if not inspect.isclass(kind):
+        classes = [name for name in dir(module) if inspect.isclass(getattr(module, name, None))]
+        raise ConfigError(f"estimator {model.estimator!r}: {module_name} has no class {class_name!r}{nearest(class_name, classes)}")
+    from sklearn.base import ClassifierMixin
+
+    if not issubclass(kind, ClassifierMixin) or not hasattr(kind, "fit"):
+        raise ConfigError(f"estimator {model.estimator!r} is not a classifier")
+    known = inspect.signature(kind).parameters
+    if wrong := next((name for name in model.params if name not in known), None):
+        raise ConfigError(f"{model.estimator} has no parameter {wrong!r}{nearest(wrong, known)}; it has: {', '.join(sorted(known))}")
+    given = {name: value for name, value in {"random_state": seed, "n_jobs": threads}.items() if name in known}
+    if kind.__name__ == "LogisticRegression":  # its n_jobs does nothing for two classes, and warns
+        given.pop("n_jobs", None)
+    try:
+        return kind(**{**given, **model.params})
+    except TypeError as error:  # a parameter without a default, as in VotingClassifier
+        raise ConfigError(f"{model.estimator} with {model.params}: {_first_line(error)}") from error

@@ -1,0 +1,331 @@
+"""Scores a file with a registered model, batch by batch: the input columns, then what the model says of each row."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from threadpoolctl import threadpool_limits
+
+from sporeprint.common.files import Progress, atomic_path
+from sporeprint.common.parallel import ahead
+from sporeprint.common.text_table import SilentSteps, Steps, Table
+from sporeprint.common.workdir import Workdir
+from sporeprint.data.coded_table import Codes, coded_frame, recognised
+from sporeprint.data.parquet_store import Writer
+from sporeprint.data.validation import broken_rules, explain, feature_rules
+from sporeprint.errors import UsageError
+from sporeprint.inference.model_bundle import Bundle
+from sporeprint.ingestion.extract import open_table, read_batches
+from sporeprint.ingestion.raw_batch import Batch
+from sporeprint.registry.registry import Registry
+from sporeprint.safety.anomalies import NEVER_SEEN, NO_THRESHOLD, OUTSIDE, UNLIKE
+from sporeprint.safety.decision_rule import Answers, Safety, vocabulary
+from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, words
+from sporeprint.schema import DatasetSchema
+
+#: Bytes of a CSV file that are scored at a time.
+BATCH_BYTES = 8 << 20
+
+#: Formats a result can be written in.
+SUFFIXES = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of a file's rows.
+
+    Attributes:
+        rows: all of them.
+        scored: rows with a prediction.
+        unscorable: rows without one; `reason` says why.
+        unseen: scored rows with a value that the model has never seen.
+        negative: rows answered with the negative class.
+        positive: rows answered with the positive class.
+        unknown: scored rows answered with "unknown".
+    """
+
+    rows: int = 0
+    scored: int = 0
+    unscorable: int = 0
+    unseen: int = 0
+    negative: int = 0
+    positive: int = 0
+    unknown: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """What became of a scored file; `never` says why the negative class is never answered, where that is so.
+
+    `guarded`: whether the rows were answered, or only scored.
+    """
+
+    model: str
+    out: str
+    simulated: bool
+    counts: Counts
+    words: tuple[str, str]
+    never: str | None = None
+    guarded: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        counts = {name: count for name, count in asdict(self.counts).items() if self.guarded or name in ("rows", "scored", "unscorable")}
+        return {"model": self.model, "out": self.out, "simulated": self.simulated, "guarded": self.guarded, **counts}
+
+    def tables(self) -> list[Table]:
+        """As people read it."""
+        negative, positive = self.words
+        counts = self.counts
+        answered = (
+            (f"answered {positive}", f"{counts.positive:,}"),
+            (f"answered {negative}", f"{counts.negative:,}" + (f" (never: {self.never})" if self.never else "")),
+            ("answered unknown (see the column 'reason')", f"{counts.unknown:,}"),
+            ("with a value never seen in training", f"{counts.unseen:,}"),
+        )
+        rows = (
+            ("model", self.model + (" (trained on SIMULATED data)" if self.simulated else "")),
+            ("rows", f"{counts.rows:,}"),
+            *(answered if self.guarded else (("answered", "none: these are scores, of rows that the model may not know"),)),
+            ("not scorable (see the column 'reason')", f"{counts.unscorable:,}"),
+            ("written to", self.out),
+        )
+        return [Table("Scored", ("", ""), rows)]
+
+
+def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True) -> pl.DataFrame:
+    """What a model says of the rows of a frame.
+
+    Args:
+        frame: the features, as text or of their own types; other columns are ignored.
+        bundle: the model.
+        guarded: whether it is asked what it knows of each row; without, there is no verdict: `prediction`, `probability` and `reason`.
+
+    Returns:
+        `prediction` (the likelier class's code), `probability` (of the positive class), `verdict` (a class's word, or "unknown"),
+        `novelty_p` (the guard's p-value), `unseen` (the columns whose value the model has never seen, comma-separated), `outside`
+        (those whose number lies outside the training rows'), `reason` (why the verdict is "unknown"). A row that breaks a rule
+        has a verdict and a reason only.
+    """
+    schema = bundle.schema
+    known = vocabulary(bundle.encoder, bundle.safety.guard, schema)
+    compact = coded_frame(frame, known, schema.numeric)
+    flags = broken_rules(compact, feature_rules(schema, closed=False))
+    codes = Codes.of_coded(compact, schema, known)
+    if flags:
+        # A number that is none must not reach the model, not even in a row whose score is thrown away.
+        finite = {name: np.where(np.isfinite(values), values, np.nan) for name, values in codes.numeric.items()}
+        codes = Codes(codes.vocabulary, codes.nominal, finite, codes.rows)
+    found = _guarded(bundle.answers(codes), bundle) if guarded else _scored(bundle.probability(codes), schema)
+    return _refused(found, _reasons(frame, flags, schema)) if flags else found
+
+
+def _scored(probability: npt.NDArray[np.float64], schema: DatasetSchema) -> pl.DataFrame:
+    chosen = _chosen((schema.target.negative, schema.target.positive), probability > HALF)
+    reason = pl.repeat(None, len(probability), dtype=pl.String, eager=True)
+    return pl.DataFrame({"prediction": chosen, "probability": probability, "reason": reason})
+
+
+def _guarded(answers: Answers, bundle: Bundle) -> pl.DataFrame:
+    rows, schema = len(answers.probability), bundle.schema
+    said = {
+        "verdict": _chosen(words(schema), answers.verdict),
+        "novelty_p": pl.Series(answers.novelty.p),
+        "unseen": _listed(answers.strange.unseen, rows),
+        "outside": _listed(answers.strange.outside, rows),
+        "reason": _doubts(answers, bundle.safety),
+    }
+    return _scored(answers.probability, schema).drop("reason").with_columns(**said)
+
+
+def _chosen(texts: Sequence[str], numbers: npt.NDArray[Any]) -> pl.Series:
+    return pl.Series(texts, dtype=pl.String).gather(numbers.astype(np.uint32))
+
+
+def _listed(flags: Mapping[str, npt.NDArray[np.bool_]], rows: int) -> pl.Series:
+    """The names of the columns that are flagged in each row, comma-separated; null where none is."""
+    if not flags:
+        return pl.repeat(None, rows, dtype=pl.String, eager=True)
+    named = [pl.when(pl.col(name)).then(pl.lit(name)) for name in flags]
+    joined = pl.concat_str(named, separator=",", ignore_nulls=True)
+    return pl.DataFrame(dict(flags)).select(pl.when(joined != "").then(joined)).to_series()
+
+
+def _doubts(answers: Answers, safety: Safety) -> pl.Series:
+    """Why the verdict is "unknown", where it is."""
+    unknown = answers.verdict == UNKNOWN
+    if not unknown.any():
+        return pl.repeat(None, len(unknown), dtype=pl.String, eager=True)
+    strange, rows = answers.strange, len(unknown)
+    unlike = pl.DataFrame({"p": answers.novelty.p, "unlike": ~np.asarray(is_familiar(answers.novelty.p, safety.coverage))})
+    parts = [
+        pl.DataFrame({"at": _listed(strange.unseen, rows)}).select(pl.format(f"{NEVER_SEEN}: {{}}", "at")).to_series(),
+        pl.DataFrame({"at": _listed(strange.outside, rows)}).select(pl.format(f"{OUTSIDE}: {{}}", "at")).to_series(),
+        _listed(strange.contradictions, rows),
+        unlike.select(pl.when("unlike").then(pl.format(f"{UNLIKE} (p = {{}})", pl.col("p").round(6)))).to_series(),
+    ]
+    named = pl.DataFrame({str(number): part for number, part in enumerate(parts)})
+    joined = pl.concat_str(pl.all(), separator="; ", ignore_nulls=True)
+    # What is familiar and still unknown is so for want of a threshold.
+    no_threshold = pl.lit(NO_THRESHOLD)
+    said = named.select(pl.when(pl.lit(pl.Series(unknown))).then(pl.when(joined != "").then(joined).otherwise(no_threshold)))
+    return said.to_series()
+
+
+def _refused(found: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame:
+    """The answers, without those to rows that break a rule: these are unknown, for the reason given."""
+    kept = reasons.is_null()
+    otherwise = {"verdict": pl.lit("unknown"), "reason": pl.lit(reasons)}
+    return found.select(pl.when(kept).then(pl.col(name)).otherwise(otherwise.get(name)).alias(name) for name in found.columns)
+
+
+def _reasons(frame: pl.DataFrame, flags: dict[str, npt.NDArray[np.bool_]], schema: DatasetSchema) -> pl.Series:
+    reasons: list[str | None] = [None] * frame.height
+    rows = np.flatnonzero(np.logical_or.reduce(list(flags.values())))
+    for row, reason in zip(rows.tolist(), explain(frame, flags, schema)["reason"].to_list(), strict=True):
+        reasons[row] = reason
+    return pl.Series(reasons, dtype=pl.String)
+
+
+def score_batches(
+    batches: Iterable[Batch],
+    out: Path,
+    bundle: Bundle,
+    *,
+    workers: int,
+    progress: Progress,
+    guarded: bool = True,
+    each: Callable[[Counts], None] = lambda _: None,
+) -> Counts:
+    """Score batches into a file, which appears when it is complete. See `score_frame`.
+
+    Raises:
+        UsageError: if the file's suffix names no format.
+        StorageError: if it cannot be written.
+    """
+    if out.suffix not in SUFFIXES:
+        raise UsageError(f"--out {out}: expected a file name that ends in {' or '.join(SUFFIXES)}")
+    total, known = Counts(), vocabulary(bundle.encoder, bundle.safety.guard, bundle.schema)
+
+    def work(batch: Batch) -> tuple[pl.DataFrame, Counts, int]:
+        batch = replace(batch, frame=recognised(batch.frame, known))
+        result = _with_malformed(batch, score_frame(batch.frame, bundle, guarded=guarded), guarded=guarded)
+        return result, _count(result, bundle.schema), batch.bytes_read
+
+    with atomic_path(out) as temporary, _sink(temporary, out.suffix) as sink:
+        for frame, counts, read in ahead(work, batches, workers=workers):
+            sink.write(frame)
+            total += counts
+            each(counts)
+            progress.advance(read)
+    return total
+
+
+def _with_malformed(batch: Batch, said: pl.DataFrame, *, guarded: bool) -> pl.DataFrame:
+    """The input columns beside the answers; rows that could not be read stand at their place, with the reason."""
+    result = pl.concat([batch.frame, said], how="horizontal")
+    if batch.malformed.height:
+        reason = pl.format("{}: {}", pl.col("reason"), pl.col("text")).alias("reason")
+        unread = batch.malformed.select("row", *([pl.lit("unknown").alias("verdict")] if guarded else []), reason)
+        result = pl.concat([result, unread], how="diagonal").sort("row")
+    return result.drop("row")
+
+
+def _count(result: pl.DataFrame, schema: DatasetSchema) -> Counts:
+    negative, positive, unknown = words(schema)
+    scored = pl.col("prediction").is_not_null()
+    counts = {"rows": pl.len(), "scored": scored.sum(), "unscorable": (~scored).sum()}
+    if "verdict" in result.columns:
+        verdict = pl.col("verdict")
+        counts |= {"negative": (verdict == negative).sum(), "positive": (verdict == positive).sum()}
+        counts |= {"unknown": (scored & (verdict == unknown)).sum(), "unseen": (scored & pl.col("unseen").is_not_null()).sum()}
+    return Counts(**result.select(**counts).row(0, named=True))
+
+
+class _Sink(Protocol):
+    """Where frames are written to, one below the other."""
+
+    def write(self, frame: pl.DataFrame) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+def _sink(path: Path, suffix: str) -> _Sink:
+    return _CsvSink(path) if suffix == ".csv" else _ParquetSink(path)
+
+
+class _CsvSink:
+    """A CSV file; the first frame writes the header."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: IO[bytes] = path.open("wb")
+        self._header = True
+
+    def write(self, frame: pl.DataFrame) -> None:
+        try:
+            frame.write_csv(self._file, include_header=self._header)
+        except pl.exceptions.ComputeError as error:  # a type that no text stands for, such as a duration
+            reason = str(error).partition("\n")[0]
+            raise UsageError(f"the answers cannot be written as CSV: {reason}; name a file that ends in .parquet") from error
+        self._header = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+
+
+class _ParquetSink:
+    """A Parquet file."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer = Writer(path, {}, plain=True)
+
+    def write(self, frame: pl.DataFrame) -> None:
+        self._writer.write(frame.to_arrow())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._writer.close()
+
+
+def predict(
+    root: Path, file: Path, out: Path, *, model: str = "production", guarded: bool = True, steps: Steps | None = None
+) -> PredictResult:
+    """Answer the rows of a file with a registered model: its columns, then what `score_frame` says of each row.
+
+    Raises:
+        RegistryError: if there is no such model, or it is damaged.
+        DataError: if the file is no table with the model's features.
+        UsageError: if `out` names no known format.
+        StorageError: if `out` cannot be written.
+    """
+    workdir, shown = Workdir(root), steps or SilentSteps()
+    registry = Registry(workdir.registry)
+    found = registry.resolve(model)
+    bundle = registry.load(found.ref)
+    threads = len(os.sched_getaffinity(0))
+    # Batches are worked on side by side; further BLAS threads in each would only wait for each other, at full speed.
+    with shown.step("predict") as progress, threadpool_limits(1, "blas"):
+        raw = open_table(file, bundle.schema, now=lambda: datetime.now(UTC))
+        progress.total(raw.provenance.bytes)
+        batches = read_batches(raw, bundle.schema, batch_bytes=BATCH_BYTES, labelled=False)
+        counts = score_batches(batches, out, bundle, workers=threads, progress=progress, guarded=guarded)
+    threshold = bundle.safety.threshold
+    never = threshold.reason if threshold.value is None else None
+    return PredictResult(found.ref, str(out), bool(bundle.info.get("simulated")), counts, words(bundle.schema)[:2], never, guarded)

@@ -1,0 +1,81 @@
+"""Publishes what `transform` staged: the only step that replaces anything a reader sees.
+
+A place that tables are published to is a `Sink`: the data folders are one, a warehouse will be another.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from sporeprint.common.files import atomic_path, atomic_write
+from sporeprint.common.workdir import Workdir
+from sporeprint.errors import DataError
+
+
+class Sink(Protocol):
+    """A place that the tables of a run are published to. Publishing the same run twice changes nothing."""
+
+    def publish(self, tables: Mapping[str, Path], record: str) -> None:
+        """Make the tables visible to readers.
+
+        Args:
+            tables: name (processed, train, validation, test, rejected) -> staged Parquet file.
+            record: JSON, what the run found: counts, rules, splits, provenance, run id.
+        """
+
+
+class Folders:
+    """The data folders of a work directory."""
+
+    def __init__(self, workdir: Workdir, dataset: str, run_id: str) -> None:
+        self._workdir = workdir
+        self._places: dict[str, tuple[Path, ...]] = {
+            "processed": (workdir.processed / f"{dataset}.parquet",),
+            "train": (workdir.model_input / "train.parquet",),
+            "validation": (workdir.model_input / "validation.parquet", workdir.validation / "validation.parquet"),
+            "test": (workdir.model_input / "test.parquet",),
+            "rejected": (workdir.rejected(run_id),),
+        }
+
+    def publish(self, tables: Mapping[str, Path], record: str) -> None:
+        """Replace each file atomically; readers tell a half-published run by the run ids in the files."""
+        for name, staged in tables.items():
+            for place in self._places[name]:
+                with atomic_path(place) as temporary:
+                    temporary.unlink()
+                    _link(staged, temporary)
+        atomic_write(self._workdir.data_record, record)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for the same bytes, or a copy where the file system knows no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def load(workdir: Workdir, dataset: str, run_id: str, record: str, sinks: Sequence[Sink] = ()) -> None:
+    """Publish the staged run to the data folders and every further sink, then clear the stage.
+
+    Killed at any point, it can be run again: the stage goes last, and at once.
+
+    Raises:
+        DataError: if nothing is staged.
+        StorageError: if a file cannot be written.
+    """
+    tables = {path.stem: path for path in sorted(workdir.staging.glob("*.parquet"))}
+    if "processed" not in tables:
+        raise DataError(f"nothing is staged in {workdir.staging}; run sporeprint transform first")
+    for sink in (Folders(workdir, dataset, run_id), *sinks):
+        sink.publish(tables, record)
+    page = workdir.staging / "report.html"
+    if page.exists():
+        atomic_write(workdir.validation / "report.html", page.read_bytes())
+    # A stage that is half removed would be taken for a whole one; what stays of this folder the next transform removes.
+    gone = workdir.staging.with_name(f".staging-{run_id}-loaded")
+    shutil.rmtree(gone, ignore_errors=True)
+    workdir.staging.rename(gone)
+    shutil.rmtree(gone)

@@ -1,0 +1,195 @@
+"""From candidates to what is served: a version each, and aliases that move only through the gate."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from sporeprint import __version__
+from sporeprint.data.dataset import to_rows
+from sporeprint.data.training_data import ModelInput
+from sporeprint.errors import NotServableError
+from sporeprint.evaluation import scorecard as evaluation
+from sporeprint.evaluation.candidate import Candidate
+from sporeprint.evaluation.evaluation_summary import ReportContext
+from sporeprint.inference.model_bundle import Bundle, Golden, check_parity, check_schema
+from sporeprint.registry.aliases import PRODUCTION
+from sporeprint.registry.registry import Registry
+from sporeprint.reports.model_card import render_card
+from sporeprint.settings import Settings
+
+#: Test rows stored with every version, on which the served scores are held against the pipeline's.
+GOLDEN_ROWS = 64
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a version had to show before an alias moved to it.
+
+    Attributes:
+        passed: whether it may.
+        reasons: one sentence for every check.
+    """
+
+    passed: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What became of one candidate.
+
+    Attributes:
+        name: the model.
+        ref: its version, as in xgboost/v2; None if it cannot be served.
+        created: whether the version is new.
+        champion: whether it is its model's champion now.
+        gate: how it did at the gate; None where there was nothing to decide.
+        reason: why it is not servable, or not the champion.
+    """
+
+    name: str
+    ref: str | None
+    created: bool
+    champion: bool
+    gate: Gate | None
+    reason: str
+
+
+def register_candidate(
+    settings: Settings,
+    registry: Registry,
+    data: ModelInput,
+    candidate: Candidate,
+    metrics: Mapping[str, Any],
+    context: ReportContext,
+    now: datetime,
+    *,
+    promote: bool = True,
+) -> Registration:
+    """Give a candidate a version, and make it its model's champion if it passes the gate; without `promote`, a version only.
+
+    A candidate that is identical to an earlier version adds nothing, and if that version has ever been champion it moves nothing:
+    who rolled it back meant it. One that never was, because a run was killed or somebody only tried it, stands at the gate again.
+    """
+    if candidate.scorer is None:
+        return Registration(candidate.name, None, created=False, champion=False, gate=None, reason=str(candidate.not_servable))
+    bundle = bundle_of(settings, data, candidate, metrics, context)
+    if refused := _parity_fault(settings, bundle):
+        return Registration(candidate.name, None, created=False, champion=False, gate=Gate(False, (refused,)), reason=refused)
+    first = not registry.versions(candidate.name)
+    done = registry.register(bundle, now=now, by=context.run_id)
+    champion = registry.champion(candidate.name)
+    if not promote:
+        same = done.ref == champion.ref
+        return Registration(
+            candidate.name, done.ref, created=done.created, champion=same, gate=None, reason="not held against the gate yet"
+        )
+    if done.ref == champion.ref or any(move.to == done.ref for move in registry.history(candidate.name)):
+        same = done.ref == champion.ref
+        reason = "first version" if first else "nothing changed" if same else f"nothing changed; {champion.ref} stays champion"
+        return Registration(candidate.name, done.ref, created=done.created, champion=same, gate=None, reason=reason)
+    held = gate(settings, registry, data, done.ref, champion.ref)
+    reason = "; ".join(held.reasons)
+    if held.passed:
+        registry.promote(candidate.name, int(done.ref.rpartition("/v")[2]), reason=reason, now=now, by=context.run_id)
+    return Registration(candidate.name, done.ref, created=done.created, champion=held.passed, gate=held, reason=reason)
+
+
+def _undecided(registry: Registry, item: Registration, context: ReportContext) -> bool:
+    """Whether this evaluation made a version and has not decided what is served: it was killed, or asked for the version only."""
+    if item.ref is None or any(move.by == context.run_id for move in registry.history(PRODUCTION)):
+        return False
+    return bool(registry.show(item.ref)["info"].get("run_id") == context.run_id)
+
+
+def bundle_of(settings: Settings, data: ModelInput, candidate: Candidate, metrics: Mapping[str, Any], context: ReportContext) -> Bundle:
+    """Gather a candidate with everything that is stored with a version.
+
+    Raises:
+        NotServableError: if the candidate cannot be served.
+    """
+    if candidate.scorer is None:
+        raise NotServableError(str(candidate.not_servable))
+    chosen = np.unique(np.linspace(0, len(data.test.y) - 1, GOLDEN_ROWS).astype(int))
+    golden = Golden(tuple(to_rows(data.test.codes.take(chosen))), tuple(candidate.reference[chosen].tolist()))
+    pictures = ("seen_against_unseen.png", "confusion.png", f"importance_{candidate.name}.png")
+    return Bundle(
+        name=candidate.name,
+        encoder=candidate.encoder,
+        scorer=candidate.scorer,
+        schema=settings.dataset,
+        golden=golden,
+        parts=candidate.parts,
+        info={
+            "created": context.created,
+            "run_id": context.run_id,
+            "data_run": candidate.data_run,
+            "data_fingerprint": data.record.fingerprint,
+            "simulated": data.record.simulated,
+            "seed": settings.runtime.seed,
+            "model": dict(candidate.settings),
+            "rounds": candidate.rounds,
+            "fit_seconds": candidate.fit_seconds,
+            "notes": list(candidate.notes),
+            "sporeprint": __version__,
+            "libraries": dict(context.libraries),
+        },
+        metrics=metrics,
+        extras={
+            "model_card.md": render_card(context, candidate.name).encode(),
+            **{name: context.images[name] for name in pictures if name in context.images},
+        },
+    )
+
+
+def gate(settings: Settings, registry: Registry, data: ModelInput, challenger: str, champion: str) -> Gate:
+    """Hold a version against the one it would replace, on the current test rows, both in the form that is served."""
+    new, old = registry.load(challenger, threads=settings.threads), registry.load(champion, threads=settings.threads)
+    if refused := _parity_fault(settings, new):
+        return Gate(False, (refused,))
+    if differences := check_schema(settings.dataset, new.schema):
+        return Gate(False, (f"{challenger} is for another table: {'; '.join(differences)}",))
+    if check_schema(settings.dataset, old.schema):
+        return Gate(True, (f"{champion} is for another table, there is nothing to compare",))
+    scores = {bundle_ref: bundle.probability(data.test.codes) for bundle_ref, bundle in ((challenger, new), (champion, old))}
+    found = evaluation.compare(data.test.y, scores, confidence=settings.evaluation.confidence)[0]
+    value, low = found.difference.value, found.difference.low
+    said = f"accuracy {value:+.4f} against {champion}, at the least {low:+.4f}, {-settings.gate.margin:+.4f} is allowed"
+    return Gate(low >= -settings.gate.margin, (said,))
+
+
+def _parity_fault(settings: Settings, bundle: Bundle) -> str | None:
+    """What is wrong if the served scores are not those of the training pipeline."""
+    parity = check_parity(bundle)
+    if parity <= settings.gate.parity:
+        return None
+    return f"served scores differ from the pipeline's by up to {parity:.2g}, {settings.gate.parity:.2g} is allowed (gate.parity)"
+
+
+def choose_production(
+    settings: Settings, registry: Registry, data: ModelInput, items: Sequence[Registration], context: ReportContext, now: datetime
+) -> tuple[str | None, str]:
+    """Serve the best of the champions by the stated rule, if it passes the gate against what is served now.
+
+    Returns:
+        The version that is served, None if there is none, and why.
+    """
+    champions = {item.name: context.evaluations[item.name] for item in items if item.champion}
+    served = registry.production()
+    if served is not None and not any(
+        item.created or (item.champion and item.gate is not None) or _undecided(registry, item, context) for item in items
+    ):
+        return served.ref, "nothing changed"
+    if not champions:
+        return (None if served is None else served.ref), "no model of this run is servable and a champion"
+    chosen = registry.champion(evaluation.best(champions, settings.selection)).ref
+    rule = f"best {settings.selection.metric} on {settings.selection.on} rows"
+    if served is not None and served.ref != chosen:
+        held = gate(settings, registry, data, chosen, served.ref)
+        if not held.passed:
+            return served.ref, f"{chosen} has the {rule}, but does not pass the gate: {'; '.join(held.reasons)}"
+    registry.set_production(chosen, reason=rule, now=now, by=context.run_id)
+    return chosen, rule

@@ -1,0 +1,245 @@
+"""What each step of the pipeline gives back: values for programs (`to_dict`) and tables for people (`tables`)."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sporeprint.common.text_table import Table
+from sporeprint.data.data_summary import DataRecord
+from sporeprint.evaluation.candidate import Candidate
+from sporeprint.evaluation.evaluation_summary import ReportContext
+from sporeprint.evaluation.scorecard import ScoreCard, Unavailable
+from sporeprint.ingestion.extract import RawTable
+from sporeprint.pipelines.promotion import Registration
+from sporeprint.pipelines.run_log import StepTime
+from sporeprint.pipelines.transform import Validation
+from sporeprint.reports.evaluation_report import metrics_dict
+from sporeprint.reports.safety_section import answer_rows
+
+
+@dataclass(frozen=True)
+class ExtractResult:
+    """What `extract` found."""
+
+    raw: RawTable
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**asdict(self.raw.provenance), "format": self.raw.format}
+
+    def tables(self) -> list[Table]:
+        """As people read it."""
+        found = self.raw.provenance
+        rows = (
+            ("source", found.source),
+            ("rows", "not counted yet" if found.rows is None else f"{found.rows:,}"),
+            ("size", f"{found.bytes / 1e6:,.1f} MB"),
+            ("sha256", found.sha256[:12]),
+            ("simulated", "yes: INVENTED DATA" if found.simulated else "no"),
+        )
+        return [Table("Raw table", ("", ""), rows)]
+
+
+@dataclass(frozen=True)
+class ValidateResult:
+    """What `validate` found."""
+
+    checked: Validation
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self.checked)
+
+    def tables(self) -> list[Table]:
+        """As people read it."""
+        found = self.checked
+        rows = (("rows", f"{found.rows:,}"), ("rejected", f"{found.rejected:,}"), ("groups", found.groups.reason))
+        broken = tuple((rule, f"{count:,}") for rule, count in found.by_rule.items())
+        return [Table("Checked", ("", ""), rows), *([Table("Rejected, by rule", ("rule", "rows"), broken)] if broken else [])]
+
+
+@dataclass(frozen=True)
+class DataResult:
+    """What `transform` staged, or `load` published."""
+
+    record: DataRecord
+    published: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**json.loads(self.record.to_json()), "published": self.published}
+
+    def tables(self) -> list[Table]:
+        """As people read it."""
+        record = self.record
+        rows = [
+            ("rows", f"{record.rows:,}"),
+            ("good", f"{record.good - record.dropped:,}"),
+            ("rejected", f"{record.rejected:,}"),
+            ("duplicates", f"{record.duplicates:,} ({'dropped' if record.dropped else 'kept, on one side of the split'})"),
+            *((f"class {word}", f"{count:,}") for word, count in record.classes.items()),
+            *((f"part {part}", f"{count:,}") for part, count in record.splits.items()),
+            ("groups", record.groups.reason),
+        ]
+        found = [Table("Published" if self.published else "Staged", ("", ""), tuple(rows))]
+        if record.by_rule:
+            broken = tuple((rule, f"{count:,}") for rule, count in record.by_rule.items())
+            found.append(Table("Rejected, by rule", ("rule", "rows"), broken))
+        return found
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The models that were fitted."""
+
+    candidates: tuple[Candidate, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "models": {
+                candidate.name: {
+                    "fit_seconds": candidate.fit_seconds,
+                    "rounds": candidate.rounds,
+                    "servable": candidate.scorer is not None,
+                    "not_servable": candidate.not_servable,
+                    "notes": list(candidate.notes),
+                }
+                for candidate in self.candidates
+            }
+        }
+
+    def tables(self) -> list[Table]:
+        """As people read it."""
+        rows = tuple(
+            (
+                candidate.name,
+                f"{candidate.fit_seconds:.2f} s",
+                "" if candidate.rounds is None else str(candidate.rounds),
+                candidate.not_servable or "yes",
+                "; ".join(candidate.notes),
+            )
+            for candidate in self.candidates
+        )
+        return [Table("Trained", ("model", "time", "rounds", "servable", "notes"), rows)]
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """How good the candidates are."""
+
+    context: ReportContext
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values: what models/metrics/metrics.json holds."""
+        return metrics_dict(self.context)
+
+    def tables(self) -> list[Table]:
+        """As people read it."""
+        shown = ("accuracy", "recall", "mcc", "roc_auc", "log_loss")
+        rows = []
+        for name, found in self.context.evaluations.items():
+            for on, card in (("seen", found.seen), ("unseen", found.unseen)):
+                if isinstance(card, Unavailable):
+                    rows.append((name, on, *("-" for _ in shown), "-"))
+                else:
+                    values = (f"{card.metrics[metric].value:.4f}" for metric in shown)
+                    rows.append((name, on, *values, f"{card.confusion.fn:,} of {card.positives:,}"))
+        target = self.context.schema.target
+        missed = f"{target.values[target.positive]} called {target.values[target.negative]}"
+        answered = tuple(
+            (
+                row.model,
+                row.side,
+                f"{row.counts.answered:,} of {row.counts.rows:,}",
+                f"{row.counts.correct:,}",
+                f"{row.counts.false_negative:,}",
+            )
+            for row in answer_rows(self.context)
+        )
+        return [
+            Table("Evaluated", ("model", "rows", *shown, missed), tuple(rows)),
+            Table("Answered, where the guard knows the row", ("model", "rows", "answered", "right", missed), answered),
+        ]
+
+
+@dataclass(frozen=True)
+class RegisterResult:
+    """What became of all candidates, and which version is served."""
+
+    registrations: tuple[Registration, ...]
+    production: str | None
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"registered": [asdict(item) for item in self.registrations], "production": self.production, "reason": self.reason}
+
+    def tables(self) -> list[Table]:
+        """As people read it."""
+        rows = tuple(
+            (item.name, item.ref or "not servable", "new" if item.created else "unchanged", "yes" if item.champion else "no", item.reason)
+            for item in self.registrations
+        )
+        return [
+            Table("Registered", ("model", "version", "", "champion", "because"), rows),
+            Table("Production", ("version", "because"), ((self.production or "none", self.reason),)),
+        ]
+
+
+@dataclass(frozen=True)
+class EtlResult:
+    """A whole run."""
+
+    run_id: str
+    data: DataResult
+    evaluated: EvaluateResult
+    registered: RegisterResult
+    steps: tuple[StepTime, ...]
+    report: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "run_id": self.run_id,
+            "simulated": self.data.record.simulated,
+            "data": self.data.to_dict(),
+            "metrics": self.evaluated.to_dict(),
+            **self.registered.to_dict(),
+            "steps": [asdict(step) for step in self.steps],
+            "report": self.report,
+        }
+
+    def tables(self) -> list[Table]:
+        """As people read it."""
+        times = tuple((step.step, f"{step.wall_s:.2f} s", f"{step.cpu_s:.2f} s", f"{step.peak_mib:,.0f} MiB") for step in self.steps)
+        title = "SIMULATED DATA: these numbers say nothing of real observations" if self.data.record.simulated else "Report"
+        return [
+            *self.data.tables(),
+            Table("Steps", ("step", "time", "CPU", "peak memory"), times),
+            *self.evaluated.tables(),
+            *self.registered.tables(),
+            Table(title, ("file",), ((self.report,),)),
+        ]
+
+
+@dataclass(frozen=True)
+class NewVersionResult:
+    """A further version of one model, not promoted."""
+
+    name: str
+    ref: str
+    created: bool
+    seen: ScoreCard
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        metrics = {name: asdict(estimate) for name, estimate in self.seen.metrics.items()}
+        return {"name": self.name, "ref": self.ref, "created": self.created, "seen": metrics}
+
+    def tables(self) -> list[Table]:
+        """As people read it."""
+        rows = tuple((name, f"{found.value:.4f}", f"{found.low:.4f} to {found.high:.4f}") for name, found in self.seen.metrics.items())
+        return [
+            Table(f"{self.ref} ({'new' if self.created else 'unchanged'}, not promoted)", ("metric, seen rows", "value", "interval"), rows)
+        ]

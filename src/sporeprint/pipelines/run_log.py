@@ -1,0 +1,89 @@
+"""Times every step of a run and keeps them: one JSON line a step in logs/, and the same in the closing table."""
+
+import contextlib
+import json
+import logging
+import re
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sporeprint.common.files import Progress
+from sporeprint.common.text_table import Steps
+from sporeprint.errors import StorageError
+
+logger = logging.getLogger("sporeprint")
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """What a step took.
+
+    Attributes:
+        step: its name.
+        wall_s: seconds that passed.
+        cpu_s: processor seconds of all threads.
+        peak_mib: largest memory of the process so far, MiB.
+    """
+
+    step: str
+    wall_s: float
+    cpu_s: float
+    peak_mib: float
+
+
+@dataclass
+class RunLog:
+    """The steps of one run."""
+
+    run_id: str
+    folder: Path
+    steps: Steps
+    times: list[StepTime] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[Progress]:
+        """Time a step, show its progress, and log it, whether it succeeds or fails."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        outcome = "failed"
+        try:
+            with self.steps.step(name) as progress:
+                yield progress
+            outcome = "done"
+        finally:
+            taken = StepTime(name, round(time.perf_counter() - wall, 3), round(time.process_time() - cpu, 3), round(_peak_mib(), 1))
+            self.times.append(taken)
+            try:
+                self._write(taken, outcome)
+            except StorageError:
+                if outcome == "done":  # else the step's own error says more
+                    raise
+
+    def _write(self, taken: StepTime, outcome: str) -> None:
+        entry = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "run_id": self.run_id,
+            "outcome": outcome,
+            **asdict(taken),
+        }
+        logger.debug("%s %s in %.2f s", taken.step, outcome, taken.wall_s)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / f"{self.run_id}.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise StorageError(f"cannot write the log folder {self.folder}: {error.strerror or error}") from error
+
+
+def _peak_mib() -> float:
+    """The largest memory of this process so far, MiB."""
+    # Where the kernel keeps it by program: the figure of `getrusage` begins with the peak of whoever started this one.
+    with contextlib.suppress(OSError):
+        if found := re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8")):
+            return int(found[1]) / 1024
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest / (1 << 20 if sys.platform == "darwin" else 1 << 10)

@@ -1,0 +1,303 @@
+"""A test as one HTML file that needs no network: who, what and when, the paths, the guardrails, the verdict and how it came about."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+WIDTH, HEIGHT = 640.0, 200.0
+#: Room for what stands beside a picture.
+LEFT, BOTTOM, TOP = 58.0, 24.0, 10.0
+#: Points of a path: more are not seen.
+MOST_POINTS = 400
+_PERCENT = ("accuracy", "false_negative", "unknown_share", "failures")
+_VERDICTS = {
+    "a": "A is better.",
+    "b": "B is better.",
+    "equivalent": "No relevant difference.",
+    "inconclusive": "No winner.",
+    "invalid": "No verdict: the test is not valid.",
+    "continue": "Keep going.",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a chart.
+
+    Attributes:
+        says: what it is.
+        colour: of the page's palette.
+        points: as SVG wants them.
+    """
+
+    says: str
+    colour: str
+    points: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart over time.
+
+    Attributes:
+        title: what it shows.
+        says: what to look for.
+        lines: the paths.
+        band: an area, as SVG wants its points; empty: none.
+        marks: heights with a label each.
+        first: when it begins.
+        last: when it ends.
+    """
+
+    title: str
+    says: str
+    lines: tuple[Line, ...]
+    band: str
+    marks: tuple[tuple[float, str], ...]
+    first: str
+    last: str
+
+
+def page(told: Mapping[str, Any], *, simulated: bool = False) -> str:
+    """The page of a test.
+
+    Args:
+        told: what `experiments.told` gives.
+        simulated: whether the models were trained on invented rows.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("sporeprint.reports")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    look = told["look"]
+    return environment.get_template("ab_test.html.j2").render(
+        simulated=simulated,
+        told=told,
+        look=look,
+        head=_head(told),
+        facts=facts(told),
+        arms=arms(told) if look else [],
+        comparisons=comparisons(look) if look else [],
+        charts=charts(told),
+        history=history(told),
+        width=WIDTH,
+        height=HEIGHT,
+        left=LEFT,
+    )
+
+
+def _head(told: Mapping[str, Any]) -> str:
+    look = told["look"]
+    if look and look["decision"]["reason"] == "guardrail":
+        return "Stopped: B broke a guardrail."
+    if told["status"] == "concluded":
+        return f"Concluded. {_VERDICTS.get(told['verdict'], told['verdict'])}"
+    return _VERDICTS[look["decision"]["verdict"]] if look else "Nothing has been counted yet."
+
+
+def facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was fixed before the first unit."""
+    design = told["design"]
+    guardrails = ", ".join(
+        f"{one['metric']}: worse by at most {one['margin']:g}{', to be shown' if one['prove'] else ''}" for one in design["guardrails"]
+    )
+    limits = (
+        f"{design['min_units']:,} to {_limit(design['max_units'])} units, "
+        f"{_days(design['min_duration_s'])} to {_days(design['max_duration_s'])}"
+    )
+    equal = f", equivalent below {design['equivalence']:g}" if design["equivalence"] else ""
+    split = "both score every request, A answers" if told["mode"] == "shadow" else f"{design['traffic_split']:.2%} of the units go to B"
+    return [
+        ("A, stays unless B wins", f"{told['model_a']} ({told['manifests']['a'][:12]})"),
+        ("B", f"{told['model_b']} ({told['manifests']['b'][:12]})"),
+        ("mode", f"{told['mode']}: {split}"),
+        ("unit", str(design["unit"])),
+        ("decided by", f"{design['metric']}, margin {design['margin']:g}{equal}"),
+        ("a false winner", f"in at most {design['alpha']:.1%} of such tests, however often one looks"),
+        ("guardrails", guardrails or "none"),
+        ("limits", limits),
+        ("acted on", "by the rule alone" if design["auto_conclude"] else "by a person; a broken guardrail ends it at once"),
+        ("made", told["created"]),
+        ("concluded", told["concluded"] or "not yet"),
+    ]
+
+
+def _limit(value: int | None) -> str:
+    return "any number of" if value is None else f"{value:,}"
+
+
+def _days(seconds: float | None) -> str:
+    return "any time" if seconds is None else f"{seconds / 86_400:.3g} days"
+
+
+def arms(told: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Units by arm: what was answered, how many labels, failures, and the mean latency."""
+    totals, answers = told["look"]["totals"], told["answers"]
+    if "a" in totals:
+        rows: list[tuple[str, ...]] = []
+        for arm in ("a", "b"):
+            found = totals[arm]
+            units = sum(found["answers"]) + found["failed"]
+            said = "; ".join(f"{word} {count:,}" for word, count in zip(answers, found["answers"], strict=True))
+            labels = sum(map(sum, found["labelled"]))
+            rows.append(
+                (arm.upper(), told[f"model_{arm}"], f"{units:,}", said, f"{labels:,}", f"{found['failed']:,}", _mean(found["latency"]))
+            )
+        return rows
+    pairs = [(place // 3, place % 3, units, sum(totals["labelled"][place])) for place, units in enumerate(totals["answers"])]
+    return [
+        (f"A {answers[a]}, B {answers[b]}", "agree" if a == b else "differ", f"{units:,}", "", f"{labels:,}", "", "")
+        for a, b, units, labels in pairs
+        if units
+    ] + [
+        (arm.upper(), told[f"model_{arm}"], "", "", "", f"{totals[f'failed_{arm}']:,}", _mean(totals[f"latency_{arm}"]))
+        for arm in ("a", "b")
+    ]
+
+
+def _mean(moments: Mapping[str, Any]) -> str:
+    return f"{moments['total'] / moments['count']:.2f} ms" if moments["count"] else ""
+
+
+def comparisons(look: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Metrics with the gain of B: the one that decides, guardrails, further ones."""
+    guarded = [(one["comparison"], f"guardrail, {one['standing']}", one["running"]) for one in look["guardrails"]]
+    every = [(look["primary"], "decides", look["running"]), *guarded, *((one, "reported", None) for one in look["also"])]
+    rows: list[tuple[str, ...]] = []
+    for found, role, running in every:
+        metric = found["metric"]
+        gain = found["gain"]
+        low, high = (running["low"], running["high"]) if running else (gain["low"], gain["high"])
+        e = found["log_e"] if running is None else running["log_e"]
+        shown = (number(metric, found["a"]["value"]), number(metric, found["b"]["value"]), number(metric, gain["value"]))
+        rows.append((metric, role, *shown, f"{number(metric, low)} to {number(metric, high)}", _evidence(e), f"{found['observations']:,}"))
+    return rows
+
+
+def number(metric: str, value: float | None) -> str:
+    """A value of a metric for people; what is not known is a hyphen."""
+    if value is None:
+        return "-"
+    if metric in _PERCENT:
+        return f"{100 * value:.3g} %"
+    return f"{value:.3g} ms" if metric == "latency" else f"{value:.3g}"
+
+
+def _evidence(log_e: float | None) -> str:
+    return "-" if log_e is None else f"{math.exp(log_e):.3g}" if log_e < 20 else f"10^{log_e / math.log(10):.0f}"
+
+
+def charts(told: Mapping[str, Any]) -> list[Chart]:
+    """The paths, where there are at least two looks."""
+    looks = _thinned(told["looks"])
+    if len(looks) < 2:
+        return []
+    design = told["design"]
+    alpha, metric = design["alpha"], design["metric"]
+    scale = 100.0 if metric in _PERCENT else 1.0
+    unit = "percentage points" if scale > 1 else "ms" if metric == "latency" else "a unit"
+    lows, highs, gains = ([None if each[name] is None else scale * each[name] for each in looks] for name in ("low", "high", "gain"))
+    names = (("units_a", "A", "var(--link)"), ("units_b", "B", "var(--warn)"))
+    units = [(says, colour, [float(each[name]) for each in looks]) for name, says, colour in names]
+    if told["mode"] == "shadow":
+        units = [("requests", "var(--link)", [float(each["units"]) for each in looks])]
+    units.append(("labels", "var(--good)", [float(each["labels"]) for each in looks]))
+    threshold = -math.log10(alpha)
+    return [
+        chart(looks, "Units over time", "Each unit counts once.", units),
+        chart(
+            looks,
+            f"By how much B is better in {metric}, {unit}",
+            f"The band holds the true value at all times at once with a probability of at least {1 - alpha:.0%}. "
+            "B wins when all of it is above the margin, A when all of it is below.",
+            [("seen", "var(--ink)", gains)],
+            band=(lows, highs),
+            marks=((0.0, "0"), *(((scale * design["margin"], "margin"),) if design["margin"] else ())),
+        ),
+        chart(
+            looks,
+            "Evidence that the versions differ (powers of 10)",
+            f"An e-value: from {1 / alpha:g} on, chance is no explanation. It may be looked at at any time.",
+            [("e-value", "var(--link)", [max(0.0, each["log_e"] / math.log(10)) for each in looks])],
+            marks=((threshold, f"{1 / alpha:g}"),),
+        ),
+    ]
+
+
+def _thinned(looks: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    if len(looks) <= MOST_POINTS:
+        return looks
+    step = (len(looks) - 1) / (MOST_POINTS - 1)
+    return [looks[round(place * step)] for place in range(MOST_POINTS)]
+
+
+def chart(
+    looks: Sequence[Mapping[str, Any]],
+    title: str,
+    says: str,
+    lines: Sequence[tuple[str, str, Sequence[float | None]]],
+    *,
+    band: tuple[Sequence[float | None], Sequence[float | None]] = ((), ()),
+    marks: Sequence[tuple[float, str]] = (),
+) -> Chart:
+    """Place lines in a picture.
+
+    Args:
+        looks: when each point was.
+        title: of the picture.
+        says: below it.
+        lines: what each is, its colour, its heights; None where there is no value.
+        band: lower and upper ends of an area.
+        marks: heights to be marked.
+    """
+    times = [each["at_us"] for each in looks]
+    span = (times[-1] - times[0]) or 1
+    across = [LEFT + (WIDTH - LEFT) * (time - times[0]) / span for time in times]
+    heights = [value for _, _, values in lines for value in values if value is not None]
+    if band[0]:
+        # The first intervals are as wide as everything: the later ones are what is to be seen.
+        begin = len(looks) // 4
+        heights += [value for ends in band for value in ends[begin:] if value is not None]
+    heights += [height for height, _ in marks]
+    low, high = min(heights, default=0.0), max(heights, default=1.0)
+    low, high = (low, high) if high > low else (low - 1, high + 1)
+
+    def up(value: float) -> float:
+        clipped = min(max(value, low), high)
+        return TOP + (HEIGHT - TOP - BOTTOM) * (high - clipped) / (high - low)
+
+    def points(values: Sequence[float | None]) -> str:
+        return " ".join(f"{x:.1f},{up(value):.1f}" for x, value in zip(across, values, strict=True) if value is not None)
+
+    area = ""
+    if band[0]:
+        there = [(x, a, b) for x, a, b in zip(across, *band, strict=True) if a is not None and b is not None and a <= b]
+        upper = [f"{x:.1f},{up(b):.1f}" for x, _, b in there]
+        area = " ".join([*upper, *(f"{x:.1f},{up(a):.1f}" for x, a, _ in reversed(there))])
+    ends = () if len(marks) > 1 else ((high, f"{high:,.4g}"), (low, f"{low:,.4g}"))
+    placed = [(up(height), label) for height, label in (*marks, *ends)]
+    apart = [place for number, place in enumerate(placed) if all(abs(place[0] - other[0]) > BOTTOM / 2 for other in placed[:number])]
+    drawn = tuple(Line(name, colour, points(values)) for name, colour, values in lines)
+    return Chart(title, says, drawn, area, tuple(apart), looks[0]["at"], looks[-1]["at"])
+
+
+def history(told: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Events, and the looks at which what follows changed: when, who, what, in words."""
+    rows = [(event["at_us"], event["at"], event["actor"], event["event"], _event(event)) for event in told["events"]]
+    before = None
+    for each in told["looks"]:
+        decision = each["decision"]
+        now = (decision["verdict"], decision["reason"])
+        if now != before:
+            rows.append((each["at_us"], each["at"], "the rule", decision["verdict"], decision["sentence"]))
+        before = now
+    return [(at, who, what, says) for _, at, who, what, says in sorted(rows, key=lambda row: row[0])]
+
+
+def _event(event: Mapping[str, Any]) -> str:
+    details = event["details"]
+    if "sentence" in details:
+        forced = "By hand, against or without the rule. " if details.get("forced") else ""
+        return f"{forced}Verdict {details['verdict']}. {details['sentence']}"
+    return ", ".join(f"{name}: {value}" for name, value in details.items() if value is not None)

@@ -1,0 +1,433 @@
+"""What a person opens: the page about the models, the page about the rows, and the same numbers for programs.
+
+Pure: value objects in, text out. A page is one file, pictures and style inside; it needs no network and no script.
+"""
+
+import base64
+import functools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from sporeprint.evaluation.evaluation_summary import ReportContext
+from sporeprint.evaluation.scorecard import LOSSES, Comparison, GroupErrors, ModelEvaluation, ScoreCard, Unavailable
+from sporeprint.reports.plots import Words, palette, plural, spaced, unseen_cards
+from sporeprint.reports.safety_section import answers_dict, in_short, missed_key, promise_in_words, view
+from sporeprint.schema import DatasetSchema
+from sporeprint.stats.intervals import Estimate
+
+#: What the metrics are called, and what they say, in the order of `evaluate.METRICS`. {p} and {n} are the classes' words.
+METRIC_WORDS = {
+    "accuracy": ("accuracy", "share of answers that are right"),
+    "precision": ("precision", "of those called {p}, the share that is"),
+    "recall": ("recall", "of the {p}, the share that is called so"),
+    "f1": ("F1", "precision and recall in one number, their harmonic mean"),
+    "mcc": ("MCC", "agreement of answer and truth: 1 is perfect, 0 is guessing"),
+    "roc_auc": ("ROC AUC", "how often a row that is {p} scores above one that is {n}; 0.5 is a coin"),
+    "pr_auc": ("PR AUC", "precision averaged over all values of recall"),
+    "brier": ("Brier", "squared error of the probabilities; less is better"),
+    "log_loss": ("log loss", "surprise at the truth, in nats; less is better"),
+    "ece": ("ECE", "how far probabilities are from what happens; less is better"),
+}
+#: Metrics that people read as percentages.
+SHARES = frozenset({"accuracy", "precision", "recall"})
+#: Groups in the table of the hardest, and in how many steps of error share all of them are counted.
+HARDEST, STEPS = 15, 5
+#: Characters of a rejected row's value on the page: one field may hold megabytes.
+LONGEST_VALUE = 120
+#: A number that is undefined, on the page.
+UNDEFINED = "not defined"
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationSummary:
+    """Everything that is said of a run's rows.
+
+    Attributes:
+        rows: rows in the source.
+        good: rows that broke no rule.
+        rejected: rows that did.
+        malformed: rejected rows that could not be split into fields.
+        duplicates: good rows that are copies of an earlier one.
+        by_rule: rule -> rows that broke it.
+        examples: a few rejected rows: `row`, `rules`, `reason`, `text` of a malformed one, and their values by column.
+        missing: column -> share of the good rows without a value.
+        groups: whether the declared groups hold, in a sentence.
+        simulated: whether the rows were invented.
+        source: where they come from.
+        sha256: of the source.
+        run_id: the run.
+    """
+
+    rows: int
+    good: int
+    rejected: int
+    malformed: int
+    duplicates: int
+    by_rule: dict[str, int]
+    examples: tuple[dict[str, Any], ...]
+    missing: dict[str, float]
+    groups: str
+    simulated: bool
+    source: str
+    sha256: str
+    run_id: str
+
+
+# --- for programs ----------------------------------------------------------------------------------------------------
+
+
+def metrics_dict(context: ReportContext) -> dict[str, Any]:
+    """What models/metrics/metrics.json holds: JSON values, an undefined number as None.
+
+    Positives that were called negative are counted under `false_` and the negative class's word: `false_edible`.
+    """
+    missed = missed_key(context.schema)
+    return {
+        "run_id": context.run_id,
+        "created": context.created,
+        "simulated": context.simulated,
+        "data": {key: context.data[key] for key in ("source", "sha256", "rows", "rejected", "duplicates")},
+        "production": _served(context),
+        "rule": context.rule,
+        "models": {
+            name: {
+                "version": context.versions.get(name),
+                "fit_seconds": context.fit_seconds.get(name),
+                "seen": _card_dict(found.seen, missed),
+                "unseen": _card_dict(found.unseen, missed),
+                "answers": answers_dict(context, name),
+            }
+            for name, found in context.evaluations.items()
+        },
+        "comparisons": [_finite(asdict(item)) for item in context.comparisons],
+    }
+
+
+def _served(context: ReportContext) -> str | None:
+    return context.production if context.production not in {"", "none"} else None
+
+
+def _card_dict(card: ScoreCard | Unavailable, missed: str) -> dict[str, Any]:
+    if isinstance(card, Unavailable):
+        return {"available": False, "reason": card.reason}
+    estimates = {name: _finite(asdict(found)) for name, found in card.metrics.items()}
+    counts = {"rows": card.rows, "positives": card.positives, "confusion": asdict(card.confusion), missed: card.confusion.fn}
+    return {"available": True, **estimates, **counts}
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """The same values, those that JSON cannot hold as None."""
+    return {
+        key: _finite(value) if isinstance(value, dict) else None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in values.items()
+    }
+
+
+# --- the page about the models ---------------------------------------------------------------------------------------
+
+
+def render_evaluation(context: ReportContext) -> str:
+    """The page about the models, as HTML.
+
+    Raises:
+        ValueError: if no model was evaluated.
+    """
+    if not context.evaluations:
+        raise ValueError("evaluations: expected at least one model, got none")
+    words, unseen = Words.of(context.schema), unseen_cards(context.evaluations)
+    lead = _lead(context)
+    found = context.evaluations[lead]
+    return (
+        _environment()
+        .get_template("evaluation.html.j2")
+        .render(
+            context=context,
+            words=words,
+            group=_group_word(context.schema),
+            groups=plural(_group_word(context.schema)),
+            lead=lead,
+            served=_served(context),
+            headline=_headline(found, words, spaced(lead)),
+            verdict=_verdict(found, words),
+            sides=_sides(found, words),
+            guess=_guess(found, words),
+            unavailable=found.unseen.reason if isinstance(found.unseen, Unavailable) else None,
+            colours=palette(list(context.evaluations)),
+            metrics=_metric_rows(context, words, unseen),
+            mistakes=_mistake_rows(context, unseen),
+            comparisons=[_comparison(item, context.confidence) for item in context.comparisons],
+            images={name: base64.b64encode(data).decode() for name, data in context.images.items()},
+            alt=_alt(context, words, unseen),
+            methods={item.on: item.method for item in context.comparisons},
+            most_used={name: _most_used(shares, words) for name, shares in context.importances.items() if shares},
+            spread=_spread(found.by_group),
+            hardest=_hardest(found, context.group_names, words),
+            careful=in_short(found.safety, words),
+            safety=view(context, lead),
+            promise=promise_in_words(context.thresholds[lead], words, context.guard_settings.coverage, group=_group_word(context.schema)),
+            level=f"{context.confidence * 100:g}\N{NO-BREAK SPACE}%",
+        )
+    )
+
+
+def _lead(context: ReportContext) -> str:
+    """The model that the page is about: the one that is served, or the one with the best MCC on seen rows."""
+    name = context.production.partition("/")[0]
+    if name in context.evaluations:
+        return name
+    values = {name: found.seen.metrics["mcc"].value for name, found in context.evaluations.items()}
+    return max(values, key=lambda name: -math.inf if math.isnan(values[name]) else values[name])
+
+
+def _group_word(schema: DatasetSchema) -> str:
+    return schema.groups.name if schema.groups is not None else "group"
+
+
+def _headline(found: ModelEvaluation, words: Words, name: str) -> tuple[str, str]:
+    """What the random split says, and what it is worth."""
+    seen = f"A random split says {name} is right {_percent(found.seen.metrics['accuracy'].value)} of the time."
+    if isinstance(found.unseen, Unavailable):
+        return seen, f"Nobody knows yet how it does on {words.unseen}."
+    return seen, f"On {words.unseen} it is right {_percent(found.unseen.metrics['accuracy'].value)} of the time."
+
+
+def _verdict(found: ModelEvaluation, words: Words) -> str:
+    """What follows from the two numbers, by their intervals and by what one same answer to everything would give."""
+    word, level = _guess(found, words)
+    same = f"always answering “{word}”, which is right {_percent(level)} of the time"
+    if isinstance(found.unseen, Unavailable):
+        return f"Compare it with {same}, and trust it for {words.seen} only."
+    seen, unseen = found.seen.metrics["accuracy"], found.unseen.metrics["accuracy"]
+    if unseen.low <= level:
+        return f"On {words.unseen} it is not shown to do better than {same}: do not rely on its answers there."
+    if unseen.high < seen.low:
+        return f"On {words.unseen} it does better than {same}, and falls short of what the random split promises."
+    return f"The two agree within their intervals: it carries over to {words.unseen}. Compare it with {same}."
+
+
+def _guess(found: ModelEvaluation, words: Words) -> tuple[str, float]:
+    """The commoner class, and how often always answering it is right."""
+    card = found.seen if isinstance(found.unseen, Unavailable) else found.unseen
+    share = card.positives / card.rows
+    return (words.positive, share) if share >= 0.5 else (words.negative, 1 - share)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two halves of the page's first screen."""
+
+    title: str
+    how: str
+    card: ScoreCard
+
+
+def _sides(found: ModelEvaluation, words: Words) -> list[Side]:
+    sides = [Side(words.seen, "rows held out at random", found.seen)]
+    if not isinstance(found.unseen, Unavailable):
+        sides.append(Side(words.unseen, f"whole {words.unseen.removeprefix('unseen ')} held out", found.unseen))
+    return sides
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One metric on one side: its cells in the order of the models, and which of them are best."""
+
+    metric: str
+    label: str
+    meaning: str
+    side: str
+    cells: tuple[tuple[Estimate, bool], ...]
+    share: bool
+
+
+def _metric_rows(context: ReportContext, words: Words, unseen: Mapping[str, ScoreCard]) -> list[list[MetricRow]]:
+    """For every metric its rows: seen, and unseen where it could be measured for every model."""
+    sides = {"seen": {name: found.seen for name, found in context.evaluations.items()}}
+    if len(unseen) == len(context.evaluations):
+        sides["unseen"] = dict(unseen)
+    found = []
+    for metric in next(iter(context.evaluations.values())).seen.metrics:
+        label, meaning = METRIC_WORDS.get(metric, (spaced(metric), ""))
+        meaning = meaning.format(p=words.positive, n=words.negative) if "{" in meaning else meaning
+        rows = [
+            MetricRow(metric, label, meaning, side, _cells([card.metrics[metric] for card in cards.values()], metric), metric in SHARES)
+            for side, cards in sides.items()
+        ]
+        found.append(rows)
+    return found
+
+
+def _cells(estimates: Sequence[Estimate], metric: str) -> tuple[tuple[Estimate, bool], ...]:
+    known = [found.value for found in estimates if not math.isnan(found.value)]
+    best = (min if metric in LOSSES else max)(known, default=math.nan)
+    return tuple((found, len(estimates) > 1 and found.value == best) for found in estimates)
+
+
+def _mistake_rows(context: ReportContext, unseen: Mapping[str, ScoreCard]) -> list[tuple[str, list[ScoreCard | None]]]:
+    """For every model its cards, seen first; None where unseen could not be measured."""
+    cards = [(name, [found.seen, *([unseen.get(name)] if unseen else [])]) for name, found in context.evaluations.items()]
+    return [(name, list(found)) for name, found in cards]
+
+
+def _comparison(item: Comparison, confidence: float) -> dict[str, Any]:
+    """A comparison with what it says: the better model's name, or None where no difference was shown."""
+    shown = not math.isnan(item.p_adjusted) and item.p_adjusted < 1 - confidence
+    a_better = (item.difference.value > 0) != (item.metric in LOSSES)
+    label = METRIC_WORDS.get(item.metric, (spaced(item.metric),))[0]
+    return {"item": item, "label": label, "better": (item.a if a_better else item.b) if shown else None}
+
+
+def _spread(groups: Iterable[GroupErrors]) -> list[tuple[str, int]]:
+    """How many groups have which share of wrong answers: none, in equal steps between, all."""
+    labels = ["none", *(f"{100 * at // STEPS}\N{EN DASH}{100 * (at + 1) // STEPS} %" for at in range(STEPS)), "all"]
+    counts = dict.fromkeys(labels, 0)
+    for group in groups:
+        place = 0 if group.errors == 0 else STEPS + 1 if group.errors == group.rows else 1 + group.errors * STEPS // group.rows
+        counts[labels[place]] += 1
+    return list(counts.items()) if sum(counts.values()) else []
+
+
+def _hardest(found: ModelEvaluation, names: Sequence[str] | None, words: Words) -> list[dict[str, Any]]:
+    """The groups with the largest share of wrong answers when they were held out; among equals, first those that matter most."""
+    wrong = [group for group in found.by_group if group.errors]
+    ordered = sorted(wrong, key=lambda item: (-item.errors / item.rows, -item.false_negative, -item.rows, item.group))
+    known = names or ()
+    return [
+        {
+            "name": known[item.group] if 0 <= item.group < len(known) else f"number {item.group}",
+            "is": {item.rows: words.positive, 0: words.negative}.get(item.positives, "mixed"),
+            "item": item,
+        }
+        for item in ordered[:HARDEST]
+    ]
+
+
+def _alt(context: ReportContext, words: Words, unseen: Mapping[str, ScoreCard]) -> dict[str, str]:
+    """What the pictures show, with their numbers, for those who cannot see them: file name -> text."""
+
+    def values(metric: str) -> str:
+        said = []
+        for name, found in context.evaluations.items():
+            after = f", {words.unseen} {_decimal(unseen[name].metrics[metric].value)}" if name in unseen else ""
+            said.append(f"{spaced(name)}: {words.seen} {_decimal(found.seen.metrics[metric].value)}{after}")
+        return "; ".join(said)
+
+    texts = {
+        "seen_against_unseen.png": f"Each model's metrics on {words.seen} and on {words.unseen}. Accuracy of {values('accuracy')}.",
+        "roc.png": f"ROC curves. Area of {values('roc_auc')}.",
+        "pr.png": f"Precision over recall. Area of {values('pr_auc')}.",
+        "confusion.png": "Confusion matrices of all models; the table of mistakes has their numbers.",
+        "reliability_seen.png": f"Observed share over stated probability, on {words.seen}. ECE of {values('ece')}.",
+        "reliability_unseen.png": f"Observed share over stated probability, on {words.unseen}.",
+    }
+    for name, shares in context.importances.items():
+        top = sorted(shares.items(), key=lambda item: -item[1])[:5]
+        said = ", ".join(f"{words.columns.get(column, column)} {_percent(share)}" for column, share in top)
+        texts[f"importance_{name}.png"] = f"What {spaced(name)} uses most: {said}."
+    return texts
+
+
+def _most_used(shares: Mapping[str, float], words: Words) -> str:
+    """The three columns that come first, in words."""
+    first = [words.columns.get(column, column) for column, _ in sorted(shares.items(), key=lambda item: -item[1])[:3]]
+    return " and ".join([", ".join(first[:-1]), first[-1]] if len(first) > 1 else first)
+
+
+# --- the page about the rows -----------------------------------------------------------------------------------------
+
+
+def render_validation(summary: ValidationSummary) -> str:
+    """The page about the rows, as HTML."""
+    return (
+        _environment()
+        .get_template("validation.html.j2")
+        .render(
+            summary=summary,
+            by_rule=sorted(summary.by_rule.items(), key=lambda item: -item[1]),
+            examples=[_example(row) for row in summary.examples],
+            missing=sorted(summary.missing.items(), key=lambda item: (-item[1], item[0])),
+        )
+    )
+
+
+def _example(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A rejected row for the page: the values that broke a rule, and apart from them all others."""
+    rules = list(row.get("rules") or ())
+    blamed = {rule.partition(":")[2] for rule in rules}
+    values = {key: _clipped(value) for key, value in row.items() if key not in {"row", "rules", "reason", "text"} and value is not None}
+    return {
+        "row": row.get("row"),
+        "rules": rules,
+        "reason": _clipped(row.get("reason") or "", LONGEST_VALUE * 5),
+        "text": _clipped(row.get("text") or "", LONGEST_VALUE * 2),
+        "blamed": blamed,
+        "values": values,
+    }
+
+
+def _clipped(value: object, longest: int = LONGEST_VALUE) -> str:
+    text = str(value)
+    return text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"
+
+
+# --- words and numbers -----------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("sporeprint.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        percent=_percent, decimal=_decimal, count=_count, spaced=spaced, estimate=_estimate, interval=_interval, p_value=_p_value
+    )
+    return environment
+
+
+def _percent(share: float) -> str:
+    """One digit, two near 0 and 1, and neither a rounded 0 nor a rounded 100."""
+    if math.isnan(share):
+        return UNDEFINED
+    unit = "\N{NO-BREAK SPACE}%"
+    if share in (0, 1):
+        return f"{share * 100:.0f}{unit}"
+    text = f"{share * 100:.{1 if 0.01 < share < 0.99 else 2}f}"
+    bounds = {"0.00": "<\N{NO-BREAK SPACE}0.01", "100.00": ">\N{NO-BREAK SPACE}99.99"}
+    return f"{bounds.get(text, text)}{unit}"
+
+
+def _decimal(value: float, digits: int = 4) -> str:
+    """So many digits, and neither a rounded 0 nor a rounded 1."""
+    if math.isnan(value):
+        return UNDEFINED
+    step = 10.0**-digits
+    if 0 < value < step / 2:
+        return f"<\N{NO-BREAK SPACE}{step:.{digits}f}"
+    if 1 - step / 2 <= value < 1:
+        return f">\N{NO-BREAK SPACE}{1 - step:.{digits}f}"
+    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _estimate(found: Estimate, *, share: bool = False) -> str:
+    return _percent(found.value) if share else _decimal(found.value)
+
+
+def _interval(found: Estimate, *, share: bool = False) -> str:
+    """Both ends of an interval, or nothing where it is undefined."""
+    if math.isnan(found.low) or math.isnan(found.high):
+        return ""
+    if share:
+        return f"{_percent(found.low)} to {_percent(found.high)}"
+    return f"{_decimal(found.low)} to {_decimal(found.high)}"
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
+
+
+def _p_value(value: float) -> str:
+    return _decimal(value) if math.isnan(value) or value >= 0.00005 else "<\N{NO-BREAK SPACE}0.0001"

@@ -1,0 +1,220 @@
+"""What is said of the answers' safety: in counts for programs, and in rows of tables for people."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sporeprint.evaluation.evaluation_summary import ReportContext
+from sporeprint.evaluation.safety_scorecard import Answered, GroupAnswered, GuardEvaluation, ModelSafety, Pair, Promise
+from sporeprint.evaluation.scorecard import Unavailable
+from sporeprint.reports.plots import Words
+from sporeprint.safety.risk_control import Threshold
+from sporeprint.schema import DatasetSchema
+from sporeprint.settings import GuardSettings
+from sporeprint.stats.intervals import Estimate, proportion
+
+
+def slug(word: str) -> str:
+    """A class's word as part of a key: lower case, everything else than letters and digits as one `_`."""
+    return re.sub(r"[^a-z0-9]+", "_", word.lower()).strip("_")
+
+
+def missed_key(schema: DatasetSchema) -> str:
+    """The key under which positives that were answered with the negative class are counted: `false_edible`."""
+    return f"false_{slug(Words.of(schema).negative)}"
+
+
+# --- for programs ----------------------------------------------------------------------------------------------------
+
+
+def safety_dict(context: ReportContext) -> dict[str, Any]:
+    """What models/metrics/safety.json holds: counts, so that nobody has to guess a denominator.
+
+    Positives answered with the negative class, and all positives, are counted under the classes' words: `false_edible`, `poisonous`.
+    """
+    missed = missed_key(context.schema)
+
+    def by_group(found: Sequence[GroupAnswered]) -> list[dict[str, Any]]:
+        names, schema = context.group_names, context.schema
+        return [{"group": item.group, "name": _name(item.group, names), **_counts(item.counts, schema)} for item in found]
+
+    def pairs(found: Sequence[Pair]) -> list[dict[str, Any]]:
+        return [
+            {
+                "group": _name(item.group, context.group_names),
+                "taken_for": _name(item.taken_for, context.group_names),
+                "rows": item.rows,
+                "answered": item.answered,
+                missed: item.false_negative,
+            }
+            for item in found
+        ]
+
+    def guard(found: GuardEvaluation | Unavailable) -> dict[str, Any]:
+        if isinstance(found, Unavailable):
+            return {"available": False, "reason": found.reason}
+        return {
+            "available": True,
+            "left_out": found.how,
+            "novelty_auc": found.novelty_auc,
+            "at_coverage": {f"{at:g}": _counts(item, context.schema) for at, item in found.at_coverage.items()},
+            "curve": [{"coverage": at, "answered": answered, missed: wrong} for at, answered, wrong in found.curve],
+            "pairs": pairs(found.pairs),
+            "by_group": by_group(found.by_group),
+        }
+
+    def model(name: str, found: ModelSafety) -> dict[str, Any]:
+        promise = [{key: getattr(item, key) for key in Promise.__slots__} for item in found.promise]
+        return {**answers_dict(context, name), "by_group": by_group(found.by_group), "promise": promise}
+
+    return {
+        "run_id": context.run_id,
+        "simulated": context.simulated,
+        "coverage": context.guard_settings.coverage,
+        "guard": guard(context.guard),
+        "models": {name: model(name, found.safety) for name, found in context.evaluations.items()},
+    }
+
+
+def answers_dict(context: ReportContext, name: str) -> dict[str, Any]:
+    """A model's threshold, and its answers on known and on unknown groups, as JSON values."""
+    found, threshold = context.evaluations[name].safety, context.thresholds[name]
+    unseen: dict[str, Any] = {"available": False}
+    if found.unseen is not None:
+        unseen = {"available": True, **_counts(found.unseen, context.schema), "folds": found.folds}
+    return {
+        "threshold": {key: getattr(threshold, key) for key in ("value", "alpha", "delta", "answered", "wrong", "reason")},
+        "seen": _counts(found.seen, context.schema),
+        f"unseen_{_groups_word(context.schema)}": unseen,
+    }
+
+
+def _counts(found: Answered, schema: DatasetSchema) -> dict[str, int]:
+    words = Words.of(schema)
+    return {
+        "rows": found.rows,
+        "answered": found.answered,
+        "correct": found.correct,
+        missed_key(schema): found.false_negative,
+        f"answered_{slug(words.negative)}": found.negative,
+        slug(words.positive): found.positives,
+    }
+
+
+def _groups_word(schema: DatasetSchema) -> str:
+    return slug(Words.of(schema).unseen.removeprefix("unseen "))
+
+
+def _name(group: int, names: Sequence[str] | None) -> str:
+    return names[group] if names is not None and 0 <= group < len(names) else f"number {group}"
+
+
+# --- for people ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRow:
+    """One model's answers on one side of the page.
+
+    Attributes:
+        model: its name.
+        side: "seen" or "unseen".
+        counts: the answers.
+        coverage: share of rows that got one.
+        accuracy: share of the answers that are right; NaN without answers.
+        missed: share of the negative answers that are wrong; NaN without such answers.
+    """
+
+    model: str
+    side: str
+    counts: Answered
+    coverage: Estimate
+    accuracy: Estimate
+    missed: Estimate
+
+
+def answer_rows(context: ReportContext) -> list[AnswerRow]:
+    """For every model its answers on known groups, and on unknown ones where these could be measured."""
+    rows = []
+    for name, found in context.evaluations.items():
+        rows.append(_row(name, "seen", found.safety.seen, context.confidence))
+        if found.safety.unseen is not None:
+            rows.append(_row(name, "unseen", found.safety.unseen, context.confidence))
+    return rows
+
+
+def _row(name: str, side: str, found: Answered, confidence: float) -> AnswerRow:
+    return AnswerRow(
+        name,
+        side,
+        found,
+        proportion(found.answered, found.rows, confidence),
+        proportion(found.correct, found.answered, confidence),
+        proportion(found.false_negative, found.negative, confidence),
+    )
+
+
+def promise_in_words(threshold: Threshold, words: Words, coverage: float, *, group: str) -> str:
+    """What a threshold promises, and under which assumption, in plain words."""
+    known = f"Rows unlike the training rows are answered with “unknown”; {percent(coverage)} of rows like them are not."
+    if threshold.value is None:
+        return (
+            f"It never answers “{words.negative}”: no threshold was shown to keep wrong “{words.negative}” answers below "
+            f"{percent(threshold.alpha)} with {percent(1 - threshold.delta)} confidence ({threshold.reason}). {known}"
+        )
+    return (
+        f"Of its “{words.negative}” answers at most {percent(threshold.alpha)} are {words.positive}, with "
+        f"{percent(1 - threshold.delta)} confidence: on {threshold.answered:,} rows that nothing was fitted on, {threshold.wrong:,} were "
+        f"(Learn then Test, Angelopoulos et al. 2021). This holds for rows that come about as those did, not for a {group} nobody has "
+        f"seen, nor for rows collected in another way. {known}"
+    )
+
+
+def in_short(found: ModelSafety, words: Words) -> str:
+    """What the guard makes of rows of unknown groups, in a sentence; nothing where that could not be measured."""
+    unseen = found.unseen
+    if unseen is None:
+        return ""
+    return (
+        f"So it answers “unknown” to {unseen.rows - unseen.answered:,} of their {unseen.rows:,} rows; of the {unseen.positives:,} that are "
+        f"{words.positive}, {unseen.false_negative:,} {'was' if unseen.false_negative == 1 else 'were'} answered with “{words.negative}”."
+    )
+
+
+def percent(share: float) -> str:
+    """A share of a promise: 0.1 %, 95 %."""
+    return f"{share * 100:g}\N{NO-BREAK SPACE}%"
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyView:
+    """What the page's section about answers shows."""
+
+    rows: tuple[AnswerRow, ...]
+    thresholds: dict[str, Threshold]
+    settings: GuardSettings
+    guard: GuardEvaluation | Unavailable
+    at: tuple[tuple[float, Answered], ...]
+    pairs: tuple[tuple[str, str, Pair], ...]
+    wrong_groups: tuple[tuple[str, Answered], ...]
+    promises: dict[str, tuple[Promise, ...]]
+
+
+def view(context: ReportContext, lead: str) -> SafetyView:
+    """The section's content; `lead` is the model that the page is about."""
+    guard, found = context.guard, context.evaluations[lead].safety
+    named = [(_name(item.group, context.group_names), item.counts) for item in found.by_group if item.counts.answered]
+    ordered = sorted(named, key=lambda item: (-item[1].false_negative, item[1].correct - item[1].answered, -item[1].answered))
+    return SafetyView(
+        rows=tuple(answer_rows(context)),
+        thresholds=context.thresholds,
+        settings=context.guard_settings,
+        guard=guard,
+        at=() if isinstance(guard, Unavailable) else tuple(guard.at_coverage.items()),
+        pairs=()
+        if isinstance(guard, Unavailable)
+        else tuple((_name(pair.group, context.group_names), _name(pair.taken_for, context.group_names), pair) for pair in guard.pairs),
+        wrong_groups=tuple(ordered[:15]),
+        promises={name: item.safety.promise for name, item in context.evaluations.items() if item.safety.promise},
+    )

@@ -1,0 +1,202 @@
+"""What stands between a model's score and an answer: calibration, guard and threshold, fitted on rows of their own."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from sporeprint.data.coded_table import Codes
+from sporeprint.data.dataset import Observations
+from sporeprint.data.groups import GroupName
+from sporeprint.models.encoder import Encoder
+from sporeprint.safety import calibration as calibrating
+from sporeprint.safety import mixture as components
+from sporeprint.safety import novelty_guard as guard
+from sporeprint.safety import risk_control as risk
+from sporeprint.safety.anomalies import Strange, strange_rows
+from sporeprint.safety.calibration import Calibration
+from sporeprint.safety.novelty_guard import Guard, Novelty
+from sporeprint.safety.risk_control import Threshold
+from sporeprint.safety.verdict import is_familiar, verdict
+from sporeprint.schema import DatasetSchema
+from sporeprint.settings import GuardSettings
+
+Float64 = npt.NDArray[np.float64]
+
+CALIBRATION, GUARD, ANSWER = "calibration.json", "guard.npz", "answer.json"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is answered for n rows.
+
+    Attributes:
+        probability: float64 [n], P(positive), calibrated.
+        novelty: the guard's view of the rows.
+        strange: values never seen, numbers outside, contradictions.
+        verdict: int8 [n], see `verdict`.
+    """
+
+    probability: Float64
+    novelty: Novelty
+    strange: Strange
+    verdict: npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Safety:
+    """Calibration, guard and threshold of one model.
+
+    Attributes:
+        calibration: from scores to probabilities.
+        guard: which rows are familiar.
+        threshold: where the negative answer begins, and what that promises.
+        coverage: share of familiar rows that are to be answered; less than what is set where calibration rows are few.
+        components: names of the guard's components [K].
+    """
+
+    calibration: Calibration
+    guard: Guard
+    threshold: Threshold
+    coverage: float
+    components: tuple[GroupName, ...]
+
+    def answers(self, codes: Codes, scores: Float64, encoder: Encoder, schema: DatasetSchema, *, novelty: Novelty | None = None) -> Answers:
+        """Answer n rows.
+
+        Args:
+            codes: the rows.
+            scores: float64 [n], the model's scores of them, not calibrated.
+            encoder: the model's encoder: which values and numbers it has seen.
+            schema: the contract, with the contradictions it declares.
+            novelty: what the guard says of the rows, where somebody has asked it already.
+        """
+        novelty = self.guard.novelty(codes) if novelty is None else novelty
+        probability, strange = self.calibration(scores), strange_rows(codes, encoder, schema)
+        found = verdict(probability, novelty.p, strange.any(codes.rows), threshold=self.threshold.value, coverage=self.coverage)
+        return Answers(probability, novelty, strange, np.asarray(found, dtype=np.int8))
+
+    def to_files(self) -> dict[str, bytes]:
+        """File name -> bytes; equal values give equal bytes."""
+        answer = {
+            "format": 1,
+            "coverage": self.coverage,
+            "threshold": asdict(self.threshold),
+            "components": [[item.name, item.family] for item in self.components],
+        }
+        return {
+            CALIBRATION: self.calibration.to_json().encode(),
+            GUARD: self.guard.to_bytes(),
+            ANSWER: json.dumps(answer, indent=1, ensure_ascii=False, allow_nan=False).encode(),
+        }
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> Self:
+        """Read what `to_files` gave; other files are ignored.
+
+        Raises:
+            ValueError: if a file is missing or damaged.
+        """
+        if missing := [name for name in (CALIBRATION, GUARD, ANSWER) if name not in files]:
+            raise ValueError(f"it has no {missing[0]}: it was made before models had a guard; train it again")
+        answer = json.loads(files[ANSWER])
+        if not isinstance(answer, dict) or answer.get("format") != 1:
+            raise ValueError(f"{ANSWER} is not of format 1")
+        try:
+            found = cls(
+                Calibration.from_json(files[CALIBRATION]),
+                Guard.from_bytes(files[GUARD]),
+                Threshold(**answer["threshold"]),
+                float(answer["coverage"]),
+                tuple(GroupName(name, family) for name, family in answer["components"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{ANSWER} is damaged: {error!r}") from error
+        value = found.threshold.value
+        if not 0 <= found.coverage < 1 or not (value is None or (isinstance(value, float) and 0 <= value <= 1)):
+            raise ValueError(f"{ANSWER}: coverage {found.coverage!r} and threshold {value!r}, expected numbers from 0 to 1")
+        if len(found.components) != len(found.guard.names):
+            raise ValueError(f"{ANSWER} names {len(found.components)} components, the guard has {len(found.guard.names)}")
+        return found
+
+
+def fit_guard(rows: Observations, calibrate: Observations, schema: DatasetSchema, settings: GuardSettings, *, seed: int) -> Guard:
+    """Fit and calibrate a guard.
+
+    Args:
+        rows: rows that the guard is to know.
+        calibrate: other rows of the same kind, none of which any part of the model was fitted on.
+        schema: the contract.
+        settings: see `GuardSettings`.
+        seed: of the clustering.
+    """
+    if settings.components != "clusters" and rows.group is not None and components.are_usable(rows.group, settings.components):
+        component, names = components.by_group(rows.group)
+    else:
+        component, names = components.by_cluster(rows.codes, rows.y, schema, clusters=settings.clusters, seed=seed)
+    return guard.calibrate(guard.fit(rows.codes, rows.y, component, names, schema), calibrate.codes)
+
+
+def fit(
+    score: Callable[[Codes], Float64],
+    encoder: Encoder,
+    fitted: Guard,
+    calibrate: Observations,
+    test: Observations,
+    schema: DatasetSchema,
+    settings: GuardSettings,
+    names: Sequence[GroupName] = (),
+    *,
+    novelties: tuple[Novelty, Novelty] | None = None,
+) -> Safety:
+    """Calibrate a model, and find where its negative answer may begin.
+
+    Args:
+        score: codes -> float64 [n], the model's scores.
+        encoder: the model's encoder.
+        fitted: the guard.
+        calibrate: rows that neither the model nor the guard was fitted on.
+        test: further such rows, on which the promise is tested.
+        schema: the contract.
+        settings: see `GuardSettings`.
+        names: of the groups, by number.
+        novelties: what the guard says of `calibrate` and of `test`, where somebody has asked it already.
+    """
+    coverage = reachable(settings.coverage, len(fitted.calibration))
+    raw = score(calibrate.codes)
+    calibration = calibrating.fit(raw, calibrate.y, settings.calibration)
+
+    def familiar(rows: Observations, novelty: Novelty) -> npt.NDArray[np.bool_]:
+        flags = strange_rows(rows.codes, encoder, schema).any(rows.codes.rows)
+        return np.asarray(is_familiar(novelty.p, coverage)) & ~flags
+
+    novelties = novelties or (fitted.novelty(calibrate.codes), fitted.novelty(test.codes))
+    known, tested = familiar(calibrate, novelties[0]), familiar(test, novelties[1])
+    chosen = risk.candidates(calibration(raw)[known], rows=int(tested.sum()), alpha=settings.alpha, delta=settings.delta)
+    p = calibration(score(test.codes))
+    threshold = risk.choose(p[tested], test.y[tested], chosen, alpha=settings.alpha, delta=settings.delta)
+    return Safety(calibration, fitted, threshold, coverage, _named(fitted, names))
+
+
+def vocabulary(encoder: Encoder, guard: Guard, schema: DatasetSchema) -> dict[str, tuple[str, ...]]:
+    """For every nominal column the values that encoder, guard or contract know: in these, rows have to be coded for all of them."""
+    declared = {name: tuple(schema.columns[name].values or ()) for name in encoder.vocabulary}
+    return {name: tuple(dict.fromkeys((*values, *guard.categories[name], *declared[name]))) for name, values in encoder.vocabulary.items()}
+
+
+def reachable(coverage: float, rows: int) -> float:
+    """The coverage that so many calibration rows can hold: a row more novel than all of them is never familiar."""
+    return min(coverage, rows / (rows + 1))
+
+
+def _named(fitted: Guard, names: Sequence[GroupName]) -> tuple[GroupName, ...]:
+    found = []
+    for number, group in enumerate(fitted.names.tolist()):
+        if group < 0:
+            found.append(GroupName(f"cluster {number}"))
+        else:
+            found.append(names[group] if group < len(names) else GroupName(f"number {group}"))
+    return tuple(found)

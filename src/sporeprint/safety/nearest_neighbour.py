@@ -1,0 +1,144 @@
+"""The nearest known observation: of the training rows kept with a model, the one that differs least from a row.
+
+Distance: one for every nominal column that differs (missing is a value), and for a number the difference in standard deviations
+of the training rows, at most one (the heterogeneous metric of Wilson and Martinez 1997, without its overlap of missing values).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from sporeprint.common.npz import from_npz, to_npz
+from sporeprint.data.dataset import Observations
+from sporeprint.safety.novelty_guard import Guard
+
+Row = Mapping[str, str | float | None]
+
+#: The file in a bundle.
+FILE = "known.npz"
+#: Numbers further apart than this many standard deviations are simply different.
+FAR = 4.0
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """A kept row.
+
+    Attributes:
+        row: its number in the source, from 0.
+        component: number of the guard's component it belongs to.
+        distance: 0 for an equal row, at most the number of columns.
+        values: its values by column, None where missing.
+        differing: the columns in which the two differ, the most different first.
+    """
+
+    row: int
+    component: int
+    distance: float
+    values: Row
+    differing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Training rows of every component of a guard.
+
+    Attributes:
+        nominal: column -> int16 [n], place in the guard's categories, counted from 1; 0 missing.
+        numeric: column -> float64 [n], NaN where missing.
+        row: int64 [n], number in the source.
+        component: int32 [n], sorted.
+    """
+
+    nominal: Mapping[str, npt.NDArray[np.int16]]
+    numeric: Mapping[str, npt.NDArray[np.float64]]
+    row: npt.NDArray[np.int64]
+    component: npt.NDArray[np.int32]
+
+    def nearest(self, row: Row, guard: Guard, component: int) -> Nearest | None:
+        """The nearest kept row of a component; None where none is kept. Of equally near ones the first in the source."""
+        at = slice(*np.searchsorted(self.component, [component, component + 1]).tolist())
+        rows = self.row[at]
+        if not len(rows):
+            return None
+        parts = {name: _apart(row.get(name), values[at], guard.categories[name]) for name, values in self.nominal.items()}
+        parts |= {name: _far(row.get(name), values[at], guard.scales[name][1]) for name, values in self.numeric.items()}
+        distance = np.add.reduce(list(parts.values()))
+        best = int(np.lexsort((rows, distance))[0])
+        differing = sorted((name for name, part in parts.items() if part[best] > 0), key=lambda name: -parts[name][best])
+        return Nearest(int(rows[best]), component, float(distance[best]), self._values(at.start + best, guard), tuple(differing))
+
+    def _values(self, number: int, guard: Guard) -> Row:
+        found: dict[str, str | float | None] = {}
+        for name, codes in self.nominal.items():
+            found[name] = guard.categories[name][code - 1] if (code := int(codes[number])) else None
+        for name, numbers in self.numeric.items():
+            found[name] = None if np.isnan(numbers[number]) else float(numbers[number])
+        return found
+
+    def to_bytes(self) -> bytes:
+        """As a compressed .npz archive of plain arrays; equal values give equal bytes."""
+        arrays: dict[str, npt.NDArray[Any]] = {"row": self.row, "component": self.component}
+        arrays |= {f"nominal.{name}": values for name, values in self.nominal.items()}
+        arrays |= {f"numeric.{name}": values for name, values in self.numeric.items()}
+        return to_npz(arrays, compressed=True)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            ValueError: if the bytes are nothing of the kind.
+        """
+        try:
+            arrays = from_npz(data)
+            by_kind = {
+                kind: {name.partition(".")[2]: values for name, values in arrays.items() if name.startswith(f"{kind}.")}
+                for kind in ("nominal", "numeric")
+            }
+            return cls(by_kind["nominal"], by_kind["numeric"], arrays["row"], arrays["component"])
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"not a table of known observations: {error}") from error
+
+
+def _apart(value: str | float | None, codes: npt.NDArray[np.int16], categories: tuple[str, ...]) -> npt.NDArray[np.float64]:
+    # A value that the guard does not know differs from every one that is kept.
+    code = 0 if value is None else categories.index(str(value)) + 1 if value in categories else -1
+    unequal: npt.NDArray[np.float64] = (codes != code).astype(np.float64)
+    return unequal
+
+
+def _far(value: str | float | None, numbers: npt.NDArray[np.float64], sd: float) -> npt.NDArray[np.float64]:
+    missing = np.isnan(numbers)
+    if value is None or value != value:
+        return (~missing).astype(np.float64)
+    apart: npt.NDArray[np.float64] = np.where(missing, 1.0, np.minimum(np.abs(numbers - float(value)) / (FAR * sd), 1.0))
+    return apart
+
+
+def keep(rows: Observations, guard: Guard, *, most: int) -> Known:
+    """Choose the training rows that are kept: of each component at most so many, by their hash.
+
+    Args:
+        rows: the rows the guard was fitted on.
+        guard: the guard.
+        most: rows of a component.
+    """
+    if rows.group is None or (guard.names < 0).any():
+        component = guard.novelty(rows.codes).component
+    else:
+        component = np.searchsorted(guard.names, rows.group).astype(np.intp)
+    order = np.lexsort((rows.row_hash, component))
+    sizes = np.bincount(component, minlength=len(guard.names))
+    place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    chosen = order[place < most]
+    codes = rows.codes.take(chosen)
+    nominal = {}
+    for name, categories in guard.categories.items():
+        index = {value: number for number, value in enumerate(categories, start=1)}
+        table = np.array([0, 0, *(index.get(value, 0) for value in codes.vocabulary[name])], dtype=np.int16)
+        nominal[name] = table.take(codes.nominal[name] + np.int16(1))
+    return Known(nominal, dict(codes.numeric), rows.row[chosen], component[chosen].astype(np.int32))

@@ -1,0 +1,454 @@
+"""Counts the units of the running tests: what is new, once, into totals whose size does not grow with the units.
+
+A unit counts with one answer: its first, or the first whose truth is known. A correction moves it from one kind to another. Every step is
+one transaction, which also says how far the counting has come; of two processes that take the same step, one is refused. Killed anywhere,
+the next step goes on from the last one.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine, Table, func, insert, select, update
+
+from sporeprint.ab_testing.design import Mode
+from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals, Totals
+from sporeprint.errors import StorageUnavailableError
+from sporeprint.safety.verdict import UNKNOWN, words
+from sporeprint.schema import DatasetSchema
+from sporeprint.stats.confidence_sequence import Moments
+from sporeprint.storage.engine import reading, writing
+from sporeprint.storage.oltp import checkpoints as ab_progress
+from sporeprint.storage.oltp.ab_tests import AbTest
+from sporeprint.storage.oltp.checkpoints import LostError
+from sporeprint.storage.oltp.read_progress import Gap, Seen
+from sporeprint.storage.oltp.tables import ab_look, ab_total, ab_unit, outcome, prediction
+from sporeprint.storage.urls import SQLITE
+from sporeprint.storage.warehouse.sync import pages
+
+FAILED = 3
+NONE = -1
+#: Rows in a step: some tenths of a second.
+STEP_ROWS = 5_000
+#: Values in one statement: SQLite takes 32,766.
+AT_ONCE = 1_000
+#: How often a step is tried where other processes count too.
+TRIES = 20
+#: A further look is kept where so many more units or labels are there than in the last one that was kept.
+GROWN = 1.02
+COLUMNS = ("seq", "prediction_id", "test_id", "arm", "unit_id", "verdict", "latency_us", "shadow")
+_KEY = ("test_id", "arm", "answer", "other", "truth")
+_SUMS = ("units", "latency_us", "latency_us2", "other_us", "other_us2")
+
+
+class Unit(NamedTuple):
+    """A unit with the answer it counts with: the columns of `ab_unit`, but for `waiting`."""
+
+    test_id: str
+    unit_id: str
+    prediction_seq: int
+    prediction_id: str
+    arm: str
+    answer: int
+    other: int
+    truth: int
+    latency_us: int
+    other_us: int
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a label of it is wanted: both versions answered, and not the same."""
+        return self.truth == NONE and self.other not in (NONE, FAILED, self.answer) and self.answer != FAILED
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What names it."""
+        return self.test_id, self.unit_id
+
+    def row(self) -> dict[str, Any]:
+        """Its row."""
+        return {**self._asdict(), "waiting": int(self.waiting)}
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the texts in the tables mean.
+
+    Attributes:
+        answers: verdict -> 0, 1 or 2.
+        positive: code of the positive class.
+    """
+
+    answers: Mapping[str, int]
+    positive: str
+
+    @classmethod
+    def of(cls, schema: DatasetSchema) -> "Words":
+        """Those of a contract."""
+        return cls({word: number for number, word in enumerate(words(schema))}, schema.target.positive)
+
+    def answer(self, verdict: str) -> int:
+        """A verdict's number; of words that are not known any more, that of unknown."""
+        return self.answers.get(verdict, UNKNOWN)
+
+
+def unit_of(row: Sequence[Any], known: Words, truth: int) -> Unit:
+    """A prediction as a unit; the columns are `COLUMNS`."""
+    seq, prediction_id, test_id, arm, unit_id, verdict, latency_us, shadow = row
+    answer, other, other_us = known.answer(verdict), NONE, 0
+    if shadow:
+        said = json.loads(shadow)
+        if said.get("mode") == "split":  # another version answered in the place of the arm's
+            answer = FAILED
+        elif said.get("failed"):
+            other = FAILED
+        else:
+            other, latency_us, other_us = known.answer(said["verdict"]), int(said["latency_a_us"]), int(said["latency_us"])
+    return Unit(test_id, unit_id, seq, prediction_id, arm, answer, other, truth, latency_us, other_us)
+
+
+def settle(found: Iterable[Unit], before: Mapping[tuple[str, str], Unit]) -> dict[tuple[str, str], Unit]:
+    """Units after further answers and truths; only those that are new or changed.
+
+    Args:
+        found: answers, each as a unit, in their order.
+        before: what the units counted with until now.
+    """
+    after: dict[tuple[str, str], Unit] = {}
+    for unit in found:
+        known = after.get(unit.key) or before.get(unit.key)
+        if known is None or (known.truth == NONE and unit.truth != NONE):
+            after[unit.key] = unit
+        elif known.prediction_id == unit.prediction_id and known.truth != unit.truth and unit.truth != NONE:
+            after[unit.key] = known._replace(truth=unit.truth)
+    return after
+
+
+def changes(after: Iterable[Unit], before: Mapping[tuple[str, str], Unit]) -> dict[tuple[Any, ...], list[float]]:
+    """What is to be added to the totals: key -> sums."""
+    found: dict[tuple[Any, ...], list[float]] = {}
+    for unit in after:
+        for each, sign in ((unit, 1), (before.get((unit.test_id, unit.unit_id)), -1)):
+            if each is None:
+                continue
+            key = (each.test_id, each.arm, each.answer, each.other, each.truth)
+            sums = found.get(key)
+            if sums is None:
+                sums = found[key] = [0.0] * len(_SUMS)
+            latency_us, other_us = each.latency_us, each.other_us
+            sums[0] += sign
+            sums[1] += sign * latency_us
+            sums[2] += sign * latency_us**2
+            sums[3] += sign * other_us
+            sums[4] += sign * other_us**2
+    return {key: sums for key, sums in found.items() if any(sums)}
+
+
+# --- counting ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Counter:
+    """Counts for all running tests.
+
+    Attributes:
+        engine: of the OLTP database.
+        words: what verdicts and outcomes mean.
+        clock: microseconds since 1970 UTC.
+        rows: in a step.
+    """
+
+    engine: Engine
+    words: Words
+    clock: Callable[[], int] = field(default=lambda: time.time_ns() // 1000)
+    rows: int = STEP_ROWS
+
+    def count(self, tests: Sequence[AbTest]) -> int:
+        """Count what is new, and say how many answers were looked at.
+
+        Raises:
+            StorageUnavailableError: if the database does not answer now, or others kept counting. Trying again is harmless.
+            StorageError: if it cannot.
+        """
+        if not tests:
+            return 0
+        ids = frozenset(test.test_id for test in tests)
+        done = self._table(prediction, COLUMNS, tests, lambda connection, rows: self._predictions(connection, rows, ids))
+        return done + self._table(outcome, ("seq", "prediction_id"), tests, lambda connection, rows: self._outcomes(connection, rows, ids))
+
+    def _table(
+        self,
+        table: Table,
+        columns: Sequence[str],
+        tests: Sequence[AbTest],
+        take: Callable[[Connection, Sequence[Sequence[Any]]], int],
+    ) -> int:
+        """Read what is new in a table; lost to another process, read again what that one has left."""
+        floor, began, done = min(test.first[table.name] for test in tests), self.clock(), 0
+        for _ in range(TRIES):
+            with reading(self.engine) as connection:
+                number, noted = ab_progress.read(connection, table.name)
+                highest = connection.execute(select(func.max(table.c.seq))).scalar() or 0
+            seen = _where(Seen.from_json(noted), floor, highest)
+            try:
+                for page in pages(self.engine, table, columns, seen.open(), rows=self.rows):
+                    seen = seen.read(page.gap, page.first, page.last, page.numbers, began)
+                    if page.rows:
+                        with writing(self.engine) as connection:
+                            number = ab_progress.write(connection, table.name, number, seen.to_json())
+                            done += take(connection, page.rows)
+                settled = seen.settled(began)
+                if settled != Seen.from_json(noted):
+                    with writing(self.engine) as connection:
+                        ab_progress.write(connection, table.name, number, settled.to_json())
+            except LostError:
+                continue
+            return done
+        raise StorageUnavailableError("other processes kept counting the same tests; try again")
+
+    def _predictions(self, connection: Connection, rows: Sequence[Sequence[Any]], ids: frozenset[str]) -> int:
+        mine = [row for row in rows if row[2] in ids and row[4] is not None]
+        # An outcome may have come before its prediction.
+        truths = self._truths(connection, [row[1] for row in mine])
+        self._apply(connection, [unit_of(row, self.words, truths.get(row[1], NONE)) for row in mine])
+        return len(mine)
+
+    def _outcomes(self, connection: Connection, rows: Sequence[Sequence[Any]], ids: frozenset[str]) -> int:
+        wanted = sorted({row[1] for row in rows})
+        asked = _among(connection, prediction, COLUMNS, "prediction_id", wanted)
+        found = [row for row in asked if row[2] in ids and row[4] is not None]
+        truths = self._truths(connection, [row[1] for row in found])
+        # The order in which the truths came, as far as it is known: the first one is the unit's.
+        order = {row[1]: place for place, row in reversed(list(enumerate(rows)))}
+        found.sort(key=lambda row: order[row[1]])
+        self._apply(connection, [unit_of(row, self.words, truths.get(row[1], NONE)) for row in found])
+        return len(found)
+
+    def _truths(self, connection: Connection, ids: Sequence[str]) -> dict[str, int]:
+        """What is known to be true of predictions now."""
+        said = _among(connection, outcome, ("revision", "prediction_id", "outcome"), "prediction_id", ids)
+        return {prediction_id: int(code == self.words.positive) for _, prediction_id, code in sorted(said)}
+
+    def _apply(self, connection: Connection, found: Sequence[Unit]) -> None:
+        before = _units(connection, {unit.key for unit in found})
+        after = settle(found, before)
+        if not after:
+            return
+        if new := [(*unit, int(unit.waiting)) for key, unit in after.items() if key not in before]:
+            # As in `_among`.
+            connection.exec_driver_sql(_insertion(connection), new)
+        for unit in [unit for key, unit in after.items() if key in before]:
+            row = unit.row()
+            same = (ab_unit.c.test_id == row.pop("test_id"), ab_unit.c.unit_id == row.pop("unit_id"))
+            connection.execute(update(ab_unit).where(*same).values(**row))
+        for key, sums in changes(after.values(), before).items():
+            _add(connection, dict(zip(_KEY, key, strict=True)), dict(zip(_SUMS, sums, strict=True)))
+
+
+def _where(seen: Seen, floor: int, highest: int) -> Seen:
+    """Where to go on: nothing of the tests is below the floor; numbers that went back are those of a restored database."""
+    if seen.high > highest:
+        return Seen(high=min(floor, highest))
+    if seen.high < floor:
+        return Seen(high=floor)
+    return replace(seen, gaps=tuple(Gap(max(gap.first, floor + 1), gap.last, gap.since_us) for gap in seen.gaps if gap.last > floor))
+
+
+def _among(
+    connection: Connection, table: Table, columns: Sequence[str], column: str, values: Sequence[str], where: str = "", *also: str
+) -> list[tuple[Any, ...]]:
+    """Rows whose column has one of many values. By the driver alone: SQLAlchemy would write the list anew, value by value."""
+    found: list[tuple[Any, ...]] = []
+    mark = _mark(connection)
+    for begin in range(0, len(values), AT_ONCE):
+        part = values[begin : begin + AT_ONCE]
+        conditions = f"{f'{where} = {mark} AND ' if where else ''}{column} IN ({', '.join([mark] * len(part))})"
+        query = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {conditions}"  # noqa: S608 -- our names
+        found += map(tuple, connection.exec_driver_sql(query, (*also, *part)).fetchall())
+    return found
+
+
+def _mark(connection: Connection) -> str:
+    return "?" if connection.dialect.name == SQLITE else "%s"
+
+
+def _insertion(connection: Connection) -> str:
+    columns = (*Unit._fields, "waiting")
+    return f"INSERT INTO {ab_unit.name} ({', '.join(columns)}) VALUES ({', '.join([_mark(connection)] * len(columns))})"  # noqa: S608 -- our names
+
+
+def _units(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Unit]:
+    by_test: dict[str, list[str]] = {}
+    for test_id, unit_id in sorted(keys):
+        by_test.setdefault(test_id, []).append(unit_id)
+    found = {}
+    for test_id, unit_ids in by_test.items():
+        for row in _among(connection, ab_unit, Unit._fields, "unit_id", unit_ids, "test_id", test_id):
+            found[test_id, row[1]] = Unit(*row)
+    return found
+
+
+def _add(connection: Connection, key: Mapping[str, Any], sums: Mapping[str, float]) -> None:
+    same = [ab_total.c[name] == value for name, value in key.items()]
+    more = {name: ab_total.c[name] + (int(value) if name == "units" else value) for name, value in sums.items()}
+    if not connection.execute(update(ab_total).where(*same).values(**more)).rowcount:
+        connection.execute(insert(ab_total).values(**key, **{**sums, "units": int(sums["units"])}))
+
+
+# --- what was counted ----------------------------------------------------------------------------------------------------
+
+
+def totals(engine: Engine, test: AbTest) -> Totals:
+    """What a test has come to; its reading takes as long for ten units as for ten millions.
+
+    Raises:
+        StorageUnavailableError, StorageError: see `engine.errors`.
+    """
+    with reading(engine) as connection:
+        rows = connection.execute(select(ab_total).where(ab_total.c.test_id == test.test_id)).all()
+    if test.design.mode is Mode.SHADOW:
+        return _shadow(rows)
+    return SplitTotals(_arm([row for row in rows if row.arm == "a"]), _arm([row for row in rows if row.arm == "b"]))
+
+
+def _arm(rows: Sequence[Any]) -> ArmTotals:
+    answered = [row for row in rows if row.answer != FAILED]
+    cells = [(row.answer, None if row.truth == NONE else row.truth, row.units) for row in answered]
+    return ArmTotals.of(cells, sum(row.units for row in rows if row.answer == FAILED), _moments(answered, "latency"))
+
+
+def _shadow(rows: Sequence[Any]) -> ShadowTotals:
+    both = [row for row in rows if row.answer != FAILED and row.other not in (FAILED, NONE)]
+    cells = [(row.answer, row.other, None if row.truth == NONE else row.truth, row.units) for row in both]
+    failed_a = sum(row.units for row in rows if row.answer == FAILED and row.other != FAILED)
+    failed_b = sum(row.units for row in rows if row.answer != FAILED and row.other in (FAILED, NONE))
+    return ShadowTotals.of(cells, (failed_a, failed_b), (_moments(both, "latency"), _moments(both, "other")))
+
+
+def _moments(rows: Sequence[Any], which: str) -> Moments:
+    """Of times in milliseconds."""
+    total = sum(getattr(row, f"{which}_us") for row in rows)
+    squares = sum(getattr(row, f"{which}_us2") for row in rows)
+    return Moments(sum(row.units for row in rows), total / 1e3, squares / 1e6)
+
+
+# --- looks ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A look at a test.
+
+    Attributes:
+        at_us: when.
+        units: that had been counted.
+        labels: that had been counted.
+        found: JSON values: totals, analysis, decision.
+    """
+
+    at_us: int
+    units: int
+    labels: int
+    found: Mapping[str, Any]
+
+
+def keep_look(engine: Engine, test: AbTest, look: Look) -> None:
+    """Keep a look. Between looks that differ little only the last one stays: their number grows with the logarithm of the units.
+
+    Raises:
+        StorageUnavailableError, StorageError: see `engine.errors`.
+    """
+    values = {"at_us": look.at_us, "units": look.units, "labels": look.labels, "look": json.dumps(look.found, allow_nan=False)}
+    with writing(engine) as connection:
+        ab_progress.alone(connection, "looks")
+        query = select(ab_look.c.seq, ab_look.c.units, ab_look.c.labels, ab_look.c.look).where(ab_look.c.test_id == test.test_id)
+        last = connection.execute(query.order_by(ab_look.c.seq.desc()).limit(2)).all()
+        if len(last) == 2 and not _differs(*last):
+            connection.execute(update(ab_look).where(ab_look.c.seq == last[0].seq).values(**values))
+        else:
+            connection.execute(insert(ab_look).values(test_id=test.test_id, **values))
+
+
+def _differs(row: Any, before: Any) -> bool:
+    """Whether a look has something to say that the one before it has not."""
+    if row.units > before.units * GROWN or row.labels > before.labels * GROWN:
+        return True
+    now, then = (json.loads(each.look)["decision"] for each in (row, before))
+    return any(now[name] != then[name] for name in ("verdict", "reason"))
+
+
+def looks(engine: Engine, test_id: str) -> tuple[Look, ...]:
+    """The looks that were kept, oldest first. Raises: as `keep_look`."""
+    columns = (ab_look.c.at_us, ab_look.c.units, ab_look.c.labels, ab_look.c.look)
+    with reading(engine) as connection:
+        rows = connection.execute(select(*columns).where(ab_look.c.test_id == test_id).order_by(ab_look.c.seq)).all()
+    return tuple(Look(row.at_us, row.units, row.labels, json.loads(row.look)) for row in rows)
+
+
+def last_look(engine: Engine, test_id: str) -> Look | None:
+    """The last one; None where there is none. Raises: as `keep_look`."""
+    columns = (ab_look.c.at_us, ab_look.c.units, ab_look.c.labels, ab_look.c.look)
+    query = select(*columns).where(ab_look.c.test_id == test_id).order_by(ab_look.c.seq.desc()).limit(1)
+    with reading(engine) as connection:
+        row = connection.execute(query).first()
+    return None if row is None else Look(row.at_us, row.units, row.labels, json.loads(row.look))
+
+
+# --- disagreements -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """A request of a shadow test on which the versions differ, and whose truth is not known.
+
+    Attributes:
+        number: what pages go by.
+        prediction_id: what an outcome is to be said of.
+        unit_id: who asked.
+        answer_a: 0 negative, 1 positive, 2 unknown.
+        answer_b: the same of the other version.
+        features: as they were given; None where the prediction is no longer kept.
+        created_us: when it was asked; None likewise.
+    """
+
+    number: int
+    prediction_id: str
+    unit_id: str
+    answer_a: int
+    answer_b: int
+    features: Mapping[str, Any] | None
+    created_us: int | None
+
+
+def disagreements(engine: Engine, test: AbTest, *, limit: int = 100, before: int | None = None) -> tuple[Disagreement, ...]:
+    """The disagreements that wait for a label, the latest first: what was just asked about can still be looked at.
+
+    The order must not depend on the answers: then labels would, and an error rate among them would say nothing.
+
+    Args:
+        engine: of the OLTP database.
+        test: the test.
+        limit: at most so many.
+        before: only those with a lower number.
+
+    Raises:
+        StorageUnavailableError, StorageError: see `engine.errors`.
+    """
+    conditions = [ab_unit.c.test_id == test.test_id, ab_unit.c.waiting == 1]
+    if before is not None:
+        conditions.append(ab_unit.c.prediction_seq < before)
+    columns = (ab_unit.c[name] for name in ("prediction_seq", "prediction_id", "unit_id", "answer", "other"))
+    query = select(*columns, prediction.c.features, prediction.c.created_us)
+    query = query.select_from(ab_unit.outerjoin(prediction, prediction.c.prediction_id == ab_unit.c.prediction_id))
+    with reading(engine) as connection:
+        rows = connection.execute(query.where(*conditions).order_by(ab_unit.c.prediction_seq.desc()).limit(limit)).all()
+    return tuple(Disagreement(*row[:5], None if row[5] is None else json.loads(row[5]), row[6]) for row in rows)
+
+
+def waiting(engine: Engine, test_id: str) -> int:
+    """How many disagreements wait for a label. Raises: as `disagreements`."""
+    with reading(engine) as connection:
+        query = select(func.count()).where(ab_unit.c.test_id == test_id, ab_unit.c.waiting == 1)
+        return int(connection.execute(query).scalar() or 0)

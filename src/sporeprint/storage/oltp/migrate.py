@@ -1,0 +1,228 @@
+"""The schema's revisions: which one a database has, up, down, and a refusal where it is not the one this version works with.
+
+SQLite takes a killed revision back. MariaDB cannot: there every step of a revision can be taken again, and the revision
+counts only when its last step is done, so that the same command, run again, finishes it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect, text
+
+from sporeprint.errors import BusyError, StorageError, UsageError, nearest
+from sporeprint.storage.engine import errors, reading, writing
+from sporeprint.storage.oltp import tables
+from sporeprint.storage.urls import SQLITE, shown
+
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
+#: Before the first revision.
+BASE = "base"
+#: Seconds to wait for another process that changes the same schema.
+WAIT_S = 10
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One step of the schema's history."""
+
+    id: str
+    says: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a database stands.
+
+    Attributes:
+        database: its address, without secrets.
+        state: what to think of it.
+        current: the revision it has; None before the first.
+        expected: the revision this version works with.
+        pending: what `upgrade` would do, oldest first.
+    """
+
+    database: str
+    state: Literal["empty", "current", "behind", "ahead", "foreign"]
+    current: str | None
+    expected: str
+    pending: tuple[Revision, ...]
+
+
+def revisions() -> tuple[Revision, ...]:
+    """The schema's history, oldest first."""
+    return tuple(Revision(script.revision, script.doc.rstrip(".")) for script in reversed([*_scripts().walk_revisions()]))
+
+
+def status(engine: Engine) -> Status:
+    """Where a database stands. Changes nothing.
+
+    Raises:
+        StorageError, StorageUnavailableError: it cannot be asked.
+    """
+    if engine.url.get_backend_name() == SQLITE and not Path(engine.url.database or "").exists():  # connecting would make one
+        known = revisions()
+        return Status(shown(engine.url), "empty", None, known[-1].id, known)
+    with reading(engine) as connection:
+        return _status(connection)
+
+
+def check(engine: Engine) -> None:
+    """Refuse a database whose schema is not the one this version works with. Every process does so at its start.
+
+    Raises:
+        StorageError: with the command that mends it.
+    """
+    found = status(engine)
+    if found.state == "foreign":
+        raise _foreign(found)
+    if found.state == "ahead":
+        raise StorageError(_ahead(found))
+    if found.state != "current":
+        has = "no tables yet" if found.state == "empty" else f"schema {found.current}"
+        raise StorageError(f"{found.database} has {has}, this version works with {found.expected}; run: sporeprint db upgrade")
+
+
+def ready(engine: Engine) -> None:
+    """`check`, but make the tables of an SQLite file that has none yet: the embedded database needs no command of its own.
+
+    Raises:
+        StorageError: see `check`.
+    """
+    if engine.url.get_backend_name() == SQLITE and status(engine).state == "empty":
+        upgrade(engine)
+    check(engine)
+
+
+def upgrade(engine: Engine, to: str | None = None) -> Status:
+    """Bring a database to a revision, by default the one this version works with. Run again, it goes on where it was killed.
+
+    Raises:
+        StorageError: the database is not this program's, or newer than this version.
+        UsageError: there is no such revision, or it is an earlier one.
+        BusyError: another process is changing the schema.
+    """
+    target = _known(to) if to else _head()
+    with errors(engine.url), _alone(engine) as connection:
+        found = _movable(connection)
+        if target not in {found.current, *(revision.id for revision in found.pending)}:
+            raise UsageError(f"{found.database} has schema {found.current}, which is later; see: sporeprint db downgrade {target}")
+        command.upgrade(_config(connection), target)
+    return status(engine)
+
+
+def downgrade(engine: Engine, to: str) -> Status:
+    """Take a database back to an earlier revision, or to `base`. What later revisions added goes, with what is in it.
+
+    Raises:
+        StorageError, BusyError: see `upgrade`.
+        UsageError: there is no such revision, or it is a later one.
+    """
+    target = _known(to, BASE)
+    with errors(engine.url), _alone(engine) as connection:
+        found = _movable(connection)
+        if target in {revision.id for revision in found.pending}:
+            raise UsageError(f"{found.database} has schema {found.current}, which is earlier; see: sporeprint db upgrade {target}")
+        if found.current is not None:
+            command.downgrade(_config(connection), target)
+    return status(engine)
+
+
+def undone(current: str | None, to: str) -> tuple[Revision, ...]:
+    """What a downgrade would take away, latest first.
+
+    Raises:
+        UsageError: there is no such revision.
+    """
+    target, known = _known(to, BASE), revisions()
+    first = 0 if target == BASE else [revision.id for revision in known].index(target) + 1
+    last = [revision.id for revision in known].index(current) + 1 if current else 0
+    return tuple(reversed(known[first:last]))
+
+
+def _status(connection: Connection) -> Status:
+    there, known = set(inspect(connection).get_table_names()), revisions()
+    ids = [revision.id for revision in known]
+    heads = MigrationContext.configure(connection).get_current_heads() if "alembic_version" in there else ()
+    current = heads[0] if heads else None
+    # A first upgrade that was killed on MariaDB leaves some of the tables and no revision: its own, it may go on.
+    left = there - {"alembic_version"}
+    if current is None and left - set(tables.metadata.tables):
+        state: Literal["empty", "current", "behind", "ahead", "foreign"] = "foreign"
+    elif current is None:
+        state = "behind" if left else "empty"
+    elif current not in ids:
+        state = "ahead"
+    else:
+        state = "current" if current == ids[-1] else "behind"
+    pending = () if state in {"ahead", "foreign"} else known[ids.index(current) + 1 if current else 0 :]
+    return Status(shown(connection.engine.url), state, current, ids[-1], pending)
+
+
+def _movable(connection: Connection) -> Status:
+    found = _status(connection)
+    if found.state == "foreign":
+        raise _foreign(found)
+    if found.state == "ahead":
+        raise StorageError(_ahead(found))
+    return found
+
+
+def _ahead(found: Status) -> str:
+    return (
+        f"{found.database} has schema {found.current}, which this version does not know (it works with {found.expected}); install the "
+        f"newer sporeprint, or with that one run: sporeprint db downgrade {found.expected}"
+    )
+
+
+def _foreign(found: Status) -> StorageError:
+    return StorageError(
+        f"{found.database} holds tables of another program; give sporeprint a database of its own (SPOREPRINT_OLTP_URL or storage.oltp), "
+        "then run: sporeprint db upgrade"
+    )
+
+
+def _known(revision: str, *further: str) -> str:
+    allowed = [*(known.id for known in revisions()), *further]
+    if revision not in allowed:
+        raise UsageError(f"no such revision: {revision!r}{nearest(revision, allowed)}; there are {', '.join(allowed)}")
+    return revision
+
+
+def _head() -> str:
+    return revisions()[-1].id
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(MIGRATIONS))
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """A transaction of the one process that changes the schema. MariaDB ends it with every step, SQLite with the last."""
+    if engine.url.get_backend_name() == SQLITE:  # one file, one writer
+        with writing(engine) as connection:
+            yield connection
+        return
+    lock = f"sporeprint schema {engine.url.database}"[:64]
+    with engine.connect() as holder:
+        if not holder.execute(text("SELECT GET_LOCK(:lock, :seconds)"), {"lock": lock, "seconds": WAIT_S}).scalar():
+            raise BusyError(f"another process is changing the schema of {shown(engine.url)}; wait for it and run the command again")
+        try:
+            with writing(engine) as connection:
+                yield connection
+        finally:
+            holder.execute(text("SELECT RELEASE_LOCK(:lock)"), {"lock": lock})

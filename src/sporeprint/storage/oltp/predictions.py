@@ -1,0 +1,48 @@
+"""Reads single answers from the OLTP database."""
+
+import json
+from collections.abc import Iterable
+
+from sqlalchemy import Engine, select
+
+from sporeprint.storage.engine import reading
+from sporeprint.storage.oltp.tables import prediction
+from sporeprint.storage.prediction_record import PLAIN, PredictionRecord
+
+#: Ids in one question.
+AT_ONCE = 1_000
+
+
+def find(engine: Engine, prediction_id: str) -> PredictionRecord | None:
+    """An answer that was shipped; None where there is none. The journals may hold it still.
+
+    Raises:
+        StorageUnavailableError: if the database does not answer now.
+        StorageError: if it cannot.
+    """
+    columns = [prediction.c[name] for name in (*PLAIN, "unseen", "features", "shadow")]
+    with reading(engine) as connection:
+        row = connection.execute(select(*columns).where(prediction.c.prediction_id == prediction_id)).mappings().one_or_none()
+    if row is None:
+        return None
+    return PredictionRecord(
+        **{name: row[name] for name in PLAIN},
+        unseen=tuple(json.loads(row["unseen"])),
+        features=json.loads(row["features"]),
+        shadow=None if row["shadow"] is None else json.loads(row["shadow"]),
+    )
+
+
+def there(engine: Engine, ids: Iterable[str]) -> set[str]:
+    """Those of the ids that the database has.
+
+    Raises:
+        StorageUnavailableError: if the database does not answer now.
+        StorageError: if it cannot.
+    """
+    wanted, found = sorted(ids), set[str]()
+    with reading(engine) as connection:
+        for begin in range(0, len(wanted), AT_ONCE):
+            query = select(prediction.c.prediction_id).where(prediction.c.prediction_id.in_(wanted[begin : begin + AT_ONCE]))
+            found.update(connection.execute(query).scalars())
+    return found

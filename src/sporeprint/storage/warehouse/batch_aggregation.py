@@ -1,0 +1,73 @@
+"""From the artefact of a batch to facts: by column, without a value of Python for each row."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from sporeprint.storage.oltp.batch_file import ID, About, frames
+from sporeprint.storage.oltp.batch_index import share
+from sporeprint.storage.warehouse import aggregation as facts
+from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse.feature_counts import GIVEN
+from sporeprint.storage.warehouse.star_schema import CELL_NAMES, HOUR_US
+
+#: Counts what was given in facts, whose cells have these numbers: see `given.Features.count`.
+Count = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
+
+
+def parts(path: Path, about: About, features: Sequence[str], seq: int) -> Iterator[tuple[pl.DataFrame, Count]]:
+    """Rows of `fact_prediction`, some at a time, each with what counts its features.
+
+    Args:
+        path: the artefact.
+        about: what it says of itself.
+        features: the contract's, in its order.
+        seq: number of the batch in the OLTP database.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        StorageError: it is damaged.
+    """
+    kinds = facts.types(star.FACT_PREDICTION)
+    fixed = {
+        "seq": seq,
+        "batch_id": about.batch_id,
+        "created_us": about.created_us,
+        "hour_us": about.created_us - about.created_us % HOUR_US,
+        "model": about.model,
+        "version": about.version,
+        "test_id": "",
+        "arm": "",
+        "threshold": about.threshold,
+        "unit_id": None,
+        "shadow": None,
+        "latency_us": share(about),
+    }
+    for frame in frames(path):
+        rows = frame.filter(pl.col("prediction").is_not_null())
+        there = [name for name in features if name in about.columns]
+        unseen = pl.format('["{}"]', pl.col("unseen").str.replace_all(",", '","', literal=True)).fill_null("[]")
+        given = pl.struct(there).struct.json_encode() if there else pl.lit("{}")
+        found = rows.select(
+            *(pl.lit(value, dtype=kinds[name]).alias(name) for name, value in fixed.items()),
+            *(ID, "prediction", "probability", "verdict", "novelty_p"),
+            unseen=unseen,
+            features=given,
+        )
+        texts = rows.select(ID, *(pl.col(name).cast(pl.String).alias(f"{place}") for place, name in enumerate(features) if name in there))
+        yield found.select(star.FACT_PREDICTION.names), partial(_count, texts)
+
+
+def _count(texts: pl.DataFrame, new: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
+    """What was given for each feature in those of the rows that are new."""
+    told = new.select(ID, *CELL_NAMES, "unseen").join(cells, on=list(CELL_NAMES), how="left")
+    both = told.select(ID, "cell", "unseen").join(texts, on=ID, how="left")
+    counted = [
+        both.group_by("cell", "unseen", pl.col(place).alias("text")).agg(answers=pl.len()).with_columns(feature=pl.lit(int(place)))
+        for place in texts.columns
+        if place != ID
+    ]
+    empty = pl.DataFrame(schema=GIVEN)
+    return pl.concat([empty, *(part.select(*GIVEN).cast(GIVEN) for part in counted)])  # type: ignore[arg-type]  # a dict of types is what it takes

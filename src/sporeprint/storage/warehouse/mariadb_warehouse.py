@@ -1,0 +1,155 @@
+"""The configured warehouse: MariaDB. A load is one transaction; a reader has one snapshot."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import URL, Connection, exc, text
+
+from sporeprint.errors import BusyError, StorageError, UsageError
+from sporeprint.storage.engine import connect, errors, meaning, reading, writing
+from sporeprint.storage.urls import shown
+from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse.protocol import ANSWER_S, LOCK_WAIT_S, TRAINING, Answer, Load, Reader, plain
+from sporeprint.storage.warehouse.readonly_sql import one_that_reads
+
+NOTES = "warehouse_note"
+#: Names a lock of the whole server, by the database.
+LOCK = "CONCAT('sporeprint.warehouse.', DATABASE())"
+#: What is a mistake of who asks: syntax, unknown column, unknown table, ambiguous column, grouping, types, division, JSON, read-only.
+_MISTAKES = frozenset(
+    {1046, 1051, 1052, 1054, 1055, 1056, 1060, 1064, 1066, 1111, 1140, 1146, 1149, 1222, 1248, 1292, 1305, 1365, 1690, 1792}
+)
+
+
+class MariaDBWarehouse:
+    """A warehouse in a database of its own."""
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self._engine = connect(url, pool_size=2)
+
+    @property
+    def shown(self) -> str:
+        """Where it is, without a password."""
+        return shown(self._url)
+
+    def noted(self, name: str) -> Any:
+        """What was last kept under a name, or None."""
+        with reading(self._engine) as connection:
+            if not _tables(connection, NOTES):
+                return None
+            self._check(connection)
+            return _noted(connection, name)
+
+    @contextlib.contextmanager
+    def loading(self) -> Iterator[Load]:
+        """One transaction; the tables are made before it, where they are not there."""
+        from sporeprint.storage.warehouse.mariadb_loader import MariaDBLoad
+
+        with self._alone():
+            self._prepare()
+            with writing(self._engine) as connection:
+                load = MariaDBLoad(connection, self._engine)
+                yield load
+                load.finish()
+
+    @contextlib.contextmanager
+    def reading(self, *, seconds: float = ANSWER_S) -> Iterator[Reader]:
+        """A transaction that only reads, in one snapshot."""
+        with errors(self._url), self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            connection.exec_driver_sql(f"SET SESSION max_statement_time = {seconds:f}, sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')")
+            connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+            if not _tables(connection, NOTES):
+                raise StorageError(f"{self.shown} has no tables yet; run: sporeprint warehouse sync")
+            self._check(connection)
+            try:
+                yield MariaDBReader(connection, self._url)
+            finally:
+                # Its settings, and what of an answer was not read, are nobody else's.
+                connection.invalidate()
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the warehouse for one load. The server lets go of it when the connection ends, however it ends."""
+        with errors(self._url), self._engine.connect() as connection:
+            held = connection.exec_driver_sql(f"SELECT GET_LOCK({LOCK}, {LOCK_WAIT_S})").scalar()
+            if held != 1:
+                raise BusyError(f"another process has been loading into {self.shown} for {LOCK_WAIT_S:g} s; try again later")
+            try:
+                yield
+            finally:
+                with contextlib.suppress(exc.DBAPIError):  # the connection is lost, and with it the lock
+                    connection.exec_driver_sql(f"SELECT RELEASE_LOCK({LOCK})")
+
+    def _prepare(self) -> None:
+        with writing(self._engine) as connection:
+            there = _tables(connection, NOTES, *star.TABLES)
+            if NOTES not in there:
+                connection.exec_driver_sql(
+                    f"CREATE TABLE {NOTES} (name VARCHAR(64) NOT NULL PRIMARY KEY, value LONGTEXT NOT NULL) {star.MARIADB_OPTIONS}"
+                )
+            for table in star.TABLES.values():
+                if table.name not in there:
+                    connection.exec_driver_sql(star.mariadb_ddl(table), execution_options={"no_parameters": True})
+            if _noted(connection, "star") is None:
+                connection.execute(text(f"INSERT INTO {NOTES} VALUES ('star', :star)"), {"star": json.dumps(star.STAR)})  # noqa: S608
+            self._check(connection)
+
+    def _check(self, connection: Connection) -> None:
+        found = _noted(connection, "star")
+        if found not in {None, star.STAR}:
+            raise StorageError(
+                f"{self.shown} is of another version ({found}, this one works with {star.STAR}); "
+                "give an empty database and run: sporeprint warehouse sync"
+            )
+
+
+class MariaDBReader:
+    """One snapshot."""
+
+    def __init__(self, connection: Connection, url: URL) -> None:
+        self._connection, self._url = connection, url
+
+    def ask(self, sql: str, *, rows: int | None = None) -> Answer:
+        """Run one statement of the program's own."""
+        with errors(self._url):
+            return self._run(sql, rows)
+
+    def answer(self, sql: str, *, rows: int) -> Answer:
+        """Run one statement that reads."""
+        statement = one_that_reads(sql)
+        try:
+            return self._run(statement, rows)
+        except exc.DBAPIError as error:
+            number = getattr(error.orig, "args", (None,))[0]
+            if number in _MISTAKES:
+                raise UsageError(str(getattr(error.orig, "args", ("", error))[1])) from None
+            raise meaning(error, self._url) from None
+
+    def _run(self, sql: str, rows: int | None) -> Answer:
+        options = {"no_parameters": True, "stream_results": rows is not None}
+        result = self._connection.exec_driver_sql(sql, execution_options=options)
+        columns = tuple(result.keys())
+        values = result.fetchall() if rows is None else result.fetchmany(rows + 1)
+        kept = values if rows is None else values[:rows]
+        more = len(kept) < len(values)
+        if not more:
+            result.close()
+        return Answer(columns, plain(kept), more)
+
+
+def _tables(connection: Connection, *names: str) -> set[str]:
+    """Those of the tables that are there."""
+    query = text("SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()")
+    return {*connection.execute(query).scalars()} & {*names, TRAINING}
+
+
+def _noted(connection: Connection, name: str) -> Any:
+    value = connection.execute(text(f"SELECT value FROM {NOTES} WHERE name = :name"), {"name": name}).scalar()  # noqa: S608
+    return None if value is None else json.loads(value)

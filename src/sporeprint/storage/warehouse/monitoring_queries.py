@@ -1,0 +1,389 @@
+"""What the monitor asks the warehouse: counts by hour where they are enough, else the answers themselves, page by page."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from sporeprint.errors import StorageError
+from sporeprint.monitoring.data_profile import Column, Nominal, Numeric, Profile
+from sporeprint.monitoring.performance_estimation import Scores
+from sporeprint.monitoring.windows import HOUR_US, Slice, Span
+from sporeprint.safety.verdict import UNKNOWN, words
+from sporeprint.schema import DatasetSchema, Kind
+from sporeprint.stats.bins import PER_OCTAVE, unit
+from sporeprint.stats.histogram import Histogram
+from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse.aggregation import SHARES
+from sporeprint.storage.warehouse.protocol import Reader
+
+#: Answers that are read at a time: what bounds the memory.
+PAGE_ROWS = 25_000
+#: Bits that the warehouse's bins of numbers leave out, see `histogram.Histogram`.
+SHIFT = 52 - (PER_OCTAVE.bit_length() - 1)
+#: Bins of a probability, where it is counted with its verdict. What is kept of each is its mean.
+SCORE_BINS = 1024
+#: Hours of outcomes that say how long outcomes take: ninety days.
+DELAY_HOURS = 90 * 24
+
+#: hour -> how many.
+ByHour = Mapping[int, int]
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Whose answers.
+
+    Attributes:
+        model: name of the model.
+        version: its version.
+        test_id: of an A/B test; None: whether in a test or not.
+        arm: a or b of it.
+    """
+
+    model: str
+    version: int
+    test_id: str | None = None
+    arm: str | None = None
+
+    def where(self, table: str = "") -> str:
+        """As a condition."""
+        of = f"{table}." if table else ""
+        found = [f"{of}model = {text(self.model)}", f"{of}version = {int(self.version)}"]
+        found += [] if self.test_id is None else [f"{of}test_id = {text(self.test_id)}", f"{of}arm = {text(str(self.arm))}"]
+        return " AND ".join(found)
+
+
+def text(value: str) -> str:
+    """A text of SQL, the same for both engines.
+
+    Raises:
+        StorageError: it has a backslash, which one of them takes for more than it is.
+    """
+    if "\\" in value:
+        raise StorageError(f"{value!r} has a backslash; no model and no test can have such a name")
+    return "'" + value.replace("'", "''") + "'"
+
+
+def between(first_us: int, last_us: int, table: str = "") -> str:
+    """Hours from one on, before another, as a condition."""
+    of = f"{table}." if table else ""
+    return f"{of}hour_us >= {int(first_us)} AND {of}hour_us < {int(last_us)}"
+
+
+def among(hours: Sequence[int], table: str = "") -> str:
+    """These hours, as a condition."""
+    of = f"{table}." if table else ""
+    return f"{of}hour_us IN ({', '.join(str(int(hour)) for hour in hours) or '-2'})"
+
+
+def spread(by_hour: ByHour, most: int) -> list[int]:
+    """Hours, evenly spread, that together hold about so many: all of them where there are no more."""
+    ordered = sorted(by_hour)
+    total = sum(by_hour.values())
+    if total <= most:
+        return ordered
+    found, held, passed = [], 0.0, 0
+    for hour in ordered:
+        passed += by_hour[hour]
+        # As much as the hours so far may have of it.
+        if held + by_hour[hour] / 2 <= most * passed / total:
+            found.append(hour)
+            held += by_hour[hour]
+    return found or ordered[-1:]
+
+
+# --- counts by hour ----------------------------------------------------------------------------------------------------
+
+
+def answered(reader: Reader, cell: Cell, first_us: int, last_us: int) -> list[tuple[int, str, int]]:
+    """Hour, verdict, and how many answers."""
+    where = f"{cell.where()} AND {between(first_us, last_us)}"
+    sql = f"SELECT hour_us, verdict, SUM(answers) FROM hour_answers WHERE {where} GROUP BY hour_us, verdict"  # noqa: S608
+    return [(int(hour), verdict, int(count)) for hour, verdict, count in reader.ask(sql).rows]
+
+
+def came_true(reader: Reader, cell: Cell, first_us: int, last_us: int) -> list[tuple[int, str, str, str, int]]:
+    """Hour, verdict, likelier class, outcome, and how many answers."""
+    by = "hour_us, verdict, prediction, outcome"
+    sql = f"SELECT {by}, SUM(answers) FROM hour_outcomes WHERE {cell.where()} AND {between(first_us, last_us)} GROUP BY {by}"  # noqa: S608
+    return [(int(hour), verdict, likelier, outcome, int(count)) for hour, verdict, likelier, outcome, count in reader.ask(sql).rows]
+
+
+def negatives(reader: Reader, cell: Cell, verdict: str, positive: str, last_us: int) -> tuple[int, int]:
+    """Of the answers with a verdict, before an hour: how many have an outcome, and how many of those are of the positive class."""
+    where = f"{cell.where()} AND verdict = {text(verdict)} AND {between(0, last_us)}"
+    sql = f"SELECT outcome, SUM(answers) FROM hour_outcomes WHERE {where} GROUP BY outcome"  # noqa: S608
+    found = {outcome: int(count) for outcome, count in reader.ask(sql).rows}
+    return sum(found.values()), found.get(positive, 0)
+
+
+def counted(
+    reader: Reader, cell: Cell, first_us: int, last_us: int, schema: DatasetSchema, known: Mapping[str, frozenset[str]]
+) -> tuple[Profile, tuple[str, ...]]:
+    """The profile of a stretch of whole hours, and columns that are counted there and not in the contract.
+
+    Args:
+        reader: one state of the warehouse.
+        cell: whose answers.
+        first_us: the first hour.
+        last_us: the first hour after it.
+        schema: the contract.
+        known: nominal column -> values that are counted by name.
+    """
+    by = "feature, kind, value, low, high"
+    sql = f"SELECT {by}, SUM(answers) FROM hour_features WHERE {cell.where()} AND {between(first_us, last_us)} GROUP BY {by}"  # noqa: S608
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for feature, *rest in reader.ask(sql).rows:
+        found.setdefault(feature, []).append(tuple(rest))
+    rows = sum(count for _, _, count in answered(reader, cell, first_us, last_us))
+    columns: dict[str, Column] = {}
+    for name, cells in found.items():
+        if name in SHARES:
+            columns[name] = _shares(cells)
+        elif name in schema.columns:
+            columns[name] = _column(cells, schema.columns[name].kind, known.get(name, frozenset()))
+    extra = tuple(sorted(set(found) - set(columns)))
+    return Profile(rows, columns), extra
+
+
+def _column(cells: Sequence[tuple[Any, ...]], kind: Kind, known: frozenset[str]) -> Column:
+    kinds = {cell[0] for cell in cells}
+    # What it was counted as decides: the contract may have changed since.
+    numeric = kind is Kind.NUMERIC if not kinds & {"number", "invalid", "value", "unseen"} else bool(kinds & {"number", "invalid"})
+    sums = {name: sum(int(cell[4]) for cell in cells if cell[0] == name) for name in ("missing", "invalid", "unseen")}
+    if numeric:
+        histogram, broken = _histogram(cells)
+        return Numeric(histogram, sums["missing"], sums["invalid"] + broken)
+    counts = {str(cell[1]): int(cell[4]) for cell in cells if cell[0] == "value"}
+    return Nominal(counts, sums["missing"], sums["unseen"], known | frozenset(counts))
+
+
+def _histogram(cells: Sequence[tuple[Any, ...]]) -> tuple[Histogram, int]:
+    """The numbers, and how many of them are none."""
+    numbers = [(cell[2], cell[3], int(cell[4])) for cell in cells if cell[0] == "number"]
+    good = [cell for cell in numbers if np.isfinite(cell[0]) and np.isfinite(cell[1])]
+    low, high = (np.array([cell[place] for cell in good], dtype=np.float64) for place in (0, 1))
+    counts = np.array([cell[2] for cell in good], dtype=np.int64)
+    return Histogram.of_bins(low, high, counts, SHIFT), sum(cell[2] for cell in numbers) - int(counts.sum())
+
+
+def _shares(cells: Sequence[tuple[Any, ...]]) -> Numeric:
+    """Numbers from 0 to 1, each as the middle of its bin."""
+    numbers = [(cell[2], cell[3], int(cell[4])) for cell in cells if cell[0] == "number"]
+    good = [cell for cell in numbers if cell[0] is not None and np.isfinite(cell[0]) and np.isfinite(cell[1])]
+    middle = np.array([(cell[0] + cell[1]) / 2 for cell in good], dtype=np.float64)
+    counts = np.array([cell[2] for cell in good], dtype=np.int64)
+    without = sum(int(cell[4]) for cell in cells if cell[0] == "missing")
+    return Numeric(Histogram.of_bins(middle, middle, counts, 0), without, sum(cell[2] for cell in numbers) - int(counts.sum()))
+
+
+def as_counted(profile: Profile, known: Mapping[str, frozenset[str]]) -> Profile:
+    """A profile as the warehouse would have counted it: numbers in its bins, values that training did not see together.
+
+    Args:
+        profile: of rows, exact.
+        known: nominal column -> the values seen in training.
+    """
+    columns: dict[str, Column] = dict(profile.columns)
+    for name, column in profile.columns.items():
+        if isinstance(column, Numeric) and name in SHARES:
+            low, high = unit(column.histogram.values)
+            middle = (low + high) / 2
+            columns[name] = Numeric(Histogram.of_bins(middle, middle, column.histogram.counts, 0), column.missing, column.invalid)
+        elif isinstance(column, Numeric):
+            columns[name] = replace(column, histogram=column.histogram.coarser(SHIFT))
+        elif isinstance(column, Nominal) and name in known:
+            kept = {value: rows for value, rows in column.counts.items() if value in known[name]}
+            other = column.other + sum(column.counts.values()) - sum(kept.values())
+            columns[name] = Nominal(kept, column.missing, other, column.known | known[name])
+    return Profile(profile.rows, columns, profile.unreadable)
+
+
+def later(reader: Reader, cell: Cell, now_us: int) -> int:
+    """Answers that are dated in hours that have not begun."""
+    sql = f"SELECT SUM(answers) FROM hour_answers WHERE {cell.where()} AND hour_us > {int(now_us)}"  # noqa: S608
+    return int(reader.ask(sql).rows[0][0] or 0)
+
+
+def newest_hour(reader: Reader, now_us: int) -> int | None:
+    """The last hour of which the warehouse has any answer, whoever gave it."""
+    found = reader.ask(f"SELECT MAX(hour_us) FROM hour_answers WHERE hour_us <= {int(now_us)}").rows[0][0]  # noqa: S608
+    return None if found is None else int(found)
+
+
+# --- answers -------------------------------------------------------------------------------------------------------------
+
+
+def scores(reader: Reader, cell: Cell, hours: Sequence[int], schema: DatasetSchema) -> Scores:
+    """The probabilities of answers in these hours, by verdict."""
+    by = f"verdict, FLOOR(probability * {SCORE_BINS})"
+    where = f"{cell.where()} AND {among(hours)} AND probability IS NOT NULL"
+    sql = f"SELECT {by}, COUNT(*), SUM(probability) FROM fact_prediction WHERE {where} GROUP BY {by}"  # noqa: S608
+    number = {word: place for place, word in enumerate(words(schema))}
+    values: list[list[float]] = [[], [], []]
+    counts: list[list[int]] = [[], [], []]
+    invalid = 0
+    for verdict, _, count, total in reader.ask(sql).rows:
+        mean = float(total) / int(count)
+        if not 0 <= mean <= 1:
+            invalid += int(count)
+            continue
+        place = number.get(verdict, UNKNOWN)
+        values[place].append(mean)
+        counts[place].append(int(count))
+    parts = []
+    for some, many in zip(values, counts, strict=True):
+        means = np.array(some, dtype=np.float64)
+        parts.append(Histogram.of_bins(means, means, np.array(many, dtype=np.int64), 0))
+    return Scores(tuple(parts), invalid)
+
+
+def labelled(reader: Reader, cell: Cell, hours: Sequence[int], schema: DatasetSchema) -> pl.DataFrame:
+    """Answers in these hours whose outcome is known: the columns of `frame`."""
+    sql = (
+        f"SELECT p.features, p.probability, p.novelty_p, p.verdict, o.outcome FROM fact_outcome o "  # noqa: S608
+        "JOIN fact_prediction p ON p.created_us = o.created_us AND p.prediction_id = o.prediction_id "
+        f"WHERE o.latest = 1 AND {cell.where('o')} AND {among(hours, 'o')} AND {among(hours, 'p')}"
+    )
+    return frame(reader.ask(sql).rows, schema)
+
+
+def delays(reader: Reader, now_us: int, most: int) -> tuple[Int64, Int64]:
+    """How many outcomes came after so many hours, and of answers given so many hours ago; of the last ninety days, all models."""
+    now = now_us - now_us % HOUR_US
+    where = f"{between(now - DELAY_HOURS * HOUR_US, now + HOUR_US)}"
+    by_hour = {
+        int(hour): int(count)
+        for hour, count in reader.ask(f"SELECT hour_us, SUM(answers) FROM hour_outcomes WHERE {where} GROUP BY hour_us").rows  # noqa: S608
+    }
+    where = f"revision = 1 AND {among(spread(by_hour, most))}"
+    by = f"hour_us, FLOOR((recorded_us - hour_us) / {HOUR_US})"
+    found = reader.ask(f"SELECT {by}, COUNT(*) FROM fact_outcome WHERE {where} GROUP BY {by}").rows  # noqa: S608
+    ages, waited = np.zeros(DELAY_HOURS + 1, dtype=np.int64), np.zeros(DELAY_HOURS + 1, dtype=np.int64)
+    for hour, delay, count in found:
+        age = (now - int(hour)) // HOUR_US
+        ages[age] += int(count)
+        waited[min(max(int(delay), 0), age)] += int(count)
+    return waited, ages
+
+
+def pages(reader: Reader, cell: Cell, span: Span, by_hour: ByHour, schema: DatasetSchema) -> Iterator[tuple[pl.DataFrame, list[str]]]:
+    """The answers of a window, the newest first, page by page: the columns of `frame`, and `created_us`; and their ids."""
+    for first, last in _runs(by_hour):
+        upto, skip = span.end_us - 1, 0
+        while True:
+            where = (
+                f"{cell.where()} AND {between(first, last + HOUR_US)} AND created_us >= {int(span.begin_us)} AND created_us <= {int(upto)}"
+            )
+            sql = (
+                "SELECT p.features, p.probability, p.novelty_p, p.verdict, o.outcome, p.created_us, p.prediction_id FROM ("  # noqa: S608
+                "SELECT created_us, prediction_id, features, probability, novelty_p, verdict FROM fact_prediction "
+                f"WHERE {where} ORDER BY created_us DESC, prediction_id DESC LIMIT {PAGE_ROWS} OFFSET {skip}) p "
+                "LEFT JOIN fact_outcome o ON o.prediction_id = p.prediction_id AND o.latest = 1 "
+                "ORDER BY p.created_us DESC, p.prediction_id DESC"
+            )
+            rows = reader.ask(sql).rows
+            if rows:
+                made = [int(row[5]) for row in rows]
+                yield frame(rows, schema).with_columns(created_us=pl.Series(made, dtype=pl.Int64)), [str(row[6]) for row in rows]
+            if len(rows) < PAGE_ROWS:
+                break
+            # A batch's answers are all of one moment: what was read of it is skipped.
+            skip = made.count(made[-1]) + (skip if made[0] == made[-1] == upto else 0)
+            upto = made[-1]
+
+
+def _runs(by_hour: ByHour) -> Iterator[tuple[int, int]]:
+    """First and last hour of stretches of about a page, the newest first."""
+    last: int | None = None
+    first, held = 0, 0
+    for hour in sorted(by_hour, reverse=True):
+        if last is not None and held + by_hour[hour] > PAGE_ROWS:
+            yield first, last
+            last, held = None, 0
+        last = hour if last is None else last
+        first, held = hour, held + by_hour[hour]
+    if last is not None:
+        yield first, last
+
+
+def frame(rows: Sequence[Sequence[Any]], schema: DatasetSchema) -> pl.DataFrame:
+    """Answers as rows: features as text, nominal ones by code; `probability`, `novelty_p`, `verdict`, and the target, null if not known.
+
+    Args:
+        rows: features as JSON, probability, novelty, verdict, outcome.
+        schema: the contract.
+    """
+    given = _decoded([row[0] for row in rows], schema)
+    answers = {
+        "probability": pl.Series([row[1] for row in rows], dtype=pl.Float64),
+        "novelty_p": pl.Series([row[2] for row in rows], dtype=pl.Float64),
+        "verdict": pl.Series([row[3] for row in rows], dtype=pl.String),
+        schema.target.column: pl.Series([row[4] for row in rows], dtype=pl.String),
+    }
+    return given.with_columns(**answers)
+
+
+def _decoded(texts: Sequence[str], schema: DatasetSchema) -> pl.DataFrame:
+    """Requests taken apart. They may name a column with underscores for hyphens, and a value by its word."""
+    others = {name: name.replace("-", "_") for name in schema.columns}
+    names = list(dict.fromkeys([*schema.columns, *others.values()]))
+    series = pl.Series(texts, dtype=pl.String)
+    try:
+        table = series.str.json_decode(pl.Struct(dict.fromkeys(names, pl.String))).struct.unnest()
+    except pl.exceptions.ComputeError:  # a value that is neither text nor number
+        table = pl.DataFrame([_plain(value, names) for value in texts], schema=dict.fromkeys(names, pl.String))
+    columns = []
+    for name, column in schema.columns.items():
+        value = pl.coalesce(name, others[name]).str.strip_chars()
+        value = pl.when(value != "").then(value)
+        if column.kind is Kind.NOMINAL and column.values:
+            words_of = {word: code for code, word in column.values.items() if word not in column.values}
+            value = value.replace(words_of) if words_of else value
+        columns.append(value.alias(name))
+    return table.select(columns)
+
+
+def _plain(raw: str, names: Sequence[str]) -> dict[str, str | None]:
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        found = {}
+    values = found if isinstance(found, dict) else {}
+    return {name: value if (value := values.get(name)) is None or isinstance(value, str) else json.dumps(value) for name in names}
+
+
+def chosen(table: pl.DataFrame, some: Slice) -> pl.Series:
+    """Which rows of a frame are of a slice."""
+    found = pl.Series(np.ones(table.height, dtype=np.bool_))
+    for condition in some.conditions:
+        column = table[condition.column]
+        if condition.between is not None:
+            number = column.cast(pl.Float64, strict=False)
+            found &= number.is_between(*condition.between).fill_null(value=False)
+        else:
+            fits = column.is_in([value for value in condition.values if value is not None]).fill_null(value=False)
+            found &= (fits | column.is_null()) if None in condition.values else fits
+    return found
+
+
+# --- tests, and what was kept --------------------------------------------------------------------------------------------
+
+
+def tests(reader: Reader) -> dict[str, Mapping[str, Any]]:
+    """The A/B tests by name and by id."""
+    rows = reader.ask("SELECT test_id, name, model_a, version_a, model_b, version_b FROM dim_test").dicts()
+    return {**{row["test_id"]: row for row in rows}, **{row["name"]: row for row in rows}}
+
+
+def kept(reader: Reader, model: str, part: str) -> list[tuple[str, int, float, float | None, float | None]]:
+    """Metric, time, value and interval of what was kept of a model's evaluations."""
+    where = f"model = {text(model)} AND part = {text(part)}"
+    sql = f"SELECT metric, created_us, value, low, high FROM {star.FACT_METRIC.name} WHERE {where}"  # noqa: S608
+    return [(row[0], int(row[1]), float(row[2]), row[3], row[4]) for row in reader.ask(sql).rows if row[2] is not None]

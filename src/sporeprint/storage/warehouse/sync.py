@@ -1,0 +1,333 @@
+"""Brings predictions and outcomes from the OLTP database into the warehouse: what is new, once, page by page.
+
+Each page is one load: its facts, its counts and the note of how far they go become visible together. Killed anywhere, the next sync goes
+on from the last page. Facts are looked up by their id before they are counted, so that whatever is read again changes nothing.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Engine, Table, Text, func, select
+
+from sporeprint.common.files import Progress, Silent
+from sporeprint.schema import DatasetSchema
+from sporeprint.storage.engine import reading
+from sporeprint.storage.oltp import tables
+from sporeprint.storage.oltp.read_progress import SAFE_LAG_US, Gap, Seen
+from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse.protocol import Load, Warehouse
+
+if TYPE_CHECKING:  # slow to import, and a sync that finds nothing new needs none of it
+    import polars as pl
+
+    from sporeprint.storage.warehouse.feature_counts import Features
+
+log = logging.getLogger(__name__)
+
+#: Rows, and bytes of text, after which a page takes no further row: what bounds the memory.
+PAGE_ROWS, PAGE_BYTES = 25_000, 24 << 20
+#: Pages in one load: publishing costs the same for one as for many.
+LOAD_PAGES = 8
+#: Rows that a database is asked for at a time, and that are taken over at a time.
+FETCH_ROWS, READ_ROWS = 10_000, 1_000
+#: Names of notes: how far the two tables were read; the contract and the tests whose words are there.
+PREDICTIONS, OUTCOMES, BATCHES, CONTRACT, TESTS, WAITING = "prediction", "outcome", "batch", "contract", "tests", "waiting"
+#: What is read of both tables. The number comes first. What only matters to who runs the service stays in the OLTP database.
+COLUMNS = {
+    PREDICTIONS: (
+        *("seq", "prediction_id", "batch_id", "created_us", "model", "version", "prediction", "probability", "verdict", "novelty_p"),
+        *("threshold", "unseen", "features", "test_id", "arm", "unit_id", "shadow", "latency_us"),
+    ),
+    OUTCOMES: ("seq", "prediction_id", "revision", "outcome", "source", "observed_us", "recorded_us"),
+    BATCHES: ("seq", "batch_id", "artefact", "rows"),
+}
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What a sync brought.
+
+    Attributes:
+        predictions: new ones.
+        outcomes: revisions of outcomes that were new.
+        read: rows that were read for it.
+        waiting: whether outcomes wait for their prediction.
+        seconds: what it took.
+    """
+
+    predictions: int
+    outcomes: int
+    read: int
+    waiting: bool
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows of one open gap: those with numbers from `first` to `last` that are there."""
+
+    gap: Gap
+    first: int
+    last: int
+    rows: Sequence[Sequence[Any]]
+
+    @property
+    def numbers(self) -> list[int]:
+        """Their numbers, ascending."""
+        return [row[0] for row in self.rows]
+
+
+def now_us() -> int:
+    """The time, microseconds since 1970 UTC."""
+    return time.time_ns() // 1000
+
+
+def sync(
+    oltp: Engine,
+    warehouse: Warehouse,
+    schema: DatasetSchema,
+    *,
+    root: Path | None = None,
+    progress: Progress | None = None,
+    clock: Callable[[], int] = now_us,
+    lag_us: int = SAFE_LAG_US,
+    page_rows: int = PAGE_ROWS,
+    load_pages: int = LOAD_PAGES,
+) -> Synced:
+    """Bring everything that is new into the warehouse.
+
+    Args:
+        oltp: engine of the OLTP database.
+        warehouse: where to.
+        schema: the contract whose features are counted.
+        root: the work directory, below which the artefacts of batches are; left out, no batch is read.
+        progress: counts rows.
+        clock: what time it is.
+        lag_us: how long a writer's transaction can last.
+        page_rows: most rows in a page.
+        load_pages: pages in one load.
+
+    Raises:
+        StorageError, StorageUnavailableError: see `Warehouse.loading`, `storage.engine.errors`.
+        BusyError: another process is loading.
+    """
+    progress, began = progress or Silent(), time.monotonic()
+    run = _Run(oltp, warehouse, schema, root, progress, clock, lag_us, page_rows, load_pages)
+    return run.all(began)
+
+
+@dataclass
+class _Run:
+    """One sync."""
+
+    oltp: Engine
+    warehouse: Warehouse
+    schema: DatasetSchema
+    root: Path | None
+    progress: Progress
+    clock: Callable[[], int]
+    lag_us: int
+    page_rows: int
+    load_pages: int
+    read: int = 0
+
+    def all(self, began: float) -> Synced:
+        seen = {name: self._where(table, name) for name, table in self._tables}
+        self.progress.total(self._expected(seen))
+        self._dimensions()
+        predictions = self._table(tables.prediction, PREDICTIONS, self._predictions)
+        if self.root is not None:
+            predictions += self._table(tables.batch, BATCHES, self._batches)
+        outcomes = self._table(tables.outcome, OUTCOMES, self._outcomes)
+        waiting = bool(self.warehouse.noted(WAITING))
+        return Synced(predictions, outcomes, self.read, waiting, round(time.monotonic() - began, 3))
+
+    @property
+    def _tables(self) -> list[tuple[str, Table]]:
+        found = [(PREDICTIONS, tables.prediction), (OUTCOMES, tables.outcome)]
+        return found if self.root is None else [*found, (BATCHES, tables.batch)]
+
+    def _where(self, table: Table, name: str) -> Seen:
+        """How far the table was read; from the start again where it is not the table that was read."""
+        seen = Seen.from_json(self.warehouse.noted(name))
+        with reading(self.oltp) as connection:
+            highest = connection.execute(select(func.max(table.c.seq))).scalar()
+        # Numbers that were given out are not given out again: this is a restored or a new database.
+        return Seen() if highest is not None and highest < seen.high else seen
+
+    def _expected(self, seen: dict[str, Seen]) -> int:
+        """About how many rows there are to read."""
+        left = 0
+        with reading(self.oltp) as connection:
+            for name, table in self._tables:
+                first, last = connection.execute(select(func.min(table.c.seq), func.max(table.c.seq))).one()
+                left += max(0, (last or 0) - max(seen[name].high, (first or 1) - 1))
+        return left
+
+    def _table(self, table: Table, name: str, take: Callable[[Load, Sequence[Sequence[Any]]], int]) -> int:
+        """Read a table's open gaps page by page, and take the pages, several in one load."""
+        began, taken, kept = self.clock(), 0, self.warehouse.noted(name)
+        seen = self._where(table, name)
+        following = pages(self.oltp, table, COLUMNS[name], seen.open(), rows=self.page_rows)
+        page = next(following, None)
+        while page is not None:
+            with contextlib.ExitStack() as stack:
+                load: Load | None = None
+                for _ in range(self.load_pages):
+                    seen = seen.read(page.gap, page.first, page.last, page.numbers, began)
+                    if page.rows:
+                        load = load or stack.enter_context(self.warehouse.loading())
+                        taken += take(load, page.rows)
+                        self.read += len(page.rows)
+                        self.progress.advance(len(page.rows))
+                    page = next(following, None)
+                    if page is None:
+                        break
+                if load is not None:
+                    kept = seen.to_json()
+                    load.note(name, kept)
+                    load.note(WAITING, load.waiting())
+        seen = seen.settled(began, self.lag_us)
+        if seen.to_json() != kept and (kept is not None or seen.high):
+            with self.warehouse.loading() as load:
+                load.note(name, seen.to_json())
+        return taken
+
+    def _predictions(self, load: Load, rows: Sequence[Sequence[Any]]) -> int:
+        from sporeprint.storage.warehouse import aggregation as facts
+
+        page = facts.predictions(rows, COLUMNS[PREDICTIONS]).unique("prediction_id", keep="first", maintain_order=True)
+        return self._take(load, page, self._features.count)
+
+    def _batches(self, load: Load, rows: Sequence[Sequence[Any]]) -> int:
+        from sporeprint.storage.oltp.batch_file import About
+        from sporeprint.storage.warehouse import batch_aggregation as batch_facts
+
+        taken = 0
+        for seq, batch_id, artefact, _ in rows:
+            assert self.root is not None  # noqa: S101 -- without it no batch is read
+            path = self.root / artefact
+            try:
+                about = About.of(path)
+                for facts, given in batch_facts.parts(path, about, list(self.schema.columns), seq):
+                    taken += self._take(load, facts, given)
+            except FileNotFoundError:  # others must not wait for what is lost
+                log.warning("the artefact of batch %s is gone: %s; its answers are not in the warehouse", batch_id, artefact)
+        return taken
+
+    def _take(self, load: Load, page: "pl.DataFrame", count: Callable[["pl.DataFrame", "pl.DataFrame"], "pl.DataFrame"]) -> int:
+        """Take over facts with ids of their own that are not there; `count` says what was given for each feature."""
+        import polars as pl
+
+        from sporeprint.storage.warehouse import aggregation as facts
+
+        if page.is_empty():
+            return 0
+        made = page["created_us"]
+        between: Any = (made.min(), made.max())
+        there = load.find(page["prediction_id"], between)
+        new = page.join(there, on="prediction_id", how="anti", maintain_order="left")
+        if new.is_empty():
+            return 0
+        load.append(star.FACT_PREDICTION, new)
+        load.put(star.DIM_TIME, facts.hours(new), keep=True)
+        load.put(star.DIM_MODEL, facts.models(new), keep=True)
+        load.add(star.HOUR_ANSWERS, facts.answers(new))
+        load.add(star.HOUR_LATENCY, facts.latency(new))
+        cells = facts.cells(new)
+        counted = facts.features(count(new, cells), cells, self.schema)
+        load.add(star.HOUR_FEATURES, pl.concat([counted, facts.shares(new, cells)]))
+        if load.waiting() and not (before := load.outcomes(new["prediction_id"])).is_empty():
+            self._settle(load, before, before.clear(), new.filter(pl.col("prediction_id").is_in(before["prediction_id"].implode())))
+        return new.height
+
+    def _outcomes(self, load: Load, rows: Sequence[Sequence[Any]]) -> int:
+        from sporeprint.storage.warehouse import aggregation as facts
+
+        new = facts.outcomes(rows, COLUMNS[OUTCOMES])
+        ids = new["prediction_id"].unique()
+        before = load.outcomes(ids)
+        self._settle(load, before, new, load.find(ids))
+        return new.join(before, on=list(star.FACT_OUTCOME.key), how="anti").height
+
+    def _settle(self, load: Load, before: "pl.DataFrame", new: "pl.DataFrame", found: "pl.DataFrame") -> None:
+        from sporeprint.storage.warehouse import aggregation as facts
+
+        settled = facts.settle(before, new, found)
+        load.put(star.FACT_OUTCOME, settled.outcomes)
+        load.add(star.HOUR_OUTCOMES, settled.counts)
+
+    @cached_property
+    def _features(self) -> "Features":
+        from sporeprint.storage.warehouse.feature_counts import Features
+
+        return Features(list(self.schema.columns))
+
+    def _dimensions(self) -> None:
+        """Tests as they stand now, and the words of the contract; both are small."""
+        with reading(self.oltp) as connection:
+            tests = [dict(row._mapping) for row in connection.execute(select(*(tables.ab_test.c[name] for name in star.DIM_TEST.names)))]
+        contract = self.schema.fingerprint()
+        if self.warehouse.noted(CONTRACT) == contract and self.warehouse.noted(TESTS) == tests:
+            return
+        from sporeprint.storage.warehouse import aggregation as facts
+
+        with self.warehouse.loading() as load:
+            load.put(star.DIM_VERDICT, facts.verdicts(self.schema))
+            load.put(star.DIM_CLASS, facts.classes(self.schema))
+            load.put(star.DIM_TEST, facts.frame(star.DIM_TEST, tests))
+            load.note(CONTRACT, contract)
+            load.note(TESTS, tests)
+
+
+def pages(oltp: Engine, table: Table, columns: Sequence[str], gaps: Sequence[Gap], *, rows: int, size: int = PAGE_BYTES) -> Iterator[Page]:
+    """The rows of open gaps, in the order of their numbers, each page read in a transaction of its own.
+
+    Raises:
+        StorageError, StorageUnavailableError: the database cannot be read.
+    """
+    for gap in gaps:
+        first = gap.first
+        while first <= gap.last:
+            with reading(oltp) as connection:
+                found, whole = _page(connection, table, columns, (first, gap.last), rows, size)
+            last = gap.last if whole else found[-1][0]
+            yield Page(gap, first, last, found)
+            if whole:
+                break
+            first = last + 1
+
+
+def _page(
+    connection: Connection, table: Table, columns: Sequence[str], between: tuple[int, int], rows: int, size: int
+) -> tuple[list[Sequence[Any]], bool]:
+    """Rows up to a number and a size of them, and whether these were all."""
+    long = [place for place, name in enumerate(columns) if isinstance(table.c[name].type, Text)]
+    taken: list[Sequence[Any]] = []
+    first, held = between[0], 0
+    while len(taken) < rows and held < size:
+        wanted = min(FETCH_ROWS, rows - len(taken))
+        query = select(*(table.c[name] for name in columns)).where(table.c.seq >= first, table.c.seq <= between[1])
+        result = connection.execution_options(yield_per=READ_ROWS).execute(query.order_by(table.c.seq).limit(wanted))
+        count = 0
+        for part in result.partitions():
+            count += len(part)
+            taken += part
+            held += sum(sum([len(row[place] or "") for row in part]) for place in long)
+            if held >= size:
+                break
+        result.close()
+        if held < size and count < wanted:
+            return taken, True
+        first = taken[-1][0] + 1
+    return taken, False

@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+import pytest
+
+from sporeprint.ab_testing.design import Design, Mode
+from sporeprint.ab_testing.power import Truth, plan, stream
+from sporeprint.ab_testing.simulation import simulate
+from sporeprint.errors import UsageError
+
+SPLIT = Design("plan", "a/v1", "b/v1")
+SHADOW = replace(SPLIT, mode=Mode.SHADOW)
+UNEQUAL = Truth(0.005, 0.01, 0.004)
+
+
+def test_twice_the_errors_in_a_split() -> None:
+    """At most 1.5 times what the fastest possible test takes: 5,654 units in the median."""
+    found = plan(SPLIT, UNEQUAL, units_a_day=1000)
+    assert found.median_units is not None
+    assert found.median_units <= 8_400
+    assert found.fixed_units == 9346
+    assert found.price == pytest.approx(1.49, abs=0.02)
+    assert found.days == pytest.approx(13.96, abs=0.1)
+    assert found.wrong < 1e-3
+    assert found.median_labels == found.median_units
+
+
+def test_shadow_mode_needs_a_dozen_labels() -> None:
+    found = plan(SHADOW, UNEQUAL)
+    assert found.median_labels is not None
+    assert found.median_labels <= 15
+    assert found.median_units is not None
+    assert found.median_units < 2500
+
+
+@pytest.mark.parametrize(
+    ("design", "truth"), [(SPLIT, Truth(0.02, 0.05)), (replace(SPLIT, traffic_split=0.1), Truth(0.08, 0.02)), (SHADOW, UNEQUAL)]
+)
+def test_a_plan_is_what_a_simulation_finds(design: Design, truth: Truth) -> None:
+    planned, found = plan(design, truth), simulate(design, truth, units=8000, tests=600, seed=3)
+    assert planned.median_units == pytest.approx(found.median_units, rel=0.12)
+    assert planned.median_labels == pytest.approx(found.median_labels, rel=0.15, abs=1)
+
+
+def test_what_takes_too_long_is_none() -> None:
+    found = plan(SPLIT, Truth(0.01, 0.0101), most=500)
+    assert (found.median_units, found.units, found.price, found.days) == (None, None, None, None)
+    assert found.fixed_units > 10**7
+
+
+def test_the_trials_that_decide() -> None:
+    found = stream(replace(SPLIT, traffic_split=0.1), Truth(0.01, 0.02))
+    assert (found.null, found.events, found.side) == pytest.approx((0.1, 0.011, 0.002 / 0.011))
+    assert found.scale * found.events * (found.side - found.null) == pytest.approx(0.01)
+    pairs = stream(SHADOW, UNEQUAL)
+    assert (pairs.null, pairs.events, pairs.side) == pytest.approx((0.5, 0.007, 6 / 7))
+    assert pairs.scale * pairs.events * (pairs.side - pairs.null) == pytest.approx(0.005)
+
+
+@pytest.mark.parametrize(
+    ("rate_a", "rate_b", "message"), [(0.0, 0.1, "rate_a is 0.0: "), (0.1, 1.0, "rate_b is 1.0: "), (-1, 0.1, "rate_a is -1: ")]
+)
+def test_rates_that_are_none(rate_a: float, rate_b: float, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Truth(rate_a, rate_b)
+    assert str(caught.value) == f"{message}an error rate above 0 and below 1 is needed"
+
+
+@pytest.mark.parametrize(
+    ("truth", "message"),
+    [
+        (Truth(0.1, 0.2, 0.11), "shared is 0.11: the share of requests on which both err lies between 0 and the smaller error rate, 0.1"),
+        (Truth(0.8, 0.7, 0.1), "shared is 0.1: the share of requests on which both err lies between 0.5 and the smaller error rate, 0.7"),
+    ],
+    ids=["many", "few"],
+)
+def test_what_two_versions_cannot_share(truth: Truth, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        stream(SHADOW, truth)
+    assert str(caught.value) == message
+    assert stream(SPLIT, truth).null == 0.5
+
+
+def test_where_many_err_a_split_takes_longer() -> None:
+    """What is right says nothing here: about 1 / (1 - rate) times the units."""
+    rare, common = (plan(SPLIT, Truth(rate, rate * 1.5)) for rate in (0.01, 0.4))
+    assert rare.price is not None
+    assert common.price is not None
+    assert common.price / rare.price == pytest.approx(1 / (1 - 0.5), rel=0.15)
+
+
+def test_a_plan_needs_a_difference_and_a_power() -> None:
+    with pytest.raises(UsageError, match=r"rate_a and rate_b are both 0\.1: a plan needs the difference that is to be found"):
+        plan(SPLIT, Truth(0.1, 0.1))
+    with pytest.raises(UsageError, match=r"margin is 0\.1: a plan is for a test with a margin of 0"):
+        plan(replace(SPLIT, margin=0.1), UNEQUAL)
+    with pytest.raises(UsageError, match=r"power is 1: it has to be above alpha, 0\.05, and below 1"):
+        plan(SPLIT, UNEQUAL, power=1)
+    with pytest.raises(UsageError, match=r"shared is 0\.1, as are both error rates: the versions never differ"):
+        stream(SHADOW, Truth(0.1, 0.1, 0.1))

@@ -1,0 +1,118 @@
+"""`sporeprint ab-test` as it is called."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving_support import write_config
+from sporeprint.cli import app as cli
+
+TWO = ("--model-a", "xgboost", "--model-b", "logistic_regression/v1")
+
+
+@pytest.fixture
+def place(small_copy: Path, small_config: dict[str, Any], tmp_path: Path) -> list[str]:
+    return ["--workdir", str(small_copy), "--config", str(write_config(small_config, tmp_path / "config.yaml"))]
+
+
+@pytest.fixture
+def call(place: list[str], capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, Any]]:
+    def run(*words: str) -> tuple[int, Any]:
+        code = cli.run(["ab-test", *words, "--json", *place])
+        return code, json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_a_test_from_the_first_call_to_the_last(call: Callable[..., tuple[int, Any]], tmp_path: Path) -> None:
+    assert call("list") == (0, {"tests": []})
+    assert call("evaluate") == (0, {"tests": []})
+    code, made = call("create", "--name", "first", *TWO, "--split", "0.2", "--option", "alpha=0.01", "--option", "also=[latency]")
+    assert (code, made["status"], made["traffic_split"], made["design"]["alpha"]) == (0, "running", 0.2, 0.01)
+    assert call("create", "--name", "second", *TWO, "--mode", "shadow")[1]["unit"] == "prediction"
+    assert [test["name"] for test in call("list", "--status", "running")[1]["tests"]] == ["second", "first"]
+    assert call("show", "first")[1]["look"]["units"] == 0
+    assert {each["decision"]["verdict"] for each in call("evaluate")[1]["tests"]} == {"continue"}
+    assert call("disagreements", "second") == (0, {"disagreements": []})
+    page = tmp_path / "first.html"
+    assert call("report", "first", "--out", str(page)) == (0, {"out": str(page)})
+    assert "Nothing has been counted yet" in page.read_text(encoding="utf-8") or "Keep going" in page.read_text(encoding="utf-8")
+    assert call("conclude", "first")[1]["verdict"] == "inconclusive"
+    code, found = call("conclude", "first")
+    assert code == 2
+    assert "concluded already" in found["error"]["message"]
+
+
+def test_for_people(place: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    said = []
+    for words in (
+        ["create", "--name", "first", *TWO],
+        ["list"],
+        ["show", "first"],
+        ["evaluate"],
+        ["disagreements", "first"],
+        ["conclude", "first", "--winner", "A"],
+        ["list"],
+    ):
+        assert cli.run(["ab-test", *words, *place]) == 0
+        said.append(capsys.readouterr().out)
+    assert "50.00% of the units go to B" in said[0]
+    assert "Keep going" in said[2]
+    assert "no label is wanted" in said[4]
+    assert "By hand" in said[5]
+    assert "concluded" in said[6]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("create", "--name", "x", *TWO, "--split", "1"), "traffic_split is 1.0"),
+        (("create", "--name", "x", *TWO, "--option", "alpha"), "expected field=value"),
+        (("create", "--name", "x", *TWO, "--option", "alhpa=1"), "did you mean 'alpha'"),
+        (("create", "--name", "x", *TWO, "--option", "also=[a"), "is not a value"),
+        (("show", "nope"), "there is no A/B test 'nope'"),
+        (("conclude", "nope", "--winner", "C"), "winner is 'C'"),
+        (("rollback", "nope"), "there is no A/B test 'nope'"),
+        (("list", "--status", "going"), "allowed: running, concluded"),
+    ],
+)
+def test_what_cannot_be(call: Callable[..., tuple[int, Any]], words: tuple[str, ...], says: str) -> None:
+    code, found = call(*words)
+    assert code == 2
+    assert says in found["error"]["message"]
+
+
+def test_a_promotion_is_taken_back(call: Callable[..., tuple[int, Any]], place: list[str]) -> None:
+    place += ["--set", "gate.margin=0.99"]
+    call("create", "--name", "first", "--model-a", "decision_tree", "--model-b", "xgboost")
+    ended = call("conclude", "first", "--winner", "B")[1]
+    happened = [event["event"] for event in ended["events"]]
+    if ended["events"][-1]["details"].get("production_before") == "xgboost/v1":  # it served before
+        assert happened == ["created", "concluded", "promoted"]
+        call("create", "--name", "second", *TWO[:3], "decision_tree")
+        call("conclude", "second", "--winner", "B")
+        assert call("rollback", "second") == (0, {"production": "xgboost/v1"})
+    else:
+        before = ended["events"][-1]["details"]["production_before"]
+        assert call("rollback", "first") == (0, {"production": before})
+
+
+def plain(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    assert cli.run(["ab-test", *words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_before_a_test(capsys: pytest.CaptureFixture[str]) -> None:
+    rates = ("--rate-a", "0.01", "--rate-b", "0.005")
+    found = plain(capsys, "plan", *rates, "--shared", "0.004", "--mode", "shadow", "--units-a-day", "1000")
+    assert found["median_labels"] <= 15
+    assert found["days"] == pytest.approx(found["units"] / 1000)
+    found = plain(capsys, "simulate", "--rate-a", "0.01", "--rate-b", "0.01", "--units", "2000", "--tests", "200")
+    assert (found["tests"], found["keeps"]) == (200, True)
+    assert cli.run(["ab-test", "plan", *rates]) == 0
+    assert "What the test will need" in capsys.readouterr().out
+    assert cli.run(["ab-test", "simulate", *rates, "--units", "500", "--tests", "50"]) == 0
+    assert "what was promised is kept" in capsys.readouterr().out

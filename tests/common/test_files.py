@@ -1,0 +1,249 @@
+import hashlib
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sporeprint.common.files import Silent, atomic_path, atomic_write, run_lock, sha256_file
+from sporeprint.errors import BusyError, StorageError
+
+Start = Callable[[str], "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start Python code in a process of its own; it is ended with the test."""
+    running = []
+
+    def _start(code: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+        running.append(process)
+        return process
+
+    yield _start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def line_of(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+# --- atomic writes
+
+
+@pytest.mark.parametrize(("data", "content"), [("größe", "größe".encode()), (b"\0\xff", b"\0\xff"), ("", b""), ("a\r\n", b"a\r\n")])
+def test_atomic_write_writes_text_as_utf8_and_bytes_as_they_are(tmp_path: Path, data: str | bytes, content: bytes) -> None:
+    path = tmp_path / "new" / "folder" / "file.txt"
+    atomic_write(path, data)
+    assert path.read_bytes() == content
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_atomic_write_replaces_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("a longer text than the new one")
+    atomic_write(path, "new")
+    assert path.read_text() == "new"
+
+
+def test_written_file_can_be_read_by_others(tmp_path: Path) -> None:
+    atomic_write(tmp_path / "file", "x")
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+
+
+def test_reader_that_has_the_old_file_open_keeps_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with path.open() as reader:
+        atomic_write(path, "new")
+        assert reader.read() == "old"
+
+
+def test_nothing_is_visible_before_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        assert not path.exists()
+        assert temporary.parent == path.parent
+        assert not list(tmp_path.glob("*.parquet")), "a reader that looks for tables finds the half-written one"
+    assert path.read_text() == "half"
+
+
+def test_error_in_the_middle_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail_half_way() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise ValueError("the writer's own")
+
+    with pytest.raises(ValueError, match="the writer's own"):
+        fail_half_way()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_full_disk_leaves_the_old_file_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    code = textwrap.dedent(f"""
+        import resource
+        from pathlib import Path
+        from sporeprint.errors import StorageError
+        from sporeprint.files import atomic_write
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        try:
+            atomic_write(Path({str(path)!r}), b"x" * 2000)
+        except StorageError as error:
+            print(error)
+    """)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"cannot write {path}: File too large; nothing was replaced\n"
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("place", "cause"), [("file/below", "Not a directory|File exists"), ("folder", "Is a directory"), ("x" * 300, "too long")]
+)
+def test_place_that_cannot_be_written_is_named_with_the_cause(tmp_path: Path, place: str, cause: str) -> None:
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "folder").mkdir()
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(StorageError, match=rf"cannot write {tmp_path / place}: .*({cause}).*; nothing was replaced"):
+        atomic_write(tmp_path / place, "new")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_kill_in_the_middle_leaves_the_old_file(tmp_path: Path, start: Start) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    writer = start(f"""
+        import time
+        from pathlib import Path
+        from sporeprint.files import atomic_path
+        with atomic_path(Path({str(path)!r})) as temporary:
+            temporary.write_text("half")
+            print("written", flush=True)
+            time.sleep(60)
+    """)
+    assert line_of(writer) == "written"
+    writer.kill()
+    assert writer.wait() == -signal.SIGKILL
+    assert path.read_text() == "old"
+    assert [other.name for other in tmp_path.iterdir() if not other.name.startswith(".")] == ["file"]
+
+
+def test_two_writers_at_once_leave_one_of_the_two_files(tmp_path: Path, start: Start) -> None:
+    path = tmp_path / "file"
+    writers = [
+        start(f"""
+            from pathlib import Path
+            from sporeprint.files import atomic_write
+            for _ in range(50):
+                atomic_write(Path({str(path)!r}), {letter!r} * 100_000)
+        """)
+        for letter in "ab"
+    ]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            seen.add(path.read_text())
+        time.sleep(0.001)
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert seen <= {"a" * 100_000, "b" * 100_000}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@given(data=st.binary(max_size=5000))
+def test_sha256_is_that_of_what_was_written(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.mktemp("hash") / "file"
+    atomic_write(path, data)
+    assert sha256_file(path) == hashlib.sha256(data).hexdigest()
+
+
+# --- the lock
+
+
+def holder(workdir: Path) -> str:
+    return f"""
+        import time
+        from pathlib import Path
+        from sporeprint.files import run_lock
+        with run_lock(Path({str(workdir)!r})):
+            print("held", flush=True)
+            time.sleep(60)
+    """
+
+
+def test_second_run_is_told_who_holds_the_work_directory(tmp_path: Path, start: Start) -> None:
+    first = start(holder(tmp_path))
+    assert line_of(first) == "held"
+    with (
+        pytest.raises(
+            BusyError, match=rf"another run \(process {first.pid}\) is writing to {tmp_path}; wait for it, or use another --workdir"
+        ),
+        run_lock(tmp_path),
+    ):
+        pass
+
+
+def test_lock_is_let_go_by_a_kill(tmp_path: Path, start: Start) -> None:
+    first = start(holder(tmp_path))
+    assert line_of(first) == "held"
+    first.kill()
+    first.wait()
+    with run_lock(tmp_path):
+        assert (tmp_path / ".sporeprint.lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_lock_is_let_go_at_the_end_and_after_an_error(tmp_path: Path) -> None:
+    with run_lock(tmp_path):
+        pass
+    with pytest.raises(ValueError, match="in the run"), run_lock(tmp_path):
+        raise ValueError("in the run")
+    with run_lock(tmp_path):
+        pass
+
+
+def test_lock_makes_the_work_directory_and_is_one_for_each(tmp_path: Path) -> None:
+    with run_lock(tmp_path / "a" / "b"), run_lock(tmp_path / "c"):
+        assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_work_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match=rf"cannot use the work directory {tmp_path / 'file'}: "), run_lock(tmp_path / "file"):
+        pass
+
+
+def test_work_directory_on_a_full_disk_is_refused(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(StorageError, match=rf"cannot use the work directory {tmp_path}: File too large"), run_lock(tmp_path):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_silent_progress_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    progress = Silent()
+    progress.total(3)
+    progress.text("working")
+    progress.advance(1)
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,145 @@
+"""The routing of one process, over real models and a real database; see test_ab_tests.py for the same over HTTP."""
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sporeprint.ab_testing.assignment import Assignment
+from sporeprint.model_serving.http.problems import ProblemError
+from sporeprint.model_serving.model_loader import Loader
+from sporeprint.model_serving.runtime.ab_routing import NO_PART, Route, Routes, unit_of
+from sporeprint.pipelines import ab_test_lifecycle as experiments
+from sporeprint.pipelines.ab_test_lifecycle import Lab
+from sporeprint.settings import Settings
+from sporeprint.storage.oltp import ab_tests
+from sporeprint.storage.oltp.ab_tests import AbTest
+
+GIVEN = {"model_a": "xgboost", "model_b": "logistic_regression", "independent": True}
+
+
+@pytest.fixture
+def lab(small_settings: Settings, small_copy: Path) -> Iterator[Lab]:
+    with experiments.opened(small_settings, small_copy) as found:
+        found.registry.set_production("xgboost", reason="test", now=datetime.now(UTC))
+        yield found
+
+
+@pytest.fixture
+def loader(lab: Lab) -> Loader:
+    return Loader(lab.registry.root, "production")
+
+
+def create(lab: Lab, name: str = "first", **given: Any) -> AbTest:
+    return experiments.create(lab, {"name": name, **GIVEN, **given}, actor="ada")
+
+
+def looked(routes: Routes, **given: Any) -> Routes:
+    asyncio.run(routes.look(**given))
+    return routes
+
+
+def route_of(routes: Routes, name: str = "first") -> Route | None:
+    return asyncio.run(routes.find(name))
+
+
+def test_both_versions_are_there_before_a_test_routes(lab: Lab, loader: Loader) -> None:
+    routes = Routes(lab.engine, loader, "w")
+    assert not looked(routes).any
+    test = create(lab)
+    route = route_of(routes)  # nobody has looked since
+    assert route is not None
+    assert route.whole
+    assert route.a is loader.current  # what is in memory is not loaded again
+    assert route.b is not None
+    assert route.b.ref.ref == "logistic_regression/v1"
+    assert route_of(routes, test.test_id) is route
+    again = looked(routes)
+    assert route_of(again) is route
+
+
+def test_tests_that_share_a_version_share_it_in_memory(lab: Lab, loader: Loader) -> None:
+    create(lab)
+    create(lab, "second")
+    routes = looked(Routes(lab.engine, loader, "w"))
+    first, second = route_of(routes), route_of(routes, "second")
+    assert first is not None
+    assert second is not None
+    assert first.b is second.b
+
+
+def test_what_has_ended_routes_no_more(lab: Lab, loader: Loader) -> None:
+    test = create(lab, default_route=True)
+    routes = looked(Routes(lab.engine, loader, "w"))
+    assert routes.default is not None
+    ab_tests.conclude(lab.engine, test, "a", now_us=1, actor="ada", details={})
+    assert looked(routes).default is None
+    assert route_of(routes) is None
+    assert route_of(routes) is None  # remembered
+    with pytest.raises(ProblemError, match="there is no A/B test 'nope'"):
+        route_of(routes, "nope")
+
+
+def test_a_version_that_is_mended_takes_part_again(lab: Lab, loader: Loader, tmp_path: Path) -> None:
+    create(lab)
+    folder = lab.registry.root / "logistic_regression/v1"
+    shutil.move(folder, tmp_path / "v1")
+    routes = looked(Routes(lab.engine, loader, "w"))
+    broken = route_of(routes)
+    assert broken is not None
+    assert broken.b is None
+    shutil.move(tmp_path / "v1", folder)
+    assert route_of(looked(routes)) is broken
+    mended = route_of(looked(routes, again=True))
+    assert mended is not None
+    assert mended.whole
+
+
+class Failing:
+    """A version whose scoring fails."""
+
+    def __init__(self, served: Any) -> None:
+        self.ref = served.ref
+
+    def answer(self, row: Any) -> Any:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("mode", ["split", "shadow"])
+def test_a_version_that_fails_at_an_answer_does_no_harm(lab: Lab, loader: Loader, mode: str) -> None:
+    test = create(lab, mode=mode)
+    route = route_of(looked(Routes(lab.engine, loader, "w")))
+    assert route is not None
+    failing: Any = Failing(route.b)
+    broken = Route.of(test, route.a, failing)
+    unit = next(f"u{number}" for number in range(99) if Assignment(test.salt, 0.5).arm(f"u{number}") == "b")
+    found = broken.answer(unit, loader.current, lambda served: served.answer({}))
+    assert found.served is route.a
+    assert found.part.shadow == {"mode": mode, "failed": "ZeroDivisionError"}
+    assert found.part.arm == ("b" if mode == "split" else "a")
+    neither = Route.of(test, None, None).answer(unit, loader.current, lambda served: served.answer({}))
+    assert neither.served is loader.current
+    assert neither.part.shadow == {"mode": "split", "failed": "not loaded"}
+
+
+def test_units(lab: Lab, loader: Loader) -> None:
+    column = next(iter(lab.settings.dataset.columns))
+    routes = Routes(lab.engine, loader, "w")
+    create(lab)
+    create(lab, "field", unit=f"field:{column}")
+    create(lab, "each", unit="prediction")
+    looked(routes)
+    header, field, each = (route_of(routes, name) for name in ("first", "field", "each"))
+    assert header is not None
+    assert field is not None
+    assert each is not None
+    assert (header.unit("u", {}, "id"), header.unit(None, {}, "id")) == ("u", "id")
+    assert (field.unit("u", {column: 3.5}, "id"), field.unit("u", {column: None}, "id")) == ("3.5", "id")
+    assert each.unit("u", {}, "id") == "id"
+    assert unit_of({"headers": []}) is None
+    assert unit_of({"headers": [(b"x-unit-id", "Zürich".encode())]}) == "Zürich"
+    assert NO_PART.test_id is None

@@ -1,0 +1,124 @@
+"""Realised performance: scikit-learn's numbers, honest intervals, and a bound that holds whenever one looks."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import brier_score_loss, roc_auc_score
+
+from sporeprint.monitoring.realized_performance import Performance, Promise, Tally, Window, performance, realised
+from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN
+
+ROWS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 2), st.integers(-1, 1)), max_size=30)
+
+
+def tally(rows: list[tuple[float, int, int]]) -> Tally:
+    p, v, y = zip(*rows, strict=True) if rows else ((), (), ())
+    return Tally.of(np.array(p, dtype=float), np.array(v, dtype=np.int8), np.array(y, dtype=np.int8))
+
+
+def measured(found: Tally, **given: object) -> Performance:
+    return performance(found, **({"alpha": 0.01, "delta": 0.05} | given))  # type: ignore[arg-type]
+
+
+def drawn(rows: int, seed: int, wrong: float = 0.0) -> Tally:
+    draw = np.random.default_rng(seed)
+    p = draw.beta(0.4, 0.4, rows)
+    y = (draw.random(rows) < p).astype(np.int8)
+    verdict = np.where(p <= 0.01 + wrong, NEGATIVE, np.where(p > 0.5, POSITIVE, UNKNOWN)).astype(np.int8)
+    return Tally.of(p, verdict, y)
+
+
+def test_the_numbers_are_scikit_learns() -> None:
+    draw = np.random.default_rng(3)
+    p = draw.random(800).round(2)
+    y = (draw.random(800) < p).astype(np.int8)
+    verdict = np.where(p > 0.7, POSITIVE, np.where(p < 0.2, NEGATIVE, UNKNOWN)).astype(np.int8)
+    found = measured(Tally.of(p, verdict, y))
+    assert found.roc_auc.value == pytest.approx(roc_auc_score(y, p), abs=1e-12)
+    assert found.brier == pytest.approx(brier_score_loss(y, p), abs=1e-12)
+    answered = verdict != UNKNOWN
+    assert found.accuracy.value == pytest.approx(np.mean((verdict == y)[answered]))
+    assert found.likelier.value == pytest.approx(np.mean((p > 0.5) == y))
+    assert found.unknown.value == pytest.approx(np.mean(~answered))
+    assert found.gap.value == pytest.approx(np.mean(y - p))
+    assert found.gap.low < 0 < found.gap.high
+    assert sum(rows for rows, _, _ in found.reliability) == 800
+    assert not found.not_computed
+
+
+@given(ROWS, ROWS)
+def test_parts_add_up(a: list[tuple[float, int, int]], b: list[tuple[float, int, int]]) -> None:
+    added, whole = tally(a) + tally(b), tally([*a, *b])
+    assert np.array_equal(added.counts, whole.counts)
+    assert np.array_equal(added.answered, whole.answered)
+    assert np.allclose(added.bins, whole.bins)
+    assert added.squared == pytest.approx(whole.squared)
+
+
+def test_without_outcomes_nothing_is_said() -> None:
+    found = measured(tally([(0.2, NEGATIVE, -1)] * 50))
+    assert found.promise is Promise.NOTHING
+    assert found.not_computed == {"performance": "no row with an outcome; at least 30 are needed"}
+    assert np.isnan(found.accuracy.value)
+    assert np.isnan(found.brier)
+
+
+def test_outcomes_of_one_class_and_scores_that_are_no_numbers_are_said() -> None:
+    found = measured(tally([(0.2, NEGATIVE, 0)] * 50 + [(float("nan"), UNKNOWN, 0)]))
+    assert "all outcomes are of one class" in found.not_computed["roc_auc"]
+    assert np.isnan(found.roc_auc.value)
+    assert found.accuracy.value == 1
+    assert "1 rows have an outcome, but no probability" in found.notes[0]
+    assert "accuracy" in measured(tally([(0.2, UNKNOWN, 0)] * 50)).not_computed
+
+
+def test_the_promise() -> None:
+    good, bad, little = [(0.0, NEGATIVE, 0)] * 3000, [(0.0, NEGATIVE, 1)] * 20, [(0.0, NEGATIVE, 0)] * 50
+    assert measured(tally(good)).promise is Promise.KEPT
+    assert measured(tally([*little, *bad])).promise is Promise.BROKEN
+    assert measured(tally(little)).promise is Promise.OPEN
+    assert measured(tally(little), earlier=(3000, 0)).promise is Promise.KEPT
+    assert measured(tally(little), earlier=(3000, 200)).promise is Promise.BROKEN
+
+
+def test_a_promise_that_is_kept_is_hardly_ever_said_to_be_broken() -> None:
+    """Looked at after every 100 answers, with a share of errors exactly as large as promised."""
+    draw = np.random.default_rng(8)
+    broken = 0
+    for _ in range(80):
+        wrong = np.cumsum(draw.binomial(100, 0.05, size=30))
+        broken += any(
+            performance(Tally(), alpha=0.05, delta=0.05, earlier=(100 * look, int(count))).promise is Promise.BROKEN
+            for look, count in enumerate(wrong.tolist(), start=1)
+        )
+    assert broken <= 10  # 5 % of 80, and three standard deviations
+
+
+def test_outcomes_that_come_for_one_answer_only_are_said() -> None:
+    rows = [(0.9, POSITIVE, -1)] * 100 + [(0.1, NEGATIVE, 0)] * 100
+    assert "more than twice as often for one answer" in measured(tally(rows)).notes[-1]
+
+
+def test_windows_ripen() -> None:
+    full, half = drawn(200, 1), tally([(0.1, NEGATIVE, 0)] * 50 + [(0.1, NEGATIVE, -1)] * 50)
+    windows = (Window(200, 300, half), Window(0, 100, full), Window(100, 200, half), Window(300, 9000, full))
+    found = realised(windows, now_s=1000, wait_s=850, arrived=0.9, alpha=0.01, delta=0.05)
+    assert [item.window.begin_s for item in found] == [0, 100, 200, 300]
+    assert [item.mature for item in found] == [True, False, False, False]
+    assert [item.arrived for item in found] == [1, 0.5, 0.5, 1]
+    assert "in the future" in found[3].why
+    late = realised(windows[:1], now_s=2000, wait_s=850, arrived=0.9, alpha=0.01, delta=0.05)
+    assert late[0].mature
+    assert late[0].why == "outcomes have had the time they take"
+    with pytest.raises(ValueError, match="windows overlap"):
+        realised((Window(0, 100, full), Window(50, 150, full)), now_s=1, wait_s=1, arrived=1, alpha=0.01, delta=0.05)
+
+
+def test_later_windows_know_of_the_earlier_ones() -> None:
+    good = tally([(0.0, NEGATIVE, 0)] * 300)
+    windows = tuple(Window(day, day + 1, good) for day in range(12))
+    found = realised(windows, now_s=20, wait_s=1, arrived=0.9, alpha=0.01, delta=0.05)
+    assert found[0].performance.promise is Promise.OPEN
+    assert found[-1].performance.promise is Promise.KEPT
+    assert found[-1].performance.false_negatives.high < found[0].performance.false_negatives.high

@@ -1,0 +1,298 @@
+"""A/B tests from the first call to the last, over a small run with real models, a real gate and a real registry."""
+
+import json
+import random
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+
+from sporeprint import settings
+from sporeprint.ab_testing.assignment import Assignment
+from sporeprint.common.files import run_lock
+from sporeprint.errors import DataError, RegistryError, UsageError
+from sporeprint.pipelines import ab_test_lifecycle as experiments
+from sporeprint.pipelines.ab_test_lifecycle import Lab
+from sporeprint.settings import Settings
+from sporeprint.storage.engine import writing
+from sporeprint.storage.oltp import ab_tests, outcomes
+from sporeprint.storage.oltp import ab_unit_counts as ab_counts
+from sporeprint.storage.oltp import audit_log as audit
+from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError
+from sporeprint.storage.oltp.tables import prediction
+
+GIVEN = {"name": "first", "model_a": "models/xgboost.joblib", "model_b": "logistic_regression"}
+
+
+@pytest.fixture
+def generous(small_config: dict[str, Any]) -> Settings:
+    """A gate that lets everything pass."""
+    return settings.parse({**small_config, "gate": {"margin": 0.99}})
+
+
+@pytest.fixture
+def lab(generous: Settings, small_copy: Path) -> Iterator[Lab]:
+    with experiments.opened(generous, small_copy) as found:
+        found.registry.set_production("xgboost", reason="test", now=datetime.now(UTC))
+        yield found
+
+
+def create(lab: Lab, **given: Any) -> AbTest:
+    return experiments.create(lab, {**GIVEN, **given}, actor="ada")
+
+
+def row(test: AbTest, unit: str, arm: str, verdict: str) -> dict[str, Any]:
+    """A prediction, as it is shipped."""
+    return {
+        "prediction_id": f"{test.test_id}-{unit}",
+        "created_us": 1,
+        "model": "m",
+        "version": 1,
+        "prediction": "p",
+        "verdict": verdict,
+        "unseen": "[]",
+        "features": "{}",
+        "test_id": test.test_id,
+        "arm": arm,
+        "unit_id": unit,
+        "latency_us": 1000,
+        "worker": "w",
+        "recorded_us": 1,
+    }
+
+
+def traffic(lab: Lab, test: AbTest, units: int, wrong: dict[str, float], *, labels: bool = True) -> None:
+    """Units with answers of which a share is wrong in each arm: of the first ones in every thousand."""
+    target = lab.settings.dataset.target
+    positive, negative = target.values[target.positive], target.values[target.negative]
+    arms, number = Assignment(test.salt, test.design.traffic_split), {"a": 0, "b": 0}
+    rows, truths = [], []
+    for unit in range(units):
+        arm = arms.arm(f"u{unit}")
+        number[arm] += 1
+        errs = (number[arm] * wrong[arm]) % 1 + wrong[arm] >= 1
+        rows.append(row(test, f"u{unit}", arm, negative if errs else positive))
+        truths.append(outcomes.Said(f"{test.test_id}-u{unit}", target.positive, "lab", None))
+    with writing(lab.engine) as connection:
+        connection.execute(insert(prediction), rows)
+    if labels:
+        outcomes.record_all(lab.engine, truths, now_us=1)
+
+
+def names(lab: Lab, test: AbTest) -> list[str]:
+    return [event.event for event in ab_tests.events(lab.engine, test.test_id)]
+
+
+# --- making --------------------------------------------------------------------------------------------------------------
+
+
+def test_four_fields_suffice_and_versions_are_pinned(lab: Lab) -> None:
+    test = create(lab, model_b="models/registry/logistic_regression/v1/logistic_regression.joblib", traffic_split=0.25)
+    assert (test.a.ref, test.b.ref) == ("xgboost/v1", "logistic_regression/v1")
+    assert test.a.sha256 == lab.registry.resolve("xgboost/v1").manifest
+    assert (test.design.traffic_split, test.design.unit, test.design.alpha) == (0.25, "header", 0.05)
+    assert [one.metric.value for one in test.design.guardrails] == ["false_negative"]
+    shadow = create(lab, name="second", mode="shadow")
+    assert shadow.design.unit == "prediction"
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "says"),
+    [
+        ({"traffic_split": 0}, UsageError, "traffic_split is 0: .* above 0 and below 1"),
+        ({"traffic_split": 1}, UsageError, "traffic_split is 1"),
+        ({"traffic_split": float("nan")}, UsageError, "traffic_split is nan"),
+        ({"traffic_split": "half"}, UsageError, "traffic_split is 'half'"),
+        ({"model_b": "xgboost/v1"}, UsageError, "are both xgboost/v1"),
+        ({"model_b": 7}, UsageError, "model_b is 7"),
+        ({"model_b": "nope"}, RegistryError, "no model 'nope'"),
+        ({"name": "a/b"}, UsageError, "name is 'a/b': allowed are"),
+        ({"name": "\N{MUSHROOM}"}, UsageError, "allowed are letters"),
+        ({"name": "x" * 300}, UsageError, "1 to 128 of them"),
+        ({"unit": "field:nope"}, UsageError, "no such column"),
+        ({"metric": "acuracy"}, UsageError, "did you mean 'accuracy'"),
+        ({"independent": "yes"}, UsageError, "allowed: true, false"),
+        ({"nope": 1}, UsageError, "'nope' is no field"),
+        ({"guardrails": 3}, UsageError, "guardrails is 3"),
+        ({"costs": "many"}, UsageError, "costs"),
+    ],
+)
+def test_what_cannot_be(lab: Lab, given: dict[str, Any], kind: type[Exception], says: str) -> None:
+    with pytest.raises(kind, match=says):
+        create(lab, **given)
+    assert ab_tests.listed(lab.engine) == ()
+
+
+def test_a_model_for_another_table(lab: Lab) -> None:
+    columns = {name: column for name, column in lab.settings.dataset.columns.items() if name != next(iter(lab.settings.dataset.columns))}
+    other = lab.settings.model_copy(update={"dataset": lab.settings.dataset.model_copy(update={"columns": columns})})
+    with pytest.raises(DataError, match="xgboost/v1 is for another table"):
+        create(replace(lab, settings=other))
+
+
+# --- looking and ending --------------------------------------------------------------------------------------------------
+
+
+def test_a_winner_is_found_and_served_and_taken_back(lab: Lab) -> None:
+    test = create(lab, auto_conclude=True, guardrails=[])
+    assert experiments.evaluate(lab, actor="job")[0].decision.verdict.value == "continue"
+    traffic(lab, test, 400, {"a": 0.4, "b": 0.0})
+    done = experiments.evaluate(lab, actor="job")[0]
+    assert (done.test.status, done.test.verdict, done.look.units, done.look.labels) == ("concluded", "b", 400, 400)
+    assert names(lab, test) == ["created", "concluded", "promoted"]
+    assert lab.registry.production() == lab.registry.resolve("logistic_regression/v1")
+    assert lab.registry.history("production")[-1].by == "ab-test:first"
+    assert experiments.evaluate(lab, actor="job") == ()
+    assert experiments.rollback(lab, "first", reason="no", actor="ada") == "xgboost/v1"
+    with pytest.raises(ConflictError, match="no promotion to take back"):
+        experiments.rollback(lab, "first", reason="no", actor="ada")
+    assert [change.action for change in audit.changes(lab.engine, test.test_id)] == [
+        f"ab_test.{event}" for event in ("created", "concluded", "promoted", "rolled_back")
+    ]
+
+
+def test_no_rollback_of_what_something_else_replaced(lab: Lab) -> None:
+    create(lab)
+    experiments.conclude(lab, "first", winner="B", actor="ada")
+    lab.registry.set_production("decision_tree", reason="test", now=datetime.now(UTC))
+    with pytest.raises(ConflictError, match="decision_tree/v1 is served by now"):
+        experiments.rollback(lab, "first", reason="no", actor="ada")
+
+
+def test_a_broken_guardrail_ends_it_at_once(lab: Lab) -> None:
+    test = create(lab, min_units=100_000, metric="latency", costs={"unknown_as_false_negative": 0})
+    traffic(lab, test, 600, {"a": 0.0, "b": 0.5})
+    done = experiments.evaluate(lab, actor="job")[0]
+    assert (done.test.verdict, done.decision.reason.value) == ("a", "guardrail")
+    assert names(lab, test) == ["created", "stopped"]
+    assert lab.registry.production() == lab.registry.resolve("xgboost/v1")
+
+
+def test_without_auto_conclude_a_person_ends_it(lab: Lab) -> None:
+    test = create(lab)
+    traffic(lab, test, 400, {"a": 0.4, "b": 0.0})
+    assert experiments.evaluate(lab, actor="job")[0].test.running
+    ended = experiments.conclude(lab, "first", winner=None, actor="ada")
+    assert ended.verdict == "b"
+    assert ab_tests.events(lab.engine, test.test_id)[1].details["forced"] is False
+
+
+def test_no_difference_and_no_winner(lab: Lab) -> None:
+    test = create(lab)
+    traffic(lab, test, 300, {"a": 0.1, "b": 0.1})
+    assert experiments.conclude(lab, "first", winner=None, actor="ada").verdict == "inconclusive"
+    assert names(lab, test) == ["created", "concluded"]
+    with pytest.raises(ConflictError, match="concluded already, its verdict is 'inconclusive'"):
+        experiments.conclude(lab, "first", winner="B", actor="ada")
+
+
+def test_what_cannot_be_concluded(lab: Lab) -> None:
+    create(lab)
+    with pytest.raises(UsageError, match="winner is 'C'; allowed: A, B"):
+        experiments.conclude(lab, "first", winner="C", actor="ada")
+    with pytest.raises(UsageError, match="there is no A/B test 'other'"):
+        experiments.conclude(lab, "other", winner="A", actor="ada")
+
+
+def test_the_gate_has_the_last_word(lab: Lab, small_config: dict[str, Any], small_copy: Path) -> None:
+    strict = settings.parse({**small_config, "gate": {"parity": 1e-12}})
+    with experiments.opened(strict, small_copy) as lab:
+        test = create(lab, model_b="decision_tree")
+        lab.registry.set_production("xgboost", reason="test", now=datetime.now(UTC))
+        lost = small_copy / "data/validation"
+        lost.rename(small_copy / "gone")
+        ended = experiments.conclude(lab, "first", winner="B", actor="ada")
+        assert (ended.status, ended.verdict) == ("concluded", "b")
+        assert names(lab, test) == ["created", "concluded", "promotion_refused"]
+        assert lab.registry.production() == lab.registry.resolve("xgboost/v1")
+
+
+def test_concluded_while_another_run_holds_the_work_directory(lab: Lab) -> None:
+    test = create(lab)
+    with run_lock(lab.root):
+        assert experiments.conclude(lab, "first", winner="B", actor="ada").verdict == "b"
+        assert names(lab, test) == ["created", "concluded"]
+        assert lab.registry.production() == lab.registry.resolve("xgboost/v1")
+    experiments.evaluate(lab, actor="job")
+    assert names(lab, test) == ["created", "concluded", "promoted"]
+    assert lab.registry.production() == lab.registry.resolve("logistic_regression/v1")
+
+
+def test_of_many_that_conclude_at_once_one_does(lab: Lab) -> None:
+    test, done = create(lab), []
+
+    def one() -> None:
+        try:
+            experiments.conclude(lab, "first", winner="A", actor="ada")
+            done.append("done")
+        except ConflictError:
+            done.append("refused")
+
+    threads = [threading.Thread(target=one) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(done) == ["done", "refused", "refused", "refused"]
+    assert names(lab, test).count("concluded") == 1
+
+
+def test_a_version_that_was_exchanged_is_not_promoted(lab: Lab) -> None:
+    test = create(lab)
+    manifest = lab.registry.root / "logistic_regression/v1/manifest.json"
+    manifest.write_text(manifest.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    experiments.conclude(lab, "first", winner="B", actor="ada")
+    assert names(lab, test)[-1] == "promotion_refused"
+    assert lab.registry.production() == lab.registry.resolve("xgboost/v1")
+
+
+# --- telling -------------------------------------------------------------------------------------------------------------
+
+
+def test_all_that_is_known_is_json(lab: Lab) -> None:
+    test = create(lab, also=["unknown_share", "latency"])
+    traffic(lab, test, 60, {"a": 0.1, "b": 0.1})
+    experiments.evaluate(lab, actor="job")
+    told = experiments.told(lab.engine, experiments.fresh(lab, "first"), lab.settings)
+    assert json.loads(json.dumps(told, allow_nan=False))["look"] == told["look"]
+    assert told["looks"][-1]["units_a"] + told["looks"][-1]["units_b"] == told["look"]["units"] == 60
+    assert told["design"]["name"] == "first"
+    assert experiments.is_simulated(lab, "nope/v1") is False
+
+
+def test_a_restart_forgets_no_look(lab: Lab) -> None:
+    """What earlier looks have shown counts on: evidence never shrinks."""
+    test = create(lab, guardrails=[])
+    traffic(lab, test, 200, {"a": 0.4, "b": 0.0})
+    first = experiments.evaluate(lab, actor="job")[0].look.found["running"]["log_e"]
+    for unit in range(0, 200, 2):  # corrections: everything was right
+        target = lab.settings.dataset.target
+        outcomes.record(lab.engine, f"{test.test_id}-u{unit}", target.negative, source="lab", observed_us=None, now_us=2)
+    again = experiments.evaluate(lab, actor="job")[0].look.found
+    assert again["primary"]["log_e"] < first
+    assert again["running"]["log_e"] == first
+    assert len(ab_counts.looks(lab.engine, test.test_id)) == 2
+
+
+def test_of_equal_versions_hardly_ever_one_wins(lab: Lab) -> None:
+    """A/A through database, counting and looks, with a look after every 50 units: 12 tests with at most 5 % false winners each."""
+    chance, target = random.Random(5), lab.settings.dataset.target
+    words = {True: target.values[target.negative], False: target.values[target.positive]}
+    tests = [create(lab, name=f"aa{number}", independent=True, guardrails=[], min_units=0) for number in range(12)]
+    ended: set[str] = set()
+    for begin in range(0, 300, 50):
+        for test in tests:
+            arms = Assignment(test.salt, 0.5)
+            units = [f"u{number}" for number in range(begin, begin + 50)]
+            with writing(lab.engine) as connection:
+                connection.execute(insert(prediction), [row(test, unit, arms.arm(unit), words[chance.random() < 0.2]) for unit in units])
+            outcomes.record_all(lab.engine, [outcomes.Said(f"{test.test_id}-{unit}", "p", "lab", None) for unit in units], now_us=1)
+        ended |= {seen.test.name for seen in experiments.evaluate(lab, actor="job") if seen.decision.verdict.value in ("a", "b")}
+    # More than 3 of 12 at 5 % each: once in 500 seeds, if the promise only just held.
+    assert len(ended) <= 3
+    assert all(ab_counts.totals(lab.engine, test).labels == 300 for test in tests)

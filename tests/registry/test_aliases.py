@@ -1,0 +1,85 @@
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sporeprint.registry.aliases import Aliases, Move, Pin
+
+NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+
+
+def moved(aliases: Aliases, alias: str, ref: str, *, undo: bool = False) -> Aliases:
+    return aliases.moved(alias, Pin(ref, f"sha of {ref}"), reason="because", by="me", now=NOW, undo=undo)
+
+
+def test_a_move_is_kept_with_who_when_and_why() -> None:
+    found = moved(moved(Aliases(), "xgboost", "xgboost/v1"), "xgboost", "xgboost/v2")
+    assert found.pins == {"xgboost": Pin("xgboost/v2", "sha of xgboost/v2")}
+    when = "2026-03-04T05:06:07+00:00"
+    assert found.history == (
+        Move(when, "xgboost", None, "xgboost/v1", "because", "me"),
+        Move(when, "xgboost", "xgboost/v1", "xgboost/v2", "because", "me"),
+    )
+
+
+def test_moving_to_where_it_is_changes_nothing() -> None:
+    once = moved(Aliases(), "xgboost", "xgboost/v1")
+    assert moved(once, "xgboost", "xgboost/v1") is once
+
+
+def test_each_alias_has_its_own_past() -> None:
+    found = Aliases()
+    for ref in ("a/v1", "a/v2"):
+        found = moved(found, "a", ref)
+    found = moved(found, "production", "a/v2")
+    assert found.before("a") == "a/v1"
+    assert found.before("production") is None
+    assert found.before("nobody") is None
+
+
+refs = st.sampled_from(["m/v1", "m/v2", "m/v3"])
+
+
+@given(st.lists(st.tuples(st.sampled_from("mn"), st.one_of(refs, st.none())), max_size=15))
+def test_going_back_undoes_moves_one_by_one(steps: list[tuple[str, str | None]]) -> None:
+    """None is a step back; plain stacks, one an alias, say what must come out."""
+    found = Aliases()
+    stacks: dict[str, list[str]] = {"m": [], "n": []}
+    for alias, step in steps:
+        stack = stacks[alias]
+        if step is None and len(stack) > 1:
+            stack.pop()
+            found = moved(found, alias, str(found.before(alias)), undo=True)
+        elif step is not None and stack[-1:] != [step]:
+            stack.append(step)
+            found = moved(found, alias, step)
+    for alias, stack in stacks.items():
+        assert found.before(alias) == (stack[-2] if len(stack) > 1 else None)
+    assert {alias: pin.ref for alias, pin in found.pins.items()} == {alias: stack[-1] for alias, stack in stacks.items() if stack}
+    assert Aliases.from_json(found.to_json()) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"format": 2, "aliases": {}, "history": []}',
+        '{"format": 1}',
+        '{"format": 1, "aliases": {"a": {"ref": 1}}, "history": []}',
+        '{"format": 1, "aliases": {}, "history": [{"x": 1}]}',
+        '{"format": 1, "aliases": [], "history": []}',
+    ],
+)
+def test_text_that_holds_no_aliases_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not aliases of format 1|Expecting value"):
+        Aliases.from_json(text)
+
+
+def test_json_is_for_people_too() -> None:
+    raw = json.loads(moved(Aliases(), "production", "ä/v1").to_json())
+    assert raw["aliases"]["production"]["ref"] == "ä/v1"
+    assert raw["history"][0]["origin"] is None
