@@ -12,7 +12,7 @@ import pytest
 from sporeprint.cli import app as cli
 from sporeprint.models.encoder import Encoder, NumericEncoding
 from sporeprint.models.scorers import LinearScorer
-from sporeprint.registry.registry import Bundle, Golden, Registry
+from sporeprint.registry.registry import Bundle, GoldenRows, Registry
 from sporeprint.schema import Column, DatasetSchema, Kind, Target
 from support import some_safety
 
@@ -35,7 +35,7 @@ def bundle(name: str, slope: float, accuracy: float, **info: bool) -> Bundle:
         encoder=ENCODER,
         scorer=LinearScorer(np.array([slope]), 0.0),
         schema=SCHEMA,
-        golden=Golden((), ()),
+        golden=GoldenRows((), ()),
         parts=PARTS,
         info={
             "created": "2026-02-28T10:00:00+00:00",

@@ -16,7 +16,7 @@ from sporeprint.data.coded_table import Codes
 from sporeprint.errors import DataError, NotServableError, RegistryError
 from sporeprint.models.encoder import Encoder
 from sporeprint.models.scorers import Scorer, load_scorer
-from sporeprint.safety.decision_rule import Safety
+from sporeprint.safety.decision_rule import DecisionRule
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class Candidate:
     data_run: str
 
     @cached_property
-    def safety(self) -> Safety:
+    def safety(self) -> DecisionRule:
         """What stands between the scores and an answer."""
-        return Safety.from_files(self.parts)
+        return DecisionRule.from_files(self.parts)
 
     @property
     def probabilities(self) -> npt.NDArray[np.float64]:
@@ -74,7 +74,7 @@ class Candidate:
         return self.scorer.score(self.encoder.matrix(codes))
 
 
-def write(folder: Path, candidate: Candidate) -> None:
+def write_candidate(folder: Path, candidate: Candidate) -> None:
     """Write a candidate below the folder; the record goes last, and without it there is no candidate.
 
     Raises:
@@ -105,30 +105,30 @@ def write(folder: Path, candidate: Candidate) -> None:
     atomic_write(place / "candidate.json", json.dumps(record))
 
 
-def read(folder: Path, names: Sequence[str], data_run: str) -> list[Candidate]:
+def read_candidates(folder: Path, names: Sequence[str], data_run: str) -> list[Candidate]:
     """The candidates of these names, in their order.
 
     Raises:
         DataError: if one is missing, damaged, or was fitted on another run's tables.
     """
-    found = []
+    candidates = []
     for name in names:
         path = folder / name / "candidate.json"
         if not path.exists():
             raise DataError(f"model {name!r} has not been trained in this work directory; run sporeprint train")
         try:
-            candidate = _read(path.parent)
+            candidate = _read_candidate(path.parent)
         except (RegistryError, OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"the trained model in {path.parent} is damaged ({error}); run sporeprint train again") from error
         if candidate.data_run != data_run:
             raise DataError(
                 f"model {name!r} was trained on the tables of run {candidate.data_run}, not {data_run}; run sporeprint train again"
             )
-        found.append(candidate)
-    return found
+        candidates.append(candidate)
+    return candidates
 
 
-def _read(place: Path) -> Candidate:
+def _read_candidate(place: Path) -> Candidate:
     record = json.loads((place / "candidate.json").read_text(encoding="utf-8"))
     files = {name: (place / name).read_bytes() for name in record["files"]}
     return Candidate(

@@ -15,9 +15,9 @@ from sporeprint.ab_testing.decision import Decision, Reason, Verdict, decide
 from sporeprint.ab_testing.design import Design
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import DataError, RefusedError, RegistryError, SporeprintError, UsageError, nearest
-from sporeprint.inference.model_bundle import check_schema
+from sporeprint.inference.model_bundle import schema_differences
 from sporeprint.registry.registry import Registry
-from sporeprint.safety.verdict import words
+from sporeprint.safety.verdict import verdict_words
 from sporeprint.settings import Settings
 from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
@@ -124,7 +124,7 @@ def create(lab: Lab, given: Mapping[str, Any], *, actor: str) -> AbTest:
     if (a.model, a.version) == (b.model, b.version):
         raise UsageError(f"model_a and model_b are both {a.ref}: a test compares two different versions")
     for pinned in (a, b):
-        if differences := check_schema(lab.settings.dataset, registry.load(pinned.ref).schema):
+        if differences := schema_differences(lab.settings.dataset, registry.load(pinned.ref).schema):
             raise DataError(f"{pinned.ref} is for another table, so that it cannot take part: {'; '.join(differences)}")
     _check_unit(design.unit, lab.settings)
     design = replace(design, model_a=a.ref, model_b=b.ref)
@@ -361,7 +361,7 @@ def told(engine: Engine, test: AbTest, settings: Settings) -> dict[str, Any]:
         "independent": test.independent,
         "salt": test.salt,
         "manifests": {"a": test.a.sha256, "b": test.b.sha256},
-        "answers": list(words(settings.dataset)),
+        "answers": list(verdict_words(settings.dataset)),
         "waiting": ab_counts.waiting(engine, test.test_id),
         "look": None if last is None else _look(last),
         "looks": [_path(each) for each in ab_counts.looks(engine, test.test_id)],

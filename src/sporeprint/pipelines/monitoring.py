@@ -35,8 +35,8 @@ from sporeprint.monitoring.slice_analysis import Slices
 from sporeprint.monitoring.trends import Trend
 from sporeprint.pipelines.batch_prediction import score_frame
 from sporeprint.registry.registry import Registry
-from sporeprint.reports import monitoring_report as page
-from sporeprint.safety.verdict import NEGATIVE, UNKNOWN, words
+from sporeprint.reports.monitoring_report import Earlier, render
+from sporeprint.safety.verdict import NEGATIVE, UNKNOWN, verdict_words
 from sporeprint.schema import DatasetSchema, Kind
 from sporeprint.settings import Settings
 
@@ -358,12 +358,14 @@ def with_answers(counted: Profile, answers: pl.DataFrame, frame: pl.DataFrame, s
         schema: the contract.
         there: the columns of answers that there are.
     """
-    wanted = {name: Wanted(kind, frozenset(words(schema)) if kind is Kind.NOMINAL else frozenset()) for name, kind in ANSWERS.items()}
+    wanted = {
+        name: Wanted(kind, frozenset(verdict_words(schema)) if kind is Kind.NOMINAL else frozenset()) for name, kind in ANSWERS.items()
+    }
     counted = counted.beside(profile(answers, {name: column for name, column in wanted.items() if name in there}))
     if not {"probability", "verdict"} <= there:
         return Measured(counted)
     probability = answers["probability"].cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
-    numbers = {word: number for number, word in enumerate(words(schema))}
+    numbers = {word: number for number, word in enumerate(verdict_words(schema))}
     verdict = answers["verdict"].cast(pl.String).replace_strict(numbers, default=UNKNOWN, return_dtype=pl.Int8).to_numpy()
     scored = np.isfinite(probability)
     scores = Scores.of(probability[scored], verdict[scored])
@@ -407,8 +409,8 @@ def validation_rows(settings: Settings, workdir: Workdir, bundle: Bundle, ref: s
 def of_rows(codes: Codes, bundle: Bundle) -> Measured:
     """Count coded rows and what a model answers to them: the reference that later rows are held against."""
     known = {name: frozenset(column.values or ()) for name, column in bundle.schema.columns.items()}
-    answers = bundle.answers(codes)
-    spoken = words(bundle.schema)
+    answers = bundle.predictions(codes)
+    spoken = verdict_words(bundle.schema)
     counts = np.bincount(answers.verdict, minlength=len(spoken)).tolist()
     said: dict[str, Column] = {
         "probability": of_numbers(answers.probability),
@@ -473,7 +475,7 @@ def _judged(
         expected=None if not new.scores.rows and not new.tally.answered.sum() else expected(new.scores),
         performance=real,
         alpha=settings.guard.alpha,
-        words=words(schema)[:2],
+        words=verdict_words(schema)[:2],
         failed=subject.failed,
         notes=(*subject.notes, *judgement.notes, *_counted_notes(new, judgement, real)),
         stream=subject.stream,
@@ -581,7 +583,7 @@ def written(
     stamp = datetime.fromtimestamp(evaluation.at_s, UTC).strftime("%Y%m%dT%H%M%S%fZ")
     text = json.dumps(evaluation.to_dict(), ensure_ascii=False, allow_nan=False, indent=1)
     try:
-        html = page.render(evaluation, _history(folder), trends)
+        html = render(evaluation, _history(folder), trends)
         paths = [folder / f"{name}{ending}" for name in (f"report_{stamp}", LATEST) for ending in (".json", ".html")]
         for path in paths:
             atomic_write(path, html if path.suffix == ".html" else text)
@@ -608,13 +610,13 @@ def _remember(path: Path, stream: str, remembered: Remembered) -> None:
     atomic_write(path, json.dumps({**raw, stream: remembered.to_dict()}, ensure_ascii=False, indent=1))
 
 
-def _history(folder: Path) -> list[page.Earlier]:
+def _history(folder: Path) -> list[Earlier]:
     """The last evaluations, the newest first; what cannot be read is left out."""
     found = []
     for path in sorted(folder.glob("report_*.json"), reverse=True)[:HISTORY]:
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
-            found.append(page.Earlier(raw["at"], raw["status"], raw["current"], len(raw["alarms"]), path.with_suffix(".html").name))
+            found.append(Earlier(raw["at"], raw["status"], raw["current"], len(raw["alarms"]), path.with_suffix(".html").name))
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return found

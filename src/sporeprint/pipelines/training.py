@@ -24,17 +24,24 @@ from sporeprint.data.groups import GroupName, read_group_names
 from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.errors import ConfigError, DataError, NotServableError, RefusedError
 from sporeprint.errors import nearest as nearest_word
-from sporeprint.evaluation import candidate as candidates
-from sporeprint.evaluation import evaluator as measure
-from sporeprint.evaluation.candidate import Candidate
+from sporeprint.evaluation.candidate import Candidate, read_candidates, write_candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
+from sporeprint.evaluation.evaluator import (
+    compare_candidates,
+    count_seen,
+    cross_validate,
+    evaluate_candidates,
+    evaluate_guard,
+    report_context,
+    score_seen,
+)
 from sporeprint.evaluation.safety_scorecard import GuardEvaluation, ModelSafety
-from sporeprint.evaluation.scorecard import Comparison, ModelEvaluation, Unavailable
+from sporeprint.evaluation.scorecard import ModelComparison, ModelEvaluation, Unavailable
 from sporeprint.inference.attributions import explainer_of
 from sporeprint.ingestion import extract as extracting
 from sporeprint.ingestion.extract import RawTable
-from sporeprint.models import encoder as encoding
 from sporeprint.models import training
+from sporeprint.models.encoder import column_transforms, fit_encoder
 from sporeprint.pipelines import feedback as labelled
 from sporeprint.pipelines import load as loading
 from sporeprint.pipelines import promotion as release
@@ -56,9 +63,8 @@ from sporeprint.registry.registry import Registry
 from sporeprint.reports.evaluation_report import metrics_dict, render_evaluation
 from sporeprint.reports.plots import draw_all
 from sporeprint.reports.safety_section import safety_dict
-from sporeprint.safety import decision_rule as safety
-from sporeprint.safety import nearest_neighbour as nearest
-from sporeprint.safety.nearest_neighbour import Known
+from sporeprint.safety.decision_rule import fit_decision_rule, fit_guard
+from sporeprint.safety.nearest_neighbour import REFERENCE_FILE, ReferenceRows, reference_rows
 from sporeprint.safety.novelty_guard import Guard
 from sporeprint.settings import ModelSettings, Settings
 from sporeprint.storage.warehouse import training_sink as warehousing
@@ -226,7 +232,7 @@ def _train(settings: Settings, workdir: Workdir, log: RunLog, data: ModelInput, 
         for name, model in chosen.items():
             progress.text(name)
             candidate = _fit(settings, name, model, data, shared, progress)
-            candidates.write(workdir.candidates, candidate)
+            write_candidate(workdir.candidates, candidate)
             fitted.append(candidate)
     return fitted
 
@@ -241,20 +247,20 @@ class _Shared:
     """What the models of a run have in common: the guard, the rows it keeps, and the names of the groups."""
 
     guard: Guard
-    known: Known
+    known: ReferenceRows
     names: tuple[GroupName, ...]
 
 
 def _shared(settings: Settings, workdir: Workdir, data: ModelInput) -> _Shared:
     rows = concat([data.train, data.part(settings, "early_stop")])
-    fitted = safety.fit_guard(rows, data.part(settings, "calibration"), settings.dataset, settings.guard, seed=settings.runtime.seed)
-    return _Shared(fitted, nearest.keep(rows, fitted, most=settings.guard.kept_rows), _group_names(settings, workdir, data) or ())
+    fitted = fit_guard(rows, data.part(settings, "calibration"), settings.dataset, settings.guard, seed=settings.runtime.seed)
+    return _Shared(fitted, reference_rows(rows, fitted, most=settings.guard.kept_rows), _group_names(settings, workdir, data) or ())
 
 
 def _fit(settings: Settings, name: str, model: ModelSettings, data: ModelInput, shared: _Shared, progress: Progress) -> Candidate:
     stop = data.part(settings, "early_stop")
-    encoder = encoding.fit(data.train.codes, data.train.y, encoding.choices(settings.transform, model, settings.dataset))
-    rows = training.Encoded(encoder.matrix(data.train.codes), data.train.y)
+    encoder = fit_encoder(data.train.codes, data.train.y, column_transforms(settings.transform, model, settings.dataset))
+    rows = training.EncodedRows(encoder.matrix(data.train.codes), data.train.y)
     done = 0
 
     def each_round(rounds: int) -> None:
@@ -263,10 +269,10 @@ def _fit(settings: Settings, name: str, model: ModelSettings, data: ModelInput, 
         progress.advance(rounds)
 
     began = time.perf_counter()
-    fitted = training.fit(
+    fitted = training.fit_model(
         model,
         rows,
-        training.Encoded(encoder.matrix(stop.codes), stop.y),
+        training.EncodedRows(encoder.matrix(stop.codes), stop.y),
         seed=settings.runtime.seed,
         threads=settings.threads,
         each_round=each_round,
@@ -281,7 +287,7 @@ def _fit(settings: Settings, name: str, model: ModelSettings, data: ModelInput, 
     except NotServableError as error:
         reason = str(error)
     served = fitted.score if scorer is None else scorer.score
-    safe = safety.fit(
+    safe = fit_decision_rule(
         lambda codes: served(encoder.matrix(codes)),
         encoder,
         shared.guard,
@@ -296,7 +302,7 @@ def _fit(settings: Settings, name: str, model: ModelSettings, data: ModelInput, 
         encoder=encoder,
         scorer=scorer,
         not_servable=reason,
-        parts={**safe.to_files(), **explainer_of(scorer, fitted.estimator, rows.X).to_files(), nearest.FILE: shared.known.to_bytes()},
+        parts={**safe.to_files(), **explainer_of(scorer, fitted.estimator, rows.X).to_files(), REFERENCE_FILE: shared.known.to_bytes()},
         scores=reference if scorer is None else served(test),
         reference=reference,
         fit_seconds=round(seconds, 3),
@@ -325,7 +331,7 @@ def evaluate(settings: Settings, root: Path, *, full: bool = False, steps: Steps
     """
     with _run(root, steps) as (workdir, log):
         data = read_input(settings, workdir)
-        found = candidates.read(workdir.candidates, list(settings.models), data.record.run_id)
+        found = read_candidates(workdir.candidates, list(settings.models), data.record.run_id)
         context = _draw(log, _evaluate(settings, workdir, log, data, found, full=full))
         _report(workdir, log, context)
         return EvaluateResult(context)
@@ -336,14 +342,14 @@ def _evaluate(
 ) -> ReportContext:
     # Small sums: further BLAS threads would only wait for each other, at full speed.
     with log.step("cross-validate") as progress, threadpool_limits(1, "blas"):
-        held_out = measure.cross_validate(settings, data, progress, full=full)
+        held_out = cross_validate(settings, data, progress, full=full)
     with log.step("evaluate") as progress, threadpool_limits(1, "blas"):
         progress.total(2 * len(found) + 2)
-        evaluations = measure.evaluations(settings, data, found, held_out, progress, full=full)
-        comparisons = measure.compare(settings, data, found, held_out)
+        evaluations = evaluate_candidates(settings, data, found, held_out, progress, full=full)
+        comparisons = compare_candidates(settings, data, found, held_out)
         progress.advance(1)
         progress.text("guard")
-        guarded = measure.guard(settings, data, found[0].safety.guard, held_out)
+        guarded = evaluate_guard(settings, data, found[0].safety.guard, held_out)
         progress.advance(1)
     return _context(settings, workdir, log, data, found, evaluations, comparisons, guarded)
 
@@ -355,13 +361,13 @@ def _context(
     data: ModelInput,
     found: Sequence[Candidate],
     evaluations: Mapping[str, ModelEvaluation],
-    comparisons: tuple[Comparison, ...],
+    comparisons: tuple[ModelComparison, ...],
     guarded: GuardEvaluation | Unavailable,
 ) -> ReportContext:
     created, steps = _now().isoformat(timespec="seconds"), {step.step: step.wall_s for step in log.times}
     names = _group_names(settings, workdir, data)
     named = None if names is None else tuple(map(str, names))
-    return measure.context_of(settings, log.run_id, created, steps, data, found, evaluations, comparisons, guarded, named)
+    return report_context(settings, log.run_id, created, steps, data, found, evaluations, comparisons, guarded, named)
 
 
 def _group_names(settings: Settings, workdir: Workdir, data: ModelInput) -> tuple[GroupName, ...] | None:
@@ -431,7 +437,7 @@ def register(settings: Settings, root: Path, *, promote: bool = True, steps: Ste
     """
     with _run(root, steps) as (workdir, log):
         data = read_input(settings, workdir)
-        found = candidates.read(workdir.candidates, list(settings.models), data.record.run_id)
+        found = read_candidates(workdir.candidates, list(settings.models), data.record.run_id)
         context = _read_context(workdir, data, found)
         result, context = _register(settings, workdir, log, data, found, context, promote=promote)
         _report(workdir, log, context)
@@ -541,7 +547,7 @@ def _new_version(settings: Settings, workdir: Workdir, log: RunLog, data: ModelI
         progress.total(_work(chosen[model]))
         candidate = _fit(settings, model, chosen[model], data, _shared(settings, workdir, data), progress)
     with log.step("evaluate"):
-        seen, answered = measure.seen(settings, data, candidate), measure.seen_answers(settings, data, candidate)
+        seen, answered = score_seen(settings, data, candidate), count_seen(settings, data, candidate)
     with log.step("register"):
         unseen = Unavailable("a further version is measured on seen rows only; sporeprint etl measures both")
         found = {model: ModelEvaluation(seen, unseen, (), ModelSafety(answered, None, 0, ()))}

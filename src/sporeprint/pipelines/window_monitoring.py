@@ -31,7 +31,7 @@ from sporeprint.monitoring.windows import HOUR_US, SECOND_US, Asked, Slice, Span
 from sporeprint.pipelines import monitoring as monitor
 from sporeprint.pipelines.monitoring import Clock, Measured, Monitored, Subject, Timed
 from sporeprint.registry.registry import Registry
-from sporeprint.safety.verdict import HALF, NEGATIVE, POSITIVE, UNKNOWN, words
+from sporeprint.safety.verdict import HALF, NEGATIVE, POSITIVE, UNKNOWN, verdict_words
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import Settings
 from sporeprint.stats.bins import PER_UNIT
@@ -188,7 +188,7 @@ def could_not(
         expected=None,
         performance=None,
         alpha=settings.guard.alpha,
-        words=words(settings.dataset)[:2],
+        words=verdict_words(settings.dataset)[:2],
         failed=failed or {},
     )
     return monitor.written(Workdir(root), evaluation, settings.monitoring.keep_reports)
@@ -324,7 +324,7 @@ def _comparable(old: Profile, looked: Looked) -> Profile:
 
 def _counts(settings: Settings, reader: Reader, looked: Looked, old: Measured) -> Found:
     cell, schema, window = looked.cell, looked.schema, looked.span
-    numbers = {word: number for number, word in enumerate(words(schema))}
+    numbers = {word: number for number, word in enumerate(verdict_words(schema))}
     first = window.begin_us - (STRETCHES - 1) * window.length_us
     said = monitor_facts.answered(reader, cell, first, window.end_us)
     true = monitor_facts.came_true(reader, cell, first, window.end_us)
@@ -386,7 +386,7 @@ def _tallied(
     true: Sequence[tuple[int, str, str, str, int]],
     schema: DatasetSchema,
 ) -> Window:
-    numbers = {word: number for number, word in enumerate(words(schema))}
+    numbers = {word: number for number, word in enumerate(verdict_words(schema))}
     classes = {schema.target.negative: 0, schema.target.positive: 1}
     answered, counts = np.zeros(3, dtype=np.int64), np.zeros((3, 2, 2), dtype=np.int64)
     for hour, word, count in said:
@@ -517,7 +517,7 @@ def _realised(settings: Settings, reader: Reader, looked: Looked, sample: Tally,
     if waited is not None:
         # Of an hour whose outcomes are still coming, those that are here may be other than the rest.
         until = min(looked.span.end_us, looked.now_us - (waited + 1) * HOUR_US)
-        known, wrong = monitor_facts.negatives(reader, looked.cell, words(schema)[NEGATIVE], schema.target.positive, until)
+        known, wrong = monitor_facts.negatives(reader, looked.cell, verdict_words(schema)[NEGATIVE], schema.target.positive, until)
     if not whole.labelled + whole.invalid and not known:
         return None
     promised = performance(Tally(), alpha=alpha, delta=delta, earlier=(known, wrong))
@@ -543,7 +543,7 @@ def _tally(table: pl.DataFrame, schema: DatasetSchema) -> Tally:
 
 
 def _arrays(table: pl.DataFrame, schema: DatasetSchema) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int8], npt.NDArray[np.int8]]:
-    numbers = {word: number for number, word in enumerate(words(schema))}
+    numbers = {word: number for number, word in enumerate(verdict_words(schema))}
     verdict = table["verdict"].replace_strict(numbers, default=UNKNOWN, return_dtype=pl.Int8).to_numpy()
     classes = {schema.target.negative: 0, schema.target.positive: 1}
     y = table[schema.target.column].replace_strict(classes, default=-1, return_dtype=pl.Int8).fill_null(-1).to_numpy()

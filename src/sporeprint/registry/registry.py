@@ -25,7 +25,7 @@ from typing import Any
 
 from sporeprint.common.files import atomic_write
 from sporeprint.errors import BusyError, RegistryError, StorageError, nearest
-from sporeprint.inference.model_bundle import Bundle, Golden, check_parity, check_schema
+from sporeprint.inference.model_bundle import Bundle, GoldenRows, check_parity, schema_differences
 from sporeprint.models.encoder import Encoder
 from sporeprint.models.scorers import load_scorer
 from sporeprint.registry.aliases import PRODUCTION, Aliases, Move, Pin
@@ -47,7 +47,7 @@ from sporeprint.registry.manifest import (
 )
 from sporeprint.schema import DatasetSchema
 
-__all__ = ["Bundle", "Golden", "Manifest", "Move", "Registered", "Registry", "VersionRef", "check_parity", "check_schema"]
+__all__ = ["Bundle", "GoldenRows", "Manifest", "Move", "Registered", "Registry", "VersionRef", "check_parity", "schema_differences"]
 
 ALIASES = "aliases.json"
 
@@ -218,7 +218,7 @@ class Registry:
                 encoder=Encoder.from_json(files["encoder.json"].decode()),
                 scorer=load_scorer(manifest.scorer, {name: files[name] for name in manifest.serving}, threads),
                 schema=DatasetSchema.model_validate_json(files["schema.json"]),
-                golden=Golden.from_json(files["golden.json"]),
+                golden=GoldenRows.from_json(files["golden.json"]),
                 info=manifest.info,
                 metrics=json.loads(files["metrics.json"]),
                 parts={name: files[name] for name in manifest.parts},

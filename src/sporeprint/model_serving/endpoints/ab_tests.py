@@ -13,7 +13,7 @@ from sporeprint.model_serving.runtime.service import Service
 from sporeprint.pipelines import ab_test_lifecycle as experiments
 from sporeprint.pipelines.ab_test_lifecycle import iso
 from sporeprint.reports import ab_test_report as ab_report
-from sporeprint.safety.verdict import words
+from sporeprint.safety.verdict import verdict_words
 from sporeprint.storage.oltp import ab_tests
 from sporeprint.storage.oltp import ab_unit_counts as ab_counts
 from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError, NoSuchTestError
@@ -113,7 +113,7 @@ async def disagreements(service: Service, scope: Scope, receive: Receive, send: 
     found, left = await asyncio.to_thread(
         lambda: (ab_counts.disagreements(engine, test, limit=limit, before=number), ab_counts.waiting(engine, test.test_id))
     )
-    known = words(service.settings.dataset)
+    known = verdict_words(service.settings.dataset)
     rows = [
         {
             "prediction_id": each.prediction_id,

@@ -10,7 +10,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from sporeprint.errors import JournalError, StorageUnavailableError
-from sporeprint.inference import predictor as answering
+from sporeprint.inference.predictor import explain_row
 from sporeprint.model_serving.http.problems import Problem, ProblemError, bad_parameter
 from sporeprint.model_serving.http.requests import Headers, Receive, Scope, Send, query, read_body, read_head, respond_json, truth
 from sporeprint.model_serving.runtime.ab_routing import Route, unit_of
@@ -174,19 +174,19 @@ def _said(service: Service, record: PredictionRecord, served: Served, outside: S
 
 
 async def _reasons(served: Served, row: Row) -> dict[str, Any]:
-    found = await asyncio.to_thread(answering.explain, served.bundle, row)
+    found = await asyncio.to_thread(explain_row, served.bundle, row)
     near = found.nearest
     return {
-        "reasons": [{"column": reason.column, "effect": reason.effect, "says": reason.says} for reason in found.reasons],
+        "reasons": [{"column": reason.column, "effect": reason.effect, "says": reason.text} for reason in found.attributions],
         "unit": found.unit,
         "base": found.base,
-        "contradictions": found.answer.contradictions,
-        "most_like": str(found.answer.most_like),
+        "contradictions": found.prediction.contradictions,
+        "most_like": str(found.prediction.most_like),
         "nearest": None
         if near is None
         else {
             "row": near.row,
-            "is": str(found.nearest_is),
+            "is": str(found.nearest_component),
             "distance": near.distance,
             "differing": near.differing,
             "values": near.values,

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from sporeprint.ab_testing.assignment import Arm, Assignment
 from sporeprint.ab_testing.design import Mode
 from sporeprint.errors import RegistryError, SporeprintError
-from sporeprint.inference.predictor import Answer
+from sporeprint.inference.predictor import Prediction
 from sporeprint.model_serving.http.background_task import beside
 from sporeprint.model_serving.http.problems import ProblemError, bad_parameter, not_found
 from sporeprint.model_serving.http.requests import Scope
@@ -63,7 +63,7 @@ class Routed(NamedTuple):
     """An answer within a test: whose it is, what it took, and its part in the test."""
 
     served: Served
-    answer: Answer
+    answer: Prediction
     stages: Stages
     part: Part
 

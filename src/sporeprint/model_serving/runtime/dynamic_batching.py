@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import NamedTuple
 
-from sporeprint.inference.predictor import Answer
+from sporeprint.inference.predictor import Prediction
 from sporeprint.model_serving.runtime.ab_routing import NO_PART, Part, Route
 from sporeprint.model_serving.runtime.loaded_model import Answered, Served, Stages
 from sporeprint.model_serving.runtime.row_parser import Row
@@ -36,7 +36,7 @@ class Given(NamedTuple):
     """
 
     served: Served
-    answer: Answer
+    answer: Prediction
     stages: Stages
     record: PredictionRecord
     at: int
@@ -165,7 +165,7 @@ def _given(
     return Given(served, answer, stages, _record(question, served, answer, part, max(spent, 0) // 1000, worker), at)
 
 
-def _record(question: Question, served: Served, answer: Answer, part: Part, latency_us: int, worker: str) -> PredictionRecord:
+def _record(question: Question, served: Served, answer: Prediction, part: Part, latency_us: int, worker: str) -> PredictionRecord:
     return PredictionRecord(
         prediction_id=question.prediction_id,
         created_us=question.created_us,

@@ -11,20 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.inference.predictor import Answer, Row, why_unknown
+from sporeprint.inference.predictor import Prediction, Row, unknown_reason
 from sporeprint.model_serving.runtime.row_parser import RowReader
 from sporeprint.model_serving.runtime.row_vectorizer import RowTable
 from sporeprint.model_serving.runtime.single_row_scorer import SingleRow, single_row
 from sporeprint.models.encoder import Matrix
 from sporeprint.registry.manifest import VersionRef
 from sporeprint.registry.registry import Registry
-from sporeprint.safety.anomalies import StrangeRow, strange_row
-from sporeprint.safety.decision_rule import Safety
-from sporeprint.safety.verdict import HALF, UNKNOWN, verdict, words
+from sporeprint.safety.anomalies import RowAnomalies, row_anomalies
+from sporeprint.safety.decision_rule import DecisionRule
+from sporeprint.safety.verdict import HALF, UNKNOWN, verdict, verdict_words
 
 #: Fewer rows are answered one by one.
 FEW = 4
-NOT_STRANGE = StrangeRow((), (), ())
+NOT_STRANGE = RowAnomalies((), (), ())
 
 
 class Stages(NamedTuple):
@@ -48,11 +48,11 @@ class Known(NamedTuple):
     novelty_p: npt.NDArray[np.float64]
     flags: npt.NDArray[np.bool_]
     component: Sequence[int]
-    strange: Sequence[StrangeRow]
+    strange: Sequence[RowAnomalies]
 
 
 #: An answer, and how long it took.
-Answered: TypeAlias = tuple[Answer, Stages]
+Answered: TypeAlias = tuple[Prediction, Stages]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Served:
     reader: RowReader
     scorer: SingleRow
     table: RowTable
-    safety: Safety
+    safety: DecisionRule
     words: tuple[str, str, str]
     simulated: bool
     kin: str
@@ -99,7 +99,7 @@ class Served:
             scorer=single_row(bundle),
             table=RowTable.of(bundle),
             safety=bundle.safety,
-            words=words(bundle.schema),
+            words=verdict_words(bundle.schema),
             simulated=bool(bundle.info.get("simulated")),
             kin=_kin(bundle),
             buffer=np.empty((1, bundle.scorer.n_features), dtype=np.float32),
@@ -118,7 +118,7 @@ class Served:
         probability = float(safety.calibration(np.array([self.scorer.score(self.buffer)]))[0])
         scored = perf_counter_ns()
         novelty_p, component = safety.guard.row(row)
-        strange = strange_row(row, bundle.encoder, bundle.schema)
+        strange = row_anomalies(row, bundle.encoder, bundle.schema)
         found = int(verdict(probability, novelty_p, bool(strange), threshold=safety.threshold.value, coverage=safety.coverage))
         answer = self._said(probability, novelty_p, found, component, strange)
         return answer, Stages(encoded - begin, scored - encoded, perf_counter_ns() - scored)
@@ -141,7 +141,7 @@ class Served:
         component, typicality = guard.most_typical(read.features)
         novelty_p = guard.p_value(typicality)
         strange = [
-            strange_row(row, bundle.encoder, bundle.schema) if may_be else NOT_STRANGE
+            row_anomalies(row, bundle.encoder, bundle.schema) if may_be else NOT_STRANGE
             for row, may_be in zip(rows, read.strange.tolist(), strict=True)
         ]
         guarded = perf_counter_ns()
@@ -169,9 +169,9 @@ class Served:
         share = Stages(stages.encode, (scored - begin) // n, stages.guard + (perf_counter_ns() - scored) // n)
         return [(answer, share) for answer in answers]
 
-    def _said(self, probability: float, novelty_p: float, found: int, component: int, strange: StrangeRow) -> Answer:
+    def _said(self, probability: float, novelty_p: float, found: int, component: int, strange: RowAnomalies) -> Prediction:
         safety, target = self.safety, self.bundle.schema.target
-        return Answer(
+        return Prediction(
             prediction=target.positive if probability > HALF else target.negative,
             probability=probability,
             verdict=self.words[found],
@@ -180,15 +180,15 @@ class Served:
             unseen=strange.unseen,
             outside=strange.outside,
             contradictions=strange.contradictions,
-            reason=why_unknown(strange, novelty_p, safety.coverage) if found == UNKNOWN else None,
+            reason=unknown_reason(strange, novelty_p, safety.coverage) if found == UNKNOWN else None,
             most_like=safety.components[component],
         )
 
     def why(self, row: Row, verdict: str, novelty_p: float | None) -> tuple[Sequence[str], str | None]:
         """What an answer that was kept left out: the columns outside the training rows' range, and why it is unknown."""
-        strange = strange_row(row, self.bundle.encoder, self.bundle.schema)
+        strange = row_anomalies(row, self.bundle.encoder, self.bundle.schema)
         unknown = verdict == self.words[UNKNOWN] and novelty_p is not None
-        return strange.outside, why_unknown(strange, novelty_p, self.safety.coverage) if unknown and novelty_p is not None else None
+        return strange.outside, unknown_reason(strange, novelty_p, self.safety.coverage) if unknown and novelty_p is not None else None
 
     def card(self) -> dict[str, Any]:
         """What it is, as JSON values."""
