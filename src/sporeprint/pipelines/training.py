@@ -35,7 +35,7 @@ from sporeprint.ingestion import extract as extracting
 from sporeprint.ingestion.extract import RawTable
 from sporeprint.models import encoder as encoding
 from sporeprint.models import training
-from sporeprint.pipelines import feedback as labelled
+from sporeprint.pipelines import feedback
 from sporeprint.pipelines import load as loading
 from sporeprint.pipelines import promotion as release
 from sporeprint.pipelines.promotion import Gate, Registration
@@ -160,7 +160,7 @@ def _extract(settings: Settings, workdir: Workdir, log: RunLog, source: str | No
         raw = extracting.extract(settings, workdir.root, source=source, progress=progress, now=_now)
     if outcomes is not None:
         with log.step("outcomes") as progress:
-            raw = labelled.append(settings, workdir, raw, since_us=outcomes.since_us, progress=progress)
+            raw = feedback.append_labelled_predictions(settings, workdir, raw, since_us=outcomes.since_us, progress=progress)
     atomic_write(workdir.extract_record, raw.to_json())
     return raw
 
