@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sporeprint.common.files import Silent, atomic_path, atomic_write, run_lock, sha256_file
+from sporeprint.common.files import Silent, atomic_path, atomic_write, sha256_file
+from sporeprint.common.locks import run_lock
 from sporeprint.errors import BusyError, StorageError
 
 Start = Callable[[str], "subprocess.Popen[str]"]

@@ -14,7 +14,7 @@ from sqlalchemy import func, insert, select
 from ab_support import TWO, made, until
 from serving_support import Client
 from sporeprint.ab_testing.design import Design
-from sporeprint.common.files import run_lock
+from sporeprint.common.locks import run_lock
 from sporeprint.registry.registry import Registry
 from sporeprint.storage.engine import reading, writing
 from sporeprint.storage.oltp import ab_tests

@@ -14,7 +14,7 @@ from sqlalchemy import insert
 
 from sporeprint import settings
 from sporeprint.ab_testing.assignment import Assignment
-from sporeprint.common.files import run_lock
+from sporeprint.common.locks import run_lock
 from sporeprint.errors import DataError, RegistryError, UsageError
 from sporeprint.pipelines import ab_test_lifecycle as experiments
 from sporeprint.pipelines.ab_test_lifecycle import Lab

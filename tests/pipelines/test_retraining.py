@@ -12,7 +12,7 @@ import pytest
 
 from monitor_support import DAY_US, Service, answered, outcomes, service
 from sporeprint import settings
-from sporeprint.common.files import run_lock
+from sporeprint.common.locks import run_lock
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import DataRecord
 from sporeprint.errors import BusyError, RegistryError

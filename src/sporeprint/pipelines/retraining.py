@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sporeprint.ab_testing.design import Mode
-from sporeprint.common.files import run_lock
+from sporeprint.common.locks import run_lock
 from sporeprint.common.text_table import Steps, Table
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import BusyError, DataError, RegistryError, SporeprintError, UsageError

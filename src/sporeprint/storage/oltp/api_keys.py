@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Engine, insert, select, update
 
+from sporeprint.common.timestamps import DAY_US
 from sporeprint.errors import UsageError, nearest
 from sporeprint.storage.engine import reading, writing
 from sporeprint.storage.oltp import audit_log as audit
@@ -22,7 +23,6 @@ from sporeprint.storage.oltp.tables import api_key
 
 PREFIX = "spk"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-DAY_US = 86_400_000_000
 
 
 class Role(StrEnum):

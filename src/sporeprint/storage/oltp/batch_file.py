@@ -5,7 +5,6 @@ are the journal of batches. What is being written lies below `.parts`, locked by
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -17,6 +16,8 @@ from typing import Any, Self
 
 import polars as pl
 
+from sporeprint.common.files import sync_path
+from sporeprint.common.locks import try_lock
 from sporeprint.errors import JournalError, StorageError
 from sporeprint.ingestion.parquet_footer import DamagedFileError
 from sporeprint.storage.oltp import parquet_writer as parquet_parts
@@ -139,8 +140,7 @@ class Store:
     def _locked(self, kind: str) -> tuple[int, Path]:
         while True:
             handle, name = tempfile.mkstemp(dir=self.parts, prefix=f"{kind}-")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            if os.fstat(handle).st_nlink:
+            if try_lock(handle) and os.fstat(handle).st_nlink:
                 return handle, Path(name)
             os.close(handle)  # swept away before it was locked
 
@@ -151,9 +151,9 @@ class Store:
             with contextlib.suppress(OSError):
                 handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
                 try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink()
-                    gone += 1
+                    if try_lock(handle):
+                        path.unlink()
+                        gone += 1
                 finally:
                     os.close(handle)
         return gone
@@ -168,7 +168,7 @@ class Store:
         with kept(self.folder):
             self.waiting.mkdir(parents=True, exist_ok=True)
             part.chmod(0o644)
-            _sync(part)
+            sync_path(part)
             # Whoever is first with the second name is the one; the other helps to finish it.
             with contextlib.suppress(FileExistsError):
                 os.link(part, second)
@@ -178,8 +178,8 @@ class Store:
                 with contextlib.suppress(FileNotFoundError):
                     if part.samefile(second):
                         second.unlink()
-            _sync(self.waiting)
-            _sync(final.parent)
+            sync_path(self.waiting)
+            sync_path(final.parent)
         return mine
 
     def finish(self, batch_id: str) -> None:
@@ -262,11 +262,3 @@ def kept(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise JournalError(f"cannot write {what}: {error.strerror or error}; nothing is half written") from error
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

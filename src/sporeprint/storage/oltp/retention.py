@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, delete, func, or_, select
 
+from sporeprint.common.timestamps import DAY_US
 from sporeprint.common.files import Progress
 from sporeprint.errors import UsageError
 from sporeprint.settings import PruneSettings
 from sporeprint.storage.engine import reading, writing
 from sporeprint.storage.oltp.tables import ab_test, outcome, prediction
 
-DAY_US = 86_400 * 1_000_000
 #: Pause after each batch, as a share of what it took: whoever waits for the lock gets it.
 PAUSE = 0.5
 LEAST_PAUSE_S = 0.005

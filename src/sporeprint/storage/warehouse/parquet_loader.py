@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from sporeprint.common.files import sync_path
 from sporeprint.storage.warehouse import aggregation as facts
 from sporeprint.storage.warehouse import star_schema as star
 from sporeprint.storage.warehouse.manifest import Manifest, Part, publish
@@ -109,10 +110,10 @@ class ParquetLoad:
         if self._after == self._before:
             return
         for name in self._written & self._after.every():
-            _sync(self._folder / name)
+            sync_path(self._folder / name)
         for folder in {(self._folder / name).parent for name in self._written}:
             if folder.exists():
-                _sync(folder)
+                sync_path(folder)
         now = time.time()
         gone = dict.fromkeys(self._before.every() - self._after.every(), now)
         retired = {name: at for name, at in {**self._before.retired, **gone}.items() if now - at <= grace_s}
@@ -199,11 +200,3 @@ def _by_day(table: Table, rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFram
 
 def _day(first_us: Any) -> str:
     return WAITING if first_us == WAITING_US else f"{datetime.fromtimestamp(first_us // 1_000_000, UTC):%Y-%m-%d}"
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

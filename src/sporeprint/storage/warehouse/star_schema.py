@@ -13,7 +13,6 @@ from enum import StrEnum
 STAR = 1
 #: `hour_us` and `created_us` of an outcome whose prediction has not come yet.
 WAITING_US = -1
-HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 #: Most characters of a nominal value that is counted by itself.
 VALUE_LENGTH = 64
 

@@ -19,7 +19,9 @@ from sporeprint.common.files import Progress, Silent
 from sporeprint.schema import DatasetSchema
 from sporeprint.storage.engine import reading
 from sporeprint.storage.oltp import tables
-from sporeprint.storage.oltp.read_progress import SAFE_LAG_US, Gap, Seen
+from sporeprint.common.timestamps import now_us
+from sporeprint.storage.paging import pages
+from sporeprint.storage.oltp.read_progress import SAFE_LAG_US, Seen
 from sporeprint.storage.warehouse import star_schema as star
 from sporeprint.storage.warehouse.protocol import Load, Warehouse
 
@@ -30,12 +32,10 @@ if TYPE_CHECKING:  # slow to import, and a sync that finds nothing new needs non
 
 log = logging.getLogger(__name__)
 
-#: Rows, and bytes of text, after which a page takes no further row: what bounds the memory.
-PAGE_ROWS, PAGE_BYTES = 25_000, 24 << 20
+#: Rows in a page.
+PAGE_ROWS = 25_000
 #: Pages in one load: publishing costs the same for one as for many.
 LOAD_PAGES = 8
-#: Rows that a database is asked for at a time, and that are taken over at a time.
-FETCH_ROWS, READ_ROWS = 10_000, 1_000
 #: Names of notes: how far the two tables were read; the contract and the tests whose words are there.
 PREDICTIONS, OUTCOMES, BATCHES, CONTRACT, TESTS, WAITING = "prediction", "outcome", "batch", "contract", "tests", "waiting"
 #: What is read of both tables. The number comes first. What only matters to who runs the service stays in the OLTP database.
@@ -70,26 +70,6 @@ class Synced:
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Rows of one open gap: those with numbers from `first` to `last` that are there."""
-
-    gap: Gap
-    first: int
-    last: int
-    rows: Sequence[Sequence[Any]]
-
-    @property
-    def numbers(self) -> list[int]:
-        """Their numbers, ascending."""
-        return [row[0] for row in self.rows]
-
-
-def now_us() -> int:
-    """The time, microseconds since 1970 UTC."""
-    return time.time_ns() // 1000
 
 
 def sync(
@@ -288,46 +268,3 @@ class _Run:
             load.put(star.DIM_TEST, facts.frame(star.DIM_TEST, tests))
             load.note(CONTRACT, contract)
             load.note(TESTS, tests)
-
-
-def pages(oltp: Engine, table: Table, columns: Sequence[str], gaps: Sequence[Gap], *, rows: int, size: int = PAGE_BYTES) -> Iterator[Page]:
-    """The rows of open gaps, in the order of their numbers, each page read in a transaction of its own.
-
-    Raises:
-        StorageError, StorageUnavailableError: the database cannot be read.
-    """
-    for gap in gaps:
-        first = gap.first
-        while first <= gap.last:
-            with reading(oltp) as connection:
-                found, whole = _page(connection, table, columns, (first, gap.last), rows, size)
-            last = gap.last if whole else found[-1][0]
-            yield Page(gap, first, last, found)
-            if whole:
-                break
-            first = last + 1
-
-
-def _page(
-    connection: Connection, table: Table, columns: Sequence[str], between: tuple[int, int], rows: int, size: int
-) -> tuple[list[Sequence[Any]], bool]:
-    """Rows up to a number and a size of them, and whether these were all."""
-    long = [place for place, name in enumerate(columns) if isinstance(table.c[name].type, Text)]
-    taken: list[Sequence[Any]] = []
-    first, held = between[0], 0
-    while len(taken) < rows and held < size:
-        wanted = min(FETCH_ROWS, rows - len(taken))
-        query = select(*(table.c[name] for name in columns)).where(table.c.seq >= first, table.c.seq <= between[1])
-        result = connection.execution_options(yield_per=READ_ROWS).execute(query.order_by(table.c.seq).limit(wanted))
-        count = 0
-        for part in result.partitions():
-            count += len(part)
-            taken += part
-            held += sum(sum([len(row[place] or "") for row in part]) for place in long)
-            if held >= size:
-                break
-        result.close()
-        if held < size and count < wanted:
-            return taken, True
-        first = taken[-1][0] + 1
-    return taken, False
