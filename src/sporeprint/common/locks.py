@@ -60,8 +60,10 @@ def locked(path: Path, *, busy: Callable[[str], str], failure: str, wait_s: floa
     """Hold a lock file, and make its folder where it is not there.
 
     Args:
-        path, busy, wait_s: see `acquire`.
+        path: the lock file.
+        busy: see `acquire`.
         failure: beginning of the message where the file cannot be used.
+        wait_s: see `acquire`.
 
     Raises:
         BusyError: see `acquire`.

@@ -181,7 +181,7 @@ def difference(found: FileRecord, wanted: FileRecord) -> str:
     return f"it has sha256 {found.sha256} ({found.size} bytes), registered is {wanted.sha256} ({wanted.size} bytes)"
 
 
-def strangers(version: VersionRef, manifest: Manifest) -> list[str]:
+def unexpected_files(version: VersionRef, manifest: Manifest) -> list[str]:
     """Files that are missing, or were never registered."""
     known = {MANIFEST, DIGEST, *manifest.files}
     there = _listing(version.path)
@@ -189,7 +189,7 @@ def strangers(version: VersionRef, manifest: Manifest) -> list[str]:
     return missing + [f"{name} was never registered" for name in sorted(there - known)]
 
 
-def altered(version: VersionRef, manifest: Manifest) -> list[str]:
+def altered_files(version: VersionRef, manifest: Manifest) -> list[str]:
     """Files that are there, and are not what was registered."""
     found = []
     for name in sorted(set(manifest.files) & _listing(version.path)):

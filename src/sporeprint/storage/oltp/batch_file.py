@@ -20,11 +20,11 @@ from sporeprint.common.files import sync_path
 from sporeprint.common.locks import try_lock
 from sporeprint.errors import JournalError, StorageError
 from sporeprint.ingestion.parquet_footer import DamagedFileError
-from sporeprint.storage.oltp import parquet_writer as parquet_parts
-from sporeprint.storage.oltp.parquet_writer import Writer
+from sporeprint.storage.oltp import parquet_writer
+from sporeprint.storage.oltp.parquet_writer import ParquetWriter
 
 #: Key of the file's metadata.
-KEY = "sporeprint.ingestion.raw_batch"
+KEY = "sporeprint.batch"
 #: Columns beside those that were given. `problem` is there where the rows came as JSON: the problem document of a row that is none.
 ID, PROBLEM = "prediction_id", "problem"
 ANSWERS = ("prediction", "probability", "verdict", "novelty_p", "unseen", "outside", "reason")
@@ -34,7 +34,7 @@ ROW_ID = re.compile(rf"({BATCH_ID.pattern}):(0|[1-9][0-9]{{0,11}})")
 
 
 @dataclass(frozen=True)
-class About:
+class BatchInfo:
     """What a batch is, as its file says it.
 
     Attributes:
@@ -77,7 +77,7 @@ class About:
             StorageError: it is no artefact.
         """
         try:
-            found = json.loads(parquet_parts.notes(path)[KEY])
+            found = json.loads(parquet_writer.notes(path)[KEY])
             return cls(**{**found, "columns": tuple(found["columns"])})
         except FileNotFoundError:
             raise
@@ -86,7 +86,7 @@ class About:
 
 
 @dataclass(frozen=True)
-class Store:
+class BatchStore:
     """The folder of artefacts.
 
     Attributes:
@@ -191,7 +191,7 @@ class Store:
         """The database has it: drop the second name."""
         (self.waiting / f"{batch_id}.parquet").unlink(missing_ok=True)
 
-    def about(self, batch_id: str) -> About | None:
+    def about(self, batch_id: str) -> BatchInfo | None:
         """What a batch is; None where there is none.
 
         Raises:
@@ -200,26 +200,26 @@ class Store:
         if not BATCH_ID.fullmatch(batch_id):
             return None
         try:
-            return About.of(self.path(batch_id))
+            return BatchInfo.of(self.path(batch_id))
         except FileNotFoundError:
             return None
 
 
-class Draft:
+class BatchDraft:
     """An artefact on its way."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._writer: Writer | None = None
+        self._writer: ParquetWriter | None = None
 
     def write(self, frame: pl.DataFrame) -> None:
         """Append rows; the first ones decide the columns. Raises: JournalError."""
         with kept("a batch"):
             if self._writer is None:
-                self._writer = Writer(self._path)
+                self._writer = ParquetWriter(self._path)
             self._writer.write(frame)
 
-    def close(self, about: About | None) -> None:
+    def close(self, about: BatchInfo | None) -> None:
         """Write the file's end; without a word about it, it is only let go of. Raises: JournalError."""
         if self._writer is None:
             return
@@ -236,13 +236,13 @@ def frames(path: Path, columns: list[str] | None = None) -> Iterator[pl.DataFram
         StorageError: it is damaged.
     """
     with _whole(path):
-        yield from parquet_parts.frames(path, columns)
+        yield from parquet_writer.frames(path, columns)
 
 
 def row_of(path: Path, row: int) -> dict[str, Any] | None:
     """One row of an artefact; None where it has fewer. Raises: see `frames`."""
     with _whole(path):
-        return parquet_parts.row(path, row)
+        return parquet_writer.row(path, row)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 
 from sporeprint.common.locks import locked
 from sporeprint.errors import StorageError
-from sporeprint.storage.warehouse.manifest import Manifest, read
+from sporeprint.storage.warehouse.manifest import WarehouseManifest, read
 from sporeprint.storage.warehouse.protocol import ANSWER_S, LOCK_WAIT_S, Load, Reader
 
 #: A replaced file stays so long, seconds: longer than any question may take.
@@ -30,7 +30,7 @@ class ParquetWarehouse:
         """Where it is."""
         return str(self.folder)
 
-    def noted(self, name: str) -> Any:
+    def get_note(self, name: str) -> Any:
         """What was last kept under a name, or None."""
         return read(self.folder).notes.get(name)
 
@@ -52,9 +52,9 @@ class ParquetWarehouse:
     @contextlib.contextmanager
     def reading(self, *, seconds: float = ANSWER_S) -> Iterator[Reader]:
         """DuckDB over the files of the manifest that is there now."""
-        from sporeprint.storage.warehouse.duckdb_reader import ParquetReader
+        from sporeprint.storage.warehouse.duckdb_reader import DuckDBReader
 
-        reader = ParquetReader(self.folder, read(self.folder), seconds)
+        reader = DuckDBReader(self.folder, read(self.folder), seconds)
         try:
             yield reader
         finally:
@@ -67,7 +67,7 @@ class ParquetWarehouse:
         return f"another process has been loading into {self.folder} for {LOCK_WAIT_S:g} s; try again later"
 
 
-def _sweep(folder: Path, manifest: Manifest) -> None:
+def _sweep(folder: Path, manifest: WarehouseManifest) -> None:
     """Remove what killed loads left, and what was replaced long ago. Only a holder of the lock may."""
     if not folder.exists():
         return
