@@ -176,7 +176,7 @@ def test_progress_and_batches(filled: Engine) -> None:
 PRUNES = """
 import sys
 from sqlalchemy import make_url
-from sporeprint.files import Silent
+from sporeprint.common.files import Silent
 from sporeprint.settings import PruneSettings
 from sporeprint.storage import retention
 from sporeprint.storage.engine import connect

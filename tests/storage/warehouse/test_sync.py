@@ -16,10 +16,9 @@ from mariadb_server import MariaDB
 from sporeprint.errors import BusyError
 from sporeprint.storage.oltp import tables
 from sporeprint.storage.oltp.read_progress import SAFE_LAG_US
-from sporeprint.storage.warehouse import parquet_warehouse as warehouse_parquet
-from sporeprint.storage.warehouse import star_schema
 from sporeprint.storage.warehouse.parquet_warehouse import ParquetWarehouse
-from sporeprint.storage.warehouse.protocol import Warehouse
+from sporeprint.storage.warehouse.protocol import Warehouse, star_schema
+from sporeprint.storage.warehouse.protocol import parquet_warehouse as warehouse_parquet
 from sporeprint.storage.warehouse.sync import sync
 from warehouse_support import (
     BEGIN_US,
@@ -246,7 +245,7 @@ def test_only_one_loads_at_a_time(oltp: Engine, tmp_path: Path, monkeypatch: pyt
 #: Loads the libraries once, then forks for each line: prints the process id, and how it ended.
 NURSERY = """
 import os, sys
-import sporeprint.storage.given, sporeprint.storage.mariadb_load, sporeprint.storage.parquet_load
+import sporeprint.storage.warehouse.feature_counts, sporeprint.storage.mariadb_load, sporeprint.storage.parquet_load
 from warehouse_support import sync_at
 while sys.stdin.readline():
     if not (child := os.fork()):
