@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.journal_file: what is on the disk, who may write, and what a torn end leaves."""
+"""Tests of sporeprint.storage.journal.file: what is on the disk, who may write, and what a torn end leaves."""
 
 import shutil
 import sqlite3

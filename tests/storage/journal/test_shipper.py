@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.shipper: everything arrives, once, whatever fails on the way."""
+"""Tests of sporeprint.storage.journal.shipper: everything arrives, once, whatever fails on the way."""
 
 import asyncio
 import os

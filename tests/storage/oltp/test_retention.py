@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.retention: what goes, what stays, and what a kill leaves."""
+"""Tests of sporeprint.storage.oltp.retention: what goes, what stays, and what a kill leaves."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.sync: everything arrives, once, whatever happens on the way."""
+"""Tests of sporeprint.storage.warehouse.sync: everything arrives, once, whatever happens on the way."""
 
 import os
 import random
@@ -16,9 +16,9 @@ from mariadb_server import MariaDB
 from sporeprint.errors import BusyError
 from sporeprint.storage.oltp import tables
 from sporeprint.storage.oltp.read_progress import SAFE_LAG_US
+from sporeprint.storage.warehouse import parquet_warehouse, star_schema
 from sporeprint.storage.warehouse.parquet_warehouse import ParquetWarehouse
-from sporeprint.storage.warehouse.protocol import Warehouse, star_schema
-from sporeprint.storage.warehouse.protocol import parquet_warehouse as warehouse_parquet
+from sporeprint.storage.warehouse.protocol import Warehouse
 from sporeprint.storage.warehouse.sync import sync
 from warehouse_support import (
     BEGIN_US,
@@ -229,7 +229,7 @@ def test_text_of_every_kind_and_size(oltp: Engine, warehouse: Warehouse) -> None
 
 
 def test_only_one_loads_at_a_time(oltp: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warehouse_parquet, "LOCK_WAIT_S", 0.05)
+    monkeypatch.setattr(parquet_warehouse, "LOCK_WAIT_S", 0.05)
     warehouse = ParquetWarehouse(tmp_path / "warehouse")
     write(oltp, predictions(3))
     with (
@@ -245,7 +245,8 @@ def test_only_one_loads_at_a_time(oltp: Engine, tmp_path: Path, monkeypatch: pyt
 #: Loads the libraries once, then forks for each line: prints the process id, and how it ended.
 NURSERY = """
 import os, sys
-import sporeprint.storage.warehouse.feature_counts, sporeprint.storage.mariadb_load, sporeprint.storage.parquet_load
+import sporeprint.storage.warehouse.feature_counts, sporeprint.storage.warehouse.mariadb_loader
+import sporeprint.storage.warehouse.parquet_loader
 from warehouse_support import sync_at
 while sys.stdin.readline():
     if not (child := os.fork()):
