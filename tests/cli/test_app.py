@@ -21,9 +21,9 @@ from typer.testing import CliRunner
 from command_names import COMMANDS
 from sporeprint import __version__
 from sporeprint import settings as sporeprint_settings
+from sporeprint.cli import app as cli
 from sporeprint.cli.ab_test import ab_test
 from sporeprint.cli.alerts import alerts
-from sporeprint.cli.app import app as cli
 from sporeprint.cli.console import ReaderGoneError
 from sporeprint.cli.keys import keys
 from sporeprint.cli.models import models
