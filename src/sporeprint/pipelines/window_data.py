@@ -23,8 +23,7 @@ from sporeprint.schema import DatasetSchema
 from sporeprint.settings import Settings
 from sporeprint.stats.bins import PER_UNIT
 from sporeprint.stats.intervals import proportion
-from sporeprint.storage.warehouse import aggregation as facts
-from sporeprint.storage.warehouse import monitoring_queries
+from sporeprint.storage.warehouse import aggregation, monitoring_queries
 from sporeprint.storage.warehouse.monitoring_queries import PredictionScope
 from sporeprint.storage.warehouse.protocol import Reader
 
@@ -134,7 +133,7 @@ def counts(settings: Settings, reader: Reader, query: WindowQuery, old: TableSta
     sampled = monitoring_queries.spread(by_hour, SCORED)
     scores = monitoring_queries.scores(reader, cell, sampled, schema)
     notes = [f"columns that are not looked at, because {query.ref} does not know them: {', '.join(extra[:5])}"] if extra else []
-    notes.append(f"{' and '.join(facts.SHARES)} are compared in {PER_UNIT} bins of equal width")
+    notes.append(f"{' and '.join(aggregation.SHARES)} are compared in {PER_UNIT} bins of equal width")
     if len(sampled) < len(by_hour):
         notes.append(f"expected performance is made from {scores.rows:,} answers, those of {len(sampled)} of {len(by_hour)} hours")
     own = {hour: count for hour, count in outcomes.items() if hour >= window.begin_us}

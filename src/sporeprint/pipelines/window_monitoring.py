@@ -28,9 +28,7 @@ from sporeprint.pipelines.window_data import WindowData, WindowQuery
 from sporeprint.registry.registry import Registry
 from sporeprint.safety.verdict import HALF, words
 from sporeprint.settings import Settings
-from sporeprint.storage.warehouse import aggregation as facts
-from sporeprint.storage.warehouse import monitoring_queries
-from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse import aggregation, monitoring_queries, star_schema
 from sporeprint.storage.warehouse.monitoring_queries import PredictionScope
 from sporeprint.storage.warehouse.protocol import Reader, Warehouse
 from sporeprint.storage.warehouse.sync import BATCHES, PREDICTIONS
@@ -113,7 +111,7 @@ def failed_run(
 
 
 def _refuse_empty(warehouse: Warehouse) -> None:
-    if warehouse.noted(PREDICTIONS) is None and warehouse.noted(BATCHES) is None:
+    if warehouse.get_note(PREDICTIONS) is None and warehouse.get_note(BATCHES) is None:
         raise StorageError(f"{warehouse.shown} holds no answers yet; run: sporeprint warehouse sync, or sporeprint monitor --sync")
 
 
@@ -286,7 +284,7 @@ def _kept(
     )
     try:
         with warehouse.loading() as load:
-            load.put(star.FACT_METRIC, facts.frame(star.FACT_METRIC, rows))
+            load.put(star_schema.FACT_METRIC, aggregation.frame(star_schema.FACT_METRIC, rows))
         with warehouse.reading() as reader:
             found = monitoring_queries.stored_metrics(reader, query.cell.model, part)
     except (StorageError, RetryableError) as error:

@@ -18,9 +18,7 @@ from sporeprint.errors import StorageError
 from sporeprint.monitoring.data_profile import ColumnSpec, NominalProfile, NumericProfile, Profile, profile
 from sporeprint.monitoring.windows import HOUR_US, Window, parse_slice
 from sporeprint.storage.oltp import tables
-from sporeprint.storage.warehouse import aggregation as facts
-from sporeprint.storage.warehouse import monitoring_queries
-from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse import aggregation, monitoring_queries, star_schema
 from sporeprint.storage.warehouse.monitoring_queries import SHIFT, PredictionScope
 from sporeprint.storage.warehouse.protocol import Warehouse
 from sporeprint.storage.warehouse.sync import sync
@@ -212,9 +210,9 @@ def test_numbers_that_are_none_in_the_counts(warehouse: Warehouse) -> None:
         {**cell, "feature": "gone", "kind": "value", "value": "v", "low": 0.0, "high": 0.0, "answers": 5},
     ]
     with warehouse.loading() as load:
-        load.add(star.HOUR_FEATURES, facts.frame(star.HOUR_FEATURES, rows))
+        load.add(star_schema.HOUR_FEATURES, aggregation.frame(star_schema.HOUR_FEATURES, rows))
         answers = {**cell, "verdict": "edible", "answers": 5, "latency_sum_us": 1, "latency_sum_us2": 1.0}
-        load.add(star.HOUR_ANSWERS, facts.frame(star.HOUR_ANSWERS, [answers]))
+        load.add(star_schema.HOUR_ANSWERS, aggregation.frame(star_schema.HOUR_ANSWERS, [answers]))
     with warehouse.reading() as reader:
         found, extra = monitoring_queries.profile_of_hours(reader, CELL, FIRST_US, LAST_US, SCHEMA, {})
     assert extra == ("gone",)
