@@ -329,7 +329,7 @@ def test_an_interrupt_is_one_line(failing: Failing, called: Called) -> None:
 UNEXPECTED = """
 import sys
 from sporeprint import cli
-from sporeprint.command import OUTPUT, command
+from sporeprint.cli.command import OUTPUT, command
 @command(cli.app, OUTPUT)
 def fail(session):
     "Fail."

@@ -104,7 +104,7 @@ def test_full_disk_leaves_the_old_file_and_says_so(tmp_path: Path) -> None:
         import resource
         from pathlib import Path
         from sporeprint.errors import StorageError
-        from sporeprint.files import atomic_write
+        from sporeprint.common.files import atomic_write
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         try:
             atomic_write(Path({str(path)!r}), b"x" * 2000)
@@ -135,7 +135,7 @@ def test_kill_in_the_middle_leaves_the_old_file(tmp_path: Path, start: Start) ->
     writer = start(f"""
         import time
         from pathlib import Path
-        from sporeprint.files import atomic_path
+        from sporeprint.common.files import atomic_path
         with atomic_path(Path({str(path)!r})) as temporary:
             temporary.write_text("half")
             print("written", flush=True)
@@ -153,7 +153,7 @@ def test_two_writers_at_once_leave_one_of_the_two_files(tmp_path: Path, start: S
     writers = [
         start(f"""
             from pathlib import Path
-            from sporeprint.files import atomic_write
+            from sporeprint.common.files import atomic_write
             for _ in range(50):
                 atomic_write(Path({str(path)!r}), {letter!r} * 100_000)
         """)
@@ -183,7 +183,7 @@ def holder(workdir: Path) -> str:
     return f"""
         import time
         from pathlib import Path
-        from sporeprint.files import run_lock
+        from sporeprint.common.files import run_lock
         with run_lock(Path({str(workdir)!r})):
             print("held", flush=True)
             time.sleep(60)

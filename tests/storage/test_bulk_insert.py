@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.bulk: what is written as text is what is read back."""
+"""Tests of sporeprint.storage.bulk_insert: what is written as text is what is read back."""
 
 import polars as pl
 import pytest

@@ -105,7 +105,7 @@ def extract(settings: Settings, root: Path, *, source: str | None = None, steps:
     """Find, download or simulate the raw table, and note where it came from.
 
     Raises:
-        SporeprintError: see `sporeprint.extract.extract`.
+        SporeprintError: see `sporeprint.ingestion.extract.extract`.
     """
     with _run(root, steps) as (workdir, log):
         return ExtractResult(_extract(settings, workdir, log, source))
@@ -115,7 +115,7 @@ def transform(settings: Settings, root: Path, *, steps: Steps | None = None) -> 
     """Check, clean and split what `extract` found, into the stage.
 
     Raises:
-        DataError: see `sporeprint.prepare.prepare`.
+        DataError: see `sporeprint.pipelines.transform.prepare`.
     """
     with _run(root, steps) as (workdir, log):
         return DataResult(_transform(settings, workdir, log, _extracted(workdir)), published=False)
@@ -125,7 +125,7 @@ def validate(settings: Settings, root: Path, *, steps: Steps | None = None) -> V
     """Check what `extract` found; nothing is staged.
 
     Raises:
-        DataError: see `sporeprint.prepare.validate`.
+        DataError: see `sporeprint.pipelines.transform.validate`.
     """
     with _run(root, steps) as (workdir, log):
         raw = _extracted(workdir)

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.shipper: everything arrives, once, whatever fails on the way."""
+"""Tests of sporeprint.storage.journal.shipper: everything arrives, once, whatever fails on the way."""
 
 import asyncio
 import os
@@ -524,7 +524,7 @@ from journal_support import record
 from sporeprint.settings import JournalSettings
 from sporeprint.storage.engine import connect
 from sporeprint.storage.journal import Journal
-from sporeprint.storage.shipper import Shipper
+from sporeprint.storage.journal.shipper import Shipper
 folder, url = pathlib.Path(sys.argv[1]), make_url(sys.argv[2])
 settings = JournalSettings(interval_s=0.01, batch_rows=40)
 async def caller(journal, cycle, name):

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.artefact: a file is there whole and once, or not at all."""
+"""Tests of sporeprint.storage.oltp.batch_file: a file is there whole and once, or not at all."""
 
 import os
 import stat

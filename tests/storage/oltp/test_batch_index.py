@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.batches, on both databases: every batch gets its row, once, and goes when it is old."""
+"""Tests of sporeprint.storage.oltp.batch_index, on both databases: every batch gets its row, once, and goes when it is old."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.migrate: up and down with rows in the tables, killed in between, and what is refused."""
+"""Tests of sporeprint.storage.oltp.migrate: up and down with rows in the tables, killed in between, and what is refused."""
 
 import contextlib
 import signal

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.parquet_parts and the footer it writes: one file that every reader reads, whatever its parts were."""
+"""Tests of sporeprint.storage.oltp.parquet_writer and the footer it writes: one file that every reader reads, whatever its parts were."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.seen: numbers that are given out in order and committed out of it."""
+"""Tests of sporeprint.storage.oltp.read_progress: numbers that are given out in order and committed out of it."""
 
 import random
 

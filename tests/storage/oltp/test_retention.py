@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.retention: what goes, what stays, and what a kill leaves."""
+"""Tests of sporeprint.storage.oltp.retention: what goes, what stays, and what a kill leaves."""
 
 import signal
 import subprocess
@@ -175,7 +175,7 @@ def test_progress_and_batches(filled: Engine) -> None:
 PRUNES = """
 import sys
 from sqlalchemy import make_url
-from sporeprint.files import Silent
+from sporeprint.common.files import Silent
 from sporeprint.settings import PruneSettings
 from sporeprint.storage import retention
 from sporeprint.storage.engine import connect

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.facts: what is counted, and that parts add up."""
+"""Tests of sporeprint.storage.warehouse.aggregation: what is counted, and that parts add up."""
 
 import json
 from typing import Any

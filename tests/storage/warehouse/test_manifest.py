@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.manifest: what a reader sees of an embedded warehouse."""
+"""Tests of sporeprint.storage.warehouse.manifest: what a reader sees of an embedded warehouse."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.warehouse_mariadb: accounts, snapshots and limits of a real server."""
+"""Tests of sporeprint.storage.warehouse.mariadb_warehouse: accounts, snapshots and limits of a real server."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.warehouse_parquet: files that come, stay and go."""
+"""Tests of sporeprint.storage.warehouse.parquet_warehouse: files that come, stay and go."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.questions: the same text, the same numbers, on both warehouses."""
+"""Tests of sporeprint.storage.warehouse.queries: the same text, the same numbers, on both warehouses."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.star: one description, the same tables in both engines."""
+"""Tests of sporeprint.storage.warehouse.star_schema: one description, the same tables in both engines."""
 
 import duckdb
 import pytest

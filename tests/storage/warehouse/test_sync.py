@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.sync: everything arrives, once, whatever happens on the way."""
+"""Tests of sporeprint.storage.warehouse.sync: everything arrives, once, whatever happens on the way."""
 
 import os
 import random
@@ -242,7 +242,7 @@ def test_only_one_loads_at_a_time(oltp: Engine, tmp_path: Path, monkeypatch: pyt
 #: Loads the libraries once, then forks for each line: prints the process id, and how it ended.
 NURSERY = """
 import os, sys
-import sporeprint.storage.given, sporeprint.storage.mariadb_load, sporeprint.storage.parquet_load
+import sporeprint.storage.warehouse.feature_counts, sporeprint.storage.warehouse.mariadb_loader, sporeprint.storage.warehouse.parquet_loader
 from warehouse_support import sync_at
 while sys.stdin.readline():
     if not (child := os.fork()):

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.sink: what a run of the pipeline leaves in the warehouse."""
+"""Tests of sporeprint.storage.warehouse.training_sink: what a run of the pipeline leaves in the warehouse."""
 
 import json
 from pathlib import Path
