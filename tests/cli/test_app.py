@@ -27,7 +27,7 @@ from sporeprint.cli.alerts import alerts
 from sporeprint.cli.console import ReaderGoneError
 from sporeprint.cli.keys import keys
 from sporeprint.cli.models import models
-from sporeprint.common.files import run_lock
+from sporeprint.common.locks import run_lock
 from sporeprint.errors import (
     BusyError,
     ConfigError,
