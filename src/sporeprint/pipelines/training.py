@@ -25,7 +25,6 @@ from sporeprint.data.groups import GroupName, read_group_names
 from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.errors import ConfigError, DataError, NotServableError, RefusedError
 from sporeprint.errors import nearest as nearest_word
-from sporeprint.evaluation import candidate as candidates
 from sporeprint.evaluation import evaluator as measure
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
@@ -39,6 +38,7 @@ from sporeprint.models import training
 from sporeprint.pipelines import feedback as labelled
 from sporeprint.pipelines import load as loading
 from sporeprint.pipelines import promotion as release
+from sporeprint.pipelines.candidate_files import read_candidates, write_candidate
 from sporeprint.pipelines.promotion import Gate, Registration
 from sporeprint.pipelines.results import (
     DataResult,
@@ -227,7 +227,7 @@ def _train(settings: Settings, workdir: Workdir, log: RunLog, data: ModelInput, 
         for name, model in chosen.items():
             progress.text(name)
             candidate = _fit(settings, name, model, data, shared, progress)
-            candidates.write(workdir.candidates, candidate)
+            write_candidate(workdir.candidates, candidate)
             fitted.append(candidate)
     return fitted
 
@@ -326,7 +326,7 @@ def evaluate(settings: Settings, root: Path, *, full: bool = False, steps: Steps
     """
     with _run(root, steps) as (workdir, log):
         data = read_input(settings, workdir)
-        found = candidates.read(workdir.candidates, list(settings.models), data.record.run_id)
+        found = read_candidates(workdir.candidates, list(settings.models), data.record.run_id)
         context = _draw(log, _evaluate(settings, workdir, log, data, found, full=full))
         _report(workdir, log, context)
         return EvaluateResult(context)
@@ -432,7 +432,7 @@ def register(settings: Settings, root: Path, *, promote: bool = True, steps: Ste
     """
     with _run(root, steps) as (workdir, log):
         data = read_input(settings, workdir)
-        found = candidates.read(workdir.candidates, list(settings.models), data.record.run_id)
+        found = read_candidates(workdir.candidates, list(settings.models), data.record.run_id)
         context = _read_context(workdir, data, found)
         result, context = _register(settings, workdir, log, data, found, context, promote=promote)
         _report(workdir, log, context)
