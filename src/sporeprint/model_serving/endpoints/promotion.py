@@ -22,7 +22,7 @@ from sporeprint.model_serving.runtime.service import Service
 from sporeprint.pipelines.results import RegisterResult
 from sporeprint.registry.aliases import PRODUCTION
 from sporeprint.registry.manifest import VersionRef
-from sporeprint.registry.registry import VERSION_NAME, NothingToTakeBackError, Registry, is_name
+from sporeprint.registry.registry import VERSION_NAME, NothingToRollBackError, Registry, is_name
 from sporeprint.settings import Settings
 from sporeprint.storage.oltp import audit_log
 from sporeprint.storage.oltp.audit_log import Change
@@ -73,7 +73,7 @@ async def rollback(service: Service, scope: Scope, receive: Receive, send: Send)
     back = functools.partial(_back, registry, replace(move, ref=ref), who, service.database.engine)
     try:
         found = await asyncio.to_thread(back)
-    except NothingToTakeBackError as error:
+    except NothingToRollBackError as error:
         raise ProblemError(Problem(409, "conflict", "Something stands against it", str(error))) from None
     served = await asyncio.to_thread(registry.production)
     production = None if served is None else served.ref
