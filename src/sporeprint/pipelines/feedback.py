@@ -16,7 +16,7 @@ from sporeprint.common.files import Progress, atomic_path, sha256_file
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.parquet_store import Writer
 from sporeprint.errors import DataError, StorageError
-from sporeprint.ingestion.extract import RawTable
+from sporeprint.ingestion.raw_table import RawTable
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import Settings
 from sporeprint.storage.warehouse import monitoring_queries as monitor_facts
