@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sporeprint.common.files import run_lock
+from sporeprint.common.locks import run_lock
 from sporeprint.common.text_table import SilentSteps, Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.pipelines.run_log import RunLog
