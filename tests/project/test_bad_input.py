@@ -383,7 +383,12 @@ def test_a_full_disk_is_said_and_a_rerun_succeeds(
         run_train(chosen, small_copy)
         run_evaluate(chosen, small_copy)
     before = published(small_copy)
-    runs = {"transform": run_transform, "train": run_train, "evaluate": run_evaluate, "register": run_register}
+    runs: dict[str, Callable[..., object]] = {
+        "transform": run_transform,
+        "train": run_train,
+        "evaluate": run_evaluate,
+        "register": run_register,
+    }
     run = runs[step]
     with full_disk(limit), pytest.raises(StorageError, match=r"cannot write .*File too large"):
         run(chosen, small_copy)
