@@ -18,9 +18,9 @@ import polars as pl
 
 from sporeprint.common.parallel import ahead
 from sporeprint.errors import DataError
-from sporeprint.ingestion.extract import open_table, read_batches
 from sporeprint.ingestion.file_formats import kind_of
 from sporeprint.ingestion.raw_batch import Batch, malformed_rows
+from sporeprint.ingestion.raw_table import open_table, read_batches
 from sporeprint.model_serving.endpoints.predict import REPLAYED, id_of_key, new_id
 from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_json, not_valid, overloaded
 from sporeprint.model_serving.http.requests import SECURITY, ClientGoneError, Headers, Receive, Scope, Send, parse_bool, query
