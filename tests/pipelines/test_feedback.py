@@ -16,7 +16,7 @@ from sporeprint.cli import app as cli
 from sporeprint.common.files import Silent
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import DataError, StorageError
-from sporeprint.ingestion.extract import RawTable, extract, read_batches
+from sporeprint.ingestion.raw_table import RawTable, open_raw_table, read_batches
 from sporeprint.pipelines import feedback
 from sporeprint.storage.oltp import tables
 from sporeprint.storage.warehouse.protocol import Warehouse
@@ -86,7 +86,7 @@ def served(small_copy: Path, small_config: dict[str, Any]) -> Iterator[Service]:
 
 
 def raw_of(served: Service, small_table: Path) -> RawTable:
-    return extract(served.settings, served.root, source=str(small_table), now=lambda: datetime.now(UTC))
+    return open_raw_table(served.settings, served.root, source=str(small_table), now=lambda: datetime.now(UTC))
 
 
 def say(served: Service, small_table: Path, rows: int, known: int) -> pl.DataFrame:

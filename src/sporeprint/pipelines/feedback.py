@@ -17,7 +17,7 @@ from sporeprint.common.timestamps import HOUR_US
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.parquet_store import Writer
 from sporeprint.errors import DataError, StorageError
-from sporeprint.ingestion.extract import RawTable
+from sporeprint.ingestion.raw_table import RawTable
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import Settings
 from sporeprint.storage.warehouse import monitoring_queries

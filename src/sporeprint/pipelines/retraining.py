@@ -19,9 +19,9 @@ from sporeprint.common.text_table import Steps, Table
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import BusyError, DataError, RegistryError, SporeprintError, UsageError
 from sporeprint.pipelines import ab_test_lifecycle as experiments
-from sporeprint.pipelines import training as pipeline
 from sporeprint.pipelines.ab_test_lifecycle import Lab
-from sporeprint.pipelines.training import Outcomes
+from sporeprint.pipelines.etl import run_challenge
+from sporeprint.pipelines.extract import Outcomes
 from sporeprint.settings import Settings
 from sporeprint.storage import urls
 from sporeprint.storage.engine import connect, writing
@@ -110,7 +110,7 @@ def _retrained(lab: Lab, served: str, since_us: int | None, actor: str, steps: S
             served, None, other.name, f"the shadow test {other.name} against {served} runs already; nothing was changed"
         )
     try:
-        made, gate, source = pipeline.challenge(lab.settings, lab.root, served, outcomes=Outcomes(since_us), steps=steps)
+        made, gate, source = run_challenge(lab.settings, lab.root, served, outcomes=Outcomes(since_us), steps=steps)
     except DataError as error:
         return RetrainingResult(served, None, None, str(error))
     if made.ref == served:
