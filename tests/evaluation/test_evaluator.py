@@ -15,7 +15,7 @@ from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import GroupCheck
 from sporeprint.data.dataset import Observations, concat
 from sporeprint.data.training_data import ModelInput, read_input
-from sporeprint.evaluation.candidate import Candidate, read_candidates
+from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluator import (
     CrossValidation,
     compare_candidates,
@@ -29,6 +29,7 @@ from sporeprint.evaluation.evaluator import (
 from sporeprint.evaluation.scorecard import Unavailable, group_folds
 from sporeprint.models.encoder import column_transforms, fit_encoder
 from sporeprint.models.training import EncodedRows, fit_model
+from sporeprint.pipelines.candidate_files import read_candidates
 from sporeprint.safety.decision_rule import fit_decision_rule, fit_guard
 from sporeprint.settings import Settings
 

@@ -11,11 +11,12 @@ from sporeprint import settings
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.errors import NotServableError
-from sporeprint.evaluation.candidate import Candidate, read_candidates
+from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.models.scorers import LinearScorer
 from sporeprint.pipelines import promotion as release
-from sporeprint.pipelines import training as pipeline
+from sporeprint.pipelines.candidate_files import read_candidates
+from sporeprint.pipelines.evaluate import CONTEXT
 from sporeprint.registry.registry import Registry
 from sporeprint.reports.evaluation_report import metrics_dict
 from sporeprint.settings import Settings
@@ -36,7 +37,7 @@ def data(chosen: Settings, small_run: Path) -> ModelInput:
 
 @pytest.fixture
 def context(small_run: Path) -> ReportContext:
-    return pipeline.CONTEXT.validate_json((small_run / "models/candidates/evaluation.json").read_bytes())
+    return CONTEXT.validate_json((small_run / "models/candidates/evaluation.json").read_bytes())
 
 
 @pytest.fixture

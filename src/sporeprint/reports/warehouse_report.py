@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sporeprint.common.text_table import Table
+from sporeprint.common.timestamps import DAY_US, HOUR_US
 from sporeprint.stats.intervals import clopper_pearson
-from sporeprint.storage.warehouse import queries as questions
+from sporeprint.storage.warehouse import queries
 from sporeprint.storage.warehouse.protocol import Reader
-from sporeprint.storage.warehouse.star_schema import DAY_US, HOUR_US
 
 #: Level of the interval of a share.
 CONFIDENCE = 0.95
@@ -78,15 +78,15 @@ class WarehouseReport:
     def daily_table(self) -> Table:
         """By day, model and arm."""
         missed, latency = _by_cell(self.found["false_negative"]), _by_cell(self.found["latency"])
-        verdicts: dict[tuple[Any, ...], dict[str, int]] = {}
+        said: dict[tuple[Any, ...], dict[str, int]] = {}
         for row in self.found["verdicts"]:
             kind = self.kinds.get(row["verdict"], "unknown")
-            counts = verdicts.setdefault(_cell(row), {})
+            counts = said.setdefault(_cell(row), {})
             counts[kind] = counts.get(kind, 0) + row["answers"]
         rows = []
         for row in self.found["volume"]:
             key, answers = _cell(row), row["answers"]
-            counted = [percent(verdicts.get(key, {}).get(kind, 0) / answers) for kind in ("negative", "positive", "unknown")]
+            counted = [percent(said.get(key, {}).get(kind, 0) / answers) for kind in ("negative", "positive", "unknown")]
             numbers = (*self._missed(missed.get(key)), *_milliseconds(latency.get(key)))
             rows.append((row["day"], *named(row), count(answers), *counted, *numbers))
         heads = ("day", *_NAMED, "answers", self.negative, self.positive, "unknown", *self._missed_heads(), *_LATENCY)
@@ -159,13 +159,13 @@ def make_warehouse_report(reader: Reader, shown: str, *, now_us: int, days: int)
         StorageError, StorageUnavailableError: it cannot be asked.
     """
     since = 0 if days == 0 else (now_us - days * DAY_US) // HOUR_US * HOUR_US
-    words = {row["positive"]: row["word"] for row in reader.ask("SELECT word, positive FROM dim_class").dicts()}
-    kinds = {row["verdict"]: row["kind"] for row in reader.ask("SELECT verdict, kind FROM dim_verdict").dicts()}
-    tables = {name: questions.ask(reader, name, since).dicts() for name in (*questions.DAILY, *questions.TOTAL)}
-    answered = {(row["model"], row["version"]) for row in tables["verdicts_total"]}
-    invented = reader.ask("SELECT model, version FROM dim_model WHERE simulated = 1").rows
+    words = {row["positive"]: row["word"] for row in reader.query("SELECT word, positive FROM dim_class").dicts()}
+    kinds = {row["verdict"]: row["kind"] for row in reader.query("SELECT verdict, kind FROM dim_verdict").dicts()}
+    found = {name: queries.run(reader, name, since).dicts() for name in (*queries.DAILY, *queries.TOTAL)}
+    answered = {(row["model"], row["version"]) for row in found["verdicts_total"]}
+    invented = reader.query("SELECT model, version FROM dim_model WHERE simulated = 1").rows
     return WarehouseReport(
-        shown, now_us, since, words.get(0, "negative"), words.get(1, "positive"), kinds, any(row in answered for row in invented), tables
+        shown, now_us, since, words.get(0, "negative"), words.get(1, "positive"), kinds, any(row in answered for row in invented), found
     )
 
 
@@ -173,21 +173,21 @@ def pictures(report: WarehouseReport) -> dict[str, bytes]:
     """The report's pictures: name -> PNG."""
     from sporeprint.reports import charts
 
-    tables, simulated = report.found, report.simulated
-    if not tables["volume"]:
+    found, simulated = report.found, report.simulated
+    if not found["volume"]:
         return {}
     drawn: dict[str, Callable[[], bytes]] = {
-        "Answers a day": lambda: charts.lines(tables["volume"], "answers", "Answers a day", simulated=simulated),
-        "What was answered": lambda: charts.shares(tables["verdicts"], report.kinds, "What was answered", simulated=simulated),
+        "Answers a day": lambda: charts.lines(found["volume"], "answers", "Answers a day", simulated=simulated),
+        "What was answered": lambda: charts.shares(found["verdicts"], report.kinds, "What was answered", simulated=simulated),
         f"False {report.negative}": lambda: charts.lines(
-            [{**row, "share": None if row["share"] is None else 100 * row["share"]} for row in tables["false_negative"]],
+            [{**row, "share": None if row["share"] is None else 100 * row["share"]} for row in found["false_negative"]],
             "share",
             f"Of the answers “{report.negative}” with a known outcome: share that was {report.positive}",
             unit="%",
             simulated=simulated,
         ),
         "Latency": lambda: charts.lines(
-            tables["latency"], "p95_ms", "Latency: 95 % of the answers took no longer", unit="ms", simulated=simulated
+            found["latency"], "p95_ms", "Latency: 95 % of the answers took no longer", unit="ms", simulated=simulated
         ),
     }
     return {name: draw() for name, draw in drawn.items()}

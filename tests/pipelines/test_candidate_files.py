@@ -11,9 +11,10 @@ import pytest
 
 from sporeprint.common.files import atomic_write
 from sporeprint.errors import DataError
-from sporeprint.evaluation.candidate import Candidate, read_candidates, write_candidate
+from sporeprint.evaluation.candidate import Candidate
 from sporeprint.models.encoder import Encoder, NumericEncoding
 from sporeprint.models.training import EncodedRows, fit_model, to_scorer
+from sporeprint.pipelines.candidate_files import read_candidates, write_candidate
 from sporeprint.settings import ModelSettings
 
 ENCODER = Encoder(tuple(NumericEncoding(name, 0.1, 1 / 3, 0.0, False, None, 1.0) for name in "abc"))
@@ -119,10 +120,10 @@ def test_killed_while_writing_there_is_no_candidate(tmp_path: Path, monkeypatch:
             left -= 1
             atomic_write(path, data)
 
-        monkeypatch.setattr("sporeprint.evaluation.candidate.atomic_write", dying)
+        monkeypatch.setattr("sporeprint.pipelines.candidate_files.atomic_write", dying)
         with pytest.raises(KeyboardInterrupt):
             write_candidate(tmp_path, replace(candidate(), fit_seconds=9.0))
-        monkeypatch.setattr("sporeprint.evaluation.candidate.atomic_write", atomic_write)
+        monkeypatch.setattr("sporeprint.pipelines.candidate_files.atomic_write", atomic_write)
         with pytest.raises(DataError, match="has not been trained"):
             read_candidates(tmp_path, ["model"], "run-1")
     write_candidate(tmp_path, candidate())
