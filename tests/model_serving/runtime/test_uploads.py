@@ -1,4 +1,4 @@
-"""Tests of sporeprint.model_serving.uploads: what the headers say, and bodies on their way to the disk."""
+"""Tests of sporeprint.model_serving.runtime.uploads: what the headers say, and bodies on their way to the disk."""
 
 import asyncio
 import hashlib
