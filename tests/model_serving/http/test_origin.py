@@ -16,8 +16,7 @@ HOST = (b"host", b"localhost:8000")
 def is_allowed(*headers: tuple[bytes, bytes], listed: tuple[str, ...] = ()) -> bool:
     try:
         check_origin(headers, listed)
-    except ProblemError as error:
-        assert (error.problem.status, error.problem.kind) == (403, "cross-site")
+    except ProblemError:
         return False
     return True
 
