@@ -17,7 +17,7 @@ from sporeprint.registry.registry import ALIASES, Registry
 log = logging.getLogger(__name__)
 
 #: How often to look, seconds.
-LOOK_S = 0.5
+REFRESH_S = 0.5
 #: How often to try again what could not be loaded, in looks.
 RETRY_LOOKS = 10
 #: Models that requests named and that are kept, beside the one that serves.
@@ -106,7 +106,7 @@ class Loader:
     async def _watch(self) -> None:
         looks = 0
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(REFRESH_S)
             looks += 1
             signature = self._signature()
             if signature == self._seen and (self.fault is None or looks % RETRY_LOOKS):

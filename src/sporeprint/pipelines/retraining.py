@@ -18,16 +18,14 @@ from sporeprint.common.files import run_lock
 from sporeprint.common.text_table import Steps, Table
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import BusyError, DataError, RegistryError, SporeprintError, UsageError
-from sporeprint.pipelines import ab_test_lifecycle as experiments
 from sporeprint.pipelines import training as pipeline
-from sporeprint.pipelines.ab_test_lifecycle import Lab
+from sporeprint.pipelines.ab_test_lifecycle import ExperimentService, experiment_service
 from sporeprint.pipelines.training import Outcomes
 from sporeprint.settings import Settings
 from sporeprint.storage import urls
 from sporeprint.storage.engine import connect, writing
-from sporeprint.storage.oltp import ab_tests, migrate
+from sporeprint.storage.oltp import ab_tests, checkpoints, migrate
 from sporeprint.storage.oltp import audit_log as audit
-from sporeprint.storage.oltp import checkpoints as ab_progress
 from sporeprint.storage.oltp.ab_tests import AbTest
 from sporeprint.storage.oltp.audit_log import Change
 from sporeprint.storage.oltp.checkpoints import LostError
@@ -88,16 +86,16 @@ def retrain(settings: Settings, root: Path, *, since_us: int | None = None, acto
         RegistryError: nothing is in production.
         SporeprintError: see each step of the pipeline.
     """
-    with run_lock(Workdir(root).retraining), experiments.opened(settings, root) as lab:
-        served = lab.registry.production()
+    with run_lock(Workdir(root).retraining), experiment_service(settings, root) as experiments:
+        served = experiments.registry.production()
         if served is None:
             raise RegistryError("nothing is in production, so that there is nothing to challenge; run: sporeprint etl")
         if served.ref.partition("/")[0] not in settings.models:
             raise UsageError(
                 f"{served.ref} is in production, and the configuration has no such model; there are {', '.join(settings.models)}"
             )
-        done = _retrained(lab, served.ref, _since(settings, since_us, lab.clock()), actor, steps)
-        audit.note(lab.engine, Change(lab.clock(), actor, "retrained", done.challenger or served.ref, done.to_dict()))
+        done = _retrained(experiments, served.ref, _since(settings, since_us, experiments.clock()), actor, steps)
+        audit.note(experiments.engine, Change(experiments.clock(), actor, "retrained", done.challenger or served.ref, done.to_dict()))
         return done
 
 
@@ -106,11 +104,11 @@ def _since(settings: Settings, since_us: int | None, now_us: int) -> int | None:
     return since_us if since_us is not None or days is None else now_us - round(days * DAY_US)
 
 
-def _retrained(lab: Lab, served: str, since_us: int | None, actor: str, steps: Steps | None) -> Retrained:
-    if other := _shadowed(lab, served):
+def _retrained(experiments: ExperimentService, served: str, since_us: int | None, actor: str, steps: Steps | None) -> Retrained:
+    if other := _shadowed(experiments, served):
         return Retrained(served, None, other.name, f"the shadow test {other.name} against {served} runs already; nothing was changed")
     try:
-        made, gate, source = pipeline.challenge(lab.settings, lab.root, served, outcomes=Outcomes(since_us), steps=steps)
+        made, gate, source = pipeline.challenge(experiments.settings, experiments.root, served, outcomes=Outcomes(since_us), steps=steps)
     except DataError as error:
         return Retrained(served, None, None, str(error))
     if made.ref == served:
@@ -120,15 +118,15 @@ def _retrained(lab: Lab, served: str, since_us: int | None, actor: str, steps: S
         return Retrained(served, made.ref, None, f"{made.ref} does not pass the gate, and is not tested: {said}", source)
     given = {"name": f"retrain-{made.ref.replace('/', '-')}", "model_a": served, "model_b": made.ref, "mode": Mode.SHADOW.value}
     try:
-        test = experiments.create(lab, {**given, "default_route": True}, actor=actor)
+        test = experiments.create({**given, "default_route": True}, actor=actor)
     except ab_tests.ConflictError as error:
         return Retrained(served, made.ref, None, f"{made.ref} passes the gate ({said}), but is not tested: {error}", source)
     return Retrained(served, made.ref, test.name, f"{made.ref} passes the gate ({said}), and runs in the shadow of {served}", source)
 
 
-def _shadowed(lab: Lab, served: str) -> AbTest | None:
+def _shadowed(experiments: ExperimentService, served: str) -> AbTest | None:
     """A shadow test of what is in production that runs."""
-    running = ab_tests.running(lab.engine)
+    running = ab_tests.running(experiments.engine)
     return next((test for test in running if test.design.mode is Mode.SHADOW and test.a.ref == served), None)
 
 
@@ -162,12 +160,12 @@ def start(settings: Settings, root: Path, reason: str, *, now_us: int | None = N
         migrate.ready(engine)
         try:
             with writing(engine) as connection:
-                number, last = ab_progress.read(connection, NOTE)
+                number, last = checkpoints.read(connection, NOTE)
                 wait_us = round(settings.retrain.cool_down_hours * HOUR_US)
                 # Two that begin at once may have looked at the clock in the other order; one put back by more must not stop it for long.
                 if last is not None and abs(at - last["started_us"]) < wait_us:
                     return f"no retraining: one was started less than {settings.retrain.cool_down_hours:g} hours ago"
-                ab_progress.write(connection, NOTE, number, {"started_us": at, "reason": reason})
+                checkpoints.write(connection, NOTE, number, {"started_us": at, "reason": reason})
         except LostError:
             return "no retraining: another monitor has just started one"
         audit.note(engine, Change(at, "monitor", "retrain.started", "retrain", {"reason": reason}))

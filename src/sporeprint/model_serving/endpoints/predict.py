@@ -13,7 +13,7 @@ from sporeprint.errors import JournalError, StorageUnavailableError
 from sporeprint.inference import predictor as answering
 from sporeprint.model_serving.http.problems import Problem, ProblemError, bad_parameter
 from sporeprint.model_serving.http.requests import Headers, Receive, Scope, Send, query, read_body, read_head, respond_json, truth
-from sporeprint.model_serving.runtime.ab_routing import Route, unit_of
+from sporeprint.model_serving.runtime.ab_routing import Route, unit_id_header
 from sporeprint.model_serving.runtime.dynamic_batching import Question
 from sporeprint.model_serving.runtime.loaded_model import Served
 from sporeprint.model_serving.runtime.row_parser import Row
@@ -52,7 +52,7 @@ async def _asked(service: Service, scope: Scope, limit: int) -> Asked:
     route = service.tests.default if test is None else await service.tests.find(test)
     explain = truth("explain", given.get("explain"))
     if name is None:
-        return Asked(service.loader.current, explain, head.key, route, None if route is None else unit_of(scope))
+        return Asked(service.loader.current, explain, head.key, route, None if route is None else unit_id_header(scope))
     return Asked(await service.loader.named(name), explain, head.key)
 
 
@@ -167,7 +167,7 @@ def _said(service: Service, record: PredictionRecord, served: Served, outside: S
         "reason": reason,
     }
     if record.test_id is not None:
-        found["ab_test"] = service.tests.said(record)
+        found["ab_test"] = service.tests.describe(record)
     if served.simulated:
         found["simulated"] = True
     return found

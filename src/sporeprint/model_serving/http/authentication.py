@@ -31,7 +31,7 @@ from sporeprint.storage.oltp.api_keys import Key, Role
 log = logging.getLogger(__name__)
 
 #: How often to read the keys, seconds: a key that is revoked is no longer taken after so long.
-LOOK_S = 1.0
+REFRESH_S = 1.0
 #: Names of this machine.
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 BOOTSTRAP_VARIABLE = "SPOREPRINT_BOOTSTRAP_KEY_FILE"
@@ -223,7 +223,7 @@ class Access:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(REFRESH_S)
             try:
                 await asyncio.to_thread(self.look)
             except Exception:  # whatever it was: without this task, no key would ever be revoked again

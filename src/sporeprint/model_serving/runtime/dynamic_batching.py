@@ -14,7 +14,7 @@ from time import perf_counter_ns
 from typing import NamedTuple
 
 from sporeprint.inference.predictor import Answer
-from sporeprint.model_serving.runtime.ab_routing import NO_PART, Part, Route
+from sporeprint.model_serving.runtime.ab_routing import NO_PARTICIPATION, Participation, Route
 from sporeprint.model_serving.runtime.loaded_model import Answered, Served, Stages
 from sporeprint.model_serving.runtime.row_parser import Row
 from sporeprint.storage.journal.writer import Journal
@@ -133,7 +133,7 @@ def answered(questions: Sequence[Question], worker: str) -> list[Given | Excepti
     ]
     wanted: defaultdict[str, list[tuple[int, Served]]] = defaultdict(list)
     for number, (question, unit) in enumerate(zip(questions, units, strict=True)):
-        for served in (question.served,) if question.route is None else question.route.asks(unit):
+        for served in (question.served,) if question.route is None else question.route.versions_for(unit):
             wanted[served.kin].append((number, served))
     found: dict[tuple[int, int], Answered] = {}
     for asked in wanted.values():
@@ -154,7 +154,7 @@ def _given(
 
     try:
         if question.route is None:
-            served, (answer, stages), part = question.served, ask(question.served), NO_PART
+            served, (answer, stages), part = question.served, ask(question.served), NO_PARTICIPATION
         else:
             served, answer, stages, part = question.route.answer(unit, question.served, ask)
     except Exception as error:  # noqa: BLE001 -- it goes to whoever asked
@@ -165,7 +165,7 @@ def _given(
     return Given(served, answer, stages, _record(question, served, answer, part, max(spent, 0) // 1000, worker), at)
 
 
-def _record(question: Question, served: Served, answer: Answer, part: Part, latency_us: int, worker: str) -> PredictionRecord:
+def _record(question: Question, served: Served, answer: Answer, part: Participation, latency_us: int, worker: str) -> PredictionRecord:
     return PredictionRecord(
         prediction_id=question.prediction_id,
         created_us=question.created_us,
