@@ -252,12 +252,12 @@ def experiment_service(settings: Settings, root: Path) -> Iterator[ExperimentSer
     Raises:
         StorageError, StorageUnavailableError: the database cannot be used.
     """
-    from sporeprint.pipelines import training  # loads every library there is, which a server does not need
+    from sporeprint.pipelines.register import run_promote  # loads every library there is, which a server does not need
 
     engine = connect(urls.oltp(settings.storage, root))
     try:
-        migrate.ready(engine)
-        yield ExperimentService(settings, root, engine, lambda ref, reason, by: training.promote(settings, root, ref, reason=reason, by=by))
+        migrate.prepare(engine)
+        yield ExperimentService(settings, root, engine, lambda ref, reason, by: run_promote(settings, root, ref, reason=reason, by=by))
     finally:
         engine.dispose()
 

@@ -11,7 +11,7 @@ import pytest
 
 from sporeprint.ab_testing.assignment import Assignment
 from sporeprint.model_serving.http.problems import ProblemError
-from sporeprint.model_serving.model_loader import Loader
+from sporeprint.model_serving.model_loader import ModelLoader
 from sporeprint.model_serving.runtime.ab_routing import NO_PARTICIPATION, Route, Routes, unit_id_header
 from sporeprint.pipelines.ab_test_lifecycle import ExperimentService, experiment_service
 from sporeprint.settings import Settings
@@ -29,8 +29,8 @@ def experiments(small_settings: Settings, small_copy: Path) -> Iterator[Experime
 
 
 @pytest.fixture
-def loader(experiments: ExperimentService) -> Loader:
-    return Loader(experiments.registry.root, "production")
+def loader(experiments: ExperimentService) -> ModelLoader:
+    return ModelLoader(experiments.registry.root, "production")
 
 
 def create(experiments: ExperimentService, name: str = "first", **given: Any) -> AbTest:
@@ -46,7 +46,7 @@ def route_of(routes: Routes, name: str = "first") -> Route | None:
     return asyncio.run(routes.find(name))
 
 
-def test_both_versions_are_there_before_a_test_routes(experiments: ExperimentService, loader: Loader) -> None:
+def test_both_versions_are_there_before_a_test_routes(experiments: ExperimentService, loader: ModelLoader) -> None:
     routes = Routes(experiments.engine, loader, "w")
     assert not refreshed(routes).any
     test = create(experiments)
@@ -61,7 +61,7 @@ def test_both_versions_are_there_before_a_test_routes(experiments: ExperimentSer
     assert route_of(again) is route
 
 
-def test_tests_that_share_a_version_share_it_in_memory(experiments: ExperimentService, loader: Loader) -> None:
+def test_tests_that_share_a_version_share_it_in_memory(experiments: ExperimentService, loader: ModelLoader) -> None:
     create(experiments)
     create(experiments, "second")
     routes = refreshed(Routes(experiments.engine, loader, "w"))
@@ -71,7 +71,7 @@ def test_tests_that_share_a_version_share_it_in_memory(experiments: ExperimentSe
     assert first.b is second.b
 
 
-def test_what_has_ended_routes_no_more(experiments: ExperimentService, loader: Loader) -> None:
+def test_what_has_ended_routes_no_more(experiments: ExperimentService, loader: ModelLoader) -> None:
     test = create(experiments, default_route=True)
     routes = refreshed(Routes(experiments.engine, loader, "w"))
     assert routes.default is not None
@@ -83,7 +83,7 @@ def test_what_has_ended_routes_no_more(experiments: ExperimentService, loader: L
         route_of(routes, "nope")
 
 
-def test_a_version_that_is_mended_takes_part_again(experiments: ExperimentService, loader: Loader, tmp_path: Path) -> None:
+def test_a_version_that_is_mended_takes_part_again(experiments: ExperimentService, loader: ModelLoader, tmp_path: Path) -> None:
     create(experiments)
     folder = experiments.registry.root / "logistic_regression/v1"
     shutil.move(folder, tmp_path / "v1")
@@ -109,7 +109,7 @@ class Failing:
 
 
 @pytest.mark.parametrize("mode", ["split", "shadow"])
-def test_a_version_that_fails_at_an_answer_does_no_harm(experiments: ExperimentService, loader: Loader, mode: str) -> None:
+def test_a_version_that_fails_at_an_answer_does_no_harm(experiments: ExperimentService, loader: ModelLoader, mode: str) -> None:
     test = create(experiments, mode=mode)
     route = route_of(refreshed(Routes(experiments.engine, loader, "w")))
     assert route is not None
@@ -125,7 +125,7 @@ def test_a_version_that_fails_at_an_answer_does_no_harm(experiments: ExperimentS
     assert neither.part.shadow == {"mode": "split", "failed": "not loaded"}
 
 
-def test_units(experiments: ExperimentService, loader: Loader) -> None:
+def test_units(experiments: ExperimentService, loader: ModelLoader) -> None:
     column = next(iter(experiments.settings.dataset.columns))
     routes = Routes(experiments.engine, loader, "w")
     create(experiments)

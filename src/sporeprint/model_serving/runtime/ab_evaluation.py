@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from sporeprint.errors import SporeprintError
-from sporeprint.model_serving.http.background_task import beside
+from sporeprint.model_serving.http.background_task import background_task
 from sporeprint.pipelines.ab_test_lifecycle import ExperimentService
 from sporeprint.storage.oltp import checkpoints
 
@@ -34,7 +34,7 @@ class BackgroundEvaluation:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Evaluate as long as the context lasts."""
-        async with beside(self._run(), "ab-evaluating"):
+        async with background_task(self._run(), "ab-evaluating"):
             yield
 
     async def _run(self) -> None:

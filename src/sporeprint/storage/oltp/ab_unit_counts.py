@@ -23,10 +23,10 @@ from sporeprint.storage.engine import reading, writing
 from sporeprint.storage.oltp import checkpoints
 from sporeprint.storage.oltp.ab_tests import AbTest
 from sporeprint.storage.oltp.checkpoints import LostError
-from sporeprint.storage.oltp.read_progress import Gap, Seen
+from sporeprint.storage.oltp.read_progress import Gap, ReadProgress
 from sporeprint.storage.oltp.tables import ab_total, ab_unit, outcome, prediction
+from sporeprint.storage.paging import pages
 from sporeprint.storage.urls import SQLITE
-from sporeprint.storage.warehouse.sync import pages
 
 FAILED = 3
 NONE = -1
@@ -191,7 +191,7 @@ class UnitCounter:
             with reading(self.engine) as connection:
                 number, noted = checkpoints.read(connection, table.name)
                 highest = connection.execute(select(func.max(table.c.seq))).scalar() or 0
-            seen = _where(Seen.from_json(noted), floor, highest)
+            seen = _where(ReadProgress.from_json(noted), floor, highest)
             try:
                 for page in pages(self.engine, table, columns, seen.open(), rows=self.rows):
                     seen = seen.read(page.gap, page.first, page.last, page.numbers, began)
@@ -200,7 +200,7 @@ class UnitCounter:
                             number = checkpoints.write(connection, table.name, number, seen.to_json())
                             done += take(connection, page.rows)
                 settled = seen.settled(began)
-                if settled != Seen.from_json(noted):
+                if settled != ReadProgress.from_json(noted):
                     with writing(self.engine) as connection:
                         checkpoints.write(connection, table.name, number, settled.to_json())
             except LostError:
@@ -247,12 +247,12 @@ class UnitCounter:
             _add(connection, dict(zip(_KEY, key, strict=True)), dict(zip(_SUMS, sums, strict=True)))
 
 
-def _where(seen: Seen, floor: int, highest: int) -> Seen:
+def _where(seen: ReadProgress, floor: int, highest: int) -> ReadProgress:
     """Where to go on: nothing of the tests is below the floor; numbers that went back are those of a restored database."""
     if seen.high > highest:
-        return Seen(high=min(floor, highest))
+        return ReadProgress(high=min(floor, highest))
     if seen.high < floor:
-        return Seen(high=floor)
+        return ReadProgress(high=floor)
     return replace(seen, gaps=tuple(Gap(max(gap.first, floor + 1), gap.last, gap.since_us) for gap in seen.gaps if gap.last > floor))
 
 
