@@ -132,7 +132,7 @@ async def _predict_once(service: Service, scope: Scope, options: PredictOptions,
             # The version that answered, whichever serves now.
             served = await service.loader.get(f"{record.model}/v{record.version}")
     scope["exchange"].answered(record.model, record.version, record.prediction_id)
-    outside, reason = served.why(row, record.verdict, record.novelty_p)
+    outside, reason = served.why(row, record.verdict, record.probability, record.novelty_p)
     found = _response(service, record, served, outside, reason)
     if options.explain:
         found |= await _reasons(served, row)
