@@ -98,8 +98,8 @@ def inside(run: measure.Run) -> dict[str, Any]:
 def warehouse(workdir: Path, rows: int) -> None:
     """Evaluations from the counts of a warehouse, and how long they take."""
     from sporeprint import settings
+    from sporeprint.common.timestamps import DAY_US
     from sporeprint.registry.registry import Registry
-    from sporeprint.storage.warehouse.star_schema import DAY_US
     from warehouse import BEGIN_US, DAYS, fill
 
     chosen = settings.load(CONFIG)

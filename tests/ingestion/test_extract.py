@@ -459,7 +459,7 @@ import json, os, resource, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from sporeprint.errors import SporeprintError
-from sporeprint.extract import extract
+from sporeprint.ingestion.extract import extract
 from sporeprint.settings import parse
 
 raw, workdir, source, most, nobody = json.loads(sys.argv[1])

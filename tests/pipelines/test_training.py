@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sporeprint import settings
-from sporeprint.common.files import run_lock
+from sporeprint.common.locks import run_lock
 from sporeprint.errors import BusyError, ConfigError, DataError, RegistryError
 from sporeprint.evaluation.scorecard import METRICS, Unavailable
 from sporeprint.pipelines import batch_prediction as scoring

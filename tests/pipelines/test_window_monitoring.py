@@ -19,8 +19,7 @@ from sporeprint.monitoring.windows import Asked
 from sporeprint.pipelines import window_monitoring as monitor_window
 from sporeprint.pipelines.monitoring import Monitored
 from sporeprint.storage.oltp import tables
-from sporeprint.storage.warehouse import aggregation as facts
-from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse import aggregation, star_schema
 from sporeprint.storage.warehouse.factory import open_warehouse
 from sporeprint.storage.warehouse.sync import sync
 from warehouse_support import write
@@ -226,7 +225,7 @@ def test_against_the_days_before(world: Service) -> None:
 def test_numbers_are_kept_once_and_drawn(world: Service) -> None:
     def kept() -> dict[tuple[str, str], tuple[float, int]]:
         with world.warehouse.reading() as reader:
-            rows = reader.ask("SELECT run_id, metric, value, created_us FROM fact_metric WHERE run_id LIKE 'monitor-%'").rows
+            rows = reader.query("SELECT run_id, metric, value, created_us FROM fact_metric WHERE run_id LIKE 'monitor-%'").rows
         return {(run, metric): (value, created) for run, metric, value, created in rows}
 
     first = evaluate(world, day=1)
@@ -259,12 +258,12 @@ def test_an_arm_of_a_test(world: Service, frame: pl.DataFrame) -> None:
     test = {"test_id": "t1", "name": "trial", "created_us": at, "mode": "split", "status": "running", "traffic_split": 0.5}
     test |= {"model_a": name, "version_a": number, "model_b": name, "version_b": number, "concluded_us": None, "verdict": None}
     with world.warehouse.loading() as load:
-        load.put(star.DIM_TEST, facts.frame(star.DIM_TEST, [test]))
+        load.put(star_schema.DIM_TEST, aggregation.frame(star_schema.DIM_TEST, [test]))
     for arm in "ab":
         part = frame.head(250) if arm == "b" else frame.tail(50)
         write(world.engine, answered(world.root, part, first_us=at, step_us=60_000_000, name=arm, test_id="t1", arm=arm))
     # The sync would take the test away again: the database has none.
-    known = world.warehouse.noted("tests")
+    known = world.warehouse.get_note("tests")
     with world.warehouse.loading() as load:
         load.note("tests", [])
     world.say([])
@@ -295,7 +294,7 @@ def test_a_warehouse_that_was_never_synced(empty: Service) -> None:
 
 def test_a_warehouse_of_another_version(world: Service) -> None:
     path = world.root / "data/warehouse/manifest.json"
-    path.write_text(path.read_text().replace(f'"star":{star.STAR}', '"star":999'))
+    path.write_text(path.read_text().replace(f'"star":{star_schema.STAR}', '"star":999'))
     found = evaluate(world)
     assert found.exit_code == 11
     assert any("is of another version" in reason for reason in found.evaluation.not_computed)
@@ -363,7 +362,7 @@ def test_scores_that_are_none(world: Service, frame: pl.DataFrame) -> None:
     cell = {**{name: rows[0].get(name) or "" for name in ("model", "version", "test_id", "arm")}, "hour_us": BEGIN_US + 6 * DAY_US}
     nan = {**cell, "feature": "probability", "kind": "number", "value": "", "low": float("nan"), "high": float("nan"), "answers": 7}
     with world.warehouse.loading() as load:
-        load.add(star.HOUR_FEATURES, facts.frame(star.HOUR_FEATURES, [nan]))
+        load.add(star_schema.HOUR_FEATURES, aggregation.frame(star_schema.HOUR_FEATURES, [nan]))
     found = evaluate(world, day=7).evaluation
     column = next(column for column in found.drift.columns if column.column == "probability")
     assert column.invalid == 7
@@ -394,9 +393,9 @@ def test_a_model_that_answered_otherwise_than_its_contract(world: Service, frame
         {**cell, "feature": "season", "kind": "number", "value": "", "low": 1.0, "high": 1.0625, "answers": 100},
     ]
     with world.warehouse.loading() as load:
-        load.add(star.HOUR_FEATURES, facts.frame(star.HOUR_FEATURES, rows))
+        load.add(star_schema.HOUR_FEATURES, aggregation.frame(star_schema.HOUR_FEATURES, rows))
         answers = {**cell, "verdict": "edible", "answers": 100, "latency_sum_us": 1, "latency_sum_us2": 1.0}
-        load.add(star.HOUR_ANSWERS, facts.frame(star.HOUR_ANSWERS, [answers]))
+        load.add(star_schema.HOUR_ANSWERS, aggregation.frame(star_schema.HOUR_ANSWERS, [answers]))
     found = evaluate(world, day=7).evaluation
     assert found.exit_code == 10 if found.alarms else found.exit_code == 11
     assert "season, values: numeric in one table, nominal in the other" in found.not_computed

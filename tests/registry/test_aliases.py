@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sporeprint.registry.aliases import Aliases, Move, Pin
+from sporeprint.registry.aliases import AliasChange, Aliases, Pin
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -19,8 +19,8 @@ def test_a_move_is_kept_with_who_when_and_why() -> None:
     assert found.pins == {"xgboost": Pin("xgboost/v2", "sha of xgboost/v2")}
     when = "2026-03-04T05:06:07+00:00"
     assert found.history == (
-        Move(when, "xgboost", None, "xgboost/v1", "because", "me"),
-        Move(when, "xgboost", "xgboost/v1", "xgboost/v2", "because", "me"),
+        AliasChange(when, "xgboost", None, "xgboost/v1", "because", "me"),
+        AliasChange(when, "xgboost", "xgboost/v1", "xgboost/v2", "because", "me"),
     )
 
 

@@ -27,7 +27,7 @@ from sporeprint.models.encoder import Encoder, NominalEncoding, NumericEncoding
 from sporeprint.models.scorers import LinearScorer, Scorer, XGBoostScorer, scorer_from_estimator
 from sporeprint.registry import registry as module
 from sporeprint.registry.manifest import MANIFEST, UNFINISHED
-from sporeprint.registry.registry import Bundle, Golden, Registered, Registry, check_parity
+from sporeprint.registry.registry import Bundle, Golden, RegistrationResult, Registry, check_parity
 from sporeprint.schema import DatasetSchema
 from support import some_safety
 
@@ -103,7 +103,7 @@ def spoil(path: Path, data: bytes | None = None) -> bytes:
 
 
 def test_the_first_version_and_what_it_is_made_of(registry: Registry) -> None:
-    assert registry.register(bundle(), now=NOW) == Registered("linear_model/v1", created=True)
+    assert registry.register(bundle(), now=NOW) == RegistrationResult("linear_model/v1", created=True)
     folder = registry.root / "linear_model" / "v1"
     assert {path.name for path in folder.iterdir()} == {
         *("manifest.json", "manifest.sha256", "encoder.json", "scorer.json", "linear.json", "schema.json", "golden.json", "metrics.json"),
@@ -129,7 +129,7 @@ def test_sha256sum_can_check_the_manifest(registry: Registry) -> None:
 def test_the_same_again_adds_nothing(registry: Registry) -> None:
     fill(registry, 3)
     again = bundle(1, metrics={"accuracy": 0.1}, extras={}, info={"data_fingerprint": "d1", "seed": 8})
-    assert registry.register(again, now=NOW) == Registered("linear_model/v2", created=False)
+    assert registry.register(again, now=NOW) == RegistrationResult("linear_model/v2", created=False)
     assert registry.versions("linear_model") == (1, 2, 3)
 
 
@@ -141,7 +141,7 @@ def test_other_data_is_another_version(registry: Registry) -> None:
 def test_the_same_as_a_damaged_version_is_a_new_one(registry: Registry) -> None:
     fill(registry, 1)
     spoil(registry.root / "linear_model" / "v1" / "linear.json")
-    assert registry.register(bundle(), now=NOW) == Registered("linear_model/v2", created=True)
+    assert registry.register(bundle(), now=NOW) == RegistrationResult("linear_model/v2", created=True)
 
 
 def test_versions_count_as_numbers(registry: Registry) -> None:
@@ -767,7 +767,7 @@ def test_killing_a_process_at_any_moment_leaves_a_sound_registry(registry: Regis
     assert versions == tuple(range(1, len(versions) + 1))
     assert len(versions) > 20
     assert {f"linear_model/v{number}" for number in versions} >= set(said), "what was said to be registered is there"
-    assert registry.register(bundle(-1), now=NOW) == Registered(f"linear_model/v{len(versions) + 1}", created=True)
+    assert registry.register(bundle(-1), now=NOW) == RegistrationResult(f"linear_model/v{len(versions) + 1}", created=True)
     assert registry.verify_all() == ()
     assert not list((registry.root / "linear_model").glob(f"{UNFINISHED}*"))
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from sporeprint.common.timestamps import DAY_US
 from sporeprint.reports import warehouse_report
 from sporeprint.storage.oltp import tables
-from sporeprint.storage.warehouse import aggregation as facts
-from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse import aggregation, star_schema
 from sporeprint.storage.warehouse.parquet_warehouse import ParquetWarehouse
 from sporeprint.storage.warehouse.sync import sync
 from warehouse_support import BEGIN_US, SCHEMA, outcome, predictions, write
 
-NOW = BEGIN_US + 10 * star.DAY_US
+NOW = BEGIN_US + 10 * DAY_US
 
 
 @pytest.fixture
@@ -67,7 +67,10 @@ def test_a_page_without_answers(warehouse: ParquetWarehouse) -> None:
 
 def test_models_of_invented_rows_are_said(warehouse: ParquetWarehouse) -> None:
     with warehouse.loading() as load:
-        load.put(star.DIM_MODEL, facts.frame(star.DIM_MODEL, [{"model": "tree", "version": 1, "ref": "tree/v1", "simulated": 1}]))
+        load.put(
+            star_schema.DIM_MODEL,
+            aggregation.frame(star_schema.DIM_MODEL, [{"model": "tree", "version": 1, "ref": "tree/v1", "simulated": 1}]),
+        )
     report = made(warehouse)
     assert report.simulated
     assert "SIMULATED DATA" in warehouse_report.page(report)

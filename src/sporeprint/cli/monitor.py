@@ -237,7 +237,7 @@ def _bring(session: Session) -> Mapping[str, str]:
         engine = connect(urls.oltp(session.settings.storage, session.workdir))
         warehouse = open_warehouse(urls.olap(session.settings.storage, session.workdir))
         try:
-            migrate.ready(engine)
+            migrate.prepare(engine)
             with session.screen.steps().step("sync") as progress:
                 bring(engine, warehouse, session.settings.dataset, root=session.workdir, progress=progress)
         finally:

@@ -70,7 +70,7 @@ def check(settings: Settings, root: Path, model: str) -> str:
     engine = connect(urls.oltp(settings.storage, root))
     try:
         with contextlib.suppress(StorageUnavailableError):  # answers are kept until it is back
-            migrate.ready(engine)
+            migrate.prepare(engine)
     finally:
         engine.dispose()
     return found.ref
@@ -87,7 +87,7 @@ def has_keys(settings: Settings, root: Path) -> bool:
     engine = connect(urls.oltp(settings.storage, root))
     try:
         with contextlib.suppress(StorageUnavailableError):
-            migrate.ready(engine)
+            migrate.prepare(engine)
         access = Access(engine, root, exposed=True, rate=0, burst=1, bootstrap=bootstrap)
         access.look()
     finally:

@@ -21,8 +21,7 @@ from sporeprint.safety.verdict import words
 from sporeprint.settings import Settings
 from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
-from sporeprint.storage.oltp import ab_tests, migrate
-from sporeprint.storage.oltp import ab_unit_counts as ab_counts
+from sporeprint.storage.oltp import ab_tests, ab_unit_counts, migrate
 from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError, Event, Pinned
 from sporeprint.storage.oltp.ab_unit_counts import Counter, Look, Words
 
@@ -93,7 +92,7 @@ def opened(settings: Settings, root: Path) -> Iterator[Lab]:
 
     engine = connect(urls.oltp(settings.storage, root))
     try:
-        migrate.ready(engine)
+        migrate.prepare(engine)
         yield Lab(settings, root, engine, lambda ref, reason, by: pipeline.promote(settings, root, ref, reason=reason, by=by))
     finally:
         engine.dispose()
@@ -173,15 +172,15 @@ def look(lab: Lab, test: AbTest) -> Seen:
     Raises:
         StorageUnavailableError, StorageError: the database cannot be used.
     """
-    last = ab_counts.last_look(lab.engine, test.test_id)
+    last = ab_unit_counts.last_look(lab.engine, test.test_id)
     before = extremes_from(last.found["extremes"]) if last else NO_LOOKS
-    now_us, totals = lab.clock(), ab_counts.totals(lab.engine, test)
+    now_us, totals = lab.clock(), ab_unit_counts.totals(lab.engine, test)
     found = analyse(test.design, totals, (now_us - test.created_us) / 1e6, before)
     decision = decide(found)
     values = {name: value for name, value in found.to_dict().items() if name != "design"}
     said = {"verdict": decision.verdict.value, "reason": decision.reason.value, "sentence": decision.sentence}
     taken = Look(now_us, totals.units, totals.labels, {**values, "decision": said})
-    ab_counts.keep_look(lab.engine, test, taken)
+    ab_unit_counts.keep_look(lab.engine, test, taken)
     return Seen(test, taken, decision)
 
 
@@ -354,7 +353,7 @@ def told(engine: Engine, test: AbTest, settings: Settings) -> dict[str, Any]:
     Raises:
         StorageUnavailableError, StorageError: the database cannot be used.
     """
-    last = ab_counts.last_look(engine, test.test_id)
+    last = ab_unit_counts.last_look(engine, test.test_id)
     return {
         **card(test),
         "design": test.design.to_dict(),
@@ -362,9 +361,9 @@ def told(engine: Engine, test: AbTest, settings: Settings) -> dict[str, Any]:
         "salt": test.salt,
         "manifests": {"a": test.a.sha256, "b": test.b.sha256},
         "answers": list(words(settings.dataset)),
-        "waiting": ab_counts.waiting(engine, test.test_id),
+        "waiting": ab_unit_counts.waiting(engine, test.test_id),
         "look": None if last is None else _look(last),
-        "looks": [_path(each) for each in ab_counts.looks(engine, test.test_id)],
+        "looks": [_path(each) for each in ab_unit_counts.looks(engine, test.test_id)],
         "events": [{**asdict(event), "at": iso(event.at_us)} for event in ab_tests.events(engine, test.test_id)],
     }
 

@@ -55,7 +55,7 @@ def opened(settings: Settings, root: Path) -> Iterator[Engine]:
     """
     engine = connect(urls.oltp(settings.storage, root))
     try:
-        migrate.ready(engine)
+        migrate.prepare(engine)
         yield engine
     finally:
         engine.dispose()

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from sporeprint.common.files import Progress, atomic_path, sha256_file
+from sporeprint.common.timestamps import HOUR_US
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.parquet_store import Writer
 from sporeprint.errors import DataError, StorageError
@@ -20,7 +21,6 @@ from sporeprint.ingestion.extract import RawTable
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import Settings
 from sporeprint.storage.warehouse import monitoring_queries as monitor_facts
-from sporeprint.storage.warehouse import star_schema as star
 from sporeprint.storage.warehouse import training_sink as warehousing
 from sporeprint.storage.warehouse.protocol import Reader, Warehouse
 from sporeprint.storage.warehouse.sync import PREDICTIONS
@@ -104,10 +104,10 @@ def refuse_too_few(settings: Settings, found: Counted, since_us: int | None) -> 
 
 def counted(reader: Reader, since_us: int) -> Counted:
     """How many answers there are, and how many of them have an outcome; of whole hours."""
-    first = since_us - since_us % star.HOUR_US
-    answers = reader.ask(f"SELECT SUM(answers) FROM hour_answers WHERE hour_us >= {int(first)}").rows[0][0]  # noqa: S608
+    first = since_us - since_us % HOUR_US
+    answers = reader.query(f"SELECT SUM(answers) FROM hour_answers WHERE hour_us >= {int(first)}").rows[0][0]  # noqa: S608
     sql = f"SELECT hour_us, SUM(answers) FROM hour_outcomes WHERE hour_us >= {int(first)} GROUP BY hour_us ORDER BY hour_us"  # noqa: S608
-    hours = {int(hour): int(count) for hour, count in reader.ask(sql).rows if int(count) > 0}
+    hours = {int(hour): int(count) for hour, count in reader.query(sql).rows if int(count) > 0}
     return Counted(int(answers or 0), sum(hours.values()), hours)
 
 
@@ -122,7 +122,7 @@ def pages(
             "JOIN fact_prediction p ON p.created_us = o.created_us AND p.prediction_id = o.prediction_id "
             f"WHERE o.latest = 1 AND o.{within.format('o.')} AND p.{within.format('p.')} ORDER BY p.created_us, p.prediction_id"
         )
-        rows = reader.ask(sql).rows
+        rows = reader.query(sql).rows
         if rows:
             frame = monitor_facts.frame(rows, schema)
             if schema.groups is not None and schema.groups.column is not None:
@@ -143,7 +143,7 @@ def _stretches(hours: dict[int, int], page_rows: int) -> Iterator[tuple[int, int
 
 
 def _read(warehouse: Warehouse) -> AbstractContextManager[Reader]:
-    if warehouse.noted(PREDICTIONS) is None:
+    if warehouse.get_note(PREDICTIONS) is None:
         raise StorageError(f"{warehouse.shown} holds no answers yet; run: sporeprint warehouse sync")
     return warehouse.reading()
 

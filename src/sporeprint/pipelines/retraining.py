@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sporeprint.ab_testing.design import Mode
-from sporeprint.common.files import run_lock
+from sporeprint.common.locks import run_lock
 from sporeprint.common.text_table import Steps, Table
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import BusyError, DataError, RegistryError, SporeprintError, UsageError
@@ -25,9 +25,7 @@ from sporeprint.pipelines.training import Outcomes
 from sporeprint.settings import Settings
 from sporeprint.storage import urls
 from sporeprint.storage.engine import connect, writing
-from sporeprint.storage.oltp import ab_tests, migrate
-from sporeprint.storage.oltp import audit_log as audit
-from sporeprint.storage.oltp import checkpoints as ab_progress
+from sporeprint.storage.oltp import ab_tests, audit_log, checkpoints, migrate
 from sporeprint.storage.oltp.ab_tests import AbTest
 from sporeprint.storage.oltp.audit_log import Change
 from sporeprint.storage.oltp.checkpoints import LostError
@@ -97,7 +95,7 @@ def retrain(settings: Settings, root: Path, *, since_us: int | None = None, acto
                 f"{served.ref} is in production, and the configuration has no such model; there are {', '.join(settings.models)}"
             )
         done = _retrained(lab, served.ref, _since(settings, since_us, lab.clock()), actor, steps)
-        audit.note(lab.engine, Change(lab.clock(), actor, "retrained", done.challenger or served.ref, done.to_dict()))
+        audit_log.note(lab.engine, Change(lab.clock(), actor, "retrained", done.challenger or served.ref, done.to_dict()))
         return done
 
 
@@ -159,18 +157,18 @@ def start(settings: Settings, root: Path, reason: str, *, now_us: int | None = N
     at = time.time_ns() // 1000 if now_us is None else now_us
     engine = connect(urls.oltp(settings.storage, root))
     try:
-        migrate.ready(engine)
+        migrate.prepare(engine)
         try:
             with writing(engine) as connection:
-                number, last = ab_progress.read(connection, NOTE)
+                number, last = checkpoints.read(connection, NOTE)
                 wait_us = round(settings.retrain.cool_down_hours * HOUR_US)
                 # Two that begin at once may have looked at the clock in the other order; one put back by more must not stop it for long.
                 if last is not None and abs(at - last["started_us"]) < wait_us:
                     return f"no retraining: one was started less than {settings.retrain.cool_down_hours:g} hours ago"
-                ab_progress.write(connection, NOTE, number, {"started_us": at, "reason": reason})
+                checkpoints.write(connection, NOTE, number, {"started_us": at, "reason": reason})
         except LostError:
             return "no retraining: another monitor has just started one"
-        audit.note(engine, Change(at, "monitor", "retrain.started", "retrain", {"reason": reason}))
+        audit_log.note(engine, Change(at, "monitor", "retrain.started", "retrain", {"reason": reason}))
     finally:
         engine.dispose()
     log = (spawn or spawned)(settings, root)

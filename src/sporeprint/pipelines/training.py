@@ -15,7 +15,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 from threadpoolctl import threadpool_limits
 
-from sporeprint.common.files import Progress, atomic_write, run_lock
+from sporeprint.common.files import Progress, atomic_write
+from sporeprint.common.locks import run_lock
 from sporeprint.common.text_table import SilentSteps, Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import DataRecord

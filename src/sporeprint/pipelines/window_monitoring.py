@@ -36,9 +36,8 @@ from sporeprint.schema import DatasetSchema
 from sporeprint.settings import Settings
 from sporeprint.stats.bins import PER_UNIT
 from sporeprint.stats.intervals import proportion
-from sporeprint.storage.warehouse import aggregation as facts
+from sporeprint.storage.warehouse import aggregation, star_schema
 from sporeprint.storage.warehouse import monitoring_queries as monitor_facts
-from sporeprint.storage.warehouse import star_schema as star
 from sporeprint.storage.warehouse.monitoring_queries import Cell
 from sporeprint.storage.warehouse.protocol import Reader, Warehouse
 from sporeprint.storage.warehouse.sync import BATCHES, PREDICTIONS
@@ -195,7 +194,7 @@ def could_not(
 
 
 def _refuse_empty(warehouse: Warehouse) -> None:
-    if warehouse.noted(PREDICTIONS) is None and warehouse.noted(BATCHES) is None:
+    if warehouse.get_note(PREDICTIONS) is None and warehouse.get_note(BATCHES) is None:
         raise StorageError(f"{warehouse.shown} holds no answers yet; run: sporeprint warehouse sync, or sporeprint monitor --sync")
 
 
@@ -344,7 +343,7 @@ def _counts(settings: Settings, reader: Reader, looked: Looked, old: Measured) -
     sampled = monitor_facts.spread(by_hour, SCORED)
     scores = monitor_facts.scores(reader, cell, sampled, schema)
     notes = [f"columns that are not looked at, because {looked.ref} does not know them: {', '.join(extra[:5])}"] if extra else []
-    notes.append(f"{' and '.join(facts.SHARES)} are compared in {PER_UNIT} bins of equal width")
+    notes.append(f"{' and '.join(aggregation.SHARES)} are compared in {PER_UNIT} bins of equal width")
     if len(sampled) < len(by_hour):
         notes.append(f"expected performance is made from {scores.rows:,} answers, those of {len(sampled)} of {len(by_hour)} hours")
     own = {hour: count for hour, count in outcomes.items() if hour >= window.begin_us}
@@ -598,7 +597,7 @@ def _kept(
     )
     try:
         with warehouse.loading() as load:
-            load.put(star.FACT_METRIC, facts.frame(star.FACT_METRIC, rows))
+            load.put(star_schema.FACT_METRIC, aggregation.frame(star_schema.FACT_METRIC, rows))
         with warehouse.reading() as reader:
             found = monitor_facts.kept(reader, looked.cell.model, part)
     except (StorageError, RetryableError) as error:

@@ -21,7 +21,7 @@ class Pin:
 
 
 @dataclass(frozen=True)
-class Move:
+class AliasChange:
     """One change of an alias.
 
     Attributes:
@@ -53,14 +53,14 @@ class Aliases:
     """
 
     pins: Mapping[str, Pin] = field(default_factory=dict)
-    history: tuple[Move, ...] = ()
+    history: tuple[AliasChange, ...] = ()
 
     def moved(self, alias: str, pin: Pin, *, reason: str, by: str, now: datetime, undo: bool = False) -> Self:
         """With one alias moved. Moving it to where it already is changes nothing."""
         current = self.pins.get(alias)
         if current == pin:
             return self
-        move = Move(now.isoformat(timespec="seconds"), alias, None if current is None else current.ref, pin.ref, reason, by, undo)
+        move = AliasChange(now.isoformat(timespec="seconds"), alias, None if current is None else current.ref, pin.ref, reason, by, undo)
         return replace(self, pins={**self.pins, alias: pin}, history=(*self.history, move))
 
     def before(self, alias: str) -> str | None:
@@ -90,6 +90,6 @@ class Aliases:
             raise ValueError("not aliases of format 1")
         try:
             pins = {alias: Pin(**pin) for alias, pin in raw["aliases"].items()}
-            return cls(pins, tuple(Move(**move) for move in raw["history"]))
+            return cls(pins, tuple(AliasChange(**move) for move in raw["history"]))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not aliases of format 1: {error}") from error

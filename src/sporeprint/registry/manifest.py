@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from sporeprint.common.files import sync_path
 from sporeprint.errors import RegistryError, StorageError, nearest
 
 MANIFEST = "manifest.json"
@@ -180,7 +181,7 @@ def difference(found: FileRecord, wanted: FileRecord) -> str:
     return f"it has sha256 {found.sha256} ({found.size} bytes), registered is {wanted.sha256} ({wanted.size} bytes)"
 
 
-def strangers(version: VersionRef, manifest: Manifest) -> list[str]:
+def unexpected_files(version: VersionRef, manifest: Manifest) -> list[str]:
     """Files that are missing, or were never registered."""
     known = {MANIFEST, DIGEST, *manifest.files}
     there = _listing(version.path)
@@ -188,7 +189,7 @@ def strangers(version: VersionRef, manifest: Manifest) -> list[str]:
     return missing + [f"{name} was never registered" for name in sorted(there - known)]
 
 
-def altered(version: VersionRef, manifest: Manifest) -> list[str]:
+def altered_files(version: VersionRef, manifest: Manifest) -> list[str]:
     """Files that are there, and are not what was registered."""
     found = []
     for name in sorted(set(manifest.files) & _listing(version.path)):
@@ -226,11 +227,11 @@ def store(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> int:
             text = replace(manifest, version=number).to_json().encode()
             _write(unfinished / MANIFEST, text)
             _write(unfinished / DIGEST, f"{hashlib.sha256(text).hexdigest()}  {MANIFEST}\n".encode())
-            _sync(unfinished)
+            sync_path(unfinished)
             if _take(unfinished, folder / f"v{number}"):
                 break
-        _sync(folder)
-        _sync(folder.parent)
+        sync_path(folder)
+        sync_path(folder.parent)
     except OSError as error:
         raise StorageError(f"cannot write to the registry {folder}: {error.strerror}") from error
     finally:
@@ -256,11 +257,3 @@ def _write(path: Path, data: bytes) -> None:
         file.flush()
         os.fchmod(file.fileno(), 0o444)
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -28,7 +28,7 @@ from sporeprint.errors import BusyError, RegistryError, StorageError, nearest
 from sporeprint.inference.model_bundle import Bundle, Golden, check_parity, check_schema
 from sporeprint.models.encoder import Encoder
 from sporeprint.models.scorers import load_scorer
-from sporeprint.registry.aliases import PRODUCTION, Aliases, Move, Pin
+from sporeprint.registry.aliases import PRODUCTION, AliasChange, Aliases, Pin
 from sporeprint.registry.manifest import (
     DIGEST,
     MANIFEST,
@@ -37,17 +37,17 @@ from sporeprint.registry.manifest import (
     FileRecord,
     Manifest,
     VersionRef,
-    altered,
+    altered_files,
     difference,
     read_checked,
     read_file,
     read_manifest,
     store,
-    strangers,
+    unexpected_files,
 )
 from sporeprint.schema import DatasetSchema
 
-__all__ = ["Bundle", "Golden", "Manifest", "Move", "Registered", "Registry", "VersionRef", "check_parity", "check_schema"]
+__all__ = ["AliasChange", "Bundle", "Golden", "Manifest", "RegistrationResult", "Registry", "VersionRef", "check_parity", "check_schema"]
 
 ALIASES = "aliases.json"
 
@@ -60,12 +60,12 @@ VERSION_NAME = re.compile(r"v([1-9][0-9]*)")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-class NothingToTakeBackError(RegistryError):
+class NothingToRollBackError(RegistryError):
     """An alias cannot go back: it never stood for another version, or stands for another one than was expected."""
 
 
 @dataclass(frozen=True)
-class Registered:
+class RegistrationResult:
     """What became of a bundle.
 
     Attributes:
@@ -119,7 +119,7 @@ class Registry:
         except OSError as error:
             raise StorageError(f"cannot read {path}: {error.strerror}") from error
 
-    def history(self, alias: str) -> tuple[Move, ...]:
+    def history(self, alias: str) -> tuple[AliasChange, ...]:
         """Every move of `production`, or of a model's champion, oldest first."""
         return tuple(move for move in self.aliases().history if move.alias == alias)
 
@@ -208,7 +208,7 @@ class Registry:
         """
         found = self.resolve(ref)
         manifest = read_manifest(found)
-        if problems := strangers(found, manifest):
+        if problems := unexpected_files(found, manifest):
             raise RegistryError(f"{found.ref} is not as it was registered: {'; '.join(problems)}; register the model again")
         names = ("encoder.json", "schema.json", "golden.json", "metrics.json", *manifest.serving, *manifest.parts)
         files = {name: read_checked(found, name, manifest) for name in names}
@@ -237,7 +237,7 @@ class Registry:
             manifest = read_manifest(found)
         except DamagedError as error:
             return (str(error),)
-        return (*strangers(found, manifest), *altered(found, manifest))
+        return (*unexpected_files(found, manifest), *altered_files(found, manifest))
 
     def verify_all(self) -> tuple[str, ...]:
         """Every problem of every version and alias, each beginning with the ref or file. Empty: none.
@@ -260,7 +260,7 @@ class Registry:
 
     # --- changing ------------------------------------------------------------------------------------------------------
 
-    def register(self, bundle: Bundle, *, now: datetime | None = None, by: str = "register") -> Registered:
+    def register(self, bundle: Bundle, *, now: datetime | None = None, by: str = "register") -> RegistrationResult:
         """Store a bundle as a new version, or find the version that is identical to it.
 
         A model's first version becomes its champion. The version appears as a whole or not at all, whatever happens to
@@ -290,7 +290,7 @@ class Registry:
             else:
                 number = existing
             self._crown(bundle.name, now or datetime.now(UTC), by)
-        return Registered(f"{bundle.name}/v{number}", created=existing is None)
+        return RegistrationResult(f"{bundle.name}/v{number}", created=existing is None)
 
     def promote(self, name: str, version: int, *, reason: str, now: datetime, by: str = "unknown") -> VersionRef:
         """Make a version its model's champion, and write its joblib beside the registry.
@@ -327,7 +327,7 @@ class Registry:
                 since, nothing moves: said twice, it is done once.
 
         Raises:
-            NothingToTakeBackError: if there is nothing to go back to, or the alias does not stand for the version that is expected.
+            NothingToRollBackError: if there is nothing to go back to, or the alias does not stand for the version that is expected.
             RegistryError: if the version before is damaged.
         """
         with self._locked():
@@ -335,11 +335,11 @@ class Registry:
                 last = self.history(alias)[-1]
                 if last.undo and last.origin == expected:
                     return self.resolve(pin.ref)
-                raise NothingToTakeBackError(f"{alias} stands for {pin.ref}, not for {expected}: there is nothing of it to take back")
+                raise NothingToRollBackError(f"{alias} stands for {pin.ref}, not for {expected}: there is nothing of it to take back")
             before = self.aliases().before(alias)
             if before is None:
                 times = len(self.history(alias))
-                raise NothingToTakeBackError(f"{alias!r} has no earlier version to go back to; it moved {times} times")
+                raise NothingToRollBackError(f"{alias!r} has no earlier version to go back to; it moved {times} times")
             found = self.resolve(before)
             self._move(alias, found, reason=reason, now=now, by=by, undo=True)
             if alias != PRODUCTION:

@@ -99,7 +99,8 @@ def test_what_was_answered_is_written_when_the_server_has_ended(
 
 def test_stderr(tmp_path: Path) -> None:
     code = (
-        "from sporeprint.model_serving.access_log import AccessLog; from sporeprint.model_serving.exchange import Exchange\n"
+        "from sporeprint.model_serving.http.access_log import AccessLog\n"
+        "from sporeprint.model_serving.http.request_context import Exchange\n"
         "log = AccessLog(None, 'w', {})\n"
         "with log.writing(): log.add(Exchange({'headers': [], 'method': 'GET'}, None))"
     )

@@ -18,6 +18,7 @@ from journal_support import until
 from mariadb_server import MariaDB
 from serving_support import Client, Server
 from sporeprint import settings as settings_of
+from sporeprint.common.timestamps import DAY_US
 from sporeprint.errors import ConfigError
 from sporeprint.model_serving.api import ENDPOINTS, create_app
 from sporeprint.model_serving.http.authentication import KNOWN, NEEDS, Bucket, bootstrap_key
@@ -25,8 +26,7 @@ from sporeprint.registry.registry import Registry
 from sporeprint.settings import Settings
 from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
-from sporeprint.storage.oltp import api_keys as keys
-from sporeprint.storage.oltp import migrate
+from sporeprint.storage.oltp import api_keys, migrate
 from sporeprint.storage.oltp.api_keys import Role
 from sporeprint.storage.oltp.audit_log import changes
 
@@ -50,7 +50,7 @@ def now_us() -> int:
 @pytest.fixture
 def engine(small_settings: Settings, small_copy: Path) -> Iterator[Engine]:
     engine = connect(urls.oltp(small_settings.storage, small_copy))
-    migrate.ready(engine)
+    migrate.prepare(engine)
     yield engine
     engine.dispose()
 
@@ -58,7 +58,7 @@ def engine(small_settings: Settings, small_copy: Path) -> Iterator[Engine]:
 @pytest.fixture
 def made(engine: Engine) -> Keys:
     """A key for each role."""
-    return {role.value: keys.create(engine, role.value, frozenset({role}), now_us=now_us(), actor="test")[1] for role in Role}
+    return {role.value: api_keys.create(engine, role.value, frozenset({role}), now_us=now_us(), actor="test")[1] for role in Role}
 
 
 @pytest.fixture
@@ -126,13 +126,13 @@ def test_the_document_says_so(started: Callable[..., Client], made: Keys) -> Non
 def test_a_running_server_learns_of_keys(served: Serve, engine: Engine, row: dict[str, Any]) -> None:
     server = served()
     assert server.client.post("/predict", json=row).status_code == 200
-    _, secret = keys.create(engine, "shop", frozenset({Role.PREDICT}), now_us=now_us(), actor="test")
+    _, secret = api_keys.create(engine, "shop", frozenset({Role.PREDICT}), now_us=now_us(), actor="test")
     begin = time.monotonic()
     until(lambda: server.client.post("/predict", json=row).status_code == 401, 10)
     assert time.monotonic() - begin < 5  # 2 s where nobody else needs the processor
     assert server.client.post("/predict", json=row, headers=bearer(secret)).status_code == 200
-    other = keys.create(engine, "other", frozenset({Role.READ}), now_us=now_us(), actor="test")[1]
-    keys.revoke(engine, "shop", now_us=now_us(), actor="test")
+    other = api_keys.create(engine, "other", frozenset({Role.READ}), now_us=now_us(), actor="test")[1]
+    api_keys.revoke(engine, "shop", now_us=now_us(), actor="test")
     begin = time.monotonic()
     until(lambda: server.client.post("/predict", json=row, headers=bearer(secret)).status_code == 401, 10)
     assert time.monotonic() - begin < 5
@@ -144,7 +144,7 @@ def test_a_running_server_learns_of_keys(served: Serve, engine: Engine, row: dic
 
 
 def test_an_expired_key_is_not_taken(started: Callable[..., Client], engine: Engine) -> None:
-    _, secret = keys.create(engine, "shop", frozenset({Role.PREDICT}), expires_days=1, now_us=now_us() - 2 * keys.DAY_US, actor="test")
+    _, secret = api_keys.create(engine, "shop", frozenset({Role.PREDICT}), expires_days=1, now_us=now_us() - 2 * DAY_US, actor="test")
     found = started().post("/predict", json={}, headers=bearer(secret))
     assert (found.status_code, found.json()["type"]) == (401, "urn:sporeprint:problem:wrong-key")
 
@@ -154,7 +154,7 @@ def test_what_is_known_of_keys_outlasts_the_database(
 ) -> None:
     engine = connect(mariadb.url(database=mariadb.create_database()))
     migrate.upgrade(engine)
-    _, secret = keys.create(engine, "shop", frozenset({Role.PREDICT}), now_us=now_us(), actor="test")
+    _, secret = api_keys.create(engine, "shop", frozenset({Role.PREDICT}), now_us=now_us(), actor="test")
     monkeypatch.setenv("SPOREPRINT_OLTP_URL", engine.url.render_as_string(hide_password=False))
     engine.dispose()
     mariadb.kill()
@@ -231,7 +231,7 @@ def test_a_server_that_others_reach_lets_nobody_in_without_a_key(small_settings:
 
 
 def test_a_key_has_a_rate_of_its_own(started: Callable[..., Client], engine: Engine) -> None:
-    one, two = (keys.create(engine, name, frozenset({Role.READ}), now_us=now_us(), actor="t")[1] for name in ("one", "two"))
+    one, two = (api_keys.create(engine, name, frozenset({Role.READ}), now_us=now_us(), actor="t")[1] for name in ("one", "two"))
     client = started(serving={"rate_limit_per_s": 0.01, "rate_burst": 3})
     said = [client.get("/models", headers=bearer(one)) for _ in range(5)]
     assert [found.status_code for found in said] == [200, 200, 200, 429, 429]

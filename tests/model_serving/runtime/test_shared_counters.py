@@ -48,7 +48,7 @@ def test_who_comes_next_goes_on_counting(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_has_counted_is_there(tmp_path: Path) -> None:
     code = (
-        "import sys, os, pathlib, signal; from sporeprint.model_serving.counts import Counts\n"
+        "import sys, os, pathlib, signal; from sporeprint.model_serving.runtime.shared_counters import Counts\n"
         "counts = Counts.shared(pathlib.Path(sys.argv[1])); place = counts.place('a')\n"
         "for _ in range(1000): counts.values[place] += 1\n"
         "os.kill(os.getpid(), signal.SIGKILL)"

@@ -8,8 +8,7 @@ from sqlalchemy import Engine
 
 from sporeprint.errors import UsageError
 from sporeprint.monitoring.alert_rules import Kind, Rule, Severity
-from sporeprint.storage.oltp import alerts
-from sporeprint.storage.oltp import audit_log as audit
+from sporeprint.storage.oltp import alerts, audit_log
 from sporeprint.storage.oltp.alerts import ACKNOWLEDGED, DELIVERED, GIVEN_UP, RAISED, RECOVERED, WAITING, Happened, Message
 from sporeprint.storage.oltp.tables import metadata
 
@@ -98,7 +97,7 @@ def test_somebody_knows(oltp_each: Engine) -> None:
     assert known.status == ACKNOWLEDGED
     assert [each.status for each in alerts.listed(oltp_each)] == [ACKNOWLEDGED]
     assert look(oltp_each, 1.0, 100) is None  # no reminder
-    assert [change.actor for change in audit.changes(oltp_each, raised.alert.alert_id)] == ["cli:ada"]
+    assert [change.actor for change in audit_log.changes(oltp_each, raised.alert.alert_id)] == ["cli:ada"]
     assert alerts.events(oltp_each, raised.alert.alert_id)[-1][2] == {"by": "cli:ada", "note": "on it"}
     over = look(oltp_each, 0.0, 101)
     assert over is not None

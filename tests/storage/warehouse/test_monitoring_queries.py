@@ -18,9 +18,8 @@ from sporeprint.errors import StorageError
 from sporeprint.monitoring.data_profile import Nominal, Numeric, Profile, Wanted, profile
 from sporeprint.monitoring.windows import HOUR_US, Span, sliced
 from sporeprint.storage.oltp import tables
-from sporeprint.storage.warehouse import aggregation as facts
+from sporeprint.storage.warehouse import aggregation, star_schema
 from sporeprint.storage.warehouse import monitoring_queries as monitor_facts
-from sporeprint.storage.warehouse import star_schema as star
 from sporeprint.storage.warehouse.monitoring_queries import SHIFT, Cell
 from sporeprint.storage.warehouse.protocol import Warehouse
 from sporeprint.storage.warehouse.sync import sync
@@ -212,9 +211,9 @@ def test_numbers_that_are_none_in_the_counts(warehouse: Warehouse) -> None:
         {**cell, "feature": "gone", "kind": "value", "value": "v", "low": 0.0, "high": 0.0, "answers": 5},
     ]
     with warehouse.loading() as load:
-        load.add(star.HOUR_FEATURES, facts.frame(star.HOUR_FEATURES, rows))
+        load.add(star_schema.HOUR_FEATURES, aggregation.frame(star_schema.HOUR_FEATURES, rows))
         answers = {**cell, "verdict": "edible", "answers": 5, "latency_sum_us": 1, "latency_sum_us2": 1.0}
-        load.add(star.HOUR_ANSWERS, facts.frame(star.HOUR_ANSWERS, [answers]))
+        load.add(star_schema.HOUR_ANSWERS, aggregation.frame(star_schema.HOUR_ANSWERS, [answers]))
     with warehouse.reading() as reader:
         found, extra = monitor_facts.counted(reader, CELL, FIRST_US, LAST_US, SCHEMA, {})
     assert extra == ("gone",)

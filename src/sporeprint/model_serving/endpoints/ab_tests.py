@@ -14,8 +14,7 @@ from sporeprint.pipelines import ab_test_lifecycle as experiments
 from sporeprint.pipelines.ab_test_lifecycle import iso
 from sporeprint.reports import ab_test_report as ab_report
 from sporeprint.safety.verdict import words
-from sporeprint.storage.oltp import ab_tests
-from sporeprint.storage.oltp import ab_unit_counts as ab_counts
+from sporeprint.storage.oltp import ab_tests, ab_unit_counts
 from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError, NoSuchTestError
 
 Found = TypeVar("Found")
@@ -111,7 +110,7 @@ async def disagreements(service: Service, scope: Scope, receive: Receive, send: 
     number = None if before is None else int(before)
     engine = service.lab.engine
     found, left = await asyncio.to_thread(
-        lambda: (ab_counts.disagreements(engine, test, limit=limit, before=number), ab_counts.waiting(engine, test.test_id))
+        lambda: (ab_unit_counts.disagreements(engine, test, limit=limit, before=number), ab_unit_counts.waiting(engine, test.test_id))
     )
     known = words(service.settings.dataset)
     rows = [

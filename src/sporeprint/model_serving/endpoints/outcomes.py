@@ -16,7 +16,7 @@ from sporeprint.model_serving.runtime.row_parser import load
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.model_serving.runtime.uploads import Format, read_upload
 from sporeprint.schema import DatasetSchema
-from sporeprint.storage.oltp.outcomes import Said
+from sporeprint.storage.oltp.outcomes import OutcomeStatement
 from sporeprint.storage.prediction_record import MAX_ID
 
 ID = "prediction_id"
@@ -40,7 +40,7 @@ async def outcomes(service: Service, scope: Scope, receive: Receive, send: Send)
 def _work(service: Service, body: bytes, form: Format) -> dict[str, Any]:
     schema = service.loader.current.bundle.schema
     read = [_read(row, schema) for row in _rows(body, form)]
-    done = iter(service.database.record_outcomes([each for each in read if isinstance(each, Said)]))
+    done = iter(service.database.record_outcomes([each for each in read if isinstance(each, OutcomeStatement)]))
     results: list[dict[str, Any]] = []
     for number, each in enumerate(read):
         if isinstance(each, Problem):
@@ -99,7 +99,7 @@ def _table(body: bytes, form: Format) -> pl.DataFrame:
         raise ProblemError(not_valid("prediction_id, outcome and source are texts")) from None
 
 
-def _read(row: Any, schema: DatasetSchema) -> Said | Problem:
+def _read(row: Any, schema: DatasetSchema) -> OutcomeStatement | Problem:
     if not isinstance(row, Mapping):
         return not_valid('expected a JSON object, as in {"prediction_id": ..., "outcome": ...}')
     if unknown := [name for name in row if name not in KNOWN]:
@@ -111,6 +111,6 @@ def _read(row: Any, schema: DatasetSchema) -> Said | Problem:
     observed = row.get("observed")
     try:
         observed_us = observed_at(observed.isoformat() if isinstance(observed, datetime) else observed)
-        return Said(prediction_id, code_of(row.get("outcome"), schema), source_of(row.get("source")), observed_us)
+        return OutcomeStatement(prediction_id, code_of(row.get("outcome"), schema), source_of(row.get("source")), observed_us)
     except ProblemError as error:
         return error.problem

@@ -30,7 +30,7 @@ from sporeprint.model_serving.runtime.service import Service
 from sporeprint.model_serving.runtime.uploads import Format, Upload, read_upload, spool
 from sporeprint.pipelines.batch_prediction import score_frame
 from sporeprint.schema import DatasetSchema
-from sporeprint.storage.oltp.batch_file import ANSWERS, ID, PROBLEM, About, Draft, frames
+from sporeprint.storage.oltp.batch_file import ANSWERS, ID, PROBLEM, BatchDraft, BatchInfo, frames
 from sporeprint.storage.oltp.batch_index import names
 
 PARAMETERS = ("model", "explain", "ab_test", "format")
@@ -106,7 +106,7 @@ async def _served(service: Service, name: str | None) -> Served:
     return service.loader.current if name is None else await service.loader.named(name)
 
 
-async def _answered(service: Service, served: Served, upload: Upload, receive: Receive, since: tuple[int, int]) -> tuple[About, bool]:
+async def _answered(service: Service, served: Served, upload: Upload, receive: Receive, since: tuple[int, int]) -> tuple[BatchInfo, bool]:
     """The batch on the disk, and whether it had been there before."""
     store = service.database.store
     batch_id = new_batch_id() if upload.key is None else id_of_key(upload.key)
@@ -137,7 +137,7 @@ def new_batch_id() -> str:
 # --- scoring -------------------------------------------------------------------------------------------------------------
 
 
-async def _scored(service: Service, job: Job) -> tuple[About, Mapping[str, int]]:
+async def _scored(service: Service, job: Job) -> tuple[BatchInfo, Mapping[str, int]]:
     """Score in a thread; who is cancelled waits until the thread has seen it, as it works on files that go then."""
     task = asyncio.ensure_future(asyncio.to_thread(_score, service, job))
     try:
@@ -150,7 +150,7 @@ async def _scored(service: Service, job: Job) -> tuple[About, Mapping[str, int]]
         raise
 
 
-def _score(service: Service, job: Job) -> tuple[About, Mapping[str, int]]:
+def _score(service: Service, job: Job) -> tuple[BatchInfo, Mapping[str, int]]:
     store, bundle = service.database.store, job.served.bundle
     verdicts: Counter[str] = Counter()
     unseen: Counter[str] = Counter()
@@ -162,7 +162,7 @@ def _score(service: Service, job: Job) -> tuple[About, Mapping[str, int]]:
         return _result(batch, refused, job), tuple(name for name in batch.frame.columns if name != "row")
 
     with store.part("artefact") as path, contextlib.ExitStack() as stack:
-        draft = Draft(path)
+        draft = BatchDraft(path)
         stack.callback(draft.close, None)
         try:
             for frame, named in ahead(work, _parts(service, job), workers=len(os.sched_getaffinity(0))):
@@ -175,7 +175,7 @@ def _score(service: Service, job: Job) -> tuple[About, Mapping[str, int]]:
             raise ProblemError(not_valid(str(error).replace(str(job.upload), UPLOAD))) from None
         except pl.exceptions.PanicException as error:
             raise ProblemError(not_valid(f"{UPLOAD} cannot be read; is it damaged?")) from error
-        about = About(
+        about = BatchInfo(
             batch_id=job.batch_id,
             created_us=job.created_us,
             model=job.served.ref.name,
@@ -294,7 +294,7 @@ def _with_problems(said: pl.DataFrame, refused: Sequence[Problem | None]) -> pl.
 # --- giving --------------------------------------------------------------------------------------------------------------
 
 
-async def _give(service: Service, about: About, wanted: Format, receive: Receive, send: Send, headers: Headers) -> None:
+async def _give(service: Service, about: BatchInfo, wanted: Format, receive: Receive, send: Send, headers: Headers) -> None:
     """Send what is on the disk, part by part: the next one is made when the client has taken the last."""
     path = service.database.store.path(about.batch_id)
     parts = await asyncio.to_thread(_opened, path, about, wanted)
@@ -325,7 +325,7 @@ async def _give(service: Service, about: About, wanted: Format, receive: Receive
         gone.cancel()
 
 
-def _opened(path: Path, about: About, wanted: Format) -> Iterator[bytes]:
+def _opened(path: Path, about: BatchInfo, wanted: Format) -> Iterator[bytes]:
     match wanted:
         case Format.PARQUET:
             return _as_file(path)
@@ -349,7 +349,7 @@ def _as_csv(path: Path) -> Iterator[bytes]:
             header = False
 
 
-def _as_json(path: Path, about: About) -> Iterator[bytes]:
+def _as_json(path: Path, about: BatchInfo) -> Iterator[bytes]:
     head = {
         "batch_id": about.batch_id,
         "model": about.model,

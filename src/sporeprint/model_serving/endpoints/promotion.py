@@ -22,9 +22,9 @@ from sporeprint.model_serving.runtime.service import Service
 from sporeprint.pipelines.results import RegisterResult
 from sporeprint.registry.aliases import PRODUCTION
 from sporeprint.registry.manifest import VersionRef
-from sporeprint.registry.registry import VERSION_NAME, NothingToTakeBackError, Registry, is_name
+from sporeprint.registry.registry import VERSION_NAME, NothingToRollBackError, Registry, is_name
 from sporeprint.settings import Settings
-from sporeprint.storage.oltp import audit_log as audit
+from sporeprint.storage.oltp import audit_log
 from sporeprint.storage.oltp.audit_log import Change
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ async def rollback(service: Service, scope: Scope, receive: Receive, send: Send)
     back = functools.partial(_back, registry, replace(wish, ref=ref), who, service.database.engine)
     try:
         found = await asyncio.to_thread(back)
-    except NothingToTakeBackError as error:
+    except NothingToRollBackError as error:
         raise ProblemError(Problem(409, "conflict", "Something stands against it", str(error))) from None
     served = await asyncio.to_thread(registry.production)
     production = None if served is None else served.ref
@@ -116,7 +116,7 @@ def _wish(name: str, given: dict[str, Any]) -> Wish:
 
 def _move(settings: Settings, root: Path, wish: Wish, who: str, engine: Engine, ref: str) -> RegisterResult:
     def note(action: str) -> None:
-        audit.note(engine, Change(time.time_ns() // 1000, who, action, ref, {"alias": wish.alias, "reason": wish.reason}))
+        audit_log.note(engine, Change(time.time_ns() // 1000, who, action, ref, {"alias": wish.alias, "reason": wish.reason}))
 
     note("model.promoting")  # nothing moves of which there would be no trace
     try:
@@ -131,7 +131,7 @@ def _move(settings: Settings, root: Path, wish: Wish, who: str, engine: Engine, 
 def _back(registry: Registry, wish: Wish, who: str, engine: Engine) -> VersionRef:
     def note(action: str, **more: str) -> None:
         details = {"alias": wish.alias, "reason": wish.reason, **more}
-        audit.note(engine, Change(time.time_ns() // 1000, who, action, wish.ref, details))
+        audit_log.note(engine, Change(time.time_ns() // 1000, who, action, wish.ref, details))
 
     note("model.rolling_back")  # nothing moves of which there would be no trace
     alias = PRODUCTION if wish.alias == PRODUCTION else wish.ref.partition("/")[0]

@@ -26,7 +26,7 @@ from sporeprint.model_serving.http.background_task import beside
 from sporeprint.model_serving.http.problems import Problem, ProblemError, retry
 from sporeprint.model_serving.http.requests import Scope
 from sporeprint.storage.oltp import api_keys as stored
-from sporeprint.storage.oltp.api_keys import Key, Role
+from sporeprint.storage.oltp.api_keys import ApiKey, Role
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class Caller:
     bucket: Bucket = field(compare=False)
 
 
-def bootstrap_key(environ: Mapping[str, str]) -> Key | None:
+def bootstrap_key(environ: Mapping[str, str]) -> ApiKey | None:
     """The key in the file that the environment names: it may do everything, and lets a container make its first calls.
 
     Raises:
@@ -143,13 +143,13 @@ def bootstrap_key(environ: Mapping[str, str]) -> Key | None:
             f"{BOOTSTRAP_VARIABLE}: the key in {name} has {len(secret)} characters, expected at least {SHORTEST} without spaces; "
             "make one with: openssl rand -base64 32"
         )
-    return Key("bootstrap", stored.digest_of(secret), "bootstrap", EVERYTHING, created_us=0)
+    return ApiKey("bootstrap", stored.digest_of(secret), "bootstrap", EVERYTHING, created_us=0)
 
 
 class Access:
     """What this process knows of the keys."""
 
-    def __init__(self, engine: Engine, root: Path, *, exposed: bool, rate: float, burst: int, bootstrap: Key | None = None) -> None:
+    def __init__(self, engine: Engine, root: Path, *, exposed: bool, rate: float, burst: int, bootstrap: ApiKey | None = None) -> None:
         """Know nothing yet.
 
         Args:
@@ -162,8 +162,8 @@ class Access:
         """
         self._engine, self._file, self._exposed = engine, root / KNOWN, exposed
         self._rate, self._burst, self._bootstrap = rate, burst, bootstrap
-        self._keys: tuple[Key, ...] | None = None
-        self._by_id: dict[str, tuple[Key, Caller]] = {}
+        self._keys: tuple[ApiKey, ...] | None = None
+        self._by_id: dict[str, tuple[ApiKey, Caller]] = {}
         self._local = Caller("local", EVERYTHING, self._bucket())
         self._is_open = self._away = False
         self.limited = 0
@@ -259,7 +259,7 @@ class Access:
         """Whether there is a key."""
         return bool(self._by_id)
 
-    def _take(self, keys: tuple[Key, ...] | None) -> None:
+    def _take(self, keys: tuple[ApiKey, ...] | None) -> None:
         before = self._by_id
         every = [*(keys or ()), *([self._bootstrap] if self._bootstrap else [])]
         # A bucket stays as empty as it is.
@@ -270,7 +270,7 @@ class Access:
     def _bucket(self) -> Bucket:
         return Bucket(self._rate, self._burst, float(self._burst), time.monotonic())
 
-    def _remember(self, keys: tuple[Key, ...]) -> None:
+    def _remember(self, keys: tuple[ApiKey, ...]) -> None:
         values = [{**asdict(key), "roles": sorted(key.roles)} for key in keys]
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -279,12 +279,12 @@ class Access:
         except OSError as error:  # then a restart while the database is away lets nobody in
             log.warning("%s cannot be written: %s", self._file, error.strerror)
 
-    def _remembered(self) -> tuple[Key, ...] | None:
+    def _remembered(self) -> tuple[ApiKey, ...] | None:
         try:
             known = json.loads(self._file.read_bytes())
             if known["format"] != 1 or known["database"] != self._database():
                 return None
-            return tuple(Key(**{**values, "roles": stored.roles_of(values["roles"])}) for values in known["keys"])
+            return tuple(ApiKey(**{**values, "roles": stored.roles_of(values["roles"])}) for values in known["keys"])
         except (OSError, ValueError, KeyError, TypeError, SporeprintError):
             return None
 

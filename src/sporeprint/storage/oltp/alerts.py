@@ -16,8 +16,7 @@ from sqlalchemy import Connection, Engine, case, insert, select, update
 from sporeprint.errors import StorageUnavailableError, UsageError
 from sporeprint.monitoring.alert_rules import Kind, Rule, Severity, Standing, step
 from sporeprint.storage.engine import reading, writing
-from sporeprint.storage.oltp import audit_log as audit
-from sporeprint.storage.oltp import checkpoints as ab_progress
+from sporeprint.storage.oltp import audit_log, checkpoints
 from sporeprint.storage.oltp.audit_log import Change
 from sporeprint.storage.oltp.checkpoints import LostError
 from sporeprint.storage.oltp.tables import alert, alert_delivery, alert_event
@@ -142,7 +141,7 @@ def settle(
     name = _note(rule.name, stream)
     try:
         with writing(engine) as connection:
-            number, raw = ab_progress.read(connection, name)
+            number, raw = checkpoints.read(connection, name)
             before = Standing() if raw is None else Standing.from_dict(raw["standing"])
             after, kind = step(rule, before, value, now_us / SECOND_US)
             if after == before:
@@ -150,7 +149,7 @@ def settle(
             happened = None if kind is None else _happened(connection, rule, stream, before, after, kind, summary, now_us)
             if happened is not None and kind is not Kind.RECOVERED:
                 after = replace(after, alert_id=happened.alert.alert_id)
-            ab_progress.write(connection, name, number, {"rule": rule.name, "stream": stream, "standing": after.to_dict()})
+            checkpoints.write(connection, name, number, {"rule": rule.name, "stream": stream, "standing": after.to_dict()})
             if happened is None or kind is Kind.SUPPRESSED:
                 return None
             _write_messages(connection, happened, messages(happened), now_us)
@@ -232,7 +231,7 @@ def _acknowledged(connection: Connection, alert_id: str | None, actor: str, note
         mine = alert.c.alert_id == each.alert_id, alert.c.status != RECOVERED
         if connection.execute(update(alert).where(*mine).values(status=ACKNOWLEDGED, last_us=now_us)).rowcount:
             _event(connection, each.alert_id, now_us, ACKNOWLEDGED, {"by": actor, "note": note})
-            audit.add(connection, Change(now_us, actor, "alert.acknowledged", each.alert_id, {"note": note}))
+            audit_log.add(connection, Change(now_us, actor, "alert.acknowledged", each.alert_id, {"note": note}))
             _silence(connection, each)
             known.append(replace(each, status=ACKNOWLEDGED, last_us=now_us))
     return tuple(known)
@@ -240,9 +239,9 @@ def _acknowledged(connection: Connection, alert_id: str | None, actor: str, note
 
 def _silence(connection: Connection, found: Alert) -> None:
     name = f"alert:{found.fingerprint}"
-    number, raw = ab_progress.read(connection, name)
+    number, raw = checkpoints.read(connection, name)
     if raw is not None and raw["standing"]["alert_id"] == found.alert_id:
-        ab_progress.write(connection, name, number, {**raw, "standing": {**raw["standing"], "acknowledged": True}})
+        checkpoints.write(connection, name, number, {**raw, "standing": {**raw["standing"], "acknowledged": True}})
 
 
 # --- what is known -------------------------------------------------------------------------------------------------------

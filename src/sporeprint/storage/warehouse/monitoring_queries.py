@@ -17,7 +17,7 @@ from sporeprint.safety.verdict import UNKNOWN, words
 from sporeprint.schema import DatasetSchema, Kind
 from sporeprint.stats.bins import PER_OCTAVE, unit
 from sporeprint.stats.histogram import Histogram
-from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse import star_schema
 from sporeprint.storage.warehouse.aggregation import SHARES
 from sporeprint.storage.warehouse.protocol import Reader
 
@@ -105,21 +105,21 @@ def answered(reader: Reader, cell: Cell, first_us: int, last_us: int) -> list[tu
     """Hour, verdict, and how many answers."""
     where = f"{cell.where()} AND {between(first_us, last_us)}"
     sql = f"SELECT hour_us, verdict, SUM(answers) FROM hour_answers WHERE {where} GROUP BY hour_us, verdict"  # noqa: S608
-    return [(int(hour), verdict, int(count)) for hour, verdict, count in reader.ask(sql).rows]
+    return [(int(hour), verdict, int(count)) for hour, verdict, count in reader.query(sql).rows]
 
 
 def came_true(reader: Reader, cell: Cell, first_us: int, last_us: int) -> list[tuple[int, str, str, str, int]]:
     """Hour, verdict, likelier class, outcome, and how many answers."""
     by = "hour_us, verdict, prediction, outcome"
     sql = f"SELECT {by}, SUM(answers) FROM hour_outcomes WHERE {cell.where()} AND {between(first_us, last_us)} GROUP BY {by}"  # noqa: S608
-    return [(int(hour), verdict, likelier, outcome, int(count)) for hour, verdict, likelier, outcome, count in reader.ask(sql).rows]
+    return [(int(hour), verdict, likelier, outcome, int(count)) for hour, verdict, likelier, outcome, count in reader.query(sql).rows]
 
 
 def negatives(reader: Reader, cell: Cell, verdict: str, positive: str, last_us: int) -> tuple[int, int]:
     """Of the answers with a verdict, before an hour: how many have an outcome, and how many of those are of the positive class."""
     where = f"{cell.where()} AND verdict = {text(verdict)} AND {between(0, last_us)}"
     sql = f"SELECT outcome, SUM(answers) FROM hour_outcomes WHERE {where} GROUP BY outcome"  # noqa: S608
-    found = {outcome: int(count) for outcome, count in reader.ask(sql).rows}
+    found = {outcome: int(count) for outcome, count in reader.query(sql).rows}
     return sum(found.values()), found.get(positive, 0)
 
 
@@ -139,7 +139,7 @@ def counted(
     by = "feature, kind, value, low, high"
     sql = f"SELECT {by}, SUM(answers) FROM hour_features WHERE {cell.where()} AND {between(first_us, last_us)} GROUP BY {by}"  # noqa: S608
     found: dict[str, list[tuple[Any, ...]]] = {}
-    for feature, *rest in reader.ask(sql).rows:
+    for feature, *rest in reader.query(sql).rows:
         found.setdefault(feature, []).append(tuple(rest))
     rows = sum(count for _, _, count in answered(reader, cell, first_us, last_us))
     columns: dict[str, Column] = {}
@@ -208,12 +208,12 @@ def as_counted(profile: Profile, known: Mapping[str, frozenset[str]]) -> Profile
 def later(reader: Reader, cell: Cell, now_us: int) -> int:
     """Answers that are dated in hours that have not begun."""
     sql = f"SELECT SUM(answers) FROM hour_answers WHERE {cell.where()} AND hour_us > {int(now_us)}"  # noqa: S608
-    return int(reader.ask(sql).rows[0][0] or 0)
+    return int(reader.query(sql).rows[0][0] or 0)
 
 
 def newest_hour(reader: Reader, now_us: int) -> int | None:
     """The last hour of which the warehouse has any answer, whoever gave it."""
-    found = reader.ask(f"SELECT MAX(hour_us) FROM hour_answers WHERE hour_us <= {int(now_us)}").rows[0][0]  # noqa: S608
+    found = reader.query(f"SELECT MAX(hour_us) FROM hour_answers WHERE hour_us <= {int(now_us)}").rows[0][0]  # noqa: S608
     return None if found is None else int(found)
 
 
@@ -229,7 +229,7 @@ def scores(reader: Reader, cell: Cell, hours: Sequence[int], schema: DatasetSche
     values: list[list[float]] = [[], [], []]
     counts: list[list[int]] = [[], [], []]
     invalid = 0
-    for verdict, _, count, total in reader.ask(sql).rows:
+    for verdict, _, count, total in reader.query(sql).rows:
         mean = float(total) / int(count)
         if not 0 <= mean <= 1:
             invalid += int(count)
@@ -251,7 +251,7 @@ def labelled(reader: Reader, cell: Cell, hours: Sequence[int], schema: DatasetSc
         "JOIN fact_prediction p ON p.created_us = o.created_us AND p.prediction_id = o.prediction_id "
         f"WHERE o.latest = 1 AND {cell.where('o')} AND {among(hours, 'o')} AND {among(hours, 'p')}"
     )
-    return frame(reader.ask(sql).rows, schema)
+    return frame(reader.query(sql).rows, schema)
 
 
 def delays(reader: Reader, now_us: int, most: int) -> tuple[Int64, Int64]:
@@ -260,11 +260,11 @@ def delays(reader: Reader, now_us: int, most: int) -> tuple[Int64, Int64]:
     where = f"{between(now - DELAY_HOURS * HOUR_US, now + HOUR_US)}"
     by_hour = {
         int(hour): int(count)
-        for hour, count in reader.ask(f"SELECT hour_us, SUM(answers) FROM hour_outcomes WHERE {where} GROUP BY hour_us").rows  # noqa: S608
+        for hour, count in reader.query(f"SELECT hour_us, SUM(answers) FROM hour_outcomes WHERE {where} GROUP BY hour_us").rows  # noqa: S608
     }
     where = f"revision = 1 AND {among(spread(by_hour, most))}"
     by = f"hour_us, FLOOR((recorded_us - hour_us) / {HOUR_US})"
-    found = reader.ask(f"SELECT {by}, COUNT(*) FROM fact_outcome WHERE {where} GROUP BY {by}").rows  # noqa: S608
+    found = reader.query(f"SELECT {by}, COUNT(*) FROM fact_outcome WHERE {where} GROUP BY {by}").rows  # noqa: S608
     ages, waited = np.zeros(DELAY_HOURS + 1, dtype=np.int64), np.zeros(DELAY_HOURS + 1, dtype=np.int64)
     for hour, delay, count in found:
         age = (now - int(hour)) // HOUR_US
@@ -288,7 +288,7 @@ def pages(reader: Reader, cell: Cell, span: Span, by_hour: ByHour, schema: Datas
                 "LEFT JOIN fact_outcome o ON o.prediction_id = p.prediction_id AND o.latest = 1 "
                 "ORDER BY p.created_us DESC, p.prediction_id DESC"
             )
-            rows = reader.ask(sql).rows
+            rows = reader.query(sql).rows
             if rows:
                 made = [int(row[5]) for row in rows]
                 yield frame(rows, schema).with_columns(created_us=pl.Series(made, dtype=pl.Int64)), [str(row[6]) for row in rows]
@@ -378,12 +378,12 @@ def chosen(table: pl.DataFrame, some: Slice) -> pl.Series:
 
 def tests(reader: Reader) -> dict[str, Mapping[str, Any]]:
     """The A/B tests by name and by id."""
-    rows = reader.ask("SELECT test_id, name, model_a, version_a, model_b, version_b FROM dim_test").dicts()
+    rows = reader.query("SELECT test_id, name, model_a, version_a, model_b, version_b FROM dim_test").dicts()
     return {**{row["test_id"]: row for row in rows}, **{row["name"]: row for row in rows}}
 
 
 def kept(reader: Reader, model: str, part: str) -> list[tuple[str, int, float, float | None, float | None]]:
     """Metric, time, value and interval of what was kept of a model's evaluations."""
     where = f"model = {text(model)} AND part = {text(part)}"
-    sql = f"SELECT metric, created_us, value, low, high FROM {star.FACT_METRIC.name} WHERE {where}"  # noqa: S608
-    return [(row[0], int(row[1]), float(row[2]), row[3], row[4]) for row in reader.ask(sql).rows if row[2] is not None]
+    sql = f"SELECT metric, created_us, value, low, high FROM {star_schema.FACT_METRIC.name} WHERE {where}"  # noqa: S608
+    return [(row[0], int(row[1]), float(row[2]), row[3], row[4]) for row in reader.query(sql).rows if row[2] is not None]
