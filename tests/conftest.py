@@ -220,10 +220,10 @@ def small_table(_small: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="session")
 def _small_run(_small: dict[str, Any], small_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from sporeprint.pipelines import training as pipeline  # loads every library there is, which most tests do not need
+    from sporeprint.pipelines.etl import run_etl  # loads every library there is, which most tests do not need
 
     root = tmp_path_factory.mktemp("small_run") / "work"
-    pipeline.etl(settings.parse(_small), root, source=str(small_table))
+    run_etl(settings.parse(_small), root, source=str(small_table))
     return root
 
 
@@ -242,11 +242,11 @@ def small_copy(_small_run: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def real_run(real_data: Path, config_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The work directory of one whole run over the real table, with the shipped configuration. Only to be looked at."""
-    from sporeprint.pipelines import training as pipeline
+    from sporeprint.pipelines.etl import run_etl
 
     root = tmp_path_factory.mktemp("real_run") / "work"
     # One thread: threads that wait for each other in turns take a hundred times as long where others need the processor.
-    pipeline.etl(settings.load(config_file, environ={}, overrides=["runtime.threads=1"]), root, source=str(real_data))
+    run_etl(settings.load(config_file, environ={}, overrides=["runtime.threads=1"]), root, source=str(real_data))
     return root
 
 

@@ -14,7 +14,7 @@ from monitor_support import DAY_US, Service, answered, outcomes, service
 from sporeprint import settings
 from sporeprint.common.locks import run_lock
 from sporeprint.common.workdir import Workdir
-from sporeprint.data.data_summary import DataRecord
+from sporeprint.data.data_summary import DataSummary
 from sporeprint.errors import BusyError, RegistryError
 from sporeprint.pipelines import ab_test_lifecycle as experiments
 from sporeprint.pipelines import alerting as alerts
@@ -47,7 +47,7 @@ def say(served: Service, small_table: Path, rows: int) -> pl.DataFrame:
 
 
 def test_what_came_true_makes_a_challenger_in_the_shadow_of_production(served: Service, small_table: Path) -> None:
-    before = served.settings, DataRecord.from_json(Workdir(served.root).data_record.read_text())
+    before = served.settings, DataSummary.from_json(Workdir(served.root).data_record.read_text())
     say(served, small_table, 120)
     with experiments.opened(served.settings, served.root) as lab:
         production = lab.registry.production()
@@ -62,7 +62,7 @@ def test_what_came_true_makes_a_challenger_in_the_shadow_of_production(served: S
         (test,) = ab_tests.running(lab.engine)
         assert (test.name, test.a.ref, test.b.ref, test.design.mode.value) == (done.test, production.ref, f"{name}/v2", "shadow")
         assert test.default_route
-        after = DataRecord.from_json(Workdir(served.root).data_record.read_text())
+        after = DataSummary.from_json(Workdir(served.root).data_record.read_text())
         assert (after.rows, after.rejected) == (before[1].rows + 120, 0)
         # They would fill two blocks, and be of one class each; still nobody knows their species.
         assert (after.groups.available, after.groups.reason) == (False, "rows that follow the table are in no species block of 60 rows")

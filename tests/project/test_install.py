@@ -105,7 +105,7 @@ def test_without_the_libraries_scores_and_rows_are_the_same(small_run: Path) -> 
     work = f"""
 import json
 from pathlib import Path
-import sporeprint.model_serving.server, sporeprint.pipeline, sporeprint.experiments
+import sporeprint.model_serving.server, sporeprint.pipelines.etl, sporeprint.pipelines.ab_test_lifecycle
 from sporeprint.registry.registry import Registry
 from sporeprint.data.parquet_store import read_table
 bundle = Registry(Path({str(small_run / "models/registry")!r})).load("xgboost")

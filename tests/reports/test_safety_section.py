@@ -10,7 +10,7 @@ import pytest
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.safety_scorecard import Answered, ModelSafety
 from sporeprint.evaluation.scorecard import Unavailable
-from sporeprint.pipelines.training import CONTEXT
+from sporeprint.pipelines.evaluate import CONTEXT
 from sporeprint.reports.plots import Words
 from sporeprint.reports.safety_section import answer_rows, in_short, promise_in_words, safety_dict, slug, view
 from sporeprint.safety.risk_control import Threshold

@@ -22,7 +22,7 @@ from sporeprint.common.optional_dependencies import leave_out
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import StorageError, StorageUnavailableError, UsageError
 from sporeprint.model_serving.api import create_app
-from sporeprint.model_serving.http.authentication import Access, bootstrap_key
+from sporeprint.model_serving.http.authentication import Authenticator, bootstrap_key
 from sporeprint.model_serving.http.connections import Connection
 from sporeprint.model_serving.runtime.shared_counters import folder_of_server
 from sporeprint.registry.registry import Registry
@@ -88,8 +88,8 @@ def has_keys(settings: Settings, root: Path) -> bool:
     try:
         with contextlib.suppress(StorageUnavailableError):
             migrate.prepare(engine)
-        access = Access(engine, root, exposed=True, rate=0, burst=1, bootstrap=bootstrap)
-        access.look()
+        access = Authenticator(engine, root, exposed=True, rate=0, burst=1, bootstrap=bootstrap)
+        access.refresh()
     finally:
         engine.dispose()
     return access.any

@@ -88,12 +88,12 @@ def opened(settings: Settings, root: Path) -> Iterator[Lab]:
     Raises:
         StorageError, StorageUnavailableError: the database cannot be used.
     """
-    from sporeprint.pipelines import training as pipeline  # loads every library there is, which a server does not need
+    from sporeprint.pipelines.register import run_promote  # loads every library there is, which a server does not need
 
     engine = connect(urls.oltp(settings.storage, root))
     try:
         migrate.prepare(engine)
-        yield Lab(settings, root, engine, lambda ref, reason, by: pipeline.promote(settings, root, ref, reason=reason, by=by))
+        yield Lab(settings, root, engine, lambda ref, reason, by: run_promote(settings, root, ref, reason=reason, by=by))
     finally:
         engine.dispose()
 

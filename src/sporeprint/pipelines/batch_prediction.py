@@ -22,8 +22,8 @@ from sporeprint.data.parquet_store import Writer
 from sporeprint.data.validation import broken_rules, explain, feature_rules
 from sporeprint.errors import UsageError
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.ingestion.extract import open_table, read_batches
 from sporeprint.ingestion.raw_batch import Batch
+from sporeprint.ingestion.raw_table import open_table, read_batches
 from sporeprint.registry.registry import Registry
 from sporeprint.safety.anomalies import NEVER_SEEN, NO_THRESHOLD, OUTSIDE, UNLIKE
 from sporeprint.safety.decision_rule import Answers, Safety, vocabulary

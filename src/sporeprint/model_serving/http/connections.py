@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from sporeprint.model_serving.http.background_task import beside
+from sporeprint.model_serving.http.background_task import background_task
 from sporeprint.model_serving.http.problems import MEDIA_TYPE, Problem, overloaded
 from sporeprint.model_serving.http.request_context import HEADER, new_request_id, request_id_of
 
@@ -35,14 +35,14 @@ SLOW = Problem(408, "too-slow", "The request took too long", "the request did no
 FULL = overloaded("there are too many connections; try again soon")
 
 
-def places(wanted: int) -> int:
+def connection_limit(wanted: int) -> int:
     """How many connections this process can have: what is wanted, as far as the system lets it open so many files."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return wanted if files == resource.RLIM_INFINITY else max(1, min(wanted, files - OTHER_FILES))
 
 
 @dataclass
-class Waiting:
+class IdleConnections:
     """The connections that have no request at work, the longest-waiting first.
 
     Attributes:
@@ -60,9 +60,9 @@ class Waiting:
     refused: int = 0
 
     @contextlib.asynccontextmanager
-    async def watched(self) -> AsyncIterator["Waiting"]:
+    async def watched(self) -> AsyncIterator["IdleConnections"]:
         """Close those that wait too long, as long as the context lasts."""
-        async with beside(self._watch(), "connections"):
+        async with background_task(self._watch(), "connections"):
             yield self
 
     async def _watch(self) -> None:
@@ -99,11 +99,11 @@ class Waiting:
 
 
 class Connection(HttpToolsProtocol):
-    """One connection. The application's lifespan state has the `Waiting` of all of them under `waiting`."""
+    """One connection. The application's lifespan state has the `IdleConnections` of all of them under `waiting`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._waiting: Waiting = self.app_state["waiting"]
+        self._waiting: IdleConnections = self.app_state["waiting"]
         self._held: tuple[RequestResponseCycle, ASGI3Application] | None = None
         self._head: int | None = None  # bytes of a head that is not complete, but for the read in which it began
         self._refusal = NO_HTTP
