@@ -20,6 +20,7 @@ from sporeprint.model_serving.database import Database
 from sporeprint.model_serving.http.access_log import STDERR, AccessLog, request_ids_in_log
 from sporeprint.model_serving.http.authentication import REQUIRED_ROLES, Authenticator, bootstrap_key
 from sporeprint.model_serving.http.background_task import background_task
+from sporeprint.model_serving.http.origin import SAFE_METHODS, check_origin
 from sporeprint.model_serving.http.problems import Problem, ProblemError, of, overloaded, too_slow
 from sporeprint.model_serving.http.request_context import GONE, RequestContext
 from sporeprint.model_serving.http.requests import ClientGoneError, Receive, Scope, Send, respond_problem
@@ -202,6 +203,8 @@ class Endpoint:
     async def _answer(self, service: Service, scope: Any, receive: Receive, send: Send) -> int:
         exchange = scope["exchange"]
         try:
+            if scope["method"] not in SAFE_METHODS:
+                check_origin(scope["headers"], service.limits.cors_origins)
             caller = scope["caller"] = service.access.admit(scope, self._role)
             exchange.key = None if self._role is None else caller.name
             async with asyncio.timeout(service.limits.deadline_s) as scope["deadline"]:
