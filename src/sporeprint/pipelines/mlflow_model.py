@@ -40,10 +40,13 @@ class MlflowModel:
         Returns:
             n rows with the columns of `OUTPUTS`; `verdict` is what to rely on.
         """
-        from sporeprint.inference.batch_scoring import score_frame
+        import pandas as pd
+
+        from sporeprint.pipelines.batch_prediction import score_frame
 
         frame = score_frame(_features(model_input, self.bundle), self.bundle)
-        return frame.select(OUTPUTS).to_pandas()
+        # Not `to_pandas`, which needs PyArrow.
+        return pd.DataFrame(frame.select(list(OUTPUTS)).to_dict(as_series=False))
 
 
 def _features(model_input: Any, bundle: "Bundle") -> Any:
@@ -57,7 +60,10 @@ def _features(model_input: Any, bundle: "Bundle") -> Any:
 
 
 def _load_pyfunc(data_path: str) -> MlflowModel:
-    """What MLflow calls: the version below the folder `registry` of an exported model."""
-    from sporeprint.registry.registry import load_exported
+    """What MLflow calls with the folder `registry` of an exported model, which holds one version."""
+    from sporeprint.registry.registry import Registry, read_bundle
 
-    return MlflowModel(load_exported(Path(data_path)))
+    registry = Registry(Path(data_path))
+    (name,) = registry.names()
+    (version,) = registry.versions(name)
+    return MlflowModel(read_bundle(registry.resolve(f"{name}/v{version}")))
