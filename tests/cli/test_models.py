@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from sporeprint.cli import app as cli
+from sporeprint.inference.model_bundle import Bundle, Golden
 from sporeprint.models.encoder import Encoder, NumericEncoding
 from sporeprint.models.scorers import LinearScorer
-from sporeprint.registry.registry import Bundle, Golden, Registry
+from sporeprint.registry.registry import Registry
 from sporeprint.schema import Column, DatasetSchema, Kind, Target
 from support import some_safety
 

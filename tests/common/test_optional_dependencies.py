@@ -1,4 +1,4 @@
-"""Tests of sporeprint.extras: what is missing is named with what to install."""
+"""Tests of sporeprint.common.optional_dependencies: what is missing is named with what to install."""
 
 import subprocess
 import sys

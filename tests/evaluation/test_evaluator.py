@@ -15,13 +15,13 @@ from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import GroupCheck
 from sporeprint.data.dataset import Observations, concat
 from sporeprint.data.training_data import ModelInput, read_input
-from sporeprint.evaluation import candidate as candidates
 from sporeprint.evaluation import evaluator as measure
 from sporeprint.evaluation import scorecard as evaluation
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.scorecard import Unavailable
 from sporeprint.models import encoder as transform
 from sporeprint.models import training as train
+from sporeprint.pipelines.candidate_files import read_candidates
 from sporeprint.safety import decision_rule as safety
 from sporeprint.settings import Settings
 
@@ -54,7 +54,7 @@ def data(chosen: Settings, small_run: Path) -> ModelInput:
 
 @pytest.fixture
 def found(small_run: Path, data: ModelInput) -> list[Candidate]:
-    return candidates.read(small_run / "models/candidates", NAMES, data.record.run_id)
+    return read_candidates(small_run / "models/candidates", NAMES, data.record.run_id)
 
 
 def test_scores_are_of_models_that_never_saw_the_group(chosen: Settings, data: ModelInput) -> None:

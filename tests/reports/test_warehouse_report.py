@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.warehouse_report: the standard report for people, programs and browsers."""
+"""Tests of sporeprint.reports.warehouse_report: the standard report for people, programs and browsers."""
 
 import re
 from pathlib import Path

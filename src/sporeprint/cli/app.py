@@ -120,9 +120,9 @@ def _since(text: str) -> int:
     """Microseconds of a time, or of one so long ago."""
     import time
 
-    from sporeprint.monitoring.windows import duration, instant
+    from sporeprint.monitoring.windows import parse_duration, parse_instant
 
-    return instant(text, "--since") if "-" in text else time.time_ns() // 1000 - duration(text, "--since")
+    return parse_instant(text, "--since") if "-" in text else time.time_ns() // 1000 - parse_duration(text, "--since")
 
 
 @command(app, ALL, panel=_USE, examples="sporeprint retrain\nsporeprint retrain --since 90d --json")

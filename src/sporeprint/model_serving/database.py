@@ -138,11 +138,11 @@ class Database:
             StorageUnavailableError: if the database does not answer now. Trying again is harmless.
             StorageError: if it cannot.
         """
-        there = self._there({each.prediction_id for each in said})
+        there = self._existing({each.prediction_id for each in said})
         done = iter(outcomes.record_all(self.engine, [each for each in said if each.prediction_id in there], now_us=time.time_ns() // 1000))
         return [next(done) if each.prediction_id in there else None for each in said]
 
-    def _there(self, ids: set[str]) -> set[str]:
+    def _existing(self, ids: set[str]) -> set[str]:
         """Those of the ids that stand for an answer."""
         found = batch_index.there(self.store, ids)
         found |= predictions.there(self.engine, ids - found)
@@ -152,7 +152,7 @@ class Database:
         """How much waits, and why."""
         return self.journal.stats(), self.shipper.stats()
 
-    def reachable(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Why the database cannot be used now; None where it can."""
         try:
             migrate.check(self.engine)

@@ -13,12 +13,12 @@ from sporeprint.common.text_table import Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.errors import DataError
-from sporeprint.evaluation import candidate as candidates
 from sporeprint.evaluation import evaluator as measure
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.safety_scorecard import GuardEvaluation
 from sporeprint.evaluation.scorecard import Comparison, ModelEvaluation, Unavailable
+from sporeprint.pipelines.candidate_files import read_candidates
 from sporeprint.pipelines.results import EvaluateResult
 from sporeprint.pipelines.run_context import RunContext, open_run, utc_now
 from sporeprint.pipelines.train import group_names
@@ -46,7 +46,7 @@ def run_evaluate(settings: Settings, root: Path, *, full: bool = False, steps: S
     """
     with open_run(settings, root, steps) as run:
         data = read_input(settings, run.workdir)
-        trained = candidates.read(run.workdir.candidates, list(settings.models), data.record.run_id)
+        trained = read_candidates(run.workdir.candidates, list(settings.models), data.record.run_id)
         context = evaluate(run, data, trained, full=full)
         write_report(run, context)
         return EvaluateResult(context)

@@ -8,7 +8,7 @@ from sporeprint.common.text_table import Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import DataError
 from sporeprint.ingestion.raw_table import RawTable, open_raw_table
-from sporeprint.pipelines.feedback import append
+from sporeprint.pipelines.feedback import append_labelled_predictions
 from sporeprint.pipelines.results import ExtractResult
 from sporeprint.pipelines.run_context import RunContext, open_run, utc_now
 from sporeprint.settings import Settings
@@ -41,7 +41,7 @@ def extract(run: RunContext, source: str | None, outcomes: Outcomes | None = Non
         raw = open_raw_table(run.settings, run.workdir.root, source=source, progress=progress, now=utc_now)
     if outcomes is not None:
         with run.log.step("outcomes") as progress:
-            raw = append(run.settings, run.workdir, raw, since_us=outcomes.since_us, progress=progress)
+            raw = append_labelled_predictions(run.settings, run.workdir, raw, since_us=outcomes.since_us, progress=progress)
     atomic_write(run.workdir.extract_record, raw.to_json())
     return raw
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from sporeprint.common.text_table import Steps
 from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.errors import RefusedError
-from sporeprint.evaluation import candidate as candidates
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
+from sporeprint.pipelines.candidate_files import read_candidates
 from sporeprint.pipelines.evaluate import read_report_context, store_metrics, write_report
 from sporeprint.pipelines.promotion import Gate, Registration, choose_production, gate, register_candidate
 from sporeprint.pipelines.results import RegisterResult
@@ -33,7 +33,7 @@ def run_register(settings: Settings, root: Path, *, promote: bool = True, steps:
     """
     with open_run(settings, root, steps) as run:
         data = read_input(settings, run.workdir)
-        trained = candidates.read(run.workdir.candidates, list(settings.models), data.record.run_id)
+        trained = read_candidates(run.workdir.candidates, list(settings.models), data.record.run_id)
         context = read_report_context(run.workdir, data, trained)
         result, context = register(run, data, trained, context, promote=promote)
         write_report(run, context)

@@ -39,7 +39,7 @@ Spawn = Callable[[Settings, Path], Path]
 
 
 @dataclass(frozen=True)
-class Retrained:
+class RetrainingResult:
     """What became of it.
 
     Attributes:
@@ -65,13 +65,13 @@ class Retrained:
         """As people read it."""
         rows = [("production", self.production), ("challenger", self.challenger or "none"), ("shadow test", self.test or "none")]
         made_from = [("made from", self.source)] if self.source else []
-        return [Table("Retrained", ("", ""), (*rows, *made_from, ("", self.said)))]
+        return [Table("RetrainingResult", ("", ""), (*rows, *made_from, ("", self.said)))]
 
 
 # --- by hand, or in the process that a rule started ----------------------------------------------------------------------
 
 
-def retrain(settings: Settings, root: Path, *, since_us: int | None = None, actor: str, steps: Steps | None = None) -> Retrained:
+def retrain(settings: Settings, root: Path, *, since_us: int | None = None, actor: str, steps: Steps | None = None) -> RetrainingResult:
     """Make a challenger, and a shadow test of it against what is in production. Nothing is promoted.
 
     Args:
@@ -104,24 +104,26 @@ def _since(settings: Settings, since_us: int | None, now_us: int) -> int | None:
     return since_us if since_us is not None or days is None else now_us - round(days * DAY_US)
 
 
-def _retrained(lab: Lab, served: str, since_us: int | None, actor: str, steps: Steps | None) -> Retrained:
+def _retrained(lab: Lab, served: str, since_us: int | None, actor: str, steps: Steps | None) -> RetrainingResult:
     if other := _shadowed(lab, served):
-        return Retrained(served, None, other.name, f"the shadow test {other.name} against {served} runs already; nothing was changed")
+        return RetrainingResult(
+            served, None, other.name, f"the shadow test {other.name} against {served} runs already; nothing was changed"
+        )
     try:
         made, gate, source = run_challenge(lab.settings, lab.root, served, outcomes=Outcomes(since_us), steps=steps)
     except DataError as error:
-        return Retrained(served, None, None, str(error))
+        return RetrainingResult(served, None, None, str(error))
     if made.ref == served:
-        return Retrained(served, None, None, "the new version is the one in production: nothing changed", source)
+        return RetrainingResult(served, None, None, "the new version is the one in production: nothing changed", source)
     said = "; ".join(gate.reasons)
     if not gate.passed:
-        return Retrained(served, made.ref, None, f"{made.ref} does not pass the gate, and is not tested: {said}", source)
+        return RetrainingResult(served, made.ref, None, f"{made.ref} does not pass the gate, and is not tested: {said}", source)
     given = {"name": f"retrain-{made.ref.replace('/', '-')}", "model_a": served, "model_b": made.ref, "mode": Mode.SHADOW.value}
     try:
         test = experiments.create(lab, {**given, "default_route": True}, actor=actor)
     except ab_tests.ConflictError as error:
-        return Retrained(served, made.ref, None, f"{made.ref} passes the gate ({said}), but is not tested: {error}", source)
-    return Retrained(served, made.ref, test.name, f"{made.ref} passes the gate ({said}), and runs in the shadow of {served}", source)
+        return RetrainingResult(served, made.ref, None, f"{made.ref} passes the gate ({said}), but is not tested: {error}", source)
+    return RetrainingResult(served, made.ref, test.name, f"{made.ref} passes the gate ({said}), and runs in the shadow of {served}", source)
 
 
 def _shadowed(lab: Lab, served: str) -> AbTest | None:

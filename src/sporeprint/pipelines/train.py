@@ -13,11 +13,11 @@ from sporeprint.data.groups import GroupName, read_group_names
 from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.errors import ConfigError, NotServableError
 from sporeprint.errors import nearest as nearest_word
-from sporeprint.evaluation import candidate as candidates
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.inference.attributions import explainer_of
 from sporeprint.models import encoder as encoding
 from sporeprint.models import training
+from sporeprint.pipelines.candidate_files import write_candidate
 from sporeprint.pipelines.results import TrainResult
 from sporeprint.pipelines.run_context import RunContext, open_run
 from sporeprint.safety import decision_rule as safety
@@ -70,7 +70,7 @@ def train(run: RunContext, data: ModelInput, chosen: Mapping[str, ModelSettings]
         for name, model in chosen.items():
             progress.text(name)
             candidate = fit_candidate(settings, name, model, data, shared, progress)
-            candidates.write(workdir.candidates, candidate)
+            write_candidate(workdir.candidates, candidate)
             fitted.append(candidate)
     return fitted
 

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.model_serving.batches: a file over HTTP is answered as `sporeprint predict` answers it, and kept first."""
+"""Tests of sporeprint.model_serving.endpoints.predict_batch: a file over HTTP gets the answers of `sporeprint predict`, and is kept."""
 
 import asyncio
 import io

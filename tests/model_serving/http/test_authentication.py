@@ -21,7 +21,7 @@ from sporeprint import settings as settings_of
 from sporeprint.common.timestamps import DAY_US
 from sporeprint.errors import ConfigError
 from sporeprint.model_serving.api import ENDPOINTS, create_app
-from sporeprint.model_serving.http.authentication import KNOWN, NEEDS, Bucket, bootstrap_key
+from sporeprint.model_serving.http.authentication import KEYS_FILE, REQUIRED_ROLES, TokenBucket, bootstrap_key
 from sporeprint.registry.registry import Registry
 from sporeprint.settings import Settings
 from sporeprint.storage import urls
@@ -80,10 +80,10 @@ def ask(client: Client, path: str, method: str, name: str, headers: dict[str, st
 
 
 def test_every_endpoint_says_which_role_it_needs() -> None:
-    assert set(NEEDS) == {name for _, _, name, _ in ENDPOINTS}
-    assert {name for name, role in NEEDS.items() if role is None} == {"live", "ready", "openapi", "docs", "index"}
+    assert set(REQUIRED_ROLES) == {name for _, _, name, _ in ENDPOINTS}
+    assert {name for name, role in REQUIRED_ROLES.items() if role is None} == {"live", "ready", "openapi", "docs", "index"}
     changing = {name for _, method, name, _ in ENDPOINTS if method != "GET"}
-    assert all(NEEDS[name] in (Role.PREDICT, Role.LABEL, Role.OPERATE) for name in changing)
+    assert all(REQUIRED_ROLES[name] in (Role.PREDICT, Role.LABEL, Role.OPERATE) for name in changing)
 
 
 def test_every_role_against_every_endpoint(started: Callable[..., Client], made: Keys) -> None:
@@ -91,13 +91,13 @@ def test_every_role_against_every_endpoint(started: Callable[..., Client], made:
     for path, method, name, _ in ENDPOINTS:
         for role, secret in made.items():
             status = ask(client, path, method, name, bearer(secret)).status_code
-            if NEEDS[name] is None or NEEDS[name] == role:
+            if REQUIRED_ROLES[name] is None or REQUIRED_ROLES[name] == role:
                 assert status not in (401, 403), (name, role, status)
             else:
                 assert status == 403, (name, role, status)
         for headers in ({}, bearer("wrong"), {"x-api-key": "spk_000000000000_" + "x" * 43}, {"authorization": "Basic dTpw"}):
             status = ask(client, path, method, name, headers).status_code
-            assert (status == 401) == (NEEDS[name] is not None), (name, headers, status)
+            assert (status == 401) == (REQUIRED_ROLES[name] is not None), (name, headers, status)
 
 
 def test_both_headers_and_what_is_said(started: Callable[..., Client], made: Keys) -> None:
@@ -116,8 +116,8 @@ def test_the_document_says_so(started: Callable[..., Client], made: Keys) -> Non
     paths = started().get("/openapi.json").json()["paths"]
     for path, method, name, _ in ENDPOINTS:
         operation = paths[path][method.lower()]
-        assert operation.get("x-role") == NEEDS[name]
-        assert ("401" in operation["responses"]) == (NEEDS[name] is not None)
+        assert operation.get("x-role") == REQUIRED_ROLES[name]
+        assert ("401" in operation["responses"]) == (REQUIRED_ROLES[name] is not None)
 
 
 # --- keys that come, end and are lost ------------------------------------------------------------------------------------
@@ -159,14 +159,14 @@ def test_what_is_known_of_keys_outlasts_the_database(
     engine.dispose()
     mariadb.kill()
     # What is known of another database is not taken.
-    (small_copy / KNOWN).parent.mkdir(exist_ok=True)
-    (small_copy / KNOWN).write_text(json.dumps({"format": 1, "database": "other", "keys": []}))
+    (small_copy / KEYS_FILE).parent.mkdir(exist_ok=True)
+    (small_copy / KEYS_FILE).write_text(json.dumps({"format": 1, "database": "other", "keys": []}))
     closed = started("first").post("/predict", json={}, headers=bearer(secret))
     assert (closed.status_code, closed.json()["type"]) == (503, "urn:sporeprint:problem:keys-unknown")
     mariadb.start()
     assert started("second").post("/predict", json={}, headers=bearer(secret)).status_code == 200
-    assert (small_copy / KNOWN).stat().st_mode & 0o777 == 0o600
-    assert secret not in (small_copy / KNOWN).read_text()
+    assert (small_copy / KEYS_FILE).stat().st_mode & 0o777 == 0o600
+    assert secret not in (small_copy / KEYS_FILE).read_text()
     mariadb.kill()
     last = started("third")
     assert last.post("/predict", json={}, headers=bearer(secret)).status_code == 200
@@ -246,12 +246,12 @@ def test_a_key_has_a_rate_of_its_own(started: Callable[..., Client], engine: Eng
     st.lists(st.floats(0, 10), max_size=60),
 )
 def test_a_bucket_gives_its_burst_and_its_rate(rate: float, burst: int, pauses: list[float]) -> None:
-    bucket, now, taken = Bucket(rate, burst, float(burst), 0.0), 0.0, 0
+    bucket, now, taken = TokenBucket(rate, burst, float(burst), 0.0), 0.0, 0
     for pause in pauses:
         now += pause
         taken += bucket.take(now)
         assert taken <= burst + rate * now + 1e-6
-    assert Bucket(0, 1, 1.0, 0.0).take(0.0)
+    assert TokenBucket(0, 1, 1.0, 0.0).take(0.0)
 
 
 # --- promotion -----------------------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 from sporeprint.errors import UsageError
 from sporeprint.model_serving.http.authentication import actor
 from sporeprint.model_serving.http.problems import Problem, ProblemError, bad_parameter, not_found, not_json
-from sporeprint.model_serving.http.requests import Receive, Scope, Send, query, read_body, read_head, respond_json, respond_page
-from sporeprint.model_serving.runtime.row_parser import load
+from sporeprint.model_serving.http.requests import Receive, Scope, Send, query, read_body, read_request_head, respond_json, respond_page
+from sporeprint.model_serving.runtime.row_parser import parse_json
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.pipelines import ab_test_lifecycle as experiments
 from sporeprint.pipelines.ab_test_lifecycle import iso
@@ -47,10 +47,10 @@ async def _body(service: Service, scope: Scope, receive: Receive, expected: str)
     """The JSON object that is sent, or nothing."""
     limit = service.limits.max_body_kb << 10
     if any(name == b"content-type" for name, _ in scope["headers"]):
-        read_head(scope, limit)
+        read_request_head(scope, limit)
     if not (body := await read_body(receive, limit)):
         return {}
-    said = load(body)
+    said = parse_json(body)
     if not isinstance(said, dict):
         raise ProblemError(not_json(expected))
     return said

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from sporeprint.errors import SporeprintError
-from sporeprint.model_serving.http.background_task import beside
+from sporeprint.model_serving.http.background_task import background_task
 from sporeprint.pipelines import ab_test_lifecycle as experiments
 from sporeprint.pipelines.ab_test_lifecycle import Lab
 from sporeprint.storage.oltp import checkpoints
@@ -29,7 +29,7 @@ class Evaluating:
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Look as long as the context lasts."""
-        async with beside(self._watch(), "ab-evaluating"):
+        async with background_task(self._watch(), "ab-evaluating"):
             yield
 
     async def _watch(self) -> None:
