@@ -75,10 +75,11 @@ def held_out(
         novelty, novelties = guard.novelty(mine.codes), (guard.novelty(calibrate.codes), guard.novelty(test.codes))
         _put(guarded, out, novelty, guard.positive, guard.names)
         for name, model in settings.models.items():
-            encoder = transform.fit(learn.codes, learn.y, transform.choices(settings.transform, model, settings.dataset))
+            choices = transform.choices(settings.transform, model, settings.dataset)
+            encoder, matrix = transform.fit_transform(learn.codes, learn.y, choices, seed=settings.runtime.seed)
             fitted = train.fit(
                 model,
-                train.Encoded(encoder.matrix(learn.codes), learn.y),
+                train.Encoded(matrix, learn.y),
                 train.Encoded(encoder.matrix(stop.codes), stop.y),
                 seed=settings.runtime.seed,
                 threads=threads,

@@ -109,8 +109,9 @@ def fit_candidate(
 ) -> Candidate:
     """Fit one model, convert it to its served form, and calibrate its verdict."""
     stop = data.part(settings, "early_stop")
-    encoder = encoding.fit(data.train.codes, data.train.y, encoding.choices(settings.transform, model, settings.dataset))
-    rows = training.Encoded(encoder.matrix(data.train.codes), data.train.y)
+    choices = encoding.choices(settings.transform, model, settings.dataset)
+    encoder, matrix = encoding.fit_transform(data.train.codes, data.train.y, choices, seed=settings.runtime.seed)
+    rows = training.Encoded(matrix, data.train.y)
     done = 0
 
     def each_round(rounds: int) -> None:
