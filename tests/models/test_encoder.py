@@ -319,7 +319,7 @@ def test_one_hot_has_a_feature_for_the_most_frequent_values_only() -> None:
     names = tuple(f"v{number}" for number in range(MOST_FEATURES + 50))
     code = np.r_[np.arange(1, len(names) + 1), np.arange(1, MOST_FEATURES + 1)].astype(np.int16)
     table = Codes({"shape": names}, {"shape": code}, {}, len(code))
-    encoder = fit(table, np.zeros(len(code), dtype=np.int8), {"shape": NominalTransform()})
+    encoder = fit_encoder(table, np.zeros(len(code), dtype=np.int8), {"shape": NominalTransform()})
     assert len(encoder.features) == MOST_FEATURES + 1
     assert encoder.unseen(table) == {}
     assert Encoder.from_json(encoder.to_json()) == encoder
