@@ -1,4 +1,4 @@
-"""Writes the Grafana dashboards in dashboards/ from the panels below:
+"""Writes the Grafana dashboards in dashboards/ from the panels below.
 
     python deploy/grafana/make.py [--check]
 
@@ -43,7 +43,9 @@ def quantile(q: float, metric: str, by: str) -> str:
 
 
 SERVING = [
-    Panel("Requests", "reqps", {"sum by (endpoint) (rate(sporeprint_requests_total[5m]))": "{{endpoint}}"}, "Requests a second, by endpoint."),
+    Panel(
+        "Requests", "reqps", {"sum by (endpoint) (rate(sporeprint_requests_total[5m]))": "{{endpoint}}"}, "Requests a second, by endpoint."
+    ),
     Panel(
         "Errors of the server",
         "percentunit",
@@ -58,20 +60,36 @@ SERVING = [
         "Latency of /predict",
         "s",
         {
-            quantile(0.5, 'sporeprint_request_seconds', "endpoint").replace("_bucket[", '_bucket{endpoint="predict"}['): "p50",
-            quantile(0.99, 'sporeprint_request_seconds', "endpoint").replace("_bucket[", '_bucket{endpoint="predict"}['): "p99",
+            quantile(0.5, "sporeprint_request_seconds", "endpoint").replace("_bucket[", '_bucket{endpoint="predict"}['): "p50",
+            quantile(0.99, "sporeprint_request_seconds", "endpoint").replace("_bucket[", '_bucket{endpoint="predict"}['): "p99",
         },
         "Time of a whole request, its sending included.",
     ),
-    Panel("Stages of a prediction", "s", {quantile(0.5, "sporeprint_stage_seconds", "stage"): "{{stage}}"}, "Median time of parsing, encoding, scoring, guard and log."),
-    Panel("Requests in work", "short", {"sporeprint_in_flight": "in work", "sporeprint_workers": "workers"}, "Requests that are worked on now, and processes that answer."),
+    Panel(
+        "Stages of a prediction",
+        "s",
+        {quantile(0.5, "sporeprint_stage_seconds", "stage"): "{{stage}}"},
+        "Median time of parsing, encoding, scoring, guard and log.",
+    ),
+    Panel(
+        "Requests in work",
+        "short",
+        {"sporeprint_in_flight": "in work", "sporeprint_workers": "workers"},
+        "Requests that are worked on now, and processes that answer.",
+    ),
     Panel(
         "Journal: predictions that the database lacks",
         "short",
         {"sporeprint_journal_depth": "in the journal", "sporeprint_journal_waiting": "not on the disk yet"},
         "Grows while the database is away; nothing is lost while there is room.",
     ),
-    Panel("Journal: age of the oldest", "s", {"sporeprint_journal_age_seconds": "age"}, "How long the database has been behind.", red_above=300),
+    Panel(
+        "Journal: age of the oldest",
+        "s",
+        {"sporeprint_journal_age_seconds": "age"},
+        "How long the database has been behind.",
+        red_above=300,
+    ),
     Panel("Journal: size", "bytes", {"sporeprint_journal_bytes": "size"}, "Disk space of the journals."),
     Panel(
         "Failures of journal and shipper",
@@ -83,35 +101,115 @@ SERVING = [
         },
         "A second. Shipments are tried again; refused records are set aside.",
     ),
-    Panel("Turned away by rate limit", "reqps", {"rate(sporeprint_rate_limited_total[5m])": "429"}, "Requests whose key had made too many."),
-    Panel("Access log: dropped", "short", {"increase(sporeprint_access_log_dropped_total[1h])": "lines"}, "Lines that the access log lacks, in an hour."),
+    Panel(
+        "Turned away by rate limit", "reqps", {"rate(sporeprint_rate_limited_total[5m])": "429"}, "Requests whose key had made too many."
+    ),
+    Panel(
+        "Access log: dropped",
+        "short",
+        {"increase(sporeprint_access_log_dropped_total[1h])": "lines"},
+        "Lines that the access log lacks, in an hour.",
+    ),
 ]
 SAFETY = [
-    Panel("Verdicts", "reqps", {"sum by (verdict) (rate(sporeprint_answers_total[5m]))": "{{verdict}}"}, "Predictions a second, by verdict."),
     Panel(
-        "Share of \"unknown\"",
+        "Verdicts", "reqps", {"sum by (verdict) (rate(sporeprint_answers_total[5m]))": "{{verdict}}"}, "Predictions a second, by verdict."
+    ),
+    Panel(
+        'Share of "unknown"',
         "percentunit",
-        {'sum(rate(sporeprint_answers_total{verdict="unknown"}[1h])) / sum(rate(sporeprint_answers_total[1h]))': "last hour", "sporeprint_monitor_unknown_share": "last evaluation"},
+        {
+            'sum(rate(sporeprint_answers_total{verdict="unknown"}[1h])) / sum(rate(sporeprint_answers_total[1h]))': "last hour",
+            "sporeprint_monitor_unknown_share": "last evaluation",
+        },
         "Rises when rows are unlike the training rows, or a source loses a column.",
     ),
-    Panel("Values never seen in training", "short", {"topk(10, sum by (feature) (increase(sporeprint_unseen_values_total[1h])))": "{{feature}}"}, "In an hour, the ten columns with most."),
+    Panel(
+        "Values never seen in training",
+        "short",
+        {"topk(10, sum by (feature) (increase(sporeprint_unseen_values_total[1h])))": "{{feature}}"},
+        "In an hour, the ten columns with most.",
+    ),
     Panel("Version in production", "short", {"sporeprint_model_info": "{{model}}/v{{version}}"}, "Workers in which each version serves."),
-    Panel("A version that cannot be loaded", "s", {"sporeprint_model_fault_seconds": "seconds", "sporeprint_model_fault": "1 while it lasts"}, "How long production has been another version than the one that serves.", red_above=0.5),
-    Panel("Changes of the version that serves", "short", {"increase(sporeprint_model_swaps_total[1d])": "in a day"}, "Promotions and rollbacks that reached the workers."),
+    Panel(
+        "A version that cannot be loaded",
+        "s",
+        {"sporeprint_model_fault_seconds": "seconds", "sporeprint_model_fault": "1 while it lasts"},
+        "How long production has been another version than the one that serves.",
+        red_above=0.5,
+    ),
+    Panel(
+        "Changes of the version that serves",
+        "short",
+        {"increase(sporeprint_model_swaps_total[1d])": "in a day"},
+        "Promotions and rollbacks that reached the workers.",
+    ),
 ]
 AB_TESTS = [
-    Panel("Predictions by arm", "reqps", {"sum by (test, arm) (rate(sporeprint_ab_predictions_total[5m]))": "{{test}} {{arm}}"}, "A second. In a shadow test each row counts in both arms."),
+    Panel(
+        "Predictions by arm",
+        "reqps",
+        {"sum by (test, arm) (rate(sporeprint_ab_predictions_total[5m]))": "{{test}} {{arm}}"},
+        "A second. In a shadow test each row counts in both arms.",
+    ),
     Panel("Units by arm", "short", {"sporeprint_ab_units": "{{test}} {{arm}}"}, "Units of each running test at the last interim analysis."),
-    Panel("Evidence", "short", {"sporeprint_ab_log_e_value": "{{test}}"}, "Logarithm of the e-value of the metric: log(20) = 3.0 decides at 5 %."),
+    Panel(
+        "Evidence",
+        "short",
+        {"sporeprint_ab_log_e_value": "{{test}}"},
+        "Logarithm of the e-value of the metric: log(20) = 3.0 decides at 5 %.",
+    ),
 ]
 MONITORING = [
-    Panel("Alarms of the last evaluation", "short", {"sporeprint_monitor_alarms": "alarms"}, "sporeprint monitor says which, and why.", number=True, red_above=0.5),
-    Panel("Not computed", "short", {"sporeprint_monitor_not_computed": "checks"}, "What the last evaluation could not compute.", number=True, red_above=0.5),
-    Panel("Age of the last evaluation", "s", {"time() - sporeprint_monitor_evaluated_timestamp_seconds": "age"}, "A monitor that has stopped raises no alarm.", number=True, red_above=172800),
-    Panel("Status", "short", {"sporeprint_monitor_status": "{{status}}", "sporeprint_monitor_readable": "readable"}, "1 for the result of the last evaluation."),
-    Panel("Drift", "short", {"topk(10, sporeprint_monitor_drift_effect)": "{{column}}"}, "Jensen-Shannon distance of the ten columns that changed most: 0 is no change, 0.83 the largest."),
-    Panel("Accuracy", "percentunit", {"sporeprint_monitor_accuracy_realised": "by outcomes", "sporeprint_monitor_accuracy_estimated": "expected from probabilities"}, "Among predictions that name a class."),
-    Panel("Outcomes have had their time", "short", {"sporeprint_monitor_outcomes_mature": "1 if they have"}, "0 while late outcomes may still change the accuracy.", number=True),
+    Panel(
+        "Alarms of the last evaluation",
+        "short",
+        {"sporeprint_monitor_alarms": "alarms"},
+        "sporeprint monitor says which, and why.",
+        number=True,
+        red_above=0.5,
+    ),
+    Panel(
+        "Not computed",
+        "short",
+        {"sporeprint_monitor_not_computed": "checks"},
+        "What the last evaluation could not compute.",
+        number=True,
+        red_above=0.5,
+    ),
+    Panel(
+        "Age of the last evaluation",
+        "s",
+        {"time() - sporeprint_monitor_evaluated_timestamp_seconds": "age"},
+        "A monitor that has stopped raises no alarm.",
+        number=True,
+        red_above=172800,
+    ),
+    Panel(
+        "Status",
+        "short",
+        {"sporeprint_monitor_status": "{{status}}", "sporeprint_monitor_readable": "readable"},
+        "1 for the result of the last evaluation.",
+    ),
+    Panel(
+        "Drift",
+        "short",
+        {"topk(10, sporeprint_monitor_drift_effect)": "{{column}}"},
+        "Jensen-Shannon distance of the ten columns that changed most: 0 is no change, 0.83 the largest.",
+    ),
+    Panel(
+        "Accuracy",
+        "percentunit",
+        {"sporeprint_monitor_accuracy_realised": "by outcomes", "sporeprint_monitor_accuracy_estimated": "expected from probabilities"},
+        "Among predictions that name a class.",
+    ),
+    Panel(
+        "Outcomes have had their time",
+        "short",
+        {"sporeprint_monitor_outcomes_mature": "1 if they have"},
+        "0 while late outcomes may still change the accuracy.",
+        number=True,
+    ),
 ]
 DASHBOARDS = {
     "serving": ("sporeprint: serving", SERVING),

@@ -25,6 +25,7 @@ from sporeprint.cli import app as cli
 from sporeprint.cli.ab_test import ab_test
 from sporeprint.cli.alerts import alerts
 from sporeprint.cli.console import ReaderGoneError
+from sporeprint.cli.export import export
 from sporeprint.cli.keys import keys
 from sporeprint.cli.models import models
 from sporeprint.common.locks import run_lock
@@ -83,6 +84,10 @@ def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
     assert done.stdout == f"sporeprint {__version__}\n"
 
 
+#: Names that only hold commands.
+GROUPS: list[list[str]] = [[], ["ab-test"], ["alerts"], ["config"], ["export"], ["keys"], ["models"]]
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_has_a_page_with_what_it_does_and_options(command: list[str], called: Called) -> None:
     pages = {called(*command, flag)[1] for flag in ("-h", "--help")}
@@ -91,19 +96,17 @@ def test_every_command_has_a_page_with_what_it_does_and_options(command: list[st
     assert page.startswith(f"Usage: sporeprint {' '.join(command)}".rstrip())
     assert "-h, --help" in page
     assert "\x1b" not in page
-    if command not in ([], ["ab-test"], ["alerts"], ["config"], ["keys"], ["models"]):
+    if command not in GROUPS:
         assert "Common options:" in page
         assert f"Examples:\n  sporeprint {' '.join(command)}" in page
 
 
 def test_every_command_is_tested_for_its_page() -> None:
-    groups = {"ab-test": ab_test, "alerts": alerts, "config": cli.config, "keys": keys, "models": models, "": cli.app}
+    groups = {"ab-test": ab_test, "alerts": alerts, "config": cli.config, "export": export, "keys": keys, "models": models, "": cli.app}
     names = {
         (group, info.name or info.callback.__name__) for group, app in groups.items() for info in app.registered_commands if info.callback
     }
-    assert {tuple(command) for command in COMMANDS if command not in ([], ["ab-test"], ["alerts"], ["config"], ["keys"], ["models"])} == {
-        tuple(filter(None, name)) for name in names
-    }
+    assert {tuple(command) for command in COMMANDS if command not in GROUPS} == {tuple(filter(None, name)) for name in names}
 
 
 def test_examples_on_the_pages_can_be_parsed() -> None:

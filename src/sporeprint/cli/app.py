@@ -21,6 +21,7 @@ from sporeprint.cli.alerts import alerts
 from sporeprint.cli.command import ALL, COMMON, OUTPUT, PLACE, SETTINGS, Facts, Session, command, group, user
 from sporeprint.cli.console import ReaderGoneError, Result, Screen, causes, described
 from sporeprint.cli.db import db
+from sporeprint.cli.export import export
 from sporeprint.cli.keys import keys
 from sporeprint.cli.models import models
 from sporeprint.cli.monitor import add_to as add_monitor
@@ -105,6 +106,10 @@ def etl(
         str | None,
         typer.Option(metavar="TIME", help="With --from-warehouse: only those given since 90d, or 2026-03-29T01:00Z.", show_default=False),
     ] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="Log the run to this MLflow tracking server: http://host:5000, or a folder.", show_default=False),
+    ] = None,
 ) -> Result:
     """Do it all: read, check, split, train, evaluate, register."""
     if since is not None and not from_warehouse:
@@ -113,7 +118,13 @@ def etl(
     from sporeprint.pipelines.extract import Outcomes
 
     outcomes = Outcomes(None if since is None else _since(since)) if from_warehouse else None
-    return run_etl(session.settings, session.workdir, source=source, outcomes=outcomes, steps=session.screen.steps())
+    result = run_etl(session.settings, session.workdir, source=source, outcomes=outcomes, steps=session.screen.steps())
+    if track is not None:
+        from sporeprint.pipelines.mlflow_tracking import track_run
+
+        run_id = track_run(session.settings, session.workdir, result, track)
+        session.screen.say(f"not tracked by MLflow at {track}: see the log" if run_id is None else f"tracked by MLflow as run {run_id}")
+    return result
 
 
 def _since(text: str) -> int:
@@ -486,6 +497,7 @@ def version(session: Session) -> Result:  # noqa: ARG001 -- every command takes 
 
 
 app.add_typer(models, name="models", rich_help_panel=_USE)
+app.add_typer(export, name="export", rich_help_panel=_USE)
 app.add_typer(ab_test, name="ab-test", rich_help_panel=_USE)
 app.add_typer(keys, name="keys", rich_help_panel=_USE)
 app.add_typer(alerts, name="alerts", rich_help_panel=_USE)

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sporeprint.common.optional_dependencies import missing
@@ -21,8 +22,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: MLflow waits for minutes by default. Seconds of one request, and tries after it.
-PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "15", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+#: MLflow waits for minutes by default, and prints to stdout, which belongs to the result. Unless the environment says otherwise:
+#: seconds of one request, tries after it.
+MLFLOW_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 #: Most characters of a parameter's value.
 LONGEST = 500
 
@@ -42,7 +48,7 @@ def track_run(settings: Settings, root: Path, result: EtlResult, uri: str) -> st
     Raises:
         MissingExtraError: if MLflow is not installed.
     """
-    for name, value in PATIENCE.items():
+    for name, value in MLFLOW_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
         from mlflow import MlflowClient
@@ -60,9 +66,9 @@ def track_run(settings: Settings, root: Path, result: EtlResult, uri: str) -> st
 def _track(client: "MlflowClient", settings: Settings, workdir: Workdir, result: EtlResult) -> str:
     parent = client.create_run(_experiment(client, settings.dataset.name), run_name=result.run_id, tags=_tags(result))
     run_id: str = parent.info.run_id
-    status = "FAILED"
+    record, status = result.data.record, "FAILED"
     try:
-        _log_parameters(client, run_id, {"source": result.data.record.source, "seed": settings.seed, "rows": result.data.record.rows})
+        _log_parameters(client, run_id, {"source": record.provenance["source"], "seed": settings.runtime.seed, "rows": record.rows})
         for step in result.steps:
             client.log_metric(run_id, f"{step.step}_seconds", step.wall_s)
         client.log_artifact(run_id, result.report)
@@ -75,21 +81,18 @@ def _track(client: "MlflowClient", settings: Settings, workdir: Workdir, result:
     return run_id
 
 
-def _track_model(
-    client: "MlflowClient", settings: Settings, workdir: Workdir, parent: Any, name: str, measured: Mapping[str, Any]
-) -> None:
-    tags = {"mlflow.parentRunId": parent.info.run_id, "sporeprint.version": measured["version"] or "not servable"}
+def _track_model(client: "MlflowClient", settings: Settings, workdir: Workdir, parent: Any, name: str, measured: Mapping[str, Any]) -> None:
+    ref = None if measured["version"] is None else f"{name}/{measured['version']}"
+    tags = {"mlflow.parentRunId": parent.info.run_id, "sporeprint.version": ref or "not servable"}
     run = client.create_run(parent.info.experiment_id, run_name=name, tags=tags)
     run_id, status = run.info.run_id, "FAILED"
     try:
         _log_parameters(client, run_id, settings.models[name].model_dump(mode="json"))
         for metric, value in _metrics(measured):
             client.log_metric(run_id, metric, value)
-        if measured["version"] is not None:
-            from tempfile import TemporaryDirectory
-
+        if ref is not None:
             with TemporaryDirectory() as folder:
-                model = export_mlflow(Registry(workdir.registry), measured["version"], Path(folder) / "model")
+                model = export_mlflow(Registry(workdir.registry), ref, Path(folder) / "model")
                 client.log_artifacts(run_id, str(model), "model")
         status = "FINISHED"
     finally:

@@ -461,6 +461,7 @@ class Registry:
     def _hint(self) -> str:
         return f"a model is named as one of {self._listed()}, as <name>/v<N>, or by the path of a registered file"
 
+
 def read_bundle(version: VersionRef, *, threads: int = 1) -> Bundle:
     """What serves of a version. Every byte that is parsed was first held against the manifest; nothing is unpickled.
 
@@ -489,7 +490,6 @@ def read_bundle(version: VersionRef, *, threads: int = 1) -> Bundle:
         )
     except (ValueError, TypeError, KeyError) as error:
         raise RegistryError(f"{version.ref} cannot be read by this release: {error}; train the model again") from error
-
 
 
 def is_name(text: str) -> bool:

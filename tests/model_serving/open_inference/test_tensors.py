@@ -1,5 +1,6 @@
 """Tensors as bytes and as JSON: what is written reads back, and everything else is refused with the tensor's name."""
 
+import contextlib
 import json
 import struct
 from typing import Any
@@ -107,7 +108,8 @@ def test_answers_in_json_and_bytes_together() -> None:
 
 
 def test_outputs_and_flags() -> None:
-    asked = read(request(cap(), outputs=[{"name": "verdict", "parameters": {"binary_data": False}}, {"name": "p"}], parameters={"binary_data_output": True}))
+    outputs = [{"name": "verdict", "parameters": {"binary_data": False}}, {"name": "p"}]
+    asked = read(request(cap(), outputs=outputs, parameters={"binary_data_output": True}))
     assert [(output.name, output.binary) for output in asked.outputs] == [("verdict", False), ("p", None)]
     assert asked.binary
 
@@ -131,7 +133,7 @@ LONG = {"name": "t", "datatype": "BYTES", "shape": [1], "parameters": {"binary_d
         (request(cap(shape=2)), "input 'cap-diameter': shape 2; expected 1 to 8 whole numbers"),
         (request(cap(shape=[])), "shape \\[\\]"),
         (request(cap(shape=[-1])), "shape \\[-1\\]"),
-        (request(cap(shape=[2.0])), "shape \\[2.0\\]"),
+        (request(cap(shape=[2.0])), r"shape \[2\.0\]"),
         (request(cap(shape=[1] * 9)), "expected 1 to 8"),
         (request(cap(shape=[10**9, 10**9])), "1000000000000000000 elements; allowed are 1000"),
         (request(cap(shape=[3])), "shape \\[3\\] has 3 elements, 'data' has 2"),
@@ -161,7 +163,7 @@ def test_json_that_is_refused(body: bytes, message: str) -> None:
 
 @pytest.mark.parametrize("size", [-1, 1.0, True, "8", None])
 def test_sizes_that_are_none(size: Any) -> None:
-    with pytest.raises(TensorError, match="input 'f': 'binary_data_size' is .*; expected a number of bytes"):
+    with pytest.raises(TensorError, match=r"input 'f': 'binary_data_size' is .*; expected a number of bytes"):
         read(*binary(Tensor("f", "FP64", (1,), [1.0]), sizes={"f": size}))
 
 
@@ -198,7 +200,5 @@ def test_bytes_that_do_not_fit() -> None:
 
 @given(st.binary(max_size=200), st.none() | st.integers(-5, 250))
 def test_any_bytes_are_read_or_refused(body: bytes, header_length: int | None) -> None:
-    try:
+    with contextlib.suppress(TensorError):
         read(body, header_length)
-    except TensorError as error:
-        assert str(error)

@@ -21,8 +21,18 @@ Parameters: TypeAlias = Mapping[str, Any]
 Values: TypeAlias = list[Any]
 
 DATATYPES: Mapping[str, str] = {
-    **{"BOOL": "?", "UINT8": "u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "i1", "INT16": "<i2", "INT32": "<i4"},
-    **{"INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8"},
+    "BOOL": "?",
+    "UINT8": "u1",
+    "UINT16": "<u2",
+    "UINT32": "<u4",
+    "UINT64": "<u8",
+    "INT8": "i1",
+    "INT16": "<i2",
+    "INT32": "<i4",
+    "INT64": "<i8",
+    "FP16": "<f2",
+    "FP32": "<f4",
+    "FP64": "<f8",
 }
 BYTES = "BYTES"
 MOST_DIMENSIONS = 8
@@ -175,7 +185,8 @@ class _Binary:
 
     def finish(self) -> None:
         if len(self._rest):
-            raise TensorError(f"{len(self._rest)} bytes are left over in the body; check 'binary_data_size' and Inference-Header-Content-Length")
+            left = len(self._rest)
+            raise TensorError(f"{left} bytes are left over in the body; check 'binary_data_size' and Inference-Header-Content-Length")
 
 
 def _document(text: bytes) -> Mapping[str, Any]:
@@ -277,7 +288,8 @@ def _from_bytes(raw: memoryview, datatype: str, count: int, name: str) -> Values
         return list(_texts(raw, count, name))
     dtype = np.dtype(DATATYPES[datatype])
     if len(raw) != count * dtype.itemsize:
-        raise TensorError(f"input {name!r}: {count} elements of {datatype} are {count * dtype.itemsize} bytes, 'binary_data_size' is {len(raw)}")
+        size = count * dtype.itemsize
+        raise TensorError(f"input {name!r}: {count} elements of {datatype} are {size} bytes, 'binary_data_size' is {len(raw)}")
     array: npt.NDArray[Any] = np.frombuffer(raw, dtype=dtype)
     return array.tolist()
 
