@@ -55,7 +55,7 @@ def test_flipped_bits_cost_few_records_and_none_is_shipped_altered(tmp_path: Pat
     written = {one.prediction_id: one for one in map(record, range(RECORDS))}
     fill(tmp_path, "dead", list(written.values())).close()
     flipped(tmp_path / "dead.db", seed)
-    with Shipper(sqlite_database, tmp_path, QUICK) as shipper:
+    with Shipper(sqlite_database, tmp_path, QUICK):
         until(lambda: depth(tmp_path / "dead.db") == 0)
     there = stored(sqlite_database)
     assert len(there) >= RECORDS * 0.8

@@ -154,7 +154,7 @@ CHANGES = ("CREATE", "ALTER", "DROP", "INSERT", "UPDATE", "DELETE")
 DIES = """
 import os, signal, sys
 from sqlalchemy import event, make_url
-from sporeprint.storage import migrate
+from sporeprint.storage.oltp import migrate
 from sporeprint.storage.engine import connect
 url, what, to, last = sys.argv[1:]
 engine, seen = connect(make_url(url)), []
@@ -211,6 +211,35 @@ def test_killed_anywhere_it_goes_on_from_there(empty: Engine, empty_url: URL, wh
             killed(empty_url, what, end, steps // 2)
         assert forth(empty, end).current == end
         assert rows(empty)["prediction"] == kept
+
+
+def test_an_upgrade_finishes_a_killed_downgrade_first(empty: Engine, empty_url: URL) -> None:
+    migrate.upgrade(empty)
+    whole = rows(empty)
+    steps = cut(empty_url, "downgrade", "0002", 0)
+    migrate.upgrade(empty)
+    for last in (*range(1, steps, 5), steps):
+        cut(empty_url, "downgrade", "0002", last)
+        if migrate.status(empty).state != "current":  # SQLite rolls it back
+            with pytest.raises(StorageError, match="run: sporeprint db upgrade"):
+                migrate.check(empty)
+        assert migrate.upgrade(empty).state == "current"
+        assert rows(empty).keys() == whole.keys(), "no table is missing"
+
+
+def test_a_downgrade_finishes_a_killed_upgrade_first(empty: Engine, empty_url: URL) -> None:
+    migrate.upgrade(empty, "0004")
+    steps = cut(empty_url, "upgrade", IDS[-1], 0)
+    migrate.downgrade(empty, "0004")
+    before = reflected_names(empty)
+    for last in (*range(1, steps, 5), steps):
+        cut(empty_url, "upgrade", IDS[-1], last)
+        assert migrate.downgrade(empty, "0004").current == "0004"
+        assert reflected_names(empty) == before
+
+
+def reflected_names(engine: Engine) -> set[str]:
+    return set(inspect(engine).get_table_names())
 
 
 def test_a_first_upgrade_killed_in_the_middle_is_not_taken_for_another_program(empty: Engine, empty_url: URL) -> None:
@@ -321,4 +350,4 @@ def test_a_server_is_never_made_ready_unasked(mariadb: MariaDB) -> None:
 def test_what_a_downgrade_takes_is_listed_latest_first() -> None:
     assert [revision.id for revision in migrate.removed_by(IDS[-1], IDS[0])] == IDS[:0:-1]
     assert [revision.id for revision in migrate.removed_by(None, "base")] == []
-    assert all(revision.says for revision in migrate.removed_by(IDS[-1], "base"))
+    assert all(revision.summary for revision in migrate.removed_by(IDS[-1], "base"))
