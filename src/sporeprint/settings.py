@@ -86,18 +86,26 @@ class ValidationSettings(Frozen):
 
     max_rejected_share: float = Field(0.01, ge=0, le=1, description="A larger share of rejected rows stops the run.")
     duplicates: Literal["keep", "drop"] = Field(
-        "keep", description="Exact copies of an earlier row: kept (and always on the same side of a split), or dropped."
+        "keep", description="Exact copies of an earlier row, label included: kept (and shared out like other rows), or dropped."
     )
 
 
 class SplitSettings(Frozen):
     """Disjoint parts: each later step must see rows the earlier ones did not. Shares add up to 1."""
 
-    train: float = Share
-    early_stop: float = Share
-    calibration: float = Share
-    threshold: float = Share
-    test: float = Share
+    by: Literal["rows", "groups", "time", "column"] = Field(
+        "rows",
+        description="What is shared out: single rows; whole groups (see dataset.groups), so that test rows are of new groups; "
+        "rows in the order of a time column, the latest to test on; or what a column says.",
+    )
+    column: str | None = Field(
+        None, description="With by: time, the column with the time (a number or an ISO date); with by: column, the one that names the part."
+    )
+    train: float = Field(0.45, gt=0, lt=1)
+    early_stop: float = Field(0.05, gt=0, lt=1)
+    calibration: float = Field(0.10, gt=0, lt=1)
+    threshold: float = Field(0.20, gt=0, lt=1)
+    test: float = Field(0.20, gt=0, lt=1)
     seed: int = Field(7, ge=0, description="Salt of the row hash that decides a row's part.")
 
     @model_validator(mode="after")
@@ -105,6 +113,8 @@ class SplitSettings(Frozen):
         total = sum(self.shares.values())
         if abs(total - 1) > 1e-9:
             raise ValueError(f"the shares of {', '.join(self.shares)} must add up to 1, not {total:g}")
+        if (self.column is None) == (self.by in {"time", "column"}):
+            raise ValueError("'column' goes with by: time and by: column, and is needed there")
         return self
 
     @property
@@ -281,6 +291,12 @@ class ServingSettings(Frozen):
     rate_limit_per_s: float = Field(0.0, ge=0, le=1e6, description="Requests a second that each key may make of a worker; 0: any number.")
     rate_burst: int = Field(100, ge=1, le=1_000_000, description="Requests that a key may make at once after a pause.")
     cors_origins: tuple[str, ...] = Field((), description="Web pages that may call the service, as https://example.org; none by default.")
+    root_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~-]+)*$", description="Path below which a gateway offers the service, as /models.")
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="Addresses or networks of proxies whose X-Forwarded-Proto and X-Forwarded-For are believed; none by default."
+    )
+    keep_alive_s: float = Field(75.0, ge=1, le=86_400, description="Seconds an idle connection stays open: more than the proxy's own.")
+    min_receive_kb_s: float = Field(16.0, ge=0, le=1e6, description="Slowest that a body may arrive, in KiB a second; 0: any speed.")
     deadline_s: float = Field(30.0, gt=0, le=600, description="Longest a request may take, its sending included.")
     access_log: Literal["none", "json"] = Field("json", description="Whether a line of JSON is written for each request.")
     access_log_path: str = Field("logs/access.jsonl", min_length=1, description="Its file, below the work directory; '-': stderr.")
@@ -306,7 +322,7 @@ class AbTestingSettings(Frozen):
     max_duration_s: float | None = Field(30 * 86_400.0, gt=0, description="The same in seconds.")
     srm_alpha: float = Field(0.001, gt=0, lt=0.5, description="Largest probability of a false alarm about the shares of the arms.")
     auto_conclude: bool = Field(False, description="Whether the verdict is acted on without a person.")
-    look_s: float = Field(5.0, ge=0.1, le=3600, description="Seconds between two looks of a running server at its tests.")
+    evaluate_every_s: float = Field(5.0, ge=0.1, le=3600, description="Seconds between two looks of a running server at its tests.")
 
 
 class MonitoringSettings(Frozen):
@@ -423,7 +439,7 @@ class Settings(Frozen):
     dataset: DatasetSchema
     source: SourceSettings
     validation: ValidationSettings = ValidationSettings()
-    split: SplitSettings
+    split: SplitSettings = SplitSettings()
     transform: TransformSettings = TransformSettings()
     models: dict[str, ModelSettings] = Field(min_length=1)
     guard: GuardSettings = GuardSettings()
@@ -460,6 +476,20 @@ class Settings(Frozen):
             if name == "production":
                 raise ValueError("the name 'production' is taken, it means the version that is served")
         return models
+
+    @model_validator(mode="after")
+    def _split_fits(self) -> Self:
+        if self.split.by == "groups" and self.dataset.groups is None:
+            raise ValueError("split.by: groups needs dataset.groups, which says what a group is")
+        return self
+
+    @property
+    def read_schema(self) -> DatasetSchema:
+        """The schema of the table that is read: with the column that the split needs, which need not be a feature."""
+        column = self.split.column
+        if column is None or column in self.dataset.table_columns:
+            return self.dataset
+        return self.dataset.model_copy(update={"further": (column,)})
 
     @property
     def threads(self) -> int:

@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from math import ceil
 from pathlib import Path
 
 import uvicorn
@@ -112,7 +113,9 @@ def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, w
             access_log=False,
             log_config=None,
             server_header=False,
-            proxy_headers=False,
+            proxy_headers=bool(settings.serving.trusted_proxies),
+            forwarded_allow_ips=list(settings.serving.trusted_proxies),
+            timeout_keep_alive=ceil(settings.serving.keep_alive_s),
             http=Connection,
             ws="none",
             timeout_graceful_shutdown=GRACE_S,

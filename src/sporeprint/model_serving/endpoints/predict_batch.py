@@ -117,7 +117,7 @@ async def _answered(
     store = service.database.store
     batch_id = new_batch_id() if upload.key is None else id_of_key(upload.key)
     with store.part("upload") as path:
-        asked = await spool(receive, path, upload.limit, service.limits.receive_s)
+        asked = await spool(receive, path, upload.limit, service.limits.receive_s, service.limits.min_receive_kb_s * 1024)
         async with service.lock(batch_id):
             if upload.key is not None and (earlier := await asyncio.to_thread(store.about, batch_id)) is not None:
                 if earlier.asked != asked:

@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -66,6 +67,7 @@ REQUIRED_ROLES: Mapping[str, Role | None] = {
     "index": None,
 }
 
+_HOST = re.compile(r"(?:\[(?P<bracketed>[0-9a-f:.]+)\]|(?P<name>[^\[\]:/@\s]+))(?::[0-9]{1,5})?")
 _CHALLENGE = (b"www-authenticate", b'Bearer realm="sporeprint"')
 _ASK = "send it as Authorization: Bearer KEY, or as X-API-Key: KEY"
 NO_KEY = Problem(401, "no-key", "A key is needed", f"this needs an API key; {_ASK}", (_CHALLENGE,))
@@ -193,8 +195,8 @@ class Authenticator:
         return caller
 
     def _local_caller(self, scope: Scope) -> Caller:
-        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-        if _host_name(host) not in LOOPBACK:
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) != 1 or _host_name(hosts[0]) not in LOOPBACK:
             raise ProblemError(ELSEWHERE)
         return self._local
 
@@ -306,9 +308,9 @@ def _secret(scope: Scope) -> str | None:
 
 
 def _host_name(host: bytes) -> str:
-    """A Host header without its port."""
-    text = host.decode("latin-1").lower()
-    return text[1:].partition("]")[0] if text.startswith("[") and "]" in text else text.partition(":")[0]
+    """A Host header without its port; empty where it is no host with a port."""
+    match = _HOST.fullmatch(host.decode("latin-1").lower())
+    return "" if match is None else (match["bracketed"] or match["name"])
 
 
 def actor(caller: Caller) -> str:
