@@ -343,7 +343,7 @@ def test_joblib_bytes_are_the_same_each_time(made_of: Parts) -> None:
 
 @pytest.mark.slow
 def test_joblib_bytes_are_the_same_in_another_process() -> None:
-    environment = {**os.environ, "PYTHONHASHSEED": "5"}
+    environment = {**os.environ, "PYTHONHASHSEED": "5", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == digests()
 
