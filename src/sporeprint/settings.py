@@ -312,7 +312,7 @@ class AbTestingSettings(Frozen):
     max_duration_s: float | None = Field(30 * 86_400.0, gt=0, description="The same in seconds.")
     srm_alpha: float = Field(0.001, gt=0, lt=0.5, description="Largest probability of a false alarm about the shares of the arms.")
     auto_conclude: bool = Field(False, description="Whether the verdict is acted on without a person.")
-    look_s: float = Field(5.0, ge=0.1, le=3600, description="Seconds between two looks of a running server at its tests.")
+    evaluate_every_s: float = Field(5.0, ge=0.1, le=3600, description="Seconds between two looks of a running server at its tests.")
 
 
 class MonitoringSettings(Frozen):

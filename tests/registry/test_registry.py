@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from sporeprint.errors import BusyError, RegistryError, StorageError
-from sporeprint.inference.model_bundle import Bundle, Golden, check_parity
+from sporeprint.inference.model_bundle import Bundle, GoldenRows, check_parity
 from sporeprint.models.encoder import Encoder, NominalEncoding, NumericEncoding
 from sporeprint.models.scorers import LinearScorer, Scorer, XGBoostScorer, scorer_from_estimator
 from sporeprint.registry import registry as module
@@ -58,7 +58,7 @@ PARTS = some_safety(SCHEMA).to_files()
 def bundle(number: float = 0, name: str = "linear_model", scorer: Scorer | None = None, **changes: Any) -> Bundle:
     """A small bundle; another number is another model."""
     scorer = scorer or LinearScorer(np.array([0.5, -1.0, 0.25, 1.5]), float(number))
-    golden = Golden(ROWS, tuple(scorer.score(np.stack([ENCODER.encode_row(row) for row in ROWS])).tolist()))
+    golden = GoldenRows(ROWS, tuple(scorer.score(np.stack([ENCODER.encode_row(row) for row in ROWS])).tolist()))
     made = Bundle(
         name, ENCODER, scorer, SCHEMA, golden, {"data_fingerprint": "d1", "seed": 7}, {"accuracy": 0.9}, PARTS, {"card.md": b"# hello"}
     )

@@ -96,11 +96,11 @@ def report(
     from sporeprint.reports import warehouse_report
 
     with _warehouse(session) as found, found.reading() as reader:
-        made = warehouse_report.make(reader, found.shown, now_us=time.time_ns() // 1000, days=days)
+        made = warehouse_report.make_warehouse_report(reader, found.shown, now_us=time.time_ns() // 1000, days=days)
     if out is not None:
         from sporeprint.common.files import atomic_write
 
-        atomic_write(out, warehouse_report.page(made))
+        atomic_write(out, warehouse_report.render_warehouse_report(made))
     return Written(made, out)
 
 

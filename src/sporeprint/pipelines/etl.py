@@ -5,7 +5,7 @@ from pathlib import Path
 from sporeprint.common.text_table import Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.training_data import ModelInput, read_input
-from sporeprint.evaluation import evaluator as measure
+from sporeprint.evaluation.evaluator import count_seen, score_seen
 from sporeprint.evaluation.safety_scorecard import ModelSafety
 from sporeprint.evaluation.scorecard import ModelEvaluation, Unavailable
 from sporeprint.pipelines.evaluate import evaluate, report_context, store_metrics, write_report
@@ -67,7 +67,7 @@ def _new_version(run: RunContext, data: ModelInput, model: str) -> NewVersionRes
         progress.total(fit_units(chosen))
         candidate = fit_candidate(settings, model, chosen, data, shared_parts(settings, run.workdir, data), progress)
     with run.log.step("evaluate"):
-        seen, answered = measure.seen(settings, data, candidate), measure.seen_answers(settings, data, candidate)
+        seen, answered = score_seen(settings, data, candidate), count_seen(settings, data, candidate)
     with run.log.step("register"):
         unseen = Unavailable("a further version is measured on seen rows only; sporeprint etl measures both")
         evaluations = {model: ModelEvaluation(seen, unseen, (), ModelSafety(answered, None, 0, ()))}

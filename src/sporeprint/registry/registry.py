@@ -24,7 +24,7 @@ from typing import Any
 from sporeprint.common.files import atomic_write
 from sporeprint.common.locks import locked
 from sporeprint.errors import RegistryError, StorageError, nearest
-from sporeprint.inference.model_bundle import Bundle, Golden
+from sporeprint.inference.model_bundle import Bundle, GoldenRows
 from sporeprint.models.encoder import Encoder
 from sporeprint.models.scorers import load_scorer
 from sporeprint.registry.aliases import PRODUCTION, AliasChange, Aliases, Pin
@@ -214,7 +214,7 @@ class Registry:
                 encoder=Encoder.from_json(files["encoder.json"].decode()),
                 scorer=load_scorer(manifest.scorer, {name: files[name] for name in manifest.serving}, threads),
                 schema=DatasetSchema.model_validate_json(files["schema.json"]),
-                golden=Golden.from_json(files["golden.json"]),
+                golden=GoldenRows.from_json(files["golden.json"]),
                 info=manifest.info,
                 metrics=json.loads(files["metrics.json"]),
                 parts={name: files[name] for name in manifest.parts},

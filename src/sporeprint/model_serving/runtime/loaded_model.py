@@ -11,20 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.inference.predictor import Answer, Row, why_unknown
+from sporeprint.inference.predictor import Prediction, Row, unknown_reason
 from sporeprint.model_serving.runtime.row_parser import RowParser
 from sporeprint.model_serving.runtime.row_vectorizer import RowVectorizer
 from sporeprint.model_serving.runtime.single_row_scorer import SingleRowScorer, single_row_scorer
 from sporeprint.models.encoder import Matrix
 from sporeprint.registry.manifest import VersionRef
 from sporeprint.registry.registry import Registry
-from sporeprint.safety.anomalies import StrangeRow, strange_row
-from sporeprint.safety.decision_rule import Safety
-from sporeprint.safety.verdict import HALF, UNKNOWN, verdict, words
+from sporeprint.safety.anomalies import RowAnomalies, row_anomalies
+from sporeprint.safety.decision_rule import DecisionRule
+from sporeprint.safety.verdict import HALF, UNKNOWN, verdict, verdict_words
 
 #: Fewer rows are scored one by one.
 MIN_ROWS_TOGETHER = 4
-NO_ANOMALIES = StrangeRow((), (), ())
+NO_ANOMALIES = RowAnomalies((), (), ())
 
 
 class StageTimes(NamedTuple):
@@ -48,11 +48,11 @@ class RowChecks(NamedTuple):
     novelty_p: npt.NDArray[np.float64]
     flags: npt.NDArray[np.bool_]
     component: Sequence[int]
-    strange: Sequence[StrangeRow]
+    strange: Sequence[RowAnomalies]
 
 
 #: A prediction and its stage times.
-TimedPrediction: TypeAlias = tuple[Answer, StageTimes]
+TimedPrediction: TypeAlias = tuple[Prediction, StageTimes]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class LoadedModel:
     reader: RowParser
     scorer: SingleRowScorer
     table: RowVectorizer
-    safety: Safety
+    safety: DecisionRule
     words: tuple[str, str, str]
     simulated: bool
     preprocessing_key: str
@@ -98,7 +98,7 @@ class LoadedModel:
             scorer=single_row_scorer(bundle),
             table=RowVectorizer.of(bundle),
             safety=bundle.safety,
-            words=words(bundle.schema),
+            words=verdict_words(bundle.schema),
             simulated=bool(bundle.info.get("simulated")),
             preprocessing_key=_preprocessing_key(bundle),
             buffer=np.empty((1, bundle.scorer.n_features), dtype=np.float32),
@@ -117,7 +117,7 @@ class LoadedModel:
         probability = float(safety.calibration(np.array([self.scorer.score(self.buffer)]))[0])
         scored = perf_counter_ns()
         novelty_p, component = safety.guard.row(row)
-        strange = strange_row(row, bundle.encoder, bundle.schema)
+        strange = row_anomalies(row, bundle.encoder, bundle.schema)
         found = int(verdict(probability, novelty_p, bool(strange), threshold=safety.threshold.value, coverage=safety.coverage))
         answer = self._prediction(probability, novelty_p, found, component, strange)
         return answer, StageTimes(encoded - begin, scored - encoded, perf_counter_ns() - scored)
@@ -139,7 +139,7 @@ class LoadedModel:
         component, typicality = guard.most_typical(read.features)
         novelty_p = guard.p_value(typicality)
         strange = [
-            strange_row(row, bundle.encoder, bundle.schema) if may_be else NO_ANOMALIES
+            row_anomalies(row, bundle.encoder, bundle.schema) if may_be else NO_ANOMALIES
             for row, may_be in zip(rows, read.strange.tolist(), strict=True)
         ]
         guarded = perf_counter_ns()
@@ -167,9 +167,9 @@ class LoadedModel:
         share = StageTimes(stages.encode, (scored - begin) // n, stages.guard + (perf_counter_ns() - scored) // n)
         return [(answer, share) for answer in answers]
 
-    def _prediction(self, probability: float, novelty_p: float, found: int, component: int, strange: StrangeRow) -> Answer:
+    def _prediction(self, probability: float, novelty_p: float, found: int, component: int, strange: RowAnomalies) -> Prediction:
         safety, target = self.safety, self.bundle.schema.target
-        return Answer(
+        return Prediction(
             prediction=target.positive if probability > HALF else target.negative,
             probability=probability,
             verdict=self.words[found],
@@ -178,15 +178,15 @@ class LoadedModel:
             unseen=strange.unseen,
             outside=strange.outside,
             contradictions=strange.contradictions,
-            reason=why_unknown(strange, novelty_p, safety.coverage) if found == UNKNOWN else None,
+            reason=unknown_reason(strange, novelty_p, safety.coverage) if found == UNKNOWN else None,
             most_like=safety.components[component],
         )
 
     def why(self, row: Row, verdict: str, novelty_p: float | None) -> tuple[Sequence[str], str | None]:
         """What an answer that was kept left out: the columns outside the training rows' range, and why it is unknown."""
-        strange = strange_row(row, self.bundle.encoder, self.bundle.schema)
+        strange = row_anomalies(row, self.bundle.encoder, self.bundle.schema)
         unknown = verdict == self.words[UNKNOWN] and novelty_p is not None
-        return strange.outside, why_unknown(strange, novelty_p, self.safety.coverage) if unknown and novelty_p is not None else None
+        return strange.outside, unknown_reason(strange, novelty_p, self.safety.coverage) if unknown and novelty_p is not None else None
 
     def describe(self) -> dict[str, Any]:
         """What it is, as JSON values."""
