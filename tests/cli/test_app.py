@@ -95,7 +95,7 @@ def test_every_command_has_a_page_with_what_it_does_and_options(command: list[st
 
 def test_every_command_is_tested_for_its_page() -> None:
     elsewhere = {"warehouse", "db"}  # with tests of their own
-    names = set()
+    names: set[tuple[str, ...]] = set()
     for name, node in typer.main.get_command(cli.app).commands.items():  # type: ignore[attr-defined]  # a group's
         names |= {(name, inner) for inner in node.commands} if hasattr(node, "commands") else {(name,)}
     pages = {tuple(command) for command in COMMANDS} - {(), ("ab-test",), ("alerts",), ("config",), ("keys",), ("models",)}
