@@ -135,8 +135,7 @@ def test_a_probability_of_one_half_is_negative_as_everywhere() -> None:
             return {}
 
     found = SporeprintClassifier.from_bundle(PARTS["onnx"])
-    schema, encoder, _, safety = found._parts()
-    found._loaded = schema, encoder, Half(), safety
+    found._loaded = replace(found._parts(), scorer=Half())
     assert found.predict(FEATURES[:2]).tolist() == ["b", "a"]
 
 
