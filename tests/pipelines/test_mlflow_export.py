@@ -69,7 +69,21 @@ def served(clients: Path, exported: Path, environment: dict[str, str], tmp_path:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [clients, "-m", "mlflow", "models", "serve", "-m", exported, "-p", str(port), "--env-manager", "local", "-w", "1"]
+    command: list[str | Path] = [
+        clients,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        exported,
+        "-p",
+        str(port),
+        "--env-manager",
+        "local",
+        "-w",
+        "1",
+    ]
     environment["PATH"] = f"{clients.parent}:{environment['PATH']}"
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)

@@ -46,7 +46,7 @@ def server(clients: Path, tmp_path: Path) -> Iterator[str]:
     """A tracking server with a store of its own."""
     port = free_port()
     store = ["--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--artifacts-destination", str(tmp_path / "artifacts")]
-    command = [clients, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *store]
+    command: list[str | Path] = [clients, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *store]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
             command, env={**os.environ, "PATH": f"{clients.parent}:{os.environ['PATH']}"}, stdout=log, stderr=log, start_new_session=True

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from sporeprint.inference.model_bundle import Bundle
 
 #: Column of an answer -> its type in MLflow's signature.
@@ -30,7 +28,7 @@ class MlflowModel:
     def __init__(self, bundle: "Bundle") -> None:
         self.bundle = bundle
 
-    def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> "pd.DataFrame":  # noqa: ARG002 -- MLflow's signature
+    def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> Any:  # noqa: ARG002 -- MLflow's signature
         """Answer the rows of a pandas frame.
 
         Args:
@@ -38,9 +36,9 @@ class MlflowModel:
             params: there are none.
 
         Returns:
-            n rows with the columns of `OUTPUTS`; `verdict` is what to rely on.
+            A pandas frame of n rows with the columns of `OUTPUTS`; `verdict` is what to rely on.
         """
-        import pandas as pd
+        import pandas as pd  # type: ignore[import-untyped]  # its stubs are not needed for one call
 
         from sporeprint.pipelines.batch_prediction import score_frame
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 
 Parameters: TypeAlias = Mapping[str, Any]
@@ -290,8 +289,8 @@ def _from_bytes(raw: memoryview, datatype: str, count: int, name: str) -> Values
     if len(raw) != count * dtype.itemsize:
         size = count * dtype.itemsize
         raise TensorError(f"input {name!r}: {count} elements of {datatype} are {size} bytes, 'binary_data_size' is {len(raw)}")
-    array: npt.NDArray[Any] = np.frombuffer(raw, dtype=dtype)
-    return array.tolist()
+    values: Values = np.frombuffer(raw, dtype=dtype).tolist()
+    return values
 
 
 def _texts(raw: memoryview, count: int, name: str) -> Iterator[str]:
