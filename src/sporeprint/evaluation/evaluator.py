@@ -39,6 +39,7 @@ from sporeprint.evaluation.scorecard import (
 )
 from sporeprint.safety.decision_rule import unit_representatives
 from sporeprint.safety.novelty_guard import Guard
+from sporeprint.safety.promise_notes import promise_notes
 from sporeprint.safety.verdict import is_familiar
 from sporeprint.settings import Settings
 
@@ -246,6 +247,7 @@ def report_context(
         guard=guard_found,
         thresholds={candidate.name: candidate.safety.threshold for candidate in candidates},
         guard_settings=settings.guard,
+        notes={candidate.name: promise_notes(candidate.safety, settings.dataset) for candidate in candidates},
         production="",
         rule=f"best {settings.selection.metric} on {settings.selection.on} rows",
         versions={},

@@ -240,8 +240,8 @@ def fit_decision_rule(
         contradictory = table_anomalies(rows.codes, encoder, schema).contradictory(len(units))
         familiar = np.asarray(is_familiar(novelty.p[units], coverage)) & ~contradictory
         # Only these may ever be answered negative, so the promise on negative answers is about them.
-        parts.append((rows, familiar & (fitted.positive[novelty.component[units]] < HALF)))
-    (calibrating, may_be_negative), (tested, tested_negative) = parts
+        parts.append((rows, familiar, familiar & (fitted.positive[novelty.component[units]] < HALF)))
+    (calibrating, _, may_be_negative), (tested, tested_familiar, tested_negative) = parts
     raw = score(calibrating.codes)
     calibration = fit_calibration(raw, calibrating.y, settings.calibration)
     levels = RiskLevels(settings.alpha, settings.missed, settings.delta)
@@ -262,6 +262,7 @@ def fit_decision_rule(
         rows=len(test.y),
         units=len(tested.y),
     )
+    threshold = replace(threshold, called_positive=int((p[tested_familiar] > max(settings.positive_from, threshold.value or 0.0)).sum()))
     return DecisionRule(calibration, fitted, threshold, coverage, _component_names(fitted, names), settings.positive_from)
 
 

@@ -49,6 +49,7 @@ class Threshold:
         positives: positive rows that were tested, answered or not.
         rows: rows of the part that the test was made on, copies among them.
         units: different rows, or clusters, among them: what was counted.
+        called_positive: those of them that get the positive answer.
     """
 
     value: float | None
@@ -61,6 +62,7 @@ class Threshold:
     positives: int = 0
     rows: int = 0
     units: int = 0
+    called_positive: int = 0
 
     @property
     def is_empty(self) -> bool:

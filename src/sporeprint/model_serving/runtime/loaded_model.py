@@ -20,6 +20,7 @@ from sporeprint.registry.manifest import VersionRef
 from sporeprint.registry.registry import Registry
 from sporeprint.safety.anomalies import RowAnomalies, row_anomalies
 from sporeprint.safety.decision_rule import DecisionRule
+from sporeprint.safety.promise_notes import promise_notes
 from sporeprint.safety.verdict import UNKNOWN, verdict_words
 
 #: Fewer rows are scored one by one.
@@ -186,6 +187,7 @@ class LoadedModel:
             "manifest": self.ref.manifest,
             "engine": self.scorer.engine,
             "simulated": self.simulated,
+            "notes": list(promise_notes(self.safety, self.bundle.schema)),
         }
 
 
