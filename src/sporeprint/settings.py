@@ -78,7 +78,9 @@ class SourceSettings(Frozen):
     csv: CsvSettings = CsvSettings()
     query: str | None = Field(None, description="SQL for a source that is a database address (mysql+pymysql://..., sqlite:///...).")
     download: DownloadSettings | None = None
-    fallback: Literal["simulate", "fail"] = Field("fail", description="When the file is missing and cannot be downloaded.")
+    fallback: Literal["simulate", "fail"] = Field(
+        "fail", description="When the file is missing and cannot be downloaded: stop, or write a simulated table, as with --simulate."
+    )
 
 
 class ValidationSettings(Frozen):

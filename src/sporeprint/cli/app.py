@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 import typer.main
@@ -29,6 +29,9 @@ from sporeprint.cli.warehouse import warehouse
 from sporeprint.common.optional_dependencies import missing
 from sporeprint.common.text_table import Table
 from sporeprint.errors import SporeprintError, StorageError, UsageError
+
+if TYPE_CHECKING:
+    from sporeprint.settings import Settings
 
 #: What a shell says of a process that a signal ended: 128 and the signal's number.
 INTERRUPTED, READER_GONE, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGPIPE, 128 + signal.SIGTERM
@@ -77,6 +80,11 @@ db.callback()(_needs_command)
 config.callback()(_needs_command)
 
 
+Simulate = Annotated[
+    bool, typer.Option("--simulate", help="Where the table is missing and cannot be downloaded, write a simulated one in its place.")
+]
+AllowSimulated = Annotated[bool, typer.Option("--allow-simulated", help="Let production and champions move to models of simulated data.")]
+
 # --- the whole run, and its steps ----------------------------------------------------------------------------------------
 
 Source = Annotated[
@@ -98,6 +106,8 @@ Source = Annotated[
 def etl(
     session: Session,
     source: Source = None,
+    simulate: Simulate = False,
+    allow_simulated: AllowSimulated = False,
     from_warehouse: Annotated[
         bool, typer.Option("--from-warehouse", help="Add the answers of the warehouse whose outcome is known to the table.")
     ] = False,
@@ -113,7 +123,17 @@ def etl(
     from sporeprint.pipelines.extract import Outcomes
 
     outcomes = Outcomes(None if since is None else _since(since)) if from_warehouse else None
-    return run_etl(session.settings, session.workdir, source=source, outcomes=outcomes, steps=session.screen.steps())
+    settings = _with_simulation(session.settings, simulate)
+    return run_etl(
+        settings, session.workdir, source=source, outcomes=outcomes, allow_simulated=allow_simulated, steps=session.screen.steps()
+    )
+
+
+def _with_simulation(settings: "Settings", simulate: bool) -> "Settings":
+    """The settings, with a simulated table for a missing one where that is asked for."""
+    if not simulate:
+        return settings
+    return settings.model_copy(update={"source": settings.source.model_copy(update={"fallback": "simulate"})})
 
 
 def _since(text: str) -> int:
@@ -140,11 +160,11 @@ def retrain(
 
 
 @command(app, ALL, panel=_STEPS, examples="sporeprint extract\nsporeprint extract --source observations.parquet")
-def extract(session: Session, source: Source = None) -> Result:
+def extract(session: Session, source: Source = None, simulate: Simulate = False) -> Result:
     """Find, download or simulate the table, and note where it came from."""
     from sporeprint.pipelines.extract import run_extract
 
-    return run_extract(session.settings, session.workdir, source=source, steps=session.screen.steps())
+    return run_extract(_with_simulation(session.settings, simulate), session.workdir, source=source, steps=session.screen.steps())
 
 
 @command(app, ALL, panel=_STEPS, examples="sporeprint validate\nsporeprint validate --set validation.max_rejected_share=0.05")
@@ -237,11 +257,12 @@ def evaluate(
 def register(
     session: Session,
     promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Whether champions and production move through the gate.")] = True,
+    allow_simulated: AllowSimulated = False,
 ) -> Result:
     """Give the trained models a version each, and make the best one production."""
     from sporeprint.pipelines.register import run_register
 
-    return run_register(session.settings, session.workdir, promote=promote, steps=session.screen.steps())
+    return run_register(session.settings, session.workdir, promote=promote, allow_simulated=allow_simulated, steps=session.screen.steps())
 
 
 # --- using the models ----------------------------------------------------------------------------------------------------

@@ -310,14 +310,14 @@ def _from_download(job: _Job, path: Path) -> _SourceTable:
         why = f"{path} is missing, and no source.download is set"
         if source.fallback == "simulate":
             return _simulated(job, why)
-        raise DataError(f"{why}; put the table there, name one with --source, or set source.download.url")
+        raise DataError(f"{why}; put the table there, name one with --source, or set source.download.url (or try it out with --simulate)")
     place, shown = job.workspace(), masked(source.download.url)
     try:
         got = _fetched(job, source.download.url, place)
     except SourceUnavailableError as error:
         if source.fallback == "simulate":
             return _simulated(job, str(error))
-        hint = "try again later, put the table there, or name one with --source FILE"
+        hint = "try again later, put the table there, or name one with --source FILE (or try it out with --simulate)"
         raise SourceUnavailableError(f"{path} is missing, and {error}; {hint}") from error
     if kind_of(got, shown) == "zip":
         return _from_zip(job, got, place, source=shown, kind="url", configured=path)
