@@ -135,7 +135,7 @@ def test_xgboost_is_near_perfect_on_seen_species_and_lost_on_unseen_ones(real_ru
 
 
 def test_the_parts_of_the_real_table_are_disjoint_and_complete(real_run: Path) -> None:
-    rows = [pl.read_parquet(real_run / f"data/model_input/{name}.parquet")["row"].to_list() for name in ("train", "validation", "test")]
+    rows = [pl.read_parquet(real_run / f"data/model_input/{name}.parquet")["_row"].to_list() for name in ("train", "validation", "test")]
     assert sorted(itertools.chain(*rows)) == list(range(61_069))
     held_out = (real_run / "data/validation/validation.parquet").read_bytes()
     assert held_out == (real_run / "data/model_input/validation.parquet").read_bytes()

@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from sporeprint.data.coded_table import Codes, coded_frame
 from sporeprint.data.validation import broken_rules, explain, feature_rules
+from sporeprint.data.written_values import normalised
 from sporeprint.errors import UsageError, nearest
 from sporeprint.models.encoder import Encoder, Matrix
 from sporeprint.models.scorers import Scorer, load_scorer
@@ -148,7 +149,7 @@ class SporeprintClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
     def _encoded(self, X: Any) -> tuple[Codes, Matrix]:
         schema, encoder, _, safety = self._parts()
         frame, values = _frame_of(X, schema), joint_vocabulary(encoder, safety.guard, schema)
-        compact = coded_frame(frame, values, schema.numeric)
+        compact = coded_frame(normalised(frame, schema), values, schema.numeric)
         if flags := broken_rules(compact, feature_rules(schema, closed=False)):
             _refuse(frame, flags, schema)
         codes = Codes.of_coded(compact, schema, values)

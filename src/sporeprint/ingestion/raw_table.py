@@ -98,7 +98,7 @@ class RawTable:
         """
         try:
             raw = json.loads(text)
-            dialect = None if raw["dialect"] is None else CsvDialect(**raw["dialect"])
+            dialect = None if raw["dialect"] is None else CsvDialect.from_dict(raw["dialect"])
             further = None if raw.get("further") is None else Path(raw["further"])
             return cls(Path(raw["path"]), raw["format"], dialect, Provenance(**raw["provenance"]), further)
         except (ValueError, KeyError, TypeError) as error:
@@ -209,7 +209,7 @@ def read_batches(raw: RawTable, schema: DatasetSchema, *, batch_bytes: int, labe
     if raw.further is not None:
         with _readable(raw.further):
             for batch in read_parquet(raw.further, schema, labelled=labelled):
-                yield replace(batch, frame=batch.frame.with_columns(pl.col("row") + rows))
+                yield replace(batch, frame=batch.frame.with_columns(pl.col("_row") + rows))
 
 
 @contextmanager

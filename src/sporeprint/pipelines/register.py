@@ -10,6 +10,7 @@ from sporeprint.errors import RefusedError
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.pipelines.candidate_files import read_candidates
+from sporeprint.pipelines.data_notes import performance_notes
 from sporeprint.pipelines.evaluate import read_report_context, store_metrics, write_report
 from sporeprint.pipelines.promotion import Gate, Registration, choose_production, gate, register_candidate
 from sporeprint.pipelines.results import RegisterResult
@@ -78,7 +79,8 @@ def register(
             served = registry.production()
             production, reason = None if served is None else served.ref, "nothing was promoted"
     versions = {item.name: item.ref.partition("/")[2] for item in items if item.ref is not None}
-    return RegisterResult(tuple(items), production, reason), replace(context, versions=versions, production=production or "none")
+    notes = performance_notes(context, production)
+    return RegisterResult(tuple(items), production, reason, notes), replace(context, versions=versions, production=production or "none")
 
 
 def run_promote(
