@@ -201,7 +201,13 @@ class Contradiction(Frozen):
 
 
 class DatasetSchema(Frozen):
-    """The contract of one table."""
+    """The contract of one table.
+
+    >>> from sporeprint import load_settings
+    >>> schema = load_settings(CONFIG).dataset
+    >>> schema.numeric
+    ('cap-diameter', 'stem-height', 'stem-width')
+    """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Lower case; names files and models.")
     target: Target

@@ -450,7 +450,12 @@ class RuntimeSettings(Frozen):
 
 
 class Settings(Frozen):
-    """Everything config.yaml says, checked."""
+    """Everything config.yaml says, checked.
+
+    >>> from sporeprint import load_settings
+    >>> sorted(load_settings(CONFIG).models)
+    ['decision_tree', 'logistic_regression', 'xgboost']
+    """
 
     dataset: DatasetSchema
     source: SourceSettings
@@ -549,6 +554,10 @@ def load(path: Path, *, environ: Mapping[str, str] | None = None, overrides: Seq
 
     Raises:
         ConfigError: with one line for every problem: the key, the value, what is allowed, the nearest right key.
+
+    >>> from sporeprint import load_settings
+    >>> load_settings(CONFIG, overrides=["split.seed=11"]).split.seed
+    11
     """
     raw = _read_yaml(path)
     changed_by = []

@@ -144,7 +144,7 @@ def test_too_many_rejected_rows_stop_the_run_before_anything_is_replaced(
         rows[number] = "x" + rows[number]
     message = (
         r"9 of 1,800 rows are rejected \(0.50%; validation.max_rejected_share allows 0.[04]0%\): allowed:class \(9\)\. "
-        r"For example row 0: class: 'x.' is not one of e, p\. .* data/validation/rejected/.*parquet\. Nothing was replaced"
+        r"For example row 0: class: 'x.' is not one of e, p; .*\. .* data/validation/rejected/.*parquet\. Nothing was replaced"
     )
     with pytest.raises(DataError, match=message):
         run_etl(settings.parse(small_config), small_copy, source=str(written(tmp_path / "bad.csv", rows)))

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from sporeprint.common.files import Progress
+from sporeprint.common.progress import Progress
 from sporeprint.errors import DataError, nearest
 from sporeprint.schema import DatasetSchema, code_text
 from sporeprint.settings import CsvSettings
