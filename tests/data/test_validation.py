@@ -59,7 +59,7 @@ def table(*changes: dict[str, str | None], schema: DatasetSchema = SCHEMA) -> pl
             "class",
             "edible",
             "allowed:class",
-            "class: 'edible' is not one of e, p; several codes can be one class, with one word: dataset.target.values",
+            "class: 'edible' is not one of e, p; in dataset.target.values, codes with one word are one class",
         ),
         ("site", None, "required:site", "site: missing, and it is required"),
         ("size", None, "required:size", "size: missing, and it is required"),
@@ -121,7 +121,8 @@ def test_every_rule_a_row_broke_is_told() -> None:
     names = ["allowed:class", "range:size", "number:weight", "required:shape", "allowed:color", "required:place", "required:site"]
     assert found.rejected["rules"].to_list() == [names, ["range:size"], ["allowed:color"]]
     assert found.rejected["reason"][0] == (
-        "class: '?' is not one of e, p; several codes can be one class, with one word: dataset.target.values; size: '-1' is out of range, allowed is at least 0 and at most 10; "
+        "class: '?' is not one of e, p; in dataset.target.values, codes with one word are one class; "
+        "size: '-1' is out of range, allowed is at least 0 and at most 10; "
         "weight: 'x' is not a finite number; shape: missing, and it is required; color: 'b' is not one of r, g; "
         "place: missing, and it is required; site: missing, and it is required"
     )

@@ -171,7 +171,7 @@ def sentence(rule: str, value: object, schema: DatasetSchema) -> str:
         high = "" if column.max is None else f"at most {column.max:g}"
         return f"{name}: {shown} is out of range, allowed is {' and '.join(filter(None, (low, high)))}"
     values = schema.target.values if name == schema.target.column else schema.columns[name].values
-    hint = "; several codes can be one class, with one word: dataset.target.values" if name == schema.target.column else ""
+    hint = "; in dataset.target.values, codes with one word are one class" if name == schema.target.column else ""
     return f"{name}: {shown} is not one of {', '.join(values or ())}{hint}"
 
 
