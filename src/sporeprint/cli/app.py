@@ -30,6 +30,7 @@ from sporeprint.cli.predict import prediction_commands
 from sporeprint.cli.serve import add_to as add_serve
 from sporeprint.cli.simulate import simulation_commands
 from sporeprint.cli.terminal import ReaderGoneError
+from sporeprint.cli.threshold import threshold_commands
 from sporeprint.cli.warehouse import warehouse
 from sporeprint.common.optional_dependencies import missing
 from sporeprint.errors import SporeprintError, StorageError, UsageError
@@ -71,7 +72,7 @@ def _root(
 
 add_serve(prediction_commands, USE)
 add_monitor(prediction_commands, USE)
-for commands in (etl_commands, prediction_commands, simulation_commands, tools):
+for commands in (etl_commands, prediction_commands, simulation_commands, threshold_commands, tools):
     app.add_typer(commands)
 for name, panel, commands in (
     ("models", USE, models),
