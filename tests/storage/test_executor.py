@@ -98,9 +98,12 @@ def test_errors_of_calls_are_the_callers(oltp: Engine) -> None:
     def fails() -> None:
         raise TimeoutError("mine")
 
-    for call in (lambda: calls.call(fails), lambda: asyncio.run(calls.run(fails)), lambda: within(5, fails)):
-        with pytest.raises(TimeoutError, match="mine"):
-            call()
+    with pytest.raises(TimeoutError, match="mine"):
+        calls.call(fails)
+    with pytest.raises(TimeoutError, match="mine"):
+        asyncio.run(calls.run(fails))
+    with pytest.raises(TimeoutError, match="mine"):
+        within(5, fails)
     assert calls.away_s is None
     calls.close()
 

@@ -99,9 +99,7 @@ class IdempotencyStore:
             with contextlib.closing(store._connect()) as connection:
                 version, application = (connection.execute(f"pragma {name}").fetchone()[0] for name in ("user_version", "application_id"))
                 if (version, application) not in {(0, 0), (FORMAT, APPLICATION_ID)}:
-                    raise StorageError(
-                        f"{path} holds no idempotency keys of format {FORMAT}; move it away, and its keys are forgotten"
-                    )
+                    raise StorageError(f"{path} holds no idempotency keys of format {FORMAT}; move it away, and its keys are forgotten")
                 connection.executescript(SCHEMA)
         except (sqlite3.Error, OSError) as error:
             raise StorageError(f"cannot use {path}: {error}; if it is damaged, move it away, and its keys are forgotten") from error
