@@ -1,5 +1,6 @@
 """The answer to one row, and its reasons: by look-ups, without a data frame, to the same numbers as for a table."""
 
+import contextlib
 import math
 import re
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ import numpy as np
 
 from sporeprint.data.coded_table import NUMBER
 from sporeprint.data.groups import GroupName
+from sporeprint.data.written_values import parse_code, parse_number
 from sporeprint.errors import DataError, nearest
 from sporeprint.inference.attributions import Attribution, Explainer, top_attributions
 from sporeprint.inference.model_bundle import Bundle
@@ -175,12 +177,20 @@ def _value(name: str, value: Any, schema: DatasetSchema) -> str | float | None:
         return None
     column = schema.columns[name]
     if column.kind is Kind.NOMINAL:
-        if not isinstance(value, str):
-            raise ValueError(f"field {name!r}: expected a text, got {value!r}")
+        if not isinstance(value, str | int | float):
+            raise ValueError(f"field {name!r}: expected a text or a number, got {value!r}")
         codes = {word: code for code, word in (column.values or {}).items()}
-        text = value.strip()
+        text = parse_code(value, schema.missing_words(name), column.values or {}, {})
+        if text is None:
+            return None
         # A code wins over a word; what is neither is a value that nobody has seen, which is for the verdict to say.
         return text if text in (column.values or {}) else codes.get(text.lower(), codes.get(text, text))
+    missing = schema.missing_words(name)
+    if isinstance(value, str) or (missing and isinstance(value, int | float)):
+        with contextlib.suppress(ValueError):  # said below, with the unit
+            value = parse_number(str(value), missing, column)
+        if value is None:
+            return None
     return _number(name, value, column)
 
 

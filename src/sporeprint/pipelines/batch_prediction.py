@@ -21,6 +21,7 @@ from sporeprint.common.workdir import Workdir
 from sporeprint.data.coded_table import Codes, coded_frame, recognised
 from sporeprint.data.parquet_store import Writer
 from sporeprint.data.validation import broken_rules, explain, feature_rules
+from sporeprint.data.written_values import normalised
 from sporeprint.errors import UsageError
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.ingestion.raw_batch import Batch
@@ -120,7 +121,7 @@ def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True) ->
     """
     schema = bundle.schema
     known = joint_vocabulary(bundle.encoder, bundle.safety.guard, schema)
-    compact = coded_frame(frame, known, schema.numeric)
+    compact = coded_frame(normalised(frame, schema), known, schema.numeric)
     flags = broken_rules(compact, feature_rules(schema, closed=False))
     codes = Codes.of_coded(compact, schema, known)
     if flags:
@@ -232,14 +233,20 @@ def score_batches(
     return total
 
 
+def beside(frame: pl.DataFrame, added: pl.DataFrame, *, further: Sequence[str] = ()) -> pl.DataFrame:
+    """The input columns, then the added ones. An input column with the name of an added or further one is renamed: `reason_`."""
+    taken = [name for name in (*added.columns, *further) if name in frame.columns]
+    return pl.concat([frame.rename({name: f"{name}_" for name in taken}), added], how="horizontal")
+
+
 def _with_malformed(batch: Batch, said: pl.DataFrame, *, guarded: bool) -> pl.DataFrame:
     """The input columns beside the answers; rows that could not be read stand at their place, with the reason."""
-    result = pl.concat([batch.frame, said], how="horizontal")
+    result = beside(batch.frame, said)
     if batch.malformed.height:
         reason = pl.format("{}: {}", pl.col("reason"), pl.col("text")).alias("reason")
-        unread = batch.malformed.select("row", *([pl.lit("unknown").alias("verdict")] if guarded else []), reason)
-        result = pl.concat([result, unread], how="diagonal").sort("row")
-    return result.drop("row")
+        unread = batch.malformed.select("_row", *([pl.lit("unknown").alias("verdict")] if guarded else []), reason)
+        result = pl.concat([result, unread], how="diagonal").sort("_row")
+    return result.drop("_row")
 
 
 def _count(result: pl.DataFrame, schema: DatasetSchema) -> Counts:

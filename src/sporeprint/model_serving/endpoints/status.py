@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sporeprint import __version__
+from sporeprint.data.written_values import parse_code
 from sporeprint.errors import JournalError, StorageError, StorageUnavailableError, nearest
 from sporeprint.model_serving.endpoints import docs_page as api_page
 from sporeprint.model_serving.endpoints import openapi
@@ -226,8 +227,8 @@ def code_of(given: Any, schema: DatasetSchema) -> str:
     """A class as code, from its code or word."""
     values = schema.target.values
     codes = {word.lower(): code for code, word in values.items()}
-    if isinstance(given, str):
-        text = given.strip()
+    if isinstance(given, str | int | float):
+        text = parse_code(given, (), values, schema.target.aliases) or ""
         if text in values:
             return text
         if (code := codes.get(text.lower())) is not None:
