@@ -125,7 +125,7 @@ async def _predict_once(service: Service, scope: Scope, options: PredictOptions,
     record, served, is_replayed = await predict_once(service, scope["caller"].name, key, request)
     headers = REPLAYED if is_replayed else ()
     scope["exchange"].answered(record.model, record.version, record.prediction_id)
-    outside, reason = served.why(row, record.verdict, record.novelty_p)
+    outside, reason = served.why(row, record.verdict, record.probability, record.novelty_p)
     found = _response(service, record, served, outside, reason)
     if options.explain:
         found |= await _reasons(served, row)
