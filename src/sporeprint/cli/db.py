@@ -134,9 +134,7 @@ def prune(
     session: Session,
     older_than: Annotated[
         int,
-        typer.Option(
-            "--older-than", parser=_age, metavar="AGE", help="Minimum age of rows to delete: 90d, 12w, 36h.", show_default=False
-        ),
+        typer.Option("--older-than", parser=_age, metavar="AGE", help="Minimum age of rows to delete: 90d, 12w, 36h.", show_default=False),
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, delete nothing.")] = False,
 ) -> Result:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,13 @@ from sporeprint.cli.panels import STEPS, USE, WHOLE
 from sporeprint.common.text_table import Table
 from sporeprint.errors import UsageError
 
+if TYPE_CHECKING:
+    from sporeprint.settings import Settings
+
 etl_commands = group()
+
+Simulate = Annotated[bool, typer.Option("--simulate", help="Simulate a table if it is missing and cannot be downloaded.")]
+AllowSimulated = Annotated[bool, typer.Option("--allow-simulated", help="Permit promotion of models trained on simulated data.")]
 
 Source = Annotated[
     str | None, typer.Option(metavar="FILE|URL", help="Table to read: a file, an address or a database. Default: the configuration's.")
@@ -33,12 +39,18 @@ Source = Annotated[
 def etl(
     session: Session,
     source: Source = None,
+    simulate: Simulate = False,
+    allow_simulated: AllowSimulated = False,
     from_warehouse: Annotated[
         bool, typer.Option("--from-warehouse", help="Add predictions with known outcomes from the warehouse.")
     ] = False,
     since: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="With --from-warehouse: only predictions since 90d, or 2026-03-29T01:00Z.", show_default=False),
+    ] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="Log the run to this MLflow tracking server: http://host:5000, or a folder.", show_default=False),
     ] = None,
 ) -> Result:
     """Run all steps: extract, transform, load, train, evaluate, register."""
@@ -48,15 +60,31 @@ def etl(
     from sporeprint.pipelines.extract import Outcomes
 
     outcomes = Outcomes(None if since is None else _since(since)) if from_warehouse else None
-    return run_etl(session.settings, session.workdir, source=source, outcomes=outcomes, steps=session.screen.steps())
+    settings = _with_simulation(session.settings, simulate)
+    result = run_etl(
+        settings, session.workdir, source=source, outcomes=outcomes, allow_simulated=allow_simulated, steps=session.screen.steps()
+    )
+    if track is not None:
+        from sporeprint.pipelines.mlflow_tracking import track_run
+
+        run_id = track_run(session.settings, session.workdir, result, track)
+        session.screen.say(f"not tracked by MLflow at {track}: see the log" if run_id is None else f"tracked by MLflow as run {run_id}")
+    return result
+
+
+def _with_simulation(settings: "Settings", simulate: bool) -> "Settings":
+    """The settings, with a simulated table for a missing one where that is asked for."""
+    if not simulate:
+        return settings
+    return settings.model_copy(update={"source": settings.source.model_copy(update={"fallback": "simulate"})})
 
 
 @command(etl_commands, ALL, panel=STEPS, examples="sporeprint extract\nsporeprint extract --source observations.parquet")
-def extract(session: Session, source: Source = None) -> Result:
+def extract(session: Session, source: Source = None, simulate: Simulate = False) -> Result:
     """Find, download or simulate the table."""
     from sporeprint.pipelines.extract import run_extract
 
-    return run_extract(session.settings, session.workdir, source=source, steps=session.screen.steps())
+    return run_extract(_with_simulation(session.settings, simulate), session.workdir, source=source, steps=session.screen.steps())
 
 
 @command(etl_commands, ALL, panel=STEPS, examples="sporeprint validate\nsporeprint validate --set validation.max_rejected_share=0.05")
@@ -147,11 +175,12 @@ def evaluate(
 def register(
     session: Session,
     promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Promote champions and production through the gate.")] = True,
+    allow_simulated: AllowSimulated = False,
 ) -> Result:
     """Register the trained models; promote the best one to production."""
     from sporeprint.pipelines.register import run_register
 
-    return run_register(session.settings, session.workdir, promote=promote, steps=session.screen.steps())
+    return run_register(session.settings, session.workdir, promote=promote, allow_simulated=allow_simulated, steps=session.screen.steps())
 
 
 @command(etl_commands, ALL, panel=USE, examples="sporeprint retrain\nsporeprint retrain --since 90d --json")
