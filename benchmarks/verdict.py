@@ -38,7 +38,11 @@ def second_draw(frame: pl.DataFrame, config: settings.Settings, seed: int) -> pl
             values = block[name]
             if name in config.dataset.numeric:
                 numbers = values.drop_nulls().to_numpy()
-                drawn = random.normal(numbers.mean(), numbers.std(), len(block)).round(2).clip(min(0.01, numbers.min())) if len(numbers) else None
+                drawn = (
+                    random.normal(numbers.mean(), numbers.std(), len(block)).round(2).clip(min(0.01, numbers.min()))
+                    if len(numbers)
+                    else None
+                )
                 empty = values.is_null().to_numpy()[random.permutation(len(block))]
                 columns[name] = pl.Series(name, np.where(empty, np.nan, drawn) if drawn is not None else [None] * len(block), pl.Float64)
             else:
