@@ -22,6 +22,7 @@ from sporeprint.cli.console import Screen, causes, described
 from sporeprint.cli.db import db
 from sporeprint.cli.etl import etl_commands
 from sporeprint.cli.export import export
+from sporeprint.cli.init import init_commands
 from sporeprint.cli.keys import keys
 from sporeprint.cli.models import models
 from sporeprint.cli.monitor import add_to as add_monitor
@@ -71,7 +72,7 @@ def _root(
 
 add_serve(prediction_commands, USE)
 add_monitor(prediction_commands, USE)
-for commands in (etl_commands, prediction_commands, simulation_commands, tools):
+for commands in (init_commands, etl_commands, prediction_commands, simulation_commands, tools):
     app.add_typer(commands)
 for name, panel, commands in (
     ("models", USE, models),
