@@ -176,7 +176,7 @@ def _written(texts: Sequence[str]) -> tuple[str, str, tuple[str, ...]] | None:
 
 def _forms(cores: Sequence[str]) -> list[tuple[str, str]]:
     """Decimal sign and sign between thousands, the likeliest first."""
-    forms = [(".", ""), (".", ","), (",", "."), (",", " "), (".", " "), (".", "'"), (",", "")]
+    forms = [(".", ""), (".", ","), (",", ""), (",", "."), (",", " "), (".", " "), (".", "'")]
     # 1,234 alone may be either: three digits after every comma are thousands.
     commas = [core for core in cores if "," in core]
     if commas and not all(re.search(r",[0-9]{3}(?![0-9])", core) for core in commas):

@@ -116,7 +116,7 @@ def files_of(named: str) -> tuple[Path, ...] | None:
         return tuple(files)
     if path.exists() or not any(sign in named for sign in "*?["):
         return None
-    if not (files := sorted(each for each in path.parent.glob(path.name) if each.is_file())):
+    if not (files := sorted(each for each in path.parent.glob(path.name) if each.is_file() and not each.name.startswith("."))):
         raise DataError(f"no file is called {named}; name a table")
     return tuple(files)
 
@@ -131,7 +131,7 @@ def join(files: Sequence[Path], folder: Path, *, max_mb: float) -> Path:
     plain = []
     for number, path in enumerate(files):
         place = folder / f"part{number}"
-        place.mkdir()
+        place.mkdir(exist_ok=True)
         plain.append(convert(path, place, max_mb=max_mb) if is_convertible(path) else path)
     kinds = [kind_of(path, str(path)) for path in plain]
     if len(set(kinds)) > 1:

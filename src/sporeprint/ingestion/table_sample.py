@@ -72,8 +72,23 @@ def _parquet(path: Path, where: str) -> TableSample:
         raise DataError(f"{where} is damaged or no Parquet file: {str(error).partition(chr(10))[0]}") from error
     if not rows:
         raise DataError(f"{where} holds no rows")
-    columns = [_as_text(frame[name]).alias(str(place)) for place, name in enumerate(names)]
-    return TableSample(names, pl.DataFrame(columns), rows, step == 1, "parquet")
+    return TableSample(names, _texts(frame), rows, step == 1, "parquet")
+
+
+def sample_of_frame(frame: pl.DataFrame) -> TableSample:
+    """A frame in memory as a sample.
+
+    Raises:
+        DataError: it has no rows.
+    """
+    if not frame.height:
+        raise DataError("the frame holds no rows")
+    step = max(1, -(-frame.height // ROWS))
+    return TableSample(tuple(frame.columns), _texts(frame.gather_every(step)), frame.height, step == 1, "parquet")
+
+
+def _texts(frame: pl.DataFrame) -> pl.DataFrame:
+    return pl.DataFrame([_as_text(frame[name]).alias(str(place)) for place, name in enumerate(frame.columns)])
 
 
 def _as_text(series: pl.Series) -> pl.Series:
@@ -100,11 +115,12 @@ def _csv(path: Path, where: str) -> TableSample:
     skipped, header, names = _header(lines, separator, width)
     # A sample from the middle of a file begins and ends within a row, and perhaps within quotes: only rows of the right width count.
     start = skipped + header
+    whole = len(blocks) == 1
+    lines = lines if whole else lines[:-1]
     pieces = ["\n".join(lines[start:]), *(text.partition("\n")[2].rpartition("\n")[0] for text in texts[1:])]
     frame = _frame("\n".join(piece.strip("\n") for piece in pieces if piece.strip()), separator, width)
     if not frame.height:
         raise DataError(f"{where} has a header and no rows")
-    whole = len(blocks) == 1
     used = sum(len(piece) for piece in pieces)
     return TableSample(
         names=names,

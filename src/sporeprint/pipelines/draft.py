@@ -38,7 +38,7 @@ MOST_CLASSES = 20
 #: The draft's split, largest part first.
 SHARES = {"train": 0.5, "early_stop": 0.1, "calibration": 0.1, "threshold": 0.15, "test": 0.15}
 #: The promise where the positive class is frequent enough: at most this share of the negative answers is wrong.
-LARGEST_ALPHA = 0.05
+LARGEST_ALPHA = 0.1
 
 #: Texts that YAML reads as something else.
 _YAML_WORDS = frozenset({"true", "false", "null", "none", "yes", "no", "on", "off", "y", "n"})
@@ -438,7 +438,7 @@ def _guard(sample: TableSample, target: TargetDraft) -> list[str]:
 
 def draft_alpha(positive_share: float) -> float:
     """A promise that says something: well below the share of positives, which always answering with the negative class keeps."""
-    alpha = min(LARGEST_ALPHA, positive_share / 4)
+    alpha = min(LARGEST_ALPHA, positive_share / 3)
     digits = -math.floor(math.log10(alpha))
     return round(alpha, digits)
 
