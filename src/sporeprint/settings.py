@@ -203,12 +203,29 @@ class GuardSettings(Frozen):
     coverage: float = Field(0.995, ge=0.5, lt=1, description="Share of rows like the training rows that are to be answered.")
     alpha: float = Field(0.001, gt=0, lt=0.5, description="Promised: at most this share of the negative answers is wrong.")
     delta: float = Field(0.05, gt=0, lt=0.5, description="... but for this probability.")
+    missed: float = Field(
+        0.2, gt=0, le=1, description="Promised too: at most this share of the positive rows is answered negative; 1: no promise."
+    )
+    most: float | None = Field(
+        None, gt=0, le=0.5, description="No single row is answered negative above this probability; default: 0.05, or 5 alpha if larger."
+    )
+    positive_from: float = Field(
+        0.5,
+        ge=0.5,
+        lt=1,
+        description="Probability above which the positive class is answered; below it, down to the negative one, unknown.",
+    )
     calibration: Literal["isotonic", "platt", "beta", "none"] = Field("isotonic", description="How scores become probabilities.")
     components: Literal["auto", "groups", "clusters"] = Field(
         "auto", description="What a row is compared with: declared groups, or clusters."
     )
     clusters: int = Field(200, ge=2, le=1000, description="How many clusters, where there are no groups.")
     kept_rows: int = Field(200, ge=1, description="Training rows of each component kept with a model, to name the nearest known one.")
+
+    @property
+    def largest_threshold(self) -> float:
+        """The cap for a single row: `most`, or what follows from `alpha`; a cap below what is promised on average would be idle."""
+        return self.most if self.most is not None else min(0.5, max(0.05, 5 * self.alpha))
 
 
 class EvaluationSettings(Frozen):
@@ -272,6 +289,13 @@ class BatchSettings(Frozen):
         return folder.rstrip("/")
 
 
+class IdempotencySettings(Frozen):
+    """Which Idempotency-Keys are remembered, and how long. One file for all workers of a machine."""
+
+    path: str = Field("data/idempotency.db", description="Below the work directory; on a local disk that keeps what it synced.")
+    keep_hours: int = Field(24, ge=1, le=24 * 90, description="A retry within this time gets the same prediction.")
+
+
 class StorageSettings(Frozen):
     """Where the two databases are, and how long rows stay. Passwords come from the environment or a file, never from here."""
 
@@ -280,6 +304,7 @@ class StorageSettings(Frozen):
     journal: JournalSettings = JournalSettings()
     batches: BatchSettings = BatchSettings()
     prune: PruneSettings = PruneSettings()
+    idempotency: IdempotencySettings = IdempotencySettings()
 
     @field_validator("oltp", "olap")
     @classmethod

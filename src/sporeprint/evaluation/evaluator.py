@@ -16,6 +16,7 @@ from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.group_cross_validation import HeldOutPredictions, predict_held_out
 from sporeprint.evaluation.safety_scorecard import (
     GuardEvaluation,
+    LeftOutNovelty,
     ModelSafety,
     PredictionCounts,
     PromiseCheck,
@@ -37,7 +38,10 @@ from sporeprint.evaluation.scorecard import (
     score_groups,
     score_rows,
 )
+from sporeprint.safety.decision_rule import unit_representatives
+from sporeprint.safety.missing_values import ignoring_missing
 from sporeprint.safety.novelty_guard import Guard
+from sporeprint.safety.promise_notes import promise_notes
 from sporeprint.safety.verdict import is_familiar
 from sporeprint.settings import Settings
 
@@ -154,15 +158,16 @@ def _with_unseen(
 def check_promise(settings: Settings, data: ModelInput, candidate: Candidate) -> tuple[PromiseCheck, ...]:
     """How often the promise behind a candidate's threshold holds when its held-out rows are split at random."""
     calibrate, threshold = data.part(settings, "calibration"), data.part(settings, "threshold")
-    rows = concat([calibrate, threshold, data.test])
+    rows, rule = concat([calibrate, threshold, data.test]), candidate.safety
+    rows = rows.take(unit_representatives(rows))
     raw = candidate.score(rows.codes)
-    answers = candidate.safety.predictions(rows.codes, raw, candidate.encoder, settings.dataset)
-    familiar = np.asarray(is_familiar(answers.novelty.p, candidate.safety.coverage)) & ~answers.anomalies.any(len(rows.y))
+    predictions = rule.predictions(rows.codes, raw, candidate.encoder, settings.dataset)
+    familiar = np.asarray(is_familiar(predictions.novelty.p, rule.coverage)) & ~predictions.anomalies.contradictory(len(rows.y))
     return simulate_promise(
         raw,
         rows.y,
-        familiar,
-        (len(calibrate.y), len(threshold.y)),
+        familiar & rule.component_negative[predictions.novelty.component],
+        (len(unit_representatives(calibrate)), len(unit_representatives(threshold))),
         settings.guard,
         alphas=settings.evaluation.alphas,
         splits=settings.evaluation.splits,
@@ -180,10 +185,12 @@ def evaluate_guard(settings: Settings, data: ModelInput, fitted: Guard, held_out
     if (fitted.names >= 0).all():
         how = f"one {settings.dataset.groups.name if settings.dataset.groups else 'group'} at a time"
         left_out = leave_one_group_out(fitted, rows, calibrate)
+        silent = ignoring_missing(fitted, concat([data.train, data.part(settings, "early_stop")]))
+        ignoring: LeftOutNovelty | None = leave_one_group_out(silent, rows, calibrate)
     else:  # clusters have to be found anew without the group, as in the folds
-        how, left_out = f"{held_out.folds} folds of whole groups", held_out.answers.guard
+        how, left_out, ignoring = f"{held_out.folds} folds of whole groups", held_out.answers.guard, None
     typicality = fitted.novelty(familiar_rows.codes).typicality
-    return guard_evaluation(how, left_out, rows.y, rows.group, typicality, settings.guard.coverage)
+    return guard_evaluation(how, left_out, rows.y, rows.group, typicality, settings.guard.coverage, ignoring)
 
 
 def compare_candidates(
@@ -244,6 +251,7 @@ def report_context(
         guard=guard_found,
         thresholds={candidate.name: candidate.safety.threshold for candidate in candidates},
         guard_settings=settings.guard,
+        notes={candidate.name: promise_notes(candidate.safety, settings.dataset) for candidate in candidates},
         production="",
         rule=f"best {settings.selection.metric} on {settings.selection.on} rows",
         versions={},

@@ -182,7 +182,14 @@ class EvaluateResult:
         return [
             Table("Evaluated", ("model", "rows", *shown, missed), tuple(rows)),
             Table("Answered, where the guard knows the row", ("model", "rows", "answered", "right", missed), answered),
+            *_notes(self.context),
         ]
+
+
+def _notes(context: ReportContext) -> list[Table]:
+    """What the models' promises do not say, where that has to be said."""
+    rows = tuple((name, note) for name, notes in context.notes.items() for note in notes)
+    return [Table("Note", ("model", "what its answers do not say"), rows)] if rows else []
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ async def predict_batch(service: Service, scope: Scope, receive: Receive, send: 
         loop = asyncio.get_running_loop()
         scope["deadline"].reschedule(loop.time() + limits.batch_deadline_s)
         served = await _served(service, parameters.get("model"))
-        about, replayed = await _answered(service, served, upload, receive, (begin, created_us))
+        about, replayed = await _answered(service, served, upload, scope["caller"].name, receive, (begin, created_us))
         scope["deadline"].reschedule(None)  # from here on each part has its own
     finally:
         service.batches -= 1
@@ -111,11 +111,11 @@ async def _served(service: Service, name: str | None) -> LoadedModel:
 
 
 async def _answered(
-    service: Service, served: LoadedModel, upload: UploadHead, receive: Receive, since: tuple[int, int]
+    service: Service, served: LoadedModel, upload: UploadHead, caller: str, receive: Receive, since: tuple[int, int]
 ) -> tuple[BatchInfo, bool]:
     """The batch on the disk, and whether it had been there before."""
     store = service.database.store
-    batch_id = new_batch_id() if upload.key is None else id_of_key(upload.key)
+    batch_id = new_batch_id() if upload.key is None else id_of_key(caller, upload.key)
     with store.part("upload") as path:
         asked = await spool(receive, path, upload.limit, service.limits.receive_s, service.limits.min_receive_kb_s * 1024)
         async with service.lock(batch_id):

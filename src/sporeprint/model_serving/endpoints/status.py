@@ -92,7 +92,7 @@ async def health(service: Service, scope: Scope, receive: Receive, send: Send) -
     """Say how model, journal and database are. Nothing that is wrong is passed over; 503 where no answers can be given."""
     query(scope, ())
     journal, shipper = service.database.stats()
-    away = await asyncio.to_thread(service.database.unavailable_reason)
+    away = await service.database.unavailable_reason()
     failure = service.loader.failure
     failing = _journal_fails(service)
     model: dict[str, Any] = {"status": "degraded" if failure else "ok", **service.loader.current.describe()}
