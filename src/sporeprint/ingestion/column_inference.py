@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import polars as pl
 
-from sporeprint.data.coded_table import MISSING_NUMBERS, NUMBER
+from sporeprint.schema import MISSING_NUMBERS, NUMBER
 
 #: Texts that stand for a missing value in a column of codes.
 MISSING_CODES = ("?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "<NA>", "#N/A", "-", "--", ".", "(null)", "\\N")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
-from sporeprint.data.coded_table import MISSING_NUMBERS, NUMBER
 from sporeprint.errors import DataError
 from sporeprint.ingestion.csv_dialect import BOMS, MAX_LINE, likely_script, split_fields, wide_encoding
 from sporeprint.ingestion.file_formats import kind_of
+from sporeprint.schema import MISSING_NUMBERS, NUMBER
 
 SEPARATORS = (",", ";", "\t", "|", " ")
 #: Bytes of a long file that are read: so many places, evenly over the file, so many bytes at each.
