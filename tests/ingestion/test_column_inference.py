@@ -1,5 +1,7 @@
 """What a column holds, from its values."""
 
+from collections.abc import Sequence
+
 import polars as pl
 import pytest
 
@@ -9,8 +11,8 @@ CODES = ["a", "b", "c"] * 40
 FORM = ("missing", "decimal", "thousands", "strip")
 
 
-def form(values: list[str | None], name: str = "x") -> ColumnForm:
-    return infer_column(name, pl.Series(name, values, dtype=pl.String))
+def form(values: Sequence[str | None], name: str = "x") -> ColumnForm:
+    return infer_column(name, pl.Series(name, list(values), dtype=pl.String))
 
 
 @pytest.mark.parametrize(
