@@ -49,9 +49,26 @@ class Column(Frozen):
     min: FiniteFloat | None = Field(None, description="Numeric: smallest allowed value, inclusive.")
     max: FiniteFloat | None = Field(None, description="Numeric: largest allowed value, inclusive.")
     required: bool = Field(False, description="Whether a row without this value is rejected.")
+    missing: Literal["informative", "not_observed"] = Field(
+        "informative", description="What an empty cell of the table means: a value of its own, or that nobody looked."
+    )
+    cost: float = Field(1.0, gt=0, allow_inf_nan=False, description="What it costs to observe, beside the other columns.")
+    error_rate: float = Field(
+        0.0, ge=0, lt=0.5, description="Share of values that are misread (numeric: by how many standard deviations of the column)."
+    )
+    confusions: tuple[tuple[str, ...], ...] = Field((), description="Nominal: codes that are taken for each other, in sets.")
 
     @model_validator(mode="after")
     def _kind_fits(self) -> Self:
+        if self.kind is Kind.NUMERIC and self.confusions:
+            raise ValueError("a numeric column has no 'confusions'; give 'error_rate'")
+        for pair in self.confusions:
+            if len(set(pair)) < 2:
+                raise ValueError(f"confusions {list(pair)}: expected two different codes or more")
+            if self.values is not None and (wrong := next((code for code in pair if code not in self.values), None)) is not None:
+                raise ValueError(f"confusions {list(pair)}: no code {wrong!r}; it has: {', '.join(self.values)}")
+        if self.confusions and not self.error_rate:
+            raise ValueError("'confusions' need an 'error_rate' above 0: how often a value is misread")
         if self.kind is Kind.NUMERIC and self.values is not None:
             raise ValueError("a numeric column has no 'values'; give 'min' and 'max', or make it nominal")
         if self.kind is Kind.NOMINAL and (self.min is not None or self.max is not None):
@@ -198,6 +215,11 @@ class DatasetSchema(Frozen):
         """Names of the nominal features, in order."""
         return tuple(name for name, column in self.columns.items() if column.kind is Kind.NOMINAL)
 
+    @cached_property
+    def informative(self) -> frozenset[str]:
+        """Columns whose empty cell is a value of its own; in the others nobody looked."""
+        return frozenset(name for name, column in self.columns.items() if column.missing == "informative")
+
     @property
     def table_columns(self) -> tuple[str, ...]:
         """Every column the table must have: target, group column if declared, features."""
@@ -211,4 +233,12 @@ class DatasetSchema(Frozen):
 
     def fingerprint(self) -> str:
         """sha256 of the contract (hex), the same for equal schemas whatever the order of keys in the file."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        contract = self.model_dump(mode="json")
+        for name, column in contract["columns"].items():
+            # Fields that contracts of before did not have count only where they say something.
+            contract["columns"][name] = {key: value for key, value in column.items() if key not in _LATER or value != _LATER[key]}
+        return hashlib.sha256(json.dumps(contract, sort_keys=True).encode()).hexdigest()
+
+
+#: Fields of a column that came later, with their defaults as JSON.
+_LATER = {"missing": "informative", "cost": 1.0, "error_rate": 0.0, "confusions": []}
