@@ -78,12 +78,12 @@ def routing(root: Path) -> dict[str, Any]:
     from sporeprint.ab_testing.design import Design
     from sporeprint.common.workdir import Workdir
     from sporeprint.model_serving.runtime.ab_routing import Route, unit_of
-    from sporeprint.model_serving.runtime.loaded_model import Served
+    from sporeprint.model_serving.runtime.loaded_model import LoadedModel
     from sporeprint.registry.registry import Registry
     from sporeprint.storage.oltp.ab_tests import AbTest, Pinned
 
     registry = Registry(Workdir(root).registry)
-    served = Served.load(registry, registry.resolve("xgboost"))
+    served = LoadedModel.load(registry, registry.resolve("xgboost"))
     pinned = Pinned(served.ref.name, served.ref.version, served.ref.manifest)
     design = Design("t", "xgboost/v1", "decision_tree/v1")
     # The same version in both arms: what is left is the routing.
@@ -97,7 +97,7 @@ def routing(root: Path) -> dict[str, Any]:
 
     def routed() -> None:
         for row, scope in zip(asked, scopes, strict=True):
-            route.answer(route.unit(unit_of(scope), row, "id"), served, functools.partial(Served.answer, row=row))
+            route.answer(route.unit(unit_of(scope), row, "id"), served, functools.partial(LoadedModel.answer, row=row))
 
     found: dict[str, list[float]] = {"plain": [], "routed": []}
     for _ in range(15):

@@ -21,8 +21,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from sporeprint.monitoring.alarm_control import DAY_S, Policy, State, judge
-from sporeprint.monitoring.data_profile import Column, Nominal, Numeric, Profile, of_numbers
+from sporeprint.monitoring.alarm_control import DAY_S, AlarmPolicy, AlarmState, judge
+from sporeprint.monitoring.data_profile import ColumnProfile, NominalProfile, NumericProfile, Profile, of_numbers
 from sporeprint.monitoring.drift import drift
 from sporeprint.stats.histogram import Float64
 
@@ -44,22 +44,22 @@ class Change:
     new: float = 0.0
 
 
-def numbers(rows: int, feature: int, shift: float, draw: np.random.Generator) -> Column:
+def numbers(rows: int, feature: int, shift: float, draw: np.random.Generator) -> ColumnProfile:
     values: Float64 = draw.normal(size=rows) if feature % 2 == 0 else draw.lognormal(0, 0.8, size=rows)
     values = values + shift * (1.0 if feature % 2 == 0 else 1.0392)
     values = values.round(1 if feature >= NUMERIC // 2 else 3)
     missing = draw.random(rows) < (0.0, 0.02, 0.3, 0.0)[feature % 4]
-    return Numeric(of_numbers(values[~missing]).histogram, int(missing.sum()))
+    return NumericProfile(of_numbers(values[~missing]).histogram, int(missing.sum()))
 
 
-def names(rows: int, feature: int, new: float, draw: np.random.Generator) -> Column:
+def names(rows: int, feature: int, new: float, draw: np.random.Generator) -> ColumnProfile:
     values = (2, 3, 5, 7, 9, 12)[feature % 6]
     shares = 0.5 ** np.arange(values) if feature >= NOMINAL // 2 else np.full(values, 1.0)
     missing = draw.binomial(rows, (0.0, 0.0, 0.4, 0.9)[feature % 4])
     fresh = draw.binomial(rows - missing, new) if new else 0
     counts = draw.multinomial(rows - missing - fresh, shares / shares.sum())
     found = {f"v{number}": int(count) for number, count in enumerate(counts) if count}
-    return Nominal({**found, **({"never seen": int(fresh)} if fresh else {})}, int(missing))
+    return NominalProfile({**found, **({"never seen": int(fresh)} if fresh else {})}, int(missing))
 
 
 def table(rows: int, change: Change, draw: np.random.Generator) -> Profile:
@@ -71,10 +71,10 @@ def table(rows: int, change: Change, draw: np.random.Generator) -> Profile:
 def month(change: Change, days: int, seed: int) -> tuple[int | None, int]:
     """The first day with an alarm, if any; and days with one where every column is judged by itself."""
     draw = np.random.default_rng(seed)
-    reference, state, first, naive = table(REFERENCE, Change(), draw), State(), None, 0
+    reference, state, first, naive = table(REFERENCE, Change(), draw), AlarmState(), None, 0
     for day in range(1, days + 1):
         found = drift(reference, table(WINDOW, change, draw))
-        judged, state = judge(found, state, Policy(), at_s=day * DAY_S, window=str(day))
+        judged, state = judge(found, state, AlarmPolicy(), at_s=day * DAY_S, window=str(day))
         if judged.alarms and first is None:
             first = day
         naive += any(check.p <= NAIVE for column in found.columns for check in column.checks)

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from sklearn.metrics import roc_auc_score
 
-from sporeprint.monitoring.performance_estimation import Scores, expected
+from sporeprint.monitoring.performance_estimation import ScoreHistograms, estimate_performance
 from sporeprint.safety.verdict import NEGATIVE, POSITIVE
 
 CHUNKS, REFERENCE, ROWS = 40, 10, 2_000
@@ -65,7 +65,9 @@ def main() -> None:
         }
         began = time.perf_counter()
         made = [
-            expected(Scores.of(part["p"].to_numpy(), np.where(part["answer"].to_numpy() == 1, POSITIVE, NEGATIVE).astype(np.int8)))
+            estimate_performance(
+                ScoreHistograms.of(part["p"].to_numpy(), np.where(part["answer"].to_numpy() == 1, POSITIVE, NEGATIVE).astype(np.int8))
+            )
             for part in kept
         ]
         seconds = time.perf_counter() - began

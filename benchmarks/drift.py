@@ -43,9 +43,9 @@ import json, sys, time
 from datetime import UTC, datetime
 from pathlib import Path
 from sporeprint import monitor_window, settings
-from sporeprint.monitoring.spans import Asked
+from sporeprint.monitoring.windows import Asked
 from sporeprint.storage import urls
-from sporeprint.storage.opening import open_warehouse
+from sporeprint.storage.warehouse.factory import open_warehouse
 chosen, root, end, day = settings.load(Path(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3]), 86_400_000_000
 warehouse = open_warehouse(urls.olap(chosen.storage, root))
 at = datetime.fromtimestamp(end / 1e6 + 60, UTC)
@@ -98,8 +98,8 @@ def inside(run: measure.Run) -> dict[str, Any]:
 def warehouse(workdir: Path, rows: int) -> None:
     """Evaluations from the counts of a warehouse, and how long they take."""
     from sporeprint import settings
+    from sporeprint.common.timestamps import DAY_US
     from sporeprint.registry.registry import Registry
-    from sporeprint.storage.warehouse.star_schema import DAY_US
     from warehouse import BEGIN_US, DAYS, fill
 
     chosen = settings.load(CONFIG)

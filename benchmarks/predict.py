@@ -30,8 +30,8 @@ print(json.dumps({"seconds": time.perf_counter() - began, "mean": float(scores.m
 ENCODE = """
 import sys, numpy as np, polars as pl
 from pathlib import Path
-from sporeprint.codes import Codes
-from sporeprint.registry import Registry
+from sporeprint.data.coded_table import Codes
+from sporeprint.registry.registry import Registry
 bundle = Registry(Path(sys.argv[1])).load("xgboost")
 frame = pl.read_parquet(sys.argv[2])
 np.save(sys.argv[3], bundle.encoder.matrix(Codes.of(frame, bundle.schema, bundle.encoder.vocabulary)))

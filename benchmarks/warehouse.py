@@ -27,10 +27,10 @@ from sqlalchemy import URL
 
 from measure import SPOREPRINT, run, say, spread
 from sporeprint import settings
+from sporeprint.common.timestamps import DAY_US, HOUR_US
 from sporeprint.reports import warehouse_report
 from sporeprint.schema import DatasetSchema
-from sporeprint.storage.warehouse import aggregation as facts
-from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse import aggregation, star_schema
 from sporeprint.storage.warehouse.factory import open_warehouse
 from sporeprint.storage.warehouse.protocol import Warehouse
 
@@ -63,7 +63,7 @@ def fill(path: Path, count: int, schema: DatasetSchema) -> None:
 def _rows(count: int, schema: DatasetSchema) -> Iterator[tuple[Any, ...]]:
     chance = random.Random(7)
     features = [json.dumps(_features(schema, chance), separators=(",", ":")) for _ in range(2000)]
-    step = DAYS * star.DAY_US // count
+    step = DAYS * DAY_US // count
     for number in range(count):
         created, share, arm = BEGIN_US + number * step, chance.random(), chance.randrange(2)
         code, verdict = ("p", "poisonous") if share > 0.5 else ("e", "edible")
@@ -86,14 +86,14 @@ def _features(schema: DatasetSchema, chance: random.Random) -> dict[str, Any]:
 
 def fill_counts(warehouse: Warehouse, count: int, schema: DatasetSchema) -> None:
     """The counts of so many answers of the same 30 days."""
-    chance, step = np.random.default_rng(7), DAYS * star.DAY_US // count
+    chance, step = np.random.default_rng(7), DAYS * DAY_US // count
     for begin in range(0, count, STEP):
         created = BEGIN_US + step * np.arange(begin, min(begin + STEP, count))
         arm, share = chance.integers(0, 2, len(created)), chance.random(len(created))
         code = np.where(share > 0.5, "p", "e")
         answers = pl.DataFrame(
             {
-                "hour_us": created - created % star.HOUR_US,
+                "hour_us": created - created % HOUR_US,
                 "model": "xgboost",
                 "version": arm + 1,
                 "test_id": "t1",
@@ -105,13 +105,13 @@ def fill_counts(warehouse: Warehouse, count: int, schema: DatasetSchema) -> None
         )
         known = answers.filter(pl.Series(chance.random(len(created)) < 0.05)).with_columns(outcome=pl.col("prediction"))
         with warehouse.loading() as load:
-            load.put(star.DIM_VERDICT, facts.verdicts(schema))
-            load.put(star.DIM_CLASS, facts.classes(schema))
-            load.put(star.DIM_TIME, facts.hours(answers), keep=True)
-            load.put(star.DIM_MODEL, facts.models(answers), keep=True)
-            load.add(star.HOUR_ANSWERS, facts.answers(answers))
-            load.add(star.HOUR_LATENCY, facts.latency(answers))
-            load.add(star.HOUR_OUTCOMES, known.group_by(star.HOUR_OUTCOMES.key).agg(answers=pl.len().cast(pl.Int64)))
+            load.put(star_schema.DIM_VERDICT, aggregation.verdicts(schema))
+            load.put(star_schema.DIM_CLASS, aggregation.classes(schema))
+            load.put(star_schema.DIM_TIME, aggregation.hours(answers), keep=True)
+            load.put(star_schema.DIM_MODEL, aggregation.models(answers), keep=True)
+            load.add(star_schema.HOUR_ANSWERS, aggregation.answers(answers))
+            load.add(star_schema.HOUR_LATENCY, aggregation.latency(answers))
+            load.add(star_schema.HOUR_OUTCOMES, known.group_by(star_schema.HOUR_OUTCOMES.key).agg(answers=pl.len().cast(pl.Int64)))
 
 
 def report(warehouse: Warehouse) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def report(warehouse: Warehouse) -> dict[str, Any]:
     for _ in range(6):
         began = time.perf_counter()
         with warehouse.reading() as reader:
-            made = warehouse_report.make(reader, warehouse.shown, now_us=BEGIN_US, days=0)
+            made = warehouse_report.make_warehouse_report(reader, warehouse.shown, now_us=BEGIN_US, days=0)
         made.tables()
         seconds.append(time.perf_counter() - began)
         answers = sum(row["answers"] for row in made.found["verdicts_total"])

@@ -281,6 +281,12 @@ class ServingSettings(Frozen):
     rate_limit_per_s: float = Field(0.0, ge=0, le=1e6, description="Requests a second that each key may make of a worker; 0: any number.")
     rate_burst: int = Field(100, ge=1, le=1_000_000, description="Requests that a key may make at once after a pause.")
     cors_origins: tuple[str, ...] = Field((), description="Web pages that may call the service, as https://example.org; none by default.")
+    root_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~-]+)*$", description="Path below which a gateway offers the service, as /models.")
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="Addresses or networks of proxies whose X-Forwarded-Proto and X-Forwarded-For are believed; none by default."
+    )
+    keep_alive_s: float = Field(75.0, ge=1, le=86_400, description="Seconds an idle connection stays open: more than the proxy's own.")
+    min_receive_kb_s: float = Field(16.0, ge=0, le=1e6, description="Slowest that a body may arrive, in KiB a second; 0: any speed.")
     deadline_s: float = Field(30.0, gt=0, le=600, description="Longest a request may take, its sending included.")
     access_log: Literal["none", "json"] = Field("json", description="Whether a line of JSON is written for each request.")
     access_log_path: str = Field("logs/access.jsonl", min_length=1, description="Its file, below the work directory; '-': stderr.")

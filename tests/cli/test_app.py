@@ -27,7 +27,7 @@ from sporeprint.cli.alerts import alerts
 from sporeprint.cli.console import ReaderGoneError
 from sporeprint.cli.keys import keys
 from sporeprint.cli.models import models
-from sporeprint.common.files import run_lock
+from sporeprint.common.locks import run_lock
 from sporeprint.errors import (
     BusyError,
     ConfigError,
@@ -329,7 +329,7 @@ def test_an_interrupt_is_one_line(failing: Failing, called: Called) -> None:
 UNEXPECTED = """
 import sys
 from sporeprint import cli
-from sporeprint.command import OUTPUT, command
+from sporeprint.cli.command import OUTPUT, command
 @command(cli.app, OUTPUT)
 def fail(session):
     "Fail."

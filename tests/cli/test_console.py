@@ -255,7 +255,7 @@ def test_the_log_is_for_the_verbose_and_warnings_for_all(options: dict[str, bool
     err = io.StringIO()
     monkeypatch.setattr("sys.stderr", err)
     Screen(io.StringIO(), err, **options).logging()
-    logging.getLogger("sporeprint.ingestion.extract").warning("slow\x07")
+    logging.getLogger("sporeprint.ingestion.raw_table").warning("slow\x07")
     logging.getLogger("sporeprint").info("began")
     assert err.getvalue() == shown
 

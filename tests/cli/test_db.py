@@ -11,9 +11,9 @@ from sqlalchemy import URL, insert
 
 from mariadb_server import ADMIN, ADMIN_PASSWORD, MariaDB
 from sporeprint.cli import app as cli
+from sporeprint.common.timestamps import DAY_US
 from sporeprint.storage.engine import connect, writing
 from sporeprint.storage.oltp import migrate
-from sporeprint.storage.oltp.retention import DAY_US
 from sporeprint.storage.oltp.tables import prediction
 
 Called = Callable[..., tuple[int, Any, str]]

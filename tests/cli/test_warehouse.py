@@ -1,4 +1,4 @@
-"""Tests of sporeprint.cli_warehouse: the commands, as they are typed."""
+"""Tests of sporeprint.cli.warehouse: the commands, as they are typed."""
 
 import json
 from pathlib import Path

@@ -25,7 +25,7 @@ from journal_support import until
 from serving_support import Server, free_port, start_server, write_config
 from sporeprint.client import AsyncClient, Client, Retries
 from sporeprint.client import client as clients
-from sporeprint.client.protocol import Ask, Lost, Pause, Reply, send
+from sporeprint.client.protocol import Backoff, ConnectionLost, Request, Response, send
 from sporeprint.errors import StorageError, UsageError
 from sporeprint.registry.registry import Registry
 from sporeprint.storage.engine import connect
@@ -525,10 +525,10 @@ def test_pauses_double_and_are_of_any_length() -> None:
 
 @pytest.mark.parametrize(("said", "least"), [("2", 2.0), ("Mon, 23 Nov 2015 04:00:00 GMT", 0.0), ("soon", 0.0)])
 def test_the_time_to_wait_is_read_in_both_its_forms(said: str, least: float) -> None:
-    call = send(Ask("GET", "/"), Retries(first_s=0.5))
+    call = send(Request("GET", "/"), Retries(first_s=0.5))
     next(call)
-    pause = call.send(Reply(503, {"retry-after": said}, b""))
-    assert isinstance(pause, Pause)
+    pause = call.send(Response(503, {"retry-after": said}, b""))
+    assert isinstance(pause, Backoff)
     assert least <= pause.seconds <= least + 0.5
     call.send(None)
-    assert isinstance(call.send(Lost("x")), Pause)
+    assert isinstance(call.send(ConnectionLost("x")), Backoff)

@@ -1,6 +1,4 @@
 import hashlib
-import os
-import resource
 import signal
 import stat
 import subprocess
@@ -14,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sporeprint.common.files import Silent, atomic_path, atomic_write, run_lock, sha256_file
-from sporeprint.errors import BusyError, StorageError
+from sporeprint.common.files import Silent, atomic_path, atomic_write, sha256_file
+from sporeprint.errors import StorageError
 
 Start = Callable[[str], "subprocess.Popen[str]"]
 
@@ -104,7 +102,7 @@ def test_full_disk_leaves_the_old_file_and_says_so(tmp_path: Path) -> None:
         import resource
         from pathlib import Path
         from sporeprint.errors import StorageError
-        from sporeprint.files import atomic_write
+        from sporeprint.common.files import atomic_write
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         try:
             atomic_write(Path({str(path)!r}), b"x" * 2000)
@@ -135,7 +133,7 @@ def test_kill_in_the_middle_leaves_the_old_file(tmp_path: Path, start: Start) ->
     writer = start(f"""
         import time
         from pathlib import Path
-        from sporeprint.files import atomic_path
+        from sporeprint.common.files import atomic_path
         with atomic_path(Path({str(path)!r})) as temporary:
             temporary.write_text("half")
             print("written", flush=True)
@@ -153,7 +151,7 @@ def test_two_writers_at_once_leave_one_of_the_two_files(tmp_path: Path, start: S
     writers = [
         start(f"""
             from pathlib import Path
-            from sporeprint.files import atomic_write
+            from sporeprint.common.files import atomic_write
             for _ in range(50):
                 atomic_write(Path({str(path)!r}), {letter!r} * 100_000)
         """)
@@ -174,71 +172,6 @@ def test_sha256_is_that_of_what_was_written(tmp_path_factory: pytest.TempPathFac
     path = tmp_path_factory.mktemp("hash") / "file"
     atomic_write(path, data)
     assert sha256_file(path) == hashlib.sha256(data).hexdigest()
-
-
-# --- the lock
-
-
-def holder(workdir: Path) -> str:
-    return f"""
-        import time
-        from pathlib import Path
-        from sporeprint.files import run_lock
-        with run_lock(Path({str(workdir)!r})):
-            print("held", flush=True)
-            time.sleep(60)
-    """
-
-
-def test_second_run_is_told_who_holds_the_work_directory(tmp_path: Path, start: Start) -> None:
-    first = start(holder(tmp_path))
-    assert line_of(first) == "held"
-    with (
-        pytest.raises(
-            BusyError, match=rf"another run \(process {first.pid}\) is writing to {tmp_path}; wait for it, or use another --workdir"
-        ),
-        run_lock(tmp_path),
-    ):
-        pass
-
-
-def test_lock_is_let_go_by_a_kill(tmp_path: Path, start: Start) -> None:
-    first = start(holder(tmp_path))
-    assert line_of(first) == "held"
-    first.kill()
-    first.wait()
-    with run_lock(tmp_path):
-        assert (tmp_path / ".sporeprint.lock").read_text() == f"{os.getpid()}\n"
-
-
-def test_lock_is_let_go_at_the_end_and_after_an_error(tmp_path: Path) -> None:
-    with run_lock(tmp_path):
-        pass
-    with pytest.raises(ValueError, match="in the run"), run_lock(tmp_path):
-        raise ValueError("in the run")
-    with run_lock(tmp_path):
-        pass
-
-
-def test_lock_makes_the_work_directory_and_is_one_for_each(tmp_path: Path) -> None:
-    with run_lock(tmp_path / "a" / "b"), run_lock(tmp_path / "c"):
-        assert (tmp_path / "a" / "b").is_dir()
-
-
-def test_work_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(StorageError, match=rf"cannot use the work directory {tmp_path / 'file'}: "), run_lock(tmp_path / "file"):
-        pass
-
-
-def test_work_directory_on_a_full_disk_is_refused(tmp_path: Path) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
-    try:
-        with pytest.raises(StorageError, match=rf"cannot use the work directory {tmp_path}: File too large"), run_lock(tmp_path):
-            pass
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_silent_progress_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.extras: what is missing is named with what to install."""
+"""Tests of sporeprint.common.optional_dependencies: what is missing is named with what to install."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ def test_the_extra_is_named(library: str) -> None:
 def test_a_library_does_without_what_it_only_may_use() -> None:
     """In a process of its own: what is imported stays imported."""
     code = (
-        "import sys; from sporeprint.extras import Lazy, leave_out; leave_out('xgboost', 'pandas', 'sklearn');"
+        "import sys; from sporeprint.common.optional_dependencies import Lazy, leave_out; leave_out('xgboost', 'pandas', 'sklearn');"
         "made = Lazy('xgboost').Booster(); print('pandas' in sys.modules, 'sklearn' in sys.modules); import sklearn, pandas"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False False\n"

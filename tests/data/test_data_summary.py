@@ -5,10 +5,10 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from sporeprint.data.data_summary import DataRecord, GroupCheck
+from sporeprint.data.data_summary import DataSummary, GroupCheck
 from sporeprint.errors import DataError
 
-RECORD = DataRecord(
+RECORD = DataSummary(
     run_id="20261122-1",
     created="2026-11-22T10:00:00+00:00",
     provenance={"source": "tabelle größe.csv", "sha256": "ab" * 32, "bytes": 2**40, "rows": None},
@@ -36,9 +36,9 @@ SHUFFLED = GroupCheck(available=False, count=0, reason="the rows are shuffled")
 
 
 @pytest.mark.parametrize("record", [RECORD, replace(RECORD, simulated=True, by_rule={}, groups=SHUFFLED)])
-def test_a_record_comes_back_as_it_was(record: DataRecord) -> None:
+def test_a_record_comes_back_as_it_was(record: DataSummary) -> None:
     text = record.to_json()
-    back = DataRecord.from_json(text)
+    back = DataSummary.from_json(text)
     assert back == record
     assert isinstance(back.groups, GroupCheck)
     assert back.to_json() == text
@@ -51,7 +51,7 @@ def test_json_has_every_field_in_words_people_can_read() -> None:
 
 
 def test_the_order_of_rules_is_kept() -> None:
-    assert list(DataRecord.from_json(RECORD.to_json()).by_rule) == ["malformed", "number:stem-width"]
+    assert list(DataSummary.from_json(RECORD.to_json()).by_rule) == ["malformed", "number:stem-width"]
 
 
 WHOLE = asdict(RECORD)
@@ -66,4 +66,4 @@ WHOLE = asdict(RECORD)
 )
 def test_another_record_is_refused(text: str) -> None:
     with pytest.raises(DataError, match=r"^the record of the data is damaged \(.*\); run sporeprint transform and sporeprint load again$"):
-        DataRecord.from_json(text)
+        DataSummary.from_json(text)

@@ -13,7 +13,7 @@ from sqlalchemy import URL, Engine, insert, make_url
 
 from sporeprint.storage.engine import connect
 from sporeprint.storage.oltp import tables
-from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse import star_schema
 from sporeprint.storage.warehouse.factory import open_warehouse
 from sporeprint.storage.warehouse.protocol import Warehouse
 from sporeprint.storage.warehouse.sync import sync
@@ -98,25 +98,25 @@ def everything(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of every table, sorted."""
     found = {}
     with warehouse.reading() as reader:
-        for table in star.TABLES.values():
+        for table in star_schema.TABLES.values():
             columns = ", ".join(table.names)
             where = f" WHERE {table.counts[0]} <> 0" if table.counts else ""
-            found[table.name] = sorted(reader.ask(f"SELECT {columns} FROM {table.name}{where}").rows, key=repr)
+            found[table.name] = sorted(reader.query(f"SELECT {columns} FROM {table.name}{where}").rows, key=repr)
     return found
 
 
-def dicts(found: Mapping[str, Sequence[tuple[Any, ...]]], table: star.Table) -> list[dict[str, Any]]:
+def dicts(found: Mapping[str, Sequence[tuple[Any, ...]]], table: star_schema.StarTable) -> list[dict[str, Any]]:
     return [dict(zip(table.names, row, strict=True)) for row in found[table.name]]
 
 
 def counted_again(found: Mapping[str, Sequence[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:
     """The tables of counts, from the facts, row by row."""
-    facts, outcomes = dicts(found, star.FACT_PREDICTION), dicts(found, star.FACT_OUTCOME)
+    facts, outcomes = dicts(found, star_schema.FACT_PREDICTION), dicts(found, star_schema.FACT_OUTCOME)
     answers: dict[tuple[Any, ...], list[float]] = {}
     latency: Counter[tuple[Any, ...]] = Counter()
     features: Counter[tuple[Any, ...]] = Counter()
     for row in facts:
-        cell = tuple(row[name] for name in star.CELL_NAMES)
+        cell = tuple(row[name] for name in star_schema.CELL_NAMES)
         sums = answers.setdefault((*cell, row["verdict"]), [0, 0, 0.0])
         for place, more in enumerate((1, row["latency_us"], float(row["latency_us"]) ** 2)):
             sums[place] += more
@@ -131,7 +131,7 @@ def counted_again(found: Mapping[str, Sequence[tuple[Any, ...]]]) -> dict[str, l
     known: Counter[tuple[Any, ...]] = Counter()
     for fact in facts:
         if fact["prediction_id"] in latest:
-            cell = tuple(fact[name] for name in star.CELL_NAMES)
+            cell = tuple(fact[name] for name in star_schema.CELL_NAMES)
             known[(*cell, fact["verdict"], fact["prediction"], latest[fact["prediction_id"]]["outcome"])] += 1
     counts = {"hour_latency": latency, "hour_features": features, "hour_outcomes": known}
     again = {name: sorted(((*key, count) for key, count in counter.items()), key=repr) for name, counter in counts.items()}

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.parquet_footer: what reads uploads where pyarrow is not installed."""
+"""Tests of sporeprint.ingestion.parquet_footer: what reads uploads where pyarrow is not installed."""
 
 from io import BytesIO
 from pathlib import Path

@@ -14,11 +14,10 @@ from sqlalchemy import func, insert, select
 from ab_support import TWO, made, until
 from serving_support import Client
 from sporeprint.ab_testing.design import Design
-from sporeprint.common.files import run_lock
+from sporeprint.common.locks import run_lock
 from sporeprint.registry.registry import Registry
 from sporeprint.storage.engine import reading, writing
-from sporeprint.storage.oltp import ab_tests
-from sporeprint.storage.oltp import audit_log as audit
+from sporeprint.storage.oltp import ab_tests, audit_log
 from sporeprint.storage.oltp.tables import ab_test
 
 
@@ -68,7 +67,7 @@ def test_not_too_many_run_at_a_time(client: Client) -> None:
     with reading(engine) as connection:
         assert connection.execute(select(func.count()).where(ab_test.c.name == "one-more")).scalar() == 0
     assert client.post("/ab-tests/first/conclude?winner=A").status_code == 200
-    assert [change.action for change in audit.changes(engine, made(client, "one-more")["test_id"])] == ["ab_test.created"]
+    assert [change.action for change in audit_log.changes(engine, made(client, "one-more")["test_id"])] == ["ab_test.created"]
 
 
 def test_a_label_counts_in_the_test_of_its_prediction_only(client: Client) -> None:

@@ -17,7 +17,7 @@ from sklearn.preprocessing import OneHotEncoder, RobustScaler, StandardScaler
 from sporeprint import settings
 from sporeprint.data.coded_table import LARGEST, Codes
 from sporeprint.data.dataset import to_rows
-from sporeprint.models.encoder import Encoder, NominalEncoding, NumericEncoding, choices, fit
+from sporeprint.models.encoder import Encoder, NominalEncoding, NumericEncoding, column_transforms, fit_encoder
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import ModelSettings, NominalTransform, NumericTransform, TransformSettings
 from support import NUMERIC, OPEN, Labelled, codes, dataset, labels, nominal, tables
@@ -30,13 +30,13 @@ SCHEMA = dataset({"shape": nominal("x", "b", "s", "f"), "size": NUMERIC})
 def shape_encoder(values: list[str | None] | None = None, y: Any = Y, **choice: Any) -> Encoder:
     """An encoder of one nominal column, fitted on `SHAPES`."""
     schema = dataset({"shape": SCHEMA.columns["shape"].model_dump()})
-    return fit(codes({"shape": SHAPES if values is None else values}, schema), y, {"shape": NominalTransform(**choice)})
+    return fit_encoder(codes({"shape": SHAPES if values is None else values}, schema), y, {"shape": NominalTransform(**choice)})
 
 
 def size_encoder(values: list[float | None], **choice: Any) -> Encoder:
     """An encoder of one numeric column."""
     schema = dataset({"size": NUMERIC})
-    return fit(codes({"size": values}, schema), np.zeros(len(values), dtype=np.int8), {"size": NumericTransform(**choice)})
+    return fit_encoder(codes({"size": values}, schema), np.zeros(len(values), dtype=np.int8), {"size": NumericTransform(**choice)})
 
 
 def by_rows(encoder: Encoder, found: Codes) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -74,7 +74,7 @@ def test_a_row_alone_is_encoded_as_in_the_table_for_every_real_row(chosen: dict[
     found, schema, y = real_codes
     some = np.arange(353 * 40)  # of 40 species only, so that the others bring values the encoder has not seen
     model = ModelSettings(estimator="xgboost")
-    encoder = fit(found.take(some), y[some], choices(TransformSettings.model_validate(chosen), model, schema))
+    encoder = fit_encoder(found.take(some), y[some], column_transforms(TransformSettings.model_validate(chosen), model, schema))
     assert encoder.unseen(found)
     matrix = encoder.matrix(found)
     assert (matrix.dtype.name, matrix.shape) == ("float32", (61069, len(encoder.features)))
@@ -96,9 +96,9 @@ def fitted(draw: st.DrawFn) -> tuple[Labelled, Encoder]:
         **draw(st.sampled_from([{}, {"impute": "mean"}, {"impute": "constant", "constant": draw(st.floats(-1e6, 1e6))}])),
     }
     wanted = TransformSettings.model_validate({"nominal": nominal_choice, "numeric": numeric_choice})
-    chosen = choices(wanted, ModelSettings(estimator="xgboost"), table.schema)
+    chosen = column_transforms(wanted, ModelSettings(estimator="xgboost"), table.schema)
     rows = draw(st.integers(0, table.codes.rows))
-    return table, fit(table.codes.take(slice(0, rows)), table.y[:rows], chosen)
+    return table, fit_encoder(table.codes.take(slice(0, rows)), table.y[:rows], chosen)
 
 
 @given(fitted())
@@ -145,17 +145,17 @@ def test_neither_the_order_of_rows_nor_that_of_a_vocabulary_changes_an_encoder(c
 
 def test_the_order_of_columns_in_a_table_does_not_matter() -> None:
     frame = pl.DataFrame({"shape": ["x", "b", None], "size": ["1", None, "3"]})
-    chosen = choices(TransformSettings(), ModelSettings(estimator="xgboost"), SCHEMA)
-    encoder = fit(Codes.of(frame, SCHEMA), labels(0, 1, 0), chosen)
+    chosen = column_transforms(TransformSettings(), ModelSettings(estimator="xgboost"), SCHEMA)
+    encoder = fit_encoder(Codes.of(frame, SCHEMA), labels(0, 1, 0), chosen)
     other = frame.select("size", "shape")
-    assert fit(Codes.of(other, SCHEMA), labels(0, 1, 0), chosen) == encoder
+    assert fit_encoder(Codes.of(other, SCHEMA), labels(0, 1, 0), chosen) == encoder
     assert np.array_equal(encoder.matrix(Codes.of(other, SCHEMA)), encoder.matrix(Codes.of(frame, SCHEMA)))
     assert encoder.encode_row({"size": 1.0, "shape": "x"}).tolist() == encoder.encode_row({"shape": "x", "size": 1.0}).tolist()
 
 
 def test_a_column_left_out_of_a_row_is_missing() -> None:
-    chosen = choices(TransformSettings(), ModelSettings(estimator="xgboost"), SCHEMA)
-    encoder = fit(codes({"shape": ["x", None], "size": [1.0, 2.0]}, SCHEMA), labels(0, 1), chosen)
+    chosen = column_transforms(TransformSettings(), ModelSettings(estimator="xgboost"), SCHEMA)
+    encoder = fit_encoder(codes({"shape": ["x", None], "size": [1.0, 2.0]}, SCHEMA), labels(0, 1), chosen)
     assert encoder.encode_row({}).tolist() == encoder.encode_row({"shape": None, "size": None}).tolist()
 
 
@@ -180,7 +180,7 @@ def test_one_hot() -> None:
 @given(tables(unknown=False))
 def test_one_hot_is_that_of_scikit_learn(table: Labelled) -> None:
     schema = table.schema
-    encoder = fit(table.codes, table.y, choices(TransformSettings(), ModelSettings(estimator="xgboost"), schema))
+    encoder = fit_encoder(table.codes, table.y, column_transforms(TransformSettings(), ModelSettings(estimator="xgboost"), schema))
     matrix = encoder.matrix(table.codes)
     for name, values in table.codes.vocabulary.items():
         texts = np.array([["\0" if code == 0 else values[code - 1]] for code in table.codes.nominal[name]], dtype=object)
@@ -257,13 +257,13 @@ def test_unknown_values_in_training_teach_nothing() -> None:
     more = Codes({"shape": ("b", "x")}, {"shape": np.array([1, 2, 2, -1, -1], dtype=np.int16)}, {}, 5)
     for encode in ("one_hot", "ordinal", "target_mean"):
         choice = {"shape": NominalTransform.model_validate({"encode": encode})}
-        assert fit(more, labels(0, 1, 0, 1, 1), choice) == fit(known, labels(0, 1, 0), choice)
+        assert fit_encoder(more, labels(0, 1, 0, 1, 1), choice) == fit_encoder(known, labels(0, 1, 0), choice)
 
 
 def test_unseen_values_are_flagged() -> None:
     schema = dataset({"a": OPEN, "b": OPEN, "n": NUMERIC})
     train = codes({"a": ["x", "y"], "b": ["u", None], "n": [1.0, 2.0]}, schema)
-    encoder = fit(train, labels(0, 1), choices(TransformSettings(), ModelSettings(estimator="xgboost"), schema))
+    encoder = fit_encoder(train, labels(0, 1), column_transforms(TransformSettings(), ModelSettings(estimator="xgboost"), schema))
     later = codes({"a": ["z", None, "y", "w"], "b": ["u", None, "u", "u"], "n": [99.0, None, 1.0, 1.0]}, schema)
     assert {name: flags.tolist() for name, flags in encoder.unseen(later).items()} == {"a": [True, False, False, True]}
     assert encoder.unseen(train) == {}
@@ -377,7 +377,7 @@ def chosen(transform: dict[str, Any], model: dict[str, Any] | None = None) -> di
         name: (NumericTransform if name in schema.numeric else NominalTransform).model_validate(choice) for name, choice in columns.items()
     }
     wanted = TransformSettings.model_validate({**transform, "columns": exceptions})
-    found = choices(wanted, ModelSettings(estimator="xgboost", **(model or {})), schema)
+    found = column_transforms(wanted, ModelSettings(estimator="xgboost", **(model or {})), schema)
     assert list(found) == ["shape", "color", "size", "width"]
     return {name: choice.model_dump(exclude_defaults=True) for name, choice in found.items()}
 

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.tree_graph: the bytes mean what the library that makes such graphs would mean. Scores: test_single_row.py."""
+"""Tests of sporeprint.models.xgboost_onnx: the bytes mean what the library that makes such graphs would mean."""
 
 import numpy as np
 import onnx

@@ -8,24 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sporeprint.monitoring.alarm_control import DAY_S, Judgement, Policy, State, judge
-from sporeprint.monitoring.data_profile import Nominal, Profile
-from sporeprint.monitoring.drift import MISSING, NEW, VALUES, Check, ColumnDrift, Drift, drift
+from sporeprint.monitoring.alarm_control import DAY_S, AlarmPolicy, AlarmState, Judgement, judge
+from sporeprint.monitoring.data_profile import NominalProfile, Profile
+from sporeprint.monitoring.drift import MISSING, NEW, VALUES, Check, ColumnDrift, DriftReport, drift
 
-POLICY = Policy()
+POLICY = AlarmPolicy()
 
 
-def checked(**checks: tuple[float, float]) -> Drift:
+def checked(**checks: tuple[float, float]) -> DriftReport:
     """Columns with one check of their values each: p and effect."""
     columns = tuple(
         ColumnDrift(name, "numeric", (1, 1), (0, 0), checks=(Check(VALUES, p, effect, "sd", "", 0),))
         for name, (p, effect) in checks.items()
     )
-    return Drift((100, 100), columns)
+    return DriftReport((100, 100), columns)
 
 
-def judged(drifts: list[Drift], times: list[float]) -> tuple[list[Judgement], State]:
-    state, found = State(), []
+def judged(drifts: list[DriftReport], times: list[float]) -> tuple[list[Judgement], AlarmState]:
+    state, found = AlarmState(), []
     for number, (given_drift, at_s) in enumerate(zip(drifts, times, strict=True)):
         judgement, state = judge(given_drift, state, POLICY, at_s=at_s, window=str(number))
         found.append(judgement)
@@ -33,7 +33,7 @@ def judged(drifts: list[Drift], times: list[float]) -> tuple[list[Judgement], St
 
 
 def test_an_alarm_is_more_than_chance_and_large_enough() -> None:
-    judgement, state = judge(checked(a=(1e-9, 0.5), b=(1e-9, 0.05), c=(0.01, 0.5)), State(), POLICY, at_s=0, window="w")
+    judgement, state = judge(checked(a=(1e-9, 0.5), b=(1e-9, 0.05), c=(0.01, 0.5)), AlarmState(), POLICY, at_s=0, window="w")
     assert [finding.column for finding in judgement.alarms] == ["a"]
     assert [finding.column for finding in judgement.small] == ["b"]
     assert judgement.findings[0].adjusted == pytest.approx(3e-9)
@@ -57,7 +57,7 @@ def test_looking_every_minute_hardly_costs() -> None:
 
 
 def test_a_window_that_is_evaluated_again_is_judged_as_before() -> None:
-    first, state = judge(checked(a=(1e-9, 1.0)), State(), POLICY, at_s=0, window="w")
+    first, state = judge(checked(a=(1e-9, 1.0)), AlarmState(), POLICY, at_s=0, window="w")
     again, state = judge(checked(a=(1e-9, 1.0)), state, POLICY, at_s=5, window="w")
     assert again.level == first.level
     assert again.alarms[0].evaluations == 1
@@ -67,7 +67,7 @@ def test_a_window_that_is_evaluated_again_is_judged_as_before() -> None:
 
 def test_since_when_and_recovery() -> None:
     bad, good = checked(a=(1e-9, 1.0)), checked(a=(0.5, 0.0))
-    found, state = judged([bad, bad, Drift((0, 0), ()), good], [0, DAY_S, 2 * DAY_S, 3 * DAY_S])
+    found, state = judged([bad, bad, DriftReport((0, 0), ()), good], [0, DAY_S, 2 * DAY_S, 3 * DAY_S])
     assert (found[1].alarms[0].since_s, found[1].alarms[0].evaluations) == (0, 2)
     assert found[2].recovered == ()  # nothing was computed, so nothing has recovered
     assert found[3].recovered == ("a: values",)
@@ -89,11 +89,11 @@ def test_a_clock_that_went_back_is_said() -> None:
 
 def test_the_state_is_read_as_it_was_written() -> None:
     _, state = judged([checked(a=(1e-9, 1.0))], [7.0])
-    assert State.from_json(state.to_json()) == state
+    assert AlarmState.from_json(state.to_json()) == state
     with pytest.raises(ValueError, match="no state of a monitor"):
-        State.from_json('{"format": 1}')
+        AlarmState.from_json('{"format": 1}')
     with pytest.raises(ValueError, match="format 9"):
-        State.from_json('{"format": 9}')
+        AlarmState.from_json('{"format": 9}')
 
 
 def test_each_question_has_its_floor() -> None:
@@ -119,13 +119,13 @@ def table(rows: int, draw: np.random.Generator, new: float = 0.0, tilt: float = 
             shares = shares + tilt * np.array([1, *[0] * (len(shares) - 2), 0]) - tilt * np.array([0, 1, *[0] * (len(shares) - 2)])
         missing = int(draw.binomial(rows, 0.1 * (number % 3)))
         counts = draw.multinomial(rows - missing, shares)
-        columns[str(number)] = Nominal({f"v{place}": int(count) for place, count in enumerate(counts) if count}, missing)
+        columns[str(number)] = NominalProfile({f"v{place}": int(count) for place, count in enumerate(counts) if count}, missing)
     return Profile(rows, columns)
 
 
-def first_alarm(seed: int, days: int, policy: Policy = POLICY, **change: float) -> int | None:
+def first_alarm(seed: int, days: int, policy: AlarmPolicy = POLICY, **change: float) -> int | None:
     draw = np.random.default_rng(seed)
-    reference, state = table(REFERENCE, draw), State()
+    reference, state = table(REFERENCE, draw), AlarmState()
     for day in range(1, days + 1):
         judgement, state = judge(drift(reference, table(WINDOW, draw, **change)), state, policy, at_s=day * DAY_S, window=str(day))
         if judgement.alarms:
@@ -135,7 +135,7 @@ def first_alarm(seed: int, days: int, policy: Policy = POLICY, **change: float) 
 
 def test_a_month_of_nothing_raises_hardly_a_false_alarm() -> None:
     """Without floors, so that the error control alone is tested, and twenty times the budget, so that there is something to count."""
-    policy = Policy(alpha=0.5, shift=0, shares=0, new=0, missing=0)
+    policy = AlarmPolicy(alpha=0.5, shift=0, shares=0, new=0, missing=0)
     months = 24
     assert sum(first_alarm(seed, DAYS, policy) is not None for seed in range(months)) <= stats.binom.ppf(0.999, months, policy.alpha)
 
@@ -147,11 +147,11 @@ def test_changes_are_raised_within_two_days() -> None:
 
 def test_what_comes_too_soon_after_the_last_look_is_said() -> None:
     drift = checked(a=(2e-7, 0.8), b=(0.5, 0.8), c=(1e-7, 0.01))
-    _, state = judge(checked(a=(0.5, 0.0)), State(), POLICY, at_s=0, window="w")
+    _, state = judge(checked(a=(0.5, 0.0)), AlarmState(), POLICY, at_s=0, window="w")
     soon, after = judge(drift, state, POLICY, at_s=1, window="x")
     assert not soon.alarms
     (note,) = soon.notes
-    assert note.startswith("a: values would be an alarm, had the last evaluation not been so short ago")
+    assert note.startswith("Not an alarm: a: values. Evaluations share one false-alarm budget, and the previous one was too recent")
     later, _ = judge(drift, state, POLICY, at_s=POLICY.every_s, window="y")
     assert [finding.column for finding in later.alarms] == ["a"]
     assert later.notes == ()

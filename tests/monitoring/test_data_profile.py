@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from sporeprint.common.npz import to_npz
 from sporeprint.monitoring import data_profile as profiles
-from sporeprint.monitoring.data_profile import Nominal, Numeric, Profile, Wanted, bounded, of_codes, profile
+from sporeprint.monitoring.data_profile import ColumnSpec, NominalProfile, NumericProfile, Profile, bounded, of_codes, profile
 from sporeprint.schema import Kind
 from support import NUMERIC, OPEN, codes, dataset, nominal
 
-WANTED = {"size": Wanted(Kind.NUMERIC), "shape": Wanted(Kind.NOMINAL, frozenset("ab")), "place": Wanted(Kind.NOMINAL)}
+WANTED = {"size": ColumnSpec(Kind.NUMERIC), "shape": ColumnSpec(Kind.NOMINAL, frozenset("ab")), "place": ColumnSpec(Kind.NOMINAL)}
 Row = tuple[str | None, str | None, str | None]
 ROWS = st.lists(
     st.tuples(
@@ -33,10 +33,10 @@ def frame(rows: list[Row]) -> pl.DataFrame:
 def test_every_kind_of_value_is_counted() -> None:
     found = profile(frame([("1.5", " a", "in"), ("nan", "?", ""), (None, None, "in"), ("1.5", "a", " ")]), WANTED, unreadable=2)
     size, shape, place = found.columns["size"], found.columns["shape"], found.columns["place"]
-    assert isinstance(size, Numeric)
+    assert isinstance(size, NumericProfile)
     assert (size.histogram.values.tolist(), size.histogram.counts.tolist(), size.missing, size.invalid) == ([1.5], [2], 1, 1)
-    assert shape == Nominal({"a": 2, "?": 1}, 1, 0, frozenset("ab"))
-    assert place == Nominal({"in": 2}, 2)
+    assert shape == NominalProfile({"a": 2, "?": 1}, 1, 0, frozenset("ab"))
+    assert place == NominalProfile({"in": 2}, 2)
     assert (found.rows, found.unreadable, shape.present, size.present) == (4, 2, 3, 2)
 
 
@@ -51,7 +51,7 @@ def test_parts_add_up_and_are_read_as_they_were_written(a: list[Row], b: list[Ro
 def test_coded_rows_give_the_profile_of_their_frame() -> None:
     schema = dataset({"size": NUMERIC, "shape": nominal("a", "b"), "place": OPEN})
     columns: dict[str, list[Any]] = {"size": [1.5, None, 2.0], "shape": ["a", None, "b"], "place": ["in", "out", None]}
-    wanted = {name: Wanted(column.kind, frozenset(column.values or ())) for name, column in schema.columns.items()}
+    wanted = {name: ColumnSpec(column.kind, frozenset(column.values or ())) for name, column in schema.columns.items()}
     made = of_codes(codes(columns, schema), {"shape": frozenset("ab")})
     plain = profile(pl.DataFrame(columns, schema={"size": pl.Float64, "shape": pl.String, "place": pl.String}), wanted)
     assert {name: made.columns[name] for name in ("shape", "place")} == {name: plain.columns[name] for name in ("shape", "place")}
@@ -63,7 +63,7 @@ def test_values_without_end_are_counted_together_whatever_came_first(monkeypatch
     known = frozenset("a")
     parts = [bounded({value: 1, "a": 2}, 0, 0, known) for value in "bcdef"]
     forwards, backwards = sum(parts[1:], start=parts[0]), sum(parts[:-1][::-1], start=parts[-1])
-    assert forwards == backwards == Nominal({"a": 10}, 0, 5, known)
+    assert forwards == backwards == NominalProfile({"a": 10}, 0, 5, known)
 
 
 def test_what_cannot_be_added_or_read_is_said() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sporeprint.monitoring.data_profile import Column, Nominal, Numeric, Profile, of_numbers
+from sporeprint.monitoring.data_profile import ColumnProfile, NominalProfile, NumericProfile, Profile, of_numbers
 from sporeprint.monitoring.drift import MISSING, NEW, VALUES, ColumnDrift, drift
 from sporeprint.stats.histogram import Histogram
 
@@ -16,11 +16,11 @@ DRAW = np.random.default_rng(4)
 
 
 def numbers(values: np.ndarray, missing: int = 0) -> Profile:
-    return Profile(len(values) + missing, {"x": Numeric(of_numbers(values).histogram, missing)})
+    return Profile(len(values) + missing, {"x": NumericProfile(of_numbers(values).histogram, missing)})
 
 
 def names(missing: int = 0, **counts: int) -> Profile:
-    return Profile(sum(counts.values()) + missing, {"x": Nominal(counts, missing)})
+    return Profile(sum(counts.values()) + missing, {"x": NominalProfile(counts, missing)})
 
 
 def compared(reference: Profile, current: Profile) -> ColumnDrift:
@@ -59,7 +59,7 @@ def test_a_change_of_what_is_missing() -> None:
 def test_no_rows_and_one_row_are_said() -> None:
     old = names(a=100, b=100)
     for current, reason in (
-        (Profile(0, {"x": Nominal({})}), "the current table has no rows"),
+        (Profile(0, {"x": NominalProfile({})}), "the current table has no rows"),
         (names(a=1), "the current table has 1 row; at least 30 are needed"),
         (names(a=29), "has 29 rows"),
     ):
@@ -67,7 +67,7 @@ def test_no_rows_and_one_row_are_said() -> None:
         assert reason in found.problems[0]
         assert found.columns[0].checks == ()
         assert [about for _, about, _ in found.not_computed()] == [VALUES, MISSING]
-    assert "the reference has no rows" in drift(Profile(0, {"x": Nominal({})}), old).problems[0]
+    assert "the reference has no rows" in drift(Profile(0, {"x": NominalProfile({})}), old).problems[0]
 
 
 def test_all_missing_is_a_change_of_the_missing_and_no_word_on_the_values() -> None:
@@ -94,7 +94,7 @@ def test_constants_are_named() -> None:
 
 
 def test_no_finite_numbers_are_counted_and_named() -> None:
-    current = Profile(100, {"x": Numeric(of_numbers(DRAW.normal(size=60)).histogram, 0, 40)})
+    current = Profile(100, {"x": NumericProfile(of_numbers(DRAW.normal(size=60)).histogram, 0, 40)})
     found = compared(numbers(DRAW.normal(size=500)), current)
     assert found.invalid == 40
     assert "40 values are no finite numbers" in found.notes
@@ -103,7 +103,7 @@ def test_no_finite_numbers_are_counted_and_named() -> None:
 
 
 def test_columns_of_another_table_are_named() -> None:
-    old, new = names(a=100), Profile(100, {"y": Nominal({"a": 100})})
+    old, new = names(a=100), Profile(100, {"y": NominalProfile({"a": 100})})
     reasons = {column: reason for column, _, reason in drift(old, new).not_computed()}
     assert reasons == {"x": "the current table has no column 'x'", "y": "the reference has no column 'y'"}
     kinds = drift(old, numbers(np.arange(100.0)))
@@ -111,9 +111,9 @@ def test_columns_of_another_table_are_named() -> None:
 
 
 def test_values_without_end_are_not_compared() -> None:
-    endless = Profile(100, {"x": Nominal({}, 0, 100)})
+    endless = Profile(100, {"x": NominalProfile({}, 0, 100)})
     assert "more different values than can be told apart" in (compared(names(a=100), endless).not_computed or {})[VALUES]
-    declared = Profile(100, {"x": Nominal({"a": 60}, 0, 40, frozenset("a"))})
+    declared = Profile(100, {"x": NominalProfile({"a": 60}, 0, 40, frozenset("a"))})
     assert p(compared(names(a=100), declared), NEW) < 1e-9
 
 
@@ -123,20 +123,22 @@ def test_values_too_rare_to_be_compared_are_said() -> None:
 
 
 def test_binned_numbers_say_so() -> None:
-    old = Profile(5000, {"x": Numeric(Histogram.of(DRAW.normal(size=5000), 100))})
+    old = Profile(5000, {"x": NumericProfile(Histogram.of(DRAW.normal(size=5000), 100))})
     found = compared(old, numbers(DRAW.normal(size=1000)))
     assert (found.effects or {})["largest_gap_error"] > 0
     assert any(note.startswith("binned: a bin is at most 1/") for note in found.notes)
 
 
 COLUMNS = st.one_of(
-    st.builds(lambda v, m: Numeric(of_numbers(np.array(v, dtype=float)).histogram, m), st.lists(st.floats(-9, 9), max_size=60), st.just(0)),
-    st.builds(Nominal, st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 40)), st.just(0)),
+    st.builds(
+        lambda v, m: NumericProfile(of_numbers(np.array(v, dtype=float)).histogram, m), st.lists(st.floats(-9, 9), max_size=60), st.just(0)
+    ),
+    st.builds(NominalProfile, st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 40)), st.just(0)),
 )
 
 
 @given(COLUMNS, COLUMNS, st.integers(0, 50), st.integers(0, 50))
-def test_whatever_comes_it_is_computed_or_named(a: Column, b: Column, extra: int, more: int) -> None:
+def test_whatever_comes_it_is_computed_or_named(a: ColumnProfile, b: ColumnProfile, extra: int, more: int) -> None:
     tables = [Profile(column.present + rows, {"x": _missing(column, rows)}) for column, rows in ((a, extra), (b, more))]
     found = drift(*tables)
     column = found.columns[0]
@@ -149,12 +151,12 @@ def test_whatever_comes_it_is_computed_or_named(a: Column, b: Column, extra: int
     assert isinstance(found.to_dict()["columns"], list)
 
 
-def _missing(column: Column, rows: int) -> Column:
-    return Numeric(column.histogram, rows) if isinstance(column, Numeric) else Nominal(column.counts, rows)
+def _missing(column: ColumnProfile, rows: int) -> ColumnProfile:
+    return NumericProfile(column.histogram, rows) if isinstance(column, NumericProfile) else NominalProfile(column.counts, rows)
 
 
 @given(COLUMNS.filter(lambda column: column.present >= 30))
-def test_nothing_differs_from_itself(column: Column) -> None:
+def test_nothing_differs_from_itself(column: ColumnProfile) -> None:
     table = Profile(column.present, {"x": column})
     found = compared(table, table)
     assert [check.p for check in found.checks] == pytest.approx([1.0] * len(found.checks))

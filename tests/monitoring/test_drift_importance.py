@@ -1,13 +1,13 @@
 """What matters most: how much a column changed, times how much the model uses it."""
 
-from sporeprint.monitoring.alarm_control import Policy, State, judge
-from sporeprint.monitoring.data_profile import Nominal, Profile
+from sporeprint.monitoring.alarm_control import AlarmPolicy, AlarmState, judge
+from sporeprint.monitoring.data_profile import NominalProfile, Profile
 from sporeprint.monitoring.drift import drift
 from sporeprint.monitoring.drift_importance import rank
 
 
 def table(**shares: float) -> Profile:
-    return Profile(2000, {name: Nominal({"a": int(2000 * share), "b": 2000 - int(2000 * share)}) for name, share in shares.items()})
+    return Profile(2000, {name: NominalProfile({"a": int(2000 * share), "b": 2000 - int(2000 * share)}) for name, share in shares.items()})
 
 
 OLD = table(much=0.5, some=0.5, none=0.5, unused=0.5)
@@ -16,7 +16,7 @@ NEW = table(much=0.9, some=0.7, none=0.5, unused=0.9)
 
 def ranked(importance: dict[str, float] | None) -> list[str]:
     changed = drift(OLD, NEW)
-    judgement, _ = judge(changed, State(), Policy(), at_s=0, window="w")
+    judgement, _ = judge(changed, AlarmState(), AlarmPolicy(), at_s=0, window="w")
     return [item.column for item in rank(changed, judgement, importance)]
 
 

@@ -1,47 +1,15 @@
 """An evaluation: what it comes to, for people and programs; fine only if everything was computed."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from sporeprint.monitoring.alarm_control import Policy, State, judge
-from sporeprint.monitoring.data_profile import Column, Nominal, Numeric, Profile, of_numbers
-from sporeprint.monitoring.drift import drift
-from sporeprint.monitoring.drift_importance import rank
-from sporeprint.monitoring.evaluation import ALARM, FINE, NOT_COMPUTED, Evaluation, Status, finite, overlays, percent
-from sporeprint.monitoring.performance_estimation import Scores, expected
-from sporeprint.monitoring.realized_performance import Promise, Tally, performance
-
-DRAW = np.random.default_rng(6)
-OLD = Profile(2000, {"size": of_numbers(DRAW.normal(size=2000)), "shape": Nominal({"a": 1500, "b": 500})})
-
-
-def evaluation(current: Profile = OLD, **given: object) -> Evaluation:
-    changed = drift(OLD, current)
-    judgement, _ = judge(changed, State(), Policy(), at_s=1e9, window="w")
-    made = Evaluation(
-        at_s=1e9,
-        reference="the old table",
-        current="the new table",
-        model=None,
-        simulated=False,
-        drift=changed,
-        judgement=judgement,
-        policy=Policy(),
-        ranking=rank(changed, judgement, None),
-        overlays=overlays(OLD, current, {"shape": {"a": "round"}}),
-        expected=None,
-        performance=None,
-        alpha=0.01,
-        words=("edible", "poisonous"),
-    )
-    return replace(made, **given)  # type: ignore[arg-type]
-
-
-def with_column(**columns: Column) -> Profile:
-    return Profile(2000, {**OLD.columns, **columns})
+from evaluation_support import DRAW, OLD, evaluation, with_column
+from sporeprint.monitoring.data_profile import NominalProfile, NumericProfile, Profile, of_numbers
+from sporeprint.monitoring.evaluation import ALARM, FINE, NOT_COMPUTED, Evaluation, EvaluationStatus, finite, percent
+from sporeprint.monitoring.performance_estimation import ScoreHistograms, estimate_performance
+from sporeprint.monitoring.realized_performance import PromiseStatus, Tally, realized_performance
 
 
 def text(made: Evaluation) -> str:
@@ -50,25 +18,25 @@ def text(made: Evaluation) -> str:
 
 def test_nothing_changed() -> None:
     made = evaluation()
-    assert (made.status, made.exit_code, made.alarms, made.not_computed) == (Status.FINE, FINE, (), ())
+    assert (made.status, made.exit_code, made.alarms, made.not_computed) == (EvaluationStatus.FINE, FINE, (), ())
     assert "No alarm" in text(made)
 
 
 def test_an_alarm_says_what_changed() -> None:
-    made = evaluation(with_column(size=of_numbers(DRAW.normal(1, 1, size=2000)), shape=Nominal({"a": 1400, "b": 500, "z": 100})))
+    made = evaluation(with_column(size=of_numbers(DRAW.normal(1, 1, size=2000)), shape=NominalProfile({"a": 1400, "b": 500, "z": 100})))
     assert made.exit_code == ALARM
     assert made.alarms[0].startswith("size: shifted by ")
     assert "shape: 5.00% of the values are new: 'z'" in made.alarms
     assert "ALARM" in text(made)
-    missing = evaluation(with_column(shape=Nominal({"a": 750, "b": 250}, 1000)))
+    missing = evaluation(with_column(shape=NominalProfile({"a": 750, "b": 250}, 1000)))
     assert missing.alarms == ("shape: missing in 50.00% of the rows, was 0%",)
 
 
 def test_what_was_not_computed_is_not_fine() -> None:
-    made = evaluation(with_column(size=Numeric(of_numbers(np.ones(3)).histogram, 1997)))
+    made = evaluation(with_column(size=NumericProfile(of_numbers(np.ones(3)).histogram, 1997)))
     assert made.exit_code == ALARM  # the missing share; an alarm goes first
     assert "size, values: the current table has 3 values; at least 5 are needed" in made.not_computed[0]
-    nothing = evaluation(Profile(1, {"size": of_numbers(np.ones(1)), "shape": Nominal({"a": 1})}))
+    nothing = evaluation(Profile(1, {"size": of_numbers(np.ones(1)), "shape": NominalProfile({"a": 1})}))
     assert nothing.exit_code == NOT_COMPUTED
     assert nothing.not_computed == ("the current table has 1 row; at least 30 are needed to compare anything",)
     assert evaluation(failed={"answers": "no such column"}).exit_code == NOT_COMPUTED
@@ -76,9 +44,9 @@ def test_what_was_not_computed_is_not_fine() -> None:
 
 def test_a_broken_promise_is_an_alarm() -> None:
     zeros = np.zeros(100)
-    real = performance(Tally.of(zeros, zeros.astype(np.int8), np.ones(100, dtype=np.int8)), alpha=0.01, delta=0.05)
-    assert real.promise is Promise.BROKEN
-    made = evaluation(performance=real, expected=expected(Scores.of(zeros, zeros.astype(np.int8))))
+    real = realized_performance(Tally.of(zeros, zeros.astype(np.int8), np.ones(100, dtype=np.int8)), alpha=0.01, delta=0.05)
+    assert real.promise is PromiseStatus.BROKEN
+    made = evaluation(performance=real, expected=estimate_performance(ScoreHistograms.of(zeros, zeros.astype(np.int8))))
     assert made.exit_code == ALARM
     assert "of the answers “edible” 100% were poisonous" in made.alarms[0]
     assert "roc_auc: all outcomes are of one class" in made.not_computed[0]
@@ -93,7 +61,7 @@ def test_json_has_no_nan() -> None:
 
 
 def test_overlays_are_shares_on_common_bins() -> None:
-    made = evaluation(with_column(shape=Nominal({"a": 1000, **{f"z{number}": 40 for number in range(25)}})))
+    made = evaluation(with_column(shape=NominalProfile({"a": 1000, **{f"z{number}": 40 for number in range(25)}})))
     size, shape = made.overlays["size"], made.overlays["shape"]
     assert sum(size.reference) == pytest.approx(1)
     assert size.reference == size.current

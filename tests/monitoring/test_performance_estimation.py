@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from sporeprint.monitoring.performance_estimation import Scores, expected
+from sporeprint.monitoring.performance_estimation import ScoreHistograms, estimate_performance
 from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN
 
 
@@ -24,7 +24,7 @@ def test_it_is_what_will_be_realised(a: float, b: float) -> None:
         p = draw.beta(a, b, 500)
         y = draw.random(500) < p
         verdict = answered(p)
-        found = expected(Scores.of(p, verdict))
+        found = estimate_performance(ScoreHistograms.of(p, verdict))
         said, negative = verdict != UNKNOWN, verdict == NEGATIVE
         real = {"accuracy": (verdict == y)[said].mean(), "likelier": ((p > 0.5) == y).mean()}
         real["false_negatives"] = y[negative].mean() if negative.any() else np.nan
@@ -41,22 +41,22 @@ def test_it_is_what_will_be_realised(a: float, b: float) -> None:
 def test_it_is_blind_to_a_change_of_what_values_mean() -> None:
     p = np.random.default_rng(1).beta(0.3, 0.3, 5000)
     flipped = np.random.default_rng(2).random(5000) >= p
-    assert abs(expected(Scores.of(p, answered(p))).likelier.value - ((p > 0.5) == flipped).mean()) > 0.3
+    assert abs(estimate_performance(ScoreHistograms.of(p, answered(p))).likelier.value - ((p > 0.5) == flipped).mean()) > 0.3
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.integers(0, 40))
 def test_parts_add_up(values: list[float], at: int) -> None:
     p = np.array(values)
-    parts = [Scores.of(part, answered(part)) for part in (p[:at], p[at:])]
-    added, whole = expected(parts[0] + parts[1], least=1), expected(Scores.of(p, answered(p)), least=1)
+    parts = [ScoreHistograms.of(part, answered(part)) for part in (p[:at], p[at:])]
+    added, whole = estimate_performance(parts[0] + parts[1], least=1), estimate_performance(ScoreHistograms.of(p, answered(p)), least=1)
     assert str(added) == str(whole)
 
 
 def test_too_few_rows_and_no_numbers_are_said() -> None:
-    none = Scores.of(np.array([np.nan] * 50), np.full(50, UNKNOWN, dtype=np.int8))
+    none = ScoreHistograms.of(np.array([np.nan] * 50), np.full(50, UNKNOWN, dtype=np.int8))
     assert none.invalid == 50
-    assert expected(none).not_computed == "no row has a probability; at least 30 are needed"
-    assert "1 row has" in str(expected(Scores.of(np.array([0.5]), np.array([1], dtype=np.int8))).not_computed)
-    sure = expected(Scores.of(np.zeros(100), np.zeros(100, dtype=np.int8)))
+    assert estimate_performance(none).not_computed == "no row has a probability; at least 30 are needed"
+    assert "1 row has" in str(estimate_performance(ScoreHistograms.of(np.array([0.5]), np.array([1], dtype=np.int8))).not_computed)
+    sure = estimate_performance(ScoreHistograms.of(np.zeros(100), np.zeros(100, dtype=np.int8)))
     assert np.isnan(sure.roc_auc.value)
     assert sure.accuracy.value == 1

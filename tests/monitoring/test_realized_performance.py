@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from sporeprint.monitoring.realized_performance import Performance, Promise, Tally, Window, performance, realised
+from sporeprint.monitoring.realized_performance import OutcomeWindow, Performance, PromiseStatus, Tally, realised, realized_performance
 from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN
 
 ROWS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 2), st.integers(-1, 1)), max_size=30)
@@ -18,7 +18,7 @@ def tally(rows: list[tuple[float, int, int]]) -> Tally:
 
 
 def measured(found: Tally, **given: object) -> Performance:
-    return performance(found, **({"alpha": 0.01, "delta": 0.05} | given))  # type: ignore[arg-type]
+    return realized_performance(found, **({"alpha": 0.01, "delta": 0.05} | given))  # type: ignore[arg-type]
 
 
 def drawn(rows: int, seed: int, wrong: float = 0.0) -> Tally:
@@ -58,7 +58,7 @@ def test_parts_add_up(a: list[tuple[float, int, int]], b: list[tuple[float, int,
 
 def test_without_outcomes_nothing_is_said() -> None:
     found = measured(tally([(0.2, NEGATIVE, -1)] * 50))
-    assert found.promise is Promise.NOTHING
+    assert found.promise is PromiseStatus.NOTHING
     assert found.not_computed == {"performance": "no row with an outcome; at least 30 are needed"}
     assert np.isnan(found.accuracy.value)
     assert np.isnan(found.brier)
@@ -75,11 +75,11 @@ def test_outcomes_of_one_class_and_scores_that_are_no_numbers_are_said() -> None
 
 def test_the_promise() -> None:
     good, bad, little = [(0.0, NEGATIVE, 0)] * 3000, [(0.0, NEGATIVE, 1)] * 20, [(0.0, NEGATIVE, 0)] * 50
-    assert measured(tally(good)).promise is Promise.KEPT
-    assert measured(tally([*little, *bad])).promise is Promise.BROKEN
-    assert measured(tally(little)).promise is Promise.OPEN
-    assert measured(tally(little), earlier=(3000, 0)).promise is Promise.KEPT
-    assert measured(tally(little), earlier=(3000, 200)).promise is Promise.BROKEN
+    assert measured(tally(good)).promise is PromiseStatus.KEPT
+    assert measured(tally([*little, *bad])).promise is PromiseStatus.BROKEN
+    assert measured(tally(little)).promise is PromiseStatus.OPEN
+    assert measured(tally(little), earlier=(3000, 0)).promise is PromiseStatus.KEPT
+    assert measured(tally(little), earlier=(3000, 200)).promise is PromiseStatus.BROKEN
 
 
 def test_a_promise_that_is_kept_is_hardly_ever_said_to_be_broken() -> None:
@@ -89,7 +89,7 @@ def test_a_promise_that_is_kept_is_hardly_ever_said_to_be_broken() -> None:
     for _ in range(80):
         wrong = np.cumsum(draw.binomial(100, 0.05, size=30))
         broken += any(
-            performance(Tally(), alpha=0.05, delta=0.05, earlier=(100 * look, int(count))).promise is Promise.BROKEN
+            realized_performance(Tally(), alpha=0.05, delta=0.05, earlier=(100 * look, int(count))).promise is PromiseStatus.BROKEN
             for look, count in enumerate(wrong.tolist(), start=1)
         )
     assert broken <= 10  # 5 % of 80, and three standard deviations
@@ -102,7 +102,7 @@ def test_outcomes_that_come_for_one_answer_only_are_said() -> None:
 
 def test_windows_ripen() -> None:
     full, half = drawn(200, 1), tally([(0.1, NEGATIVE, 0)] * 50 + [(0.1, NEGATIVE, -1)] * 50)
-    windows = (Window(200, 300, half), Window(0, 100, full), Window(100, 200, half), Window(300, 9000, full))
+    windows = (OutcomeWindow(200, 300, half), OutcomeWindow(0, 100, full), OutcomeWindow(100, 200, half), OutcomeWindow(300, 9000, full))
     found = realised(windows, now_s=1000, wait_s=850, arrived=0.9, alpha=0.01, delta=0.05)
     assert [item.window.begin_s for item in found] == [0, 100, 200, 300]
     assert [item.mature for item in found] == [True, False, False, False]
@@ -112,13 +112,13 @@ def test_windows_ripen() -> None:
     assert late[0].mature
     assert late[0].why == "outcomes have had the time they take"
     with pytest.raises(ValueError, match="windows overlap"):
-        realised((Window(0, 100, full), Window(50, 150, full)), now_s=1, wait_s=1, arrived=1, alpha=0.01, delta=0.05)
+        realised((OutcomeWindow(0, 100, full), OutcomeWindow(50, 150, full)), now_s=1, wait_s=1, arrived=1, alpha=0.01, delta=0.05)
 
 
 def test_later_windows_know_of_the_earlier_ones() -> None:
     good = tally([(0.0, NEGATIVE, 0)] * 300)
-    windows = tuple(Window(day, day + 1, good) for day in range(12))
+    windows = tuple(OutcomeWindow(day, day + 1, good) for day in range(12))
     found = realised(windows, now_s=20, wait_s=1, arrived=0.9, alpha=0.01, delta=0.05)
-    assert found[0].performance.promise is Promise.OPEN
-    assert found[-1].performance.promise is Promise.KEPT
+    assert found[0].performance.promise is PromiseStatus.OPEN
+    assert found[-1].performance.promise is PromiseStatus.KEPT
     assert found[-1].performance.false_negatives.high < found[0].performance.false_negatives.high

@@ -1,10 +1,10 @@
-"""Where performance fell: found where it is, and not where there is only chance."""
+"""Slice analysis finds a drop where there is one, and none where there is only chance."""
 
 import numpy as np
 import pytest
 
 from sporeprint.data.coded_table import Codes
-from sporeprint.monitoring.slice_analysis import Slices, counted, cuts, fallen, ranges
+from sporeprint.monitoring.slice_analysis import SliceAnalysis, analyse_slices, count_slices, cuts, ranges
 
 WORDS = {"shape": {"a": "round", "b": "flat"}}
 
@@ -15,14 +15,14 @@ def rows(draw: np.random.Generator, count: int) -> Codes:
     return Codes({"shape": ("a", "b")}, {"shape": shape}, {"size": size}, count)
 
 
-def found(seed: int, *, broken: bool) -> Slices:
+def found(seed: int, *, broken: bool) -> SliceAnalysis:
     draw = np.random.default_rng(seed)
     old, new = rows(draw, 3000), rows(draw, 1000)
     right = draw.random(3000) < 0.95, draw.random(1000) < 0.95
     if broken:
         right[1][(new.nominal["shape"] == 2) & (draw.random(1000) < 0.2)] = False
     ends = cuts(old)
-    return fallen(counted(old, right[0], ends, WORDS), counted(new, right[1], ends, WORDS), rows=1000, told="all")
+    return analyse_slices(count_slices(old, right[0], ends, WORDS), count_slices(new, right[1], ends, WORDS), rows=1000, source="all")
 
 
 def test_the_slice_that_fell_is_the_worst() -> None:
@@ -41,27 +41,29 @@ def test_without_a_fall_there_is_seldom_a_worst() -> None:
 
 def test_all_right_before_and_some_wrong_now() -> None:
     """With no error expected, an approximate test has nothing to go by."""
-    made = fallen({("a", "x"): (1198, 1198)}, {("a", "x"): (62, 38)}, rows=62, told="all")
+    made = analyse_slices({("a", "x"): (1198, 1198)}, {("a", "x"): (62, 38)}, rows=62, source="all")
     assert made.worst is not None
     assert made.worst.p < 1e-30
 
 
 def test_small_and_unknown_slices_are_left_out() -> None:
-    made = fallen({("a", "x"): (40, 40), ("a", "y"): (100, 100)}, {("a", "x"): (100, 0), ("a", "z"): (100, 0)}, rows=200, told="all")
-    assert (made.tested, made.fallen, made.worst) == (0, (), None)
+    made = analyse_slices(
+        {("a", "x"): (40, 40), ("a", "y"): (100, 100)}, {("a", "x"): (100, 0), ("a", "z"): (100, 0)}, rows=200, source="all"
+    )
+    assert (made.tested, made.drops, made.worst) == (0, (), None)
     assert made.not_computed == "no value of any column has 50 rows with an outcome, in the reference and now"
     codes = rows(np.random.default_rng(3), 400)
-    names = {name for column, name in counted(codes, np.ones(400, dtype=bool), cuts(codes), WORDS) if column == "shape"}
+    names = {name for column, name in count_slices(codes, np.ones(400, dtype=bool), cuts(codes), WORDS) if column == "shape"}
     assert names == {"round", "flat", "(missing)"}
 
 
 def test_every_row_is_in_one_range() -> None:
     codes = rows(np.random.default_rng(4), 500)
     right = np.arange(500) % 2 == 0
-    made = counted(codes, right, cuts(codes), WORDS)
+    made = count_slices(codes, right, cuts(codes), WORDS)
     assert sum(count for (column, _), (count, _) in made.items() if column == "size") == 500
     assert sum(good for (column, _), (_, good) in made.items() if column == "size") == 250
     assert ranges(np.empty(0)) == ["any number"]
     assert ranges(np.array([1.0, 2.0])) == ["up to 1", "above 1 to 2", "above 2"]
     constant = Codes({}, {}, {"size": np.full(10, 7.0)}, 10)
-    assert counted(constant, np.ones(10, dtype=bool), cuts(constant), {}) == {("size", "up to 7"): (10, 10)}
+    assert count_slices(constant, np.ones(10, dtype=bool), cuts(constant), {}) == {("size", "up to 7"): (10, 10)}

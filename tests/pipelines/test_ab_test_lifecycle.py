@@ -14,15 +14,13 @@ from sqlalchemy import insert
 
 from sporeprint import settings
 from sporeprint.ab_testing.assignment import Assignment
-from sporeprint.common.files import run_lock
+from sporeprint.common.locks import run_lock
 from sporeprint.errors import DataError, RegistryError, UsageError
 from sporeprint.pipelines import ab_test_lifecycle as experiments
 from sporeprint.pipelines.ab_test_lifecycle import Lab
 from sporeprint.settings import Settings
 from sporeprint.storage.engine import writing
-from sporeprint.storage.oltp import ab_tests, outcomes
-from sporeprint.storage.oltp import ab_unit_counts as ab_counts
-from sporeprint.storage.oltp import audit_log as audit
+from sporeprint.storage.oltp import ab_tests, ab_unit_counts, audit_log, outcomes
 from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError
 from sporeprint.storage.oltp.tables import prediction
 
@@ -77,7 +75,7 @@ def traffic(lab: Lab, test: AbTest, units: int, wrong: dict[str, float], *, labe
         number[arm] += 1
         errs = (number[arm] * wrong[arm]) % 1 + wrong[arm] >= 1
         rows.append(row(test, f"u{unit}", arm, negative if errs else positive))
-        truths.append(outcomes.Said(f"{test.test_id}-u{unit}", target.positive, "lab", None))
+        truths.append(outcomes.OutcomeStatement(f"{test.test_id}-u{unit}", target.positive, "lab", None))
     with writing(lab.engine) as connection:
         connection.execute(insert(prediction), rows)
     if labels:
@@ -151,7 +149,7 @@ def test_a_winner_is_found_and_served_and_taken_back(lab: Lab) -> None:
     assert experiments.rollback(lab, "first", reason="no", actor="ada") == "xgboost/v1"
     with pytest.raises(ConflictError, match="no promotion to take back"):
         experiments.rollback(lab, "first", reason="no", actor="ada")
-    assert [change.action for change in audit.changes(lab.engine, test.test_id)] == [
+    assert [change.action for change in audit_log.changes(lab.engine, test.test_id)] == [
         f"ab_test.{event}" for event in ("created", "concluded", "promoted", "rolled_back")
     ]
 
@@ -276,7 +274,7 @@ def test_a_restart_forgets_no_look(lab: Lab) -> None:
     again = experiments.evaluate(lab, actor="job")[0].look.found
     assert again["primary"]["log_e"] < first
     assert again["running"]["log_e"] == first
-    assert len(ab_counts.looks(lab.engine, test.test_id)) == 2
+    assert len(ab_unit_counts.looks(lab.engine, test.test_id)) == 2
 
 
 def test_of_equal_versions_hardly_ever_one_wins(lab: Lab) -> None:
@@ -291,8 +289,10 @@ def test_of_equal_versions_hardly_ever_one_wins(lab: Lab) -> None:
             units = [f"u{number}" for number in range(begin, begin + 50)]
             with writing(lab.engine) as connection:
                 connection.execute(insert(prediction), [row(test, unit, arms.arm(unit), words[chance.random() < 0.2]) for unit in units])
-            outcomes.record_all(lab.engine, [outcomes.Said(f"{test.test_id}-{unit}", "p", "lab", None) for unit in units], now_us=1)
+            outcomes.record_all(
+                lab.engine, [outcomes.OutcomeStatement(f"{test.test_id}-{unit}", "p", "lab", None) for unit in units], now_us=1
+            )
         ended |= {seen.test.name for seen in experiments.evaluate(lab, actor="job") if seen.decision.verdict.value in ("a", "b")}
     # More than 3 of 12 at 5 % each: once in 500 seeds, if the promise only just held.
     assert len(ended) <= 3
-    assert all(ab_counts.totals(lab.engine, test).labels == 300 for test in tests)
+    assert all(ab_unit_counts.totals(lab.engine, test).labels == 300 for test in tests)

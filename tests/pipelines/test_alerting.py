@@ -12,7 +12,7 @@ from sporeprint import settings
 from sporeprint.errors import ConfigError, UsageError
 from sporeprint.pipelines import alerting as alerts
 from sporeprint.settings import Settings
-from sporeprint.storage.oltp import alerts as stored
+from sporeprint.storage.oltp import alerts as alert_store
 from sporeprint.storage.oltp.alerts import SECOND_US
 
 FINE: Mapping[str, Any] = {
@@ -72,9 +72,9 @@ def test_what_is_not_computed_calls_nothing_off(small_config: dict[str, Any], tm
     chosen, clock = config(small_config, {}), Clock()
     alerts.handle(chosen, tmp_path, BROKEN, clock=clock)
     lines = alerts.handle(chosen, tmp_path, {**FINE, "performance": None}, clock=clock)
-    assert lines == ("the rule 'promise broken' could not be asked: promise_broken was not computed; where it stood, it stands",)
+    assert lines == ("Rule 'promise broken' not evaluated (promise_broken missing); its state is unchanged.",)
     with alerts.opened(chosen, tmp_path) as engine:
-        assert [each.severity.value for each in stored.listed(engine)] == ["critical"]
+        assert [each.severity.value for each in alert_store.list_alerts(engine)] == ["critical"]
 
 
 def test_an_evaluation_that_could_not_be_made_is_told_until_one_was(small_config: dict[str, Any], tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_an_evaluation_that_could_not_be_made_is_told_until_one_was(small_config
     (line,) = alerts.handle(chosen, tmp_path, FINE, clock=clock)
     assert line.startswith("alert recovered: not computed")
     with alerts.opened(chosen, tmp_path) as engine:
-        assert stored.listed(engine) == ()
+        assert alert_store.list_alerts(engine) == ()
 
 
 def test_only_channels_for_so_bad_an_alert_are_told(small_config: dict[str, Any], tmp_path: Path) -> None:
@@ -104,18 +104,21 @@ def test_a_dead_channel_is_reported_by_the_others_until_it_takes_messages_again(
         chosen, clock = config(small_config, {"dead": url(dead), "other": url(other)}), Clock()
         alerts.handle(chosen, tmp_path, DRIFTED, clock=clock)
         with alerts.opened(chosen, tmp_path) as engine:
-            assert [each.attempts for each in stored.deliveries(engine, status=stored.WAITING)] == [1]
+            assert [each.attempts for each in alert_store.deliveries(engine, status=alert_store.WAITING)] == [1]
             lines = [line for _ in range(4) for line in alerts.deliver(chosen, tmp_path, engine, clock=clock)]
             assert any("(3 of 3, given up)" in line for line in lines)
             assert not any("secret-word" in line for line in lines)
-            assert {each.summary.partition(":")[0] for each in stored.listed(engine)} == {"drift", "the channel 'dead' takes no messages"}
+            assert {each.summary.partition(":")[0] for each in alert_store.list_alerts(engine)} == {
+                "drift",
+                "the channel 'dead' takes no messages",
+            }
             assert other.got[-1]["title"] == "[critical] sporeprint: channel dead is dead"
             assert "sporeprint alerts test dead" in other.got[-1]["message"]
-            assert not any("secret-word" in str(each.last_error) for each in stored.deliveries(engine))
+            assert not any("secret-word" in str(each.last_error) for each in alert_store.deliveries(engine))
             dead.status = 200
             alerts.handle(chosen, tmp_path, FINE, clock=clock)
             alerts.deliver(chosen, tmp_path, engine, clock=clock)
-            assert stored.listed(engine) == ()
+            assert alert_store.list_alerts(engine) == ()
         assert other.got[-1]["title"] == "[recovered] sporeprint: channel dead takes messages again"
         assert [each["title"] for each in dead.got] == ["[recovered] sporeprint: drift, xgboost/v1"]
 

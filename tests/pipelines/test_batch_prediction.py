@@ -15,7 +15,7 @@ import pytest
 from sporeprint.common.files import Silent
 from sporeprint.errors import DataError, RegistryError, UsageError
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.inference.predictor import answer
+from sporeprint.inference.predictor import predict_row
 from sporeprint.ingestion.raw_batch import Batch, malformed_rows
 from sporeprint.pipelines import batch_prediction as scoring
 from sporeprint.pipelines.batch_prediction import Counts, score_batches, score_frame
@@ -83,7 +83,7 @@ def test_the_answers_are_those_of_single_rows(rows: pl.DataFrame, bundle: Bundle
     texts = [{name: None if value is None else str(value) for name, value in row.items()} for row in singles]
     said = score(pl.DataFrame(texts, schema=dict.fromkeys(rows.columns, pl.String)), bundle)
     for row, (prediction, probability, verdict, novelty_p, unseen, outside, reason) in zip(singles, said.iter_rows(), strict=True):
-        one = answer(bundle, row)
+        one = predict_row(bundle, row)
         assert (one.prediction, one.probability, one.verdict, one.novelty_p) == (prediction, probability, verdict, novelty_p)
         assert (",".join(one.unseen) or None, ",".join(one.outside) or None, one.reason) == (unseen, outside, reason)
     assert said["verdict"][:3].to_list() == ["unknown"] * 3

@@ -16,8 +16,8 @@ from sporeprint.cli import app as cli
 from sporeprint.common.files import Silent
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import DataError, StorageError
-from sporeprint.ingestion.extract import RawTable, extract, read_batches
-from sporeprint.pipelines import feedback as labelled
+from sporeprint.ingestion.raw_table import RawTable, open_raw_table, read_batches
+from sporeprint.pipelines import feedback
 from sporeprint.storage.oltp import tables
 from sporeprint.storage.warehouse.protocol import Warehouse
 from sporeprint.storage.warehouse.sync import sync
@@ -52,8 +52,8 @@ def _number(row: dict[str, Any]) -> int:
 @pytest.mark.parametrize("page", [7, 25_000])
 def test_each_answer_with_an_outcome_once_with_its_latest(warehouse: Warehouse, since: int, page: int) -> None:
     with warehouse.reading() as reader:
-        found = labelled.counted(reader, since)
-        pages = list(labelled.pages(reader, SCHEMA, found, since, page_rows=page))
+        found = feedback.count_labels(reader, since)
+        pages = list(feedback.pages(reader, SCHEMA, found, since, page_rows=page))
     times = [time for _, each in pages for time in each]
     wanted = sorted(
         (row for row in predictions(300) if _number(row) % 3 == 0 and row["created_us"] >= since), key=lambda row: row["created_us"]
@@ -71,9 +71,9 @@ def test_each_answer_with_an_outcome_once_with_its_latest(warehouse: Warehouse, 
 def test_a_table_whose_groups_are_a_column_gets_one_for_them(warehouse: Warehouse) -> None:
     schema = dataset({"cap-shape": nominal("b", "x"), "size": NUMERIC, "smell": OPEN}, groups={"name": "place", "column": "where"})
     with warehouse.reading() as reader:
-        ((frame, _),) = labelled.pages(reader, schema, labelled.counted(reader, 0), 0)
+        ((frame, _),) = feedback.pages(reader, schema, feedback.count_labels(reader, 0), 0)
     assert frame.columns == list(schema.table_columns)
-    assert frame["where"].unique().to_list() == [labelled.GROUP]
+    assert frame["where"].unique().to_list() == [feedback.GROUP]
 
 
 # --- with a table --------------------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def served(small_copy: Path, small_config: dict[str, Any]) -> Iterator[Service]:
 
 
 def raw_of(served: Service, small_table: Path) -> RawTable:
-    return extract(served.settings, served.root, source=str(small_table), now=lambda: datetime.now(UTC))
+    return open_raw_table(served.settings, served.root, source=str(small_table), now=lambda: datetime.now(UTC))
 
 
 def say(served: Service, small_table: Path, rows: int, known: int) -> pl.DataFrame:
@@ -97,7 +97,7 @@ def say(served: Service, small_table: Path, rows: int, known: int) -> pl.DataFra
 
 
 def append(served: Service, raw: RawTable, since_us: int | None = None) -> RawTable:
-    return labelled.append(served.settings, Workdir(served.root), raw, since_us=since_us, progress=Silent())
+    return feedback.append_labelled_predictions(served.settings, Workdir(served.root), raw, since_us=since_us, progress=Silent())
 
 
 def test_they_follow_the_table_and_say_where_they_are_from(served: Service, small_table: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import DataError, StorageError
-from sporeprint.pipelines.load import load
+from sporeprint.pipelines.load import publish
 
 TABLES = ("processed", "train", "validation", "test", "rejected")
 #: Where a reader finds what was staged.
@@ -66,7 +66,7 @@ class Broken:
 
 def test_everything_staged_is_published_and_the_stage_cleared(workdir: Workdir) -> None:
     stage(workdir)
-    load(workdir, "shrooms", "run-1", "first record")
+    publish(workdir, "shrooms", "run-1", "first record")
     assert seen(workdir) == published("first")
     assert not workdir.staging.exists()
 
@@ -75,14 +75,14 @@ def test_the_files_may_be_read_by_others(workdir: Workdir) -> None:
     stage(workdir)
     for path in workdir.staging.iterdir():
         path.chmod(0o600)
-    load(workdir, "shrooms", "run-1", "first record")
+    publish(workdir, "shrooms", "run-1", "first record")
     assert {stat.S_IMODE((workdir.root / place).stat().st_mode) for place in published("first")} == {0o644}
 
 
 def test_a_later_run_replaces_an_earlier_one_and_keeps_what_it_rejected(workdir: Workdir) -> None:
     for run in ("first", "second"):
         stage(workdir, run)
-        load(workdir, "shrooms", f"run-{len(run)}", f"{run} record")
+        publish(workdir, "shrooms", f"run-{len(run)}", f"{run} record")
     rejected = {f"data/validation/rejected/run-{len(run)}.parquet": f"{run} rejected" for run in ("first", "second")}
     wanted = {name: text for name, text in published("second").items() if "rejected" not in name} | rejected
     assert seen(workdir) == wanted
@@ -90,27 +90,27 @@ def test_a_later_run_replaces_an_earlier_one_and_keeps_what_it_rejected(workdir:
 
 def test_a_reader_who_has_a_file_open_keeps_what_he_reads(workdir: Workdir) -> None:
     stage(workdir)
-    load(workdir, "shrooms", "run-1", "first record")
+    publish(workdir, "shrooms", "run-1", "first record")
     with (workdir.model_input / "train.parquet").open(encoding="utf-8") as reader:
         stage(workdir, "second")
-        load(workdir, "shrooms", "run-1", "second record")
+        publish(workdir, "shrooms", "run-1", "second record")
         assert reader.read() == "first train"
 
 
 def test_publishing_the_same_run_again_changes_nothing(workdir: Workdir) -> None:
     for _ in range(2):
         stage(workdir)
-        load(workdir, "shrooms", "run-1", "first record")
+        publish(workdir, "shrooms", "run-1", "first record")
     assert seen(workdir) == published("first")
 
 
 def test_nothing_staged(workdir: Workdir) -> None:
     with pytest.raises(DataError, match=r"^nothing is staged in .*data/staging; run sporeprint transform first$"):
-        load(workdir, "shrooms", "run-1", "record")
+        publish(workdir, "shrooms", "run-1", "record")
     stage(workdir)
-    load(workdir, "shrooms", "run-1", "first record")
+    publish(workdir, "shrooms", "run-1", "first record")
     with pytest.raises(DataError, match="nothing is staged"):
-        load(workdir, "shrooms", "run-1", "first record")
+        publish(workdir, "shrooms", "run-1", "first record")
     assert seen(workdir) == published("first")
 
 
@@ -123,7 +123,7 @@ def test_killed_while_the_stage_is_cleared_nothing_of_it_is_taken_for_a_stage(wo
 
     monkeypatch.setattr("sporeprint.pipelines.load.shutil.rmtree", killed)
     with pytest.raises(KeyboardInterrupt):
-        load(workdir, "shrooms", "run-1", "first record")
+        publish(workdir, "shrooms", "run-1", "first record")
     assert not workdir.staging.exists()
     assert [path.name for path in workdir.staging.parent.glob(".staging-*")] == [".staging-run-1-loaded"]  # what transform removes
 
@@ -134,7 +134,7 @@ def test_killed_while_the_stage_is_cleared_nothing_of_it_is_taken_for_a_stage(wo
 def test_every_sink_is_given_the_tables_and_the_record(workdir: Workdir) -> None:
     stage(workdir)
     sinks = [Watcher(), Watcher()]
-    load(workdir, "shrooms", "run-1", "first record", sinks)
+    publish(workdir, "shrooms", "run-1", "first record", sinks)
     wanted = ({name: f"first {name}" for name in TABLES}, "first record")
     assert [sink.given for sink in sinks] == [[wanted], [wanted]]
 
@@ -142,10 +142,10 @@ def test_every_sink_is_given_the_tables_and_the_record(workdir: Workdir) -> None
 def test_killed_while_publishing_it_can_be_run_again(workdir: Workdir) -> None:
     stage(workdir)
     with pytest.raises(KeyboardInterrupt):
-        load(workdir, "shrooms", "run-1", "first record", [Broken()])
+        publish(workdir, "shrooms", "run-1", "first record", [Broken()])
     assert workdir.staging.exists()
     watcher = Watcher()
-    load(workdir, "shrooms", "run-1", "first record", [watcher])
+    publish(workdir, "shrooms", "run-1", "first record", [watcher])
     assert seen(workdir) == published("first")
     assert len(watcher.given) == 1
     assert not workdir.staging.exists()
@@ -153,7 +153,7 @@ def test_killed_while_publishing_it_can_be_run_again(workdir: Workdir) -> None:
 
 def test_killed_between_two_files_it_can_be_run_again(workdir: Workdir, monkeypatch: pytest.MonkeyPatch) -> None:
     stage(workdir, "old")
-    load(workdir, "shrooms", "run-1", "old record")
+    publish(workdir, "shrooms", "run-1", "old record")
     link = os.link
     for files in range(len(PLACES)):
         left = files
@@ -168,14 +168,14 @@ def test_killed_between_two_files_it_can_be_run_again(workdir: Workdir, monkeypa
         stage(workdir, f"run {files}")
         monkeypatch.setattr(os, "link", dying)
         with pytest.raises(KeyboardInterrupt):
-            load(workdir, "shrooms", "run-1", f"run {files} record")
+            publish(workdir, "shrooms", "run-1", f"run {files} record")
         before, now = published("old" if not files else f"run {files - 1}"), published(f"run {files}")
         found = seen(workdir)
         assert set(found) == set(now)  # and no temporary file among them
         assert all(text in {before[name], now[name]} for name, text in found.items())
         assert sum(found[place] == now[place] for place in PLACES) == files
         monkeypatch.setattr(os, "link", link)
-        load(workdir, "shrooms", "run-1", f"run {files} record")
+        publish(workdir, "shrooms", "run-1", f"run {files} record")
         assert seen(workdir) == now
 
 
@@ -186,7 +186,7 @@ def test_files_are_linked_not_copied(workdir: Workdir) -> None:
     stage(workdir)
     (workdir.staging / "test.parquet").write_bytes(b"large")
     inode = (workdir.staging / "test.parquet").stat().st_ino
-    load(workdir, "shrooms", "run-1", "first record")
+    publish(workdir, "shrooms", "run-1", "first record")
     assert (workdir.model_input / "test.parquet").stat().st_ino == inode
 
 
@@ -196,7 +196,7 @@ def test_where_the_file_system_knows_no_links_files_are_copied(workdir: Workdir,
 
     monkeypatch.setattr(os, "link", refuse)
     stage(workdir)
-    load(workdir, "shrooms", "run-1", "first record")
+    publish(workdir, "shrooms", "run-1", "first record")
     assert seen(workdir) == published("first")
 
 
@@ -205,8 +205,8 @@ def test_a_folder_that_cannot_be_written_is_named_and_the_stage_stays(workdir: W
     workdir.model_input.parent.mkdir(exist_ok=True)
     workdir.model_input.write_text("a file where a folder should be", encoding="utf-8")
     with pytest.raises(StorageError, match=r"^cannot write .*data/model_input/.*\.parquet: .*; nothing was replaced$"):
-        load(workdir, "shrooms", "run-1", "first record")
+        publish(workdir, "shrooms", "run-1", "first record")
     assert workdir.staging.exists()
     workdir.model_input.unlink()
-    load(workdir, "shrooms", "run-1", "first record")
+    publish(workdir, "shrooms", "run-1", "first record")
     assert seen(workdir) == published("first")

@@ -11,9 +11,10 @@ import pytest
 
 from sporeprint import settings
 from sporeprint.errors import RegistryError, UsageError
-from sporeprint.pipelines.monitoring import Monitored, Remembered, followed, monitor, watch
+from sporeprint.pipelines.monitoring import monitor, watch, with_follow_up
+from sporeprint.pipelines.monitoring_files import MonitoringRun
 
-Run = Callable[..., Monitored]
+Run = Callable[..., MonitoringRun]
 DAY = 86_400
 
 
@@ -24,7 +25,7 @@ def frame(small_table: Path) -> pl.DataFrame:
 
 @pytest.fixture
 def run(small_copy: Path, small_config: dict[str, Any], tmp_path: Path) -> Run:
-    def evaluate(table: pl.DataFrame | Path, *, day: float = 1, root: Path = small_copy, **given: Any) -> Monitored:
+    def evaluate(table: pl.DataFrame | Path, *, day: float = 1, root: Path = small_copy, **given: Any) -> MonitoringRun:
         if isinstance(table, pl.DataFrame):
             path = tmp_path / "current.csv"
             table.write_csv(path, separator=";")
@@ -75,16 +76,6 @@ def test_outcomes_of_a_window_count_once(run: Run, frame: pl.DataFrame, small_co
     run(frame, day=0)
     stream = json.loads(once).popitem()[1]
     assert json.loads((small_copy / "models/metrics/monitoring/state.json").read_text()).popitem()[1]["outcomes"] == stream["outcomes"]
-
-
-def test_outcomes_are_remembered_by_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sporeprint.pipelines.monitoring.REMEMBERED", 2)
-    found = Remembered()
-    for window, counts in (("a", (10, 1)), ("b", (20, 2)), ("c", (30, 3)), ("c", (31, 3))):
-        found = found.with_outcomes(window, *counts)
-    assert found.earlier("c") == (30, 3)
-    assert found.earlier("d") == (61, 6)
-    assert Remembered.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
 
 def test_two_tables_without_a_model(run: Run, frame: pl.DataFrame, tmp_path: Path) -> None:
@@ -166,15 +157,15 @@ def test_old_reports_go(run: Run, frame: pl.DataFrame, small_copy: Path, small_c
 def test_what_follows_is_said_and_costs_no_evaluation(run: Run, frame: pl.DataFrame) -> None:
     made = run(frame)
 
-    def broken(_: Monitored) -> list[str]:
+    def broken(_: MonitoringRun) -> list[str]:
         raise ZeroDivisionError
 
-    assert followed(made, lambda _: ["told somebody"]).to_dict()["followed"] == ["told somebody"]
-    assert followed(made, broken).followed == ("FAILED: ZeroDivisionError()",)
-    shown: list[Monitored] = []
+    assert with_follow_up(made, lambda _: ["told somebody"]).to_dict()["actions"] == ["told somebody"]
+    assert with_follow_up(made, broken).actions == ("FAILED: ZeroDivisionError()",)
+    shown: list[MonitoringRun] = []
     pauses = iter([True, True, False])
-    assert watch(lambda: made, lambda: next(pauses), then=broken, show=shown.append) == 3
-    assert [item.followed for item in shown] == [("FAILED: ZeroDivisionError()",)] * 3
+    assert watch(lambda: made, lambda: next(pauses), follow_up=broken, show=shown.append) == 3
+    assert [item.actions for item in shown] == [("FAILED: ZeroDivisionError()",)] * 3
 
 
 def test_a_clock_in_the_future_is_said(run: Run, frame: pl.DataFrame) -> None:

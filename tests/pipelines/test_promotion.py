@@ -11,12 +11,12 @@ from sporeprint import settings
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.errors import NotServableError
-from sporeprint.evaluation import candidate as candidates
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.models.scorers import LinearScorer
 from sporeprint.pipelines import promotion as release
-from sporeprint.pipelines import training as pipeline
+from sporeprint.pipelines.candidate_files import read_candidates
+from sporeprint.pipelines.evaluate import CONTEXT
 from sporeprint.registry.registry import Registry
 from sporeprint.reports.evaluation_report import metrics_dict
 from sporeprint.settings import Settings
@@ -37,12 +37,12 @@ def data(chosen: Settings, small_run: Path) -> ModelInput:
 
 @pytest.fixture
 def context(small_run: Path) -> ReportContext:
-    return pipeline.CONTEXT.validate_json((small_run / "models/candidates/evaluation.json").read_bytes())
+    return CONTEXT.validate_json((small_run / "models/candidates/evaluation.json").read_bytes())
 
 
 @pytest.fixture
 def candidate(small_run: Path, data: ModelInput) -> Candidate:
-    return candidates.read(small_run / "models/candidates", [NAME], data.record.run_id)[0]
+    return read_candidates(small_run / "models/candidates", [NAME], data.record.run_id)[0]
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def test_pictures_are_stored_with_the_version(small_run: Path) -> None:
 
 def test_production_is_the_best_champion_by_the_rule(chosen: Settings, small_copy: Path, data: ModelInput, context: ReportContext) -> None:
     """The small run's production, chosen anew by other rules; the gate does not care where nothing was served before."""
-    found = candidates.read(small_copy / "models/candidates", list(chosen.models), data.record.run_id)
+    found = read_candidates(small_copy / "models/candidates", list(chosen.models), data.record.run_id)
     for metric, on in (("log_loss", "seen"), ("roc_auc", "unseen"), ("accuracy", "unseen")):
         ruled = chosen.model_copy(update={"selection": chosen.selection.model_copy(update={"metric": metric, "on": on})})
         registry = Registry(small_copy.parent / f"{metric}-{on}/registry")

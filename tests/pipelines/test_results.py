@@ -9,14 +9,16 @@ import pytest
 
 from sporeprint import settings
 from sporeprint.common.text_table import Table
-from sporeprint.pipelines import training as pipeline
+from sporeprint.pipelines.etl import run_etl, run_new_version
+from sporeprint.pipelines.extract import run_extract
 from sporeprint.pipelines.results import DataResult, EtlResult
+from sporeprint.pipelines.train import run_train
 
 
 @pytest.fixture(scope="module")
 def result(_small: dict[str, Any], small_table: Path, tmp_path_factory: pytest.TempPathFactory) -> EtlResult:
     chosen = settings.parse({**_small, "models": {name: _small["models"][name] for name in ("logistic_regression", "decision_tree")}})
-    return pipeline.etl(chosen, tmp_path_factory.mktemp("results"), source=str(small_table))
+    return run_etl(chosen, tmp_path_factory.mktemp("results"), source=str(small_table))
 
 
 def pairs(rows: tuple[tuple[str, ...], ...]) -> dict[str, str]:
@@ -82,11 +84,11 @@ def test_dropped_copies_are_not_counted_as_good(result: EtlResult) -> None:
 
 def test_extract_and_train_say_what_they_did(small_config: dict[str, Any], small_table: Path, small_copy: Path) -> None:
     chosen = settings.parse(small_config)
-    extracted = pipeline.extract(chosen, small_copy, source=str(small_table))
+    extracted = run_extract(chosen, small_copy, source=str(small_table))
     values, facts = json.loads(json.dumps(extracted.to_dict())), pairs(extracted.tables()[0].rows)
     assert (values["rows"], values["format"], values["simulated"]) == (1800, "csv", False)
     assert (facts["rows"], facts["sha256"], facts["simulated"]) == ("1,800", values["sha256"][:12], "no")
-    trained = pipeline.train(chosen, small_copy, models=["decision_tree"])
+    trained = run_train(chosen, small_copy, models=["decision_tree"])
     values = json.loads(json.dumps(trained.to_dict()))["models"]["decision_tree"]
     assert (values["servable"], values["not_servable"], values["rounds"]) == (True, None, None)
     assert trained.tables()[0].rows[0][0] == "decision_tree"
@@ -94,7 +96,7 @@ def test_extract_and_train_say_what_they_did(small_config: dict[str, Any], small
 
 def test_a_further_version_shows_its_numbers(small_config: dict[str, Any], small_copy: Path) -> None:
     small_config["models"]["decision_tree"]["params"]["min_samples_leaf"] = 9
-    found = pipeline.new_version(settings.parse(small_config), small_copy, "decision_tree")
+    found = run_new_version(settings.parse(small_config), small_copy, "decision_tree")
     values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert (values["ref"], values["created"]) == ("decision_tree/v2", True)
     (table,) = found.tables()

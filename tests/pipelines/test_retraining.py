@@ -12,16 +12,15 @@ import pytest
 
 from monitor_support import DAY_US, Service, answered, outcomes, service
 from sporeprint import settings
-from sporeprint.common.files import run_lock
+from sporeprint.common.locks import run_lock
 from sporeprint.common.workdir import Workdir
-from sporeprint.data.data_summary import DataRecord
+from sporeprint.data.data_summary import DataSummary
 from sporeprint.errors import BusyError, RegistryError
 from sporeprint.pipelines import ab_test_lifecycle as experiments
 from sporeprint.pipelines import alerting as alerts
 from sporeprint.pipelines import retraining as retrain
 from sporeprint.settings import Settings
-from sporeprint.storage.oltp import ab_tests
-from sporeprint.storage.oltp import audit_log as audit
+from sporeprint.storage.oltp import ab_tests, audit_log
 
 NOW_US = time.time_ns() // 1000
 
@@ -48,7 +47,7 @@ def say(served: Service, small_table: Path, rows: int) -> pl.DataFrame:
 
 
 def test_what_came_true_makes_a_challenger_in_the_shadow_of_production(served: Service, small_table: Path) -> None:
-    before = served.settings, DataRecord.from_json(Workdir(served.root).data_record.read_text())
+    before = served.settings, DataSummary.from_json(Workdir(served.root).data_record.read_text())
     say(served, small_table, 120)
     with experiments.opened(served.settings, served.root) as lab:
         production = lab.registry.production()
@@ -63,11 +62,11 @@ def test_what_came_true_makes_a_challenger_in_the_shadow_of_production(served: S
         (test,) = ab_tests.running(lab.engine)
         assert (test.name, test.a.ref, test.b.ref, test.design.mode.value) == (done.test, production.ref, f"{name}/v2", "shadow")
         assert test.default_route
-        after = DataRecord.from_json(Workdir(served.root).data_record.read_text())
+        after = DataSummary.from_json(Workdir(served.root).data_record.read_text())
         assert (after.rows, after.rejected) == (before[1].rows + 120, 0)
         # They would fill two blocks, and be of one class each; still nobody knows their species.
         assert (after.groups.available, after.groups.reason) == (False, "rows that follow the table are in no species block of 60 rows")
-        (change,) = [each for each in audit.changes(lab.engine, f"{name}/v2") if each.action == "retrained"]
+        (change,) = [each for each in audit_log.changes(lab.engine, f"{name}/v2") if each.action == "retrained"]
         assert (change.actor, change.details["test"]) == ("ada", test.name)
         # A further one would stand in its way.
         again = retrain.retrain(served.settings, served.root, actor="ada")
@@ -110,7 +109,7 @@ def test_a_rule_starts_it_once_and_it_goes_on_alone(served: Service) -> None:
         time.sleep(0.05)
     found = json.loads(log.read_text())
     assert "holds no answers yet" in found["error"]
-    (change,) = audit.changes(served.engine, "retrain")
+    (change,) = audit_log.changes(served.engine, "retrain")
     assert (change.action, change.details) == ("retrain.started", {"reason": "accuracy fell"})
 
 
@@ -159,6 +158,6 @@ def test_a_rule_of_the_alerts_starts_it(served: Service) -> None:
     lines = alerts.handle(chosen, served.root, evaluation, act=act)
     assert any("retraining was started" in line for line in lines)
     assert not any("retraining" in line for line in alerts.handle(chosen, served.root, evaluation, act=act))
-    (change,) = audit.changes(served.engine, "retrain")
+    (change,) = audit_log.changes(served.engine, "retrain")
     assert change.details["reason"] == started[0]
     assert "few right" in started[0]

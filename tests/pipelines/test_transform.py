@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from sporeprint import settings
-from sporeprint.data.data_summary import DataRecord
+from sporeprint.data.data_summary import DataSummary
 from sporeprint.data.parquet_store import RUN_ID
 from sporeprint.errors import DataError, StorageError
-from sporeprint.pipelines import training as pipeline
+from sporeprint.pipelines.etl import run_etl
+from sporeprint.pipelines.extract import run_extract
+from sporeprint.pipelines.transform import run_transform
 from sporeprint.simulation.generator import Spoil, simulate
 
 Published = Callable[[Path], dict[str, str]]
@@ -36,11 +38,11 @@ RULE = {
 }
 
 
-def transformed(raw: dict[str, Any], root: Path, table: Path) -> DataRecord:
+def transformed(raw: dict[str, Any], root: Path, table: Path) -> DataSummary:
     """Extract and transform a table in a work directory."""
     chosen = settings.parse(raw)
-    pipeline.extract(chosen, root, source=str(table))
-    return pipeline.transform(chosen, root).record
+    run_extract(chosen, root, source=str(table))
+    return run_transform(chosen, root).record
 
 
 def staged(root: Path, name: str) -> pl.DataFrame:
@@ -144,7 +146,7 @@ def test_too_many_rejected_rows_stop_the_run_before_anything_is_replaced(
         r"For example row 0: class: 'x.' is not one of e, p\. .* data/validation/rejected/.*parquet\. Nothing was replaced"
     )
     with pytest.raises(DataError, match=message):
-        pipeline.etl(settings.parse(small_config), small_copy, source=str(written(tmp_path / "bad.csv", rows)))
+        run_etl(settings.parse(small_config), small_copy, source=str(written(tmp_path / "bad.csv", rows)))
     assert published(small_copy) == before
     kept = sorted((small_copy / "data/validation/rejected").glob("*.parquet"))
     assert len(kept) == 2
@@ -322,7 +324,7 @@ def test_everything_staged_says_which_run_wrote_it(small_config: dict[str, Any],
     ]
     for path in folder.glob("*.parquet"):
         assert pq.read_schema(path).metadata[RUN_ID].decode() == record.run_id, path.name
-    assert DataRecord.from_json((folder / "record.json").read_text(encoding="utf-8")) == record
+    assert DataSummary.from_json((folder / "record.json").read_text(encoding="utf-8")) == record
 
 
 def test_what_a_killed_run_left_behind_goes(small_config: dict[str, Any], small_table: Path, tmp_path: Path) -> None:
@@ -344,10 +346,10 @@ def test_a_failed_transform_leaves_the_stage_before_it(small_config: dict[str, A
 
 def test_a_stage_that_cannot_be_made_is_a_storage_error(small_config: dict[str, Any], small_table: Path, tmp_path: Path) -> None:
     chosen = settings.parse(small_config)
-    pipeline.extract(chosen, tmp_path, source=str(small_table))
+    run_extract(chosen, tmp_path, source=str(small_table))
     (tmp_path / "data/staging").write_text("in the way", encoding="utf-8")
     with pytest.raises(StorageError, match=r"cannot write .*staging.*nothing was replaced"):
-        pipeline.transform(chosen, tmp_path)
+        run_transform(chosen, tmp_path)
 
 
 def test_equal_data_has_an_equal_fingerprint_and_other_data_another(
@@ -367,7 +369,7 @@ def test_equal_data_has_an_equal_fingerprint_and_other_data_another(
 
 
 def test_the_real_table_is_what_its_description_says(real_run: Path) -> None:
-    record = DataRecord.from_json((real_run / "data/validation/summary.json").read_text(encoding="utf-8"))
+    record = DataSummary.from_json((real_run / "data/validation/summary.json").read_text(encoding="utf-8"))
     assert (record.rows, record.rejected, record.duplicates, record.dropped) == (61_069, 0, 146, 0)
     assert dict(record.classes) == {"edible": 27_181, "poisonous": 33_888}
     assert (record.groups.available, record.groups.count) == (True, 173)

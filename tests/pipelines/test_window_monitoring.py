@@ -14,20 +14,19 @@ from mariadb_server import MariaDB
 from monitor_support import BEGIN_US, DAY_US, HOUR_US, Service, answered, outcomes, service, version
 from sporeprint import settings
 from sporeprint.errors import DataError, RegistryError, UsageError
-from sporeprint.monitoring.realized_performance import Promise
-from sporeprint.monitoring.windows import Asked
-from sporeprint.pipelines import window_monitoring as monitor_window
-from sporeprint.pipelines.monitoring import Monitored
+from sporeprint.monitoring.realized_performance import PromiseStatus
+from sporeprint.monitoring.windows import WindowRequest
+from sporeprint.pipelines import window_monitoring
+from sporeprint.pipelines.monitoring_files import MonitoringRun
 from sporeprint.storage.oltp import tables
-from sporeprint.storage.warehouse import aggregation as facts
-from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse import aggregation, star_schema
 from sporeprint.storage.warehouse.factory import open_warehouse
 from sporeprint.storage.warehouse.sync import sync
 from warehouse_support import write
 
 #: Answers a day.
 ROWS = 400
-DAY = Asked(last_us=DAY_US)
+DAY = WindowRequest(last_us=DAY_US)
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +64,16 @@ def frame(small_table: Path) -> pl.DataFrame:
     return pl.read_csv(small_table, separator=";", infer_schema=False).sample(ROWS, seed=0)
 
 
-def evaluate(here: Service, asked: Asked = DAY, *, day: float = 1, minutes: int = 10, **given: Any) -> Monitored:
+def evaluate(here: Service, asked: WindowRequest = DAY, *, day: float = 1, minutes: int = 10, **given: Any) -> MonitoringRun:
     now = datetime.fromtimestamp((BEGIN_US + day * DAY_US) / 1e6 + 60 * minutes, UTC)
-    return monitor_window.evaluate(here.settings, here.root, here.warehouse, asked, now=lambda: now, **given)
+    return window_monitoring.evaluate(here.settings, here.root, here.warehouse, asked, now=lambda: now, **given)
 
 
-def effects(found: Monitored) -> dict[str, dict[str, float]]:
+def effects(found: MonitoringRun) -> dict[str, dict[str, float]]:
     return {column.column: dict(column.effects or {}) for column in found.evaluation.drift.columns}
 
 
-def compared(found: Monitored) -> dict[str, float]:
+def compared(found: MonitoringRun) -> dict[str, float]:
     """The statistics of numeric columns' values."""
     columns = [column for column in found.evaluation.drift.columns if column.kind == "numeric"]
     return {column.column: check.statistic for column in columns for check in column.checks if check.about == "values"}
@@ -96,7 +95,7 @@ def test_a_day_like_those_before(world: Service) -> None:
 
 def test_counts_and_answers_say_the_same(world: Service) -> None:
     """The same rows, from counts by hour and one by one: equal in everything that has no bins, and near in what has."""
-    counted, read = evaluate(world, day=2), evaluate(world, Asked(rows=ROWS), day=2, minutes=0)
+    counted, read = evaluate(world, day=2), evaluate(world, WindowRequest(rows=ROWS), day=2, minutes=0)
     one, other = effects(counted), effects(read)
     assert one.keys() == other.keys()
     for name, found in other.items():
@@ -126,7 +125,7 @@ def test_both_warehouses_say_the_same(world: Service, mariadb: MariaDB) -> None:
     other = open_warehouse(mariadb.url(database=mariadb.create_database()))
     sync(world.engine, other, world.settings.dataset, root=world.root)
     there = Service(world.root, world.settings, world.engine, other)
-    for asked in (DAY, Asked(rows=300), Asked(last_us=DAY_US, where=("season=a",))):
+    for asked in (DAY, WindowRequest(rows=300), WindowRequest(last_us=DAY_US, where=("season=a",))):
         found = []
         for here in (world, there):
             (world.root / "models/metrics/monitoring/state.json").unlink(missing_ok=True)
@@ -141,8 +140,8 @@ def test_a_shift_is_an_alarm_of_its_stream_alone(world: Service) -> None:
     assert found.exit_code == 10
     assert any("stem-height" in alarm for alarm in found.evaluation.alarms)
     state = json.loads((world.root / "models/metrics/monitoring/state.json").read_text())
-    evaluate(world, Asked(rows=200), day=4)
-    evaluate(world, Asked(last_us=DAY_US, where=("season=a",)), day=4)
+    evaluate(world, WindowRequest(rows=200), day=4)
+    evaluate(world, WindowRequest(last_us=DAY_US, where=("season=a",)), day=4)
     after = json.loads((world.root / "models/metrics/monitoring/state.json").read_text())
     assert len(state) == 1
     assert len(after) == 3
@@ -162,13 +161,13 @@ def test_outcomes_that_are_still_coming_raise_no_alarm(world: Service, frame: pl
     assert found.performance.accuracy.value == 0
     assert not any("promised" in alarm for alarm in found.alarms)
     assert any("the window is immature: outcomes may still come" in note for note in found.notes)
-    assert [stretch.mature for stretch in found.stretches] == [True, True, True, False, False]
+    assert [period.mature for period in found.window_history] == [True, True, True, False, False]
     # Two days later they have had their time: the promise is broken, whatever the window is.
     later = evaluate(world, day=8).evaluation
     assert later.performance is not None
-    assert later.performance.promise is Promise.BROKEN
+    assert later.performance.promise is PromiseStatus.BROKEN
     assert any("promised was at most" in alarm for alarm in later.alarms)
-    old = evaluate(world, Asked(begin_us=BEGIN_US + 4 * DAY_US, end_us=BEGIN_US + 5 * DAY_US), day=8).evaluation
+    old = evaluate(world, WindowRequest(begin_us=BEGIN_US + 4 * DAY_US, end_us=BEGIN_US + 5 * DAY_US), day=8).evaluation
     assert old.mature
     assert any("promised was at most" in alarm for alarm in old.alarms)
 
@@ -179,54 +178,54 @@ def test_the_slice_that_fell_most(world: Service, frame: pl.DataFrame) -> None:
     bruises = frame["does-bruise-or-bleed"].to_list()
     true = [{"e": "p", "p": "e"}[code] if value == "t" else code for code, value in zip(said, bruises, strict=True)]
     world.say(rows, outcomes(rows, pl.Series(true), delay_us=HOUR_US))
-    found = evaluate(world, Asked(begin_us=BEGIN_US + 4 * DAY_US, end_us=BEGIN_US + 5 * DAY_US), day=8).evaluation
+    found = evaluate(world, WindowRequest(begin_us=BEGIN_US + 4 * DAY_US, end_us=BEGIN_US + 5 * DAY_US), day=8).evaluation
     assert found.slices is not None
     assert found.slices.worst is not None
-    worst = {(item.column, item.value) for item in found.slices.fallen if item.significant and item.now.value == 0}
+    worst = {(item.column, item.value) for item in found.slices.drops if item.significant and item.now.value == 0}
     assert ("does-bruise-or-bleed", "bruises or bleeds") in worst
     assert found.slices.worst.now.value == 0
-    assert any("performance fell most where" in note and "right 0.0%" in note for note in found.notes)
+    assert any("worst slice: " in note and "right 0.0%" in note for note in found.notes)
     page = (world.root / "models/metrics/monitoring/latest.html").read_text(encoding="utf-8")
-    assert "Where performance fell" in page
+    assert "Worst slices" in page
     assert "Performance over time" in page
 
 
 def test_slices_of_a_window(world: Service) -> None:
-    found = evaluate(world, Asked(last_us=DAY_US, where=("season=a", "stem-height=..6")), day=1).evaluation
+    found = evaluate(world, WindowRequest(last_us=DAY_US, where=("season=a", "stem-height=..6")), day=1).evaluation
     assert 0 < found.drift.rows[1] < ROWS
     assert found.drift.rows[0] < evaluate(world).evaluation.drift.rows[0]
     assert "season=a, stem-height=-inf..6" in found.current
     assert "with season=a" in found.reference
     with pytest.raises(UsageError, match="no column 'seasons'"):
-        evaluate(world, Asked(where=("seasons=a",)))
+        evaluate(world, WindowRequest(where=("seasons=a",)))
 
 
 def test_the_newest_so_many(world: Service) -> None:
-    found = evaluate(world, Asked(rows=123), day=6).evaluation
+    found = evaluate(world, WindowRequest(rows=123), day=6).evaluation
     assert found.drift.rows[1] == 123
-    again = evaluate(world, Asked(rows=123), day=7).evaluation
+    again = evaluate(world, WindowRequest(rows=123), day=7).evaluation
     assert any("evaluated before" in note for note in again.notes)
     assert again.window["evaluation_id"] == found.window["evaluation_id"]
-    assert any("fewer than the 9,999" in note for note in evaluate(world, Asked(rows=9_999), day=4).evaluation.notes)
-    some = evaluate(world, Asked(rows=30, where=("season=a",)), day=4).evaluation
+    assert any("fewer than the 9,999" in note for note in evaluate(world, WindowRequest(rows=9_999), day=4).evaluation.notes)
+    some = evaluate(world, WindowRequest(rows=30, where=("season=a",)), day=4).evaluation
     assert some.drift.rows[1] == 30
 
 
 def test_against_the_days_before(world: Service) -> None:
-    found = evaluate(world, Asked(last_us=DAY_US, reference_us=2 * DAY_US), day=4).evaluation
+    found = evaluate(world, WindowRequest(last_us=DAY_US, reference_us=2 * DAY_US), day=4).evaluation
     assert found.drift.rows == (2 * ROWS, ROWS)
     assert any("stem-height" in alarm for alarm in found.alarms)
     assert found.reference == "the 48 hours before it"
-    part = evaluate(world, Asked(last_us=DAY_US // 2 + 1_000_000 * 60, reference_us=2 * DAY_US), day=4).evaluation
+    part = evaluate(world, WindowRequest(last_us=DAY_US // 2 + 1_000_000 * 60, reference_us=2 * DAY_US), day=4).evaluation
     assert part.drift.rows[0] == 2 * ROWS
     with pytest.raises(UsageError, match="--rows has no begin"):
-        evaluate(world, Asked(rows=10, reference_us=DAY_US))
+        evaluate(world, WindowRequest(rows=10, reference_us=DAY_US))
 
 
 def test_numbers_are_kept_once_and_drawn(world: Service) -> None:
     def kept() -> dict[tuple[str, str], tuple[float, int]]:
         with world.warehouse.reading() as reader:
-            rows = reader.ask("SELECT run_id, metric, value, created_us FROM fact_metric WHERE run_id LIKE 'monitor-%'").rows
+            rows = reader.query("SELECT run_id, metric, value, created_us FROM fact_metric WHERE run_id LIKE 'monitor-%'").rows
         return {(run, metric): (value, created) for run, metric, value, created in rows}
 
     first = evaluate(world, day=1)
@@ -259,28 +258,28 @@ def test_an_arm_of_a_test(world: Service, frame: pl.DataFrame) -> None:
     test = {"test_id": "t1", "name": "trial", "created_us": at, "mode": "split", "status": "running", "traffic_split": 0.5}
     test |= {"model_a": name, "version_a": number, "model_b": name, "version_b": number, "concluded_us": None, "verdict": None}
     with world.warehouse.loading() as load:
-        load.put(star.DIM_TEST, facts.frame(star.DIM_TEST, [test]))
+        load.put(star_schema.DIM_TEST, aggregation.frame(star_schema.DIM_TEST, [test]))
     for arm in "ab":
         part = frame.head(250) if arm == "b" else frame.tail(50)
         write(world.engine, answered(world.root, part, first_us=at, step_us=60_000_000, name=arm, test_id="t1", arm=arm))
     # The sync would take the test away again: the database has none.
-    known = world.warehouse.noted("tests")
+    known = world.warehouse.get_note("tests")
     with world.warehouse.loading() as load:
         load.note("tests", [])
     world.say([])
     assert known is not None
-    found = evaluate(world, Asked(last_us=DAY_US, test="trial", arm="b"), day=6).evaluation
+    found = evaluate(world, WindowRequest(last_us=DAY_US, test="trial", arm="b"), day=6).evaluation
     assert found.drift.rows[1] == 250
     assert "in arm b of trial" in found.current
     for asked, said in (
-        (Asked(test="trial"), "belong together"),
-        (Asked(arm="a"), "belong together"),
-        (Asked(test="other", arm="a"), "no A/B test 'other'.*trial"),
+        (WindowRequest(test="trial"), "belong together"),
+        (WindowRequest(arm="a"), "belong together"),
+        (WindowRequest(test="other", arm="a"), "no A/B test 'other'.*trial"),
     ):
         with pytest.raises(UsageError, match=said):
             evaluate(world, asked)
     with pytest.raises(UsageError, match="leave --model out"):
-        evaluate(world, Asked(test="trial", arm="a"), model="decision_tree")
+        evaluate(world, WindowRequest(test="trial", arm="a"), model="decision_tree")
 
 
 # --- what is wrong ---------------------------------------------------------------------------------------------------------
@@ -295,7 +294,7 @@ def test_a_warehouse_that_was_never_synced(empty: Service) -> None:
 
 def test_a_warehouse_of_another_version(world: Service) -> None:
     path = world.root / "data/warehouse/manifest.json"
-    path.write_text(path.read_text().replace(f'"star":{star.STAR}', '"star":999'))
+    path.write_text(path.read_text().replace(f'"star":{star_schema.STAR}', '"star":999'))
     found = evaluate(world)
     assert found.exit_code == 11
     assert any("is of another version" in reason for reason in found.evaluation.not_computed)
@@ -319,7 +318,12 @@ def test_an_empty_window_and_a_single_row(world: Service, frame: pl.DataFrame) -
     assert (found.exit_code, found.evaluation.not_computed[0]) == (11, "the current table has no rows")
     assert any("later ones were not given, or not synced" in note for note in found.evaluation.notes)
     world.say(answered(world.root, frame.head(1), first_us=BEGIN_US + 9 * DAY_US, step_us=1))
-    for asked in (DAY, Asked(rows=1), Asked(last_us=DAY_US, where=("season=s",)), Asked(last_us=DAY_US + 60_000_000)):
+    for asked in (
+        DAY,
+        WindowRequest(rows=1),
+        WindowRequest(last_us=DAY_US, where=("season=s",)),
+        WindowRequest(last_us=DAY_US + 60_000_000),
+    ):
         assert evaluate(world, asked, day=10).exit_code == 11, asked
 
 
@@ -345,7 +349,7 @@ def test_columns_that_broke(world: Service, frame: pl.DataFrame) -> None:
             row["novelty_p"] or 0.0,
         )
     world.say(rows)
-    for asked in (DAY, Asked(rows=ROWS)):
+    for asked in (DAY, WindowRequest(rows=ROWS)):
         found = evaluate(world, asked, day=7).evaluation
         alarms = "\n".join(found.alarms)
         assert "gill-color: missing in 100% of the rows" in alarms
@@ -363,7 +367,7 @@ def test_scores_that_are_none(world: Service, frame: pl.DataFrame) -> None:
     cell = {**{name: rows[0].get(name) or "" for name in ("model", "version", "test_id", "arm")}, "hour_us": BEGIN_US + 6 * DAY_US}
     nan = {**cell, "feature": "probability", "kind": "number", "value": "", "low": float("nan"), "high": float("nan"), "answers": 7}
     with world.warehouse.loading() as load:
-        load.add(star.HOUR_FEATURES, facts.frame(star.HOUR_FEATURES, [nan]))
+        load.add(star_schema.HOUR_FEATURES, aggregation.frame(star_schema.HOUR_FEATURES, [nan]))
     found = evaluate(world, day=7).evaluation
     column = next(column for column in found.drift.columns if column.column == "probability")
     assert column.invalid == 7
@@ -372,14 +376,14 @@ def test_scores_that_are_none(world: Service, frame: pl.DataFrame) -> None:
 def test_outcomes_of_one_class(world: Service, frame: pl.DataFrame) -> None:
     rows = answered(world.root, frame, first_us=BEGIN_US + 6 * DAY_US, step_us=DAY_US // ROWS)
     world.say(rows, outcomes(rows, pl.Series(["p"] * ROWS), delay_us=HOUR_US))
-    found = evaluate(world, day=9, asked=Asked(begin_us=BEGIN_US + 6 * DAY_US, end_us=BEGIN_US + 7 * DAY_US)).evaluation
+    found = evaluate(world, day=9, asked=WindowRequest(begin_us=BEGIN_US + 6 * DAY_US, end_us=BEGIN_US + 7 * DAY_US)).evaluation
     assert any("all outcomes are of one class" in reason for reason in found.not_computed)
     assert found.mature
 
 
 def test_a_clock_in_the_future(world: Service, frame: pl.DataFrame) -> None:
     world.say(answered(world.root, frame.head(40), first_us=BEGIN_US + 300 * DAY_US, step_us=1))
-    for asked in (DAY, Asked(rows=100)):
+    for asked in (DAY, WindowRequest(rows=100)):
         found = evaluate(world, asked, day=2).evaluation
         assert any("823 answers are dated later than now, 2026-03-03 00:10 UTC" in note for note in found.notes)
         assert found.drift.rows[1] in {ROWS, 100}
@@ -394,9 +398,9 @@ def test_a_model_that_answered_otherwise_than_its_contract(world: Service, frame
         {**cell, "feature": "season", "kind": "number", "value": "", "low": 1.0, "high": 1.0625, "answers": 100},
     ]
     with world.warehouse.loading() as load:
-        load.add(star.HOUR_FEATURES, facts.frame(star.HOUR_FEATURES, rows))
+        load.add(star_schema.HOUR_FEATURES, aggregation.frame(star_schema.HOUR_FEATURES, rows))
         answers = {**cell, "verdict": "edible", "answers": 100, "latency_sum_us": 1, "latency_sum_us2": 1.0}
-        load.add(star.HOUR_ANSWERS, facts.frame(star.HOUR_ANSWERS, [answers]))
+        load.add(star_schema.HOUR_ANSWERS, aggregation.frame(star_schema.HOUR_ANSWERS, [answers]))
     found = evaluate(world, day=7).evaluation
     assert found.exit_code == 10 if found.alarms else found.exit_code == 11
     assert "season, values: numeric in one table, nominal in the other" in found.not_computed
@@ -407,9 +411,9 @@ def test_a_model_that_answered_otherwise_than_its_contract(world: Service, frame
 
 def test_without_the_rows_that_it_was_validated_on(world: Service) -> None:
     (world.root / "data/model_input/validation.parquet").unlink()
-    with pytest.raises(DataError, match="name an earlier stretch with --reference-last"):
+    with pytest.raises(DataError, match="name an earlier window with --reference-last"):
         evaluate(world)
-    assert evaluate(world, Asked(last_us=DAY_US, reference_us=2 * DAY_US), day=3).evaluation.drift.rows == (2 * ROWS, ROWS)
+    assert evaluate(world, WindowRequest(last_us=DAY_US, reference_us=2 * DAY_US), day=3).evaluation.drift.rows == (2 * ROWS, ROWS)
 
 
 def test_no_model(world: Service) -> None:
@@ -442,4 +446,4 @@ def test_batches_count(world: Service, frame: pl.DataFrame) -> None:
     write(world.engine, rows, tables.prediction)
     world.say([])
     assert evaluate(world, day=7).evaluation.drift.rows[1] == ROWS
-    assert evaluate(world, Asked(rows=ROWS), day=7).evaluation.drift.rows[1] == ROWS
+    assert evaluate(world, WindowRequest(rows=ROWS), day=7).evaluation.drift.rows[1] == ROWS

@@ -19,7 +19,12 @@ import pytest
 from sporeprint import settings
 from sporeprint.cli import app as cli
 from sporeprint.errors import StorageError
-from sporeprint.pipelines import training as pipeline
+from sporeprint.pipelines.evaluate import run_evaluate
+from sporeprint.pipelines.extract import run_extract
+from sporeprint.pipelines.load import run_load
+from sporeprint.pipelines.register import run_register
+from sporeprint.pipelines.train import run_train
+from sporeprint.pipelines.transform import run_transform
 from sporeprint.registry.registry import Registry
 
 Published = Callable[[Path], dict[str, str]]
@@ -32,9 +37,9 @@ HEADER, FIRST = 0, 1
 def _loaded(_small: dict[str, Any], small_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("loaded") / "work"
     chosen = settings.parse(_small)
-    pipeline.extract(chosen, root, source=str(small_table))
-    pipeline.transform(chosen, root)
-    pipeline.load(chosen, root)
+    run_extract(chosen, root, source=str(small_table))
+    run_transform(chosen, root)
+    run_load(chosen, root)
     (root / "config").mkdir()
     (root / "config/config.yaml").write_text(json.dumps(_small), encoding="utf-8")  # YAML 1.2 holds JSON
     return root
@@ -74,8 +79,8 @@ def accepted(work: Path) -> Callable[[Path], dict[str, Any]]:
 
     def run(source: Path) -> dict[str, Any]:
         chosen = settings.load(work / "config/config.yaml", environ={})
-        pipeline.extract(chosen, work, source=str(source))
-        return pipeline.transform(chosen, work).to_dict()
+        run_extract(chosen, work, source=str(source))
+        return run_transform(chosen, work).to_dict()
 
     return run
 
@@ -180,8 +185,8 @@ def test_columns_that_are_not_those_of_the_dataset(
 def test_an_extra_column_can_be_ignored(work: Path, tmp_path: Path, lines: list[str]) -> None:
     (tmp_path / "x.csv").write_bytes(text([f"{line};{'weight' if 'class' in line else 1}" for line in lines]))
     chosen = settings.load(work / "config/config.yaml", environ={}, overrides=["dataset.extra_columns=ignore"])
-    pipeline.extract(chosen, work, source=str(tmp_path / "x.csv"))
-    assert pipeline.transform(chosen, work).record.good == 1800
+    run_extract(chosen, work, source=str(tmp_path / "x.csv"))
+    assert run_transform(chosen, work).record.good == 1800
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
@@ -297,8 +302,8 @@ def test_a_species_too_small_to_split(accepted: Accepted, work: Path, tmp_path: 
     named = [f"{line};{'box' if number == 0 else 'alone' if number == 5 else number % 9}" for number, line in enumerate(lines)]
     (tmp_path / "x.csv").write_bytes(text(named))
     found = settings.load(work / "config/config.yaml", environ={}, overrides=chosen)
-    pipeline.extract(found, work, source=str(tmp_path / "x.csv"))
-    assert pipeline.transform(found, work).record.groups.count == 10
+    run_extract(found, work, source=str(tmp_path / "x.csv"))
+    assert run_transform(found, work).record.groups.count == 10
 
 
 # --- archives --------------------------------------------------------------------------------------------------------
@@ -375,10 +380,16 @@ def test_a_full_disk_is_said_and_a_rerun_succeeds(
     small_config["models"]["decision_tree"]["params"]["min_samples_leaf"] = 3
     chosen = settings.parse(small_config)
     if step == "register":
-        pipeline.train(chosen, small_copy)
-        pipeline.evaluate(chosen, small_copy)
+        run_train(chosen, small_copy)
+        run_evaluate(chosen, small_copy)
     before = published(small_copy)
-    run = getattr(pipeline, step)
+    runs: dict[str, Callable[..., object]] = {
+        "transform": run_transform,
+        "train": run_train,
+        "evaluate": run_evaluate,
+        "register": run_register,
+    }
+    run = runs[step]
     with full_disk(limit), pytest.raises(StorageError, match=r"cannot write .*File too large"):
         run(chosen, small_copy)
     after = published(small_copy)

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from sporeprint.common.files import run_lock
+from sporeprint.common.locks import run_lock
 from sporeprint.registry.registry import Registry
 
 ROOT = Path(__file__).parents[2]

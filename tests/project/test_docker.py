@@ -21,9 +21,8 @@ from sporeprint.cli import app as cli
 from sporeprint.errors import ConfigError
 from sporeprint.model_serving.http.authentication import bootstrap_key
 from sporeprint.settings import StorageSettings
-from sporeprint.storage import engine as engines
-from sporeprint.storage import prediction_record as prediction
-from sporeprint.storage import urls
+from sporeprint.storage import prediction_record, urls
+from sporeprint.storage.engine import connect
 from sporeprint.storage.journal import shipper
 from sporeprint.storage.oltp import migrate, tables
 
@@ -291,7 +290,7 @@ def test_the_server_takes_its_settings(deployed: dict[str, Deployed], name: str)
 def oltp(deployed: dict[str, Deployed], request: pytest.FixtureRequest) -> Iterator[Engine]:
     """The OLTP database, as the account that the test's parameter names."""
     user: str = request.param
-    made = engines.connect(deployed["oltp"].url(f"sporeprint_{user}", f"OLTP_{user.upper()}_PASSWORD"))
+    made = connect(deployed["oltp"].url(f"sporeprint_{user}", f"OLTP_{user.upper()}_PASSWORD"))
     yield made
     made.dispose()
 
@@ -318,10 +317,17 @@ APPEND_ONLY = sorted(
 @pytest.mark.parametrize("oltp", ["api"], indirect=True)
 def test_the_api_inserts_and_reads(oltp: Engine) -> None:
     migrate.check(oltp)
-    row = {**dict.fromkeys(prediction.COLUMNS), "prediction_id": "p1", "created_us": 1, "model": "m", "version": 1, "prediction": "e"}
+    row = {
+        **dict.fromkeys(prediction_record.COLUMNS),
+        "prediction_id": "p1",
+        "created_us": 1,
+        "model": "m",
+        "version": 1,
+        "prediction": "e",
+    }
     row |= {"verdict": "edible", "unseen": "[]", "features": "{}", "latency_us": 1, "worker": "w", "recorded_us": 1}
     for _ in range(2):  # what the shipper does when it does not know whether it did
-        shipper.upsert(oltp, [tuple(row[name] for name in prediction.COLUMNS)])
+        shipper.upsert(oltp, [tuple(row[name] for name in prediction_record.COLUMNS)])
     with oltp.begin() as connection:
         connection.execute(insert(tables.outcome), {**OUTCOME, "revision": 1})
         assert connection.execute(select(tables.outcome.c.outcome)).scalars().all() == ["e"]
@@ -374,8 +380,8 @@ def test_the_report_account_reads_only(oltp: Engine) -> None:
 
 
 def test_the_warehouse_loader_loads_and_its_report_account_reads_only(deployed: dict[str, Deployed]) -> None:
-    loader = engines.connect(deployed["olap"].url("sporeprint_loader", "OLAP_LOADER_PASSWORD"))
-    report = engines.connect(deployed["olap"].url("sporeprint_report", "OLAP_REPORT_PASSWORD"))
+    loader = connect(deployed["olap"].url("sporeprint_loader", "OLAP_LOADER_PASSWORD"))
+    report = connect(deployed["olap"].url("sporeprint_report", "OLAP_REPORT_PASSWORD"))
     with loader.begin() as connection:
         connection.execute(text("CREATE TABLE fact (x INT)"))
         connection.execute(text("INSERT INTO fact VALUES (1)"))

@@ -105,9 +105,9 @@ def test_without_the_libraries_scores_and_rows_are_the_same(small_run: Path) -> 
     work = f"""
 import json
 from pathlib import Path
-import sporeprint.model_serving.server, sporeprint.pipeline, sporeprint.experiments
-from sporeprint.registry import Registry
-from sporeprint.tables import read_table
+import sporeprint.model_serving.server, sporeprint.pipelines.etl, sporeprint.pipelines.ab_test_lifecycle
+from sporeprint.registry.registry import Registry
+from sporeprint.data.parquet_store import read_table
 bundle = Registry(Path({str(small_run / "models/registry")!r})).load("xgboost")
 rows = read_table(Path({str(small_run / "data/model_input/test.parquet")!r}), bundle.schema)
 print(json.dumps([bundle.probability(rows.codes).tolist(), rows.y.tolist(), rows.row_hash.tolist()]))
@@ -122,7 +122,7 @@ print(json.dumps([bundle.probability(rows.codes).tolist(), rows.y.tolist(), rows
 
 def test_a_command_without_its_libraries_says_what_to_install(tmp_path: Path, config_file: Path) -> None:
     arguments = ["etl", "--workdir", str(tmp_path), "--config", str(config_file)]
-    work = f"from sporeprint.cli import run\nsys.exit(run({arguments!r}))"
+    work = f"from sporeprint.cli.app import run\nsys.exit(run({arguments!r}))"
     found = subprocess.run([sys.executable, "-c", BLOCKED + work], capture_output=True, text=True, check=False)
     assert found.returncode == 3
     assert "pip install 'sporeprint[train]'" in found.stderr

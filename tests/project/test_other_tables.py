@@ -17,7 +17,7 @@ import pytest
 from sporeprint import settings
 from sporeprint.evaluation.scorecard import Unavailable
 from sporeprint.pipelines import batch_prediction as scoring
-from sporeprint.pipelines import training as pipeline
+from sporeprint.pipelines.etl import run_etl
 from sporeprint.pipelines.results import EtlResult
 from sporeprint.registry.registry import Registry
 
@@ -25,7 +25,7 @@ QUICK = ["evaluation.replicates=100", "runtime.threads=1"]
 
 
 def run(config: Path, table: Path, root: Path) -> EtlResult:
-    return pipeline.etl(settings.load(config, environ={}, overrides=QUICK), root, source=str(table))
+    return run_etl(settings.load(config, environ={}, overrides=QUICK), root, source=str(table))
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ from sporeprint.registry.manifest import (
     FileRecord,
     Manifest,
     VersionRef,
-    altered,
+    altered_files,
     read_checked,
     read_file,
     read_manifest,
     store,
-    strangers,
+    unexpected_files,
 )
 
 FILES = {"model.bin": b"the model", "card.md": b"# a card", "m.joblib": b"\x80"}
@@ -80,8 +80,8 @@ def test_a_file_in_the_place_of_the_folder_is_a_storage_error(folder: Path) -> N
 
 def test_a_sound_version_has_no_problems(folder: Path) -> None:
     store(folder, manifest(), FILES)
-    assert strangers(ref(folder), manifest()) == []
-    assert altered(ref(folder), manifest()) == []
+    assert unexpected_files(ref(folder), manifest()) == []
+    assert altered_files(ref(folder), manifest()) == []
     assert read_checked(ref(folder), "model.bin", manifest()) == b"the model"
 
 
@@ -90,7 +90,7 @@ def test_an_altered_file_is_named_with_both_digests(folder: Path) -> None:
     overwrite(folder / "v1" / "model.bin", b"the mode1")
     then, now = (hashlib.sha256(data).hexdigest() for data in (b"the model", b"the mode1"))
     says = f"model.bin was altered: it has sha256 {now} (9 bytes), registered is {then} (9 bytes)"
-    assert altered(ref(folder), manifest()) == [says]
+    assert altered_files(ref(folder), manifest()) == [says]
     with pytest.raises(RegistryError) as caught:
         read_checked(ref(folder), "model.bin", manifest())
     assert str(caught.value) == f"m/v1: {says}"
@@ -100,7 +100,7 @@ def test_missing_files_and_strangers_are_named(folder: Path) -> None:
     store(folder, manifest(), FILES)
     (folder / "v1" / "card.md").unlink()
     (folder / "v1" / "virus.exe").touch()
-    assert strangers(ref(folder), manifest()) == ["card.md is missing", "virus.exe was never registered"]
+    assert unexpected_files(ref(folder), manifest()) == ["card.md is missing", "virus.exe was never registered"]
     with pytest.raises(RegistryError, match=r"card\.md is missing in .*v1"):
         read_checked(ref(folder), "card.md", manifest())
 

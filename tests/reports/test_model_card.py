@@ -8,13 +8,13 @@ import pytest
 
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.scorecard import Unavailable
-from sporeprint.pipelines import training as pipeline
+from sporeprint.pipelines.evaluate import CONTEXT
 from sporeprint.reports.model_card import render_card
 
 
 @pytest.fixture(scope="module")
 def context(small_run: Path) -> ReportContext:
-    return pipeline.CONTEXT.validate_json((small_run / "models/candidates/evaluation.json").read_bytes())
+    return CONTEXT.validate_json((small_run / "models/candidates/evaluation.json").read_bytes())
 
 
 def test_every_number_with_its_interval(context: ReportContext) -> None:

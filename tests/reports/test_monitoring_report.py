@@ -4,13 +4,13 @@ import re
 
 import numpy as np
 
-from monitoring.test_evaluation import DRAW, OLD, evaluation, with_column
-from sporeprint.monitoring.data_profile import Nominal, of_numbers
+from evaluation_support import DRAW, OLD, evaluation, with_column
+from sporeprint.monitoring.data_profile import NominalProfile, of_numbers
 from sporeprint.reports.monitoring_report import Earlier, picture, pictures, render
 
 
 def test_a_page_says_what_changed_and_what_to_do() -> None:
-    made = evaluation(with_column(size=of_numbers(DRAW.normal(1, 1, size=2000)), shape=Nominal({"a": 900, "<b>": 100}, 1000)))
+    made = evaluation(with_column(size=of_numbers(DRAW.normal(1, 1, size=2000)), shape=NominalProfile({"a": 900, "<b>": 100}, 1000)))
     html = render(made, [Earlier("2026-01-01T00:00:00+00:00", "no alarm", "yesterday", 0, "report_1.html")])
     assert "3 alarms" in html or "4 alarms" in html
     for part in (
@@ -43,5 +43,5 @@ def test_pictures_fit() -> None:
         assert max(max(bar.reference, bar.current) for bar in item.bars) <= 110
         assert item.bars[-1].x + item.bars[-1].width <= 320 + 1e-6
     overlay = made.overlays["shape"]
-    assert picture("shape", overlay, True, "").bars[0].says == "round: 75.00%, was 75.00%"
+    assert picture("shape", overlay, True, "").bars[0].label == "round: 75.00%, was 75.00%"
     assert np.isclose(picture("shape", overlay, True, "").bars[0].reference, 110)

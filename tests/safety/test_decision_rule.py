@@ -21,11 +21,21 @@ from sporeprint.data.cross_field_rules import contradictory, of_row
 from sporeprint.data.dataset import to_rows
 from sporeprint.data.groups import GroupName
 from sporeprint.models.encoder import NominalEncoding
-from sporeprint.safety import risk_control as risk
-from sporeprint.safety.anomalies import strange_row
+from sporeprint.safety import decision_rule
+from sporeprint.safety.anomalies import row_anomalies
 from sporeprint.safety.calibration import Calibration
-from sporeprint.safety.decision_rule import ANSWER, CALIBRATION, GUARD, Safety, fit, fit_guard, reachable, vocabulary
+from sporeprint.safety.decision_rule import (
+    ANSWER,
+    CALIBRATION,
+    GUARD,
+    DecisionRule,
+    attainable_coverage,
+    fit_decision_rule,
+    fit_guard,
+    joint_vocabulary,
+)
 from sporeprint.safety.novelty_guard import Guard
+from sporeprint.safety.risk_control import Threshold
 from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN, is_familiar, verdict
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import GuardSettings
@@ -44,9 +54,9 @@ def by_component(guard: Guard) -> Any:
     return lambda codes: np.asarray(0.1 + 0.8 * guard.positive[guard.novelty(codes).component], dtype=np.float64)
 
 
-def safety_of(score: Any = None, settings: GuardSettings = SETTINGS, **change: Any) -> Safety:
+def safety_of(score: Any = None, settings: GuardSettings = SETTINGS, **change: Any) -> DecisionRule:
     wanted = {"fitted": FITTED, "calibrate": CALIBRATE, "test": TEST, **change}
-    return fit(score or by_component(FITTED), ENCODER, **wanted, schema=SCHEMA, settings=settings)
+    return fit_decision_rule(score or by_component(FITTED), ENCODER, **wanted, schema=SCHEMA, settings=settings)
 
 
 SAFETY = safety_of()
@@ -64,7 +74,7 @@ def test_fitting_puts_the_parts_together() -> None:
 
 def test_the_promise_is_tested_on_the_rows_that_will_be_answered() -> None:
     assert SAFETY.threshold.value is not None
-    found = SAFETY.answers(TEST.codes, by_component(FITTED)(TEST.codes), ENCODER, SCHEMA)
+    found = SAFETY.predictions(TEST.codes, by_component(FITTED)(TEST.codes), ENCODER, SCHEMA)
     negative = found.verdict == NEGATIVE
     assert (int(negative.sum()), int((negative & (TEST.y == 1)).sum())) == (SAFETY.threshold.answered, SAFETY.threshold.wrong)
     assert SAFETY.threshold.wrong < SAFETY.threshold.alpha * SAFETY.threshold.answered
@@ -74,12 +84,12 @@ def test_the_promise_is_tested_on_the_rows_that_will_be_answered() -> None:
 def test_answers_are_the_formula_of_their_parts() -> None:
     fresh = species(500, seed=4).codes
     scores = np.random.default_rng(0).random(500)
-    found = SAFETY.answers(fresh, scores, ENCODER, SCHEMA)
+    found = SAFETY.predictions(fresh, scores, ENCODER, SCHEMA)
     assert found.verdict.dtype == np.int8
     assert found.probability.tolist() == SAFETY.calibration(scores).tolist()
     assert found.novelty.p.tolist() == FITTED.novelty(fresh).p.tolist()
     for number, row in enumerate(to_rows(fresh)):
-        strange = bool(strange_row(row, ENCODER, SCHEMA))
+        strange = bool(row_anomalies(row, ENCODER, SCHEMA))
         expected = verdict(
             float(found.probability[number]), FITTED.row(row)[0], strange, threshold=SAFETY.threshold.value, coverage=SAFETY.coverage
         )
@@ -93,13 +103,13 @@ def test_candidates_come_from_calibration_rows_that_are_familiar(monkeypatch: py
         seen.append((p, rows))
         return np.array([0.5])
 
-    monkeypatch.setattr(risk, "candidates", remember)
+    monkeypatch.setattr(decision_rule, "candidate_thresholds", remember)
     flat = {**CALIBRATE.codes.numeric, "width": np.where(np.arange(800) % 2, 1e6, CALIBRATE.codes.numeric["width"])}
     odd = replace(CALIBRATE, codes=Codes(CALIBRATE.codes.vocabulary, CALIBRATE.codes.nominal, flat, 800))
     safety_of(calibrate=odd)
     ((p, rows),) = seen
     every = CALIBRATE.take(np.arange(0, 800, 2)).codes
-    strange = np.array([bool(strange_row(row, ENCODER, SCHEMA)) for row in to_rows(every)])
+    strange = np.array([bool(row_anomalies(row, ENCODER, SCHEMA)) for row in to_rows(every)])
     assert len(p) == int((np.asarray(is_familiar(FITTED.novelty(every).p, 0.98)) & ~strange).sum())
     assert 850 < rows < 900
 
@@ -115,7 +125,7 @@ def test_a_score_that_says_nothing_promises_nothing() -> None:
     found = safety_of(lambda codes: np.zeros(codes.rows))
     assert found.threshold.value is None
     assert "negative answers were wrong even at" in found.threshold.reason
-    answers = found.answers(TEST.codes, np.zeros(900), ENCODER, SCHEMA).verdict
+    answers = found.predictions(TEST.codes, np.zeros(900), ENCODER, SCHEMA).verdict
     assert NEGATIVE not in answers.tolist()
 
 
@@ -123,27 +133,27 @@ def test_where_calibration_rows_are_few_less_is_answered() -> None:
     for rows in (1, 10, 48):
         few = CALIBRATE.take(np.arange(rows))
         found = safety_of(fitted=fit_guard(TRAIN, few, SCHEMA, SETTINGS, seed=1), calibrate=few)
-        assert found.coverage == reachable(0.98, rows) == rows / (rows + 1)
+        assert found.coverage == attainable_coverage(0.98, rows) == rows / (rows + 1)
         least = min(found.guard.calibration)
         novel = found.guard.novelty(TEST.codes)
         assert not is_familiar(novel.p[novel.typicality < least], found.coverage).any()  # type: ignore[union-attr]
-    assert reachable(0.98, 49) == 0.98
-    assert reachable(0.98, 10**6) == 0.98
+    assert attainable_coverage(0.98, 49) == 0.98
+    assert attainable_coverage(0.98, 10**6) == 0.98
 
 
 def test_without_calibration_rows_everything_is_unknown() -> None:
     none = CALIBRATE.take(np.arange(0))
     found = safety_of(fitted=fit_guard(TRAIN, none, SCHEMA, SETTINGS, seed=1), calibrate=none)
     assert (found.coverage, found.threshold.value) == (0.0, None)
-    assert set(found.answers(TRAIN.codes, np.zeros(1500), ENCODER, SCHEMA).verdict.tolist()) == {UNKNOWN}
+    assert set(found.predictions(TRAIN.codes, np.zeros(1500), ENCODER, SCHEMA).verdict.tolist()) == {UNKNOWN}
     sure = replace(found, threshold=replace(found.threshold, value=1.0))
-    assert set(sure.answers(TRAIN.codes, np.zeros(1500), ENCODER, SCHEMA).verdict.tolist()) == {UNKNOWN}
+    assert set(sure.predictions(TRAIN.codes, np.zeros(1500), ENCODER, SCHEMA).verdict.tolist()) == {UNKNOWN}
 
 
 def test_rows_coded_in_the_values_that_are_known_are_answered_as_in_their_own() -> None:
     # The encoder has seen fewer rows than the guard: what either knows has a code.
     encoder, fresh = encoder_of(TRAIN.take(np.arange(3)), SCHEMA), species(300, seed=5).codes
-    known = vocabulary(encoder, FITTED, SCHEMA)
+    known = joint_vocabulary(encoder, FITTED, SCHEMA)
     assert all(set(FITTED.categories[name]) <= set(values) for name, values in known.items())
     assert all(len(set(values)) == len(values) for values in known.values())
     index = {name: {value: number for number, value in enumerate(values, start=1)} for name, values in known.items()}
@@ -152,11 +162,11 @@ def test_rows_coded_in_the_values_that_are_known_are_answered_as_in_their_own() 
         for name in known
     }
     scores = np.random.default_rng(0).random(300)
-    found = SAFETY.answers(Codes(known, coded, fresh.numeric, 300), scores, encoder, SCHEMA)
-    expected = SAFETY.answers(fresh, scores, encoder, SCHEMA)
+    found = SAFETY.predictions(Codes(known, coded, fresh.numeric, 300), scores, encoder, SCHEMA)
+    expected = SAFETY.predictions(fresh, scores, encoder, SCHEMA)
     assert found.verdict.tolist() == expected.verdict.tolist()
     assert found.novelty.p.tolist() == expected.novelty.p.tolist()
-    assert list(found.strange.unseen) == list(expected.strange.unseen)
+    assert list(found.anomalies.unseen) == list(expected.anomalies.unseen)
 
 
 def test_a_code_that_training_never_held_is_not_said_to_be_another() -> None:
@@ -170,14 +180,14 @@ def test_a_code_that_training_never_held_is_not_said_to_be_another() -> None:
     rows = replace(observations(table, group=False), group=np.zeros(40, dtype=np.int64))
     encoder, guard = encoder_of(rows, schema), fit_guard(rows, rows, schema, GuardSettings(components="groups"), seed=1)
     row: Row = {"ring": "f", "type": "f"}
-    known = vocabulary(encoder, guard, schema)
+    known = joint_vocabulary(encoder, guard, schema)
     found = Codes.of_coded(coded_frame(pl.DataFrame([row]), known, schema.numeric), schema, known)
     assert of_row(row, schema) == ()
     assert contradictory(found, schema) == {}
 
 
 def test_no_rows_have_no_answers() -> None:
-    assert SAFETY.answers(TEST.codes.take(slice(0, 0)), np.empty(0), ENCODER, SCHEMA).verdict.tolist() == []
+    assert SAFETY.predictions(TEST.codes.take(slice(0, 0)), np.empty(0), ENCODER, SCHEMA).verdict.tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -205,7 +215,7 @@ def test_groups_of_hardly_any_rows_are_clustered_unless_wished_for() -> None:
 
 def test_components_have_the_names_of_their_groups() -> None:
     names = [GroupName("Fly Agaric", "Amanita Family"), GroupName("Morel"), GroupName("Cep", None)]
-    found = fit(by_component(FITTED), ENCODER, FITTED, CALIBRATE, TEST, SCHEMA, SETTINGS, names)
+    found = fit_decision_rule(by_component(FITTED), ENCODER, FITTED, CALIBRATE, TEST, SCHEMA, SETTINGS, names)
     assert [str(component) for component in found.components] == [
         *("Fly Agaric (Amanita Family)", "Morel", "Cep", "number 3", "number 4", "number 5")
     ]
@@ -221,13 +231,13 @@ def test_it_comes_back_from_its_files_as_it_was() -> None:
     for found in (SAFETY, named, safety_of(lambda codes: np.zeros(codes.rows))):
         files = found.to_files()
         assert set(files) == {CALIBRATION, GUARD, ANSWER}
-        back = Safety.from_files({**files, "model.ubj": b"another file"})
+        back = DecisionRule.from_files({**files, "model.ubj": b"another file"})
         assert back.to_files() == files
         assert (back.calibration, back.threshold, back.coverage, back.components) == (
             *(found.calibration, found.threshold, found.coverage, found.components),
         )
         scores = np.random.default_rng(0).random(900)
-        one, other = (safe.answers(TEST.codes, scores, ENCODER, SCHEMA).verdict for safe in (back, found))
+        one, other = (safe.predictions(TEST.codes, scores, ENCODER, SCHEMA).verdict for safe in (back, found))
         assert one.tolist() == other.tolist()
 
 
@@ -241,7 +251,7 @@ NO_COMPONENTS: list[Any] = [None, [], [["a"]], [["a", None]], STATED["components
 @pytest.mark.parametrize("name", [CALIBRATION, GUARD, ANSWER])
 def test_a_missing_file_is_said_in_a_sentence(name: str) -> None:
     with pytest.raises(ValueError, match=r"^it has no ") as caught:
-        Safety.from_files({other: data for other, data in FILES.items() if other != name})
+        DecisionRule.from_files({other: data for other, data in FILES.items() if other != name})
     assert str(caught.value) == f"it has no {name}: it was made before models had a guard; train it again"
 
 
@@ -261,7 +271,7 @@ def test_a_missing_file_is_said_in_a_sentence(name: str) -> None:
 )
 def test_a_damaged_answer_is_refused(answer: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
-        Safety.from_files({**FILES, ANSWER: answer})
+        DecisionRule.from_files({**FILES, ANSWER: answer})
 
 
 @pytest.mark.parametrize(
@@ -279,14 +289,14 @@ def test_a_damaged_answer_is_refused(answer: bytes) -> None:
 def test_an_answer_that_cannot_be_meant_is_refused(change: dict[str, Any]) -> None:
     # A coverage above 1 would make every row familiar; text for the threshold would fail at the first prediction.
     with pytest.raises(ValueError, match=r"answer\.json"):
-        Safety.from_files({**FILES, ANSWER: json.dumps({**STATED, **change}).encode()})
+        DecisionRule.from_files({**FILES, ANSWER: json.dumps({**STATED, **change}).encode()})
 
 
 @pytest.mark.parametrize("name", [CALIBRATION, GUARD])
 @pytest.mark.parametrize("data", [b"", b"{}", b"damaged"])
 def test_damaged_parts_are_refused(name: str, data: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
-        Safety.from_files({**FILES, name: data})
+        DecisionRule.from_files({**FILES, name: data})
 
 
 # --- the real table --------------------------------------------------------------------------------------------------
@@ -298,11 +308,11 @@ def table(real_data: Path, config_file: Path) -> Real:
 
 
 @pytest.fixture(scope="module")
-def eager(table: Real) -> Safety:
+def eager(table: Real) -> DecisionRule:
     """Answers every familiar row with the negative class: only what is unknown stands between a row and a wrong answer."""
-    threshold = risk.Threshold(1.0, 0.001, 0.05, 0, 0, "for the test")
+    threshold = Threshold(1.0, 0.001, 0.05, 0, 0, "for the test")
     names = tuple(GroupName(str(name)) for name in table.guard.names)
-    return Safety(Calibration("none"), table.guard, threshold, table.settings.guard.coverage, names)
+    return DecisionRule(Calibration("none"), table.guard, threshold, table.settings.guard.coverage, names)
 
 
 @pytest.fixture(scope="module")
@@ -314,22 +324,22 @@ def is_new(known: frozenset[str], word: str) -> bool:
     return word not in known
 
 
-def answer(eager: Safety, table: Real, row: Row) -> int:
+def answer(eager: DecisionRule, table: Real, row: Row) -> int:
     """One row, alone and in a table; both must agree."""
-    strange = bool(strange_row(row, table.encoder, table.schema))
+    strange = bool(row_anomalies(row, table.encoder, table.schema))
     alone = verdict(0.0, eager.guard.row(row)[0], strange, threshold=1.0, coverage=eager.coverage)
     frame = pl.DataFrame(
         {name: [row.get(name)] for name in table.schema.columns}, schema_overrides=dict.fromkeys(table.schema.numeric, pl.Float64)
     )
-    whole = eager.answers(Codes.of(frame, table.schema), np.zeros(1), table.encoder, table.schema).verdict
+    whole = eager.predictions(Codes.of(frame, table.schema), np.zeros(1), table.encoder, table.schema).verdict
     assert whole.tolist() == [alone]
     return int(alone)
 
 
-def test_the_eager_answer_is_one(eager: Safety, table: Real) -> None:
+def test_the_eager_answer_is_one(eager: DecisionRule, table: Real) -> None:
     """Without this the tests below would hold for an answer that is always unknown."""
     rest = table.part("test", "threshold")
-    found = eager.answers(rest.codes, np.zeros(rest.codes.rows), table.encoder, table.schema)
+    found = eager.predictions(rest.codes, np.zeros(rest.codes.rows), table.encoder, table.schema)
     assert 0.993 < (found.verdict == NEGATIVE).mean() < 0.997
     assert set(found.verdict.tolist()) == {NEGATIVE, UNKNOWN}
 
@@ -337,7 +347,7 @@ def test_the_eager_answer_is_one(eager: Safety, table: Real) -> None:
 @hypothesis_settings(max_examples=60)
 @given(st.data())
 def test_no_row_with_values_never_seen_is_ever_answered_negative(
-    eager: Safety, table: Real, known_rows: list[Row], data: st.DataObject
+    eager: DecisionRule, table: Real, known_rows: list[Row], data: st.DataObject
 ) -> None:
     row = dict(known_rows[data.draw(st.integers(0, len(known_rows) - 1))])
     ranges = {name: (low, high) for name, low, high in table.encoder.ranges}
@@ -353,7 +363,7 @@ def test_no_row_with_values_never_seen_is_ever_answered_negative(
     assert answer(eager, table, row) == UNKNOWN
 
 
-def test_no_row_of_thousands_with_values_never_seen_is_answered_negative(eager: Safety, table: Real) -> None:
+def test_no_row_of_thousands_with_values_never_seen_is_answered_negative(eager: DecisionRule, table: Real) -> None:
     known, draw = table.part("train"), np.random.default_rng(5)
     some = known.codes.take(draw.permutation(known.codes.rows)[:8000])
     columns = list(table.schema.columns)
@@ -363,17 +373,17 @@ def test_no_row_of_thousands_with_values_never_seen_is_answered_negative(eager: 
     nominal = {name: np.where(at[name], -1, values).astype(np.int16) for name, values in some.nominal.items()}
     high = {name: high for name, _, high in table.encoder.ranges}
     numeric = {name: np.where(at[name], high[name] * draw.uniform(1.0001, 50, some.rows), values) for name, values in some.numeric.items()}
-    found = eager.answers(Codes(some.vocabulary, nominal, numeric, some.rows), np.zeros(some.rows), table.encoder, table.schema)
+    found = eager.predictions(Codes(some.vocabulary, nominal, numeric, some.rows), np.zeros(some.rows), table.encoder, table.schema)
     assert set(found.verdict.tolist()) == {UNKNOWN}
 
 
-def test_a_row_without_any_value_is_unknown(eager: Safety, table: Real) -> None:
+def test_a_row_without_any_value_is_unknown(eager: DecisionRule, table: Real) -> None:
     assert answer(eager, table, {}) == UNKNOWN
     assert answer(eager, table, dict.fromkeys(table.schema.columns)) == UNKNOWN
     assert answer(eager, table, {name: float("nan") for name in table.schema.numeric}) == UNKNOWN
 
 
-def test_a_row_of_one_value_is_unknown(eager: Safety, table: Real) -> None:
+def test_a_row_of_one_value_is_unknown(eager: DecisionRule, table: Real) -> None:
     for column in table.encoder.columns:
         if isinstance(column, NominalEncoding):
             values: list[str | float] = list(column.categories)
@@ -384,7 +394,7 @@ def test_a_row_of_one_value_is_unknown(eager: Safety, table: Real) -> None:
         assert [answer(eager, table, {column.name: value}) for value in values] == [UNKNOWN] * len(values)
 
 
-def test_rows_that_contradict_themselves_are_unknown(eager: Safety, table: Real) -> None:
+def test_rows_that_contradict_themselves_are_unknown(eager: DecisionRule, table: Real) -> None:
     known = table.part("train").codes
     some = known.take(np.arange(0, known.rows, 50))
     for contradiction in table.schema.contradictions:
@@ -398,12 +408,12 @@ def test_rows_that_contradict_themselves_are_unknown(eager: Safety, table: Real)
                 numeric[name] = np.full(some.rows, 5.0 if condition.above is not None else 0.0)
         found = Codes(some.vocabulary, nominal, numeric, some.rows)
         assert contradictory(found, table.schema)[contradiction.says].all()
-        answers = eager.answers(found, np.zeros(some.rows), table.encoder, table.schema)
+        answers = eager.predictions(found, np.zeros(some.rows), table.encoder, table.schema)
         assert set(answers.verdict.tolist()) == {UNKNOWN}
-        assert bool(strange_row(to_rows(found)[0], table.encoder, table.schema))
+        assert bool(row_anomalies(to_rows(found)[0], table.encoder, table.schema))
 
 
-def test_known_values_that_never_were_together_are_unknown(eager: Safety, table: Real) -> None:
+def test_known_values_that_never_were_together_are_unknown(eager: DecisionRule, table: Real) -> None:
     # Each column shuffled for itself: every value is known, and hardly any row is.
     known, draw = table.part("train").codes, np.random.default_rng(6)
     mixed = Codes(
@@ -412,13 +422,13 @@ def test_known_values_that_never_were_together_are_unknown(eager: Safety, table:
         {name: draw.permutation(values) for name, values in known.numeric.items()},
         known.rows,
     )
-    found = eager.answers(mixed, np.zeros(known.rows), table.encoder, table.schema)
+    found = eager.predictions(mixed, np.zeros(known.rows), table.encoder, table.schema)
     assert (found.verdict != UNKNOWN).mean() < 0.001
 
 
-def test_neither_the_order_of_columns_nor_their_types_change_an_answer(eager: Safety, table: Real, real_data: Path) -> None:
+def test_neither_the_order_of_columns_nor_their_types_change_an_answer(eager: DecisionRule, table: Real, real_data: Path) -> None:
     frame = pl.read_csv(real_data, separator=";", infer_schema=False).drop(table.schema.target.column)[::30]
-    expected = eager.answers(Codes.of(frame, table.schema), np.zeros(frame.height), table.encoder, table.schema).verdict.tolist()
+    expected = eager.predictions(Codes.of(frame, table.schema), np.zeros(frame.height), table.encoder, table.schema).verdict.tolist()
     numeric, nominal = list(table.schema.numeric), list(table.schema.nominal)
     for other in (
         frame.select(reversed(frame.columns)),
@@ -427,7 +437,7 @@ def test_neither_the_order_of_columns_nor_their_types_change_an_answer(eager: Sa
         frame.with_columns((pl.lit("  ") + pl.col(name) + " ").alias(name) for name in nominal),
         frame.with_columns(pl.col(numeric) + "e0"),
     ):
-        found = eager.answers(Codes.of(other, table.schema), np.zeros(frame.height), table.encoder, table.schema)
+        found = eager.predictions(Codes.of(other, table.schema), np.zeros(frame.height), table.encoder, table.schema)
         assert found.verdict.tolist() == expected
     for row, wanted in list(zip(to_rows(Codes.of(frame, table.schema)), expected, strict=True))[:300]:
         assert answer(eager, table, dict(reversed(row.items()))) == wanted
@@ -437,23 +447,25 @@ def test_the_real_table_is_answered_and_the_promise_kept(table: Real) -> None:
     # The score is the class of the species a row is most like: a simple model, and a good one.
     settings, rest = table.settings.guard, table.part("test")
     score = by_component(table.guard)
-    found = fit(score, table.encoder, table.guard, table.part("calibration"), table.part("threshold"), table.schema, settings)
+    found = fit_decision_rule(score, table.encoder, table.guard, table.part("calibration"), table.part("threshold"), table.schema, settings)
     assert found.coverage == settings.coverage
     assert found.threshold.value is not None
-    verdicts = found.answers(rest.codes, score(rest.codes), table.encoder, table.schema).verdict
+    verdicts = found.predictions(rest.codes, score(rest.codes), table.encoder, table.schema).verdict
     assert (verdicts != UNKNOWN).mean() >= 0.99
     assert (verdicts == rest.y)[verdicts != UNKNOWN].mean() >= 0.999
     negative = verdicts == NEGATIVE
     assert (negative & (rest.y == 1)).sum() <= stats.binom.ppf(0.999, int(negative.sum()), settings.alpha)
-    assert Safety.from_files(found.to_files()).to_files() == found.to_files()
+    assert DecisionRule.from_files(found.to_files()).to_files() == found.to_files()
 
 
 def test_a_table_in_which_the_promise_cannot_be_shown_says_how_many_rows_it_takes(table: Real) -> None:
     few = table.part("threshold").take(np.arange(500))
-    found = fit(by_component(table.guard), table.encoder, table.guard, table.part("calibration"), few, table.schema, table.settings.guard)
+    found = fit_decision_rule(
+        by_component(table.guard), table.encoder, table.guard, table.part("calibration"), few, table.schema, table.settings.guard
+    )
     assert found.threshold.value is None
     assert "at least 2,995 answers without an error are needed" in found.threshold.reason
-    verdicts = found.answers(few.codes, by_component(table.guard)(few.codes), table.encoder, table.schema).verdict
+    verdicts = found.predictions(few.codes, by_component(table.guard)(few.codes), table.encoder, table.schema).verdict
     assert set(verdicts.tolist()) == {POSITIVE, UNKNOWN}
 
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sporeprint.safety.risk_control import candidates, choose, rows_needed
+from sporeprint.safety.risk_control import candidate_thresholds, choose_threshold, rows_needed
 from support import labels
 
 Float64 = npt.NDArray[np.float64]
@@ -37,7 +37,7 @@ def test_so_many_rows_without_an_error_are_enough_and_one_less_is_not(alpha: flo
 def test_that_is_what_the_choice_goes_by(alpha: float, delta: float) -> None:
     n = rows_needed(alpha, delta)
     for rows, expected in ((n, 0.5), (n - 1, None)):
-        found = choose(np.zeros(rows), np.zeros(rows, dtype=np.int8), np.array([0.5]), alpha=alpha, delta=delta)
+        found = choose_threshold(np.zeros(rows), np.zeros(rows, dtype=np.int8), np.array([0.5]), alpha=alpha, delta=delta)
         assert (found.value, found.answered, found.wrong) == (expected, rows, 0)
 
 
@@ -69,7 +69,7 @@ def test_the_choice_is_that_of_the_book(rows: list[tuple[int, int]], tested: set
     p = [score / 20 for score, _ in rows]
     y = [int(chance + score / 5 > 9) for score, chance in rows]
     thresholds = [score / 20 for score in sorted(tested)]
-    found = choose(np.array(p), np.array(y, dtype=np.int8), np.array(thresholds), alpha=alpha, delta=delta)
+    found = choose_threshold(np.array(p), np.array(y, dtype=np.int8), np.array(thresholds), alpha=alpha, delta=delta)
     assert (found.value, found.answered, found.wrong) == by_the_book(p, y, thresholds, alpha, delta)
     assert (found.alpha, found.delta) == (alpha, delta)
 
@@ -79,17 +79,17 @@ def test_the_sequence_stops_at_the_first_that_fails() -> None:
     p = np.r_[np.full(100, 0.1), np.full(10, 0.2), np.full(5000, 0.3)]
     y = np.r_[np.zeros(100), np.ones(10), np.zeros(5000)].astype(np.int8)
     tested = np.array([0.1, 0.2, 0.3])
-    assert choose(p, y, tested[2:], alpha=0.05, delta=0.05).value == 0.3
-    found = choose(p, y, tested, alpha=0.05, delta=0.05)
+    assert choose_threshold(p, y, tested[2:], alpha=0.05, delta=0.05).value == 0.3
+    found = choose_threshold(p, y, tested, alpha=0.05, delta=0.05)
     assert (found.value, found.answered, found.wrong) == (0.1, 100, 0)
-    assert choose(p, y, tested[1:], alpha=0.05, delta=0.05).value is None
+    assert choose_threshold(p, y, tested[1:], alpha=0.05, delta=0.05).value is None
 
 
 def test_rows_at_the_threshold_are_answered() -> None:
     p, y = np.r_[np.full(58, 0.1), 0.5], np.zeros(59, dtype=np.int8)
-    assert choose(p, y, np.array([0.5]), alpha=0.05, delta=0.05).answered == 59
-    assert choose(p, y, np.array([0.5]), alpha=0.05, delta=0.05).value == 0.5
-    assert choose(p, y, np.array([np.nextafter(0.5, 0)]), alpha=0.05, delta=0.05).value is None
+    assert choose_threshold(p, y, np.array([0.5]), alpha=0.05, delta=0.05).answered == 59
+    assert choose_threshold(p, y, np.array([0.5]), alpha=0.05, delta=0.05).value == 0.5
+    assert choose_threshold(p, y, np.array([np.nextafter(0.5, 0)]), alpha=0.05, delta=0.05).value is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 10), st.booleans()), min_size=1, max_size=80), st.randoms(use_true_random=False))
@@ -97,11 +97,11 @@ def test_the_order_of_rows_does_not_matter(rows: list[tuple[int, bool]], random:
     order = np.array(random.sample(range(len(rows)), len(rows)))
     p, y = np.array([score / 10 for score, _ in rows]), np.array([positive for _, positive in rows], dtype=np.int8)
     tested = np.linspace(0, 0.5, 4)
-    assert choose(p, y, tested, alpha=0.2, delta=0.2) == choose(p[order], y[order], tested, alpha=0.2, delta=0.2)
+    assert choose_threshold(p, y, tested, alpha=0.2, delta=0.2) == choose_threshold(p[order], y[order], tested, alpha=0.2, delta=0.2)
 
 
 def test_no_rows_promise_nothing() -> None:
-    found = choose(np.empty(0), labels(), np.array([0.5]), alpha=0.001, delta=0.05)
+    found = choose_threshold(np.empty(0), labels(), np.array([0.5]), alpha=0.001, delta=0.05)
     assert (found.value, found.answered, found.wrong) == (None, 0, 0)
     assert found.reason == (
         "0 of 0 negative answers were wrong even at 0.5; "
@@ -110,7 +110,7 @@ def test_no_rows_promise_nothing() -> None:
 
 
 def test_too_few_rows_say_how_many_are_needed() -> None:
-    found = choose(np.zeros(1000), np.zeros(1000, dtype=np.int8), np.array([0.25, 0.5]), alpha=0.001, delta=0.05)
+    found = choose_threshold(np.zeros(1000), np.zeros(1000, dtype=np.int8), np.array([0.25, 0.5]), alpha=0.001, delta=0.05)
     assert found.value is None
     assert found.reason == (
         "0 of 1,000 negative answers were wrong even at 0.25; "
@@ -119,13 +119,13 @@ def test_too_few_rows_say_how_many_are_needed() -> None:
 
 
 def test_all_positive_rows_promise_nothing() -> None:
-    found = choose(np.full(5000, 0.1), np.ones(5000, dtype=np.int8), np.array([0.1, 0.5]), alpha=0.01, delta=0.05)
+    found = choose_threshold(np.full(5000, 0.1), np.ones(5000, dtype=np.int8), np.array([0.1, 0.5]), alpha=0.01, delta=0.05)
     assert (found.value, found.answered, found.wrong) == (None, 5000, 5000)
     assert found.reason == "5000 of 5,000 negative answers were wrong even at 0.1; to promise 1.00% with confidence 95% fewer may be"
 
 
 def test_all_negative_rows_promise_all() -> None:
-    found = choose(np.full(5000, 0.1), np.zeros(5000, dtype=np.int8), np.array([0.1, 0.5]), alpha=0.001, delta=0.05)
+    found = choose_threshold(np.full(5000, 0.1), np.zeros(5000, dtype=np.int8), np.array([0.1, 0.5]), alpha=0.001, delta=0.05)
     assert (found.value, found.answered, found.wrong) == (0.5, 5000, 0)
     assert found.reason == "0 of 5,000 negative answers were wrong at 0.5, few enough for 0.10% with confidence 95%"
 
@@ -144,7 +144,7 @@ def test_all_negative_rows_promise_all() -> None:
 def test_candidates_increase_end_at_the_most_and_are_not_too_many(
     p: list[float], rows: int, alpha: float, delta: float, most: float, count: int
 ) -> None:
-    found = candidates(np.array(p), rows=rows, alpha=alpha, delta=delta, most=most, count=count)
+    found = candidate_thresholds(np.array(p), rows=rows, alpha=alpha, delta=delta, most=most, count=count)
     assert (np.diff(found) > 0).all()
     assert found[-1] == most
     assert 1 <= len(found) <= count + 1
@@ -154,7 +154,7 @@ def test_candidates_increase_end_at_the_most_and_are_not_too_many(
 @given(st.integers(50, 3000), st.integers(50, 5000), st.sampled_from([0.01, 0.05]))
 def test_the_first_candidate_is_expected_to_answer_enough_rows(size: int, rows: int, alpha: float) -> None:
     p = np.linspace(0, 0.4, size)
-    found = candidates(p, rows=rows, alpha=alpha, delta=0.05)
+    found = candidate_thresholds(p, rows=rows, alpha=alpha, delta=0.05)
     needed = rows_needed(alpha, 0.05)
     wanted = (needed + 3 * math.sqrt(needed * (1 + rows / size))) / rows
     assume(wanted < 1)  # else no candidate can be, and the largest one is tried
@@ -165,8 +165,8 @@ def test_the_first_candidate_is_expected_to_answer_enough_rows(size: int, rows: 
 
 @pytest.mark.parametrize("p", [np.empty(0), np.full(100, 0.9), np.zeros(3)])
 def test_where_nothing_can_be_chosen_the_largest_is_tried(p: Float64) -> None:
-    assert candidates(p, rows=1000, alpha=0.001, delta=0.05).tolist() == [0.5]
-    assert candidates(p, rows=0, alpha=0.001, delta=0.05).tolist() == [0.5]
+    assert candidate_thresholds(p, rows=1000, alpha=0.001, delta=0.05).tolist() == [0.5]
+    assert candidate_thresholds(p, rows=0, alpha=0.001, delta=0.05).tolist() == [0.5]
 
 
 # --- the promise -----------------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_the_promise_is_kept_by_a_model_with_errors(alpha: float, rows: int) -> 
     for _ in range(RUNS):
         others, _ = some(rows // 2)
         seen, found_y = some(rows)
-        found = choose(seen, found_y, candidates(others, rows=rows, alpha=alpha, delta=DELTA), alpha=alpha, delta=DELTA)
+        found = choose_threshold(seen, found_y, candidate_thresholds(others, rows=rows, alpha=alpha, delta=DELTA), alpha=alpha, delta=DELTA)
         if found.value is not None:
             chosen += 1
             broken += bool(risk[np.searchsorted(ordered, found.value, side="right") - 1] > alpha)
@@ -208,6 +208,6 @@ def test_the_promise_is_kept_by_a_score_that_says_nothing(alpha: float, rows: in
     for _ in range(RUNS):
         others, seen = draw.random(rows), draw.random(rows)
         y = (draw.random(rows) < alpha * 1.001).astype(np.int8)
-        tested = candidates(others, rows=rows, alpha=alpha, delta=DELTA)
-        broken += choose(seen, y, tested, alpha=alpha, delta=DELTA).value is not None
+        tested = candidate_thresholds(others, rows=rows, alpha=alpha, delta=DELTA)
+        broken += choose_threshold(seen, y, tested, alpha=alpha, delta=DELTA).value is not None
     assert RUNS * DELTA / 5 < broken <= MOST_BROKEN

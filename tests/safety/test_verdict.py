@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sporeprint.safety.verdict import HALF, NEGATIVE, POSITIVE, UNKNOWN, is_familiar, verdict, words
+from sporeprint.safety.verdict import HALF, NEGATIVE, POSITIVE, UNKNOWN, is_familiar, verdict, verdict_words
 from support import NUMERIC, dataset
 
 COVERAGES = st.one_of(st.sampled_from([0.5, 0.9, 0.95, 0.99, 0.995, 0.999]), st.floats(0, 1, exclude_max=True))
@@ -123,5 +123,5 @@ def test_the_arguments_are_left_as_they_are() -> None:
 
 def test_the_words_stand_at_their_numbers() -> None:
     schema = dataset({"n": NUMERIC})
-    found = words(schema)
+    found = verdict_words(schema)
     assert (found[NEGATIVE], found[POSITIVE], found[UNKNOWN]) == ("edible", "poisonous", "unknown")

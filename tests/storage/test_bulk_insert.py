@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.bulk: what is written as text is what is read back."""
+"""Tests of sporeprint.storage.bulk_insert: what is written as text is what is read back."""
 
 import polars as pl
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mariadb_server import MariaDB
-from sporeprint.storage import bulk_insert as bulk
+from sporeprint.storage import bulk_insert
 from sporeprint.storage.engine import connect
 
 TEXTS = st.lists(
@@ -24,7 +24,7 @@ def test_texts_come_back_as_they_were(mariadb: MariaDB, texts: list[str]) -> Non
         connection.exec_driver_sql(
             "CREATE OR REPLACE TEMPORARY TABLE bulk (n BIGINT, t LONGTEXT) CHARSET utf8mb4 COLLATE utf8mb4_nopad_bin"
         )
-        for statement in bulk.inserts("bulk", pl.DataFrame({"n": range(len(texts)), "t": texts})):
+        for statement in bulk_insert.inserts("bulk", pl.DataFrame({"n": range(len(texts)), "t": texts})):
             connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
         assert connection.exec_driver_sql("SELECT t FROM bulk ORDER BY n").scalars().all() == texts
     engine.dispose()
@@ -32,19 +32,19 @@ def test_texts_come_back_as_they_were(mariadb: MariaDB, texts: list[str]) -> Non
 
 def test_literals_by_hand() -> None:
     rows = pl.DataFrame({"a": [1, None], "b": [0.1, -1e300], "c": ["it's", None]})
-    assert bulk.literals(rows).to_list() == ["(1,0.1,'it\\'s')", "(NULL,-1e+300,NULL)"]
+    assert bulk_insert.literals(rows).to_list() == ["(1,0.1,'it\\'s')", "(NULL,-1e+300,NULL)"]
 
 
 def test_numbers_keep_every_digit() -> None:
     numbers = [0.1 + 0.2, 1e-300, 123456789.123456789, 5e-324, 2.0**53 + 1]
-    assert [float(text[1:-1]) for text in bulk.literals(pl.DataFrame({"a": numbers}))] == numbers
+    assert [float(text[1:-1]) for text in bulk_insert.literals(pl.DataFrame({"a": numbers}))] == numbers
 
 
 def test_a_statement_ends_where_it_grows_too_long() -> None:
-    assert [piece.count(",") + 1 for piece in bulk.joined(pl.Series(["x" * 10] * 7), size=30)] == [2, 3, 2]
-    assert list(bulk.inserts("t", pl.DataFrame({"a": []}, schema={"a": pl.Int64}))) == []
+    assert [piece.count(",") + 1 for piece in bulk_insert.joined(pl.Series(["x" * 10] * 7), size=30)] == [2, 3, 2]
+    assert list(bulk_insert.inserts("t", pl.DataFrame({"a": []}, schema={"a": pl.Int64}))) == []
 
 
 @pytest.mark.parametrize("name", ["a`b", "order"])
 def test_names_are_quoted(name: str) -> None:
-    assert bulk.names([name]) == {"a`b": "`a``b`", "order": "`order`"}[name]
+    assert bulk_insert.names([name]) == {"a`b": "`a``b`", "order": "`order`"}[name]

@@ -16,8 +16,7 @@ from sqlalchemy import URL, Connection, Engine, insert, select, text
 
 from mariadb_server import ADMIN, ADMIN_PASSWORD, SMALL, MariaDB
 from sporeprint.errors import ConfigError, SporeprintError, StorageError, StorageUnavailableError
-from sporeprint.storage import engine as engines
-from sporeprint.storage.engine import connect, reading, writing
+from sporeprint.storage.engine import LOCK_WAIT_S, connect, reading, writing
 from sporeprint.storage.oltp import migrate, tables
 
 OUTCOME = {"prediction_id": "p", "revision": 1, "outcome": "e", "source": "lab", "observed_us": 1, "recorded_us": 1}
@@ -47,7 +46,7 @@ def sqlite(tmp_path: Path) -> Iterator[Engine]:
 
 def test_sqlite_keeps_what_is_committed(sqlite: Engine) -> None:
     found = {name: pragma(sqlite, name) for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")}
-    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": engines.LOCK_WAIT_S * 1000}
+    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": LOCK_WAIT_S * 1000}
 
 
 def test_mariadb_is_strict_and_reads_what_is_committed(mariadb: MariaDB) -> None:
@@ -58,7 +57,7 @@ def test_mariadb_is_strict_and_reads_what_is_committed(mariadb: MariaDB) -> None
         ).one()
     engine.dispose()
     assert "STRICT_ALL_TABLES" in found[0]
-    assert tuple(found)[1:] == ("READ-COMMITTED", "+00:00", "utf8mb4", engines.LOCK_WAIT_S)
+    assert tuple(found)[1:] == ("READ-COMMITTED", "+00:00", "utf8mb4", LOCK_WAIT_S)
 
 
 def test_what_a_transaction_makes_goes_when_it_fails(sqlite: Engine) -> None:
@@ -149,7 +148,7 @@ def test_missing_tables_name_the_command(empty: Engine) -> None:
 
 
 def test_a_locked_sqlite_file_can_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "LOCK_WAIT_S", 0.1)
+    monkeypatch.setattr("sporeprint.storage.engine.LOCK_WAIT_S", 0.1)
     engine = connect(URL.create("sqlite", database=str(tmp_path / "x.db")))
     pragma(engine, "user_version")
     other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
@@ -195,7 +194,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_a_pool_that_is_used_up_can_be_tried_again(mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "CONNECT_TIMEOUT_S", 1)
+    monkeypatch.setattr("sporeprint.storage.engine.CONNECT_TIMEOUT_S", 1)
     engine = connect(mariadb.url(database="mysql"), pool_size=1)
     with contextlib.ExitStack() as held:
         for _ in range(11):  # one, and ten more that a pool lends in need

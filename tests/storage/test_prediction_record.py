@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.prediction: bytes that say all of a record again, and values for the database."""
+"""Tests of sporeprint.storage.prediction_record: bytes that say all of a record again, and values for the database."""
 
 import json
 from dataclasses import fields, replace

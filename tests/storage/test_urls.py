@@ -53,7 +53,7 @@ def test_a_password_comes_from_the_environment_or_a_file(base: str, way: str, tm
     url = (urls.oltp if base == "OLTP" else urls.olap)(StorageSettings(), tmp_path, environ)
     assert isinstance(url, URL)
     assert url.password == SECRET
-    assert SECRET not in repr(url) + urls.shown(url)
+    assert SECRET not in repr(url) + urls.redacted(url)
 
 
 LINES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0"), min_size=1)
@@ -64,7 +64,7 @@ def test_any_password_arrives_as_it_is(password: str) -> None:
     url = urls.oltp(StorageSettings(oltp=SERVER), Path("/w"), {"SPOREPRINT_OLTP_PASSWORD": password})
     assert url.password == password
     assert url.username == "user"
-    assert urls.shown(url) == "mysql+pymysql://user:***@localhost:3307/sporeprint"
+    assert urls.redacted(url) == "mysql+pymysql://user:***@localhost:3307/sporeprint"
 
 
 def test_tls_options_pass_through(tmp_path: Path) -> None:

@@ -196,12 +196,12 @@ def disagreements(
 ) -> Result:
     """List what a label is wanted for: where the versions of a shadow test differ, the latest first."""
     from sporeprint.pipelines import ab_test_lifecycle as experiments
-    from sporeprint.safety.verdict import words
-    from sporeprint.storage.oltp import ab_unit_counts as ab_counts
+    from sporeprint.safety.verdict import verdict_words
+    from sporeprint.storage.oltp import ab_unit_counts
 
     with _lab(session) as lab:
-        found = ab_counts.disagreements(lab.engine, experiments.fresh(lab, test), limit=limit)
-    known = words(session.settings.dataset)
+        found = ab_unit_counts.disagreements(lab.engine, experiments.fresh(lab, test), limit=limit)
+    known = verdict_words(session.settings.dataset)
     values = [
         {"prediction_id": each.prediction_id, "unit_id": each.unit_id, "a": known[each.answer_a], "b": known[each.answer_b]}
         for each in found

@@ -27,7 +27,7 @@ def list_alerts(
     from sporeprint.storage.oltp import alerts as stored
 
     with alerting.opened(session.settings, session.workdir) as engine:
-        found = stored.listed(engine, over=over)
+        found = stored.list_alerts(engine, over=over)
         stuck = [each for each in stored.deliveries(engine, status=stored.WAITING) if each.attempts]
         stuck += stored.deliveries(engine, status=stored.GIVEN_UP, limit=20)
     cards = [alerting.card(each) for each in found]

@@ -109,19 +109,20 @@ def etl(
     """Do it all: read, check, split, train, evaluate, register."""
     if since is not None and not from_warehouse:
         raise UsageError("--since belongs to --from-warehouse")
-    from sporeprint.pipelines import training as pipeline
+    from sporeprint.pipelines.etl import run_etl
+    from sporeprint.pipelines.extract import Outcomes
 
-    outcomes = pipeline.Outcomes(None if since is None else _since(since)) if from_warehouse else None
-    return pipeline.etl(session.settings, session.workdir, source=source, outcomes=outcomes, steps=session.screen.steps())
+    outcomes = Outcomes(None if since is None else _since(since)) if from_warehouse else None
+    return run_etl(session.settings, session.workdir, source=source, outcomes=outcomes, steps=session.screen.steps())
 
 
 def _since(text: str) -> int:
     """Microseconds of a time, or of one so long ago."""
     import time
 
-    from sporeprint.monitoring.windows import duration, instant
+    from sporeprint.monitoring.windows import parse_duration, parse_instant
 
-    return instant(text, "--since") if "-" in text else time.time_ns() // 1000 - duration(text, "--since")
+    return parse_instant(text, "--since") if "-" in text else time.time_ns() // 1000 - parse_duration(text, "--since")
 
 
 @command(app, ALL, panel=_USE, examples="sporeprint retrain\nsporeprint retrain --since 90d --json")
@@ -141,25 +142,25 @@ def retrain(
 @command(app, ALL, panel=_STEPS, examples="sporeprint extract\nsporeprint extract --source observations.parquet")
 def extract(session: Session, source: Source = None) -> Result:
     """Find, download or simulate the table, and note where it came from."""
-    from sporeprint.pipelines import training as pipeline
+    from sporeprint.pipelines.extract import run_extract
 
-    return pipeline.extract(session.settings, session.workdir, source=source, steps=session.screen.steps())
+    return run_extract(session.settings, session.workdir, source=source, steps=session.screen.steps())
 
 
 @command(app, ALL, panel=_STEPS, examples="sporeprint validate\nsporeprint validate --set validation.max_rejected_share=0.05")
 def validate(session: Session) -> Result:
     """Check what extract found, row by row, and change nothing."""
-    from sporeprint.pipelines import training as pipeline
+    from sporeprint.pipelines.transform import run_validate
 
-    return pipeline.validate(session.settings, session.workdir, steps=session.screen.steps())
+    return run_validate(session.settings, session.workdir, steps=session.screen.steps())
 
 
 @command(app, ALL, panel=_STEPS, examples="sporeprint transform\nsporeprint transform --set validation.max_rejected_share=0.05")
 def transform(session: Session) -> Result:
     """Check, clean and split what extract found; nothing is replaced yet."""
-    from sporeprint.pipelines import training as pipeline
+    from sporeprint.pipelines.transform import run_transform
 
-    return pipeline.transform(session.settings, session.workdir, steps=session.screen.steps())
+    return run_transform(session.settings, session.workdir, steps=session.screen.steps())
 
 
 @command(app, ALL, panel=_STEPS, examples="sporeprint load\nsporeprint load --run 20260329T010000Z-3f9c")
@@ -170,9 +171,9 @@ def load(
     ] = None,
 ) -> Result:
     """Publish what transform staged: the tables in data/."""
-    from sporeprint.pipelines import training as pipeline
+    from sporeprint.pipelines.load import run_load
 
-    return pipeline.load(session.settings, session.workdir, run=run, steps=session.screen.steps())
+    return run_load(session.settings, session.workdir, run_id=run, steps=session.screen.steps())
 
 
 @dataclass(frozen=True)
@@ -206,13 +207,14 @@ def train(
     ] = False,
 ) -> Result:
     """Fit the configuration's models on the loaded training rows."""
-    from sporeprint.pipelines import training as pipeline
+    from sporeprint.pipelines.etl import run_new_version
+    from sporeprint.pipelines.train import run_train
 
     if not new_version:
-        return pipeline.train(session.settings, session.workdir, models=model, steps=session.screen.steps())
+        return run_train(session.settings, session.workdir, models=model, steps=session.screen.steps())
     steps = session.screen.steps()
     names = model or list(session.settings.models)
-    return Versions(tuple(pipeline.new_version(session.settings, session.workdir, name, steps=steps) for name in dict.fromkeys(names)))
+    return Versions(tuple(run_new_version(session.settings, session.workdir, name, steps=steps) for name in dict.fromkeys(names)))
 
 
 @command(app, ALL, panel=_STEPS, examples="sporeprint evaluate\nsporeprint evaluate --full")
@@ -226,9 +228,9 @@ def evaluate(
     ] = False,
 ) -> Result:
     """Measure the trained models on seen and on unseen groups; write the report."""
-    from sporeprint.pipelines import training as pipeline
+    from sporeprint.pipelines.evaluate import run_evaluate
 
-    return pipeline.evaluate(session.settings, session.workdir, full=full, steps=session.screen.steps())
+    return run_evaluate(session.settings, session.workdir, full=full, steps=session.screen.steps())
 
 
 @command(app, ALL, panel=_STEPS, examples="sporeprint register\nsporeprint register --no-promote")
@@ -237,9 +239,9 @@ def register(
     promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Whether champions and production move through the gate.")] = True,
 ) -> Result:
     """Give the trained models a version each, and make the best one production."""
-    from sporeprint.pipelines import training as pipeline
+    from sporeprint.pipelines.register import run_register
 
-    return pipeline.register(session.settings, session.workdir, promote=promote, steps=session.screen.steps())
+    return run_register(session.settings, session.workdir, promote=promote, steps=session.screen.steps())
 
 
 # --- using the models ----------------------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def downgrade(
     from sporeprint.storage.oltp import migrate
 
     with _engine(session) as engine:
-        undone = migrate.undone(migrate.status(engine).current, revision)
+        undone = migrate.removed_by(migrate.status(engine).current, revision)
         if undone and not yes:
             lost = "; ".join(f"{each.id}, {each.says}" for each in undone)
             raise UsageError(f"this deletes tables and columns with all that is in them ({lost}); make a backup, then add --yes")
@@ -142,16 +142,15 @@ def prune(
     """
     import time
 
-    from sporeprint.storage.oltp import batch_index as batches
-    from sporeprint.storage.oltp import migrate, retention
-    from sporeprint.storage.oltp.batch_file import Store
+    from sporeprint.storage.oltp import batch_index, migrate, retention
+    from sporeprint.storage.oltp.batch_file import BatchStore
 
     with _engine(session) as engine, session.screen.steps().step("prune") as progress:
         migrate.check(engine)
         settings, now_us = session.settings.storage.prune, time.time_ns() // 1000
         done = retention.prune(engine, settings, older_than_us=older_than, now_us=now_us, dry_run=dry_run, progress=progress)
-        store = Store(session.workdir, session.settings.storage.batches.folder)
-        files, answers = batches.forget(engine, store, before_us=done.before_us, dry_run=dry_run)
+        store = BatchStore(session.workdir, session.settings.storage.batches.folder)
+        files, answers = batch_index.forget(engine, store, before_us=done.before_us, dry_run=dry_run)
     before = datetime.fromtimestamp(done.before_us / 1e6, UTC).isoformat(timespec="seconds")
     values = {
         "before": before,

@@ -15,7 +15,7 @@ from sporeprint.common.text_table import Table
 if TYPE_CHECKING:  # slow to import, and `--help` does not need it
     from sqlalchemy import Engine
 
-    from sporeprint.storage.oltp.api_keys import Key
+    from sporeprint.storage.oltp.api_keys import ApiKey
 
 keys = group(
     help="Make, list and revoke the API keys of sporeprint serve.\n\n"
@@ -36,7 +36,7 @@ def _engine(session: Session) -> "Iterator[Engine]":
 
     engine = connect(urls.oltp(session.settings.storage, session.workdir))
     try:
-        migrate.ready(engine)
+        migrate.prepare(engine)
         yield engine
     finally:
         engine.dispose()
@@ -54,7 +54,7 @@ def _time(microseconds: int | None) -> str:
     return "" if microseconds is None else datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def _values(key: "Key") -> dict[str, object]:
+def _values(key: "ApiKey") -> dict[str, object]:
     return {
         "name": key.name,
         "key_id": key.key_id,
@@ -111,7 +111,7 @@ def list_keys(session: Session, revoked: Annotated[bool, typer.Option("--revoked
     return Facts(values, (Table("API keys", ("name", "may", "made", "ends", ""), rows),))
 
 
-def _state(key: "Key", now_us: int) -> str:
+def _state(key: "ApiKey", now_us: int) -> str:
     if key.revoked_us is not None:
         return f"revoked {_time(key.revoked_us)}"
     return "" if key.is_valid(now_us) else "expired"

@@ -185,9 +185,9 @@ def promote(
     reason: Reason = "promoted by hand",
 ) -> Result:
     """Make a version its model's champion, if it passes the gate: parity, schema, not worse than the one before."""
-    from sporeprint.pipelines import training as pipeline
+    from sporeprint.pipelines.register import run_promote
 
-    return pipeline.promote(session.settings, session.workdir, ref, production=production, reason=reason, steps=session.screen.steps())
+    return run_promote(session.settings, session.workdir, ref, production=production, reason=reason, steps=session.screen.steps())
 
 
 @command(models, PLACE, panel=_MOVE, examples="sporeprint models rollback\nsporeprint models rollback xgboost --reason 'complaints'")

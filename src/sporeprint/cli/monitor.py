@@ -16,8 +16,9 @@ from sporeprint.common.text_table import Table
 from sporeprint.errors import SporeprintError, UsageError
 
 if TYPE_CHECKING:  # slow to import, and `--help` does not need it
-    from sporeprint.monitoring.windows import Asked
-    from sporeprint.pipelines.monitoring import Monitored, Then
+    from sporeprint.monitoring.windows import WindowRequest
+    from sporeprint.pipelines.monitoring import FollowUp
+    from sporeprint.pipelines.monitoring_files import MonitoringRun
 
 _WAREHOUSE = "Windows of the warehouse"
 
@@ -149,15 +150,15 @@ def monitor(
         raise UsageError("--reference belongs to --current; against an earlier time is --reference-last 30d")
     if every is not None and not watch:
         raise UsageError("--every belongs to --watch")
-    asked = _asked(last, begin, end, rows, test, arm, where, reference_last)
+    request = _request(last, begin, end, rows, test, arm, where, reference_last)
     if not watch:
-        return _once(session, asked, model, sync=bool(sync), alert=alert is not False)
+        return _once(session, request, model, sync=bool(sync), alert=alert is not False)
     if begin is not None:
         raise UsageError("--from is one window; --watch needs one that goes on, --last or --rows")
-    return _watched(session, asked, model, every, sync=sync is not False, alert=alert is not False)
+    return _watched(session, request, model, every, sync=sync is not False, alert=alert is not False)
 
 
-def then(session: Session, *, alert: bool) -> "Then":
+def follow_up(session: Session, *, alert: bool) -> "FollowUp":
     """What is done about every evaluation; its lines come into the output."""
     from sporeprint.pipelines import alerting as alerts
     from sporeprint.pipelines.monitoring import nothing
@@ -173,15 +174,15 @@ def then(session: Session, *, alert: bool) -> "Then":
     return lambda made: alerts.handle(session.settings, session.workdir, made.to_dict(), act=act)
 
 
-def _file(session: Session, current: Path, reference: Path | None, model: str | None, *, alert: bool) -> "Monitored":
+def _file(session: Session, current: Path, reference: Path | None, model: str | None, *, alert: bool) -> "MonitoringRun":
     from sporeprint.pipelines import monitoring
 
     steps = session.screen.steps()
     made = monitoring.monitor(session.settings, session.workdir, current, reference=reference, model=model, steps=steps)
-    return monitoring.followed(made, then(session, alert=alert))
+    return monitoring.with_follow_up(made, follow_up(session, alert=alert))
 
 
-def _asked(
+def _request(
     last: str | None,
     begin: str | None,
     end: str | None,
@@ -190,30 +191,30 @@ def _asked(
     arm: Arm | None,
     where: Sequence[str] | None,
     reference_last: str | None,
-) -> "Asked":
-    from sporeprint.monitoring.windows import Asked, duration, instant
+) -> "WindowRequest":
+    from sporeprint.monitoring.windows import WindowRequest, parse_duration, parse_instant
 
-    return Asked(
-        last_us=None if last is None else duration(last, "--last"),
-        begin_us=None if begin is None else instant(begin, "--from"),
-        end_us=None if end is None else instant(end, "--to"),
+    return WindowRequest(
+        last_us=None if last is None else parse_duration(last, "--last"),
+        begin_us=None if begin is None else parse_instant(begin, "--from"),
+        end_us=None if end is None else parse_instant(end, "--to"),
         rows=rows,
-        reference_us=None if reference_last is None else duration(reference_last, "--reference-last"),
+        reference_us=None if reference_last is None else parse_duration(reference_last, "--reference-last"),
         test=test,
         arm=None if arm is None else arm.value.lower(),
         where=tuple(where or ()),
     )
 
 
-def _once(session: Session, asked: "Asked", model: str | None, *, sync: bool, alert: bool) -> "Monitored":
+def _once(session: Session, request: "WindowRequest", model: str | None, *, sync: bool, alert: bool) -> "MonitoringRun":
     from sporeprint.pipelines import monitoring
 
-    return monitoring.followed(_evaluated(session, asked, model, sync=sync), then(session, alert=alert))
+    return monitoring.with_follow_up(_evaluated(session, request, model, sync=sync), follow_up(session, alert=alert))
 
 
-def _evaluated(session: Session, asked: "Asked", model: str | None, *, sync: bool) -> "Monitored":
+def _evaluated(session: Session, request: "WindowRequest", model: str | None, *, sync: bool) -> "MonitoringRun":
     """One evaluation, after a sync. What a sync could not bring is missing: the evaluation says so."""
-    from sporeprint.pipelines import window_monitoring as monitor_window
+    from sporeprint.pipelines import window_monitoring
     from sporeprint.storage import urls
     from sporeprint.storage.warehouse.factory import open_warehouse
 
@@ -221,7 +222,7 @@ def _evaluated(session: Session, asked: "Asked", model: str | None, *, sync: boo
     warehouse = open_warehouse(urls.olap(session.settings.storage, session.workdir))
     try:
         steps = session.screen.steps()
-        return monitor_window.evaluate(session.settings, session.workdir, warehouse, asked, model=model, failed=failed, steps=steps)
+        return window_monitoring.evaluate(session.settings, session.workdir, warehouse, request, model=model, failed=failed, steps=steps)
     finally:
         warehouse.close()
 
@@ -237,7 +238,7 @@ def _bring(session: Session) -> Mapping[str, str]:
         engine = connect(urls.oltp(session.settings.storage, session.workdir))
         warehouse = open_warehouse(urls.olap(session.settings.storage, session.workdir))
         try:
-            migrate.ready(engine)
+            migrate.prepare(engine)
             with session.screen.steps().step("sync") as progress:
                 bring(engine, warehouse, session.settings.dataset, root=session.workdir, progress=progress)
         finally:
@@ -248,24 +249,23 @@ def _bring(session: Session) -> Mapping[str, str]:
     return {}
 
 
-def _watched(session: Session, asked: "Asked", model: str | None, every: str | None, *, sync: bool, alert: bool) -> Result:
+def _watched(session: Session, request: "WindowRequest", model: str | None, every: str | None, *, sync: bool, alert: bool) -> Result:
     """Evaluate until a signal comes; then end with 0, whatever was found: it was told."""
-    from sporeprint.monitoring.windows import SECOND_US, duration, span
-    from sporeprint.pipelines import monitoring
-    from sporeprint.pipelines import window_monitoring as monitor_window
+    from sporeprint.monitoring.windows import SECOND_US, parse_duration, requested_window
+    from sporeprint.pipelines import monitoring, window_monitoring
 
-    wait_s = session.settings.monitoring.every_hours * 3600 if every is None else duration(every, "--every") / SECOND_US
-    span(asked, 2**62, SECOND_US)  # what makes no sense is refused before anything is waited for
+    wait_s = session.settings.monitoring.every_hours * 3600 if every is None else parse_duration(every, "--every") / SECOND_US
+    requested_window(request, 2**62, SECOND_US)  # what makes no sense is refused before anything is waited for
 
-    def one() -> "Monitored":
+    def one() -> "MonitoringRun":
         try:
-            return _evaluated(session, asked, model, sync=sync)
+            return _evaluated(session, request, model, sync=sync)
         except Exception as error:  # noqa: BLE001 -- the next evaluation may be possible, and nobody would hear that this one was not
             reason = str(error) if isinstance(error, SporeprintError) else f"{type(error).__name__}: {error}"
-            return monitor_window.could_not(session.settings, session.workdir, reason, current="what the service answered", model=model)
+            return window_monitoring.failed_run(session.settings, session.workdir, reason, current="what the service answered", model=model)
 
     with _stopped() as stop:
-        made = monitoring.watch(one, lambda: not stop.wait(wait_s), then=then(session, alert=alert), show=session.screen.show)
+        made = monitoring.watch(one, lambda: not stop.wait(wait_s), follow_up=follow_up(session, alert=alert), show=session.screen.show)
     return Facts({"stopped": True, "evaluations": made}, (Table("", ("", ""), (("stopped after evaluations", f"{made:,}"),)),))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # slow to import, and `--help` does not need it
     from collections.abc import Mapping, Sequence
 
     from sporeprint.reports.warehouse_report import WarehouseReport
-    from sporeprint.storage.warehouse.protocol import Answer, Warehouse
+    from sporeprint.storage.warehouse.protocol import QueryResult, Warehouse
 
 warehouse = group(
     help="Reports and SQL over all that was answered and came true.\n\n"
@@ -53,7 +53,7 @@ def sync(session: Session) -> Result:
 
     engine = connect(urls.oltp(session.settings.storage, session.workdir))
     try:
-        migrate.ready(engine)
+        migrate.prepare(engine)
         with _warehouse(session) as found, session.screen.steps().step("sync") as progress:
             done = bring(engine, found, session.settings.dataset, root=session.workdir, progress=progress)
             rows = (("predictions", f"{done.predictions:,}"), ("outcomes", f"{done.outcomes:,}"), ("warehouse", found.shown))
@@ -96,11 +96,11 @@ def report(
     from sporeprint.reports import warehouse_report
 
     with _warehouse(session) as found, found.reading() as reader:
-        made = warehouse_report.make(reader, found.shown, now_us=time.time_ns() // 1000, days=days)
+        made = warehouse_report.make_warehouse_report(reader, found.shown, now_us=time.time_ns() // 1000, days=days)
     if out is not None:
         from sporeprint.common.files import atomic_write
 
-        atomic_write(out, warehouse_report.page(made))
+        atomic_write(out, warehouse_report.render_warehouse_report(made))
     return Written(made, out)
 
 
@@ -121,11 +121,11 @@ def query(
     if not sql.strip():
         raise UsageError('expected a statement, as in: sporeprint warehouse query "SELECT * FROM dim_model"')
     with _warehouse(session) as found, found.reading(seconds=timeout) as reader:
-        answer = reader.answer(sql, rows=rows)
+        answer = reader.user_query(sql, rows=rows)
     return _shown(answer, rows)
 
 
-def _shown(answer: "Answer", limit: int) -> Facts:
+def _shown(answer: "QueryResult", limit: int) -> Facts:
     values = {"columns": list(answer.columns), "rows": [[_value(value) for value in row] for row in answer.rows], "more": answer.more}
     table = Table("", answer.columns, tuple(tuple(_cell(value) for value in row) for row in answer.rows))
     note = f"there are more rows; --rows {limit * 10} shows up to {limit * 10:,}" if answer.more else "" if answer.rows else "no rows"

@@ -25,7 +25,7 @@ from typing import IO, Any, Self, TypedDict, TypeVar, Unpack, overload
 import httpx
 
 from sporeprint import __version__
-from sporeprint.client import protocol as client_calls
+from sporeprint.client import protocol
 from sporeprint.client.models import (
     Answer,
     AnswerError,
@@ -54,7 +54,7 @@ from sporeprint.client.models import (
     UnavailableError,
     UnreachableError,
 )
-from sporeprint.client.protocol import Ask, Call, Lost, Pause, Reply, Retries
+from sporeprint.client.protocol import Backoff, Call, ConnectionLost, Request, Response, Retries
 from sporeprint.errors import StorageError, UsageError
 
 __all__ = [
@@ -149,15 +149,15 @@ class _Shared:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._given['base_url']!r})"
 
-    def _request(self, ask: Ask, content: Any) -> dict[str, Any]:
+    def _request(self, request: Request, content: Any) -> dict[str, Any]:
         """What httpx is given."""
         return {
-            "method": ask.method,
-            "url": ask.path,
-            "params": dict(ask.params),
-            "headers": dict(ask.headers),
+            "method": request.method,
+            "url": request.path,
+            "params": dict(request.params),
+            "headers": dict(request.headers),
             "content": content,
-            "timeout": self._batch_timeout if ask.slow else self._timeout,
+            "timeout": self._batch_timeout if request.slow else self._timeout,
         }
 
 
@@ -188,7 +188,7 @@ class Client(_Shared):
         unit: str | None = None,
         idempotency_key: str | None = None,
     ) -> Answer:
-        """Ask for one answer.
+        """Request for one answer.
 
         Args:
             row: features by name, as code or word; what is left out or None is missing.
@@ -203,7 +203,7 @@ class Client(_Shared):
             UnreachableError: if it does not answer.
         """
         given = {"explain": explain, "model": model, "ab_test": ab_test, "unit": unit, "key": idempotency_key}
-        return self._do(client_calls.predict(self._retries, row, **given))  # type: ignore[arg-type]
+        return self._do(protocol.predict(self._retries, row, **given))  # type: ignore[arg-type]
 
     @overload
     def predict_batch(self, rows: Rows, *, model: str | None = None, idempotency_key: str | None = None) -> Batch: ...
@@ -212,7 +212,7 @@ class Client(_Shared):
     def predict_batch(
         self, rows: Rows | File, *, to: File | None = None, model: str | None = None, idempotency_key: str | None = None
     ) -> Batch | BatchFile:
-        """Ask for many answers: to rows, or to a CSV or Parquet file, whatever its size.
+        """Request for many answers: to rows, or to a CSV or Parquet file, whatever its size.
 
         Args:
             rows: rows, or the path of a file.
@@ -226,8 +226,8 @@ class Client(_Shared):
             UsageError: if a file cannot be read, or is of another kind.
         """
         if isinstance(rows, str | Path):
-            return self._do(client_calls.predict_file(self._retries, Path(rows), _target(to), model=model, key=idempotency_key))
-        return self._do(client_calls.predict_rows(self._retries, rows, model=model, key=idempotency_key))
+            return self._do(protocol.predict_file(self._retries, Path(rows), _target(to), model=model, key=idempotency_key))
+        return self._do(protocol.predict_rows(self._retries, rows, model=model, key=idempotency_key))
 
     def outcome(
         self,
@@ -248,7 +248,7 @@ class Client(_Shared):
             idempotency_key: as for `predict`.
         """
         given = {"source": source, "observed": observed, "key": idempotency_key}
-        return self._do(client_calls.outcome(self._retries, prediction_id, outcome, **given))  # type: ignore[arg-type]
+        return self._do(protocol.outcome(self._retries, prediction_id, outcome, **given))  # type: ignore[arg-type]
 
     def outcomes(self, outcomes: Rows | File) -> Outcomes:
         """Say what turned out to be true of many.
@@ -258,16 +258,16 @@ class Client(_Shared):
                 these columns.
         """
         if isinstance(outcomes, str | Path):
-            return self._do(client_calls.outcomes_file(self._retries, Path(outcomes)))
-        return self._do(client_calls.outcomes(self._retries, outcomes))
+            return self._do(protocol.outcomes_file(self._retries, Path(outcomes)))
+        return self._do(protocol.outcomes(self._retries, outcomes))
 
     def prediction(self, prediction_id: str) -> StoredPrediction:
         """Look at an answer that was given, and its outcome where one is known."""
-        return self._do(client_calls.prediction(self._retries, prediction_id))
+        return self._do(protocol.prediction(self._retries, prediction_id))
 
     def models(self) -> Models:
         """Look at the registered models."""
-        return self._do(client_calls.models(self._retries))
+        return self._do(protocol.models(self._retries))
 
     def promote(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> Promotion:
         """Make a version its model's champion, if it passes the gate.
@@ -281,7 +281,7 @@ class Client(_Shared):
         Raises:
             ConflictError: if the gate refuses it.
         """
-        return self._do(client_calls.promote(self._retries, model, version, production=production, reason=reason))
+        return self._do(protocol.promote(self._retries, model, version, production=production, reason=reason))
 
     def rollback(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> Rollback:
         """Take back that a version became its model's champion: the one before it is, again.
@@ -295,40 +295,40 @@ class Client(_Shared):
         Raises:
             ConflictError: if it is not that version's turn any more, or there was none before.
         """
-        return self._do(client_calls.rollback(self._retries, model, version, production=production, reason=reason))
+        return self._do(protocol.rollback(self._retries, model, version, production=production, reason=reason))
 
     def health(self) -> Health:
         """Look at how the service is: also one that fails says so, which is no error."""
-        return self._do(client_calls.health(self._retries))
+        return self._do(protocol.health(self._retries))
 
     def _do(self, call: Call[Result]) -> Result:
-        given: Reply | Lost | None = None
+        given: Response | ConnectionLost | None = None
         request_id = secrets.token_hex(8)
         while True:
             try:
                 step = call.send(given)
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
-            if isinstance(step, Pause):
+            if isinstance(step, Backoff):
                 time.sleep(step.seconds)
                 given = None
             else:
                 given = self._send(step, request_id)
 
-    def _send(self, ask: Ask, request_id: str) -> Reply | Lost:
-        content = ask.content if ask.upload is None else _pieces(ask.upload)
-        request = self._request(ask, content)
-        request["headers"]["X-Request-Id"] = request_id
+    def _send(self, request: Request, request_id: str) -> Response | ConnectionLost:
+        content = request.content if request.upload is None else _pieces(request.upload)
+        arguments = self._request(request, content)
+        arguments["headers"]["X-Request-Id"] = request_id
         try:
-            with self._http.stream(**request) as response:
-                if ask.save is None or not response.is_success:
-                    return _reply(response, response.read())
-                with _saving(ask.save) as file:
+            with self._http.stream(**arguments) as response:
+                if request.save is None or not response.is_success:
+                    return _response(response, response.read())
+                with _saving(request.save) as file:
                     for piece in response.iter_bytes():
                         file.write(piece)
-                return _reply(response, b"")
+                return _response(response, b"")
         except httpx.TransportError as error:
-            return _lost(error)
+            return _connection_lost(error)
 
 
 class AsyncClient(_Shared):
@@ -358,9 +358,9 @@ class AsyncClient(_Shared):
         unit: str | None = None,
         idempotency_key: str | None = None,
     ) -> Answer:
-        """Ask for one answer."""
+        """Request for one answer."""
         given = {"explain": explain, "model": model, "ab_test": ab_test, "unit": unit, "key": idempotency_key}
-        return await self._do(client_calls.predict(self._retries, row, **given))  # type: ignore[arg-type]
+        return await self._do(protocol.predict(self._retries, row, **given))  # type: ignore[arg-type]
 
     @overload
     async def predict_batch(self, rows: Rows, *, model: str | None = None, idempotency_key: str | None = None) -> Batch: ...
@@ -369,10 +369,10 @@ class AsyncClient(_Shared):
     async def predict_batch(
         self, rows: Rows | File, *, to: File | None = None, model: str | None = None, idempotency_key: str | None = None
     ) -> Batch | BatchFile:
-        """Ask for many answers: to rows, or to a CSV or Parquet file, whatever its size."""
+        """Request for many answers: to rows, or to a CSV or Parquet file, whatever its size."""
         if isinstance(rows, str | Path):
-            return await self._do(client_calls.predict_file(self._retries, Path(rows), _target(to), model=model, key=idempotency_key))
-        return await self._do(client_calls.predict_rows(self._retries, rows, model=model, key=idempotency_key))
+            return await self._do(protocol.predict_file(self._retries, Path(rows), _target(to), model=model, key=idempotency_key))
+        return await self._do(protocol.predict_rows(self._retries, rows, model=model, key=idempotency_key))
 
     async def outcome(
         self,
@@ -385,62 +385,62 @@ class AsyncClient(_Shared):
     ) -> Outcome:
         """Say what turned out to be true. Said again it changes nothing; said differently it is a correction."""
         given = {"source": source, "observed": observed, "key": idempotency_key}
-        return await self._do(client_calls.outcome(self._retries, prediction_id, outcome, **given))  # type: ignore[arg-type]
+        return await self._do(protocol.outcome(self._retries, prediction_id, outcome, **given))  # type: ignore[arg-type]
 
     async def outcomes(self, outcomes: Rows | File) -> Outcomes:
         """Say what turned out to be true of many."""
         if isinstance(outcomes, str | Path):
-            return await self._do(client_calls.outcomes_file(self._retries, Path(outcomes)))
-        return await self._do(client_calls.outcomes(self._retries, outcomes))
+            return await self._do(protocol.outcomes_file(self._retries, Path(outcomes)))
+        return await self._do(protocol.outcomes(self._retries, outcomes))
 
     async def prediction(self, prediction_id: str) -> StoredPrediction:
         """Look at an answer that was given, and its outcome where one is known."""
-        return await self._do(client_calls.prediction(self._retries, prediction_id))
+        return await self._do(protocol.prediction(self._retries, prediction_id))
 
     async def models(self) -> Models:
         """Look at the registered models."""
-        return await self._do(client_calls.models(self._retries))
+        return await self._do(protocol.models(self._retries))
 
     async def promote(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> Promotion:
         """Make a version its model's champion, if it passes the gate."""
-        return await self._do(client_calls.promote(self._retries, model, version, production=production, reason=reason))
+        return await self._do(protocol.promote(self._retries, model, version, production=production, reason=reason))
 
     async def rollback(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> Rollback:
         """Take back that a version became its model's champion: the one before it is, again."""
-        return await self._do(client_calls.rollback(self._retries, model, version, production=production, reason=reason))
+        return await self._do(protocol.rollback(self._retries, model, version, production=production, reason=reason))
 
     async def health(self) -> Health:
         """Look at how the service is: also one that fails says so, which is no error."""
-        return await self._do(client_calls.health(self._retries))
+        return await self._do(protocol.health(self._retries))
 
     async def _do(self, call: Call[Result]) -> Result:
-        given: Reply | Lost | None = None
+        given: Response | ConnectionLost | None = None
         request_id = secrets.token_hex(8)
         while True:
             try:
                 step = call.send(given)
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
-            if isinstance(step, Pause):
+            if isinstance(step, Backoff):
                 await asyncio.sleep(step.seconds)
                 given = None
             else:
                 given = await self._send(step, request_id)
 
-    async def _send(self, ask: Ask, request_id: str) -> Reply | Lost:
-        content = ask.content if ask.upload is None else _read_aside(ask.upload)
-        request = self._request(ask, content)
-        request["headers"]["X-Request-Id"] = request_id
+    async def _send(self, request: Request, request_id: str) -> Response | ConnectionLost:
+        content = request.content if request.upload is None else _read_aside(request.upload)
+        arguments = self._request(request, content)
+        arguments["headers"]["X-Request-Id"] = request_id
         try:
-            async with self._http.stream(**request) as response:
-                if ask.save is None or not response.is_success:
-                    return _reply(response, await response.aread())
-                with _saving(ask.save) as file:
+            async with self._http.stream(**arguments) as response:
+                if request.save is None or not response.is_success:
+                    return _response(response, await response.aread())
+                with _saving(request.save) as file:
                     async for piece in response.aiter_bytes():
                         await asyncio.to_thread(file.write, piece)
-                return _reply(response, b"")
+                return _response(response, b"")
         except httpx.TransportError as error:
-            return _lost(error)
+            return _connection_lost(error)
 
 
 def _target(to: File | None) -> Path:
@@ -449,12 +449,12 @@ def _target(to: File | None) -> Path:
     return Path(to)
 
 
-def _reply(response: httpx.Response, body: bytes) -> Reply:
-    return Reply(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
+def _response(response: httpx.Response, body: bytes) -> Response:
+    return Response(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
 
 
-def _lost(error: httpx.TransportError) -> Lost:
-    return Lost(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+def _connection_lost(error: httpx.TransportError) -> ConnectionLost:
+    return ConnectionLost(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

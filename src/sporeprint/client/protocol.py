@@ -52,7 +52,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Ask:
+class Request:
     """One request.
 
     Attributes:
@@ -77,7 +77,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Reply:
+class Response:
     """What came.
 
     Attributes:
@@ -99,7 +99,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Lost:
+class ConnectionLost:
     """No answer came, or not all of it.
 
     Attributes:
@@ -110,7 +110,7 @@ class Lost:
 
 
 @dataclass(frozen=True)
-class Pause:
+class Backoff:
     """Wait before the next request.
 
     Attributes:
@@ -121,7 +121,7 @@ class Pause:
 
 
 #: What a call asks of its transport, what it is given, and what it returns.
-Call = Generator[Ask | Pause, Reply | Lost | None, Result]
+Call = Generator[Request | Backoff, Response | ConnectionLost | None, Result]
 
 
 @dataclass(frozen=True)
@@ -131,14 +131,14 @@ class Retries:
     Attributes:
         more: tries after the first.
         first_s: longest pause before the second try; it doubles from try to try.
-        longest_s: longest pause, and the longest that the service may ask for: it is not waited for longer.
+        longest_s: longest pause, and the longest that the service may request for: it is not waited for longer.
     """
 
     more: int = 4
     first_s: float = 0.2
     longest_s: float = 20.0
 
-    def pause(self, tried: int, retry_after_s: float) -> Pause:
+    def pause(self, tried: int, retry_after_s: float) -> Backoff:
         """The pause after so many tries, any length up to its longest by chance: who was turned away together comes back one by one.
 
         Args:
@@ -146,17 +146,17 @@ class Retries:
             retry_after_s: what the service asks for, which comes on top.
         """
         share = secrets.randbelow(1_000_001) / 1_000_000
-        return Pause(retry_after_s + share * min(self.longest_s, self.first_s * 2 ** (tried - 1)))
+        return Backoff(retry_after_s + share * min(self.longest_s, self.first_s * 2 ** (tried - 1)))
 
 
 # --- one request ---------------------------------------------------------------------------------------------------------
 
 
-def send(ask: Ask, retries: Retries, also: Sequence[int] = ()) -> Call[Reply]:
+def send(request: Request, retries: Retries, also: Sequence[int] = ()) -> Call[Response]:
     """Send a request until there is an answer.
 
     Args:
-        ask: the request; sent twice it must do no more than sent once.
+        request: the request; sent twice it must do no more than sent once.
         retries: how often.
         also: statuses that are answers, beside the good ones.
 
@@ -166,25 +166,25 @@ def send(ask: Ask, retries: Retries, also: Sequence[int] = ()) -> Call[Reply]:
     """
     tried = 0
     while True:
-        reply = yield ask
+        response = yield request
         tried += 1
-        assert reply is not None  # noqa: S101 -- it is the answer to a request, not to a pause
-        if isinstance(reply, Lost):
+        assert response is not None  # noqa: S101 -- it is the answer to a request, not to a pause
+        if isinstance(response, ConnectionLost):
             if tried > retries.more:
-                raise UnreachableError(f"{ask.method} {ask.path}: {reply.says}; tried {tried} times")
+                raise UnreachableError(f"{request.method} {request.path}: {response.says}; tried {tried} times")
             yield retries.pause(tried, 0.0)
             continue
-        if reply.status < 300 or reply.status in also:
-            return reply
-        after = _retry_after(reply.headers.get("retry-after"))
-        if reply.status not in AGAIN or tried > retries.more or _stays(reply) or (after or 0.0) > retries.longest_s:
-            raise _problem(reply, after)
+        if response.status < 300 or response.status in also:
+            return response
+        after = _retry_after(response.headers.get("retry-after"))
+        if response.status not in AGAIN or tried > retries.more or _stays(response) or (after or 0.0) > retries.longest_s:
+            raise _problem(response, after)
         yield retries.pause(tried, after or 0.0)
 
 
-def _stays(reply: Reply) -> bool:
+def _stays(response: Response) -> bool:
     """Whether the service itself says that it cannot, and names no time after which it could."""
-    return "retry-after" not in reply.headers and reply.headers.get("content-type", "").startswith("application/problem+json")
+    return "retry-after" not in response.headers and response.headers.get("content-type", "").startswith("application/problem+json")
 
 
 def _retry_after(text: str | None) -> float | None:
@@ -199,16 +199,16 @@ def _retry_after(text: str | None) -> float | None:
     return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
-def _problem(reply: Reply, after: float | None) -> Exception:
+def _problem(response: Response, after: float | None) -> Exception:
     try:
-        document = json.loads(reply.body)
+        document = json.loads(response.body)
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        document = {"title": "no answer of this service", "detail": reply.body[:200].decode("utf-8", "replace")}
+        document = {"title": "no answer of this service", "detail": response.body[:200].decode("utf-8", "replace")}
     kind = str(document.get("type", "")).removeprefix(KIND)
     words = (str(document.get("title", "")), str(document.get("detail", "")))
-    return error_type(reply.status)(reply.status, kind, *words, reply.headers.get("x-request-id"), after)
+    return error_type(response.status)(response.status, kind, *words, response.headers.get("x-request-id"), after)
 
 
 def _key(given: str | None) -> dict[str, str]:
@@ -260,29 +260,29 @@ def predict(
     unit: str | None,
     key: str | None,
 ) -> Call[Answer]:
-    """Ask for one answer."""
+    """Request for one answer."""
     given = {"model": model, "ab_test": ab_test, "explain": "true" if explain else None}
     headers = {"Content-Type": JSON, **_key(key), **({"X-Unit-Id": unit} if unit is not None else {})}
     params = {name: value for name, value in given.items() if value is not None}
-    reply = yield from send(Ask("POST", "/predict", params, headers, _json(dict(row))), retries)
-    found = reply.json()
+    response = yield from send(Request("POST", "/predict", params, headers, _json(dict(row))), retries)
+    found = response.json()
     explanation = read(Explanation, found, reasons=tuple(read(Reason, each) for each in found["reasons"])) if explain else None
-    return read(Answer, found, explanation=explanation, replayed=_replayed(reply))
+    return read(Answer, found, explanation=explanation, replayed=_replayed(response))
 
 
-def _replayed(reply: Reply) -> bool:
-    return reply.headers.get("idempotency-replayed") == "true"
+def _replayed(response: Response) -> bool:
+    return response.headers.get("idempotency-replayed") == "true"
 
 
 def predict_rows(retries: Retries, rows: Iterable[Mapping[str, Any]], *, model: str | None, key: str | None) -> Call[Batch]:
-    """Ask for the answers to rows, some at a time."""
+    """Request for the answers to rows, some at a time."""
     params = {"model": model} if model is not None else {}
     answers: list[RowAnswer] = []
     batches: list[Mapping[str, Any]] = []
     for number, part in enumerate(_parts(rows)):
         headers = {"Content-Type": JSON, "Accept": JSON, **_key(None if key is None else f"{key}.{number}")}
-        reply = yield from send(Ask("POST", "/predict/batch", params, headers, _json(part), slow=True), retries)
-        found = reply.json()
+        response = yield from send(Request("POST", "/predict/batch", params, headers, _json(part), slow=True), retries)
+        found = response.json()
         first = len(answers)
         answers += [read(RowAnswer, each, row=first + each["row"], problem=_row_problem(each)) for each in found["answers"]]
         if len(answers) != first + len(part):
@@ -299,12 +299,14 @@ def _row_problem(found: Mapping[str, Any]) -> Problem | None:
 
 
 def predict_file(retries: Retries, path: Path, to: Path, *, model: str | None, key: str | None) -> Call[BatchFile]:
-    """Ask for the answers to a file of rows; they go into another one, which is there as a whole or not at all."""
+    """Request for the answers to a file of rows; they go into another one, which is there as a whole or not at all."""
     params = {"model": model} if model is not None else {}
     headers = {"Content-Type": _media_type(path), "Accept": _media_type(to), **_key(key)}
     with_size = {**headers, "Content-Length": str(_size(path))}
-    reply = yield from send(Ask("POST", "/predict/batch", params, with_size, upload=path, save=to, slow=True), retries)
-    return BatchFile(to, reply.headers.get("x-batch-id", ""), reply.headers.get("x-model", ""), to.stat().st_size, _replayed(reply))
+    response = yield from send(Request("POST", "/predict/batch", params, with_size, upload=path, save=to, slow=True), retries)
+    return BatchFile(
+        to, response.headers.get("x-batch-id", ""), response.headers.get("x-model", ""), to.stat().st_size, _replayed(response)
+    )
 
 
 def _media_type(path: Path) -> str:
@@ -327,8 +329,8 @@ def outcome(
     body = {"outcome": said, "source": source, "observed": None if observed is None else _time(observed)}
     content = _json({name: value for name, value in body.items() if value is not None})
     headers = {"Content-Type": JSON, **_key(key)}
-    reply = yield from send(Ask("POST", f"/predictions/{quote(prediction_id, safe='')}/outcome", {}, headers, content), retries)
-    return read(Outcome, reply.json())
+    response = yield from send(Request("POST", f"/predictions/{quote(prediction_id, safe='')}/outcome", {}, headers, content), retries)
+    return read(Outcome, response.json())
 
 
 def outcomes(retries: Retries, said: Iterable[Mapping[str, Any]]) -> Call[Outcomes]:
@@ -336,56 +338,56 @@ def outcomes(retries: Retries, said: Iterable[Mapping[str, Any]]) -> Call[Outcom
     results: list[OutcomeResult] = []
     for part in _parts(said):
         content = _json(part)
-        reply = yield from send(Ask("POST", "/predictions/outcomes", {}, {"Content-Type": JSON}, content, slow=True), retries)
+        response = yield from send(Request("POST", "/predictions/outcomes", {}, {"Content-Type": JSON}, content, slow=True), retries)
         first = len(results)
-        results += [read(OutcomeResult, each, row=first + each["row"], problem=_row_problem(each)) for each in reply.json()["results"]]
+        results += [read(OutcomeResult, each, row=first + each["row"], problem=_row_problem(each)) for each in response.json()["results"]]
     return Outcomes(tuple(results))
 
 
 def outcomes_file(retries: Retries, path: Path) -> Call[Outcomes]:
     """The same from a file with the columns prediction_id, outcome and, if known, source and observed."""
     headers = {"Content-Type": _media_type(path), "Content-Length": str(_size(path))}
-    reply = yield from send(Ask("POST", "/predictions/outcomes", {}, headers, upload=path, slow=True), retries)
-    return Outcomes(tuple(read(OutcomeResult, each, problem=_row_problem(each)) for each in reply.json()["results"]))
+    response = yield from send(Request("POST", "/predictions/outcomes", {}, headers, upload=path, slow=True), retries)
+    return Outcomes(tuple(read(OutcomeResult, each, problem=_row_problem(each)) for each in response.json()["results"]))
 
 
 def prediction(retries: Retries, prediction_id: str) -> Call[StoredPrediction]:
     """Look at an answer that was given."""
-    reply = yield from send(Ask("GET", f"/predictions/{quote(prediction_id, safe='')}"), retries)
-    found = reply.json()
+    response = yield from send(Request("GET", f"/predictions/{quote(prediction_id, safe='')}"), retries)
+    found = response.json()
     known = found.get("outcome")
     return read(StoredPrediction, found, outcome=None if known is None else read(Outcome, known))
 
 
 def models(retries: Retries) -> Call[Models]:
     """Look at the registered models."""
-    reply = yield from send(Ask("GET", "/models"), retries)
-    found = reply.json()
+    response = yield from send(Request("GET", "/models"), retries)
+    found = response.json()
     return read(Models, found, models=tuple(read(Model, each) for each in found["models"]))
 
 
 def promote(retries: Retries, model: str, version: int, *, production: bool, reason: str | None) -> Call[Promotion]:
     """Make a version its model's champion. Said again it changes nothing, so that it needs no key."""
-    reply = yield from send(_move("promote", model, version, production, reason), retries)
-    return read(Promotion, reply.json())
+    response = yield from send(_move("promote", model, version, production, reason), retries)
+    return read(Promotion, response.json())
 
 
 def rollback(retries: Retries, model: str, version: int, *, production: bool, reason: str | None) -> Call[Rollback]:
     """Take that back. It names the version that is taken back: said again it changes nothing."""
-    reply = yield from send(_move("rollback", model, version, production, reason), retries)
-    return read(Rollback, reply.json())
+    response = yield from send(_move("rollback", model, version, production, reason), retries)
+    return read(Rollback, response.json())
 
 
-def _move(what: str, model: str, version: int, production: bool, reason: str | None) -> Ask:
+def _move(what: str, model: str, version: int, production: bool, reason: str | None) -> Request:
     body = {"version": version, "alias": "production" if production else "champion", **({} if reason is None else {"reason": reason})}
     # The gate holds two models against all test rows, which takes as long as a batch.
-    return Ask("POST", f"/models/{quote(model, safe='')}/{what}", {}, {"Content-Type": JSON}, _json(body), slow=True)
+    return Request("POST", f"/models/{quote(model, safe='')}/{what}", {}, {"Content-Type": JSON}, _json(body), slow=True)
 
 
 def health(retries: Retries) -> Call[Health]:
     """Look at how the service is: also one that fails says so."""
-    reply = yield from send(Ask("GET", "/health"), retries, also=(503,))
-    found = reply.json()
-    if reply.status == 503 and "worker" not in found:
-        raise _problem(reply, _retry_after(reply.headers.get("retry-after")))
+    response = yield from send(Request("GET", "/health"), retries, also=(503,))
+    found = response.json()
+    if response.status == 503 and "worker" not in found:
+        raise _problem(response, _retry_after(response.headers.get("retry-after")))
     return read(Health, found)

@@ -1,7 +1,6 @@
-"""Atomic writes, hashes, the run lock and the progress protocol: what every step needs at its edge."""
+"""Atomic writes, hashes and the progress protocol."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import tempfile
@@ -9,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from sporeprint.errors import BusyError, StorageError
+from sporeprint.errors import StorageError
 
 
 class Progress(Protocol):
@@ -54,9 +53,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary = Path(name)
         yield temporary
         temporary.chmod(0o644)
-        _sync(temporary)
+        sync_path(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+        sync_path(path.parent)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}; nothing was replaced") from error
     finally:
@@ -80,37 +79,8 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@contextlib.contextmanager
-def run_lock(workdir: Path) -> Iterator[None]:
-    """Hold the work directory for one run. The kernel lets go of it when the process ends, however it ends.
-
-    Raises:
-        BusyError: if another run holds it, naming its process.
-        StorageError: if the work directory cannot be written.
-    """
-    path = workdir / ".sporeprint.lock"
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise StorageError(f"cannot use the work directory {workdir}: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
-            raise BusyError(f"another run (process {holder}) is writing to {workdir}; wait for it, or use another --workdir") from None
-        try:
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        except OSError as error:
-            raise StorageError(f"cannot use the work directory {workdir}: {error.strerror}") from error
-        yield
-    finally:
-        os.close(handle)
-
-
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """Have a file or folder written to the disk: it is still there after a power cut. Raises: OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

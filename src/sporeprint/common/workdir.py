@@ -64,6 +64,11 @@ class Workdir:
         return self.root / "models/candidates"
 
     @property
+    def evaluation_record(self) -> Path:
+        """The evaluation of the candidates, which `register` reads."""
+        return self.candidates / "evaluation.json"
+
+    @property
     def registry(self) -> Path:
         """Folder of the registered versions."""
         return self.root / "models/registry"

@@ -24,7 +24,7 @@ class GroupCheck:
 
 
 @dataclass(frozen=True)
-class DataRecord:
+class DataSummary:
     """One run's data.
 
     Attributes:

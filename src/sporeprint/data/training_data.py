@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sporeprint.common.workdir import Workdir
-from sporeprint.data.data_summary import DataRecord
+from sporeprint.data.data_summary import DataSummary
 from sporeprint.data.dataset import Observations
 from sporeprint.data.parquet_store import read_table, run_id_of
 from sporeprint.errors import DataError
@@ -16,7 +16,7 @@ from sporeprint.settings import Settings
 class ModelInput:
     """The published tables of one run."""
 
-    record: DataRecord
+    record: DataSummary
     train: Observations
     validation: Observations
     test: Observations
@@ -35,7 +35,7 @@ def read_input(settings: Settings, workdir: Workdir) -> ModelInput:
     """
     if not workdir.data_record.exists():
         raise DataError(f"no data has been loaded in {workdir.root}; run sporeprint load first")
-    record = DataRecord.from_json(workdir.data_record.read_text(encoding="utf-8"))
+    record = DataSummary.from_json(workdir.data_record.read_text(encoding="utf-8"))
     paths = [workdir.model_input / f"{name}.parquet" for name in ("train", "validation", "test")]
     for path in paths:
         if (run := run_id_of(path)) != record.run_id:

@@ -1,22 +1,18 @@
-"""Fitted models between `train` and `register`: files that a later step, or another process, picks up."""
+"""A fitted model that is not registered yet."""
 
-import json
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sporeprint.common.files import atomic_write
 from sporeprint.data.coded_table import Codes
-from sporeprint.errors import DataError, NotServableError, RegistryError
+from sporeprint.errors import NotServableError
 from sporeprint.models.encoder import Encoder
-from sporeprint.models.scorers import Scorer, load_scorer
-from sporeprint.safety.decision_rule import Safety
+from sporeprint.models.scorers import Scorer
+from sporeprint.safety.decision_rule import DecisionRule
 
 
 @dataclass(frozen=True)
@@ -54,9 +50,9 @@ class Candidate:
     data_run: str
 
     @cached_property
-    def safety(self) -> Safety:
+    def safety(self) -> DecisionRule:
         """What stands between the scores and an answer."""
-        return Safety.from_files(self.parts)
+        return DecisionRule.from_files(self.parts)
 
     @property
     def probabilities(self) -> npt.NDArray[np.float64]:
@@ -72,77 +68,3 @@ class Candidate:
         if self.scorer is None:
             raise NotServableError(str(self.not_servable))
         return self.scorer.score(self.encoder.matrix(codes))
-
-
-def write(folder: Path, candidate: Candidate) -> None:
-    """Write a candidate below the folder; the record goes last, and without it there is no candidate.
-
-    Raises:
-        StorageError: if a file cannot be written.
-    """
-    place = folder / candidate.name
-    (place / "candidate.json").unlink(missing_ok=True)
-    shutil.rmtree(place, ignore_errors=True)  # with what a killed run left there
-    files = {} if candidate.scorer is None else candidate.scorer.to_files()
-    for name, data in {**files, **candidate.parts}.items():
-        atomic_write(place / name, data)
-    atomic_write(place / "encoder.json", candidate.encoder.to_json())
-    record = {
-        "name": candidate.name,
-        "scorer": None if candidate.scorer is None else candidate.scorer.kind,
-        "files": list(files),
-        "parts": list(candidate.parts),
-        "not_servable": candidate.not_servable,
-        "scores": candidate.scores.tolist(),
-        "reference": candidate.reference.tolist(),
-        "fit_seconds": candidate.fit_seconds,
-        "rounds": candidate.rounds,
-        "importance": dict(candidate.importance),
-        "notes": list(candidate.notes),
-        "settings": dict(candidate.settings),
-        "data_run": candidate.data_run,
-    }
-    atomic_write(place / "candidate.json", json.dumps(record))
-
-
-def read(folder: Path, names: Sequence[str], data_run: str) -> list[Candidate]:
-    """The candidates of these names, in their order.
-
-    Raises:
-        DataError: if one is missing, damaged, or was fitted on another run's tables.
-    """
-    found = []
-    for name in names:
-        path = folder / name / "candidate.json"
-        if not path.exists():
-            raise DataError(f"model {name!r} has not been trained in this work directory; run sporeprint train")
-        try:
-            candidate = _read(path.parent)
-        except (RegistryError, OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"the trained model in {path.parent} is damaged ({error}); run sporeprint train again") from error
-        if candidate.data_run != data_run:
-            raise DataError(
-                f"model {name!r} was trained on the tables of run {candidate.data_run}, not {data_run}; run sporeprint train again"
-            )
-        found.append(candidate)
-    return found
-
-
-def _read(place: Path) -> Candidate:
-    record = json.loads((place / "candidate.json").read_text(encoding="utf-8"))
-    files = {name: (place / name).read_bytes() for name in record["files"]}
-    return Candidate(
-        name=record["name"],
-        encoder=Encoder.from_json((place / "encoder.json").read_text(encoding="utf-8")),
-        scorer=None if record["scorer"] is None else load_scorer(record["scorer"], files),
-        not_servable=record["not_servable"],
-        parts={name: (place / name).read_bytes() for name in record["parts"]},
-        scores=np.array(record["scores"], dtype=np.float64),
-        reference=np.array(record["reference"], dtype=np.float64),
-        fit_seconds=record["fit_seconds"],
-        rounds=record["rounds"],
-        importance=record["importance"],
-        notes=tuple(record["notes"]),
-        settings=record["settings"],
-        data_run=record["data_run"],
-    )

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sporeprint.evaluation.safety_scorecard import GuardEvaluation
-from sporeprint.evaluation.scorecard import Comparison, ModelEvaluation, Unavailable
+from sporeprint.evaluation.scorecard import ModelComparison, ModelEvaluation, Unavailable
 from sporeprint.safety.risk_control import Threshold
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import GuardSettings
@@ -45,7 +45,7 @@ class ReportContext:
     schema: DatasetSchema
     data: dict[str, Any]
     evaluations: dict[str, ModelEvaluation]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[ModelComparison, ...]
     guard: GuardEvaluation | Unavailable
     thresholds: dict[str, Threshold]
     guard_settings: GuardSettings

@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.data.dataset import Observations
-from sporeprint.safety import calibration as calibrating
-from sporeprint.safety import novelty_guard as guarding
-from sporeprint.safety import risk_control as risk
-from sporeprint.safety.novelty_guard import Guard
+from sporeprint.safety.calibration import fit_calibration
+from sporeprint.safety.novelty_guard import Guard, row_blocks
+from sporeprint.safety.risk_control import candidate_thresholds, choose_threshold
 from sporeprint.safety.verdict import NEGATIVE, UNKNOWN, is_familiar
 from sporeprint.settings import GuardSettings
 from sporeprint.stats import ranking
@@ -33,7 +32,7 @@ PAIRS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class PredictionCounts:
     """Answers in counts.
 
     Attributes:
@@ -54,15 +53,15 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupAnswered:
+class GroupCounts:
     """The answers for one group that the model, or the guard, did not know."""
 
     group: int
-    counts: Answered
+    counts: PredictionCounts
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class ConfusedGroups:
     """Rows of one group that are most like another, when the group itself is not known.
 
     Attributes:
@@ -95,14 +94,14 @@ class GuardEvaluation:
 
     how: str
     novelty_auc: float
-    at_coverage: dict[float, Answered]
+    at_coverage: dict[float, PredictionCounts]
     curve: tuple[tuple[float, int, int], ...]
-    by_group: tuple[GroupAnswered, ...]
-    pairs: tuple[Pair, ...]
+    by_group: tuple[GroupCounts, ...]
+    pairs: tuple[ConfusedGroups, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class PromiseCheck:
     """How often P(positive | answered negative) <= alpha held when rows were split at random.
 
     Attributes:
@@ -134,20 +133,20 @@ class ModelSafety:
         promise: see `Promise`; empty unless everything was asked for.
     """
 
-    seen: Answered
-    unseen: Answered | None
+    seen: PredictionCounts
+    unseen: PredictionCounts | None
     folds: int
-    by_group: tuple[GroupAnswered, ...]
-    promise: tuple[Promise, ...] = ()
+    by_group: tuple[GroupCounts, ...]
+    promise: tuple[PromiseCheck, ...] = ()
 
 
 # --- counting --------------------------------------------------------------------------------------------------------
 
 
-def count(y: Labels, verdict: npt.NDArray[np.int8]) -> Answered:
+def count_predictions(y: Labels, verdict: npt.NDArray[np.int8]) -> PredictionCounts:
     """Count the answers to n rows: labels int8 [n], verdicts int8 [n]."""
     answered, negative = verdict != UNKNOWN, verdict == NEGATIVE
-    return Answered(
+    return PredictionCounts(
         rows=len(y),
         answered=int(answered.sum()),
         correct=int((verdict == y).sum()),
@@ -157,21 +156,21 @@ def count(y: Labels, verdict: npt.NDArray[np.int8]) -> Answered:
     )
 
 
-def by_group(y: Labels, verdict: npt.NDArray[np.int8], group: npt.NDArray[np.int64]) -> tuple[GroupAnswered, ...]:
+def count_by_group(y: Labels, verdict: npt.NDArray[np.int8], group: npt.NDArray[np.int64]) -> tuple[GroupCounts, ...]:
     """Count the answers group by group, in the order of the groups' numbers."""
     if not len(y):
         return ()
     order = np.argsort(group, kind="stable")
     names, starts = np.unique(group[order], return_index=True)
     parts = np.split(order, starts[1:])
-    return tuple(GroupAnswered(int(name), count(y[rows], verdict[rows])) for name, rows in zip(names, parts, strict=True))
+    return tuple(GroupCounts(int(name), count_predictions(y[rows], verdict[rows])) for name, rows in zip(names, parts, strict=True))
 
 
 # --- the guard -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOutNovelty:
     """What a guard says of rows whose group it does not know.
 
     Attributes:
@@ -187,7 +186,7 @@ class LeftOut:
     taken_for: npt.NDArray[np.int64]
 
 
-def leave_one_group_out(guard: Guard, rows: Observations, calibrate: Observations) -> LeftOut:
+def leave_one_group_out(guard: Guard, rows: Observations, calibrate: Observations) -> LeftOutNovelty:
     """Look at every row without the component of its own group, calibrated without that group's rows.
 
     What a component says of a row does not depend on the other components (but for the list of values and the scale of
@@ -213,28 +212,28 @@ def leave_one_group_out(guard: Guard, rows: Observations, calibrate: Observation
     order = np.argsort(rows.group, kind="stable")
     for mine in np.split(order, np.flatnonzero(np.diff(rows.group[order])) + 1):
         others = calibrate.group != rows.group[mine[0]]
-        known = np.sort(np.where(best[0] == own[mine[0]], value[1], value[0])[others])
-        p[mine] = (np.searchsorted(known, typicality[mine], side="right") + 1.0) / (len(known) + 1.0)
-    return LeftOut(p, typicality, guard.positive[component] > 0.5, guard.names[component])
+        reference = np.sort(np.where(best[0] == own[mine[0]], value[1], value[0])[others])
+        p[mine] = (np.searchsorted(reference, typicality[mine], side="right") + 1.0) / (len(reference) + 1.0)
+    return LeftOutNovelty(p, typicality, guard.positive[component] > 0.5, guard.names[component])
 
 
 def _best_two(guard: Guard, rows: Observations) -> tuple[Index, Float64]:
     """The two components where each row is most typical, and how typical: [2, n] each."""
     components, values = [], []
-    for block in guarding.blocks(rows.codes.rows):
-        found = guard.typicalities(rows.codes.take(block))
-        everyone = np.arange(len(found))
-        first = found.argmax(axis=1)
-        top = found[everyone, first]
-        found[everyone, first] = -np.inf
-        second = found.argmax(axis=1)
+    for block in row_blocks(rows.codes.rows):
+        typicalities = guard.typicalities(rows.codes.take(block))
+        everyone = np.arange(len(typicalities))
+        first = typicalities.argmax(axis=1)
+        top = typicalities[everyone, first]
+        typicalities[everyone, first] = -np.inf
+        second = typicalities.argmax(axis=1)
         components.append(np.stack([first, second]))
-        values.append(np.stack([top, found[everyone, second]]))
+        values.append(np.stack([top, typicalities[everyone, second]]))
     return np.concatenate(components, axis=1), np.concatenate(values, axis=1)
 
 
 def guard_evaluation(
-    how: str, left_out: LeftOut, y: Labels, group: npt.NDArray[np.int64], known: Float64, coverage: float
+    how: str, left_out: LeftOutNovelty, y: Labels, group: npt.NDArray[np.int64], familiar: Float64, coverage: float
 ) -> GuardEvaluation:
     """What a guard is worth on groups it does not know.
 
@@ -243,24 +242,24 @@ def guard_evaluation(
         left_out: what it says of n rows of unknown groups.
         y: int8 [n].
         group: int64 [n].
-        known: float64 [m], typicalities of rows of known groups that it was not fitted on.
+        familiar: float64 [m], typicalities of rows of known groups that it was not fitted on.
         coverage: the coverage that is set.
     """
-    labels = np.concatenate([np.ones(len(y), dtype=np.int8), np.zeros(len(known), dtype=np.int8)])
-    ranked = ranking.rank(labels, -np.concatenate([left_out.typicality, known]))
+    labels = np.concatenate([np.ones(len(y), dtype=np.int8), np.zeros(len(familiar), dtype=np.int8)])
+    ranked = ranking.rank(labels, -np.concatenate([left_out.typicality, familiar]))
 
     def answers(at: float) -> npt.NDArray[np.int8]:
         return np.where(is_familiar(left_out.p, at), left_out.positive, UNKNOWN).astype(np.int8)
 
-    at_coverage = {at: count(y, answers(at)) for at in sorted({*COVERAGES, coverage})}
-    curve = [(at, found.answered, found.false_negative) for at in CURVE for found in (count(y, answers(at)),)]
+    at_coverage = {at: count_predictions(y, answers(at)) for at in sorted({*COVERAGES, coverage})}
+    curve = [(at, counts.answered, counts.false_negative) for at in CURVE for counts in (count_predictions(y, answers(at)),)]
     chosen = answers(coverage)
     return GuardEvaluation(
-        how, ranking.roc_auc(ranked), at_coverage, tuple(curve), by_group(y, chosen, group), _pairs(y, chosen, group, left_out)
+        how, ranking.roc_auc(ranked), at_coverage, tuple(curve), count_by_group(y, chosen, group), _pairs(y, chosen, group, left_out)
     )
 
 
-def _pairs(y: Labels, verdict: npt.NDArray[np.int8], group: npt.NDArray[np.int64], left_out: LeftOut) -> tuple[Pair, ...]:
+def _pairs(y: Labels, verdict: npt.NDArray[np.int8], group: npt.NDArray[np.int64], left_out: LeftOutNovelty) -> tuple[ConfusedGroups, ...]:
     named = left_out.taken_for >= 0
     if not named.any():
         return ()
@@ -271,13 +270,13 @@ def _pairs(y: Labels, verdict: npt.NDArray[np.int8], group: npt.NDArray[np.int64
     answered = np.bincount(which, weights=verdict[named] != UNKNOWN).astype(int)
     wrong = np.bincount(which, weights=(verdict[named] == NEGATIVE) & (y[named] == 1)).astype(int)
     order = np.lexsort((pairs[1], pairs[0], -typicality, -answered, -wrong))[:PAIRS]
-    return tuple(Pair(int(pairs[0, i]), int(pairs[1, i]), int(rows[i]), int(answered[i]), int(wrong[i])) for i in order)
+    return tuple(ConfusedGroups(int(pairs[0, i]), int(pairs[1, i]), int(rows[i]), int(answered[i]), int(wrong[i])) for i in order)
 
 
 # --- the promise -----------------------------------------------------------------------------------------------------
 
 
-def promises(
+def simulate_promise(
     raw: Float64,
     y: Labels,
     familiar: Flags,
@@ -287,7 +286,7 @@ def promises(
     alphas: Sequence[float],
     splits: int,
     seed: int,
-) -> tuple[Promise, ...]:
+) -> tuple[PromiseCheck, ...]:
     """Hold the promise to its word: calibrate, choose a threshold, and look at the rows that are left, split after split.
 
     Of the rows outside the calibration part a threshold part is drawn without replacement; the promise holds if, of all
@@ -305,9 +304,9 @@ def promises(
     """
     draws = np.random.default_rng(seed)
     orders = [draws.permutation(len(y)) for _ in range(splits)]
-    found = {alpha: list(_split_by_split(raw, y, familiar, sizes, settings, alpha, orders)) for alpha in alphas}
+    shares_by_alpha = {alpha: list(_split_by_split(raw, y, familiar, sizes, settings, alpha, orders)) for alpha in alphas}
     return tuple(
-        Promise(
+        PromiseCheck(
             alpha,
             settings.delta,
             splits,
@@ -315,7 +314,7 @@ def promises(
             held=sum(share is None or share <= alpha for share in shares),
             worst=max((share for share in shares if share is not None), default=0.0),
         )
-        for alpha, shares in found.items()
+        for alpha, shares in shares_by_alpha.items()
     )
 
 
@@ -325,12 +324,12 @@ def _split_by_split(
     """For every split the share of positive rows among the negative answers; None where there is no threshold."""
     for order in orders:
         calibrate, rest = order[: sizes[0]], order[sizes[0] :]
-        calibration = calibrating.fit(raw[calibrate], y[calibrate], settings.calibration)
+        calibration = fit_calibration(raw[calibrate], y[calibrate], settings.calibration)
         rest = rest[familiar[rest]]
         test = order[sizes[0] : sum(sizes)]
         test = test[familiar[test]]
-        tested = risk.candidates(calibration(raw[calibrate][familiar[calibrate]]), rows=len(test), alpha=alpha, delta=settings.delta)
-        threshold = risk.choose(calibration(raw[test]), y[test], tested, alpha=alpha, delta=settings.delta).value
+        tested = candidate_thresholds(calibration(raw[calibrate][familiar[calibrate]]), rows=len(test), alpha=alpha, delta=settings.delta)
+        threshold = choose_threshold(calibration(raw[test]), y[test], tested, alpha=alpha, delta=settings.delta).value
         if threshold is None:
             yield None
         else:

@@ -20,8 +20,8 @@ from sporeprint.data.validation import broken_rules, explain, feature_rules
 from sporeprint.errors import UsageError, nearest
 from sporeprint.models.encoder import Encoder, Matrix
 from sporeprint.models.scorers import Scorer, load_scorer
-from sporeprint.safety.decision_rule import Safety, vocabulary
-from sporeprint.safety.verdict import HALF, words
+from sporeprint.safety.decision_rule import DecisionRule, joint_vocabulary
+from sporeprint.safety.verdict import HALF, verdict_words
 from sporeprint.schema import DatasetSchema
 
 #: Rows named in an error.
@@ -46,7 +46,7 @@ class Servable(Protocol):
         """The table's contract."""
 
     @property
-    def safety(self) -> Safety:
+    def safety(self) -> DecisionRule:
         """What stands between a score and an answer."""
 
 
@@ -116,8 +116,8 @@ class SporeprintClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         Raises:
             ValueError: see `predict_proba`.
         """
-        found: npt.NDArray[np.str_] = self.classes_[(self.predict_proba(X)[:, 1] > HALF).astype(np.intp)]
-        return found
+        classes: npt.NDArray[np.str_] = self.classes_[(self.predict_proba(X)[:, 1] > HALF).astype(np.intp)]
+        return classes
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
         """Calibrated probability of every class, float64 [n, 2], the columns as in `classes_`.
@@ -141,27 +141,27 @@ class SporeprintClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         """
         schema, encoder, scorer, safety = self._parts()
         codes, matrix = self._encoded(X)
-        found = safety.answers(codes, scorer.score(matrix), encoder, schema)
-        answered: npt.NDArray[np.str_] = np.array(words(schema))[found.verdict]
+        predictions = safety.predictions(codes, scorer.score(matrix), encoder, schema)
+        answered: npt.NDArray[np.str_] = np.array(verdict_words(schema))[predictions.verdict]
         return answered
 
     def _encoded(self, X: Any) -> tuple[Codes, Matrix]:
         schema, encoder, _, safety = self._parts()
-        frame, known = _frame_of(X, schema), vocabulary(encoder, safety.guard, schema)
-        compact = coded_frame(frame, known, schema.numeric)
+        frame, values = _frame_of(X, schema), joint_vocabulary(encoder, safety.guard, schema)
+        compact = coded_frame(frame, values, schema.numeric)
         if flags := broken_rules(compact, feature_rules(schema, closed=False)):
             _refuse(frame, flags, schema)
-        codes = Codes.of_coded(compact, schema, known)
+        codes = Codes.of_coded(compact, schema, values)
         return codes, encoder.matrix(codes)
 
-    def _parts(self) -> tuple[DatasetSchema, Encoder, Scorer, Safety]:
+    def _parts(self) -> tuple[DatasetSchema, Encoder, Scorer, DecisionRule]:
         """The loaded objects; they are made once, and never pickled."""
         loaded = self.__dict__.get("_loaded")
         if loaded is None:
-            scorer, safety = load_scorer(self.kind, self.files, self.threads), Safety.from_files(self.safety)
+            scorer, safety = load_scorer(self.kind, self.files, self.threads), DecisionRule.from_files(self.safety)
             loaded = DatasetSchema.model_validate_json(self.schema), Encoder.from_json(self.encoder), scorer, safety
             self._loaded = loaded
-        parts: tuple[DatasetSchema, Encoder, Scorer, Safety] = loaded
+        parts: tuple[DatasetSchema, Encoder, Scorer, DecisionRule] = loaded
         return parts
 
     def set_params(self, **params: Any) -> Self:
@@ -233,8 +233,8 @@ def _check_columns(names: Any, schema: DatasetSchema) -> None:
     if schema.extra_columns == "ignore":
         return
     # A labelled table may be given as it is: target and group are known columns, and are not read.
-    known = {*schema.columns, *schema.table_columns}
-    if unknown := next((name for name in names if name not in known), None):
+    allowed = {*schema.columns, *schema.table_columns}
+    if unknown := next((name for name in names if name not in allowed), None):
         raise ValueError(f"unknown column {unknown!r}{nearest(str(unknown), schema.columns)}; known: {', '.join(schema.columns)}")
 
 

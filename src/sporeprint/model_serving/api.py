@@ -23,9 +23,9 @@ from sporeprint.model_serving.endpoints.outcomes import outcomes
 from sporeprint.model_serving.endpoints.predict import predict
 from sporeprint.model_serving.endpoints.predict_batch import predict_batch
 from sporeprint.model_serving.endpoints.promotion import promote, rollback
-from sporeprint.model_serving.http.connections import Waiting, places
+from sporeprint.model_serving.http.connections import IdleConnections, connection_limit
 from sporeprint.model_serving.http.problems import MEDIA_TYPE, UNEXPECTED, Problem, not_found
-from sporeprint.model_serving.http.request_context import Exchange
+from sporeprint.model_serving.http.request_context import RequestContext
 from sporeprint.model_serving.http.requests import SECURITY
 from sporeprint.model_serving.runtime.service import Endpoint, Service, Work
 from sporeprint.settings import Settings
@@ -63,14 +63,14 @@ class Application(FastAPI):
     """An application with one endpoint that is found without looking: the layers before the others take as long as an answer."""
 
     busiest: Endpoint | None = None
-    finished: Callable[[Exchange], None]
+    finished: Callable[[RequestContext], None]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request, count it and write it down."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        exchange = scope["exchange"] = Exchange(scope, send)
+        exchange = scope["exchange"] = RequestContext(scope, send)
         try:
             if self.busiest is not None and scope["path"] == BUSIEST and scope["method"] == "POST":
                 await self.busiest(scope, receive, exchange.send)
@@ -110,7 +110,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        waiting = Waiting(places(settings.serving.max_connections), settings.serving.receive_s)
+        waiting = IdleConnections(connection_limit(settings.serving.max_connections), settings.serving.receive_s)
         async with (
             Service.running(settings, root, model, worker or _name(), exposed=exposed, paths=PATHS, counts=counts) as service,
             waiting.watched(),
@@ -131,6 +131,7 @@ def create_app(
         version=__version__,
         routes=routes,
         lifespan=lifespan,
+        redirect_slashes=False,  # a redirect would lose the scheme and the path of a gateway in front
         openapi_url=None,  # and with it the pages that a browser would fetch from elsewhere
         exception_handlers={HTTPException: _http, Exception: _unexpected},
     )

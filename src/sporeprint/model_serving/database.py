@@ -21,12 +21,10 @@ from sporeprint.storage.engine import connect
 from sporeprint.storage.journal.file import find
 from sporeprint.storage.journal.shipper import Shipper, ShipperStats
 from sporeprint.storage.journal.writer import Journal, JournalStats
-from sporeprint.storage.oltp import batch_index as batches
-from sporeprint.storage.oltp import migrate, outcomes
-from sporeprint.storage.oltp import predictions as answers
-from sporeprint.storage.oltp.batch_file import Store
+from sporeprint.storage.oltp import batch_index, migrate, outcomes, predictions
+from sporeprint.storage.oltp.batch_file import BatchStore
 from sporeprint.storage.oltp.batch_index import Registrar
-from sporeprint.storage.oltp.outcomes import Outcome, Recorded, Said
+from sporeprint.storage.oltp.outcomes import Outcome, OutcomeResult, OutcomeStatement
 from sporeprint.storage.prediction_record import PredictionRecord
 
 log = logging.getLogger(__name__)
@@ -39,7 +37,14 @@ class Database:
     """Journal, shipper and database of one process."""
 
     def __init__(
-        self, engine: Engine, journal: Journal, shipper: Shipper, folder: Path, limits: JournalSettings, store: Store, registrar: Registrar
+        self,
+        engine: Engine,
+        journal: Journal,
+        shipper: Shipper,
+        folder: Path,
+        limits: JournalSettings,
+        store: BatchStore,
+        registrar: Registrar,
     ) -> None:
         self.engine, self.journal, self.shipper, self.folder, self.journal_limits = engine, journal, shipper, folder, limits
         self.store, self.registrar = store, registrar
@@ -61,13 +66,13 @@ class Database:
         with contextlib.ExitStack() as stack:
             stack.callback(engine.dispose)
             try:
-                migrate.ready(engine)
+                migrate.prepare(engine)
             except StorageUnavailableError as error:  # answers are kept until it is back
                 log.warning("%s", error)
             folder = root / settings.journal.folder
             journal = Journal.open(folder, worker, settings.journal, wait_s=WAIT_S)
             stack.pop_all()
-        store = Store(root, settings.batches.folder)
+        store = BatchStore(root, settings.batches.folder)
         store.sweep()
         registrar = Registrar(engine, store, settings.journal.max_pause_s).start()
         shipper = Shipper(engine, folder, settings.journal, own=journal).start()
@@ -103,15 +108,17 @@ class Database:
         # An answer leaves its journal only when the database has it.
         if data := find(self.folder, prediction_id):
             return PredictionRecord.from_bytes(data)
-        if of_batch := batches.find(self.store, prediction_id):
+        if of_batch := batch_index.find(self.store, prediction_id):
             return of_batch
-        return answers.find(self.engine, prediction_id)
+        return predictions.find(self.engine, prediction_id)
 
     async def latest_outcome(self, prediction_id: str) -> Outcome | None:
         """What is known to be true of a prediction. Raises: StorageError."""
         return await asyncio.to_thread(outcomes.latest, self.engine, prediction_id)
 
-    async def record_outcome(self, prediction_id: str, code: str, *, source: str, observed_us: int | None, key: str | None) -> Recorded:
+    async def record_outcome(
+        self, prediction_id: str, code: str, *, source: str, observed_us: int | None, key: str | None
+    ) -> OutcomeResult:
         """Write what turned out to be true. See `outcomes.record` for arguments and errors."""
         return await asyncio.to_thread(
             outcomes.record,
@@ -124,28 +131,28 @@ class Database:
             key=key,
         )
 
-    def record_outcomes(self, said: Sequence[Said]) -> list[Recorded | None]:
+    def record_outcomes(self, said: Sequence[OutcomeStatement]) -> list[OutcomeResult | None]:
         """Write what turned out to be true of many predictions; None for what is not known to have been predicted.
 
         Raises:
             StorageUnavailableError: if the database does not answer now. Trying again is harmless.
             StorageError: if it cannot.
         """
-        there = self._there({each.prediction_id for each in said})
+        there = self._existing({each.prediction_id for each in said})
         done = iter(outcomes.record_all(self.engine, [each for each in said if each.prediction_id in there], now_us=time.time_ns() // 1000))
         return [next(done) if each.prediction_id in there else None for each in said]
 
-    def _there(self, ids: set[str]) -> set[str]:
+    def _existing(self, ids: set[str]) -> set[str]:
         """Those of the ids that stand for an answer."""
-        found = batches.there(self.store, ids)
-        found |= answers.there(self.engine, ids - found)
+        found = batch_index.there(self.store, ids)
+        found |= predictions.there(self.engine, ids - found)
         return found | {each for each in ids - found if self._find(each)}
 
     def stats(self) -> tuple[JournalStats, ShipperStats]:
         """How much waits, and why."""
         return self.journal.stats(), self.shipper.stats()
 
-    def reachable(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Why the database cannot be used now; None where it can."""
         try:
             migrate.check(self.engine)

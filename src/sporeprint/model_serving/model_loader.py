@@ -1,4 +1,4 @@
-"""Keeps the model that serves: loads it, looks whether another one was put in its place, and exchanges it as a whole."""
+"""Keeps the model that serves: loads it, polls whether another one was put in its place, and exchanges it as a whole."""
 
 import asyncio
 import contextlib
@@ -10,34 +10,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sporeprint.errors import SporeprintError
-from sporeprint.model_serving.http.background_task import beside
-from sporeprint.model_serving.runtime.loaded_model import Served
+from sporeprint.model_serving.http.background_task import background_task
+from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.registry.registry import ALIASES, Registry
 
 log = logging.getLogger(__name__)
 
 #: How often to look, seconds.
-LOOK_S = 0.5
-#: How often to try again what could not be loaded, in looks.
-RETRY_LOOKS = 10
+POLL_S = 0.5
+#: How often to try again what could not be loaded, in polls.
+RETRY_POLLS = 10
 #: Models that requests named and that are kept, beside the one that serves.
-KEPT = 4
+CACHED_MODELS = 4
 
 
 @dataclass(frozen=True)
-class Fault:
+class LoadFailure:
     """Why another version does not serve.
 
     Attributes:
-        says: the reason; it can name files of the server.
+        message: the reason; it can name files of the server.
         since: seconds since 1970.
     """
 
-    says: str
+    message: str
     since: float
 
 
-class Loader:
+class ModelLoader:
     """The model that a name stands for, at any time a whole one. `current` is for any thread."""
 
     def __init__(self, root: Path, name: str) -> None:
@@ -51,14 +51,14 @@ class Loader:
             RegistryError: if there is no such model, or it is damaged.
         """
         self.registry, self.name = Registry(root), name
-        self._seen = self._signature()
-        self.current = Served.load(self.registry, self.registry.resolve(name))
-        self.fault: Fault | None = None
+        self._last_signature = self._signature()
+        self.current = LoadedModel.load(self.registry, self.registry.resolve(name))
+        self.failure: LoadFailure | None = None
         self.swaps = 0
-        self._named: OrderedDict[str, Served] = OrderedDict()
+        self._named: OrderedDict[str, LoadedModel] = OrderedDict()
         self._loading = asyncio.Lock()
 
-    async def named(self, name: str) -> Served:
+    async def get(self, name: str) -> LoadedModel:
         """The model that a request names.
 
         Raises:
@@ -73,21 +73,21 @@ class Loader:
         async with self._loading:
             if name in self._named:
                 return self._named[name]
-            seen = self._seen
+            seen = self._last_signature
             found = await asyncio.to_thread(self._load, name)
             # An alias that moved meanwhile may stand for another version by now.
-            if seen == self._seen:
+            if seen == self._last_signature:
                 self._named[name] = found
-                while len(self._named) > KEPT:
+                while len(self._named) > CACHED_MODELS:
                     self._named.popitem(last=False)
             return found
 
-    def _load(self, name: str) -> Served:
+    def _load(self, name: str) -> LoadedModel:
         ref = self.registry.resolve(name)
         for served in (self.current, *list(self._named.values())):
             if served.ref == ref:
                 return served
-        return Served.load(self.registry, ref)
+        return LoadedModel.load(self.registry, ref)
 
     def _signature(self) -> tuple[int, int, int] | None:
         """What changes when an alias moves: the file is replaced as a whole."""
@@ -100,30 +100,30 @@ class Loader:
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Look for another version as long as the context lasts."""
-        async with beside(self._watch(), "model-loader"):
+        async with background_task(self._watch(), "model-loader"):
             yield
 
     async def _watch(self) -> None:
-        looks = 0
+        polls = 0
         while True:
-            await asyncio.sleep(LOOK_S)
-            looks += 1
+            await asyncio.sleep(POLL_S)
+            polls += 1
             signature = self._signature()
-            if signature == self._seen and (self.fault is None or looks % RETRY_LOOKS):
+            if signature == self._last_signature and (self.failure is None or polls % RETRY_POLLS):
                 continue
-            self._seen = signature
+            self._last_signature = signature
             self._named.clear()
-            await self.look()
+            await self.refresh()
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Load what the name stands for now, where that is another version. What fails leaves the one that serves."""
         try:
             ref = await asyncio.to_thread(self.registry.resolve, self.name)
             if ref != self.current.ref:
-                found = await asyncio.to_thread(Served.load, self.registry, ref)
+                found = await asyncio.to_thread(LoadedModel.load, self.registry, ref)
                 log.info("now serving %s instead of %s", ref.ref, self.current.ref.ref)
                 self.current, self.swaps = found, self.swaps + 1
-            self.fault = None
+            self.failure = None
         except SporeprintError as error:
             self._failed(error)
         except Exception as error:
@@ -131,6 +131,6 @@ class Loader:
             self._failed(error)
 
     def _failed(self, error: Exception) -> None:
-        if self.fault is None or self.fault.says != str(error):
+        if self.failure is None or self.failure.message != str(error):
             log.error("%s goes on serving, because what %s stands for cannot: %s", self.current.ref.ref, self.name, error)
-            self.fault = Fault(str(error), time.time())
+            self.failure = LoadFailure(str(error), time.time())

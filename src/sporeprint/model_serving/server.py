@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from math import ceil
 from pathlib import Path
 
 import uvicorn
@@ -22,7 +23,7 @@ from sporeprint.common.optional_dependencies import leave_out
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import StorageError, StorageUnavailableError, UsageError
 from sporeprint.model_serving.api import create_app
-from sporeprint.model_serving.http.authentication import Access, bootstrap_key
+from sporeprint.model_serving.http.authentication import Authenticator, bootstrap_key
 from sporeprint.model_serving.http.connections import Connection
 from sporeprint.model_serving.runtime.shared_counters import folder_of_server
 from sporeprint.registry.registry import Registry
@@ -70,7 +71,7 @@ def check(settings: Settings, root: Path, model: str) -> str:
     engine = connect(urls.oltp(settings.storage, root))
     try:
         with contextlib.suppress(StorageUnavailableError):  # answers are kept until it is back
-            migrate.ready(engine)
+            migrate.prepare(engine)
     finally:
         engine.dispose()
     return found.ref
@@ -87,9 +88,9 @@ def has_keys(settings: Settings, root: Path) -> bool:
     engine = connect(urls.oltp(settings.storage, root))
     try:
         with contextlib.suppress(StorageUnavailableError):
-            migrate.ready(engine)
-        access = Access(engine, root, exposed=True, rate=0, burst=1, bootstrap=bootstrap)
-        access.look()
+            migrate.prepare(engine)
+        access = Authenticator(engine, root, exposed=True, rate=0, burst=1, bootstrap=bootstrap)
+        access.refresh()
     finally:
         engine.dispose()
     return access.any
@@ -112,7 +113,9 @@ def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, w
             access_log=False,
             log_config=None,
             server_header=False,
-            proxy_headers=False,
+            proxy_headers=bool(settings.serving.trusted_proxies),
+            forwarded_allow_ips=list(settings.serving.trusted_proxies),
+            timeout_keep_alive=ceil(settings.serving.keep_alive_s),
             http=Connection,
             ws="none",
             timeout_graceful_shutdown=GRACE_S,

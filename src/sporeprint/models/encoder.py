@@ -155,12 +155,12 @@ class Encoder:
         if not self._numbers:
             return
         places, flagged, flags, centers, scales, fills = self._number_arrays
-        found = np.array([values[column.name] for _, column in self._numbers])
-        missing = np.isnan(found)
-        np.copyto(found, fills, where=missing)
-        found -= centers
-        found /= scales
-        out.T[places] = found.clip(-LARGEST, LARGEST, out=found)
+        numbers = np.array([values[column.name] for _, column in self._numbers])
+        missing = np.isnan(numbers)
+        np.copyto(numbers, fills, where=missing)
+        numbers -= centers
+        numbers /= scales
+        out.T[places] = numbers.clip(-LARGEST, LARGEST, out=numbers)
         if len(flags):
             out.T[flags] = missing[flagged]
 
@@ -190,13 +190,13 @@ class Encoder:
 
     def unseen(self, codes: Codes) -> dict[str, npt.NDArray[np.bool_]]:
         """For every nominal column where it happens: bool [n], whether the value was never seen in training."""
-        found = {}
+        flags_by_column = {}
         for name, categories in self.vocabulary.items():
-            known = _rows_of(categories, codes.vocabulary[name]) != 0
-            flags = ~known.take(codes.nominal[name] + np.int16(1))
+            is_category = _rows_of(categories, codes.vocabulary[name]) != 0
+            flags = ~is_category.take(codes.nominal[name] + np.int16(1))
             if flags.any():
-                found[name] = flags
-        return found
+                flags_by_column[name] = flags
+        return flags_by_column
 
     @cached_property
     def known_values(self) -> tuple[tuple[str, frozenset[str]], ...]:
@@ -215,13 +215,13 @@ class Encoder:
     @cached_property
     def look_ups(self) -> tuple[tuple[str, dict[Any, tuple[int, float]], tuple[int, float]], ...]:
         """For every nominal column: value -> (matrix column, number to write there), and the pair for unseen values."""
-        found = []
+        tables = []
         for at, column in self._offsets:
             if isinstance(column, NominalEncoding):
                 table = column.table()
                 pairs = [(at + int(row.argmax()), float(row.max())) if column.one_hot else (at, float(row[0])) for row in table]
-                found.append((column.name, dict(zip((None, *column.categories), pairs[1:], strict=True)), pairs[0]))
-        return tuple(found)
+                tables.append((column.name, dict(zip((None, *column.categories), pairs[1:], strict=True)), pairs[0]))
+        return tuple(tables)
 
     @cached_property
     def _number_arrays(self) -> tuple[npt.NDArray[Any], ...]:
@@ -239,11 +239,11 @@ class Encoder:
     @cached_property
     def _offsets(self) -> tuple[tuple[int, Encoding], ...]:
         """Every column with the number of its first matrix column."""
-        found, at = [], 0
+        offsets, at = [], 0
         for column in self.columns:
-            found.append((at, column))
+            offsets.append((at, column))
             at += len(column.features)
-        return tuple(found)
+        return tuple(offsets)
 
     def to_json(self) -> str:
         """Canonical JSON: equal encoders give equal bytes."""
@@ -279,21 +279,23 @@ def _rows_of(categories: Sequence[str], vocabulary: Sequence[str]) -> npt.NDArra
     return np.array([0, 1, *(rows.get(value, 0) for value in vocabulary)], dtype=np.intp)
 
 
-def choices(settings: TransformSettings, model: ModelSettings, schema: DatasetSchema) -> dict[str, NominalTransform | NumericTransform]:
+def column_transforms(
+    settings: TransformSettings, model: ModelSettings, schema: DatasetSchema
+) -> dict[str, NominalTransform | NumericTransform]:
     """What is to be done with every column for one model: the kind's default, under the model's wish, under the column's exception."""
     wishes: dict[str, dict[str, str | None]] = {"nominal": {"encode": model.nominal}, "numeric": {"encode": model.numeric}}
-    found: dict[str, NominalTransform | NumericTransform] = {}
+    transforms: dict[str, NominalTransform | NumericTransform] = {}
     for name, column in schema.columns.items():
         default = settings.nominal if name in schema.nominal else settings.numeric
         wish = {key: value for key, value in wishes[column.kind].items() if value is not None}
         exception = settings.columns[name].model_dump(exclude_unset=True) if name in settings.columns else {}
         if "impute" in exception:  # the default's constant goes with the default's way to impute
             exception.setdefault("constant", None)
-        found[name] = type(default).model_validate({**default.model_dump(), **wish, **exception})
-    return found
+        transforms[name] = type(default).model_validate({**default.model_dump(), **wish, **exception})
+    return transforms
 
 
-def fit(codes: Codes, y: Labels, chosen: Mapping[str, NominalTransform | NumericTransform]) -> Encoder:
+def fit_encoder(codes: Codes, y: Labels, chosen: Mapping[str, NominalTransform | NumericTransform]) -> Encoder:
     """Fit an encoder on training rows.
 
     Args:
@@ -318,8 +320,10 @@ def _fit_nominal(
     positives = np.bincount(values + 1, weights=y, minlength=len(vocabulary) + 2)[1:]
     seen = [code for code in range(1, len(vocabulary) + 1) if counts[code]]
     if choice.encode == "one_hot":
-        found = NominalEncoding(name, one_hot=True, categories=tuple(vocabulary[c - 1] for c in seen), numbers=(), missing=0.0, unseen=0.0)
-        return _impute(found, counts[seen], choice)
+        encoding = NominalEncoding(
+            name, one_hot=True, categories=tuple(vocabulary[c - 1] for c in seen), numbers=(), missing=0.0, unseen=0.0
+        )
+        return _impute(encoding, counts[seen], choice)
     overall = float(positives.sum() / max(counts.sum(), 1))
     if choice.encode == "ordinal":
         # In the order of the positive share: for one split of a tree this order loses nothing (Breiman et al. 1984, ch. 4.2.2).
@@ -335,14 +339,14 @@ def _fit_nominal(
     return _impute(NominalEncoding(name, False, categories, numbers, missing, unseen), counts[seen], choice)
 
 
-def _impute(found: NominalEncoding, counts: npt.NDArray[np.intp], choice: NominalTransform) -> NominalEncoding:
+def _impute(encoding: NominalEncoding, counts: npt.NDArray[np.intp], choice: NominalTransform) -> NominalEncoding:
     """Read a missing value as a category, where the choice says so and the category was seen."""
-    if choice.impute == "category" or not found.categories:
-        return found
-    index = int(counts.argmax()) if choice.impute == "most_frequent" else _index(found.categories, choice.constant)
+    if choice.impute == "category" or not encoding.categories:
+        return encoding
+    index = int(counts.argmax()) if choice.impute == "most_frequent" else _index(encoding.categories, choice.constant)
     if index is None:  # the constant was never seen in training: missing stays a value of its own
-        return found
-    return replace(found, missing=float(index + 1) if found.one_hot else found.numbers[index])
+        return encoding
+    return replace(encoding, missing=float(index + 1) if encoding.one_hot else encoding.numbers[index])
 
 
 def _index(categories: tuple[str, ...], value: str | None) -> int | None:
@@ -350,14 +354,14 @@ def _index(categories: tuple[str, ...], value: str | None) -> int | None:
 
 
 def _fit_numeric(name: str, values: npt.NDArray[np.float64], choice: NumericTransform) -> NumericEncoding:
-    known = values[~np.isnan(values)]
-    if not len(known):  # nothing to learn from: every value passes as it is, missing is the constant or 0
+    present = values[~np.isnan(values)]
+    if not len(present):  # nothing to learn from: every value passes as it is, missing is the constant or 0
         return NumericEncoding(name, 0.0, 1.0, choice.constant or 0.0, choice.indicator, None, None)
-    low, high = float(known.min()), float(known.max())
-    quartiles = np.quantile(known, [0.25, 0.5, 0.75])
-    mean, median = min(max(float(known.mean()), low), high), float(quartiles[1])
+    low, high = float(present.min()), float(present.max())
+    quartiles = np.quantile(present, [0.25, 0.5, 0.75])
+    mean, median = min(max(float(present.mean()), low), high), float(quartiles[1])
     center, scale = {
-        "standard": (mean, float(known.std())),
+        "standard": (mean, float(present.std())),
         "robust": (median, float(quartiles[2] - quartiles[0])),
         "none": (0.0, 1.0),
     }[choice.encode]

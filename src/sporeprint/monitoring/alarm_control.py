@@ -1,6 +1,6 @@
 """When a change is an alarm: error control over columns and over time, and a floor for how large a change has to be.
 
-The promise: if nothing changes, any stretch of `period_s` seconds brings a false alarm with a probability of at most `alpha`, however
+The promise: if nothing changes, any period of `period_s` seconds brings a false alarm with a probability of at most `alpha`, however
 many columns there are and however often somebody looks. It is kept by a budget that accrues with time: an evaluation may err with a
 probability of alpha * (time since the last one) / (period + the planned time), shared among its checks by Holm's (1979) procedure.
 So the probabilities of a period add up to alpha at most (Boole), and nothing has to be independent: not the columns, not successive
@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
-from sporeprint.monitoring.drift import MISSING, NEW, VALUES, Check, Drift
+from sporeprint.monitoring.drift import MISSING, NEW, VALUES, Check, DriftReport
 from sporeprint.stats.paired import holm
 
 DAY_S = 86_400.0
@@ -26,7 +26,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Policy:
+class AlarmPolicy:
     """What an alarm is.
 
     Attributes:
@@ -61,7 +61,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Raised:
+class ActiveAlarm:
     """An alarm that is still on.
 
     Attributes:
@@ -74,7 +74,7 @@ class Raised:
 
 
 @dataclass(frozen=True)
-class State:
+class AlarmState:
     """What one stream of evaluations has to remember: of one model, or one arm, or one slice.
 
     Attributes:
@@ -84,7 +84,7 @@ class State:
     """
 
     last_s: float | None = None
-    raised: Mapping[str, Raised] = field(default_factory=dict)
+    raised: Mapping[str, ActiveAlarm] = field(default_factory=dict)
     levels: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -102,7 +102,7 @@ class State:
         try:
             if raw["format"] != FORMAT:
                 raise ValueError(f"a state of format {raw['format']!r}, expected {FORMAT}")
-            return cls(raw["last_s"], {name: Raised(**item) for name, item in raw["raised"].items()}, raw["levels"])
+            return cls(raw["last_s"], {name: ActiveAlarm(**item) for name, item in raw["raised"].items()}, raw["levels"])
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"no state of a monitor: {error!r}") from error
 
@@ -173,12 +173,12 @@ class Judgement:
         return {"level": self.level, "findings": findings, "recovered": list(self.recovered), "notes": list(self.notes)}
 
 
-def judge(drift: Drift, state: State, policy: Policy, *, at_s: float, window: str) -> tuple[Judgement, State]:
+def judge(drift: DriftReport, state: AlarmState, policy: AlarmPolicy, *, at_s: float, window: str) -> tuple[Judgement, AlarmState]:
     """Say which changes are alarms.
 
     Args:
         drift: what changed.
-        state: what the evaluations before left; `State()` before the first.
+        state: what the evaluations before left; `AlarmState()` before the first.
         policy: what an alarm is.
         at_s: what time it is, in seconds since 1970.
         window: what was evaluated, by a name that no other window has. One that is evaluated again may err no more than it might before.
@@ -206,39 +206,39 @@ def judge(drift: Drift, state: State, policy: Policy, *, at_s: float, window: st
     recovered = tuple(name for name in state.raised if name in judged and name not in raised)
     last = at_s if state.last_s is None else max(at_s, state.last_s)
     levels = dict(list({**state.levels, window: level}.items())[-REMEMBERED:])
-    return Judgement(level, dated, recovered, notes), State(last, {**kept, **raised}, levels)
+    return Judgement(level, dated, recovered, notes), AlarmState(last, {**kept, **raised}, levels)
 
 
-def _dated(finding: Finding, on: Raised) -> Finding:
+def _dated(finding: Finding, on: ActiveAlarm) -> Finding:
     return replace(finding, since_s=on.since_s, evaluations=on.evaluations)
 
 
-def _raised(before: Raised | None, at_s: float, *, repeated: bool) -> Raised:
+def _raised(before: ActiveAlarm | None, at_s: float, *, repeated: bool) -> ActiveAlarm:
     if before is None:
-        return Raised(at_s, 1)
-    return before if repeated else Raised(before.since_s, before.evaluations + 1)
+        return ActiveAlarm(at_s, 1)
+    return before if repeated else ActiveAlarm(before.since_s, before.evaluations + 1)
 
 
-def _soon(findings: Sequence[Finding], level: float, policy: Policy) -> tuple[str, ...]:
+def _soon(findings: Sequence[Finding], level: float, policy: AlarmPolicy) -> tuple[str, ...]:
     """What only the short time since the last evaluation keeps from being an alarm, in words."""
     planned = _rate(policy) * policy.every_s
     waiting = [each for each in findings if each.check.effect >= each.floor and level < each.adjusted <= planned]
     if not waiting:
         return ()
     worst = min(waiting, key=lambda each: each.adjusted)
-    which = f"{worst.name} and {len(waiting) - 1} more would be alarms" if len(waiting) > 1 else f"{worst.name} would be an alarm"
+    which = f"{worst.name} and {len(waiting) - 1} more" if len(waiting) > 1 else worst.name
     return (
-        f"{which}, had the last evaluation not been so short ago: all looks share one budget of false alarms, which grows with time; "
-        f"this one may err with {level:.2g}, one after the planned time with {planned:.2g} (adjusted p = {worst.adjusted:.2g})",
+        f"Not an alarm: {which}. Evaluations share one false-alarm budget, and the previous one was too recent: level {level:.2g} now, "
+        f"{planned:.2g} after the planned interval (adjusted p = {worst.adjusted:.2g}).",
     )
 
 
-def _rate(policy: Policy) -> float:
-    """What may be erred in a second. A stretch of a period's length may begin with an evaluation whose time lies before it."""
+def _rate(policy: AlarmPolicy) -> float:
+    """False-alarm probability that accrues in one second. A period may begin with an evaluation whose budget accrued before it."""
     return policy.alpha / (policy.period_s + policy.every_s)
 
 
-def _level(state: State, policy: Policy, at_s: float, window: str) -> tuple[float, tuple[str, ...]]:
+def _level(state: AlarmState, policy: AlarmPolicy, at_s: float, window: str) -> tuple[float, tuple[str, ...]]:
     """The probability with which this evaluation may err, and what is odd."""
     if window in state.levels:
         return state.levels[window], ("this window was evaluated before: the same evidence, judged at the same level",)

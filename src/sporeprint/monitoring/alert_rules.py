@@ -74,7 +74,7 @@ class Phase(StrEnum):
     ON = "on"
 
 
-class Kind(StrEnum):
+class AlertChange(StrEnum):
     """What happened to an alert."""
 
     RAISED = "raised"
@@ -84,13 +84,13 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Standing:
+class RuleState:
     """Where a rule stands for one stream of evaluations. Times are seconds since 1970.
 
     Attributes:
         phase: quiet, waiting or on.
         since_s: since when it waits, or is on: the begin of the condition.
-        told_s: when it was last told.
+        notified_s: when it was last told.
         ended_s: when it was last over.
         muted: whether it is on without having been told, because of the cool-down.
         acknowledged: whether somebody knows.
@@ -100,7 +100,7 @@ class Standing:
 
     phase: Phase = Phase.QUIET
     since_s: float | None = None
-    told_s: float | None = None
+    notified_s: float | None = None
     ended_s: float | None = None
     muted: bool = False
     acknowledged: bool = False
@@ -117,42 +117,42 @@ class Standing:
         return cls(**{**raw, "phase": Phase(raw["phase"])})
 
 
-def step(rule: Rule, standing: Standing, value: float | None, now_s: float) -> tuple[Standing, Kind | None]:
+def step(rule: Rule, state: RuleState, value: float | None, now_s: float) -> tuple[RuleState, AlertChange | None]:
     """Where a rule stands after a further number, and what is to be told, if anything is.
 
     Args:
         rule: the rule.
-        standing: where it stood.
+        state: where it stood.
         value: the number; None: it could not be computed.
         now_s: when.
     """
     if value is None or not math.isfinite(value):
-        return standing, None
-    seen = replace(standing, value=value)
-    if standing.phase is Phase.ON:
+        return state, None
+    seen = replace(state, value=value)
+    if state.phase is Phase.ON:
         return _on(rule, seen, value, now_s)
     if not rule.holds(value):
         return replace(seen, phase=Phase.QUIET, since_s=None), None
-    since_s = standing.since_s if standing.phase is Phase.WAITING and standing.since_s is not None else now_s
+    since_s = state.since_s if state.phase is Phase.WAITING and state.since_s is not None else now_s
     # A clock that went back must not make it wait for ever.
     since_s = min(since_s, now_s)
     if now_s - since_s < rule.for_s:
         return replace(seen, phase=Phase.WAITING, since_s=since_s), None
-    muted = standing.ended_s is not None and abs(now_s - standing.ended_s) < rule.cool_down_s
-    on = replace(seen, phase=Phase.ON, since_s=since_s, told_s=None if muted else now_s, muted=muted, acknowledged=False)
-    return on, Kind.SUPPRESSED if muted else Kind.RAISED
+    muted = state.ended_s is not None and abs(now_s - state.ended_s) < rule.cool_down_s
+    on = replace(seen, phase=Phase.ON, since_s=since_s, notified_s=None if muted else now_s, muted=muted, acknowledged=False)
+    return on, AlertChange.SUPPRESSED if muted else AlertChange.RAISED
 
 
-def _on(rule: Rule, seen: Standing, value: float, now_s: float) -> tuple[Standing, Kind | None]:
+def _on(rule: Rule, seen: RuleState, value: float, now_s: float) -> tuple[RuleState, AlertChange | None]:
     if rule.is_over(value):
         # What was never told is not called off, and its end begins no cool-down: what flaps would never be told.
-        over = Standing(ended_s=seen.ended_s if seen.muted else now_s, told_s=seen.told_s, value=value)
-        return over, None if seen.muted else Kind.RECOVERED
+        over = RuleState(ended_s=seen.ended_s if seen.muted else now_s, notified_s=seen.notified_s, value=value)
+        return over, None if seen.muted else AlertChange.RECOVERED
     if seen.muted and (seen.ended_s is None or abs(now_s - seen.ended_s) >= rule.cool_down_s):
-        return replace(seen, muted=False, told_s=now_s), Kind.RAISED
-    told_s = now_s if seen.told_s is None else min(seen.told_s, now_s)
-    if rule.remind_s is not None and not seen.acknowledged and not seen.muted and now_s - told_s >= rule.remind_s:
-        return replace(seen, told_s=now_s), Kind.REMINDED
+        return replace(seen, muted=False, notified_s=now_s), AlertChange.RAISED
+    notified_s = now_s if seen.notified_s is None else min(seen.notified_s, now_s)
+    if rule.remind_s is not None and not seen.acknowledged and not seen.muted and now_s - notified_s >= rule.remind_s:
+        return replace(seen, notified_s=now_s), AlertChange.REMINDED
     return seen, None
 
 

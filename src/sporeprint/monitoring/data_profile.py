@@ -19,7 +19,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Numeric:
+class NumericProfile:
     """A column of numbers.
 
     Attributes:
@@ -37,12 +37,12 @@ class Numeric:
         """Rows with a number."""
         return self.histogram.total
 
-    def __add__(self, other: Self) -> "Numeric":
-        return Numeric(self.histogram.add(other.histogram), self.missing + other.missing, self.invalid + other.invalid)
+    def __add__(self, other: Self) -> "NumericProfile":
+        return NumericProfile(self.histogram.add(other.histogram), self.missing + other.missing, self.invalid + other.invalid)
 
 
 @dataclass(frozen=True)
-class Nominal:
+class NominalProfile:
     """A column of names.
 
     Attributes:
@@ -62,22 +62,22 @@ class Nominal:
         """Rows with a value."""
         return sum(self.counts.values()) + self.other
 
-    def __add__(self, other: Self) -> "Nominal":
+    def __add__(self, other: Self) -> "NominalProfile":
         counts = dict(self.counts)
         for value, rows in other.counts.items():
             counts[value] = counts.get(value, 0) + rows
         return bounded(counts, self.missing + other.missing, self.other + other.other, self.known | other.known)
 
 
-def bounded(counts: Mapping[str, int], missing: int, other: int, known: frozenset[str]) -> Nominal:
+def bounded(counts: Mapping[str, int], missing: int, other: int, known: frozenset[str]) -> NominalProfile:
     """A column with no more names than are kept: all of them, or only the known ones. So it does not matter what is added first."""
     if not other and len(counts) <= MOST_NAMED + len(known):
-        return Nominal(counts, missing, 0, known)
+        return NominalProfile(counts, missing, 0, known)
     kept = {value: rows for value, rows in counts.items() if value in known}
-    return Nominal(kept, missing, other + sum(counts.values()) - sum(kept.values()), known)
+    return NominalProfile(kept, missing, other + sum(counts.values()) - sum(kept.values()), known)
 
 
-Column = Numeric | Nominal
+ColumnProfile = NumericProfile | NominalProfile
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Profile:
     """
 
     rows: int = 0
-    columns: Mapping[str, Column] = field(default_factory=dict)
+    columns: Mapping[str, ColumnProfile] = field(default_factory=dict)
     unreadable: int = 0
 
     def __add__(self, other: Self) -> "Profile":
@@ -117,7 +117,7 @@ class Profile:
         arrays: dict[str, Any] = {}
         described: dict[str, Any] = {}
         for number, (name, column) in enumerate(self.columns.items()):
-            if isinstance(column, Numeric):
+            if isinstance(column, NumericProfile):
                 arrays[f"keys{number}"], arrays[f"counts{number}"] = column.histogram.keys, column.histogram.counts
                 described[name] = {"shift": column.histogram.shift, "missing": column.missing, "invalid": column.invalid}
             else:
@@ -139,28 +139,28 @@ class Profile:
             head = json.loads(arrays["profile"].tobytes())
             if head["format"] != FORMAT:
                 raise ValueError(f"a profile of format {head['format']!r}, expected {FORMAT}")
-            columns: dict[str, Column] = {}
+            columns: dict[str, ColumnProfile] = {}
             for number, (name, raw) in enumerate(head["columns"].items()):
                 if "shift" in raw:
                     histogram = Histogram(int(raw["shift"]), arrays[f"keys{number}"], arrays[f"counts{number}"])
-                    columns[name] = Numeric(histogram, raw["missing"], raw["invalid"])
+                    columns[name] = NumericProfile(histogram, raw["missing"], raw["invalid"])
                 else:
-                    columns[name] = Nominal(raw["counts"], raw["missing"], raw["other"], frozenset(raw["known"]))
+                    columns[name] = NominalProfile(raw["counts"], raw["missing"], raw["other"], frozenset(raw["known"]))
             return cls(head["rows"], columns, head["unreadable"])
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"no profile: {error!r}") from error
 
 
-def _added(name: str, one: Column, other: Column) -> Column:
-    if isinstance(one, Numeric) and isinstance(other, Numeric):
+def _added(name: str, one: ColumnProfile, other: ColumnProfile) -> ColumnProfile:
+    if isinstance(one, NumericProfile) and isinstance(other, NumericProfile):
         return one + other
-    if isinstance(one, Nominal) and isinstance(other, Nominal):
+    if isinstance(one, NominalProfile) and isinstance(other, NominalProfile):
         return one + other
     raise ValueError(f"column {name!r} is numeric in one profile and nominal in the other")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ColumnSpec:
     """A column to profile.
 
     Attributes:
@@ -172,7 +172,7 @@ class Wanted:
     known: frozenset[str] = frozenset()
 
 
-def profile(frame: pl.DataFrame, wanted: Mapping[str, Wanted], *, unreadable: int = 0) -> Profile:
+def profile(frame: pl.DataFrame, wanted: Mapping[str, ColumnSpec], *, unreadable: int = 0) -> Profile:
     """Count what is in the columns of a frame.
 
     Args:
@@ -182,21 +182,21 @@ def profile(frame: pl.DataFrame, wanted: Mapping[str, Wanted], *, unreadable: in
     """
     numeric = [name for name, column in wanted.items() if column.kind is Kind.NUMERIC]
     numbers = coded_frame(frame, {}, numeric) if numeric else frame
-    columns: dict[str, Column] = {}
+    columns: dict[str, ColumnProfile] = {}
     for name, column in wanted.items():
         columns[name] = _numbers(numbers[name]) if column.kind is Kind.NUMERIC else _names(frame[name], column.known)
     return Profile(frame.height, columns, unreadable)
 
 
-def _numbers(series: pl.Series) -> Numeric:
+def _numbers(series: pl.Series) -> NumericProfile:
     missing = series.null_count()
     values = (series.drop_nulls() if missing else series).to_numpy()
     finite = np.isfinite(values)
     invalid = len(values) - int(np.count_nonzero(finite))
-    return Numeric(Histogram.of(values[finite] if invalid else values), missing, invalid)
+    return NumericProfile(Histogram.of(values[finite] if invalid else values), missing, invalid)
 
 
-def _names(series: pl.Series, known: frozenset[str]) -> Nominal:
+def _names(series: pl.Series, known: frozenset[str]) -> NominalProfile:
     counted = series.cast(pl.String).value_counts(name="rows")
     counts: dict[str, int] = {}
     missing = 0
@@ -216,7 +216,7 @@ def of_codes(codes: Codes, known: Mapping[str, frozenset[str]]) -> Profile:
         codes: the rows.
         known: for nominal columns the values that a contract lists.
     """
-    columns: dict[str, Column] = {}
+    columns: dict[str, ColumnProfile] = {}
     for name, values in codes.nominal.items():
         counts = np.bincount(values.astype(np.int64) - UNKNOWN, minlength=2 + len(codes.vocabulary[name]))
         named = {value: int(rows) for value, rows in zip(codes.vocabulary[name], counts[2:], strict=True) if rows}
@@ -227,11 +227,11 @@ def of_codes(codes: Codes, known: Mapping[str, frozenset[str]]) -> Profile:
     return Profile(codes.rows, columns)
 
 
-def of_numbers(values: np.ndarray[Any, np.dtype[np.float64]]) -> Numeric:
+def of_numbers(values: np.ndarray[Any, np.dtype[np.float64]]) -> NumericProfile:
     """A column of numbers that may not all be finite, such as scores; NaN and infinity are invalid."""
     return _numbers(pl.Series(np.asarray(values, dtype=np.float64)))
 
 
-def of_names(values: Sequence[str], counts: Sequence[int], known: Collection[str] = ()) -> Nominal:
+def of_names(values: Sequence[str], counts: Sequence[int], known: Collection[str] = ()) -> NominalProfile:
     """A column of names with how often each occurs."""
     return bounded({value: int(rows) for value, rows in zip(values, counts, strict=True) if rows}, 0, 0, frozenset(known))

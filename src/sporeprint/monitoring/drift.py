@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sporeprint.monitoring.data_profile import Column, Nominal, Numeric, Profile
+from sporeprint.monitoring.data_profile import ColumnProfile, NominalProfile, NumericProfile, Profile
 from sporeprint.stats import effect_sizes as distances
 from sporeprint.stats import two_sample
 from sporeprint.stats.histogram import Float64, Histogram, Int64, common, middles, widths
@@ -47,7 +47,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class ValueShare:
     """A nominal value that only one of the two tables has.
 
     Attributes:
@@ -89,8 +89,8 @@ class ColumnDrift:
     effects: Mapping[str, float] | None = None
     not_computed: Mapping[str, str] | None = None
     notes: tuple[str, ...] = ()
-    new: tuple[Value, ...] = ()
-    vanished: tuple[Value, ...] = ()
+    new: tuple[ValueShare, ...] = ()
+    vanished: tuple[ValueShare, ...] = ()
 
     @property
     def size(self) -> float | None:
@@ -103,7 +103,7 @@ class ColumnDrift:
 
 
 @dataclass(frozen=True)
-class Drift:
+class DriftReport:
     """What changed between two tables.
 
     Attributes:
@@ -127,7 +127,7 @@ class Drift:
                 yield column.column, about, reason
 
 
-def drift(reference: Profile, current: Profile, *, least_rows: int = LEAST_ROWS, least_values: int = LEAST_VALUES) -> Drift:
+def drift(reference: Profile, current: Profile, *, least_rows: int = LEAST_ROWS, least_values: int = LEAST_VALUES) -> DriftReport:
     """Compare two tables, column by column. A column that only one of them has is named, as what was not computed.
 
     Args:
@@ -140,8 +140,8 @@ def drift(reference: Profile, current: Profile, *, least_rows: int = LEAST_ROWS,
     problems = tuple(_problems(reference, current, least_rows))
     names = tuple(dict.fromkeys((*reference.columns, *current.columns)))
     if problems:
-        return Drift(rows, tuple(_refused(name, reference, current, problems[0]) for name in names), problems)
-    return Drift(rows, tuple(_column(name, reference, current, least_values) for name in names))
+        return DriftReport(rows, tuple(_refused(name, reference, current, problems[0]) for name in names), problems)
+    return DriftReport(rows, tuple(_column(name, reference, current, least_values) for name in names))
 
 
 def _problems(reference: Profile, current: Profile, least: int) -> Iterator[str]:
@@ -155,13 +155,13 @@ def _problems(reference: Profile, current: Profile, least: int) -> Iterator[str]
 
 def _refused(name: str, reference: Profile, current: Profile, reason: str) -> ColumnDrift:
     here = reference.columns.get(name), current.columns.get(name)
-    kinds = ["numeric" if isinstance(column, Numeric) else "nominal" for column in here if column is not None]
+    kinds = ["numeric" if isinstance(column, NumericProfile) else "nominal" for column in here if column is not None]
     values = tuple(0 if column is None else column.present for column in here)
     missing = tuple(_missing(column, profile.rows) for column, profile in zip(here, (reference, current), strict=True))
     return ColumnDrift(name, kinds[0], (values[0], values[1]), (missing[0], missing[1]), not_computed={VALUES: reason, MISSING: reason})
 
 
-def _missing(column: Column | None, rows: int) -> float:
+def _missing(column: ColumnProfile | None, rows: int) -> float:
     return column.missing / rows if column is not None and rows else math.nan
 
 
@@ -170,23 +170,23 @@ def _column(name: str, reference: Profile, current: Profile, least: int) -> Colu
     if old is None or new is None:
         lacking = "the reference" if old is None else "the current table"
         return _refused(name, reference, current, f"{lacking} has no column {name!r}")
-    if isinstance(old, Numeric) and isinstance(new, Numeric):
+    if isinstance(old, NumericProfile) and isinstance(new, NumericProfile):
         return _numeric(name, old, new, (reference.rows, current.rows), least)
-    if isinstance(old, Nominal) and isinstance(new, Nominal):
+    if isinstance(old, NominalProfile) and isinstance(new, NominalProfile):
         return _nominal(name, old, new, (reference.rows, current.rows), least)
     return _refused(name, reference, current, "numeric in one table, nominal in the other")
 
 
-def _missing_check(old: Column, new: Column, rows: tuple[int, int]) -> Check:
+def _missing_check(old: ColumnProfile, new: ColumnProfile, rows: tuple[int, int]) -> Check:
     """Whether as many values are missing. What is no number counts as missing: the model sees none either way."""
-    without = [column.missing + (column.invalid if isinstance(column, Numeric) else 0) for column in (old, new)]
+    without = [column.missing + (column.invalid if isinstance(column, NumericProfile) else 0) for column in (old, new)]
     a, b = (np.array([count, total - count]) for count, total in zip(without, rows, strict=True))
     found = two_sample.homogeneity(a, b)
     change = without[1] / rows[1] - without[0] / rows[0]
     return Check(MISSING, found.p, abs(change), "change of the share", found.method, found.statistic)
 
 
-def _too_few(old: Column, new: Column, least: int) -> str | None:
+def _too_few(old: ColumnProfile, new: ColumnProfile, least: int) -> str | None:
     """Why the values of a column cannot be compared; None if they can."""
     for which, column in (("the reference", old), ("the current table", new)):
         if column.present < least:
@@ -195,11 +195,11 @@ def _too_few(old: Column, new: Column, least: int) -> str | None:
     return None
 
 
-def _both_empty(old: Column, new: Column) -> bool:
+def _both_empty(old: ColumnProfile, new: ColumnProfile) -> bool:
     return old.present == 0 and new.present == 0
 
 
-def _numeric(name: str, old: Numeric, new: Numeric, rows: tuple[int, int], least: int) -> ColumnDrift:
+def _numeric(name: str, old: NumericProfile, new: NumericProfile, rows: tuple[int, int], least: int) -> ColumnDrift:
     checks, notes = [_missing_check(old, new, rows)], []
     reason = _too_few(old, new, least)
     effects = None
@@ -270,12 +270,12 @@ def _odd_numbers(old: Histogram, new: Histogram) -> Iterator[str]:
         yield f"binned: a bin is at most 1/{2 ** (52 - max(old.shift, new.shift)):,} of its value wide"
 
 
-def _nominal(name: str, old: Nominal, new: Nominal, rows: tuple[int, int], least: int) -> ColumnDrift:
+def _nominal(name: str, old: NominalProfile, new: NominalProfile, rows: tuple[int, int], least: int) -> ColumnDrift:
     checks, notes = [_missing_check(old, new, rows)], []
     reason = _too_few(old, new, least)
     effects = None
-    fresh: tuple[Value, ...] = ()
-    gone: tuple[Value, ...] = ()
+    fresh: tuple[ValueShare, ...] = ()
+    gone: tuple[ValueShare, ...] = ()
     if reason is None and (old.other or new.other) and not (old.known or new.known):
         reason = "more different values than can be told apart; if it identifies the row, it is no feature"
     if _both_empty(old, new):
@@ -315,7 +315,7 @@ def _unanswered(reason: str | None, checks: list[Check]) -> dict[str, str] | Non
     return {VALUES: reason} if compared else {VALUES: reason, NEW: reason}
 
 
-def tallied(old: Nominal, new: Nominal) -> tuple[tuple[str | None, ...], Int64, Int64]:
+def tallied(old: NominalProfile, new: NominalProfile) -> tuple[tuple[str | None, ...], Int64, Int64]:
     """The values of either, None for those that are counted together, and the counts of both."""
     names: list[str | None] = [*sorted({*old.counts, *new.counts})]
     a, b = ([column.counts.get(str(name), 0) for name in names] for column in (old, new))
@@ -324,7 +324,7 @@ def tallied(old: Nominal, new: Nominal) -> tuple[tuple[str | None, ...], Int64, 
     return tuple(names), np.array(a, dtype=np.int64), np.array(b, dtype=np.int64)
 
 
-def _compared_names(old: Nominal, new: Nominal) -> tuple[list[Check], dict[str, float]]:
+def _compared_names(old: NominalProfile, new: NominalProfile) -> tuple[list[Check], dict[str, float]]:
     _, a, b = tallied(old, new)
     alike = two_sample.homogeneity(a, b)
     fresh = two_sample.new_values(a, b)
@@ -341,9 +341,9 @@ def _compared_names(old: Nominal, new: Nominal) -> tuple[list[Check], dict[str, 
     return checks, effects
 
 
-def _only(here: Nominal, there: Nominal) -> tuple[Value, ...]:
+def _only(here: NominalProfile, there: NominalProfile) -> tuple[ValueShare, ...]:
     """The most frequent values that one table has and the other has not."""
     found = sorted(
         ((rows, value) for value, rows in here.counts.items() if value not in there.counts), key=lambda item: (-item[0], item[1])
     )
-    return tuple(Value(value, rows, rows / here.present) for rows, value in found[:NAMED])
+    return tuple(ValueShare(value, rows, rows / here.present) for rows, value in found[:NAMED])

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sporeprint.monitoring.alarm_control import Judgement
-from sporeprint.monitoring.drift import Drift
+from sporeprint.monitoring.drift import DriftReport
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
+class RankedColumn:
     """A column's place.
 
     Attributes:
@@ -33,7 +33,7 @@ class Ranked:
         return asdict(self)
 
 
-def rank(drift: Drift, judgement: Judgement, importance: Mapping[str, float] | None) -> tuple[Ranked, ...]:
+def rank(drift: DriftReport, judgement: Judgement, importance: Mapping[str, float] | None) -> tuple[RankedColumn, ...]:
     """The columns, the one that matters most first. Changes that are not significant weigh nothing; then come alarms, then the rest.
 
     Args:
@@ -49,5 +49,5 @@ def rank(drift: Drift, judgement: Judgement, importance: Mapping[str, float] | N
         missing = abs(column.missing[1] - column.missing[0])
         size = max(column.size or 0.0, missing if missing == missing else 0.0)
         weight = size * (1.0 if share is None else share) if column.column in changed else 0.0
-        found.append(Ranked(column.column, column.size, missing, share, weight, column.column in alarmed))
+        found.append(RankedColumn(column.column, column.size, missing, share, weight, column.column in alarmed))
     return tuple(sorted(found, key=lambda item: (-item.weight, not item.alarm, -(item.size or 0.0), item.column)))

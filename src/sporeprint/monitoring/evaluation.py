@@ -9,13 +9,13 @@ from itertools import pairwise
 from typing import Any
 
 from sporeprint.common.text_table import Table
-from sporeprint.monitoring.alarm_control import Finding, Judgement, Policy
-from sporeprint.monitoring.data_profile import Nominal, Numeric, Profile
-from sporeprint.monitoring.drift import ColumnDrift, Drift, edges, shared_bins, tallied
-from sporeprint.monitoring.drift_importance import Ranked
-from sporeprint.monitoring.performance_estimation import Expected
-from sporeprint.monitoring.realized_performance import Performance, Promise
-from sporeprint.monitoring.slice_analysis import Slices
+from sporeprint.monitoring.alarm_control import AlarmPolicy, Finding, Judgement
+from sporeprint.monitoring.data_profile import NominalProfile, NumericProfile, Profile
+from sporeprint.monitoring.drift import ColumnDrift, DriftReport, edges, shared_bins, tallied
+from sporeprint.monitoring.drift_importance import RankedColumn
+from sporeprint.monitoring.performance_estimation import EstimatedPerformance
+from sporeprint.monitoring.realized_performance import Performance, PromiseStatus
+from sporeprint.monitoring.slice_analysis import SliceAnalysis
 from sporeprint.stats.intervals import Estimate
 
 #: Exit codes of an evaluation.
@@ -25,11 +25,11 @@ NOTHING = "-"
 MOST_BARS = 20
 #: Columns of the table on a terminal; the page and JSON have them all.
 SHOWN = 12
-#: Stretches of time, and slices, there.
-SHOWN_STRETCHES, SHOWN_SLICES = 7, 5
+#: Windows, and slices, there.
+SHOWN_WINDOWS, SHOWN_SLICES = 7, 5
 
 
-class Status(StrEnum):
+class EvaluationStatus(StrEnum):
     """What an evaluation comes to. It is fine only if everything was computed."""
 
     ALARM = "alarm"
@@ -53,8 +53,8 @@ class Overlay:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """How good the answers of a stretch of time were.
+class WindowPerformance:
+    """Performance of the answers of one window.
 
     Attributes:
         begin_s: its begin, in seconds since 1970.
@@ -107,8 +107,8 @@ class Evaluation:
         stream: what budget of false alarms it has, with all that is evaluated under this name.
         window: what was asked for, as JSON values; empty for a file.
         answered: current rows by verdict: negative, positive, unknown.
-        stretches: how good the answers of equal stretches of time were, the current one last; empty for a file.
-        slices: where performance fell; None where it was not looked at.
+        window_history: how good the answers of windows of equal length were, the current one last; empty for a file.
+        slices: slice analysis; None if it was not done.
     """
 
     at_s: float
@@ -116,12 +116,12 @@ class Evaluation:
     current: str
     model: str | None
     simulated: bool
-    drift: Drift
+    drift: DriftReport
     judgement: Judgement
-    policy: Policy
-    ranking: tuple[Ranked, ...]
+    policy: AlarmPolicy
+    ranking: tuple[RankedColumn, ...]
     overlays: Mapping[str, Overlay]
-    expected: Expected | None
+    expected: EstimatedPerformance | None
     performance: Performance | None
     alpha: float
     words: tuple[str, str]
@@ -130,19 +130,19 @@ class Evaluation:
     stream: str = ""
     window: Mapping[str, Any] = field(default_factory=dict)
     answered: tuple[int, ...] = ()
-    stretches: tuple[Stretch, ...] = ()
-    slices: Slices | None = None
+    window_history: tuple[WindowPerformance, ...] = ()
+    slices: SliceAnalysis | None = None
 
     @property
     def mature(self) -> bool:
         """Whether the outcomes that are to come have had the time to; nobody knows that of a file, where all there are count."""
-        return not self.stretches or self.stretches[-1].mature
+        return not self.window_history or self.window_history[-1].mature
 
     @property
     def alarms(self) -> tuple[str, ...]:
         """What raised an alarm, in words."""
         found = [self.said(finding) for finding in self.judgement.alarms]
-        if self.performance is not None and self.performance.promise is Promise.BROKEN:
+        if self.performance is not None and self.performance.promise is PromiseStatus.BROKEN:
             share = self.performance.false_negatives
             found.append(
                 f"of the answers “{self.words[0]}” {percent(share.value)} were {self.words[1]} (at least {percent(share.low)}); "
@@ -163,14 +163,14 @@ class Evaluation:
         return (*found, *(f"{what}: {why}" for what, why in self.failed.items()))
 
     @property
-    def status(self) -> Status:
+    def status(self) -> EvaluationStatus:
         """What it comes to."""
-        return Status.ALARM if self.alarms else Status.NOT_COMPUTED if self.not_computed else Status.FINE
+        return EvaluationStatus.ALARM if self.alarms else EvaluationStatus.NOT_COMPUTED if self.not_computed else EvaluationStatus.FINE
 
     @property
     def exit_code(self) -> int:
         """What a program that made it ends with."""
-        return {Status.ALARM: ALARM, Status.NOT_COMPUTED: NOT_COMPUTED, Status.FINE: FINE}[self.status]
+        return {EvaluationStatus.ALARM: ALARM, EvaluationStatus.NOT_COMPUTED: NOT_COMPUTED, EvaluationStatus.FINE: FINE}[self.status]
 
     @property
     def at(self) -> str:
@@ -204,7 +204,7 @@ class Evaluation:
             "performance": None if self.performance is None else self.performance.to_dict(),
             "mature": self.mature,
             "answered": dict(zip(("negative", "positive", "unknown"), self.answered, strict=False)),
-            "stretches": [stretch.to_dict() for stretch in self.stretches],
+            "window_history": [period.to_dict() for period in self.window_history],
             "slices": None if self.slices is None else self.slices.to_dict(),
         }
         found: dict[str, Any] = finite(values)
@@ -212,7 +212,9 @@ class Evaluation:
 
     def tables(self) -> list[Table]:
         """As people read it."""
-        title = {Status.ALARM: "ALARM", Status.NOT_COMPUTED: "NOT ALL WAS COMPUTED", Status.FINE: "No alarm"}[self.status]
+        title = {EvaluationStatus.ALARM: "ALARM", EvaluationStatus.NOT_COMPUTED: "NOT ALL WAS COMPUTED", EvaluationStatus.FINE: "No alarm"}[
+            self.status
+        ]
         rows = [("current", self.current), ("reference", self.reference), ("model", self.model or "none")]
         found = [Table(f"{'SIMULATED DATA: ' if self.simulated else ''}{title}", ("", ""), tuple(rows))]
         for name, lines in (("Alarms", self.alarms), ("Not computed", self.not_computed), ("Notes", self.notes)):
@@ -222,9 +224,9 @@ class Evaluation:
             found.append(self.column_table(SHOWN))
         if self.expected is not None or self.performance is not None:
             found.append(self.performance_table())
-        if self.stretches:
-            found.append(self.stretch_table(SHOWN_STRETCHES))
-        if self.slices is not None and self.slices.fallen:
+        if self.window_history:
+            found.append(self.window_table(SHOWN_WINDOWS))
+        if self.slices is not None and self.slices.drops:
             found.append(self.slice_table(SHOWN_SLICES))
         return found
 
@@ -273,26 +275,26 @@ class Evaluation:
         heads = ("", "expected, before outcomes", "with outcomes" if self.mature else "with outcomes, IMMATURE")
         return Table("Performance", heads, tuple(rows))
 
-    def stretch_table(self, most: int | None = None) -> Table:
+    def window_table(self, most: int | None = None) -> Table:
         """How good answers were over time, the newest first."""
         rows = tuple(
             (
-                f"{minute(stretch.begin_s)[:16]} to {minute(stretch.end_s)[:16]}",
-                "mature" if stretch.mature else "immature",
-                f"{stretch.answers:,}",
-                f"{stretch.labelled:,}",
-                shown(stretch.accuracy),
-                shown(stretch.false_negatives),
-                percent(stretch.unknown.value),
+                f"{minute(period.begin_s)[:16]} to {minute(period.end_s)[:16]}",
+                "mature" if period.mature else "immature",
+                f"{period.answers:,}",
+                f"{period.labelled:,}",
+                shown(period.accuracy),
+                shown(period.false_negatives),
+                percent(period.unknown.value),
             )
-            for stretch in list(reversed(self.stretches))[:most]
+            for period in list(reversed(self.window_history))[:most]
         )
         heads = ("time, UTC", "outcomes", "answers", "with one", "right, of class said", f"“{self.words[0]}” that are {self.words[1]}")
         return Table("Performance over time", (*heads, "unknown"), rows)
 
     def slice_table(self, most: int | None = None) -> Table:
-        """Where performance fell, the worst first."""
-        found = () if self.slices is None else self.slices.fallen
+        """The worst slices, largest drop first."""
+        found = () if self.slices is None else self.slices.drops
         rows = tuple(
             (
                 f"{item.column} = {item.value}",
@@ -304,7 +306,7 @@ class Evaluation:
             )
             for item in found[:most]
         )
-        title = "Where performance fell, the worst first" + (f" ({self.slices.told})" if self.slices else "")
+        title = "Worst slices: largest drop in accuracy first" + (f" ({self.slices.source})" if self.slices else "")
         return Table(title, ("slice", "right before", "right now", "fall", "p, adjusted", ""), rows)
 
 
@@ -385,14 +387,14 @@ def overlays(reference: Profile, current: Profile, words: Mapping[str, Mapping[s
         new = current.columns.get(name)
         if new is None or not (old.present and new.present):
             continue
-        if isinstance(old, Numeric) and isinstance(new, Numeric):
+        if isinstance(old, NumericProfile) and isinstance(new, NumericProfile):
             found[name] = _numeric_overlay(old, new)
-        elif isinstance(old, Nominal) and isinstance(new, Nominal):
+        elif isinstance(old, NominalProfile) and isinstance(new, NominalProfile):
             found[name] = _nominal_overlay(old, new, words.get(name, {}))
     return found
 
 
-def _numeric_overlay(old: Numeric, new: Numeric) -> Overlay:
+def _numeric_overlay(old: NumericProfile, new: NumericProfile) -> Overlay:
     ends = edges(old.histogram, MOST_BARS)
     p, q = shared_bins(old.histogram, new.histogram, MOST_BARS)
     texts = [f"{end:.4g}" for end in ends.tolist()]
@@ -400,7 +402,7 @@ def _numeric_overlay(old: Numeric, new: Numeric) -> Overlay:
     return Overlay(labels, tuple((p / p.sum()).tolist()), tuple((q / q.sum()).tolist()))
 
 
-def _nominal_overlay(old: Nominal, new: Nominal, words: Mapping[str, str]) -> Overlay:
+def _nominal_overlay(old: NominalProfile, new: NominalProfile, words: Mapping[str, str]) -> Overlay:
     names, a, b = tallied(old, new)
     p, q = a / a.sum(), b / b.sum()
     order = sorted(range(len(names)), key=lambda place: -max(p[place], q[place]))

@@ -24,7 +24,7 @@ LEAST_ROWS = 30
 
 
 @dataclass(frozen=True)
-class Scores:
+class ScoreHistograms:
     """How often each probability was given, by verdict. Scores of parts add up.
 
     Attributes:
@@ -41,9 +41,9 @@ class Scores:
         parts = [of_numbers(probability[verdict == number]) for number in range(3)]
         return cls(tuple(part.histogram for part in parts), sum(part.invalid + part.missing for part in parts))
 
-    def __add__(self, other: Self) -> "Scores":
+    def __add__(self, other: Self) -> "ScoreHistograms":
         added = tuple(mine.add(theirs) for mine, theirs in zip(self.by_verdict, other.by_verdict, strict=True))
-        return Scores(added, self.invalid + other.invalid)
+        return ScoreHistograms(added, self.invalid + other.invalid)
 
     @property
     def rows(self) -> int:
@@ -52,7 +52,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Expected:
+class EstimatedPerformance:
     """What the probabilities promise. The intervals are for the chance of the outcomes alone: calibration is taken as right.
 
     Attributes:
@@ -78,7 +78,7 @@ class Expected:
         return asdict(self)
 
 
-def expected(scores: Scores, *, confidence: float = CONFIDENCE, least: int = LEAST_ROWS) -> Expected:
+def estimate_performance(scores: ScoreHistograms, *, confidence: float = CONFIDENCE, least: int = LEAST_ROWS) -> EstimatedPerformance:
     """Estimate performance from probabilities alone.
 
     Args:
@@ -89,12 +89,12 @@ def expected(scores: Scores, *, confidence: float = CONFIDENCE, least: int = LEA
     if scores.rows < least:
         rows = "no row has" if scores.rows == 0 else f"{scores.rows} row{'s have' if scores.rows > 1 else ' has'}"
         reason = f"{rows} a probability; at least {least} are needed"
-        return Expected(scores.rows, *(UNDEFINED,) * 4, not_computed=reason)
+        return EstimatedPerformance(scores.rows, *(UNDEFINED,) * 4, not_computed=reason)
     negative, positive, _ = scores.by_verdict
     whole = scores.by_verdict[0].add(scores.by_verdict[1]).add(scores.by_verdict[2])
     likelier = np.maximum(whole.values, 1 - whole.values)
     said = np.concatenate([1 - negative.values, positive.values]), np.concatenate([negative.counts, positive.counts])
-    return Expected(
+    return EstimatedPerformance(
         rows=scores.rows,
         accuracy=_mean(*said, confidence),
         likelier=_mean(likelier, whole.counts, confidence),

@@ -88,7 +88,7 @@ class Tally:
         return int(self.counts.sum())
 
 
-class Promise(StrEnum):
+class PromiseStatus(StrEnum):
     """What is known of the promise that at most a share alpha of the negative answers is wrong."""
 
     BROKEN = "broken"
@@ -127,7 +127,7 @@ class Performance:
     gap: Estimate
     false_negatives: Estimate
     log_e: float
-    promise: Promise
+    promise: PromiseStatus
     reliability: tuple[tuple[int, float, Estimate], ...]
     not_computed: Mapping[str, str]
     notes: tuple[str, ...] = ()
@@ -137,7 +137,7 @@ class Performance:
         return {**asdict(self), "promise": self.promise.value}
 
 
-def performance(
+def realized_performance(
     tally: Tally, *, alpha: float, delta: float, earlier: tuple[int, int] = (0, 0), confidence: float = CONFIDENCE, least: int = LEAST_ROWS
 ) -> Performance:
     """Estimate how good the answers are.
@@ -163,9 +163,9 @@ def performance(
         missing["roc_auc"] = "all outcomes are of one class; telling two apart cannot be measured"
     if enough and answered == 0:
         missing["accuracy"] = "no answer with an outcome says a class"
-    wrong, negatives = int(said[NEGATIVE, 1]) + earlier[1], int(said[NEGATIVE].sum()) + earlier[0]
-    log_e = float(eprocess.log_e(ABOVE, wrong, negatives, alpha)) if wrong > alpha * negatives else 0.0
-    bound = confidence_sequence.share(wrong, negatives, 1 - delta) if negatives else UNDEFINED
+    wrong, negative_outcomes = int(said[NEGATIVE, 1]) + earlier[1], int(said[NEGATIVE].sum()) + earlier[0]
+    log_e = float(eprocess.log_e(ABOVE, wrong, negative_outcomes, alpha)) if wrong > alpha * negative_outcomes else 0.0
+    bound = confidence_sequence.share(wrong, negative_outcomes, 1 - delta) if negative_outcomes else UNDEFINED
     return Performance(
         labelled=labelled,
         accuracy=proportion(right, answered, confidence) if enough else UNDEFINED,
@@ -176,7 +176,7 @@ def performance(
         gap=_gap(tally, confidence) if enough else UNDEFINED,
         false_negatives=bound,
         log_e=log_e,
-        promise=_promise(log_e, bound, negatives, alpha, delta),
+        promise=_promise(log_e, bound, negative_outcomes, alpha, delta),
         reliability=_reliability(tally, confidence) if enough else (),
         not_computed=missing,
         notes=tuple(_notes(tally)),
@@ -187,12 +187,12 @@ def performance(
 ABOVE = eprocess.beta(0.5, 0.5)
 
 
-def _promise(log_e: float, bound: Estimate, negatives: int, alpha: float, delta: float) -> Promise:
-    if not negatives:
-        return Promise.NOTHING
+def _promise(log_e: float, bound: Estimate, negative_outcomes: int, alpha: float, delta: float) -> PromiseStatus:
+    if not negative_outcomes:
+        return PromiseStatus.NOTHING
     if log_e >= -np.log(delta):
-        return Promise.BROKEN
-    return Promise.KEPT if bound.high <= alpha else Promise.OPEN
+        return PromiseStatus.BROKEN
+    return PromiseStatus.KEPT if bound.high <= alpha else PromiseStatus.OPEN
 
 
 def _roc_auc(tally: Tally, confidence: float) -> Estimate:
@@ -232,8 +232,8 @@ def _notes(tally: Tally) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Window:
-    """The rows of a stretch of time, by when they were answered.
+class OutcomeWindow:
+    """The answers of one window, by the time of the answer.
 
     Attributes:
         begin_s: its begin, in seconds since 1970.
@@ -258,7 +258,7 @@ class Realised:
         performance: of the rows with an outcome; of an immature window it is that of the first ones, which may be other than the rest.
     """
 
-    window: Window
+    window: OutcomeWindow
     mature: bool
     why: str
     arrived: float
@@ -266,7 +266,7 @@ class Realised:
 
 
 def realised(
-    windows: tuple[Window, ...], *, now_s: float, wait_s: float, arrived: float, alpha: float, delta: float
+    windows: tuple[OutcomeWindow, ...], *, now_s: float, wait_s: float, arrived: float, alpha: float, delta: float
 ) -> tuple[Realised, ...]:
     """How good the answers of each window were, in the order of time.
 
@@ -275,8 +275,8 @@ def realised(
         now_s: what time it is.
         wait_s: how long outcomes take, at most: then a window is mature however few it has.
         arrived: share of outcomes with which it is mature before.
-        alpha: see `performance`.
-        delta: see `performance`.
+        alpha: see `realized_performance`.
+        delta: see `realized_performance`.
 
     Raises:
         ValueError: if windows overlap: a row would count twice.
@@ -286,19 +286,19 @@ def realised(
     for before, after in pairwise(ordered):
         if after.begin_s < before.end_s:
             raise ValueError(f"windows overlap: one ends at {before.end_s:.0f}, the next begins at {after.begin_s:.0f}")
-    negatives, wrong = 0, 0
+    negative_outcomes, wrong = 0, 0
     for window in ordered:
         answers = int(window.tally.answered.sum())
         share = window.tally.labelled / answers if answers else float("nan")
         mature, why = maturity(window, share, now_s, wait_s, arrived)
-        measured = performance(window.tally, alpha=alpha, delta=delta, earlier=(negatives, wrong))
+        measured = realized_performance(window.tally, alpha=alpha, delta=delta, earlier=(negative_outcomes, wrong))
         said = window.tally.counts[NEGATIVE].sum(axis=0)
-        negatives, wrong = negatives + int(said.sum()), wrong + int(said[1])
+        negative_outcomes, wrong = negative_outcomes + int(said.sum()), wrong + int(said[1])
         found.append(Realised(window, mature, why, share, measured))
     return tuple(found)
 
 
-def maturity(window: Window, share: float, now_s: float, wait_s: float, arrived: float) -> tuple[bool, str]:
+def maturity(window: OutcomeWindow, share: float, now_s: float, wait_s: float, arrived: float) -> tuple[bool, str]:
     """Whether the outcomes that are to come have had the time to, and why.
 
     Args:

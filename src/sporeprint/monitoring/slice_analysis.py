@@ -1,4 +1,4 @@
-"""Where performance fell: the rows with one value, or in one range, of one column, against the rows like them in the reference."""
+"""Slice analysis: accuracy of the rows with one value, or in one range, of one column, against the same slice of the reference."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ from sporeprint.stats.paired import holm
 
 #: Rows with an outcome below which a slice is not looked at, in either table.
 LEAST_ROWS = 50
-#: Probability that any slice is said to have fallen, if none has.
+#: Probability of any false positive if no slice changed (family-wise error).
 LEVEL = 0.05
 CONFIDENCE = 0.95
 #: Ranges of a numeric column: parts of the reference of equal size.
@@ -25,12 +25,12 @@ KEPT = 50
 NOTHING = "(missing)"
 
 #: (column, value) -> rows, and rows whose likelier class is right.
-Counted = Mapping[tuple[str, str], tuple[int, int]]
+SliceCounts = Mapping[tuple[str, str], tuple[int, int]]
 Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Fallen:
+class SliceDrop:
     """A slice whose answers are less often right than in the reference.
 
     Attributes:
@@ -57,29 +57,29 @@ class Fallen:
 
 
 @dataclass(frozen=True)
-class Slices:
-    """Where performance fell.
+class SliceAnalysis:
+    """The slices whose accuracy dropped.
 
     Attributes:
-        told: which rows these are, in words.
+        source: which rows these are, in words.
         rows: current rows with an outcome.
         least: rows below which a slice was not looked at.
         tested: slices that were.
-        fallen: those whose answers are less often right; what is more than chance first, and of these the largest fall.
+        drops: those whose answers are less often right; what is more than chance first, and of these the largest fall.
         not_computed: why there are none; None where there could be.
     """
 
-    told: str
+    source: str
     rows: int
     least: int
     tested: int
-    fallen: tuple[Fallen, ...]
+    drops: tuple[SliceDrop, ...]
     not_computed: str | None = None
 
     @property
-    def worst(self) -> Fallen | None:
+    def worst(self) -> SliceDrop | None:
         """The slice that fell most, if any fell by more than chance."""
-        return self.fallen[0] if self.fallen and self.fallen[0].significant else None
+        return self.drops[0] if self.drops and self.drops[0].significant else None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -96,7 +96,9 @@ def cuts(codes: Codes) -> dict[str, Float64]:
     return found
 
 
-def counted(codes: Codes, right: npt.NDArray[np.bool_], ends: Mapping[str, Float64], words: Mapping[str, Mapping[str, str]]) -> Counted:
+def count_slices(
+    codes: Codes, right: npt.NDArray[np.bool_], ends: Mapping[str, Float64], words: Mapping[str, Mapping[str, str]]
+) -> SliceCounts:
     """Count the slices of coded rows.
 
     Args:
@@ -140,30 +142,32 @@ def _add(
             found[name, label] = (count, hits)
 
 
-def fallen(reference: Counted, current: Counted, *, rows: int, told: str, least: int = LEAST_ROWS, level: float = LEVEL) -> Slices:
+def analyse_slices(
+    reference: SliceCounts, current: SliceCounts, *, rows: int, source: str, least: int = LEAST_ROWS, level: float = LEVEL
+) -> SliceAnalysis:
     """Find the slices whose answers are less often right than they were.
 
     Args:
         reference: slices of the rows the model was validated on.
         current: slices of the current rows with an outcome.
         rows: how many these are.
-        told: which they are, in words.
+        source: which they are, in words.
         least: rows of either below which a slice is not looked at.
         level: probability that any slice is called significant if nothing changed.
     """
     names = [name for name in reference if name in current and min(reference[name][0], current[name][0]) >= least]
     if not names:
         reason = f"no value of any column has {least} rows with an outcome, in the reference and now"
-        return Slices(told, rows, least, 0, (), reason)
+        return SliceAnalysis(source, rows, least, 0, (), reason)
     adjusted = holm([_p(reference[name], current[name]) for name in names])
     found = []
     for name, p in zip(names, adjusted, strict=True):
         (old, old_right), (new, new_right) = reference[name], current[name]
         before, now = old_right / old, proportion(new_right, new, CONFIDENCE)
         if now.value < before:
-            found.append(Fallen(*name, new, now, old, before, before - now.value, p, p <= level))
+            found.append(SliceDrop(*name, new, now, old, before, before - now.value, p, p <= level))
     found.sort(key=lambda item: (not item.significant, -item.fall, item.column, item.value))
-    return Slices(told, rows, least, len(names), tuple(found[:KEPT]))
+    return SliceAnalysis(source, rows, least, len(names), tuple(found[:KEPT]))
 
 
 def _p(old: tuple[int, int], new: tuple[int, int]) -> float:

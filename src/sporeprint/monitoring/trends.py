@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sporeprint.monitoring.evaluation import Evaluation, Stretch
+from sporeprint.monitoring.evaluation import Evaluation, WindowPerformance
 from sporeprint.stats.intervals import Estimate
 
 #: Most characters of a metric's name in the warehouse.
@@ -22,7 +22,7 @@ MOST_COLUMNS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class MetricValue:
     """A number of an evaluation.
 
     Attributes:
@@ -41,7 +41,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class MetricPoint:
     """A number, and when.
 
     Attributes:
@@ -58,15 +58,15 @@ class Point:
 
 
 #: A metric -> its numbers, by time.
-History = Mapping[str, Sequence[Point]]
+History = Mapping[str, Sequence[MetricPoint]]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TrendLine:
     """A line of a picture.
 
     Attributes:
-        says: what it is.
+        label: what it is.
         points: its corners, as SVG has them: "x,y x,y".
         marks: x, y and words of every number.
         band: the interval around it, as a polygon; empty where it has none.
@@ -74,7 +74,7 @@ class Line:
         style: number of its colour.
     """
 
-    says: str
+    label: str
     points: str
     marks: tuple[tuple[float, float, str], ...]
     band: str
@@ -101,7 +101,7 @@ class Trend:
     last: str
     low: str
     high: str
-    lines: tuple[Line, ...]
+    lines: tuple[TrendLine, ...]
     limit: float | None = None
 
 
@@ -113,48 +113,48 @@ def name_of(kind: str, column: str) -> str:
     return f"{name[: LENGTH - 9]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def kept(evaluation: Evaluation) -> Iterator[Kept]:
+def metric_values(evaluation: Evaluation) -> Iterator[MetricValue]:
     """The numbers of an evaluation that are kept. What could not be computed has none."""
-    yield Kept("exit_code", evaluation.exit_code)
-    yield Kept("alarms", len(evaluation.alarms))
-    yield Kept("not_computed", len(evaluation.not_computed))
+    yield MetricValue("exit_code", evaluation.exit_code)
+    yield MetricValue("alarms", len(evaluation.alarms))
+    yield MetricValue("not_computed", len(evaluation.not_computed))
     alarmed = {finding.column for finding in evaluation.judgement.alarms}
     for column in evaluation.drift.columns:
         if column.size is not None:
-            yield Kept(name_of(DRIFT, column.column), column.size, rows=evaluation.drift.rows[1])
-            yield Kept(name_of(ALARM, column.column), int(column.column in alarmed))
+            yield MetricValue(name_of(DRIFT, column.column), column.size, rows=evaluation.drift.rows[1])
+            yield MetricValue(name_of(ALARM, column.column), int(column.column in alarmed))
     answers = sum(evaluation.answered)
     if answers:
         for what, count in zip(("negative", "positive", "unknown"), evaluation.answered, strict=True):
-            yield Kept(f"share_{what}", count / answers, rows=answers)
+            yield MetricValue(f"share_{what}", count / answers, rows=answers)
     if (soon := evaluation.expected) is not None:
         yield from _estimates({"accuracy_estimated": soon.accuracy, "likelier_estimated": soon.likelier}, soon.rows)
     if (real := evaluation.performance) is not None:
         found = {"accuracy_realised": real.accuracy, "likelier_realised": real.likelier, "calibration_gap": real.gap}
         yield from _estimates(found, real.labelled)
         yield from _estimates({"false_negatives_so_far": real.false_negatives}, None)
-        yield Kept("mature", int(evaluation.mature))
-    if evaluation.stretches:
-        yield from _estimates({"false_negatives": evaluation.stretches[-1].false_negatives}, evaluation.stretches[-1].labelled)
+        yield MetricValue("mature", int(evaluation.mature))
+    if evaluation.window_history:
+        yield from _estimates({"false_negatives": evaluation.window_history[-1].false_negatives}, evaluation.window_history[-1].labelled)
 
 
-def updated(history: History, stretches: Sequence[Stretch]) -> History:
-    """A history with what is known now of stretches of time that were looked at when fewer of their outcomes were here."""
+def with_outcomes_since(history: History, window_history: Sequence[WindowPerformance]) -> History:
+    """The history, updated with the outcomes that arrived after each window was evaluated."""
     found = dict(history)
     for metric, of in (("accuracy_realised", "accuracy"), ("false_negatives", "false_negatives")):
         points = {point.at_s: point for point in history.get(metric, ())}
-        for stretch in stretches:
-            estimate: Estimate = getattr(stretch, of)
+        for period in window_history:
+            estimate: Estimate = getattr(period, of)
             if not math.isnan(estimate.value):
-                points[stretch.end_s] = Point(stretch.end_s, estimate.value, estimate.low, estimate.high)
+                points[period.end_s] = MetricPoint(period.end_s, estimate.value, estimate.low, estimate.high)
         found[metric] = list(points.values())
     return found
 
 
-def _estimates(found: Mapping[str, Estimate], rows: int | None) -> Iterator[Kept]:
+def _estimates(found: Mapping[str, Estimate], rows: int | None) -> Iterator[MetricValue]:
     for metric, estimate in found.items():
         if not math.isnan(estimate.value):
-            yield Kept(metric, estimate.value, estimate.low, estimate.high, rows)
+            yield MetricValue(metric, estimate.value, estimate.low, estimate.high, rows)
 
 
 def trends(history: History, columns: Sequence[str], *, words: tuple[str, str], alpha: float) -> list[Trend]:
@@ -174,14 +174,14 @@ def trends(history: History, columns: Sequence[str], *, words: tuple[str, str], 
         ("Right, where a class was said", [("with outcomes", "accuracy_realised"), ("expected", "accuracy_estimated")], None),
         ("Alarms", [("alarms", "alarms")], None),
     ]
-    drawn = (_trend(title, [(says, history.get(metric, ())) for says, metric in lines], limit) for title, lines, limit in chosen)
+    drawn = (_trend(title, [(label, history.get(metric, ())) for label, metric in lines], limit) for title, lines, limit in chosen)
     return [trend for trend in drawn if trend is not None]
 
 
-def _trend(title: str, series: Sequence[tuple[str, Sequence[Point]]], limit: float | None) -> Trend | None:
+def _trend(title: str, series: Sequence[tuple[str, Sequence[MetricPoint]]], limit: float | None) -> Trend | None:
     """A picture; None where no line has two points."""
-    cut = [(says, sorted(points, key=lambda point: point.at_s)[-MOST_POINTS:]) for says, points in series]
-    cut = [(says, points) for says, points in cut if len(points) > 1]
+    cut = [(label, sorted(points, key=lambda point: point.at_s)[-MOST_POINTS:]) for label, points in series]
+    cut = [(label, points) for label, points in cut if len(points) > 1]
     if not cut:
         return None
     every = [point for _, points in cut for point in points]
@@ -200,13 +200,13 @@ def _trend(title: str, series: Sequence[tuple[str, Sequence[Point]]], limit: flo
         return HEIGHT * (1 - (value - low) / room)
 
     lines = []
-    for place, (says, points) in enumerate(cut):
-        marks = tuple((x(point.at_s), y(point.value), f"{says}, {_minute(point.at_s)}: {point.value:.4g}") for point in points)
+    for place, (label, points) in enumerate(cut):
+        marks = tuple((x(point.at_s), y(point.value), f"{label}, {_minute(point.at_s)}: {point.value:.4g}") for point in points)
         ends = [(x(point.at_s), y(point.high), y(point.low)) for point in points if point.low is not None and point.high is not None]
         around = [(at, top) for at, top, _ in ends] + [(at, bottom) for at, _, bottom in reversed(ends)]
         line = " ".join(f"{at:.1f},{height:.1f}" for at, height, _ in marks)
         band = " ".join(f"{at:.1f},{height:.1f}" for at, height in around) if len(ends) > 1 else ""
-        lines.append(Line(says, line, marks, band, f"{points[-1].value:.4g}", place))
+        lines.append(TrendLine(label, line, marks, band, f"{points[-1].value:.4g}", place))
     return Trend(title, _minute(first), _minute(last), f"{low:.3g}", f"{high:.3g}", tuple(lines), None if limit is None else y(limit))
 
 

@@ -1,4 +1,4 @@
-"""Which answers an evaluation looks at: a stretch of time or the newest so many, of one model or arm, with certain values."""
+"""Which answers an evaluation looks at: a period of time or the newest n, of one model or arm, with certain values."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ _RANGE = re.compile(r"^\s*(?P<low>[-+.0-9eE]*)\s*\.\.\s*(?P<high>[-+.0-9eE]*)\s*
 
 
 @dataclass(frozen=True)
-class Condition:
+class SliceCondition:
     """What one column of a slice may be.
 
     Attributes:
@@ -43,15 +43,15 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What somebody asks for.
+class WindowRequest:
+    """The window that a caller requests.
 
     Attributes:
-        last_us: a stretch that ends now, in microseconds.
-        begin_us: begin of a stretch, microseconds since 1970.
+        last_us: length of a window that ends now, in microseconds.
+        begin_us: begin of the window, microseconds since 1970.
         end_us: its end, not part of it; None: now.
         rows: the newest so many answers.
-        reference_us: the reference is the stretch of this length before the window; None: the rows the model was validated on.
+        reference_us: length of the reference period before the window, in microseconds; None: the rows the model was validated on.
         test: name of an A/B test.
         arm: a or b of it.
         where: texts of a slice, column=value.
@@ -68,8 +68,8 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Span:
-    """A stretch of time, or the newest answers up to one.
+class Window:
+    """A period of time, or the newest n answers up to its end.
 
     Attributes:
         kind: in words, the same for every evaluation of a stream: "last 24h", "from to", "newest 1,000".
@@ -110,7 +110,7 @@ class Span:
 class Slice:
     """Rows that meet all conditions; without any, all rows."""
 
-    conditions: tuple[Condition, ...] = field(default_factory=tuple)
+    conditions: tuple[SliceCondition, ...] = field(default_factory=tuple)
 
     def __bool__(self) -> bool:
         return bool(self.conditions)
@@ -121,7 +121,7 @@ class Slice:
         return ", ".join(condition.said for condition in self.conditions)
 
 
-def duration(text: str, option: str) -> int:
+def parse_duration(text: str, option: str) -> int:
     """Microseconds of a text such as 90m, 24h, 30d or 4w.
 
     Raises:
@@ -136,7 +136,7 @@ def duration(text: str, option: str) -> int:
     return length
 
 
-def instant(text: str, option: str) -> int:
+def parse_instant(text: str, option: str) -> int:
     """Microseconds since 1970 of an ISO 8601 time with a zone, such as 2026-03-29T01:00:00Z or 2026-03-29T03:00+02:00.
 
     Raises:
@@ -158,7 +158,7 @@ def instant(text: str, option: str) -> int:
     return micros
 
 
-def span(asked: Asked, now_us: int, usual_us: int) -> Span:
+def requested_window(asked: WindowRequest, now_us: int, usual_us: int) -> Window:
     """The window that somebody asks for.
 
     Args:
@@ -177,7 +177,7 @@ def span(asked: Asked, now_us: int, usual_us: int) -> Span:
     if asked.rows is not None:
         if not 1 <= asked.rows <= MOST_ROWS:
             raise UsageError(f"--rows is {asked.rows}; expected 1 to {MOST_ROWS:,}")
-        return Span(f"newest {asked.rows:,}", 0, now_us, asked.rows)
+        return Window(f"newest {asked.rows:,}", 0, now_us, asked.rows)
     if asked.begin_us is not None:
         end = now_us - now_us % HOUR_US if asked.end_us is None and asked.begin_us % HOUR_US == 0 else asked.end_us or now_us
         if end <= asked.begin_us:
@@ -187,11 +187,11 @@ def span(asked: Asked, now_us: int, usual_us: int) -> Span:
             raise UsageError(
                 f"the window ends at {minute(end / SECOND_US)}, and it is {minute(now_us / SECOND_US)}: nobody knows the future"
             )
-        return Span("from to", asked.begin_us, end)
+        return Window("from to", asked.begin_us, end)
     length = asked.last_us or usual_us
     # The hour that is not over yet has no place in a window that is compared with others.
     end = now_us if length % HOUR_US else now_us - now_us % HOUR_US
-    return Span(f"last {_shown(length)}", end - length, end)
+    return Window(f"last {_shown(length)}", end - length, end)
 
 
 def _shown(length_us: int) -> str:
@@ -199,7 +199,7 @@ def _shown(length_us: int) -> str:
     return f"{length_us // UNITS[unit]}{unit}"
 
 
-def sliced(texts: Sequence[str], schema: DatasetSchema) -> Slice:
+def parse_slice(texts: Sequence[str], schema: DatasetSchema) -> Slice:
     """The slice that texts such as column=value name. A column may be given several times: any of the values will do.
 
     Args:
@@ -209,7 +209,7 @@ def sliced(texts: Sequence[str], schema: DatasetSchema) -> Slice:
     Raises:
         UsageError: there is no such column or value.
     """
-    found: dict[str, Condition] = {}
+    found: dict[str, SliceCondition] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not equals:
@@ -220,11 +220,11 @@ def sliced(texts: Sequence[str], schema: DatasetSchema) -> Slice:
         if column.kind is Kind.NUMERIC:
             if name in found:
                 raise UsageError(f"--where {text!r}: {name} is given twice; name one range, as in {name}=1..5")
-            found[name] = Condition(name, between=_between(text, value))
+            found[name] = SliceCondition(name, between=_between(text, value))
             continue
         code = _code(text, name, value, column.values)
-        before = found.get(name, Condition(name))
-        found[name] = Condition(name, tuple(dict.fromkeys((*before.values, code))))
+        before = found.get(name, SliceCondition(name))
+        found[name] = SliceCondition(name, tuple(dict.fromkeys((*before.values, code))))
     return Slice(tuple(found[name] for name in sorted(found)))
 
 

@@ -15,14 +15,13 @@ from sporeprint.ab_testing.decision import Decision, Reason, Verdict, decide
 from sporeprint.ab_testing.design import Design
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import DataError, RefusedError, RegistryError, SporeprintError, UsageError, nearest
-from sporeprint.inference.model_bundle import check_schema
+from sporeprint.inference.model_bundle import schema_differences
 from sporeprint.registry.registry import Registry
-from sporeprint.safety.verdict import words
+from sporeprint.safety.verdict import verdict_words
 from sporeprint.settings import Settings
 from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
-from sporeprint.storage.oltp import ab_tests, migrate
-from sporeprint.storage.oltp import ab_unit_counts as ab_counts
+from sporeprint.storage.oltp import ab_tests, ab_unit_counts, migrate
 from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError, Event, Pinned
 from sporeprint.storage.oltp.ab_unit_counts import Counter, Look, Words
 
@@ -89,12 +88,12 @@ def opened(settings: Settings, root: Path) -> Iterator[Lab]:
     Raises:
         StorageError, StorageUnavailableError: the database cannot be used.
     """
-    from sporeprint.pipelines import training as pipeline  # loads every library there is, which a server does not need
+    from sporeprint.pipelines.register import run_promote  # loads every library there is, which a server does not need
 
     engine = connect(urls.oltp(settings.storage, root))
     try:
-        migrate.ready(engine)
-        yield Lab(settings, root, engine, lambda ref, reason, by: pipeline.promote(settings, root, ref, reason=reason, by=by))
+        migrate.prepare(engine)
+        yield Lab(settings, root, engine, lambda ref, reason, by: run_promote(settings, root, ref, reason=reason, by=by))
     finally:
         engine.dispose()
 
@@ -124,7 +123,7 @@ def create(lab: Lab, given: Mapping[str, Any], *, actor: str) -> AbTest:
     if (a.model, a.version) == (b.model, b.version):
         raise UsageError(f"model_a and model_b are both {a.ref}: a test compares two different versions")
     for pinned in (a, b):
-        if differences := check_schema(lab.settings.dataset, registry.load(pinned.ref).schema):
+        if differences := schema_differences(lab.settings.dataset, registry.load(pinned.ref).schema):
             raise DataError(f"{pinned.ref} is for another table, so that it cannot take part: {'; '.join(differences)}")
     _check_unit(design.unit, lab.settings)
     design = replace(design, model_a=a.ref, model_b=b.ref)
@@ -173,15 +172,15 @@ def look(lab: Lab, test: AbTest) -> Seen:
     Raises:
         StorageUnavailableError, StorageError: the database cannot be used.
     """
-    last = ab_counts.last_look(lab.engine, test.test_id)
+    last = ab_unit_counts.last_look(lab.engine, test.test_id)
     before = extremes_from(last.found["extremes"]) if last else NO_LOOKS
-    now_us, totals = lab.clock(), ab_counts.totals(lab.engine, test)
+    now_us, totals = lab.clock(), ab_unit_counts.totals(lab.engine, test)
     found = analyse(test.design, totals, (now_us - test.created_us) / 1e6, before)
     decision = decide(found)
     values = {name: value for name, value in found.to_dict().items() if name != "design"}
     said = {"verdict": decision.verdict.value, "reason": decision.reason.value, "sentence": decision.sentence}
     taken = Look(now_us, totals.units, totals.labels, {**values, "decision": said})
-    ab_counts.keep_look(lab.engine, test, taken)
+    ab_unit_counts.keep_look(lab.engine, test, taken)
     return Seen(test, taken, decision)
 
 
@@ -354,17 +353,17 @@ def told(engine: Engine, test: AbTest, settings: Settings) -> dict[str, Any]:
     Raises:
         StorageUnavailableError, StorageError: the database cannot be used.
     """
-    last = ab_counts.last_look(engine, test.test_id)
+    last = ab_unit_counts.last_look(engine, test.test_id)
     return {
         **card(test),
         "design": test.design.to_dict(),
         "independent": test.independent,
         "salt": test.salt,
         "manifests": {"a": test.a.sha256, "b": test.b.sha256},
-        "answers": list(words(settings.dataset)),
-        "waiting": ab_counts.waiting(engine, test.test_id),
+        "answers": list(verdict_words(settings.dataset)),
+        "waiting": ab_unit_counts.waiting(engine, test.test_id),
         "look": None if last is None else _look(last),
-        "looks": [_path(each) for each in ab_counts.looks(engine, test.test_id)],
+        "looks": [_path(each) for each in ab_unit_counts.looks(engine, test.test_id)],
         "events": [{**asdict(event), "at": iso(event.at_us)} for event in ab_tests.events(engine, test.test_id)],
     }
 

@@ -10,14 +10,14 @@ from typing import Any
 from sqlalchemy import Engine
 
 from sporeprint.errors import ConfigError, UsageError, nearest
-from sporeprint.monitoring.alert_rules import METRICS, Kind, Rule, Severity, metric
+from sporeprint.monitoring.alert_rules import METRICS, AlertChange, Rule, Severity, metric
 from sporeprint.pipelines import notifications as delivery
 from sporeprint.settings import RuleSettings, Settings
 from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
-from sporeprint.storage.oltp import alerts as stored
+from sporeprint.storage.oltp import alerts as alert_store
 from sporeprint.storage.oltp import migrate
-from sporeprint.storage.oltp.alerts import SECOND_US, Alert, Delivery, Happened, Message
+from sporeprint.storage.oltp.alerts import SECOND_US, Alert, AlertEvent, Delivery, Message
 
 #: Messages that are delivered after one evaluation; further ones wait for the next, or for `sporeprint alerts deliver`.
 MOST = 100
@@ -55,7 +55,7 @@ def opened(settings: Settings, root: Path) -> Iterator[Engine]:
     """
     engine = connect(urls.oltp(settings.storage, root))
     try:
-        migrate.ready(engine)
+        migrate.prepare(engine)
         yield engine
     finally:
         engine.dispose()
@@ -107,16 +107,16 @@ def handle(
         for rule in rules(settings):
             value = metric(rule.metric, evaluation)
             if value is None:
-                lines.append(f"the rule {rule.name!r} could not be asked: {rule.metric} was not computed; where it stood, it stands")
+                lines.append(f"Rule {rule.name!r} not evaluated ({rule.metric} missing); its state is unchanged.")
                 continue
-            happened = [_settled(settings, engine, rule, stream, value, evaluation, clock)]
+            event = [_settled(settings, engine, rule, stream, value, evaluation, clock)]
             if rule.metric == "not_computed" and stream != NO_STREAM:
                 # What could not even be begun says no stream; now one was.
-                happened.append(_settled(settings, engine, rule, NO_STREAM, 0.0, evaluation, clock))
-            lines += [f"alert {each.kind.value}: {each.alert.summary} ({each.alert.alert_id})" for each in happened if each is not None]
+                event.append(_settled(settings, engine, rule, NO_STREAM, 0.0, evaluation, clock))
+            lines += [f"alert {each.kind.value}: {each.alert.summary} ({each.alert.alert_id})" for each in event if each is not None]
             action = settings.alerts.rules[rule.name].action
-            if action is not None and act is not None and happened[0] is not None and happened[0].kind is Kind.RAISED:
-                lines.append(_acted(act, action, happened[0].alert.summary))
+            if action is not None and act is not None and event[0] is not None and event[0].kind is AlertChange.RAISED:
+                lines.append(_acted(act, action, event[0].alert.summary))
         return (*lines, *deliver(settings, root, engine, clock=clock))
 
 
@@ -130,10 +130,10 @@ def _acted(act: Callable[[str, str], str], action: str, reason: str) -> str:
 
 def _settled(
     settings: Settings, engine: Engine, rule: Rule, stream: str, value: float, evaluation: Mapping[str, Any], clock: Clock
-) -> Happened | None:
+) -> AlertEvent | None:
     summary = _summary(rule, value, evaluation)
-    return stored.settle(
-        engine, rule, stream, value, summary, now_us=clock(), messages=lambda happened: _messages(settings, rule, happened, evaluation)
+    return alert_store.update_rule(
+        engine, rule, stream, value, summary, now_us=clock(), messages=lambda event: _messages(settings, rule, event, evaluation)
     )
 
 
@@ -147,23 +147,23 @@ def _summary(rule: Rule, value: float, evaluation: Mapping[str, Any]) -> str:
     return f"{rule.name}: {METRICS.get(rule.metric, rule.metric)} is {value:.4g}; the limit is {rule.limit().partition(' ')[2]}"
 
 
-def _messages(settings: Settings, rule: Rule, happened: Happened, evaluation: Mapping[str, Any]) -> list[Message]:
+def _messages(settings: Settings, rule: Rule, event: AlertEvent, evaluation: Mapping[str, Any]) -> list[Message]:
     simulated = "SIMULATED DATA: " if evaluation.get("simulated") else ""
-    over = happened.kind is Kind.RECOVERED
-    head = "recovered" if over else happened.alert.severity.value
+    over = event.kind is AlertChange.RECOVERED
+    head = "recovered" if over else event.alert.severity.value
     title = f"[{head}] {simulated}sporeprint: {rule.name}, {evaluation.get('model') or 'no model'}"
     lines = [
-        happened.alert.summary,
+        event.alert.summary,
         "",
-        f"{'was on since' if over else 'since'}: {_moment(happened.alert.first_us)}",
+        f"{'was on since' if over else 'since'}: {_moment(event.alert.first_us)}",
         f"looked at: {evaluation['current']}",
         f"against: {evaluation['reference']}",
         *([f"report: {path}" for path in evaluation.get("written", ())[:1]]),
         *([] if over else ["", f"What to do: {ADVICE.get(rule.metric, 'Open the report.')}"]),
-        *([] if over else [f"Say that you know: sporeprint alerts ack {happened.alert.alert_id}"]),
+        *([] if over else [f"Say that you know: sporeprint alerts ack {event.alert.alert_id}"]),
     ]
     wanted = settings.alerts.rules[rule.name].channels
-    return [Message(name, title, "\n".join(lines)) for name in _channels(settings, happened.alert.severity, wanted)]
+    return [Message(name, title, "\n".join(lines)) for name in _channels(settings, event.alert.severity, wanted)]
 
 
 def _channels(settings: Settings, severity: Severity, wanted: Sequence[str] | None = None, but: str | None = None) -> list[str]:
@@ -190,12 +190,12 @@ def deliver(settings: Settings, root: Path, engine: Engine, *, clock: Clock = no
     # Long enough for all of them: what is taken is nobody else's until then.
     lease_us = round((chosen.timeout_s + 10) * MOST * SECOND_US)
     begin = clock()
-    for each in stored.take(engine, now_us=begin, until_us=begin + lease_us, limit=MOST):
+    for each in alert_store.claim_due(engine, now_us=begin, until_us=begin + lease_us, limit=MOST):
         error = _sent(settings, root, each)
         at = clock()
         attempts = each.attempts + 1
         again = None if attempts >= chosen.attempts else at + round(delivery.pause_s(chosen, attempts) * SECOND_US)
-        stored.tried(engine, each, error, now_us=at, again_us=again)
+        alert_store.record_attempt(engine, each, error, now_us=at, again_us=again)
         if error is None:
             lines.append(f"told {each.channel}: {each.title}")
         else:
@@ -222,13 +222,13 @@ def _channel_is(settings: Settings, engine: Engine, name: str, error: str | None
     rule = Rule(f"channel {name}"[:64], "dead", above=0.5, severity=Severity.CRITICAL, cool_down_s=0, remind_s=None)
     summary = f"the channel {name!r} takes no messages: {error}"
 
-    def messages(happened: Happened) -> list[Message]:
-        over = happened.kind is Kind.RECOVERED
+    def messages(event: AlertEvent) -> list[Message]:
+        over = event.kind is AlertChange.RECOVERED
         title = f"[{'recovered' if over else 'critical'}] sporeprint: channel {name} {'takes messages again' if over else 'is dead'}"
         body = title if over else f"{summary}\n\nWhat to do: sporeprint alerts test {name}"
         return [Message(other, title, body) for other in _channels(settings, Severity.CRITICAL, but=name)]
 
-    stored.settle(engine, rule, CHANNELS, float(error is not None), summary, now_us=at_us, messages=messages)
+    alert_store.update_rule(engine, rule, CHANNELS, float(error is not None), summary, now_us=at_us, messages=messages)
 
 
 def try_channel(settings: Settings, root: Path, name: str) -> str | None:

@@ -22,12 +22,12 @@ from sporeprint.data.parquet_store import Writer
 from sporeprint.data.validation import broken_rules, explain, feature_rules
 from sporeprint.errors import UsageError
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.ingestion.extract import open_table, read_batches
 from sporeprint.ingestion.raw_batch import Batch
+from sporeprint.ingestion.raw_table import open_table, read_batches
 from sporeprint.registry.registry import Registry
 from sporeprint.safety.anomalies import NEVER_SEEN, NO_THRESHOLD, OUTSIDE, UNLIKE
-from sporeprint.safety.decision_rule import Answers, Safety, vocabulary
-from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, words
+from sporeprint.safety.decision_rule import DecisionRule, Predictions, joint_vocabulary
+from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
 from sporeprint.schema import DatasetSchema
 
 #: Bytes of a CSV file that are scored at a time.
@@ -118,7 +118,7 @@ def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True) ->
         has a verdict and a reason only.
     """
     schema = bundle.schema
-    known = vocabulary(bundle.encoder, bundle.safety.guard, schema)
+    known = joint_vocabulary(bundle.encoder, bundle.safety.guard, schema)
     compact = coded_frame(frame, known, schema.numeric)
     flags = broken_rules(compact, feature_rules(schema, closed=False))
     codes = Codes.of_coded(compact, schema, known)
@@ -126,7 +126,7 @@ def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True) ->
         # A number that is none must not reach the model, not even in a row whose score is thrown away.
         finite = {name: np.where(np.isfinite(values), values, np.nan) for name, values in codes.numeric.items()}
         codes = Codes(codes.vocabulary, codes.nominal, finite, codes.rows)
-    found = _guarded(bundle.answers(codes), bundle) if guarded else _scored(bundle.probability(codes), schema)
+    found = _guarded(bundle.predictions(codes), bundle) if guarded else _scored(bundle.probability(codes), schema)
     return _refused(found, _reasons(frame, flags, schema)) if flags else found
 
 
@@ -136,13 +136,13 @@ def _scored(probability: npt.NDArray[np.float64], schema: DatasetSchema) -> pl.D
     return pl.DataFrame({"prediction": chosen, "probability": probability, "reason": reason})
 
 
-def _guarded(answers: Answers, bundle: Bundle) -> pl.DataFrame:
+def _guarded(answers: Predictions, bundle: Bundle) -> pl.DataFrame:
     rows, schema = len(answers.probability), bundle.schema
     said = {
-        "verdict": _chosen(words(schema), answers.verdict),
+        "verdict": _chosen(verdict_words(schema), answers.verdict),
         "novelty_p": pl.Series(answers.novelty.p),
-        "unseen": _listed(answers.strange.unseen, rows),
-        "outside": _listed(answers.strange.outside, rows),
+        "unseen": _listed(answers.anomalies.unseen, rows),
+        "outside": _listed(answers.anomalies.outside, rows),
         "reason": _doubts(answers, bundle.safety),
     }
     return _scored(answers.probability, schema).drop("reason").with_columns(**said)
@@ -161,12 +161,12 @@ def _listed(flags: Mapping[str, npt.NDArray[np.bool_]], rows: int) -> pl.Series:
     return pl.DataFrame(dict(flags)).select(pl.when(joined != "").then(joined)).to_series()
 
 
-def _doubts(answers: Answers, safety: Safety) -> pl.Series:
+def _doubts(answers: Predictions, safety: DecisionRule) -> pl.Series:
     """Why the verdict is "unknown", where it is."""
     unknown = answers.verdict == UNKNOWN
     if not unknown.any():
         return pl.repeat(None, len(unknown), dtype=pl.String, eager=True)
-    strange, rows = answers.strange, len(unknown)
+    strange, rows = answers.anomalies, len(unknown)
     unlike = pl.DataFrame({"p": answers.novelty.p, "unlike": ~np.asarray(is_familiar(answers.novelty.p, safety.coverage))})
     parts = [
         pl.DataFrame({"at": _listed(strange.unseen, rows)}).select(pl.format(f"{NEVER_SEEN}: {{}}", "at")).to_series(),
@@ -215,7 +215,7 @@ def score_batches(
     """
     if out.suffix not in SUFFIXES:
         raise UsageError(f"--out {out}: expected a file name that ends in {' or '.join(SUFFIXES)}")
-    total, known = Counts(), vocabulary(bundle.encoder, bundle.safety.guard, bundle.schema)
+    total, known = Counts(), joint_vocabulary(bundle.encoder, bundle.safety.guard, bundle.schema)
 
     def work(batch: Batch) -> tuple[pl.DataFrame, Counts, int]:
         batch = replace(batch, frame=recognised(batch.frame, known))
@@ -242,7 +242,7 @@ def _with_malformed(batch: Batch, said: pl.DataFrame, *, guarded: bool) -> pl.Da
 
 
 def _count(result: pl.DataFrame, schema: DatasetSchema) -> Counts:
-    negative, positive, unknown = words(schema)
+    negative, positive, unknown = verdict_words(schema)
     scored = pl.col("prediction").is_not_null()
     counts = {"rows": pl.len(), "scored": scored.sum(), "unscorable": (~scored).sum()}
     if "verdict" in result.columns:
@@ -328,4 +328,4 @@ def predict(
         counts = score_batches(batches, out, bundle, workers=threads, progress=progress, guarded=guarded)
     threshold = bundle.safety.threshold
     never = threshold.reason if threshold.value is None else None
-    return PredictResult(found.ref, str(out), bool(bundle.info.get("simulated")), counts, words(bundle.schema)[:2], never, guarded)
+    return PredictResult(found.ref, str(out), bool(bundle.info.get("simulated")), counts, verdict_words(bundle.schema)[:2], never, guarded)

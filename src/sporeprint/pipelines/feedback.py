@@ -13,14 +13,14 @@ from datetime import UTC, datetime
 import polars as pl
 
 from sporeprint.common.files import Progress, atomic_path, sha256_file
+from sporeprint.common.timestamps import HOUR_US
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.parquet_store import Writer
 from sporeprint.errors import DataError, StorageError
-from sporeprint.ingestion.extract import RawTable
+from sporeprint.ingestion.raw_table import RawTable
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import Settings
-from sporeprint.storage.warehouse import monitoring_queries as monitor_facts
-from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse import monitoring_queries
 from sporeprint.storage.warehouse import training_sink as warehousing
 from sporeprint.storage.warehouse.protocol import Reader, Warehouse
 from sporeprint.storage.warehouse.sync import PREDICTIONS
@@ -32,11 +32,11 @@ GROUP = "of the warehouse"
 
 
 @dataclass(frozen=True)
-class Counted:
+class LabelCounts:
     """How many answers have an outcome.
 
     Attributes:
-        answers: answers of the stretch.
+        answers: answers in the period.
         labelled: those with an outcome.
         hours: hour -> how many of them.
     """
@@ -46,7 +46,9 @@ class Counted:
     hours: dict[int, int]
 
 
-def append(settings: Settings, workdir: Workdir, raw: RawTable, *, since_us: int | None, progress: Progress) -> RawTable:
+def append_labelled_predictions(
+    settings: Settings, workdir: Workdir, raw: RawTable, *, since_us: int | None, progress: Progress
+) -> RawTable:
     """A table, followed by the answers of the warehouse whose outcome is known.
 
     Args:
@@ -62,7 +64,7 @@ def append(settings: Settings, workdir: Workdir, raw: RawTable, *, since_us: int
     """
     path = workdir.outcomes
     with warehousing.opened(settings.storage, workdir.root) as warehouse, _read(warehouse) as reader:
-        found = counted(reader, since_us or 0)
+        found = count_labels(reader, since_us or 0)
         refuse_too_few(settings, found, since_us)
         progress.total(found.labelled)
         first, last, rows = None, 0, 0
@@ -87,7 +89,7 @@ def append(settings: Settings, workdir: Workdir, raw: RawTable, *, since_us: int
     return replace(raw, further=path.absolute(), provenance=provenance)
 
 
-def refuse_too_few(settings: Settings, found: Counted, since_us: int | None) -> None:
+def refuse_too_few(settings: Settings, found: LabelCounts, since_us: int | None) -> None:
     """Say so, where there are too few.
 
     Raises:
@@ -102,36 +104,36 @@ def refuse_too_few(settings: Settings, found: Counted, since_us: int | None) -> 
         )
 
 
-def counted(reader: Reader, since_us: int) -> Counted:
+def count_labels(reader: Reader, since_us: int) -> LabelCounts:
     """How many answers there are, and how many of them have an outcome; of whole hours."""
-    first = since_us - since_us % star.HOUR_US
-    answers = reader.ask(f"SELECT SUM(answers) FROM hour_answers WHERE hour_us >= {int(first)}").rows[0][0]  # noqa: S608
+    first = since_us - since_us % HOUR_US
+    answers = reader.query(f"SELECT SUM(answers) FROM hour_answers WHERE hour_us >= {int(first)}").rows[0][0]  # noqa: S608
     sql = f"SELECT hour_us, SUM(answers) FROM hour_outcomes WHERE hour_us >= {int(first)} GROUP BY hour_us ORDER BY hour_us"  # noqa: S608
-    hours = {int(hour): int(count) for hour, count in reader.ask(sql).rows if int(count) > 0}
-    return Counted(int(answers or 0), sum(hours.values()), hours)
+    hours = {int(hour): int(count) for hour, count in reader.query(sql).rows if int(count) > 0}
+    return LabelCounts(int(answers or 0), sum(hours.values()), hours)
 
 
 def pages(
-    reader: Reader, schema: DatasetSchema, found: Counted, since_us: int, *, page_rows: int = PAGE_ROWS
+    reader: Reader, schema: DatasetSchema, found: LabelCounts, since_us: int, *, page_rows: int = PAGE_ROWS
 ) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     """The rows in the order in which they were asked for: the columns of the table, as text, and when each was answered."""
-    for first, last in _stretches(found.hours, page_rows):
+    for first, last in _hour_pages(found.hours, page_rows):
         within = f"hour_us >= {first} AND {{0}}hour_us <= {last} AND {{0}}created_us >= {int(since_us)}"
         sql = (
             "SELECT p.features, p.probability, p.novelty_p, p.verdict, o.outcome, p.created_us FROM fact_outcome o "  # noqa: S608
             "JOIN fact_prediction p ON p.created_us = o.created_us AND p.prediction_id = o.prediction_id "
             f"WHERE o.latest = 1 AND o.{within.format('o.')} AND p.{within.format('p.')} ORDER BY p.created_us, p.prediction_id"
         )
-        rows = reader.ask(sql).rows
+        rows = reader.query(sql).rows
         if rows:
-            frame = monitor_facts.frame(rows, schema)
+            frame = monitoring_queries.frame(rows, schema)
             if schema.groups is not None and schema.groups.column is not None:
                 frame = frame.with_columns(pl.lit(GROUP).alias(schema.groups.column))
             yield frame.select(schema.table_columns), [int(row[5]) for row in rows]
 
 
-def _stretches(hours: dict[int, int], page_rows: int) -> Iterator[tuple[int, int]]:
-    """First and last hour of stretches of about a page."""
+def _hour_pages(hours: dict[int, int], page_rows: int) -> Iterator[tuple[int, int]]:
+    """First and last hour of periods that hold about one page of rows."""
     first, last, held = None, 0, 0
     for hour, count in sorted(hours.items()):
         if first is not None and held + count > page_rows:
@@ -143,7 +145,7 @@ def _stretches(hours: dict[int, int], page_rows: int) -> Iterator[tuple[int, int
 
 
 def _read(warehouse: Warehouse) -> AbstractContextManager[Reader]:
-    if warehouse.noted(PREDICTIONS) is None:
+    if warehouse.get_note(PREDICTIONS) is None:
         raise StorageError(f"{warehouse.shown} holds no answers yet; run: sporeprint warehouse sync")
     return warehouse.reading()
 

@@ -1,6 +1,6 @@
-"""Publishes what `transform` staged: the only step that replaces anything a reader sees.
+"""The load step: publishes the staged tables. The only step that replaces anything a reader sees.
 
-A place that tables are published to is a `Sink`: the data folders are one, a warehouse will be another.
+A place that tables are published to is a `Sink`: the data folders, and the warehouse.
 """
 
 import os
@@ -10,8 +10,51 @@ from pathlib import Path
 from typing import Protocol
 
 from sporeprint.common.files import atomic_path, atomic_write
+from sporeprint.common.text_table import Steps
 from sporeprint.common.workdir import Workdir
+from sporeprint.data.data_summary import DataSummary
 from sporeprint.errors import DataError
+from sporeprint.pipelines.results import DataResult
+from sporeprint.pipelines.run_context import RunContext, open_run
+from sporeprint.settings import Settings
+from sporeprint.storage.warehouse.training_sink import WarehouseSink, opened
+
+
+def run_load(settings: Settings, root: Path, *, run_id: str | None = None, steps: Steps | None = None) -> DataResult:
+    """Run this step alone.
+
+    Args:
+        settings: the configuration.
+        root: the work directory.
+        run_id: the run that has to be staged; if it is published already, nothing is done. None: whatever is staged.
+        steps: shows the progress.
+
+    Raises:
+        DataError: nothing is staged, or another run.
+    """
+    with open_run(settings, root, steps) as run:
+        return DataResult(load(run, run_id), published=True)
+
+
+def load(run: RunContext, run_id: str | None = None) -> DataSummary:
+    """Publish the staged tables to the data folders and the warehouse; the summary of what is published."""
+    workdir = run.workdir
+    with run.log.step("load"):
+        summary = _read_summary(workdir.staging / "record.json")
+        if run_id is not None and (summary is None or summary.run_id != run_id):
+            published = _read_summary(workdir.data_record)
+            if published is not None and published.run_id == run_id:
+                return published
+            raise DataError(f"run {run_id} is neither staged in {workdir.staging} nor published; run sporeprint transform again")
+        if summary is None:
+            raise DataError(f"nothing is staged in {workdir.staging}; run sporeprint transform first")
+        with opened(run.settings.storage, workdir.root) as warehouse:
+            publish(workdir, run.settings.dataset.name, summary.run_id, summary.to_json(), (WarehouseSink(warehouse),))
+        return summary
+
+
+def _read_summary(path: Path) -> DataSummary | None:
+    return DataSummary.from_json(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 class Sink(Protocol):
@@ -57,7 +100,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def load(workdir: Workdir, dataset: str, run_id: str, record: str, sinks: Sequence[Sink] = ()) -> None:
+def publish(workdir: Workdir, dataset: str, run_id: str, record: str, sinks: Sequence[Sink] = ()) -> None:
     """Publish the staged run to the data folders and every further sink, then clear the stage.
 
     Killed at any point, it can be run again: the stage goes last, and at once.

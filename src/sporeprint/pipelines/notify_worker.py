@@ -1,4 +1,4 @@
-"""`python -m sporeprint.sending`: sends one message, in a process of its own, which can be ended when a channel hangs.
+"""`python -m sporeprint.pipelines.notify_worker`: sends one message, in a process of its own, which can be ended when a channel hangs.
 
 The address comes on the standard input, not among the arguments: those stand in the process list. So does what is to be said.
 """

@@ -1,18 +1,18 @@
 """What each step of the pipeline gives back: values for programs (`to_dict`) and tables for people (`tables`)."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sporeprint.common.text_table import Table
-from sporeprint.data.data_summary import DataRecord
+from sporeprint.data.data_summary import DataSummary, GroupCheck
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.scorecard import ScoreCard, Unavailable
-from sporeprint.ingestion.extract import RawTable
+from sporeprint.ingestion.raw_table import RawTable
 from sporeprint.pipelines.promotion import Registration
 from sporeprint.pipelines.run_log import StepTime
-from sporeprint.pipelines.transform import Validation
 from sporeprint.reports.evaluation_report import metrics_dict
 from sporeprint.reports.safety_section import answer_rows
 
@@ -41,6 +41,23 @@ class ExtractResult:
 
 
 @dataclass(frozen=True)
+class Validation:
+    """Result of checking the raw table.
+
+    Attributes:
+        rows: rows read.
+        rejected: rows that break a rule, no more of them than are allowed.
+        by_rule: rule -> rows that break it.
+        groups: whether the groups hold.
+    """
+
+    rows: int
+    rejected: int
+    by_rule: Mapping[str, int]
+    groups: GroupCheck
+
+
+@dataclass(frozen=True)
 class ValidateResult:
     """What `validate` found."""
 
@@ -62,7 +79,7 @@ class ValidateResult:
 class DataResult:
     """What `transform` staged, or `load` published."""
 
-    record: DataRecord
+    record: DataSummary
     published: bool
 
     def to_dict(self) -> dict[str, Any]:

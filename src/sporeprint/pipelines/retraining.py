@@ -14,20 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from sporeprint.ab_testing.design import Mode
-from sporeprint.common.files import run_lock
+from sporeprint.common.locks import run_lock
 from sporeprint.common.text_table import Steps, Table
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import BusyError, DataError, RegistryError, SporeprintError, UsageError
 from sporeprint.pipelines import ab_test_lifecycle as experiments
-from sporeprint.pipelines import training as pipeline
 from sporeprint.pipelines.ab_test_lifecycle import Lab
-from sporeprint.pipelines.training import Outcomes
+from sporeprint.pipelines.etl import run_challenge
+from sporeprint.pipelines.extract import Outcomes
 from sporeprint.settings import Settings
 from sporeprint.storage import urls
 from sporeprint.storage.engine import connect, writing
-from sporeprint.storage.oltp import ab_tests, migrate
-from sporeprint.storage.oltp import audit_log as audit
-from sporeprint.storage.oltp import checkpoints as ab_progress
+from sporeprint.storage.oltp import ab_tests, audit_log, checkpoints, migrate
 from sporeprint.storage.oltp.ab_tests import AbTest
 from sporeprint.storage.oltp.audit_log import Change
 from sporeprint.storage.oltp.checkpoints import LostError
@@ -41,7 +39,7 @@ Spawn = Callable[[Settings, Path], Path]
 
 
 @dataclass(frozen=True)
-class Retrained:
+class RetrainingResult:
     """What became of it.
 
     Attributes:
@@ -67,13 +65,13 @@ class Retrained:
         """As people read it."""
         rows = [("production", self.production), ("challenger", self.challenger or "none"), ("shadow test", self.test or "none")]
         made_from = [("made from", self.source)] if self.source else []
-        return [Table("Retrained", ("", ""), (*rows, *made_from, ("", self.said)))]
+        return [Table("RetrainingResult", ("", ""), (*rows, *made_from, ("", self.said)))]
 
 
 # --- by hand, or in the process that a rule started ----------------------------------------------------------------------
 
 
-def retrain(settings: Settings, root: Path, *, since_us: int | None = None, actor: str, steps: Steps | None = None) -> Retrained:
+def retrain(settings: Settings, root: Path, *, since_us: int | None = None, actor: str, steps: Steps | None = None) -> RetrainingResult:
     """Make a challenger, and a shadow test of it against what is in production. Nothing is promoted.
 
     Args:
@@ -97,7 +95,7 @@ def retrain(settings: Settings, root: Path, *, since_us: int | None = None, acto
                 f"{served.ref} is in production, and the configuration has no such model; there are {', '.join(settings.models)}"
             )
         done = _retrained(lab, served.ref, _since(settings, since_us, lab.clock()), actor, steps)
-        audit.note(lab.engine, Change(lab.clock(), actor, "retrained", done.challenger or served.ref, done.to_dict()))
+        audit_log.note(lab.engine, Change(lab.clock(), actor, "retrained", done.challenger or served.ref, done.to_dict()))
         return done
 
 
@@ -106,24 +104,26 @@ def _since(settings: Settings, since_us: int | None, now_us: int) -> int | None:
     return since_us if since_us is not None or days is None else now_us - round(days * DAY_US)
 
 
-def _retrained(lab: Lab, served: str, since_us: int | None, actor: str, steps: Steps | None) -> Retrained:
+def _retrained(lab: Lab, served: str, since_us: int | None, actor: str, steps: Steps | None) -> RetrainingResult:
     if other := _shadowed(lab, served):
-        return Retrained(served, None, other.name, f"the shadow test {other.name} against {served} runs already; nothing was changed")
+        return RetrainingResult(
+            served, None, other.name, f"the shadow test {other.name} against {served} runs already; nothing was changed"
+        )
     try:
-        made, gate, source = pipeline.challenge(lab.settings, lab.root, served, outcomes=Outcomes(since_us), steps=steps)
+        made, gate, source = run_challenge(lab.settings, lab.root, served, outcomes=Outcomes(since_us), steps=steps)
     except DataError as error:
-        return Retrained(served, None, None, str(error))
+        return RetrainingResult(served, None, None, str(error))
     if made.ref == served:
-        return Retrained(served, None, None, "the new version is the one in production: nothing changed", source)
+        return RetrainingResult(served, None, None, "the new version is the one in production: nothing changed", source)
     said = "; ".join(gate.reasons)
     if not gate.passed:
-        return Retrained(served, made.ref, None, f"{made.ref} does not pass the gate, and is not tested: {said}", source)
+        return RetrainingResult(served, made.ref, None, f"{made.ref} does not pass the gate, and is not tested: {said}", source)
     given = {"name": f"retrain-{made.ref.replace('/', '-')}", "model_a": served, "model_b": made.ref, "mode": Mode.SHADOW.value}
     try:
         test = experiments.create(lab, {**given, "default_route": True}, actor=actor)
     except ab_tests.ConflictError as error:
-        return Retrained(served, made.ref, None, f"{made.ref} passes the gate ({said}), but is not tested: {error}", source)
-    return Retrained(served, made.ref, test.name, f"{made.ref} passes the gate ({said}), and runs in the shadow of {served}", source)
+        return RetrainingResult(served, made.ref, None, f"{made.ref} passes the gate ({said}), but is not tested: {error}", source)
+    return RetrainingResult(served, made.ref, test.name, f"{made.ref} passes the gate ({said}), and runs in the shadow of {served}", source)
 
 
 def _shadowed(lab: Lab, served: str) -> AbTest | None:
@@ -159,18 +159,18 @@ def start(settings: Settings, root: Path, reason: str, *, now_us: int | None = N
     at = time.time_ns() // 1000 if now_us is None else now_us
     engine = connect(urls.oltp(settings.storage, root))
     try:
-        migrate.ready(engine)
+        migrate.prepare(engine)
         try:
             with writing(engine) as connection:
-                number, last = ab_progress.read(connection, NOTE)
+                number, last = checkpoints.read(connection, NOTE)
                 wait_us = round(settings.retrain.cool_down_hours * HOUR_US)
                 # Two that begin at once may have looked at the clock in the other order; one put back by more must not stop it for long.
                 if last is not None and abs(at - last["started_us"]) < wait_us:
                     return f"no retraining: one was started less than {settings.retrain.cool_down_hours:g} hours ago"
-                ab_progress.write(connection, NOTE, number, {"started_us": at, "reason": reason})
+                checkpoints.write(connection, NOTE, number, {"started_us": at, "reason": reason})
         except LostError:
             return "no retraining: another monitor has just started one"
-        audit.note(engine, Change(at, "monitor", "retrain.started", "retrain", {"reason": reason}))
+        audit_log.note(engine, Change(at, "monitor", "retrain.started", "retrain", {"reason": reason}))
     finally:
         engine.dispose()
     log = (spawn or spawned)(settings, root)

@@ -24,15 +24,19 @@ import polars as pl
 from sporeprint.common.files import Progress, atomic_path, atomic_write
 from sporeprint.common.optional_dependencies import Lazy
 from sporeprint.common.parallel import ahead
+from sporeprint.common.text_table import Steps
 from sporeprint.common.workdir import Workdir
-from sporeprint.data.data_summary import DataRecord, GroupCheck
+from sporeprint.data.data_summary import DataSummary, GroupCheck
 from sporeprint.data.dataset import Observations
 from sporeprint.data.parquet_store import BATCH_ROWS, RUN_ID, Writer, read_tables, rejected_columns, to_arrow
 from sporeprint.data.splitting import EXACT_ROWS, Hashes, check_counts, parts, repeated, row_hashes
 from sporeprint.data.validation import MALFORMED, check
 from sporeprint.errors import DataError, StorageError
-from sporeprint.ingestion.extract import RawTable, read_batches
 from sporeprint.ingestion.raw_batch import Batch
+from sporeprint.ingestion.raw_table import RawTable, read_batches
+from sporeprint.pipelines.extract import read_extract_record
+from sporeprint.pipelines.results import DataResult, ValidateResult, Validation
+from sporeprint.pipelines.run_context import RunContext, open_run, utc_now
 from sporeprint.reports.evaluation_report import ValidationSummary, render_validation
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import Settings
@@ -47,33 +51,45 @@ else:
 EXAMPLES = 20
 
 
-@dataclass(frozen=True)
-class Validation:
-    """What a check of the raw table found.
+def run_transform(settings: Settings, root: Path, *, steps: Steps | None = None) -> DataResult:
+    """Run this step alone, on the table of the last extract step.
 
-    Attributes:
-        rows: rows read.
-        rejected: rows that break a rule, no more of them than are allowed.
-        by_rule: rule -> rows that break it.
-        groups: whether the groups hold.
+    Raises:
+        DataError: see `transform`; nothing has been extracted.
     """
-
-    rows: int
-    rejected: int
-    by_rule: Mapping[str, int]
-    groups: GroupCheck
+    with open_run(settings, root, steps) as run:
+        return DataResult(transform(run, read_extract_record(run.workdir)), published=False)
 
 
-def prepare(settings: Settings, workdir: Workdir, raw: RawTable, *, run_id: str, created: str, progress: Progress) -> DataRecord:
+def run_validate(settings: Settings, root: Path, *, steps: Steps | None = None) -> ValidateResult:
+    """Check the table of the last extract step; nothing is staged.
+
+    Raises:
+        DataError: too many rejected rows (written to a file, as `transform` does); nothing has been extracted.
+        StorageError: the work directory cannot be written.
+    """
+    with open_run(settings, root, steps) as run:
+        raw = read_extract_record(run.workdir)
+        with run.log.step("validate") as progress:
+            return ValidateResult(_validate(run, raw, progress))
+
+
+def transform(run: RunContext, raw: RawTable) -> DataSummary:
     """Check, clean and split the raw table into `workdir.staging`.
 
     Returns:
-        What was found; also staged as `record.json`, with a page for people as `report.html`.
+        The data summary; also staged as `record.json`, with a page for people as `report.html`.
 
     Raises:
         DataError: too many rejected rows, one class only, a class too small to split.
-        StorageError: if the stage cannot be written.
+        StorageError: the stage cannot be written.
     """
+    created = utc_now().isoformat(timespec="seconds")
+    with run.log.step("transform") as progress:
+        return _stage(run.settings, run.workdir, raw, run_id=run.run_id, created=created, progress=progress)
+
+
+def _stage(settings: Settings, workdir: Workdir, raw: RawTable, *, run_id: str, created: str, progress: Progress) -> DataSummary:
     folder = _fresh(workdir, run_id)
     metadata = {RUN_ID.decode(): run_id, "sporeprint.simulated": str(raw.provenance.simulated).lower()}
     try:
@@ -92,13 +108,8 @@ def prepare(settings: Settings, workdir: Workdir, raw: RawTable, *, run_id: str,
     return record
 
 
-def validate(settings: Settings, workdir: Workdir, raw: RawTable, *, run_id: str, progress: Progress) -> Validation:
-    """Check the raw table as `prepare` does, and stage nothing.
-
-    Raises:
-        DataError: too many rejected rows; they are kept, as `prepare` keeps them.
-        StorageError: if the work directory cannot be written.
-    """
+def _validate(run: RunContext, raw: RawTable, progress: Progress) -> Validation:
+    settings, workdir, run_id = run.settings, run.workdir, run.run_id
     folder = _fresh(workdir, run_id)
     try:
         found = _ingest(settings, raw, folder, {RUN_ID.decode(): run_id}, progress)
@@ -286,7 +297,7 @@ def _check_groups(schema: DatasetSchema, found: _Found, raw: RawTable) -> GroupC
 
 def _finish(
     settings: Settings, raw: RawTable, found: _Found, groups: GroupCheck, folder: Path, metadata: Mapping[str, str], created: str
-) -> DataRecord:
+) -> DataSummary:
     schema, processed = settings.dataset, folder / "processed.parquet"
     again, copies = repeated(lambda: _column(processed, "row_hash"), found.rows - found.rejected)
     drop = settings.validation.duplicates == "drop" and copies > 0
@@ -295,7 +306,7 @@ def _finish(
     counts = _share_out(settings, processed, folder, metadata, groups)
     words = (schema.target.values[schema.target.negative], schema.target.values[schema.target.positive])
     check_counts(counts, settings.split.shares, words)
-    return DataRecord(
+    return DataSummary(
         run_id=metadata[RUN_ID.decode()],
         created=created,
         provenance=asdict(raw.provenance),
@@ -409,7 +420,7 @@ def _exact_parts(path: Path, schema: DatasetSchema, shares: Mapping[str, float],
     return parts(np.concatenate(hashes), np.concatenate(strata), shares)
 
 
-def _summary(record: DataRecord, examples: list[dict[str, Any]]) -> ValidationSummary:
+def _summary(record: DataSummary, examples: list[dict[str, Any]]) -> ValidationSummary:
     return ValidationSummary(
         rows=record.rows,
         good=record.good,

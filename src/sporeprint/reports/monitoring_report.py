@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sporeprint.common.text_table import Table
-from sporeprint.monitoring.evaluation import Evaluation, Overlay, Status, percent
+from sporeprint.monitoring.evaluation import Evaluation, EvaluationStatus, Overlay, percent
 from sporeprint.monitoring.trends import Trend
 
 #: Pictures, and slices, on a page.
@@ -37,21 +37,21 @@ class Earlier:
 
 @dataclass(frozen=True)
 class Bar:
-    """A bin of a picture: where it is, how high the two bars are, and what it says.
+    """A bin of a picture: where it is, how high the two bars are, and its text.
 
     Attributes:
         x: left end.
         width: of the bin.
         reference: height of the reference's bar.
         current: height of the current one.
-        says: in words.
+        label: in words.
     """
 
     x: float
     width: float
     reference: float
     current: float
-    says: str
+    label: str
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Picture:
     Attributes:
         column: whose.
         alarm: whether it raised an alarm.
-        says: what changed, in words; empty if nothing did.
+        label: what changed, in words; empty if nothing did.
         first: label of the first bin.
         last: label of the last bin.
         bars: the bins.
@@ -69,13 +69,13 @@ class Picture:
 
     column: str
     alarm: bool
-    says: str
+    label: str
     first: str
     last: str
     bars: tuple[Bar, ...]
 
 
-def picture(column: str, overlay: Overlay, alarm: bool, says: str) -> Picture:
+def picture(column: str, overlay: Overlay, alarm: bool, label: str) -> Picture:
     """Place the bars."""
     highest = max((*overlay.reference, *overlay.current), default=0.0) or 1.0
     width = WIDTH / max(1, len(overlay.labels))
@@ -83,7 +83,7 @@ def picture(column: str, overlay: Overlay, alarm: bool, says: str) -> Picture:
         Bar(place * width, width, old / highest * HEIGHT, new / highest * HEIGHT, f"{label}: {percent(new)}, was {percent(old)}")
         for place, (label, old, new) in enumerate(zip(overlay.labels, overlay.reference, overlay.current, strict=True))
     )
-    return Picture(column, alarm, says, overlay.labels[0], overlay.labels[-1], bars)
+    return Picture(column, alarm, label, overlay.labels[0], overlay.labels[-1], bars)
 
 
 def pictures(evaluation: Evaluation) -> list[Picture]:
@@ -138,14 +138,14 @@ def render(evaluation: Evaluation, history: Sequence[Earlier], trends: Sequence[
     tables: list[Table] = [evaluation.column_table()] if evaluation.drift.columns and not evaluation.drift.problems else []
     if evaluation.expected is not None or evaluation.performance is not None:
         tables.append(evaluation.performance_table())
-    if evaluation.stretches:
-        tables.append(evaluation.stretch_table())
-    if evaluation.slices is not None and evaluation.slices.fallen:
+    if evaluation.window_history:
+        tables.append(evaluation.window_table())
+    if evaluation.slices is not None and evaluation.slices.drops:
         tables.append(evaluation.slice_table(MOST_SLICES))
     head = {
-        Status.ALARM: f"{len(evaluation.alarms)} alarm{'s' if len(evaluation.alarms) > 1 else ''}.",
-        Status.NOT_COMPUTED: "No alarm, but not all could be computed.",
-        Status.FINE: "No alarm; everything was computed.",
+        EvaluationStatus.ALARM: f"{len(evaluation.alarms)} alarm{'s' if len(evaluation.alarms) > 1 else ''}.",
+        EvaluationStatus.NOT_COMPUTED: "No alarm, but not all could be computed.",
+        EvaluationStatus.FINE: "No alarm; everything was computed.",
     }[evaluation.status]
     return environment.get_template("monitoring.html.j2").render(
         simulated=evaluation.simulated,

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sporeprint.common.text_table import Table
+from sporeprint.common.timestamps import DAY_US, HOUR_US
 from sporeprint.stats.intervals import clopper_pearson
-from sporeprint.storage.warehouse import queries as questions
+from sporeprint.storage.warehouse import queries
 from sporeprint.storage.warehouse.protocol import Reader
-from sporeprint.storage.warehouse.star_schema import DAY_US, HOUR_US
 
 #: Level of the interval of a share.
 CONFIDENCE = 0.95
@@ -146,7 +146,7 @@ def iso(at_us: int) -> str:
     return datetime.fromtimestamp(at_us // 1_000_000, UTC).isoformat(timespec="seconds")
 
 
-def make(reader: Reader, shown: str, *, now_us: int, days: int) -> WarehouseReport:
+def make_warehouse_report(reader: Reader, shown: str, *, now_us: int, days: int) -> WarehouseReport:
     """Ask the standard questions.
 
     Args:
@@ -159,11 +159,11 @@ def make(reader: Reader, shown: str, *, now_us: int, days: int) -> WarehouseRepo
         StorageError, StorageUnavailableError: it cannot be asked.
     """
     since = 0 if days == 0 else (now_us - days * DAY_US) // HOUR_US * HOUR_US
-    words = {row["positive"]: row["word"] for row in reader.ask("SELECT word, positive FROM dim_class").dicts()}
-    kinds = {row["verdict"]: row["kind"] for row in reader.ask("SELECT verdict, kind FROM dim_verdict").dicts()}
-    found = {name: questions.ask(reader, name, since).dicts() for name in (*questions.DAILY, *questions.TOTAL)}
+    words = {row["positive"]: row["word"] for row in reader.query("SELECT word, positive FROM dim_class").dicts()}
+    kinds = {row["verdict"]: row["kind"] for row in reader.query("SELECT verdict, kind FROM dim_verdict").dicts()}
+    found = {name: queries.run(reader, name, since).dicts() for name in (*queries.DAILY, *queries.TOTAL)}
     answered = {(row["model"], row["version"]) for row in found["verdicts_total"]}
-    invented = reader.ask("SELECT model, version FROM dim_model WHERE simulated = 1").rows
+    invented = reader.query("SELECT model, version FROM dim_model WHERE simulated = 1").rows
     return WarehouseReport(
         shown, now_us, since, words.get(0, "negative"), words.get(1, "positive"), kinds, any(row in answered for row in invented), found
     )
@@ -193,7 +193,7 @@ def pictures(report: WarehouseReport) -> dict[str, bytes]:
     return {name: draw() for name, draw in drawn.items()}
 
 
-def page(report: WarehouseReport) -> str:
+def render_warehouse_report(report: WarehouseReport) -> str:
     """The report as one HTML file that needs no network."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -22,7 +22,7 @@ NO_THRESHOLD = "no threshold keeps the promise, so a low probability is no answe
 
 
 @dataclass(frozen=True)
-class Strange:
+class TableAnomalies:
     """What is strange about n rows; only what occurs is listed.
 
     Attributes:
@@ -37,14 +37,14 @@ class Strange:
 
     def any(self, rows: int) -> Flags:
         """Whether anything is: bool [rows]."""
-        found = np.zeros(rows, dtype=np.bool_)
+        any_flag = np.zeros(rows, dtype=np.bool_)
         for flags in (*self.unseen.values(), *self.outside.values(), *self.contradictions.values()):
-            found |= flags
-        return found
+            any_flag |= flags
+        return any_flag
 
 
 @dataclass(frozen=True)
-class StrangeRow:
+class RowAnomalies:
     """What is strange about one row: columns, columns, and words, as in `Strange`."""
 
     unseen: tuple[str, ...]
@@ -55,28 +55,28 @@ class StrangeRow:
         return bool(self.unseen or self.outside or self.contradictions)
 
 
-def strange_rows(codes: Codes, encoder: Encoder, schema: DatasetSchema) -> Strange:
+def table_anomalies(codes: Codes, encoder: Encoder, schema: DatasetSchema) -> TableAnomalies:
     """What is strange about the rows of a table."""
-    return Strange(encoder.unseen(codes), _outside(codes, encoder), contradictions.contradictory(codes, schema))
+    return TableAnomalies(encoder.unseen(codes), _outside(codes, encoder), contradictions.contradictory(codes, schema))
 
 
 def _outside(codes: Codes, encoder: Encoder) -> dict[str, Flags]:
-    found = {}
+    flags_by_column = {}
     for column in encoder.columns:
         if isinstance(column, NumericEncoding):
             values = codes.numeric[column.name]
             # A column without a single number in training: any number is one that it has never seen.
             flags = ~np.isnan(values) if column.low is None or column.high is None else (values < column.low) | (values > column.high)
             if flags.any():
-                found[column.name] = flags
-    return found
+                flags_by_column[column.name] = flags
+    return flags_by_column
 
 
-def strange_row(row: Row, encoder: Encoder, schema: DatasetSchema) -> StrangeRow:
+def row_anomalies(row: Row, encoder: Encoder, schema: DatasetSchema) -> RowAnomalies:
     """What is strange about one row; a column left out is missing."""
-    unseen = tuple([name for name, known in encoder.known_values if (value := row.get(name)) is not None and value not in known])
+    unseen = tuple([name for name, categories in encoder.known_values if (value := row.get(name)) is not None and value not in categories])
     outside = tuple([name for name, low, high in encoder.ranges if _is_outside(row.get(name), low, high)])
-    return StrangeRow(unseen, outside, contradictions.of_row(row, schema))
+    return RowAnomalies(unseen, outside, contradictions.of_row(row, schema))
 
 
 def _is_outside(number: str | float | None, low: float, high: float) -> bool:

@@ -12,14 +12,11 @@ from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations
 from sporeprint.data.groups import GroupName
 from sporeprint.models.encoder import Encoder
-from sporeprint.safety import calibration as calibrating
-from sporeprint.safety import mixture as components
-from sporeprint.safety import novelty_guard as guard
-from sporeprint.safety import risk_control as risk
-from sporeprint.safety.anomalies import Strange, strange_rows
-from sporeprint.safety.calibration import Calibration
-from sporeprint.safety.novelty_guard import Guard, Novelty
-from sporeprint.safety.risk_control import Threshold
+from sporeprint.safety.anomalies import TableAnomalies, table_anomalies
+from sporeprint.safety.calibration import Calibration, fit_calibration
+from sporeprint.safety.mixture import cluster_components, group_components, groups_are_usable
+from sporeprint.safety.novelty_guard import Guard, Novelty, calibrate_guard, fit_components
+from sporeprint.safety.risk_control import Threshold, candidate_thresholds, choose_threshold
 from sporeprint.safety.verdict import is_familiar, verdict
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import GuardSettings
@@ -30,24 +27,24 @@ CALIBRATION, GUARD, ANSWER = "calibration.json", "guard.npz", "answer.json"
 
 
 @dataclass(frozen=True)
-class Answers:
+class Predictions:
     """What is answered for n rows.
 
     Attributes:
         probability: float64 [n], P(positive), calibrated.
         novelty: the guard's view of the rows.
-        strange: values never seen, numbers outside, contradictions.
+        anomalies: values never seen, numbers outside, contradictions.
         verdict: int8 [n], see `verdict`.
     """
 
     probability: Float64
     novelty: Novelty
-    strange: Strange
+    anomalies: TableAnomalies
     verdict: npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True)
-class Safety:
+class DecisionRule:
     """Calibration, guard and threshold of one model.
 
     Attributes:
@@ -64,7 +61,9 @@ class Safety:
     coverage: float
     components: tuple[GroupName, ...]
 
-    def answers(self, codes: Codes, scores: Float64, encoder: Encoder, schema: DatasetSchema, *, novelty: Novelty | None = None) -> Answers:
+    def predictions(
+        self, codes: Codes, scores: Float64, encoder: Encoder, schema: DatasetSchema, *, novelty: Novelty | None = None
+    ) -> Predictions:
         """Answer n rows.
 
         Args:
@@ -75,9 +74,9 @@ class Safety:
             novelty: what the guard says of the rows, where somebody has asked it already.
         """
         novelty = self.guard.novelty(codes) if novelty is None else novelty
-        probability, strange = self.calibration(scores), strange_rows(codes, encoder, schema)
-        found = verdict(probability, novelty.p, strange.any(codes.rows), threshold=self.threshold.value, coverage=self.coverage)
-        return Answers(probability, novelty, strange, np.asarray(found, dtype=np.int8))
+        probability, anomalies = self.calibration(scores), table_anomalies(codes, encoder, schema)
+        verdicts = verdict(probability, novelty.p, anomalies.any(codes.rows), threshold=self.threshold.value, coverage=self.coverage)
+        return Predictions(probability, novelty, anomalies, np.asarray(verdicts, dtype=np.int8))
 
     def to_files(self) -> dict[str, bytes]:
         """File name -> bytes; equal values give equal bytes."""
@@ -106,7 +105,7 @@ class Safety:
         if not isinstance(answer, dict) or answer.get("format") != 1:
             raise ValueError(f"{ANSWER} is not of format 1")
         try:
-            found = cls(
+            rule = cls(
                 Calibration.from_json(files[CALIBRATION]),
                 Guard.from_bytes(files[GUARD]),
                 Threshold(**answer["threshold"]),
@@ -115,12 +114,12 @@ class Safety:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{ANSWER} is damaged: {error!r}") from error
-        value = found.threshold.value
-        if not 0 <= found.coverage < 1 or not (value is None or (isinstance(value, float) and 0 <= value <= 1)):
-            raise ValueError(f"{ANSWER}: coverage {found.coverage!r} and threshold {value!r}, expected numbers from 0 to 1")
-        if len(found.components) != len(found.guard.names):
-            raise ValueError(f"{ANSWER} names {len(found.components)} components, the guard has {len(found.guard.names)}")
-        return found
+        value = rule.threshold.value
+        if not 0 <= rule.coverage < 1 or not (value is None or (isinstance(value, float) and 0 <= value <= 1)):
+            raise ValueError(f"{ANSWER}: coverage {rule.coverage!r} and threshold {value!r}, expected numbers from 0 to 1")
+        if len(rule.components) != len(rule.guard.names):
+            raise ValueError(f"{ANSWER} names {len(rule.components)} components, the guard has {len(rule.guard.names)}")
+        return rule
 
 
 def fit_guard(rows: Observations, calibrate: Observations, schema: DatasetSchema, settings: GuardSettings, *, seed: int) -> Guard:
@@ -133,14 +132,14 @@ def fit_guard(rows: Observations, calibrate: Observations, schema: DatasetSchema
         settings: see `GuardSettings`.
         seed: of the clustering.
     """
-    if settings.components != "clusters" and rows.group is not None and components.are_usable(rows.group, settings.components):
-        component, names = components.by_group(rows.group)
+    if settings.components != "clusters" and rows.group is not None and groups_are_usable(rows.group, settings.components):
+        component, names = group_components(rows.group)
     else:
-        component, names = components.by_cluster(rows.codes, rows.y, schema, clusters=settings.clusters, seed=seed)
-    return guard.calibrate(guard.fit(rows.codes, rows.y, component, names, schema), calibrate.codes)
+        component, names = cluster_components(rows.codes, rows.y, schema, clusters=settings.clusters, seed=seed)
+    return calibrate_guard(fit_components(rows.codes, rows.y, component, names, schema), calibrate.codes)
 
 
-def fit(
+def fit_decision_rule(
     score: Callable[[Codes], Float64],
     encoder: Encoder,
     fitted: Guard,
@@ -151,7 +150,7 @@ def fit(
     names: Sequence[GroupName] = (),
     *,
     novelties: tuple[Novelty, Novelty] | None = None,
-) -> Safety:
+) -> DecisionRule:
     """Calibrate a model, and find where its negative answer may begin.
 
     Args:
@@ -165,38 +164,40 @@ def fit(
         names: of the groups, by number.
         novelties: what the guard says of `calibrate` and of `test`, where somebody has asked it already.
     """
-    coverage = reachable(settings.coverage, len(fitted.calibration))
+    coverage = attainable_coverage(settings.coverage, len(fitted.calibration))
     raw = score(calibrate.codes)
-    calibration = calibrating.fit(raw, calibrate.y, settings.calibration)
+    calibration = fit_calibration(raw, calibrate.y, settings.calibration)
 
     def familiar(rows: Observations, novelty: Novelty) -> npt.NDArray[np.bool_]:
-        flags = strange_rows(rows.codes, encoder, schema).any(rows.codes.rows)
+        flags = table_anomalies(rows.codes, encoder, schema).any(rows.codes.rows)
         return np.asarray(is_familiar(novelty.p, coverage)) & ~flags
 
     novelties = novelties or (fitted.novelty(calibrate.codes), fitted.novelty(test.codes))
-    known, tested = familiar(calibrate, novelties[0]), familiar(test, novelties[1])
-    chosen = risk.candidates(calibration(raw)[known], rows=int(tested.sum()), alpha=settings.alpha, delta=settings.delta)
+    calibration_familiar, threshold_familiar = familiar(calibrate, novelties[0]), familiar(test, novelties[1])
+    chosen = candidate_thresholds(
+        calibration(raw)[calibration_familiar], rows=int(threshold_familiar.sum()), alpha=settings.alpha, delta=settings.delta
+    )
     p = calibration(score(test.codes))
-    threshold = risk.choose(p[tested], test.y[tested], chosen, alpha=settings.alpha, delta=settings.delta)
-    return Safety(calibration, fitted, threshold, coverage, _named(fitted, names))
+    threshold = choose_threshold(p[threshold_familiar], test.y[threshold_familiar], chosen, alpha=settings.alpha, delta=settings.delta)
+    return DecisionRule(calibration, fitted, threshold, coverage, _component_names(fitted, names))
 
 
-def vocabulary(encoder: Encoder, guard: Guard, schema: DatasetSchema) -> dict[str, tuple[str, ...]]:
+def joint_vocabulary(encoder: Encoder, guard: Guard, schema: DatasetSchema) -> dict[str, tuple[str, ...]]:
     """For every nominal column the values that encoder, guard or contract know: in these, rows have to be coded for all of them."""
     declared = {name: tuple(schema.columns[name].values or ()) for name in encoder.vocabulary}
     return {name: tuple(dict.fromkeys((*values, *guard.categories[name], *declared[name]))) for name, values in encoder.vocabulary.items()}
 
 
-def reachable(coverage: float, rows: int) -> float:
+def attainable_coverage(coverage: float, rows: int) -> float:
     """The coverage that so many calibration rows can hold: a row more novel than all of them is never familiar."""
     return min(coverage, rows / (rows + 1))
 
 
-def _named(fitted: Guard, names: Sequence[GroupName]) -> tuple[GroupName, ...]:
-    found = []
+def _component_names(fitted: Guard, names: Sequence[GroupName]) -> tuple[GroupName, ...]:
+    components = []
     for number, group in enumerate(fitted.names.tolist()):
         if group < 0:
-            found.append(GroupName(f"cluster {number}"))
+            components.append(GroupName(f"cluster {number}"))
         else:
-            found.append(names[group] if group < len(names) else GroupName(f"number {group}"))
-    return tuple(found)
+            components.append(names[group] if group < len(names) else GroupName(f"number {group}"))
+    return tuple(components)

@@ -81,14 +81,14 @@ class Guard:
 
     def typicalities(self, codes: Codes) -> Float64:
         """Typicality of n rows in every component: float64 [n, K]."""
-        found = self._features(codes) @ self.weights
-        return np.maximum(np.round(found, DIGITS, out=found), FLOOR, out=found)
+        sums = self._features(codes) @ self.weights
+        return np.maximum(np.round(sums, DIGITS, out=sums), FLOOR, out=sums)
 
     def novelty(self, codes: Codes) -> Novelty:
         """How novel the rows of a table are."""
         component = np.empty(codes.rows, dtype=np.intp)
         typicality = np.empty(codes.rows, dtype=np.float64)
-        for rows in blocks(codes.rows):
+        for rows in row_blocks(codes.rows):
             component[rows], typicality[rows] = self._most_typical(codes.take(rows))
         return Novelty(self.p_value(typicality), component, typicality)
 
@@ -100,11 +100,11 @@ class Guard:
         places = self._places(codes)
         features = np.zeros((len(self.weights), codes.rows), dtype=np.float32)
         self._write(places, codes, features)
-        found = features.T @ self._weights32
-        component, everyone = found.argmax(axis=1), np.arange(codes.rows)
+        sums = features.T @ self._weights32
+        component, everyone = sums.argmax(axis=1), np.arange(codes.rows)
         z = features[self._z].astype(np.float64)
-        near = found[everyone, component] - self._rounding(z)
-        unsure = np.count_nonzero(found >= near[:, np.newaxis].astype(np.float32), axis=1) > 1
+        near = sums[everyone, component] - self._rounding(z)
+        unsure = np.count_nonzero(sums >= near[:, np.newaxis].astype(np.float32), axis=1) > 1
         # Each sum anew, of the one component: only then are z and its square as they are for a row alone.
         flat, width = self.weights.ravel(), self.weights.shape[1]
         best = flat.take(component)
@@ -155,9 +155,9 @@ class Guard:
         Args:
             features: float64 [n, D], as the weights take them.
         """
-        found = features @ self.weights
-        best = found.max(axis=1)
-        component = (found >= best[:, np.newaxis] - TIE).argmax(axis=1)
+        sums = features @ self.weights
+        best = sums.max(axis=1)
+        component = (sums >= best[:, np.newaxis] - TIE).argmax(axis=1)
         return component, np.maximum(np.round(best, DIGITS, out=best), FLOOR, out=best)
 
     def p_value(self, typicality: Float64) -> Float64:
@@ -217,8 +217,8 @@ class Guard:
     @cached_property
     def _scales(self) -> tuple[Float64, Float64]:
         """Means and standard deviations of the q numeric columns: [q, 1] each."""
-        found = np.array(list(self.scales.values()), dtype=np.float64).reshape(-1, 2)
-        return found[:, :1], found[:, 1:]
+        scales = np.array(list(self.scales.values()), dtype=np.float64).reshape(-1, 2)
+        return scales[:, :1], scales[:, 1:]
 
     # --- one row ------------------------------------------------------------------------------------------------------
 
@@ -241,26 +241,26 @@ class Guard:
                 z = min(max((float(number) - mean) / sd, -FARTHEST), FARTHEST)
                 places += (at + 1, at + 2, at + 3)
                 factors += (1.0, z, z * z)
-        found = np.dot(factors, self.weights.take(places, axis=0))
-        best = float(found.max())
+        sums = np.dot(factors, self.weights.take(places, axis=0))
+        best = float(sums.max())
         at_most = bisect_right(self._ordered, max(round(best, DIGITS), FLOOR))
-        return (at_most + 1.0) / (len(self._ordered) + 1.0), int((found >= best - TIE).argmax())
+        return (at_most + 1.0) / (len(self._ordered) + 1.0), int((sums >= best - TIE).argmax())
 
     @cached_property
     def _ordered(self) -> list[float]:
-        found: list[float] = self.calibration.tolist()
-        return found
+        ordered: list[float] = self.calibration.tolist()
+        return ordered
 
     @cached_property
     def look_ups(self) -> tuple[tuple[str, dict[Any, int], int], ...]:
         """For every nominal column: value -> row of the weights, and the row of values never seen."""
-        found, at = [], 1
+        tables, at = [], 1
         for name, values in self.categories.items():
             rows: dict[Any, int] = {None: at + 1}
             rows.update({value: at + number for number, value in enumerate(values, start=2)})
-            found.append((name, rows, at))
+            tables.append((name, rows, at))
             at += len(values) + 2
-        return tuple(found)
+        return tuple(tables)
 
     @cached_property
     def _numbers(self) -> tuple[tuple[str, int, float, float], ...]:
@@ -294,20 +294,20 @@ class Guard:
             arrays = from_npz(data)
             names = arrays["category_names"].tolist()
             scales = zip(arrays["scale_names"].tolist(), arrays["scales"].tolist(), strict=True)
-            found = cls(
+            guard = cls(
                 categories={name: tuple(arrays[f"categories.{number}"].tolist()) for number, name in enumerate(names)},
                 scales={name: (mean, sd) for name, (mean, sd) in scales},
                 **{key: arrays[key] for key in ("weights", "names", "positive", "calibration")},
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a guard: {error}") from error
-        rows = 1 + sum(len(values) + 2 for values in found.categories.values()) + 4 * len(found.scales)
-        if found.weights.shape != (rows, len(found.names)) or len(found.positive) != len(found.names):
-            raise ValueError(f"not a guard: weights of shape {found.weights.shape}, expected ({rows}, {len(found.names)})")
-        return found
+        rows = 1 + sum(len(values) + 2 for values in guard.categories.values()) + 4 * len(guard.scales)
+        if guard.weights.shape != (rows, len(guard.names)) or len(guard.positive) != len(guard.names):
+            raise ValueError(f"not a guard: weights of shape {guard.weights.shape}, expected ({rows}, {len(guard.names)})")
+        return guard
 
 
-def blocks(rows: int) -> Iterator[slice]:
+def row_blocks(rows: int) -> Iterator[slice]:
     """Slices of `BLOCK_ROWS` rows that cover a table."""
     return (slice(start, min(start + BLOCK_ROWS, rows)) for start in range(0, rows, BLOCK_ROWS))
 
@@ -315,7 +315,7 @@ def blocks(rows: int) -> Iterator[slice]:
 # --- fitting ---------------------------------------------------------------------------------------------------------
 
 
-def fit(codes: Codes, y: npt.NDArray[np.int8], component: Index, names: npt.NDArray[np.int64], schema: DatasetSchema) -> Guard:
+def fit_components(codes: Codes, y: npt.NDArray[np.int8], component: Index, names: npt.NDArray[np.int64], schema: DatasetSchema) -> Guard:
     """Describe components by the rows in each; not calibrated yet.
 
     Args:
@@ -329,9 +329,9 @@ def fit(codes: Codes, y: npt.NDArray[np.int8], component: Index, names: npt.NDAr
     weights, categories, scales = [np.zeros((1, len(names)))], {}, {}
     for name in schema.nominal:
         seen = np.unique(codes.nominal[name])
-        kept = [int(code) for code in seen if code > 0]
-        categories[name] = tuple(codes.vocabulary[name][code - 1] for code in kept)
-        weights.append(_nominal_weights(codes.nominal[name], kept, component, sizes))
+        categories_seen = [int(code) for code in seen if code > 0]
+        categories[name] = tuple(codes.vocabulary[name][code - 1] for code in categories_seen)
+        weights.append(_nominal_weights(codes.nominal[name], categories_seen, component, sizes))
     for name in schema.numeric:
         part, scales[name] = _numeric_weights(codes.numeric[name], component, sizes)
         weights.append(part)
@@ -341,21 +341,21 @@ def fit(codes: Codes, y: npt.NDArray[np.int8], component: Index, names: npt.NDAr
     return guard
 
 
-def _nominal_weights(values: npt.NDArray[np.int16], kept: Sequence[int], component: Index, sizes: Float64) -> Float64:
+def _nominal_weights(values: npt.NDArray[np.int16], codes_seen: Sequence[int], component: Index, sizes: Float64) -> Float64:
     """Log shares [k + 2, K]: never seen, missing, each kept value."""
     rows = np.zeros(int(values.max(initial=0)) + 2, dtype=np.intp)
     rows[1] = 1
-    rows[np.array(kept, dtype=np.intp) + 1] = np.arange(len(kept)) + 2
-    width = len(kept) + 2
+    rows[np.array(codes_seen, dtype=np.intp) + 1] = np.arange(len(codes_seen)) + 2
+    width = len(codes_seen) + 2
     counts = np.bincount(rows.take(values + np.int16(1)) * len(sizes) + component, minlength=width * len(sizes)).reshape(width, len(sizes))
     return np.log((counts + PSEUDO_COUNT) / (sizes + PSEUDO_COUNT * width))
 
 
 def _numeric_weights(values: Float64, component: Index, sizes: Float64) -> tuple[Float64, tuple[float, float]]:
     """[4, K]: log share missing, log share present with the normal curve's constant, factors of z and z²; and z's scale."""
-    known = ~np.isnan(values)
-    mean, sd = scale_of(values[known])
-    z, where = (values[known] - mean) / sd, component[known]
+    is_present = ~np.isnan(values)
+    mean, sd = scale_of(values[is_present])
+    z, where = (values[is_present] - mean) / sd, component[is_present]
     present = np.bincount(where, minlength=len(sizes)).astype(np.float64)
     n = np.maximum(present, 1.0)
     means = np.bincount(where, weights=z, minlength=len(sizes)) / n
@@ -379,13 +379,13 @@ def scale_of(numbers: Float64) -> tuple[float, float]:
 
 def _own_medians(guard: Guard, codes: Codes, component: Index) -> Float64:
     own = np.concatenate(
-        [guard.typicalities(codes.take(rows))[np.arange(rows.stop - rows.start), component[rows]] for rows in blocks(codes.rows)]
+        [guard.typicalities(codes.take(rows))[np.arange(rows.stop - rows.start), component[rows]] for rows in row_blocks(codes.rows)]
     )
     order = np.argsort(component, kind="stable")
     parts = np.split(own[order], np.cumsum(np.bincount(component, minlength=len(guard.names)))[:-1])
     return np.array([np.median(part) for part in parts])
 
 
-def calibrate(guard: Guard, codes: Codes) -> Guard:
+def calibrate_guard(guard: Guard, codes: Codes) -> Guard:
     """The guard with the typicalities of calibration rows, which nothing was fitted on."""
     return replace(guard, calibration=np.sort(guard.novelty(codes).typicality))

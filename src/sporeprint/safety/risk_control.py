@@ -41,7 +41,7 @@ def rows_needed(alpha: float, delta: float) -> int:
     return math.ceil(math.log(delta) / math.log1p(-alpha))
 
 
-def candidates(p: Float64, *, rows: int, alpha: float, delta: float, most: float = 0.5, count: int = 40) -> Float64:
+def candidate_thresholds(p: Float64, *, rows: int, alpha: float, delta: float, most: float = 0.5, count: int = 40) -> Float64:
     """Thresholds to be tested, from the most careful one on.
 
     Args:
@@ -68,7 +68,7 @@ def candidates(p: Float64, *, rows: int, alpha: float, delta: float, most: float
     return np.unique(np.r_[chosen, most])
 
 
-def choose(p: Float64, y: npt.NDArray[np.int8], tested: Float64, *, alpha: float, delta: float) -> Threshold:
+def choose_threshold(p: Float64, y: npt.NDArray[np.int8], tested: Float64, *, alpha: float, delta: float) -> Threshold:
     """The largest threshold that keeps the promise.
 
     Args:
@@ -85,10 +85,10 @@ def choose(p: Float64, y: npt.NDArray[np.int8], tested: Float64, *, alpha: float
     from scipy import stats
 
     rejected = stats.binom.cdf(wrong, answered, alpha) <= delta
-    kept = int(np.argmin(rejected)) if not rejected.all() else len(rejected)
-    at = max(kept - 1, 0)
+    passed = int(np.argmin(rejected)) if not rejected.all() else len(rejected)
+    at = max(passed - 1, 0)
     n, k = int(answered[at]), int(wrong[at])
-    if kept:
+    if passed:
         reason = f"{k} of {n:,} negative answers were wrong at {tested[at]:.4g}, few enough for {alpha:.2%} with confidence {1 - delta:.0%}"
         return Threshold(float(tested[at]), alpha, delta, n, k, reason)
     need = rows_needed(alpha, delta)

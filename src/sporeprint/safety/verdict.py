@@ -34,12 +34,12 @@ def verdict(
     Returns:
         NEGATIVE, POSITIVE or UNKNOWN: an int, or int8 [n]. Only of a row that is familiar in every way the probability decides.
     """
-    known = is_familiar(novelty_p, coverage) & (strange == False)  # noqa: E712  # `not` does not take arrays
+    familiar = is_familiar(novelty_p, coverage) & (strange == False)  # noqa: E712  # `not` does not take arrays
     negative = probability <= (-1.0 if threshold is None else threshold)
     positive = probability > (HALF if threshold is None else threshold)
     # Comparisons with NaN are false, so both are, and the answer is unknown.
-    found = UNKNOWN - known * (negative * (UNKNOWN - NEGATIVE) + positive * (UNKNOWN - POSITIVE))
-    return found.astype(np.int8) if isinstance(found, np.ndarray) else int(found)
+    verdicts = UNKNOWN - familiar * (negative * (UNKNOWN - NEGATIVE) + positive * (UNKNOWN - POSITIVE))
+    return verdicts.astype(np.int8) if isinstance(verdicts, np.ndarray) else int(verdicts)
 
 
 def is_familiar(novelty_p: Numbers, coverage: float) -> bool | npt.NDArray[np.bool_]:
@@ -47,7 +47,7 @@ def is_familiar(novelty_p: Numbers, coverage: float) -> bool | npt.NDArray[np.bo
     return novelty_p > 1 - coverage + ROUNDING
 
 
-def words(schema: DatasetSchema) -> tuple[str, str, str]:
+def verdict_words(schema: DatasetSchema) -> tuple[str, str, str]:
     """The answers' words, by their numbers."""
     target = schema.target
     return target.values[target.negative], target.values[target.positive], "unknown"

@@ -14,7 +14,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from sporeprint.errors import ConfigError, SporeprintError, StorageError, StorageUnavailableError
-from sporeprint.storage.urls import SQLITE, TLS_OPTIONS, shown
+from sporeprint.storage.urls import SQLITE, TLS_OPTIONS, redacted
 
 #: Seconds to wait for another process that writes to the same SQLite file, or for a row that another transaction holds.
 LOCK_WAIT_S: Final = 10
@@ -62,7 +62,7 @@ def connect(url: URL, *, pool_size: int = 5) -> Engine:
 
 
 @contextmanager
-def errors(url: URL) -> Iterator[None]:
+def database_errors(url: URL) -> Iterator[None]:
     """Say of every database error inside what it means: `StorageUnavailableError` where trying again can help, else `StorageError`.
 
     A commit whose connection was lost may have happened or not: what is repeated after a `StorageUnavailableError`
@@ -71,15 +71,15 @@ def errors(url: URL) -> Iterator[None]:
     try:
         yield
     except exc.DBAPIError as error:
-        raise meaning(error, url) from None
+        raise translate_error(error, url) from None
     except exc.TimeoutError:
-        raise StorageUnavailableError(f"{shown(url)}: all connections are in use; try again") from None
+        raise StorageUnavailableError(f"{redacted(url)}: all connections are in use; try again") from None
 
 
-def meaning(error: exc.DBAPIError, url: URL) -> SporeprintError:
+def translate_error(error: exc.DBAPIError, url: URL) -> SporeprintError:
     """A driver's error in the project's terms, without the statement, its parameters or the password."""
     said = _said(error, url)
-    where = shown(url)
+    where = redacted(url)
     number = _number(error)
     if url.get_backend_name() == SQLITE:
         return _sqlite_meaning(where, said, number)
@@ -158,14 +158,14 @@ def _begin_sqlite(connection: Connection) -> None:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """A transaction that writes, committed at the end. On SQLite it waits for other writers before it reads anything."""
-    with errors(engine.url), engine.connect().execution_options(begin_immediate=True) as connection, connection.begin():
+    with database_errors(engine.url), engine.connect().execution_options(begin_immediate=True) as connection, connection.begin():
         yield connection
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that reads."""
-    with errors(engine.url), engine.connect() as connection:
+    with database_errors(engine.url), engine.connect() as connection:
         yield connection
 
 
@@ -186,7 +186,7 @@ def _driver_arguments(url: URL) -> tuple[URL, dict[str, Any]]:
     for name in ("ssl_ca", "ssl_cert", "ssl_key"):
         if name in given:
             if not Path(given[name]).is_file():
-                raise ConfigError(f"{shown(url)}: {name} names no file: {given[name]}")
+                raise ConfigError(f"{redacted(url)}: {name} names no file: {given[name]}")
             arguments[name] = given[name]
     checked = "true" if "ssl_ca" in given else None
     for name in ("ssl_verify_cert", "ssl_verify_identity"):

@@ -42,7 +42,7 @@ def oltp(settings: StorageSettings, workdir: Path, environ: Mapping[str, str] | 
         return _server(url, where, "OLTP", environ)
     _no_password("OLTP", environ, "an SQLite file has none")
     if not url.database or url.database == ":memory:" or url.query or url.host:
-        raise ConfigError(f"{where}: {shown(url)!r} names no file; expected sqlite:///path/to/file.db")
+        raise ConfigError(f"{where}: {redacted(url)!r} names no file; expected sqlite:///path/to/file.db")
     return _sqlite(workdir / url.database)
 
 
@@ -60,7 +60,7 @@ def olap(settings: StorageSettings, workdir: Path, environ: Mapping[str, str] | 
     return _server(_parsed(text, where, allowed=SCHEMES), where, "OLAP", environ)
 
 
-def shown(address: URL | Path) -> str:
+def redacted(address: URL | Path) -> str:
     """An address as it may be shown: without its password."""
     if isinstance(address, Path):
         return str(address)
@@ -98,7 +98,7 @@ def _sqlite(path: Path) -> URL:
 def _server(url: URL, where: str, base: str, environ: Mapping[str, str]) -> URL:
     for what, value in (("user", url.username), ("database", url.database)):
         if not value:
-            raise ConfigError(f"{where}: {shown(url)!r} names no {what}; expected {_expected(SCHEMES)}")
+            raise ConfigError(f"{where}: {redacted(url)!r} names no {what}; expected {_expected(SCHEMES)}")
     for option in url.query:
         if option not in OPTIONS:
             raise ConfigError(f"{where}: unknown option {option!r}{nearest(option, OPTIONS)}; allowed: {', '.join(OPTIONS)}")
@@ -112,7 +112,7 @@ def _password(url: URL, where: str, base: str, environ: Mapping[str, str]) -> st
     if url.password is not None:
         found[where] = str(url.password)
     if len(found) > 1:
-        raise ConfigError(f"the password of {shown(url)} is given more than once, by {' and by '.join(found)}; leave one")
+        raise ConfigError(f"the password of {redacted(url)} is given more than once, by {' and by '.join(found)}; leave one")
     for name, value in found.items():
         password = _read(name, value) if name.endswith("_FILE") else value
         if password.lower().startswith(PLACEHOLDER):

@@ -17,8 +17,7 @@ from mariadb_server import MariaDB
 from serving_support import Client, Server, start_server, write_config
 from sporeprint.ab_testing.assignment import Assignment
 from sporeprint.storage.engine import connect
-from sporeprint.storage.oltp import api_keys as keys
-from sporeprint.storage.oltp import migrate
+from sporeprint.storage.oltp import api_keys, migrate
 from sporeprint.storage.oltp.api_keys import Role
 
 
@@ -234,7 +233,8 @@ def test_disagreements_are_listed_page_by_page(client: Client) -> None:
 def test_roles(client: Client, started: Callable[..., Client]) -> None:
     engine = client.app.busiest._service().database.engine  # type: ignore[attr-defined]
     secrets = {
-        role: keys.create(engine, role.value, frozenset({role}), now_us=1, actor="t")[1] for role in (Role.READ, Role.OPERATE, Role.PREDICT)
+        role: api_keys.create(engine, role.value, frozenset({role}), now_us=1, actor="t")[1]
+        for role in (Role.READ, Role.OPERATE, Role.PREDICT)
     }
     until(lambda: client.get("/ab-tests").status_code == 401)
     asked = {role: {"Authorization": f"Bearer {secret}"} for role, secret in secrets.items()}

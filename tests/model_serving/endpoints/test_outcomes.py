@@ -1,4 +1,4 @@
-"""Tests of sporeprint.model_serving.outcomes: many outcomes at once, each with what became of it."""
+"""Tests of sporeprint.model_serving.endpoints.outcomes: many outcomes at once, each with what became of it."""
 
 import io
 from typing import Any

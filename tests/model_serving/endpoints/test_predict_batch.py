@@ -1,4 +1,4 @@
-"""Tests of sporeprint.model_serving.batches: a file over HTTP is answered as `sporeprint predict` answers it, and kept first."""
+"""Tests of sporeprint.model_serving.endpoints.predict_batch: a file over HTTP gets the answers of `sporeprint predict`, and is kept."""
 
 import asyncio
 import io
@@ -21,9 +21,9 @@ from serving_support import Client, Server
 from sporeprint.pipelines.batch_prediction import predict
 from sporeprint.settings import Settings
 from sporeprint.storage.engine import connect
-from sporeprint.storage.oltp.batch_file import Store
+from sporeprint.storage.oltp.batch_file import BatchStore
 from sporeprint.storage.oltp.tables import batch
-from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse import star_schema
 from sporeprint.storage.warehouse.sync import sync
 from warehouse_support import dicts, everything, warehouse_at
 
@@ -243,11 +243,11 @@ def test_what_was_answered_comes_into_the_warehouse_once(
         assert sync(engine, warehouse, small_settings.dataset, root=small_copy).predictions == 0
         found = everything(warehouse)
     engine.dispose()
-    facts = dicts(found, star.FACT_PREDICTION)
+    facts = dicts(found, star_schema.FACT_PREDICTION)
     assert sorted(fact["prediction_id"] for fact in facts) == sorted(ids)
     assert {fact["batch_id"] for fact in facts} == {ids[0].partition(":")[0]}
-    assert sum(row["answers"] for row in dicts(found, star.HOUR_OUTCOMES)) == 50
-    shapes = [row for row in dicts(found, star.HOUR_FEATURES) if row["feature"] == "cap-shape"]
+    assert sum(row["answers"] for row in dicts(found, star_schema.HOUR_OUTCOMES)) == 50
+    shapes = [row for row in dicts(found, star_schema.HOUR_FEATURES) if row["feature"] == "cap-shape"]
     assert sum(row["answers"] for row in shapes) == len(ids)
     counted = {row["value"]: row["answers"] for row in shapes if row["kind"] == "value"}
     assert counted == {value: rows for value, rows in answered["cap-shape"].value_counts().iter_rows() if value}
@@ -311,7 +311,7 @@ def test_a_batch_is_registered_when_the_database_is_back(started: Start, small_c
         found = client.post("/predict/batch", content=parquet, headers=PARQUET)
         assert found.status_code == 200
         assert client.get("/predictions/" + pl.read_parquet(found.content)["prediction_id"][7]).status_code == 200
-        assert Store(small_copy, "data/batches").pending() == [found.headers["x-batch-id"]]
+        assert BatchStore(small_copy, "data/batches").pending() == [found.headers["x-batch-id"]]
         connection.exec_driver_sql("ROLLBACK")
     engine.dispose()
     until(lambda: len(registered(small_copy)) == 1, 20)
@@ -319,7 +319,7 @@ def test_a_batch_is_registered_when_the_database_is_back(started: Start, small_c
 
 def test_the_file_says_what_it_is(client: Client, shared_root: Path, parquet: bytes) -> None:
     found = client.post("/predict/batch", content=parquet, headers=PARQUET)
-    about = Store(shared_root, "data/batches").about(found.headers["x-batch-id"])
+    about = BatchStore(shared_root, "data/batches").about(found.headers["x-batch-id"])
     assert about is not None
     assert (about.rows, about.problems, about.given) == (500, 0, "parquet")
     assert pq.read_metadata(io.BytesIO(found.content)).row_group(0).column(0).compression == "ZSTD"

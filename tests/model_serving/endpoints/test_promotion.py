@@ -108,8 +108,8 @@ def test_the_winner_of_a_test_serves_and_goes_back_over_http(small_copy: Path, s
             found = client.post("/predict?ab_test=first", json=rows[number % len(rows)], headers={"X-Unit-Id": f"u{number}"}).json()
             right, wrong = ("e", "p") if found["verdict"] == "edible" else ("p", "e")
             # A is wrong in half of all.
-            truth = wrong if found["ab_test"]["arm"] == "a" and number % 4 < 2 else right
-            said.append({"prediction_id": found["prediction_id"], "outcome": truth})
+            parse_bool = wrong if found["ab_test"]["arm"] == "a" and number % 4 < 2 else right
+            said.append({"prediction_id": found["prediction_id"], "outcome": parse_bool})
         until(lambda: client.get("/health").json()["journal"]["depth"] == 0)
         done = client.post("/predictions/outcomes", json=said).json()
         assert (done["created"], done["problems"]) == (240, 0)

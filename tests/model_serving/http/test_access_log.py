@@ -17,8 +17,8 @@ import pytest
 from journal_support import until
 from serving_support import Client, Server
 from sporeprint.model_serving.http import access_log as logs
-from sporeprint.model_serving.http.access_log import AccessLog, Named, named
-from sporeprint.model_serving.http.request_context import REQUEST, Exchange
+from sporeprint.model_serving.http.access_log import AccessLog, RequestIdFilter, request_ids_in_log
+from sporeprint.model_serving.http.request_context import REQUEST, RequestContext
 from sporeprint.registry.registry import Registry
 
 Start = Callable[..., Client]
@@ -33,8 +33,8 @@ async def _send(message: Any) -> None:
     """Take everything."""
 
 
-def exchange(request_id: str = "r") -> Exchange:
-    return Exchange({"headers": [(b"x-request-id", request_id.encode())], "method": "POST"}, _send)
+def exchange(request_id: str = "r") -> RequestContext:
+    return RequestContext({"headers": [(b"x-request-id", request_id.encode())], "method": "POST"}, _send)
 
 
 @pytest.fixture
@@ -99,9 +99,10 @@ def test_what_was_answered_is_written_when_the_server_has_ended(
 
 def test_stderr(tmp_path: Path) -> None:
     code = (
-        "from sporeprint.model_serving.access_log import AccessLog; from sporeprint.model_serving.exchange import Exchange\n"
+        "from sporeprint.model_serving.http.access_log import AccessLog\n"
+        "from sporeprint.model_serving.http.request_context import RequestContext\n"
         "log = AccessLog(None, 'w', {})\n"
-        "with log.writing(): log.add(Exchange({'headers': [], 'method': 'GET'}, None))"
+        "with log.writing(): log.add(RequestContext({'headers': [], 'method': 'GET'}, None))"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, env={**os.environ})
     assert json.loads(done.stderr)["method"] == "GET"
@@ -166,13 +167,13 @@ def test_the_log_of_the_server_names_the_request(caplog: pytest.LogCaptureFixtur
     logger = logging.getLogger("sporeprint")
     logger.addHandler(caplog.handler)
     try:
-        with named():
-            assert any(isinstance(each, Named) for each in caplog.handler.filters)
+        with request_ids_in_log():
+            assert any(isinstance(each, RequestIdFilter) for each in caplog.handler.filters)
             token = REQUEST.set("r-7")
             logging.getLogger("sporeprint.x").warning("%s failed: %d", "it", 3)
             REQUEST.reset(token)
             logging.getLogger("sporeprint.x").warning("100%")
-        assert not any(isinstance(each, Named) for each in caplog.handler.filters)
+        assert not any(isinstance(each, RequestIdFilter) for each in caplog.handler.filters)
     finally:
         logger.removeHandler(caplog.handler)
     assert "it failed: 3 [request r-7]" in caplog.text

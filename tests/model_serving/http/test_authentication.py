@@ -18,15 +18,15 @@ from journal_support import until
 from mariadb_server import MariaDB
 from serving_support import Client, Server
 from sporeprint import settings as settings_of
+from sporeprint.common.timestamps import DAY_US
 from sporeprint.errors import ConfigError
 from sporeprint.model_serving.api import ENDPOINTS, create_app
-from sporeprint.model_serving.http.authentication import KNOWN, NEEDS, Bucket, bootstrap_key
+from sporeprint.model_serving.http.authentication import KEYS_FILE, REQUIRED_ROLES, TokenBucket, bootstrap_key
 from sporeprint.registry.registry import Registry
 from sporeprint.settings import Settings
 from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
-from sporeprint.storage.oltp import api_keys as keys
-from sporeprint.storage.oltp import migrate
+from sporeprint.storage.oltp import api_keys, migrate
 from sporeprint.storage.oltp.api_keys import Role
 from sporeprint.storage.oltp.audit_log import changes
 
@@ -50,7 +50,7 @@ def now_us() -> int:
 @pytest.fixture
 def engine(small_settings: Settings, small_copy: Path) -> Iterator[Engine]:
     engine = connect(urls.oltp(small_settings.storage, small_copy))
-    migrate.ready(engine)
+    migrate.prepare(engine)
     yield engine
     engine.dispose()
 
@@ -58,7 +58,7 @@ def engine(small_settings: Settings, small_copy: Path) -> Iterator[Engine]:
 @pytest.fixture
 def made(engine: Engine) -> Keys:
     """A key for each role."""
-    return {role.value: keys.create(engine, role.value, frozenset({role}), now_us=now_us(), actor="test")[1] for role in Role}
+    return {role.value: api_keys.create(engine, role.value, frozenset({role}), now_us=now_us(), actor="test")[1] for role in Role}
 
 
 @pytest.fixture
@@ -80,10 +80,10 @@ def ask(client: Client, path: str, method: str, name: str, headers: dict[str, st
 
 
 def test_every_endpoint_says_which_role_it_needs() -> None:
-    assert set(NEEDS) == {name for _, _, name, _ in ENDPOINTS}
-    assert {name for name, role in NEEDS.items() if role is None} == {"live", "ready", "openapi", "docs", "index"}
+    assert set(REQUIRED_ROLES) == {name for _, _, name, _ in ENDPOINTS}
+    assert {name for name, role in REQUIRED_ROLES.items() if role is None} == {"live", "ready", "openapi", "docs", "index"}
     changing = {name for _, method, name, _ in ENDPOINTS if method != "GET"}
-    assert all(NEEDS[name] in (Role.PREDICT, Role.LABEL, Role.OPERATE) for name in changing)
+    assert all(REQUIRED_ROLES[name] in (Role.PREDICT, Role.LABEL, Role.OPERATE) for name in changing)
 
 
 def test_every_role_against_every_endpoint(started: Callable[..., Client], made: Keys) -> None:
@@ -91,13 +91,13 @@ def test_every_role_against_every_endpoint(started: Callable[..., Client], made:
     for path, method, name, _ in ENDPOINTS:
         for role, secret in made.items():
             status = ask(client, path, method, name, bearer(secret)).status_code
-            if NEEDS[name] is None or NEEDS[name] == role:
+            if REQUIRED_ROLES[name] is None or REQUIRED_ROLES[name] == role:
                 assert status not in (401, 403), (name, role, status)
             else:
                 assert status == 403, (name, role, status)
         for headers in ({}, bearer("wrong"), {"x-api-key": "spk_000000000000_" + "x" * 43}, {"authorization": "Basic dTpw"}):
             status = ask(client, path, method, name, headers).status_code
-            assert (status == 401) == (NEEDS[name] is not None), (name, headers, status)
+            assert (status == 401) == (REQUIRED_ROLES[name] is not None), (name, headers, status)
 
 
 def test_both_headers_and_what_is_said(started: Callable[..., Client], made: Keys) -> None:
@@ -116,8 +116,8 @@ def test_the_document_says_so(started: Callable[..., Client], made: Keys) -> Non
     paths = started().get("/openapi.json").json()["paths"]
     for path, method, name, _ in ENDPOINTS:
         operation = paths[path][method.lower()]
-        assert operation.get("x-role") == NEEDS[name]
-        assert ("401" in operation["responses"]) == (NEEDS[name] is not None)
+        assert operation.get("x-role") == REQUIRED_ROLES[name]
+        assert ("401" in operation["responses"]) == (REQUIRED_ROLES[name] is not None)
 
 
 # --- keys that come, end and are lost ------------------------------------------------------------------------------------
@@ -126,13 +126,13 @@ def test_the_document_says_so(started: Callable[..., Client], made: Keys) -> Non
 def test_a_running_server_learns_of_keys(served: Serve, engine: Engine, row: dict[str, Any]) -> None:
     server = served()
     assert server.client.post("/predict", json=row).status_code == 200
-    _, secret = keys.create(engine, "shop", frozenset({Role.PREDICT}), now_us=now_us(), actor="test")
+    _, secret = api_keys.create(engine, "shop", frozenset({Role.PREDICT}), now_us=now_us(), actor="test")
     begin = time.monotonic()
     until(lambda: server.client.post("/predict", json=row).status_code == 401, 10)
     assert time.monotonic() - begin < 5  # 2 s where nobody else needs the processor
     assert server.client.post("/predict", json=row, headers=bearer(secret)).status_code == 200
-    other = keys.create(engine, "other", frozenset({Role.READ}), now_us=now_us(), actor="test")[1]
-    keys.revoke(engine, "shop", now_us=now_us(), actor="test")
+    other = api_keys.create(engine, "other", frozenset({Role.READ}), now_us=now_us(), actor="test")[1]
+    api_keys.revoke(engine, "shop", now_us=now_us(), actor="test")
     begin = time.monotonic()
     until(lambda: server.client.post("/predict", json=row, headers=bearer(secret)).status_code == 401, 10)
     assert time.monotonic() - begin < 5
@@ -144,7 +144,7 @@ def test_a_running_server_learns_of_keys(served: Serve, engine: Engine, row: dic
 
 
 def test_an_expired_key_is_not_taken(started: Callable[..., Client], engine: Engine) -> None:
-    _, secret = keys.create(engine, "shop", frozenset({Role.PREDICT}), expires_days=1, now_us=now_us() - 2 * keys.DAY_US, actor="test")
+    _, secret = api_keys.create(engine, "shop", frozenset({Role.PREDICT}), expires_days=1, now_us=now_us() - 2 * DAY_US, actor="test")
     found = started().post("/predict", json={}, headers=bearer(secret))
     assert (found.status_code, found.json()["type"]) == (401, "urn:sporeprint:problem:wrong-key")
 
@@ -154,19 +154,19 @@ def test_what_is_known_of_keys_outlasts_the_database(
 ) -> None:
     engine = connect(mariadb.url(database=mariadb.create_database()))
     migrate.upgrade(engine)
-    _, secret = keys.create(engine, "shop", frozenset({Role.PREDICT}), now_us=now_us(), actor="test")
+    _, secret = api_keys.create(engine, "shop", frozenset({Role.PREDICT}), now_us=now_us(), actor="test")
     monkeypatch.setenv("SPOREPRINT_OLTP_URL", engine.url.render_as_string(hide_password=False))
     engine.dispose()
     mariadb.kill()
     # What is known of another database is not taken.
-    (small_copy / KNOWN).parent.mkdir(exist_ok=True)
-    (small_copy / KNOWN).write_text(json.dumps({"format": 1, "database": "other", "keys": []}))
+    (small_copy / KEYS_FILE).parent.mkdir(exist_ok=True)
+    (small_copy / KEYS_FILE).write_text(json.dumps({"format": 1, "database": "other", "keys": []}))
     closed = started("first").post("/predict", json={}, headers=bearer(secret))
     assert (closed.status_code, closed.json()["type"]) == (503, "urn:sporeprint:problem:keys-unknown")
     mariadb.start()
     assert started("second").post("/predict", json={}, headers=bearer(secret)).status_code == 200
-    assert (small_copy / KNOWN).stat().st_mode & 0o777 == 0o600
-    assert secret not in (small_copy / KNOWN).read_text()
+    assert (small_copy / KEYS_FILE).stat().st_mode & 0o777 == 0o600
+    assert secret not in (small_copy / KEYS_FILE).read_text()
     mariadb.kill()
     last = started("third")
     assert last.post("/predict", json={}, headers=bearer(secret)).status_code == 200
@@ -231,7 +231,7 @@ def test_a_server_that_others_reach_lets_nobody_in_without_a_key(small_settings:
 
 
 def test_a_key_has_a_rate_of_its_own(started: Callable[..., Client], engine: Engine) -> None:
-    one, two = (keys.create(engine, name, frozenset({Role.READ}), now_us=now_us(), actor="t")[1] for name in ("one", "two"))
+    one, two = (api_keys.create(engine, name, frozenset({Role.READ}), now_us=now_us(), actor="t")[1] for name in ("one", "two"))
     client = started(serving={"rate_limit_per_s": 0.01, "rate_burst": 3})
     said = [client.get("/models", headers=bearer(one)) for _ in range(5)]
     assert [found.status_code for found in said] == [200, 200, 200, 429, 429]
@@ -246,12 +246,12 @@ def test_a_key_has_a_rate_of_its_own(started: Callable[..., Client], engine: Eng
     st.lists(st.floats(0, 10), max_size=60),
 )
 def test_a_bucket_gives_its_burst_and_its_rate(rate: float, burst: int, pauses: list[float]) -> None:
-    bucket, now, taken = Bucket(rate, burst, float(burst), 0.0), 0.0, 0
+    bucket, now, taken = TokenBucket(rate, burst, float(burst), 0.0), 0.0, 0
     for pause in pauses:
         now += pause
         taken += bucket.take(now)
         assert taken <= burst + rate * now + 1e-6
-    assert Bucket(0, 1, 1.0, 0.0).take(0.0)
+    assert TokenBucket(0, 1, 1.0, 0.0).take(0.0)
 
 
 # --- promotion -----------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sporeprint.model_serving.http.background_task import beside
+from sporeprint.model_serving.http.background_task import background_task
 
 
 def test_it_runs_as_long_as_the_context_and_is_waited_for() -> None:
@@ -19,7 +19,7 @@ def test_it_runs_as_long_as_the_context_and_is_waited_for() -> None:
             seen.append("ended")
 
     async def fails() -> None:
-        async with beside(work(), "work"):
+        async with background_task(work(), "work"):
             await asyncio.sleep(0)
             assert "work" in {task.get_name() for task in asyncio.all_tasks()}
             raise ZeroDivisionError

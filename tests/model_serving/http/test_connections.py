@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from serving_support import Server, start_server, write_config
-from sporeprint.model_serving.http.connections import HEAD_BYTES, HEADERS, OTHER_FILES, WHOLE_BYTES, places
+from sporeprint.model_serving.http.connections import HEAD_BYTES, HEADERS, OTHER_FILES, WHOLE_BYTES, connection_limit
 from sporeprint.registry.registry import Registry
 
 Serve = Callable[..., Any]
@@ -264,8 +264,8 @@ def test_places_are_those_that_the_system_allows() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (1000, hard))
     try:
-        assert places(5000) == 1000 - OTHER_FILES
-        assert places(10) == 10
+        assert connection_limit(5000) == 1000 - OTHER_FILES
+        assert connection_limit(10) == 10
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 

@@ -12,8 +12,7 @@ from sporeprint import settings
 from sporeprint.model_serving.runtime.ab_evaluation import LEASE, Evaluating
 from sporeprint.pipelines import ab_test_lifecycle as experiments
 from sporeprint.pipelines.ab_test_lifecycle import Lab
-from sporeprint.storage.oltp import ab_unit_counts as ab_counts
-from sporeprint.storage.oltp import checkpoints as ab_progress
+from sporeprint.storage.oltp import ab_unit_counts, checkpoints
 
 
 @pytest.fixture
@@ -24,12 +23,12 @@ def lab(small_config: dict[str, Any], small_copy: Path) -> Iterator[Lab]:
 
 def test_only_one_process_looks(lab: Lab) -> None:
     test = experiments.create(lab, {"name": "t", "model_a": "xgboost", "model_b": "decision_tree"}, actor="ada")
-    assert ab_progress.lease(lab.engine, LEASE, "other", now_us=0, until_us=1 << 60)
+    assert checkpoints.lease(lab.engine, LEASE, "other", now_us=0, until_us=1 << 60)
     Evaluating(lab, "w", lambda: True).look()
-    assert ab_counts.last_look(lab.engine, test.test_id) is None
-    ab_progress.release(lab.engine, LEASE, "other")
+    assert ab_unit_counts.last_look(lab.engine, test.test_id) is None
+    checkpoints.release(lab.engine, LEASE, "other")
     Evaluating(lab, "w", lambda: True).look()
-    assert ab_counts.last_look(lab.engine, test.test_id) is not None
+    assert ab_unit_counts.last_look(lab.engine, test.test_id) is not None
 
 
 def test_it_looks_only_while_a_test_runs(lab: Lab) -> None:
@@ -49,7 +48,7 @@ def test_it_looks_only_while_a_test_runs(lab: Lab) -> None:
 
     asyncio.run(work())
     with lab.engine.connect() as connection:
-        number, _ = ab_progress.read(connection, LEASE)
+        number, _ = checkpoints.read(connection, LEASE)
     assert number == 1  # once, for what an earlier process may have left
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from sporeprint.ab_testing.assignment import Assignment
 from sporeprint.model_serving.http.problems import ProblemError
-from sporeprint.model_serving.model_loader import Loader
+from sporeprint.model_serving.model_loader import ModelLoader
 from sporeprint.model_serving.runtime.ab_routing import NO_PART, Route, Routes, unit_of
 from sporeprint.pipelines import ab_test_lifecycle as experiments
 from sporeprint.pipelines.ab_test_lifecycle import Lab
@@ -30,8 +30,8 @@ def lab(small_settings: Settings, small_copy: Path) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def loader(lab: Lab) -> Loader:
-    return Loader(lab.registry.root, "production")
+def loader(lab: Lab) -> ModelLoader:
+    return ModelLoader(lab.registry.root, "production")
 
 
 def create(lab: Lab, name: str = "first", **given: Any) -> AbTest:
@@ -47,7 +47,7 @@ def route_of(routes: Routes, name: str = "first") -> Route | None:
     return asyncio.run(routes.find(name))
 
 
-def test_both_versions_are_there_before_a_test_routes(lab: Lab, loader: Loader) -> None:
+def test_both_versions_are_there_before_a_test_routes(lab: Lab, loader: ModelLoader) -> None:
     routes = Routes(lab.engine, loader, "w")
     assert not looked(routes).any
     test = create(lab)
@@ -62,7 +62,7 @@ def test_both_versions_are_there_before_a_test_routes(lab: Lab, loader: Loader) 
     assert route_of(again) is route
 
 
-def test_tests_that_share_a_version_share_it_in_memory(lab: Lab, loader: Loader) -> None:
+def test_tests_that_share_a_version_share_it_in_memory(lab: Lab, loader: ModelLoader) -> None:
     create(lab)
     create(lab, "second")
     routes = looked(Routes(lab.engine, loader, "w"))
@@ -72,7 +72,7 @@ def test_tests_that_share_a_version_share_it_in_memory(lab: Lab, loader: Loader)
     assert first.b is second.b
 
 
-def test_what_has_ended_routes_no_more(lab: Lab, loader: Loader) -> None:
+def test_what_has_ended_routes_no_more(lab: Lab, loader: ModelLoader) -> None:
     test = create(lab, default_route=True)
     routes = looked(Routes(lab.engine, loader, "w"))
     assert routes.default is not None
@@ -84,7 +84,7 @@ def test_what_has_ended_routes_no_more(lab: Lab, loader: Loader) -> None:
         route_of(routes, "nope")
 
 
-def test_a_version_that_is_mended_takes_part_again(lab: Lab, loader: Loader, tmp_path: Path) -> None:
+def test_a_version_that_is_mended_takes_part_again(lab: Lab, loader: ModelLoader, tmp_path: Path) -> None:
     create(lab)
     folder = lab.registry.root / "logistic_regression/v1"
     shutil.move(folder, tmp_path / "v1")
@@ -110,7 +110,7 @@ class Failing:
 
 
 @pytest.mark.parametrize("mode", ["split", "shadow"])
-def test_a_version_that_fails_at_an_answer_does_no_harm(lab: Lab, loader: Loader, mode: str) -> None:
+def test_a_version_that_fails_at_an_answer_does_no_harm(lab: Lab, loader: ModelLoader, mode: str) -> None:
     test = create(lab, mode=mode)
     route = route_of(looked(Routes(lab.engine, loader, "w")))
     assert route is not None
@@ -126,7 +126,7 @@ def test_a_version_that_fails_at_an_answer_does_no_harm(lab: Lab, loader: Loader
     assert neither.part.shadow == {"mode": "split", "failed": "not loaded"}
 
 
-def test_units(lab: Lab, loader: Loader) -> None:
+def test_units(lab: Lab, loader: ModelLoader) -> None:
     column = next(iter(lab.settings.dataset.columns))
     routes = Routes(lab.engine, loader, "w")
     create(lab)

@@ -1,4 +1,4 @@
-"""What asks at the same time is answered together; what fails is one row's."""
+"""What asks at the same time is predict_pending together; what fails is one row's."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from sporeprint.errors import JournalError
-from sporeprint.model_serving.runtime.dynamic_batching import MOST, Microbatch, Question
-from sporeprint.model_serving.runtime.loaded_model import Answered, Served
+from sporeprint.model_serving.runtime.dynamic_batching import MAX_ROWS, DynamicBatcher, PendingRequest
+from sporeprint.model_serving.runtime.loaded_model import LoadedModel, TimedPrediction
 from sporeprint.registry.registry import Registry
 from sporeprint.storage.journal.writer import Journal
 from sporeprint.storage.prediction_record import PredictionRecord
 
 
 @pytest.fixture(scope="module")
-def served(_small_run: Path) -> Served:
+def served(_small_run: Path) -> LoadedModel:
     registry = Registry(_small_run / "models/registry")
-    return Served.load(registry, registry.resolve("xgboost"))
+    return LoadedModel.load(registry, registry.resolve("xgboost"))
 
 
 @pytest.fixture
@@ -30,65 +30,71 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 class Watched:
     """A version that says how many rows it was asked together."""
 
-    def __init__(self, served: Served, asked: list[int], *, fails: bool = False) -> None:
+    def __init__(self, served: LoadedModel, asked: list[int], *, fails: bool = False) -> None:
         self.served, self.asked, self.fails = served, asked, fails
-        self.ref, self.kin = served.ref, served.kin
+        self.ref, self.preprocessing_key = served.ref, served.preprocessing_key
 
-    def answers(self, rows: Sequence[Any], versions: Sequence[Any] | None = None) -> list[Answered]:
+    def answers(self, rows: Sequence[Any], versions: Sequence[Any] | None = None) -> list[TimedPrediction]:
         assert versions is None or {id(each) for each in versions} == {id(self)}
         self.asked.append(len(rows))
         if self.fails and any("bad" in row for row in rows):
             raise ZeroDivisionError
         return self.served.answers(rows)
 
-    def answer(self, row: Any) -> Answered:
+    def answer(self, row: Any) -> TimedPrediction:
         return self.answers([row])[0]
 
 
-def question(served: Any, number: int, row: dict[str, Any] | None = None) -> Question:
-    return Question(row or {}, served, None, None, f"id-{number:04d}")
+def request(served: Any, number: int, row: dict[str, Any] | None = None) -> PendingRequest:
+    return PendingRequest(row or {}, served, None, None, f"id-{number:04d}")
 
 
 def kept(journal: Journal) -> list[str]:
     return [PredictionRecord.from_bytes(entry.body).prediction_id for entry in journal.read(1000, 1 << 30)]
 
 
-def test_together(served: Served, journal: Journal) -> None:
+def test_together(served: LoadedModel, journal: Journal) -> None:
     asked: list[int] = []
     watched: Any = Watched(served, asked)
 
     async def ask() -> list[str]:
-        batch = Microbatch(journal, "w")
-        alone = await batch.ask(question(watched, 0), alone=True)
-        assert (asked, alone.record.prediction_id) == ([1], "id-0000")
-        given = await asyncio.gather(*(batch.ask(question(watched, 1 + number), alone=False) for number in range(MOST + 7)))
+        batch = DynamicBatcher(journal, "w")
+        is_idle = await batch.predict(request(watched, 0), is_idle=True)
+        assert (asked, is_idle.record.prediction_id) == ([1], "id-0000")
+        given = await asyncio.gather(*(batch.predict(request(watched, 1 + number), is_idle=False) for number in range(MAX_ROWS + 7)))
         return [each.record.prediction_id for each in given]
 
     ids = asyncio.run(ask())
-    assert asked == [1, MOST, 7]
-    assert ids == [f"id-{number:04d}" for number in range(1, MOST + 8)]
+    assert asked == [1, MAX_ROWS, 7]
+    assert ids == [f"id-{number:04d}" for number in range(1, MAX_ROWS + 8)]
     assert set(kept(journal)) == {"id-0000", *ids}
 
 
-def test_a_row_that_fails_fails_alone(served: Served, journal: Journal) -> None:
+def test_a_row_that_fails_fails_alone(served: LoadedModel, journal: Journal) -> None:
     failing: Any = Watched(served, [], fails=True)
 
     async def ask() -> list[Any]:
-        batch = Microbatch(journal, "w")
+        batch = DynamicBatcher(journal, "w")
         rows = [{}, {"bad": 1.0}, {}, {"worse": float("nan")}, {}]
-        asked = (batch.ask(question(failing, number, row), alone=False) for number, row in enumerate(rows))
+        asked = (batch.predict(request(failing, number, row), is_idle=False) for number, row in enumerate(rows))
         return list(await asyncio.gather(*asked, return_exceptions=True))
 
     given = asyncio.run(ask())
-    assert [type(each).__name__ for each in given] == ["Given", "ZeroDivisionError", "Given", "DataError", "Given"]
+    assert [type(each).__name__ for each in given] == [
+        "CompletedPrediction",
+        "ZeroDivisionError",
+        "CompletedPrediction",
+        "DataError",
+        "CompletedPrediction",
+    ]
     assert kept(journal) == ["id-0000", "id-0002", "id-0004"]
 
 
-def test_who_does_not_wait_any_more_is_not_answered(served: Served, journal: Journal) -> None:
+def test_who_does_not_wait_any_more_is_not_answered(served: LoadedModel, journal: Journal) -> None:
     async def ask() -> None:
-        batch = Microbatch(journal, "w")
-        tasks = [asyncio.create_task(batch.ask(question(served, number), alone=False)) for number in range(2)]
-        # Both have asked, none was answered: the answers come at the end of the turn.
+        batch = DynamicBatcher(journal, "w")
+        tasks = [asyncio.create_task(batch.predict(request(served, number), is_idle=False)) for number in range(2)]
+        # Both have asked, none was predict_pending: the answers come at the end of the turn.
         asyncio.get_running_loop().call_soon(tasks[0].cancel)
         done = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(done[0], asyncio.CancelledError)
@@ -97,11 +103,11 @@ def test_who_does_not_wait_any_more_is_not_answered(served: Served, journal: Jou
     assert "id-0001" in kept(journal)
 
 
-def test_what_cannot_be_kept_is_not_given(served: Served, journal: Journal) -> None:
+def test_what_cannot_be_kept_is_not_given(served: LoadedModel, journal: Journal) -> None:
     async def ask() -> None:
-        batch = Microbatch(journal, "w")
+        batch = DynamicBatcher(journal, "w")
         journal.close()
         with pytest.raises(JournalError, match="is closed"):
-            await batch.ask(question(served, 0), alone=False)
+            await batch.predict(request(served, 0), is_idle=False)
 
     asyncio.run(ask())

@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from journal_support import until
 from serving_support import Server
-from sporeprint.model_serving.runtime.metrics import BUCKETS, FAMILIES, STAGES, WIDTH, Kind, Metrics, summed
-from sporeprint.model_serving.runtime.shared_counters import Counted
+from sporeprint.model_serving.runtime.metrics import BUCKETS, FAMILIES, STAGES, WIDTH, MetricKind, Metrics, aggregate
+from sporeprint.model_serving.runtime.shared_counters import CounterSnapshot
 from sporeprint.registry.registry import Registry
 
 Serve = Callable[..., Server]
@@ -47,7 +47,7 @@ def workers(server: Server) -> set[int]:
 
 
 def only_grows(before: Samples, after: Samples) -> bool:
-    counted = {name for name, family in FAMILIES.items() if family.kind in (Kind.COUNTER, Kind.HISTOGRAM)}
+    counted = {name for name, family in FAMILIES.items() if family.kind in (MetricKind.COUNTER, MetricKind.HISTOGRAM)}
     ends = ("_total", "_bucket", "_count", "_sum")
     grow = {f"sporeprint_{name}{end}" for name in counted for end in ends}
     return all(after.get(series, 0) >= number for series, number in before.items() if series[0] in grow)
@@ -100,9 +100,11 @@ def test_what_a_killed_server_left_goes_and_the_next_counts_anew(served: Serve, 
 
 def test_sums_and_what_is_of_the_living_only() -> None:
     histogram = (*range(WIDTH - 1), 10**9)
-    alive = Counted({("answers", ("m", "1", "e")): (3,), ("in_flight", ()): (2,), ("journal_age_seconds", ()): (5,)}, alive=True)
-    other = Counted({("in_flight", ()): (1,), ("journal_age_seconds", ()): (9,), ("stage_seconds", ("log",)): histogram}, alive=True)
-    gone = Counted(
+    alive = CounterSnapshot({("answers", ("m", "1", "e")): (3,), ("in_flight", ()): (2,), ("journal_age_seconds", ()): (5,)}, alive=True)
+    other = CounterSnapshot(
+        {("in_flight", ()): (1,), ("journal_age_seconds", ()): (9,), ("stage_seconds", ("log",)): histogram}, alive=True
+    )
+    gone = CounterSnapshot(
         {
             ("answers", ("m", "1", "e")): (4,),
             ("in_flight", ()): (7,),
@@ -111,7 +113,7 @@ def test_sums_and_what_is_of_the_living_only() -> None:
         },
         alive=False,
     )
-    assert summed([alive, other, gone]) == {
+    assert aggregate([alive, other, gone]) == {
         ("answers", ("m", "1", "e")): (7,),
         ("in_flight", ()): (3,),
         ("journal_age_seconds", ()): (9,),
@@ -122,8 +124,8 @@ def test_sums_and_what_is_of_the_living_only() -> None:
 def test_times_fall_into_their_buckets() -> None:
     metrics = Metrics()
     for nanoseconds in (1, 10_000, 10_001, 31 * 10**9):
-        metrics.requested("predict", 200, nanoseconds)
-    metrics.requested("predict", 429, 2_000_000)
+        metrics.observe_request("predict", 200, nanoseconds)
+    metrics.observe_request("predict", 429, 2_000_000)
     found = samples(metrics.to_bytes().decode())
     for bound, expected in (("1e-05", 2), ("2.5e-05", 3), ("0.001", 3), ("0.0025", 4), ("30.0", 4), ("+Inf", 5)):
         assert value(found, "sporeprint_request_seconds_bucket", endpoint="predict", le=bound) == expected

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitoring.test_evaluation import DRAW, evaluation, with_column
+from evaluation_support import DRAW, evaluation, with_column
 from serving_support import Server
 from sporeprint.model_serving.runtime.metrics import Metrics
 from sporeprint.monitoring.data_profile import of_numbers

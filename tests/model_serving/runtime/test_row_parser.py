@@ -12,7 +12,7 @@ from sporeprint import settings
 from sporeprint.errors import DataError
 from sporeprint.inference.predictor import parse_row
 from sporeprint.model_serving.http.problems import ProblemError
-from sporeprint.model_serving.runtime.row_parser import RowReader, example, load
+from sporeprint.model_serving.runtime.row_parser import RowParser, example, parse_json
 from sporeprint.schema import DatasetSchema
 from support import dataset
 
@@ -24,7 +24,7 @@ SCHEMA = dataset(
         "age": {"kind": "numeric"},
     }
 )
-READER = RowReader.of(SCHEMA)
+READER = RowParser.of(SCHEMA)
 VALUES = st.one_of(
     st.none(),
     st.booleans(),
@@ -52,12 +52,12 @@ def test_the_look_ups_say_what_the_rules_say(row: dict[str, Any]) -> None:
 
 def test_the_example_can_be_read(raw_config: dict[str, Any]) -> None:
     schema = settings.parse(raw_config).dataset
-    row = RowReader.of(schema).read(json.dumps(example(schema)).encode())
+    row = RowParser.of(schema).read(json.dumps(example(schema)).encode())
     assert set(row) == set(schema.columns)
     assert row["cap-shape"] in (schema.columns["cap-shape"].values or {})
 
 
-def problem(body: bytes, reader: RowReader = READER) -> tuple[int, str]:
+def problem(body: bytes, reader: RowParser = READER) -> tuple[int, str]:
     with pytest.raises(ProblemError) as error:
         reader.read(body)
     return error.value.problem.status, error.value.problem.detail
@@ -105,13 +105,13 @@ def test_a_colon_in_a_text_is_no_second_key() -> None:
 
 def test_a_required_field_is_asked_for() -> None:
     schema = DatasetSchema.model_validate({**SCHEMA.model_dump(), "columns": {"a": {"kind": "nominal", "required": True}}})
-    assert problem(b"{}", RowReader.of(schema)) == (422, "field 'a' is required")
-    assert problem(b'{"a": null}', RowReader.of(schema)) == (422, "field 'a' is required")
+    assert problem(b"{}", RowParser.of(schema)) == (422, "field 'a' is required")
+    assert problem(b'{"a": null}', RowParser.of(schema)) == (422, "field 'a' is required")
 
 
 def test_a_key_given_twice_in_a_list_is_found() -> None:
-    assert load(b'[{"a": 1}, {"a": 2}]') == [{"a": 1}, {"a": 2}]
+    assert parse_json(b'[{"a": 1}, {"a": 2}]') == [{"a": 1}, {"a": 2}]
     with pytest.raises(ProblemError, match="'a' is given twice"):
-        load(b'[{"a": 1}, {"a": 2, "a": 3}]')
+        parse_json(b'[{"a": 1}, {"a": 2, "a": 3}]')
     with pytest.raises(ProblemError, match="'a' is given twice"):
-        load(b'{"rows": [{"a": 2, "a": 3}]}')
+        parse_json(b'{"rows": [{"a": 2, "a": 3}]}')

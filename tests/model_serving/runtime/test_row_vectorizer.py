@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sporeprint.model_serving.runtime.loaded_model import FEW, Served
-from sporeprint.model_serving.runtime.row_vectorizer import RowTable
+from sporeprint.model_serving.runtime.loaded_model import MIN_ROWS_TOGETHER, LoadedModel
+from sporeprint.model_serving.runtime.row_vectorizer import RowVectorizer
 from sporeprint.registry.registry import Registry
-from sporeprint.safety.anomalies import strange_row
+from sporeprint.safety.anomalies import row_anomalies
 from sporeprint.schema import Contradiction, DatasetSchema
 
 
 @pytest.fixture(scope="module", params=["xgboost", "logistic_regression"])
-def served(_small_run: Path, request: pytest.FixtureRequest) -> Served:
+def served(_small_run: Path, request: pytest.FixtureRequest) -> LoadedModel:
     registry = Registry(_small_run / "models/registry")
-    return Served.load(registry, registry.resolve(request.param))
+    return LoadedModel.load(registry, registry.resolve(request.param))
 
 
 def values(schema: DatasetSchema, name: str) -> st.SearchStrategy[Any]:
@@ -35,11 +35,11 @@ def rows_of(schema: DatasetSchema) -> st.SearchStrategy[dict[str, Any]]:
 
 
 @given(st.data())
-def test_the_same_answers_as_one_by_one(served: Served, data: st.DataObject) -> None:
+def test_the_same_answers_as_one_by_one(served: LoadedModel, data: st.DataObject) -> None:
     golden = [dict(row) for row in served.bundle.golden.rows]
     any_row = rows_of(served.bundle.schema)
     near = st.builds(lambda row, other: row | dict(list(other.items())[:1]), st.sampled_from(golden), any_row)
-    rows = data.draw(st.lists(any_row | near, min_size=FEW, max_size=20))
+    rows = data.draw(st.lists(any_row | near, min_size=MIN_ROWS_TOGETHER, max_size=20))
     one_by_one, together = [served.answer(row)[0] for row in rows], [answer for answer, _ in served.answers(rows)]
     assert [replace(answer, probability=0.0) for answer in together] == [replace(answer, probability=0.0) for answer in one_by_one]
     for one, other in zip(one_by_one, together, strict=True):
@@ -49,9 +49,9 @@ def test_the_same_answers_as_one_by_one(served: Served, data: st.DataObject) -> 
 def test_kin_are_answered_together_each_by_itself(small_run: Path) -> None:
     registry = Registry(small_run / "models/registry")
     names = ("xgboost", "decision_tree", "logistic_regression")
-    xgboost, tree, linear = (Served.load(registry, registry.resolve(name)) for name in names)
-    assert xgboost.kin == tree.kin != linear.kin  # a linear model's columns are encoded otherwise
-    rows = [*xgboost.bundle.golden.rows[:FEW], {}, {"season": "never heard of"}]
+    xgboost, tree, linear = (LoadedModel.load(registry, registry.resolve(name)) for name in names)
+    assert xgboost.preprocessing_key == tree.preprocessing_key != linear.preprocessing_key  # a linear model's columns are encoded otherwise
+    rows = [*xgboost.bundle.golden.rows[:MIN_ROWS_TOGETHER], {}, {"season": "never heard of"}]
     asked = [(tree, xgboost)[number % 2] for number in range(len(rows))]
     together = [answer for answer, _ in xgboost.answers(rows, asked)]
     one_by_one = [served.answer(row)[0] for served, row in zip(asked, rows, strict=True)]
@@ -59,19 +59,19 @@ def test_kin_are_answered_together_each_by_itself(small_run: Path) -> None:
     assert [answer.probability for answer in together] == pytest.approx([answer.probability for answer in one_by_one], abs=1e-6)
 
 
-def test_golden_rows_are_read_as_one_by_one(served: Served) -> None:
+def test_golden_rows_are_read_as_one_by_one(served: LoadedModel) -> None:
     bundle = served.bundle
     rows = [*bundle.golden.rows, {}, dict.fromkeys(bundle.schema.nominal, "never heard of")]
-    read = served.table.read(rows)
+    read = served.table.vectorize(rows)
     assert np.array_equal(read.matrix, np.stack([bundle.encoder.encode_row(row) for row in rows]))
-    assert read.strange.tolist() == [bool(strange_row(row, bundle.encoder, bundle.schema)) for row in rows]
+    assert read.strange.tolist() == [bool(row_anomalies(row, bundle.encoder, bundle.schema)) for row in rows]
 
 
-def test_more_contradictions_than_bits_are_looked_at_by_row(served: Served) -> None:
+def test_more_contradictions_than_bits_are_looked_at_by_row(served: LoadedModel) -> None:
     schema = served.bundle.schema
     when = {name: {"one_of": list(schema.columns[name].values or {})} for name in schema.nominal[:2]}
     one = Contradiction.model_validate({"says": "s", "when": when})
     many = schema.model_copy(update={"contradictions": (one,) * 33})
-    table = RowTable.of(replace(served.bundle, schema=many))
+    table = RowVectorizer.of(replace(served.bundle, schema=many))
     assert table.contradictions is None
-    assert table.read([{}] * 2).strange.all()
+    assert table.vectorize([{}] * 2).strange.all()

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sporeprint.model_serving.runtime.shared_counters import NOWHERE, NUMBERS, Counts, folder_of_server, read_all
+from sporeprint.model_serving.runtime.shared_counters import NUMBERS, OVERFLOW, SharedCounters, folder_of_server, read_all
 
 
-def numbers(folder: Path, own: Counts) -> dict[tuple[str, tuple[str, ...]], list[tuple[int, ...]]]:
+def numbers(folder: Path, own: SharedCounters) -> dict[tuple[str, tuple[str, ...]], list[tuple[int, ...]]]:
     found: dict[tuple[str, tuple[str, ...]], list[tuple[int, ...]]] = {}
     for counted in read_all(folder, own):
         for series, values in counted.numbers.items():
@@ -22,10 +22,10 @@ def numbers(folder: Path, own: Counts) -> dict[tuple[str, tuple[str, ...]], list
 
 
 def test_each_reads_what_the_others_count(tmp_path: Path) -> None:
-    one, two = Counts.shared(tmp_path), Counts.shared(tmp_path)
-    one.values[one.place("a", ("x",))] += 3
-    two.values[two.place("b", (), width=2) + 1] += 5
-    two.values[two.place("a", ("x",))] += 4
+    one, two = SharedCounters.shared(tmp_path), SharedCounters.shared(tmp_path)
+    one.values[one.slot("a", ("x",))] += 3
+    two.values[two.slot("b", (), width=2) + 1] += 5
+    two.values[two.slot("a", ("x",))] += 4
     assert numbers(tmp_path, one) == {("a", ("x",)): [(3,), (4,)], ("b", ()): [(0, 5)]}
     assert numbers(tmp_path, two) == {("a", ("x",)): [(4,), (3,)], ("b", ()): [(0, 5)]}
     one.close()
@@ -34,13 +34,13 @@ def test_each_reads_what_the_others_count(tmp_path: Path) -> None:
 
 
 def test_who_comes_next_goes_on_counting(tmp_path: Path) -> None:
-    one = Counts.shared(tmp_path)
-    one.values[one.place("a", ("\u00e4 \n\u2028",))] += 3
+    one = SharedCounters.shared(tmp_path)
+    one.values[one.slot("a", ("\u00e4 \n\u2028",))] += 3
     one.close()
-    two = Counts.shared(tmp_path)
+    two = SharedCounters.shared(tmp_path)
     assert two.series() == [("a", ("\u00e4 \n\u2028",))]
-    two.values[two.place("a", ("\u00e4 \n\u2028",))] += 1
-    two.values[two.place("b")] += 1
+    two.values[two.slot("a", ("\u00e4 \n\u2028",))] += 1
+    two.values[two.slot("b")] += 1
     assert two.read().numbers == {("a", ("\u00e4 \n\u2028",)): (4,), ("b", ()): (1,)}
     two.close()
     assert len(list(tmp_path.iterdir())) == 1
@@ -48,14 +48,14 @@ def test_who_comes_next_goes_on_counting(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_has_counted_is_there(tmp_path: Path) -> None:
     code = (
-        "import sys, os, pathlib, signal; from sporeprint.model_serving.counts import Counts\n"
-        "counts = Counts.shared(pathlib.Path(sys.argv[1])); place = counts.place('a')\n"
+        "import sys, os, pathlib, signal; from sporeprint.model_serving.runtime.shared_counters import SharedCounters\n"
+        "counts = SharedCounters.shared(pathlib.Path(sys.argv[1])); place = counts.slot('a')\n"
         "for _ in range(1000): counts.values[place] += 1\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, env={**os.environ, "PYTHONWARNINGS": "ignore"})
     assert done.returncode == -signal.SIGKILL
-    own = Counts.private()
+    own = SharedCounters.private()
     assert numbers(tmp_path, own) == {("a", ()): [(1000,)]}
     own.close()
 
@@ -65,15 +65,15 @@ def test_whatever_is_counted_by_whom_the_sum_is_the_same(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str, int]]
 ) -> None:
     folder = tmp_path_factory.mktemp("counts")
-    both = [Counts.shared(folder), Counts.shared(folder)]
+    both = [SharedCounters.shared(folder), SharedCounters.shared(folder)]
     expected: dict[tuple[str, tuple[str, ...]], int] = {}
     for turn, (name, label, amount) in enumerate(steps):
         counts = both[turn % 2]
-        counts.values[counts.place(name, (label,))] += amount
+        counts.values[counts.slot(name, (label,))] += amount
         expected[name, (label,)] = expected.get((name, (label,)), 0) + amount
         if turn % 7 == 6:  # it ends, and another one begins
             counts.close()
-            both[turn % 2] = Counts.shared(folder)
+            both[turn % 2] = SharedCounters.shared(folder)
     found = {series: sum(value for (value,) in values) for series, values in numbers(folder, both[0]).items()}
     assert found == expected
     for counts in both:
@@ -81,22 +81,22 @@ def test_whatever_is_counted_by_whom_the_sum_is_the_same(
 
 
 def test_what_has_no_room_harms_nothing() -> None:
-    counts = Counts.private()
-    places = [counts.place("a", (str(number),), width=20) for number in range(NUMBERS)]
-    assert places[-1] == NOWHERE
+    counts = SharedCounters.private()
+    places = [counts.slot("a", (str(number),), width=20) for number in range(NUMBERS)]
+    assert places[-1] == OVERFLOW
     counts.values[places[-1] + 19] += 1
     assert all(values == (0,) * 20 for values in counts.read().numbers.values())
     counts.close()
-    counts = Counts.private()
-    places = [counts.place("x" * 1000, (str(number),)) for number in range(300)]
-    assert places[-1] == NOWHERE
+    counts = SharedCounters.private()
+    places = [counts.slot("x" * 1000, (str(number),)) for number in range(300)]
+    assert places[-1] == OVERFLOW
     counts.close()
 
 
 def test_a_disk_that_takes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("")
-    counts = Counts.shared(tmp_path / "file")
-    counts.values[counts.place("a")] += 1
+    counts = SharedCounters.shared(tmp_path / "file")
+    counts.values[counts.slot("a")] += 1
     assert counts.read().numbers == {("a", ()): (1,)}
     assert "shows its own numbers only: Not a directory" in caplog.text or "File exists" in caplog.text
     counts.close()

@@ -9,7 +9,7 @@ import pytest
 import xgboost
 
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.model_serving.runtime.single_row_scorer import single_row
+from sporeprint.model_serving.runtime.single_row_scorer import single_row_scorer
 from sporeprint.models.scorers import OnnxScorer, XGBoostScorer
 from sporeprint.models.xgboost_onnx import trees_to_onnx
 from sporeprint.registry.registry import Registry
@@ -18,7 +18,7 @@ from sporeprint.registry.registry import Registry
 @pytest.mark.parametrize(("name", "engine"), [("xgboost", "onnx"), ("decision_tree", "onnx"), ("logistic_regression", "linear")])
 def test_the_same_scores_on_every_row(small_run: Path, name: str, engine: str) -> None:
     bundle = Registry(small_run / "models/registry").load(name)
-    found = single_row(bundle)
+    found = single_row_scorer(bundle)
     assert found.engine == engine
     table = pl.read_parquet(small_run / "data/model_input/train.parquet").head(500)
     columns = [column for column in bundle.schema.columns if column in table.columns]
@@ -53,7 +53,7 @@ def test_what_a_graph_cannot_say_is_left_to_the_scorer(small_run: Path) -> None:
     assert trees_to_onnx(scorer.model, scorer.n_features) is None
     bundle = Registry(small_run / "models/registry").load("xgboost")
     with_dart = Bundle(bundle.name, bundle.encoder, scorer, bundle.schema, type(bundle.golden)((), ()), bundle.info)
-    found = single_row(with_dart)
+    found = single_row_scorer(with_dart)
     row = np.zeros((1, 6), dtype=np.float32)
     assert (found.engine, found.score(row)) == ("xgboost", float(scorer.score(row)[0]))
     assert found.scores(row) == scorer.score(row)

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.model_serving.uploads: what the headers say, and bodies on their way to the disk."""
+"""Tests of sporeprint.model_serving.runtime.uploads: what the headers say, and bodies on their way to the disk."""
 
 import asyncio
 import hashlib
@@ -10,9 +10,9 @@ import pytest
 from sporeprint.errors import JournalError
 from sporeprint.model_serving.http.problems import ProblemError
 from sporeprint.model_serving.http.requests import ClientGoneError
-from sporeprint.model_serving.runtime.uploads import Format, read_upload, spool
+from sporeprint.model_serving.runtime.uploads import RowFormat, read_upload_head, spool
 
-LIMITS = {Format.JSON: 10, Format.CSV: 100, Format.PARQUET: 100}
+LIMITS = {RowFormat.JSON: 10, RowFormat.CSV: 100, RowFormat.PARQUET: 100}
 
 
 def scope(**headers: str) -> dict[str, Any]:
@@ -22,30 +22,30 @@ def scope(**headers: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("content_type", "hint", "given"),
     [
-        ("application/json; charset=utf-8", None, Format.JSON),
-        ("TEXT/CSV", None, Format.CSV),
-        ("application/x-parquet", None, Format.PARQUET),
-        ("application/octet-stream", "csv", Format.CSV),
+        ("application/json; charset=utf-8", None, RowFormat.JSON),
+        ("TEXT/CSV", None, RowFormat.CSV),
+        ("application/x-parquet", None, RowFormat.PARQUET),
+        ("application/octet-stream", "csv", RowFormat.CSV),
     ],
 )
-def test_what_is_given(content_type: str, hint: str | None, given: Format) -> None:
-    assert read_upload(scope(content_type=content_type), LIMITS, hint).given == given
+def test_what_is_given(content_type: str, hint: str | None, given: RowFormat) -> None:
+    assert read_upload_head(scope(content_type=content_type), LIMITS, hint).given == given
 
 
 @pytest.mark.parametrize(
     ("accept", "wanted"),
     [
-        ("", Format.CSV),
-        ("*/*", Format.CSV),
-        ("text/*", Format.CSV),
-        ("image/png, application/json", Format.JSON),
-        ("application/json;q=0.5, application/vnd.apache.parquet;q=0.9", Format.PARQUET),
-        ("application/json;q=0, */*;q=0.1", Format.CSV),
-        ("application/json;q=x, text/csv", Format.CSV),
+        ("", RowFormat.CSV),
+        ("*/*", RowFormat.CSV),
+        ("text/*", RowFormat.CSV),
+        ("image/png, application/json", RowFormat.JSON),
+        ("application/json;q=0.5, application/vnd.apache.parquet;q=0.9", RowFormat.PARQUET),
+        ("application/json;q=0, */*;q=0.1", RowFormat.CSV),
+        ("application/json;q=x, text/csv", RowFormat.CSV),
     ],
 )
-def test_what_is_wanted(accept: str, wanted: Format) -> None:
-    assert read_upload(scope(content_type="text/csv", accept=accept), LIMITS).wanted == wanted
+def test_what_is_wanted(accept: str, wanted: RowFormat) -> None:
+    assert read_upload_head(scope(content_type="text/csv", accept=accept), LIMITS).wanted == wanted
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_what_is_wanted(accept: str, wanted: Format) -> None:
 )
 def test_what_is_refused(headers: dict[str, str], hint: str | None, status: int) -> None:
     with pytest.raises(ProblemError) as error:
-        read_upload(scope(**headers), LIMITS, hint)
+        read_upload_head(scope(**headers), LIMITS, hint)
     assert error.value.problem.status == status
 
 

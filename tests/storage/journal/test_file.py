@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.journal_file: what is on the disk, who may write, and what a torn end leaves."""
+"""Tests of sporeprint.storage.journal.file: what is on the disk, who may write, and what a torn end leaves."""
 
 import shutil
 import sqlite3
@@ -133,7 +133,7 @@ def test_a_second_writer_is_refused_and_told_who_holds_it(tmp_path: Path) -> Non
     JournalFile.open(tmp_path, "w").close()
 
 
-OPEN = "import sys, pathlib; from sporeprint.storage.journal_file import JournalFile; JournalFile.open(pathlib.Path(sys.argv[1]), 'w')"
+OPEN = "import sys, pathlib; from sporeprint.storage.journal.file import JournalFile; JournalFile.open(pathlib.Path(sys.argv[1]), 'w')"
 
 
 def test_a_writer_of_another_process_is_refused(tmp_path: Path) -> None:

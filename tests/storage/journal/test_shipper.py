@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.shipper: everything arrives, once, whatever fails on the way."""
+"""Tests of sporeprint.storage.journal.shipper: everything arrives, once, whatever fails on the way."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ from sporeprint.errors import JournalError, StorageError, StorageUnavailableErro
 from sporeprint.settings import JournalSettings
 from sporeprint.storage.engine import connect
 from sporeprint.storage.journal.file import JournalFile
-from sporeprint.storage.journal.shipper import Shipped, Shipper, ship_once, upsert
+from sporeprint.storage.journal.shipper import ShipmentResult, Shipper, ship_once, upsert
 from sporeprint.storage.journal.writer import Journal
 from sporeprint.storage.oltp import tables
 from sporeprint.storage.prediction_record import PredictionRecord, as_row
@@ -79,9 +79,13 @@ def names(count: int, first: int = 0) -> list[str]:
 
 def test_everything_arrives_in_order_and_leaves_the_journal(folder: Path, engine: Engine) -> None:
     with closing(fill(folder, "w", numbered(700))) as file:
-        assert ship_once(file, engine, rows=300) == Shipped(300, full=True)
+        assert ship_once(file, engine, rows=300) == ShipmentResult(300, full=True)
         assert ids(file) == names(400, 300)
-        assert [ship_once(file, engine, rows=300) for _ in range(3)] == [Shipped(300, full=True), Shipped(100), Shipped()]
+        assert [ship_once(file, engine, rows=300) for _ in range(3)] == [
+            ShipmentResult(300, full=True),
+            ShipmentResult(100),
+            ShipmentResult(),
+        ]
         assert (file.depth, ids(file)) == (0, [])
     assert stored(engine) == names(700)
 
@@ -109,7 +113,7 @@ def test_an_id_is_there_once_and_the_first_record_stays(folder: Path, engine: En
 def test_the_size_of_a_shipment_is_bounded(folder: Path, sqlite_database: Engine) -> None:
     size = len(record().to_bytes())
     with closing(fill(folder, "w", numbered(10))) as file:
-        assert ship_once(file, sqlite_database, size=3 * size) == Shipped(3, full=True)
+        assert ship_once(file, sqlite_database, size=3 * size) == ShipmentResult(3, full=True)
 
 
 def test_what_was_shipped_and_not_yet_removed_is_shipped_again_without_harm(folder: Path, engine: Engine) -> None:
@@ -523,8 +527,8 @@ from sqlalchemy import make_url
 from journal_support import record
 from sporeprint.settings import JournalSettings
 from sporeprint.storage.engine import connect
-from sporeprint.storage.journal import Journal
-from sporeprint.storage.shipper import Shipper
+from sporeprint.storage.journal.writer import Journal
+from sporeprint.storage.journal.shipper import Shipper
 folder, url = pathlib.Path(sys.argv[1]), make_url(sys.argv[2])
 settings = JournalSettings(interval_s=0.01, batch_rows=40)
 async def caller(journal, cycle, name):

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.journal: many writers, one thread, bounds, and disks that fail."""
+"""Tests of sporeprint.storage.journal.writer: many writers, one thread, bounds, and disks that fail."""
 
 import asyncio
 import json

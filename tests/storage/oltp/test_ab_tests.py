@@ -9,8 +9,7 @@ from sqlalchemy import Engine, select
 from sporeprint.ab_testing.design import Design, Guardrail, Metric
 from sporeprint.errors import UsageError
 from sporeprint.storage.engine import reading
-from sporeprint.storage.oltp import ab_tests
-from sporeprint.storage.oltp import audit_log as audit
+from sporeprint.storage.oltp import ab_tests, audit_log
 from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError, Event, NoSuchTestError, Pinned
 from sporeprint.storage.oltp.tables import ab_test, metadata
 
@@ -36,7 +35,7 @@ def test_a_test_is_read_as_it_was_made(oltp_each: Engine) -> None:
     assert ab_tests.running(oltp_each) == ab_tests.listed(oltp_each) == (made,)
     assert made.design == DESIGN
     assert [event.event for event in ab_tests.events(oltp_each, made.test_id)] == ["created"]
-    assert [change.action for change in audit.changes(oltp_each, made.test_id)] == ["ab_test.created"]
+    assert [change.action for change in audit_log.changes(oltp_each, made.test_id)] == ["ab_test.created"]
     assert make(oltp_each, "second").salt != made.salt
 
 
@@ -45,7 +44,7 @@ def test_a_name_is_never_used_again(oltp_each: Engine) -> None:
     with pytest.raises(ConflictError, match="the name 'first' is taken"):
         make(oltp_each)
     assert len(ab_tests.listed(oltp_each)) == 1
-    assert len(audit.changes(oltp_each, ab_tests.get(oltp_each, "first").test_id)) == 2
+    assert len(audit_log.changes(oltp_each, ab_tests.get(oltp_each, "first").test_id)) == 2
 
 
 def test_running_tests_do_not_share_a_unit(oltp_each: Engine) -> None:
@@ -149,4 +148,4 @@ def test_what_is_left_to_do(oltp_each: Engine) -> None:
     assert ab_tests.without(oltp_each, "b", ["promoted"]) == (test,)
     ab_tests.note(oltp_each, test.test_id, Event(3, "ada", "promoted", {"ref": B.ref}), audited=True)
     assert ab_tests.without(oltp_each, "b", ["promoted"]) == ()
-    assert audit.changes(oltp_each, test.test_id)[-1].details == {"ref": B.ref}
+    assert audit_log.changes(oltp_each, test.test_id)[-1].details == {"ref": B.ref}

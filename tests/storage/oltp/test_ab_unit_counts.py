@@ -14,9 +14,7 @@ from sporeprint.ab_testing.design import Design, Mode
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals
 from sporeprint.errors import StorageUnavailableError
 from sporeprint.storage.engine import connect, writing
-from sporeprint.storage.oltp import ab_tests, outcomes
-from sporeprint.storage.oltp import ab_unit_counts as ab_counts
-from sporeprint.storage.oltp import checkpoints as ab_progress
+from sporeprint.storage.oltp import ab_tests, ab_unit_counts, checkpoints, outcomes
 from sporeprint.storage.oltp.ab_tests import AbTest, Pinned
 from sporeprint.storage.oltp.ab_unit_counts import FAILED, NONE, Counter, Look, Unit, Words, changes, settle
 from sporeprint.storage.oltp.checkpoints import LostError
@@ -75,7 +73,7 @@ def counted(engine: Engine, *tests: AbTest, rows: int = 5_000) -> None:
 
 
 def split(engine: Engine, test: AbTest) -> SplitTotals:
-    found = ab_counts.totals(engine, test)
+    found = ab_unit_counts.totals(engine, test)
     assert isinstance(found, SplitTotals)
     return found
 
@@ -134,7 +132,7 @@ def test_what_another_version_answered_is_a_failure_of_the_arm(engine: Engine) -
     )
     counted(engine, test, shadow)
     assert split(engine, test).b == ArmTotals(failed=1)
-    found = ab_counts.totals(engine, shadow)
+    found = ab_unit_counts.totals(engine, shadow)
     assert isinstance(found, ShadowTotals)
     assert (found.failed_a, found.failed_b, found.disagreements, found.units) == (1, 1, 1, 3)
     assert (found.latency_a.total, found.latency_b.total) == (0.4, 0.5)
@@ -240,7 +238,7 @@ class KilledError(Exception):
 def test_killed_in_any_step_it_goes_on(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     test = make(engine)
     ship(engine, [row(number, test, f"u{number % 7}", "edible") for number in range(20)])
-    add = ab_counts._add
+    add = ab_unit_counts._add
     for _ in range(4):
 
         def die(*given: Any) -> None:
@@ -248,7 +246,7 @@ def test_killed_in_any_step_it_goes_on(engine: Engine, monkeypatch: pytest.Monke
             raise KilledError
 
         with monkeypatch.context() as patch:
-            patch.setattr(ab_counts, "_add", die)
+            patch.setattr(ab_unit_counts, "_add", die)
             with pytest.raises(KilledError):
                 counted(engine, test, rows=3)
         assert split(engine, test).units == 0
@@ -260,21 +258,21 @@ def test_of_two_that_take_the_same_step_one_is_refused(engine: Engine, monkeypat
     test = make(engine)
     ship(engine, [row(number, test, f"u{number}", "edible") for number in range(10)])
     once: list[int] = []
-    write = ab_progress.write
+    write = checkpoints.write
 
     def late(*given: Any) -> int:
         if not once:  # another process counts between the reading and the writing of this one
             once.append(1)
             rival = connect(engine.url)
             with monkeypatch.context() as patch:
-                patch.setattr(ab_progress, "write", write)
+                patch.setattr(checkpoints, "write", write)
                 given[0].rollback()
                 counted(rival, test)
             rival.dispose()
             raise LostError
         return write(*given)
 
-    monkeypatch.setattr(ab_progress, "write", late)
+    monkeypatch.setattr(checkpoints, "write", late)
     counted(engine, test)
     assert split(engine, test).a.answers == (10, 0, 0)
 
@@ -286,7 +284,7 @@ def test_it_does_not_try_for_ever(engine: Engine, monkeypatch: pytest.MonkeyPatc
     def lost(*_: Any) -> int:
         raise LostError
 
-    monkeypatch.setattr(ab_progress, "write", lost)
+    monkeypatch.setattr(checkpoints, "write", lost)
     with pytest.raises(StorageUnavailableError, match="kept counting"):
         counted(engine, test)
 
@@ -309,31 +307,31 @@ def look(at: int, units: int, verdict: str = "continue") -> Look:
 
 def test_looks_that_differ_little_are_one(engine: Engine) -> None:
     test = make(engine)
-    assert ab_counts.last_look(engine, test.test_id) is None
+    assert ab_unit_counts.last_look(engine, test.test_id) is None
     for units in range(1, 400):
-        ab_counts.keep_look(engine, test, look(units, units))
-    kept = ab_counts.looks(engine, test.test_id)
+        ab_unit_counts.keep_look(engine, test, look(units, units))
+    kept = ab_unit_counts.looks(engine, test.test_id)
     assert (kept[0].units, kept[-1].units) == (1, 399)
     assert len(kept) < 200
-    ab_counts.keep_look(engine, test, look(400, 399, "b"))
-    ab_counts.keep_look(engine, test, look(401, 399, "b"))
-    ab_counts.keep_look(engine, test, look(402, 399, "b"))
-    last = ab_counts.last_look(engine, test.test_id)
+    ab_unit_counts.keep_look(engine, test, look(400, 399, "b"))
+    ab_unit_counts.keep_look(engine, test, look(401, 399, "b"))
+    ab_unit_counts.keep_look(engine, test, look(402, 399, "b"))
+    last = ab_unit_counts.last_look(engine, test.test_id)
     assert last is not None
     assert (last.at_us, last.found["decision"]["verdict"]) == (402, "b")
-    assert [each.found["decision"]["verdict"] for each in ab_counts.looks(engine, test.test_id)].count("b") == 2
+    assert [each.found["decision"]["verdict"] for each in ab_unit_counts.looks(engine, test.test_id)].count("b") == 2
 
 
 def test_disagreements_wait_for_a_label(engine: Engine) -> None:
     test = make(engine, mode=Mode.SHADOW)
     ship(engine, [row(number, test, f"u{number}", "edible", shadow=other(VERDICTS[number % 3])) for number in range(9)])
     counted(engine, test)
-    assert ab_counts.waiting(engine, test.test_id) == 6
-    first = ab_counts.disagreements(engine, test, limit=4)
+    assert ab_unit_counts.waiting(engine, test.test_id) == 6
+    first = ab_unit_counts.disagreements(engine, test, limit=4)
     assert [each.prediction_id for each in first] == ["p8", "p7", "p5", "p4"]
     assert (first[0].answer_a, first[0].answer_b, first[0].features) == (0, 2, {"x": 8})
-    rest = ab_counts.disagreements(engine, test, limit=4, before=first[-1].number)
+    rest = ab_unit_counts.disagreements(engine, test, limit=4, before=first[-1].number)
     assert [each.prediction_id for each in rest] == ["p2", "p1"]
     say(engine, 8, "p")
     counted(engine, test)
-    assert ab_counts.waiting(engine, test.test_id) == 5
+    assert ab_unit_counts.waiting(engine, test.test_id) == 5

@@ -7,10 +7,9 @@ import pytest
 from sqlalchemy import Engine
 
 from sporeprint.errors import UsageError
-from sporeprint.monitoring.alert_rules import Kind, Rule, Severity
-from sporeprint.storage.oltp import alerts
-from sporeprint.storage.oltp import audit_log as audit
-from sporeprint.storage.oltp.alerts import ACKNOWLEDGED, DELIVERED, GIVEN_UP, RAISED, RECOVERED, WAITING, Happened, Message
+from sporeprint.monitoring.alert_rules import AlertChange, Rule, Severity
+from sporeprint.storage.oltp import alerts, audit_log
+from sporeprint.storage.oltp.alerts import ACKNOWLEDGED, DELIVERED, GIVEN_UP, RAISED, RECOVERED, WAITING, AlertEvent, Message
 from sporeprint.storage.oltp.tables import metadata
 
 RULE = Rule("drift", "alarms", above=0.0, severity=Severity.WARNING, cool_down_s=0.0, remind_s=10.0)
@@ -24,30 +23,30 @@ def oltp_each(empty: Engine) -> Engine:
     return empty
 
 
-def to_one(happened: Happened) -> Sequence[Message]:
+def to_one(happened: AlertEvent) -> Sequence[Message]:
     return [Message("oncall", f"{happened.kind.value} {happened.alert.summary}", "body \N{MUSHROOM}")]
 
 
-def look(engine: Engine, value: float | None, at_s: int, rule: Rule = RULE, stream: str = "model/v1") -> Happened | None:
-    return alerts.settle(engine, rule, stream, value, f"value {value}", now_us=at_s * S, messages=to_one)
+def look(engine: Engine, value: float | None, at_s: int, rule: Rule = RULE, stream: str = "model/v1") -> AlertEvent | None:
+    return alerts.update_rule(engine, rule, stream, value, f"value {value}", now_us=at_s * S, messages=to_one)
 
 
 def test_from_the_first_look_to_the_last(oltp_each: Engine) -> None:
     assert look(oltp_each, 0.0, 1) is None
     raised = look(oltp_each, 2.0, 2)
     assert raised is not None
-    assert (raised.kind, raised.alert.status, raised.alert.first_us) == (Kind.RAISED, RAISED, 2 * S)
+    assert (raised.kind, raised.alert.status, raised.alert.first_us) == (AlertChange.RAISED, RAISED, 2 * S)
     assert look(oltp_each, 3.0, 3) is None
     assert look(oltp_each, None, 4) is None
-    assert [each.alert_id for each in alerts.listed(oltp_each)] == [raised.alert.alert_id]
+    assert [each.alert_id for each in alerts.list_alerts(oltp_each)] == [raised.alert.alert_id]
     reminded = look(oltp_each, 3.0, 12)
     assert reminded is not None
-    assert (reminded.kind, reminded.alert.alert_id) == (Kind.REMINDED, raised.alert.alert_id)
+    assert (reminded.kind, reminded.alert.alert_id) == (AlertChange.REMINDED, raised.alert.alert_id)
     over = look(oltp_each, 0.0, 13)
     assert over is not None
-    assert (over.kind, over.alert.alert_id, over.alert.first_us) == (Kind.RECOVERED, raised.alert.alert_id, 2 * S)
-    assert alerts.listed(oltp_each) == ()
-    (kept,) = alerts.listed(oltp_each, over=True)
+    assert (over.kind, over.alert.alert_id, over.alert.first_us) == (AlertChange.RECOVERED, raised.alert.alert_id, 2 * S)
+    assert alerts.list_alerts(oltp_each) == ()
+    (kept,) = alerts.list_alerts(oltp_each, over=True)
     assert (kept.status, kept.summary, kept.last_us) == (RECOVERED, "value 3.0", 13 * S)
     assert [event for _, event, _ in alerts.events(oltp_each, kept.alert_id)] == ["raised", "reminded", "recovered"]
     assert [each.kind for each in alerts.deliveries(oltp_each)] == ["recovered", "reminded", "raised"]
@@ -61,14 +60,14 @@ def test_streams_and_rules_are_apart_and_the_worst_comes_first(oltp_each: Engine
         assert look(oltp_each, 1.0, 1, stream=stream) is not None
     critical = look(oltp_each, 1.0, 1, rule=Rule("promise", "p", above=0.0, severity=Severity.CRITICAL))
     assert critical is not None
-    found = alerts.listed(oltp_each)
+    found = alerts.list_alerts(oltp_each)
     assert len(found) == 4
     assert found[0] == critical.alert
     assert {each.monitor for each in found} == {"a", "b", "x" * 64, "model/v1"}
 
 
 def test_of_many_that_see_the_same_one_raises_it(oltp_each: Engine) -> None:
-    happened: list[Happened | None] = []
+    happened: list[AlertEvent | None] = []
     threads = [threading.Thread(target=lambda: happened.append(look(oltp_each, 1.0, 1))) for _ in range(6)]
     for thread in threads:
         thread.start()
@@ -76,18 +75,18 @@ def test_of_many_that_see_the_same_one_raises_it(oltp_each: Engine) -> None:
         thread.join()
     assert len(happened) == 6
     assert sum(each is not None for each in happened) == 1
-    assert len(alerts.listed(oltp_each)) == len(alerts.deliveries(oltp_each)) == 1
+    assert len(alerts.list_alerts(oltp_each)) == len(alerts.deliveries(oltp_each)) == 1
 
 
 def test_what_cannot_be_told_does_not_stand(oltp_each: Engine) -> None:
     """Alert, standing and messages are one: an error on the way leaves none of them."""
 
-    def broken(_: Happened) -> Sequence[Message]:
+    def broken(_: AlertEvent) -> Sequence[Message]:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        alerts.settle(oltp_each, RULE, "model/v1", 1.0, "s", now_us=S, messages=broken)
-    assert alerts.listed(oltp_each, over=True) == ()
+        alerts.update_rule(oltp_each, RULE, "model/v1", 1.0, "s", now_us=S, messages=broken)
+    assert alerts.list_alerts(oltp_each, over=True) == ()
     assert look(oltp_each, 1.0, 2) is not None
 
 
@@ -96,9 +95,9 @@ def test_somebody_knows(oltp_each: Engine) -> None:
     assert raised is not None
     (known,) = alerts.acknowledge(oltp_each, raised.alert.alert_id, actor="cli:ada", note="on it", now_us=2 * S)
     assert known.status == ACKNOWLEDGED
-    assert [each.status for each in alerts.listed(oltp_each)] == [ACKNOWLEDGED]
+    assert [each.status for each in alerts.list_alerts(oltp_each)] == [ACKNOWLEDGED]
     assert look(oltp_each, 1.0, 100) is None  # no reminder
-    assert [change.actor for change in audit.changes(oltp_each, raised.alert.alert_id)] == ["cli:ada"]
+    assert [change.actor for change in audit_log.changes(oltp_each, raised.alert.alert_id)] == ["cli:ada"]
     assert alerts.events(oltp_each, raised.alert.alert_id)[-1][2] == {"by": "cli:ada", "note": "on it"}
     over = look(oltp_each, 0.0, 101)
     assert over is not None
@@ -130,21 +129,21 @@ def test_somebody_says_so_while_a_monitor_looks(oltp_each: Engine) -> None:
         ended.set()
         thread.join()
     look(oltp_each, 0.0, 1_000_000)
-    assert alerts.listed(oltp_each) == ()
+    assert alerts.list_alerts(oltp_each) == ()
 
 
 def test_a_message_is_one_process_s_at_a_time(oltp_each: Engine) -> None:
     look(oltp_each, 1.0, 1)
-    (mine,) = alerts.take(oltp_each, now_us=S, until_us=60 * S)
+    (mine,) = alerts.claim_due(oltp_each, now_us=S, until_us=60 * S)
     assert (mine.channel, mine.body, mine.status, mine.attempts) == ("oncall", "body \N{MUSHROOM}", WAITING, 0)
-    assert alerts.take(oltp_each, now_us=S, until_us=60 * S) == ()
+    assert alerts.claim_due(oltp_each, now_us=S, until_us=60 * S) == ()
     # Whoever took it was killed: after its time it is another's.
-    (again,) = alerts.take(oltp_each, now_us=60 * S, until_us=120 * S)
-    alerts.tried(oltp_each, again, "no route", now_us=61 * S, again_us=90 * S)
-    assert alerts.take(oltp_each, now_us=89 * S, until_us=99 * S) == ()
-    (third,) = alerts.take(oltp_each, now_us=90 * S, until_us=120 * S)
+    (again,) = alerts.claim_due(oltp_each, now_us=60 * S, until_us=120 * S)
+    alerts.record_attempt(oltp_each, again, "no route", now_us=61 * S, again_us=90 * S)
+    assert alerts.claim_due(oltp_each, now_us=89 * S, until_us=99 * S) == ()
+    (third,) = alerts.claim_due(oltp_each, now_us=90 * S, until_us=120 * S)
     assert (third.attempts, third.last_error) == (1, "no route")
-    alerts.tried(oltp_each, third, None, now_us=91 * S, again_us=None)
+    alerts.record_attempt(oltp_each, third, None, now_us=91 * S, again_us=None)
     (done,) = alerts.deliveries(oltp_each, status=DELIVERED)
     assert (done.attempts, done.last_error) == (2, None)
     assert [event for _, event, _ in alerts.events(oltp_each, done.alert_id)] == ["raised", "not delivered", "delivered"]
@@ -152,7 +151,7 @@ def test_a_message_is_one_process_s_at_a_time(oltp_each: Engine) -> None:
 
 def test_a_message_is_given_up(oltp_each: Engine) -> None:
     look(oltp_each, 1.0, 1)
-    (mine,) = alerts.take(oltp_each, now_us=S, until_us=60 * S)
-    alerts.tried(oltp_each, mine, "gone", now_us=2 * S, again_us=None)
-    assert alerts.take(oltp_each, now_us=1000 * S, until_us=2000 * S) == ()
+    (mine,) = alerts.claim_due(oltp_each, now_us=S, until_us=60 * S)
+    alerts.record_attempt(oltp_each, mine, "gone", now_us=2 * S, again_us=None)
+    assert alerts.claim_due(oltp_each, now_us=1000 * S, until_us=2000 * S) == ()
     assert [each.status for each in alerts.deliveries(oltp_each, alert_id=mine.alert_id)] == [GIVEN_UP]

@@ -3,9 +3,10 @@
 import pytest
 from sqlalchemy import Engine, select
 
+from sporeprint.common.timestamps import DAY_US
 from sporeprint.errors import UsageError
-from sporeprint.storage.oltp import api_keys as keys
-from sporeprint.storage.oltp.api_keys import DAY_US, Role, create, digest_of, id_of, listed, revoke, roles_of
+from sporeprint.storage.oltp import api_keys
+from sporeprint.storage.oltp.api_keys import Role, create, digest_of, id_of, listed, revoke, roles_of
 from sporeprint.storage.oltp.audit_log import Change, changes, note
 from sporeprint.storage.oltp.tables import api_key, metadata
 
@@ -87,4 +88,4 @@ def test_a_role_of_a_newer_version_gives_no_right(engine: Engine) -> None:
 def test_what_is_no_key_has_no_id(text: str) -> None:
     assert id_of(text) is None
     assert id_of("spk_1_2_3") == "1"
-    assert keys.PREFIX == "spk"
+    assert api_keys.PREFIX == "spk"

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.migrate: up and down with rows in the tables, killed in between, and what is refused."""
+"""Tests of sporeprint.storage.oltp.migrate: up and down with rows in the tables, killed in between, and what is refused."""
 
 import contextlib
 import signal
@@ -261,7 +261,7 @@ def test_a_newer_schema_is_refused_with_the_command(empty: Engine) -> None:
     with writing(empty) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     says = f"has schema 9999, which this version does not know .*install the newer sporeprint, or .*run: sporeprint db downgrade {IDS[-1]}"
-    for refused in (migrate.check, migrate.ready, migrate.upgrade, lambda engine: migrate.downgrade(engine, "base")):
+    for refused in (migrate.check, migrate.prepare, migrate.upgrade, lambda engine: migrate.downgrade(engine, "base")):
         with pytest.raises(StorageError, match=says):
             refused(empty)
     assert set(rows(empty)) == set(tables.metadata.tables)
@@ -270,7 +270,7 @@ def test_a_newer_schema_is_refused_with_the_command(empty: Engine) -> None:
 def test_the_database_of_another_program_is_left_alone(empty: Engine) -> None:
     with writing(empty) as connection:
         connection.execute(text("CREATE TABLE somebody_elses (x INT)"))
-    for refused in (migrate.check, migrate.ready, migrate.upgrade, lambda engine: migrate.downgrade(engine, "base")):
+    for refused in (migrate.check, migrate.prepare, migrate.upgrade, lambda engine: migrate.downgrade(engine, "base")):
         with pytest.raises(StorageError, match="holds tables of another program; give sporeprint a database of its own"):
             refused(empty)
     assert set(inspect(empty).get_table_names()) == {"somebody_elses"}
@@ -305,20 +305,20 @@ def embedded(tmp_path: Path) -> Iterator[Engine]:
 
 
 def test_the_embedded_database_is_ready_at_once_but_never_changed_unasked(embedded: Engine) -> None:
-    migrate.ready(embedded)
+    migrate.prepare(embedded)
     migrate.downgrade(embedded, IDS[1])
     with pytest.raises(StorageError, match="run: sporeprint db upgrade"):
-        migrate.ready(embedded)
+        migrate.prepare(embedded)
 
 
 def test_a_server_is_never_made_ready_unasked(mariadb: MariaDB) -> None:
     engine = connect(mariadb.url(database=mariadb.create_database()))
     with pytest.raises(StorageError, match="run: sporeprint db upgrade"):
-        migrate.ready(engine)
+        migrate.prepare(engine)
     engine.dispose()
 
 
 def test_what_a_downgrade_takes_is_listed_latest_first() -> None:
-    assert [revision.id for revision in migrate.undone(IDS[-1], IDS[0])] == IDS[:0:-1]
-    assert [revision.id for revision in migrate.undone(None, "base")] == []
-    assert all(revision.says for revision in migrate.undone(IDS[-1], "base"))
+    assert [revision.id for revision in migrate.removed_by(IDS[-1], IDS[0])] == IDS[:0:-1]
+    assert [revision.id for revision in migrate.removed_by(None, "base")] == []
+    assert all(revision.says for revision in migrate.removed_by(IDS[-1], "base"))

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from sporeprint.errors import StorageUnavailableError, UsageError
-from sporeprint.storage.oltp.outcomes import Outcome, Said, latest, record, record_all
+from sporeprint.storage.oltp.outcomes import Outcome, OutcomeStatement, latest, record, record_all
 from sporeprint.storage.oltp.tables import metadata, outcome
 
 
@@ -89,7 +89,12 @@ def test_text_stays_as_it_is(oltp: Engine) -> None:
 
 def test_many_are_written_as_one_after_the_other(oltp: Engine) -> None:
     record(oltp, "p1", "e", source="lab", observed_us=5, now_us=10)
-    said = [Said("p1", "e", "lab", None), Said("p1", "p", "lab", 7), Said("p2", "e", "lab", None), Said("p2", "e", "lab", None)]
+    said = [
+        OutcomeStatement("p1", "e", "lab", None),
+        OutcomeStatement("p1", "p", "lab", 7),
+        OutcomeStatement("p2", "e", "lab", None),
+        OutcomeStatement("p2", "e", "lab", None),
+    ]
     done = record_all(oltp, said, now_us=20)
     assert [(each.outcome.revision, each.created) for each in done] == [(1, False), (2, True), (1, True), (1, False)]
     assert [each.created for each in record_all(oltp, said[1:], now_us=30)] == [False] * 3
@@ -97,13 +102,13 @@ def test_many_are_written_as_one_after_the_other(oltp: Engine) -> None:
 
 
 def test_more_than_go_into_one_transaction(oltp: Engine) -> None:
-    said = [Said(f"p{number}", "e", "lab", 1) for number in range(2_500)]
+    said = [OutcomeStatement(f"p{number}", "e", "lab", 1) for number in range(2_500)]
     assert sum(each.created for each in record_all(oltp, said, now_us=20)) == 2_500
     assert sum(each.created for each in record_all(oltp, said, now_us=30)) == 0
 
 
 def test_many_writers_of_the_same_lose_nothing(oltp: Engine) -> None:
-    said = [Said(f"p{number}", "e", "lab", 1) for number in range(200)]
+    said = [OutcomeStatement(f"p{number}", "e", "lab", 1) for number in range(200)]
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda now: record_all(oltp, said, now_us=now), range(4)))
     assert sum(each.created for part in done for each in part) == 200

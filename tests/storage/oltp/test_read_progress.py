@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.seen: numbers that are given out in order and committed out of it."""
+"""Tests of sporeprint.storage.oltp.read_progress: numbers that are given out in order and committed out of it."""
 
 import random
 
@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sporeprint.storage.oltp import read_progress as module
-from sporeprint.storage.oltp.read_progress import HIGHEST, Gap, Seen
+from sporeprint.storage.oltp.read_progress import HIGHEST, Gap, ReadProgress
 
 
-def read_all(seen: Seen, there: set[int], now: int, page: int) -> tuple[Seen, list[int]]:
+def read_all(seen: ReadProgress, there: set[int], now: int, page: int) -> tuple[ReadProgress, list[int]]:
     """One sync: every open gap, page by page."""
     taken: list[int] = []
     for gap in seen.open():
@@ -28,7 +28,7 @@ def read_all(seen: Seen, there: set[int], now: int, page: int) -> tuple[Seen, li
 
 @given(st.integers(0, 10_000), st.integers(1, 9), st.sampled_from([1, 3, 1000]))
 def test_every_number_is_read_once_whenever_it_comes(seed: int, page: int, most: int) -> None:
-    chance, seen, taken, there = random.Random(seed), Seen(), [], set()
+    chance, seen, taken, there = random.Random(seed), ReadProgress(), [], set()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MOST_GAPS", most)
         order = sorted(range(1, 60), key=lambda number: number + chance.randrange(8))  # none later than eight others
@@ -44,30 +44,30 @@ def test_every_number_is_read_once_whenever_it_comes(seed: int, page: int, most:
 
 
 def test_gaps_by_hand() -> None:
-    seen = Seen().read(Gap(1, HIGHEST, 0), 1, HIGHEST, [2, 3, 7], 50)
-    assert seen == Seen(7, (Gap(1, 1, 50), Gap(4, 6, 50)))
+    seen = ReadProgress().read(Gap(1, HIGHEST, 0), 1, HIGHEST, [2, 3, 7], 50)
+    assert seen == ReadProgress(7, (Gap(1, 1, 50), Gap(4, 6, 50)))
     assert seen.open() == (Gap(1, 1, 50), Gap(4, 6, 50), Gap(8, HIGHEST, 0))
     later = seen.read(Gap(4, 6, 50), 4, 6, [5], 99)
     assert later.gaps == (Gap(1, 1, 50), Gap(4, 4, 50), Gap(6, 6, 50))
     assert later.settled(149, 100) == later
-    assert later.settled(150, 100) == Seen(7)
+    assert later.settled(150, 100) == ReadProgress(7)
 
 
 def test_nothing_read_is_nothing_seen() -> None:
-    assert Seen(5).read(Gap(6, HIGHEST, 0), 6, HIGHEST, [], 1) == Seen(5)
+    assert ReadProgress(5).read(Gap(6, HIGHEST, 0), 6, HIGHEST, [], 1) == ReadProgress(5)
 
 
 def test_a_clock_that_goes_back_keeps_a_gap() -> None:
-    assert Seen(9, (Gap(4, 4, 1000),)).settled(0, 100).gaps == (Gap(4, 4, 1000),)
+    assert ReadProgress(9, (Gap(4, 4, 1000),)).settled(0, 100).gaps == (Gap(4, 4, 1000),)
 
 
 def test_json_and_back() -> None:
-    seen = Seen(7, (Gap(1, 1, 50),))
-    assert Seen.from_json(seen.to_json()) == seen
-    assert Seen.from_json(None) == Seen()
+    seen = ReadProgress(7, (Gap(1, 1, 50),))
+    assert ReadProgress.from_json(seen.to_json()) == seen
+    assert ReadProgress.from_json(None) == ReadProgress()
 
 
 def test_many_gaps_are_taken_together() -> None:
-    seen = Seen().read(Gap(1, HIGHEST, 0), 1, HIGHEST, range(2, 10_000, 2), 1)
+    seen = ReadProgress().read(Gap(1, HIGHEST, 0), 1, HIGHEST, range(2, 10_000, 2), 1)
     assert len(seen.gaps) <= module.MOST_GAPS
     assert all(any(gap.first <= number <= gap.last for gap in seen.gaps) for number in range(1, 9_998, 2))

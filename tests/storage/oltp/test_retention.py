@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.retention: what goes, what stays, and what a kill leaves."""
+"""Tests of sporeprint.storage.oltp.retention: what goes, what stays, and what a kill leaves."""
 
 import signal
 import subprocess
@@ -13,11 +13,12 @@ from sqlalchemy import URL, Engine, delete, func, insert, select, text
 
 from mariadb_server import MariaDB
 from sporeprint.common.files import Silent
+from sporeprint.common.timestamps import DAY_US
 from sporeprint.errors import UsageError
 from sporeprint.settings import PruneSettings
 from sporeprint.storage.engine import connect, reading, writing
 from sporeprint.storage.oltp import migrate, retention
-from sporeprint.storage.oltp.retention import DAY_US, Pruned
+from sporeprint.storage.oltp.retention import PruneResult
 from sporeprint.storage.oltp.tables import ab_test, outcome, prediction
 
 NOW = 20_000 * DAY_US
@@ -70,7 +71,7 @@ def ids(engine: Engine, table: Any = prediction) -> list[str]:
         return list(connection.execute(select(table.c.prediction_id).order_by(table.c.seq)).scalars())
 
 
-def prune(engine: Engine, *, days: float = 90, dry_run: bool = False, batch_rows: int = 3, progress: Any = None) -> Pruned:
+def prune(engine: Engine, *, days: float = 90, dry_run: bool = False, batch_rows: int = 3, progress: Any = None) -> PruneResult:
     settings = PruneSettings(batch_rows=batch_rows)
     return retention.prune(engine, settings, older_than_us=int(days * DAY_US), now_us=NOW, dry_run=dry_run, progress=progress or Silent())
 
@@ -146,7 +147,7 @@ def test_nothing_younger_than_the_limit_goes_whatever_is_asked(filled: Engine) -
 def test_a_second_run_finds_nothing(filled: Engine) -> None:
     answers(filled, ["a", "b", "c", "d"], age=100)
     assert prune(filled).predictions == 4
-    assert prune(filled) == Pruned(NOW - 90 * DAY_US, 0, 0, 0, 0.0, dry_run=False)
+    assert prune(filled) == PruneResult(NOW - 90 * DAY_US, 0, 0, 0, 0.0, dry_run=False)
 
 
 class Counts(Silent):
@@ -175,14 +176,14 @@ def test_progress_and_batches(filled: Engine) -> None:
 PRUNES = """
 import sys
 from sqlalchemy import make_url
-from sporeprint.files import Silent
+from sporeprint.common.files import Silent
 from sporeprint.settings import PruneSettings
 from sporeprint.storage import retention
 from sporeprint.storage.engine import connect
 class Tells(Silent):
     def advance(self, amount):
         print(amount, flush=True)
-retention.prune(connect(make_url(sys.argv[1])), PruneSettings(batch_rows=20), older_than_us=90 * retention.DAY_US,
+retention.prune(connect(make_url(sys.argv[1])), PruneSettings(batch_rows=20), older_than_us=90 * DAY_US,
     now_us=int(sys.argv[2]), dry_run=False, progress=Tells())
 """
 

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.tables: what the tables take, and how they compare."""
+"""Tests of sporeprint.storage.oltp.tables: what the tables take, and how they compare."""
 
 from collections.abc import Iterator
 

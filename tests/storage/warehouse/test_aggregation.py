@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.facts: what is counted, and that parts add up."""
+"""Tests of sporeprint.storage.warehouse.aggregation: what is counted, and that parts add up."""
 
 import json
 from typing import Any
@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sporeprint.storage.warehouse import aggregation as facts
-from sporeprint.storage.warehouse import star_schema as star
-from sporeprint.storage.warehouse.feature_counts import Features
+from sporeprint.storage.warehouse import aggregation, star_schema
+from sporeprint.storage.warehouse.feature_counts import FeatureCounter
 from sporeprint.storage.warehouse.sync import COLUMNS, PREDICTIONS
 from support import NUMERIC, OPEN, dataset, nominal
 from warehouse_support import BEGIN_US, predictions
@@ -20,7 +19,7 @@ WORDS = dataset({"cap-shape": {"kind": "nominal", "values": {"b": "bell", "x": "
 
 
 def of(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    return facts.predictions(
+    return aggregation.predictions(
         [[row.get(name, number) for name in COLUMNS[PREDICTIONS]] for number, row in enumerate(rows)], COLUMNS[PREDICTIONS]
     )
 
@@ -28,9 +27,9 @@ def of(rows: list[dict[str, Any]]) -> pl.DataFrame:
 def one(features: str, *, unseen: str = "[]", schema: Any = SCHEMA) -> dict[str, tuple[str, str, float, float]]:
     """How one answer's features are counted."""
     found = of([{**predictions(1)[0], "features": features, "unseen": unseen}])
-    cells = facts.cells(found)
-    with Features(list(schema.columns)) as given_features:
-        counted = facts.features(given_features.count(found, cells), cells, schema)
+    cells = aggregation.cells(found)
+    with FeatureCounter(list(schema.columns)) as given_features:
+        counted = aggregation.features(given_features.count(found, cells), cells, schema)
     assert counted["answers"].to_list() == [1] * len(schema.columns)
     return {row[0]: row[1:] for row in counted.select("feature", "kind", "value", "low", "high").rows()}
 
@@ -94,15 +93,15 @@ def test_hours_are_whole_and_days_are_utc() -> None:
     found = of(
         [{**predictions(1)[0], "created_us": BEGIN_US + 5_400_000_000 - 1}, {**predictions(1)[0], "created_us": BEGIN_US + 5_400_000_000}]
     )
-    assert [row[1:] for row in facts.hours(found).rows()] == [("2026-01-30", 2026, 1, 30, 23, 5), ("2026-01-31", 2026, 1, 31, 0, 6)]
+    assert [row[1:] for row in aggregation.hours(found).rows()] == [("2026-01-30", 2026, 1, 30, 23, 5), ("2026-01-31", 2026, 1, 31, 0, 6)]
 
 
 @given(st.integers(1, 39), st.integers(0, 5))
 def test_parts_add_up_to_the_whole(cut: int, seed: int) -> None:
     whole = of(predictions(40, seed=seed, minutes=3))
-    for table, count in ((star.HOUR_ANSWERS, facts.answers), (star.HOUR_LATENCY, facts.latency)):
-        parts = facts.add_up(table, [count(whole[:cut]), count(whole[cut:])])
-        assert parts.equals(facts.add_up(table, [count(whole)]))
+    for table, count in ((star_schema.HOUR_ANSWERS, aggregation.answers), (star_schema.HOUR_LATENCY, aggregation.latency)):
+        parts = aggregation.add_up(table, [count(whole[:cut]), count(whole[cut:])])
+        assert parts.equals(aggregation.add_up(table, [count(whole)]))
 
 
 @given(
@@ -112,18 +111,18 @@ def test_parts_add_up_to_the_whole(cut: int, seed: int) -> None:
 def test_outcomes_settled_in_two_steps_count_as_in_one(given_outcomes: list[tuple[str, int, str]], cut: int) -> None:
     found = of([{**predictions(1)[0], "prediction_id": name} for name in "ab"])
     rows = [(number, name, revision, code, "lab", 1, 2) for number, (name, revision, code) in enumerate(given_outcomes)]
-    new = facts.outcomes(rows, ("seq", "prediction_id", "revision", "outcome", "source", "observed_us", "recorded_us"))
-    nothing = facts.empty(star.FACT_OUTCOME)
-    first = facts.settle(nothing, new[:cut], found)
+    new = aggregation.outcomes(rows, ("seq", "prediction_id", "revision", "outcome", "source", "observed_us", "recorded_us"))
+    nothing = aggregation.empty(star_schema.FACT_OUTCOME)
+    first = aggregation.settle(nothing, new[:cut], found)
     there = first.outcomes
-    second = facts.settle(there, new[cut:], found)
+    second = aggregation.settle(there, new[cut:], found)
     both = (
         pl.concat([first.counts, second.counts])
-        .group_by(star.HOUR_OUTCOMES.key)
+        .group_by(star_schema.HOUR_OUTCOMES.key)
         .agg(pl.col("answers").sum())
         .filter(pl.col("answers") != 0)
     )
-    once = facts.settle(nothing, new, found)
+    once = aggregation.settle(nothing, new, found)
     assert sorted(both.rows()) == sorted(once.counts.rows())
     merged = pl.concat([there, second.outcomes]).unique(["prediction_id", "revision"], keep="last")
     assert sorted(merged.rows()) == sorted(once.outcomes.rows())

@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.warehouse_mariadb: accounts, snapshots and limits of a real server."""
+"""Tests of sporeprint.storage.warehouse.mariadb_warehouse: accounts, snapshots and limits of a real server."""
 
 from collections.abc import Iterator
 
@@ -32,8 +32,8 @@ def test_an_account_that_only_reads_is_enough_to_ask(mariadb: MariaDB, database:
     mariadb.execute(f"CREATE USER {user}@'127.0.0.1' IDENTIFIED BY 'only-reads'", f"GRANT SELECT ON {database}.* TO {user}@'127.0.0.1'")
     reporter = MariaDBWarehouse(mariadb.url(user, database, password="only-reads"))
     with reporter.reading() as reader:
-        assert reader.answer("SELECT COUNT(*) FROM fact_prediction", rows=1).rows == ((5,),)
-    assert reporter.noted("prediction") == {"high": 5, "gaps": []}
+        assert reader.user_query("SELECT COUNT(*) FROM fact_prediction", rows=1).rows == ((5,),)
+    assert reporter.get_note("prediction") == {"high": 5, "gaps": []}
     with pytest.raises(StorageError, match="refuses") as error, reporter.loading() as load:
         load.note("a", 1)
     assert "only-reads" not in str(error.value)
@@ -52,7 +52,7 @@ def test_one_that_may_do_everything_still_only_reads(mariadb: MariaDB, warehouse
             "WITH a AS (SELECT 1) INSERT INTO scratch VALUES (1)",
         ):
             with pytest.raises(Exception, match=r"not allowed|syntax"):
-                reader.answer(sql, rows=1)
+                reader.user_query(sql, rows=1)
     assert mariadb.execute("SELECT * FROM scratch", database=_name(warehouse)) == []
 
 
@@ -64,7 +64,7 @@ def test_a_question_that_takes_too_long_is_ended(warehouse: MariaDBWarehouse) ->
     with warehouse.loading() as load:
         load.note("a", 1)
     with warehouse.reading(seconds=0.2) as reader, pytest.raises(StorageUnavailableError, match="try again"):
-        reader.answer("SELECT COUNT(*) FROM seq_1_to_1000000 a, seq_1_to_1000000 b WHERE a.seq % 7 = b.seq % 5", rows=1)
+        reader.user_query("SELECT COUNT(*) FROM seq_1_to_1000000 a, seq_1_to_1000000 b WHERE a.seq % 7 = b.seq % 5", rows=1)
 
 
 def test_only_one_loads_at_a_time(warehouse: MariaDBWarehouse, mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,6 +91,6 @@ def test_a_server_that_is_gone_can_be_tried_again(mariadb: MariaDB, warehouse: M
         load.note("a", 1)
     mariadb.stop()
     with pytest.raises(StorageUnavailableError, match="try again"):
-        warehouse.noted("a")
+        warehouse.get_note("a")
     mariadb.start()
-    assert warehouse.noted("a") == 1
+    assert warehouse.get_note("a") == 1

@@ -15,20 +15,18 @@ from sqlalchemy import URL, Engine
 
 from mariadb_server import MariaDB
 from sporeprint.errors import StorageError
-from sporeprint.monitoring.data_profile import Nominal, Numeric, Profile, Wanted, profile
-from sporeprint.monitoring.windows import HOUR_US, Span, sliced
+from sporeprint.monitoring.data_profile import ColumnSpec, NominalProfile, NumericProfile, Profile, profile
+from sporeprint.monitoring.windows import HOUR_US, Window, parse_slice
 from sporeprint.storage.oltp import tables
-from sporeprint.storage.warehouse import aggregation as facts
-from sporeprint.storage.warehouse import monitoring_queries as monitor_facts
-from sporeprint.storage.warehouse import star_schema as star
-from sporeprint.storage.warehouse.monitoring_queries import SHIFT, Cell
+from sporeprint.storage.warehouse import aggregation, monitoring_queries, star_schema
+from sporeprint.storage.warehouse.monitoring_queries import SHIFT, PredictionScope
 from sporeprint.storage.warehouse.protocol import Warehouse
 from sporeprint.storage.warehouse.sync import sync
 from warehouse_support import BEGIN_US, SCHEMA, Rows, database, outcome, predictions, warehouse_at, write
 
 FIRST_US = BEGIN_US - BEGIN_US % HOUR_US
 LAST_US = FIRST_US + 24 * HOUR_US
-CELL = Cell("xgboost", 1)
+CELL = PredictionScope("xgboost", 1)
 KNOWN = {"smell": frozenset("äö")}
 
 
@@ -71,35 +69,35 @@ def frame(rows: Rows) -> pl.DataFrame:
         (row["features"], row["probability"], row["novelty_p"], row["verdict"], None, row["created_us"], row["prediction_id"])
         for row in rows
     ]
-    return monitor_facts.frame(given, SCHEMA)
+    return monitoring_queries.frame(given, SCHEMA)
 
 
 def test_counts_are_those_of_the_rows(traffic: Rows, warehouse: Warehouse) -> None:
     with warehouse.reading() as reader:
-        found, extra = monitor_facts.counted(reader, CELL, FIRST_US, LAST_US, SCHEMA, KNOWN)
-    wanted = {name: Wanted(column.kind, frozenset(column.values or ())) for name, column in SCHEMA.columns.items()}
-    shares = {name: Wanted(SCHEMA.columns["size"].kind) for name in ("probability", "novelty_p")}
+        found, extra = monitoring_queries.profile_of_hours(reader, CELL, FIRST_US, LAST_US, SCHEMA, KNOWN)
+    wanted = {name: ColumnSpec(column.kind, frozenset(column.values or ())) for name, column in SCHEMA.columns.items()}
+    shares = {name: ColumnSpec(SCHEMA.columns["size"].kind) for name in ("probability", "novelty_p")}
     rows = frame(of_cell(traffic))
     exact = profile(rows, wanted).beside(profile(rows, shares))
-    counted = monitor_facts.as_counted(exact, {"cap-shape": frozenset("bx"), **KNOWN})
+    profile_of_hours = monitoring_queries.as_counted(exact, {"cap-shape": frozenset("bx"), **KNOWN})
     assert (found.rows, extra) == (exact.rows, ())
-    for name, column in counted.columns.items():
+    for name, column in profile_of_hours.columns.items():
         other = found.columns[name]
-        if isinstance(column, Numeric) and isinstance(other, Numeric):
+        if isinstance(column, NumericProfile) and isinstance(other, NumericProfile):
             mine = column.histogram.coarser(other.histogram.shift)
             assert other.histogram.shift == (SHIFT if name == "size" else 0)
             assert np.array_equal(mine.keys, other.histogram.keys), name
             assert np.array_equal(mine.counts, other.histogram.counts), name
-        elif isinstance(column, Nominal) and isinstance(other, Nominal):
+        elif isinstance(column, NominalProfile) and isinstance(other, NominalProfile):
             assert (other.counts, other.missing, other.other) == (column.counts, column.missing, column.other), name
 
 
 @given(st.lists(st.floats(0, 1), min_size=1))
 def test_shares_are_in_the_bins_of_the_warehouse(values: list[float]) -> None:
     rows = pl.DataFrame({"probability": values})
-    exact = profile(rows, {"probability": Wanted(SCHEMA.columns["size"].kind)})
-    column = monitor_facts.as_counted(exact, {}).columns["probability"]
-    assert isinstance(column, Numeric)
+    exact = profile(rows, {"probability": ColumnSpec(SCHEMA.columns["size"].kind)})
+    column = monitoring_queries.as_counted(exact, {}).columns["probability"]
+    assert isinstance(column, NumericProfile)
     assert column.present == len(values)
     assert np.abs(np.sort(np.repeat(column.histogram.values, column.histogram.counts)) - np.sort(values)).max() <= 1 / 128 + 1e-12
 
@@ -107,13 +105,13 @@ def test_shares_are_in_the_bins_of_the_warehouse(values: list[float]) -> None:
 def test_pages_hold_every_answer_once_the_newest_first(traffic: Rows, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = of_cell(traffic)
     for size in (1, 7, 50, 10_000):
-        monkeypatch.setattr(monitor_facts, "PAGE_ROWS", size)
-        span = Span("x", rows[-1]["created_us"], rows[0]["created_us"])  # the newest is at its end, which is not part of it
+        monkeypatch.setattr(monitoring_queries, "PAGE_ROWS", size)
+        span = Window("x", rows[-1]["created_us"], rows[0]["created_us"])  # the newest is at its end, which is not part of it
         with warehouse.reading() as reader:
             by_hour: dict[int, int] = {}
-            for hour, _, count in monitor_facts.answered(reader, CELL, FIRST_US, LAST_US):
+            for hour, _, count in monitoring_queries.verdicts_by_hour(reader, CELL, FIRST_US, LAST_US):
                 by_hour[hour] = by_hour.get(hour, 0) + count
-            read = list(islice(monitor_facts.pages(reader, CELL, span, by_hour, SCHEMA), 1000))
+            read = list(islice(monitoring_queries.pages(reader, CELL, span, by_hour, SCHEMA), 1000))
         assert [key for _, ids in read for key in ids] == [row["prediction_id"] for row in rows if row["created_us"] < span.end_us]
         assert max(table.height for table, _ in read) <= size
         assert {table.height for table, ids in read if table.height != len(ids)} == set()
@@ -125,9 +123,9 @@ def test_pages_of_answers_of_one_moment(oltp: Engine, warehouse: Warehouse, monk
     write(oltp, rows)
     sync(oltp, warehouse, SCHEMA)
     for size in (3, 20, 40, 41):
-        monkeypatch.setattr(monitor_facts, "PAGE_ROWS", size)
+        monkeypatch.setattr(monitoring_queries, "PAGE_ROWS", size)
         with warehouse.reading() as reader:
-            read = list(islice(monitor_facts.pages(reader, CELL, Span("x", 0, LAST_US), {FIRST_US: 100}, SCHEMA), 1000))
+            read = list(islice(monitoring_queries.pages(reader, CELL, Window("x", 0, LAST_US), {FIRST_US: 100}, SCHEMA), 1000))
         ids = [key for _, keys in read for key in keys]
         assert len(ids) == len(set(ids)) == 100, size
 
@@ -135,13 +133,13 @@ def test_pages_of_answers_of_one_moment(oltp: Engine, warehouse: Warehouse, monk
 def test_outcomes_and_how_long_they_take(traffic: Rows, warehouse: Warehouse) -> None:
     rows = {row["prediction_id"]: row for row in of_cell(traffic)}
     with warehouse.reading() as reader:
-        true = monitor_facts.came_true(reader, CELL, FIRST_US, LAST_US)
-        table = monitor_facts.labelled(reader, CELL, [hour for hour, *_ in true], SCHEMA)
-        known, wrong = monitor_facts.negatives(reader, CELL, "edible", "p", LAST_US)
-        delays, ages = monitor_facts.delays(reader, LAST_US, 100_000)
-        some = monitor_facts.delays(reader, LAST_US, 100)[0]
-        hours = sorted({hour for hour, *_ in monitor_facts.answered(reader, CELL, FIRST_US, LAST_US)})
-        scores = monitor_facts.scores(reader, CELL, hours, SCHEMA)
+        true = monitoring_queries.outcomes_by_hour(reader, CELL, FIRST_US, LAST_US)
+        table = monitoring_queries.labelled(reader, CELL, [hour for hour, *_ in true], SCHEMA)
+        known, wrong = monitoring_queries.negative_outcomes(reader, CELL, "edible", "p", LAST_US)
+        delays, ages = monitoring_queries.delays(reader, LAST_US, 100_000)
+        some = monitoring_queries.delays(reader, LAST_US, 100)[0]
+        hours = sorted({hour for hour, *_ in monitoring_queries.verdicts_by_hour(reader, CELL, FIRST_US, LAST_US)})
+        scores = monitoring_queries.scores(reader, CELL, hours, SCHEMA)
     assert table.height == sum(count for *_, count in true)
     said = table.filter(pl.col("verdict") == "edible")
     assert (known, wrong) == (said.height, said.filter(pl.col("class") == "p").height)
@@ -155,12 +153,12 @@ def test_outcomes_and_how_long_they_take(traffic: Rows, warehouse: Warehouse) ->
 
 def test_hours_are_spread_evenly() -> None:
     by_hour = {hour * HOUR_US: 10 + hour % 3 for hour in range(300)}
-    assert monitor_facts.spread(by_hour, 10_000) == sorted(by_hour)
-    some = monitor_facts.spread(by_hour, 500)
+    assert monitoring_queries.spread(by_hour, 10_000) == sorted(by_hour)
+    some = monitoring_queries.spread(by_hour, 500)
     assert abs(sum(by_hour[hour] for hour in some) - 500) <= 12
     assert np.abs(np.diff(some) / HOUR_US - 300 / len(some)).max() <= 2
-    assert monitor_facts.spread({5: 10**9}, 10) == [5]
-    assert monitor_facts.spread({}, 10) == []
+    assert monitoring_queries.spread({5: 10**9}, 10) == [5]
+    assert monitoring_queries.spread({}, 10) == []
 
 
 @pytest.mark.parametrize(
@@ -176,7 +174,7 @@ def test_hours_are_spread_evenly() -> None:
     ],
 )
 def test_requests_are_taken_apart(raw: str, size: str | None, shape: str | None) -> None:
-    found = monitor_facts.frame([(raw, 0.5, None, "edible", None), ('{"size":3}', None, 0.5, "odd", "p")], SCHEMA)
+    found = monitoring_queries.frame([(raw, 0.5, None, "edible", None), ('{"size":3}', None, 0.5, "odd", "p")], SCHEMA)
     answer = {"probability": 0.5, "novelty_p": None, "verdict": "edible", "class": None}
     assert found.row(0, named=True) == {"cap-shape": shape, "size": size, "smell": None, **answer}
     assert found["size"][1] == "3"
@@ -184,21 +182,21 @@ def test_requests_are_taken_apart(raw: str, size: str | None, shape: str | None)
 
 def test_words_are_codes() -> None:
     word = next(word for code, word in (SCHEMA.columns["cap-shape"].values or {}).items() if code == "x")
-    found = monitor_facts.frame([(json.dumps({"cap-shape": word}), 0.5, 0.5, "edible", None)], SCHEMA)
+    found = monitoring_queries.frame([(json.dumps({"cap-shape": word}), 0.5, 0.5, "edible", None)], SCHEMA)
     assert found["cap-shape"].to_list() == ["x"]
 
 
 def test_slices_of_rows() -> None:
     table = pl.DataFrame({"cap-shape": ["x", "b", None, "x"], "size": ["1", "2.5", None, "five"], "smell": ["a", None, "b", "a"]})
 
-    def chosen(*texts: str) -> list[bool]:
-        return monitor_facts.chosen(table, sliced(texts, SCHEMA)).to_list()
+    def matching_rows(*texts: str) -> list[bool]:
+        return monitoring_queries.matching_rows(table, parse_slice(texts, SCHEMA)).to_list()
 
-    assert chosen() == [True] * 4
-    assert chosen("cap-shape=x") == [True, False, False, True]
-    assert chosen("cap-shape=x", "cap-shape=") == [True, False, True, True]
-    assert chosen("size=1..2") == [True, False, False, False]
-    assert chosen("size=2..", "cap-shape=b") == [False, True, False, False]
+    assert matching_rows() == [True] * 4
+    assert matching_rows("cap-shape=x") == [True, False, False, True]
+    assert matching_rows("cap-shape=x", "cap-shape=") == [True, False, True, True]
+    assert matching_rows("size=1..2") == [True, False, False, False]
+    assert matching_rows("size=2..", "cap-shape=b") == [False, True, False, False]
 
 
 def test_numbers_that_are_none_in_the_counts(warehouse: Warehouse) -> None:
@@ -212,21 +210,21 @@ def test_numbers_that_are_none_in_the_counts(warehouse: Warehouse) -> None:
         {**cell, "feature": "gone", "kind": "value", "value": "v", "low": 0.0, "high": 0.0, "answers": 5},
     ]
     with warehouse.loading() as load:
-        load.add(star.HOUR_FEATURES, facts.frame(star.HOUR_FEATURES, rows))
+        load.add(star_schema.HOUR_FEATURES, aggregation.frame(star_schema.HOUR_FEATURES, rows))
         answers = {**cell, "verdict": "edible", "answers": 5, "latency_sum_us": 1, "latency_sum_us2": 1.0}
-        load.add(star.HOUR_ANSWERS, facts.frame(star.HOUR_ANSWERS, [answers]))
+        load.add(star_schema.HOUR_ANSWERS, aggregation.frame(star_schema.HOUR_ANSWERS, [answers]))
     with warehouse.reading() as reader:
-        found, extra = monitor_facts.counted(reader, CELL, FIRST_US, LAST_US, SCHEMA, {})
+        found, extra = monitoring_queries.profile_of_hours(reader, CELL, FIRST_US, LAST_US, SCHEMA, {})
     assert extra == ("gone",)
     assert isinstance(found, Profile)
     probability, shape = found.columns["probability"], found.columns["cap-shape"]
-    assert isinstance(probability, Numeric)
+    assert isinstance(probability, NumericProfile)
     assert (probability.present, probability.missing) == (3, 2)
-    assert isinstance(shape, Numeric), "it was counted as a number when the contract said so"
+    assert isinstance(shape, NumericProfile), "it was counted as a number when the contract said so"
     assert found.columns["size"].missing == 5
 
 
 def test_text_is_text() -> None:
-    assert monitor_facts.text("it's") == "'it''s'"
+    assert monitoring_queries.text("it's") == "'it''s'"
     with pytest.raises(StorageError, match="backslash"):
-        monitor_facts.text("a\\")
+        monitoring_queries.text("a\\")

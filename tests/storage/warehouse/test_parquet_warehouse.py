@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.warehouse_parquet: files that come, stay and go."""
+"""Tests of sporeprint.storage.warehouse.parquet_warehouse: files that come, stay and go."""
 
 import time
 from pathlib import Path
@@ -7,11 +7,9 @@ import pytest
 from sqlalchemy import Engine
 
 from sporeprint.errors import StorageError, StorageUnavailableError
-from sporeprint.storage.warehouse import aggregation as facts
-from sporeprint.storage.warehouse import manifest
+from sporeprint.storage.warehouse import aggregation, manifest, star_schema
 from sporeprint.storage.warehouse import parquet_loader as parquet_load
 from sporeprint.storage.warehouse import parquet_warehouse as warehouse_parquet
-from sporeprint.storage.warehouse import star_schema as star
 from sporeprint.storage.warehouse.parquet_warehouse import ParquetWarehouse
 from sporeprint.storage.warehouse.sync import sync
 from warehouse_support import SCHEMA, counted_again, everything, predictions, write
@@ -41,7 +39,7 @@ def test_what_is_replaced_stays_for_readers_and_then_goes(warehouse: ParquetWare
     model = {"model": "tree", "version": 1, "ref": "tree/v1"}
     for run in "abc":
         with warehouse.loading() as load:
-            load.put(star.DIM_MODEL, facts.frame(star.DIM_MODEL, [{**model, "run_id": run}]))
+            load.put(star_schema.DIM_MODEL, aggregation.frame(star_schema.DIM_MODEL, [{**model, "run_id": run}]))
     assert len(files(warehouse)) == 3
     assert len(manifest.read(warehouse.folder).retired) == 2
     monkeypatch.setattr(warehouse_parquet, "GRACE_S", -1.0)
@@ -56,7 +54,7 @@ def test_what_a_killed_load_left_is_removed_by_the_next(warehouse: ParquetWareho
     stray.parent.mkdir(parents=True)
     stray.write_bytes(b"half a file")
     with warehouse.reading() as reader:
-        assert reader.ask("SELECT * FROM hour_latency").rows == ()
+        assert reader.query("SELECT * FROM hour_latency").rows == ()
     with warehouse.loading() as load:
         load.note("a", 1)
     assert not stray.exists()
@@ -65,7 +63,7 @@ def test_what_a_killed_load_left_is_removed_by_the_next(warehouse: ParquetWareho
 def test_a_load_without_anything_new_publishes_nothing(warehouse: ParquetWarehouse) -> None:
     for _ in range(2):
         with warehouse.loading() as load:
-            load.put(star.DIM_CLASS, facts.classes(SCHEMA))
+            load.put(star_schema.DIM_CLASS, aggregation.classes(SCHEMA))
             load.note("a", 1)
     assert manifest.read(warehouse.folder).generation == 1
 
@@ -82,7 +80,7 @@ def test_a_missing_file_is_said(oltp: Engine, warehouse: ParquetWarehouse) -> No
     for name in manifest.read(warehouse.folder).files["hour_answers"].values():
         (warehouse.folder / name[0].file).unlink()
     with pytest.raises(StorageError, match="hour_answers"), warehouse.reading() as reader:
-        reader.ask("SELECT * FROM hour_answers")
+        reader.query("SELECT * FROM hour_answers")
 
 
 def test_a_question_that_takes_too_long_is_ended(warehouse: ParquetWarehouse) -> None:
@@ -91,12 +89,12 @@ def test_a_question_that_takes_too_long_is_ended(warehouse: ParquetWarehouse) ->
         warehouse.reading(seconds=0.2) as reader,
         pytest.raises(StorageUnavailableError, match=r"no answer within 0\.2 s; ask for less"),
     ):
-        reader.answer("SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range % 7 = b.range % 5", rows=1)
+        reader.user_query("SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range % 7 = b.range % 5", rows=1)
     assert time.monotonic() - began < 10
 
 
 def test_variables_of_the_program_are_no_tables(warehouse: ParquetWarehouse) -> None:
-    secrets = facts.classes(SCHEMA)
+    secrets = aggregation.classes(SCHEMA)
     assert secrets.height == 2
     with warehouse.reading() as reader, pytest.raises(Exception, match="secrets does not exist"):
-        reader.answer("SELECT * FROM secrets", rows=1)
+        reader.user_query("SELECT * FROM secrets", rows=1)

@@ -9,62 +9,68 @@ import polars as pl
 import pytest
 from sqlalchemy import Engine
 
+from sporeprint.common.timestamps import DAY_US, HOUR_US
 from sporeprint.errors import StorageError, UsageError
-from sporeprint.storage.warehouse import aggregation as facts
-from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse import aggregation, star_schema
 from sporeprint.storage.warehouse.protocol import Warehouse
 from sporeprint.storage.warehouse.sync import sync
 from warehouse_support import BEGIN_US, SCHEMA, predictions, write
 
-CELL: dict[str, Any] = {"hour_us": BEGIN_US // star.HOUR_US * star.HOUR_US, "model": "tree", "version": 1, "test_id": "", "arm": ""}
+CELL: dict[str, Any] = {
+    "hour_us": BEGIN_US // HOUR_US * HOUR_US,
+    "model": "tree",
+    "version": 1,
+    "test_id": "",
+    "arm": "",
+}
 MODEL = {"model": "tree", "version": 1, "ref": "tree/v1"}
 
 
 def rows(warehouse: Warehouse, sql: str) -> list[tuple[Any, ...]]:
     with warehouse.reading() as reader:
-        return list(reader.ask(sql).rows)
+        return list(reader.query(sql).rows)
 
 
 def counts(answers: int, **more: Any) -> pl.DataFrame:
-    return facts.frame(star.HOUR_LATENCY, [{**CELL, "low_us": 10, "high_us": 11, "answers": answers, **more}])
+    return aggregation.frame(star_schema.HOUR_LATENCY, [{**CELL, "low_us": 10, "high_us": 11, "answers": answers, **more}])
 
 
 def test_before_the_first_load_there_are_no_notes(warehouse: Warehouse) -> None:
-    assert warehouse.noted("prediction") is None
+    assert warehouse.get_note("prediction") is None
 
 
 def test_counts_are_added_up(warehouse: Warehouse) -> None:
     with warehouse.loading() as load:
-        load.add(star.HOUR_LATENCY, counts(3))
-        load.add(star.HOUR_LATENCY, pl.concat([counts(4), counts(1, hour_us=CELL["hour_us"] + star.DAY_US)]))
+        load.add(star_schema.HOUR_LATENCY, counts(3))
+        load.add(star_schema.HOUR_LATENCY, pl.concat([counts(4), counts(1, hour_us=CELL["hour_us"] + DAY_US)]))
     with warehouse.loading() as load:
-        load.add(star.HOUR_LATENCY, counts(5))
+        load.add(star_schema.HOUR_LATENCY, counts(5))
     assert rows(warehouse, "SELECT hour_us, answers FROM hour_latency ORDER BY hour_us") == [
         (CELL["hour_us"], 12),
-        (CELL["hour_us"] + star.DAY_US, 1),
+        (CELL["hour_us"] + DAY_US, 1),
     ]
 
 
 def test_what_is_taken_away_again_leaves_no_row(warehouse: Warehouse) -> None:
     for number in (2, -2):
         with warehouse.loading() as load:
-            load.add(star.HOUR_LATENCY, counts(number))
+            load.add(star_schema.HOUR_LATENCY, counts(number))
     assert rows(warehouse, "SELECT * FROM hour_latency") == []
 
 
 def test_rows_are_written_over_or_kept(warehouse: Warehouse) -> None:
     with warehouse.loading() as load:
-        load.put(star.DIM_MODEL, facts.frame(star.DIM_MODEL, [MODEL]))
-        load.put(star.DIM_MODEL, facts.frame(star.DIM_MODEL, [{**MODEL, "simulated": 1}, {**MODEL, "version": 2}]))
+        load.put(star_schema.DIM_MODEL, aggregation.frame(star_schema.DIM_MODEL, [MODEL]))
+        load.put(star_schema.DIM_MODEL, aggregation.frame(star_schema.DIM_MODEL, [{**MODEL, "simulated": 1}, {**MODEL, "version": 2}]))
     with warehouse.loading() as load:
-        load.put(star.DIM_MODEL, facts.frame(star.DIM_MODEL, [{**MODEL, "simulated": 0}]), keep=True)
+        load.put(star_schema.DIM_MODEL, aggregation.frame(star_schema.DIM_MODEL, [{**MODEL, "simulated": 0}]), keep=True)
     assert rows(warehouse, "SELECT version, simulated FROM dim_model ORDER BY version") == [(1, 1), (2, None)]
 
 
 def test_names_are_compared_byte_by_byte(warehouse: Warehouse) -> None:
     names = ["Tree", "tree", "tree ", "tr\u00e9e"]
     with warehouse.loading() as load:
-        load.put(star.DIM_MODEL, facts.frame(star.DIM_MODEL, [{**MODEL, "model": name} for name in names]))
+        load.put(star_schema.DIM_MODEL, aggregation.frame(star_schema.DIM_MODEL, [{**MODEL, "model": name} for name in names]))
     assert rows(warehouse, "SELECT model FROM dim_model WHERE model = 'tree'") == [("tree",)]
     assert len(rows(warehouse, "SELECT model FROM dim_model")) == 4
 
@@ -73,34 +79,34 @@ def test_a_load_that_fails_leaves_nothing(warehouse: Warehouse) -> None:
     with warehouse.loading() as load:
         load.note("a", {"b": [1, "ä"]})
     with contextlib.suppress(KeyboardInterrupt), warehouse.loading() as load:
-        load.add(star.HOUR_LATENCY, counts(3))
-        load.put(star.DIM_MODEL, facts.frame(star.DIM_MODEL, [MODEL]))
+        load.add(star_schema.HOUR_LATENCY, counts(3))
+        load.put(star_schema.DIM_MODEL, aggregation.frame(star_schema.DIM_MODEL, [MODEL]))
         load.note("a", 2)
         raise KeyboardInterrupt
-    assert warehouse.noted("a") == {"b": [1, "ä"]}
+    assert warehouse.get_note("a") == {"b": [1, "ä"]}
     assert rows(warehouse, "SELECT * FROM hour_latency") + rows(warehouse, "SELECT * FROM dim_model") == []
 
 
 def test_a_reader_sees_one_state_whatever_is_loaded(warehouse: Warehouse) -> None:
     with warehouse.loading() as load:
-        load.add(star.HOUR_LATENCY, counts(3))
+        load.add(star_schema.HOUR_LATENCY, counts(3))
     with warehouse.reading() as reader:
-        assert reader.ask("SELECT answers FROM hour_latency").rows == ((3,),)
+        assert reader.query("SELECT answers FROM hour_latency").rows == ((3,),)
         with warehouse.loading() as load:
-            load.add(star.HOUR_LATENCY, counts(3))
-            load.put(star.DIM_MODEL, facts.frame(star.DIM_MODEL, [MODEL]))
-        assert reader.ask("SELECT answers FROM hour_latency").rows == ((3,),)
-        assert reader.ask("SELECT * FROM dim_model").rows == ()
+            load.add(star_schema.HOUR_LATENCY, counts(3))
+            load.put(star_schema.DIM_MODEL, aggregation.frame(star_schema.DIM_MODEL, [MODEL]))
+        assert reader.query("SELECT answers FROM hour_latency").rows == ((3,),)
+        assert reader.query("SELECT * FROM dim_model").rows == ()
     assert rows(warehouse, "SELECT answers FROM hour_latency") == [(6,)]
 
 
 def test_a_warehouse_of_another_version_is_refused(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     with warehouse.loading() as load:
         load.note("a", 1)
-    monkeypatch.setattr(star, "STAR", 2)
+    monkeypatch.setattr(star_schema, "STAR", 2)
     monkeypatch.setattr("sporeprint.storage.warehouse.manifest.STAR", 2)
     with pytest.raises(StorageError, match=r"of another version \(.*this one works with .*run: sporeprint warehouse sync"):
-        warehouse.noted("a")
+        warehouse.get_note("a")
 
 
 # --- a user's statement --------------------------------------------------------------------------------------------------
@@ -110,13 +116,17 @@ def test_a_statement_that_reads(oltp: Engine, warehouse: Warehouse) -> None:
     write(oltp, predictions(30))
     sync(oltp, warehouse, SCHEMA)
     with warehouse.reading() as reader:
-        found = reader.answer('SELECT COUNT(*) AS "how many", AVG(latency_us) > 0 FROM fact_prediction;', rows=10)
+        found = reader.user_query('SELECT COUNT(*) AS "how many", AVG(latency_us) > 0 FROM fact_prediction;', rows=10)
         assert (found.columns[0], found.rows, found.more) == ("how many", ((30, 1),), False)
-        some = reader.answer("SELECT prediction_id FROM fact_prediction", rows=7)
+        some = reader.user_query("SELECT prediction_id FROM fact_prediction", rows=7)
         assert (len(some.rows), some.more) == (7, True)
     with warehouse.reading() as reader:
-        assert len(reader.answer("SELECT prediction_id FROM fact_prediction", rows=30).rows) == 30
-        assert json.loads(reader.answer("SELECT features FROM fact_prediction", rows=1).rows[0][0]).keys() == {"cap-shape", "size", "smell"}
+        assert len(reader.user_query("SELECT prediction_id FROM fact_prediction", rows=30).rows) == 30
+        assert json.loads(reader.user_query("SELECT features FROM fact_prediction", rows=1).rows[0][0]).keys() == {
+            "cap-shape",
+            "size",
+            "smell",
+        }
 
 
 REFUSED = (
@@ -151,13 +161,13 @@ REFUSED = (
 
 def test_a_statement_that_does_more_is_refused(warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with warehouse.loading() as load:
-        load.put(star.DIM_CLASS, facts.classes(SCHEMA))
+        load.put(star_schema.DIM_CLASS, aggregation.classes(SCHEMA))
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
     for sql in REFUSED:
         with warehouse.reading() as reader, pytest.raises(UsageError) as error:
-            reader.answer(sql.replace("target", str(here / "target")), rows=10)
+            reader.user_query(sql.replace("target", str(here / "target")), rows=10)
         assert "\n" not in str(error.value)
     assert list(here.iterdir()) == []
     assert len(rows(warehouse, "SELECT * FROM dim_class")) == 2

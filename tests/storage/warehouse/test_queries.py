@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.questions: the same text, the same numbers, on both warehouses."""
+"""Tests of sporeprint.storage.warehouse.queries: the same text, the same numbers, on both warehouses."""
 
 import math
 from pathlib import Path
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
+from sporeprint.common.timestamps import HOUR_US
 from sporeprint.stats.bins import log_linear, quantile
 from sporeprint.storage.oltp import tables
-from sporeprint.storage.warehouse import queries as questions
-from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse import queries
 from sporeprint.storage.warehouse.protocol import Warehouse
 from sporeprint.storage.warehouse.sync import sync
 from warehouse_support import SCHEMA, Rows, outcome, predictions, write
@@ -31,7 +31,7 @@ def traffic(oltp: Engine, warehouse: Warehouse) -> Rows:
 
 def ask(warehouse: Warehouse, name: str, since_us: int = 0) -> list[dict[str, Any]]:
     with warehouse.reading() as reader:
-        return questions.ask(reader, name, since_us).dicts()
+        return queries.run(reader, name, since_us).dicts()
 
 
 def cell(row: dict[str, Any]) -> tuple[object, ...]:
@@ -75,20 +75,20 @@ def test_latency_is_that_of_the_histogram(traffic: Rows, warehouse: Warehouse) -
     assert len(ask(warehouse, "latency")) == len(ask(warehouse, "volume"))
 
 
-@pytest.mark.parametrize("name", [*questions.DAILY, *questions.TOTAL])
+@pytest.mark.parametrize("name", [*queries.DAILY, *queries.TOTAL])
 def test_only_from_a_time_on(traffic: Rows, warehouse: Warehouse, name: str) -> None:
     counted = next(column for column in ("answers", "said_negative") if column in ask(warehouse, name)[0])
-    later = [row for row in traffic if row["created_us"] >= LATER_US // star.HOUR_US * star.HOUR_US]
+    later = [row for row in traffic if row["created_us"] >= LATER_US // HOUR_US * HOUR_US]
     wanted = sum(row["verdict"] == "edible" for row in later) if counted == "said_negative" else len(later)
-    assert sum(row[counted] for row in ask(warehouse, name, LATER_US // star.HOUR_US * star.HOUR_US)) == wanted
+    assert sum(row[counted] for row in ask(warehouse, name, LATER_US // HOUR_US * HOUR_US)) == wanted
 
 
 def test_every_file_is_a_question(root: Path) -> None:
-    files = {path.stem for path in (root / "src/sporeprint/storage/questions").glob("*.sql")}
-    assert files == {*questions.DAILY, *questions.TOTAL}
+    files = {path.stem for path in (root / "src/sporeprint/storage/warehouse/sql").glob("*.sql")}
+    assert files == {*queries.DAILY, *queries.TOTAL}
 
 
 def test_a_time_is_a_number() -> None:
-    assert "hour_us >= 5\n" in questions.text("volume", 5)
+    assert "hour_us >= 5\n" in queries.text("volume", 5)
     with pytest.raises(ValueError, match="invalid literal"):
-        questions.text("volume", "0 OR 1=1")  # type: ignore[arg-type]
+        queries.text("volume", "0 OR 1=1")  # type: ignore[arg-type]

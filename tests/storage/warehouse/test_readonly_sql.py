@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.statement: what a user may ask of MariaDB."""
+"""Tests of sporeprint.storage.warehouse.readonly_sql: what a user may ask of MariaDB."""
 
 import pytest
 

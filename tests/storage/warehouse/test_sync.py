@@ -1,4 +1,4 @@
-"""Tests of sporeprint.storage.sync: everything arrives, once, whatever happens on the way."""
+"""Tests of sporeprint.storage.warehouse.sync: everything arrives, once, whatever happens on the way."""
 
 import os
 import random
@@ -16,8 +16,7 @@ from mariadb_server import MariaDB
 from sporeprint.errors import BusyError
 from sporeprint.storage.oltp import tables
 from sporeprint.storage.oltp.read_progress import SAFE_LAG_US
-from sporeprint.storage.warehouse import parquet_warehouse as warehouse_parquet
-from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse import parquet_warehouse, star_schema
 from sporeprint.storage.warehouse.parquet_warehouse import ParquetWarehouse
 from sporeprint.storage.warehouse.protocol import Warehouse
 from sporeprint.storage.warehouse.sync import sync
@@ -48,7 +47,7 @@ def without_sequences(found: dict[str, list[tuple[Any, ...]]]) -> dict[str, list
 def check(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
     """Every prediction is there once, and the counts are those of the facts."""
     found = everything(warehouse)
-    ids = [row["prediction_id"] for row in dicts(found, star.FACT_PREDICTION)]
+    ids = [row["prediction_id"] for row in dicts(found, star_schema.FACT_PREDICTION)]
     assert len(ids) == len(set(ids))
     for name, rows in counted_again(found).items():
         assert found[name] == rows, name
@@ -64,14 +63,14 @@ def test_facts_arrive_and_are_counted(oltp: Engine, warehouse: Warehouse) -> Non
     done = sync(oltp, warehouse, SCHEMA, page_rows=150)
     assert (done.predictions, done.outcomes, done.waiting) == (400, 0, False)
     found = check(warehouse)
-    assert {row["prediction_id"]: row["latency_us"] for row in dicts(found, star.FACT_PREDICTION)} == {
+    assert {row["prediction_id"]: row["latency_us"] for row in dicts(found, star_schema.FACT_PREDICTION)} == {
         row["prediction_id"]: row["latency_us"] for row in rows
     }
-    assert {(row["day"], row["hour"]) for row in dicts(found, star.DIM_TIME)} >= {("2026-01-30", 22), ("2026-01-31", 0)}
-    assert {row["ref"] for row in dicts(found, star.DIM_MODEL)} == {
+    assert {(row["day"], row["hour"]) for row in dicts(found, star_schema.DIM_TIME)} >= {("2026-01-30", 22), ("2026-01-31", 0)}
+    assert {row["ref"] for row in dicts(found, star_schema.DIM_MODEL)} == {
         f"{model}/v{number}" for model in ("xgboost", "tree") for number in (1, 2)
     }
-    assert {(row["code"], row["word"], row["positive"]) for row in dicts(found, star.DIM_CLASS)} == {
+    assert {(row["code"], row["word"], row["positive"]) for row in dicts(found, star_schema.DIM_CLASS)} == {
         ("e", "edible", 0),
         ("p", "poisonous", 1),
     }
@@ -87,10 +86,10 @@ def test_nothing_new_changes_nothing(oltp: Engine, warehouse: Warehouse) -> None
     write(oltp, rows)
     write(oltp, [outcome(row["prediction_id"], "p") for row in rows[:9]], tables.outcome)
     sync(oltp, warehouse, SCHEMA)
-    before, notes = everything(warehouse), warehouse.noted("prediction")
+    before, notes = everything(warehouse), warehouse.get_note("prediction")
     done = sync(oltp, warehouse, SCHEMA)
     assert (done.predictions, done.outcomes, done.read) == (0, 0, 0)
-    assert (everything(warehouse), warehouse.noted("prediction")) == (before, notes)
+    assert (everything(warehouse), warehouse.get_note("prediction")) == (before, notes)
 
 
 def test_bit_by_bit_is_the_same_as_at_once(oltp: Engine, tmp_path: Path) -> None:
@@ -116,24 +115,28 @@ def test_outcomes_late_early_twice_unknown_and_changed(oltp: Engine, warehouse: 
     write(oltp, early)
     first = sync(oltp, warehouse, SCHEMA)
     assert (first.predictions, first.outcomes, first.waiting) == (30, 11, True)
-    assert {row["hour_us"] for row in dicts(check(warehouse), star.FACT_OUTCOME)} == {star.WAITING_US}
+    assert {row["hour_us"] for row in dicts(check(warehouse), star_schema.FACT_OUTCOME)} == {star_schema.WAITING_US}
 
     write(oltp, late)
     write(oltp, [outcome(row["prediction_id"], "e") for row in early[:5]], tables.outcome)
     assert sync(oltp, warehouse, SCHEMA).waiting is True
     found = check(warehouse)
-    assert [row["prediction_id"] for row in dicts(found, star.FACT_OUTCOME) if row["hour_us"] == star.WAITING_US] == ["nobody"]
-    assert sum(row["answers"] for row in dicts(found, star.HOUR_OUTCOMES)) == 15
+    assert [row["prediction_id"] for row in dicts(found, star_schema.FACT_OUTCOME) if row["hour_us"] == star_schema.WAITING_US] == [
+        "nobody"
+    ]
+    assert sum(row["answers"] for row in dicts(found, star_schema.HOUR_OUTCOMES)) == 15
 
     changed = [outcome(row["prediction_id"], "p", 3) for row in early[:5]] + [outcome(row["prediction_id"], "e", 2) for row in early[:5]]
     write(oltp, changed, tables.outcome)
     sync(oltp, warehouse, SCHEMA)
     found = check(warehouse)
     latest = [
-        row for row in dicts(found, star.FACT_OUTCOME) if row["latest"] and row["prediction_id"] in {row["prediction_id"] for row in early}
+        row
+        for row in dicts(found, star_schema.FACT_OUTCOME)
+        if row["latest"] and row["prediction_id"] in {row["prediction_id"] for row in early}
     ]
     assert [(row["revision"], row["outcome"]) for row in latest] == [(3, "p")] * 5
-    assert sum(row["answers"] for row in dicts(found, star.HOUR_OUTCOMES)) == 15
+    assert sum(row["answers"] for row in dicts(found, star_schema.HOUR_OUTCOMES)) == 15
 
 
 def test_tests_are_brought_as_they_stand(oltp: Engine, warehouse: Warehouse) -> None:
@@ -158,7 +161,7 @@ def test_tests_are_brought_as_they_stand(oltp: Engine, warehouse: Warehouse) -> 
     with oltp.begin() as connection:
         connection.execute(tables.ab_test.update().values(status="concluded", verdict="b", concluded_us=BEGIN_US + 1))
     sync(oltp, warehouse, SCHEMA)
-    found = dicts(everything(warehouse), star.DIM_TEST)
+    found = dicts(everything(warehouse), star_schema.DIM_TEST)
     assert [(row["name"], row["status"], row["verdict"]) for row in found] == [("first", "concluded", "b")]
 
 
@@ -177,12 +180,12 @@ def test_a_transaction_that_commits_late_is_picked_up(mariadb: MariaDB, warehous
         fast.execute(insert(tables.prediction), [rows[3]])
         fast.commit()
         assert sync(engine, warehouse, SCHEMA, clock=lambda: clock[0]).predictions == 1
-        assert [gap[:2] for gap in warehouse.noted("prediction")["gaps"]] == [[1, 1], [3, 3]]
+        assert [gap[:2] for gap in warehouse.get_note("prediction")["gaps"]] == [[1, 1], [3, 3]]
         clock[0] += SAFE_LAG_US - 1
         slow.commit()
     assert sync(engine, warehouse, SCHEMA, clock=lambda: clock[0]).predictions == 2
     assert len(check(warehouse)["fact_prediction"]) == 4
-    assert warehouse.noted("prediction") == {"high": 4, "gaps": []}
+    assert warehouse.get_note("prediction") == {"high": 4, "gaps": []}
     engine.dispose()
 
 
@@ -192,10 +195,10 @@ def test_a_number_that_never_comes_is_given_up(oltp: Engine, warehouse: Warehous
     with oltp.begin() as connection:
         connection.execute(delete(tables.prediction).where(tables.prediction.c.seq == 3))
     sync(oltp, warehouse, SCHEMA, clock=lambda: clock[0])
-    assert warehouse.noted("prediction") == {"high": 5, "gaps": [[3, 3, BEGIN_US]]}
+    assert warehouse.get_note("prediction") == {"high": 5, "gaps": [[3, 3, BEGIN_US]]}
     clock[0] += SAFE_LAG_US
     sync(oltp, warehouse, SCHEMA, clock=lambda: clock[0])
-    assert warehouse.noted("prediction") == {"high": 5, "gaps": []}
+    assert warehouse.get_note("prediction") == {"high": 5, "gaps": []}
 
 
 def test_a_database_that_was_restored_is_read_again_and_adds_nothing_twice(oltp: Engine, warehouse: Warehouse, tmp_path: Path) -> None:
@@ -221,12 +224,12 @@ def test_text_of_every_kind_and_size(oltp: Engine, warehouse: Warehouse) -> None
         row["shadow"] = text
     write(oltp, rows)
     sync(oltp, warehouse, SCHEMA, page_rows=3)
-    found = {row["prediction_id"]: (row["unit_id"], row["shadow"]) for row in dicts(everything(warehouse), star.FACT_PREDICTION)}
+    found = {row["prediction_id"]: (row["unit_id"], row["shadow"]) for row in dicts(everything(warehouse), star_schema.FACT_PREDICTION)}
     assert found == {row["prediction_id"]: (row["unit_id"], row["shadow"]) for row in rows}
 
 
 def test_only_one_loads_at_a_time(oltp: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warehouse_parquet, "LOCK_WAIT_S", 0.05)
+    monkeypatch.setattr(parquet_warehouse, "LOCK_WAIT_S", 0.05)
     warehouse = ParquetWarehouse(tmp_path / "warehouse")
     write(oltp, predictions(3))
     with (
@@ -242,7 +245,8 @@ def test_only_one_loads_at_a_time(oltp: Engine, tmp_path: Path, monkeypatch: pyt
 #: Loads the libraries once, then forks for each line: prints the process id, and how it ended.
 NURSERY = """
 import os, sys
-import sporeprint.storage.given, sporeprint.storage.mariadb_load, sporeprint.storage.parquet_load
+import sporeprint.storage.warehouse.feature_counts, sporeprint.storage.warehouse.mariadb_loader
+import sporeprint.storage.warehouse.parquet_loader
 from warehouse_support import sync_at
 while sys.stdin.readline():
     if not (child := os.fork()):
@@ -266,7 +270,7 @@ def test_killed_at_twenty_random_points_it_brings_the_same(oltp: Engine, warehou
         assert nursery.stdin is not None
         assert nursery.stdout is not None
         while kills < 20:
-            seen = warehouse.noted("prediction") or {"high": 0}
+            seen = warehouse.get_note("prediction") or {"high": 0}
             if seen["high"] > written - 400:  # nearly done: more is to come
                 rows = predictions(600, first=written, minutes=0.2)
                 write(oltp, rows)
@@ -275,7 +279,7 @@ def test_killed_at_twenty_random_points_it_brings_the_same(oltp: Engine, warehou
             nursery.stdin.write("\n")
             child = int(nursery.stdout.readline())
             until = time.monotonic() + 20
-            while kills % 2 and warehouse.noted("prediction") in (None, seen) and time.monotonic() < until:
+            while kills % 2 and warehouse.get_note("prediction") in (None, seen) and time.monotonic() < until:
                 time.sleep(0.01)  # every other one is killed after it has come some way
             time.sleep(chance.uniform(0.0, 0.3))
             os.kill(child, signal.SIGKILL)
@@ -283,7 +287,7 @@ def test_killed_at_twenty_random_points_it_brings_the_same(oltp: Engine, warehou
             ended = int(nursery.stdout.readline())
             ends.add(ended)
             kills += ended == -signal.SIGKILL
-            met += ended == -signal.SIGKILL and warehouse.noted("prediction") not in (None, seen)
+            met += ended == -signal.SIGKILL and warehouse.get_note("prediction") not in (None, seen)
         nursery.stdin.close()
         assert met > 2, "hardly a kill met a sync on its way"
         assert ends <= {0, -signal.SIGKILL}

@@ -7,15 +7,14 @@ from typing import Any, TypeVar
 from sporeprint.errors import UsageError
 from sporeprint.model_serving.http.authentication import actor
 from sporeprint.model_serving.http.problems import Problem, ProblemError, bad_parameter, not_found, not_json
-from sporeprint.model_serving.http.requests import Receive, Scope, Send, query, read_body, read_head, respond_json, respond_page
-from sporeprint.model_serving.runtime.row_parser import load
+from sporeprint.model_serving.http.requests import Receive, Scope, Send, query, read_body, read_request_head, respond_json, respond_page
+from sporeprint.model_serving.runtime.row_parser import parse_json
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.pipelines import ab_test_lifecycle as experiments
 from sporeprint.pipelines.ab_test_lifecycle import iso
 from sporeprint.reports import ab_test_report as ab_report
-from sporeprint.safety.verdict import words
-from sporeprint.storage.oltp import ab_tests
-from sporeprint.storage.oltp import ab_unit_counts as ab_counts
+from sporeprint.safety.verdict import verdict_words
+from sporeprint.storage.oltp import ab_tests, ab_unit_counts
 from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError, NoSuchTestError
 
 Found = TypeVar("Found")
@@ -48,10 +47,10 @@ async def _body(service: Service, scope: Scope, receive: Receive, expected: str)
     """The JSON object that is sent, or nothing."""
     limit = service.limits.max_body_kb << 10
     if any(name == b"content-type" for name, _ in scope["headers"]):
-        read_head(scope, limit)
+        read_request_head(scope, limit)
     if not (body := await read_body(receive, limit)):
         return {}
-    said = load(body)
+    said = parse_json(body)
     if not isinstance(said, dict):
         raise ProblemError(not_json(expected))
     return said
@@ -111,9 +110,9 @@ async def disagreements(service: Service, scope: Scope, receive: Receive, send: 
     number = None if before is None else int(before)
     engine = service.lab.engine
     found, left = await asyncio.to_thread(
-        lambda: (ab_counts.disagreements(engine, test, limit=limit, before=number), ab_counts.waiting(engine, test.test_id))
+        lambda: (ab_unit_counts.disagreements(engine, test, limit=limit, before=number), ab_unit_counts.waiting(engine, test.test_id))
     )
-    known = words(service.settings.dataset)
+    known = verdict_words(service.settings.dataset)
     rows = [
         {
             "prediction_id": each.prediction_id,

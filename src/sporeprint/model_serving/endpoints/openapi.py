@@ -5,7 +5,7 @@ from typing import Any
 from sporeprint import __version__
 from sporeprint.model_serving.endpoints import openapi_schemas as openapi_answers
 from sporeprint.model_serving.endpoints.openapi_schemas import NUMBER, TEXT, WHOLE, reference
-from sporeprint.model_serving.http.authentication import NEEDS
+from sporeprint.model_serving.http.authentication import REQUIRED_ROLES
 from sporeprint.model_serving.runtime.row_parser import example
 from sporeprint.schema import Column, DatasetSchema, Kind
 
@@ -342,7 +342,7 @@ REFUSED = {str(status): PROBLEM for status in (401, 403, 429)}
 
 
 def _operation(name: str, says: str, responses: dict[str, Any], **more: Any) -> dict[str, Any]:
-    role = NEEDS[name]
+    role = REQUIRED_ROLES[name]
     if role is None:
         return {"operationId": name, "summary": says, "responses": responses, "security": [], **more}
     # Both ways to send a key; and none, where there are no keys yet.

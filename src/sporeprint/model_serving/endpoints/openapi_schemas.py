@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sporeprint.safety.verdict import words
+from sporeprint.safety.verdict import verdict_words
 from sporeprint.schema import DatasetSchema
 
 TEXT, NUMBER, WHOLE, SWITCH = {"type": "string"}, {"type": "number"}, {"type": "integer"}, {"type": "boolean"}
@@ -64,7 +64,7 @@ def _of_predictions(schema: DatasetSchema) -> dict[str, dict[str, Any]]:
         "prediction_id": TEXT,
         "prediction": {"type": "string", "enum": list(target.values), "description": "code of the likelier class"},
         "probability": {**NUMBER, "description": f"of {positive}, calibrated"},
-        "verdict": {"type": "string", "enum": list(words(schema))},
+        "verdict": {"type": "string", "enum": list(verdict_words(schema))},
         "novelty_p": {**NUMBER, "description": "near 0 for rows unlike any training row"},
     }
     threshold = {**PERHAPS_NUMBER, "description": f"largest probability answered with {negative}"}

@@ -12,11 +12,11 @@ from sporeprint.errors import nearest
 from sporeprint.model_serving.endpoints.status import FIELDS, code_of, observed_at, source_of
 from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_json, not_valid
 from sporeprint.model_serving.http.requests import Receive, Scope, Send, query, read_body, respond_json
-from sporeprint.model_serving.runtime.row_parser import load
+from sporeprint.model_serving.runtime.row_parser import parse_json
 from sporeprint.model_serving.runtime.service import Service
-from sporeprint.model_serving.runtime.uploads import Format, read_upload
+from sporeprint.model_serving.runtime.uploads import RowFormat, read_upload_head
 from sporeprint.schema import DatasetSchema
-from sporeprint.storage.oltp.outcomes import Said
+from sporeprint.storage.oltp.outcomes import OutcomeStatement
 from sporeprint.storage.prediction_record import MAX_ID
 
 ID = "prediction_id"
@@ -29,7 +29,7 @@ async def outcomes(service: Service, scope: Scope, receive: Receive, send: Send)
     """Take many outcomes; one that cannot be understood has a problem in its place and does not harm the others."""
     hint = query(scope, ("format",)).get("format")
     limit = service.limits.max_batch_mb << 20
-    upload = read_upload(scope, dict.fromkeys(Format, limit), hint)
+    upload = read_upload_head(scope, dict.fromkeys(RowFormat, limit), hint)
     scope["deadline"].reschedule(asyncio.get_running_loop().time() + service.limits.batch_deadline_s)
     body = await read_body(receive, limit)
     found = await asyncio.to_thread(_work, service, body, upload.given)
@@ -37,10 +37,10 @@ async def outcomes(service: Service, scope: Scope, receive: Receive, send: Send)
     return 200
 
 
-def _work(service: Service, body: bytes, form: Format) -> dict[str, Any]:
+def _work(service: Service, body: bytes, form: RowFormat) -> dict[str, Any]:
     schema = service.loader.current.bundle.schema
     read = [_read(row, schema) for row in _rows(body, form)]
-    done = iter(service.database.record_outcomes([each for each in read if isinstance(each, Said)]))
+    done = iter(service.database.record_outcomes([each for each in read if isinstance(each, OutcomeStatement)]))
     results: list[dict[str, Any]] = []
     for number, each in enumerate(read):
         if isinstance(each, Problem):
@@ -57,9 +57,9 @@ def _work(service: Service, body: bytes, form: Format) -> dict[str, Any]:
     return {"rows": len(results), "created": created, "unchanged": unchanged, "problems": problems, "results": results}
 
 
-def _rows(body: bytes, form: Format) -> Sequence[Any]:
-    if form is Format.JSON:
-        given = load(body)
+def _rows(body: bytes, form: RowFormat) -> Sequence[Any]:
+    if form is RowFormat.JSON:
+        given = parse_json(body)
         if isinstance(given, dict) and set(given) == {"rows"}:
             given = given["rows"]
         if not isinstance(given, list):
@@ -80,9 +80,9 @@ def _too_many(rows: int) -> Problem:
     return Problem(413, "too-many-rows", "There are too many outcomes", f"{rows:,} outcomes are given, at most {MOST:,} may be")
 
 
-def _table(body: bytes, form: Format) -> pl.DataFrame:
+def _table(body: bytes, form: RowFormat) -> pl.DataFrame:
     try:
-        if form is Format.CSV:
+        if form is RowFormat.CSV:
             frame = pl.read_csv(io.BytesIO(body), infer_schema=False)
         else:
             rows = pl.scan_parquet(io.BytesIO(body)).select(pl.len()).collect().item()
@@ -99,7 +99,7 @@ def _table(body: bytes, form: Format) -> pl.DataFrame:
         raise ProblemError(not_valid("prediction_id, outcome and source are texts")) from None
 
 
-def _read(row: Any, schema: DatasetSchema) -> Said | Problem:
+def _read(row: Any, schema: DatasetSchema) -> OutcomeStatement | Problem:
     if not isinstance(row, Mapping):
         return not_valid('expected a JSON object, as in {"prediction_id": ..., "outcome": ...}')
     if unknown := [name for name in row if name not in KNOWN]:
@@ -111,6 +111,6 @@ def _read(row: Any, schema: DatasetSchema) -> Said | Problem:
     observed = row.get("observed")
     try:
         observed_us = observed_at(observed.isoformat() if isinstance(observed, datetime) else observed)
-        return Said(prediction_id, code_of(row.get("outcome"), schema), source_of(row.get("source")), observed_us)
+        return OutcomeStatement(prediction_id, code_of(row.get("outcome"), schema), source_of(row.get("source")), observed_us)
     except ProblemError as error:
         return error.problem

@@ -10,12 +10,22 @@ from time import perf_counter_ns
 from typing import Any
 
 from sporeprint.errors import JournalError, StorageUnavailableError
-from sporeprint.inference import predictor as answering
+from sporeprint.inference import predictor
 from sporeprint.model_serving.http.problems import Problem, ProblemError, bad_parameter
-from sporeprint.model_serving.http.requests import Headers, Receive, Scope, Send, query, read_body, read_head, respond_json, truth
+from sporeprint.model_serving.http.requests import (
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    parse_bool,
+    query,
+    read_body,
+    read_request_head,
+    respond_json,
+)
 from sporeprint.model_serving.runtime.ab_routing import Route, unit_of
-from sporeprint.model_serving.runtime.dynamic_batching import Question
-from sporeprint.model_serving.runtime.loaded_model import Served
+from sporeprint.model_serving.runtime.dynamic_batching import PendingRequest
+from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.model_serving.runtime.row_parser import Row
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.storage.prediction_record import PredictionRecord
@@ -25,7 +35,7 @@ REPLAYED: Headers = ((b"idempotency-replayed", b"true"),)
 
 
 @dataclass(frozen=True)
-class Asked:
+class PredictOptions:
     """What the query and the headers ask for.
 
     Attributes:
@@ -36,32 +46,32 @@ class Asked:
         unit: what keeps the test's arm, where the request names it.
     """
 
-    served: Served
+    served: LoadedModel
     explain: bool
     key: str | None
     route: Route | None = None
     unit: str | None = None
 
 
-async def _asked(service: Service, scope: Scope, limit: int) -> Asked:
-    head = read_head(scope, limit)
+async def _read_options(service: Service, scope: Scope, limit: int) -> PredictOptions:
+    head = read_request_head(scope, limit)
     given = query(scope, PARAMETERS)
     name, test = given.get("model"), given.get("ab_test")
     if name is not None and test is not None:
         raise ProblemError(bad_parameter("parameters 'model' and 'ab_test' exclude each other: a test chooses its model"))
     route = service.tests.default if test is None else await service.tests.find(test)
-    explain = truth("explain", given.get("explain"))
+    explain = parse_bool("explain", given.get("explain"))
     if name is None:
-        return Asked(service.loader.current, explain, head.key, route, None if route is None else unit_of(scope))
-    return Asked(await service.loader.named(name), explain, head.key)
+        return PredictOptions(service.loader.current, explain, head.key, route, None if route is None else unit_of(scope))
+    return PredictOptions(await service.loader.get(name), explain, head.key)
 
 
 def new_id() -> str:
     """An id that no other has, and that sorts by time: microseconds and chance."""
-    return f"{time.time_ns() // 1000:014x}{_chance()}"
+    return f"{time.time_ns() // 1000:014x}{_random_hex()}"
 
 
-class _Chance:
+class _RandomHex:
     """The system's chance, 18 hex digits at a time, fetched for many: a call of the kernel takes as long as a tenth of an answer."""
 
     def __init__(self) -> None:
@@ -74,7 +84,7 @@ class _Chance:
         return self._left.pop()
 
 
-_chance = _Chance()
+_random_hex = _RandomHex()
 
 
 def id_of_key(key: str) -> str:
@@ -89,42 +99,42 @@ async def predict(service: Service, scope: Scope, receive: Receive, send: Send) 
     """Answer one row."""
     begin, created_us = perf_counter_ns(), time.time_ns() // 1000
     limit = service.limits.max_body_kb << 10
-    asked = await _asked(service, scope, limit)
+    options = await _read_options(service, scope, limit)
     body = await read_body(receive, limit)
     parsing = perf_counter_ns()
-    row = asked.served.reader.read(body)
+    row = options.served.reader.read(body)
     parsed = perf_counter_ns() - parsing
-    if asked.key is not None:
-        return await _predict_once(service, scope, asked, id_of_key(asked.key), row, send)
-    question = Question(row, asked.served, asked.route, asked.unit, new_id(), created_us, begin)
-    served, answer, stages, record, at = await service.microbatch.ask(question, alone=service.in_flight == 1)
+    if options.key is not None:
+        return await _predict_once(service, scope, options, id_of_key(options.key), row, send)
+    request = PendingRequest(row, options.served, options.route, options.unit, new_id(), created_us, begin)
+    served, answer, stages, record, at = await service.batcher.predict(request, is_idle=service.in_flight == 1)
     spent = (parsed, *stages, perf_counter_ns() - at)
-    service.metrics.answered(served, answer, spent)
+    service.metrics.observe_prediction(served, answer, spent)
     scope["exchange"].answered(record.model, record.version, record.prediction_id)
-    found = _said(service, record, served, answer.outside, answer.reason)
-    if asked.explain:
+    found = _response(service, record, served, answer.outside, answer.reason)
+    if options.explain:
         found |= await _reasons(served, row)
     await respond_json(send, found, headers=((b"server-timing", _timing(spent)),))
     return 200
 
 
-async def _predict_once(service: Service, scope: Scope, asked: Asked, prediction_id: str, row: Row, send: Send) -> int:
+async def _predict_once(service: Service, scope: Scope, options: PredictOptions, prediction_id: str, row: Row, send: Send) -> int:
     """Answer an idempotent request: what was answered to its key before, or else anew."""
     async with service.lock(prediction_id):
-        served, record = asked.served, await _earlier(service, prediction_id)
+        served, record = options.served, await _earlier(service, prediction_id)
         headers = REPLAYED if record else ()
         if record is None:
-            question = Question(row, asked.served, asked.route, asked.unit, prediction_id)
-            served, answer, _, record, _ = await service.microbatch.ask(question, alone=service.in_flight == 1)
-            service.metrics.said(served, answer.verdict, answer.unseen)
+            request = PendingRequest(row, options.served, options.route, options.unit, prediction_id)
+            served, answer, _, record, _ = await service.batcher.predict(request, is_idle=service.in_flight == 1)
+            service.metrics.count_prediction(served, answer.verdict, answer.unseen)
         else:
-            _same_question(record, row)
+            _check_same_row(record, row)
             # The version that answered, whichever serves now.
-            served = await service.loader.named(f"{record.model}/v{record.version}")
+            served = await service.loader.get(f"{record.model}/v{record.version}")
     scope["exchange"].answered(record.model, record.version, record.prediction_id)
     outside, reason = served.why(row, record.verdict, record.novelty_p)
-    found = _said(service, record, served, outside, reason)
-    if asked.explain:
+    found = _response(service, record, served, outside, reason)
+    if options.explain:
         found |= await _reasons(served, row)
     await respond_json(send, found, headers=headers)
     return 200
@@ -137,13 +147,13 @@ async def _earlier(service: Service, prediction_id: str) -> PredictionRecord | N
     except StorageUnavailableError as error:
         if isinstance(error, JournalError):
             raise
-        # The same question has the same answer, unless the model moved; and of one id the database keeps the first answer.
+        # The same request has the same answer, unless the model moved; and of one id the database keeps the first answer.
         return None
 
 
-def _same_question(record: PredictionRecord, row: Mapping[str, Any]) -> None:
+def _check_same_row(record: PredictionRecord, row: Mapping[str, Any]) -> None:
     if _known(record.features) != _known(row):
-        detail = "this Idempotency-Key was used for another row; use a new key for a new question"
+        detail = "this Idempotency-Key was used for another row; use a new key for a new request"
         raise ProblemError(Problem(422, "key-used", "The key was used for another request", detail))
 
 
@@ -151,7 +161,9 @@ def _known(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None}
 
 
-def _said(service: Service, record: PredictionRecord, served: Served, outside: Sequence[str], reason: str | None) -> dict[str, Any]:
+def _response(
+    service: Service, record: PredictionRecord, served: LoadedModel, outside: Sequence[str], reason: str | None
+) -> dict[str, Any]:
     """An answer, as JSON values."""
     found: dict[str, Any] = {
         "prediction_id": record.prediction_id,
@@ -173,20 +185,20 @@ def _said(service: Service, record: PredictionRecord, served: Served, outside: S
     return found
 
 
-async def _reasons(served: Served, row: Row) -> dict[str, Any]:
-    found = await asyncio.to_thread(answering.explain, served.bundle, row)
+async def _reasons(served: LoadedModel, row: Row) -> dict[str, Any]:
+    found = await asyncio.to_thread(predictor.explain_row, served.bundle, row)
     near = found.nearest
     return {
-        "reasons": [{"column": reason.column, "effect": reason.effect, "says": reason.says} for reason in found.reasons],
+        "reasons": [{"column": reason.column, "effect": reason.effect, "says": reason.text} for reason in found.attributions],
         "unit": found.unit,
         "base": found.base,
-        "contradictions": found.answer.contradictions,
-        "most_like": str(found.answer.most_like),
+        "contradictions": found.prediction.contradictions,
+        "most_like": str(found.prediction.most_like),
         "nearest": None
         if near is None
         else {
             "row": near.row,
-            "is": str(found.nearest_is),
+            "is": str(found.nearest_component),
             "distance": near.distance,
             "differing": near.differing,
             "values": near.values,

@@ -18,19 +18,19 @@ import polars as pl
 
 from sporeprint.common.parallel import ahead
 from sporeprint.errors import DataError
-from sporeprint.ingestion.extract import open_table, read_batches
 from sporeprint.ingestion.file_formats import kind_of
 from sporeprint.ingestion.raw_batch import Batch, malformed_rows
+from sporeprint.ingestion.raw_table import open_table, read_batches
 from sporeprint.model_serving.endpoints.predict import REPLAYED, id_of_key, new_id
 from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_json, not_valid, overloaded
-from sporeprint.model_serving.http.requests import SECURITY, ClientGoneError, Headers, Receive, Scope, Send, query, truth
-from sporeprint.model_serving.runtime.loaded_model import Served
-from sporeprint.model_serving.runtime.row_parser import Row, load
+from sporeprint.model_serving.http.requests import SECURITY, ClientGoneError, Headers, Receive, Scope, Send, parse_bool, query
+from sporeprint.model_serving.runtime.loaded_model import LoadedModel
+from sporeprint.model_serving.runtime.row_parser import Row, parse_json
 from sporeprint.model_serving.runtime.service import Service
-from sporeprint.model_serving.runtime.uploads import Format, Upload, read_upload, spool
+from sporeprint.model_serving.runtime.uploads import RowFormat, UploadHead, read_upload_head, spool
 from sporeprint.pipelines.batch_prediction import score_frame
 from sporeprint.schema import DatasetSchema
-from sporeprint.storage.oltp.batch_file import ANSWERS, ID, PROBLEM, About, Draft, frames
+from sporeprint.storage.oltp.batch_file import ANSWERS, ID, PROBLEM, BatchDraft, BatchInfo, frames
 from sporeprint.storage.oltp.batch_index import names
 
 PARAMETERS = ("model", "explain", "ab_test", "format")
@@ -62,9 +62,9 @@ class Job:
         stop: set when nobody waits any more.
     """
 
-    served: Served
+    served: LoadedModel
     batch_id: str
-    given: Format
+    given: RowFormat
     upload: Path
     asked: str
     created_us: int
@@ -77,14 +77,18 @@ async def predict_batch(service: Service, scope: Scope, receive: Receive, send: 
     begin, created_us = perf_counter_ns(), time.time_ns() // 1000
     parameters = query(scope, PARAMETERS)
     limits = service.limits
-    upload = read_upload(
+    upload = read_upload_head(
         scope,
-        {Format.JSON: limits.max_batch_mb << 20, Format.CSV: limits.max_upload_mb << 20, Format.PARQUET: limits.max_upload_mb << 20},
+        {
+            RowFormat.JSON: limits.max_batch_mb << 20,
+            RowFormat.CSV: limits.max_upload_mb << 20,
+            RowFormat.PARQUET: limits.max_upload_mb << 20,
+        },
         parameters.get("format"),
     )
     if "ab_test" in parameters:
         raise ProblemError(not_found("a batch takes no part in an A/B test; ask row by row at POST /predict?ab_test=NAME"))
-    if truth("explain", parameters.get("explain")):
+    if parse_bool("explain", parameters.get("explain")):
         raise ProblemError(not_found("a batch is not explained; ask for the rows that matter at POST /predict?explain=true"))
     if service.batches >= RECEIVED * limits.max_batches:
         raise ProblemError(overloaded("too many batches are worked on; try again soon"))
@@ -102,16 +106,18 @@ async def predict_batch(service: Service, scope: Scope, receive: Receive, send: 
     return 200
 
 
-async def _served(service: Service, name: str | None) -> Served:
-    return service.loader.current if name is None else await service.loader.named(name)
+async def _served(service: Service, name: str | None) -> LoadedModel:
+    return service.loader.current if name is None else await service.loader.get(name)
 
 
-async def _answered(service: Service, served: Served, upload: Upload, receive: Receive, since: tuple[int, int]) -> tuple[About, bool]:
+async def _answered(
+    service: Service, served: LoadedModel, upload: UploadHead, receive: Receive, since: tuple[int, int]
+) -> tuple[BatchInfo, bool]:
     """The batch on the disk, and whether it had been there before."""
     store = service.database.store
     batch_id = new_batch_id() if upload.key is None else id_of_key(upload.key)
     with store.part("upload") as path:
-        asked = await spool(receive, path, upload.limit, service.limits.receive_s)
+        asked = await spool(receive, path, upload.limit, service.limits.receive_s, service.limits.min_receive_kb_s * 1024)
         async with service.lock(batch_id):
             if upload.key is not None and (earlier := await asyncio.to_thread(store.about, batch_id)) is not None:
                 if earlier.asked != asked:
@@ -125,7 +131,7 @@ async def _answered(service: Service, served: Served, upload: Upload, receive: R
     if kept is None:  # it was written a moment ago
         raise ProblemError(overloaded("the batch was removed while it was answered; send it again"))
     service.database.registrar.wake()
-    service.metrics.said_many(about.model, about.version, about.verdicts, unseen)
+    service.metrics.count_batch(about.model, about.version, about.verdicts, unseen)
     return kept, kept != about
 
 
@@ -137,7 +143,7 @@ def new_batch_id() -> str:
 # --- scoring -------------------------------------------------------------------------------------------------------------
 
 
-async def _scored(service: Service, job: Job) -> tuple[About, Mapping[str, int]]:
+async def _scored(service: Service, job: Job) -> tuple[BatchInfo, Mapping[str, int]]:
     """Score in a thread; who is cancelled waits until the thread has seen it, as it works on files that go then."""
     task = asyncio.ensure_future(asyncio.to_thread(_score, service, job))
     try:
@@ -150,7 +156,7 @@ async def _scored(service: Service, job: Job) -> tuple[About, Mapping[str, int]]
         raise
 
 
-def _score(service: Service, job: Job) -> tuple[About, Mapping[str, int]]:
+def _score(service: Service, job: Job) -> tuple[BatchInfo, Mapping[str, int]]:
     store, bundle = service.database.store, job.served.bundle
     verdicts: Counter[str] = Counter()
     unseen: Counter[str] = Counter()
@@ -162,7 +168,7 @@ def _score(service: Service, job: Job) -> tuple[About, Mapping[str, int]]:
         return _result(batch, refused, job), tuple(name for name in batch.frame.columns if name != "row")
 
     with store.part("artefact") as path, contextlib.ExitStack() as stack:
-        draft = Draft(path)
+        draft = BatchDraft(path)
         stack.callback(draft.close, None)
         try:
             for frame, named in ahead(work, _parts(service, job), workers=len(os.sched_getaffinity(0))):
@@ -175,7 +181,7 @@ def _score(service: Service, job: Job) -> tuple[About, Mapping[str, int]]:
             raise ProblemError(not_valid(str(error).replace(str(job.upload), UPLOAD))) from None
         except pl.exceptions.PanicException as error:
             raise ProblemError(not_valid(f"{UPLOAD} cannot be read; is it damaged?")) from error
-        about = About(
+        about = BatchInfo(
             batch_id=job.batch_id,
             created_us=job.created_us,
             model=job.served.ref.name,
@@ -202,7 +208,7 @@ def _counts(values: pl.Series) -> dict[str, int]:
 
 def _parts(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None] | None]]:
     """The rows, some at a time; those of JSON with the problems of each."""
-    for part in _of_json(service, job) if job.given is Format.JSON else _of_file(service, job):
+    for part in _of_json(service, job) if job.given is RowFormat.JSON else _of_file(service, job):
         if job.stop.is_set():
             raise StoppedError
         yield part
@@ -226,7 +232,7 @@ def _of_file(service: Service, job: Job) -> Iterator[tuple[Batch, None]]:
 
 
 def _of_json(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None]]]:
-    given, most = load(job.upload.read_bytes()), service.limits.max_batch_rows
+    given, most = parse_json(job.upload.read_bytes()), service.limits.max_batch_rows
     if isinstance(given, dict) and set(given) == {"rows"}:
         given = given["rows"]
     if not isinstance(given, list):
@@ -294,7 +300,7 @@ def _with_problems(said: pl.DataFrame, refused: Sequence[Problem | None]) -> pl.
 # --- giving --------------------------------------------------------------------------------------------------------------
 
 
-async def _give(service: Service, about: About, wanted: Format, receive: Receive, send: Send, headers: Headers) -> None:
+async def _give(service: Service, about: BatchInfo, wanted: RowFormat, receive: Receive, send: Send, headers: Headers) -> None:
     """Send what is on the disk, part by part: the next one is made when the client has taken the last."""
     path = service.database.store.path(about.batch_id)
     parts = await asyncio.to_thread(_opened, path, about, wanted)
@@ -303,7 +309,7 @@ async def _give(service: Service, about: About, wanted: Format, receive: Receive
         (b"content-type", wanted.media_type),
         (b"x-batch-id", about.batch_id.encode()),
         (b"x-model", f"{about.model}/v{about.version}".encode()),
-        *((b"content-length", str(path.stat().st_size).encode()) for _ in range(wanted is Format.PARQUET)),
+        *((b"content-length", str(path.stat().st_size).encode()) for _ in range(wanted is RowFormat.PARQUET)),
         *SECURITY,
         *headers,
     ]
@@ -325,11 +331,11 @@ async def _give(service: Service, about: About, wanted: Format, receive: Receive
         gone.cancel()
 
 
-def _opened(path: Path, about: About, wanted: Format) -> Iterator[bytes]:
+def _opened(path: Path, about: BatchInfo, wanted: RowFormat) -> Iterator[bytes]:
     match wanted:
-        case Format.PARQUET:
+        case RowFormat.PARQUET:
             return _as_file(path)
-        case Format.CSV:
+        case RowFormat.CSV:
             return _as_csv(path)
         case _:
             return _as_json(path, about)
@@ -349,7 +355,7 @@ def _as_csv(path: Path) -> Iterator[bytes]:
             header = False
 
 
-def _as_json(path: Path, about: About) -> Iterator[bytes]:
+def _as_json(path: Path, about: BatchInfo) -> Iterator[bytes]:
     head = {
         "batch_id": about.batch_id,
         "model": about.model,
@@ -361,7 +367,7 @@ def _as_json(path: Path, about: About) -> Iterator[bytes]:
     }
     yield orjson.dumps(head)[:-1] + b',"answers":['
     row = 0
-    for frame in frames(path, None if about.given == Format.JSON else [ID, *ANSWERS]):
+    for frame in frames(path, None if about.given == RowFormat.JSON else [ID, *ANSWERS]):
         for part in frame.select(ID, *ANSWERS, *(name for name in (PROBLEM,) if name in frame.columns)).iter_slices(GIVEN_ROWS):
             said = orjson.dumps([_said(row + number, values) for number, values in enumerate(part.iter_rows(named=True))])
             yield (b"," if row and len(said) > 2 else b"") + said[1:-1]

@@ -15,16 +15,16 @@ from sqlalchemy import Engine
 from sporeprint.errors import RefusedError, StorageError, StorageUnavailableError, nearest
 from sporeprint.model_serving.http.authentication import actor
 from sporeprint.model_serving.http.problems import Problem, ProblemError, bad_parameter, not_json
-from sporeprint.model_serving.http.requests import Receive, Scope, Send, query, read_body, read_head, respond_json
+from sporeprint.model_serving.http.requests import Receive, Scope, Send, query, read_body, read_request_head, respond_json
 from sporeprint.model_serving.runtime.promotion_process import promote_in_a_process
-from sporeprint.model_serving.runtime.row_parser import load
+from sporeprint.model_serving.runtime.row_parser import parse_json
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.pipelines.results import RegisterResult
 from sporeprint.registry.aliases import PRODUCTION
 from sporeprint.registry.manifest import VersionRef
-from sporeprint.registry.registry import VERSION_NAME, NothingToTakeBackError, Registry, is_name
+from sporeprint.registry.registry import VERSION_NAME, NothingToRollBackError, Registry, is_name
 from sporeprint.settings import Settings
-from sporeprint.storage.oltp import audit_log as audit
+from sporeprint.storage.oltp import audit_log
 from sporeprint.storage.oltp.audit_log import Change
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ MOST_REASON = 500
 
 
 @dataclass(frozen=True)
-class Wish:
+class AliasMove:
     """What is to be moved where.
 
     Attributes:
@@ -51,51 +51,51 @@ class Wish:
 
 async def promote(service: Service, scope: Scope, receive: Receive, send: Send) -> int:
     """Move an alias through the registry's gate, in a process of its own: it holds two models against all test rows."""
-    wish = await _wished(service, scope, receive, "promoted over HTTP")
+    move = await _requested_move(service, scope, receive, "promoted over HTTP")
     who = actor(scope["caller"])
-    ref = (await asyncio.to_thread(service.loader.registry.resolve, wish.ref)).ref  # says what there is, where this is not
+    ref = (await asyncio.to_thread(service.loader.registry.resolve, move.ref)).ref  # says what there is, where this is not
 
-    move = functools.partial(_move, service.settings, service.root, wish, who, service.database.engine, ref)
+    promotion = functools.partial(_move, service.settings, service.root, move, who, service.database.engine, ref)
     # In a thread, which ends what it began, also when the caller no longer waits.
-    done = await asyncio.to_thread(move)
+    done = await asyncio.to_thread(promotion)
     item = done.registrations[0]
     reasons = () if item.gate is None else item.gate.reasons
-    await respond_json(send, {"ref": ref, "alias": wish.alias, "production": done.production, "gate": reasons, "reason": wish.reason})
+    await respond_json(send, {"ref": ref, "alias": move.alias, "production": done.production, "gate": reasons, "reason": move.reason})
     return 200
 
 
 async def rollback(service: Service, scope: Scope, receive: Receive, send: Send) -> int:
     """Take back the move by which a version became champion, or what is served. It has served before: no gate is asked."""
-    wish = await _wished(service, scope, receive, "rolled back over HTTP")
+    move = await _requested_move(service, scope, receive, "rolled back over HTTP")
     who = actor(scope["caller"])
     registry = service.loader.registry
-    ref = (await asyncio.to_thread(registry.resolve, wish.ref)).ref
-    back = functools.partial(_back, registry, replace(wish, ref=ref), who, service.database.engine)
+    ref = (await asyncio.to_thread(registry.resolve, move.ref)).ref
+    back = functools.partial(_back, registry, replace(move, ref=ref), who, service.database.engine)
     try:
         found = await asyncio.to_thread(back)
-    except NothingToTakeBackError as error:
+    except NothingToRollBackError as error:
         raise ProblemError(Problem(409, "conflict", "Something stands against it", str(error))) from None
     served = await asyncio.to_thread(registry.production)
     production = None if served is None else served.ref
-    await respond_json(send, {"ref": found.ref, "alias": wish.alias, "production": production, "before": ref, "reason": wish.reason})
+    await respond_json(send, {"ref": found.ref, "alias": move.alias, "production": production, "before": ref, "reason": move.reason})
     return 200
 
 
-async def _wished(service: Service, scope: Scope, receive: Receive, reason: str) -> Wish:
+async def _requested_move(service: Service, scope: Scope, receive: Receive, reason: str) -> AliasMove:
     """What the query, or a JSON body, asks for."""
     given: dict[str, Any] = dict(query(scope, FIELDS))
     limit = service.limits.max_body_kb << 10
     if any(name == b"content-type" for name, _ in scope["headers"]):
-        read_head(scope, limit)
+        read_request_head(scope, limit)
     if body := await read_body(receive, limit):
-        said = load(body)
+        said = parse_json(body)
         if not isinstance(said, dict):
             raise ProblemError(not_json('expected a JSON object, as in {"version": 2, "alias": "production"}'))
         given |= said
-    return _wish(str(scope["path_params"]["name"]), {"reason": reason, **given})
+    return _alias_move(str(scope["path_params"]["name"]), {"reason": reason, **given})
 
 
-def _wish(name: str, given: dict[str, Any]) -> Wish:
+def _alias_move(name: str, given: dict[str, Any]) -> AliasMove:
     if unknown := [key for key in given if key not in FIELDS]:
         raise ProblemError(
             bad_parameter(f"unknown field {unknown[0][:40]!r}{nearest(unknown[0][:40], FIELDS)}; known: {', '.join(FIELDS)}")
@@ -111,16 +111,16 @@ def _wish(name: str, given: dict[str, Any]) -> Wish:
     reason = given["reason"]
     if not isinstance(reason, str) or not 0 < len(reason) <= MOST_REASON or not reason.isprintable():
         raise ProblemError(bad_parameter(f"field 'reason': expected 1 to {MOST_REASON} printable characters"))
-    return Wish(f"{name}/v{version}", alias, reason)
+    return AliasMove(f"{name}/v{version}", alias, reason)
 
 
-def _move(settings: Settings, root: Path, wish: Wish, who: str, engine: Engine, ref: str) -> RegisterResult:
+def _move(settings: Settings, root: Path, move: AliasMove, who: str, engine: Engine, ref: str) -> RegisterResult:
     def note(action: str) -> None:
-        audit.note(engine, Change(time.time_ns() // 1000, who, action, ref, {"alias": wish.alias, "reason": wish.reason}))
+        audit_log.note(engine, Change(time.time_ns() // 1000, who, action, ref, {"alias": move.alias, "reason": move.reason}))
 
     note("model.promoting")  # nothing moves of which there would be no trace
     try:
-        done = promote_in_a_process(settings, root, wish.ref, wish.reason, who, production=wish.alias == PRODUCTION)
+        done = promote_in_a_process(settings, root, move.ref, move.reason, who, production=move.alias == PRODUCTION)
     except RefusedError:
         _note_what_is_done(note, "model.refused")
         raise
@@ -128,14 +128,14 @@ def _move(settings: Settings, root: Path, wish: Wish, who: str, engine: Engine, 
     return done
 
 
-def _back(registry: Registry, wish: Wish, who: str, engine: Engine) -> VersionRef:
+def _back(registry: Registry, move: AliasMove, who: str, engine: Engine) -> VersionRef:
     def note(action: str, **more: str) -> None:
-        details = {"alias": wish.alias, "reason": wish.reason, **more}
-        audit.note(engine, Change(time.time_ns() // 1000, who, action, wish.ref, details))
+        details = {"alias": move.alias, "reason": move.reason, **more}
+        audit_log.note(engine, Change(time.time_ns() // 1000, who, action, move.ref, details))
 
     note("model.rolling_back")  # nothing moves of which there would be no trace
-    alias = PRODUCTION if wish.alias == PRODUCTION else wish.ref.partition("/")[0]
-    found = registry.rollback(alias, reason=wish.reason, now=datetime.now(UTC), by=who, expected=wish.ref)
+    alias = PRODUCTION if move.alias == PRODUCTION else move.ref.partition("/")[0]
+    found = registry.rollback(alias, reason=move.reason, now=datetime.now(UTC), by=who, expected=move.ref)
     _note_what_is_done(functools.partial(note, to=found.ref), "model.rolled_back")
     return found
 

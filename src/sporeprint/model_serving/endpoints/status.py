@@ -9,9 +9,19 @@ from sporeprint.errors import JournalError, StorageError, StorageUnavailableErro
 from sporeprint.model_serving.endpoints import docs_page as api_page
 from sporeprint.model_serving.endpoints import openapi
 from sporeprint.model_serving.http.problems import ProblemError, not_found, not_json, not_valid
-from sporeprint.model_serving.http.requests import Receive, Scope, Send, query, read_body, read_head, respond, respond_json, respond_page
+from sporeprint.model_serving.http.requests import (
+    Receive,
+    Scope,
+    Send,
+    query,
+    read_body,
+    read_request_head,
+    respond,
+    respond_json,
+    respond_page,
+)
 from sporeprint.model_serving.runtime import metrics
-from sporeprint.model_serving.runtime.row_parser import load
+from sporeprint.model_serving.runtime.row_parser import parse_json
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.schema import DatasetSchema
 from sporeprint.storage.oltp.outcomes import Outcome
@@ -81,15 +91,15 @@ async def health(service: Service, scope: Scope, receive: Receive, send: Send) -
     """Say how model, journal and database are. Nothing that is wrong is passed over; 503 where no answers can be given."""
     query(scope, ())
     journal, shipper = service.database.stats()
-    away = await asyncio.to_thread(service.database.reachable)
-    fault = service.loader.fault
+    away = await asyncio.to_thread(service.database.unavailable_reason)
+    failure = service.loader.failure
     failing = _journal_fails(service)
-    model: dict[str, Any] = {"status": "degraded" if fault else "ok", **service.loader.current.card()}
-    if fault:
+    model: dict[str, Any] = {"status": "degraded" if failure else "ok", **service.loader.current.describe()}
+    if failure:
         model["problem"] = f"what {service.loader.name} stands for cannot be loaded; see the log, and: sporeprint models verify"
-        model["since"] = _time(int(fault.since * 1e6))
+        model["since"] = _time(int(failure.since * 1e6))
     found = {
-        "status": "failing" if failing else "degraded" if fault or away or shipper.pause_s else "ok",
+        "status": "failing" if failing else "degraded" if failure or away or shipper.pause_s else "ok",
         "worker": service.worker,
         "in_flight": service.in_flight,
         "model": model,
@@ -197,8 +207,8 @@ async def outcome(service: Service, scope: Scope, receive: Receive, send: Send) 
     """Take what turned out to be true of a prediction; said again it changes nothing, said differently it is a correction."""
     query(scope, ())
     limit = service.limits.max_body_kb << 10
-    head = read_head(scope, limit)
-    given = load(await read_body(receive, limit))
+    head = read_request_head(scope, limit)
+    given = parse_json(await read_body(receive, limit))
     if not isinstance(given, dict):
         raise ProblemError(not_json('expected a JSON object, as in {"outcome": ...}'))
     if unknown := [name for name in given if name not in FIELDS]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from sporeprint.model_serving.http.request_context import REQUEST, Exchange
+from sporeprint.model_serving.http.request_context import REQUEST, RequestContext
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ MOST = 100_000
 #: Ends of lines that are kept, because most are the same.
 MOST_RESTS = 1_000
 
-_Noted = tuple[int, str, str, str, int, int, int, tuple[str, int] | None, str | None, str | None]
+_Entry = tuple[int, str, str, str, int, int, int, tuple[str, int] | None, str | None, str | None]
 
 
 class AccessLog:
@@ -47,7 +47,7 @@ class AccessLog:
             max_bytes: size after which the file is put aside as `.1`, in place of the one that was; 0: never.
         """
         self._path, self._worker, self._paths, self._max_bytes = path, worker, paths, max_bytes
-        self._waiting: list[_Noted] = []
+        self._waiting: list[_Entry] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
         self._file = -1
@@ -58,7 +58,7 @@ class AccessLog:
 
     # --- requests
 
-    def add(self, exchange: Exchange) -> None:
+    def add(self, exchange: RequestContext) -> None:
         """Note a request that has ended."""
         if len(self._waiting) >= MOST:
             self._left_out += 1
@@ -113,14 +113,14 @@ class AccessLog:
                 break
         self._close()
 
-    def _write(self, noted: list[_Noted]) -> None:
+    def _write(self, noted: list[_Entry]) -> None:
         left = memoryview(b"".join(map(self._line, noted)))
         file = self._open()
         while left:
             left = left[os.write(file, left) :]
         self._rotate()
 
-    def _line(self, noted: _Noted) -> bytes:
+    def _line(self, noted: _Entry) -> bytes:
         began_ns, request_id, method, endpoint, status, spent, size, model, prediction_id, key = noted
         # What hardly varies is made once. What varies has nothing that JSON would want to be written otherwise.
         rest = self._rests.get((method, endpoint, status, model, key))
@@ -185,7 +185,7 @@ def _identity(file: Path | int) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-class Named(logging.Filter):
+class RequestIdFilter(logging.Filter):
     """Puts the id of the request that is worked on behind what the server's log says."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -197,9 +197,9 @@ class Named(logging.Filter):
 
 
 @contextlib.contextmanager
-def named() -> Iterator[None]:
+def request_ids_in_log() -> Iterator[None]:
     """Name requests in the server's log as long as the context lasts."""
-    handlers, found = list(logging.getLogger("sporeprint").handlers), Named()
+    handlers, found = list(logging.getLogger("sporeprint").handlers), RequestIdFilter()
     for handler in handlers:
         handler.addFilter(found)
     try:

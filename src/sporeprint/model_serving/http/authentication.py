@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -22,27 +23,27 @@ from sqlalchemy import Engine
 
 from sporeprint.common.files import atomic_write
 from sporeprint.errors import ConfigError, SporeprintError, StorageError, StorageUnavailableError
-from sporeprint.model_serving.http.background_task import beside
+from sporeprint.model_serving.http.background_task import background_task
 from sporeprint.model_serving.http.problems import Problem, ProblemError, retry
 from sporeprint.model_serving.http.requests import Scope
-from sporeprint.storage.oltp import api_keys as stored
-from sporeprint.storage.oltp.api_keys import Key, Role
+from sporeprint.storage.oltp import api_keys
+from sporeprint.storage.oltp.api_keys import ApiKey, Role
 
 log = logging.getLogger(__name__)
 
 #: How often to read the keys, seconds: a key that is revoked is no longer taken after so long.
-LOOK_S = 1.0
+POLL_S = 1.0
 #: Names of this machine.
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 BOOTSTRAP_VARIABLE = "SPOREPRINT_BOOTSTRAP_KEY_FILE"
 #: Fewest characters of a key that somebody made up: 32 of base64 are 192 bits.
 SHORTEST = 32
 #: What is known of the keys, below the work directory: hashes, no secrets.
-KNOWN = Path("data/keys.json")
+KEYS_FILE = Path("data/keys.json")
 EVERYTHING = frozenset(Role)
 
 #: Endpoint -> the role that it needs; None: nobody is asked, and nothing is told that not everybody may know.
-NEEDS: Mapping[str, Role | None] = {
+REQUIRED_ROLES: Mapping[str, Role | None] = {
     "predict": Role.PREDICT,
     "predict_batch": Role.PREDICT,
     "prediction": Role.READ,
@@ -66,6 +67,7 @@ NEEDS: Mapping[str, Role | None] = {
     "index": None,
 }
 
+_HOST = re.compile(r"(?:\[(?P<bracketed>[0-9a-f:.]+)\]|(?P<name>[^\[\]:/@\s]+))(?::[0-9]{1,5})?")
 _CHALLENGE = (b"www-authenticate", b'Bearer realm="sporeprint"')
 _ASK = "send it as Authorization: Bearer KEY, or as X-API-Key: KEY"
 NO_KEY = Problem(401, "no-key", "A key is needed", f"this needs an API key; {_ASK}", (_CHALLENGE,))
@@ -81,7 +83,7 @@ ELSEWHERE = Problem(
 
 
 @dataclass
-class Bucket:
+class TokenBucket:
     """Requests that a caller may still make: filled at a rate, up to a burst (a token bucket).
 
     Attributes:
@@ -120,10 +122,10 @@ class Caller:
 
     name: str
     roles: frozenset[Role]
-    bucket: Bucket = field(compare=False)
+    bucket: TokenBucket = field(compare=False)
 
 
-def bootstrap_key(environ: Mapping[str, str]) -> Key | None:
+def bootstrap_key(environ: Mapping[str, str]) -> ApiKey | None:
     """The key in the file that the environment names: it may do everything, and lets a container make its first calls.
 
     Raises:
@@ -136,20 +138,20 @@ def bootstrap_key(environ: Mapping[str, str]) -> Key | None:
     except (OSError, UnicodeDecodeError) as error:
         said = error.strerror if isinstance(error, OSError) else "not ASCII"
         raise ConfigError(f"{BOOTSTRAP_VARIABLE}: {name} cannot be read: {said}") from None
-    if secret.startswith(stored.PREFIX + "_"):
+    if secret.startswith(api_keys.PREFIX + "_"):
         raise ConfigError(f"{BOOTSTRAP_VARIABLE}: the key in {name} begins as those of sporeprint keys create do; make another one")
     if len(secret) < SHORTEST or any(character.isspace() for character in secret):
         raise ConfigError(
             f"{BOOTSTRAP_VARIABLE}: the key in {name} has {len(secret)} characters, expected at least {SHORTEST} without spaces; "
             "make one with: openssl rand -base64 32"
         )
-    return Key("bootstrap", stored.digest_of(secret), "bootstrap", EVERYTHING, created_us=0)
+    return ApiKey("bootstrap", api_keys.digest_of(secret), "bootstrap", EVERYTHING, created_us=0)
 
 
-class Access:
+class Authenticator:
     """What this process knows of the keys."""
 
-    def __init__(self, engine: Engine, root: Path, *, exposed: bool, rate: float, burst: int, bootstrap: Key | None = None) -> None:
+    def __init__(self, engine: Engine, root: Path, *, exposed: bool, rate: float, burst: int, bootstrap: ApiKey | None = None) -> None:
         """Know nothing yet.
 
         Args:
@@ -160,10 +162,10 @@ class Access:
             burst: most at once.
             bootstrap: a key beside those in the database.
         """
-        self._engine, self._file, self._exposed = engine, root / KNOWN, exposed
+        self._engine, self._file, self._exposed = engine, root / KEYS_FILE, exposed
         self._rate, self._burst, self._bootstrap = rate, burst, bootstrap
-        self._keys: tuple[Key, ...] | None = None
-        self._by_id: dict[str, tuple[Key, Caller]] = {}
+        self._keys: tuple[ApiKey, ...] | None = None
+        self._by_id: dict[str, tuple[ApiKey, Caller]] = {}
         self._local = Caller("local", EVERYTHING, self._bucket())
         self._is_open = self._away = False
         self.limited = 0
@@ -193,8 +195,8 @@ class Access:
         return caller
 
     def _local_caller(self, scope: Scope) -> Caller:
-        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-        if _host_name(host) not in LOOPBACK:
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) != 1 or _host_name(hosts[0]) not in LOOPBACK:
             raise ProblemError(ELSEWHERE)
         return self._local
 
@@ -202,8 +204,8 @@ class Access:
         secret = _secret(scope)
         if secret is None:
             raise ProblemError(NOT_READ if self._keys is None and self._bootstrap is None else NO_KEY)
-        digest = stored.digest_of(secret)
-        key, caller = self._by_id.get(stored.id_of(secret) or "bootstrap", (None, None))
+        digest = api_keys.digest_of(secret)
+        key, caller = self._by_id.get(api_keys.id_of(secret) or "bootstrap", (None, None))
         # Also where there is no such key something is compared, so that the time taken does not tell.
         same = hmac.compare_digest(digest, key.digest if key else digest[::-1])
         if key is None and self._keys is None:
@@ -215,24 +217,24 @@ class Access:
     # --- keys
 
     @contextlib.asynccontextmanager
-    async def watching(self) -> AsyncIterator["Access"]:
+    async def watching(self) -> AsyncIterator["Authenticator"]:
         """Read the keys, and go on doing so as long as the context lasts."""
-        await asyncio.to_thread(self.look)
-        async with beside(self._watch(), "keys"):
+        await asyncio.to_thread(self.refresh)
+        async with background_task(self._watch(), "keys"):
             yield self
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
             try:
-                await asyncio.to_thread(self.look)
+                await asyncio.to_thread(self.refresh)
             except Exception:  # whatever it was: without this task, no key would ever be revoked again
                 log.exception("the API keys could not be read")
 
-    def look(self) -> bool:
+    def refresh(self) -> bool:
         """Read the keys, and say whether that was possible; where it is not, what was known last counts."""
         try:
-            found = stored.listed(self._engine)
+            found = api_keys.listed(self._engine)
         except (StorageError, StorageUnavailableError) as error:
             if self._keys is None:
                 self._keys = self._remembered()
@@ -259,7 +261,7 @@ class Access:
         """Whether there is a key."""
         return bool(self._by_id)
 
-    def _take(self, keys: tuple[Key, ...] | None) -> None:
+    def _take(self, keys: tuple[ApiKey, ...] | None) -> None:
         before = self._by_id
         every = [*(keys or ()), *([self._bootstrap] if self._bootstrap else [])]
         # A bucket stays as empty as it is.
@@ -267,10 +269,10 @@ class Access:
         self._by_id = {key.key_id: (key, Caller(key.name, key.roles, buckets.get(key.key_id) or self._bucket())) for key in every}
         self._is_open = keys is not None and not every and not self._exposed
 
-    def _bucket(self) -> Bucket:
-        return Bucket(self._rate, self._burst, float(self._burst), time.monotonic())
+    def _bucket(self) -> TokenBucket:
+        return TokenBucket(self._rate, self._burst, float(self._burst), time.monotonic())
 
-    def _remember(self, keys: tuple[Key, ...]) -> None:
+    def _remember(self, keys: tuple[ApiKey, ...]) -> None:
         values = [{**asdict(key), "roles": sorted(key.roles)} for key in keys]
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -279,12 +281,12 @@ class Access:
         except OSError as error:  # then a restart while the database is away lets nobody in
             log.warning("%s cannot be written: %s", self._file, error.strerror)
 
-    def _remembered(self) -> tuple[Key, ...] | None:
+    def _remembered(self) -> tuple[ApiKey, ...] | None:
         try:
             known = json.loads(self._file.read_bytes())
             if known["format"] != 1 or known["database"] != self._database():
                 return None
-            return tuple(Key(**{**values, "roles": stored.roles_of(values["roles"])}) for values in known["keys"])
+            return tuple(ApiKey(**{**values, "roles": api_keys.roles_of(values["roles"])}) for values in known["keys"])
         except (OSError, ValueError, KeyError, TypeError, SporeprintError):
             return None
 
@@ -306,9 +308,9 @@ def _secret(scope: Scope) -> str | None:
 
 
 def _host_name(host: bytes) -> str:
-    """A Host header without its port."""
-    text = host.decode("latin-1").lower()
-    return text[1:].partition("]")[0] if text.startswith("[") and "]" in text else text.partition(":")[0]
+    """A Host header without its port; empty where it is no host with a port."""
+    match = _HOST.fullmatch(host.decode("latin-1").lower())
+    return "" if match is None else (match["bracketed"] or match["name"])
 
 
 def actor(caller: Caller) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @contextlib.asynccontextmanager
-async def beside(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+async def background_task(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
     """Have something done until the context ends: then it is cancelled, and waited for."""
     task = asyncio.create_task(work, name=name)
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from sporeprint.model_serving.http.background_task import beside
+from sporeprint.model_serving.http.background_task import background_task
 from sporeprint.model_serving.http.problems import MEDIA_TYPE, Problem, overloaded
 from sporeprint.model_serving.http.request_context import HEADER, new_request_id, request_id_of
 
@@ -35,19 +35,19 @@ SLOW = Problem(408, "too-slow", "The request took too long", "the request did no
 FULL = overloaded("there are too many connections; try again soon")
 
 
-def places(wanted: int) -> int:
+def connection_limit(wanted: int) -> int:
     """How many connections this process can have: what is wanted, as far as the system lets it open so many files."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return wanted if files == resource.RLIM_INFINITY else max(1, min(wanted, files - OTHER_FILES))
 
 
 @dataclass
-class Waiting:
+class IdleConnections:
     """The connections that have no request at work, the longest-waiting first.
 
     Attributes:
         places: most connections of this worker.
-        seconds: longest that a request may take to arrive.
+        seconds: longest that a request may take to arrive; how long a connection may be idle between requests is uvicorn's own setting.
         since: connection -> when it began to wait, by the loop's clock.
         closed: connections that were closed for waiting too long, or to make room.
         refused: connections that found no place.
@@ -60,9 +60,9 @@ class Waiting:
     refused: int = 0
 
     @contextlib.asynccontextmanager
-    async def watched(self) -> AsyncIterator["Waiting"]:
+    async def watched(self) -> AsyncIterator["IdleConnections"]:
         """Close those that wait too long, as long as the context lasts."""
-        async with beside(self._watch(), "connections"):
+        async with background_task(self._watch(), "connections"):
             yield self
 
     async def _watch(self) -> None:
@@ -72,11 +72,7 @@ class Waiting:
 
     def close_late(self, now: float) -> None:
         """Close what has waited too long at a time."""
-        late = []
-        for connection, since in self.since.items():
-            if now - since < self.seconds:
-                break
-            late.append(connection)
+        late = [connection for connection, since in self.since.items() if not connection.is_idle and now - since >= self.seconds]
         for connection in late:
             self.close(connection)
 
@@ -99,15 +95,17 @@ class Waiting:
 
 
 class Connection(HttpToolsProtocol):
-    """One connection. The application's lifespan state has the `Waiting` of all of them under `waiting`."""
+    """One connection. The application's lifespan state has the `IdleConnections` of all of them under `waiting`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._waiting: Waiting = self.app_state["waiting"]
+        self._waiting: IdleConnections = self.app_state["waiting"]
         self._held: tuple[RequestResponseCycle, ASGI3Application] | None = None
         self._head: int | None = None  # bytes of a head that is not complete, but for the read in which it began
         self._refusal = NO_HTTP
         self._ended = False
+        #: Whether it waits for a further request, of which nothing has arrived yet.
+        self.is_idle = False
 
     # --- of the transport
 
@@ -129,6 +127,10 @@ class Connection(HttpToolsProtocol):
         """Read on; what is no HTTP, or has too large a head, ends the connection."""
         if self._ended or self.transport.is_closing():
             return
+        if self.is_idle:
+            self.is_idle = False
+            if self._waiting.since.pop(self, None) is not None:
+                self._waiting.since[self] = self.loop.time()
         if self._head is not None:
             self._head += len(data)
         super().data_received(data)
@@ -174,6 +176,7 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if self._held is None and (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
             self._waiting.since[self] = self.loop.time()
+            self.is_idle = self._head is None
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
         if cycle.more_body and not cycle.waiting_for_100_continue and _length(cycle) <= WHOLE_BYTES:

@@ -36,7 +36,7 @@ def new_request_id() -> str:
     return f"{_PROCESS}-{next(_NUMBERS):x}"
 
 
-class Exchange:
+class RequestContext:
     """A request and its answer. Made for every request: there is nothing here that takes time.
 
     Attributes:

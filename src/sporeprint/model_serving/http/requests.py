@@ -17,17 +17,17 @@ Send = Callable[[Any], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 JSON, HTML, IDENTITY = b"application/json", b"text/html; charset=utf-8", b"identity"
-_LOOKED_AT = frozenset({b"content-length", b"content-encoding", b"content-type", b"idempotency-key"})
+_READ_HEADERS = frozenset({b"content-length", b"content-encoding", b"content-type", b"idempotency-key"})
 #: Sent with everything: nothing here is to be guessed at, framed, run or kept by somebody on the way.
 CAREFUL: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"))
 NOTHING = b"default-src 'none'; frame-ancestors 'none'"
 SECURITY: Headers = (*CAREFUL, (b"content-security-policy", NOTHING))
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_TRUTH = {"true": True, "1": True, "false": False, "0": False, "": True}
+_BOOLS = {"true": True, "1": True, "false": False, "0": False, "": True}
 
 
 @dataclass(frozen=True)
-class Head:
+class RequestHead:
     """What the headers of a request with a body say.
 
     Attributes:
@@ -41,7 +41,7 @@ class ClientGoneError(Exception):
     """The client hung up before it had sent everything; nobody is there to be answered."""
 
 
-def read_head(scope: Scope, limit: int) -> Head:
+def read_request_head(scope: Scope, limit: int) -> RequestHead:
     """Look at the headers.
 
     Args:
@@ -51,7 +51,7 @@ def read_head(scope: Scope, limit: int) -> Head:
     Raises:
         ProblemError: if the body is too large or of another type, or the key is none.
     """
-    given = {name: value for name, value in scope["headers"] if name in _LOOKED_AT}
+    given = {name: value for name, value in scope["headers"] if name in _READ_HEADERS}
     length = given.get(b"content-length", b"0")
     if not length.isdigit() or int(length[:18]) > limit:
         raise ProblemError(too_large(limit))
@@ -61,7 +61,7 @@ def read_head(scope: Scope, limit: int) -> Head:
     media_type = given.get(b"content-type", b"")
     if not media_type.lower().startswith(JSON):
         raise ProblemError(_unsupported(f"content type {_shown(media_type)}; send Content-Type: application/json"))
-    return Head(idempotency_key(given))
+    return RequestHead(idempotency_key(given))
 
 
 def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
@@ -132,7 +132,7 @@ def query(scope: Scope, known: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def truth(name: str, text: str | None) -> bool:
+def parse_bool(name: str, text: str | None) -> bool:
     """A parameter that is on or off.
 
     Raises:
@@ -140,9 +140,9 @@ def truth(name: str, text: str | None) -> bool:
     """
     if text is None:
         return False
-    if text.lower() not in _TRUTH:
+    if text.lower() not in _BOOLS:
         raise ProblemError(bad_parameter(f"parameter {name!r}: expected true or false, got {text[:40]!r}"))
-    return _TRUTH[text.lower()]
+    return _BOOLS[text.lower()]
 
 
 async def respond(send: Send, status: int, body: bytes, headers: Headers = (), media_type: bytes = JSON) -> None:

@@ -7,10 +7,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from sporeprint.errors import SporeprintError
-from sporeprint.model_serving.http.background_task import beside
+from sporeprint.model_serving.http.background_task import background_task
 from sporeprint.pipelines import ab_test_lifecycle as experiments
 from sporeprint.pipelines.ab_test_lifecycle import Lab
-from sporeprint.storage.oltp import checkpoints as ab_progress
+from sporeprint.storage.oltp import checkpoints
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Evaluating:
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Look as long as the context lasts."""
-        async with beside(self._watch(), "ab-evaluating"):
+        async with background_task(self._watch(), "ab-evaluating"):
             yield
 
     async def _watch(self) -> None:
@@ -46,7 +46,7 @@ class Evaluating:
         try:
             now_us = time.time_ns() // 1000
             until_us = now_us + int((self._pause_s + BEYOND_S) * 1e6)
-            if ab_progress.lease(self._lab.engine, LEASE, self._worker, now_us=now_us, until_us=until_us):
+            if checkpoints.lease(self._lab.engine, LEASE, self._worker, now_us=now_us, until_us=until_us):
                 experiments.evaluate(self._lab, actor=f"worker:{self._worker}")
                 return experiments.waits(self._lab)
         except SporeprintError as error:

@@ -18,12 +18,12 @@ from sqlalchemy import Engine
 from sporeprint.ab_testing.assignment import Arm, Assignment
 from sporeprint.ab_testing.design import Mode
 from sporeprint.errors import RegistryError, SporeprintError
-from sporeprint.inference.predictor import Answer
-from sporeprint.model_serving.http.background_task import beside
+from sporeprint.inference.predictor import Prediction
+from sporeprint.model_serving.http.background_task import background_task
 from sporeprint.model_serving.http.problems import ProblemError, bad_parameter, not_found
 from sporeprint.model_serving.http.requests import Scope
-from sporeprint.model_serving.model_loader import Loader
-from sporeprint.model_serving.runtime.loaded_model import Answered, Served, Stages
+from sporeprint.model_serving.model_loader import ModelLoader
+from sporeprint.model_serving.runtime.loaded_model import LoadedModel, StageTimes, TimedPrediction
 from sporeprint.model_serving.runtime.row_parser import Row
 from sporeprint.storage.oltp import ab_tests
 from sporeprint.storage.oltp.ab_tests import AbTest, Event, NoSuchTestError, Pinned
@@ -62,9 +62,9 @@ NO_PART = Part(None, None, None, None)
 class Routed(NamedTuple):
     """An answer within a test: whose it is, what it took, and its part in the test."""
 
-    served: Served
-    answer: Answer
-    stages: Stages
+    served: LoadedModel
+    answer: Prediction
+    stages: StageTimes
     part: Part
 
 
@@ -83,11 +83,11 @@ class Route:
     test: AbTest
     assignment: Assignment
     column: str | None
-    a: Served | None
-    b: Served | None
+    a: LoadedModel | None
+    b: LoadedModel | None
 
     @classmethod
-    def of(cls, test: AbTest, a: Served | None, b: Served | None) -> "Route":
+    def of(cls, test: AbTest, a: LoadedModel | None, b: LoadedModel | None) -> "Route":
         """A test with its loaded versions."""
         column = test.design.unit.removeprefix("field:") if test.design.unit.startswith("field:") else None
         return cls(test, Assignment(test.salt, test.design.traffic_split), column, a, b)
@@ -104,14 +104,14 @@ class Route:
             return prediction_id if value is None else str(value)[:MOST_UNIT]
         return given if given is not None and self.test.design.unit == "header" else prediction_id
 
-    def asks(self, unit_id: str) -> tuple[Served, ...]:
+    def asks(self, unit_id: str) -> tuple[LoadedModel, ...]:
         """The versions that are asked for a unit, as far as they are loaded."""
         if self.test.design.mode is Mode.SHADOW:
             return tuple(served for served in (self.a, self.b) if served is not None)
         served = self.a if self.assignment.arm(unit_id) == "a" else self.b
         return () if served is None else (served,)
 
-    def answer(self, unit_id: str, otherwise: Served, ask: Callable[[Served], Answered]) -> Routed:
+    def answer(self, unit_id: str, otherwise: LoadedModel, ask: Callable[[LoadedModel], TimedPrediction]) -> Routed:
         """Answer as a unit's arm does.
 
         Args:
@@ -136,7 +136,7 @@ class Route:
         answer, stages = ask(other)
         return Routed(other, answer, stages, self._part(arm, unit_id, {"mode": "split", "failed": failed}))
 
-    def _both(self, unit_id: str, otherwise: Served, ask: Callable[[Served], Answered]) -> Routed:
+    def _both(self, unit_id: str, otherwise: LoadedModel, ask: Callable[[LoadedModel], TimedPrediction]) -> Routed:
         served = self.a or otherwise
         answer, stages = ask(served)
         if self.a is None:
@@ -187,10 +187,10 @@ def unit_of(scope: Scope) -> str | None:
 class Routes:
     """The tests that this process knows. `default` is for requests that name neither a test nor a model."""
 
-    def __init__(self, engine: Engine, loader: Loader, worker: str) -> None:
+    def __init__(self, engine: Engine, loader: ModelLoader, worker: str) -> None:
         self._engine, self._loader, self._worker = engine, loader, worker
         self._routes: Mapping[str, Route] = {}
-        self._versions: dict[Pinned, Served] = {}
+        self._versions: dict[Pinned, LoadedModel] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._noted: set[tuple[str, str]] = set()
         self._looking = asyncio.Lock()
@@ -237,7 +237,7 @@ class Routes:
     async def watching(self) -> AsyncIterator["Routes"]:
         """Look which tests run, and go on doing so as long as the context lasts."""
         await self._look_quietly()
-        async with beside(self._watch(), "ab-routes"):
+        async with background_task(self._watch(), "ab-routes"):
             yield self
 
     async def _watch(self) -> None:
@@ -276,7 +276,7 @@ class Routes:
         made = {test.test_id: Route.of(test, self._version(test, "a", test.a), self._version(test, "b", test.b)) for test in tests}
         return [route for test_id in ids if (route := kept.get(test_id) or made.get(test_id)) is not None]
 
-    def _version(self, test: AbTest, arm: str, pinned: Pinned) -> Served | None:
+    def _version(self, test: AbTest, arm: str, pinned: Pinned) -> LoadedModel | None:
         if pinned in self._versions:
             return self._versions[pinned]
         try:
@@ -287,11 +287,11 @@ class Routes:
         self._versions[pinned] = served
         return served
 
-    def _load(self, pinned: Pinned) -> Served:
+    def _load(self, pinned: Pinned) -> LoadedModel:
         ref, current = self._loader.registry.resolve(pinned.ref), self._loader.current
         if ref.manifest != pinned.sha256:
             raise RegistryError(f"{pinned.ref} is not the version that the test was made with: its manifest is another one")
-        return current if current.ref == ref else Served.load(self._loader.registry, ref)
+        return current if current.ref == ref else LoadedModel.load(self._loader.registry, ref)
 
     def _degraded(self, test: AbTest, arm: str, pinned: Pinned, error: Exception) -> None:
         if (test.test_id, arm) in self._noted:

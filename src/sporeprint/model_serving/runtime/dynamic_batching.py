@@ -1,7 +1,7 @@
-"""Rows that wait at the same time are answered together (adaptive batching), without any of them waiting for company.
+"""Dynamic batching: requests that are pending in the same turn of the event loop are scored in one call, and none waits for company.
 
-A request puts its question here and waits for its record to be on the disk. What the loop was ready to ask in one turn is answered at the
-end of that turn; alone, it is answered at once. So an idle server answers as fast as it can, and a busy one asks the model once for many.
+An idle server scores a request at once. A busy one scores, at the end of the loop's turn, all requests that arrived in it. A request
+returns when its record is on the disk.
 """
 
 import asyncio
@@ -13,167 +13,167 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import NamedTuple
 
-from sporeprint.inference.predictor import Answer
+from sporeprint.inference.predictor import Prediction
 from sporeprint.model_serving.runtime.ab_routing import NO_PART, Part, Route
-from sporeprint.model_serving.runtime.loaded_model import Answered, Served, Stages
+from sporeprint.model_serving.runtime.loaded_model import LoadedModel, StageTimes, TimedPrediction
 from sporeprint.model_serving.runtime.row_parser import Row
 from sporeprint.storage.journal.writer import Journal
 from sporeprint.storage.prediction_record import PredictionRecord
 
-#: Rows that are answered in one turn of the loop: what a request that arrives meanwhile waits for.
-MOST = 128
+#: Most rows scored in one turn of the loop: this bounds how long a request that arrives meanwhile waits.
+MAX_ROWS = 128
 
 
-class Given(NamedTuple):
-    """What was answered.
+class CompletedPrediction(NamedTuple):
+    """A prediction whose record is kept.
 
     Attributes:
-        served: who answers.
-        answer: what.
-        stages: how long it took.
-        record: what is kept of it.
-        at: when, by the clock that only goes forward, nanoseconds.
+        served: the version that scored the row.
+        answer: its prediction.
+        stages: nanoseconds of each stage.
+        record: what the journal keeps.
+        at: when it was scored, nanoseconds of the monotonic clock.
     """
 
-    served: Served
-    answer: Answer
-    stages: Stages
+    served: LoadedModel
+    answer: Prediction
+    stages: StageTimes
     record: PredictionRecord
     at: int
 
 
 @dataclass(slots=True, eq=False)
-class Question:
-    """A row, and who is asked.
+class PendingRequest:
+    """A row that waits to be scored.
 
     Attributes:
-        row: what is asked.
-        served: who answers, unless the test has another one do it.
+        row: the row, in the schema's names and codes.
+        served: the version that scores it, unless an A/B test assigns another one.
         route: the A/B test it takes part in; None: none.
-        unit: what keeps the test's arm, where the request names it.
-        prediction_id: id of the answer.
-        created_us: when it was asked.
-        begin: the same, by the clock that only goes forward, nanoseconds.
-        given: the answer, once there is one.
+        unit: the unit that keeps its arm, if the request names one.
+        prediction_id: id of the prediction.
+        created_us: when the request arrived, microseconds since 1970.
+        begin: the same, nanoseconds of the monotonic clock.
+        completed: the prediction, once there is one.
     """
 
     row: Row
-    served: Served
+    served: LoadedModel
     route: Route | None
     unit: str | None
     prediction_id: str
     created_us: int = field(default_factory=lambda: time.time_ns() // 1000)
     begin: int = field(default_factory=perf_counter_ns)
-    given: Given | None = None
+    completed: CompletedPrediction | None = None
 
 
-class Microbatch:
-    """What waits in one loop to be answered."""
+class DynamicBatcher:
+    """The pending requests of one event loop."""
 
     def __init__(self, journal: Journal, worker: str) -> None:
         self._journal, self._worker = journal, worker
-        self._waiting: list[tuple[Question, asyncio.Future[None]]] = []
+        self._pending: list[tuple[PendingRequest, asyncio.Future[None]]] = []
 
-    async def ask(self, question: Question, *, alone: bool) -> Given:
-        """Return an answer when it is on the disk.
+    async def predict(self, request: PendingRequest, *, is_idle: bool) -> CompletedPrediction:
+        """Score a request; returns when the record is on the disk.
 
         Args:
-            question: what is asked.
-            alone: whether nobody else asks now.
+            request: the row and who scores it.
+            is_idle: no other request is in flight: score at once instead of at the end of the loop's turn.
 
         Raises:
-            DataError: if the answer cannot be kept.
+            DataError: if the record cannot be kept.
             JournalError: if it is not on the disk, or not for certain.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((question, future))
-        if alone:
-            self._answer()
-        elif len(self._waiting) == 1:
-            loop.call_soon(self._answer)
+        self._pending.append((request, future))
+        if is_idle:
+            self._flush()
+        elif len(self._pending) == 1:
+            loop.call_soon(self._flush)
         await future
-        assert question.given is not None  # noqa: S101 -- it was answered before it was kept
-        return question.given
+        assert request.completed is not None  # noqa: S101 -- it is set before the future is
+        return request.completed
 
-    def _answer(self) -> None:
-        asked, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._answer)
-        # Whoever was told that it takes too long does not wait any more.
-        asked = [(question, future) for question, future in asked if not future.done()]
+    def _flush(self) -> None:
+        batch, self._pending = self._pending[:MAX_ROWS], self._pending[MAX_ROWS:]
+        if self._pending:
+            asyncio.get_running_loop().call_soon(self._flush)
+        # A request that timed out no longer waits.
+        batch = [(request, future) for request, future in batch if not future.done()]
         try:
-            given = answered([question for question, _ in asked], self._worker)
-        except Exception as error:  # noqa: BLE001 -- it goes to whoever asked
-            for _, future in asked:
+            results = predict_pending([request for request, _ in batch], self._worker)
+        except Exception as error:  # noqa: BLE001 -- it goes to the requests
+            for _, future in batch:
                 future.set_exception(error)
             return
-        for (question, future), each in zip(asked, given, strict=True):
-            if isinstance(each, Exception):
-                future.set_exception(each)
+        for (request, future), result in zip(batch, results, strict=True):
+            if isinstance(result, Exception):
+                future.set_exception(result)
                 continue
-            question.given = each
+            request.completed = result
             try:
-                self._journal.submit(each.record, future)
-            except Exception as error:  # noqa: BLE001 -- it goes to whoever asked
+                self._journal.submit(result.record, future)
+            except Exception as error:  # noqa: BLE001 -- it goes to the request
                 future.set_exception(error)
 
 
-def answered(questions: Sequence[Question], worker: str) -> list[Given | Exception]:
-    """Answer questions, those to one model and its kin together; in place of an answer that failed stands why.
+def predict_pending(requests: Sequence[PendingRequest], worker: str) -> list[CompletedPrediction | Exception]:
+    """Score requests; those whose versions share preprocessing are scored in one call. A request that fails has its exception here.
 
     Args:
-        questions: what is asked.
+        requests: n requests.
         worker: name of this process.
     """
     begin = perf_counter_ns()
     units = [
-        question.prediction_id if question.route is None else question.route.unit(question.unit, question.row, question.prediction_id)
-        for question in questions
+        request.prediction_id if request.route is None else request.route.unit(request.unit, request.row, request.prediction_id)
+        for request in requests
     ]
-    wanted: defaultdict[str, list[tuple[int, Served]]] = defaultdict(list)
-    for number, (question, unit) in enumerate(zip(questions, units, strict=True)):
-        for served in (question.served,) if question.route is None else question.route.asks(unit):
-            wanted[served.kin].append((number, served))
-    found: dict[tuple[int, int], Answered] = {}
-    for asked in wanted.values():
-        with contextlib.suppress(Exception):  # asked one by one, below, they show whose row it is
-            together = asked[0][1].answers([questions[number].row for number, _ in asked], [served for _, served in asked])
-            found |= {(id(served), number): each for (number, served), each in zip(asked, together, strict=True)}
+    groups: defaultdict[str, list[tuple[int, LoadedModel]]] = defaultdict(list)
+    for number, (request, unit) in enumerate(zip(requests, units, strict=True)):
+        for served in (request.served,) if request.route is None else request.route.asks(unit):
+            groups[served.preprocessing_key].append((number, served))
+    scored: dict[tuple[int, int], TimedPrediction] = {}
+    for group in groups.values():
+        with contextlib.suppress(Exception):  # scored one by one, below, the row at fault is the only one that fails
+            together = group[0][1].answers([requests[number].row for number, _ in group], [served for _, served in group])
+            scored |= {(id(served), number): each for (number, served), each in zip(group, together, strict=True)}
     shared = perf_counter_ns() - begin
     return [
-        _given(question, unit, number, found, shared, worker) for number, (question, unit) in enumerate(zip(questions, units, strict=True))
+        _complete(request, unit, number, scored, shared, worker) for number, (request, unit) in enumerate(zip(requests, units, strict=True))
     ]
 
 
-def _given(
-    question: Question, unit: str, number: int, found: dict[tuple[int, int], Answered], shared: int, worker: str
-) -> Given | Exception:
-    def ask(served: Served) -> Answered:
-        return found.get((id(served), number)) or served.answer(question.row)
+def _complete(
+    request: PendingRequest, unit: str, number: int, scored: dict[tuple[int, int], TimedPrediction], shared: int, worker: str
+) -> CompletedPrediction | Exception:
+    def ask(served: LoadedModel) -> TimedPrediction:
+        return scored.get((id(served), number)) or served.answer(request.row)
 
     try:
-        if question.route is None:
-            served, (answer, stages), part = question.served, ask(question.served), NO_PART
+        if request.route is None:
+            served, (answer, stages), part = request.served, ask(request.served), NO_PART
         else:
-            served, answer, stages, part = question.route.answer(unit, question.served, ask)
-    except Exception as error:  # noqa: BLE001 -- it goes to whoever asked
+            served, answer, stages, part = request.route.answer(unit, request.served, ask)
+    except Exception as error:  # noqa: BLE001 -- it goes to the request
         return error
     at = perf_counter_ns()
-    # What the others' rows took is not this answer's: two models are compared by it.
-    spent = at - question.begin - shared + sum(stages)
-    return Given(served, answer, stages, _record(question, served, answer, part, max(spent, 0) // 1000, worker), at)
+    # The time of the others' rows is left out, so that the latencies of two versions can be compared.
+    spent = at - request.begin - shared + sum(stages)
+    return CompletedPrediction(served, answer, stages, _record(request, served, answer, part, max(spent, 0) // 1000, worker), at)
 
 
-def _record(question: Question, served: Served, answer: Answer, part: Part, latency_us: int, worker: str) -> PredictionRecord:
+def _record(request: PendingRequest, served: LoadedModel, answer: Prediction, part: Part, latency_us: int, worker: str) -> PredictionRecord:
     return PredictionRecord(
-        prediction_id=question.prediction_id,
-        created_us=question.created_us,
+        prediction_id=request.prediction_id,
+        created_us=request.created_us,
         model=served.ref.name,
         version=served.ref.version,
         prediction=answer.prediction,
         verdict=answer.verdict,
-        features=question.row,
+        features=request.row,
         latency_us=latency_us,
         worker=worker,
         probability=answer.probability,

@@ -1,4 +1,4 @@
-"""A model that serves: one immutable value, so that nothing of an answer can come from another model."""
+"""One model version in memory: an immutable value, so that every part of a prediction comes from the same version."""
 
 import hashlib
 from collections import defaultdict
@@ -11,77 +11,76 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.inference.predictor import Answer, Row, why_unknown
-from sporeprint.model_serving.runtime.row_parser import RowReader
-from sporeprint.model_serving.runtime.row_vectorizer import RowTable
-from sporeprint.model_serving.runtime.single_row_scorer import SingleRow, single_row
+from sporeprint.inference.predictor import Prediction, Row, unknown_reason
+from sporeprint.model_serving.runtime.row_parser import RowParser
+from sporeprint.model_serving.runtime.row_vectorizer import RowVectorizer
+from sporeprint.model_serving.runtime.single_row_scorer import SingleRowScorer, single_row_scorer
 from sporeprint.models.encoder import Matrix
 from sporeprint.registry.manifest import VersionRef
 from sporeprint.registry.registry import Registry
-from sporeprint.safety.anomalies import StrangeRow, strange_row
-from sporeprint.safety.decision_rule import Safety
-from sporeprint.safety.verdict import HALF, UNKNOWN, verdict, words
+from sporeprint.safety.anomalies import RowAnomalies, row_anomalies
+from sporeprint.safety.decision_rule import DecisionRule
+from sporeprint.safety.verdict import HALF, UNKNOWN, verdict, verdict_words
 
-#: Fewer rows are answered one by one.
-FEW = 4
-NOT_STRANGE = StrangeRow((), (), ())
+#: Fewer rows are scored one by one.
+MIN_ROWS_TOGETHER = 4
+NO_ANOMALIES = RowAnomalies((), (), ())
 
 
-class Stages(NamedTuple):
-    """How long the parts of an answer took, nanoseconds."""
+class StageTimes(NamedTuple):
+    """Nanoseconds that each stage of a prediction took."""
 
     encode: int
     score: int
     guard: int
 
 
-class Known(NamedTuple):
-    """What is known of n rows before anybody scores them.
+class RowChecks(NamedTuple):
+    """Novelty and anomalies of n rows; the same for all versions that share preprocessing.
 
     Attributes:
         novelty_p: float64 [n], the guard's p-values.
-        flags: bool [n], whether something is strange about them.
-        component: [n], what they are most like.
-        strange: [n], what is strange.
+        flags: bool [n], whether a row has an anomaly.
+        component: [n], index of the most similar mixture component.
+        strange: [n], the anomalies.
     """
 
     novelty_p: npt.NDArray[np.float64]
     flags: npt.NDArray[np.bool_]
     component: Sequence[int]
-    strange: Sequence[StrangeRow]
+    strange: Sequence[RowAnomalies]
 
 
-#: An answer, and how long it took.
-Answered: TypeAlias = tuple[Answer, Stages]
+#: A prediction and its stage times.
+TimedPrediction: TypeAlias = tuple[Prediction, StageTimes]
 
 
 @dataclass(frozen=True)
-class Served:
-    """One version, ready to answer.
+class LoadedModel:
+    """One version, ready to score rows.
 
     Attributes:
         ref: the version, pinned by the digest of its manifest.
-        bundle: what serves.
-        reader: of its rows.
-        scorer: of one row.
-        table: of a few rows at once.
+        bundle: schema, encoder, scorer and safety parts.
+        reader: parses its rows.
+        scorer: scores one row, or a few.
+        table: encodes a few rows at once.
         safety: calibration, guard and threshold.
-        words: the answers' words, by number.
+        words: the words of the verdicts, by their number.
         simulated: whether it was trained on invented rows.
-        kin: the same for versions whose contract, encoder and guard are the same: those that one run made, and all of whose columns are
-            encoded alike, as are those that differ in a model's parameters only.
-        buffer: float32 [1, m], what a row is encoded into; only one thread may ask for answers.
+        preprocessing_key: versions with equal keys share schema, encoder and guard, so that one pass reads a row for all of them.
+        buffer: float32 [1, m], a row is encoded into it; only one thread may score.
     """
 
     ref: VersionRef
     bundle: Bundle
-    reader: RowReader
-    scorer: SingleRow
-    table: RowTable
-    safety: Safety
+    reader: RowParser
+    scorer: SingleRowScorer
+    table: RowVectorizer
+    safety: DecisionRule
     words: tuple[str, str, str]
     simulated: bool
-    kin: str
+    preprocessing_key: str
     buffer: Matrix
 
     @classmethod
@@ -95,22 +94,22 @@ class Served:
         served = cls(
             ref=ref,
             bundle=bundle,
-            reader=RowReader.of(bundle.schema),
-            scorer=single_row(bundle),
-            table=RowTable.of(bundle),
+            reader=RowParser.of(bundle.schema),
+            scorer=single_row_scorer(bundle),
+            table=RowVectorizer.of(bundle),
             safety=bundle.safety,
-            words=words(bundle.schema),
+            words=verdict_words(bundle.schema),
             simulated=bool(bundle.info.get("simulated")),
-            kin=_kin(bundle),
+            preprocessing_key=_preprocessing_key(bundle),
             buffer=np.empty((1, bundle.scorer.n_features), dtype=np.float32),
         )
         for row in (*bundle.golden.rows, {}):
             served.answer(row)
-        served.answers([{}] * FEW)
+        served.answers([{}] * MIN_ROWS_TOGETHER)
         return served
 
-    def answer(self, row: Row) -> Answered:
-        """Answer one row: the same as `answer.answer`, without making anything anew that can be kept."""
+    def answer(self, row: Row) -> TimedPrediction:
+        """Score one row: equal to `predictor.answer`, with everything that can be reused made once."""
         begin = perf_counter_ns()
         bundle, safety = self.bundle, self.safety
         bundle.encoder.encode_row(row, self.buffer[0])
@@ -118,44 +117,43 @@ class Served:
         probability = float(safety.calibration(np.array([self.scorer.score(self.buffer)]))[0])
         scored = perf_counter_ns()
         novelty_p, component = safety.guard.row(row)
-        strange = strange_row(row, bundle.encoder, bundle.schema)
+        strange = row_anomalies(row, bundle.encoder, bundle.schema)
         found = int(verdict(probability, novelty_p, bool(strange), threshold=safety.threshold.value, coverage=safety.coverage))
-        answer = self._said(probability, novelty_p, found, component, strange)
-        return answer, Stages(encoded - begin, scored - encoded, perf_counter_ns() - scored)
+        answer = self._prediction(probability, novelty_p, found, component, strange)
+        return answer, StageTimes(encoded - begin, scored - encoded, perf_counter_ns() - scored)
 
-    def answers(self, rows: Sequence[Row], versions: Sequence["Served"] | None = None) -> list[Answered]:
-        """Answer a few rows: the same as `answer` of each, in a fraction of the time. The stages are each row's share.
+    def answers(self, rows: Sequence[Row], versions: Sequence["LoadedModel"] | None = None) -> list[TimedPrediction]:
+        """Score a few rows: equal to `answer` of each, in a fraction of the time. A row's stage times are its share.
 
         Args:
             rows: n of them.
-            versions: who answers each of them, all of this one's kin: they read rows alike, so that the rows are read and the guard is
-                asked once for all of them. None: this one.
+            versions: the version that scores each row; all have this one's preprocessing_key. None: this one.
         """
         asked = (self,) * len(rows) if versions is None else versions
-        if len(rows) < FEW:
+        if len(rows) < MIN_ROWS_TOGETHER:
             return [served.answer(row) for served, row in zip(asked, rows, strict=True)]
         n, begin = len(rows), perf_counter_ns()
         bundle, guard = self.bundle, self.safety.guard
-        read = self.table.read(rows)
+        read = self.table.vectorize(rows)
         encoded = perf_counter_ns()
         component, typicality = guard.most_typical(read.features)
         novelty_p = guard.p_value(typicality)
         strange = [
-            strange_row(row, bundle.encoder, bundle.schema) if may_be else NOT_STRANGE
+            row_anomalies(row, bundle.encoder, bundle.schema) if may_be else NO_ANOMALIES
             for row, may_be in zip(rows, read.strange.tolist(), strict=True)
         ]
         guarded = perf_counter_ns()
-        known = Known(novelty_p, np.array([bool(each) for each in strange]), component.tolist(), strange)
+        known = RowChecks(novelty_p, np.array([bool(each) for each in strange]), component.tolist(), strange)
         places: defaultdict[int, list[int]] = defaultdict(list)
         for place, served in enumerate(asked):
             places[id(served)].append(place)
-        answers: dict[int, Answered] = {}
+        answers: dict[int, TimedPrediction] = {}
         for mine in places.values():
-            stages = Stages((encoded - begin) // n, 0, (guarded - encoded) // n)
-            answers |= zip(mine, asked[mine[0]]._decided(read.matrix, known, mine, stages), strict=True)
+            stages = StageTimes((encoded - begin) // n, 0, (guarded - encoded) // n)
+            answers |= zip(mine, asked[mine[0]]._score_rows(read.matrix, known, mine, stages), strict=True)
         return [answers[place] for place in range(n)]
 
-    def _decided(self, matrix: Matrix, known: Known, places: list[int], stages: Stages) -> list[Answered]:
+    def _score_rows(self, matrix: Matrix, known: RowChecks, places: list[int], stages: StageTimes) -> list[TimedPrediction]:
         """What is answered to some of the rows, from what is known of all of them."""
         begin, safety = perf_counter_ns(), self.safety
         mine = slice(None) if len(places) == len(matrix) else np.array(places)
@@ -164,14 +162,14 @@ class Served:
         novelty_p = known.novelty_p[mine]
         found = verdict(probability, novelty_p, known.flags[mine], threshold=safety.threshold.value, coverage=safety.coverage)
         numbers = zip(probability.tolist(), novelty_p.tolist(), np.asarray(found).tolist(), places, strict=True)
-        answers = [self._said(p, novelty, word, known.component[place], known.strange[place]) for p, novelty, word, place in numbers]
+        answers = [self._prediction(p, novelty, word, known.component[place], known.strange[place]) for p, novelty, word, place in numbers]
         n = len(places)
-        share = Stages(stages.encode, (scored - begin) // n, stages.guard + (perf_counter_ns() - scored) // n)
+        share = StageTimes(stages.encode, (scored - begin) // n, stages.guard + (perf_counter_ns() - scored) // n)
         return [(answer, share) for answer in answers]
 
-    def _said(self, probability: float, novelty_p: float, found: int, component: int, strange: StrangeRow) -> Answer:
+    def _prediction(self, probability: float, novelty_p: float, found: int, component: int, strange: RowAnomalies) -> Prediction:
         safety, target = self.safety, self.bundle.schema.target
-        return Answer(
+        return Prediction(
             prediction=target.positive if probability > HALF else target.negative,
             probability=probability,
             verdict=self.words[found],
@@ -180,17 +178,17 @@ class Served:
             unseen=strange.unseen,
             outside=strange.outside,
             contradictions=strange.contradictions,
-            reason=why_unknown(strange, novelty_p, safety.coverage) if found == UNKNOWN else None,
+            reason=unknown_reason(strange, novelty_p, safety.coverage) if found == UNKNOWN else None,
             most_like=safety.components[component],
         )
 
     def why(self, row: Row, verdict: str, novelty_p: float | None) -> tuple[Sequence[str], str | None]:
         """What an answer that was kept left out: the columns outside the training rows' range, and why it is unknown."""
-        strange = strange_row(row, self.bundle.encoder, self.bundle.schema)
+        strange = row_anomalies(row, self.bundle.encoder, self.bundle.schema)
         unknown = verdict == self.words[UNKNOWN] and novelty_p is not None
-        return strange.outside, why_unknown(strange, novelty_p, self.safety.coverage) if unknown and novelty_p is not None else None
+        return strange.outside, unknown_reason(strange, novelty_p, self.safety.coverage) if unknown and novelty_p is not None else None
 
-    def card(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """What it is, as JSON values."""
         return {
             "model": self.ref.name,
@@ -202,6 +200,6 @@ class Served:
         }
 
 
-def _kin(bundle: Bundle) -> str:
+def _preprocessing_key(bundle: Bundle) -> str:
     parts = (bundle.encoder.to_json().encode(), bundle.safety.guard.to_bytes(), bundle.schema.fingerprint().encode())
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()

@@ -12,12 +12,12 @@ from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sporeprint.inference.predictor import Answer
+from sporeprint.inference.predictor import Prediction
 from sporeprint.model_serving.database import Database
-from sporeprint.model_serving.model_loader import Loader
-from sporeprint.model_serving.runtime.loaded_model import Served
+from sporeprint.model_serving.model_loader import ModelLoader
+from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.model_serving.runtime.monitoring_gauges import gauges
-from sporeprint.model_serving.runtime.shared_counters import Counted, Counts, Series, read_all
+from sporeprint.model_serving.runtime.shared_counters import CounterSnapshot, Series, SharedCounters, read_all
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STAGES = ("parse", "encode", "score", "guard", "log")
@@ -29,57 +29,59 @@ SUM = len(BUCKETS) + 1
 WIDTH = SUM + 1
 
 
-class Kind(Enum):
+class MetricKind(Enum):
     """What a metric is, and so what becomes of the workers' numbers: those of counters and histograms include the ones that are gone."""
 
     COUNTER = "added up"
     HISTOGRAM = "added up, in seconds"
-    SUM = "added up over the workers that live"
-    MOST = "the largest of the workers that live"
+    LIVE_SUM = "added up over the workers that live"
+    LIVE_MAX = "the largest of the workers that live"
 
 
 @dataclass(frozen=True)
-class Family:
+class MetricDefinition:
     """One metric.
 
     Attributes:
         kind: what it is.
-        says: in words.
+        help: in words.
         labels: names of its labels.
         unit: what a number in a file stands for; whole numbers are kept.
     """
 
-    kind: Kind
-    says: str
+    kind: MetricKind
+    help: str
     labels: tuple[str, ...] = ()
     unit: float = 1.0
 
 
 MILLISECONDS = 1e-3
-FAMILIES: Mapping[str, Family] = {
-    "answers": Family(Kind.COUNTER, "Answers given", ("model", "version", "verdict")),
-    "unseen_values": Family(Kind.COUNTER, "Values never seen in training", ("feature",)),
-    "requests": Family(Kind.COUNTER, "Requests", ("endpoint", "status")),
-    "rate_limited": Family(Kind.COUNTER, "Requests turned away because their key had made too many"),
-    "request_seconds": Family(Kind.HISTOGRAM, "Time of a whole request, its sending included", ("endpoint",)),
-    "stage_seconds": Family(Kind.HISTOGRAM, "Time of one answer's stages", ("stage",)),
-    "shipper_shipped": Family(Kind.COUNTER, "Answers that the database has said it has"),
-    "shipper_failures": Family(Kind.COUNTER, "Shipments that failed and are tried again"),
-    "journal_refused": Family(Kind.COUNTER, "Answers that the database does not take"),
-    "journal_failures": Family(Kind.COUNTER, "Writes to the journal that failed"),
-    "model_swaps": Family(Kind.COUNTER, "Times that another version began to serve in a worker"),
-    "access_log_dropped": Family(Kind.COUNTER, "Requests that the access log does not have"),
-    "workers": Family(Kind.SUM, "Processes that answer"),
-    "in_flight": Family(Kind.SUM, "Requests that are worked on"),
-    "journal_depth": Family(Kind.SUM, "Answers that the database does not have yet"),
-    "journal_bytes": Family(Kind.SUM, "Size of the journals in use"),
-    "journal_waiting": Family(Kind.SUM, "Answers that are not on the disk yet"),
-    "journal_age_seconds": Family(Kind.MOST, "Age of the oldest answer that the database does not have", unit=MILLISECONDS),
-    "model_fault": Family(Kind.MOST, "1 while another version should serve and cannot"),
-    "model_fault_seconds": Family(Kind.MOST, "How long it could not", unit=MILLISECONDS),
-    "model_info": Family(Kind.SUM, "Workers in which the version serves", ("model", "version")),
+FAMILIES: Mapping[str, MetricDefinition] = {
+    "answers": MetricDefinition(MetricKind.COUNTER, "Answers given", ("model", "version", "verdict")),
+    "unseen_values": MetricDefinition(MetricKind.COUNTER, "Values never seen in training", ("feature",)),
+    "requests": MetricDefinition(MetricKind.COUNTER, "Requests", ("endpoint", "status")),
+    "rate_limited": MetricDefinition(MetricKind.COUNTER, "Requests turned away because their key had made too many"),
+    "request_seconds": MetricDefinition(MetricKind.HISTOGRAM, "Time of a whole request, its sending included", ("endpoint",)),
+    "stage_seconds": MetricDefinition(MetricKind.HISTOGRAM, "Time of one answer's stages", ("stage",)),
+    "shipper_shipped": MetricDefinition(MetricKind.COUNTER, "Answers that the database has said it has"),
+    "shipper_failures": MetricDefinition(MetricKind.COUNTER, "Shipments that failed and are tried again"),
+    "journal_refused": MetricDefinition(MetricKind.COUNTER, "Answers that the database does not take"),
+    "journal_failures": MetricDefinition(MetricKind.COUNTER, "Writes to the journal that failed"),
+    "model_swaps": MetricDefinition(MetricKind.COUNTER, "Times that another version began to serve in a worker"),
+    "access_log_dropped": MetricDefinition(MetricKind.COUNTER, "Requests that the access log does not have"),
+    "workers": MetricDefinition(MetricKind.LIVE_SUM, "Processes that answer"),
+    "in_flight": MetricDefinition(MetricKind.LIVE_SUM, "Requests that are worked on"),
+    "journal_depth": MetricDefinition(MetricKind.LIVE_SUM, "Answers that the database does not have yet"),
+    "journal_bytes": MetricDefinition(MetricKind.LIVE_SUM, "Size of the journals in use"),
+    "journal_waiting": MetricDefinition(MetricKind.LIVE_SUM, "Answers that are not on the disk yet"),
+    "journal_age_seconds": MetricDefinition(
+        MetricKind.LIVE_MAX, "Age of the oldest answer that the database does not have", unit=MILLISECONDS
+    ),
+    "model_fault": MetricDefinition(MetricKind.LIVE_MAX, "1 while another version should serve and cannot"),
+    "model_fault_seconds": MetricDefinition(MetricKind.LIVE_MAX, "How long it could not", unit=MILLISECONDS),
+    "model_info": MetricDefinition(MetricKind.LIVE_SUM, "Workers in which the version serves", ("model", "version")),
 }
-GAUGES = frozenset(name for name, family in FAMILIES.items() if family.kind in (Kind.SUM, Kind.MOST))
+GAUGES = frozenset(name for name, family in FAMILIES.items() if family.kind in (MetricKind.LIVE_SUM, MetricKind.LIVE_MAX))
 
 
 class Metrics:
@@ -93,7 +95,7 @@ class Metrics:
             monitored: file of the monitor's last evaluation; None: it is not looked at.
         """
         self._folder, self._monitored = folder, monitored
-        self._counts = Counts.private() if folder is None else Counts.shared(folder)
+        self._counts = SharedCounters.private() if folder is None else SharedCounters.shared(folder)
         self._values = self._counts.values
         self._forget()
         self._stages = tuple(self._place("stage_seconds", (stage,), WIDTH) for stage in STAGES)
@@ -118,7 +120,7 @@ class Metrics:
 
     # --- counting
 
-    def answered(self, served: Served, answer: Answer, nanoseconds: Sequence[int]) -> None:
+    def observe_prediction(self, served: LoadedModel, answer: Prediction, nanoseconds: Sequence[int]) -> None:
         """Count one answer.
 
         Args:
@@ -126,11 +128,11 @@ class Metrics:
             answer: what was said.
             nanoseconds: of each stage, as in `STAGES`.
         """
-        self.said(served, answer.verdict, answer.unseen)
+        self.count_prediction(served, answer.verdict, answer.unseen)
         for place, each in zip(self._stages, nanoseconds, strict=True):
             self._observe(place, each)
 
-    def said(self, served: Served, verdict: str, unseen: Sequence[str]) -> None:
+    def count_prediction(self, served: LoadedModel, verdict: str, unseen: Sequence[str]) -> None:
         """Count a verdict and the values that were new to it."""
         key = (served.ref.name, served.ref.version, verdict)
         place = self._of_verdict.get(key)
@@ -140,14 +142,14 @@ class Metrics:
         for name in unseen:
             self._values[self._place("unseen_values", (name,))] += 1
 
-    def said_many(self, model: str, version: int, verdicts: Mapping[str, int], unseen: Mapping[str, int]) -> None:
+    def count_batch(self, model: str, version: int, verdicts: Mapping[str, int], unseen: Mapping[str, int]) -> None:
         """Count the verdicts of a batch, and the values that were new to it."""
         for verdict, rows in verdicts.items():
             self._values[self._place("answers", (model, str(version), verdict))] += rows
         for name, rows in unseen.items():
             self._values[self._place("unseen_values", (name,))] += rows
 
-    def requested(self, endpoint: str, status: int, nanoseconds: int) -> None:
+    def observe_request(self, endpoint: str, status: int, nanoseconds: int) -> None:
         """Count a request."""
         places = self._of_request.get((endpoint, status))
         if places is None:
@@ -164,7 +166,7 @@ class Metrics:
 
     # --- what is looked at from time to time
 
-    def look(self, loader: Loader, database: Database, *, in_flight: int, dropped: int) -> None:
+    def update_gauges(self, loader: ModelLoader, database: Database, *, in_flight: int, dropped: int) -> None:
         """Write down how everything is now.
 
         Args:
@@ -174,15 +176,15 @@ class Metrics:
             dropped: requests that the access log does not have.
         """
         journal, shipper = database.stats()
-        fault = loader.fault
+        failure = loader.failure
         for name, value in (
             ("in_flight", in_flight),
             ("journal_depth", journal.depth),
             ("journal_bytes", journal.bytes),
             ("journal_waiting", journal.waiting),
             ("journal_age_seconds", round(journal.age_s * 1e3)),
-            ("model_fault", int(fault is not None)),
-            ("model_fault_seconds", 0 if fault is None else round((time() - fault.since) * 1e3)),
+            ("model_fault", int(failure is not None)),
+            ("model_fault_seconds", 0 if failure is None else round((time() - failure.since) * 1e3)),
         ):
             self._set(name, value)
         for name, value in (
@@ -207,17 +209,17 @@ class Metrics:
         self._values[self._place(name, labels)] = max(0, value)
 
     def _place(self, name: str, labels: tuple[str, ...] = (), width: int = 1) -> int:
-        return self._counts.place(name, labels, width)
+        return self._counts.slot(name, labels, width)
 
     # --- showing
 
     def to_bytes(self) -> bytes:
         """The numbers of all workers, as Prometheus reads them."""
         every = [self._counts.read()] if self._folder is None else read_all(self._folder, self._counts)
-        return generate_latest(_Shown(summed(every), self._monitored))  # all it asks for is collect()
+        return generate_latest(_SharedCollector(aggregate(every), self._monitored))  # all it asks for is collect()
 
 
-def summed(every: Iterable[Counted]) -> dict[Series, tuple[int, ...]]:
+def aggregate(every: Iterable[CounterSnapshot]) -> dict[Series, tuple[int, ...]]:
     """The numbers of a server from those of its processes."""
     found: dict[Series, tuple[int, ...]] = {}
     for counted in every:
@@ -226,14 +228,14 @@ def summed(every: Iterable[Counted]) -> dict[Series, tuple[int, ...]]:
             if family is None or (series[0] in GAUGES and not counted.alive):
                 continue
             before = found.get(series, (0,) * len(numbers))
-            if family.kind is Kind.MOST:
+            if family.kind is MetricKind.LIVE_MAX:
                 found[series] = tuple(map(max, before, numbers))
             else:
                 found[series] = tuple(a + b for a, b in zip(before, numbers, strict=True))
     return found
 
 
-class _Shown(Collector):
+class _SharedCollector(Collector):
     def __init__(self, numbers: Mapping[Series, tuple[int, ...]], monitored: Path | None) -> None:
         self._numbers, self._monitored = numbers, monitored
 
@@ -248,22 +250,22 @@ class _Shown(Collector):
             yield from gauges(self._monitored)
 
 
-def _metric(name: str, family: Family, series: Iterable[tuple[tuple[str, ...], tuple[int, ...]]]) -> Metric:
+def _metric(name: str, family: MetricDefinition, series: Iterable[tuple[tuple[str, ...], tuple[int, ...]]]) -> Metric:
     full = f"sporeprint_{name}"
     match family.kind:
-        case Kind.HISTOGRAM:
-            histogram = HistogramMetricFamily(full, family.says, labels=family.labels)
+        case MetricKind.HISTOGRAM:
+            histogram = HistogramMetricFamily(full, family.help, labels=family.labels)
             bounds = (*(str(bound) for bound in BUCKETS), "+Inf")
             for labels, numbers in series:
                 histogram.add_metric(labels, list(zip(bounds, accumulate(numbers[:SUM]), strict=True)), numbers[SUM] / 1e9)
             return histogram
-        case Kind.COUNTER:
-            counter = CounterMetricFamily(full, family.says, labels=family.labels)
+        case MetricKind.COUNTER:
+            counter = CounterMetricFamily(full, family.help, labels=family.labels)
             for labels, (number,) in series:
                 counter.add_metric(labels, number)
             return counter
         case _:
-            gauge = GaugeMetricFamily(full, family.says, labels=family.labels)
+            gauge = GaugeMetricFamily(full, family.help, labels=family.labels)
             for labels, (number,) in series:
                 if number or not family.labels:
                     gauge.add_metric(labels, number * family.unit)

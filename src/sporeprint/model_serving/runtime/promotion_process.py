@@ -15,6 +15,6 @@ def promote_in_a_process(settings: Settings, root: Path, ref: str, reason: str, 
 
 
 def _promote(settings: Settings, root: Path, ref: str, reason: str, by: str, production: bool) -> RegisterResult:
-    from sporeprint.pipelines import training as pipeline
+    from sporeprint.pipelines.register import run_promote
 
-    return pipeline.promote(settings, root, ref, production=production, reason=reason, by=by)
+    return run_promote(settings, root, ref, production=production, reason=reason, by=by)

@@ -25,7 +25,7 @@ MOST_CHARACTERS = 256
 
 
 @dataclass(frozen=True)
-class Field:
+class FieldParser:
     """One column, for a look-up.
 
     Attributes:
@@ -42,7 +42,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class RowReader:
+class RowParser:
     """Reads rows of one contract.
 
     Attributes:
@@ -52,7 +52,7 @@ class RowReader:
     """
 
     schema: DatasetSchema
-    fields: Mapping[str, Field]
+    fields: Mapping[str, FieldParser]
     required: frozenset[str]
 
     @classmethod
@@ -70,7 +70,7 @@ class RowReader:
         Raises:
             ProblemError: if it is no JSON object, or a field cannot be understood.
         """
-        given = load(body)
+        given = parse_json(body)
         if not isinstance(given, dict):
             raise ProblemError(not_json(f"expected a JSON object of features, as in {self.example()}; got {_kind(given)}"))
         return self.row(given)
@@ -89,25 +89,25 @@ class RowReader:
         for key, value in given.items():
             field = fields.get(key)
             if field is None:
-                return self._slowly(given)
+                return self._parse_slowly(given)
             if value is None:
                 found[field.name] = None
             elif field.values is None:
                 # The exact types: true is no number.
                 if (type(value) is not float and type(value) is not int) or not field.low <= value <= field.high:
-                    return self._slowly(given)
+                    return self._parse_slowly(given)
                 found[field.name] = float(value)
             else:
                 code = field.values.get(value) if type(value) is str else None
                 if code is None:
-                    return self._slowly(given)
+                    return self._parse_slowly(given)
                 found[field.name] = code
         # Fewer than were given: one was given in both spellings.
         if len(found) < len(given) or any(found.get(name) is None for name in self.required):
-            return self._slowly(given)
+            return self._parse_slowly(given)
         return found
 
-    def _slowly(self, given: dict[str, Any]) -> Row:
+    def _parse_slowly(self, given: dict[str, Any]) -> Row:
         most = 2 * len(self.schema.columns)
         if len(given) > most:
             raise ProblemError(not_valid(f"{len(given):,} fields are given, there are {len(self.schema.columns)}"))
@@ -126,22 +126,22 @@ class RowReader:
         return orjson.dumps(example(self.schema)).decode()
 
 
-def _field(name: str, schema: DatasetSchema) -> Field:
+def _field(name: str, schema: DatasetSchema) -> FieldParser:
     column = schema.columns[name]
     if column.kind is Kind.NUMERIC:
         largest = 1.7976931348623157e308
-        return Field(name, None, -largest if column.min is None else column.min, largest if column.max is None else column.max)
+        return FieldParser(name, None, -largest if column.min is None else column.min, largest if column.max is None else column.max)
     codes = {word: code for code, word in (column.values or {}).items()}
     # As in `parse_row`: a code wins over a word, a word in lower case over one that is not.
     words = {word: codes.get(word.lower(), code) for word, code in codes.items() if word and word == word.strip()}
-    return Field(name, {**words, **{code: code for code in column.values or {}}})
+    return FieldParser(name, {**words, **{code: code for code in column.values or {}}})
 
 
 def _is_long(value: Any) -> bool:
     return (isinstance(value, str) and len(value) > MOST_CHARACTERS) or (isinstance(value, list | dict) and bool(value))
 
 
-def load(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
     """Read JSON strictly: no NaN, no key given twice.
 
     Raises:

@@ -29,7 +29,7 @@ Flags = npt.NDArray[np.bool_]
 MOST_CONDITIONS = 64
 
 
-class Read(NamedTuple):
+class VectorizedRows(NamedTuple):
     """Rows, read.
 
     Attributes:
@@ -44,7 +44,7 @@ class Read(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RowTable:
+class RowVectorizer:
     """Look-ups of one model.
 
     Attributes:
@@ -115,8 +115,8 @@ class RowTable:
             contradictions=np.array(masks, dtype=np.uint64) if few else None,
         )
 
-    def read(self, rows: Sequence[Row]) -> Read:
-        """Read n rows, each in the contract's names and codes; a column left out is missing, and so is NaN."""
+    def vectorize(self, rows: Sequence[Row]) -> VectorizedRows:
+        """VectorizedRows n rows, each in the contract's names and codes; a column left out is missing, and so is NaN."""
         n, encoder, guard = len(rows), self.bundle.encoder, self.bundle.safety.guard
         items = np.array([[look_up.get(row.get(name), never) for name, look_up, never in self.columns] for row in rows], dtype=np.intp)
         items = items.reshape(n, len(self.columns))
@@ -132,7 +132,7 @@ class RowTable:
         guard.write_numbers(values, features.T)
         low, high = self.ranges
         strange = self.unseen[items].any(axis=1) | self._contradictory(items, numbers) | ((numbers < low) | (numbers > high)).any(axis=0)
-        return Read(matrix, features, strange)
+        return VectorizedRows(matrix, features, strange)
 
     def _contradictory(self, items: Index, numbers: Float64) -> Flags:
         if self.contradictions is None:

@@ -17,16 +17,17 @@ from threadpoolctl import threadpool_limits
 
 from sporeprint.common.workdir import Workdir
 from sporeprint.model_serving.database import Database
-from sporeprint.model_serving.http.access_log import STDERR, AccessLog, named
-from sporeprint.model_serving.http.authentication import NEEDS, Access, bootstrap_key
-from sporeprint.model_serving.http.background_task import beside
+from sporeprint.model_serving.http.access_log import STDERR, AccessLog, request_ids_in_log
+from sporeprint.model_serving.http.authentication import REQUIRED_ROLES, Authenticator, bootstrap_key
+from sporeprint.model_serving.http.background_task import background_task
+from sporeprint.model_serving.http.origin import SAFE_METHODS, check_origin
 from sporeprint.model_serving.http.problems import Problem, ProblemError, of, overloaded, too_slow
-from sporeprint.model_serving.http.request_context import GONE, Exchange
+from sporeprint.model_serving.http.request_context import GONE, RequestContext
 from sporeprint.model_serving.http.requests import ClientGoneError, Receive, Scope, Send, respond_problem
-from sporeprint.model_serving.model_loader import Loader
+from sporeprint.model_serving.model_loader import ModelLoader
 from sporeprint.model_serving.runtime.ab_evaluation import Evaluating
 from sporeprint.model_serving.runtime.ab_routing import Routes
-from sporeprint.model_serving.runtime.dynamic_batching import Microbatch
+from sporeprint.model_serving.runtime.dynamic_batching import DynamicBatcher
 from sporeprint.model_serving.runtime.metrics import Metrics
 from sporeprint.model_serving.runtime.promotion_process import promote_in_a_process
 from sporeprint.pipelines.ab_test_lifecycle import Lab
@@ -61,8 +62,8 @@ class Service:
     settings: Settings
     root: Path
     worker: str
-    access: Access
-    loader: Loader
+    access: Authenticator
+    loader: ModelLoader
     database: Database
     metrics: Metrics
     tests: Routes
@@ -101,11 +102,11 @@ class Service:
             RegistryError: if there is no such model, or it is damaged.
             StorageError: if database or journal cannot be used.
         """
-        loader, bootstrap, limits = Loader(Workdir(root).registry, model), bootstrap_key(os.environ), settings.serving
+        loader, bootstrap, limits = ModelLoader(Workdir(root).registry, model), bootstrap_key(os.environ), settings.serving
         database = Database.open(settings.storage, root, worker)
         try:
             metrics = Metrics(counts, Workdir(root).monitoring / "latest.json")
-            access = Access(
+            access = Authenticator(
                 *(database.engine, root),
                 exposed=exposed,
                 rate=limits.rate_limit_per_s,
@@ -119,7 +120,7 @@ class Service:
             with (
                 contextlib.closing(metrics),
                 access_log.writing() if access_log else contextlib.nullcontext(),
-                named(),
+                request_ids_in_log(),
                 # Of a few rows, further threads of BLAS would only wait for each other, at full speed.
                 threadpool_limits(1, "blas"),
             ):
@@ -130,20 +131,20 @@ class Service:
         finally:
             await asyncio.to_thread(database.close)
 
-    def finished(self, exchange: Exchange) -> None:
+    def finished(self, exchange: RequestContext) -> None:
         """Count a request that has ended, and write it down."""
-        self.metrics.requested(exchange.endpoint, exchange.status, perf_counter_ns() - exchange.begin)
+        self.metrics.observe_request(exchange.endpoint, exchange.status, perf_counter_ns() - exchange.begin)
         if self.access_log is not None:
             self.access_log.add(exchange)
 
     def look(self) -> None:
         """Write down for the other workers how this one is."""
         dropped = 0 if self.access_log is None else self.access_log.dropped
-        self.metrics.look(self.loader, self.database, in_flight=self.in_flight, dropped=dropped)
+        self.metrics.update_gauges(self.loader, self.database, in_flight=self.in_flight, dropped=dropped)
 
     @contextlib.asynccontextmanager
     async def _watching(self) -> AsyncIterator[None]:
-        async with beside(self._watch(), "metrics"):
+        async with background_task(self._watch(), "metrics"):
             yield
 
     async def _watch(self) -> None:
@@ -160,9 +161,9 @@ class Service:
         return self.settings.serving
 
     @cached_property
-    def microbatch(self) -> Microbatch:
+    def batcher(self) -> DynamicBatcher:
         """The rows that wait to be answered."""
-        return Microbatch(self.database.journal, self.worker)
+        return DynamicBatcher(self.database.journal, self.worker)
 
     @cached_property
     def scoring(self) -> asyncio.Semaphore:
@@ -182,7 +183,7 @@ class Endpoint:
     """One endpoint as an ASGI application: its errors are problem documents, and its time and number are bounded."""
 
     def __init__(self, name: str, work: Work, service: Callable[[], Service]) -> None:
-        self.name, self._role, self._work, self._service = name, NEEDS[name], work, service
+        self.name, self._role, self._work, self._service = name, REQUIRED_ROLES[name], work, service
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -202,6 +203,8 @@ class Endpoint:
     async def _answer(self, service: Service, scope: Any, receive: Receive, send: Send) -> int:
         exchange = scope["exchange"]
         try:
+            if scope["method"] not in SAFE_METHODS:
+                check_origin(scope["headers"], service.limits.cors_origins)
             caller = scope["caller"] = service.access.admit(scope, self._role)
             exchange.key = None if self._role is None else caller.name
             async with asyncio.timeout(service.limits.deadline_s) as scope["deadline"]:
@@ -217,7 +220,7 @@ class Endpoint:
             return await _refuse(send, problem, exchange)
 
 
-async def _refuse(send: Send, problem: Problem, exchange: Exchange) -> int:
+async def _refuse(send: Send, problem: Problem, exchange: RequestContext) -> int:
     await respond_problem(send, problem.of_request(exchange.request_id))
     return problem.status
 

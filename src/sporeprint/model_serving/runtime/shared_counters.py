@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 NUMBERS, NAME_BYTES = 8_192, 192 << 10
 #: The last of them are for what has no room: they are counted and not shown.
 WIDEST = 32
-NOWHERE = NUMBERS - WIDEST
+OVERFLOW = NUMBERS - WIDEST
 SIZE = 8 * NUMBERS + NAME_BYTES
 SUFFIX = ".counts"
 LOCK, GATE = "server.lock", "gate.lock"
@@ -34,7 +34,7 @@ Series = tuple[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
-class Counted:
+class CounterSnapshot:
     """What a process has counted.
 
     Attributes:
@@ -46,7 +46,7 @@ class Counted:
     alive: bool
 
 
-class Counts:
+class SharedCounters:
     """The numbers of this process. Only one thread counts, so that nobody has to wait for a lock.
 
     Attributes:
@@ -63,12 +63,12 @@ class Counts:
             self._next = max(self._next, first + width)
 
     @classmethod
-    def private(cls) -> "Counts":
+    def private(cls) -> "SharedCounters":
         """Numbers that nobody else reads."""
         return cls(mmap.mmap(-1, SIZE))
 
     @classmethod
-    def shared(cls, folder: Path) -> "Counts":
+    def shared(cls, folder: Path) -> "SharedCounters":
         """Numbers that the others of the folder read; private ones where the disk has no room.
 
         Args:
@@ -90,14 +90,14 @@ class Counts:
         if self._file is not None:
             self._file.close()
 
-    def place(self, name: str, labels: tuple[str, ...] = (), width: int = 1) -> int:
+    def slot(self, name: str, labels: tuple[str, ...] = (), width: int = 1) -> int:
         """Where the numbers of a series lie; nowhere that is shown, where there is no room for more series."""
         if (known := self._places.get((name, labels))) is not None:
             return known[0]
         line = json.dumps([name, labels, self._next, width]).encode() + b"\n"
         begin = 8 * NUMBERS + self.values[0]
-        if self._next + width > NOWHERE or begin + len(line) > SIZE:
-            return NOWHERE
+        if self._next + width > OVERFLOW or begin + len(line) > SIZE:
+            return OVERFLOW
         first = self._next
         self._memory[begin : begin + len(line)] = line
         # The name counts from here on: whoever is killed before leaves none that is half written.
@@ -110,10 +110,10 @@ class Counts:
         """All series that have a place."""
         return list(self._places)
 
-    def read(self) -> Counted:
+    def read(self) -> CounterSnapshot:
         """What this process has counted."""
         numbers = {series: tuple(self.values[first : first + width]) for series, (first, width) in self._places.items()}
-        return Counted(numbers, alive=True)
+        return CounterSnapshot(numbers, alive=True)
 
     def is_file(self, path: Path) -> bool:
         """Whether its numbers lie there."""
@@ -143,12 +143,12 @@ def _free_file(folder: Path) -> IO[bytes]:
     return file
 
 
-def read_all(folder: Path, own: Counts) -> list[Counted]:
+def read_all(folder: Path, own: SharedCounters) -> list[CounterSnapshot]:
     """What every process of a server has counted, those that are gone included."""
     return [own.read(), *(found for path in sorted(folder.glob(f"*{SUFFIX}")) if not own.is_file(path) and (found := _read(path)))]
 
 
-def _read(path: Path) -> Counted | None:
+def _read(path: Path) -> CounterSnapshot | None:
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size < SIZE:  # it has only just been made
@@ -160,7 +160,7 @@ def _read(path: Path) -> Counted | None:
                     numbers = {series: tuple(values[first : first + width]) for series, first, width in names}
     except OSError:
         return None
-    return Counted(numbers, alive)
+    return CounterSnapshot(numbers, alive)
 
 
 def _is_locked(file: IO[bytes]) -> bool:

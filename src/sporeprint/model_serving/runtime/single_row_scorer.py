@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.models.encoder import Matrix
-from sporeprint.models.scorers import TOLERANCE, LinearScorer, OnnxScorer, Scorer, XGBoostScorer, probabilities
+from sporeprint.models.scorers import TOLERANCE, LinearScorer, OnnxScorer, Scorer, XGBoostScorer, session_probabilities
 from sporeprint.models.xgboost_onnx import trees_to_onnx
 
 Scores = npt.NDArray[np.float64]
@@ -24,7 +24,7 @@ ScoreRows = Callable[[Matrix], Scores]
 
 
 @dataclass(frozen=True)
-class SingleRow:
+class SingleRowScorer:
     """A way to score one row.
 
     Attributes:
@@ -38,7 +38,7 @@ class SingleRow:
     engine: str
 
 
-def single_row(bundle: Bundle) -> SingleRow:
+def single_row_scorer(bundle: Bundle) -> SingleRowScorer:
     """The fastest way to score one row of a model that gives the model's own scores on its golden rows."""
     scorer, golden = bundle.scorer, bundle.golden
     found = _of(scorer)
@@ -47,17 +47,17 @@ def single_row(bundle: Bundle) -> SingleRow:
         served = np.array([[found.score(row) for row in rows], found.scores(np.vstack(rows))])
         if not np.abs(served - golden.scores).max() <= TOLERANCE:
             found = None
-    return found or SingleRow(lambda row: float(scorer.score(row)[0]), scorer.score, scorer.kind)
+    return found or SingleRowScorer(lambda row: float(scorer.score(row)[0]), scorer.score, scorer.kind)
 
 
-def _of(scorer: Scorer) -> SingleRow | None:
+def _of(scorer: Scorer) -> SingleRowScorer | None:
     if isinstance(scorer, XGBoostScorer):
         graph = trees_to_onnx(scorer.model, scorer.n_features)
-        return None if graph is None else SingleRow(*_margins(graph), "onnx")
+        return None if graph is None else SingleRowScorer(*_margins(graph), "onnx")
     if isinstance(scorer, OnnxScorer):
-        return SingleRow(_probability(scorer), scorer.score, "onnx")
+        return SingleRowScorer(_probability(scorer), scorer.score, "onnx")
     if isinstance(scorer, LinearScorer):
-        return SingleRow(_linear(scorer), scorer.score, "linear")
+        return SingleRowScorer(_linear(scorer), scorer.score, "linear")
     return None
 
 
@@ -80,4 +80,4 @@ def _probability(scorer: OnnxScorer) -> ScoreRow:
 def _margins(graph: bytes) -> tuple[ScoreRow, ScoreRows]:
     session = OnnxScorer.of(graph).session
     run, names = session.run, ["margin"]
-    return lambda row: _sigmoid(float(run(names, {"X": row})[0][0, 0])), lambda rows: probabilities(session, rows)
+    return lambda row: _sigmoid(float(run(names, {"X": row})[0][0, 0])), lambda rows: session_probabilities(session, rows)

@@ -15,7 +15,7 @@ from sporeprint.storage.oltp.batch_file import kept
 PIECE = 1 << 20
 
 
-class Format(StrEnum):
+class RowFormat(StrEnum):
     """Of rows."""
 
     JSON = "json"
@@ -28,19 +28,23 @@ class Format(StrEnum):
         return _ANSWERS[self]
 
 
-_ANSWERS = {Format.JSON: b"application/json", Format.CSV: b"text/csv; charset=utf-8", Format.PARQUET: b"application/vnd.apache.parquet"}
+_ANSWERS = {
+    RowFormat.JSON: b"application/json",
+    RowFormat.CSV: b"text/csv; charset=utf-8",
+    RowFormat.PARQUET: b"application/vnd.apache.parquet",
+}
 _TYPES = {
-    "application/json": Format.JSON,
-    "text/csv": Format.CSV,
-    "application/vnd.apache.parquet": Format.PARQUET,
-    "application/x-parquet": Format.PARQUET,
+    "application/json": RowFormat.JSON,
+    "text/csv": RowFormat.CSV,
+    "application/vnd.apache.parquet": RowFormat.PARQUET,
+    "application/x-parquet": RowFormat.PARQUET,
 }
 #: A type that says nothing: the parameter `format` says it.
 ANY = "application/octet-stream"
 
 
 @dataclass(frozen=True)
-class Upload:
+class UploadHead:
     """What the headers of a request with rows say.
 
     Attributes:
@@ -50,13 +54,13 @@ class Upload:
         limit: most bytes of the body.
     """
 
-    given: Format
-    wanted: Format
+    given: RowFormat
+    wanted: RowFormat
     key: str | None
     limit: int
 
 
-def read_upload(scope: Scope, limits: Mapping[Format, int], hint: str | None = None) -> Upload:
+def read_upload_head(scope: Scope, limits: Mapping[RowFormat, int], hint: str | None = None) -> UploadHead:
     """Look at the headers.
 
     Args:
@@ -74,24 +78,24 @@ def read_upload(scope: Scope, limits: Mapping[Format, int], hint: str | None = N
     length = given.get(b"content-length", b"0")
     if not length.isdigit() or int(length[:18]) > limits[form]:
         raise ProblemError(too_large(limits[form]))
-    return Upload(form, _wanted(given.get(b"accept", b"").decode("latin-1"), form), idempotency_key(given), limits[form])
+    return UploadHead(form, _wanted(given.get(b"accept", b"").decode("latin-1"), form), idempotency_key(given), limits[form])
 
 
-def _given(content_type: str, hint: str | None) -> Format:
+def _given(content_type: str, hint: str | None) -> RowFormat:
     media = content_type.partition(";")[0].strip().lower()
-    if hint is not None and hint not in list(Format):
-        raise ProblemError(bad_parameter(f"parameter 'format': expected one of {', '.join(Format)}; got {hint[:40]!r}"))
+    if hint is not None and hint not in list(RowFormat):
+        raise ProblemError(bad_parameter(f"parameter 'format': expected one of {', '.join(RowFormat)}; got {hint[:40]!r}"))
     if media == ANY and hint is not None:
-        return Format(hint)
+        return RowFormat(hint)
     found = _TYPES.get(media)
     if found is None:
         known = ", ".join(_TYPES)
-        said = f"not read here: content type {content_type[:60]!r}; send one of {known}, or {ANY} with ?format={'|'.join(Format)}"
+        said = f"not read here: content type {content_type[:60]!r}; send one of {known}, or {ANY} with ?format={'|'.join(RowFormat)}"
         raise ProblemError(_unsupported(said))
     return found
 
 
-def _wanted(accept: str, given: Format) -> Format:
+def _wanted(accept: str, given: RowFormat) -> RowFormat:
     """The first type of those accepted that can be answered, by weight; that of the body where anything will do."""
     weighed = []
     for place, part in enumerate(accept.split(",")):
@@ -116,14 +120,15 @@ def _unsupported(detail: str) -> Problem:
     return Problem(415, "unsupported", "The body is of a kind that is not read here", detail)
 
 
-async def spool(receive: Receive, path: Path, limit: int, idle_s: float) -> str:
+async def spool(receive: Receive, path: Path, limit: int, idle_s: float, bytes_per_s: float = 0.0) -> str:
     """Write a body to a file, and give its sha256.
 
     Args:
         receive: of the request.
         path: a file of one's own.
         limit: most bytes.
-        idle_s: longest that the client may send nothing, seconds.
+        idle_s: longest that the client may send nothing, seconds; the rate counts after as long.
+        bytes_per_s: slowest that the body may arrive, on average; 0: any speed.
 
     Raises:
         ProblemError: if it is larger, or nothing came for so long.
@@ -131,6 +136,8 @@ async def spool(receive: Receive, path: Path, limit: int, idle_s: float) -> str:
         JournalError: if it cannot be written.
     """
     digest, size = hashlib.sha256(), 0
+    clock = asyncio.get_running_loop().time
+    begin = clock()
     with kept("an upload"), path.open("wb", buffering=0) as file:
         waiting: list[bytes] = []
         held, more = 0, True
@@ -144,6 +151,8 @@ async def spool(receive: Receive, path: Path, limit: int, idle_s: float) -> str:
                 raise ClientGoneError
             part, more = message.get("body", b""), message.get("more_body", False)
             size, held = size + len(part), held + len(part)
+            if more and size < (clock() - begin - idle_s) * bytes_per_s:
+                raise ProblemError(too_slow(clock() - begin))
             if size > limit:
                 raise ProblemError(too_large(limit))
             waiting.append(part)

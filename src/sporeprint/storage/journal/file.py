@@ -7,18 +7,19 @@ An error of `append` means that the records may not be there, not that they are 
 """
 
 import contextlib
-import fcntl
 import functools
 import os
 import re
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
+from sporeprint.common.files import sync_path
+from sporeprint.common.locks import acquire
+from sporeprint.common.timestamps import now_us
 from sporeprint.errors import BusyError, JournalError, JournalFullError, StorageError
 
 #: A clock: microseconds since 1970 UTC.
@@ -77,11 +78,6 @@ class Refusal:
     reason: str
 
 
-def now_us() -> int:
-    """Microseconds since 1970 UTC."""
-    return time.time_ns() // 1000
-
-
 class JournalFile:
     """A journal that this process holds. `append` and `settle` are for one thread, everything else is for any."""
 
@@ -131,7 +127,7 @@ class JournalFile:
     def _locked(cls, path: Path, wait_s: float, clock: Clock, *, only_existing: bool = False) -> Self:
         try:
             _make_folder(path.parent)
-            lock = _lock(path.with_suffix(".lock"), time.monotonic() + wait_s)
+            lock = acquire(path.with_suffix(".lock"), busy=lambda holder: _held(path, holder), wait_s=wait_s)
         except OSError as error:
             raise StorageError(f"cannot use the journal {path}: {error.strerror}") from error
         journal = cls(path, lock, clock)
@@ -414,34 +410,11 @@ def _make_folder(folder: Path) -> None:
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for each in missing:
-        handle = os.open(each.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_path(each.parent)
 
 
-def _lock(path: Path, until: float) -> int:
-    """Take a lock that the kernel lets go of when the process ends, however it ends."""
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever removed a shipped journal removed its lock as well: then this one locks nothing.
-            if path.exists() and os.fstat(handle).st_ino == path.stat().st_ino:
-                os.ftruncate(handle, 0)
-                os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-                return handle
-        except BlockingIOError:
-            if time.monotonic() >= until:
-                holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
-                os.close(handle)
-                raise BusyError(
-                    f"the journal {path.with_suffix('.db')} is held by process {holder}: one journal has one writer; "
-                    "give this worker another name, or wait until that process has ended"
-                ) from None
-            time.sleep(0.02)
-        except OSError:  # as when the disk is full: the number in the file is for people, but nothing else will work either
-            os.close(handle)
-            raise
-        os.close(handle)
+def _held(path: Path, holder: str) -> str:
+    return (
+        f"the journal {path} is held by process {holder}: one journal has one writer; give this worker another name, or wait until "
+        "that process has ended"
+    )

@@ -20,11 +20,12 @@ import polars as pl
 from sqlalchemy import Connection, Engine, exc, select, text
 from sqlalchemy.dialects import sqlite
 
+from sporeprint.common.timestamps import now_us
 from sporeprint.errors import DataError, StorageError
 from sporeprint.settings import JournalSettings
-from sporeprint.storage import bulk_insert as bulk
-from sporeprint.storage import engine as engines
-from sporeprint.storage.journal.file import Clock, Entry, JournalFile, Refusal, now_us
+from sporeprint.storage import bulk_insert
+from sporeprint.storage.engine import database_errors, translate_error
+from sporeprint.storage.journal.file import Clock, Entry, JournalFile, Refusal
 from sporeprint.storage.journal.writer import Journal
 from sporeprint.storage.oltp.tables import prediction
 from sporeprint.storage.prediction_record import COLUMNS, as_row
@@ -55,7 +56,7 @@ ID = COLUMNS.index("prediction_id")
 Row: TypeAlias = tuple[Any, ...]
 
 
-class Source(Protocol):
+class RecordSource(Protocol):
     """What is shipped from: a journal that this process holds."""
 
     def read(self, records: int, size: int) -> list[Entry]:
@@ -66,7 +67,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Shipped:
+class ShipmentResult:
     """What one shipment did.
 
     Attributes:
@@ -105,7 +106,7 @@ class ShipperStats:
     last_error: str | None = None
 
 
-def ship_once(source: Source, engine: Engine, *, rows: int = 300, size: int = 8 << 20, clock: Clock = now_us) -> Shipped:
+def ship_once(source: RecordSource, engine: Engine, *, rows: int = 300, size: int = 8 << 20, clock: Clock = now_us) -> ShipmentResult:
     """Bring the oldest records of a journal into the database, in one transaction, and remove them from the journal.
 
     What the database refuses for what it says is set aside in the journal, with the reason, so that it does not block the others.
@@ -124,14 +125,14 @@ def ship_once(source: Source, engine: Engine, *, rows: int = 300, size: int = 8 
     """
     entries = source.read(rows, size)
     if not entries:
-        return Shipped()
-    with engines.errors(engine.url):
+        return ShipmentResult()
+    with database_errors(engine.url):
         refused = _store(engine, entries, clock())
     # A journal file removes step by step, so that nobody who writes waits long; a journal does all of its steps itself.
     while source.settle(entries[-1].seq, refused) is not None:
         pass
     full = len(entries) >= rows or sum(len(entry.body) for entry in entries) >= size
-    return Shipped(len(entries) - len(refused), len(refused), refused[-1].reason if refused else None, full)
+    return ShipmentResult(len(entries) - len(refused), len(refused), refused[-1].reason if refused else None, full)
 
 
 def upsert(engine: Engine, rows: Sequence[Row]) -> None:
@@ -163,7 +164,9 @@ def _insert(connection: Connection, rows: Sequence[Row]) -> None:
             part = [order(row) for row in rows[begin : begin + SQLITE_ROWS]]
             connection.exec_driver_sql(_many(statement, len(part)), tuple(value for row in part for value in row))
     elif rows:
-        for statement in bulk.inserts(prediction.name, pl.DataFrame(dict(zip(COLUMNS, zip(*rows, strict=True), strict=True)), TYPES)):
+        for statement in bulk_insert.inserts(
+            prediction.name, pl.DataFrame(dict(zip(COLUMNS, zip(*rows, strict=True), strict=True)), TYPES)
+        ):
             connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
@@ -229,7 +232,7 @@ def _too_large(engine: Engine, entries: Sequence[Entry]) -> bool:
 
 
 def _reason(error: exc.DBAPIError | OverflowError, engine: Engine) -> str:
-    return str(engines.meaning(error, engine.url) if isinstance(error, exc.DBAPIError) else error)
+    return str(translate_error(error, engine.url) if isinstance(error, exc.DBAPIError) else error)
 
 
 @functools.cache
@@ -322,7 +325,7 @@ class Shipper:
             self._stats = replace(self._stats, pause_s=0.0)
         return more
 
-    def _ship(self, source: Source) -> bool:
+    def _ship(self, source: RecordSource) -> bool:
         settings = self._settings
         done = ship_once(source, self._engine, rows=settings.batch_rows, size=settings.batch_mb << 20)
         with self._guard:

@@ -18,9 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from sporeprint.common.timestamps import now_us
 from sporeprint.errors import JournalError, JournalFullError
 from sporeprint.settings import JournalSettings
-from sporeprint.storage.journal.file import GROUP, Clock, Entry, JournalFile, Refusal, now_us
+from sporeprint.storage.journal.file import GROUP, Clock, Entry, JournalFile, Refusal
 from sporeprint.storage.prediction_record import PredictionRecord
 
 #: Bytes in one transaction, after which no further record joins it.

@@ -1,4 +1,4 @@
-"""What Alembic runs; `sporeprint.storage.migrate` gives it the connection."""
+"""What Alembic runs; `sporeprint.storage.oltp.migrate` gives it the connection."""
 
 from alembic import context
 

@@ -14,9 +14,7 @@ from sqlalchemy import Connection, Engine, exc, func, insert, select, update
 from sporeprint.ab_testing.design import Design
 from sporeprint.errors import UsageError, nearest
 from sporeprint.storage.engine import reading, writing
-from sporeprint.storage.oltp import audit_log as audit
-from sporeprint.storage.oltp import checkpoints as ab_progress
-from sporeprint.storage.oltp import tables
+from sporeprint.storage.oltp import audit_log, checkpoints, tables
 from sporeprint.storage.oltp.audit_log import Change
 from sporeprint.storage.oltp.tables import ab_event, ab_test
 
@@ -136,7 +134,7 @@ def create(
     test_id = f"t{now_us:014x}{secrets.token_hex(6)}"
     with writing(engine) as connection:
         # Two that are made at once must see each other.
-        ab_progress.alone(connection, "create")
+        checkpoints.alone(connection, "create")
         _free(connection, design, independent=independent, default_route=default_route)
         first = {
             table.name: connection.execute(select(func.max(table.c.seq))).scalar() or 0 for table in (tables.prediction, tables.outcome)
@@ -167,7 +165,7 @@ def create(
             raise ConflictError(f"the name {design.name!r} is taken: a test's name is never used again; choose another one") from None
         details = {"name": design.name, "model_a": a.ref, "model_b": b.ref}
         _note(connection, test_id, Event(now_us, actor, "created", details))
-        audit.add(connection, Change(now_us, actor, "ab_test.created", test_id, details))
+        audit_log.add(connection, Change(now_us, actor, "ab_test.created", test_id, details))
     return found
 
 
@@ -255,7 +253,9 @@ def conclude(
             said = connection.execute(select(ab_test.c.verdict).where(ab_test.c.test_id == test.test_id)).scalar()
             raise ConflictError(f"the test {test.name!r} is concluded already, its verdict is {said!r}; a verdict is not changed")
         _note(connection, test.test_id, Event(now_us, actor, event, {"verdict": verdict, **details}))
-        audit.add(connection, Change(now_us, actor, f"ab_test.{event}", test.test_id, {"name": test.name, "verdict": verdict, **details}))
+        audit_log.add(
+            connection, Change(now_us, actor, f"ab_test.{event}", test.test_id, {"name": test.name, "verdict": verdict, **details})
+        )
         return _select(connection, ab_test.c.test_id == test.test_id)[0]
 
 
@@ -264,7 +264,7 @@ def note(engine: Engine, test_id: str, event: Event, *, audited: bool = False) -
     with writing(engine) as connection:
         _note(connection, test_id, event)
         if audited:
-            audit.add(connection, Change(event.at_us, event.actor, f"ab_test.{event.event}", test_id, event.details))
+            audit_log.add(connection, Change(event.at_us, event.actor, f"ab_test.{event.event}", test_id, event.details))
 
 
 def events(engine: Engine, test_id: str) -> tuple[Event, ...]:

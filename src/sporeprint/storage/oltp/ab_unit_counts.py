@@ -16,17 +16,17 @@ from sqlalchemy import Connection, Engine, Table, func, insert, select, update
 from sporeprint.ab_testing.design import Mode
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals, Totals
 from sporeprint.errors import StorageUnavailableError
-from sporeprint.safety.verdict import UNKNOWN, words
+from sporeprint.safety.verdict import UNKNOWN, verdict_words
 from sporeprint.schema import DatasetSchema
 from sporeprint.stats.confidence_sequence import Moments
 from sporeprint.storage.engine import reading, writing
-from sporeprint.storage.oltp import checkpoints as ab_progress
+from sporeprint.storage.oltp import checkpoints
 from sporeprint.storage.oltp.ab_tests import AbTest
 from sporeprint.storage.oltp.checkpoints import LostError
-from sporeprint.storage.oltp.read_progress import Gap, Seen
+from sporeprint.storage.oltp.read_progress import Gap, ReadProgress
 from sporeprint.storage.oltp.tables import ab_look, ab_total, ab_unit, outcome, prediction
+from sporeprint.storage.paging import pages
 from sporeprint.storage.urls import SQLITE
-from sporeprint.storage.warehouse.sync import pages
 
 FAILED = 3
 NONE = -1
@@ -87,7 +87,7 @@ class Words:
     @classmethod
     def of(cls, schema: DatasetSchema) -> "Words":
         """Those of a contract."""
-        return cls({word: number for number, word in enumerate(words(schema))}, schema.target.positive)
+        return cls({word: number for number, word in enumerate(verdict_words(schema))}, schema.target.positive)
 
     def answer(self, verdict: str) -> int:
         """A verdict's number; of words that are not known any more, that of unknown."""
@@ -189,20 +189,20 @@ class Counter:
         floor, began, done = min(test.first[table.name] for test in tests), self.clock(), 0
         for _ in range(TRIES):
             with reading(self.engine) as connection:
-                number, noted = ab_progress.read(connection, table.name)
+                number, noted = checkpoints.read(connection, table.name)
                 highest = connection.execute(select(func.max(table.c.seq))).scalar() or 0
-            seen = _where(Seen.from_json(noted), floor, highest)
+            seen = _where(ReadProgress.from_json(noted), floor, highest)
             try:
                 for page in pages(self.engine, table, columns, seen.open(), rows=self.rows):
                     seen = seen.read(page.gap, page.first, page.last, page.numbers, began)
                     if page.rows:
                         with writing(self.engine) as connection:
-                            number = ab_progress.write(connection, table.name, number, seen.to_json())
+                            number = checkpoints.write(connection, table.name, number, seen.to_json())
                             done += take(connection, page.rows)
                 settled = seen.settled(began)
-                if settled != Seen.from_json(noted):
+                if settled != ReadProgress.from_json(noted):
                     with writing(self.engine) as connection:
-                        ab_progress.write(connection, table.name, number, settled.to_json())
+                        checkpoints.write(connection, table.name, number, settled.to_json())
             except LostError:
                 continue
             return done
@@ -247,12 +247,12 @@ class Counter:
             _add(connection, dict(zip(_KEY, key, strict=True)), dict(zip(_SUMS, sums, strict=True)))
 
 
-def _where(seen: Seen, floor: int, highest: int) -> Seen:
+def _where(seen: ReadProgress, floor: int, highest: int) -> ReadProgress:
     """Where to go on: nothing of the tests is below the floor; numbers that went back are those of a restored database."""
     if seen.high > highest:
-        return Seen(high=min(floor, highest))
+        return ReadProgress(high=min(floor, highest))
     if seen.high < floor:
-        return Seen(high=floor)
+        return ReadProgress(high=floor)
     return replace(seen, gaps=tuple(Gap(max(gap.first, floor + 1), gap.last, gap.since_us) for gap in seen.gaps if gap.last > floor))
 
 
@@ -362,7 +362,7 @@ def keep_look(engine: Engine, test: AbTest, look: Look) -> None:
     """
     values = {"at_us": look.at_us, "units": look.units, "labels": look.labels, "look": json.dumps(look.found, allow_nan=False)}
     with writing(engine) as connection:
-        ab_progress.alone(connection, "looks")
+        checkpoints.alone(connection, "looks")
         query = select(ab_look.c.seq, ab_look.c.units, ab_look.c.labels, ab_look.c.look).where(ab_look.c.test_id == test.test_id)
         last = connection.execute(query.order_by(ab_look.c.seq.desc()).limit(2)).all()
         if len(last) == 2 and not _differs(*last):

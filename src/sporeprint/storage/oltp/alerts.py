@@ -14,10 +14,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, case, insert, select, update
 
 from sporeprint.errors import StorageUnavailableError, UsageError
-from sporeprint.monitoring.alert_rules import Kind, Rule, Severity, Standing, step
+from sporeprint.monitoring.alert_rules import AlertChange, Rule, RuleState, Severity, step
 from sporeprint.storage.engine import reading, writing
-from sporeprint.storage.oltp import audit_log as audit
-from sporeprint.storage.oltp import checkpoints as ab_progress
+from sporeprint.storage.oltp import audit_log, checkpoints
 from sporeprint.storage.oltp.audit_log import Change
 from sporeprint.storage.oltp.checkpoints import LostError
 from sporeprint.storage.oltp.tables import alert, alert_delivery, alert_event
@@ -57,10 +56,10 @@ class Alert:
 
 
 @dataclass(frozen=True)
-class Happened:
+class AlertEvent:
     """What happened to an alert, and is to be told."""
 
-    kind: Kind
+    kind: AlertChange
     alert: Alert
 
 
@@ -112,7 +111,7 @@ def fingerprint(rule: str, stream: str) -> str:
 # --- what happens --------------------------------------------------------------------------------------------------------
 
 
-def settle(
+def update_rule(
     engine: Engine,
     rule: Rule,
     stream: str,
@@ -120,8 +119,8 @@ def settle(
     summary: str,
     *,
     now_us: int,
-    messages: Callable[[Happened], Sequence[Message]],
-) -> Happened | None:
+    messages: Callable[[AlertEvent], Sequence[Message]],
+) -> AlertEvent | None:
     """Bring a rule to where it stands after a further number, and write what that leads to, with its messages, in one transaction.
 
     Args:
@@ -142,19 +141,19 @@ def settle(
     name = _note(rule.name, stream)
     try:
         with writing(engine) as connection:
-            number, raw = ab_progress.read(connection, name)
-            before = Standing() if raw is None else Standing.from_dict(raw["standing"])
+            number, raw = checkpoints.read(connection, name)
+            before = RuleState() if raw is None else RuleState.from_dict(raw["standing"])
             after, kind = step(rule, before, value, now_us / SECOND_US)
             if after == before:
                 return None
-            happened = None if kind is None else _happened(connection, rule, stream, before, after, kind, summary, now_us)
-            if happened is not None and kind is not Kind.RECOVERED:
-                after = replace(after, alert_id=happened.alert.alert_id)
-            ab_progress.write(connection, name, number, {"rule": rule.name, "stream": stream, "standing": after.to_dict()})
-            if happened is None or kind is Kind.SUPPRESSED:
+            event = None if kind is None else _happened(connection, rule, stream, before, after, kind, summary, now_us)
+            if event is not None and kind is not AlertChange.RECOVERED:
+                after = replace(after, alert_id=event.alert.alert_id)
+            checkpoints.write(connection, name, number, {"rule": rule.name, "stream": stream, "standing": after.to_dict()})
+            if event is None or kind is AlertChange.SUPPRESSED:
                 return None
-            _write_messages(connection, happened, messages(happened), now_us)
-            return happened
+            _write_messages(connection, event, messages(event), now_us)
+            return event
     except LostError:  # another monitor has seen the same
         return None
 
@@ -164,20 +163,20 @@ def _note(rule: str, stream: str) -> str:
 
 
 def _happened(
-    connection: Connection, rule: Rule, stream: str, before: Standing, after: Standing, kind: Kind, summary: str, now_us: int
-) -> Happened:
+    connection: Connection, rule: Rule, stream: str, before: RuleState, after: RuleState, kind: AlertChange, summary: str, now_us: int
+) -> AlertEvent:
     first_us = round((after.since_s if after.since_s is not None else before.since_s or now_us / SECOND_US) * SECOND_US)
     alert_id = before.alert_id or f"a{now_us:014x}{secrets.token_hex(6)}"
-    status = RECOVERED if kind is Kind.RECOVERED else RAISED
+    status = RECOVERED if kind is AlertChange.RECOVERED else RAISED
     found = Alert(alert_id, fingerprint(rule.name, stream), stream[:64], rule.severity, status, first_us, now_us, summary)
     if before.alert_id is None:
         values = {**found.__dict__, "severity": rule.severity.value}
         connection.execute(insert(alert).values(**values))
     else:
-        changed = {"last_us": now_us, **({"status": RECOVERED} if kind is Kind.RECOVERED else {"summary": summary})}
+        changed = {"last_us": now_us, **({"status": RECOVERED} if kind is AlertChange.RECOVERED else {"summary": summary})}
         connection.execute(update(alert).where(alert.c.alert_id == alert_id).values(**changed))
     _event(connection, alert_id, now_us, kind.value, {"rule": rule.name, "value": after.value, "summary": summary})
-    return Happened(kind, found)
+    return AlertEvent(kind, found)
 
 
 def _event(connection: Connection, alert_id: str, at_us: int, event: str, details: Mapping[str, Any]) -> None:
@@ -185,12 +184,12 @@ def _event(connection: Connection, alert_id: str, at_us: int, event: str, detail
     connection.execute(insert(alert_event).values(alert_id=alert_id, at_us=at_us, event=event, details=said))
 
 
-def _write_messages(connection: Connection, happened: Happened, messages: Sequence[Message], now_us: int) -> None:
+def _write_messages(connection: Connection, event: AlertEvent, messages: Sequence[Message], now_us: int) -> None:
     rows = [
         {
-            "alert_id": happened.alert.alert_id,
+            "alert_id": event.alert.alert_id,
             "channel": message.channel,
-            "kind": happened.kind.value,
+            "kind": event.kind.value,
             "title": message.title,
             "body": message.body,
             "created_us": now_us,
@@ -232,7 +231,7 @@ def _acknowledged(connection: Connection, alert_id: str | None, actor: str, note
         mine = alert.c.alert_id == each.alert_id, alert.c.status != RECOVERED
         if connection.execute(update(alert).where(*mine).values(status=ACKNOWLEDGED, last_us=now_us)).rowcount:
             _event(connection, each.alert_id, now_us, ACKNOWLEDGED, {"by": actor, "note": note})
-            audit.add(connection, Change(now_us, actor, "alert.acknowledged", each.alert_id, {"note": note}))
+            audit_log.add(connection, Change(now_us, actor, "alert.acknowledged", each.alert_id, {"note": note}))
             _silence(connection, each)
             known.append(replace(each, status=ACKNOWLEDGED, last_us=now_us))
     return tuple(known)
@@ -240,22 +239,22 @@ def _acknowledged(connection: Connection, alert_id: str | None, actor: str, note
 
 def _silence(connection: Connection, found: Alert) -> None:
     name = f"alert:{found.fingerprint}"
-    number, raw = ab_progress.read(connection, name)
+    number, raw = checkpoints.read(connection, name)
     if raw is not None and raw["standing"]["alert_id"] == found.alert_id:
-        ab_progress.write(connection, name, number, {**raw, "standing": {**raw["standing"], "acknowledged": True}})
+        checkpoints.write(connection, name, number, {**raw, "standing": {**raw["standing"], "acknowledged": True}})
 
 
 # --- what is known -------------------------------------------------------------------------------------------------------
 
 
-def listed(engine: Engine, *, over: bool = False, limit: int = MOST) -> tuple[Alert, ...]:
-    """Alerts that are on, the worst first; or all, the latest first. Raises: as `settle`."""
+def list_alerts(engine: Engine, *, over: bool = False, limit: int = MOST) -> tuple[Alert, ...]:
+    """Alerts that are on, the worst first; or all, the latest first. Raises: as `update_rule`."""
     with reading(engine) as connection:
         return _alerts(connection, None if over else alert.c.status != RECOVERED, limit=limit, worst=not over)
 
 
 def events(engine: Engine, alert_id: str) -> list[tuple[int, str, Mapping[str, Any]]]:
-    """What happened to an alert, oldest first: when, what, details. Raises: as `settle`."""
+    """What happened to an alert, oldest first: when, what, details. Raises: as `update_rule`."""
     query = select(alert_event.c.at_us, alert_event.c.event, alert_event.c.details).where(alert_event.c.alert_id == alert_id)
     with reading(engine) as connection:
         rows = connection.execute(query.order_by(alert_event.c.seq)).all()
@@ -276,7 +275,7 @@ def _alerts(connection: Connection, condition: Any, *, limit: int = MOST, worst:
 
 
 def deliveries(engine: Engine, *, status: str | None = None, alert_id: str | None = None, limit: int = MOST) -> tuple[Delivery, ...]:
-    """Messages, the latest first. Raises: as `settle`."""
+    """Messages, the latest first. Raises: as `update_rule`."""
     query = select(alert_delivery).order_by(alert_delivery.c.seq.desc()).limit(limit)
     if status is not None:
         query = query.where(alert_delivery.c.status == status)
@@ -286,10 +285,10 @@ def deliveries(engine: Engine, *, status: str | None = None, alert_id: str | Non
         return tuple(Delivery(**row) for row in connection.execute(query).mappings())
 
 
-def take(engine: Engine, *, now_us: int, until_us: int, limit: int = 50) -> tuple[Delivery, ...]:
+def claim_due(engine: Engine, *, now_us: int, until_us: int, limit: int = 50) -> tuple[Delivery, ...]:
     """Messages that are due. Nobody else gets them until a time, by when their fate should be written.
 
-    Raises: as `settle`.
+    Raises: as `update_rule`.
     """
     due = (alert_delivery.c.status == WAITING, alert_delivery.c.due_us <= now_us)
     with writing(engine) as connection:
@@ -302,7 +301,7 @@ def take(engine: Engine, *, now_us: int, until_us: int, limit: int = 50) -> tupl
         return tuple(taken)
 
 
-def tried(engine: Engine, delivery: Delivery, error: str | None, *, now_us: int, again_us: int | None) -> None:
+def record_attempt(engine: Engine, delivery: Delivery, error: str | None, *, now_us: int, again_us: int | None) -> None:
     """Write down what became of a try.
 
     Args:

@@ -14,15 +14,15 @@ from typing import Any
 
 from sqlalchemy import Engine, insert, select, update
 
+from sporeprint.common.timestamps import DAY_US
 from sporeprint.errors import UsageError, nearest
 from sporeprint.storage.engine import reading, writing
-from sporeprint.storage.oltp import audit_log as audit
+from sporeprint.storage.oltp import audit_log
 from sporeprint.storage.oltp.audit_log import Change
 from sporeprint.storage.oltp.tables import api_key
 
 PREFIX = "spk"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-DAY_US = 86_400_000_000
 
 
 class Role(StrEnum):
@@ -35,7 +35,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True)
-class Key:
+class ApiKey:
     """A key, without its secret.
 
     Attributes:
@@ -89,7 +89,7 @@ def roles_of(names: Collection[str]) -> frozenset[Role]:
 
 def create(
     engine: Engine, name: str, roles: frozenset[Role], *, expires_days: int | None = None, now_us: int, actor: str
-) -> tuple[Key, str]:
+) -> tuple[ApiKey, str]:
     """Make a key.
 
     Returns:
@@ -104,7 +104,7 @@ def create(
         raise UsageError(f"{name[:80]!r} is no name of a key: expected 1 to 64 letters, digits, '.', '_' or '-', a letter or digit first")
     key_id = secrets.token_hex(6)
     secret = f"{PREFIX}_{key_id}_{secrets.token_urlsafe(32)}"
-    key = Key(key_id, digest_of(secret), name, roles, now_us, None if expires_days is None else now_us + expires_days * DAY_US)
+    key = ApiKey(key_id, digest_of(secret), name, roles, now_us, None if expires_days is None else now_us + expires_days * DAY_US)
     with writing(engine) as connection:
         there = connection.execute(select(api_key.c.key_id).where(api_key.c.label == name, api_key.c.revoked_us.is_(None))).first()
         if there is not None:
@@ -114,11 +114,11 @@ def create(
                 key_id=key.key_id, hash=key.digest, role=_text(roles), label=name, created_us=now_us, expires_us=key.expires_us
             )
         )
-        audit.add(connection, Change(now_us, actor, "key.created", name, {"key_id": key_id, "roles": sorted(roles)}))
+        audit_log.add(connection, Change(now_us, actor, "key.created", name, {"key_id": key_id, "roles": sorted(roles)}))
     return key, secret
 
 
-def revoke(engine: Engine, name: str, *, now_us: int, actor: str) -> Key:
+def revoke(engine: Engine, name: str, *, now_us: int, actor: str) -> ApiKey:
     """Have a key no longer taken.
 
     Raises:
@@ -133,11 +133,11 @@ def revoke(engine: Engine, name: str, *, now_us: int, actor: str) -> Key:
             listed = ", ".join(sorted(known)) or "none"
             raise UsageError(f"there is no key {name[:80]!r}{nearest(name[:80], list(known))}; there are: {listed}")
         connection.execute(update(api_key).where(api_key.c.key_id == row.key_id).values(revoked_us=now_us))
-        audit.add(connection, Change(now_us, actor, "key.revoked", name, {"key_id": row.key_id}))
+        audit_log.add(connection, Change(now_us, actor, "key.revoked", name, {"key_id": row.key_id}))
     return _key(row)
 
 
-def listed(engine: Engine, *, revoked: bool = False) -> tuple[Key, ...]:
+def listed(engine: Engine, *, revoked: bool = False) -> tuple[ApiKey, ...]:
     """All keys, oldest first; those that are revoked only on request.
 
     Raises:
@@ -160,8 +160,8 @@ def _text(roles: frozenset[Role]) -> str:
     return ",".join(sorted(roles))
 
 
-def _key(row: Any) -> Key:
+def _key(row: Any) -> ApiKey:
     # A role of a newer version gives no right here.
     known = {role.value for role in Role}
     roles = frozenset(Role(name) for name in row.role.split(",") if name in known)
-    return Key(row.key_id, row.hash, row.label, roles, row.created_us, row.expires_us, row.revoked_us)
+    return ApiKey(row.key_id, row.hash, row.label, roles, row.created_us, row.expires_us, row.revoked_us)

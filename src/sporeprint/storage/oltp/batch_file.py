@@ -5,7 +5,6 @@ are the journal of batches. What is being written lies below `.parts`, locked by
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -17,13 +16,15 @@ from typing import Any, Self
 
 import polars as pl
 
+from sporeprint.common.files import sync_path
+from sporeprint.common.locks import try_lock
 from sporeprint.errors import JournalError, StorageError
 from sporeprint.ingestion.parquet_footer import DamagedFileError
-from sporeprint.storage.oltp import parquet_writer as parquet_parts
-from sporeprint.storage.oltp.parquet_writer import Writer
+from sporeprint.storage.oltp import parquet_writer
+from sporeprint.storage.oltp.parquet_writer import ParquetWriter
 
 #: Key of the file's metadata.
-KEY = "sporeprint.ingestion.raw_batch"
+KEY = "sporeprint.batch"
 #: Columns beside those that were given. `problem` is there where the rows came as JSON: the problem document of a row that is none.
 ID, PROBLEM = "prediction_id", "problem"
 ANSWERS = ("prediction", "probability", "verdict", "novelty_p", "unseen", "outside", "reason")
@@ -33,7 +34,7 @@ ROW_ID = re.compile(rf"({BATCH_ID.pattern}):(0|[1-9][0-9]{{0,11}})")
 
 
 @dataclass(frozen=True)
-class About:
+class BatchInfo:
     """What a batch is, as its file says it.
 
     Attributes:
@@ -76,7 +77,7 @@ class About:
             StorageError: it is no artefact.
         """
         try:
-            found = json.loads(parquet_parts.notes(path)[KEY])
+            found = json.loads(parquet_writer.notes(path)[KEY])
             return cls(**{**found, "columns": tuple(found["columns"])})
         except FileNotFoundError:
             raise
@@ -85,7 +86,7 @@ class About:
 
 
 @dataclass(frozen=True)
-class Store:
+class BatchStore:
     """The folder of artefacts.
 
     Attributes:
@@ -139,8 +140,7 @@ class Store:
     def _locked(self, kind: str) -> tuple[int, Path]:
         while True:
             handle, name = tempfile.mkstemp(dir=self.parts, prefix=f"{kind}-")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            if os.fstat(handle).st_nlink:
+            if try_lock(handle) and os.fstat(handle).st_nlink:
                 return handle, Path(name)
             os.close(handle)  # swept away before it was locked
 
@@ -151,9 +151,9 @@ class Store:
             with contextlib.suppress(OSError):
                 handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
                 try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink()
-                    gone += 1
+                    if try_lock(handle):
+                        path.unlink()
+                        gone += 1
                 finally:
                     os.close(handle)
         return gone
@@ -168,7 +168,7 @@ class Store:
         with kept(self.folder):
             self.waiting.mkdir(parents=True, exist_ok=True)
             part.chmod(0o644)
-            _sync(part)
+            sync_path(part)
             # Whoever is first with the second name is the one; the other helps to finish it.
             with contextlib.suppress(FileExistsError):
                 os.link(part, second)
@@ -178,8 +178,8 @@ class Store:
                 with contextlib.suppress(FileNotFoundError):
                     if part.samefile(second):
                         second.unlink()
-            _sync(self.waiting)
-            _sync(final.parent)
+            sync_path(self.waiting)
+            sync_path(final.parent)
         return mine
 
     def finish(self, batch_id: str) -> None:
@@ -191,7 +191,7 @@ class Store:
         """The database has it: drop the second name."""
         (self.waiting / f"{batch_id}.parquet").unlink(missing_ok=True)
 
-    def about(self, batch_id: str) -> About | None:
+    def about(self, batch_id: str) -> BatchInfo | None:
         """What a batch is; None where there is none.
 
         Raises:
@@ -200,26 +200,26 @@ class Store:
         if not BATCH_ID.fullmatch(batch_id):
             return None
         try:
-            return About.of(self.path(batch_id))
+            return BatchInfo.of(self.path(batch_id))
         except FileNotFoundError:
             return None
 
 
-class Draft:
+class BatchDraft:
     """An artefact on its way."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._writer: Writer | None = None
+        self._writer: ParquetWriter | None = None
 
     def write(self, frame: pl.DataFrame) -> None:
         """Append rows; the first ones decide the columns. Raises: JournalError."""
         with kept("a batch"):
             if self._writer is None:
-                self._writer = Writer(self._path)
+                self._writer = ParquetWriter(self._path)
             self._writer.write(frame)
 
-    def close(self, about: About | None) -> None:
+    def close(self, about: BatchInfo | None) -> None:
         """Write the file's end; without a word about it, it is only let go of. Raises: JournalError."""
         if self._writer is None:
             return
@@ -236,13 +236,13 @@ def frames(path: Path, columns: list[str] | None = None) -> Iterator[pl.DataFram
         StorageError: it is damaged.
     """
     with _whole(path):
-        yield from parquet_parts.frames(path, columns)
+        yield from parquet_writer.frames(path, columns)
 
 
 def row_of(path: Path, row: int) -> dict[str, Any] | None:
     """One row of an artefact; None where it has fewer. Raises: see `frames`."""
     with _whole(path):
-        return parquet_parts.row(path, row)
+        return parquet_writer.row(path, row)
 
 
 @contextlib.contextmanager
@@ -262,11 +262,3 @@ def kept(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise JournalError(f"cannot write {what}: {error.strerror or error}; nothing is half written") from error
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

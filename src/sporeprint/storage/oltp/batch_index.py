@@ -12,7 +12,7 @@ from sqlalchemy import Engine, delete, exc, insert, select
 
 from sporeprint.errors import SporeprintError, StorageError
 from sporeprint.storage.engine import reading, writing
-from sporeprint.storage.oltp.batch_file import ROW_ID, About, Store, frames, row_of
+from sporeprint.storage.oltp.batch_file import ROW_ID, BatchInfo, BatchStore, frames, row_of
 from sporeprint.storage.oltp.tables import batch, outcome
 from sporeprint.storage.prediction_record import PredictionRecord
 
@@ -24,7 +24,7 @@ LOOK_S, FIRST_PAUSE_S = 5.0, 0.1
 SILENT_S = 5.0
 
 
-def register(engine: Engine, store: Store) -> int:
+def register(engine: Engine, store: BatchStore) -> int:
     """Write the rows of batches that the database does not know of, and say how many were new.
 
     Raises:
@@ -36,7 +36,7 @@ def register(engine: Engine, store: Store) -> int:
         store.finish(batch_id)
         path = store.path(batch_id)
         try:
-            about = About.of(path)
+            about = BatchInfo.of(path)
             values = _values(about, store, _sha256(store, batch_id), path.stat().st_size)
         except FileNotFoundError:  # another process was faster, or it was pruned
             continue
@@ -60,7 +60,7 @@ def _insert(engine: Engine, values: Mapping[str, Any]) -> int:
     return 1
 
 
-def _values(about: About, store: Store, sha256: str, size: int) -> dict[str, Any]:
+def _values(about: BatchInfo, store: BatchStore, sha256: str, size: int) -> dict[str, Any]:
     return {
         "batch_id": about.batch_id,
         "created_us": about.created_us,
@@ -74,12 +74,12 @@ def _values(about: About, store: Store, sha256: str, size: int) -> dict[str, Any
     }
 
 
-def _sha256(store: Store, batch_id: str) -> str:
+def _sha256(store: BatchStore, batch_id: str) -> str:
     with store.path(batch_id).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def find(store: Store, prediction_id: str) -> PredictionRecord | None:
+def find(store: BatchStore, prediction_id: str) -> PredictionRecord | None:
     """An answer of a batch; None where this is no id of one, or the row has no answer.
 
     Raises:
@@ -89,7 +89,7 @@ def find(store: Store, prediction_id: str) -> PredictionRecord | None:
         return None
     try:
         path = store.path(named[1])
-        about = About.of(path)
+        about = BatchInfo.of(path)
         row = row_of(path, int(named[2]))
     except FileNotFoundError:
         return None
@@ -118,7 +118,7 @@ def _plain(value: Any) -> str | int | float | bool | None:
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
-def there(store: Store, ids: Iterable[str]) -> set[str]:
+def there(store: BatchStore, ids: Iterable[str]) -> set[str]:
     """Those of the ids that are of an answer in a batch.
 
     Raises:
@@ -137,7 +137,7 @@ def there(store: Store, ids: Iterable[str]) -> set[str]:
     return found
 
 
-def share(about: About) -> int:
+def share(about: BatchInfo) -> int:
     """What one answer of a batch took: its part of the whole, microseconds."""
     return max(1, about.latency_us // max(1, about.rows))
 
@@ -147,7 +147,7 @@ def names(text: str | None) -> tuple[str, ...]:
     return () if text is None else tuple(text.split(","))
 
 
-def forget(engine: Engine, store: Store, *, before_us: int, dry_run: bool = False) -> tuple[int, int]:
+def forget(engine: Engine, store: BatchStore, *, before_us: int, dry_run: bool = False) -> tuple[int, int]:
     """Remove batches that were made before a time, with their artefacts and outcomes: how many, and how many rows they had.
 
     Raises:
@@ -171,7 +171,7 @@ def forget(engine: Engine, store: Store, *, before_us: int, dry_run: bool = Fals
 class Registrar:
     """Registers batches as they come, in a thread of its own; ever more slowly while the database is away."""
 
-    def __init__(self, engine: Engine, store: Store, max_pause_s: float) -> None:
+    def __init__(self, engine: Engine, store: BatchStore, max_pause_s: float) -> None:
         self._engine, self._store, self._max_pause_s = engine, store, max_pause_s
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="registrar", daemon=True)

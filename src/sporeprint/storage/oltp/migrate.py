@@ -17,9 +17,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
 from sporeprint.errors import BusyError, StorageError, UsageError, nearest
-from sporeprint.storage.engine import errors, reading, writing
+from sporeprint.storage.engine import database_errors, reading, writing
 from sporeprint.storage.oltp import tables
-from sporeprint.storage.urls import SQLITE, shown
+from sporeprint.storage.urls import SQLITE, redacted
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 #: Before the first revision.
@@ -68,7 +68,7 @@ def status(engine: Engine) -> Status:
     """
     if engine.url.get_backend_name() == SQLITE and not Path(engine.url.database or "").exists():  # connecting would make one
         known = revisions()
-        return Status(shown(engine.url), "empty", None, known[-1].id, known)
+        return Status(redacted(engine.url), "empty", None, known[-1].id, known)
     with reading(engine) as connection:
         return _status(connection)
 
@@ -89,7 +89,7 @@ def check(engine: Engine) -> None:
         raise StorageError(f"{found.database} has {has}, this version works with {found.expected}; run: sporeprint db upgrade")
 
 
-def ready(engine: Engine) -> None:
+def prepare(engine: Engine) -> None:
     """`check`, but make the tables of an SQLite file that has none yet: the embedded database needs no command of its own.
 
     Raises:
@@ -109,7 +109,7 @@ def upgrade(engine: Engine, to: str | None = None) -> Status:
         BusyError: another process is changing the schema.
     """
     target = _known(to) if to else _head()
-    with errors(engine.url), _alone(engine) as connection:
+    with database_errors(engine.url), _alone(engine) as connection:
         found = _movable(connection)
         if target not in {found.current, *(revision.id for revision in found.pending)}:
             raise UsageError(f"{found.database} has schema {found.current}, which is later; see: sporeprint db downgrade {target}")
@@ -125,7 +125,7 @@ def downgrade(engine: Engine, to: str) -> Status:
         UsageError: there is no such revision, or it is a later one.
     """
     target = _known(to, BASE)
-    with errors(engine.url), _alone(engine) as connection:
+    with database_errors(engine.url), _alone(engine) as connection:
         found = _movable(connection)
         if target in {revision.id for revision in found.pending}:
             raise UsageError(f"{found.database} has schema {found.current}, which is earlier; see: sporeprint db upgrade {target}")
@@ -134,7 +134,7 @@ def downgrade(engine: Engine, to: str) -> Status:
     return status(engine)
 
 
-def undone(current: str | None, to: str) -> tuple[Revision, ...]:
+def removed_by(current: str | None, to: str) -> tuple[Revision, ...]:
     """What a downgrade would take away, latest first.
 
     Raises:
@@ -162,7 +162,7 @@ def _status(connection: Connection) -> Status:
     else:
         state = "current" if current == ids[-1] else "behind"
     pending = () if state in {"ahead", "foreign"} else known[ids.index(current) + 1 if current else 0 :]
-    return Status(shown(connection.engine.url), state, current, ids[-1], pending)
+    return Status(redacted(connection.engine.url), state, current, ids[-1], pending)
 
 
 def _movable(connection: Connection) -> Status:
@@ -220,7 +220,7 @@ def _alone(engine: Engine) -> Iterator[Connection]:
     lock = f"sporeprint schema {engine.url.database}"[:64]
     with engine.connect() as holder:
         if not holder.execute(text("SELECT GET_LOCK(:lock, :seconds)"), {"lock": lock, "seconds": WAIT_S}).scalar():
-            raise BusyError(f"another process is changing the schema of {shown(engine.url)}; wait for it and run the command again")
+            raise BusyError(f"another process is changing the schema of {redacted(engine.url)}; wait for it and run the command again")
         try:
             with writing(engine) as connection:
                 yield connection

@@ -38,7 +38,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class OutcomeResult:
     """What became of an outcome.
 
     Attributes:
@@ -65,7 +65,7 @@ def latest(engine: Engine, prediction_id: str) -> Outcome | None:
 
 def record(
     engine: Engine, prediction_id: str, code: str, *, source: str, observed_us: int | None, now_us: int, key: str | None = None
-) -> Recorded:
+) -> OutcomeResult:
     """Write an outcome, as a further revision where it differs from the last one.
 
     Args:
@@ -89,7 +89,7 @@ def record(
                 return _same(used, wanted, key)
             last = _latest(connection, prediction_id)
             if last is not None and (last.outcome, last.source) == (code, source) and observed_us in (None, last.observed_us):
-                return Recorded(last, created=False)
+                return OutcomeResult(last, created=False)
             revision = 1 if last is None else last.revision + 1
             values: dict[str, Any] = {
                 **wanted,
@@ -102,12 +102,12 @@ def record(
                     connection.execute(insert(outcome).values(**values, idempotency_key=key))
             except exc.IntegrityError:  # somebody else wrote this revision, or used this key, at the same moment
                 continue
-            return Recorded(Outcome(**values), created=True)
+            return OutcomeResult(Outcome(**values), created=True)
     raise StorageUnavailableError(f"others kept writing outcomes of {prediction_id!r}; try again")
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class OutcomeStatement:
     """An outcome that somebody states: see `record`."""
 
     prediction_id: str
@@ -116,20 +116,20 @@ class Said:
     observed_us: int | None
 
 
-def record_all(engine: Engine, said: Sequence[Said], *, now_us: int) -> list[Recorded]:
+def record_all(engine: Engine, said: Sequence[OutcomeStatement], *, now_us: int) -> list[OutcomeResult]:
     """Write many outcomes, each as `record` would, one after the other; a part of them in each transaction.
 
     Raises:
         StorageUnavailableError: if the database does not answer now, or others kept writing. Trying again is harmless.
         StorageError: if it cannot.
     """
-    done: list[Recorded] = []
+    done: list[OutcomeResult] = []
     for begin in range(0, len(said), AT_ONCE):
         done += _record_part(engine, said[begin : begin + AT_ONCE], now_us)
     return done
 
 
-def _record_part(engine: Engine, said: Sequence[Said], now_us: int) -> list[Recorded]:
+def _record_part(engine: Engine, said: Sequence[OutcomeStatement], now_us: int) -> list[OutcomeResult]:
     for _ in range(TRIES):
         with writing(engine) as connection:
             done = _revisions(_latest_of(connection, {each.prediction_id for each in said}), said, now_us)
@@ -144,18 +144,18 @@ def _record_part(engine: Engine, said: Sequence[Said], now_us: int) -> list[Reco
     raise StorageUnavailableError("others kept writing the same outcomes; try again")
 
 
-def _revisions(last: dict[str, Outcome], said: Sequence[Said], now_us: int) -> list[Recorded]:
+def _revisions(last: dict[str, Outcome], said: Sequence[OutcomeStatement], now_us: int) -> list[OutcomeResult]:
     """What becomes of each; `last` is kept up to date on the way."""
     done = []
     for each in said:
         before = last.get(each.prediction_id)
         if before and (before.outcome, before.source) == (each.code, each.source) and each.observed_us in (None, before.observed_us):
-            done.append(Recorded(before, created=False))
+            done.append(OutcomeResult(before, created=False))
             continue
         observed_us = now_us if each.observed_us is None else each.observed_us
         revision = 1 if before is None else before.revision + 1
         last[each.prediction_id] = made = Outcome(each.prediction_id, revision, each.code, each.source, observed_us, now_us)
-        done.append(Recorded(made, created=True))
+        done.append(OutcomeResult(made, created=True))
     return done
 
 
@@ -164,10 +164,10 @@ def _latest_of(connection: Connection, ids: Iterable[str]) -> dict[str, Outcome]
     return {row["prediction_id"]: Outcome(**row) for row in connection.execute(query).mappings()}
 
 
-def _same(used: Outcome, wanted: dict[str, Any], key: str) -> Recorded:
+def _same(used: Outcome, wanted: dict[str, Any], key: str) -> OutcomeResult:
     if any(getattr(used, name) != value for name, value in wanted.items()):
         raise UsageError(f"the key {key[:40]!r} was used for another outcome; use a new key for a new outcome")
-    return Recorded(used, created=False)
+    return OutcomeResult(used, created=False)
 
 
 def _latest(connection: Connection, prediction_id: str) -> Outcome | None:

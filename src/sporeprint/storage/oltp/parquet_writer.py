@@ -40,7 +40,7 @@ COLUMN_PLACES, DESCRIPTION, DESCRIPTION_PLACES = (2, 4, 6), 3, (9, 10, 11, 14)
 
 
 @dataclass(frozen=True)
-class Part:
+class ParquetPart:
     """A stretch of the file that was written, and is read, as one.
 
     Attributes:
@@ -56,14 +56,14 @@ class Part:
     rows: int
 
 
-class Writer:
+class ParquetWriter:
     """A file on its way. It holds no more than one part."""
 
     def __init__(self, path: Path) -> None:
         self._file: IO[bytes] = path.open("wb", buffering=0)
         self._schema: dict[str, pl.DataType] | None = None
         self._footer: Struct = {}
-        self._parts: list[Part] = []
+        self._parts: list[ParquetPart] = []
         self._at = 0
         self._put(MAGIC)
 
@@ -87,7 +87,7 @@ class Writer:
             self._footer[ROWS] = (I64, self._footer[ROWS][1] + footer[ROWS][1])
         else:
             self._footer = footer
-        self._parts.append(Part(self._at, len(body), zlib.crc32(body), frame.height))
+        self._parts.append(ParquetPart(self._at, len(body), zlib.crc32(body), frame.height))
         self._put(body)
 
     def close(self, notes: Mapping[str, str] | None) -> None:
@@ -126,14 +126,14 @@ def notes(path: Path) -> dict[str, str]:
         raise DamagedFileError(str(error)) from error
 
 
-def parts(path: Path) -> list[Part]:
+def parts(path: Path) -> list[ParquetPart]:
     """The parts of a file; of one without sums, which an earlier release wrote, its row groups, unchecked. Raises: see `notes`."""
     try:
         if (sums := notes(path).get(SUMS)) is not None:
-            return [Part(*numbers) for numbers in json.loads(sums)]
+            return [ParquetPart(*numbers) for numbers in json.loads(sums)]
         with path.open("rb") as file:
             footer, _ = footer_of(file)
-        return [Part(0, 0, zlib.crc32(b""), group[GROUP_ROWS][1]) for group in footer[GROUPS][1][1]]
+        return [ParquetPart(0, 0, zlib.crc32(b""), group[GROUP_ROWS][1]) for group in footer[GROUPS][1][1]]
     except (KeyError, ValueError, TypeError) as error:
         raise DamagedFileError(f"{path.name} has no parts") from error
 
@@ -156,7 +156,7 @@ def row(path: Path, number: int) -> dict[str, Any] | None:
     return None
 
 
-def rows(path: Path, part: Part, first: int, count: int, columns: list[str] | None = None) -> pl.DataFrame:
+def rows(path: Path, part: ParquetPart, first: int, count: int, columns: list[str] | None = None) -> pl.DataFrame:
     """Rows of one part, whose bytes are held to their sum first."""
     with path.open("rb") as file:
         file.seek(part.begin)

@@ -33,7 +33,7 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ReadProgress:
     """What has been read: every number up to `high`, but for those in the gaps.
 
     Attributes:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, delete, func, or_, select
 
 from sporeprint.common.files import Progress
+from sporeprint.common.timestamps import DAY_US
 from sporeprint.errors import UsageError
 from sporeprint.settings import PruneSettings
 from sporeprint.storage.engine import reading, writing
 from sporeprint.storage.oltp.tables import ab_test, outcome, prediction
 
-DAY_US = 86_400 * 1_000_000
 #: Pause after each batch, as a share of what it took: whoever waits for the lock gets it.
 PAUSE = 0.5
 LEAST_PAUSE_S = 0.005
@@ -24,7 +24,7 @@ CONCLUDED = "concluded"
 
 
 @dataclass(frozen=True)
-class Pruned:
+class PruneResult:
     """What went, or would go.
 
     Attributes:
@@ -44,7 +44,7 @@ class Pruned:
     dry_run: bool
 
 
-def prune(engine: Engine, settings: PruneSettings, *, older_than_us: int, now_us: int, dry_run: bool, progress: Progress) -> Pruned:
+def prune(engine: Engine, settings: PruneSettings, *, older_than_us: int, now_us: int, dry_run: bool, progress: Progress) -> PruneResult:
     """Delete predictions that were made longer ago than `older_than_us`, with their outcomes.
 
     Raises:
@@ -64,7 +64,7 @@ def prune(engine: Engine, settings: PruneSettings, *, older_than_us: int, now_us
         # Counted before, for a dry run; afterwards what really went is counted.
         outcomes = _outcomes(connection, before_us) if dry_run else 0
     if dry_run:
-        return Pruned(before_us, old - kept, outcomes, kept, 0.0, dry_run=True)
+        return PruneResult(before_us, old - kept, outcomes, kept, 0.0, dry_run=True)
     progress.total(old - kept)
     gone, longest, from_us = 0, 0.0, None
     while True:
@@ -74,7 +74,7 @@ def prune(engine: Engine, settings: PruneSettings, *, older_than_us: int, now_us
             deleted = _delete(connection, rows)
         took = time.monotonic() - began
         if not rows:
-            return Pruned(before_us, gone, outcomes, kept, longest, dry_run=False)
+            return PruneResult(before_us, gone, outcomes, kept, longest, dry_run=False)
         gone, outcomes, longest = gone + deleted[0], outcomes + deleted[1], max(longest, took)
         from_us = rows[-1].created_us
         progress.advance(len(rows))

@@ -12,27 +12,28 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from sporeprint.common.timestamps import HOUR_US
 from sporeprint.schema import DatasetSchema
 from sporeprint.stats.bins import log_linear, unit
-from sporeprint.storage.warehouse import star_schema as star
-from sporeprint.storage.warehouse.star_schema import CELL_NAMES, HOUR_US, WAITING_US, Type
+from sporeprint.storage.warehouse import star_schema
+from sporeprint.storage.warehouse.star_schema import CELL_NAMES, WAITING_US, ColumnType
 
 #: Numbers of an answer that are counted like features; no feature can have such a name.
 SHARES = ("probability", "novelty_p")
-_TYPES = {Type.INTEGER: pl.Int64, Type.NUMBER: pl.Float64, Type.NAME: pl.String, Type.TEXT: pl.String}
+_TYPES = {ColumnType.INTEGER: pl.Int64, ColumnType.NUMBER: pl.Float64, ColumnType.NAME: pl.String, ColumnType.TEXT: pl.String}
 
 
-def types(table: star.Table) -> dict[str, type[pl.DataType]]:
+def types(table: star_schema.StarTable) -> dict[str, type[pl.DataType]]:
     """The columns of a table, as Polars has them."""
     return {column.name: _TYPES[column.type] for column in table.columns}
 
 
-def empty(table: star.Table) -> pl.DataFrame:
+def empty(table: star_schema.StarTable) -> pl.DataFrame:
     """A table without a row."""
     return pl.DataFrame(schema=types(table))
 
 
-def frame(table: star.Table, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+def frame(table: star_schema.StarTable, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     """Rows of a table; what a row does not say is missing."""
     kinds = types(table)
     return pl.DataFrame([{name: row.get(name) for name in kinds} for row in rows], schema=kinds)
@@ -40,17 +41,17 @@ def frame(table: star.Table, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
 
 def predictions(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> pl.DataFrame:
     """Facts of rows of the OLTP database, whose columns have these names."""
-    found = _columns(rows, names, star.FACT_PREDICTION)
+    found = _columns(rows, names, star_schema.FACT_PREDICTION)
     hour = (pl.col("created_us") - pl.col("created_us") % HOUR_US).alias("hour_us")
-    return found.with_columns(hour, pl.col("test_id", "arm").fill_null("")).select(star.FACT_PREDICTION.names)
+    return found.with_columns(hour, pl.col("test_id", "arm").fill_null("")).select(star_schema.FACT_PREDICTION.names)
 
 
 def outcomes(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> pl.DataFrame:
     """Outcomes of rows of the OLTP database, without what they take over from their predictions."""
-    return _columns(rows, names, star.FACT_OUTCOME)
+    return _columns(rows, names, star_schema.FACT_OUTCOME)
 
 
-def _columns(rows: Sequence[Sequence[Any]], names: Sequence[str], table: star.Table) -> pl.DataFrame:
+def _columns(rows: Sequence[Sequence[Any]], names: Sequence[str], table: star_schema.StarTable) -> pl.DataFrame:
     kinds = types(table)
     values = list(zip(*rows, strict=True)) or [()] * len(names)
     return pl.DataFrame([pl.Series(name, column, dtype=kinds[name], strict=False) for name, column in zip(names, values, strict=True)])
@@ -67,7 +68,7 @@ def answers(facts: pl.DataFrame) -> pl.DataFrame:
         taken.sum().alias("latency_sum_us"),
         taken.cast(pl.Float64).pow(2).sum().alias("latency_sum_us2"),
     )
-    return found.select(star.HOUR_ANSWERS.names)
+    return found.select(star_schema.HOUR_ANSWERS.names)
 
 
 def latency(facts: pl.DataFrame) -> pl.DataFrame:
@@ -77,7 +78,7 @@ def latency(facts: pl.DataFrame) -> pl.DataFrame:
     low, high = np.floor(low), np.maximum(np.ceil(high), np.floor(low) + 1)
     binned = facts.select(*CELL_NAMES, low_us=pl.Series(low).cast(pl.Int64), high_us=pl.Series(high).cast(pl.Int64))
     counted = binned.group_by(*CELL_NAMES, "low_us", "high_us").agg(pl.len().cast(pl.Int64).alias("answers"))
-    return counted.select(star.HOUR_LATENCY.names)
+    return counted.select(star_schema.HOUR_LATENCY.names)
 
 
 def cells(facts: pl.DataFrame) -> pl.DataFrame:
@@ -102,7 +103,7 @@ def features(given: pl.DataFrame, numbered: pl.DataFrame, schema: DatasetSchema)
     )
     table = table.join(_known(schema), on=["feature", "text"], how="left", maintain_order="left")
     open_columns = [place for place, name in enumerate(names) if name in schema.nominal and schema.columns[name].values is None]
-    own = pl.when(pl.col("feature").is_in(open_columns) & (pl.col("text").str.len_chars() <= star.VALUE_LENGTH)).then(pl.col("text"))
+    own = pl.when(pl.col("feature").is_in(open_columns) & (pl.col("text").str.len_chars() <= star_schema.VALUE_LENGTH)).then(pl.col("text"))
     table = table.with_columns(
         value=pl.coalesce("code", own), number=pl.when("is_number").then(pl.col("text").cast(pl.Float64, strict=False))
     )
@@ -145,7 +146,7 @@ def _counted(table: pl.DataFrame, numbered: pl.DataFrame) -> pl.DataFrame:
         high=pl.when(is_number).then(pl.col("high")).otherwise(0.0),
     )
     counted = table.group_by("cell", "feature", "kind", "value", "low", "high").agg(pl.col("answers").sum())
-    return counted.join(numbered, on="cell", how="left").select(star.HOUR_FEATURES.names)
+    return counted.join(numbered, on="cell", how="left").select(star_schema.HOUR_FEATURES.names)
 
 
 def _known(schema: DatasetSchema) -> pl.DataFrame:
@@ -176,7 +177,7 @@ def _unseen(table: pl.DataFrame, names: Sequence[str]) -> pl.Series:
 
 
 @dataclass(frozen=True)
-class Settled:
+class OutcomeUpdate:
     """What outcomes change.
 
     Attributes:
@@ -188,7 +189,7 @@ class Settled:
     counts: pl.DataFrame
 
 
-def settle(before: pl.DataFrame, new: pl.DataFrame, found: pl.DataFrame) -> Settled:
+def settle(before: pl.DataFrame, new: pl.DataFrame, found: pl.DataFrame) -> OutcomeUpdate:
     """Give outcomes their predictions, find the latest of each, and what that changes in the counts.
 
     An outcome whose prediction is not found waits for it.
@@ -196,29 +197,29 @@ def settle(before: pl.DataFrame, new: pl.DataFrame, found: pl.DataFrame) -> Sett
     Args:
         before: every row of `fact_outcome` of the predictions concerned.
         new: further outcomes, see `outcomes`; rows that are there already change nothing.
-        found: `prediction_id` and `star.OF_PREDICTION` of the predictions that are there.
+        found: `prediction_id` and `star_schema.OF_PREDICTION` of the predictions that are there.
     """
-    own = [name for name in star.FACT_OUTCOME.names if name not in {*star.OF_PREDICTION, "latest"}]
+    own = [name for name in star_schema.FACT_OUTCOME.names if name not in {*star_schema.OF_PREDICTION, "latest"}]
     every = pl.concat([before.select(own), new.select(own)]).unique(["prediction_id", "revision"], keep="first", maintain_order=True)
-    every = every.join(found.select("prediction_id", *star.OF_PREDICTION), on="prediction_id", how="left", maintain_order="left")
+    every = every.join(found.select("prediction_id", *star_schema.OF_PREDICTION), on="prediction_id", how="left", maintain_order="left")
     every = every.with_columns(
         pl.col("created_us", "hour_us").fill_null(WAITING_US),
         pl.col("version").fill_null(0),
         pl.col("model", "test_id", "arm", "verdict", "prediction").fill_null(""),
         (pl.col("revision") == pl.col("revision").max().over("prediction_id")).cast(pl.Int64).alias("latest"),
-    ).select(star.FACT_OUTCOME.names)
-    changed = every.join(before, on=list(star.FACT_OUTCOME.names), how="anti", nulls_equal=True, maintain_order="left")
-    return Settled(changed, _difference(_count_outcomes(every), _count_outcomes(before)))
+    ).select(star_schema.FACT_OUTCOME.names)
+    changed = every.join(before, on=list(star_schema.FACT_OUTCOME.names), how="anti", nulls_equal=True, maintain_order="left")
+    return OutcomeUpdate(changed, _difference(_count_outcomes(every), _count_outcomes(before)))
 
 
 def _count_outcomes(rows: pl.DataFrame) -> pl.DataFrame:
     known = rows.filter((pl.col("latest") == 1) & (pl.col("hour_us") != WAITING_US))
-    return known.group_by(star.HOUR_OUTCOMES.key).agg(pl.len().cast(pl.Int64).alias("answers"))
+    return known.group_by(star_schema.HOUR_OUTCOMES.key).agg(pl.len().cast(pl.Int64).alias("answers"))
 
 
 def _difference(after: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
     both = pl.concat([after, before.with_columns(-pl.col("answers"))])
-    return both.group_by(star.HOUR_OUTCOMES.key).agg(pl.col("answers").sum()).filter(pl.col("answers") != 0)
+    return both.group_by(star_schema.HOUR_OUTCOMES.key).agg(pl.col("answers").sum()).filter(pl.col("answers") != 0)
 
 
 # --- dimensions ----------------------------------------------------------------------------------------------------------
@@ -226,7 +227,7 @@ def _difference(after: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
 
 def hours(facts: pl.DataFrame) -> pl.DataFrame:
     """Rows of `dim_time`."""
-    return frame(star.DIM_TIME, map(_hour, facts["hour_us"].unique().sort().to_list()))
+    return frame(star_schema.DIM_TIME, map(_hour, facts["hour_us"].unique().sort().to_list()))
 
 
 def _hour(hour_us: int) -> dict[str, Any]:
@@ -238,25 +239,26 @@ def _hour(hour_us: int) -> dict[str, Any]:
 def models(facts: pl.DataFrame) -> pl.DataFrame:
     """Rows of `dim_model`: what is known from answers alone."""
     rows = facts.select("model", "version").unique().sort("model", "version").iter_rows()
-    return frame(star.DIM_MODEL, ({"model": model, "version": version, "ref": f"{model}/v{version}"} for model, version in rows))
+    return frame(star_schema.DIM_MODEL, ({"model": model, "version": version, "ref": f"{model}/v{version}"} for model, version in rows))
 
 
 def verdicts(schema: DatasetSchema) -> pl.DataFrame:
     """Rows of `dim_verdict`."""
     words = schema.target.values
     kinds = {words[schema.target.positive]: "positive", words[schema.target.negative]: "negative", "unknown": "unknown"}
-    return frame(star.DIM_VERDICT, ({"verdict": verdict, "kind": kind} for verdict, kind in kinds.items()))
+    return frame(star_schema.DIM_VERDICT, ({"verdict": verdict, "kind": kind} for verdict, kind in kinds.items()))
 
 
 def classes(schema: DatasetSchema) -> pl.DataFrame:
     """Rows of `dim_class`."""
     target = schema.target
     return frame(
-        star.DIM_CLASS, ({"code": code, "word": word, "positive": int(code == target.positive)} for code, word in target.values.items())
+        star_schema.DIM_CLASS,
+        ({"code": code, "word": word, "positive": int(code == target.positive)} for code, word in target.values.items()),
     )
 
 
-def add_up(table: star.Table, parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+def add_up(table: star_schema.StarTable, parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Counts of several parts as one, without the rows where nothing is left."""
     sums = pl.concat(parts).group_by(table.key).agg(pl.col(table.counts).sum()).filter(pl.col(table.counts[0]) != 0)
     return sums.select(table.names).sort(table.key)

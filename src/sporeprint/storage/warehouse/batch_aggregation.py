@@ -6,18 +6,18 @@ from pathlib import Path
 
 import polars as pl
 
-from sporeprint.storage.oltp.batch_file import ID, About, frames
+from sporeprint.common.timestamps import HOUR_US
+from sporeprint.storage.oltp.batch_file import ID, BatchInfo, frames
 from sporeprint.storage.oltp.batch_index import share
-from sporeprint.storage.warehouse import aggregation as facts
-from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse import aggregation, star_schema
 from sporeprint.storage.warehouse.feature_counts import GIVEN
-from sporeprint.storage.warehouse.star_schema import CELL_NAMES, HOUR_US
+from sporeprint.storage.warehouse.star_schema import CELL_NAMES
 
 #: Counts what was given in facts, whose cells have these numbers: see `given.Features.count`.
 Count = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
 
 
-def parts(path: Path, about: About, features: Sequence[str], seq: int) -> Iterator[tuple[pl.DataFrame, Count]]:
+def parts(path: Path, about: BatchInfo, features: Sequence[str], seq: int) -> Iterator[tuple[pl.DataFrame, Count]]:
     """Rows of `fact_prediction`, some at a time, each with what counts its features.
 
     Args:
@@ -30,7 +30,7 @@ def parts(path: Path, about: About, features: Sequence[str], seq: int) -> Iterat
         FileNotFoundError: it is not there.
         StorageError: it is damaged.
     """
-    kinds = facts.types(star.FACT_PREDICTION)
+    kinds = aggregation.types(star_schema.FACT_PREDICTION)
     fixed = {
         "seq": seq,
         "batch_id": about.batch_id,
@@ -57,7 +57,7 @@ def parts(path: Path, about: About, features: Sequence[str], seq: int) -> Iterat
             features=given,
         )
         texts = rows.select(ID, *(pl.col(name).cast(pl.String).alias(f"{place}") for place, name in enumerate(features) if name in there))
-        yield found.select(star.FACT_PREDICTION.names), partial(_count, texts)
+        yield found.select(star_schema.FACT_PREDICTION.names), partial(_count, texts)
 
 
 def _count(texts: pl.DataFrame, new: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:

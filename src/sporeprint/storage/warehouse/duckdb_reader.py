@@ -8,25 +8,27 @@ from pathlib import Path
 import duckdb
 
 from sporeprint.errors import StorageError, StorageUnavailableError, UsageError
-from sporeprint.storage.warehouse import star_schema as star
-from sporeprint.storage.warehouse.manifest import Manifest
-from sporeprint.storage.warehouse.protocol import TRAINING, Answer, plain
-from sporeprint.storage.warehouse.star_schema import Table
+from sporeprint.storage.warehouse import star_schema
+from sporeprint.storage.warehouse.manifest import WarehouseManifest
+from sporeprint.storage.warehouse.protocol import TRAINING, QueryResult, plain
+from sporeprint.storage.warehouse.star_schema import StarTable
 
 
-class ParquetReader:
+class DuckDBReader:
     """DuckDB in memory with a view for each table. Once they are made it can open the files of the manifest, and nothing else."""
 
-    def __init__(self, folder: Path, manifest: Manifest, seconds: float) -> None:
+    def __init__(self, folder: Path, manifest: WarehouseManifest, seconds: float) -> None:
         self._seconds, self._shown = seconds, str(folder)
         self._engine = duckdb.connect(config={"memory_limit": "1GB", "python_enable_replacements": "false"})
-        files = {table: [str((folder / part.file).absolute()) for part in manifest.parts(table)] for table in (*star.TABLES, TRAINING)}
+        files = {
+            table: [str((folder / part.file).absolute()) for part in manifest.parts(table)] for table in (*star_schema.TABLES, TRAINING)
+        }
         paths = [path for table in files for path in files[table]]
         # Without external access nothing is opened, loaded or attached but these.
         self._engine.execute(f"SET allowed_paths = [{', '.join(map(_quoted, paths))}]")
         self._engine.execute("SET enable_external_access = false")
         with self._errors():
-            for table in star.TABLES.values():
+            for table in star_schema.TABLES.values():
                 self._engine.execute(f'CREATE VIEW "{table.name}" AS {_view(table, files[table.name])}')
             if files[TRAINING]:
                 self._engine.execute(f"CREATE VIEW {TRAINING} AS SELECT * FROM {_parquet(files[TRAINING])}")  # noqa: S608 -- quoted paths
@@ -34,12 +36,12 @@ class ParquetReader:
         self._engine.execute("SET max_temp_directory_size = '0KB'")
         self._engine.execute("SET lock_configuration = true")
 
-    def ask(self, sql: str, *, rows: int | None = None) -> Answer:
+    def query(self, sql: str, *, rows: int | None = None) -> QueryResult:
         """Run one statement of the program's own."""
         with self._errors():
             return self._run(sql, rows)
 
-    def answer(self, sql: str, *, rows: int) -> Answer:
+    def user_query(self, sql: str, *, rows: int) -> QueryResult:
         """Run one statement that reads."""
         with self._errors(UsageError):
             statements = self._engine.extract_statements(sql)
@@ -55,13 +57,13 @@ class ParquetReader:
         """Let go of the files."""
         self._engine.close()
 
-    def _run(self, sql: str, rows: int | None) -> Answer:
+    def _run(self, sql: str, rows: int | None) -> QueryResult:
         with _interrupted_after(self._engine.interrupt, self._seconds):
             found = self._engine.execute(sql)
             columns = tuple(column[0] for column in found.description or ())
             values = found.fetchall() if rows is None else found.fetchmany(rows + 1)
         kept = values if rows is None else values[:rows]
-        return Answer(columns, plain(kept), more=len(kept) < len(values))
+        return QueryResult(columns, plain(kept), more=len(kept) < len(values))
 
     @contextlib.contextmanager
     def _errors(self, kind: type[UsageError | StorageError] = StorageError) -> Iterator[None]:
@@ -92,9 +94,9 @@ def _interrupted_after(interrupt: Callable[[], None], seconds: float) -> Iterato
         timer.join()
 
 
-def _view(table: Table, files: list[str]) -> str:
+def _view(table: StarTable, files: list[str]) -> str:
     if not files:
-        return star.duckdb_empty(table)
+        return star_schema.duckdb_empty(table)
     columns = ", ".join(f'"{name}"' for name in table.names)
     return f"SELECT {columns} FROM {_parquet(files)}"  # noqa: S608 -- the program's own names, and quoted paths
 

@@ -14,7 +14,7 @@ from sporeprint.storage.warehouse.star_schema import CELL_NAMES
 GIVEN = {"cell": pl.UInt32, "feature": pl.Int64, "text": pl.String, "unseen": pl.String, "answers": pl.Int64}
 
 
-class Features:
+class FeatureCounter:
     """Takes JSON apart where the counting is done: no text has to become a value of Python, and numbers or lists do no harm."""
 
     def __init__(self, names: Sequence[str], *, threads: int = 1) -> None:

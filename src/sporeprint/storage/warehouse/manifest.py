@@ -15,7 +15,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class WarehouseFile:
     """One Parquet file.
 
     Attributes:
@@ -38,11 +38,11 @@ class Part:
 
 
 #: Table -> day (or '' for tables without days) -> files.
-Files = Mapping[str, Mapping[str, tuple[Part, ...]]]
+Files = Mapping[str, Mapping[str, tuple[WarehouseFile, ...]]]
 
 
 @dataclass(frozen=True)
-class Manifest:
+class WarehouseManifest:
     """What a reader sees.
 
     Attributes:
@@ -57,7 +57,7 @@ class Manifest:
     notes: Mapping[str, Any] = field(default_factory=dict)
     retired: Mapping[str, float] = field(default_factory=dict)
 
-    def parts(self, table: str) -> list[Part]:
+    def parts(self, table: str) -> list[WarehouseFile]:
         """The files of a table."""
         return [part for parts in self.files.get(table, {}).values() for part in parts]
 
@@ -65,7 +65,7 @@ class Manifest:
         """Paths of all live files."""
         return {part.file for table in self.files for part in self.parts(table)}
 
-    def with_files(self, table: str, day: str, parts: tuple[Part, ...]) -> Self:
+    def with_files(self, table: str, day: str, parts: tuple[WarehouseFile, ...]) -> Self:
         """With these files for a table's day; with none, without the day."""
         days = {**self.files.get(table, {}), day: parts}
         if not parts:
@@ -73,7 +73,7 @@ class Manifest:
         return replace(self, files={**self.files, table: days})
 
 
-def read(folder: Path) -> Manifest:
+def read(folder: Path) -> WarehouseManifest:
     """The manifest of a warehouse; an empty one where there is no warehouse yet.
 
     Raises:
@@ -87,17 +87,20 @@ def read(folder: Path) -> Manifest:
                 f"{folder} is of another version ({raw['format']}.{raw['star']}, this one works with {FORMAT}.{STAR}); "
                 "move it away and run: sporeprint warehouse sync"
             )
-        files = {table: {day: tuple(Part(*part) for part in parts) for day, parts in days.items()} for table, days in raw["files"].items()}
-        return Manifest(raw["generation"], files, raw["notes"], raw["retired"])
+        files = {
+            table: {day: tuple(WarehouseFile(*part) for part in parts) for day, parts in days.items()}
+            for table, days in raw["files"].items()
+        }
+        return WarehouseManifest(raw["generation"], files, raw["notes"], raw["retired"])
     except FileNotFoundError:
-        return Manifest()
+        return WarehouseManifest()
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise StorageError(f"{path} is damaged; move {folder} away and run: sporeprint warehouse sync") from None
 
 
-def publish(folder: Path, manifest: Manifest) -> None:
+def publish(folder: Path, manifest: WarehouseManifest) -> None:
     """Make a manifest the one that readers see. Raises: StorageError, see `atomic_write`."""
     files = {
         table: {day: [list(asdict(part).values()) for part in parts] for day, parts in days.items()}

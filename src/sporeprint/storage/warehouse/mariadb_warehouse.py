@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import URL, Connection, exc, text
 
 from sporeprint.errors import BusyError, StorageError, UsageError
-from sporeprint.storage.engine import connect, errors, meaning, reading, writing
-from sporeprint.storage.urls import shown
-from sporeprint.storage.warehouse import star_schema as star
-from sporeprint.storage.warehouse.protocol import ANSWER_S, LOCK_WAIT_S, TRAINING, Answer, Load, Reader, plain
+from sporeprint.storage.engine import connect, database_errors, reading, translate_error, writing
+from sporeprint.storage.urls import redacted
+from sporeprint.storage.warehouse import star_schema
+from sporeprint.storage.warehouse.protocol import ANSWER_S, LOCK_WAIT_S, TRAINING, Load, QueryResult, Reader, plain
 from sporeprint.storage.warehouse.readonly_sql import one_that_reads
 
 NOTES = "warehouse_note"
@@ -33,9 +33,9 @@ class MariaDBWarehouse:
     @property
     def shown(self) -> str:
         """Where it is, without a password."""
-        return shown(self._url)
+        return redacted(self._url)
 
-    def noted(self, name: str) -> Any:
+    def get_note(self, name: str) -> Any:
         """What was last kept under a name, or None."""
         with reading(self._engine) as connection:
             if not _tables(connection, NOTES):
@@ -58,7 +58,7 @@ class MariaDBWarehouse:
     @contextlib.contextmanager
     def reading(self, *, seconds: float = ANSWER_S) -> Iterator[Reader]:
         """A transaction that only reads, in one snapshot."""
-        with errors(self._url), self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        with database_errors(self._url), self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
             connection.exec_driver_sql(f"SET SESSION max_statement_time = {seconds:f}, sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')")
             connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
             if not _tables(connection, NOTES):
@@ -77,7 +77,7 @@ class MariaDBWarehouse:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """Hold the warehouse for one load. The server lets go of it when the connection ends, however it ends."""
-        with errors(self._url), self._engine.connect() as connection:
+        with database_errors(self._url), self._engine.connect() as connection:
             held = connection.exec_driver_sql(f"SELECT GET_LOCK({LOCK}, {LOCK_WAIT_S})").scalar()
             if held != 1:
                 raise BusyError(f"another process has been loading into {self.shown} for {LOCK_WAIT_S:g} s; try again later")
@@ -89,23 +89,23 @@ class MariaDBWarehouse:
 
     def _prepare(self) -> None:
         with writing(self._engine) as connection:
-            there = _tables(connection, NOTES, *star.TABLES)
+            there = _tables(connection, NOTES, *star_schema.TABLES)
             if NOTES not in there:
                 connection.exec_driver_sql(
-                    f"CREATE TABLE {NOTES} (name VARCHAR(64) NOT NULL PRIMARY KEY, value LONGTEXT NOT NULL) {star.MARIADB_OPTIONS}"
+                    f"CREATE TABLE {NOTES} (name VARCHAR(64) NOT NULL PRIMARY KEY, value LONGTEXT NOT NULL) {star_schema.MARIADB_OPTIONS}"
                 )
-            for table in star.TABLES.values():
+            for table in star_schema.TABLES.values():
                 if table.name not in there:
-                    connection.exec_driver_sql(star.mariadb_ddl(table), execution_options={"no_parameters": True})
+                    connection.exec_driver_sql(star_schema.mariadb_ddl(table), execution_options={"no_parameters": True})
             if _noted(connection, "star") is None:
-                connection.execute(text(f"INSERT INTO {NOTES} VALUES ('star', :star)"), {"star": json.dumps(star.STAR)})  # noqa: S608
+                connection.execute(text(f"INSERT INTO {NOTES} VALUES ('star', :star)"), {"star": json.dumps(star_schema.STAR)})  # noqa: S608
             self._check(connection)
 
     def _check(self, connection: Connection) -> None:
         found = _noted(connection, "star")
-        if found not in {None, star.STAR}:
+        if found not in {None, star_schema.STAR}:
             raise StorageError(
-                f"{self.shown} is of another version ({found}, this one works with {star.STAR}); "
+                f"{self.shown} is of another version ({found}, this one works with {star_schema.STAR}); "
                 "give an empty database and run: sporeprint warehouse sync"
             )
 
@@ -116,12 +116,12 @@ class MariaDBReader:
     def __init__(self, connection: Connection, url: URL) -> None:
         self._connection, self._url = connection, url
 
-    def ask(self, sql: str, *, rows: int | None = None) -> Answer:
+    def query(self, sql: str, *, rows: int | None = None) -> QueryResult:
         """Run one statement of the program's own."""
-        with errors(self._url):
+        with database_errors(self._url):
             return self._run(sql, rows)
 
-    def answer(self, sql: str, *, rows: int) -> Answer:
+    def user_query(self, sql: str, *, rows: int) -> QueryResult:
         """Run one statement that reads."""
         statement = one_that_reads(sql)
         try:
@@ -130,9 +130,9 @@ class MariaDBReader:
             number = getattr(error.orig, "args", (None,))[0]
             if number in _MISTAKES:
                 raise UsageError(str(getattr(error.orig, "args", ("", error))[1])) from None
-            raise meaning(error, self._url) from None
+            raise translate_error(error, self._url) from None
 
-    def _run(self, sql: str, rows: int | None) -> Answer:
+    def _run(self, sql: str, rows: int | None) -> QueryResult:
         options = {"no_parameters": True, "stream_results": rows is not None}
         result = self._connection.exec_driver_sql(sql, execution_options=options)
         columns = tuple(result.keys())
@@ -141,7 +141,7 @@ class MariaDBReader:
         more = len(kept) < len(values)
         if not more:
             result.close()
-        return Answer(columns, plain(kept), more)
+        return QueryResult(columns, plain(kept), more)
 
 
 def _tables(connection: Connection, *names: str) -> set[str]:

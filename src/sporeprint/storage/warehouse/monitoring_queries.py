@@ -10,14 +10,14 @@ import numpy.typing as npt
 import polars as pl
 
 from sporeprint.errors import StorageError
-from sporeprint.monitoring.data_profile import Column, Nominal, Numeric, Profile
-from sporeprint.monitoring.performance_estimation import Scores
-from sporeprint.monitoring.windows import HOUR_US, Slice, Span
-from sporeprint.safety.verdict import UNKNOWN, words
+from sporeprint.monitoring.data_profile import ColumnProfile, NominalProfile, NumericProfile, Profile
+from sporeprint.monitoring.performance_estimation import ScoreHistograms
+from sporeprint.monitoring.windows import HOUR_US, Slice, Window
+from sporeprint.safety.verdict import UNKNOWN, verdict_words
 from sporeprint.schema import DatasetSchema, Kind
 from sporeprint.stats.bins import PER_OCTAVE, unit
 from sporeprint.stats.histogram import Histogram
-from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse import star_schema
 from sporeprint.storage.warehouse.aggregation import SHARES
 from sporeprint.storage.warehouse.protocol import Reader
 
@@ -36,7 +36,7 @@ Int64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Cell:
+class PredictionScope:
     """Whose answers.
 
     Attributes:
@@ -101,32 +101,32 @@ def spread(by_hour: ByHour, most: int) -> list[int]:
 # --- counts by hour ----------------------------------------------------------------------------------------------------
 
 
-def answered(reader: Reader, cell: Cell, first_us: int, last_us: int) -> list[tuple[int, str, int]]:
+def verdicts_by_hour(reader: Reader, cell: PredictionScope, first_us: int, last_us: int) -> list[tuple[int, str, int]]:
     """Hour, verdict, and how many answers."""
     where = f"{cell.where()} AND {between(first_us, last_us)}"
     sql = f"SELECT hour_us, verdict, SUM(answers) FROM hour_answers WHERE {where} GROUP BY hour_us, verdict"  # noqa: S608
-    return [(int(hour), verdict, int(count)) for hour, verdict, count in reader.ask(sql).rows]
+    return [(int(hour), verdict, int(count)) for hour, verdict, count in reader.query(sql).rows]
 
 
-def came_true(reader: Reader, cell: Cell, first_us: int, last_us: int) -> list[tuple[int, str, str, str, int]]:
+def outcomes_by_hour(reader: Reader, cell: PredictionScope, first_us: int, last_us: int) -> list[tuple[int, str, str, str, int]]:
     """Hour, verdict, likelier class, outcome, and how many answers."""
     by = "hour_us, verdict, prediction, outcome"
     sql = f"SELECT {by}, SUM(answers) FROM hour_outcomes WHERE {cell.where()} AND {between(first_us, last_us)} GROUP BY {by}"  # noqa: S608
-    return [(int(hour), verdict, likelier, outcome, int(count)) for hour, verdict, likelier, outcome, count in reader.ask(sql).rows]
+    return [(int(hour), verdict, likelier, outcome, int(count)) for hour, verdict, likelier, outcome, count in reader.query(sql).rows]
 
 
-def negatives(reader: Reader, cell: Cell, verdict: str, positive: str, last_us: int) -> tuple[int, int]:
+def negative_outcomes(reader: Reader, cell: PredictionScope, verdict: str, positive: str, last_us: int) -> tuple[int, int]:
     """Of the answers with a verdict, before an hour: how many have an outcome, and how many of those are of the positive class."""
     where = f"{cell.where()} AND verdict = {text(verdict)} AND {between(0, last_us)}"
     sql = f"SELECT outcome, SUM(answers) FROM hour_outcomes WHERE {where} GROUP BY outcome"  # noqa: S608
-    found = {outcome: int(count) for outcome, count in reader.ask(sql).rows}
+    found = {outcome: int(count) for outcome, count in reader.query(sql).rows}
     return sum(found.values()), found.get(positive, 0)
 
 
-def counted(
-    reader: Reader, cell: Cell, first_us: int, last_us: int, schema: DatasetSchema, known: Mapping[str, frozenset[str]]
+def profile_of_hours(
+    reader: Reader, cell: PredictionScope, first_us: int, last_us: int, schema: DatasetSchema, known: Mapping[str, frozenset[str]]
 ) -> tuple[Profile, tuple[str, ...]]:
-    """The profile of a stretch of whole hours, and columns that are counted there and not in the contract.
+    """The profile of a period of whole hours, and columns that are counted there and not in the contract.
 
     Args:
         reader: one state of the warehouse.
@@ -139,10 +139,10 @@ def counted(
     by = "feature, kind, value, low, high"
     sql = f"SELECT {by}, SUM(answers) FROM hour_features WHERE {cell.where()} AND {between(first_us, last_us)} GROUP BY {by}"  # noqa: S608
     found: dict[str, list[tuple[Any, ...]]] = {}
-    for feature, *rest in reader.ask(sql).rows:
+    for feature, *rest in reader.query(sql).rows:
         found.setdefault(feature, []).append(tuple(rest))
-    rows = sum(count for _, _, count in answered(reader, cell, first_us, last_us))
-    columns: dict[str, Column] = {}
+    rows = sum(count for _, _, count in verdicts_by_hour(reader, cell, first_us, last_us))
+    columns: dict[str, ColumnProfile] = {}
     for name, cells in found.items():
         if name in SHARES:
             columns[name] = _shares(cells)
@@ -152,16 +152,16 @@ def counted(
     return Profile(rows, columns), extra
 
 
-def _column(cells: Sequence[tuple[Any, ...]], kind: Kind, known: frozenset[str]) -> Column:
+def _column(cells: Sequence[tuple[Any, ...]], kind: Kind, known: frozenset[str]) -> ColumnProfile:
     kinds = {cell[0] for cell in cells}
     # What it was counted as decides: the contract may have changed since.
     numeric = kind is Kind.NUMERIC if not kinds & {"number", "invalid", "value", "unseen"} else bool(kinds & {"number", "invalid"})
     sums = {name: sum(int(cell[4]) for cell in cells if cell[0] == name) for name in ("missing", "invalid", "unseen")}
     if numeric:
         histogram, broken = _histogram(cells)
-        return Numeric(histogram, sums["missing"], sums["invalid"] + broken)
+        return NumericProfile(histogram, sums["missing"], sums["invalid"] + broken)
     counts = {str(cell[1]): int(cell[4]) for cell in cells if cell[0] == "value"}
-    return Nominal(counts, sums["missing"], sums["unseen"], known | frozenset(counts))
+    return NominalProfile(counts, sums["missing"], sums["unseen"], known | frozenset(counts))
 
 
 def _histogram(cells: Sequence[tuple[Any, ...]]) -> tuple[Histogram, int]:
@@ -173,14 +173,14 @@ def _histogram(cells: Sequence[tuple[Any, ...]]) -> tuple[Histogram, int]:
     return Histogram.of_bins(low, high, counts, SHIFT), sum(cell[2] for cell in numbers) - int(counts.sum())
 
 
-def _shares(cells: Sequence[tuple[Any, ...]]) -> Numeric:
+def _shares(cells: Sequence[tuple[Any, ...]]) -> NumericProfile:
     """Numbers from 0 to 1, each as the middle of its bin."""
     numbers = [(cell[2], cell[3], int(cell[4])) for cell in cells if cell[0] == "number"]
     good = [cell for cell in numbers if cell[0] is not None and np.isfinite(cell[0]) and np.isfinite(cell[1])]
     middle = np.array([(cell[0] + cell[1]) / 2 for cell in good], dtype=np.float64)
     counts = np.array([cell[2] for cell in good], dtype=np.int64)
     without = sum(int(cell[4]) for cell in cells if cell[0] == "missing")
-    return Numeric(Histogram.of_bins(middle, middle, counts, 0), without, sum(cell[2] for cell in numbers) - int(counts.sum()))
+    return NumericProfile(Histogram.of_bins(middle, middle, counts, 0), without, sum(cell[2] for cell in numbers) - int(counts.sum()))
 
 
 def as_counted(profile: Profile, known: Mapping[str, frozenset[str]]) -> Profile:
@@ -190,46 +190,46 @@ def as_counted(profile: Profile, known: Mapping[str, frozenset[str]]) -> Profile
         profile: of rows, exact.
         known: nominal column -> the values seen in training.
     """
-    columns: dict[str, Column] = dict(profile.columns)
+    columns: dict[str, ColumnProfile] = dict(profile.columns)
     for name, column in profile.columns.items():
-        if isinstance(column, Numeric) and name in SHARES:
+        if isinstance(column, NumericProfile) and name in SHARES:
             low, high = unit(column.histogram.values)
             middle = (low + high) / 2
-            columns[name] = Numeric(Histogram.of_bins(middle, middle, column.histogram.counts, 0), column.missing, column.invalid)
-        elif isinstance(column, Numeric):
+            columns[name] = NumericProfile(Histogram.of_bins(middle, middle, column.histogram.counts, 0), column.missing, column.invalid)
+        elif isinstance(column, NumericProfile):
             columns[name] = replace(column, histogram=column.histogram.coarser(SHIFT))
-        elif isinstance(column, Nominal) and name in known:
-            kept = {value: rows for value, rows in column.counts.items() if value in known[name]}
-            other = column.other + sum(column.counts.values()) - sum(kept.values())
-            columns[name] = Nominal(kept, column.missing, other, column.known | known[name])
+        elif isinstance(column, NominalProfile) and name in known:
+            stored_metrics = {value: rows for value, rows in column.counts.items() if value in known[name]}
+            other = column.other + sum(column.counts.values()) - sum(stored_metrics.values())
+            columns[name] = NominalProfile(stored_metrics, column.missing, other, column.known | known[name])
     return Profile(profile.rows, columns, profile.unreadable)
 
 
-def later(reader: Reader, cell: Cell, now_us: int) -> int:
+def future_predictions(reader: Reader, cell: PredictionScope, now_us: int) -> int:
     """Answers that are dated in hours that have not begun."""
     sql = f"SELECT SUM(answers) FROM hour_answers WHERE {cell.where()} AND hour_us > {int(now_us)}"  # noqa: S608
-    return int(reader.ask(sql).rows[0][0] or 0)
+    return int(reader.query(sql).rows[0][0] or 0)
 
 
 def newest_hour(reader: Reader, now_us: int) -> int | None:
     """The last hour of which the warehouse has any answer, whoever gave it."""
-    found = reader.ask(f"SELECT MAX(hour_us) FROM hour_answers WHERE hour_us <= {int(now_us)}").rows[0][0]  # noqa: S608
+    found = reader.query(f"SELECT MAX(hour_us) FROM hour_answers WHERE hour_us <= {int(now_us)}").rows[0][0]  # noqa: S608
     return None if found is None else int(found)
 
 
 # --- answers -------------------------------------------------------------------------------------------------------------
 
 
-def scores(reader: Reader, cell: Cell, hours: Sequence[int], schema: DatasetSchema) -> Scores:
+def scores(reader: Reader, cell: PredictionScope, hours: Sequence[int], schema: DatasetSchema) -> ScoreHistograms:
     """The probabilities of answers in these hours, by verdict."""
     by = f"verdict, FLOOR(probability * {SCORE_BINS})"
     where = f"{cell.where()} AND {among(hours)} AND probability IS NOT NULL"
     sql = f"SELECT {by}, COUNT(*), SUM(probability) FROM fact_prediction WHERE {where} GROUP BY {by}"  # noqa: S608
-    number = {word: place for place, word in enumerate(words(schema))}
+    number = {word: place for place, word in enumerate(verdict_words(schema))}
     values: list[list[float]] = [[], [], []]
     counts: list[list[int]] = [[], [], []]
     invalid = 0
-    for verdict, _, count, total in reader.ask(sql).rows:
+    for verdict, _, count, total in reader.query(sql).rows:
         mean = float(total) / int(count)
         if not 0 <= mean <= 1:
             invalid += int(count)
@@ -238,20 +238,20 @@ def scores(reader: Reader, cell: Cell, hours: Sequence[int], schema: DatasetSche
         values[place].append(mean)
         counts[place].append(int(count))
     parts = []
-    for some, many in zip(values, counts, strict=True):
-        means = np.array(some, dtype=np.float64)
+    for slice_, many in zip(values, counts, strict=True):
+        means = np.array(slice_, dtype=np.float64)
         parts.append(Histogram.of_bins(means, means, np.array(many, dtype=np.int64), 0))
-    return Scores(tuple(parts), invalid)
+    return ScoreHistograms(tuple(parts), invalid)
 
 
-def labelled(reader: Reader, cell: Cell, hours: Sequence[int], schema: DatasetSchema) -> pl.DataFrame:
+def labelled(reader: Reader, cell: PredictionScope, hours: Sequence[int], schema: DatasetSchema) -> pl.DataFrame:
     """Answers in these hours whose outcome is known: the columns of `frame`."""
     sql = (
         f"SELECT p.features, p.probability, p.novelty_p, p.verdict, o.outcome FROM fact_outcome o "  # noqa: S608
         "JOIN fact_prediction p ON p.created_us = o.created_us AND p.prediction_id = o.prediction_id "
         f"WHERE o.latest = 1 AND {cell.where('o')} AND {among(hours, 'o')} AND {among(hours, 'p')}"
     )
-    return frame(reader.ask(sql).rows, schema)
+    return frame(reader.query(sql).rows, schema)
 
 
 def delays(reader: Reader, now_us: int, most: int) -> tuple[Int64, Int64]:
@@ -260,11 +260,11 @@ def delays(reader: Reader, now_us: int, most: int) -> tuple[Int64, Int64]:
     where = f"{between(now - DELAY_HOURS * HOUR_US, now + HOUR_US)}"
     by_hour = {
         int(hour): int(count)
-        for hour, count in reader.ask(f"SELECT hour_us, SUM(answers) FROM hour_outcomes WHERE {where} GROUP BY hour_us").rows  # noqa: S608
+        for hour, count in reader.query(f"SELECT hour_us, SUM(answers) FROM hour_outcomes WHERE {where} GROUP BY hour_us").rows  # noqa: S608
     }
     where = f"revision = 1 AND {among(spread(by_hour, most))}"
     by = f"hour_us, FLOOR((recorded_us - hour_us) / {HOUR_US})"
-    found = reader.ask(f"SELECT {by}, COUNT(*) FROM fact_outcome WHERE {where} GROUP BY {by}").rows  # noqa: S608
+    found = reader.query(f"SELECT {by}, COUNT(*) FROM fact_outcome WHERE {where} GROUP BY {by}").rows  # noqa: S608
     ages, waited = np.zeros(DELAY_HOURS + 1, dtype=np.int64), np.zeros(DELAY_HOURS + 1, dtype=np.int64)
     for hour, delay, count in found:
         age = (now - int(hour)) // HOUR_US
@@ -273,7 +273,9 @@ def delays(reader: Reader, now_us: int, most: int) -> tuple[Int64, Int64]:
     return waited, ages
 
 
-def pages(reader: Reader, cell: Cell, span: Span, by_hour: ByHour, schema: DatasetSchema) -> Iterator[tuple[pl.DataFrame, list[str]]]:
+def pages(
+    reader: Reader, cell: PredictionScope, span: Window, by_hour: ByHour, schema: DatasetSchema
+) -> Iterator[tuple[pl.DataFrame, list[str]]]:
     """The answers of a window, the newest first, page by page: the columns of `frame`, and `created_us`; and their ids."""
     for first, last in _runs(by_hour):
         upto, skip = span.end_us - 1, 0
@@ -288,7 +290,7 @@ def pages(reader: Reader, cell: Cell, span: Span, by_hour: ByHour, schema: Datas
                 "LEFT JOIN fact_outcome o ON o.prediction_id = p.prediction_id AND o.latest = 1 "
                 "ORDER BY p.created_us DESC, p.prediction_id DESC"
             )
-            rows = reader.ask(sql).rows
+            rows = reader.query(sql).rows
             if rows:
                 made = [int(row[5]) for row in rows]
                 yield frame(rows, schema).with_columns(created_us=pl.Series(made, dtype=pl.Int64)), [str(row[6]) for row in rows]
@@ -300,7 +302,7 @@ def pages(reader: Reader, cell: Cell, span: Span, by_hour: ByHour, schema: Datas
 
 
 def _runs(by_hour: ByHour) -> Iterator[tuple[int, int]]:
-    """First and last hour of stretches of about a page, the newest first."""
+    """First and last hour of periods that hold about one page of rows, newest first."""
     last: int | None = None
     first, held = 0, 0
     for hour in sorted(by_hour, reverse=True):
@@ -359,10 +361,10 @@ def _plain(raw: str, names: Sequence[str]) -> dict[str, str | None]:
     return {name: value if (value := values.get(name)) is None or isinstance(value, str) else json.dumps(value) for name in names}
 
 
-def chosen(table: pl.DataFrame, some: Slice) -> pl.Series:
+def matching_rows(table: pl.DataFrame, slice_: Slice) -> pl.Series:
     """Which rows of a frame are of a slice."""
     found = pl.Series(np.ones(table.height, dtype=np.bool_))
-    for condition in some.conditions:
+    for condition in slice_.conditions:
         column = table[condition.column]
         if condition.between is not None:
             number = column.cast(pl.Float64, strict=False)
@@ -378,12 +380,12 @@ def chosen(table: pl.DataFrame, some: Slice) -> pl.Series:
 
 def tests(reader: Reader) -> dict[str, Mapping[str, Any]]:
     """The A/B tests by name and by id."""
-    rows = reader.ask("SELECT test_id, name, model_a, version_a, model_b, version_b FROM dim_test").dicts()
+    rows = reader.query("SELECT test_id, name, model_a, version_a, model_b, version_b FROM dim_test").dicts()
     return {**{row["test_id"]: row for row in rows}, **{row["name"]: row for row in rows}}
 
 
-def kept(reader: Reader, model: str, part: str) -> list[tuple[str, int, float, float | None, float | None]]:
+def stored_metrics(reader: Reader, model: str, part: str) -> list[tuple[str, int, float, float | None, float | None]]:
     """Metric, time, value and interval of what was kept of a model's evaluations."""
     where = f"model = {text(model)} AND part = {text(part)}"
-    sql = f"SELECT metric, created_us, value, low, high FROM {star.FACT_METRIC.name} WHERE {where}"  # noqa: S608
-    return [(row[0], int(row[1]), float(row[2]), row[3], row[4]) for row in reader.ask(sql).rows if row[2] is not None]
+    sql = f"SELECT metric, created_us, value, low, high FROM {star_schema.FACT_METRIC.name} WHERE {where}"  # noqa: S608
+    return [(row[0], int(row[1]), float(row[2]), row[3], row[4]) for row in reader.query(sql).rows if row[2] is not None]

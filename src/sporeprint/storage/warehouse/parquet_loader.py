@@ -12,11 +12,12 @@ from typing import Any
 
 import polars as pl
 
-from sporeprint.storage.warehouse import aggregation as facts
-from sporeprint.storage.warehouse import star_schema as star
-from sporeprint.storage.warehouse.manifest import Manifest, Part, publish
+from sporeprint.common.files import sync_path
+from sporeprint.common.timestamps import DAY_US
+from sporeprint.storage.warehouse import aggregation, star_schema
+from sporeprint.storage.warehouse.manifest import WarehouseFile, WarehouseManifest, publish
 from sporeprint.storage.warehouse.protocol import TRAINING
-from sporeprint.storage.warehouse.star_schema import WAITING_US, Kind, Table
+from sporeprint.storage.warehouse.star_schema import WAITING_US, StarTable, TableKind
 
 #: The day of an outcome whose prediction has not come.
 WAITING = "waiting"
@@ -29,7 +30,7 @@ GROUP_ROWS = 100_000
 class ParquetLoad:
     """Files on their way into a manifest."""
 
-    def __init__(self, folder: Path, before: Manifest) -> None:
+    def __init__(self, folder: Path, before: WarehouseManifest) -> None:
         self._folder = folder
         self._before = self._after = before
         self._written: set[str] = set()
@@ -37,29 +38,29 @@ class ParquetLoad:
 
     def find(self, ids: pl.Series, created_us: tuple[int, int] | None = None) -> pl.DataFrame:
         """Predictions that are there."""
-        parts = self._holding(star.FACT_PREDICTION, ids)
+        parts = self._holding(star_schema.FACT_PREDICTION, ids)
         if created_us is not None:
             parts = [part for part in parts if part.first_us <= created_us[1] and created_us[0] <= part.last_us]
-        return self._rows(star.FACT_PREDICTION, parts, ids, ("prediction_id", *star.OF_PREDICTION))
+        return self._rows(star_schema.FACT_PREDICTION, parts, ids, ("prediction_id", *star_schema.OF_PREDICTION))
 
     def outcomes(self, ids: pl.Series) -> pl.DataFrame:
         """Outcomes that are there."""
-        return self._rows(star.FACT_OUTCOME, self._holding(star.FACT_OUTCOME, ids), ids, star.FACT_OUTCOME.names)
+        return self._rows(star_schema.FACT_OUTCOME, self._holding(star_schema.FACT_OUTCOME, ids), ids, star_schema.FACT_OUTCOME.names)
 
     def waiting(self) -> bool:
         """Whether any outcome waits for its prediction."""
-        return WAITING in self._after.files.get(star.FACT_OUTCOME.name, {})
+        return WAITING in self._after.files.get(star_schema.FACT_OUTCOME.name, {})
 
-    def append(self, table: Table, rows: pl.DataFrame) -> None:
+    def append(self, table: StarTable, rows: pl.DataFrame) -> None:
         """One more file for each day."""
         for day, part in _by_day(table, rows):
             self._set(table.name, day, (*self._files(table.name, day), self._write(table, day, part)))
             self._tidy(table, day)
 
-    def put(self, table: Table, rows: pl.DataFrame, *, keep: bool = False) -> None:
+    def put(self, table: StarTable, rows: pl.DataFrame, *, keep: bool = False) -> None:
         """Each day's file anew, with these rows."""
         # Whoever waited waits no more: the key is the same, the day is another.
-        if table.kind is Kind.FACT and self.waiting() and not rows.is_empty():
+        if table.kind is TableKind.FACT and self.waiting() and not rows.is_empty():
             self._rewrite(table, WAITING, lambda there: there.join(rows, on=list(table.key), how="anti", maintain_order="left"))
         for day, part in _by_day(table, rows):
 
@@ -68,17 +69,17 @@ class ParquetLoad:
 
             self._rewrite(table, day, merged)
 
-    def add(self, table: Table, rows: pl.DataFrame) -> None:
+    def add(self, table: StarTable, rows: pl.DataFrame) -> None:
         """Kept for the end: each day's file is written anew only once."""
         self._added.setdefault(table.name, []).append(rows.select(table.names))
 
     def _add_up(self) -> None:
         for name, parts in self._added.items():
-            table = star.TABLES[name]
-            for day, part in _by_day(table, facts.add_up(table, parts)):
+            table = star_schema.TABLES[name]
+            for day, part in _by_day(table, aggregation.add_up(table, parts)):
 
-                def added(there: pl.DataFrame, table: Table = table, part: pl.DataFrame = part) -> pl.DataFrame:
-                    return facts.add_up(table, [there, part])
+                def added(there: pl.DataFrame, table: StarTable = table, part: pl.DataFrame = part) -> pl.DataFrame:
+                    return aggregation.add_up(table, [there, part])
 
                 self._rewrite(table, day, added)
         self._added.clear()
@@ -95,7 +96,7 @@ class ParquetLoad:
                 os.link(source, target)
             except OSError:
                 shutil.copyfile(source, target)
-            parts.append(Part(name, pl.scan_parquet(target).select(pl.len()).collect().item(), target.stat().st_size))
+            parts.append(WarehouseFile(name, pl.scan_parquet(target).select(pl.len()).collect().item(), target.stat().st_size))
         self._set(TRAINING, "", tuple(parts))
         self.note(TRAINING, dict(record))
 
@@ -109,22 +110,22 @@ class ParquetLoad:
         if self._after == self._before:
             return
         for name in self._written & self._after.every():
-            _sync(self._folder / name)
+            sync_path(self._folder / name)
         for folder in {(self._folder / name).parent for name in self._written}:
             if folder.exists():
-                _sync(folder)
+                sync_path(folder)
         now = time.time()
         gone = dict.fromkeys(self._before.every() - self._after.every(), now)
         retired = {name: at for name, at in {**self._before.retired, **gone}.items() if now - at <= grace_s}
         publish(self._folder, replace(self._after, generation=self._before.generation + 1, retired=retired))
 
-    def _files(self, table: str, day: str) -> tuple[Part, ...]:
+    def _files(self, table: str, day: str) -> tuple[WarehouseFile, ...]:
         return self._after.files.get(table, {}).get(day, ())
 
-    def _set(self, table: str, day: str, parts: tuple[Part, ...]) -> None:
+    def _set(self, table: str, day: str, parts: tuple[WarehouseFile, ...]) -> None:
         self._after = self._after.with_files(table, day, parts)
 
-    def _rewrite(self, table: Table, day: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    def _rewrite(self, table: StarTable, day: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
         parts = self._files(table.name, day)
         there = self._read(table, parts)
         rows = change(there)
@@ -132,7 +133,7 @@ class ParquetLoad:
             self._set(table.name, day, () if rows.is_empty() else (self._write(table, day, rows),))
             self._drop(parts)
 
-    def _tidy(self, table: Table, day: str) -> None:
+    def _tidy(self, table: StarTable, day: str) -> None:
         """Many small files make one: opening a file takes as long as reading ten thousand rows."""
         parts = self._files(table.name, day)
         small = [part for part in parts if part.bytes < SMALL]
@@ -141,20 +142,20 @@ class ParquetLoad:
             self._set(table.name, day, (*large, self._write(table, day, self._read(table, small))))
             self._drop(small)
 
-    def _read(self, table: Table, parts: Iterable[Part]) -> pl.DataFrame:
+    def _read(self, table: StarTable, parts: Iterable[WarehouseFile]) -> pl.DataFrame:
         found = [pl.read_parquet(self._folder / part.file) for part in parts]
-        return pl.concat([facts.empty(table), *found])
+        return pl.concat([aggregation.empty(table), *found])
 
-    def _holding(self, table: Table, ids: pl.Series) -> list[Part]:
+    def _holding(self, table: StarTable, ids: pl.Series) -> list[WarehouseFile]:
         """The files in which these ids can be."""
         if ids.is_empty():
             return []
         low, high = str(ids.min()), str(ids.max())
         return [part for part in self._after.parts(table.name) if part.first_id <= high and low <= part.last_id]
 
-    def _rows(self, table: Table, parts: list[Part], ids: pl.Series, names: tuple[str, ...]) -> pl.DataFrame:
+    def _rows(self, table: StarTable, parts: list[WarehouseFile], ids: pl.Series, names: tuple[str, ...]) -> pl.DataFrame:
         wanted = pl.DataFrame({"prediction_id": ids.unique()})
-        found = [facts.empty(table).select(names)]
+        found = [aggregation.empty(table).select(names)]
         for part in parts:
             path = self._folder / part.file
             # The ids alone first: most files hold none of them, and the rest of a row is longer.
@@ -166,7 +167,7 @@ class ParquetLoad:
     def _new_name(self, table: str, day: str) -> str:
         return "/".join([table, *([day] if day else []), f"{self._before.generation + 1:08}-{secrets.token_hex(4)}.parquet"])
 
-    def _write(self, table: Table, day: str, rows: pl.DataFrame) -> Part:
+    def _write(self, table: StarTable, day: str, rows: pl.DataFrame) -> WarehouseFile:
         name = self._new_name(table.name, day)
         path = self._folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,9 +175,9 @@ class ParquetLoad:
         rows.write_parquet(path, compression="zstd", compression_level=1, row_group_size=GROUP_ROWS)
         ids = (str(rows["prediction_id"].min()), str(rows["prediction_id"].max())) if "prediction_id" in table.names else ("", "")
         times: Any = (rows[table.by].min(), rows[table.by].max()) if table.by is not None else (0, 0)
-        return Part(name, rows.height, path.stat().st_size, *ids, *times)
+        return WarehouseFile(name, rows.height, path.stat().st_size, *ids, *times)
 
-    def _drop(self, parts: Iterable[Part]) -> None:
+    def _drop(self, parts: Iterable[WarehouseFile]) -> None:
         """What this very load wrote, nobody has seen."""
         for part in parts:
             if part.file in self._written:
@@ -184,7 +185,7 @@ class ParquetLoad:
                 (self._folder / part.file).unlink(missing_ok=True)
 
 
-def _by_day(table: Table, rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+def _by_day(table: StarTable, rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     """Rows of each day, sorted by key."""
     if rows.is_empty():
         return
@@ -192,18 +193,10 @@ def _by_day(table: Table, rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFram
         yield "", rows.select(table.names)
         return
     by = pl.col(table.by)
-    day = pl.when(by == WAITING_US).then(WAITING_US).otherwise(by - by % star.DAY_US)
+    day = pl.when(by == WAITING_US).then(WAITING_US).otherwise(by - by % DAY_US)
     for (first,), part in sorted(rows.group_by(day.alias("first"), maintain_order=True), key=lambda item: str(item[0])):
         yield _day(first), part.select(table.names).sort(table.key)
 
 
 def _day(first_us: Any) -> str:
     return WAITING if first_us == WAITING_US else f"{datetime.fromtimestamp(first_us // 1_000_000, UTC):%Y-%m-%d}"
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

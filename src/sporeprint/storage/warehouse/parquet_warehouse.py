@@ -5,15 +5,14 @@ manifest or the other. Nobody is locked out, whoever reads.
 """
 
 import contextlib
-import fcntl
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sporeprint.errors import BusyError, StorageError
-from sporeprint.storage.warehouse.manifest import Manifest, read
+from sporeprint.common.locks import locked
+from sporeprint.errors import StorageError
+from sporeprint.storage.warehouse.manifest import WarehouseManifest, read
 from sporeprint.storage.warehouse.protocol import ANSWER_S, LOCK_WAIT_S, Load, Reader
 
 #: A replaced file stays so long, seconds: longer than any question may take.
@@ -31,7 +30,7 @@ class ParquetWarehouse:
         """Where it is."""
         return str(self.folder)
 
-    def noted(self, name: str) -> Any:
+    def get_note(self, name: str) -> Any:
         """What was last kept under a name, or None."""
         return read(self.folder).notes.get(name)
 
@@ -40,7 +39,7 @@ class ParquetWarehouse:
         """Write new files, and publish them at the end."""
         from sporeprint.storage.warehouse.parquet_loader import ParquetLoad
 
-        with _lock(self.folder):
+        with locked(self.folder / ".lock", busy=lambda _: self._busy(), failure=f"cannot write to {self.folder}", wait_s=LOCK_WAIT_S):
             before = read(self.folder)
             _sweep(self.folder, before)
             load = ParquetLoad(self.folder, before)
@@ -53,9 +52,9 @@ class ParquetWarehouse:
     @contextlib.contextmanager
     def reading(self, *, seconds: float = ANSWER_S) -> Iterator[Reader]:
         """DuckDB over the files of the manifest that is there now."""
-        from sporeprint.storage.warehouse.duckdb_reader import ParquetReader
+        from sporeprint.storage.warehouse.duckdb_reader import DuckDBReader
 
-        reader = ParquetReader(self.folder, read(self.folder), seconds)
+        reader = DuckDBReader(self.folder, read(self.folder), seconds)
         try:
             yield reader
         finally:
@@ -64,8 +63,11 @@ class ParquetWarehouse:
     def close(self) -> None:
         """Nothing is held."""
 
+    def _busy(self) -> str:
+        return f"another process has been loading into {self.folder} for {LOCK_WAIT_S:g} s; try again later"
 
-def _sweep(folder: Path, manifest: Manifest) -> None:
+
+def _sweep(folder: Path, manifest: WarehouseManifest) -> None:
     """Remove what killed loads left, and what was replaced long ago. Only a holder of the lock may."""
     if not folder.exists():
         return
@@ -75,26 +77,3 @@ def _sweep(folder: Path, manifest: Manifest) -> None:
         retired = manifest.retired.get(file)
         if file not in kept and (retired is None or now - retired > GRACE_S):
             path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Hold the warehouse for one load. The kernel lets go of it when the process ends, however it ends."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise StorageError(f"cannot write to {folder}: {error.strerror}") from None
-    try:
-        until = time.monotonic() + LOCK_WAIT_S
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise BusyError(f"another process has been loading into {folder} for {LOCK_WAIT_S:g} s; try again later") from None
-                time.sleep(0.02)
-        yield
-    finally:
-        os.close(handle)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sporeprint.storage.warehouse.star_schema import Table
+from sporeprint.storage.warehouse.star_schema import StarTable
 
 if TYPE_CHECKING:  # a sync that finds nothing new does not wait for it
     import polars as pl
@@ -25,7 +25,7 @@ TRAINING = "training"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueryResult:
     """What a question found.
 
     Attributes:
@@ -46,14 +46,14 @@ class Answer:
 class Reader(Protocol):
     """One state of the warehouse, whatever is loaded meanwhile."""
 
-    def ask(self, sql: str, *, rows: int | None = None) -> Answer:
+    def query(self, sql: str, *, rows: int | None = None) -> QueryResult:
         """Run one statement of the program's own; at most so many rows.
 
         Raises:
             StorageError: it cannot be answered.
         """
 
-    def answer(self, sql: str, *, rows: int) -> Answer:
+    def user_query(self, sql: str, *, rows: int) -> QueryResult:
         """Run one statement of a user, which reads from the warehouse and from nothing else, and writes nothing.
 
         Raises:
@@ -79,13 +79,13 @@ class Load(Protocol):
     def waiting(self) -> bool:
         """Whether any outcome waits for its prediction."""
 
-    def append(self, table: Table, rows: "pl.DataFrame") -> None:
+    def append(self, table: StarTable, rows: "pl.DataFrame") -> None:
         """Add facts that are not there."""
 
-    def put(self, table: Table, rows: "pl.DataFrame", *, keep: bool = False) -> None:
+    def put(self, table: StarTable, rows: "pl.DataFrame", *, keep: bool = False) -> None:
         """Write rows by their key: over those that are there, or, to keep them, beside."""
 
-    def add(self, table: Table, rows: "pl.DataFrame") -> None:
+    def add(self, table: StarTable, rows: "pl.DataFrame") -> None:
         """Add to counts."""
 
     def training(self, sources: Sequence[Path], record: Mapping[str, Any]) -> None:
@@ -102,7 +102,7 @@ class Warehouse(Protocol):
     def shown(self) -> str:
         """Where it is, without a password."""
 
-    def noted(self, name: str) -> Any:
+    def get_note(self, name: str) -> Any:
         """What was last kept under a name, or None.
 
         Raises:

@@ -1,9 +1,9 @@
-"""The standard questions: SQL files beside this module, the same text for both warehouses."""
+"""The standard queries: SQL files in the folder `sql`, the same text for both warehouses."""
 
 import re
 from importlib.resources import files
 
-from sporeprint.storage.warehouse.protocol import Answer, Reader
+from sporeprint.storage.warehouse.protocol import QueryResult, Reader
 
 #: By day, model and arm; then over the whole time, by model and arm.
 DAILY = ("volume", "verdicts", "false_negative", "latency")
@@ -11,16 +11,16 @@ TOTAL = ("verdicts_total", "false_negative_total", "latency_total")
 
 
 def text(name: str, since_us: int) -> str:
-    """The statement of a question, from a time on.
+    """The statement of a query, from a time on.
 
     Args:
         name: one of `DAILY` and `TOTAL`.
         since_us: microseconds since 1970 UTC; answers of earlier hours are left out.
     """
-    found = files("sporeprint.storage.warehouse").joinpath("questions", f"{name}.sql").read_text(encoding="utf-8")
-    return re.sub(r":since_us\b", str(int(since_us)), found)
+    statement = files("sporeprint.storage.warehouse").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    return re.sub(r":since_us\b", str(int(since_us)), statement)
 
 
-def ask(reader: Reader, name: str, since_us: int) -> Answer:
-    """Ask it. Raises: StorageError, StorageUnavailableError."""
-    return reader.ask(text(name, since_us))
+def run(reader: Reader, name: str, since_us: int) -> QueryResult:
+    """Run one of them. Raises: StorageError, StorageUnavailableError."""
+    return reader.query(text(name, since_us))

@@ -7,35 +7,35 @@ on from the last page. Facts are looked up by their id before they are counted, 
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, Table, Text, func, select
+from sqlalchemy import Engine, Table, func, select
 
 from sporeprint.common.files import Progress, Silent
+from sporeprint.common.timestamps import now_us
 from sporeprint.schema import DatasetSchema
 from sporeprint.storage.engine import reading
 from sporeprint.storage.oltp import tables
-from sporeprint.storage.oltp.read_progress import SAFE_LAG_US, Gap, Seen
-from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.oltp.read_progress import SAFE_LAG_US, ReadProgress
+from sporeprint.storage.paging import pages
+from sporeprint.storage.warehouse import star_schema
 from sporeprint.storage.warehouse.protocol import Load, Warehouse
 
 if TYPE_CHECKING:  # slow to import, and a sync that finds nothing new needs none of it
     import polars as pl
 
-    from sporeprint.storage.warehouse.feature_counts import Features
+    from sporeprint.storage.warehouse.feature_counts import FeatureCounter
 
 log = logging.getLogger(__name__)
 
-#: Rows, and bytes of text, after which a page takes no further row: what bounds the memory.
-PAGE_ROWS, PAGE_BYTES = 25_000, 24 << 20
+#: Rows in a page.
+PAGE_ROWS = 25_000
 #: Pages in one load: publishing costs the same for one as for many.
 LOAD_PAGES = 8
-#: Rows that a database is asked for at a time, and that are taken over at a time.
-FETCH_ROWS, READ_ROWS = 10_000, 1_000
 #: Names of notes: how far the two tables were read; the contract and the tests whose words are there.
 PREDICTIONS, OUTCOMES, BATCHES, CONTRACT, TESTS, WAITING = "prediction", "outcome", "batch", "contract", "tests", "waiting"
 #: What is read of both tables. The number comes first. What only matters to who runs the service stays in the OLTP database.
@@ -50,7 +50,7 @@ COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Synced:
+class SyncResult:
     """What a sync brought.
 
     Attributes:
@@ -72,26 +72,6 @@ class Synced:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Rows of one open gap: those with numbers from `first` to `last` that are there."""
-
-    gap: Gap
-    first: int
-    last: int
-    rows: Sequence[Sequence[Any]]
-
-    @property
-    def numbers(self) -> list[int]:
-        """Their numbers, ascending."""
-        return [row[0] for row in self.rows]
-
-
-def now_us() -> int:
-    """The time, microseconds since 1970 UTC."""
-    return time.time_ns() // 1000
-
-
 def sync(
     oltp: Engine,
     warehouse: Warehouse,
@@ -103,7 +83,7 @@ def sync(
     lag_us: int = SAFE_LAG_US,
     page_rows: int = PAGE_ROWS,
     load_pages: int = LOAD_PAGES,
-) -> Synced:
+) -> SyncResult:
     """Bring everything that is new into the warehouse.
 
     Args:
@@ -122,12 +102,12 @@ def sync(
         BusyError: another process is loading.
     """
     progress, began = progress or Silent(), time.monotonic()
-    run = _Run(oltp, warehouse, schema, root, progress, clock, lag_us, page_rows, load_pages)
+    run = _SyncRun(oltp, warehouse, schema, root, progress, clock, lag_us, page_rows, load_pages)
     return run.all(began)
 
 
 @dataclass
-class _Run:
+class _SyncRun:
     """One sync."""
 
     oltp: Engine
@@ -141,7 +121,7 @@ class _Run:
     load_pages: int
     read: int = 0
 
-    def all(self, began: float) -> Synced:
+    def all(self, began: float) -> SyncResult:
         seen = {name: self._where(table, name) for name, table in self._tables}
         self.progress.total(self._expected(seen))
         self._dimensions()
@@ -149,23 +129,23 @@ class _Run:
         if self.root is not None:
             predictions += self._table(tables.batch, BATCHES, self._batches)
         outcomes = self._table(tables.outcome, OUTCOMES, self._outcomes)
-        waiting = bool(self.warehouse.noted(WAITING))
-        return Synced(predictions, outcomes, self.read, waiting, round(time.monotonic() - began, 3))
+        waiting = bool(self.warehouse.get_note(WAITING))
+        return SyncResult(predictions, outcomes, self.read, waiting, round(time.monotonic() - began, 3))
 
     @property
     def _tables(self) -> list[tuple[str, Table]]:
         found = [(PREDICTIONS, tables.prediction), (OUTCOMES, tables.outcome)]
         return found if self.root is None else [*found, (BATCHES, tables.batch)]
 
-    def _where(self, table: Table, name: str) -> Seen:
+    def _where(self, table: Table, name: str) -> ReadProgress:
         """How far the table was read; from the start again where it is not the table that was read."""
-        seen = Seen.from_json(self.warehouse.noted(name))
+        seen = ReadProgress.from_json(self.warehouse.get_note(name))
         with reading(self.oltp) as connection:
             highest = connection.execute(select(func.max(table.c.seq))).scalar()
         # Numbers that were given out are not given out again: this is a restored or a new database.
-        return Seen() if highest is not None and highest < seen.high else seen
+        return ReadProgress() if highest is not None and highest < seen.high else seen
 
-    def _expected(self, seen: dict[str, Seen]) -> int:
+    def _expected(self, seen: dict[str, ReadProgress]) -> int:
         """About how many rows there are to read."""
         left = 0
         with reading(self.oltp) as connection:
@@ -176,7 +156,7 @@ class _Run:
 
     def _table(self, table: Table, name: str, take: Callable[[Load, Sequence[Sequence[Any]]], int]) -> int:
         """Read a table's open gaps page by page, and take the pages, several in one load."""
-        began, taken, kept = self.clock(), 0, self.warehouse.noted(name)
+        began, taken, kept = self.clock(), 0, self.warehouse.get_note(name)
         seen = self._where(table, name)
         following = pages(self.oltp, table, COLUMNS[name], seen.open(), rows=self.page_rows)
         page = next(following, None)
@@ -204,22 +184,22 @@ class _Run:
         return taken
 
     def _predictions(self, load: Load, rows: Sequence[Sequence[Any]]) -> int:
-        from sporeprint.storage.warehouse import aggregation as facts
+        from sporeprint.storage.warehouse import aggregation
 
-        page = facts.predictions(rows, COLUMNS[PREDICTIONS]).unique("prediction_id", keep="first", maintain_order=True)
+        page = aggregation.predictions(rows, COLUMNS[PREDICTIONS]).unique("prediction_id", keep="first", maintain_order=True)
         return self._take(load, page, self._features.count)
 
     def _batches(self, load: Load, rows: Sequence[Sequence[Any]]) -> int:
-        from sporeprint.storage.oltp.batch_file import About
-        from sporeprint.storage.warehouse import batch_aggregation as batch_facts
+        from sporeprint.storage.oltp.batch_file import BatchInfo
+        from sporeprint.storage.warehouse import batch_aggregation
 
         taken = 0
         for seq, batch_id, artefact, _ in rows:
             assert self.root is not None  # noqa: S101 -- without it no batch is read
             path = self.root / artefact
             try:
-                about = About.of(path)
-                for facts, given in batch_facts.parts(path, about, list(self.schema.columns), seq):
+                about = BatchInfo.of(path)
+                for facts, given in batch_aggregation.parts(path, about, list(self.schema.columns), seq):
                     taken += self._take(load, facts, given)
             except FileNotFoundError:  # others must not wait for what is lost
                 log.warning("the artefact of batch %s is gone: %s; its answers are not in the warehouse", batch_id, artefact)
@@ -229,7 +209,7 @@ class _Run:
         """Take over facts with ids of their own that are not there; `count` says what was given for each feature."""
         import polars as pl
 
-        from sporeprint.storage.warehouse import aggregation as facts
+        from sporeprint.storage.warehouse import aggregation
 
         if page.is_empty():
             return 0
@@ -239,95 +219,54 @@ class _Run:
         new = page.join(there, on="prediction_id", how="anti", maintain_order="left")
         if new.is_empty():
             return 0
-        load.append(star.FACT_PREDICTION, new)
-        load.put(star.DIM_TIME, facts.hours(new), keep=True)
-        load.put(star.DIM_MODEL, facts.models(new), keep=True)
-        load.add(star.HOUR_ANSWERS, facts.answers(new))
-        load.add(star.HOUR_LATENCY, facts.latency(new))
-        cells = facts.cells(new)
-        counted = facts.features(count(new, cells), cells, self.schema)
-        load.add(star.HOUR_FEATURES, pl.concat([counted, facts.shares(new, cells)]))
+        load.append(star_schema.FACT_PREDICTION, new)
+        load.put(star_schema.DIM_TIME, aggregation.hours(new), keep=True)
+        load.put(star_schema.DIM_MODEL, aggregation.models(new), keep=True)
+        load.add(star_schema.HOUR_ANSWERS, aggregation.answers(new))
+        load.add(star_schema.HOUR_LATENCY, aggregation.latency(new))
+        cells = aggregation.cells(new)
+        counted = aggregation.features(count(new, cells), cells, self.schema)
+        load.add(star_schema.HOUR_FEATURES, pl.concat([counted, aggregation.shares(new, cells)]))
         if load.waiting() and not (before := load.outcomes(new["prediction_id"])).is_empty():
             self._settle(load, before, before.clear(), new.filter(pl.col("prediction_id").is_in(before["prediction_id"].implode())))
         return new.height
 
     def _outcomes(self, load: Load, rows: Sequence[Sequence[Any]]) -> int:
-        from sporeprint.storage.warehouse import aggregation as facts
+        from sporeprint.storage.warehouse import aggregation
 
-        new = facts.outcomes(rows, COLUMNS[OUTCOMES])
+        new = aggregation.outcomes(rows, COLUMNS[OUTCOMES])
         ids = new["prediction_id"].unique()
         before = load.outcomes(ids)
         self._settle(load, before, new, load.find(ids))
-        return new.join(before, on=list(star.FACT_OUTCOME.key), how="anti").height
+        return new.join(before, on=list(star_schema.FACT_OUTCOME.key), how="anti").height
 
     def _settle(self, load: Load, before: "pl.DataFrame", new: "pl.DataFrame", found: "pl.DataFrame") -> None:
-        from sporeprint.storage.warehouse import aggregation as facts
+        from sporeprint.storage.warehouse import aggregation
 
-        settled = facts.settle(before, new, found)
-        load.put(star.FACT_OUTCOME, settled.outcomes)
-        load.add(star.HOUR_OUTCOMES, settled.counts)
+        settled = aggregation.settle(before, new, found)
+        load.put(star_schema.FACT_OUTCOME, settled.outcomes)
+        load.add(star_schema.HOUR_OUTCOMES, settled.counts)
 
     @cached_property
-    def _features(self) -> "Features":
-        from sporeprint.storage.warehouse.feature_counts import Features
+    def _features(self) -> "FeatureCounter":
+        from sporeprint.storage.warehouse.feature_counts import FeatureCounter
 
-        return Features(list(self.schema.columns))
+        return FeatureCounter(list(self.schema.columns))
 
     def _dimensions(self) -> None:
         """Tests as they stand now, and the words of the contract; both are small."""
         with reading(self.oltp) as connection:
-            tests = [dict(row._mapping) for row in connection.execute(select(*(tables.ab_test.c[name] for name in star.DIM_TEST.names)))]
+            tests = [
+                dict(row._mapping) for row in connection.execute(select(*(tables.ab_test.c[name] for name in star_schema.DIM_TEST.names)))
+            ]
         contract = self.schema.fingerprint()
-        if self.warehouse.noted(CONTRACT) == contract and self.warehouse.noted(TESTS) == tests:
+        if self.warehouse.get_note(CONTRACT) == contract and self.warehouse.get_note(TESTS) == tests:
             return
-        from sporeprint.storage.warehouse import aggregation as facts
+        from sporeprint.storage.warehouse import aggregation
 
         with self.warehouse.loading() as load:
-            load.put(star.DIM_VERDICT, facts.verdicts(self.schema))
-            load.put(star.DIM_CLASS, facts.classes(self.schema))
-            load.put(star.DIM_TEST, facts.frame(star.DIM_TEST, tests))
+            load.put(star_schema.DIM_VERDICT, aggregation.verdicts(self.schema))
+            load.put(star_schema.DIM_CLASS, aggregation.classes(self.schema))
+            load.put(star_schema.DIM_TEST, aggregation.frame(star_schema.DIM_TEST, tests))
             load.note(CONTRACT, contract)
             load.note(TESTS, tests)
-
-
-def pages(oltp: Engine, table: Table, columns: Sequence[str], gaps: Sequence[Gap], *, rows: int, size: int = PAGE_BYTES) -> Iterator[Page]:
-    """The rows of open gaps, in the order of their numbers, each page read in a transaction of its own.
-
-    Raises:
-        StorageError, StorageUnavailableError: the database cannot be read.
-    """
-    for gap in gaps:
-        first = gap.first
-        while first <= gap.last:
-            with reading(oltp) as connection:
-                found, whole = _page(connection, table, columns, (first, gap.last), rows, size)
-            last = gap.last if whole else found[-1][0]
-            yield Page(gap, first, last, found)
-            if whole:
-                break
-            first = last + 1
-
-
-def _page(
-    connection: Connection, table: Table, columns: Sequence[str], between: tuple[int, int], rows: int, size: int
-) -> tuple[list[Sequence[Any]], bool]:
-    """Rows up to a number and a size of them, and whether these were all."""
-    long = [place for place, name in enumerate(columns) if isinstance(table.c[name].type, Text)]
-    taken: list[Sequence[Any]] = []
-    first, held = between[0], 0
-    while len(taken) < rows and held < size:
-        wanted = min(FETCH_ROWS, rows - len(taken))
-        query = select(*(table.c[name] for name in columns)).where(table.c.seq >= first, table.c.seq <= between[1])
-        result = connection.execution_options(yield_per=READ_ROWS).execute(query.order_by(table.c.seq).limit(wanted))
-        count = 0
-        for part in result.partitions():
-            count += len(part)
-            taken += part
-            held += sum(sum([len(row[place] or "") for row in part]) for place in long)
-            if held >= size:
-                break
-        result.close()
-        if held < size and count < wanted:
-            return taken, True
-        first = taken[-1][0] + 1
-    return taken, False

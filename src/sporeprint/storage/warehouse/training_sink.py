@@ -10,7 +10,7 @@ from typing import Any
 
 from sporeprint.settings import StorageSettings
 from sporeprint.storage import urls
-from sporeprint.storage.warehouse import star_schema as star
+from sporeprint.storage.warehouse import star_schema
 from sporeprint.storage.warehouse.factory import open_warehouse
 from sporeprint.storage.warehouse.protocol import TRAINING, Warehouse
 
@@ -30,7 +30,7 @@ class WarehouseSink:
         """Replace the table at once, unless it holds these very rows."""
         found = json.loads(record)
         says = {name: found[name] for name in SAYS}
-        before = self._warehouse.noted(TRAINING)
+        before = self._warehouse.get_note(TRAINING)
         if before is not None and before["fingerprint"] == says["fingerprint"]:
             return
         with self._warehouse.loading() as load:
@@ -57,13 +57,13 @@ def keep_metrics(warehouse: Warehouse, run: Mapping[str, Any]) -> None:
     Raises:
         StorageError, StorageUnavailableError, BusyError: see `Warehouse.loading`.
     """
-    from sporeprint.storage.warehouse import aggregation as facts
+    from sporeprint.storage.warehouse import aggregation
 
-    metrics = facts.frame(star.FACT_METRIC, _metrics(run))
-    versions = facts.frame(star.DIM_MODEL, _versions(run))
+    metrics = aggregation.frame(star_schema.FACT_METRIC, _metrics(run))
+    versions = aggregation.frame(star_schema.DIM_MODEL, _versions(run))
     with warehouse.loading() as load:
-        load.put(star.FACT_METRIC, metrics)
-        load.put(star.DIM_MODEL, versions)
+        load.put(star_schema.FACT_METRIC, metrics)
+        load.put(star_schema.DIM_MODEL, versions)
 
 
 def _metrics(run: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -11,10 +11,10 @@ import pytest
 
 from sporeprint.common.files import atomic_write
 from sporeprint.errors import DataError
-from sporeprint.evaluation import candidate as candidates
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.models.encoder import Encoder, NumericEncoding
-from sporeprint.models.training import Encoded, fit, to_scorer
+from sporeprint.models.training import EncodedRows, fit_model, to_scorer
+from sporeprint.pipelines.candidate_files import read_candidates, write_candidate
 from sporeprint.settings import ModelSettings
 
 ENCODER = Encoder(tuple(NumericEncoding(name, 0.1, 1 / 3, 0.0, False, None, 1.0) for name in "abc"))
@@ -32,7 +32,7 @@ def candidate(kind: str | None = "linear", name: str = "model", run: str = "run-
     scorer = None
     if kind is not None:
         model = ModelSettings(estimator=ESTIMATORS[kind], rounds=3)
-        scorer = to_scorer(fit(model, Encoded(X, Y), Encoded(X, Y), seed=1, threads=1), X, threads=1)
+        scorer = to_scorer(fit_model(model, EncodedRows(X, Y), EncodedRows(X, Y), seed=1, threads=1), X, threads=1)
     return Candidate(
         name=name,
         encoder=ENCODER,
@@ -58,8 +58,8 @@ def without_arrays(found: Candidate) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", [*ESTIMATORS, None])
 def test_a_candidate_comes_back_as_it_was(tmp_path: Path, kind: str | None) -> None:
     written = candidate(kind)
-    candidates.write(tmp_path, written)
-    (found,) = candidates.read(tmp_path, ["model"], "run-1")
+    write_candidate(tmp_path, written)
+    (found,) = read_candidates(tmp_path, ["model"], "run-1")
     assert without_arrays(found) == without_arrays(written)
     assert list(found.importance) == ["b", "a", "c"]
     np.testing.assert_array_equal(found.scores, written.scores, strict=True)
@@ -75,42 +75,42 @@ def test_a_candidate_comes_back_as_it_was(tmp_path: Path, kind: str | None) -> N
 
 def test_candidates_come_in_the_order_asked_for(tmp_path: Path) -> None:
     for name in ("b", "a", "c"):
-        candidates.write(tmp_path, candidate(name=name))
-    assert [found.name for found in candidates.read(tmp_path, ["c", "b"], "run-1")] == ["c", "b"]
-    assert candidates.read(tmp_path, [], "run-1") == []
+        write_candidate(tmp_path, candidate(name=name))
+    assert [found.name for found in read_candidates(tmp_path, ["c", "b"], "run-1")] == ["c", "b"]
+    assert read_candidates(tmp_path, [], "run-1") == []
 
 
 def test_a_candidate_replaces_the_one_before_whatever_its_kind(tmp_path: Path) -> None:
     for kind in ("xgboost", None, "onnx", "linear"):
-        candidates.write(tmp_path, candidate(kind))
-        (found,) = candidates.read(tmp_path, ["model"], "run-1")
+        write_candidate(tmp_path, candidate(kind))
+        (found,) = read_candidates(tmp_path, ["model"], "run-1")
         assert (found.scorer.kind if found.scorer else None) == kind
 
 
 def test_what_a_killed_run_left_goes(tmp_path: Path) -> None:
-    candidates.write(tmp_path, candidate("xgboost"))
+    write_candidate(tmp_path, candidate("xgboost"))
     (tmp_path / "model/.model.onnx.x7.tmp").write_text("half a mod", encoding="utf-8")
-    candidates.write(tmp_path, candidate("linear"))
+    write_candidate(tmp_path, candidate("linear"))
     files = {"candidate.json", "encoder.json", "linear.json", "scorer.json", "calibration.json", "guard.npz"}
     assert {path.name for path in (tmp_path / "model").iterdir()} == files
 
 
 def test_a_candidate_that_was_never_trained_is_missed(tmp_path: Path) -> None:
-    candidates.write(tmp_path, candidate(name="a"))
+    write_candidate(tmp_path, candidate(name="a"))
     with pytest.raises(DataError, match=r"^model 'b' has not been trained in this work directory; run sporeprint train$"):
-        candidates.read(tmp_path, ["a", "b"], "run-1")
+        read_candidates(tmp_path, ["a", "b"], "run-1")
 
 
 def test_a_candidate_of_other_tables_is_refused(tmp_path: Path) -> None:
-    candidates.write(tmp_path, candidate(run="run-1"))
+    write_candidate(tmp_path, candidate(run="run-1"))
     with pytest.raises(DataError, match=r"^model 'model' was trained on the tables of run run-1, not run-2; run sporeprint train again$"):
-        candidates.read(tmp_path, ["model"], "run-2")
+        read_candidates(tmp_path, ["model"], "run-2")
 
 
 def test_killed_while_writing_there_is_no_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = 4  # the seal, the model, the encoder, the record
     for done in range(files):
-        candidates.write(tmp_path, candidate())
+        write_candidate(tmp_path, candidate())
         left = done
 
         def dying(path: Path, data: bytes | str) -> None:
@@ -120,14 +120,14 @@ def test_killed_while_writing_there_is_no_candidate(tmp_path: Path, monkeypatch:
             left -= 1
             atomic_write(path, data)
 
-        monkeypatch.setattr("sporeprint.evaluation.candidate.atomic_write", dying)
+        monkeypatch.setattr("sporeprint.pipelines.candidate_files.atomic_write", dying)
         with pytest.raises(KeyboardInterrupt):
-            candidates.write(tmp_path, replace(candidate(), fit_seconds=9.0))
-        monkeypatch.setattr("sporeprint.evaluation.candidate.atomic_write", atomic_write)
+            write_candidate(tmp_path, replace(candidate(), fit_seconds=9.0))
+        monkeypatch.setattr("sporeprint.pipelines.candidate_files.atomic_write", atomic_write)
         with pytest.raises(DataError, match="has not been trained"):
-            candidates.read(tmp_path, ["model"], "run-1")
-    candidates.write(tmp_path, candidate())
-    assert len(candidates.read(tmp_path, ["model"], "run-1")) == 1
+            read_candidates(tmp_path, ["model"], "run-1")
+    write_candidate(tmp_path, candidate())
+    assert len(read_candidates(tmp_path, ["model"], "run-1")) == 1
 
 
 def put(name: str, text: str) -> Callable[[Path], None]:
@@ -166,7 +166,7 @@ def flip(place: Path) -> None:
     ],
 )
 def test_a_damaged_candidate_is_refused_naming_what_is_damaged(tmp_path: Path, damage: Callable[[Path], None], message: str) -> None:
-    candidates.write(tmp_path, candidate())
+    write_candidate(tmp_path, candidate())
     damage(tmp_path / "model")
     with pytest.raises(DataError, match=rf"^the trained model in .*model is damaged \(.*{message}.*\); run sporeprint train again$"):
-        candidates.read(tmp_path, ["model"], "run-1")
+        read_candidates(tmp_path, ["model"], "run-1")

@@ -1,4 +1,4 @@
-"""The extract step: finds, downloads or simulates the raw table, notes where it came from, and reads it in batches.
+"""The raw table: finds, downloads or simulates it, records where it came from, and reads it in batches.
 
 A table comes from a file, an http(s) address, a database, or, where the configured file is missing, from the configured
 download; where that cannot be reached either, it is simulated and marked as such.
@@ -29,7 +29,7 @@ from sporeprint.ingestion.zip_archive import names_in, unpack
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import CsvSettings, DownloadSettings, Settings
 
-__all__ = ["Batch", "CsvDialect", "Provenance", "RawTable", "extract", "open_table", "read_batches"]
+__all__ = ["Batch", "CsvDialect", "Provenance", "RawTable", "open_raw_table", "open_table", "read_batches"]
 
 #: Size of the simulated table: that of the real one, in blocks of the size the schema declares.
 SIMULATED_GROUPS, SIMULATED_BLOCK = 173, 353
@@ -68,7 +68,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class RawTable:
-    """A table as it was found.
+    """A table, opened: its file, format and dialect.
 
     Attributes:
         path: the file.
@@ -105,7 +105,7 @@ class RawTable:
             raise DataError(f"the record of the last extract is damaged ({error}); run sporeprint extract again") from error
 
 
-def extract(
+def open_raw_table(
     settings: Settings,
     workdir: Path,
     *,
@@ -114,7 +114,7 @@ def extract(
     now: Clock,
     labelled: bool = True,
 ) -> RawTable:
-    """Find, download or simulate the raw table, and look at it: format, dialect, columns.
+    """Find, download or simulate the raw table; determine its format, dialect and columns.
 
     A local file stays where it is; everything else ends below `data/raw` of the work directory, when it is complete and
     checked.
@@ -124,7 +124,7 @@ def extract(
         workdir: the work directory.
         source: a file, an http(s) address (CSV, Parquet, or a zip that holds one) or a database address, instead of
             `source.path`. It is never replaced by a download or a simulation.
-        progress: told in bytes, for a query in rows.
+        progress: counted in bytes, for a query in rows.
         now: the clock.
         labelled: whether the target (and the group column) must be there.
 
@@ -137,29 +137,29 @@ def extract(
     begun = now()
     with ExitStack() as stack:
         job = _Job(settings, Workdir(workdir), progress or Silent(), now, labelled, stack)
-        found = _find(job, source)
-        with _readable(found.path):
-            looked = (_look_at_parquet if _is_parquet(found, job) else _look_at_csv)(found, job)
+        table = _find(job, source)
+        with _readable(table.path):
+            facts = (_inspect_parquet if _is_parquet(table, job) else _inspect_csv)(table, job)
         # Only a table that can be used is put in the place of another.
-        for path, target in found.moves.items():
+        for path, target in table.moves.items():
             publish(path, target)
-    final = found.moves.get(found.path, found.path)
+    final = table.moves.get(table.path, table.path)
     provenance = Provenance(
-        source=found.source,
-        kind=found.kind,
+        source=table.source,
+        kind=table.kind,
         path=job.workdir.shown(final),
-        bytes=looked.size,
-        sha256=looked.sha256,
-        rows=looked.rows,
+        bytes=facts.size,
+        sha256=facts.sha256,
+        rows=facts.rows,
         extracted_at=begun.astimezone(UTC).isoformat(timespec="seconds"),
         seconds=round((now() - begun).total_seconds(), 3),
-        simulated=looked.simulated,
+        simulated=facts.simulated,
     )
-    return RawTable(final.absolute(), "csv" if looked.dialect else "parquet", looked.dialect, provenance)
+    return RawTable(final.absolute(), "csv" if facts.dialect else "parquet", facts.dialect, provenance)
 
 
 def open_table(path: Path, schema: DatasetSchema, *, now: Clock) -> RawTable:
-    """Look at a local file of rows that are to be scored.
+    """Open a local file of rows to be scored.
 
     Its features must be there; every other column is kept, in the file's order, the label too where there is one. A CSV
     needs a line of column names.
@@ -172,24 +172,24 @@ def open_table(path: Path, schema: DatasetSchema, *, now: Clock) -> RawTable:
         raise DataError(f"no such file: {path}" if not path.exists() else f"{path} is no file; name a table")
     with _readable(path):
         if kind_of(path, str(path)) == "parquet":
-            looked = _Looked(0, "", count_rows(path, schema, where=str(path), labelled=False), None, simulated=False)
+            facts = _TableFacts(0, "", count_rows(path, schema, where=str(path), labelled=False), None, simulated=False)
         else:
-            seen = scan(path, Silent())
-            found = detect(path, CsvSettings(), schema, seen, where=str(path), labelled=False)
-            looked = _Looked(seen.size, seen.sha256, _rows_of(seen, found), found, simulated=False)
+            scanned = scan(path, Silent())
+            dialect = detect(path, CsvSettings(), schema, scanned, where=str(path), labelled=False)
+            facts = _TableFacts(scanned.size, scanned.sha256, _rows_of(scanned, dialect), dialect, simulated=False)
         size = path.stat().st_size
     seconds = (now() - begun).total_seconds()
     where = Provenance(
-        str(path), "file", str(path), size, looked.sha256, looked.rows, begun.isoformat(timespec="seconds"), seconds, simulated=False
+        str(path), "file", str(path), size, facts.sha256, facts.rows, begun.isoformat(timespec="seconds"), seconds, simulated=False
     )
-    return RawTable(path.absolute(), "csv" if looked.dialect else "parquet", looked.dialect, where)
+    return RawTable(path.absolute(), "csv" if facts.dialect else "parquet", facts.dialect, where)
 
 
 def read_batches(raw: RawTable, schema: DatasetSchema, *, batch_bytes: int, labelled: bool = True) -> Iterator[Batch]:
     """Read a table batch by batch, in bounded memory.
 
     Args:
-        raw: what `extract` found.
+        raw: the opened table.
         schema: the contract.
         batch_bytes: bytes of a CSV file read at a time.
         labelled: whether the target (and the group column) must be there. If not, every column of the file is kept.
@@ -252,8 +252,8 @@ class _Job:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A table that can be looked at.
+class _SourceTable:
+    """A table that can be facts at.
 
     Attributes:
         path: where it lies now.
@@ -270,7 +270,7 @@ class _Found:
     moves: Mapping[Path, Path] = field(default_factory=dict)
 
 
-def _find(job: _Job, source: str | None) -> _Found:
+def _find(job: _Job, source: str | None) -> _SourceTable:
     named = job.settings.source.path if source is None else source
     if re.match(r"https?://", named, re.IGNORECASE):
         return _from_url(job, named)
@@ -287,23 +287,23 @@ def _find(job: _Job, source: str | None) -> _Found:
     return _from_download(job, path)
 
 
-def _from_file(job: _Job, path: Path, named: str) -> _Found:
+def _from_file(job: _Job, path: Path, named: str) -> _SourceTable:
     if not path.is_file():
         raise DataError(f"{path} is no regular file; write it to one first")
     if kind_of(path, str(path)) == "zip":
         return _from_zip(job, path, job.workspace(), source=named, kind="file")
-    return _Found(path, str(path), named, "file")
+    return _SourceTable(path, str(path), named, "file")
 
 
-def _from_url(job: _Job, url: str) -> _Found:
+def _from_url(job: _Job, url: str) -> _SourceTable:
     place, shown = job.workspace(), masked(url)
     got = _fetched(job, url, place)
     if kind_of(got, shown) == "zip":
         return _from_zip(job, got, place, source=shown, kind="url")
-    return _Found(got, shown, shown, "url", {got: job.folder / _file_name(job, url)})
+    return _SourceTable(got, shown, shown, "url", {got: job.folder / _file_name(job, url)})
 
 
-def _from_download(job: _Job, path: Path) -> _Found:
+def _from_download(job: _Job, path: Path) -> _SourceTable:
     """The configured download, for a configured file that is missing; or else what `source.fallback` says."""
     source = job.settings.source
     if source.download is None:
@@ -321,10 +321,10 @@ def _from_download(job: _Job, path: Path) -> _Found:
         raise SourceUnavailableError(f"{path} is missing, and {error}; {hint}") from error
     if kind_of(got, shown) == "zip":
         return _from_zip(job, got, place, source=shown, kind="url", configured=path)
-    return _Found(got, shown, shown, "url", {got: path})
+    return _SourceTable(got, shown, shown, "url", {got: path})
 
 
-def _simulated(job: _Job, why: str) -> _Found:
+def _simulated(job: _Job, why: str) -> _SourceTable:
     from sporeprint.simulation.generator import simulate
 
     schema, path = job.settings.dataset, job.folder / "simulated.csv"
@@ -339,10 +339,10 @@ def _simulated(job: _Job, why: str) -> _Found:
         threads=job.settings.threads,
         progress=job.progress,
     )
-    return _Found(path, str(path), f"simulated, because {why}", "simulated")
+    return _SourceTable(path, str(path), f"simulated, because {why}", "simulated")
 
 
-def _from_database(job: _Job, url: str) -> _Found:
+def _from_database(job: _Job, url: str) -> _SourceTable:
     from sporeprint.ingestion.sql_query import database, read_query, shown_address  # loads SQLAlchemy
 
     address, query = database(url), job.settings.source.query
@@ -353,7 +353,7 @@ def _from_database(job: _Job, url: str) -> _Found:
     job.progress.total(None)
     path = job.workspace() / "rows.parquet"
     read_query(address, query, path, job.settings.dataset, job.progress, labelled=job.labelled)
-    return _Found(path, shown, shown, "sql", {path: job.folder / f"{job.settings.dataset.name}.parquet"})
+    return _SourceTable(path, shown, shown, "sql", {path: job.folder / f"{job.settings.dataset.name}.parquet"})
 
 
 def _file_name(job: _Job, url: str) -> str:
@@ -372,7 +372,7 @@ def _fetched(job: _Job, url: str, place: Path) -> Path:
     return got
 
 
-def _from_zip(job: _Job, archive: Path, place: Path, *, source: str, kind: Kind, configured: Path | None = None) -> _Found:
+def _from_zip(job: _Job, archive: Path, place: Path, *, source: str, kind: Kind, configured: Path | None = None) -> _SourceTable:
     """The members of a zip that the settings name, or its only table.
 
     Args:
@@ -400,14 +400,14 @@ def _from_zip(job: _Job, archive: Path, place: Path, *, source: str, kind: Kind,
     else:
         table = next(iter(files.values()))
         moves = {table: configured or job.folder / table.name}
-    return _Found(table, f"{table.name} in {source}", source, kind, moves)
+    return _SourceTable(table, f"{table.name} in {source}", source, kind, moves)
 
 
 # --- what it is ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _Looked:
+class _TableFacts:
     size: int
     sha256: str
     rows: int | None
@@ -415,37 +415,37 @@ class _Looked:
     simulated: bool
 
 
-def _is_parquet(found: _Found, job: _Job) -> bool:
-    is_parquet, wanted = kind_of(found.path, found.where) == "parquet", job.settings.source.format
-    if found.kind in {"file", "url"} and wanted != "auto" and (wanted == "parquet") != is_parquet:
-        raise DataError(f"{found.where} is {'a' if is_parquet else 'no'} Parquet file, but source.format says {wanted}; set it to auto")
-    if found.moves.get(found.path, found.path).suffix in {".parquet", ".pq"} and not is_parquet:
-        raise DataError(f"{found.where} is no Parquet file, it does not begin as one; was it cut or renamed?")
+def _is_parquet(table: _SourceTable, job: _Job) -> bool:
+    is_parquet, required = kind_of(table.path, table.where) == "parquet", job.settings.source.format
+    if table.kind in {"file", "url"} and required != "auto" and (required == "parquet") != is_parquet:
+        raise DataError(f"{table.where} is {'a' if is_parquet else 'no'} Parquet file, but source.format says {required}; set it to auto")
+    if table.moves.get(table.path, table.path).suffix in {".parquet", ".pq"} and not is_parquet:
+        raise DataError(f"{table.where} is no Parquet file, it does not begin as one; was it cut or renamed?")
     return is_parquet
 
 
-def _look_at_parquet(found: _Found, job: _Job) -> _Looked:
-    path = found.path
-    job.progress.text(f"reading {found.where}")
-    rows = count_rows(path, job.settings.dataset, where=found.where, labelled=job.labelled)
-    return _Looked(path.stat().st_size, sha256_file(path), rows, dialect=None, simulated=_is_marked(found) or is_simulated(path))
+def _inspect_parquet(table: _SourceTable, job: _Job) -> _TableFacts:
+    path = table.path
+    job.progress.text(f"reading {table.where}")
+    rows = count_rows(path, job.settings.dataset, where=table.where, labelled=job.labelled)
+    return _TableFacts(path.stat().st_size, sha256_file(path), rows, dialect=None, simulated=_is_marked(table) or is_simulated(path))
 
 
-def _look_at_csv(found: _Found, job: _Job) -> _Looked:
-    job.progress.text(f"reading {found.where}")
-    job.progress.total(found.path.stat().st_size)
-    seen = scan(found.path, job.progress)
-    chosen = CsvSettings() if found.kind == "simulated" else job.settings.source.csv
-    dialect = detect(found.path, chosen, job.settings.dataset, seen, where=found.where, labelled=job.labelled)
-    job.progress.text(f"{found.where}: separator {dialect.separator!r}, encoding {dialect.encoding}")
-    return _Looked(seen.size, seen.sha256, _rows_of(seen, dialect), dialect, simulated=_is_marked(found))
+def _inspect_csv(table: _SourceTable, job: _Job) -> _TableFacts:
+    job.progress.text(f"reading {table.where}")
+    job.progress.total(table.path.stat().st_size)
+    scanned = scan(table.path, job.progress)
+    chosen = CsvSettings() if table.kind == "simulated" else job.settings.source.csv
+    dialect = detect(table.path, chosen, job.settings.dataset, scanned, where=table.where, labelled=job.labelled)
+    job.progress.text(f"{table.where}: separator {dialect.separator!r}, encoding {dialect.encoding}")
+    return _TableFacts(scanned.size, scanned.sha256, _rows_of(scanned, dialect), dialect, simulated=_is_marked(table))
 
 
-def _is_marked(found: _Found) -> bool:
+def _is_marked(table: _SourceTable) -> bool:
     """Whether the note of `sporeprint simulate` lies beside the file."""
-    return found.kind == "simulated" or found.path.with_name(f"{found.path.name}.simulated.json").exists()
+    return table.kind == "simulated" or table.path.with_name(f"{table.path.name}.simulated.json").exists()
 
 
-def _rows_of(seen: Scan, dialect: CsvDialect) -> int | None:
+def _rows_of(scanned: Scan, dialect: CsvDialect) -> int | None:
     wide = codecs.lookup(dialect.encoding).name.startswith(("utf-16", "utf-32"))
-    return None if seen.lines is None or wide or dialect.newline == "\r" else seen.lines - dialect.header
+    return None if scanned.lines is None or wide or dialect.newline == "\r" else scanned.lines - dialect.header

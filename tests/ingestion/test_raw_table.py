@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sporeprint.errors import ConfigError, DataError, SourceUnavailableError, StorageError
-from sporeprint.ingestion.extract import CsvDialect, RawTable, extract, open_table, read_batches
+from sporeprint.ingestion.raw_table import CsvDialect, RawTable, open_raw_table, open_table, read_batches
 from sporeprint.settings import Settings, parse
 from sporeprint.simulation.generator import simulate
 
@@ -59,7 +59,7 @@ def clock() -> Callable[[], datetime]:
 
 
 def run(settings: Settings, workdir: Path, source: str | Path | None = None) -> RawTable:
-    return extract(settings, workdir, source=None if source is None else str(source), now=clock())
+    return open_raw_table(settings, workdir, source=None if source is None else str(source), now=clock())
 
 
 def rows_of(raw: RawTable, settings: Settings) -> list[tuple[Any, ...]]:
@@ -180,7 +180,7 @@ def test_rows_are_counted_where_a_line_is_a_row(content: bytes, rows: int | None
 
 def test_a_table_to_score_needs_no_target(make: Make, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"width;note\n1;n\n")
-    raw = extract(make(), tmp_path, source=str(tmp_path / "t.csv"), now=clock(), labelled=False)
+    raw = open_raw_table(make(), tmp_path, source=str(tmp_path / "t.csv"), now=clock(), labelled=False)
     (batch,) = read_batches(raw, make().dataset, batch_bytes=100, labelled=False)
     assert batch.frame.rows() == [(0, "1", "n")]
 
@@ -459,7 +459,7 @@ import json, os, resource, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from sporeprint.errors import SporeprintError
-from sporeprint.extract import extract
+from sporeprint.ingestion.raw_table import open_raw_table
 from sporeprint.settings import parse
 
 raw, workdir, source, most, nobody = json.loads(sys.argv[1])
@@ -468,7 +468,7 @@ if most:
 if nobody and os.getuid() == 0:
     os.setuid(65534)
 try:
-    extract(parse(raw), Path(workdir), source=source, now=lambda: datetime.now(UTC))
+    open_raw_table(parse(raw), Path(workdir), source=source, now=lambda: datetime.now(UTC))
 except SporeprintError as error:
     sys.exit(f"{type(error).__name__}: {error}")
 """

@@ -22,12 +22,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from sporeprint import settings
-from sporeprint.common.files import run_lock
+from sporeprint.common.locks import run_lock
 from sporeprint.errors import BusyError, ConfigError, DataError, RegistryError
 from sporeprint.evaluation.scorecard import METRICS, Unavailable
 from sporeprint.pipelines import batch_prediction as scoring
-from sporeprint.pipelines import training as pipeline
+from sporeprint.pipelines.etl import run_etl, run_new_version
+from sporeprint.pipelines.evaluate import run_evaluate
+from sporeprint.pipelines.extract import run_extract
+from sporeprint.pipelines.load import run_load
+from sporeprint.pipelines.register import run_promote, run_register
 from sporeprint.pipelines.results import EtlResult
+from sporeprint.pipelines.run_context import utc_now
+from sporeprint.pipelines.train import run_train
+from sporeprint.pipelines.transform import run_transform, run_validate
 from sporeprint.registry.registry import Registry
 from sporeprint.settings import Settings
 
@@ -172,7 +179,7 @@ def test_a_champion_in_a_fresh_process_answers_as_the_registry_does(real_run: Pa
 
 
 def again(raw: dict[str, Any], root: Path, table: Path) -> EtlResult:
-    return pipeline.etl(settings.parse(raw), root, source=str(table))
+    return run_etl(settings.parse(raw), root, source=str(table))
 
 
 def aliases(root: Path) -> bytes:
@@ -215,7 +222,7 @@ def test_a_champion_that_was_rolled_back_stays_so(small_config: dict[str, Any], 
     small_config["gate"]["margin"] = 0.5
     again(small_config, small_copy, small_table)
     found = registry(small_copy)
-    now = pipeline._now()
+    now = utc_now()
     assert found.champion("xgboost").ref == "xgboost/v2"
     found.rollback("xgboost", reason="it answers oddly", now=now)
     found.rollback("production", reason="it answers oddly", now=now)
@@ -239,16 +246,16 @@ def test_the_steps_alone_serve_the_same_bytes_as_the_whole_run(
     small_config: dict[str, Any], small_run: Path, small_table: Path, tmp_path: Path
 ) -> None:
     chosen = settings.parse(small_config)
-    assert pipeline.extract(chosen, tmp_path, source=str(small_table)).to_dict()["rows"] == 1800
-    assert not pipeline.transform(chosen, tmp_path).published
+    assert run_extract(chosen, tmp_path, source=str(small_table)).to_dict()["rows"] == 1800
+    assert not run_transform(chosen, tmp_path).published
     assert not (tmp_path / "data/processed").exists()
-    assert pipeline.load(chosen, tmp_path).published
+    assert run_load(chosen, tmp_path).published
     assert not (tmp_path / "data/staging").exists()
-    assert [candidate.name for candidate in pipeline.train(chosen, tmp_path).candidates] == list(MODELS)
+    assert [candidate.name for candidate in run_train(chosen, tmp_path).candidates] == list(MODELS)
     assert not (tmp_path / "models/registry").exists()
-    pipeline.evaluate(chosen, tmp_path)
+    run_evaluate(chosen, tmp_path)
     assert metrics(tmp_path)["models"].keys() == set(MODELS)
-    assert pipeline.register(chosen, tmp_path).production == "xgboost/v1"
+    assert run_register(chosen, tmp_path).production == "xgboost/v1"
     assert serving(tmp_path) == serving(small_run)
     ignored = {"fit_seconds", "version"}
     for name in MODELS:
@@ -265,8 +272,8 @@ def test_a_check_alone_says_what_it_found_and_changes_nothing(
     small_config: dict[str, Any], small_copy: Path, small_table: Path, published: Published
 ) -> None:
     chosen, before = parsed(small_config), published(small_copy)
-    pipeline.extract(chosen, small_copy, source=str(small_table))
-    found = pipeline.validate(chosen, small_copy)
+    run_extract(chosen, small_copy, source=str(small_table))
+    found = run_validate(chosen, small_copy)
     assert found.to_dict() == {
         "rows": 1800,
         "rejected": 0,
@@ -283,9 +290,9 @@ def test_a_check_refuses_what_transform_refuses(small_config: dict[str, Any], sm
     head, *rows = small_table.read_text(encoding="utf-8").splitlines()
     bad = small_copy / "bad.csv"
     bad.write_text("\n".join([head, *("?" + row[1:] for row in rows[:900]), *rows[900:]]) + "\n", encoding="utf-8")
-    pipeline.extract(chosen, small_copy, source=str(bad))
+    run_extract(chosen, small_copy, source=str(bad))
     said = []
-    for step in (pipeline.validate, pipeline.transform):
+    for step in (run_validate, run_transform):
         with pytest.raises(DataError, match=r"^900 of 1,800 rows are rejected \(50\.00%") as refused:
             step(chosen, small_copy)
         said.append(str(refused.value).partition(" All of them")[0])
@@ -296,16 +303,16 @@ def test_a_run_is_loaded_once_and_again_it_is_there(
     small_config: dict[str, Any], small_copy: Path, small_table: Path, published: Published
 ) -> None:
     chosen = parsed(small_config)
-    pipeline.extract(chosen, small_copy, source=str(small_table))
-    run = pipeline.transform(chosen, small_copy).record.run_id
+    run_extract(chosen, small_copy, source=str(small_table))
+    run = run_transform(chosen, small_copy).record.run_id
     with pytest.raises(DataError, match=r"^run other is neither staged in .*staging nor published; run sporeprint transform again$"):
-        pipeline.load(chosen, small_copy, run="other")
-    first = pipeline.load(chosen, small_copy, run=run)
+        run_load(chosen, small_copy, run_id="other")
+    first = run_load(chosen, small_copy, run_id=run)
     there = published(small_copy)
-    assert pipeline.load(chosen, small_copy, run=run) == first
+    assert run_load(chosen, small_copy, run_id=run) == first
     assert published(small_copy) == there
     with pytest.raises(DataError, match="nothing is staged"):
-        pipeline.load(chosen, small_copy)
+        run_load(chosen, small_copy)
 
 
 def test_versions_first_and_aliases_later_end_as_both_at_once(small_config: dict[str, Any], small_table: Path, tmp_path: Path) -> None:
@@ -313,58 +320,58 @@ def test_versions_first_and_aliases_later_end_as_both_at_once(small_config: dict
     small_config["gate"] |= {"margin": 0.05}
     few, all_of_them = parsed(small_config, ("logistic_regression",)), parsed(small_config)
     for root in (tmp_path / "once", tmp_path / "twice"):
-        pipeline.etl(few, root, source=str(small_table))
-        pipeline.train(all_of_them, root)
-        pipeline.evaluate(all_of_them, root)
-    whole = pipeline.register(all_of_them, tmp_path / "once")
+        run_etl(few, root, source=str(small_table))
+        run_train(all_of_them, root)
+        run_evaluate(all_of_them, root)
+    whole = run_register(all_of_them, tmp_path / "once")
     root = tmp_path / "twice"
-    only = pipeline.register(all_of_them, root, promote=False)
+    only = run_register(all_of_them, root, promote=False)
     assert {item.ref for item in only.registrations} == {f"{name}/v1" for name in MODELS}
     assert (only.production, only.reason) == ("logistic_regression/v1", "nothing was promoted")
     assert registry(root).history("production")[1:] == ()
-    assert pipeline.register(all_of_them, root, promote=False).production == "logistic_regression/v1"  # as after a kill
-    later = pipeline.register(all_of_them, root)
+    assert run_register(all_of_them, root, promote=False).production == "logistic_regression/v1"  # as after a kill
+    later = run_register(all_of_them, root)
     assert (later.production, later.reason) == (whole.production, whole.reason)
     assert later.production != "logistic_regression/v1"
     assert serving(root) == serving(tmp_path / "once")
     registry(root).rollback("production", reason="it answers oddly", now=datetime.now(UTC), by="me")
-    assert pipeline.register(all_of_them, root).production == "logistic_regression/v1"
+    assert run_register(all_of_them, root).production == "logistic_regression/v1"
 
 
 def test_a_step_too_early_names_the_command_to_run(small_config: dict[str, Any], small_table: Path, tmp_path: Path) -> None:
     chosen = parsed(small_config, ("decision_tree",))
     with pytest.raises(DataError, match=r"nothing has been extracted in .*; run sporeprint extract first"):
-        pipeline.transform(chosen, tmp_path)
-    pipeline.extract(chosen, tmp_path, source=str(small_table))
+        run_transform(chosen, tmp_path)
+    run_extract(chosen, tmp_path, source=str(small_table))
     with pytest.raises(DataError, match=r"nothing is staged in .*; run sporeprint transform first"):
-        pipeline.load(chosen, tmp_path)
-    pipeline.transform(chosen, tmp_path)
-    for step in (pipeline.train, pipeline.evaluate, pipeline.register):
+        run_load(chosen, tmp_path)
+    run_transform(chosen, tmp_path)
+    for step in (run_train, run_evaluate, run_register):
         with pytest.raises(DataError, match=r"no data has been loaded in .*; run sporeprint load first"):
             step(chosen, tmp_path)
     with pytest.raises(DataError, match="no data has been loaded"):
-        pipeline.new_version(chosen, tmp_path, "decision_tree")
-    pipeline.load(chosen, tmp_path)
+        run_new_version(chosen, tmp_path, "decision_tree")
+    run_load(chosen, tmp_path)
     with pytest.raises(DataError, match=r"nothing is staged in .*; run sporeprint transform first"):
-        pipeline.load(chosen, tmp_path)
-    for step in (pipeline.evaluate, pipeline.register):
+        run_load(chosen, tmp_path)
+    for step in (run_evaluate, run_register):
         with pytest.raises(DataError, match="model 'decision_tree' has not been trained in this work directory; run sporeprint train"):
             step(chosen, tmp_path)
-    pipeline.train(chosen, tmp_path)
+    run_train(chosen, tmp_path)
     with pytest.raises(DataError, match=r"the models in .* have not been evaluated; run sporeprint evaluate"):
-        pipeline.register(chosen, tmp_path)
+        run_register(chosen, tmp_path)
     with pytest.raises(RegistryError, match="no model 'decision_tree' is registered; there are: none yet, run sporeprint etl"):
-        pipeline.promote(chosen, tmp_path, "decision_tree/v1", reason="x")
+        run_promote(chosen, tmp_path, "decision_tree/v1", reason="x")
 
 
 def test_models_of_another_run_are_not_evaluated(small_config: dict[str, Any], small_copy: Path) -> None:
     chosen = settings.parse(small_config)
-    pipeline.transform(chosen, small_copy)
-    pipeline.load(chosen, small_copy)
+    run_transform(chosen, small_copy)
+    run_load(chosen, small_copy)
     with pytest.raises(
         DataError, match=r"model 'logistic_regression' was trained on the tables of run \w+-\w+, not \w+-\w+; run sporeprint tr"
     ):
-        pipeline.evaluate(chosen, small_copy)
+        run_evaluate(chosen, small_copy)
 
 
 def test_models_that_were_trained_again_are_not_registered_with_the_numbers_of_those_before(
@@ -372,16 +379,16 @@ def test_models_that_were_trained_again_are_not_registered_with_the_numbers_of_t
 ) -> None:
     small_config["models"]["decision_tree"]["params"]["min_samples_leaf"] = 100
     chosen = settings.parse(small_config)
-    pipeline.train(chosen, small_copy, models=["decision_tree"])
+    run_train(chosen, small_copy, models=["decision_tree"])
     with pytest.raises(DataError, match="have not been evaluated; run sporeprint evaluate"):
-        pipeline.register(chosen, small_copy)
+        run_register(chosen, small_copy)
     assert registry(small_copy).versions("decision_tree") == (1,)
 
 
 def test_a_model_that_was_not_evaluated_is_not_registered(small_config: dict[str, Any], small_copy: Path) -> None:
-    pipeline.evaluate(parsed(small_config, ("decision_tree",)), small_copy)
+    run_evaluate(parsed(small_config, ("decision_tree",)), small_copy)
     with pytest.raises(DataError, match=r"'logistic_regression' .*not .*evaluated.*run sporeprint evaluate"):
-        pipeline.register(settings.parse(small_config), small_copy)
+        run_register(settings.parse(small_config), small_copy)
 
 
 @pytest.mark.parametrize(
@@ -395,32 +402,32 @@ def test_a_model_that_was_not_evaluated_is_not_registered(small_config: dict[str
 def test_what_is_damaged_between_the_steps_is_named(file: str, message: str, small_config: dict[str, Any], small_copy: Path) -> None:
     (small_copy / "models/candidates" / file).write_bytes(b"{")
     with pytest.raises(DataError, match=message):
-        pipeline.register(settings.parse(small_config), small_copy)
+        run_register(settings.parse(small_config), small_copy)
 
 
 @pytest.mark.parametrize("name", ["train", "validation", "test"])
 def test_a_table_that_is_missing_is_named(name: str, small_config: dict[str, Any], small_copy: Path) -> None:
     (small_copy / f"data/model_input/{name}.parquet").unlink()
     with pytest.raises(DataError, match=rf"{name}.parquet is missing; write it with sporeprint transform, then sporeprint load"):
-        pipeline.train(settings.parse(small_config), small_copy)
+        run_train(settings.parse(small_config), small_copy)
 
 
 def test_tables_of_two_runs_are_not_mixed(small_config: dict[str, Any], small_copy: Path, small_run: Path) -> None:
     chosen = settings.parse(small_config)
-    pipeline.transform(chosen, small_copy)
-    pipeline.load(chosen, small_copy)
+    run_transform(chosen, small_copy)
+    run_load(chosen, small_copy)
     shutil.copy(small_run / "data/model_input/test.parquet", small_copy / "data/model_input/test.parquet")
     with pytest.raises(DataError, match=r"test.parquet is of run \S+, not of \S+ like the rest; run sporeprint transform and"):
-        pipeline.train(chosen, small_copy)
+        run_train(chosen, small_copy)
 
 
 def test_a_model_that_is_not_configured_is_named(small_config: dict[str, Any], small_copy: Path) -> None:
     chosen = settings.parse(small_config)
     message = r"no model 'xgbost' in the configuration \(did you mean 'xgboost'\?\); there are: logistic_regression, decision_tree, xgboost"
     with pytest.raises(ConfigError, match=message):
-        pipeline.train(chosen, small_copy, models=["xgbost"])
+        run_train(chosen, small_copy, models=["xgbost"])
     with pytest.raises(ConfigError, match=message):
-        pipeline.new_version(chosen, small_copy, "xgbost")
+        run_new_version(chosen, small_copy, "xgbost")
 
 
 # --- the gate --------------------------------------------------------------------------------------------------------
@@ -450,16 +457,16 @@ def test_a_bad_challenger_is_registered_and_not_promoted(bad: dict[str, Any], sm
 
 def test_a_bad_version_cannot_be_promoted_by_hand_and_a_good_one_can(bad: dict[str, Any], small_copy: Path) -> None:
     chosen = settings.parse(bad)
-    added = pipeline.new_version(chosen, small_copy, "xgboost")
+    added = run_new_version(chosen, small_copy, "xgboost")
     assert (added.ref, added.created) == ("xgboost/v2", True)
     moved = aliases(small_copy)
     with pytest.raises(RegistryError, match=r"xgboost/v2 does not pass the gate: accuracy -0\.\d+ against xgboost/v1, at the least -0"):
-        pipeline.promote(chosen, small_copy, "xgboost/v2", reason="I like it")
+        run_promote(chosen, small_copy, "xgboost/v2", reason="I like it")
     with pytest.raises(RegistryError, match="does not pass the gate"):
-        pipeline.promote(chosen, small_copy, "models/registry/xgboost/v2", production=False, reason="I like it")
+        run_promote(chosen, small_copy, "models/registry/xgboost/v2", production=False, reason="I like it")
     assert aliases(small_copy) == moved
     generous = settings.parse({**bad, "gate": {"margin": 0.9}})
-    result = pipeline.promote(generous, small_copy, "xgboost/v2", reason="I like it")
+    result = run_promote(generous, small_copy, "xgboost/v2", reason="I like it")
     assert result.production == "xgboost/v2"
     assert registry(small_copy).champion("xgboost").ref == "xgboost/v2"
     assert registry(small_copy).history("production")[-1].reason == "I like it"
@@ -467,15 +474,15 @@ def test_a_bad_version_cannot_be_promoted_by_hand_and_a_good_one_can(bad: dict[s
 
 def test_a_champion_need_not_be_served(bad: dict[str, Any], small_copy: Path) -> None:
     generous = settings.parse({**bad, "gate": {"margin": 0.9}})
-    pipeline.new_version(generous, small_copy, "xgboost")
-    result = pipeline.promote(generous, small_copy, "xgboost/v2", production=False, reason="for notebooks")
+    run_new_version(generous, small_copy, "xgboost")
+    result = run_promote(generous, small_copy, "xgboost/v2", production=False, reason="for notebooks")
     assert result.production == "xgboost/v1"
     assert registry(small_copy).champion("xgboost").ref == "xgboost/v2"
 
 
 def test_a_new_version_of_the_same_is_none(small_config: dict[str, Any], small_copy: Path) -> None:
     moved = aliases(small_copy)
-    found = pipeline.new_version(settings.parse(small_config), small_copy, "decision_tree")
+    found = run_new_version(settings.parse(small_config), small_copy, "decision_tree")
     assert (found.ref, found.created) == ("decision_tree/v1", False)
     assert aliases(small_copy) == moved
 
@@ -519,7 +526,7 @@ def test_a_shuffled_table_has_no_unseen_evaluation_and_says_why(small_config: di
 def test_where_nothing_can_be_reached_the_data_is_simulated_and_every_place_says_so(small_config: dict[str, Any], tmp_path: Path) -> None:
     small_config["dataset"]["groups"] = {"name": "species", "block_rows": 12}
     small_config["source"] |= {"download": {"url": "http://127.0.0.1:9/table.csv", "retries": 0}, "fallback": "simulate"}
-    result = pipeline.etl(parsed(small_config, ("decision_tree",)), tmp_path)
+    result = run_etl(parsed(small_config, ("decision_tree",)), tmp_path)
     assert metrics(tmp_path)["simulated"] is True
     assert metrics(tmp_path)["data"]["source"].startswith("simulated, because http://127.0.0.1:9/table.csv cannot be reached")
     assert result.to_dict()["simulated"] is True
@@ -540,13 +547,13 @@ def test_a_second_run_in_the_same_place_is_refused(small_config: dict[str, Any],
     chosen, before = settings.parse(small_config), published(small_copy)
     with run_lock(small_copy):
         for step in (
-            pipeline.extract,
-            pipeline.transform,
-            pipeline.load,
-            pipeline.train,
-            pipeline.evaluate,
-            pipeline.register,
-            pipeline.etl,
+            run_extract,
+            run_transform,
+            run_load,
+            run_train,
+            run_evaluate,
+            run_register,
+            run_etl,
         ):
             with pytest.raises(BusyError, match=rf"another run \(process {os.getpid()}\) is writing to .*; wait for it, or use another"):
                 step(chosen, small_copy)

@@ -1,0 +1,135 @@
+"""Counts tables for the monitor: files batch by batch, and the rows a model was validated on."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from threadpoolctl import threadpool_limits
+
+from sporeprint.common.files import Progress
+from sporeprint.common.parallel import ahead
+from sporeprint.common.workdir import Workdir
+from sporeprint.data.coded_table import Codes
+from sporeprint.data.dataset import Observations
+from sporeprint.data.parquet_store import read_table, run_id_of
+from sporeprint.inference.model_bundle import Bundle
+from sporeprint.ingestion.partial_table import ANSWERS, Observed
+from sporeprint.monitoring.data_profile import ColumnProfile, ColumnSpec, Profile, of_codes, of_names, of_numbers, profile
+from sporeprint.monitoring.performance_estimation import ScoreHistograms
+from sporeprint.monitoring.realized_performance import Tally
+from sporeprint.monitoring.table_statistics import TableStatistics
+from sporeprint.pipelines.batch_prediction import score_frame
+from sporeprint.reports import monitoring_report as monitoring_report
+from sporeprint.safety.verdict import UNKNOWN, verdict_words
+from sporeprint.schema import DatasetSchema, Kind
+from sporeprint.settings import Settings
+
+#: The part of the validation rows that nothing was fitted on but the threshold: what a model does with it, it does with new rows.
+PART = "threshold"
+
+
+def measure(table: Observed, schema: DatasetSchema, bundle: Bundle | None, threads: int, progress: Progress) -> TableStatistics:
+    """Count a file, batch by batch: its columns, and what a model answers, if there is one and the file has no answers of its own."""
+    wanted = {
+        name: ColumnSpec(column.kind, frozenset(column.values or ())) for name, column in schema.columns.items() if name in table.present
+    }
+    answered = {name for name in ANSWERS if name in table.present}
+    scored = bundle is not None and not table.absent and not {"probability", "verdict"} <= answered
+
+    def work(batch: tuple[pl.DataFrame, int]) -> TableStatistics:
+        frame, unreadable = batch
+        counted = profile(frame, wanted, unreadable=unreadable)
+        answers = score_frame(frame, bundle) if scored and bundle is not None else frame
+        return with_predictions(counted, answers, frame, schema, answered if not scored else set(ANSWERS))
+
+    progress.total(table.rows)
+    total = TableStatistics(empty_statistics(wanted, schema, set(ANSWERS) if scored else answered))
+    # Batches are worked on side by side; further BLAS threads in each would only wait for each other.
+    with threadpool_limits(1, "blas"):
+        for part in ahead(work, table.frames(), workers=threads):
+            total += part
+            progress.advance(part.profile.rows)
+    return total
+
+
+def empty_statistics(wanted: Mapping[str, ColumnSpec], schema: DatasetSchema, answers: set[str]) -> Profile:
+    """The profile of no rows, with the columns that there would be."""
+    empty = pl.DataFrame(schema={name: pl.Float64 if column.kind is Kind.NUMERIC else pl.String for name, column in wanted.items()})
+    kinds = {name: pl.Float64 if kind is Kind.NUMERIC else pl.String for name, kind in ANSWERS.items()}
+    return with_predictions(profile(empty, wanted), pl.DataFrame(schema=kinds), empty, schema, answers).profile
+
+
+def with_predictions(
+    counted: Profile, answers: pl.DataFrame, frame: pl.DataFrame, schema: DatasetSchema, there: set[str]
+) -> TableStatistics:
+    """What was counted of some rows, with what was answered to them, and what came true.
+
+    Args:
+        counted: the profile of the rows' features.
+        answers: the rows' answers.
+        frame: the rows, with the target's column where it is known.
+        schema: the contract.
+        there: the columns of answers that there are.
+    """
+    wanted = {
+        name: ColumnSpec(kind, frozenset(verdict_words(schema)) if kind is Kind.NOMINAL else frozenset()) for name, kind in ANSWERS.items()
+    }
+    counted = counted.beside(profile(answers, {name: column for name, column in wanted.items() if name in there}))
+    if not {"probability", "verdict"} <= there:
+        return TableStatistics(counted)
+    probability = answers["probability"].cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+    numbers = {word: number for number, word in enumerate(verdict_words(schema))}
+    verdict = answers["verdict"].cast(pl.String).replace_strict(numbers, default=UNKNOWN, return_dtype=pl.Int8).to_numpy()
+    scored = np.isfinite(probability)
+    scores = ScoreHistograms.of(probability[scored], verdict[scored])
+    y, strangers = _outcomes(frame, schema)
+    return TableStatistics(counted, scores, Tally.of(probability, verdict, y), int(np.count_nonzero(~scored)), strangers)
+
+
+def _outcomes(frame: pl.DataFrame, schema: DatasetSchema) -> tuple[npt.NDArray[np.int8], int]:
+    """1, 0, or -1 where it is not known; and how many are neither class."""
+    target = schema.target
+    if target.column not in frame.columns:
+        return np.full(frame.height, -1, dtype=np.int8), 0
+    given = frame[target.column].cast(pl.String).str.strip_chars()
+    classes = {target.negative: 0, target.positive: 1}
+    y = given.replace_strict(classes, default=-1, return_dtype=pl.Int8)
+    empty = int(given.is_null().sum()) + int((given == "").sum())
+    return y.fill_null(-1).to_numpy(), int((y.fill_null(-1) < 0).sum()) - empty
+
+
+def validated(settings: Settings, workdir: Workdir, bundle: Bundle, ref: str) -> tuple[TableStatistics, str, list[str]]:
+    """The rows that a model was validated on, and none of its parts was fitted on but the threshold: counted, in words, what is odd."""
+    rows, notes = validation_rows(settings, workdir, bundle, ref)
+    return statistics_of_rows(rows.codes, bundle), f"the {rows.codes.rows:,} rows that {ref} was validated on", notes
+
+
+def validation_rows(settings: Settings, workdir: Workdir, bundle: Bundle, ref: str) -> tuple[Observations, list[str]]:
+    """These rows, and what is odd about them.
+
+    Raises:
+        DataError: they are not there, or are others.
+    """
+    path = workdir.model_input / "validation.parquet"
+    parts = tuple(settings.split.shares)
+    notes = []
+    if (run := run_id_of(path)) != bundle.info.get("data_run"):
+        notes.append(f"the validation rows are of run {run}, the model {ref} was made from those of run {bundle.info.get('data_run')}")
+    table = read_table(path, bundle.schema, parts)
+    return table.take(np.flatnonzero(table.part == parts.index(PART))), notes
+
+
+def statistics_of_rows(codes: Codes, bundle: Bundle) -> TableStatistics:
+    """Count coded rows and what a model answers to them: the reference that later rows are held against."""
+    known = {name: frozenset(column.values or ()) for name, column in bundle.schema.columns.items()}
+    answers = bundle.predictions(codes)
+    spoken = verdict_words(bundle.schema)
+    counts = np.bincount(answers.verdict, minlength=len(spoken)).tolist()
+    said: dict[str, ColumnProfile] = {
+        "probability": of_numbers(answers.probability),
+        "novelty_p": of_numbers(answers.novelty.p),
+        "verdict": of_names(spoken, counts, spoken),
+    }
+    counted = of_codes(codes, known).beside(Profile(codes.rows, said))
+    return TableStatistics(counted, ScoreHistograms.of(answers.probability, answers.verdict))

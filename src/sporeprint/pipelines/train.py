@@ -1,0 +1,163 @@
+"""The train step: fits the configured models on the published training rows, as candidates for the registry."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sporeprint.common.files import Progress
+from sporeprint.common.text_table import Steps
+from sporeprint.common.workdir import Workdir
+from sporeprint.data.dataset import concat
+from sporeprint.data.groups import GroupName, read_group_names
+from sporeprint.data.training_data import ModelInput, read_input
+from sporeprint.errors import ConfigError, NotServableError
+from sporeprint.errors import nearest as nearest_word
+from sporeprint.evaluation.candidate import Candidate
+from sporeprint.inference.attributions import explainer_of
+from sporeprint.models import training
+from sporeprint.models.encoder import column_transforms, fit_encoder
+from sporeprint.pipelines.candidate_files import write_candidate
+from sporeprint.pipelines.results import TrainResult
+from sporeprint.pipelines.run_context import RunContext, open_run
+from sporeprint.safety.decision_rule import fit_decision_rule, fit_guard
+from sporeprint.safety.nearest_neighbour import REFERENCE_FILE, ReferenceRows, reference_rows
+from sporeprint.safety.novelty_guard import Guard
+from sporeprint.settings import ModelSettings, Settings
+
+#: Progress units of a fit that reports none of its own.
+WHOLE_FIT = 100
+
+
+def run_train(settings: Settings, root: Path, *, models: Sequence[str] | None = None, steps: Steps | None = None) -> TrainResult:
+    """Fit the models (all, or those named) on the published training rows, as candidates for the registry.
+
+    Raises:
+        ConfigError: a model is not in the configuration, or its estimator does not take its parameters.
+        DataError: no data is loaded.
+    """
+    with open_run(settings, root, steps) as run:
+        chosen = model_settings(settings, models)
+        return TrainResult(tuple(train(run, read_input(settings, run.workdir), chosen)))
+
+
+def model_settings(settings: Settings, names: Sequence[str] | None) -> dict[str, ModelSettings]:
+    """The settings of the named models, or of all.
+
+    Raises:
+        ConfigError: a model is not in the configuration.
+    """
+    for name in names or ():
+        if name not in settings.models:
+            raise ConfigError(
+                f"no model {name!r} in the configuration{nearest_word(name, settings.models)}; there are: {', '.join(settings.models)}"
+            )
+    return {name: settings.models[name] for name in names or settings.models}
+
+
+def train(run: RunContext, data: ModelInput, chosen: Mapping[str, ModelSettings]) -> list[Candidate]:
+    """Fit the chosen models and write them as candidates."""
+    settings, workdir = run.settings, run.workdir
+    fitted = []
+    with run.log.step("train") as progress:
+        # The last evaluation is not of the models that are trained now.
+        workdir.evaluation_record.unlink(missing_ok=True)
+        progress.total(sum(fit_units(model) for model in chosen.values()) + WHOLE_FIT)
+        progress.text("guard")
+        shared = shared_parts(settings, workdir, data)
+        progress.advance(WHOLE_FIT)
+        for name, model in chosen.items():
+            progress.text(name)
+            candidate = fit_candidate(settings, name, model, data, shared, progress)
+            write_candidate(workdir.candidates, candidate)
+            fitted.append(candidate)
+    return fitted
+
+
+def fit_units(model: ModelSettings) -> int:
+    """Progress units of a fit: boosting rounds for XGBoost, `WHOLE_FIT` for the others."""
+    return model.rounds if model.estimator == "xgboost" else WHOLE_FIT
+
+
+@dataclass(frozen=True)
+class SharedParts:
+    """What all models of a run share: the novelty guard, the rows it keeps, and the names of the groups."""
+
+    guard: Guard
+    known: ReferenceRows
+    names: tuple[GroupName, ...]
+
+
+def shared_parts(settings: Settings, workdir: Workdir, data: ModelInput) -> SharedParts:
+    """Fit the guard on training and early-stopping rows."""
+    rows = concat([data.train, data.part(settings, "early_stop")])
+    fitted = fit_guard(rows, data.part(settings, "calibration"), settings.dataset, settings.guard, seed=settings.runtime.seed)
+    return SharedParts(fitted, reference_rows(rows, fitted, most=settings.guard.kept_rows), group_names(settings, workdir, data) or ())
+
+
+def group_names(settings: Settings, workdir: Workdir, data: ModelInput) -> tuple[GroupName, ...] | None:
+    """Names of the groups in order, from the names file; None without one."""
+    groups = settings.dataset.groups
+    if groups is None or groups.names_file is None:
+        return None
+    return read_group_names(workdir.at(groups.names_file), groups, data.record.groups.count)
+
+
+def fit_candidate(
+    settings: Settings, name: str, model: ModelSettings, data: ModelInput, shared: SharedParts, progress: Progress
+) -> Candidate:
+    """Fit one model, convert it to its served form, and calibrate its verdict."""
+    stop = data.part(settings, "early_stop")
+    encoder = fit_encoder(data.train.codes, data.train.y, column_transforms(settings.transform, model, settings.dataset))
+    rows = training.EncodedRows(encoder.matrix(data.train.codes), data.train.y)
+    done = 0
+
+    def each_round(rounds: int) -> None:
+        nonlocal done
+        done += rounds
+        progress.advance(rounds)
+
+    began = time.perf_counter()
+    fitted = training.fit_model(
+        model,
+        rows,
+        training.EncodedRows(encoder.matrix(stop.codes), stop.y),
+        seed=settings.runtime.seed,
+        threads=settings.threads,
+        each_round=each_round,
+    )
+    seconds = time.perf_counter() - began
+    progress.advance(fit_units(model) - done)
+    test = encoder.matrix(data.test.codes)
+    reference = fitted.score(test)
+    scorer, reason = None, None
+    try:
+        scorer = training.to_scorer(fitted, test, threads=settings.threads)
+    except NotServableError as error:
+        reason = str(error)
+    served = fitted.score if scorer is None else scorer.score
+    safe = fit_decision_rule(
+        lambda codes: served(encoder.matrix(codes)),
+        encoder,
+        shared.guard,
+        data.part(settings, "calibration"),
+        data.part(settings, "threshold"),
+        settings.dataset,
+        settings.guard,
+        shared.names,
+    )
+    return Candidate(
+        name=name,
+        encoder=encoder,
+        scorer=scorer,
+        not_servable=reason,
+        parts={**safe.to_files(), **explainer_of(scorer, fitted.estimator, rows.X).to_files(), REFERENCE_FILE: shared.known.to_bytes()},
+        scores=reference if scorer is None else served(test),
+        reference=reference,
+        fit_seconds=round(seconds, 3),
+        rounds=fitted.rounds,
+        importance=training.importance(fitted, rows.X, encoder.sources),
+        notes=fitted.notes,
+        settings=model.model_dump(mode="json"),
+        data_run=data.record.run_id,
+    )

@@ -1,0 +1,343 @@
+"""Reads a window from the warehouse: from counts by hour where these are enough, else from the answers."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from sporeprint.inference.model_bundle import Bundle
+from sporeprint.ingestion.partial_table import ANSWERS
+from sporeprint.monitoring.data_profile import ColumnSpec, NominalProfile, Profile, profile
+from sporeprint.monitoring.evaluation import WindowPerformance
+from sporeprint.monitoring.label_delay import wait
+from sporeprint.monitoring.realized_performance import OutcomeWindow, Performance, Tally, maturity, realized_performance
+from sporeprint.monitoring.table_statistics import TableStatistics
+from sporeprint.monitoring.windows import HOUR_US, SECOND_US, Slice, Window, WindowRequest
+from sporeprint.pipelines import table_counting
+from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN, verdict_words
+from sporeprint.schema import DatasetSchema
+from sporeprint.settings import Settings
+from sporeprint.stats.bins import PER_UNIT
+from sporeprint.stats.intervals import proportion
+from sporeprint.storage.warehouse import aggregation, monitoring_queries
+from sporeprint.storage.warehouse.monitoring_queries import PredictionScope
+from sporeprint.storage.warehouse.protocol import Reader
+
+#: Answers that expected performance is made from, outcomes that slices are, and outcomes that say how long they take: samples of whole
+#: hours where there are more.
+SCORED, LABELLED, DELAYED = 200_000, 8_000, 200_000
+#: Windows of the same length whose performance is shown.
+WINDOWS = 14
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class WindowQuery:
+    """What is looked at.
+
+    Attributes:
+        cell: whose answers.
+        ref: the version that gave them.
+        bundle: the version.
+        span: when they were given.
+        slice_: which of them.
+        asked: what was asked for.
+        now_us: what time it is.
+    """
+
+    cell: PredictionScope
+    ref: str
+    bundle: Bundle
+    span: Window
+    slice_: Slice
+    asked: WindowRequest
+    now_us: int
+
+    @property
+    def schema(self) -> DatasetSchema:
+        """The version's contract."""
+        return self.bundle.schema
+
+    @property
+    def kind(self) -> str:
+        """What its stream is called, beside the version: what is the same for all windows that follow each other."""
+        arm = f", {self.asked.test} arm {self.cell.arm}" if self.cell.arm else ""
+        return f"{self.span.kind}{arm}{f', {self.slice_.said}' if self.slice_ else ''}"
+
+    @property
+    def said(self) -> str:
+        """The window in words."""
+        arm = f" in arm {self.cell.arm} of {self.asked.test}" if self.cell.arm else ""
+        return f"{self.span.said} by {self.ref}{arm}{f', {self.slice_.said}' if self.slice_ else ''}"
+
+    def about(self) -> dict[str, Any]:
+        """As JSON values."""
+        where = [condition.said for condition in self.slice_.conditions]
+        return {**self.span.to_dict(), "model": self.ref, "test": self.asked.test, "arm": self.cell.arm, "where": where}
+
+
+@dataclass(frozen=True)
+class WindowData:
+    """What the warehouse holds of a window.
+
+    Attributes:
+        measured: its answers, counted.
+        name: of its rows; no other rows have it.
+        performance: how good they were; None without an outcome.
+        window_history: the same over time, this window last.
+        labelled: answers with an outcome, or some of them ...
+        source: ... of this window, the newest whose outcomes are here, if there is one.
+        notes: what is odd.
+    """
+
+    measured: TableStatistics
+    name: str
+    performance: Performance | None
+    window_history: tuple[WindowPerformance, ...]
+    labelled: pl.DataFrame
+    source: WindowPerformance
+    notes: tuple[str, ...]
+
+
+def vocabulary(query: WindowQuery) -> dict[str, frozenset[str]]:
+    """The values of nominal columns that training saw: what else is given is counted together."""
+    return dict(query.bundle.encoder.known_values)
+
+
+def counts(settings: Settings, reader: Reader, query: WindowQuery, old: TableStatistics) -> WindowData:
+    """A window of whole hours, from the counts by hour."""
+    cell, schema, window = query.cell, query.schema, query.span
+    numbers = {word: number for number, word in enumerate(verdict_words(schema))}
+    first = window.begin_us - (WINDOWS - 1) * window.length_us
+    said = monitoring_queries.verdicts_by_hour(reader, cell, first, window.end_us)
+    true = monitoring_queries.outcomes_by_hour(reader, cell, first, window.end_us)
+    known = {name: column.known for name, column in old.profile.columns.items() if isinstance(column, NominalProfile)}
+    profile_of_hours, extra = monitoring_queries.profile_of_hours(
+        reader, cell, window.begin_us, window.end_us, schema, {**known, **vocabulary(query)}
+    )
+    answered = np.zeros(3, dtype=np.int64)
+    by_hour: dict[int, int] = {}
+    for hour, word, count in said:
+        if hour >= window.begin_us:
+            answered[numbers.get(word, UNKNOWN)] += count
+            by_hour[hour] = by_hour.get(hour, 0) + count
+    verdicts = {word: int(answered[number]) for word, number in numbers.items() if answered[number]}
+    with_verdict = profile_of_hours.beside(Profile(profile_of_hours.rows, {"verdict": NominalProfile(verdicts, known=frozenset(numbers))}))
+    outcomes: dict[int, int] = {}
+    for hour, _, _, _, count in true:
+        outcomes[hour] = outcomes.get(hour, 0) + count
+    sampled = monitoring_queries.spread(by_hour, SCORED)
+    scores = monitoring_queries.scores(reader, cell, sampled, schema)
+    notes = [f"columns that are not looked at, because {query.ref} does not know them: {', '.join(extra[:5])}"] if extra else []
+    notes.append(f"{' and '.join(aggregation.SHARES)} are compared in {PER_UNIT} bins of equal width")
+    if len(sampled) < len(by_hour):
+        notes.append(f"expected performance is made from {scores.rows:,} answers, those of {len(sampled)} of {len(by_hour)} hours")
+    own = {hour: count for hour, count in outcomes.items() if hour >= window.begin_us}
+    table = monitoring_queries.labelled(reader, cell, monitoring_queries.spread(own, LABELLED), schema)
+    if table.height < sum(own.values()):
+        notes.append(f"ROC AUC and calibration are made from {table.height:,} of {sum(own.values()):,} outcomes")
+    windows = [
+        _tallied(window.begin_us - back * window.length_us, window.length_us, said, true, schema) for back in reversed(range(WINDOWS))
+    ]
+    total = windows[-1].tally
+    waited, more = _waits(settings, reader, query.now_us)
+    window_history = _window_history(settings, tuple(windows), query.now_us, waited)
+    real = _realised(settings, reader, query, _tally(table, schema), total, waited)
+    if real is not None and not window_history[-1].mature:
+        real, later = replace(real, not_computed={}), real.not_computed
+        notes += [f"{what}: {why}; outcomes may still come" for what, why in later.items()]
+    # Slices are those of a window whose outcomes are here, if there is any.
+    source = next((item for item in reversed(window_history) if item.mature and item.labelled), window_history[-1])
+    if source is not window_history[-1]:
+        theirs = {hour: count for hour, count in outcomes.items() if source.begin_s <= hour / SECOND_US < source.end_s}
+        older = monitoring_queries.labelled(reader, cell, monitoring_queries.spread(theirs, LABELLED), schema)
+    else:
+        older = table
+    return WindowData(
+        measured=TableStatistics(with_verdict, scores, Tally(answered=answered)),
+        name=f"{window.begin_us}-{window.end_us}-{profile_of_hours.rows}",
+        performance=real,
+        window_history=_from_the_first(window_history),
+        labelled=older,
+        source=source,
+        notes=(*notes, *more, *_immature(window_history[-1])),
+    )
+
+
+def _tallied(
+    begin_us: int,
+    length_us: int,
+    said: Sequence[tuple[int, str, int]],
+    true: Sequence[tuple[int, str, str, str, int]],
+    schema: DatasetSchema,
+) -> OutcomeWindow:
+    numbers = {word: number for number, word in enumerate(verdict_words(schema))}
+    classes = {schema.target.negative: 0, schema.target.positive: 1}
+    answered, counts = np.zeros(3, dtype=np.int64), np.zeros((3, 2, 2), dtype=np.int64)
+    for hour, word, count in said:
+        if begin_us <= hour < begin_us + length_us:
+            answered[numbers.get(word, UNKNOWN)] += count
+    for hour, word, likelier, outcome, count in true:
+        if begin_us <= hour < begin_us + length_us and likelier in classes and outcome in classes:
+            counts[numbers.get(word, UNKNOWN), classes[likelier], classes[outcome]] += count
+    return OutcomeWindow(begin_us / SECOND_US, (begin_us + length_us) / SECOND_US, Tally(answered=answered, counts=counts))
+
+
+def _from_the_first(window_history: Sequence[WindowPerformance]) -> tuple[WindowPerformance, ...]:
+    """Without the windows before the first answer; the last one always."""
+    first = next((place for place, period in enumerate(window_history) if period.answers), len(window_history) - 1)
+    return tuple(window_history[first:])
+
+
+def answers(settings: Settings, reader: Reader, query: WindowQuery) -> WindowData:
+    """Any other window, from the answers themselves."""
+    measured, table, about = read(reader, query)
+    first_us, last_us, name = about
+    waited, notes = _waits(settings, reader, query.now_us)
+    window = OutcomeWindow(first_us / SECOND_US, max(last_us, first_us + 1) / SECOND_US, measured.tally)
+    window_history = _window_history(settings, (window,), query.now_us, waited)
+    real = _realised(settings, reader, query, measured.tally, measured.tally, waited)
+    if real is not None and not window_history[-1].mature:
+        real, later = replace(real, not_computed={}), real.not_computed
+        notes += [f"{what}: {why}; outcomes may still come" for what, why in later.items()]
+    if real is not None and query.slice_:
+        notes.append(f"the promise is about all answers of {query.ref}, whatever the slice")
+    if query.span.rows is not None and not query.slice_ and measured.profile.rows < query.span.rows:
+        notes.append(f"there are {measured.profile.rows:,} answers, fewer than the {query.span.rows:,} that were asked for")
+    return WindowData(measured, name, real, window_history, table, window_history[-1], (*notes, *_immature(window_history[-1])))
+
+
+def read(reader: Reader, query: WindowQuery) -> tuple[TableStatistics, pl.DataFrame, tuple[int, int, str]]:
+    """The answers of a window, counted; slice_ of those with an outcome; and begin, end and name of what was read."""
+    schema, window = query.schema, query.span
+    wanted = {name: ColumnSpec(column.kind, frozenset(column.values or ())) for name, column in schema.columns.items()}
+    by_hour: dict[int, int] = {}
+    for hour, _, count in monitoring_queries.verdicts_by_hour(
+        reader, query.cell, window.begin_us - window.begin_us % HOUR_US, window.end_us
+    ):
+        by_hour[hour] = by_hour.get(hour, 0) + count
+    total = TableStatistics(table_counting.empty_statistics(wanted, schema, set(ANSWERS)))
+    known: list[pl.DataFrame] = []
+    ends: list[tuple[int, str]] = []
+    left = window.rows
+    for page, ids in monitoring_queries.pages(reader, query.cell, window, by_hour, schema):
+        fits = monitoring_queries.matching_rows(page, query.slice_)
+        table = page.filter(fits) if left is None else page.filter(fits).head(left)
+        if table.height:
+            places = np.flatnonzero(fits.to_numpy())[: table.height]
+            ends += [(int(table["created_us"][place]), ids[places[place]]) for place in (0, table.height - 1)]
+            total += table_counting.with_predictions(profile(table, wanted), table, table, schema, set(ANSWERS))
+        if sum(slice_.height for slice_ in known) < LABELLED:
+            known.append(table.filter(pl.col(schema.target.column).is_not_null()).drop("created_us"))
+        left = None if left is None else left - table.height
+        if left == 0:
+            break
+    found = pl.concat(known) if known else monitoring_queries.frame([], schema)
+    if not ends:
+        return total, found, (window.begin_us or window.end_us, window.end_us, f"{window.begin_us}-{window.end_us}-0")
+    if window.rows is None:
+        return total, found, (window.begin_us, window.end_us, f"{window.begin_us}-{window.end_us}-{total.profile.rows}")
+    return total, found, (ends[-1][0], ends[0][0] + 1, f"{ends[-1][1]}-{ends[0][1]}-{total.profile.rows}")
+
+
+def _waits(settings: Settings, reader: Reader, now_us: int) -> tuple[int | None, list[str]]:
+    """Hours in which outcomes come, and what is to be said of it."""
+    chosen = settings.monitoring
+    if chosen.outcome_wait_hours is not None:
+        return round(chosen.outcome_wait_hours), []
+    delays, ages = monitoring_queries.delays(reader, now_us, DELAYED)
+    found = wait(delays, ages, chosen.mature_share)
+    if found is None:
+        came = int(delays.sum())
+        return None, [f"how long outcomes take is not known yet: {came} came in the last 90 days"] if came else []
+    return found, [f"{chosen.mature_share:.0%} of the outcomes came within {found:,} hours"]
+
+
+def _window_history(
+    settings: Settings, windows: tuple[OutcomeWindow, ...], now_us: int, waited: int | None
+) -> tuple[WindowPerformance, ...]:
+    chosen, window_history = settings.monitoring, []
+    for window in windows:
+        answers, said = window.tally.answered, window.tally.counts.sum(axis=1)
+        right, source = int(said[NEGATIVE, 0] + said[POSITIVE, 1]), int(said[[NEGATIVE, POSITIVE]].sum())
+        total, labelled = int(answers.sum()), window.tally.labelled
+        wait_s = math.inf if waited is None else waited * 3600.0
+        share = labelled / total if total else math.nan
+        mature, why = maturity(window, share, now_us / SECOND_US, wait_s, chosen.mature_share)
+        window_history.append(
+            WindowPerformance(
+                begin_s=window.begin_s,
+                end_s=window.end_s,
+                mature=mature,
+                why=why,
+                answers=total,
+                unknown=proportion(int(answers[UNKNOWN]), total, CONFIDENCE),
+                labelled=labelled,
+                accuracy=proportion(right, source, CONFIDENCE),
+                false_negatives=proportion(int(said[NEGATIVE, 1]), int(said[NEGATIVE].sum()), CONFIDENCE),
+            )
+        )
+    return tuple(window_history)
+
+
+def _immature(period: WindowPerformance) -> Iterator[str]:
+    if period.labelled and not period.mature:
+        yield f"the window is immature: {period.why}; its {period.labelled:,} outcomes are shown, and raise no alarm"
+
+
+def _realised(
+    settings: Settings, reader: Reader, query: WindowQuery, sample: Tally, whole: Tally, waited: int | None
+) -> Performance | None:
+    """How good the answers were: shares from all outcomes, the rest from a sample of them, the promise from all that are mature.
+
+    Args:
+        settings: the configuration.
+        reader: the warehouse.
+        query: the window.
+        sample: answers with an outcome and their probabilities.
+        whole: all answers of the window; without probabilities.
+        waited: hours in which outcomes come; None if that is not known.
+    """
+    schema, alpha, delta = query.schema, settings.guard.alpha, settings.guard.delta
+    known, wrong = 0, 0
+    if waited is not None:
+        # Of an hour whose outcomes are still coming, those that are here may be other than the rest.
+        until = min(query.span.end_us, query.now_us - (waited + 1) * HOUR_US)
+        known, wrong = monitoring_queries.negative_outcomes(
+            reader, query.cell, verdict_words(schema)[NEGATIVE], schema.target.positive, until
+        )
+    if not whole.labelled + whole.invalid and not known:
+        return None
+    promised = realized_performance(Tally(), alpha=alpha, delta=delta, earlier=(known, wrong))
+    shown = realized_performance(replace(sample, answered=whole.answered), alpha=alpha, delta=delta)
+    if whole.labelled > sample.labelled >= 1:
+        said = whole.counts.sum(axis=1)
+        right, source = int(said[NEGATIVE, 0] + said[POSITIVE, 1]), int(said[[NEGATIVE, POSITIVE]].sum())
+        likelier = int(whole.counts[:, 0, 0].sum() + whole.counts[:, 1, 1].sum())
+        shown = replace(
+            shown,
+            labelled=whole.labelled,
+            accuracy=proportion(right, source, CONFIDENCE),
+            likelier=proportion(likelier, whole.labelled, CONFIDENCE),
+        )
+    if not whole.labelled + whole.invalid:
+        shown = replace(shown, not_computed={})
+    return replace(shown, false_negatives=promised.false_negatives, log_e=promised.log_e, promise=promised.promise)
+
+
+def _tally(table: pl.DataFrame, schema: DatasetSchema) -> Tally:
+    probability, verdict, y = arrays(table, schema)
+    return Tally.of(probability, verdict, y)
+
+
+def arrays(table: pl.DataFrame, schema: DatasetSchema) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int8], npt.NDArray[np.int8]]:
+    """Probability of the positive class, verdict and outcome (-1: none) of each answer, [n]."""
+    numbers = {word: number for number, word in enumerate(verdict_words(schema))}
+    verdict = table["verdict"].replace_strict(numbers, default=UNKNOWN, return_dtype=pl.Int8).to_numpy()
+    classes = {schema.target.negative: 0, schema.target.positive: 1}
+    y = table[schema.target.column].replace_strict(classes, default=-1, return_dtype=pl.Int8).fill_null(-1).to_numpy()
+    return table["probability"].fill_null(float("nan")).to_numpy(), verdict, y
