@@ -177,6 +177,13 @@ class GuardSettings(Frozen):
     coverage: float = Field(0.995, ge=0.5, lt=1, description="Share of rows like the training rows that are to be answered.")
     alpha: float = Field(0.001, gt=0, lt=0.5, description="Promised: at most this share of the negative answers is wrong.")
     delta: float = Field(0.05, gt=0, lt=0.5, description="... but for this probability.")
+    unseen_risk: float = Field(
+        0.001,
+        gt=0,
+        lt=0.5,
+        description="Where only some columns were observed: at most this share of positive rows of groups nobody has shown may be "
+        "taken for a known negative group.",
+    )
     calibration: Literal["isotonic", "platt", "beta", "none"] = Field("isotonic", description="How scores become probabilities.")
     components: Literal["auto", "groups", "clusters"] = Field(
         "auto", description="What a row is compared with: declared groups, or clusters."

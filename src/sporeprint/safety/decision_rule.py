@@ -14,8 +14,12 @@ from sporeprint.data.groups import GroupName
 from sporeprint.models.encoder import Encoder
 from sporeprint.safety.anomalies import TableAnomalies, table_anomalies
 from sporeprint.safety.calibration import Calibration, fit_calibration
+from sporeprint.safety.cells import Cells
 from sporeprint.safety.mixture import cluster_components, group_components, groups_are_usable
 from sporeprint.safety.novelty_guard import Guard, Novelty, calibrate_guard, fit_components
+from sporeprint.safety.partial_guard import FILE as PARTIAL_GUARD
+from sporeprint.safety.partial_guard import PartialGuard, read_partial_guard
+from sporeprint.safety.partial_rule import PartialVerdicts, decide, fit_partial_rule
 from sporeprint.safety.risk_control import Threshold, candidate_thresholds, choose_threshold
 from sporeprint.safety.verdict import is_familiar, verdict
 from sporeprint.schema import DatasetSchema
@@ -35,12 +39,14 @@ class Predictions:
         novelty: the guard's view of the rows.
         anomalies: values never seen, numbers outside, contradictions.
         verdict: int8 [n], see `verdict`.
+        partial: what was said of them as rows of which only some columns were observed; None where nobody asked.
     """
 
     probability: Float64
     novelty: Novelty
     anomalies: TableAnomalies
     verdict: npt.NDArray[np.int8]
+    partial: PartialVerdicts | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class DecisionRule:
         threshold: where the negative answer begins, and what that promises.
         coverage: share of familiar rows that are to be answered; less than what is set where calibration rows are few.
         components: names of the guard's components [K].
+        partial: answers rows of which only some columns were observed; None in versions made before there was one.
     """
 
     calibration: Calibration
@@ -60,9 +67,17 @@ class DecisionRule:
     threshold: Threshold
     coverage: float
     components: tuple[GroupName, ...]
+    partial: PartialGuard | None = None
 
     def predictions(
-        self, codes: Codes, scores: Float64, encoder: Encoder, schema: DatasetSchema, *, novelty: Novelty | None = None
+        self,
+        codes: Codes,
+        scores: Float64,
+        encoder: Encoder,
+        schema: DatasetSchema,
+        *,
+        novelty: Novelty | None = None,
+        unobserved: frozenset[str] = frozenset(),
     ) -> Predictions:
         """Answer n rows.
 
@@ -72,11 +87,36 @@ class DecisionRule:
             encoder: the model's encoder: which values and numbers it has seen.
             schema: the contract, with the contradictions it declares.
             novelty: what the guard says of the rows, where somebody has asked it already.
+            unobserved: columns whose empty cells are no observation, beside those that the contract says so of.
         """
+        if self.partial is not None and (unobserved or self.partial.is_always_asked):
+            return self._partial_predictions(self.partial, codes, scores, encoder, schema, unobserved)
         novelty = self.guard.novelty(codes) if novelty is None else novelty
         probability, anomalies = self.calibration(scores), table_anomalies(codes, encoder, schema)
         verdicts = verdict(probability, novelty.p, anomalies.any(codes.rows), threshold=self.threshold.value, coverage=self.coverage)
         return Predictions(probability, novelty, anomalies, np.asarray(verdicts, dtype=np.int8))
+
+    def _partial_predictions(
+        self,
+        partial: PartialGuard,
+        codes: Codes,
+        scores: Float64,
+        encoder: Encoder,
+        schema: DatasetSchema,
+        unobserved: frozenset[str],
+    ) -> Predictions:
+        cells = Cells.of_codes(codes, partial.layout, unobserved)
+        anomalies = table_anomalies(codes, encoder, schema)
+        verdicts = decide(
+            partial,
+            cells,
+            anomalous=anomalies.any(codes.rows),
+            coverage=self.coverage,
+            classifier=self.calibration(scores),
+            classifier_threshold=self.threshold.value,
+        )
+        novelty = Novelty(verdicts.p, verdicts.group, np.zeros(codes.rows))
+        return Predictions(verdicts.probability, novelty, anomalies, verdicts.verdict, verdicts)
 
     def to_files(self) -> dict[str, bytes]:
         """File name -> bytes; equal values give equal bytes."""
@@ -87,6 +127,7 @@ class DecisionRule:
             "components": [[item.name, item.family] for item in self.components],
         }
         return {
+            **({} if self.partial is None else {PARTIAL_GUARD: self.partial.to_bytes()}),
             CALIBRATION: self.calibration.to_json().encode(),
             GUARD: self.guard.to_bytes(),
             ANSWER: json.dumps(answer, indent=1, ensure_ascii=False, allow_nan=False).encode(),
@@ -111,6 +152,7 @@ class DecisionRule:
                 Threshold(**answer["threshold"]),
                 float(answer["coverage"]),
                 tuple(GroupName(name, family) for name, family in answer["components"]),
+                read_partial_guard(files),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{ANSWER} is damaged: {error!r}") from error
@@ -132,11 +174,42 @@ def fit_guard(rows: Observations, calibrate: Observations, schema: DatasetSchema
         settings: see `GuardSettings`.
         seed: of the clustering.
     """
-    if settings.components != "clusters" and rows.group is not None and groups_are_usable(rows.group, settings.components):
-        component, names = group_components(rows.group)
-    else:
-        component, names = cluster_components(rows.codes, rows.y, schema, clusters=settings.clusters, seed=seed)
+    component, names = _components(rows, schema, settings, seed)
     return calibrate_guard(fit_components(rows.codes, rows.y, component, names, schema), calibrate.codes)
+
+
+def fit_guards(
+    rows: Observations,
+    calibrate: Observations,
+    test: Observations,
+    schema: DatasetSchema,
+    settings: GuardSettings,
+    *,
+    seed: int,
+    is_rehearsed: bool = True,
+) -> tuple[Guard, PartialGuard]:
+    """Fit and calibrate both guards, on the same components: of rows as they are recorded, and of partial rows.
+
+    Args:
+        rows: rows that the guards are to know.
+        calibrate: see `fit_guard`.
+        test: further such rows, on which the promise of the partial rows' threshold is tested.
+        schema: the contract.
+        settings: see `GuardSettings`.
+        seed: of everything that is drawn.
+        is_rehearsed: see `fit_partial_rule`.
+    """
+    component, names = _components(rows, schema, settings, seed)
+    guard = calibrate_guard(fit_components(rows.codes, rows.y, component, names, schema), calibrate.codes)
+    return guard, fit_partial_rule(rows, component, names, calibrate, test, schema, settings, seed=seed, is_rehearsed=is_rehearsed)
+
+
+def _components(
+    rows: Observations, schema: DatasetSchema, settings: GuardSettings, seed: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int64]]:
+    if settings.components != "clusters" and rows.group is not None and groups_are_usable(rows.group, settings.components):
+        return group_components(rows.group)
+    return cluster_components(rows.codes, rows.y, schema, clusters=settings.clusters, seed=seed)
 
 
 def fit_decision_rule(
@@ -150,6 +223,7 @@ def fit_decision_rule(
     names: Sequence[GroupName] = (),
     *,
     novelties: tuple[Novelty, Novelty] | None = None,
+    partial: PartialGuard | None = None,
 ) -> DecisionRule:
     """Calibrate a model, and find where its negative answer may begin.
 
@@ -163,6 +237,7 @@ def fit_decision_rule(
         settings: see `GuardSettings`.
         names: of the groups, by number.
         novelties: what the guard says of `calibrate` and of `test`, where somebody has asked it already.
+        partial: the guard of partial rows.
     """
     coverage = attainable_coverage(settings.coverage, len(fitted.calibration))
     raw = score(calibrate.codes)
@@ -179,7 +254,7 @@ def fit_decision_rule(
     )
     p = calibration(score(test.codes))
     threshold = choose_threshold(p[threshold_familiar], test.y[threshold_familiar], chosen, alpha=settings.alpha, delta=settings.delta)
-    return DecisionRule(calibration, fitted, threshold, coverage, _component_names(fitted, names))
+    return DecisionRule(calibration, fitted, threshold, coverage, _component_names(fitted, names), partial)
 
 
 def joint_vocabulary(encoder: Encoder, guard: Guard, schema: DatasetSchema) -> dict[str, tuple[str, ...]]:

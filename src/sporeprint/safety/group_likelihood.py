@@ -6,11 +6,11 @@ for a normal curve, that is the exact marginal likelihood. A column that a group
 distribution of all groups there: it neither speaks for the group nor against it.
 
 A group never seen is thought of as a known one that has changed: in each nominal column, with probability `MUTATION`, it has the
-value of just any group, and its numbers spread `WIDENING` times as wide. So the more fields, and the rarer values, agree with a known group,
-the less likely it is that the row comes from a stranger that only resembles it. How this form was chosen: docs/decisions/0040.
+value of just any group, and its numbers spread `WIDENING` times as wide. So the more fields agree with a known group, and the rarer
+their values, the less likely it is that the row comes from a stranger that only resembles it. See docs/decisions/0040.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -126,21 +126,24 @@ class GroupLikelihood:
         """
         n = len(cells)
         result = Evidence(np.empty(n), np.empty(n), np.empty(n, dtype=np.intp), np.empty(n))
-        patterns, pattern = self._patterns(cells)
+        for observed, rows in self.by_numbers(cells):
+            self._block(cells.take(rows), observed, None if left_out is None else left_out[rows], rows, result)
+        return result
+
+    def by_numbers(self, cells: Cells) -> Iterator[tuple[Flags, Index]]:
+        """Blocks of rows with the same observed numbers: those, and the rows."""
+        present = ~np.isnan(cells.numbers)
+        if not len(present):
+            return
+        if not present.shape[1] or (present == present[0]).all():
+            patterns, pattern = present[:1], np.zeros(len(present), dtype=np.intp)
+        else:
+            patterns, pattern = np.unique(present, axis=0, return_inverse=True)
+            pattern = pattern.ravel()
         for number, observed in enumerate(patterns):
             rows = np.flatnonzero(pattern == number)
             for start in range(0, len(rows), BLOCK_ROWS):
-                block = rows[start : start + BLOCK_ROWS]
-                self._block(cells.take(block), observed, None if left_out is None else left_out[block], block, result)
-        return result
-
-    def _patterns(self, cells: Cells) -> tuple[Flags, Index]:
-        """The different sets of observed numbers, and which of them each row has."""
-        present = ~np.isnan(cells.numbers)
-        if not present.shape[1] or not len(present) or (present == present[0]).all():
-            return present[:1], np.zeros(len(present), dtype=np.intp)
-        patterns, pattern = np.unique(present, axis=0, return_inverse=True)
-        return patterns, pattern.ravel()
+                yield observed, rows[start : start + BLOCK_ROWS]
 
     def log_likelihoods(self, cells: Cells, observed: Flags) -> tuple[Float32, Float32]:
         """Log-likelihood of rows with the same observed numbers in every known group and in a stranger like it: [n, K] each."""
@@ -183,7 +186,7 @@ class GroupLikelihood:
         least = 1e-30
         return (
             np.asarray(positive / (positive + negative), dtype=np.float64),
-            np.log(np.maximum(negative, least), dtype=np.float64) - np.log(np.maximum(positive + strange, least), dtype=np.float64),
+            np.asarray(np.log(np.maximum(negative, least)) - np.log(np.maximum(positive + strange, least)), dtype=np.float64),
         )
 
     def typicality(self, cells: Cells, observed: Flags, group: Index) -> Float64:
@@ -196,14 +199,12 @@ class GroupLikelihood:
             result += feature * numbers.known[at].take(group)
         for places in cells.places.T:
             result += flat.take(places * width + group)
-        return np.round(np.maximum(result, -1e6), 4)
+        return np.asarray(np.round(np.maximum(result, -1e6), 4), dtype=np.float64)
 
     def typicality_in(self, cells: Cells, group: Index) -> Float64:
         """How typical n rows, with any numbers observed, are of one group each: [n]."""
         result = np.empty(len(cells))
-        patterns, pattern = self._patterns(cells)
-        for number, observed in enumerate(patterns):
-            rows = np.flatnonzero(pattern == number)
+        for observed, rows in self.by_numbers(cells):
             result[rows] = self.typicality(cells.take(rows), observed, group[rows])
         return result
 
@@ -334,7 +335,7 @@ _ARRAYS = ("known", "stranger", "surprise", "means", "spreads", "correlation", "
 # --- fitting ---------------------------------------------------------------------------------------------------------
 
 
-def fit(
+def fit_group_likelihood(
     codes: Codes,
     y: npt.NDArray[np.int8],
     component: Index,
@@ -379,10 +380,12 @@ def fit(
         recorded = np.stack([n, sizes - n]) if name in informative else None
         tables.append(_recorded(recorded, len(sizes)))
     layout = Layout(categories, scales, informative)
-    stacked = [np.vstack(parts).astype(np.float32) for parts in zip(*tables, strict=True)]
+    known, stranger, surprise = (np.vstack(parts).astype(np.float32) for parts in zip(*tables, strict=True))
     return GroupLikelihood(
         layout,
-        *stacked,
+        known,
+        stranger,
+        surprise,
         means=np.array(means).reshape(len(scales), len(sizes)).T,
         spreads=np.array(spreads).reshape(len(scales), len(sizes)).T,
         correlation=_correlation(residuals),
@@ -446,7 +449,9 @@ def _misread(shares: Float64, values: tuple[str, ...], column: Column) -> Float6
             if value in partners:
                 partners[value] |= {other for other in pair if other != value and other in place}
     for value, at in place.items():
-        others = [place[other] for other in partners[value]] if column.confusions else [other for other in range(len(values)) if other != at]
+        others = (
+            [place[other] for other in partners[value]] if column.confusions else [other for other in range(len(values)) if other != at]
+        )
         if others:
             seen_as[at, at] = 1 - rate
             seen_as[at, others] = rate / len(others)

@@ -4,6 +4,7 @@ While the class is open, the column that is expected to tell most about it (mutu
 column by which a group never seen would most likely be unmasked. Both per declared cost.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -117,9 +118,7 @@ class Questions:
     def weights(self, cells: Cells) -> Float64:
         """How likely each known group is, for n rows: [n, K]."""
         known, _ = self.guard.likelihood.log_likelihoods(cells, ~np.isnan(cells.numbers[0]))
-        top = known.max(axis=1, keepdims=True)
-        weights = np.exp(known.astype(np.float64) - top)
-        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+        return _weights(known)
 
     def gains(self, weights: Float64) -> tuple[Float64, Float64]:
         """Information about the class, in bits, and power to unmask a stranger, of every column for n rows: [n, columns] each."""
@@ -140,13 +139,34 @@ class Questions:
 
         Columns already observed come last.
         """
-        weights = self.weights(cells)
+        score, bits, power = self._scores(self.weights(cells))
+        score = np.where(cells.observed, -np.inf, score)
+        return np.argsort(-score, axis=1, kind="stable"), bits, power
+
+    def _scores(self, weights: Float64) -> tuple[Float64, Float64, Float64]:
         bits, power = self.gains(weights)
         positive = weights @ self.guard.likelihood.positive
         is_open = (positive > DECIDED) & (positive < 1 - DECIDED)
-        score = np.where(is_open[:, np.newaxis], bits, power) / self.cost
-        score = np.where(cells.observed, -np.inf, score)
-        return np.argsort(-score, axis=1, kind="stable"), bits, power
+        return np.where(is_open[:, np.newaxis], bits, power) / self.cost, bits, power
+
+    def choose(self, cells: Cells, asked: Flags, *, left_out: npt.NDArray[np.intp] | None = None) -> npt.NDArray[np.intp]:
+        """The best column to look at next for each of n rows: [n].
+
+        Args:
+            cells: the rows.
+            asked: bool [n, columns], columns that were asked, with or without an answer.
+            left_out: intp [n], groups that are not known; None: all are.
+        """
+        result = np.empty(len(cells), dtype=np.intp)
+        likelihood = self.guard.likelihood
+        for observed, rows in likelihood.by_numbers(cells):
+            known, _ = likelihood.log_likelihoods(cells.take(rows), observed)
+            if left_out is not None:
+                mine = left_out[rows] >= 0
+                known[np.flatnonzero(mine), left_out[rows][mine]] = -np.inf
+            score = np.where(asked[rows], -np.inf, self._scores(_weights(known))[0])
+            result[rows] = score.argmax(axis=1)
+        return result
 
     def best(self, cells: Cells, *, most: int, without: frozenset[str] = frozenset()) -> tuple[Question, ...]:
         """The questions to ask about one row, the best first; only such as may tell something.
@@ -158,7 +178,8 @@ class Questions:
         """
         order, bits, power = self.order(cells)
         weights = self.weights(cells)[0]
-        columns, result = self.guard.layout.columns, []
+        columns = self.guard.layout.columns
+        result: list[Question] = []
         for at in order[0].tolist():
             name = columns[at]
             tells = bits[0, at] > 1e-6 or power[0, at] > 1e-6
@@ -180,7 +201,7 @@ class Questions:
             mean, scale = layout.scales[name]
             edges = self.guard.likelihood.edges(at - len(layout.categories)) * scale + mean
             ends = [None, *(round(edge, 2) for edge in edges.tolist()), None]
-            values = list(zip(ends[:-1], ends[1:], strict=True))
+            values = list(itertools.pairwise(ends))
         order = np.argsort(-likely, kind="stable").tolist()
         return tuple(PossibleValue(values[n], float(likely[n]), float(after[n])) for n in order if likely[n] >= LEAST_LIKELY)
 
@@ -233,9 +254,12 @@ class Questions:
         return tuple(layout.columns[at] for at in order.tolist() if surprise[at] < -2.0)
 
 
+def _weights(known: npt.NDArray[np.float32]) -> Float64:
+    weights = np.exp(known.astype(np.float64) - known.max(axis=1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
 def _entropy(p: Float64) -> Float64:
     """Of a yes-or-no variable, in bits."""
     q = p.clip(1e-15, 1 - 1e-15)
-    return -(q * np.log2(q) + (1 - q) * np.log2(1 - q))
-
-
+    return np.asarray(-(q * np.log2(q) + (1 - q) * np.log2(1 - q)))

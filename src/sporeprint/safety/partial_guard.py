@@ -12,6 +12,7 @@ columns hidden at random. Both are figures of the row's own mask and of the grou
 
 import json
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -33,6 +34,8 @@ Flags = npt.NDArray[np.bool_]
 FILE = "partial_guard.npz"
 #: Masks kept at the most; each takes some 8 kB.
 MOST_MASKS = 1_024
+#: Sets of numeric columns whose part of the calibration rows' typicality is kept at the most.
+MOST_NUMBER_SETS = 256
 #: Calibration rows and strangers kept with a model at the most, and how often columns are hidden in each stranger.
 MOST_CALIBRATION, MOST_STRANGERS, HIDINGS = 2_000, 3_000, 24
 #: P(positive) from which the positive class is answered, however few columns were observed: that answer is never the dangerous one.
@@ -78,7 +81,7 @@ class MarginCurve:
 
     def __call__(self, withheld: Float64) -> Float64:
         """The margin that n rows need: [n]."""
-        return self.margin[np.searchsorted(self.power, withheld).clip(max=len(self.margin) - 1)]
+        return np.asarray(self.margin[np.searchsorted(self.power, withheld).clip(max=len(self.margin) - 1)])
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class PartialGuard:
         curve: the margin that a row needs.
         unseen_risk: largest share of strangers that may be taken for a known negative group.
         threshold: largest P(positive) that is answered with the negative class, and what that promises.
+        enough: withheld power at which a dialogue, which stops as soon as it may, may end with the negative class; below 0: it never does.
         profiles: mask -> sorted typicalities of calibration rows, the most recently used last.
     """
 
@@ -105,6 +109,7 @@ class PartialGuard:
     curve: MarginCurve
     unseen_risk: float
     threshold: Threshold
+    enough: float = -1.0
     profiles: "OrderedDict[bytes, Float32]" = field(default_factory=OrderedDict, repr=False, compare=False)
 
     @property
@@ -139,11 +144,43 @@ class PartialGuard:
         if (cached := profiles.get(key)) is not None:
             profiles.move_to_end(key)
             return cached
-        hidden = self.calibration.hidden(mask, self.layout)
-        made = profiles[key] = np.sort(self.likelihood.typicality_in(hidden, self.calibration_group)).astype(np.float32)
+        nominal = len(self.layout.categories)
+        typicality = self._calibration_cells @ mask + self._calibration_numbers(mask[nominal:])
+        made = profiles[key] = np.sort(typicality.astype(np.float32))
         while len(profiles) > MOST_MASKS:
             profiles.popitem(last=False)
         return made
+
+    @cached_property
+    def _calibration_cells(self) -> Float64:
+        """What each nominal cell of the calibration rows adds to their typicality, and whether a number is there: [c, columns]."""
+        return np.asarray(self.likelihood.surprise[self.calibration.places, self.calibration_group[:, np.newaxis]].astype(np.float64))
+
+    def _calibration_numbers(self, observed: Flags) -> Float64:
+        """What the numbers of calibration rows add to their typicality, with these columns: [c]."""
+        key, parts = observed.tobytes(), self._numbers_parts
+        if key not in parts:
+            if len(parts) >= MOST_NUMBER_SETS:
+                parts.clear()
+            only = np.concatenate([np.zeros(len(self.layout.categories), dtype=np.bool_), observed])
+            hidden = self.calibration.hidden(only, self.layout)
+            bare = replace(hidden, places=np.broadcast_to(self.layout.starts + NOT_OBSERVED, hidden.places.shape))
+            parts[key] = self.likelihood.typicality_in(bare, self.calibration_group)
+        return parts[key]
+
+    @cached_property
+    def _numbers_parts(self) -> dict[bytes, Float64]:
+        return {}
+
+    @property
+    def is_always_asked(self) -> bool:
+        """Whether it answers every row: where an empty cell of some column is no observation, the table's own rows are partial."""
+        return len(self.layout.informative) < len(self.layout.columns)
+
+    @property
+    def most_probability(self) -> float:
+        """Largest P(positive) that is answered with the negative class; below 0 where it never is."""
+        return -1.0 if self.threshold.value is None else self.threshold.value
 
     # --- files --------------------------------------------------------------------------------------------------------
 
@@ -159,6 +196,7 @@ class PartialGuard:
             "format": 1,
             "unseen_risk": self.unseen_risk,
             "threshold": asdict(self.threshold),
+            "enough": self.enough,
             "strangers": self.curve.strangers,
             "groups": self.curve.groups,
         }
@@ -189,6 +227,7 @@ class PartialGuard:
                 MarginCurve(arrays["curve.power"], arrays["curve.margin"], settings["strangers"], settings["groups"]),
                 float(settings["unseen_risk"]),
                 Threshold(**settings["threshold"]),
+                float(settings["enough"]),
             )
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"not a guard of partial rows: {error!r}") from error
@@ -314,3 +353,12 @@ def _evenly(random: np.random.Generator, group: Index, most: int) -> Index:
 def with_threshold(guard: PartialGuard, threshold: Threshold) -> PartialGuard:
     """The guard with another threshold."""
     return replace(guard, threshold=threshold)
+
+
+def read_partial_guard(parts: Mapping[str, bytes]) -> PartialGuard | None:
+    """The guard among a bundle's parts; None where the version was made before there was one.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    return PartialGuard.from_bytes(parts[FILE]) if FILE in parts else None
