@@ -164,7 +164,13 @@ class Contradiction(Frozen):
 
 
 class DatasetSchema(Frozen):
-    """The contract of one table."""
+    """The contract of one table.
+
+    >>> from sporeprint import load_settings
+    >>> schema = load_settings(CONFIG).dataset
+    >>> schema.numeric
+    ('cap-diameter', 'stem-height', 'stem-width')
+    """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Lower case; names files and models.")
     target: Target
@@ -172,6 +178,7 @@ class DatasetSchema(Frozen):
     groups: Groups | None = None
     contradictions: tuple[Contradiction, ...] = Field((), description="What no row can be, over several columns.")
     extra_columns: Literal["reject", "ignore"] = Field("reject", description="What a column not named here does to the run.")
+    further: tuple[str, ...] = Field((), description="Columns that are neither feature nor target nor group, and are read along.")
 
     @model_validator(mode="after")
     def _names_are_free(self) -> Self:
@@ -224,7 +231,7 @@ class DatasetSchema(Frozen):
     def table_columns(self) -> tuple[str, ...]:
         """Every column the table must have: target, group column if declared, features."""
         group = (self.groups.column,) if self.groups is not None and self.groups.column is not None else ()
-        return (self.target.column, *group, *self.columns)
+        return tuple(dict.fromkeys((self.target.column, *group, *self.further, *self.columns)))
 
     def word(self, column: str, code: str) -> str:
         """The word for a nominal code ('brown' for 'n'), or the code where no word is declared."""
@@ -233,7 +240,7 @@ class DatasetSchema(Frozen):
 
     def fingerprint(self) -> str:
         """sha256 of the contract (hex), the same for equal schemas whatever the order of keys in the file."""
-        contract = self.model_dump(mode="json")
+        contract = self.model_dump(mode="json", exclude={"further"})
         for name, column in contract["columns"].items():
             # Fields that contracts of before did not have count only where they say something.
             contract["columns"][name] = {key: value for key, value in column.items() if key not in _LATER or value != _LATER[key]}

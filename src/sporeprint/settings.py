@@ -86,18 +86,26 @@ class ValidationSettings(Frozen):
 
     max_rejected_share: float = Field(0.01, ge=0, le=1, description="A larger share of rejected rows stops the run.")
     duplicates: Literal["keep", "drop"] = Field(
-        "keep", description="Exact copies of an earlier row: kept (and always on the same side of a split), or dropped."
+        "keep", description="Exact copies of an earlier row, label included: kept (and shared out like other rows), or dropped."
     )
 
 
 class SplitSettings(Frozen):
     """Disjoint parts: each later step must see rows the earlier ones did not. Shares add up to 1."""
 
-    train: float = Share
-    early_stop: float = Share
-    calibration: float = Share
-    threshold: float = Share
-    test: float = Share
+    by: Literal["rows", "groups", "time", "column"] = Field(
+        "rows",
+        description="What is shared out: single rows; whole groups (see dataset.groups), so that test rows are of new groups; "
+        "rows in the order of a time column, the latest to test on; or what a column says.",
+    )
+    column: str | None = Field(
+        None, description="With by: time, the column with the time (a number or an ISO date); with by: column, the one that names the part."
+    )
+    train: float = Field(0.45, gt=0, lt=1)
+    early_stop: float = Field(0.05, gt=0, lt=1)
+    calibration: float = Field(0.10, gt=0, lt=1)
+    threshold: float = Field(0.20, gt=0, lt=1)
+    test: float = Field(0.20, gt=0, lt=1)
     seed: int = Field(7, ge=0, description="Salt of the row hash that decides a row's part.")
 
     @model_validator(mode="after")
@@ -105,6 +113,8 @@ class SplitSettings(Frozen):
         total = sum(self.shares.values())
         if abs(total - 1) > 1e-9:
             raise ValueError(f"the shares of {', '.join(self.shares)} must add up to 1, not {total:g}")
+        if (self.column is None) == (self.by in {"time", "column"}):
+            raise ValueError("'column' goes with by: time and by: column, and is needed there")
         return self
 
     @property
@@ -319,7 +329,7 @@ class AbTestingSettings(Frozen):
     max_duration_s: float | None = Field(30 * 86_400.0, gt=0, description="The same in seconds.")
     srm_alpha: float = Field(0.001, gt=0, lt=0.5, description="Largest probability of a false alarm about the shares of the arms.")
     auto_conclude: bool = Field(False, description="Whether the verdict is acted on without a person.")
-    look_s: float = Field(5.0, ge=0.1, le=3600, description="Seconds between two looks of a running server at its tests.")
+    evaluate_every_s: float = Field(5.0, ge=0.1, le=3600, description="Seconds between two looks of a running server at its tests.")
 
 
 class MonitoringSettings(Frozen):
@@ -431,12 +441,17 @@ class RuntimeSettings(Frozen):
 
 
 class Settings(Frozen):
-    """Everything config.yaml says, checked."""
+    """Everything config.yaml says, checked.
+
+    >>> from sporeprint import load_settings
+    >>> sorted(load_settings(CONFIG).models)
+    ['decision_tree', 'logistic_regression', 'xgboost']
+    """
 
     dataset: DatasetSchema
     source: SourceSettings
     validation: ValidationSettings = ValidationSettings()
-    split: SplitSettings
+    split: SplitSettings = SplitSettings()
     transform: TransformSettings = TransformSettings()
     models: dict[str, ModelSettings] = Field(min_length=1)
     guard: GuardSettings = GuardSettings()
@@ -473,6 +488,20 @@ class Settings(Frozen):
             if name == "production":
                 raise ValueError("the name 'production' is taken, it means the version that is served")
         return models
+
+    @model_validator(mode="after")
+    def _split_fits(self) -> Self:
+        if self.split.by == "groups" and self.dataset.groups is None:
+            raise ValueError("split.by: groups needs dataset.groups, which says what a group is")
+        return self
+
+    @property
+    def read_schema(self) -> DatasetSchema:
+        """The schema of the table that is read: with the column that the split needs, which need not be a feature."""
+        column = self.split.column
+        if column is None or column in self.dataset.table_columns:
+            return self.dataset
+        return self.dataset.model_copy(update={"further": (column,)})
 
     @property
     def threads(self) -> int:
@@ -516,6 +545,10 @@ def load(path: Path, *, environ: Mapping[str, str] | None = None, overrides: Seq
 
     Raises:
         ConfigError: with one line for every problem: the key, the value, what is allowed, the nearest right key.
+
+    >>> from sporeprint import load_settings
+    >>> load_settings(CONFIG, overrides=["split.seed=11"]).split.seed
+    11
     """
     raw = _read_yaml(path)
     changed_by = []

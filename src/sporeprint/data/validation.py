@@ -76,19 +76,22 @@ def target_rules(schema: DatasetSchema) -> dict[str, Any]:
     }
 
 
-def check(frame: pl.DataFrame, schema: DatasetSchema) -> Checked:
+def check(frame: pl.DataFrame, schema: DatasetSchema, *, required: Sequence[str] = ()) -> Checked:
     """Check a batch of labelled rows.
 
     Args:
         frame: the table's columns as they were read, and `row`, each row's number in the source.
-        schema: the contract.
+        schema: the schema.
+        required: further columns without which a row is rejected.
     """
     target = schema.target
     vocabulary: Vocabulary = {**vocabulary_of(frame, schema), target.column: (target.negative, target.positive)}
     compact = coded_frame(frame, vocabulary, schema.numeric)
     flags = broken_rules(compact, {**target_rules(schema), **feature_rules(schema)})
-    if schema.groups is not None and schema.groups.column is not None and frame[schema.groups.column].null_count():
-        flags[f"required:{schema.groups.column}"] = frame[schema.groups.column].is_null().to_numpy()
+    group = () if schema.groups is None or schema.groups.column is None else (schema.groups.column,)
+    for name in dict.fromkeys((*group, *required)):
+        if frame[name].null_count():
+            flags[f"required:{name}"] = frame[name].is_null().to_numpy()
     bad = np.logical_or.reduce([*flags.values(), np.zeros(frame.height, dtype=bool)])
     good = ~bad
     kept = compact.filter(good) if flags else compact

@@ -13,41 +13,18 @@ from sporeprint.data.groups import GroupName
 from sporeprint.errors import DataError, nearest
 from sporeprint.inference.attributions import Attribution, Explainer, top_attributions
 from sporeprint.inference.model_bundle import Bundle
+from sporeprint.inference.partial_prediction import predict_partial
+from sporeprint.inference.prediction import OUT_OF_DISTRIBUTION, Prediction
 from sporeprint.safety.anomalies import NEVER_SEEN, NO_THRESHOLD, OUTSIDE, UNLIKE, RowAnomalies, row_anomalies
+from sporeprint.safety.cells import Cells
 from sporeprint.safety.nearest_neighbour import REFERENCE_FILE, NearestRow, ReferenceRows
 from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict, verdict_words
 from sporeprint.schema import Column, DatasetSchema, Kind
 
 Row = Mapping[str, str | float | None]
 
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of one row.
-
-    Attributes:
-        prediction: the likelier class's code.
-        probability: P(positive), calibrated.
-        verdict: a class's word, or "unknown".
-        novelty_p: the guard's p-value.
-        threshold: the largest probability that is answered with the negative class; None where it never is.
-        unseen: columns whose value the model has never seen.
-        outside: columns whose number lies outside the training rows'.
-        contradictions: what the row says against itself, in words.
-        reason: why the verdict is "unknown"; None where it is not.
-        most_like: the guard's component that the row is most like.
-    """
-
-    prediction: str
-    probability: float
-    verdict: str
-    novelty_p: float
-    threshold: float | None
-    unseen: tuple[str, ...]
-    outside: tuple[str, ...]
-    contradictions: tuple[str, ...]
-    reason: str | None
-    most_like: GroupName
+#: A field with this value was not observed, as one that is left out.
+NOT_OBSERVED = "not observed"
 
 
 @dataclass(frozen=True)
@@ -80,13 +57,17 @@ def predict_row(bundle: Bundle, row: Row) -> Prediction:
 
     Args:
         bundle: the model.
-        row: column -> code, number or None; a column left out is missing.
+        row: column -> code, number or None (recorded as empty). A column left out was not observed; for a version that cannot
+            answer partial rows it is empty.
     """
     safety, schema = bundle.safety, bundle.schema
     score = bundle.scorer.score(bundle.encoder.encode_row(row)[np.newaxis])
+    anomalies = row_anomalies(row, bundle.encoder, schema)
+    if safety.partial is not None and safety.partial.answers(row):
+        cells = Cells.of_rows([row], safety.partial.layout)
+        return predict_partial(bundle, safety.partial, cells, safety.calibration(score), [anomalies])[0]
     probability = float(safety.calibration(score)[0])
     novelty_p, component = safety.guard.row(row)
-    anomalies = row_anomalies(row, bundle.encoder, schema)
     code = int(verdict(probability, novelty_p, bool(anomalies), threshold=safety.threshold.value, coverage=safety.coverage))
     target = schema.target
     return Prediction(
@@ -100,6 +81,7 @@ def predict_row(bundle: Bundle, row: Row) -> Prediction:
         contradictions=anomalies.contradictions,
         reason=unknown_reason(anomalies, novelty_p, safety.coverage) if code == UNKNOWN else None,
         most_like=safety.components[component],
+        unknown=OUT_OF_DISTRIBUTION if code == UNKNOWN else None,
     )
 
 
@@ -128,10 +110,15 @@ def explain_row(bundle: Bundle, row: Row, *, most: int = 5) -> Explanation:
     effects = explainer.contributions(X, bundle.scorer)
     named = () if effects is None else top_attributions(effects[0][0], bundle.encoder.sources, row, bundle.schema, most=most)
     reference = ReferenceRows.from_bytes(bundle.parts[REFERENCE_FILE])
-    component = safety.guard.row(row)[1]
-    nearest_row = reference.nearest(row, safety.guard, component)
+    prediction = predict_row(bundle, row)
+    partial = safety.partial if safety.partial is not None and safety.partial.answers(row) else None
+    if partial is None:
+        component = safety.guard.row(row)[1]
+    else:
+        component = int(partial.likelihood.evidence(Cells.of_rows([row], partial.layout)).group[0])
+    nearest_row = reference.nearest(row, safety.guard, component, observed_only=partial is not None)
     return Explanation(
-        prediction=predict_row(bundle, row),
+        prediction=prediction,
         attributions=named,
         unit=explainer.unit,
         base=0.0 if effects is None else effects[1],
@@ -144,7 +131,8 @@ def parse_row(fields: Mapping[str, Any], schema: DatasetSchema) -> dict[str, str
     """A row as people give it, in the schema's names and codes.
 
     Args:
-        fields: column -> value. Names with hyphen or underscore; nominal values as code or word; None and "" are missing.
+        fields: column -> value. Names with hyphen or underscore; nominal values as code or word; None and "" are an empty cell;
+            `NOT_OBSERVED` says the same as leaving the column out.
         schema: the contract.
 
     Raises:
@@ -164,6 +152,7 @@ def parse_row(fields: Mapping[str, Any], schema: DatasetSchema) -> dict[str, str
                 row[name] = _value(name, value, schema)
             except ValueError as error:
                 problems.append(str(error))
+    row = {name: value for name, value in row.items() if value != NOT_OBSERVED}
     problems += [f"field {name!r} is required" for name, column in schema.columns.items() if column.required and row.get(name) is None]
     if problems:
         raise DataError("; ".join(problems))
@@ -174,6 +163,8 @@ def _value(name: str, value: Any, schema: DatasetSchema) -> str | float | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     column = schema.columns[name]
+    if isinstance(value, str) and value.strip() == NOT_OBSERVED and value.strip() not in (column.values or {}):
+        return NOT_OBSERVED
     if column.kind is Kind.NOMINAL:
         if not isinstance(value, str):
             raise ValueError(f"field {name!r}: expected a text, got {value!r}")

@@ -352,7 +352,7 @@ def _from_database(job: _Job, url: str) -> _SourceTable:
     job.progress.text(f"reading {shown}")
     job.progress.total(None)
     path = job.workspace() / "rows.parquet"
-    read_query(address, query, path, job.settings.dataset, job.progress, labelled=job.labelled)
+    read_query(address, query, path, job.settings.read_schema, job.progress, labelled=job.labelled)
     return _SourceTable(path, shown, shown, "sql", {path: job.folder / f"{job.settings.dataset.name}.parquet"})
 
 
@@ -427,7 +427,7 @@ def _is_parquet(table: _SourceTable, job: _Job) -> bool:
 def _inspect_parquet(table: _SourceTable, job: _Job) -> _TableFacts:
     path = table.path
     job.progress.text(f"reading {table.where}")
-    rows = count_rows(path, job.settings.dataset, where=table.where, labelled=job.labelled)
+    rows = count_rows(path, job.settings.read_schema, where=table.where, labelled=job.labelled)
     return _TableFacts(path.stat().st_size, sha256_file(path), rows, dialect=None, simulated=_is_marked(table) or is_simulated(path))
 
 
@@ -436,7 +436,7 @@ def _inspect_csv(table: _SourceTable, job: _Job) -> _TableFacts:
     job.progress.total(table.path.stat().st_size)
     scanned = scan(table.path, job.progress)
     chosen = CsvSettings() if table.kind == "simulated" else job.settings.source.csv
-    dialect = detect(table.path, chosen, job.settings.dataset, scanned, where=table.where, labelled=job.labelled)
+    dialect = detect(table.path, chosen, job.settings.read_schema, scanned, where=table.where, labelled=job.labelled)
     job.progress.text(f"{table.where}: separator {dialect.separator!r}, encoding {dialect.encoding}")
     return _TableFacts(scanned.size, scanned.sha256, _rows_of(scanned, dialect), dialect, simulated=_is_marked(table))
 

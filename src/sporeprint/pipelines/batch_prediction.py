@@ -169,6 +169,7 @@ def _doubts(answers: Predictions, safety: DecisionRule) -> pl.Series:
     strange, rows = answers.anomalies, len(unknown)
     unlike = pl.DataFrame({"p": answers.novelty.p, "unlike": ~np.asarray(is_familiar(answers.novelty.p, safety.coverage))})
     parts = [
+        _too_little(answers, safety),
         pl.DataFrame({"at": _listed(strange.unseen, rows)}).select(pl.format(f"{NEVER_SEEN}: {{}}", "at")).to_series(),
         pl.DataFrame({"at": _listed(strange.outside, rows)}).select(pl.format(f"{OUTSIDE}: {{}}", "at")).to_series(),
         _listed(strange.contradictions, rows),
@@ -180,6 +181,17 @@ def _doubts(answers: Predictions, safety: DecisionRule) -> pl.Series:
     no_threshold = pl.lit(NO_THRESHOLD)
     said = named.select(pl.when(pl.lit(pl.Series(unknown))).then(pl.when(joined != "").then(joined).otherwise(no_threshold)))
     return said.to_series()
+
+
+def _too_little(answers: Predictions, safety: DecisionRule) -> pl.Series:
+    """How little was observed of the rows that are unknown for that reason; null elsewhere."""
+    partial = answers.partial
+    if partial is None:
+        return pl.repeat(None, len(answers.verdict), dtype=pl.String, eager=True)
+    columns = len(safety.guard.categories) + len(safety.guard.scales)
+    text = pl.format(f"too little observed ({{}} of {columns} columns)", pl.col("observed"))
+    frame = pl.DataFrame({"observed": partial.observed, "too_little": partial.too_little})
+    return frame.select(pl.when("too_little").then(text)).to_series()
 
 
 def _refused(found: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame:

@@ -36,6 +36,13 @@ def run_etl(
 
     Raises:
         SporeprintError: see each step. What was published before it failed stays as it was.
+
+    >>> from pathlib import Path
+    >>> from sporeprint import etl, load_settings, simulate_table
+    >>> settings = load_settings(CONFIG, overrides=["evaluation.folds=3", "evaluation.replicates=100", "runtime.threads=1"])
+    >>> table = simulate_table(settings.dataset, Path("table.csv"), rows=4000, groups=20, seed=1)
+    >>> etl(settings, Path("work"), source="table.csv").to_dict()["simulated"]
+    True
     """
     with open_run(settings, root, steps) as run:
         transform(run, extract(run, source, outcomes))

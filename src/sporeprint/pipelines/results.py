@@ -206,7 +206,12 @@ class RegisterResult:
 
 @dataclass(frozen=True)
 class EtlResult:
-    """A whole run."""
+    """A whole run.
+
+    >>> from sporeprint import EtlResult
+    >>> [name for name in ("to_dict", "tables") if hasattr(EtlResult, name)]
+    ['to_dict', 'tables']
+    """
 
     run_id: str
     data: DataResult

@@ -74,7 +74,12 @@ class RegistrationResult:
 
 
 class Registry:
-    """The versions below one folder. Readers need no lock; writers take turns."""
+    """The versions below one folder. Readers need no lock; writers take turns.
+
+    >>> from sporeprint import Registry
+    >>> Registry(WORKDIR / "models/registry").champion("xgboost").ref
+    'xgboost/v1'
+    """
 
     def __init__(self, root: Path) -> None:
         """Name the folder; nothing is read or made yet.

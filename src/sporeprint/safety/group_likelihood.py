@@ -59,6 +59,10 @@ class Evidence:
     group: Index
     typicality: Float64
 
+    def take(self, rows: npt.NDArray[Any]) -> "Evidence":
+        """Of the rows at an index array or under a boolean mask."""
+        return Evidence(self.positive[rows], self.margin[rows], self.group[rows], self.typicality[rows])
+
 
 @dataclass(frozen=True)
 class _Numbers:

@@ -20,6 +20,8 @@ Flags = npt.NDArray[np.bool_]
 
 #: The class is decided once P(positive) is this near to 0 or to 1.
 DECIDED = 0.01
+#: Bits or nats below which a column tells nothing.
+LEAST_GAIN = 1e-6
 #: Groups less likely than this are not worth naming.
 LEAST_LIKELY = 1e-4
 
@@ -182,11 +184,17 @@ class Questions:
         result: list[Question] = []
         for at in order[0].tolist():
             name = columns[at]
-            tells = bits[0, at] > 1e-6 or power[0, at] > 1e-6
+            tells = bits[0, at] > LEAST_GAIN or power[0, at] > LEAST_GAIN
             if len(result) < most and tells and not cells.observed[0, at] and name not in without:
                 values = self._values(at, weights)
                 result.append(Question(name, float(bits[0, at]), float(power[0, at]), float(self.cost[at]), values))
         return tuple(result)
+
+    def columns(self, cells: Cells, *, most: int) -> tuple[str, ...]:
+        """The columns to look at next about one row, the best first; only such as may tell something."""
+        order, bits, power = self.order(cells)
+        telling = [at for at in order[0].tolist() if not cells.observed[0, at] and (bits[0, at] > LEAST_GAIN or power[0, at] > LEAST_GAIN)]
+        return tuple(self.guard.layout.columns[at] for at in telling[:most])
 
     def _values(self, at: int, weights: Float64) -> tuple[PossibleValue, ...]:
         shares, positive = self._shares[self._segments[at]], self.guard.likelihood.positive

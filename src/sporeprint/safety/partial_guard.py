@@ -117,6 +117,10 @@ class PartialGuard:
         """Where the columns' cells stand."""
         return self.likelihood.layout
 
+    def answers(self, row: Mapping[str, str | float | None]) -> bool:
+        """Whether a row is its to answer: one column at least was not observed, or it answers all."""
+        return self.is_always_asked or len(row) < len(self.layout.columns)
+
     def judge(self, cells: Cells) -> Judgement:
         """Judge n rows, each by its own mask."""
         return self.judge_evidence(cells, self.likelihood.evidence(cells))

@@ -203,6 +203,11 @@ def simulate(
     Raises:
         UsageError: if an argument is out of bounds, naming it, its value and what is allowed.
         StorageError: if a file cannot be written; the table that was there before is still there.
+
+    >>> from pathlib import Path
+    >>> from sporeprint import load_settings, simulate_table
+    >>> simulate_table(load_settings(CONFIG).dataset, Path("table.csv"), rows=1000, groups=20, seed=1).rows
+    1000
     """
     drift, spoil, progress = drift or Drift(), spoil or Spoil(), progress or Silent()
     parquet = _suffix(out) == ".parquet"

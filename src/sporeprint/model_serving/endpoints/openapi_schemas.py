@@ -175,9 +175,9 @@ def _of_tests() -> dict[str, dict[str, Any]]:
         "salt": TEXT,
         "manifests": _object({"a": TEXT, "b": TEXT}),
         "answers": {**TEXTS, "description": "the words of the counts' places"},
-        "waiting": {**WHOLE, "description": "disagreements without a label"},
-        "look": {**PERHAPS_OPEN, "description": "what was seen last; null: nobody has looked yet"},
-        "looks": {"type": "array", "items": OPEN, "description": "the paths of the page"},
+        "awaiting_label": {**WHOLE, "description": "disagreements without a label"},
+        "interim_analysis": {**PERHAPS_OPEN, "description": "the last one; null: there is none yet"},
+        "interim_analyses": {"type": "array", "items": OPEN, "description": "earlier ones, for the charts of the page"},
         "events": listed("AbEvent"),
     }
     row = {**dict.fromkeys(("prediction_id", "unit_id", "a", "b"), TEXT), "created": PERHAPS_TEXT, "features": PERHAPS_OPEN}
@@ -188,5 +188,5 @@ def _of_tests() -> dict[str, dict[str, Any]]:
         "AbEvent": _object(event),
         "AbTests": _object({"tests": listed("AbCard"), **following}),
         "AbDisagreement": _object(row),
-        "AbDisagreements": _object({"waiting": WHOLE, "disagreements": listed("AbDisagreement"), **following}),
+        "AbDisagreements": _object({"awaiting_label": WHOLE, "disagreements": listed("AbDisagreement"), **following}),
     }

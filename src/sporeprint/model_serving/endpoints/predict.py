@@ -23,7 +23,7 @@ from sporeprint.model_serving.http.requests import (
     read_request_head,
     respond_json,
 )
-from sporeprint.model_serving.runtime.ab_routing import Route, unit_of
+from sporeprint.model_serving.runtime.ab_routing import Route, unit_id_header
 from sporeprint.model_serving.runtime.dynamic_batching import PendingRequest
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.model_serving.runtime.row_parser import Row
@@ -62,7 +62,7 @@ async def _read_options(service: Service, scope: Scope, limit: int) -> PredictOp
     route = service.tests.default if test is None else await service.tests.find(test)
     explain = parse_bool("explain", given.get("explain"))
     if name is None:
-        return PredictOptions(service.loader.current, explain, head.key, route, None if route is None else unit_of(scope))
+        return PredictOptions(service.loader.current, explain, head.key, route, None if route is None else unit_id_header(scope))
     return PredictOptions(await service.loader.get(name), explain, head.key)
 
 
@@ -179,7 +179,7 @@ def _response(
         "reason": reason,
     }
     if record.test_id is not None:
-        found["ab_test"] = service.tests.said(record)
+        found["ab_test"] = service.tests.describe(record)
     if served.simulated:
         found["simulated"] = True
     return found

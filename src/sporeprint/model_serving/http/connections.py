@@ -27,7 +27,7 @@ WHOLE_BYTES = 64 << 10
 #: Open files that are kept free for everything else: databases, journals, models, uploads.
 OTHER_FILES = 200
 #: Seconds between two looks for connections that have waited too long.
-LOOK_S = 1.0
+REFRESH_S = 1.0
 
 LARGE_HEAD = Problem(431, "head-too-large", "The headers are too large", f"at most {HEADERS} headers in {HEAD_BYTES:,} bytes are read here")
 NO_HTTP = Problem(400, "no-http", "This is no HTTP request", "the request is not valid HTTP/1.1")
@@ -67,7 +67,7 @@ class IdleConnections:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(REFRESH_S)
             self.close_late(asyncio.get_running_loop().time())
 
     def close_late(self, now: float) -> None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import NamedTuple
 
-from sporeprint.inference.predictor import Prediction
-from sporeprint.model_serving.runtime.ab_routing import NO_PART, Part, Route
+from sporeprint.inference.prediction import Prediction
+from sporeprint.model_serving.runtime.ab_routing import NO_PARTICIPATION, Participation, Route
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel, StageTimes, TimedPrediction
 from sporeprint.model_serving.runtime.row_parser import Row
 from sporeprint.storage.journal.writer import Journal
@@ -133,7 +133,7 @@ def predict_pending(requests: Sequence[PendingRequest], worker: str) -> list[Com
     ]
     groups: defaultdict[str, list[tuple[int, LoadedModel]]] = defaultdict(list)
     for number, (request, unit) in enumerate(zip(requests, units, strict=True)):
-        for served in (request.served,) if request.route is None else request.route.asks(unit):
+        for served in (request.served,) if request.route is None else request.route.versions_for(unit):
             groups[served.preprocessing_key].append((number, served))
     scored: dict[tuple[int, int], TimedPrediction] = {}
     for group in groups.values():
@@ -154,7 +154,7 @@ def _complete(
 
     try:
         if request.route is None:
-            served, (answer, stages), part = request.served, ask(request.served), NO_PART
+            served, (answer, stages), part = request.served, ask(request.served), NO_PARTICIPATION
         else:
             served, answer, stages, part = request.route.answer(unit, request.served, ask)
     except Exception as error:  # noqa: BLE001 -- it goes to the request
@@ -165,7 +165,9 @@ def _complete(
     return CompletedPrediction(served, answer, stages, _record(request, served, answer, part, max(spent, 0) // 1000, worker), at)
 
 
-def _record(request: PendingRequest, served: LoadedModel, answer: Prediction, part: Part, latency_us: int, worker: str) -> PredictionRecord:
+def _record(
+    request: PendingRequest, served: LoadedModel, answer: Prediction, part: Participation, latency_us: int, worker: str
+) -> PredictionRecord:
     return PredictionRecord(
         prediction_id=request.prediction_id,
         created_us=request.created_us,

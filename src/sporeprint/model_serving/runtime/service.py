@@ -25,18 +25,18 @@ from sporeprint.model_serving.http.problems import Problem, ProblemError, of, ov
 from sporeprint.model_serving.http.request_context import GONE, RequestContext
 from sporeprint.model_serving.http.requests import ClientGoneError, Receive, Scope, Send, respond_problem
 from sporeprint.model_serving.model_loader import ModelLoader
-from sporeprint.model_serving.runtime.ab_evaluation import Evaluating
+from sporeprint.model_serving.runtime.ab_evaluation import BackgroundEvaluation
 from sporeprint.model_serving.runtime.ab_routing import Routes
 from sporeprint.model_serving.runtime.dynamic_batching import DynamicBatcher
 from sporeprint.model_serving.runtime.metrics import Metrics
 from sporeprint.model_serving.runtime.promotion_process import promote_in_a_process
-from sporeprint.pipelines.ab_test_lifecycle import Lab
+from sporeprint.pipelines.ab_test_lifecycle import ExperimentService
 from sporeprint.settings import ServingSettings, Settings
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two looks at what the other workers are to know.
-LOOK_S = 1.0
+REFRESH_S = 1.0
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Service:
         database: of the answers.
         metrics: of everything.
         tests: which version answers in an A/B test.
-        lab: for what is done to A/B tests.
+        experiments: for what is done to A/B tests.
         access_log: of the requests; None: none is wanted.
         in_flight: requests that are worked on.
         batches: batches among them that are received or scored.
@@ -67,7 +67,7 @@ class Service:
     database: Database
     metrics: Metrics
     tests: Routes
-    lab: Lab
+    experiments: ExperimentService
     access_log: AccessLog | None = None
     in_flight: int = 0
     batches: int = 0
@@ -114,8 +114,8 @@ class Service:
                 bootstrap=bootstrap,
             )
             tests = Routes(database.engine, loader, worker)
-            lab = Lab(settings, root, database.engine, functools.partial(promote_in_a_process, settings, root))
-            evaluating = Evaluating(lab, worker, lambda: tests.any)
+            experiments = ExperimentService(settings, root, database.engine, functools.partial(promote_in_a_process, settings, root))
+            evaluating = BackgroundEvaluation(experiments, worker, lambda: tests.any)
             access_log = _access_log(limits, root, worker, paths or {})
             with (
                 contextlib.closing(metrics),
@@ -124,8 +124,8 @@ class Service:
                 # Of a few rows, further threads of BLAS would only wait for each other, at full speed.
                 threadpool_limits(1, "blas"),
             ):
-                async with loader.watching(), access.watching(), tests.watching(), evaluating.watching():
-                    service = cls(settings, root, worker, access, loader, database, metrics, tests, lab, access_log)
+                async with loader.watching(), access.watching(), tests.watching(), evaluating.running():
+                    service = cls(settings, root, worker, access, loader, database, metrics, tests, experiments, access_log)
                     async with service._watching():
                         yield service
         finally:
@@ -153,7 +153,7 @@ class Service:
                 self.look()
             except Exception:  # whatever it was: the numbers would never be new again
                 log.exception("how this worker is could not be written down")
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(REFRESH_S)
 
     @property
     def limits(self) -> ServingSettings:

@@ -1,0 +1,116 @@
+"""The prediction for rows of which only some columns were observed, with what is missing for a verdict."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from sporeprint.inference.model_bundle import Bundle
+from sporeprint.inference.prediction import OUT_OF_DISTRIBUTION, TOO_LITTLE_OBSERVED, Prediction
+from sporeprint.safety.anomalies import NEVER_SEEN, OUTSIDE, UNLIKE, RowAnomalies
+from sporeprint.safety.cells import Cells
+from sporeprint.safety.group_likelihood import Evidence
+from sporeprint.safety.partial_guard import PartialGuard
+from sporeprint.safety.partial_rule import decide
+from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
+
+Row = Mapping[str, str | float | None]
+
+#: Columns to look at that a reason names.
+MOST_NAMED = 3
+
+
+def predict_partial(
+    bundle: Bundle,
+    guard: PartialGuard,
+    cells: Cells,
+    classifier: npt.NDArray[np.float64],
+    anomalies: Sequence[RowAnomalies],
+    *,
+    evidence: Evidence | None = None,
+) -> list[Prediction]:
+    """Answer n rows, each by its own set of observed columns.
+
+    Args:
+        bundle: the model.
+        guard: its guard of partial rows.
+        cells: the rows.
+        classifier: float64 [n], the classifier's calibrated P(positive).
+        anomalies: what is strange about each row.
+        evidence: what the rows say, where somebody has asked it already.
+    """
+    rule, target, words = bundle.safety, bundle.schema.target, verdict_words(bundle.schema)
+    verdicts = decide(
+        guard,
+        cells,
+        anomalous=np.array([bool(each) for each in anomalies], dtype=np.bool_),
+        coverage=rule.coverage,
+        classifier=classifier,
+        classifier_threshold=rule.threshold.value,
+        evidence=evidence,
+    )
+    result = []
+    columns = zip(
+        verdicts.probability.tolist(),
+        verdicts.p.tolist(),
+        verdicts.group.tolist(),
+        verdicts.verdict.tolist(),
+        verdicts.too_little.tolist(),
+        verdicts.observed.tolist(),
+        anomalies,
+        strict=True,
+    )
+    for number, (probability, p, group, code, too_little, observed, strange) in enumerate(columns):
+        look_at: tuple[str, ...] = ()
+        reason = unknown = None
+        if code == UNKNOWN:
+            one = cells.take(slice(number, number + 1))
+            if too_little:
+                unknown, look_at = TOO_LITTLE_OBSERVED, look_at_next(bundle, one)
+                reason = too_little_reason(observed, len(guard.layout.columns), look_at)
+            else:
+                unknown = OUT_OF_DISTRIBUTION
+                reason = unlike_reason(bundle, one, group, strange, p)
+        result.append(
+            Prediction(
+                prediction=target.positive if probability > HALF else target.negative,
+                probability=probability,
+                verdict=words[code],
+                novelty_p=p,
+                threshold=rule.threshold.value,
+                unseen=strange.unseen,
+                outside=strange.outside,
+                contradictions=strange.contradictions,
+                reason=reason,
+                most_like=rule.components[group],
+                unknown=unknown,
+                look_at=look_at,
+            )
+        )
+    return result
+
+
+def look_at_next(bundle: Bundle, cells: Cells, *, most: int = MOST_NAMED) -> tuple[str, ...]:
+    """The columns that one row would best be looked at in next, the best first."""
+    questions = bundle.questions
+    return () if questions is None else questions.columns(cells, most=most)
+
+
+def too_little_reason(observed: int, columns: int, look_at: Sequence[str]) -> str:
+    """Why too little was observed for a verdict, and what to look at."""
+    hint = f"; look at: {', '.join(look_at)}" if look_at else "; no other column would tell"
+    return f"too little observed ({observed} of {columns} columns){hint}"
+
+
+def unlike_reason(bundle: Bundle, cells: Cells, group: int, anomalies: RowAnomalies, p: float) -> str:
+    """In what a row is unlike everything that is known."""
+    parts = [
+        *([f"{NEVER_SEEN}: {','.join(anomalies.unseen)}"] if anomalies.unseen else []),
+        *([f"{OUTSIDE}: {','.join(anomalies.outside)}"] if anomalies.outside else []),
+        *([",".join(anomalies.contradictions)] if anomalies.contradictions else []),
+    ]
+    if not is_familiar(p, bundle.safety.coverage):
+        questions = bundle.questions
+        columns = () if questions is None else questions.unusual(cells, group)
+        parts.append(f"{UNLIKE} (p = {round(p, 6)}{'; most of all in: ' + ', '.join(columns) if columns else ''})")
+    return "; ".join(parts)
