@@ -1,5 +1,6 @@
 """`sporeprint predict` and `sporeprint explain`: a registered model on a file, and on one observation."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,9 @@ from sporeprint.errors import UsageError
 
 prediction_commands = group()
 
+#: What an empty cell of a file can mean.
+EMPTY = ("as-declared", "not-observed")
+
 
 @command(
     prediction_commands,
@@ -20,6 +24,7 @@ prediction_commands = group()
     examples="sporeprint predict new.csv --out answers.csv\n"
     "sporeprint predict new.parquet --out answers.parquet --model xgboost\n"
     "sporeprint predict new.csv --out answers.csv --model xgboost/v2\n"
+    "sporeprint predict walks.csv --out answers.csv --empty not-observed\n"
     "sporeprint predict new.parquet --out scores.parquet --scores    no verdicts: for analysis, twice as fast",
 )
 def predict(
@@ -30,6 +35,9 @@ def predict(
     scores: Annotated[
         bool, typer.Option("--scores", help="Prediction and probability only, whether the model knows such rows or not: nothing to act on.")
     ] = False,
+    empty: Annotated[
+        str, typer.Option(metavar="MEANING", help="What an empty cell means: as-declared (by the configuration), or not-observed.")
+    ] = "as-declared",
 ) -> Result:
     """Answer the rows of a file: its columns, then verdict, probability and how novel each row is."""
     from sporeprint.common.optional_dependencies import leave_out
@@ -37,8 +45,13 @@ def predict(
 
     if out.exists() and file.exists() and file.samefile(out):
         raise UsageError(f"--out {out} is the file to score itself; name another one")
+    if empty not in EMPTY:
+        raise UsageError(f"--empty {empty}: expected {' or '.join(EMPTY)}")
     leave_out("xgboost", "pandas", "sklearn")
-    return scoring.predict(session.workdir, file, out, model=model, guarded=not scores, steps=session.screen.steps())
+    observed = empty == EMPTY[0]
+    return scoring.predict(
+        session.workdir, file, out, model=model, guarded=not scores, empty_is_observed=observed, steps=session.screen.steps()
+    )
 
 
 @command(
@@ -56,12 +69,46 @@ def explain(
     """Answer one observation, with what moved the score and the nearest one that is known."""
     from sporeprint.pipelines import explanation as explaining
 
-    given: dict[str, str] = {}
-    for text in fields:
+    given = _fields(fields)
+    return explaining.explain(session.workdir, given, model=model)
+
+
+@command(
+    prediction_commands,
+    PLACE,
+    panel=USE,
+    examples="sporeprint identify\nsporeprint identify cap-shape=convex cap-color=orange\n"
+    "sporeprint identify cap-shape=convex cap-color=orange --json    one question and what fits, without a dialogue",
+)
+def identify(
+    session: Session,
+    fields: Annotated[
+        list[str] | None, typer.Argument(metavar="[FIELD=VALUE...]", help="What is known already, by code or word.", show_default=False)
+    ] = None,
+    model: Annotated[str, typer.Option(metavar="NAME", help="production, a model's name, or one version of it as name/v2.")] = "production",
+) -> Result:
+    """Ask one question at a time until there is a verdict, and say which known groups still fit."""
+    from sporeprint.cli.identify import dialogue
+    from sporeprint.pipelines import explanation as explaining
+
+    given = _fields(fields or [])
+    if session.screen.json or not sys.stdin.isatty():
+        return explaining.identify(session.workdir, given, model=model)
+    return dialogue(explaining.open_model(session.workdir, model), given)
+
+
+def _fields(texts: list[str]) -> dict[str, str]:
+    """FIELD=VALUE as a dictionary.
+
+    Raises:
+        UsageError: a text is none, or a field is given twice.
+    """
+    fields: dict[str, str] = {}
+    for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(f"{text!r}: expected FIELD=VALUE, as in cap-shape=convex")
-        if name in given:
+        if name in fields:
             raise UsageError(f"field {name!r} is given twice")
-        given[name] = value
-    return explaining.explain(session.workdir, given, model=model)
+        fields[name] = value
+    return fields

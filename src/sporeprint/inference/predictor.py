@@ -159,6 +159,13 @@ def parse_row(fields: Mapping[str, Any], schema: DatasetSchema) -> dict[str, str
     return row
 
 
+def not_observed(fields: Mapping[str, Any], schema: DatasetSchema) -> frozenset[str]:
+    """The columns of a row as people give it that say of themselves that they were not observed."""
+    columns = {name.replace("-", "_"): name for name in schema.columns}
+    stated = [key for key, value in fields.items() if isinstance(value, str) and value.strip() == NOT_OBSERVED]
+    return frozenset(columns[key.replace("-", "_")] for key in stated if key.replace("-", "_") in columns)
+
+
 def _value(name: str, value: Any, schema: DatasetSchema) -> str | float | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return None

@@ -20,7 +20,7 @@ from sporeprint.common.workdir import Workdir
 from sporeprint.data.coded_table import Codes, coded_frame, recognised
 from sporeprint.data.parquet_store import Writer
 from sporeprint.data.validation import broken_rules, explain, feature_rules
-from sporeprint.errors import UsageError
+from sporeprint.errors import DataError, UsageError
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.ingestion.raw_batch import Batch
 from sporeprint.ingestion.raw_table import open_table, read_batches
@@ -103,13 +103,18 @@ class PredictResult:
         return [Table("Scored", ("", ""), rows)]
 
 
-def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True) -> pl.DataFrame:
+def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True, empty_is_observed: bool = True) -> pl.DataFrame:
     """What a model says of the rows of a frame.
 
     Args:
         frame: the features, as text or of their own types; other columns are ignored.
         bundle: the model.
         guarded: whether it is asked what it knows of each row; without, there is no verdict: `prediction`, `probability` and `reason`.
+        empty_is_observed: whether an empty cell is an observation where the contract says so; if not, nobody looked. A column that is
+            not there was not observed.
+
+    Raises:
+        DataError: if a column is not there and the model is of a version that needs all of them.
 
     Returns:
         `prediction` (the likelier class's code), `probability` (of the positive class), `verdict` (a class's word, or "unknown"),
@@ -118,6 +123,8 @@ def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True) ->
         has a verdict and a reason only.
     """
     schema = bundle.schema
+    frame, unobserved = _completed(frame, bundle)
+    unobserved |= frozenset() if empty_is_observed else frozenset(schema.columns)
     known = joint_vocabulary(bundle.encoder, bundle.safety.guard, schema)
     compact = coded_frame(frame, known, schema.numeric)
     flags = broken_rules(compact, feature_rules(schema, closed=False))
@@ -126,8 +133,20 @@ def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True) ->
         # A number that is none must not reach the model, not even in a row whose score is thrown away.
         finite = {name: np.where(np.isfinite(values), values, np.nan) for name, values in codes.numeric.items()}
         codes = Codes(codes.vocabulary, codes.nominal, finite, codes.rows)
-    found = _guarded(bundle.predictions(codes), bundle) if guarded else _scored(bundle.probability(codes), schema)
+    found = _guarded(bundle.predictions(codes, unobserved=unobserved), bundle) if guarded else _scored(bundle.probability(codes), schema)
     return _refused(found, _reasons(frame, flags, schema)) if flags else found
+
+
+def _completed(frame: pl.DataFrame, bundle: Bundle) -> tuple[pl.DataFrame, frozenset[str]]:
+    """The frame with every feature, empty where it was not there, and the features that were not."""
+    missing = [name for name in bundle.schema.columns if name not in frame.columns]
+    if missing and bundle.safety.partial is None:
+        raise DataError(
+            f"the columns {', '.join(map(repr, missing))} are not there, and model {bundle.name!r} was made before "
+            "models could do without; add them, or train a new version: sporeprint etl"
+        )
+    types = {name: pl.Float64 if name in bundle.schema.numeric else pl.String for name in missing}
+    return frame.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in types.items()), frozenset(missing)
 
 
 def _scored(probability: npt.NDArray[np.float64], schema: DatasetSchema) -> pl.DataFrame:
@@ -217,6 +236,7 @@ def score_batches(
     workers: int,
     progress: Progress,
     guarded: bool = True,
+    empty_is_observed: bool = True,
     each: Callable[[Counts], None] = lambda _: None,
 ) -> Counts:
     """Score batches into a file, which appears when it is complete. See `score_frame`.
@@ -231,7 +251,9 @@ def score_batches(
 
     def work(batch: Batch) -> tuple[pl.DataFrame, Counts, int]:
         batch = replace(batch, frame=recognised(batch.frame, known))
-        result = _with_malformed(batch, score_frame(batch.frame, bundle, guarded=guarded), guarded=guarded)
+        result = _with_malformed(
+            batch, score_frame(batch.frame, bundle, guarded=guarded, empty_is_observed=empty_is_observed), guarded=guarded
+        )
         return result, _count(result, bundle.schema), batch.bytes_read
 
     with atomic_path(out) as temporary, _sink(temporary, out.suffix) as sink:
@@ -317,7 +339,14 @@ class _ParquetSink:
 
 
 def predict(
-    root: Path, file: Path, out: Path, *, model: str = "production", guarded: bool = True, steps: Steps | None = None
+    root: Path,
+    file: Path,
+    out: Path,
+    *,
+    model: str = "production",
+    guarded: bool = True,
+    empty_is_observed: bool = True,
+    steps: Steps | None = None,
 ) -> PredictResult:
     """Answer the rows of a file with a registered model: its columns, then what `score_frame` says of each row.
 
@@ -337,7 +366,9 @@ def predict(
         raw = open_table(file, bundle.schema, now=lambda: datetime.now(UTC))
         progress.total(raw.provenance.bytes)
         batches = read_batches(raw, bundle.schema, batch_bytes=BATCH_BYTES, labelled=False)
-        counts = score_batches(batches, out, bundle, workers=threads, progress=progress, guarded=guarded)
+        counts = score_batches(
+            batches, out, bundle, workers=threads, progress=progress, guarded=guarded, empty_is_observed=empty_is_observed
+        )
     threshold = bundle.safety.threshold
     never = threshold.reason if threshold.value is None else None
     return PredictResult(found.ref, str(out), bool(bundle.info.get("simulated")), counts, verdict_words(bundle.schema)[:2], never, guarded)

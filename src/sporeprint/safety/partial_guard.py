@@ -11,6 +11,7 @@ columns hidden at random. Both are figures of the row's own mask and of the grou
 """
 
 import json
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -44,6 +45,10 @@ SURELY_POSITIVE = 0.95
 MARGIN_POINTS, STRANGERS_A_POINT = 16, 4_000
 #: Likelihoods below this count as this much where the power of a column is reckoned.
 LEAST_SHARE = 1e-3
+
+
+#: Files are scored by several threads, which share what is kept for masks.
+_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -145,14 +150,17 @@ class PartialGuard:
     def profile(self, key: bytes, mask: Flags) -> Float32:
         """Sorted typicalities of calibration rows with these columns: computed once, kept among the most recently used ones."""
         profiles = self.profiles
-        if (cached := profiles.get(key)) is not None:
-            profiles.move_to_end(key)
-            return cached
+        with _LOCK:
+            if (cached := profiles.get(key)) is not None:
+                profiles.move_to_end(key)
+                return cached
         nominal = len(self.layout.categories)
         typicality = self._calibration_cells @ mask + self._calibration_numbers(mask[nominal:])
-        made = profiles[key] = np.sort(typicality.astype(np.float32))
-        while len(profiles) > MOST_MASKS:
-            profiles.popitem(last=False)
+        made = np.sort(typicality.astype(np.float32))
+        with _LOCK:
+            profiles[key] = made
+            while len(profiles) > MOST_MASKS:
+                profiles.popitem(last=False)
         return made
 
     @cached_property
@@ -163,14 +171,14 @@ class PartialGuard:
     def _calibration_numbers(self, observed: Flags) -> Float64:
         """What the numbers of calibration rows add to their typicality, with these columns: [c]."""
         key, parts = observed.tobytes(), self._numbers_parts
-        if key not in parts:
+        if (cached := parts.get(key)) is None:
             if len(parts) >= MOST_NUMBER_SETS:
                 parts.clear()
             only = np.concatenate([np.zeros(len(self.layout.categories), dtype=np.bool_), observed])
             hidden = self.calibration.hidden(only, self.layout)
             bare = replace(hidden, places=np.broadcast_to(self.layout.starts + NOT_OBSERVED, hidden.places.shape))
-            parts[key] = self.likelihood.typicality_in(bare, self.calibration_group)
-        return parts[key]
+            cached = parts[key] = self.likelihood.typicality_in(bare, self.calibration_group)
+        return cached
 
     @cached_property
     def _numbers_parts(self) -> dict[bytes, Float64]:
