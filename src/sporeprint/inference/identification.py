@@ -13,7 +13,7 @@ from sporeprint.data.groups import GroupName
 from sporeprint.errors import DataError, nearest
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.inference.partial_prediction import too_little_reason
-from sporeprint.inference.prediction import OUT_OF_DISTRIBUTION, TOO_LITTLE_OBSERVED
+from sporeprint.inference.prediction import TOO_LITTLE_OBSERVED
 from sporeprint.inference.predictor import predict_row
 from sporeprint.safety.cells import Cells
 from sporeprint.safety.next_question import PossibleValue, Question
@@ -173,7 +173,7 @@ def identify_row(
             GroupNearMiss(names[miss.group], class_of(miss.positive), miss.column, words_of(row[miss.column], miss.column, schema))
             for miss in key.near_misses
         ),
-        next_questions=() if unknown == OUT_OF_DISTRIBUTION else tuple(_question(question, schema) for question in asked),
+        next_questions=tuple(_question(question, schema) for question in asked) if unknown == TOO_LITTLE_OBSERVED else (),
         unseen={name: _slip(name, row.get(name), partial.layout.categories.get(name, ()), schema) for name in prediction.unseen},
         outside=prediction.outside,
         contradictions=prediction.contradictions,

@@ -13,10 +13,10 @@ from sporeprint.data.groups import GroupName
 from sporeprint.errors import DataError, nearest
 from sporeprint.inference.attributions import Attribution, Explainer, top_attributions
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.inference.partial_prediction import predict_partial
+from sporeprint.inference.partial_prediction import LOG_ODDS, partial_effects, predict_partial
 from sporeprint.inference.prediction import OUT_OF_DISTRIBUTION, Prediction
 from sporeprint.safety.anomalies import NEVER_SEEN, NO_THRESHOLD, OUTSIDE, UNLIKE, RowAnomalies, row_anomalies
-from sporeprint.safety.cells import Cells
+from sporeprint.safety.cells import Cells, mask_keys
 from sporeprint.safety.nearest_neighbour import REFERENCE_FILE, NearestRow, ReferenceRows
 from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict, verdict_words
 from sporeprint.schema import Column, DatasetSchema, Kind
@@ -105,23 +105,30 @@ def explain_row(bundle: Bundle, row: Row, *, most: int = 5) -> Explanation:
         row: see `answer`.
         most: columns named at the most.
     """
-    X = bundle.encoder.encode_row(row)[np.newaxis]
-    explainer, safety = Explainer.from_files(bundle.parts), bundle.safety
-    effects = explainer.contributions(X, bundle.scorer)
-    named = () if effects is None else top_attributions(effects[0][0], bundle.encoder.sources, row, bundle.schema, most=most)
-    reference = ReferenceRows.from_bytes(bundle.parts[REFERENCE_FILE])
+    safety = bundle.safety
     prediction = predict_row(bundle, row)
     partial = safety.partial if safety.partial is not None and safety.partial.answers(row) else None
-    if partial is None:
+    cells = None if partial is None else Cells.of_rows([row], partial.layout)
+    if partial is None or cells is None:
         component = safety.guard.row(row)[1]
     else:
-        component = int(partial.likelihood.evidence(Cells.of_rows([row], partial.layout)).group[0])
+        component = int(partial.likelihood.evidence(cells).group[0])
+    if partial is not None and cells is not None and mask_keys(cells.observed)[0] not in partial.trained:
+        # The classifier never saw rows with this set of columns: what it would say of them is no reason.
+        columns, effects, base = partial_effects(partial, cells)
+        named, unit = top_attributions(effects, columns, row, bundle.schema, most=most), LOG_ODDS
+    else:
+        explainer = Explainer.from_files(bundle.parts)
+        moved = explainer.contributions(bundle.encoder.encode_row(row)[np.newaxis], bundle.scorer)
+        unit, base = explainer.unit, 0.0 if moved is None else moved[1]
+        named = () if moved is None else top_attributions(moved[0][0], bundle.encoder.sources, row, bundle.schema, most=most)
+    reference = ReferenceRows.from_bytes(bundle.parts[REFERENCE_FILE])
     nearest_row = reference.nearest(row, safety.guard, component, observed_only=partial is not None)
     return Explanation(
         prediction=prediction,
         attributions=named,
-        unit=explainer.unit,
-        base=0.0 if effects is None else effects[1],
+        unit=unit,
+        base=base,
         nearest=nearest_row,
         nearest_component=None if nearest_row is None else safety.components[nearest_row.component],
     )
