@@ -40,8 +40,8 @@ def test_one_row_is_explained(model: sporeprint.Model, table: pl.DataFrame) -> N
     explanation = model.explain(row, most=3)
     assert explanation.prediction.verdict == model.verdict(table[:1])[0]
     assert len(explanation.attributions) == 3
-    with pytest.raises(DataError, match=r"unknown field 'cap' \(did you mean 'cap-"):
-        model.explain({"cap": "x"})
+    with pytest.raises(DataError, match=r"unknown field 'cap-shap' \(did you mean 'cap-shape'"):
+        model.explain({"cap-shap": "x"})
 
 
 def test_it_says_what_it_is(model: sporeprint.Model) -> None:

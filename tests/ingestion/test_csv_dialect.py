@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sporeprint.common.files import Silent
+from sporeprint.common.progress import SilentProgress
 from sporeprint.errors import DataError
 from sporeprint.ingestion.csv_dialect import CsvDialect, detect, match_columns, scan
 from sporeprint.schema import DatasetSchema
@@ -27,7 +27,7 @@ def schema() -> DatasetSchema:
 
 def detected(path: Path, content: bytes, schema: DatasetSchema, chosen: CsvSettings | None = None, *, labelled: bool = True) -> CsvDialect:
     path.write_bytes(content)
-    return detect(path, chosen or CsvSettings(), schema, scan(path, Silent()), where="the table", labelled=labelled)
+    return detect(path, chosen or CsvSettings(), schema, scan(path, SilentProgress()), where="the table", labelled=labelled)
 
 
 @pytest.mark.parametrize("separator", [";", ",", "\t", "|"])
@@ -66,9 +66,9 @@ def test_encodings(content: bytes, encoding: str, tmp_path: Path, schema: Datase
 def test_one_bad_byte_in_utf8_text_is_a_bad_row_and_not_another_encoding(block_bytes: int, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes("e;é;n\n".encode() + b"e;1;\xff;\n")
-    assert scan(path, Silent(), block_bytes=block_bytes).utf8
+    assert scan(path, SilentProgress(), block_bytes=block_bytes).utf8
     path.write_bytes(b"e;1;\xff;\n" + "e;é;n\n".encode())
-    assert not scan(path, Silent(), block_bytes=block_bytes).utf8
+    assert not scan(path, SilentProgress(), block_bytes=block_bytes).utf8
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
@@ -160,7 +160,7 @@ def test_ignored_columns(schema: DatasetSchema) -> None:
 def test_one_pass_finds_size_hash_and_lines(block_bytes: int, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes("a;é\nb;€\nc;d".encode())
-    found = scan(path, Silent(), block_bytes=block_bytes)
+    found = scan(path, SilentProgress(), block_bytes=block_bytes)
     assert (found.size, found.lines, found.utf8, found.high_control) == (14, 3, True, True)
     assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -171,4 +171,4 @@ def test_one_pass_finds_size_hash_and_lines(block_bytes: int, tmp_path: Path) ->
 def test_lines_are_counted_only_where_a_line_is_a_row(content: bytes, lines: int | None, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(content)
-    assert scan(path, Silent()).lines == lines
+    assert scan(path, SilentProgress()).lines == lines

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sporeprint.common.files import Silent
+from sporeprint.common.progress import SilentProgress
 from sporeprint.ingestion import csv_reader
 from sporeprint.ingestion.csv_dialect import MAX_LINE, CsvDialect, Newline, detect, scan
 from sporeprint.ingestion.csv_reader import read_csv
@@ -35,7 +35,7 @@ HEADER = b"class;width;note\n"
 def read(path: Path, dialect: CsvDialect | None = None, *, batch_bytes: int = 1 << 20) -> tuple[list[Row], list[Bad]]:
     """Every good and every malformed row of a file."""
     if dialect is None:
-        dialect = detect(path, CsvSettings(), SCHEMA, scan(path, Silent()), where="t")
+        dialect = detect(path, CsvSettings(), SCHEMA, scan(path, SilentProgress()), where="t")
     good: list[Row] = []
     bad: list[Bad] = []
     for batch in read_csv(path, dialect, SCHEMA, batch_bytes=batch_bytes):
@@ -324,7 +324,7 @@ def assert_that_the_ways_agree(buffer: bytes, newline: bytes) -> None:
 
 def test_the_real_table_has_no_malformed_row(real_data: Path, raw_config: dict[str, object]) -> None:
     schema = DatasetSchema.model_validate(raw_config["dataset"])
-    dialect = detect(real_data, CsvSettings(), schema, scan(real_data, Silent()), where="t")
+    dialect = detect(real_data, CsvSettings(), schema, scan(real_data, SilentProgress()), where="t")
     batches = list(read_csv(real_data, dialect, schema, batch_bytes=1 << 20))
     assert sum(batch.malformed.height for batch in batches) == 0
     frame = pl.concat([batch.frame for batch in batches])

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sporeprint.common.files import Silent
+from sporeprint.common.progress import SilentProgress
 from sporeprint.errors import DataError, RegistryError, UsageError
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.inference.predictor import predict_row
@@ -247,7 +247,7 @@ def test_texts_stay_texts_in_every_batch(at: int, suffix: str, rows: pl.DataFram
     frames = [rows, changed(rows, "season", "never", 3)][:: 1 if at else -1]
     batches = [Batch(frame.with_row_index("row"), malformed_rows(), 1) for frame in frames]
     out = tmp_path / f"answers{suffix}"
-    score_batches(batches, out, bundle, workers=1, progress=Silent(), guarded=False)
+    score_batches(batches, out, bundle, workers=1, progress=SilentProgress(), guarded=False)
     found = pl.read_csv(out, infer_schema=False) if suffix == ".csv" else pl.read_parquet(out)
     assert found.select(frames[0].columns).equals(pl.concat(frames))
 

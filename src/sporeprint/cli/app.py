@@ -21,6 +21,7 @@ from sporeprint.cli.config import config, tools
 from sporeprint.cli.console import Screen, causes, described
 from sporeprint.cli.db import db
 from sporeprint.cli.etl import etl_commands
+from sporeprint.cli.export import export
 from sporeprint.cli.keys import keys
 from sporeprint.cli.models import models
 from sporeprint.cli.monitor import add_to as add_monitor
@@ -75,6 +76,7 @@ for commands in (etl_commands, prediction_commands, simulation_commands, tools):
 for name, panel, commands in (
     ("models", USE, models),
     ("ab-test", USE, ab_test),
+    ("export", USE, export),
     ("keys", USE, keys),
     ("alerts", USE, alerts),
     ("warehouse", USE, warehouse),

@@ -45,13 +45,13 @@ def config_check(
 
 def _masked(value: Any) -> Any:
     """Settings without the secrets of addresses."""
-    from sporeprint.ingestion.file_formats import masked
+    from sporeprint.common.redaction import redacted
 
     if isinstance(value, dict):
         return {key: _masked(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_masked(item) for item in value]
-    return masked(value) if isinstance(value, str) else value
+    return redacted(value) if isinstance(value, str) else value
 
 
 def _yaml(value: Any) -> str:

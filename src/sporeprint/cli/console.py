@@ -27,7 +27,8 @@ from sporeprint.cli.terminal import (
     styled,
     write_line,
 )
-from sporeprint.common.text_table import SilentSteps, Steps, Table
+from sporeprint.common.progress import SilentSteps, Steps
+from sporeprint.common.text_table import Table
 from sporeprint.errors import SporeprintError, StorageError
 
 

@@ -40,6 +40,10 @@ def etl(
         str | None,
         typer.Option(metavar="TIME", help="With --from-warehouse: only those given since 90d, or 2026-03-29T01:00Z.", show_default=False),
     ] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="Log the run to this MLflow tracking server: http://host:5000, or a folder.", show_default=False),
+    ] = None,
 ) -> Result:
     """Do it all: read, check, split, train, evaluate, register."""
     if since is not None and not from_warehouse:
@@ -48,7 +52,13 @@ def etl(
     from sporeprint.pipelines.extract import Outcomes
 
     outcomes = Outcomes(None if since is None else _since(since)) if from_warehouse else None
-    return run_etl(session.settings, session.workdir, source=source, outcomes=outcomes, steps=session.screen.steps())
+    result = run_etl(session.settings, session.workdir, source=source, outcomes=outcomes, steps=session.screen.steps())
+    if track is not None:
+        from sporeprint.pipelines.mlflow_tracking import track_run
+
+        run_id = track_run(session.settings, session.workdir, result, track)
+        session.screen.say(f"not tracked by MLflow at {track}: see the log" if run_id is None else f"tracked by MLflow as run {run_id}")
+    return result
 
 
 @command(etl_commands, ALL, panel=STEPS, examples="sporeprint extract\nsporeprint extract --source observations.parquet")

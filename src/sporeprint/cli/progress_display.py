@@ -9,7 +9,7 @@ from sporeprint.cli.terminal import (
     printable,
     write_line,
 )
-from sporeprint.common.files import Progress
+from sporeprint.common.progress import Progress
 
 if TYPE_CHECKING:  # rich loads for 0.1 s, which a plain run need not pay
     from rich.console import Console

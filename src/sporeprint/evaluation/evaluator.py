@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from sporeprint.common.files import Progress
+from sporeprint.common.progress import Progress
 from sporeprint.data.dataset import Observations, concat
 from sporeprint.data.training_data import ModelInput
 from sporeprint.evaluation.candidate import Candidate

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from sporeprint.common.files import Progress
+from sporeprint.common.progress import Progress
 from sporeprint.errors import DataError, nearest
 from sporeprint.schema import RESERVED, DatasetSchema
 from sporeprint.settings import CsvSettings

@@ -17,12 +17,14 @@ from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
-from sporeprint.common.files import Progress, Silent, sha256_file
+from sporeprint.common.files import sha256_file
+from sporeprint.common.progress import Progress, SilentProgress
+from sporeprint.common.redaction import redacted
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import ConfigError, DataError, SourceUnavailableError
 from sporeprint.ingestion.csv_dialect import CsvDialect, Scan, detect, scan
 from sporeprint.ingestion.csv_reader import read_csv
-from sporeprint.ingestion.file_formats import check_sha256, kind_of, masked, publish, workspace
+from sporeprint.ingestion.file_formats import check_sha256, kind_of, publish, workspace
 from sporeprint.ingestion.parquet_reader import count_rows, is_simulated, read_parquet
 from sporeprint.ingestion.raw_batch import Batch
 from sporeprint.ingestion.zip_archive import names_in, unpack
@@ -136,7 +138,7 @@ def open_raw_table(
     """
     begun = now()
     with ExitStack() as stack:
-        job = _Job(settings, Workdir(workdir), progress or Silent(), now, labelled, stack)
+        job = _Job(settings, Workdir(workdir), progress or SilentProgress(), now, labelled, stack)
         table = _find(job, source)
         with _readable(table.path):
             facts = (_inspect_parquet if _is_parquet(table, job) else _inspect_csv)(table, job)
@@ -174,7 +176,7 @@ def open_table(path: Path, schema: DatasetSchema, *, now: Clock) -> RawTable:
         if kind_of(path, str(path)) == "parquet":
             facts = _TableFacts(0, "", count_rows(path, schema, where=str(path), labelled=False), None, simulated=False)
         else:
-            scanned = scan(path, Silent())
+            scanned = scan(path, SilentProgress())
             dialect = detect(path, CsvSettings(), schema, scanned, where=str(path), labelled=False)
             facts = _TableFacts(scanned.size, scanned.sha256, _rows_of(scanned, dialect), dialect, simulated=False)
         size = path.stat().st_size
@@ -296,7 +298,7 @@ def _from_file(job: _Job, path: Path, named: str) -> _SourceTable:
 
 
 def _from_url(job: _Job, url: str) -> _SourceTable:
-    place, shown = job.workspace(), masked(url)
+    place, shown = job.workspace(), redacted(url)
     got = _fetched(job, url, place)
     if kind_of(got, shown) == "zip":
         return _from_zip(job, got, place, source=shown, kind="url")
@@ -311,7 +313,7 @@ def _from_download(job: _Job, path: Path) -> _SourceTable:
         if source.fallback == "simulate":
             return _simulated(job, why)
         raise DataError(f"{why}; put the table there, name one with --source, or set source.download.url")
-    place, shown = job.workspace(), masked(source.download.url)
+    place, shown = job.workspace(), redacted(source.download.url)
     try:
         got = _fetched(job, source.download.url, place)
     except SourceUnavailableError as error:
@@ -365,7 +367,7 @@ def _file_name(job: _Job, url: str) -> str:
 def _fetched(job: _Job, url: str, place: Path) -> Path:
     from sporeprint.ingestion.download import fetch  # loads httpx
 
-    job.progress.text(f"downloading {masked(url)}")
+    job.progress.text(f"downloading {redacted(url)}")
     got = place / "received"
     fetch(url, got, job.limits, progress=job.progress, now=job.now)
     check_sha256(got, _file_name(job, url), job.limits.sha256)

@@ -13,9 +13,10 @@ import numpy.typing as npt
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from sporeprint.common.files import Progress, atomic_path
+from sporeprint.common.files import atomic_path
 from sporeprint.common.parallel import ahead
-from sporeprint.common.text_table import SilentSteps, Steps, Table
+from sporeprint.common.progress import Progress, SilentSteps, Steps
+from sporeprint.common.text_table import Table
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.coded_table import Codes, coded_frame, recognised
 from sporeprint.data.parquet_store import Writer

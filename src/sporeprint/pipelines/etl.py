@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sporeprint.common.text_table import Steps
+from sporeprint.common.progress import Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.evaluation.evaluator import count_seen, score_seen

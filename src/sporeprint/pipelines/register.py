@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sporeprint.common.text_table import Steps
+from sporeprint.common.progress import Steps
 from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.errors import RefusedError
 from sporeprint.evaluation.candidate import Candidate

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from sporeprint.common.files import Progress
 from sporeprint.common.parallel import ahead
+from sporeprint.common.progress import Progress
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sporeprint.common.files import Progress
-from sporeprint.common.text_table import Steps
+from sporeprint.common.progress import Progress, Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.dataset import concat
 from sporeprint.data.groups import GroupName, read_group_names

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sporeprint.common.files import Progress, atomic_path, atomic_write
+from sporeprint.common.files import atomic_path, atomic_write
 from sporeprint.common.optional_dependencies import Lazy
 from sporeprint.common.parallel import ahead
-from sporeprint.common.text_table import Steps
+from sporeprint.common.progress import Progress, Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import DataSummary, GroupCheck
 from sporeprint.data.dataset import Observations

@@ -211,21 +211,7 @@ class Registry:
         manifest = read_manifest(version_ref)
         if problems := unexpected_files(version_ref, manifest):
             raise RegistryError(f"{version_ref.ref} is not as it was registered: {'; '.join(problems)}; register the model again")
-        names = ("encoder.json", "schema.json", "golden.json", "metrics.json", *manifest.serving, *manifest.parts)
-        files = {name: read_checked(version_ref, name, manifest) for name in names}
-        try:
-            return Bundle(
-                name=manifest.name,
-                encoder=Encoder.from_json(files["encoder.json"].decode()),
-                scorer=load_scorer(manifest.scorer, {name: files[name] for name in manifest.serving}, threads),
-                schema=DatasetSchema.model_validate_json(files["schema.json"]),
-                golden=GoldenRows.from_json(files["golden.json"]),
-                info=manifest.info,
-                metrics=json.loads(files["metrics.json"]),
-                parts={name: files[name] for name in manifest.parts},
-            )
-        except (ValueError, TypeError, KeyError) as error:
-            raise RegistryError(f"{version_ref.ref} cannot be read by this release: {error}; train the model again") from error
+        return read_bundle(version_ref, threads=threads)
 
     def verify(self, ref: str | Path) -> tuple[str, ...]:
         """Every problem of a version: one sentence for each file that is missing, too many or altered. Empty: none.
@@ -479,6 +465,36 @@ class Registry:
 
     def _hint(self) -> str:
         return f"a model is named as one of {self._listed()}, as <name>/v<N>, or by the path of a registered file"
+
+
+def read_bundle(version: VersionRef, *, threads: int = 1) -> Bundle:
+    """What serves of a version. Every byte that is parsed was first held against the manifest; nothing is unpickled.
+
+    Files that are not parsed may be missing, as in an exported copy.
+
+    Args:
+        version: which.
+        threads: threads that one call of the scorer may use.
+
+    Raises:
+        RegistryError: naming the file that is missing, altered or not readable by this release.
+    """
+    manifest = read_manifest(version)
+    names = ("encoder.json", "schema.json", "golden.json", "metrics.json", *manifest.serving, *manifest.parts)
+    files = {name: read_checked(version, name, manifest) for name in names}
+    try:
+        return Bundle(
+            name=manifest.name,
+            encoder=Encoder.from_json(files["encoder.json"].decode()),
+            scorer=load_scorer(manifest.scorer, {name: files[name] for name in manifest.serving}, threads),
+            schema=DatasetSchema.model_validate_json(files["schema.json"]),
+            golden=GoldenRows.from_json(files["golden.json"]),
+            info=manifest.info,
+            metrics=json.loads(files["metrics.json"]),
+            parts={name: files[name] for name in manifest.parts},
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise RegistryError(f"{version.ref} cannot be read by this release: {error}; train the model again") from error
 
 
 def is_name(text: str) -> bool:

@@ -30,9 +30,10 @@ import numpy.typing as npt
 import polars as pl
 
 from sporeprint import __version__
-from sporeprint.common.files import Progress, Silent, atomic_path, atomic_write
+from sporeprint.common.files import atomic_path, atomic_write
 from sporeprint.common.optional_dependencies import Lazy
 from sporeprint.common.parallel import ahead
+from sporeprint.common.progress import Progress, SilentProgress
 from sporeprint.errors import UsageError, nearest
 from sporeprint.schema import Column, Condition, DatasetSchema
 
@@ -209,7 +210,7 @@ def simulate(
     >>> simulate_table(load_settings(CONFIG).dataset, Path("table.csv"), rows=1000, groups=20, seed=1).rows
     1000
     """
-    drift, spoil, progress = drift or Drift(), spoil or Spoil(), progress or Silent()
+    drift, spoil, progress = drift or Drift(), spoil or Spoil(), progress or SilentProgress()
     parquet = _suffix(out) == ".parquet"
     _check_numbers(rows, groups, seed, draw, threads)
     _check_shares(drift, spoil)
