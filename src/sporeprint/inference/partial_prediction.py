@@ -95,19 +95,18 @@ def predict_partial(
 def partial_effects(guard: PartialGuard, cells: Cells) -> tuple[tuple[str, ...], npt.NDArray[np.float64], float]:
     """What each observed column of one row does to the log odds of the positive class, and the log odds with none observed.
 
-    The effect of a column is by how much the log odds change when it alone is taken away.
+    The effect of a column is by how much it alone changes the log odds: where several columns tell the same, each of them has it.
 
     Returns:
         The observed columns; float64 [columns]; the log odds with nothing observed.
     """
     at = np.flatnonzero(cells.observed[0])
-    masks = np.repeat(cells.observed, len(at) + 2, axis=0)
-    masks[np.arange(len(at)), at] = False
-    masks[-1] = False
+    masks = np.zeros((len(at) + 1, cells.observed.shape[1]), dtype=np.bool_)
+    masks[np.arange(len(at)), at] = True
     repeated = cells.take(np.zeros(len(masks), dtype=np.intp)).hidden(masks, guard.layout)
     positive = guard.likelihood.evidence(repeated).positive.clip(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
     odds = np.log(positive) - np.log1p(-positive)
-    return tuple(guard.layout.columns[number] for number in at.tolist()), odds[-2] - odds[:-2], float(odds[-1])
+    return tuple(guard.layout.columns[number] for number in at.tolist()), odds[:-1] - odds[-1], float(odds[-1])
 
 
 def look_at_next(bundle: Bundle, cells: Cells, *, most: int = MOST_NAMED) -> tuple[str, ...]:

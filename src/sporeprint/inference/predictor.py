@@ -109,10 +109,8 @@ def explain_row(bundle: Bundle, row: Row, *, most: int = 5) -> Explanation:
     prediction = predict_row(bundle, row)
     partial = safety.partial if safety.partial is not None and safety.partial.answers(row) else None
     cells = None if partial is None else Cells.of_rows([row], partial.layout)
-    if partial is None or cells is None:
-        component = safety.guard.row(row)[1]
-    else:
-        component = int(partial.likelihood.evidence(cells).group[0])
+    component = safety.guard.row(row)[1] if partial is None or cells is None else int(partial.likelihood.evidence(cells).group[0])
+    unit: str | None
     if partial is not None and cells is not None and mask_keys(cells.observed)[0] not in partial.trained:
         # The classifier never saw rows with this set of columns: what it would say of them is no reason.
         columns, effects, base = partial_effects(partial, cells)
