@@ -140,7 +140,7 @@ def test_no_password_even_in_a_traceback(
 def test_people_read_where_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str], config_file: Path) -> None:
     assert cli.run(["db", "upgrade", "--workdir", str(tmp_path), "--config", str(config_file)]) == 0
     said = capsys.readouterr().out
-    assert "The schema is as asked for" in said
+    assert "Schema changed" in said
     assert "up to date" in said
 
 

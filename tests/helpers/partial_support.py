@@ -13,12 +13,13 @@ from sporeprint.safety.cells import Cells
 from sporeprint.safety.group_likelihood import GroupLikelihood, fit_group_likelihood
 from sporeprint.safety.partial_guard import PartialGuard
 from sporeprint.safety.partial_rule import fit_partial_rule
+from sporeprint.safety.verdict import VerdictLimits
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import GuardSettings
 from support import NUMERIC, dataset, nominal
 
 GROUPS = 24
-NOT_OBSERVED = {"missing": "not_observed"}
+NOT_OBSERVED = {"empty": "not_observed"}
 COLUMNS = {
     **{f"n{number}": {**nominal(*VOCABULARY["cap"]), **NOT_OBSERVED} for number in range(8)},
     "height": {**NUMERIC, **NOT_OBSERVED, "unit": "cm"},
@@ -26,6 +27,7 @@ COLUMNS = {
 }
 SCHEMA = dataset(COLUMNS, groups={"name": "species", "column": "name"})
 SETTINGS = GuardSettings(alpha=0.01, unseen_risk=0.01)
+LIMITS = VerdictLimits(None, 0.5, 0.99)
 
 
 def world(rows: int, *, seed: int, groups: int = GROUPS) -> Observations:
@@ -68,8 +70,6 @@ def likelihood_of(rows: Observations, schema: DatasetSchema = SCHEMA) -> GroupLi
 def fitted() -> World:
     """Fitted once for all tests; nobody changes it."""
     known, calibration, test = world(3000, seed=1), world(2500, seed=2), world(3000, seed=3)
-    assert known.group is not None
-    names, component = np.unique(known.group, return_inverse=True)
-    guard = fit_partial_rule(known, component.astype(np.intp), names, calibration, test, SCHEMA, SETTINGS, seed=5)
+    guard = fit_partial_rule(likelihood_of(known), known, calibration, test, SCHEMA, SETTINGS, seed=5)
     rows = world(2000, seed=4)
     return World(guard, rows, Cells.of_codes(rows.codes, guard.layout))

@@ -17,7 +17,8 @@ LAYOUT = LIKELIHOOD.layout
 
 def known_of(row: dict[str, str | float | None]) -> np.ndarray:
     cells = Cells.of_rows([row], LAYOUT)
-    return LIKELIHOOD.log_likelihoods(cells, ~np.isnan(cells.numbers[0]))[0][0].astype(np.float64)
+    known, _ = LIKELIHOOD.log_likelihoods(cells, ~np.isnan(cells.numbers[0]))
+    return np.asarray(known[0], dtype=np.float64)
 
 
 def test_leaving_a_column_out_is_summing_over_its_values() -> None:

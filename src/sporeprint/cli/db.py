@@ -1,4 +1,4 @@
-"""`sporeprint db`: the schema of the OLTP database, and what is old enough to go."""
+"""`sporeprint db`: schema and retention of the OLTP database."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # slow to import, and `--help` does not need it
     from sporeprint.storage.oltp.migrate import Status
 
 db = group(
-    help="Bring the database of predictions and outcomes up to date, and delete what is old.\n\n"
+    help="Migrate the database of predictions and outcomes, and delete old rows.\n\n"
     "The database is the one of SPOREPRINT_OLTP_URL, else of storage.oltp, else data/sporeprint.db below the work directory. Its password "
     "comes from SPOREPRINT_OLTP_PASSWORD, or from the file that SPOREPRINT_OLTP_PASSWORD_FILE names. On a server, upgrade, downgrade and "
     "prune need the account that owns the tables.",
@@ -71,7 +71,7 @@ def _shown(status: "Status", done: str = "") -> Facts:
 
 @command(db, ALL, panel=_SCHEMA, examples="sporeprint db status\nsporeprint db status --json")
 def status(session: Session) -> Result:
-    """Show which revision the schema has, and which one this version works with."""
+    """Show the revision of the schema, and the one this version needs."""
     from sporeprint.storage.oltp import migrate
 
     with _engine(session) as engine:
@@ -89,23 +89,23 @@ def status(session: Session) -> Result:
 def upgrade(
     session: Session,
     revision: Annotated[
-        str | None, typer.Argument(metavar="[REVISION]", help="Go no further than this one. Left out: the newest.", show_default=False)
+        str | None, typer.Argument(metavar="[REVISION]", help="Target revision. Default: the newest.", show_default=False)
     ] = None,
 ) -> Result:
-    """Make the tables, or change them to what this version works with. What is in them stays."""
+    """Create the tables, or migrate them to this version. Rows are retained."""
     from sporeprint.storage.oltp import migrate
 
     with _engine(session) as engine:
-        return _shown(migrate.upgrade(engine, revision), "The schema is as asked for")
+        return _shown(migrate.upgrade(engine, revision), "Schema changed")
 
 
 @command(db, ALL, panel=_SCHEMA, examples="sporeprint db downgrade 0002 --yes\nsporeprint db downgrade base --yes")
 def downgrade(
     session: Session,
-    revision: Annotated[str, typer.Argument(metavar="REVISION", help="The one to go back to; base: before the first.", show_default=False)],
-    yes: Annotated[bool, typer.Option("--yes", help="Delete what later revisions added, with everything in it.")] = False,
+    revision: Annotated[str, typer.Argument(metavar="REVISION", help="Target revision; base: before the first.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", help="Delete the tables and columns of later revisions with their rows.")] = False,
 ) -> Result:
-    """Go back to an earlier schema. Tables and columns of later revisions go, with what is in them."""
+    """Migrate back to an earlier schema; deletes what later revisions added."""
     from sporeprint.storage.oltp import migrate
 
     with _engine(session) as engine:
@@ -113,15 +113,15 @@ def downgrade(
         if undone and not yes:
             lost = "; ".join(f"{each.id}, {each.summary}" for each in undone)
             raise UsageError(f"this deletes tables and columns with all that is in them ({lost}); make a backup, then add --yes")
-        return _shown(migrate.downgrade(engine, revision), "The schema is as asked for")
+        return _shown(migrate.downgrade(engine, revision), "Schema changed")
 
 
-def _age(given: str | int) -> int:
+def _age(text: str | int) -> int:
     """An age in microseconds, from 90d, 12w, 36h."""
-    found = re.fullmatch(r"([0-9]{1,6})([hdw])", str(given))
-    if found is None:
-        raise typer.BadParameter(f"{str(given)!r} is no age; write it as in 90d, 12w or 36h")
-    return int(found[1]) * _UNITS_US[found[2]]
+    match = re.fullmatch(r"([0-9]{1,6})([hdw])", str(text))
+    if match is None:
+        raise typer.BadParameter(f"{str(text)!r} is no age; write it as in 90d, 12w or 36h")
+    return int(match[1]) * _UNITS_US[match[2]]
 
 
 @command(
@@ -133,13 +133,14 @@ def _age(given: str | int) -> int:
 def prune(
     session: Session,
     older_than: Annotated[
-        int, typer.Option("--older-than", parser=_age, metavar="AGE", help="Age of what goes, as in 90d, 12w, 36h.", show_default=False)
+        int,
+        typer.Option("--older-than", parser=_age, metavar="AGE", help="Minimum age of rows to delete: 90d, 12w, 36h.", show_default=False),
     ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, delete nothing.")] = False,
 ) -> Result:
-    """Delete old predictions and their outcomes, batches too, a little at a time, but never those an open A/B test needs.
+    """Delete old predictions, outcomes and batches in small steps, but never those that an open A/B test needs.
 
-    Whoever writes at the same time waits for one batch at most. Sync the warehouse first: what is gone cannot be synced.
+    Other writers wait for one step at most. Sync the warehouse first: deleted rows cannot be synced.
     """
     import time
 
@@ -168,6 +169,6 @@ def prune(
         ("predictions", f"{done.predictions:,}"),
         ("their outcomes", f"{done.outcomes:,}"),
         ("batches, with their files", f"{files:,}, of {answers:,} rows"),
-        ("kept, for open A/B tests", f"{done.kept:,}"),
+        ("retained for open A/B tests", f"{done.kept:,}"),
     )
     return Facts(values, (Table("This would go" if done.dry_run else "Gone", ("", ""), rows),))

@@ -24,24 +24,23 @@ EMPTY = ("as-declared", "not-observed")
     examples="sporeprint predict new.csv --out answers.csv\n"
     "sporeprint predict new.parquet --out answers.parquet --model xgboost\n"
     "sporeprint predict new.csv --out answers.csv --model xgboost/v2\n"
-    "sporeprint predict walks.csv --out answers.csv --empty not-observed\n"
     "sporeprint predict new.parquet --out scores.parquet --scores    no verdicts: for analysis, twice as fast",
 )
 def predict(
     session: Session,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The rows to score, CSV or Parquet.", show_default=False)],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Answers to write, CSV or Parquet by the name's ending.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows to predict, CSV or Parquet.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write, CSV or Parquet by its suffix.", show_default=False)],
     model: Annotated[str, typer.Option(metavar="NAME", help="production, a model's name, or one version of it as name/v2.")] = "production",
     scores: Annotated[
-        bool, typer.Option("--scores", help="Prediction and probability only, whether the model knows such rows or not: nothing to act on.")
+        bool, typer.Option("--scores", help="Only classifier output and probability, without verdicts: for analysis.")
     ] = False,
     empty: Annotated[
         str, typer.Option(metavar="MEANING", help="What an empty cell means: as-declared (by the configuration), or not-observed.")
     ] = "as-declared",
 ) -> Result:
-    """Answer the rows of a file: its columns, then verdict, probability and how novel each row is."""
+    """Predict the rows of a file; adds verdict, probability and novelty p-value."""
     from sporeprint.common.optional_dependencies import leave_out
-    from sporeprint.pipelines import batch_prediction as scoring
+    from sporeprint.pipelines import batch_prediction
 
     if out.exists() and file.exists() and file.samefile(out):
         raise UsageError(f"--out {out} is the file to score itself; name another one")
@@ -49,7 +48,7 @@ def predict(
         raise UsageError(f"--empty {empty}: expected {' or '.join(EMPTY)}")
     leave_out("xgboost", "pandas", "sklearn")
     observed = empty == EMPTY[0]
-    return scoring.predict(
+    return batch_prediction.predict(
         session.workdir, file, out, model=model, guarded=not scores, empty_is_observed=observed, steps=session.screen.steps()
     )
 
@@ -66,11 +65,11 @@ def explain(
     fields: Annotated[list[str], typer.Argument(metavar="FIELD=VALUE...", help="One observation, by code or word.", show_default=False)],
     model: Annotated[str, typer.Option(metavar="NAME", help="production, a model's name, or one version of it as name/v2.")] = "production",
 ) -> Result:
-    """Answer one observation, with what moved the score and the nearest one that is known."""
-    from sporeprint.pipelines import explanation as explaining
+    """Predict one observation, with feature attributions and the nearest training row."""
+    from sporeprint.pipelines import explanation
 
-    given = _fields(fields)
-    return explaining.explain(session.workdir, given, model=model)
+    row = _fields(fields)
+    return explanation.explain(session.workdir, row, model=model)
 
 
 @command(
@@ -89,12 +88,12 @@ def identify(
 ) -> Result:
     """Ask one question at a time until there is a verdict, and say which known groups still fit."""
     from sporeprint.cli.identify import dialogue
-    from sporeprint.pipelines import explanation as explaining
+    from sporeprint.pipelines import explanation
 
-    given = _fields(fields or [])
+    row = _fields(fields or [])
     if session.screen.json or not sys.stdin.isatty():
-        return explaining.identify(session.workdir, given, model=model)
-    return dialogue(explaining.open_model(session.workdir, model), given)
+        return explanation.identify(session.workdir, row, model=model)
+    return dialogue(explanation.open_model(session.workdir, model), row)
 
 
 def _fields(texts: list[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from sporeprint.safety.anomalies import NEVER_SEEN, OUTSIDE, UNLIKE, RowAnomalie
 from sporeprint.safety.cells import Cells
 from sporeprint.safety.group_likelihood import Evidence
 from sporeprint.safety.partial_guard import PartialGuard
-from sporeprint.safety.partial_rule import decide
+from sporeprint.safety.partial_rule import decide_partial
 from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
 
 Row = Mapping[str, str | float | None]
@@ -42,13 +42,12 @@ def predict_partial(
         evidence: what the rows say, where somebody has asked it already.
     """
     rule, target, words = bundle.safety, bundle.schema.target, verdict_words(bundle.schema)
-    verdicts = decide(
+    verdicts = decide_partial(
         guard,
         cells,
-        anomalous=np.array([bool(each) for each in anomalies], dtype=np.bool_),
-        coverage=rule.coverage,
+        contradictory=np.array([bool(each.contradictions) for each in anomalies], dtype=np.bool_),
+        limits=rule.limits,
         classifier=classifier,
-        classifier_threshold=rule.threshold.value,
         evidence=evidence,
     )
     result = []

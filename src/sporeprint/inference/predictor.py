@@ -1,5 +1,6 @@
-"""The answer to one row, and its reasons: by look-ups, without a data frame, to the same numbers as for a table."""
+"""The prediction of one row, and its feature attributions: by look-ups, without a data frame, to the same numbers as for a table."""
 
+import contextlib
 import math
 import re
 from collections.abc import Mapping
@@ -10,15 +11,26 @@ import numpy as np
 
 from sporeprint.data.coded_table import NUMBER
 from sporeprint.data.groups import GroupName
+from sporeprint.data.written_values import parse_code, parse_number
 from sporeprint.errors import DataError, nearest
 from sporeprint.inference.attributions import Attribution, Explainer, top_attributions
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.inference.partial_prediction import LOG_ODDS, partial_effects, predict_partial
 from sporeprint.inference.prediction import OUT_OF_DISTRIBUTION, Prediction
-from sporeprint.safety.anomalies import NEVER_SEEN, NO_THRESHOLD, OUTSIDE, UNLIKE, RowAnomalies, row_anomalies
+from sporeprint.safety.anomalies import (
+    BETWEEN,
+    DISAGREE,
+    NEVER_SEEN,
+    NO_THRESHOLD,
+    OUTSIDE,
+    UNLIKE,
+    RowAnomalies,
+    row_anomalies,
+)
 from sporeprint.safety.cells import Cells, mask_keys
+from sporeprint.safety.decision_rule import DecisionRule
 from sporeprint.safety.nearest_neighbour import REFERENCE_FILE, NearestRow, ReferenceRows
-from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict, verdict_words
+from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
 from sporeprint.schema import Column, DatasetSchema, Kind
 
 Row = Mapping[str, str | float | None]
@@ -53,48 +65,75 @@ class Explanation:
 
 
 def predict_row(bundle: Bundle, row: Row) -> Prediction:
-    """Answer one row.
+    """Predict one row.
 
     Args:
         bundle: the model.
         row: column -> code, number or None (recorded as empty). A column left out was not observed; for a version that cannot
             answer partial rows it is empty.
     """
-    safety, schema = bundle.safety, bundle.schema
+    rule = bundle.safety
     score = bundle.scorer.score(bundle.encoder.encode_row(row)[np.newaxis])
-    anomalies = row_anomalies(row, bundle.encoder, schema)
-    if safety.partial is not None and safety.partial.answers(row):
-        cells = Cells.of_rows([row], safety.partial.layout)
-        return predict_partial(bundle, safety.partial, cells, safety.calibration(score), [anomalies])[0]
-    probability = float(safety.calibration(score)[0])
-    novelty_p, component = safety.guard.row(row)
-    code = int(verdict(probability, novelty_p, bool(anomalies), threshold=safety.threshold.value, coverage=safety.coverage))
+    anomalies = row_anomalies(row, bundle.encoder, bundle.schema)
+    if rule.partial is not None and rule.partial.answers(row):
+        cells = Cells.of_rows([row], rule.partial.layout)
+        return predict_partial(bundle, rule.partial, cells, rule.calibration(score), [anomalies])[0]
+    probability = float(rule.calibration(score)[0])
+    novelty_p, component = rule.guard.row(row)
+    return row_prediction(rule, bundle.schema, probability, novelty_p, component, anomalies)
+
+
+def row_prediction(
+    rule: DecisionRule,
+    schema: DatasetSchema,
+    probability: float,
+    novelty_p: float,
+    component: int,
+    anomalies: RowAnomalies,
+    code: int | None = None,
+) -> Prediction:
+    """The prediction of one row, put together from what was computed of it.
+
+    Args:
+        rule: the model's decision rule.
+        schema: the contract.
+        probability: P(positive), calibrated.
+        novelty_p: the guard's p-value.
+        component: the guard's component that the row is most like.
+        anomalies: of the row.
+        code: the verdict, where it was made for many rows at once; None: it is made here.
+    """
+    if code is None:
+        code = int(rule.decide(probability, novelty_p, bool(anomalies.contradictions), component))
     target = schema.target
     return Prediction(
         prediction=target.positive if probability > HALF else target.negative,
         probability=probability,
         verdict=verdict_words(schema)[code],
         novelty_p=novelty_p,
-        threshold=safety.threshold.value,
+        threshold=rule.threshold.value,
         unseen=anomalies.unseen,
         outside=anomalies.outside,
         contradictions=anomalies.contradictions,
-        reason=unknown_reason(anomalies, novelty_p, safety.coverage) if code == UNKNOWN else None,
-        most_like=safety.components[component],
-        unknown=OUT_OF_DISTRIBUTION if code == UNKNOWN else None,
+        reason=unknown_reason(rule, probability, novelty_p, anomalies) if code == UNKNOWN else None,
+        most_like=rule.components[component],
+        unknown=OUT_OF_DISTRIBUTION if code == UNKNOWN and not is_familiar(novelty_p, rule.coverage) else None,
     )
 
 
-def unknown_reason(anomalies: RowAnomalies, novelty_p: float, coverage: float) -> str:
-    """Why a row is answered with "unknown", in a sentence."""
-    parts = [
-        *([f"{NEVER_SEEN}: {','.join(anomalies.unseen)}"] if anomalies.unseen else []),
-        *([f"{OUTSIDE}: {','.join(anomalies.outside)}"] if anomalies.outside else []),
-        *([",".join(anomalies.contradictions)] if anomalies.contradictions else []),
-        *([] if is_familiar(novelty_p, coverage) else [f"{UNLIKE} (p = {round(novelty_p, 6)})"]),
-    ]
-    # What is familiar and still unknown is so for want of a threshold.
-    return "; ".join(parts) or NO_THRESHOLD
+def unknown_reason(rule: DecisionRule, probability: float, novelty_p: float, anomalies: RowAnomalies) -> str:
+    """Why the verdict on a row is "unknown", in a sentence; the arguments as in `row_prediction`."""
+    limits = rule.limits
+    parts = [",".join(anomalies.contradictions)] if anomalies.contradictions else []
+    if not is_familiar(novelty_p, limits.coverage):
+        unseen = [f"{NEVER_SEEN}: {','.join(anomalies.unseen)}"] if anomalies.unseen else []
+        outside = [f"{OUTSIDE}: {','.join(anomalies.outside)}"] if anomalies.outside else []
+        parts = [*unseen, *outside, *parts, f"{UNLIKE} (p = {round(novelty_p, 6)})"]
+    if parts:
+        return "; ".join(parts)
+    if limits.negative is None:
+        return NO_THRESHOLD
+    return DISAGREE if probability <= limits.negative else BETWEEN
 
 
 def explain_row(bundle: Bundle, row: Row, *, most: int = 5) -> Explanation:
@@ -105,11 +144,11 @@ def explain_row(bundle: Bundle, row: Row, *, most: int = 5) -> Explanation:
         row: see `answer`.
         most: columns named at the most.
     """
-    safety = bundle.safety
+    rule = bundle.safety
     prediction = predict_row(bundle, row)
-    partial = safety.partial if safety.partial is not None and safety.partial.answers(row) else None
+    partial = rule.partial if rule.partial is not None and rule.partial.answers(row) else None
     cells = None if partial is None else Cells.of_rows([row], partial.layout)
-    component = safety.guard.row(row)[1] if partial is None or cells is None else int(partial.likelihood.evidence(cells).group[0])
+    component = rule.guard.row(row)[1] if partial is None or cells is None else int(partial.likelihood.evidence(cells).group[0])
     unit: str | None
     if partial is not None and cells is not None and mask_keys(cells.observed)[0] not in partial.trained:
         # The classifier never saw rows with this set of columns: what it would say of them is no reason.
@@ -121,14 +160,14 @@ def explain_row(bundle: Bundle, row: Row, *, most: int = 5) -> Explanation:
         unit, base = explainer.unit, 0.0 if moved is None else moved[1]
         named = () if moved is None else top_attributions(moved[0][0], bundle.encoder.sources, row, bundle.schema, most=most)
     reference = ReferenceRows.from_bytes(bundle.parts[REFERENCE_FILE])
-    nearest_row = reference.nearest(row, safety.guard, component, observed_only=partial is not None)
+    nearest_row = reference.nearest(row, rule.guard, component, observed_only=partial is not None)
     return Explanation(
         prediction=prediction,
         attributions=named,
         unit=unit,
         base=base,
         nearest=nearest_row,
-        nearest_component=None if nearest_row is None else safety.components[nearest_row.component],
+        nearest_component=None if nearest_row is None else rule.components[nearest_row.component],
     )
 
 
@@ -178,12 +217,20 @@ def _value(name: str, value: Any, schema: DatasetSchema) -> str | float | None:
     if isinstance(value, str) and value.strip() == NOT_OBSERVED and value.strip() not in (column.values or {}):
         return NOT_OBSERVED
     if column.kind is Kind.NOMINAL:
-        if not isinstance(value, str):
-            raise ValueError(f"field {name!r}: expected a text, got {value!r}")
+        if not isinstance(value, str | int | float):
+            raise ValueError(f"field {name!r}: expected a text or a number, got {value!r}")
         codes = {word: code for code, word in (column.values or {}).items()}
-        text = value.strip()
+        text = parse_code(value, schema.missing_words(name), column.values or {}, {})
+        if text is None:
+            return None
         # A code wins over a word; what is neither is a value that nobody has seen, which is for the verdict to say.
         return text if text in (column.values or {}) else codes.get(text.lower(), codes.get(text, text))
+    missing = schema.missing_words(name)
+    if isinstance(value, str) or (missing and isinstance(value, int | float)):
+        with contextlib.suppress(ValueError):  # said below, with the unit
+            value = parse_number(str(value), missing, column)
+        if value is None:
+            return None
     return _number(name, value, column)
 
 

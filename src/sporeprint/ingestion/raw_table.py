@@ -100,7 +100,7 @@ class RawTable:
         """
         try:
             raw = json.loads(text)
-            dialect = None if raw["dialect"] is None else CsvDialect(**raw["dialect"])
+            dialect = None if raw["dialect"] is None else CsvDialect.from_dict(raw["dialect"])
             further = None if raw.get("further") is None else Path(raw["further"])
             return cls(Path(raw["path"]), raw["format"], dialect, Provenance(**raw["provenance"]), further)
         except (ValueError, KeyError, TypeError) as error:
@@ -211,7 +211,7 @@ def read_batches(raw: RawTable, schema: DatasetSchema, *, batch_bytes: int, labe
     if raw.further is not None:
         with _readable(raw.further):
             for batch in read_parquet(raw.further, schema, labelled=labelled):
-                yield replace(batch, frame=batch.frame.with_columns(pl.col("row") + rows))
+                yield replace(batch, frame=batch.frame.with_columns(pl.col("_row") + rows))
 
 
 @contextmanager
@@ -312,14 +312,14 @@ def _from_download(job: _Job, path: Path) -> _SourceTable:
         why = f"{path} is missing, and no source.download is set"
         if source.fallback == "simulate":
             return _simulated(job, why)
-        raise DataError(f"{why}; put the table there, name one with --source, or set source.download.url")
+        raise DataError(f"{why}; put the table there, name one with --source, or set source.download.url (or try it out with --simulate)")
     place, shown = job.workspace(), redacted(source.download.url)
     try:
         got = _fetched(job, source.download.url, place)
     except SourceUnavailableError as error:
         if source.fallback == "simulate":
             return _simulated(job, str(error))
-        hint = "try again later, put the table there, or name one with --source FILE"
+        hint = "try again later, put the table there, or name one with --source FILE (or try it out with --simulate)"
         raise SourceUnavailableError(f"{path} is missing, and {error}; {hint}") from error
     if kind_of(got, shown) == "zip":
         return _from_zip(job, got, place, source=shown, kind="url", configured=path)

@@ -8,11 +8,11 @@ import numpy.typing as npt
 
 from sporeprint.data.dataset import Observations
 from sporeprint.safety.cells import Cells, mask_keys
-from sporeprint.safety.group_likelihood import Evidence, fit_group_likelihood
+from sporeprint.safety.group_likelihood import Evidence, GroupLikelihood
 from sporeprint.safety.next_question import Questions
 from sporeprint.safety.partial_guard import SURELY_POSITIVE, Judgement, PartialGuard, fit_partial_guard, with_threshold
-from sporeprint.safety.risk_control import choose_threshold
-from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN, is_familiar
+from sporeprint.safety.risk_control import RiskLevels, choose_threshold
+from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN, VerdictLimits, is_familiar
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import GuardSettings
 
@@ -52,14 +52,13 @@ class PartialVerdicts:
     withheld: Float64
 
 
-def decide(
+def decide_partial(
     guard: PartialGuard,
     cells: Cells,
     *,
-    anomalous: Flags,
-    coverage: float,
+    contradictory: Flags,
+    limits: VerdictLimits,
     classifier: Float64 | None = None,
-    classifier_threshold: float | None = None,
     evidence: Evidence | None = None,
 ) -> PartialVerdicts:
     """Answer n rows, each by its own mask.
@@ -67,10 +66,9 @@ def decide(
     Args:
         guard: the guard.
         cells: the rows.
-        anomalous: bool [n], whether a value was never seen, a number lies outside, or the row contradicts itself.
-        coverage: share of familiar rows that are to be answered.
+        contradictory: bool [n], whether the row contradicts itself.
+        limits: where the classifier's probability may say each class, and the guard's coverage.
         classifier: float64 [n], the classifier's P(positive); it counts where it was trained on rows with this mask. None: nowhere.
-        classifier_threshold: largest of them that is answered with the negative class.
         evidence: what the rows say, where somebody has asked it already.
     """
     judgement = guard.judge(cells) if evidence is None else guard.judge_evidence(cells, evidence)
@@ -79,11 +77,10 @@ def decide(
     if classifier is not None:
         trained = np.array([key in guard.trained for key in mask_keys(cells.observed)], dtype=np.bool_)
         probability = np.where(trained, classifier, probability)
-        limit = -1.0 if classifier_threshold is None else classifier_threshold
-        agreed = ~trained | (classifier <= limit)
-        # As with every column observed: what is not negative is positive. "Just above" keeps the comparison below the same.
-        surely = np.where(trained, np.nextafter(0.5 if classifier_threshold is None else classifier_threshold, 2.0), surely)
-    familiar = np.asarray(is_familiar(judgement.p, coverage)) & ~anomalous
+        agreed = ~trained | (classifier <= (-1.0 if limits.negative is None else limits.negative))
+        # "Above" there, "from" here: the next number keeps the comparison below the same for all rows.
+        surely = np.where(trained, np.nextafter(limits.positive, 2.0), surely)
+    familiar = np.asarray(is_familiar(judgement.p, limits.coverage)) & ~contradictory
     negative = familiar & agreed & (judgement.evidence.positive <= guard.most_probability) & fed(guard, judgement)
     complete = cells.observed.all(axis=1)
     positive = familiar & ~negative & ((probability >= surely) | (complete & (probability > 0.5)))
@@ -110,9 +107,8 @@ def fed(guard: PartialGuard, judgement: Judgement) -> Flags:
 
 
 def fit_partial_rule(
+    likelihood: GroupLikelihood,
     rows: Observations,
-    component: Index,
-    names: npt.NDArray[np.int64],
     calibrate: Observations,
     test: Observations,
     schema: DatasetSchema,
@@ -124,18 +120,16 @@ def fit_partial_rule(
     """Fit the guard of partial rows, choose its threshold, and rehearse the dialogue.
 
     Args:
-        rows: rows of the groups that are to be known.
-        component: intp [n], the group of each row, 0 ... K - 1, none empty.
-        names: int64 [K], the group that each is, or -1.
-        calibrate: other rows, that nothing was fitted on.
+        likelihood: of the groups.
+        rows: the rows that it was fitted on.
+        calibrate: other rows, that nothing was fitted on; copies left out.
         test: further ones; the threshold's promise is tested on them, each with columns hidden at random.
         schema: the contract.
         settings: see `GuardSettings`.
         seed: of everything that is drawn.
         is_rehearsed: whether the dialogue is rehearsed; without, it never ends with the negative class.
     """
-    likelihood = fit_group_likelihood(rows.codes, rows.y, component, names, schema)
-    layout = likelihood.layout
+    layout, names = likelihood.layout, likelihood.names
     calibration, tested = Cells.of_codes(calibrate.codes, layout), Cells.of_codes(test.codes, layout)
     is_grouped = bool((names >= 0).all()) and calibrate.group is not None and test.group is not None
 
@@ -167,16 +161,13 @@ def fit_partial_rule(
     hidden = tested.hidden(random_masks(len(tested), len(layout.columns), random), layout)
     judgement = guard.judge(hidden)
     usable = np.asarray(is_familiar(judgement.p, settings.coverage)) & fed(guard, judgement)
-    threshold = choose_threshold(
-        judgement.evidence.positive[usable], test.y[usable], CANDIDATES, alpha=settings.alpha, delta=settings.delta
-    )
+    levels, positives = RiskLevels(settings.alpha, settings.missed, settings.delta), int(test.y.sum())
+    threshold = choose_threshold(judgement.evidence.positive[usable], test.y[usable], CANDIDATES, levels, positives=positives)
     if threshold.value is None and threshold.wrong == 0:
         # Too few rows are answered with hidden columns to show the promise: with the columns as they were recorded.
         judgement = guard.judge(tested)
         usable = np.asarray(is_familiar(judgement.p, settings.coverage)) & fed(guard, judgement)
-        threshold = choose_threshold(
-            judgement.evidence.positive[usable], test.y[usable], CANDIDATES, alpha=settings.alpha, delta=settings.delta
-        )
+        threshold = choose_threshold(judgement.evidence.positive[usable], test.y[usable], CANDIDATES, levels, positives=positives)
     guard = with_threshold(guard, threshold)
     if not is_rehearsed or threshold.value is None or not len(strangers):
         return guard
@@ -224,17 +215,17 @@ def rehearse(
         cost: declared costs by column.
         cells: all that can be observed of the rows.
         steps: questions.
-        coverage: see `decide`.
+        coverage: share of familiar rows that are to be answered.
         left_out: intp [n], groups that are not known; None: all are.
     """
     questions, columns = Questions(guard, cost), len(guard.layout.columns)
-    n, steps = len(cells), min(steps, columns)
+    n, steps, limits = len(cells), min(steps, columns), VerdictLimits(None, 1.0, coverage)
     asked, everyone = np.zeros((n, columns), dtype=np.bool_), np.arange(n)
     verdicts, withheld, chosen = [], [], []
     for step in range(steps + 1):
         shown = cells.hidden(asked, guard.layout)
         evidence = guard.likelihood.evidence(shown, left_out=left_out)
-        answers = decide(guard, shown, anomalous=np.zeros(n, dtype=np.bool_), coverage=coverage, evidence=evidence)
+        answers = decide_partial(guard, shown, contradictory=np.zeros(n, dtype=np.bool_), limits=limits, evidence=evidence)
         verdicts.append(answers.verdict)
         withheld.append(answers.withheld)
         if step < steps:

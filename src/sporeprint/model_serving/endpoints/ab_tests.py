@@ -36,6 +36,8 @@ async def create(service: Service, scope: Scope, receive: Receive, send: Send) -
     given: dict[str, Any] = {name: _value(name, text) for name, text in query(scope, FIELDS).items()}
     given |= await _body(service, scope, receive, 'expected a JSON object, as in {"name": "first", "model_a": "xgboost/v1", ...}')
     who = actor(scope["caller"])
+    database = service.database.executor
+    await database.run(ab_tests.running_ids, database.engine)  # is it there? what follows may take its time
     test = await asyncio.to_thread(_said, lambda: service.experiments.create(given, actor=who))
     await service.tests.refresh()
     location = f"/ab-tests/{test.test_id}".encode()
@@ -76,7 +78,7 @@ async def listed(service: Service, scope: Scope, receive: Receive, send: Send) -
     """List the tests, the latest first, page by page."""
     given = query(scope, ("status", "limit", "before"))
     limit = _limit(given, ab_tests.MOST)
-    found = await asyncio.to_thread(
+    found = await service.database.executor.run(
         _said, lambda: ab_tests.listed(service.experiments.engine, status=given.get("status"), limit=limit, before=given.get("before"))
     )
     following = found[-1].test_id if len(found) == limit else None
@@ -109,7 +111,7 @@ async def disagreements(service: Service, scope: Scope, receive: Receive, send: 
     test = await _test(service, scope)
     number = None if before is None else int(before)
     engine = service.experiments.engine
-    found, left = await asyncio.to_thread(
+    found, left = await service.database.executor.run(
         lambda: (
             ab_disagreements.disagreements(engine, test, limit=limit, before=number),
             ab_disagreements.awaiting_label(engine, test.test_id),
@@ -161,11 +163,11 @@ def _limit(given: Mapping[str, str], most: int) -> int:
 
 async def _test(service: Service, scope: Scope) -> AbTest:
     name = str(scope["path_params"]["test_id"])
-    return await asyncio.to_thread(_said, lambda: ab_tests.get(service.experiments.engine, name))
+    return await service.database.executor.run(_said, lambda: ab_tests.get(service.experiments.engine, name))
 
 
 async def _described(service: Service, test: AbTest) -> dict[str, Any]:
-    return await asyncio.to_thread(ab_test_views.describe, service.experiments.engine, test, service.settings)
+    return await service.database.executor.run(ab_test_views.describe, service.experiments.engine, test, service.settings)
 
 
 def _said(work: Callable[[], Found]) -> Found:
