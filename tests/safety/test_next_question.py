@@ -34,14 +34,14 @@ def test_information_is_the_expected_fall_of_the_entropy() -> None:
 
 def test_a_dear_column_is_asked_later() -> None:
     cells = cells_of({})
-    first = QUESTIONS.columns(cells, most=1)[0]
+    first = QUESTIONS.columns(cells, most=1)[0][0]
     dear = Questions(GUARD, {**dict.fromkeys(SCHEMA.columns, 1.0), first: 50.0})
-    assert dear.columns(cells, most=1)[0] != first
+    assert dear.columns(cells, most=1)[0][0] != first
 
 
 def test_what_was_observed_or_cannot_be_told_is_not_asked() -> None:
     cells = cells_of({"n0": "a", "n1": "b"})
-    assert not {"n0", "n1"} & set(QUESTIONS.columns(cells, most=20))
+    assert not {"n0", "n1"} & set(QUESTIONS.columns(cells, most=20)[0])
     without = frozenset(SCHEMA.columns) - {"n5"}
     assert [question.column for question in QUESTIONS.best(cells, most=5, without=without)] in ([], ["n5"])
 
@@ -86,4 +86,4 @@ def test_a_slip_is_a_near_miss() -> None:
     row["n0"] = GUARD.layout.categories["n0"][int(shares.argmin())]
     key = QUESTIONS.key(cells_of(row), coverage=0.99)
     assert (group, "n0") in [(miss.group, miss.column) for miss in key.near_misses]
-    assert "n0" in QUESTIONS.unusual(cells_of(row), group)
+    assert "n0" in QUESTIONS.unusual(cells_of(row), np.array([group]))[0]

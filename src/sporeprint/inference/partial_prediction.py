@@ -67,11 +67,12 @@ def predict_partial(
         if code == UNKNOWN:
             one = cells.take(slice(number, number + 1))
             if too_little:
-                unknown, look_at = TOO_LITTLE_OBSERVED, look_at_next(bundle, one)
+                unknown = TOO_LITTLE_OBSERVED
+                look_at = look_at_next(bundle, one)[0]
                 reason = too_little_reason(observed, len(guard.layout.columns), look_at)
             else:
                 unknown = OUT_OF_DISTRIBUTION
-                reason = unlike_reason(bundle, one, group, strange, p)
+                reason = unlike_reason(bundle, one, np.array([group]), strange, p)
         result.append(
             Prediction(
                 prediction=target.positive if probability > HALF else target.negative,
@@ -108,10 +109,10 @@ def partial_effects(guard: PartialGuard, cells: Cells) -> tuple[tuple[str, ...],
     return tuple(guard.layout.columns[number] for number in at.tolist()), odds[:-1] - odds[-1], float(odds[-1])
 
 
-def look_at_next(bundle: Bundle, cells: Cells, *, most: int = MOST_NAMED) -> tuple[str, ...]:
-    """The columns that one row would best be looked at in next, the best first."""
+def look_at_next(bundle: Bundle, cells: Cells, *, most: int = MOST_NAMED) -> list[tuple[str, ...]]:
+    """The columns that n rows would best be looked at in next, the best first."""
     questions = bundle.questions
-    return () if questions is None else questions.columns(cells, most=most)
+    return [()] * len(cells) if questions is None else questions.columns(cells, most=most)
 
 
 def too_little_reason(observed: int, columns: int, look_at: Sequence[str]) -> str:
@@ -120,15 +121,18 @@ def too_little_reason(observed: int, columns: int, look_at: Sequence[str]) -> st
     return f"too little observed ({observed} of {columns} columns){hint}"
 
 
-def unlike_reason(bundle: Bundle, cells: Cells, group: int, anomalies: RowAnomalies, p: float) -> str:
-    """In what a row is unlike everything that is known."""
-    parts = [
-        *([f"{NEVER_SEEN}: {','.join(anomalies.unseen)}"] if anomalies.unseen else []),
-        *([f"{OUTSIDE}: {','.join(anomalies.outside)}"] if anomalies.outside else []),
-        *([",".join(anomalies.contradictions)] if anomalies.contradictions else []),
-    ]
+def unlike_reason(bundle: Bundle, cells: Cells, group: npt.NDArray[np.intp], anomalies: RowAnomalies, p: float) -> str:
+    """In what one row is unlike everything that is known."""
+    parts = [",".join(anomalies.contradictions)] if anomalies.contradictions else []
     if not is_familiar(p, bundle.safety.coverage):
-        questions = bundle.questions
-        columns = () if questions is None else questions.unusual(cells, group)
-        parts.append(f"{UNLIKE} (p = {round(p, 6)}{'; most of all in: ' + ', '.join(columns) if columns else ''})")
+        unseen = [f"{NEVER_SEEN}: {','.join(anomalies.unseen)}"] if anomalies.unseen else []
+        outside = [f"{OUTSIDE}: {','.join(anomalies.outside)}"] if anomalies.outside else []
+        parts = [*unseen, *outside, *parts, f"{UNLIKE} (p = {round(p, 6)}){unusual_columns(bundle, cells, group)[0]}"]
     return "; ".join(parts)
+
+
+def unusual_columns(bundle: Bundle, cells: Cells, group: npt.NDArray[np.intp]) -> list[str]:
+    """For n rows the columns that are least like what each resembles most, as the end of a reason; "" where none stands out."""
+    questions = bundle.questions
+    columns = [()] * len(cells) if questions is None else questions.unusual(cells, group)
+    return [f", most of all in: {', '.join(names)}" if names else "" for names in columns]

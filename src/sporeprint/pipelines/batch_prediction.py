@@ -24,11 +24,12 @@ from sporeprint.data.validation import broken_rules, explain, feature_rules
 from sporeprint.data.written_values import normalised
 from sporeprint.errors import DataError, UsageError
 from sporeprint.inference.model_bundle import Bundle
+from sporeprint.inference.partial_prediction import look_at_next, too_little_reason, unusual_columns
 from sporeprint.ingestion.raw_batch import Batch
 from sporeprint.ingestion.raw_table import open_table, read_batches
 from sporeprint.registry.registry import Registry
 from sporeprint.safety.anomalies import BETWEEN, DISAGREE, NEVER_SEEN, NO_THRESHOLD, OUTSIDE, UNLIKE
-from sporeprint.safety.decision_rule import DecisionRule, Predictions, joint_vocabulary
+from sporeprint.safety.decision_rule import Predictions, joint_vocabulary
 from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
 from sporeprint.schema import DatasetSchema
 
@@ -164,7 +165,7 @@ def _guarded(answers: Predictions, bundle: Bundle) -> pl.DataFrame:
         "novelty_p": pl.Series(answers.novelty.p),
         "unseen": _listed(answers.anomalies.unseen, rows),
         "outside": _listed(answers.anomalies.outside, rows),
-        "reason": _doubts(answers, bundle.safety),
+        "reason": _doubts(answers, bundle),
     }
     return _scored(answers.probability, schema).drop("reason").with_columns(**said)
 
@@ -182,20 +183,21 @@ def _listed(flags: Mapping[str, npt.NDArray[np.bool_]], rows: int) -> pl.Series:
     return pl.DataFrame(dict(flags)).select(pl.when(joined != "").then(joined)).to_series()
 
 
-def _doubts(answers: Predictions, safety: DecisionRule) -> pl.Series:
+def _doubts(answers: Predictions, bundle: Bundle) -> pl.Series:
     """Why the verdict is "unknown", where it is."""
+    safety = bundle.safety
     unknown = answers.verdict == UNKNOWN
     if not unknown.any():
         return pl.repeat(None, len(unknown), dtype=pl.String, eager=True)
     anomalies, rows, limits = answers.anomalies, len(unknown), safety.limits
     unlike = ~np.asarray(is_familiar(answers.novelty.p, limits.coverage))
-    novel = pl.DataFrame({"p": answers.novelty.p, "unlike": unlike})
+    novel = pl.DataFrame({"p": answers.novelty.p, "unlike": unlike, "where": _unusual(answers, unlike & unknown, bundle)})
     parts = [
-        _too_little(answers, safety),
+        _too_little(answers, bundle),
         _where(unlike, _prefixed(NEVER_SEEN, _listed(anomalies.unseen, rows))),
         _where(unlike, _prefixed(OUTSIDE, _listed(anomalies.outside, rows))),
         _listed(anomalies.contradictions, rows),
-        novel.select(pl.when("unlike").then(pl.format(f"{UNLIKE} (p = {{}})", pl.col("p").round(6)))).to_series(),
+        novel.select(pl.when("unlike").then(pl.format(f"{UNLIKE} (p = {{}}){{}}", pl.col("p").round(6), pl.col("where")))).to_series(),
     ]
     # What is familiar and still unknown is so by its probability.
     texts = (NO_THRESHOLD,) if limits.negative is None else (BETWEEN, DISAGREE)
@@ -213,15 +215,26 @@ def _where(flags: npt.NDArray[np.bool_], texts: pl.Series) -> pl.Series:
     return pl.DataFrame({"flag": flags, "text": texts}).select(pl.when("flag").then("text")).to_series()
 
 
-def _too_little(answers: Predictions, safety: DecisionRule) -> pl.Series:
-    """How little was observed of the rows that are unknown for that reason; null elsewhere."""
+def _too_little(answers: Predictions, bundle: Bundle) -> pl.Series:
+    """How little was observed of the rows that are unknown for that reason, and what to look at; null elsewhere."""
     partial = answers.partial
-    if partial is None:
-        return pl.repeat(None, len(answers.verdict), dtype=pl.String, eager=True)
-    columns = len(safety.guard.categories) + len(safety.guard.scales)
-    text = pl.format(f"too little observed ({{}} of {columns} columns)", pl.col("observed"))
-    frame = pl.DataFrame({"observed": partial.observed, "too_little": partial.too_little})
-    return frame.select(pl.when("too_little").then(text)).to_series()
+    texts: list[str | None] = [None] * len(answers.verdict)
+    if partial is not None and (rows := np.flatnonzero(partial.too_little)).size:
+        look_at = look_at_next(bundle, partial.cells.take(rows))
+        columns = partial.cells.observed.shape[1]
+        for row, names, observed in zip(rows.tolist(), look_at, partial.observed[rows].tolist(), strict=True):
+            texts[row] = too_little_reason(observed, columns, names)
+    return pl.Series(texts, dtype=pl.String)
+
+
+def _unusual(answers: Predictions, rows: npt.NDArray[np.bool_], bundle: Bundle) -> pl.Series:
+    """In which columns rows are unlike what they resemble most, as the end of a reason."""
+    partial, texts = answers.partial, [""] * len(rows)
+    if partial is not None and rows.any():
+        at = np.flatnonzero(rows)
+        for row, text in zip(at.tolist(), unusual_columns(bundle, partial.cells.take(at), partial.group[at]), strict=True):
+            texts[row] = text
+    return pl.Series(texts, dtype=pl.String)
 
 
 def _refused(found: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame:

@@ -22,6 +22,8 @@ Flags = npt.NDArray[np.bool_]
 DECIDED = 0.01
 #: Bits or nats below which a column tells nothing.
 LEAST_GAIN = 1e-6
+#: Log-likelihood below the average of a group's own rows from which a column is unusual there.
+UNUSUAL = -2.0
 #: Groups less likely than this are not worth naming.
 LEAST_LIKELY = 1e-4
 
@@ -190,11 +192,18 @@ class Questions:
                 result.append(Question(name, float(bits[0, at]), float(power[0, at]), float(self.cost[at]), values))
         return tuple(result)
 
-    def columns(self, cells: Cells, *, most: int) -> tuple[str, ...]:
-        """The columns to look at next about one row, the best first; only such as may tell something."""
-        order, bits, power = self.order(cells)
-        telling = [at for at in order[0].tolist() if not cells.observed[0, at] and (bits[0, at] > LEAST_GAIN or power[0, at] > LEAST_GAIN)]
-        return tuple(self.guard.layout.columns[at] for at in telling[:most])
+    def columns(self, cells: Cells, *, most: int) -> list[tuple[str, ...]]:
+        """The columns to look at next about n rows, the best first; only such as may tell something."""
+        result: list[tuple[str, ...]] = [()] * len(cells)
+        names = self.guard.layout.columns
+        for observed, rows in self.guard.likelihood.by_numbers(cells):
+            known, _ = self.guard.likelihood.log_likelihoods(cells.take(rows), observed)
+            score, bits, power = self._scores(_weights(known))
+            tells = ~cells.observed[rows] & ((bits > LEAST_GAIN) | (power > LEAST_GAIN))
+            order = np.argsort(-np.where(tells, score, -np.inf), axis=1, kind="stable")[:, :most]
+            for number, row in enumerate(rows.tolist()):
+                result[row] = tuple(names[at] for at in order[number].tolist() if tells[number, at])
+        return result
 
     def _values(self, at: int, weights: Float64) -> tuple[PossibleValue, ...]:
         shares, positive = self._shares[self._segments[at]], self.guard.likelihood.positive
@@ -248,18 +257,16 @@ class Questions:
         columns = self.guard.layout.columns
         return Key(fits, tuple(NearMiss(k, float(likelihood.positive[k]), columns[at]) for k, (_, at) in ranked))
 
-    def unusual(self, cells: Cells, group: int, *, most: int = 3) -> tuple[str, ...]:
-        """The observed columns of one row that are least like a group, the least first."""
+    def unusual(self, cells: Cells, group: npt.NDArray[np.intp], *, most: int = 3) -> list[tuple[str, ...]]:
+        """The observed columns of n rows that are least like one group each, the least first."""
         likelihood, layout = self.guard.likelihood, self.guard.layout
-        surprise = likelihood.surprise[cells.places[0], group].astype(np.float64)
-        for at in range(len(layout.scales)):
-            value = cells.numbers[0, at]
-            if value == value:
-                z = (value - likelihood.means[group, at]) / likelihood.spreads[group, at]
-                surprise[len(layout.categories) + at] += 0.5 * (1 - z * z)
-        surprise = np.where(cells.observed[0], surprise, 0.0)
-        order = np.argsort(surprise, kind="stable")[:most]
-        return tuple(layout.columns[at] for at in order.tolist() if surprise[at] < -2.0)
+        surprise = likelihood.surprise[cells.places, group[:, np.newaxis]].astype(np.float64)
+        z = (cells.numbers - likelihood.means[group]) / likelihood.spreads[group]
+        surprise[:, len(layout.categories) :] += np.where(np.isnan(z), 0.0, 0.5 * (1 - z * z))
+        surprise = np.where(cells.observed, surprise, 0.0)
+        order = np.argsort(surprise, axis=1, kind="stable")[:, :most]
+        told = np.take_along_axis(surprise, order, axis=1) < UNUSUAL
+        return [tuple(layout.columns[at] for at in row[flags]) for row, flags in zip(order, told, strict=True)]
 
 
 def _weights(known: npt.NDArray[np.float32]) -> Float64:

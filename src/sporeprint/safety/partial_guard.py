@@ -249,6 +249,8 @@ def _by_mask(observed: Flags) -> list[tuple[bytes, Index]]:
     """The masks among n rows, each with its rows."""
     if len(observed) == 1:
         return [(np.packbits(observed[0]).tobytes(), np.zeros(1, dtype=np.intp))]
+    if not len(observed):
+        return []
     packed = np.packbits(observed, axis=1)
     if not packed.shape[1]:
         return [(b"", np.arange(len(observed)))]

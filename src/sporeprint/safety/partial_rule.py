@@ -41,6 +41,7 @@ class PartialVerdicts:
         too_little: bool [n], whether the verdict is unknown because too little was observed.
         observed: intp [n], number of columns observed.
         withheld: float64 [n], power of the columns not observed.
+        cells: the rows.
     """
 
     probability: Float64
@@ -50,6 +51,7 @@ class PartialVerdicts:
     too_little: Flags
     observed: Index
     withheld: Float64
+    cells: Cells
 
 
 def decide_partial(
@@ -94,6 +96,7 @@ def decide_partial(
         (familiar & (verdict == UNKNOWN)) | nothing,
         judgement.observed,
         guard.withheld(cells.observed, judgement.evidence.group),
+        cells,
     )
 
 
