@@ -76,7 +76,28 @@ class Column(Frozen):
     missing: tuple[str, ...] = Field((), description="Texts that stand for a missing value in this column, as '?' or '-999'.")
     decimal: Literal[".", ","] = Field(".", description="Numeric: the decimal sign of numbers that are text.")
     thousands: Literal["", ",", ".", " ", "'"] = Field("", description="Numeric: the sign between thousands; left out: none.")
+    empty: Literal["informative", "not_observed"] = Field(
+        "informative", description="What an empty cell of the table means: a value of its own, or that nobody looked."
+    )
+    cost: float = Field(1.0, gt=0, allow_inf_nan=False, description="What it costs to observe, beside the other columns.")
+    error_rate: float = Field(
+        0.0, ge=0, lt=0.5, description="Share of values that are misread (numeric: by how many standard deviations of the column)."
+    )
+    confusions: tuple[tuple[str, ...], ...] = Field((), description="Nominal: codes that are taken for each other, in sets.")
     strip: tuple[str, ...] = Field((), description="Numeric: texts that are taken out of the number, as '%', 'EUR' or ' months'.")
+
+    @model_validator(mode="after")
+    def _confusions_fit(self) -> Self:
+        if self.kind is Kind.NUMERIC and self.confusions:
+            raise ValueError("a numeric column has no 'confusions'; give 'error_rate'")
+        for pair in self.confusions:
+            if len(set(pair)) < 2:
+                raise ValueError(f"confusions {list(pair)}: expected two different codes or more")
+            if self.values is not None and (wrong := next((code for code in pair if code not in self.values), None)) is not None:
+                raise ValueError(f"confusions {list(pair)}: no code {wrong!r}; it has: {', '.join(self.values)}")
+        if self.confusions and not self.error_rate:
+            raise ValueError("'confusions' need an 'error_rate' above 0: how often a value is misread")
+        return self
 
     @model_validator(mode="after")
     def _kind_fits(self) -> Self:
@@ -273,6 +294,11 @@ class DatasetSchema(Frozen):
     def nominal(self) -> tuple[str, ...]:
         """Names of the nominal features, in order."""
         return tuple(name for name, column in self.columns.items() if column.kind is Kind.NOMINAL)
+
+    @cached_property
+    def informative(self) -> frozenset[str]:
+        """Columns whose empty cell is a value of its own; in the others nobody looked."""
+        return frozenset(name for name, column in self.columns.items() if column.empty == "informative")
 
     @property
     def table_columns(self) -> tuple[str, ...]:
