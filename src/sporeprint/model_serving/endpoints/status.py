@@ -121,7 +121,8 @@ async def health(service: Service, scope: Scope, receive: Receive, send: Send) -
 def _journal_fails(service: Service) -> bool:
     """Whether the journal would turn the next answer away."""
     journal, limits = service.database.journal.stats(), service.database.journal_limits
-    return journal.depth >= limits.max_records or journal.bytes >= limits.max_mb << 20 or journal.waiting >= limits.waiting_records
+    full = journal.depth >= limits.max_records or journal.bytes >= limits.max_mb << 20 or journal.waiting >= limits.waiting_records
+    return journal.is_failing or full
 
 
 async def show_metrics(service: Service, scope: Scope, receive: Receive, send: Send) -> int:  # noqa: ARG001 -- every endpoint takes it
