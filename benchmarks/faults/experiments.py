@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from lab import CONFIG, ROW, SMALL, Load, Server, call, compared, copy_of, settled
-
 from sporeprint.registry.registry import Registry
 
 Outcome: TypeAlias = tuple[dict[str, Any], bool]
