@@ -177,7 +177,7 @@ def silent_database(trained: Path, quick: bool) -> Outcome:  # noqa: ARG001 -- e
             models = call(server.port, "GET", "/models", headers=caller)
             outcomes = [one.result() for one in waiting]
         server.stop()
-    figure = {
+    figure: dict[str, Any] = {
         "start_to_ready_s": server.ready_s,
         "predict_s": plain.seconds,
         "predict_with_key_s": keyed.seconds,
