@@ -412,7 +412,7 @@ def told() -> Iterator[Told]:
         def do_GET(self) -> None:
             found.asked.append({name.lower(): value for name, value in self.headers.items()})
             self.rfile.read(int(self.headers.get("content-length", 0)))
-            status, headers, body = found.predictions.pop(0)
+            status, headers, body = found.answers.pop(0)
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)

@@ -7,13 +7,13 @@ that awaits are the same code but for the sending itself.
 import functools
 import json
 import secrets
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
@@ -81,7 +81,7 @@ class Response:
     def read(self, message: type[Message]) -> Message:
         """The body as a message; members that this version does not know are left out. Raises: AnswerError."""
         try:
-            found: Message = _reader(message).validate_json(self.body)
+            found: Message = _reader(cast("Hashable", message)).validate_json(self.body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"])) or repr(self.body[:80])
@@ -92,8 +92,8 @@ class Response:
 
 
 @functools.cache
-def _reader(message: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(message)
+def _reader(message: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(cast("type", message))
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,14 @@ class ServiceRoute(APIRoute):
         super().__init__(path, endpoint, **options)
         self.parameters = _query_names(self)
         work: Work | None = getattr(endpoint, "work", None)
-        self.app = Endpoint(name, work or self._by_fastapi(self.app))
+        self.door = Endpoint(name, work or self._by_fastapi)
+
+    async def handle(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Let a request in, and answer it. Every request of this address comes through here, however routers are nested."""
+        if self.methods and scope["method"] not in self.methods:
+            await super().handle(scope, receive, send)  # FastAPI says which methods there are
+        else:
+            await self.door(scope, receive, send)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Read bodies within their limit."""
@@ -144,18 +151,15 @@ class ServiceRoute(APIRoute):
 
         return handle
 
-    def _by_fastapi(self, app: Any) -> Work:
-        async def work(service: Service, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 -- FastAPI injects the service
-            query(scope, self.parameters)
+    async def _by_fastapi(self, service: Service, scope: Any, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- FastAPI injects it
+        query(scope, self.parameters)
 
-            async def secure(message: Any) -> None:
-                if message["type"] == "http.response.start" and not any(name == b"cache-control" for name, _ in message["headers"]):
-                    message["headers"] = [*message["headers"], *SECURITY]
-                await send(message)
+        async def secure(message: Any) -> None:
+            if message["type"] == "http.response.start" and not any(name == b"cache-control" for name, _ in message["headers"]):
+                message["headers"] = [*message["headers"], *SECURITY]
+            await send(message)
 
-            await app(scope, receive, secure)
-
-        return work
+        await super().handle(scope, receive, secure)
 
 
 def _query_names(route: APIRoute) -> tuple[str, ...]:
@@ -173,15 +177,15 @@ def router() -> APIRouter:
     return APIRouter(route_class=ServiceRoute)
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     return request.app.state.service  # type: ignore[no-any-return]
 
 
-def _caller(request: Request) -> Caller:
+async def _caller(request: Request) -> Caller:
     return request.scope["caller"]  # type: ignore[no-any-return]
 
 
-def _deadline(request: Request) -> asyncio.Timeout:
+async def _deadline(request: Request) -> asyncio.Timeout:
     return request.scope["deadline"]  # type: ignore[no-any-return]
 
 
