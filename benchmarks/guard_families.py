@@ -44,7 +44,7 @@ def real_rows(config: settings.Settings) -> Observations:
     frame = pl.read_csv(ROOT / config.source.path, separator=";")
     codes, y = Codes.of(frame, config.dataset), (frame["class"] == "p").to_numpy().astype(np.int8)
     group = np.arange(frame.height) // 353
-    hashes = split.row_hashes(codes, y, seed=config.split.seed)
+    hashes = split.row_hashes(codes, seed=config.split.seed)
     return Observations(codes, y, np.arange(frame.height), group, hashes, split.parts(hashes, group, config.split.shares))
 
 

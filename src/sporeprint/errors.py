@@ -8,7 +8,15 @@ from collections.abc import Iterable
 
 
 class SporeprintError(Exception):
-    """Base of every error a user can meet. `exit_code` follows the table in the README; `retryable` is for orchestrators."""
+    """Base of every error a user can meet. `exit_code` follows the table in the README; `retryable` is for orchestrators.
+
+    >>> import sporeprint
+    >>> try:
+    ...     sporeprint.load("no_such_model", WORKDIR)
+    ... except sporeprint.SporeprintError as error:
+    ...     error.exit_code
+    5
+    """
 
     exit_code: int = 1
     retryable: bool = False

@@ -2,8 +2,8 @@
 
 import asyncio
 import http.server
-import json
 import inspect
+import json
 import secrets
 import shutil
 import socket

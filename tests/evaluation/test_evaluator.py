@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from sporeprint import settings
-from sporeprint.common.files import Silent
+from sporeprint.common.progress import SilentProgress
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import GroupCheck
 from sporeprint.data.dataset import Observations, concat
@@ -36,7 +36,7 @@ from sporeprint.settings import Settings
 NAMES = ["logistic_regression", "decision_tree"]
 
 
-class Counting(Silent):
+class Counting(SilentProgress):
     """Progress that remembers."""
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ def test_without_groups_nothing_is_fitted_and_the_reason_is_told(
     held_out = cross_validate(chosen, data, progress)
     assert held_out == CrossValidation.nothing(reason)
     assert progress.all is None
-    measured = evaluate_candidates(chosen, data, found, held_out, Silent())
+    measured = evaluate_candidates(chosen, data, found, held_out, SilentProgress())
     for model in measured.values():
         assert model.unseen == Unavailable(reason)
         assert model.by_group == ()
@@ -134,7 +134,7 @@ def regrouped(data: ModelInput, name: Callable[[Observations], npt.NDArray[np.in
 
 
 def test_a_class_in_one_group_only_is_a_reason_too(chosen: Settings, data: ModelInput) -> None:
-    held_out = cross_validate(chosen, regrouped(data, lambda table: table.y.astype(np.int64)), Silent())
+    held_out = cross_validate(chosen, regrouped(data, lambda table: table.y.astype(np.int64)), SilentProgress())
     assert held_out.rows is None
     assert held_out.reason.startswith("only 1 group has rows of the negative class; at least 2 must")
 
@@ -146,7 +146,7 @@ def test_a_class_that_no_fold_could_learn_is_a_reason_too(chosen: Settings, data
         assert table.part is not None
         return np.where(table.y == 1, table.row % 9, np.where(table.part == 4, 100, 101))
 
-    held_out = cross_validate(chosen, regrouped(data, name), Silent())
+    held_out = cross_validate(chosen, regrouped(data, name), SilentProgress())
     assert (held_out.rows, held_out.answers) == (None, None)
     assert held_out.reason == "where a fold is held out, the training rows that are left are of one class"
 
@@ -161,7 +161,7 @@ def test_fewer_groups_than_folds_are_held_out_one_by_one(small_config: dict[str,
 
 def test_seen_is_the_test_rows_and_unseen_is_all_rows(chosen: Settings, data: ModelInput, found: list[Candidate]) -> None:
     progress = Counting()
-    held_out = cross_validate(chosen, data, Silent())
+    held_out = cross_validate(chosen, data, SilentProgress())
     measured = evaluate_candidates(chosen, data, found, held_out, progress)
     assert progress.done == 4
     assert list(measured) == NAMES
@@ -188,7 +188,7 @@ def test_everything_is_one_group_at_a_time_and_the_promise(small_config: dict[st
     progress = Counting()
     held_out = cross_validate(chosen, data, progress, full=True)
     assert (progress.all, progress.done, held_out.folds) == (30, 30, 30)
-    measured = evaluate_candidates(chosen, data, found[1:], held_out, Silent(), full=True)["decision_tree"]
+    measured = evaluate_candidates(chosen, data, found[1:], held_out, SilentProgress(), full=True)["decision_tree"]
     assert measured.safety.folds == 30
     assert [(item.alpha, item.splits) for item in measured.safety.promise] == [(0.05, 20), (0.2, 20)]
     for item in measured.safety.promise:
@@ -197,7 +197,7 @@ def test_everything_is_one_group_at_a_time_and_the_promise(small_config: dict[st
 
 
 def test_the_guard_alone_is_measured_on_all_rows(chosen: Settings, data: ModelInput, found: list[Candidate]) -> None:
-    held_out = cross_validate(chosen, data, Silent())
+    held_out = cross_validate(chosen, data, SilentProgress())
     measured = evaluate_guard(chosen, data, found[0].safety.guard, held_out)
     assert not isinstance(measured, Unavailable)
     assert measured.how == "one species at a time"
@@ -210,7 +210,7 @@ def test_clusters_are_measured_in_the_folds(small_config: dict[str, Any], data: 
     small_config["models"] = {"decision_tree": small_config["models"]["decision_tree"]}
     small_config["guard"] = {"components": "clusters", "clusters": 20}
     chosen = settings.parse(small_config)
-    held_out = cross_validate(chosen, data, Silent())
+    held_out = cross_validate(chosen, data, SilentProgress())
     rows = concat([data.train, data.part(chosen, "early_stop")])
     guard = fit_guard(rows, data.part(chosen, "calibration"), chosen.dataset, chosen.guard, seed=1)
     measured = evaluate_guard(chosen, data, guard, held_out)
@@ -220,7 +220,7 @@ def test_clusters_are_measured_in_the_folds(small_config: dict[str, Any], data: 
 
 
 def test_models_are_compared_pair_by_pair_on_both(chosen: Settings, data: ModelInput, found: list[Candidate]) -> None:
-    held_out = cross_validate(chosen, data, Silent())
+    held_out = cross_validate(chosen, data, SilentProgress())
     compared = compare_candidates(chosen, data, found, held_out)
     assert {(item.a, item.b) for item in compared} == {("logistic_regression", "decision_tree")}
     assert {item.on for item in compared} == {"seen", "unseen"}

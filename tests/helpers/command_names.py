@@ -19,6 +19,8 @@ COMMANDS = [
     ["version"],
     ["config"],
     ["config", "check"],
+    ["export"],
+    ["export", "mlflow"],
     ["models"],
     ["models", "list"],
     ["models", "show"],

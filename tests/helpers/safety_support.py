@@ -56,7 +56,7 @@ def species(rows: int, *, groups: int = 6, seed: int = 0, like: int = 0) -> Obse
         numeric[name] = np.where(draw.random(rows) < missing[group], np.nan, numbers)
     codes = Codes(VOCABULARY, nominal_codes, numeric, rows)
     y = (group % 2).astype(np.int8)
-    return Observations(codes, y, np.arange(rows), group.astype(np.int64), row_hashes(codes, y, seed=7))
+    return Observations(codes, y, np.arange(rows), group.astype(np.int64), row_hashes(codes, seed=7))
 
 
 def encoder_of(rows: Observations, schema: DatasetSchema) -> Encoder:
@@ -99,7 +99,7 @@ def real(table: Path, config: Path) -> Real:
     y: npt.NDArray[Any] = (frame[schema.target.column] == schema.target.positive).cast(pl.Int8).to_numpy()
     row = np.arange(frame.height)
     group = row // schema.groups.block_rows
-    hashes = row_hashes(codes, y, seed=shipped.split.seed)
+    hashes = row_hashes(codes, seed=shipped.split.seed)
     rows = Observations(codes, y, row, group, hashes, parts(hashes, group, shipped.split.shares))
     known = of_part(rows, shipped, "train", "early_stop")
     guard = fit_guard(known, of_part(rows, shipped, "calibration"), schema, shipped.guard, seed=shipped.runtime.seed)

@@ -82,7 +82,7 @@ def observations(table: Labelled, *, group: bool = True, parts: int | None = Non
         y=table.y,
         row=rows,
         group=rows // 3 if group else None,
-        row_hash=row_hashes(table.codes, table.y, seed=7),
+        row_hash=row_hashes(table.codes, seed=7),
         part=None if parts is None else (rows % parts).astype(np.int8),
     )
 

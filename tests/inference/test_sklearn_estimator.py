@@ -135,8 +135,7 @@ def test_a_probability_of_one_half_is_negative_as_everywhere() -> None:
             return {}
 
     found = SporeprintClassifier.from_bundle(PARTS["onnx"])
-    schema, encoder, _, safety = found._parts()
-    found._loaded = schema, encoder, Half(), safety
+    found._loaded = replace(found._parts(), scorer=Half())
     assert found.predict(FEATURES[:2]).tolist() == ["b", "a"]
 
 
@@ -342,7 +341,7 @@ def test_joblib_bytes_are_the_same_each_time(made_of: Parts) -> None:
 
 @pytest.mark.slow
 def test_joblib_bytes_are_the_same_in_another_process() -> None:
-    environment = {**os.environ, "PYTHONHASHSEED": "5"}
+    environment = {**os.environ, "PYTHONHASHSEED": "5", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == digests()
 

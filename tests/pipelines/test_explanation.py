@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sporeprint.cli.console import plain_table
+from sporeprint.cli.table_display import plain_table
 from sporeprint.errors import DataError, RegistryError
 from sporeprint.pipelines.explanation import explain
 

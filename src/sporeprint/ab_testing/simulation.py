@@ -94,6 +94,12 @@ def simulate(design: Design, truth: AssumedRates, *, units: int, tests: int, see
         units: of each test.
         tests: how many, at least 1.
         seed: of the draws.
+
+    >>> from sporeprint import AssumedRates, Design, simulate_ab_test
+    >>> design = Design(name="errors", model_a="xgboost/v1", model_b="xgboost/v2")
+    >>> result = simulate_ab_test(design, AssumedRates(rate_a=0.04, rate_b=0.04), units=2000, tests=200, seed=1)
+    >>> result.keeps(design.alpha, design.srm_alpha)
+    True
     """
     if design.margin or design.min_units:
         raise UsageError(f"margin is {design.margin} and min_units {design.min_units}: a simulation needs a test with 0 of both")

@@ -33,6 +33,7 @@ _STATES = {
     "behind": "older than this version; run: sporeprint db upgrade",
     "ahead": "newer than this version; install the newer sporeprint",
     "foreign": "tables of another program; name another database",
+    "unfinished": "a migration was killed; run: sporeprint db upgrade",
 }
 _UNITS_US = {"h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}
 
@@ -50,7 +51,7 @@ def _engine(session: Session) -> "Iterator[Engine]":
 
 
 def _shown(status: "Status", done: str = "") -> Facts:
-    pending = [{"revision": revision.id, "says": revision.says} for revision in status.pending]
+    pending = [{"revision": revision.id, "says": revision.summary} for revision in status.pending]
     values: dict[str, Any] = {
         "database": status.database,
         "state": status.state,
@@ -63,7 +64,7 @@ def _shown(status: "Status", done: str = "") -> Facts:
         ("revision", status.current or "none"),
         ("this version works with", status.expected),
         ("that is", _STATES[status.state]),
-        *((f"to come: {revision.id}", revision.says) for revision in status.pending),
+        *((f"to come: {revision.id}", revision.summary) for revision in status.pending),
     ]
     return Facts(values, (Table(done, ("", ""), tuple(rows)),))
 
@@ -110,7 +111,7 @@ def downgrade(
     with _engine(session) as engine:
         undone = migrate.removed_by(migrate.status(engine).current, revision)
         if undone and not yes:
-            lost = "; ".join(f"{each.id}, {each.says}" for each in undone)
+            lost = "; ".join(f"{each.id}, {each.summary}" for each in undone)
             raise UsageError(f"this deletes tables and columns with all that is in them ({lost}); make a backup, then add --yes")
         return _shown(migrate.downgrade(engine, revision), "The schema is as asked for")
 

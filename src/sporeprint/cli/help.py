@@ -6,7 +6,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from sporeprint.cli.console import styled
+from sporeprint.cli.terminal import styled
 
 #: Where options stand that name no panel.
 OPTIONS = "Options"

@@ -19,6 +19,7 @@ EXTRAS = {
     "httpx": "serve",
     "joblib": "train",
     "matplotlib": "train",
+    "mlflow": "mlflow",
     "onnx": "train",
     "onnxruntime": "serve",
     "prometheus_client": "serve",

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations
 from sporeprint.evaluation.safety_scorecard import LeftOutNovelty
-from sporeprint.models.encoder import Encoder, column_transforms, fit_encoder
+from sporeprint.models.encoder import Encoder, column_transforms, fit_and_encode
 from sporeprint.models.training import EncodedRows, FittedModel, fit_model
 from sporeprint.safety.decision_rule import fit_decision_rule, fit_guard
 from sporeprint.safety.novelty_guard import Novelty
@@ -75,10 +75,11 @@ def predict_held_out(
         novelty, novelties = guard.novelty(mine.codes), (guard.novelty(calibrate.codes), guard.novelty(test.codes))
         _store_novelty(guarded, out, novelty, guard.positive, guard.names)
         for name, model in settings.models.items():
-            encoder = fit_encoder(learn.codes, learn.y, column_transforms(settings.transform, model, settings.dataset))
+            transforms = column_transforms(settings.transform, model, settings.dataset)
+            encoder, matrix = fit_and_encode(learn.codes, learn.y, transforms, seed=settings.runtime.seed)
             fitted = fit_model(
                 model,
-                EncodedRows(encoder.matrix(learn.codes), learn.y),
+                EncodedRows(matrix, learn.y),
                 EncodedRows(encoder.matrix(stop.codes), stop.y),
                 seed=settings.runtime.seed,
                 threads=threads,

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from threadpoolctl import threadpool_limits
 
 from sporeprint.common.files import atomic_write
-from sporeprint.common.text_table import Steps
+from sporeprint.common.progress import Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.errors import DataError

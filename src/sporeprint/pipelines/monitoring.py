@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sporeprint.common.files import atomic_write
-from sporeprint.common.text_table import SilentSteps, Steps
+from sporeprint.common.progress import SilentSteps, Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.parquet_store import read_table, run_id_of

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sporeprint.common.files import Progress
-from sporeprint.common.text_table import Steps
+from sporeprint.common.progress import Progress, Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.dataset import concat
 from sporeprint.data.groups import GroupName, read_group_names
@@ -16,7 +15,7 @@ from sporeprint.errors import nearest as nearest_word
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.inference.attributions import explainer_of
 from sporeprint.models import training
-from sporeprint.models.encoder import column_transforms, fit_encoder
+from sporeprint.models.encoder import column_transforms, fit_and_encode
 from sporeprint.pipelines.candidate_files import write_candidate
 from sporeprint.pipelines.results import TrainResult
 from sporeprint.pipelines.run_context import RunContext, open_run
@@ -108,8 +107,9 @@ def fit_candidate(
 ) -> Candidate:
     """Fit one model, convert it to its served form, and calibrate its verdict."""
     stop = data.part(settings, "early_stop")
-    encoder = fit_encoder(data.train.codes, data.train.y, column_transforms(settings.transform, model, settings.dataset))
-    rows = training.EncodedRows(encoder.matrix(data.train.codes), data.train.y)
+    transforms = column_transforms(settings.transform, model, settings.dataset)
+    encoder, matrix = fit_and_encode(data.train.codes, data.train.y, transforms, seed=settings.runtime.seed)
+    rows = training.EncodedRows(matrix, data.train.y)
     done = 0
 
     def each_round(rounds: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sporeprint.common.text_table import SilentSteps, Steps
+from sporeprint.common.progress import SilentSteps, Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations

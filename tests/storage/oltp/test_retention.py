@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import URL, Engine, delete, func, insert, select, text
 
 from mariadb_server import MariaDB
-from sporeprint.common.files import Silent
+from sporeprint.common.progress import SilentProgress
 from sporeprint.common.timestamps import DAY_US
 from sporeprint.errors import UsageError
 from sporeprint.settings import PruneSettings
@@ -73,7 +73,9 @@ def ids(engine: Engine, table: Any = prediction) -> list[str]:
 
 def prune(engine: Engine, *, days: float = 90, dry_run: bool = False, batch_rows: int = 3, progress: Any = None) -> PruneResult:
     settings = PruneSettings(batch_rows=batch_rows)
-    return retention.prune(engine, settings, older_than_us=int(days * DAY_US), now_us=NOW, dry_run=dry_run, progress=progress or Silent())
+    return retention.prune(
+        engine, settings, older_than_us=int(days * DAY_US), now_us=NOW, dry_run=dry_run, progress=progress or SilentProgress()
+    )
 
 
 def test_old_ones_go_with_their_outcomes_and_young_ones_stay(filled: Engine) -> None:
@@ -150,7 +152,7 @@ def test_a_second_run_finds_nothing(filled: Engine) -> None:
     assert prune(filled) == PruneResult(NOW - 90 * DAY_US, 0, 0, 0, 0.0, dry_run=False)
 
 
-class Counts(Silent):
+class Counts(SilentProgress):
     """Remembers how far it is."""
 
     def __init__(self) -> None:
@@ -176,11 +178,11 @@ def test_progress_and_batches(filled: Engine) -> None:
 PRUNES = """
 import sys
 from sqlalchemy import make_url
-from sporeprint.common.files import Silent
+from sporeprint.common.progress import SilentProgress
 from sporeprint.settings import PruneSettings
 from sporeprint.storage import retention
 from sporeprint.storage.engine import connect
-class Tells(Silent):
+class Tells(SilentProgress):
     def advance(self, amount):
         print(amount, flush=True)
 retention.prune(connect(make_url(sys.argv[1])), PruneSettings(batch_rows=20), older_than_us=90 * DAY_US,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, delete, func, or_, select
 
-from sporeprint.common.files import Progress
+from sporeprint.common.progress import Progress
 from sporeprint.common.timestamps import DAY_US
 from sporeprint.errors import UsageError
 from sporeprint.settings import PruneSettings
