@@ -27,11 +27,12 @@ from sporeprint.messages.problem import RowProblem
 from sporeprint.model_serving.endpoints.predict import REPLAYED, AbTestQuery, ModelQuery, id_of_key, new_id
 from sporeprint.model_serving.endpoints.predictions import IdempotencyKey
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, DeadlineDep, ServiceDep, problems, router
-from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_json, not_valid, overloaded
+from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_json, not_valid, overloaded, too_much
 from sporeprint.model_serving.http.requests import ClientGoneError, Headers, Receive, Send
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.model_serving.runtime.row_parser import Row, parse_json
 from sporeprint.model_serving.runtime.service import Service
+from sporeprint.model_serving.runtime.upload_process import UPLOAD, TooLargeError
 from sporeprint.model_serving.runtime.uploads import RowFormat, UploadHead, read_upload_head, spool
 from sporeprint.pipelines.batch_prediction import beside, score_frame
 from sporeprint.schema import DatasetSchema
@@ -47,8 +48,6 @@ FormatQuery = Annotated[RowFormat | None, Query(description="Of a body whose con
 RECEIVED = 4
 #: Rows that are scored at a time, bytes of a CSV file, rows of JSON; rows that are written at a time, and bytes of a file.
 ROWS, CSV_BYTES, SCORED_ROWS, GIVEN_ROWS, PIECE = 65_536, 4 << 20, 16_384, 4_096, 1 << 20
-#: What a message calls the file.
-UPLOAD = "the upload"
 _NAMES = ("unseen", "outside")
 
 
@@ -217,6 +216,8 @@ def _score(service: Service, job: Job) -> tuple[BatchInfo, Mapping[str, int]]:
                 rows, problems = rows + frame.height, problems + frame["prediction"].null_count()
         except DataError as error:
             raise ProblemError(not_valid(str(error).replace(str(job.upload), UPLOAD))) from None
+        except TooLargeError as error:
+            raise ProblemError(too_much(f"{UPLOAD} is too large: {error}")) from None
         except pl.exceptions.PanicException as error:
             raise ProblemError(not_valid(f"{UPLOAD} cannot be read; is it damaged?")) from error
         about = BatchInfo(
@@ -256,17 +257,27 @@ def _of_file(service: Service, job: Job) -> Iterator[tuple[Batch, None]]:
     schema, most = job.served.bundle.schema, service.limits.max_upload_rows
     if (kind := kind_of(job.upload, UPLOAD)) != job.given:
         raise DataError(f"{UPLOAD} is {kind}, and Content-Type says {job.given.value}")
+    if job.given is RowFormat.PARQUET:
+        with service.database.store.part("decoded") as path:
+            for frame in service.decoder.decode(job.upload, schema, path):
+                _check_names(frame)
+                yield Batch(frame, malformed_rows(), 0), None
+        return
     raw = open_table(job.upload, schema, now=lambda: datetime.now(UTC))
     if raw.provenance.rows is not None and raw.provenance.rows > most:
         raise ProblemError(_too_many(raw.provenance.rows, most))
     for batch in read_batches(raw, schema, batch_bytes=CSV_BYTES, labelled=False):
-        if taken := sorted({ID, PROBLEM}.intersection(batch.frame.columns)):
-            raise DataError(f"{UPLOAD}: the column {taken[0]!r} has the name of one that is to be added; rename it")
-        if batch.malformed.height:
+        _check_names(batch.frame)
+        if batch.malformed.height or not batch.frame.height:
             yield batch, None
         else:
             for frame in batch.frame.iter_slices(ROWS):
                 yield Batch(frame, malformed_rows(), 0), None
+
+
+def _check_names(frame: pl.DataFrame) -> None:
+    if taken := sorted({ID, PROBLEM}.intersection(frame.columns)):
+        raise DataError(f"{UPLOAD}: the column {taken[0]!r} has the name of one that is to be added; rename it")
 
 
 def _of_json(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None]]]:
@@ -304,7 +315,7 @@ def _frame(rows: Sequence[Row], schema: DatasetSchema, first: int) -> pl.DataFra
 
 
 def _too_many(rows: int, most: int) -> Problem:
-    return Problem(413, "too-many-rows", "The batch is too large", f"{rows:,} rows are given, at most {most:,} may be")
+    return too_much(f"{rows:,} rows are given, at most {most:,} may be")
 
 
 def _result(batch: Batch, refused: Sequence[Problem | None] | None, job: Job) -> pl.DataFrame:
