@@ -16,6 +16,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat,
 
 from sporeprint.errors import nearest
 
+#: What counts as a number: an optional sign, digits with an optional point, an optional exponent. Not `inf`, `nan`, `1,5`, `1_000`, `0x1`.
+#: Digits are ASCII: `\d` would take those of every script, which no engine reads as a number.
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+
+#: Texts that stand for a missing number, in lower case, as statistics programs and pandas write them.
+MISSING_NUMBERS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")
+
 #: Names of the columns that the pipeline adds to a table; a dataset may not use them.
 RESERVED = frozenset({"_row", "_group", "_part", "_row_hash"})
 

@@ -289,6 +289,13 @@ class BatchSettings(Frozen):
         return folder.rstrip("/")
 
 
+class IdempotencySettings(Frozen):
+    """Which Idempotency-Keys are remembered, and how long. One file for all workers of a machine."""
+
+    path: str = Field("data/idempotency.db", description="Below the work directory; on a local disk that keeps what it synced.")
+    keep_hours: int = Field(24, ge=1, le=24 * 90, description="A retry within this time gets the same prediction.")
+
+
 class StorageSettings(Frozen):
     """Where the two databases are, and how long rows stay. Passwords come from the environment or a file, never from here."""
 
@@ -297,6 +304,7 @@ class StorageSettings(Frozen):
     journal: JournalSettings = JournalSettings()
     batches: BatchSettings = BatchSettings()
     prune: PruneSettings = PruneSettings()
+    idempotency: IdempotencySettings = IdempotencySettings()
 
     @field_validator("oltp", "olap")
     @classmethod

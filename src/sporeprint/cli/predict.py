@@ -24,21 +24,21 @@ prediction_commands = group()
 )
 def predict(
     session: Session,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The rows to score, CSV or Parquet.", show_default=False)],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Answers to write, CSV or Parquet by the name's ending.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows to predict, CSV or Parquet.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write, CSV or Parquet by its suffix.", show_default=False)],
     model: Annotated[str, typer.Option(metavar="NAME", help="production, a model's name, or one version of it as name/v2.")] = "production",
     scores: Annotated[
-        bool, typer.Option("--scores", help="Prediction and probability only, whether the model knows such rows or not: nothing to act on.")
+        bool, typer.Option("--scores", help="Only classifier output and probability, without verdicts: for analysis.")
     ] = False,
 ) -> Result:
-    """Answer the rows of a file: its columns, then verdict, probability and how novel each row is."""
+    """Predict the rows of a file; adds verdict, probability and novelty p-value."""
     from sporeprint.common.optional_dependencies import leave_out
-    from sporeprint.pipelines import batch_prediction as scoring
+    from sporeprint.pipelines import batch_prediction
 
     if out.exists() and file.exists() and file.samefile(out):
         raise UsageError(f"--out {out} is the file to score itself; name another one")
     leave_out("xgboost", "pandas", "sklearn")
-    return scoring.predict(session.workdir, file, out, model=model, guarded=not scores, steps=session.screen.steps())
+    return batch_prediction.predict(session.workdir, file, out, model=model, guarded=not scores, steps=session.screen.steps())
 
 
 @command(
@@ -53,15 +53,15 @@ def explain(
     fields: Annotated[list[str], typer.Argument(metavar="FIELD=VALUE...", help="One observation, by code or word.", show_default=False)],
     model: Annotated[str, typer.Option(metavar="NAME", help="production, a model's name, or one version of it as name/v2.")] = "production",
 ) -> Result:
-    """Answer one observation, with what moved the score and the nearest one that is known."""
-    from sporeprint.pipelines import explanation as explaining
+    """Predict one observation, with feature attributions and the nearest training row."""
+    from sporeprint.pipelines import explanation
 
-    given: dict[str, str] = {}
+    row: dict[str, str] = {}
     for text in fields:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(f"{text!r}: expected FIELD=VALUE, as in cap-shape=convex")
-        if name in given:
+        if name in row:
             raise UsageError(f"field {name!r} is given twice")
-        given[name] = value
-    return explaining.explain(session.workdir, given, model=model)
+        row[name] = value
+    return explanation.explain(session.workdir, row, model=model)

@@ -16,6 +16,7 @@ from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.group_cross_validation import HeldOutPredictions, predict_held_out
 from sporeprint.evaluation.safety_scorecard import (
     GuardEvaluation,
+    LeftOutNovelty,
     ModelSafety,
     PredictionCounts,
     PromiseCheck,
@@ -38,6 +39,7 @@ from sporeprint.evaluation.scorecard import (
     score_rows,
 )
 from sporeprint.safety.decision_rule import unit_representatives
+from sporeprint.safety.missing_values import ignoring_missing
 from sporeprint.safety.novelty_guard import Guard
 from sporeprint.safety.promise_notes import promise_notes
 from sporeprint.safety.verdict import is_familiar
@@ -183,10 +185,12 @@ def evaluate_guard(settings: Settings, data: ModelInput, fitted: Guard, held_out
     if (fitted.names >= 0).all():
         how = f"one {settings.dataset.groups.name if settings.dataset.groups else 'group'} at a time"
         left_out = leave_one_group_out(fitted, rows, calibrate)
+        silent = ignoring_missing(fitted, concat([data.train, data.part(settings, "early_stop")]))
+        ignoring: LeftOutNovelty | None = leave_one_group_out(silent, rows, calibrate)
     else:  # clusters have to be found anew without the group, as in the folds
-        how, left_out = f"{held_out.folds} folds of whole groups", held_out.answers.guard
+        how, left_out, ignoring = f"{held_out.folds} folds of whole groups", held_out.answers.guard, None
     typicality = fitted.novelty(familiar_rows.codes).typicality
-    return guard_evaluation(how, left_out, rows.y, rows.group, typicality, settings.guard.coverage)
+    return guard_evaluation(how, left_out, rows.y, rows.group, typicality, settings.guard.coverage, ignoring)
 
 
 def compare_candidates(

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from sporeprint.data.coded_table import NUMBER
 from sporeprint.data.groups import GroupName
 from sporeprint.data.written_values import parse_code, parse_number
 from sporeprint.errors import DataError, nearest
@@ -28,7 +27,7 @@ from sporeprint.safety.anomalies import (
 from sporeprint.safety.decision_rule import DecisionRule
 from sporeprint.safety.nearest_neighbour import REFERENCE_FILE, NearestRow, ReferenceRows
 from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
-from sporeprint.schema import Column, DatasetSchema, Kind
+from sporeprint.schema import NUMBER, Column, DatasetSchema, Kind
 
 Row = Mapping[str, str | float | None]
 

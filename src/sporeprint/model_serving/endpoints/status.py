@@ -1,6 +1,5 @@
 """`/health`, `/metrics` and `/`: what the service is and how it is."""
 
-import asyncio
 from typing import Any
 
 from fastapi import Response
@@ -65,7 +64,7 @@ def not_ready(service: Service) -> str | None:
 async def health(service: ServiceDep, response: Response) -> HealthResponse:
     """Model, journal and database."""
     journal, shipper = service.database.stats()
-    is_away = await asyncio.to_thread(service.database.unavailable_reason) is not None or bool(shipper.pause_s)
+    is_away = await service.database.unavailable_reason() is not None or bool(shipper.pause_s)
     failure, is_failing = service.loader.failure, not_ready(service) is not None
     model: dict[str, Any] = {"status": "degraded" if failure else "ok", **service.loader.current.describe()}
     model["notes"] = tuple(model["notes"])
