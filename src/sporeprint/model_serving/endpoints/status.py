@@ -84,6 +84,8 @@ async def health(service: ServiceDep, response: Response) -> HealthResponse:
             waiting=journal.waiting,
             failures=journal.failures,
             refused=journal.refused,
+            orphans=await service.database.orphans(),
+            damaged=service.database.damaged(),
         ),
         database=DatabaseHealth(status="away" if is_away else "ok", shipped=shipper.shipped, failures=shipper.failures),
     )
@@ -92,7 +94,12 @@ async def health(service: ServiceDep, response: Response) -> HealthResponse:
 def _journal_fails(service: Service) -> bool:
     """Whether the journal would turn the next prediction away."""
     journal, limits = service.database.journal.stats(), service.database.journal_limits
-    return journal.depth >= limits.max_records or journal.bytes >= limits.max_mb << 20 or journal.waiting >= limits.waiting_records
+    return (
+        journal.is_failing
+        or journal.depth >= limits.max_records
+        or journal.bytes >= limits.max_mb << 20
+        or journal.waiting >= limits.waiting_records
+    )
 
 
 @routes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
