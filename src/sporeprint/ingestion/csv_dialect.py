@@ -291,7 +291,8 @@ def match_columns(names: Sequence[str], schema: DatasetSchema, where: str, *, la
         schema: the contract.
         where: what the table is, for the message.
         labelled: whether the target and the group column must be there. Rows without a label are there to be scored:
-            every column is kept, the ones that are not in the schema too, and underscores in a name stand for hyphens.
+            every column is kept, the ones that are not in the schema too, underscores in a name stand for hyphens, and a feature that
+            is not there was not observed.
 
     Raises:
         DataError: a column is missing, renamed, there twice, or not in the schema.
@@ -307,11 +308,20 @@ def match_columns(names: Sequence[str], schema: DatasetSchema, where: str, *, la
         raise DataError(f"{where}: the column {twice[0]!r} is there {counts[twice[0]]} times; keep one")
     missing = [name for name in needed if name not in counts]
     extra = [name for name in counts if name and name not in wanted]
+    if not labelled and missing and _may_lack(missing, names, schema):
+        return tuple(name if name in wanted else None for name in names)
     if missing or (extra and schema.extra_columns == "reject"):
         raise DataError(
             "\n".join([f"{where}: the columns are not those of the dataset {schema.name!r}", *_differences(missing, extra, schema)])
         )
     return tuple(name if name in wanted else None for name in names)
+
+
+def _may_lack(missing: Sequence[str], names: Sequence[str], schema: DatasetSchema) -> bool:
+    """Whether rows to be scored can do without these columns: then nobody observed them. Not where one is required, or misspelt."""
+    others = [name for name in names if name not in schema.columns]
+    misspelt = any(nearest(name, missing) for name in others)
+    return len(missing) < len(schema.columns) and not misspelt and not any(schema.columns[name].required for name in missing)
 
 
 def _differences(missing: Sequence[str], extra: Sequence[str], schema: DatasetSchema) -> Iterator[str]:
