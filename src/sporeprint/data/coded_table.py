@@ -105,7 +105,7 @@ def recognised(frame: pl.DataFrame, vocabulary: Vocabulary) -> pl.DataFrame:
 
     Such a column says the same, in a byte a row instead of sixteen: it is looked up once, and written as it is.
     """
-    texts = [name for name, values in vocabulary.items() if values and frame.schema[name] == pl.String]
+    texts = [name for name, values in vocabulary.items() if values and frame.schema.get(name) == pl.String]
     found = frame.select(pl.col(name).cast(pl.Enum(vocabulary[name]), strict=False) for name in texts)
     return frame.with_columns(column for column in found if column.null_count() == frame[column.name].null_count())
 

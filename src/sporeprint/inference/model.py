@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.inference.identification import Identification, identify_row
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.inference.predictor import Explanation, explain_row, parse_row
+from sporeprint.inference.predictor import Explanation, explain_row, not_observed, parse_row
 from sporeprint.inference.table_metrics import label_array, table_metrics
 from sporeprint.inference.table_scoring import class_codes, class_probabilities, predicted_classes, verdicts
 from sporeprint.schema import DatasetSchema
@@ -85,6 +86,20 @@ class Model:
             DataError: if a field is unknown or its value is not allowed.
         """
         return explain_row(self.bundle, parse_row(row, self.schema), most=most)
+
+    def identify(self, row: Mapping[str, Any], *, most_fits: int = 8, most_questions: int = 3) -> Identification:
+        """Where the identification of one row stands: the verdict, the known groups that fit, and what to look at next.
+
+        Args:
+            row: column -> value, as a code or a word; a column left out was not observed, "not observed" cannot be told.
+            most_fits: known groups that are named.
+            most_questions: questions that are named.
+
+        Raises:
+            DataError: if a field is unknown or its value is not allowed, or the version cannot answer partial rows.
+        """
+        parsed, cannot_tell = parse_row(row, self.schema), not_observed(row, self.schema)
+        return identify_row(self.bundle, parsed, cannot_tell=cannot_tell, most_fits=most_fits, most_questions=most_questions)
 
     def evaluate(self, X: Any, y: Any = None) -> dict[str, float]:
         """How good the model is on labelled rows.
