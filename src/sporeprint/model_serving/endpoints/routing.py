@@ -72,7 +72,7 @@ class Endpoint:
         context: RequestContext = scope["request_context"]
         context.endpoint = self.name
         if service.in_flight >= service.limits.max_in_flight:
-            await _refuse(send, overloaded("too many requests are in flight; try again soon"), context)
+            await _refuse(scope, send, overloaded("too many requests are in flight; try again soon"))
             return
         service.in_flight += 1
         try:
@@ -94,16 +94,17 @@ class Endpoint:
         except ClientGoneError:
             raise
         except TimeoutError:
-            await _refuse(send, too_slow(service.limits.deadline_s), context)
+            await _refuse(scope, send, too_slow(service.limits.deadline_s))
         except Exception as error:
             problem = of(error, service.root)
             if problem.status >= 500 and not isinstance(error, ProblemError):
                 log.exception("%s: answered with %s", self.name, problem.kind)
-            await _refuse(send, problem, context)
+            await _refuse(scope, send, problem)
 
 
-async def _refuse(send: Send, problem: Problem, context: RequestContext) -> None:
-    await respond_problem(send, problem.of_request(context.request_id))
+async def _refuse(scope: Scope, send: Send, problem: Problem) -> None:
+    context: RequestContext = scope["request_context"]
+    await respond_problem(send, problem.of_request(context.request_id), scope)
 
 
 def answered_by(work: Work) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
