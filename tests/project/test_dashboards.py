@@ -18,7 +18,7 @@ from serving_support import free_port, start_server, write_config
 from sporeprint.model_serving.runtime.metrics import FAMILIES, MetricKind
 
 ROOT = Path(__file__).resolve().parents[2]
-DEPLOY = ROOT / "deploy"
+DEPLOY = ROOT / "deploy" / "observe"
 DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 RULES = YAML(typ="safe").load((DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))
 ENDINGS = {
@@ -76,11 +76,13 @@ def queries(prometheus: str, small_run: Path, _small: dict[str, Any], tmp_path_f
         assert server.client.post("/predict", json={}).status_code == 200
         config: dict[str, Any] = YAML(typ="safe").load((DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        del config["scrape_configs"][0]["authorization"]  # there are no keys
         config["scrape_configs"][0]["static_configs"] = [{"targets": [f"{address.host}:{address.port}"]}]
         shutil.copy(DEPLOY / "prometheus" / "alerts.yml", folder)
         file, port = write_config(config, folder / "prometheus.yml"), free_port()
         options = [f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
-        process = subprocess.Popen([prometheus, *options], stdout=subprocess.DEVNULL, stderr=(folder / "log").open("w"))
+        with (folder / "log").open("w") as log:
+            process = subprocess.Popen([prometheus, *options], stdout=subprocess.DEVNULL, stderr=log)
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
                 _wait_until_read(client, process, folder / "log")
