@@ -81,13 +81,11 @@ def compare(server: Server, frame: pl.DataFrame, schema: DatasetSchema, seconds:
     binary_type, parquet_type = {"Inference-Header-Content-Length": str(length)}, {"Content-Type": "application/vnd.apache.parquet"}
     ways: dict[str, tuple[Callable[[httpx.Client], None], int]] = {
         "batch, binary tensors": (
-            lambda c: checked(c.post(infer, content=body, headers={"Inference-Header-Content-Length": str(length)})),
+            lambda c: checked(c.post(infer, content=body, headers=binary_type)),
             1,
         ),
         "batch, Parquet": (
-            lambda c: checked(
-                c.post("/predict/batch", content=parquet.getvalue(), headers={"Content-Type": "application/vnd.apache.parquet"})
-            ),
+            lambda c: checked(c.post("/predict/batch", content=parquet.getvalue(), headers=parquet_type)),
             1,
         ),
         "one row, /v2": (lambda c: checked(c.post(infer, content=single, headers=json_type)), 8),
