@@ -228,8 +228,11 @@ async def _predict(
     service: Service, served: LoadedModel, rows: Sequence[Row], route: Route | None, unit: str | None
 ) -> list[CompletedPrediction]:
     requests = [PendingRequest(row, served, route, unit, new_id()) for row in rows]
-    is_idle = service.in_flight == 1 and len(requests) == 1
-    completed = await asyncio.gather(*(service.batcher.predict(request, is_idle=is_idle) for request in requests))
+    batcher = service.batcher
+    if len(requests) == 1:
+        completed = [await batcher.predict(requests[0], is_idle=service.in_flight == 1)]
+    else:
+        completed = await batcher.predict_all(requests)
     for each in completed:
         service.metrics.count_prediction(each.served, each.answer.verdict, each.answer.unseen)
     return completed
