@@ -24,7 +24,7 @@ from sporeprint.models.encoder import Encoder, column_transforms, fit_encoder
 from sporeprint.safety.anomalies import row_anomalies, table_anomalies
 from sporeprint.safety.decision_rule import fit_guard
 from sporeprint.safety.novelty_guard import Guard
-from sporeprint.safety.verdict import verdict
+from sporeprint.safety.verdict import VerdictLimits, verdict
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,13 +44,17 @@ def table(rows: int, seed: int, config: settings.Settings) -> Observations:
     return Observations(made, y, chosen, group[chosen], random.integers(0, 2**63, rows).astype(np.uint64))
 
 
+LIMITS = VerdictLimits(0.05, 0.5, 0.995)
+
+
 def one_row(guard: Guard, rows: Observations, encoder: Encoder, config: settings.Settings) -> dict[str, float]:
     """Microseconds of guard and verdict for each of 5,000 rows."""
     given, took = to_rows(rows.codes.take(np.arange(5_000))), []
     for row in given:
         began = time.perf_counter()
-        p, _ = guard.row(row)
-        verdict(0.2, p, bool(row_anomalies(row, encoder, config.dataset)), threshold=0.5, coverage=0.995)
+        p, component = guard.row(row)
+        contradictory = bool(row_anomalies(row, encoder, config.dataset).contradictions)
+        verdict(0.2, p, contradictory, bool(guard.positive[component] < 0.5), LIMITS)
         took.append((time.perf_counter() - began) * 1e6)
     return {"median": round(float(np.median(took)), 1), "p99": round(float(np.quantile(took, 0.99)), 1)}
 
@@ -60,9 +64,9 @@ def batch(guard: Guard, rows: Observations, encoder: Encoder, config: settings.S
     took = []
     for _ in range(7):
         began = time.perf_counter()
-        p = guard.novelty(rows.codes).p
-        strange = table_anomalies(rows.codes, encoder, config.dataset).any(len(rows.y))
-        verdict(np.full(len(rows.y), 0.2), p, strange, threshold=0.5, coverage=0.995)
+        novelty = guard.novelty(rows.codes)
+        contradictory = table_anomalies(rows.codes, encoder, config.dataset).contradictory(len(rows.y))
+        verdict(np.full(len(rows.y), 0.2), novelty.p, contradictory, guard.positive[novelty.component] < 0.5, LIMITS)
         took.append((time.perf_counter() - began) / len(rows.y) * 1e6)
     return spread(took)
 

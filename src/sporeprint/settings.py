@@ -35,7 +35,18 @@ class CsvSettings(Frozen):
 
     separator: str = Field("auto", description="One character, or 'auto': found from the first lines.")
     encoding: str = Field("auto", description="'auto' knows UTF-8, UTF-8 with BOM, UTF-16 and Latin-1; or any Python name.")
-    header: bool = Field(True, description="Whether the first line holds column names; without, columns come in schema order.")
+    header: bool = Field(True, description="Whether a line holds column names. Lines before it are skipped.")
+    columns: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="With header: false, the names of the file's columns in its order. Others than the dataset's are ignored.",
+    )
+
+    @model_validator(mode="after")
+    def _order_goes_without_header(self) -> Self:
+        if self.columns is not None and self.header:
+            raise ValueError("'columns' gives the order of a file without header; set header: false, or leave it out")
+        return self
 
     @field_validator("separator")
     @classmethod
@@ -78,13 +89,18 @@ class SourceSettings(Frozen):
     csv: CsvSettings = CsvSettings()
     query: str | None = Field(None, description="SQL for a source that is a database address (mysql+pymysql://..., sqlite:///...).")
     download: DownloadSettings | None = None
-    fallback: Literal["simulate", "fail"] = Field("fail", description="When the file is missing and cannot be downloaded.")
+    fallback: Literal["simulate", "fail"] = Field(
+        "fail", description="When the file is missing and cannot be downloaded: stop, or write a simulated table, as with --simulate."
+    )
 
 
 class ValidationSettings(Frozen):
     """When a row, and when a run, is refused."""
 
     max_rejected_share: float = Field(0.01, ge=0, le=1, description="A larger share of rejected rows stops the run.")
+    unlabelled: Literal["reject", "drop"] = Field(
+        "reject", description="A row without a label: rejected like other bad rows, or left out and counted apart."
+    )
     duplicates: Literal["keep", "drop"] = Field(
         "keep", description="Exact copies of an earlier row, label included: kept (and shared out like other rows), or dropped."
     )
@@ -101,11 +117,11 @@ class SplitSettings(Frozen):
     column: str | None = Field(
         None, description="With by: time, the column with the time (a number or an ISO date); with by: column, the one that names the part."
     )
-    train: float = Field(0.45, gt=0, lt=1)
-    early_stop: float = Field(0.05, gt=0, lt=1)
+    train: float = Field(0.50, gt=0, lt=1)
+    early_stop: float = Field(0.10, gt=0, lt=1)
     calibration: float = Field(0.10, gt=0, lt=1)
-    threshold: float = Field(0.20, gt=0, lt=1)
-    test: float = Field(0.20, gt=0, lt=1)
+    threshold: float = Field(0.15, gt=0, lt=1)
+    test: float = Field(0.15, gt=0, lt=1)
     seed: int = Field(7, ge=0, description="Salt of the row hash that decides a row's part.")
 
     @model_validator(mode="after")
@@ -187,12 +203,29 @@ class GuardSettings(Frozen):
     coverage: float = Field(0.995, ge=0.5, lt=1, description="Share of rows like the training rows that are to be answered.")
     alpha: float = Field(0.001, gt=0, lt=0.5, description="Promised: at most this share of the negative answers is wrong.")
     delta: float = Field(0.05, gt=0, lt=0.5, description="... but for this probability.")
+    missed: float = Field(
+        0.2, gt=0, le=1, description="Promised too: at most this share of the positive rows is answered negative; 1: no promise."
+    )
+    most: float | None = Field(
+        None, gt=0, le=0.5, description="No single row is answered negative above this probability; default: 0.05, or 5 alpha if larger."
+    )
+    positive_from: float = Field(
+        0.5,
+        ge=0.5,
+        lt=1,
+        description="Probability above which the positive class is answered; below it, down to the negative one, unknown.",
+    )
     calibration: Literal["isotonic", "platt", "beta", "none"] = Field("isotonic", description="How scores become probabilities.")
     components: Literal["auto", "groups", "clusters"] = Field(
         "auto", description="What a row is compared with: declared groups, or clusters."
     )
     clusters: int = Field(200, ge=2, le=1000, description="How many clusters, where there are no groups.")
     kept_rows: int = Field(200, ge=1, description="Training rows of each component kept with a model, to name the nearest known one.")
+
+    @property
+    def largest_threshold(self) -> float:
+        """The cap for a single row: `most`, or what follows from `alpha`; a cap below what is promised on average would be idle."""
+        return self.most if self.most is not None else min(0.5, max(0.05, 5 * self.alpha))
 
 
 class EvaluationSettings(Frozen):
@@ -283,6 +316,9 @@ class ServingSettings(Frozen):
     max_batch_rows: int = Field(50_000, ge=1, le=1_000_000, description="Most rows of a batch in JSON.")
     max_upload_mb: int = Field(1024, ge=1, le=1_048_576, description="Largest file of a batch in CSV or Parquet; it is kept on the disk.")
     max_upload_rows: int = Field(20_000_000, ge=1, description="Most rows of such a file.")
+    max_upload_columns: int = Field(2_000, ge=1, le=100_000, description="Most columns of such a file.")
+    upload_memory_mb: int = Field(1024, ge=64, le=1_048_576, description="Memory that decoding an uploaded Parquet file may take, MiB.")
+    max_decoded_mb: int = Field(8192, ge=1, le=1_048_576, description="Most that an uploaded file may unpack to, on the disk.")
     max_in_flight: int = Field(1024, ge=1, le=100_000, description="Requests a worker works on at a time; further ones are turned away.")
     max_batches: int = Field(2, ge=1, le=64, description="Batches scored at a time; four times as many are received, more turned away.")
     batch_deadline_s: float = Field(600.0, gt=0, le=86_400, description="Longest until the answer to a batch begins.")

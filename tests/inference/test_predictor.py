@@ -1,6 +1,7 @@
 """One observation as people give it, the answer to it, and why."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_a_value_nobody_knows_stays_what_it_is(schema: DatasetSchema) -> None:
     [
         ({"cap-shap": "x"}, r"unknown field 'cap-shap' \(did you mean 'cap-shape'\?\); known: cap-diameter, "),
         ({"cap-shape": "x", "cap_shape": "x"}, "field 'cap-shape' is given twice"),
-        ({"cap-shape": 3}, "field 'cap-shape': expected a text, got 3"),
+        ({"cap-shape": []}, r"field 'cap-shape': expected a text or a number, got \[\]"),
         ({"stem-width": "17.wrz"}, "field 'stem-width': expected a number of mm, got '17.wrz'"),
         ({"stem-width": True}, "field 'stem-width': expected a number of mm, got True"),
         ({"stem-width": math.nan}, "field 'stem-width': expected a number of mm, got nan"),
@@ -114,9 +115,14 @@ def test_nothing_known_is_unknown(bundle: Bundle) -> None:
     assert predict_row(bundle, dict.fromkeys(bundle.schema.columns)).verdict == "unknown"
 
 
-def test_what_is_familiar_and_unknown_is_so_for_want_of_a_threshold() -> None:
-    assert unknown_reason(RowAnomalies((), (), ()), 0.5, 0.995) == "no threshold keeps the promise, so a low probability is no answer"
-    assert unknown_reason(RowAnomalies((), (), ()), 0.001234567, 0.995) == "unlike the training rows (p = 0.001235)"
+def test_what_is_familiar_and_unknown_is_so_by_its_probability(bundle: Bundle) -> None:
+    none, odd = RowAnomalies((), (), ()), RowAnomalies(("cap-shape",), (), ())
+    rule = replace(bundle.safety, threshold=replace(bundle.safety.threshold, value=0.05))
+    never = replace(rule, threshold=replace(rule.threshold, value=None))
+    assert unknown_reason(never, 0.3, 0.5, none) == "no threshold controls the risk, so the negative class is never said"
+    assert unknown_reason(rule, 0.3, 0.5, none) == "the probability is too high for one class and too low for the other"
+    assert unknown_reason(rule, 0.01, 0.5, odd) == "the probability and the most similar training rows disagree"
+    assert unknown_reason(rule, 0.01, 0.001234567, none) == "unlike the training rows (p = 0.001235)"
 
 
 # --- why -------------------------------------------------------------------------------------------------------------------

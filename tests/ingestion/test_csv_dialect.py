@@ -109,7 +109,10 @@ def test_another_encoding_than_the_set_one_is_refused(tmp_path: Path, schema: Da
         ),
         ("class;width;colour;note;more\n", r"  not in the dataset: 'more'\n.* or set dataset\.extra_columns: ignore"),
         ("class;width;colour;note;width\n", "the column 'width' is there 2 times; keep one"),
-        ("e;1;n;a\np;2;b;c\n", r"the first line names no column of the dataset; if it is a row, set source\.csv\.header: false"),
+        (
+            "e;1;n;a\np;2;b;c\n",
+            r"no line of the first 100 names a column of the dataset; .* set source\.csv\.header: false",
+        ),
         ("c" * (3 << 20), r"the first line is longer than 1,048,576 bytes; is it a CSV file\?"),
         ("class\rwidth;colour\n", r"the first line cannot be split into fields: .*; is it a CSV file\?"),
     ],
@@ -135,12 +138,15 @@ def test_a_table_to_score_needs_no_target(tmp_path: Path, schema: DatasetSchema)
     assert detected(tmp_path / "t.csv", b"1;n;a\n", schema, CsvSettings(header=False), labelled=False).separator == ";"
 
 
-def test_a_table_to_score_may_have_any_other_column_but_those_that_are_added(schema: DatasetSchema) -> None:
+def test_a_table_to_score_may_have_any_other_column(schema: DatasetSchema) -> None:
     assert match_columns(("id", "note", "width", "colour"), schema, "t", labelled=False) == ("id", "note", "width", "colour")
-    with pytest.raises(DataError, match="t: the column 'prediction' has the name of one that is to be added; rename it"):
-        match_columns(("prediction", "note", "width", "colour"), schema, "t", labelled=False)
-    with pytest.raises(DataError, match="the column 'id' is there 2 times; keep one"):
-        match_columns(("id", "id", "note", "width", "colour"), schema, "t", labelled=False)
+    named = ("prediction", "row", "note", "width", "colour")
+    assert match_columns(named, schema, "t", labelled=False) == named
+    # Without a name of its own a column cannot be told from others; one that is needed is.
+    twice = ("", "id", "id", "note", "width", "colour")
+    assert match_columns(twice, schema, "t", labelled=False) == (None, None, None, "note", "width", "colour")
+    with pytest.raises(DataError, match="the column 'width' is there 2 times; keep one"):
+        match_columns(("width", "note", "width", "colour"), schema, "t", labelled=False)
 
 
 def test_ignored_columns(schema: DatasetSchema) -> None:

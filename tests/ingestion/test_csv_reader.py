@@ -39,8 +39,8 @@ def read(path: Path, dialect: CsvDialect | None = None, *, batch_bytes: int = 1 
     good: list[Row] = []
     bad: list[Bad] = []
     for batch in read_csv(path, dialect, SCHEMA, batch_bytes=batch_bytes):
-        assert batch.frame.schema == {"row": pl.Int64, "class": pl.String, "width": pl.String, "note": pl.String}
-        assert batch.malformed.schema == {"row": pl.Int64, "reason": pl.String, "text": pl.String}
+        assert batch.frame.schema == {"_row": pl.Int64, "class": pl.String, "width": pl.String, "note": pl.String}
+        assert batch.malformed.schema == {"_row": pl.Int64, "reason": pl.String, "text": pl.String}
         good += batch.frame.rows()
         bad += batch.malformed.rows()
     assert [row[0] for row in good] == sorted(row[0] for row in good)
@@ -70,7 +70,7 @@ def test_columns_come_in_the_schemas_order_without_ignored_ones(tmp_path: Path) 
     path.write_bytes(b'x;note;class;width;x\n1;n;e;2;3\n1;"n";e;2;3\n1;n;e\n')
     dialect = CsvDialect(";", "utf-8", header=True, newline="\n")
     (batch,) = read_csv(path, dialect, schema, batch_bytes=1 << 20)
-    assert batch.frame.columns == ["row", "class", "width", "note"]
+    assert batch.frame.columns == ["_row", "class", "width", "note"]
     assert batch.frame.rows() == [(0, "e", "2", "n"), (1, "e", "2", "n")]
     assert batch.malformed.rows() == [(2, "3 fields instead of 5", "1;n;e")]
 
@@ -80,7 +80,7 @@ def test_a_table_to_score_keeps_every_column_in_its_order(tmp_path: Path) -> Non
     path.write_bytes(b"id;note;width\n7;n;1\n")
     dialect = CsvDialect(";", "utf-8", header=True, newline="\n")
     (batch,) = read_csv(path, dialect, SCHEMA, batch_bytes=100, labelled=False)
-    assert batch.frame.columns == ["row", "id", "note", "width"]
+    assert batch.frame.columns == ["_row", "id", "note", "width"]
     assert batch.frame.rows() == [(0, "7", "n", "1")]
 
 
@@ -328,6 +328,6 @@ def test_the_real_table_has_no_malformed_row(real_data: Path, raw_config: dict[s
     batches = list(read_csv(real_data, dialect, schema, batch_bytes=1 << 20))
     assert sum(batch.malformed.height for batch in batches) == 0
     frame = pl.concat([batch.frame for batch in batches])
-    assert frame["row"].to_list() == list(range(61_069))
+    assert frame["_row"].to_list() == list(range(61_069))
     whole = pl.read_csv(real_data, separator=";", infer_schema=False).select(schema.table_columns)
-    assert frame.drop("row").equals(whole)
+    assert frame.drop("_row").equals(whole)

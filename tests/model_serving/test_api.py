@@ -268,7 +268,7 @@ def test_a_bad_row_does_not_harm_the_others(client: Client, row: dict[str, Any])
         (number in (1, 2, 3), number) for number in range(5)
     ]
     assert "did you mean 'cap-shape'" in found["predictions"][1]["problem"]["detail"]
-    kept = client.get(f"/predictions/{found['answers'][4]['prediction_id']}").json()
+    kept = client.get(f"/predictions/{found['predictions'][4]['prediction_id']}").json()
     assert (kept["batch_id"], kept["features"]) == (found["batch_id"], row)
 
 

@@ -18,7 +18,7 @@ from scipy import stats
 from safety_support import SCHEMA, Real, encoder_of, real, species
 from sporeprint.data.coded_table import Codes, coded_frame
 from sporeprint.data.cross_field_rules import contradictory, of_row
-from sporeprint.data.dataset import to_rows
+from sporeprint.data.dataset import Observations, to_rows
 from sporeprint.data.groups import GroupName
 from sporeprint.models.encoder import NominalEncoding
 from sporeprint.safety import decision_rule
@@ -33,13 +33,14 @@ from sporeprint.safety.decision_rule import (
     fit_decision_rule,
     fit_guard,
     joint_vocabulary,
+    unit_representatives,
 )
 from sporeprint.safety.novelty_guard import Guard
-from sporeprint.safety.risk_control import Threshold
-from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN, is_familiar, verdict
+from sporeprint.safety.risk_control import RiskLevels, Threshold, choose_threshold
+from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN, is_familiar
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import GuardSettings
-from support import Labelled, codes, dataset, nominal, observations
+from support import NUMERIC, Labelled, codes, dataset, nominal, observations
 
 Float64 = npt.NDArray[np.float64]
 Row = dict[str, str | float | None]
@@ -60,6 +61,8 @@ def safety_of(score: Any = None, settings: GuardSettings = SETTINGS, **change: A
 
 
 SAFETY = safety_of()
+#: Different rows of the calibration part: copies count once.
+UNITS = len(np.unique(CALIBRATE.row_hash))
 
 
 # --- fitting ---------------------------------------------------------------------------------------------------------
@@ -67,16 +70,18 @@ SAFETY = safety_of()
 
 def test_fitting_puts_the_parts_together() -> None:
     assert SAFETY.guard is FITTED
-    assert (SAFETY.calibration.method, SAFETY.calibration.rows) == ("isotonic", 800)
+    assert (SAFETY.calibration.method, SAFETY.calibration.rows) == ("isotonic", UNITS)
     assert (SAFETY.coverage, SAFETY.threshold.alpha, SAFETY.threshold.delta) == (0.98, 0.05, 0.05)
     assert [component.name for component in SAFETY.components] == [f"number {number}" for number in range(6)]
 
 
 def test_the_promise_is_tested_on_the_rows_that_will_be_answered() -> None:
     assert SAFETY.threshold.value is not None
-    found = SAFETY.predictions(TEST.codes, by_component(FITTED)(TEST.codes), ENCODER, SCHEMA)
+    units = TEST.take(unit_representatives(TEST))
+    found = SAFETY.predictions(units.codes, by_component(FITTED)(units.codes), ENCODER, SCHEMA)
     negative = found.verdict == NEGATIVE
-    assert (int(negative.sum()), int((negative & (TEST.y == 1)).sum())) == (SAFETY.threshold.answered, SAFETY.threshold.wrong)
+    assert (int(negative.sum()), int((negative & (units.y == 1)).sum())) == (SAFETY.threshold.answered, SAFETY.threshold.wrong)
+    assert (SAFETY.threshold.rows, SAFETY.threshold.units, SAFETY.threshold.positives) == (900, len(units.y), int(units.y.sum()))
     assert SAFETY.threshold.wrong < SAFETY.threshold.alpha * SAFETY.threshold.answered
     assert set(found.verdict.tolist()) == {NEGATIVE, POSITIVE, UNKNOWN}
 
@@ -89,17 +94,16 @@ def test_answers_are_the_formula_of_their_parts() -> None:
     assert found.probability.tolist() == SAFETY.calibration(scores).tolist()
     assert found.novelty.p.tolist() == FITTED.novelty(fresh).p.tolist()
     for number, row in enumerate(to_rows(fresh)):
-        strange = bool(row_anomalies(row, ENCODER, SCHEMA))
-        expected = verdict(
-            float(found.probability[number]), FITTED.row(row)[0], strange, threshold=SAFETY.threshold.value, coverage=SAFETY.coverage
-        )
+        novelty_p, component = FITTED.row(row)
+        contradictory = bool(row_anomalies(row, ENCODER, SCHEMA).contradictions)
+        expected = SAFETY.decide(float(found.probability[number]), novelty_p, contradictory, component)
         assert found.verdict[number] == expected
 
 
 def test_candidates_come_from_calibration_rows_that_are_familiar(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[Float64, int]] = []
 
-    def remember(p: Float64, *, rows: int, alpha: float, delta: float) -> Float64:
+    def remember(p: Float64, *, rows: int, alpha: float, delta: float, most: float) -> Float64:
         seen.append((p, rows))
         return np.array([0.5])
 
@@ -108,10 +112,87 @@ def test_candidates_come_from_calibration_rows_that_are_familiar(monkeypatch: py
     odd = replace(CALIBRATE, codes=Codes(CALIBRATE.codes.vocabulary, CALIBRATE.codes.nominal, flat, 800))
     safety_of(calibrate=odd)
     ((p, rows),) = seen
-    every = CALIBRATE.take(np.arange(0, 800, 2)).codes
-    strange = np.array([bool(row_anomalies(row, ENCODER, SCHEMA)) for row in to_rows(every)])
-    assert len(p) == int((np.asarray(is_familiar(FITTED.novelty(every).p, 0.98)) & ~strange).sum())
-    assert 850 < rows < 900
+    units = unit_representatives(CALIBRATE)
+    every = CALIBRATE.take(units[units % 2 == 0]).codes
+    contradictory = np.array([bool(row_anomalies(row, ENCODER, SCHEMA).contradictions) for row in to_rows(every)])
+    novelty = FITTED.novelty(every)
+    agrees = FITTED.positive[novelty.component] < 0.5
+    assert len(p) == int((np.asarray(is_familiar(novelty.p, 0.98)) & ~contradictory & agrees).sum())
+    assert 400 < rows < 500
+
+
+@pytest.mark.parametrize("times", [1, 2, 5, 20])
+def test_copies_and_clusters_count_once(times: int) -> None:
+    copies = np.repeat(np.arange(len(TEST.y)), times)
+    again = replace(TEST.take(copies), row=np.arange(len(copies)))
+    assert len(unit_representatives(again)) == len(unit_representatives(TEST))
+    counted = safety_of(test=again).threshold
+    assert (counted.value, counted.answered, counted.units) == (SAFETY.threshold.value, SAFETY.threshold.answered, SAFETY.threshold.units)
+    assert counted.rows == 900 * times
+    assert ("different" in counted.reason) == (counted.units < counted.rows)
+    patients = replace(TEST, cluster=np.arange(900) // times)
+    assert len(unit_representatives(patients)) == 900 / times
+    assert safety_of(test=patients).threshold.units == 900 / times
+
+
+def test_the_promise_holds_on_rows_that_are_copied() -> None:
+    # The score says nothing and alpha is a little less than the share of positives: every threshold is a broken promise.
+    draw, broken = np.random.default_rng(20201107), 0
+    for _ in range(RUNS := 200):
+        y = (draw.random(300) < 0.0501).astype(np.int8)
+        rows = np.repeat(np.arange(300), 5)
+        table = replace(TEST.take(rows), y=y[rows], row=np.arange(1500), row_hash=rows.astype(np.uint64))
+        kept = table.take(unit_representatives(table))
+        levels = RiskLevels(0.05, 1.0, 0.05)
+        found = choose_threshold(np.zeros(300), kept.y, np.array([0.5]), levels, positives=int(kept.y.sum()), rows=1500, units=300)
+        broken += found.value is not None
+    assert broken <= stats.binom.ppf(0.999, RUNS, 0.05)
+
+
+def test_all_copies_promise_nothing() -> None:
+    one = TEST.take(np.zeros(900, dtype=np.intp))
+    found = safety_of(calibrate=CALIBRATE, test=one).threshold
+    assert (found.value, found.rows, found.units) == (None, 900, 1)
+    assert "needs at least 59 without an error" in found.reason
+
+
+def test_a_row_most_like_a_positive_component_is_never_called_negative() -> None:
+    sure = replace(SAFETY, calibration=Calibration("none"), threshold=replace(SAFETY.threshold, value=0.5))
+    found = sure.predictions(TEST.codes, np.zeros(900), ENCODER, SCHEMA)
+    positive = FITTED.positive[found.novelty.component] > 0.5
+    assert set(found.verdict[positive].tolist()) == {UNKNOWN}
+    assert NEGATIVE in found.verdict[~positive].tolist()
+
+
+def test_clusters_have_the_classes_that_other_rows_have() -> None:
+    # Labels by chance: each cluster was made of rows of one class, and its class says nothing.
+    noise = replace(TRAIN, group=None, y=(np.random.default_rng(1).random(1500) < 0.4).astype(np.int8))
+    other = replace(CALIBRATE, group=None, y=(np.random.default_rng(2).random(800) < 0.4).astype(np.int8))
+    found = fit_guard(noise, other, SCHEMA, GuardSettings(clusters=6), seed=1)
+    assert ((found.positive > 0.1) & (found.positive < 0.75)).all()
+
+
+def test_a_cap_for_the_single_row() -> None:
+    assert safety_of(settings=SETTINGS.model_copy(update={"most": 0.15})).threshold.value == 0.15
+    assert [GuardSettings(alpha=alpha).largest_threshold for alpha in (0.001, 0.01, 0.05, 0.2)] == [0.05, 0.05, 0.25, 0.5]
+
+
+@pytest.mark.parametrize("columns", [5, 60, 600])
+def test_the_coverage_asked_for_is_reached_however_many_columns(columns: int) -> None:
+    # Of 600 numbers nearly every row has one that lies outside the range of training.
+    draw = np.random.default_rng(7)
+    schema = dataset({f"c{number}": NUMERIC for number in range(columns)})
+    numbers = draw.normal(size=(1600, columns))
+    y = (draw.random(1600) < 0.5).astype(np.int8)
+    codes_ = Codes({}, {}, {f"c{number}": numbers[:, number] for number in range(columns)}, 1600)
+    rows = Observations(codes_, y, np.arange(1600), None, np.arange(1600, dtype=np.uint64))
+    known, calibrate, test = rows.take(np.arange(300)), rows.take(np.arange(300, 800)), rows.take(np.arange(800, 1600))
+    guard = fit_guard(known, calibrate, schema, GuardSettings(coverage=0.95, clusters=4), seed=1)
+    reached = float(np.asarray(is_familiar(guard.novelty(test.codes).p, 0.95)).mean())
+    assert 0.92 < reached < 0.98
+    for row in (0, 17, 400):
+        alone = guard.row(to_rows(test.codes.take(np.array([row])))[0])
+        assert alone[0] == float(guard.novelty(test.codes).p[row])
 
 
 def test_strange_rows_do_not_count_for_the_promise() -> None:
@@ -124,7 +205,7 @@ def test_strange_rows_do_not_count_for_the_promise() -> None:
 def test_a_score_that_says_nothing_promises_nothing() -> None:
     found = safety_of(lambda codes: np.zeros(codes.rows))
     assert found.threshold.value is None
-    assert "negative answers were wrong even at" in found.threshold.reason
+    assert "negative answers were wrong" in found.threshold.reason
     answers = found.predictions(TEST.codes, np.zeros(900), ENCODER, SCHEMA).verdict
     assert NEGATIVE not in answers.tolist()
 
@@ -202,7 +283,7 @@ def test_a_guard_is_of_groups_or_of_clusters(wish: Any, grouped: bool, clusters:
         assert 2 <= len(found.names) <= 9
     else:
         assert found.names.tolist() == [0, 1, 2, 3, 4, 5]
-    assert len(found.calibration) == 800
+    assert len(found.calibration) == UNITS
     again = fit_guard(rows, CALIBRATE, SCHEMA, GuardSettings(components=wish, clusters=9), seed=1)
     assert again.to_bytes() == found.to_bytes()
 
@@ -252,7 +333,7 @@ NO_COMPONENTS: list[Any] = [None, [], [["a"]], [["a", None]], STATED["components
 def test_a_missing_file_is_said_in_a_sentence(name: str) -> None:
     with pytest.raises(ValueError, match=r"^it has no ") as caught:
         DecisionRule.from_files({other: data for other, data in FILES.items() if other != name})
-    assert str(caught.value) == f"it has no {name}: it was made before models had a guard; train it again"
+    assert str(caught.value) == f"it has no {name}: it was made before models had a guard; train it again with: sporeprint etl"
 
 
 @pytest.mark.parametrize(
@@ -262,7 +343,7 @@ def test_a_missing_file_is_said_in_a_sentence(name: str) -> None:
         b"[]",
         b"\xff",
         *(json.dumps({key: value for key, value in STATED.items() if key != left_out}).encode() for left_out in STATED),
-        *(json.dumps({**STATED, "format": value}).encode() for value in (2, None, "1")),
+        *(json.dumps({**STATED, "format": value}).encode() for value in (3, None, "2")),
         *(json.dumps({**STATED, "coverage": value}).encode() for value in NO_COVERAGES),
         *(json.dumps({**STATED, "threshold": value}).encode() for value in NO_THRESHOLDS),
         *(json.dumps({**STATED, "components": value}).encode() for value in NO_COMPONENTS),
@@ -309,10 +390,11 @@ def table(real_data: Path, config_file: Path) -> Real:
 
 @pytest.fixture(scope="module")
 def eager(table: Real) -> DecisionRule:
-    """Answers every familiar row with the negative class: only what is unknown stands between a row and a wrong answer."""
+    """Answers every familiar row with the negative class, whatever its component: only the guard stands before a wrong answer."""
     threshold = Threshold(1.0, 0.001, 0.05, 0, 0, "for the test")
     names = tuple(GroupName(str(name)) for name in table.guard.names)
-    return DecisionRule(Calibration("none"), table.guard, threshold, table.settings.guard.coverage, names)
+    guard = replace(table.guard, positive=np.zeros_like(table.guard.positive))
+    return DecisionRule(Calibration("none"), guard, threshold, table.settings.guard.coverage, names)
 
 
 @pytest.fixture(scope="module")
@@ -326,8 +408,9 @@ def is_new(known: frozenset[str], word: str) -> bool:
 
 def answer(eager: DecisionRule, table: Real, row: Row) -> int:
     """One row, alone and in a table; both must agree."""
-    strange = bool(row_anomalies(row, table.encoder, table.schema))
-    alone = verdict(0.0, eager.guard.row(row)[0], strange, threshold=1.0, coverage=eager.coverage)
+    contradictory = bool(row_anomalies(row, table.encoder, table.schema).contradictions)
+    novelty_p, component = eager.guard.row(row)
+    alone = eager.decide(0.0, novelty_p, contradictory, component)
     frame = pl.DataFrame(
         {name: [row.get(name)] for name in table.schema.columns}, schema_overrides=dict.fromkeys(table.schema.numeric, pl.Float64)
     )
@@ -350,14 +433,14 @@ def test_no_row_with_values_never_seen_is_ever_answered_negative(
     eager: DecisionRule, table: Real, known_rows: list[Row], data: st.DataObject
 ) -> None:
     row = dict(known_rows[data.draw(st.integers(0, len(known_rows) - 1))])
-    ranges = {name: (low, high) for name, low, high in table.encoder.ranges}
+    ranges = eager.guard.ranges
     for name in data.draw(st.lists(st.sampled_from(list(row)), min_size=1, unique=True)):
         if name in ranges:
             low, high = ranges[name]
             below = st.floats(max_value=low, exclude_max=True, allow_nan=False, allow_infinity=False)
             row[name] = data.draw(st.one_of(below, st.floats(min_value=high, exclude_min=True, allow_nan=False, allow_infinity=False)))
         else:
-            known: frozenset[str] = dict(table.encoder.known_values)[name]
+            known = frozenset(eager.guard.categories[name])
             words = st.one_of(st.sampled_from(["?", "unknown", "none", "Z", "0", "q"]), st.text("abcdefghij", min_size=1, max_size=3))
             row[name] = data.draw(words.filter(functools.partial(is_new, known)))
     assert answer(eager, table, row) == UNKNOWN
@@ -371,7 +454,7 @@ def test_no_row_of_thousands_with_values_never_seen_is_answered_negative(eager: 
     change[np.arange(some.rows), draw.integers(0, len(columns), some.rows)] = True
     at = {name: change[:, number] for number, name in enumerate(columns)}
     nominal = {name: np.where(at[name], -1, values).astype(np.int16) for name, values in some.nominal.items()}
-    high = {name: high for name, _, high in table.encoder.ranges}
+    high = {name: high for name, (_, high) in eager.guard.ranges.items()}
     numeric = {name: np.where(at[name], high[name] * draw.uniform(1.0001, 50, some.rows), values) for name, values in some.numeric.items()}
     found = eager.predictions(Codes(some.vocabulary, nominal, numeric, some.rows), np.zeros(some.rows), table.encoder, table.schema)
     assert set(found.verdict.tolist()) == {UNKNOWN}
@@ -464,7 +547,7 @@ def test_a_table_in_which_the_promise_cannot_be_shown_says_how_many_rows_it_take
         by_component(table.guard), table.encoder, table.guard, table.part("calibration"), few, table.schema, table.settings.guard
     )
     assert found.threshold.value is None
-    assert "at least 2,995 answers without an error are needed" in found.threshold.reason
+    assert "needs at least 2,995 without an error" in found.threshold.reason
     verdicts = found.predictions(few.codes, by_component(table.guard)(few.codes), table.encoder, table.schema).verdict
     assert set(verdicts.tolist()) == {POSITIVE, UNKNOWN}
 

@@ -10,10 +10,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sporeprint.safety.risk_control import candidate_thresholds, choose_threshold, rows_needed
+from sporeprint.safety.risk_control import RiskLevels, Threshold, candidate_thresholds, choose_threshold, rows_needed
 from support import labels
 
 Float64 = npt.NDArray[np.float64]
+
+
+def choose(p: Float64, y: npt.NDArray[np.int8], tested: Float64, *, alpha: float, delta: float, missed: float = 1.0) -> Threshold:
+    """Every row counts once."""
+    return choose_threshold(p, y, tested, RiskLevels(alpha, missed, delta), positives=int(y.sum()), rows=len(y), units=len(y))
+
 
 SHARES = st.sampled_from([0.001, 0.005, 0.01, 0.05, 0.1, 0.3])
 
@@ -37,7 +43,7 @@ def test_so_many_rows_without_an_error_are_enough_and_one_less_is_not(alpha: flo
 def test_that_is_what_the_choice_goes_by(alpha: float, delta: float) -> None:
     n = rows_needed(alpha, delta)
     for rows, expected in ((n, 0.5), (n - 1, None)):
-        found = choose_threshold(np.zeros(rows), np.zeros(rows, dtype=np.int8), np.array([0.5]), alpha=alpha, delta=delta)
+        found = choose(np.zeros(rows), np.zeros(rows, dtype=np.int8), np.array([0.5]), alpha=alpha, delta=delta)
         assert (found.value, found.answered, found.wrong) == (expected, rows, 0)
 
 
@@ -69,7 +75,7 @@ def test_the_choice_is_that_of_the_book(rows: list[tuple[int, int]], tested: set
     p = [score / 20 for score, _ in rows]
     y = [int(chance + score / 5 > 9) for score, chance in rows]
     thresholds = [score / 20 for score in sorted(tested)]
-    found = choose_threshold(np.array(p), np.array(y, dtype=np.int8), np.array(thresholds), alpha=alpha, delta=delta)
+    found = choose(np.array(p), np.array(y, dtype=np.int8), np.array(thresholds), alpha=alpha, delta=delta)
     assert (found.value, found.answered, found.wrong) == by_the_book(p, y, thresholds, alpha, delta)
     assert (found.alpha, found.delta) == (alpha, delta)
 
@@ -79,17 +85,17 @@ def test_the_sequence_stops_at_the_first_that_fails() -> None:
     p = np.r_[np.full(100, 0.1), np.full(10, 0.2), np.full(5000, 0.3)]
     y = np.r_[np.zeros(100), np.ones(10), np.zeros(5000)].astype(np.int8)
     tested = np.array([0.1, 0.2, 0.3])
-    assert choose_threshold(p, y, tested[2:], alpha=0.05, delta=0.05).value == 0.3
-    found = choose_threshold(p, y, tested, alpha=0.05, delta=0.05)
+    assert choose(p, y, tested[2:], alpha=0.05, delta=0.05).value == 0.3
+    found = choose(p, y, tested, alpha=0.05, delta=0.05)
     assert (found.value, found.answered, found.wrong) == (0.1, 100, 0)
-    assert choose_threshold(p, y, tested[1:], alpha=0.05, delta=0.05).value is None
+    assert choose(p, y, tested[1:], alpha=0.05, delta=0.05).value is None
 
 
 def test_rows_at_the_threshold_are_answered() -> None:
     p, y = np.r_[np.full(58, 0.1), 0.5], np.zeros(59, dtype=np.int8)
-    assert choose_threshold(p, y, np.array([0.5]), alpha=0.05, delta=0.05).answered == 59
-    assert choose_threshold(p, y, np.array([0.5]), alpha=0.05, delta=0.05).value == 0.5
-    assert choose_threshold(p, y, np.array([np.nextafter(0.5, 0)]), alpha=0.05, delta=0.05).value is None
+    assert choose(p, y, np.array([0.5]), alpha=0.05, delta=0.05).answered == 59
+    assert choose(p, y, np.array([0.5]), alpha=0.05, delta=0.05).value == 0.5
+    assert choose(p, y, np.array([np.nextafter(0.5, 0)]), alpha=0.05, delta=0.05).value is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 10), st.booleans()), min_size=1, max_size=80), st.randoms(use_true_random=False))
@@ -97,37 +103,39 @@ def test_the_order_of_rows_does_not_matter(rows: list[tuple[int, bool]], random:
     order = np.array(random.sample(range(len(rows)), len(rows)))
     p, y = np.array([score / 10 for score, _ in rows]), np.array([positive for _, positive in rows], dtype=np.int8)
     tested = np.linspace(0, 0.5, 4)
-    assert choose_threshold(p, y, tested, alpha=0.2, delta=0.2) == choose_threshold(p[order], y[order], tested, alpha=0.2, delta=0.2)
+    assert choose(p, y, tested, alpha=0.2, delta=0.2) == choose(p[order], y[order], tested, alpha=0.2, delta=0.2)
 
 
 def test_no_rows_promise_nothing() -> None:
-    found = choose_threshold(np.empty(0), labels(), np.array([0.5]), alpha=0.001, delta=0.05)
+    found = choose(np.empty(0), labels(), np.array([0.5]), alpha=0.001, delta=0.05)
     assert (found.value, found.answered, found.wrong) == (None, 0, 0)
     assert found.reason == (
-        "0 of 0 negative answers were wrong even at 0.5; "
-        "to promise 0.10% with confidence 95% at least 2,995 answers without an error are needed"
+        "no threshold controls the risk: even at 0.5, 0 of 0 negative answers were wrong; "
+        "0.10% at 95% confidence needs at least 2,995 without an error"
     )
 
 
 def test_too_few_rows_say_how_many_are_needed() -> None:
-    found = choose_threshold(np.zeros(1000), np.zeros(1000, dtype=np.int8), np.array([0.25, 0.5]), alpha=0.001, delta=0.05)
+    found = choose(np.zeros(1000), np.zeros(1000, dtype=np.int8), np.array([0.25, 0.5]), alpha=0.001, delta=0.05)
     assert found.value is None
     assert found.reason == (
-        "0 of 1,000 negative answers were wrong even at 0.25; "
-        "to promise 0.10% with confidence 95% at least 2,995 answers without an error are needed"
+        "no threshold controls the risk: even at 0.25, 0 of 1,000 negative answers were wrong; "
+        "0.10% at 95% confidence needs at least 2,995 without an error"
     )
 
 
 def test_all_positive_rows_promise_nothing() -> None:
-    found = choose_threshold(np.full(5000, 0.1), np.ones(5000, dtype=np.int8), np.array([0.1, 0.5]), alpha=0.01, delta=0.05)
+    found = choose(np.full(5000, 0.1), np.ones(5000, dtype=np.int8), np.array([0.1, 0.5]), alpha=0.01, delta=0.05)
     assert (found.value, found.answered, found.wrong) == (None, 5000, 5000)
-    assert found.reason == "5000 of 5,000 negative answers were wrong even at 0.1; to promise 1.00% with confidence 95% fewer may be"
+    assert found.reason == (
+        "no threshold controls the risk: even at 0.1, 5,000 of 5,000 negative answers were wrong; 1.00% at 95% confidence allows fewer"
+    )
 
 
 def test_all_negative_rows_promise_all() -> None:
-    found = choose_threshold(np.full(5000, 0.1), np.zeros(5000, dtype=np.int8), np.array([0.1, 0.5]), alpha=0.001, delta=0.05)
+    found = choose(np.full(5000, 0.1), np.zeros(5000, dtype=np.int8), np.array([0.1, 0.5]), alpha=0.001, delta=0.05)
     assert (found.value, found.answered, found.wrong) == (0.5, 5000, 0)
-    assert found.reason == "0 of 5,000 negative answers were wrong at 0.5, few enough for 0.10% with confidence 95%"
+    assert found.reason == "0 of 5,000 negative answers were wrong at 0.5, few enough for 0.10%, with confidence 95%"
 
 
 # --- candidates ------------------------------------------------------------------------------------------------------
@@ -192,7 +200,7 @@ def test_the_promise_is_kept_by_a_model_with_errors(alpha: float, rows: int) -> 
     for _ in range(RUNS):
         others, _ = some(rows // 2)
         seen, found_y = some(rows)
-        found = choose_threshold(seen, found_y, candidate_thresholds(others, rows=rows, alpha=alpha, delta=DELTA), alpha=alpha, delta=DELTA)
+        found = choose(seen, found_y, candidate_thresholds(others, rows=rows, alpha=alpha, delta=DELTA), alpha=alpha, delta=DELTA)
         if found.value is not None:
             chosen += 1
             broken += bool(risk[np.searchsorted(ordered, found.value, side="right") - 1] > alpha)
@@ -209,5 +217,42 @@ def test_the_promise_is_kept_by_a_score_that_says_nothing(alpha: float, rows: in
         others, seen = draw.random(rows), draw.random(rows)
         y = (draw.random(rows) < alpha * 1.001).astype(np.int8)
         tested = candidate_thresholds(others, rows=rows, alpha=alpha, delta=DELTA)
-        broken += choose_threshold(seen, y, tested, alpha=alpha, delta=DELTA).value is not None
+        broken += choose(seen, y, tested, alpha=alpha, delta=DELTA).value is not None
     assert RUNS * DELTA / 5 < broken <= MOST_BROKEN
+
+
+# --- the second promise ------------------------------------------------------------------------------------------------
+
+
+def test_always_negative_does_not_keep_the_promise_on_missed_positives() -> None:
+    # 4 % are positive and the score says nothing: "always negative" is wrong in fewer than 10 %, and misses all.
+    y = np.zeros(2000, dtype=np.int8)
+    y[::25] = 1
+    p, tested = np.full(2000, 0.04), np.array([0.5])
+    assert choose(p, y, tested, alpha=0.1, delta=0.05).value == 0.5
+    found = choose(p, y, tested, alpha=0.1, delta=0.05, missed=0.2)
+    assert found.value is None
+    assert found.is_empty
+    assert "80 of 80 positive rows were answered negative; 20% at 95% confidence allows fewer" in found.reason
+    few = choose(p[:100], y[:100], tested, alpha=0.1, delta=0.05, missed=0.2)
+    assert "20% at 95% confidence needs at least 14 positive rows" in few.reason
+
+
+@pytest.mark.parametrize(("alpha", "missed"), [(0.1, 0.1), (0.15, 0.05)])
+def test_neither_promise_is_broken_more_often_than_stated(alpha: float, missed: float) -> None:
+    # The score is honest: P(positive) is the score itself. One promise or the other is the one that binds.
+    draw = np.random.default_rng(20201107)
+    grid = np.linspace(0, 1, 100_001) ** 2
+    wrong_share, missed_share = np.cumsum(grid) / np.arange(1, len(grid) + 1), np.cumsum(grid) / grid.sum()
+    broken = chosen = 0
+    for _ in range(RUNS):
+        others, p = draw.random(300) ** 2, draw.random(600) ** 2
+        y = (draw.random(600) < p).astype(np.int8)
+        tested = candidate_thresholds(others, rows=600, alpha=alpha, delta=DELTA)
+        found = choose(p, y, tested, alpha=alpha, delta=DELTA, missed=missed).value
+        if found is not None:
+            at = int(np.searchsorted(grid, found, side="right")) - 1
+            chosen += 1
+            broken += bool(wrong_share[at] > alpha or missed_share[at] > missed)
+    assert chosen > RUNS / 10, "a test of nothing"
+    assert broken <= MOST_BROKEN

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,15 @@ from sporeprint.cli.panels import STEPS, USE, WHOLE
 from sporeprint.common.text_table import Table
 from sporeprint.errors import UsageError
 
+if TYPE_CHECKING:
+    from sporeprint.settings import Settings
+
 etl_commands = group()
+
+Simulate = Annotated[
+    bool, typer.Option("--simulate", help="Where the table is missing and cannot be downloaded, write a simulated one in its place.")
+]
+AllowSimulated = Annotated[bool, typer.Option("--allow-simulated", help="Let production and champions move to models of simulated data.")]
 
 Source = Annotated[
     str | None, typer.Option(metavar="FILE|URL", help="Table to read instead of the configuration's: a file, an address, a database.")
@@ -33,6 +41,8 @@ Source = Annotated[
 def etl(
     session: Session,
     source: Source = None,
+    simulate: Simulate = False,
+    allow_simulated: AllowSimulated = False,
     from_warehouse: Annotated[
         bool, typer.Option("--from-warehouse", help="Add the answers of the warehouse whose outcome is known to the table.")
     ] = False,
@@ -52,7 +62,10 @@ def etl(
     from sporeprint.pipelines.extract import Outcomes
 
     outcomes = Outcomes(None if since is None else _since(since)) if from_warehouse else None
-    result = run_etl(session.settings, session.workdir, source=source, outcomes=outcomes, steps=session.screen.steps())
+    settings = _with_simulation(session.settings, simulate)
+    result = run_etl(
+        settings, session.workdir, source=source, outcomes=outcomes, allow_simulated=allow_simulated, steps=session.screen.steps()
+    )
     if track is not None:
         from sporeprint.pipelines.mlflow_tracking import track_run
 
@@ -61,12 +74,19 @@ def etl(
     return result
 
 
+def _with_simulation(settings: "Settings", simulate: bool) -> "Settings":
+    """The settings, with a simulated table for a missing one where that is asked for."""
+    if not simulate:
+        return settings
+    return settings.model_copy(update={"source": settings.source.model_copy(update={"fallback": "simulate"})})
+
+
 @command(etl_commands, ALL, panel=STEPS, examples="sporeprint extract\nsporeprint extract --source observations.parquet")
-def extract(session: Session, source: Source = None) -> Result:
+def extract(session: Session, source: Source = None, simulate: Simulate = False) -> Result:
     """Find, download or simulate the table, and note where it came from."""
     from sporeprint.pipelines.extract import run_extract
 
-    return run_extract(session.settings, session.workdir, source=source, steps=session.screen.steps())
+    return run_extract(_with_simulation(session.settings, simulate), session.workdir, source=source, steps=session.screen.steps())
 
 
 @command(etl_commands, ALL, panel=STEPS, examples="sporeprint validate\nsporeprint validate --set validation.max_rejected_share=0.05")
@@ -159,11 +179,12 @@ def evaluate(
 def register(
     session: Session,
     promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Whether champions and production move through the gate.")] = True,
+    allow_simulated: AllowSimulated = False,
 ) -> Result:
     """Give the trained models a version each, and make the best one production."""
     from sporeprint.pipelines.register import run_register
 
-    return run_register(session.settings, session.workdir, promote=promote, steps=session.screen.steps())
+    return run_register(session.settings, session.workdir, promote=promote, allow_simulated=allow_simulated, steps=session.screen.steps())
 
 
 @command(etl_commands, ALL, panel=USE, examples="sporeprint retrain\nsporeprint retrain --since 90d --json")

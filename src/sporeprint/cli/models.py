@@ -169,6 +169,8 @@ def history(
     return Facts({"history": [asdict(move) for move in moves]}, (shown if rows else Table("", ("",), (("nothing was moved yet",),)),))
 
 
+AllowSimulated = Annotated[bool, typer.Option("--allow-simulated", help="Also to a version that was trained on simulated data.")]
+
 # --- moving --------------------------------------------------------------------------------------------------------------
 
 
@@ -183,11 +185,20 @@ def promote(
     ref: Ref,
     production: Annotated[bool, typer.Option("--production", help="Make it the version that is served, too.")] = False,
     reason: Reason = "promoted by hand",
+    allow_simulated: AllowSimulated = False,
 ) -> Result:
     """Make a version its model's champion, if it passes the gate: parity, schema, not worse than the one before."""
     from sporeprint.pipelines.register import run_promote
 
-    return run_promote(session.settings, session.workdir, ref, production=production, reason=reason, steps=session.screen.steps())
+    return run_promote(
+        session.settings,
+        session.workdir,
+        ref,
+        production=production,
+        reason=reason,
+        allow_simulated=allow_simulated,
+        steps=session.screen.steps(),
+    )
 
 
 @command(models, PLACE, panel=_MOVE, examples="sporeprint models rollback\nsporeprint models rollback xgboost --reason 'complaints'")
@@ -195,10 +206,11 @@ def rollback(
     session: Session,
     alias: Annotated[str, typer.Argument(metavar="[NAME]", help="production, or a model for its champion.")] = PRODUCTION,
     reason: Reason = "rolled back by hand",
+    allow_simulated: AllowSimulated = False,
 ) -> Result:
     """Take back the last move; again, the one before it."""
     registry = _filled(session)
     before = registry.aliases().pins.get(alias)
-    found = registry.rollback(alias, reason=reason, now=datetime.now(UTC), by=user())
+    found = registry.rollback(alias, reason=reason, now=datetime.now(UTC), by=user(), allow_simulated=allow_simulated)
     values = {"alias": alias, "from": None if before is None else before.ref, "to": found.ref}
     return Facts(values, (Table("", ("", ""), (("moved", alias), ("from", str(values["from"])), ("to", found.ref))),))

@@ -37,7 +37,9 @@ from sporeprint.evaluation.scorecard import (
     score_groups,
     score_rows,
 )
+from sporeprint.safety.decision_rule import unit_representatives
 from sporeprint.safety.novelty_guard import Guard
+from sporeprint.safety.promise_notes import promise_notes
 from sporeprint.safety.verdict import is_familiar
 from sporeprint.settings import Settings
 
@@ -154,15 +156,16 @@ def _with_unseen(
 def check_promise(settings: Settings, data: ModelInput, candidate: Candidate) -> tuple[PromiseCheck, ...]:
     """How often the promise behind a candidate's threshold holds when its held-out rows are split at random."""
     calibrate, threshold = data.part(settings, "calibration"), data.part(settings, "threshold")
-    rows = concat([calibrate, threshold, data.test])
+    rows, rule = concat([calibrate, threshold, data.test]), candidate.safety
+    rows = rows.take(unit_representatives(rows))
     raw = candidate.score(rows.codes)
-    answers = candidate.safety.predictions(rows.codes, raw, candidate.encoder, settings.dataset)
-    familiar = np.asarray(is_familiar(answers.novelty.p, candidate.safety.coverage)) & ~answers.anomalies.any(len(rows.y))
+    predictions = rule.predictions(rows.codes, raw, candidate.encoder, settings.dataset)
+    familiar = np.asarray(is_familiar(predictions.novelty.p, rule.coverage)) & ~predictions.anomalies.contradictory(len(rows.y))
     return simulate_promise(
         raw,
         rows.y,
-        familiar,
-        (len(calibrate.y), len(threshold.y)),
+        familiar & rule.component_negative[predictions.novelty.component],
+        (len(unit_representatives(calibrate)), len(unit_representatives(threshold))),
         settings.guard,
         alphas=settings.evaluation.alphas,
         splits=settings.evaluation.splits,
@@ -244,6 +247,7 @@ def report_context(
         guard=guard_found,
         thresholds={candidate.name: candidate.safety.threshold for candidate in candidates},
         guard_settings=settings.guard,
+        notes={candidate.name: promise_notes(candidate.safety, settings.dataset) for candidate in candidates},
         production="",
         rule=f"best {settings.selection.metric} on {settings.selection.on} rows",
         versions={},

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from sporeprint.data.dataset import Observations
 from sporeprint.safety.calibration import fit_calibration
 from sporeprint.safety.novelty_guard import Guard, row_blocks
-from sporeprint.safety.risk_control import candidate_thresholds, choose_threshold
+from sporeprint.safety.risk_control import RiskLevels, candidate_thresholds, choose_threshold
 from sporeprint.safety.verdict import NEGATIVE, UNKNOWN, is_familiar
 from sporeprint.settings import GuardSettings
 from sporeprint.stats import ranking
@@ -279,7 +279,7 @@ def _pairs(y: Labels, verdict: npt.NDArray[np.int8], group: npt.NDArray[np.int64
 def simulate_promise(
     raw: Float64,
     y: Labels,
-    familiar: Flags,
+    may_be_negative: Flags,
     sizes: tuple[int, int],
     settings: GuardSettings,
     *,
@@ -295,7 +295,7 @@ def simulate_promise(
     Args:
         raw: float64 [n], scores of rows that the model was not fitted on.
         y: int8 [n].
-        familiar: bool [n], whether the guard knows the row.
+        may_be_negative: bool [n], whether the row is familiar and most like rows of the negative class.
         sizes: rows of the calibration part and of the threshold part.
         settings: see `GuardSettings`; its alpha is not used.
         alphas: what is promised, one after the other.
@@ -304,7 +304,7 @@ def simulate_promise(
     """
     draws = np.random.default_rng(seed)
     orders = [draws.permutation(len(y)) for _ in range(splits)]
-    shares_by_alpha = {alpha: list(_split_by_split(raw, y, familiar, sizes, settings, alpha, orders)) for alpha in alphas}
+    shares_by_alpha = {alpha: list(_split_by_split(raw, y, may_be_negative, sizes, settings, alpha, orders)) for alpha in alphas}
     return tuple(
         PromiseCheck(
             alpha,
@@ -319,17 +319,25 @@ def simulate_promise(
 
 
 def _split_by_split(
-    raw: Float64, y: Labels, familiar: Flags, sizes: tuple[int, int], settings: GuardSettings, alpha: float, orders: Iterable[Index]
+    raw: Float64, y: Labels, may_be_negative: Flags, sizes: tuple[int, int], settings: GuardSettings, alpha: float, orders: Iterable[Index]
 ) -> Iterable[float | None]:
     """For every split the share of positive rows among the negative answers; None where there is no threshold."""
     for order in orders:
         calibrate, rest = order[: sizes[0]], order[sizes[0] :]
         calibration = fit_calibration(raw[calibrate], y[calibrate], settings.calibration)
-        rest = rest[familiar[rest]]
+        rest = rest[may_be_negative[rest]]
         test = order[sizes[0] : sum(sizes)]
-        test = test[familiar[test]]
-        tested = candidate_thresholds(calibration(raw[calibrate][familiar[calibrate]]), rows=len(test), alpha=alpha, delta=settings.delta)
-        threshold = choose_threshold(calibration(raw[test]), y[test], tested, alpha=alpha, delta=settings.delta).value
+        positives = int(y[test].sum())
+        test = test[may_be_negative[test]]
+        tested = candidate_thresholds(
+            calibration(raw[calibrate][may_be_negative[calibrate]]),
+            rows=len(test),
+            alpha=alpha,
+            delta=settings.delta,
+            most=settings.model_copy(update={"alpha": alpha}).largest_threshold,
+        )
+        levels = RiskLevels(alpha, settings.missed, settings.delta)
+        threshold = choose_threshold(calibration(raw[test]), y[test], tested, levels, positives=positives).value
         if threshold is None:
             yield None
         else:

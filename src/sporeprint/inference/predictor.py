@@ -1,5 +1,6 @@
-"""The answer to one row, and its reasons: by look-ups, without a data frame, to the same numbers as for a table."""
+"""The prediction of one row, and its feature attributions: by look-ups, without a data frame, to the same numbers as for a table."""
 
+import contextlib
 import math
 import re
 from collections.abc import Mapping
@@ -10,12 +11,23 @@ import numpy as np
 
 from sporeprint.data.coded_table import NUMBER
 from sporeprint.data.groups import GroupName
+from sporeprint.data.written_values import parse_code, parse_number
 from sporeprint.errors import DataError, nearest
 from sporeprint.inference.attributions import Attribution, Explainer, top_attributions
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.safety.anomalies import NEVER_SEEN, NO_THRESHOLD, OUTSIDE, UNLIKE, RowAnomalies, row_anomalies
+from sporeprint.safety.anomalies import (
+    BETWEEN,
+    DISAGREE,
+    NEVER_SEEN,
+    NO_THRESHOLD,
+    OUTSIDE,
+    UNLIKE,
+    RowAnomalies,
+    row_anomalies,
+)
+from sporeprint.safety.decision_rule import DecisionRule
 from sporeprint.safety.nearest_neighbour import REFERENCE_FILE, NearestRow, ReferenceRows
-from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict, verdict_words
+from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
 from sporeprint.schema import Column, DatasetSchema, Kind
 
 Row = Mapping[str, str | float | None]
@@ -76,43 +88,69 @@ class Explanation:
 
 
 def predict_row(bundle: Bundle, row: Row) -> Prediction:
-    """Answer one row.
+    """Predict one row.
 
     Args:
         bundle: the model.
         row: column -> code, number or None; a column left out is missing.
     """
-    safety, schema = bundle.safety, bundle.schema
+    rule = bundle.safety
     score = bundle.scorer.score(bundle.encoder.encode_row(row)[np.newaxis])
-    probability = float(safety.calibration(score)[0])
-    novelty_p, component = safety.guard.row(row)
-    anomalies = row_anomalies(row, bundle.encoder, schema)
-    code = int(verdict(probability, novelty_p, bool(anomalies), threshold=safety.threshold.value, coverage=safety.coverage))
+    probability = float(rule.calibration(score)[0])
+    novelty_p, component = rule.guard.row(row)
+    return row_prediction(rule, bundle.schema, probability, novelty_p, component, row_anomalies(row, bundle.encoder, bundle.schema))
+
+
+def row_prediction(
+    rule: DecisionRule,
+    schema: DatasetSchema,
+    probability: float,
+    novelty_p: float,
+    component: int,
+    anomalies: RowAnomalies,
+    code: int | None = None,
+) -> Prediction:
+    """The prediction of one row, put together from what was computed of it.
+
+    Args:
+        rule: the model's decision rule.
+        schema: the contract.
+        probability: P(positive), calibrated.
+        novelty_p: the guard's p-value.
+        component: the guard's component that the row is most like.
+        anomalies: of the row.
+        code: the verdict, where it was made for many rows at once; None: it is made here.
+    """
+    if code is None:
+        code = int(rule.decide(probability, novelty_p, bool(anomalies.contradictions), component))
     target = schema.target
     return Prediction(
         prediction=target.positive if probability > HALF else target.negative,
         probability=probability,
         verdict=verdict_words(schema)[code],
         novelty_p=novelty_p,
-        threshold=safety.threshold.value,
+        threshold=rule.threshold.value,
         unseen=anomalies.unseen,
         outside=anomalies.outside,
         contradictions=anomalies.contradictions,
-        reason=unknown_reason(anomalies, novelty_p, safety.coverage) if code == UNKNOWN else None,
-        most_like=safety.components[component],
+        reason=unknown_reason(rule, probability, novelty_p, anomalies) if code == UNKNOWN else None,
+        most_like=rule.components[component],
     )
 
 
-def unknown_reason(anomalies: RowAnomalies, novelty_p: float, coverage: float) -> str:
-    """Why a row is answered with "unknown", in a sentence."""
-    parts = [
-        *([f"{NEVER_SEEN}: {','.join(anomalies.unseen)}"] if anomalies.unseen else []),
-        *([f"{OUTSIDE}: {','.join(anomalies.outside)}"] if anomalies.outside else []),
-        *([",".join(anomalies.contradictions)] if anomalies.contradictions else []),
-        *([] if is_familiar(novelty_p, coverage) else [f"{UNLIKE} (p = {round(novelty_p, 6)})"]),
-    ]
-    # What is familiar and still unknown is so for want of a threshold.
-    return "; ".join(parts) or NO_THRESHOLD
+def unknown_reason(rule: DecisionRule, probability: float, novelty_p: float, anomalies: RowAnomalies) -> str:
+    """Why the verdict on a row is "unknown", in a sentence; the arguments as in `row_prediction`."""
+    limits = rule.limits
+    parts = [",".join(anomalies.contradictions)] if anomalies.contradictions else []
+    if not is_familiar(novelty_p, limits.coverage):
+        unseen = [f"{NEVER_SEEN}: {','.join(anomalies.unseen)}"] if anomalies.unseen else []
+        outside = [f"{OUTSIDE}: {','.join(anomalies.outside)}"] if anomalies.outside else []
+        parts = [*unseen, *outside, *parts, f"{UNLIKE} (p = {round(novelty_p, 6)})"]
+    if parts:
+        return "; ".join(parts)
+    if limits.negative is None:
+        return NO_THRESHOLD
+    return DISAGREE if probability <= limits.negative else BETWEEN
 
 
 def explain_row(bundle: Bundle, row: Row, *, most: int = 5) -> Explanation:
@@ -175,12 +213,20 @@ def _value(name: str, value: Any, schema: DatasetSchema) -> str | float | None:
         return None
     column = schema.columns[name]
     if column.kind is Kind.NOMINAL:
-        if not isinstance(value, str):
-            raise ValueError(f"field {name!r}: expected a text, got {value!r}")
+        if not isinstance(value, str | int | float):
+            raise ValueError(f"field {name!r}: expected a text or a number, got {value!r}")
         codes = {word: code for code, word in (column.values or {}).items()}
-        text = value.strip()
+        text = parse_code(value, schema.missing_words(name), column.values or {}, {})
+        if text is None:
+            return None
         # A code wins over a word; what is neither is a value that nobody has seen, which is for the verdict to say.
         return text if text in (column.values or {}) else codes.get(text.lower(), codes.get(text, text))
+    missing = schema.missing_words(name)
+    if isinstance(value, str) or (missing and isinstance(value, int | float)):
+        with contextlib.suppress(ValueError):  # said below, with the unit
+            value = parse_number(str(value), missing, column)
+        if value is None:
+            return None
     return _number(name, value, column)
 
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from sporeprint.data.coded_table import Codes, coded_frame
 from sporeprint.data.validation import broken_rules, explain, feature_rules
+from sporeprint.data.written_values import normalised
 from sporeprint.errors import nearest
 from sporeprint.models.encoder import Encoder
 from sporeprint.models.scorers import Scorer
@@ -84,7 +85,7 @@ def feature_codes(model: Servable, X: Any) -> Codes:
     """The rows of a table in the codes of a model. Raises as `class_probabilities`."""
     schema = model.schema
     frame, values = feature_frame(X, schema), joint_vocabulary(model.encoder, model.safety.guard, schema)
-    compact = coded_frame(frame, values, schema.numeric)
+    compact = coded_frame(normalised(frame, schema), values, schema.numeric)
     if flags := broken_rules(compact, feature_rules(schema, closed=False)):
         _refuse(frame, flags, schema)
     return Codes.of_coded(compact, schema, values)

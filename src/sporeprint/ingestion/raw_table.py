@@ -26,7 +26,7 @@ from sporeprint.ingestion.csv_dialect import CsvDialect, Scan, detect, scan
 from sporeprint.ingestion.csv_reader import read_csv
 from sporeprint.ingestion.file_formats import check_sha256, kind_of, publish, workspace
 from sporeprint.ingestion.parquet_reader import count_rows, is_simulated, read_parquet
-from sporeprint.ingestion.raw_batch import Batch
+from sporeprint.ingestion.raw_batch import Batch, malformed_rows
 from sporeprint.ingestion.zip_archive import names_in, unpack
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import CsvSettings, DownloadSettings, Settings
@@ -100,7 +100,7 @@ class RawTable:
         """
         try:
             raw = json.loads(text)
-            dialect = None if raw["dialect"] is None else CsvDialect(**raw["dialect"])
+            dialect = None if raw["dialect"] is None else CsvDialect.from_dict(raw["dialect"])
             further = None if raw.get("further") is None else Path(raw["further"])
             return cls(Path(raw["path"]), raw["format"], dialect, Provenance(**raw["provenance"]), further)
         except (ValueError, KeyError, TypeError) as error:
@@ -208,10 +208,13 @@ def read_batches(raw: RawTable, schema: DatasetSchema, *, batch_bytes: int, labe
         for batch in batches:
             rows += batch.frame.height + batch.malformed.height
             yield batch
+    if not rows and not labelled:  # a table of no rows has an answer of no rows
+        empty = pl.DataFrame(schema={"_row": pl.Int64, **dict.fromkeys(schema.columns, pl.String)})
+        yield Batch(empty, malformed_rows(), raw.provenance.bytes)
     if raw.further is not None:
         with _readable(raw.further):
             for batch in read_parquet(raw.further, schema, labelled=labelled):
-                yield replace(batch, frame=batch.frame.with_columns(pl.col("row") + rows))
+                yield replace(batch, frame=batch.frame.with_columns(pl.col("_row") + rows))
 
 
 @contextmanager
@@ -312,14 +315,14 @@ def _from_download(job: _Job, path: Path) -> _SourceTable:
         why = f"{path} is missing, and no source.download is set"
         if source.fallback == "simulate":
             return _simulated(job, why)
-        raise DataError(f"{why}; put the table there, name one with --source, or set source.download.url")
+        raise DataError(f"{why}; put the table there, name one with --source, or set source.download.url (or try it out with --simulate)")
     place, shown = job.workspace(), redacted(source.download.url)
     try:
         got = _fetched(job, source.download.url, place)
     except SourceUnavailableError as error:
         if source.fallback == "simulate":
             return _simulated(job, str(error))
-        hint = "try again later, put the table there, or name one with --source FILE"
+        hint = "try again later, put the table there, or name one with --source FILE (or try it out with --simulate)"
         raise SourceUnavailableError(f"{path} is missing, and {error}; {hint}") from error
     if kind_of(got, shown) == "zip":
         return _from_zip(job, got, place, source=shown, kind="url", configured=path)

@@ -52,6 +52,7 @@ class ModelHealth:
         manifest: digest of its manifest.
         engine: what scores one row.
         simulated: whether it was trained on invented rows.
+        notes: what is to be known about the model's promises.
         problem: why another version cannot be loaded; null if that is not so.
         since: since when, ISO 8601.
     """
@@ -63,6 +64,7 @@ class ModelHealth:
     manifest: str
     engine: str
     simulated: bool
+    notes: tuple[str, ...] = ()
     problem: str | None = None
     since: str | None = None
 

@@ -74,6 +74,8 @@ class Application(FastAPI):
             if self.busiest is not None and scope["path"] == BUSIEST and scope["method"] == "POST":
                 scope["app"] = self
                 await self.busiest(scope, receive, context.send)
+            elif scope["method"] == "HEAD":  # as GET; the server leaves out the body
+                await super().__call__({**scope, "method": "GET"}, receive, context.send)
             else:
                 await super().__call__(scope, receive, context.send)
         finally:

@@ -21,12 +21,13 @@ from sporeprint.common.workdir import Workdir
 from sporeprint.data.coded_table import Codes, coded_frame, recognised
 from sporeprint.data.parquet_store import Writer
 from sporeprint.data.validation import broken_rules, explain, feature_rules
+from sporeprint.data.written_values import normalised
 from sporeprint.errors import UsageError
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.ingestion.raw_batch import Batch
 from sporeprint.ingestion.raw_table import open_table, read_batches
 from sporeprint.registry.registry import Registry
-from sporeprint.safety.anomalies import NEVER_SEEN, NO_THRESHOLD, OUTSIDE, UNLIKE
+from sporeprint.safety.anomalies import BETWEEN, DISAGREE, NEVER_SEEN, NO_THRESHOLD, OUTSIDE, UNLIKE
 from sporeprint.safety.decision_rule import DecisionRule, Predictions, joint_vocabulary
 from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
 from sporeprint.schema import DatasetSchema
@@ -120,7 +121,7 @@ def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True) ->
     """
     schema = bundle.schema
     known = joint_vocabulary(bundle.encoder, bundle.safety.guard, schema)
-    compact = coded_frame(frame, known, schema.numeric)
+    compact = coded_frame(normalised(frame, schema), known, schema.numeric)
     flags = broken_rules(compact, feature_rules(schema, closed=False))
     codes = Codes.of_coded(compact, schema, known)
     if flags:
@@ -167,20 +168,29 @@ def _doubts(answers: Predictions, safety: DecisionRule) -> pl.Series:
     unknown = answers.verdict == UNKNOWN
     if not unknown.any():
         return pl.repeat(None, len(unknown), dtype=pl.String, eager=True)
-    strange, rows = answers.anomalies, len(unknown)
-    unlike = pl.DataFrame({"p": answers.novelty.p, "unlike": ~np.asarray(is_familiar(answers.novelty.p, safety.coverage))})
+    anomalies, rows, limits = answers.anomalies, len(unknown), safety.limits
+    unlike = ~np.asarray(is_familiar(answers.novelty.p, limits.coverage))
+    novel = pl.DataFrame({"p": answers.novelty.p, "unlike": unlike})
     parts = [
-        pl.DataFrame({"at": _listed(strange.unseen, rows)}).select(pl.format(f"{NEVER_SEEN}: {{}}", "at")).to_series(),
-        pl.DataFrame({"at": _listed(strange.outside, rows)}).select(pl.format(f"{OUTSIDE}: {{}}", "at")).to_series(),
-        _listed(strange.contradictions, rows),
-        unlike.select(pl.when("unlike").then(pl.format(f"{UNLIKE} (p = {{}})", pl.col("p").round(6)))).to_series(),
+        _where(unlike, _prefixed(NEVER_SEEN, _listed(anomalies.unseen, rows))),
+        _where(unlike, _prefixed(OUTSIDE, _listed(anomalies.outside, rows))),
+        _listed(anomalies.contradictions, rows),
+        novel.select(pl.when("unlike").then(pl.format(f"{UNLIKE} (p = {{}})", pl.col("p").round(6)))).to_series(),
     ]
-    named = pl.DataFrame({str(number): part for number, part in enumerate(parts)})
-    joined = pl.concat_str(pl.all(), separator="; ", ignore_nulls=True)
-    # What is familiar and still unknown is so for want of a threshold.
-    no_threshold = pl.lit(NO_THRESHOLD)
-    said = named.select(pl.when(pl.lit(pl.Series(unknown))).then(pl.when(joined != "").then(joined).otherwise(no_threshold)))
-    return said.to_series()
+    # What is familiar and still unknown is so by its probability.
+    texts = (NO_THRESHOLD,) if limits.negative is None else (BETWEEN, DISAGREE)
+    otherwise = _chosen(texts, answers.probability <= limits.negative if limits.negative is not None else np.zeros(rows))
+    named = pl.DataFrame({**{str(number): part for number, part in enumerate(parts)}, "unknown": unknown, "otherwise": otherwise})
+    joined = pl.concat_str(*(str(number) for number in range(len(parts))), separator="; ", ignore_nulls=True)
+    return named.select(pl.when("unknown").then(pl.when(joined != "").then(joined).otherwise("otherwise"))).to_series()
+
+
+def _prefixed(text: str, columns: pl.Series) -> pl.Series:
+    return pl.DataFrame({"at": columns}).select(pl.format(f"{text}: {{}}", "at")).to_series()
+
+
+def _where(flags: npt.NDArray[np.bool_], texts: pl.Series) -> pl.Series:
+    return pl.DataFrame({"flag": flags, "text": texts}).select(pl.when("flag").then("text")).to_series()
 
 
 def _refused(found: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame:
@@ -232,14 +242,20 @@ def score_batches(
     return total
 
 
+def beside(frame: pl.DataFrame, added: pl.DataFrame, *, further: Sequence[str] = ()) -> pl.DataFrame:
+    """The input columns, then the added ones. An input column with the name of an added or further one is renamed: `reason_`."""
+    taken = [name for name in (*added.columns, *further) if name in frame.columns]
+    return pl.concat([frame.rename({name: f"{name}_" for name in taken}), added], how="horizontal")
+
+
 def _with_malformed(batch: Batch, said: pl.DataFrame, *, guarded: bool) -> pl.DataFrame:
     """The input columns beside the answers; rows that could not be read stand at their place, with the reason."""
-    result = pl.concat([batch.frame, said], how="horizontal")
+    result = beside(batch.frame, said)
     if batch.malformed.height:
         reason = pl.format("{}: {}", pl.col("reason"), pl.col("text")).alias("reason")
-        unread = batch.malformed.select("row", *([pl.lit("unknown").alias("verdict")] if guarded else []), reason)
-        result = pl.concat([result, unread], how="diagonal").sort("row")
-    return result.drop("row")
+        unread = batch.malformed.select("_row", *([pl.lit("unknown").alias("verdict")] if guarded else []), reason)
+        result = pl.concat([result, unread], how="diagonal").sort("_row")
+    return result.drop("_row")
 
 
 def _count(result: pl.DataFrame, schema: DatasetSchema) -> Counts:

@@ -23,7 +23,13 @@ from sporeprint.settings import Settings
 
 
 def run_etl(
-    settings: Settings, root: Path, *, source: str | None = None, outcomes: Outcomes | None = None, steps: Steps | None = None
+    settings: Settings,
+    root: Path,
+    *,
+    source: str | None = None,
+    outcomes: Outcomes | None = None,
+    allow_simulated: bool = False,
+    steps: Steps | None = None,
 ) -> EtlResult:
     """Run every step, from the table to the version in production.
 
@@ -32,6 +38,7 @@ def run_etl(
         root: the work directory.
         source: a table in place of the configured one.
         outcomes: labelled predictions of the warehouse to add to the table; None: none.
+        allow_simulated: whether aliases may move to versions of simulated data.
         steps: shows the progress.
 
     Raises:
@@ -49,7 +56,7 @@ def run_etl(
         summary = load(run)
         data = read_input(settings, run.workdir)
         trained = train(run, data, model_settings(settings, None))
-        registered, context = register(run, data, trained, evaluate(run, data, trained))
+        registered, context = register(run, data, trained, evaluate(run, data, trained), allow_simulated=allow_simulated)
         write_report(run, context)
         store_metrics(run, context)
         report = str((run.workdir.metrics / "report.html").absolute())

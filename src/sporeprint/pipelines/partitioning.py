@@ -91,7 +91,7 @@ def split_keys(frame: pl.DataFrame, split: SplitSettings) -> SplitKeys | None:
     """
     if split.column is None:
         return None
-    row, column = frame["row"].to_numpy(), frame[split.column]
+    row, column = frame["_row"].to_numpy(), frame[split.column]
     if split.by == "time":
         return SplitKeys(row, _times(column))
     texts = column.cast(pl.String).str.strip_chars().str.to_lowercase()
@@ -132,7 +132,7 @@ def share_out(
     schema, split, processed = settings.dataset, settings.split, folder / "processed.parquet"
     if split.by == "groups" and not groups.available:
         raise DataError(f"split.by: groups, but the table has none: {groups.reason}")
-    again, repeats = repeated(lambda: _column(processed, "row_hash"), rows)
+    again, repeats = repeated(lambda: _column(processed, "_row_hash"), rows)
     copied, copies = repeated(lambda: _labelled(processed, schema), rows) if repeats else (again, 0)
     drop = settings.validation.duplicates == "drop" and copies > 0
     if drop or (schema.groups is not None and not groups.available):
@@ -151,8 +151,8 @@ def _column(path: Path, name: str) -> Iterator[Hashes]:
 
 
 def _labelled(path: Path, schema: DatasetSchema) -> Iterator[Hashes]:
-    for rows, y in _label_batches(path, schema, ["row_hash", schema.target.column]):
-        yield labelled_hashes(rows["row_hash"].to_numpy(), y)
+    for rows, y in _label_batches(path, schema, ["_row_hash", schema.target.column]):
+        yield labelled_hashes(rows["_row_hash"].to_numpy(), y)
 
 
 def _rewrite(path: Path, schema: DatasetSchema, metadata: Mapping[str, str], *, keep_groups: bool, drop: Hashes | None) -> None:
@@ -175,12 +175,12 @@ def _whole_table_parts(path: Path, settings: Settings, again: Hashes, keys: Sequ
         return None
     numbers = CopyNumbers(again)
     drawn, labels, group, row = [], [], [], []
-    for rows, y in _label_batches(path, schema, ["row", "row_hash", "group", schema.target.column]):
-        hashes = rows["row_hash"].to_numpy()
+    for rows, y in _label_batches(path, schema, ["_row", "_row_hash", "_group", schema.target.column]):
+        hashes = rows["_row_hash"].to_numpy()
         drawn.append(draws(hashes, numbers(hashes)))
         labels.append(y)
-        row.append(rows["row"].to_numpy())
-        group.append(rows["group"].to_numpy() if grouped else np.zeros(len(y), dtype=np.int64))
+        row.append(rows["_row"].to_numpy())
+        group.append(rows["_group"].to_numpy() if grouped else np.zeros(len(y), dtype=np.int64))
     draw, y, groups = np.concatenate(drawn), np.concatenate(labels), np.concatenate(group)
     if split.by == "rows":
         return parts(draw, y + 2 * groups, split.shares)
@@ -242,7 +242,7 @@ def _write_parts(
         pool = stack.enter_context(ThreadPoolExecutor(len(FILES)))
         for rows, y in _label_batches(processed, settings.dataset):
             if part is None:
-                hashes = rows["row_hash"].to_numpy()
+                hashes = rows["_row_hash"].to_numpy()
                 mine = parts(draws(hashes, numbers(hashes)), None, shares)
             else:
                 mine = part[done : done + len(y)]
@@ -270,4 +270,4 @@ def _label_batches(path: Path, schema: DatasetSchema, columns: list[str] | None 
 
 def _with_part(rows: pa.Table, part: npt.NDArray[np.int8], names: tuple[str, ...]) -> pa.Table:
     column = pa.DictionaryArray.from_arrays(pa.array(part), pa.array(names))
-    return rows.add_column(rows.column_names.index("row_hash") + 1, "part", column)
+    return rows.add_column(rows.column_names.index("_row_hash") + 1, "_part", column)

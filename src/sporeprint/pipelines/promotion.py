@@ -22,6 +22,8 @@ from sporeprint.settings import Settings
 
 #: Test rows stored with every version, on which the served scores are held against the pipeline's.
 GOLDEN_ROWS = 64
+#: Why a version of invented rows is not promoted.
+UNASKED = "trained on SIMULATED data: no alias moves to it without --allow-simulated"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def register_candidate(
     now: datetime,
     *,
     promote: bool = True,
+    allow_simulated: bool = False,
 ) -> Registration:
     """Give a candidate a version, and make it its model's champion if it passes the gate; without `promote`, a version only.
 
@@ -91,10 +94,14 @@ def register_candidate(
         same = done.ref == champion.ref
         reason = "first version" if first else "nothing changed" if same else f"nothing changed; {champion.ref} stays champion"
         return Registration(candidate.name, done.ref, created=done.created, champion=same, gate=None, reason=reason)
+    if data.record.simulated and not allow_simulated:
+        return Registration(candidate.name, done.ref, created=done.created, champion=False, gate=None, reason=UNASKED)
     held = gate(settings, registry, data, done.ref, champion.ref)
     reason = "; ".join(held.reasons)
     if held.passed:
-        registry.promote(candidate.name, int(done.ref.rpartition("/v")[2]), reason=reason, now=now, by=context.run_id)
+        registry.promote(
+            candidate.name, int(done.ref.rpartition("/v")[2]), reason=reason, now=now, by=context.run_id, allow_simulated=allow_simulated
+        )
     return Registration(candidate.name, done.ref, created=done.created, champion=held.passed, gate=held, reason=reason)
 
 
@@ -170,7 +177,14 @@ def _parity_fault(settings: Settings, bundle: Bundle) -> str | None:
 
 
 def choose_production(
-    settings: Settings, registry: Registry, data: ModelInput, items: Sequence[Registration], context: ReportContext, now: datetime
+    settings: Settings,
+    registry: Registry,
+    data: ModelInput,
+    items: Sequence[Registration],
+    context: ReportContext,
+    now: datetime,
+    *,
+    allow_simulated: bool = False,
 ) -> tuple[str | None, str]:
     """Serve the best of the champions by the stated rule, if it passes the gate against what is served now.
 
@@ -185,11 +199,13 @@ def choose_production(
         return served.ref, "nothing changed"
     if not champions:
         return (None if served is None else served.ref), "no model of this run is servable and a champion"
+    if data.record.simulated and not allow_simulated:
+        return (None if served is None else served.ref), UNASKED
     chosen = registry.champion(best_model(champions, settings.selection)).ref
     rule = f"best {settings.selection.metric} on {settings.selection.on} rows"
     if served is not None and served.ref != chosen:
         held = gate(settings, registry, data, chosen, served.ref)
         if not held.passed:
             return served.ref, f"{chosen} has the {rule}, but does not pass the gate: {'; '.join(held.reasons)}"
-    registry.set_production(chosen, reason=rule, now=now, by=context.run_id)
+    registry.set_production(chosen, reason=rule, now=now, by=context.run_id, allow_simulated=allow_simulated)
     return chosen, rule

@@ -13,6 +13,7 @@ from sporeprint.common.workdir import Workdir
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations
 from sporeprint.data.parquet_store import read_table, run_id_of
+from sporeprint.data.written_values import normalised
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.ingestion.partial_table import ANSWERS, Observed
 from sporeprint.monitoring.data_profile import ColumnProfile, ColumnSpec, Profile, of_codes, of_names, of_numbers, profile
@@ -38,7 +39,7 @@ def measure(table: Observed, schema: DatasetSchema, bundle: Bundle | None, threa
     scored = bundle is not None and not table.absent and not {"probability", "verdict"} <= answered
 
     def work(batch: tuple[pl.DataFrame, int]) -> TableStatistics:
-        frame, unreadable = batch
+        frame, unreadable = normalised(batch[0], schema), batch[1]
         counted = profile(frame, wanted, unreadable=unreadable)
         answers = score_frame(frame, bundle) if scored and bundle is not None else frame
         return with_predictions(counted, answers, frame, schema, answered if not scored else set(ANSWERS))

@@ -32,13 +32,14 @@ from sporeprint.data.validation import MALFORMED, check
 from sporeprint.errors import DataError, StorageError
 from sporeprint.ingestion.raw_batch import Batch
 from sporeprint.ingestion.raw_table import RawTable, read_batches
+from sporeprint.pipelines.data_notes import data_notes
 from sporeprint.pipelines.extract import read_extract_record
 from sporeprint.pipelines.partitioning import SplitKeys, share_out, split_keys
 from sporeprint.pipelines.results import DataResult, ValidateResult, Validation
 from sporeprint.pipelines.run_context import RunContext, open_run, utc_now
 from sporeprint.reports.evaluation_report import ValidationSummary, render_validation
 from sporeprint.schema import DatasetSchema
-from sporeprint.settings import Settings, SplitSettings
+from sporeprint.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -141,6 +142,7 @@ class _Tally:
     """Counts of the first pass."""
 
     rows: int = 0
+    unlabelled: int = 0
     rejected: int = 0
     malformed: int = 0
     by_rule: Counter[str] = field(default_factory=Counter)
@@ -150,6 +152,7 @@ class _Tally:
     highest: npt.NDArray[np.int8] = field(default_factory=lambda: np.empty(0, dtype=np.int8))
     groups: set[int] = field(default_factory=set)
     split_keys: list[SplitKeys] = field(default_factory=list)
+    values: dict[str, set[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,7 @@ class _CheckedBatch:
     """A batch after its check, ready to be written."""
 
     rows: int
+    unlabelled: int
     table: Observations
     arrow: pa.Table
     rejected: pl.DataFrame
@@ -173,7 +177,7 @@ def _ingest(settings: Settings, raw: RawTable, folder: Path, metadata: Mapping[s
     empty = pl.DataFrame(schema=rejected_columns(schema)).to_arrow()
     with Writer(folder / "processed.parquet", metadata) as good, Writer(folder / "rejected.parquet", metadata) as bad:
         bad.write(empty)
-        for batch in ahead(lambda batch: _check_batch(batch, schema, settings.split), batches, workers=settings.threads):
+        for batch in ahead(lambda batch: _check_batch(batch, settings), batches, workers=settings.threads):
             good.write(batch.arrow)
             if batch.rejected.height:
                 bad.write(batch.rejected.to_arrow())
@@ -184,14 +188,17 @@ def _ingest(settings: Settings, raw: RawTable, folder: Path, metadata: Mapping[s
     return tally
 
 
-def _check_batch(batch: Batch, schema: DatasetSchema, split: SplitSettings) -> _CheckedBatch:
-    checked = check(batch.frame, schema, required=() if split.column is None else (split.column,))
-    row = batch.frame["row"].to_numpy()[checked.good]
+def _check_batch(batch: Batch, settings: Settings) -> _CheckedBatch:
+    schema, split = settings.dataset, settings.split
+    required = () if split.column is None else (split.column,)
+    checked = check(batch.frame, schema, required=required, drop_unlabelled=settings.validation.unlabelled == "drop")
+    row = batch.frame["_row"].to_numpy()[checked.good]
     group = _groups(batch.frame, row, checked.good, schema)
     table = Observations(checked.codes, checked.y, row, group, row_hashes(checked.codes, seed=split.seed))
     rejected = _rejected(checked.rejected, batch.malformed, schema)
     return _CheckedBatch(
-        rows=batch.frame.height + batch.malformed.height,
+        rows=batch.frame.height + batch.malformed.height - checked.unlabelled,
+        unlabelled=checked.unlabelled,
         table=table,
         arrow=to_arrow(table, schema),
         rejected=rejected,
@@ -219,12 +226,12 @@ def _rejected(broken: pl.DataFrame, malformed: pl.DataFrame, schema: DatasetSche
     if not broken.height and not malformed.height:
         return pl.DataFrame(schema=rejected_columns(schema))
     unread = malformed.with_columns(pl.Series("rules", [[MALFORMED]] * malformed.height, dtype=pl.List(pl.String)))
-    frames = [frame.with_columns(pl.col("row").cast(pl.Int64)) for frame in (broken, unread) if frame.height]
+    frames = [frame.with_columns(pl.col("_row").cast(pl.Int64)) for frame in (broken, unread) if frame.height]
     together = pl.concat(frames, how="diagonal_relaxed")
     columns = rejected_columns(schema)
     return together.select(
         (pl.col(name) if name in together.columns else pl.lit(None)).cast(dtype).alias(name) for name, dtype in columns.items()
-    ).sort("row")
+    ).sort("_row")
 
 
 def _add(tally: _Tally, batch: _CheckedBatch, schema: DatasetSchema) -> None:
@@ -234,7 +241,11 @@ def _add(tally: _Tally, batch: _CheckedBatch, schema: DatasetSchema) -> None:
     tally.by_rule.update(batch.broken)
     if batch.malformed:
         tally.by_rule[MALFORMED] += batch.malformed
+    tally.unlabelled += batch.unlabelled
     codes = batch.table.codes
+    for name, vocabulary in codes.vocabulary.items():
+        if schema.columns[name].values is None:
+            tally.values.setdefault(name, set()).update(vocabulary)
     tally.missing.update({name: int((values == 0).sum()) for name, values in codes.nominal.items()})
     tally.missing.update({name: int(np.isnan(values).sum()) for name, values in codes.numeric.items()})
     if len(tally.examples) < EXAMPLES:
@@ -271,7 +282,7 @@ def _refuse_too_many(settings: Settings, workdir: Workdir, tally: _Tally, folder
     rules = ", ".join(f"{rule} ({count:,})" for rule, count in tally.by_rule.most_common(5))
     raise DataError(
         f"{tally.rejected:,} of {tally.rows:,} rows are rejected ({share:.2%}; validation.max_rejected_share allows {most:.2%}): {rules}. "
-        f"For example row {tally.examples[0]['row']}: {tally.examples[0]['reason']}. "
+        f"For example row {tally.examples[0]['_row']}: {tally.examples[0]['reason']}. "
         f"All of them, with their reasons: {workdir.shown(place)}. Nothing was replaced"
     )
 
@@ -321,7 +332,7 @@ def _finish(
         classes=dict(zip(names, shared.counts.sum(axis=1).tolist(), strict=True)),
         groups=groups,
         splits=dict(zip(settings.split.shares, shared.counts.sum(axis=0).tolist(), strict=True)),
-        notes=(),
+        notes=data_notes(raw, tally.values, tally.missing, tally.rows - tally.rejected, shared, tally.unlabelled),
         fingerprint=_fingerprint(settings, raw),
     )
 

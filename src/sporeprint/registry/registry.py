@@ -23,7 +23,7 @@ from typing import Any
 
 from sporeprint.common.files import atomic_write
 from sporeprint.common.locks import locked
-from sporeprint.errors import RegistryError, StorageError, nearest
+from sporeprint.errors import RefusedError, RegistryError, StorageError, nearest
 from sporeprint.inference.model_bundle import Bundle, GoldenRows
 from sporeprint.models.encoder import Encoder
 from sporeprint.models.scorers import load_scorer
@@ -279,30 +279,47 @@ class Registry:
             self._ensure_champion(bundle.name, now or datetime.now(UTC), by)
         return RegistrationResult(f"{bundle.name}/v{number}", created=existing is None)
 
-    def promote(self, name: str, version: int, *, reason: str, now: datetime, by: str = "unknown") -> VersionRef:
+    def promote(
+        self, name: str, version: int, *, reason: str, now: datetime, by: str = "unknown", allow_simulated: bool = False
+    ) -> VersionRef:
         """Make a version its model's champion, and write its joblib beside the registry.
 
         Raises:
             RegistryError: if there is no such version, or it is damaged.
+            RefusedError: if it was trained on simulated data, and that is not allowed.
         """
         with self._locked():
             version_ref = self._numbered(name, f"v{version}")
+            self._check_simulated(version_ref, allow_simulated)
             self._set_alias(name, version_ref, reason=reason, now=now, by=by)
             self._publish_joblib(version_ref)
         return version_ref
 
-    def set_production(self, ref: str | Path, *, reason: str, now: datetime, by: str = "unknown") -> VersionRef:
+    def set_production(
+        self, ref: str | Path, *, reason: str, now: datetime, by: str = "unknown", allow_simulated: bool = False
+    ) -> VersionRef:
         """Make a version the one that is served.
 
         Raises:
             RegistryError: if there is no such version, or it is damaged.
+            RefusedError: if it was trained on simulated data, and that is not allowed.
         """
         with self._locked():
             version_ref = self.resolve(ref)
+            self._check_simulated(version_ref, allow_simulated)
             self._set_alias(PRODUCTION, version_ref, reason=reason, now=now, by=by)
         return version_ref
 
-    def rollback(self, alias: str, *, reason: str, now: datetime, by: str = "unknown", expected: str | None = None) -> VersionRef:
+    def rollback(
+        self,
+        alias: str,
+        *,
+        reason: str,
+        now: datetime,
+        by: str = "unknown",
+        expected: str | None = None,
+        allow_simulated: bool = False,
+    ) -> VersionRef:
         """Roll an alias back to the version before; called again, to the one before that.
 
         Args:
@@ -311,8 +328,10 @@ class Registry:
             now: when.
             by: who.
             expected: the version to roll back from; None: any. The same call again changes nothing (idempotent).
+            allow_simulated: whether the version before may be one that was trained on simulated data.
 
         Raises:
+            RefusedError: if it was, and that is not allowed.
             NothingToRollBackError: if there is nothing to go back to, or the alias does not stand for the version that is expected.
             RegistryError: if the version before is damaged.
         """
@@ -327,12 +346,24 @@ class Registry:
                 times = len(self.history(alias))
                 raise NothingToRollBackError(f"{alias!r} has no earlier version to go back to; it changed {times} times")
             version_ref = self.resolve(before)
+            self._check_simulated(version_ref, allow_simulated)
             self._set_alias(alias, version_ref, reason=reason, now=now, by=by, undo=True)
             if alias != PRODUCTION:
                 self._publish_joblib(version_ref)
         return version_ref
 
     # --- within --------------------------------------------------------------------------------------------------------
+
+    def is_simulated(self, ref: str | Path) -> bool:
+        """Whether a version was trained on simulated data."""
+        return bool(self.show(ref)["info"].get("simulated"))
+
+    def _check_simulated(self, version_ref: VersionRef, allowed: bool) -> None:
+        if not allowed and self.is_simulated(version_ref.ref):
+            raise RefusedError(
+                f"{version_ref.ref} was trained on SIMULATED data, and no alias moves to such a version unasked; "
+                "to move it all the same: --allow-simulated"
+            )
 
     def _locked(self) -> AbstractContextManager[None]:
         """Be the only process that writes."""

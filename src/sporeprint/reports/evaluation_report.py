@@ -358,9 +358,9 @@ def _example(row: Mapping[str, Any]) -> dict[str, Any]:
     """A rejected row for the page: the values that broke a rule, and apart from them all others."""
     rules = list(row.get("rules") or ())
     blamed = {rule.partition(":")[2] for rule in rules}
-    values = {key: _clipped(value) for key, value in row.items() if key not in {"row", "rules", "reason", "text"} and value is not None}
+    values = {key: _clipped(value) for key, value in row.items() if key not in {"_row", "rules", "reason", "text"} and value is not None}
     return {
-        "row": row.get("row"),
+        "row": row.get("_row"),
         "rules": rules,
         "reason": _clipped(row.get("reason") or "", LONGEST_VALUE * 5),
         "text": _clipped(row.get("text") or "", LONGEST_VALUE * 2),

@@ -32,6 +32,7 @@ def render_card(context: ReportContext, name: str) -> str:
         "",
         promise_in_words(context.thresholds[name], ClassWords.of(context.schema), context.guard_settings.coverage, group=group),
         "",
+        *[f"**Note.** {note}\n" for note in context.notes.get(name, ())],
         *_answers(evaluation.safety, context, group),
         "## What it is not for",
         "",

@@ -84,7 +84,12 @@ def answers_dict(context: ReportContext, name: str) -> dict[str, Any]:
     if model_safety.unseen is not None:
         unseen = {"available": True, **_counts(model_safety.unseen, context.schema), "folds": model_safety.folds}
     return {
-        "threshold": {key: getattr(threshold, key) for key in ("value", "alpha", "delta", "answered", "wrong", "reason")},
+        "threshold": {
+            key: getattr(threshold, key)
+            for key in ("value", "alpha", "missed", "delta", "answered", "wrong", "positives", "rows", "units", "reason")
+        },
+        "positive_from": context.guard_settings.positive_from,
+        "notes": list(context.notes.get(name, ())),
         "seen": _counts(model_safety.seen, context.schema),
         f"unseen_{_groups_word(context.schema)}": unseen,
     }

@@ -7,6 +7,10 @@ rows; its novelty is measured at the component where it is most typical. The p-v
 that are at least as novel (Vovk, Gammerman, Shafer 2005, ch. 2.2): of rows exchangeable with those, at most a share of
 1 - c has a p-value of at most 1 - c, whatever the distributions. How this form was chosen: docs/decisions/0007.
 
+A value never seen in training and a number outside the range of training each lower the typicality by `ANOMALY_PENALTY`, in
+calibration rows too. Where such rows are rare, one anomaly makes a row novel; where nearly every row has some (2,000 numeric
+columns), a row is novel that has more than the others. Either way the coverage is the one asked for.
+
 A log-likelihood of this kind is a sum of look-ups, so a table of rows is one matrix product, and one row a few additions.
 """
 
@@ -36,6 +40,8 @@ FARTHEST = 1e4
 #: Typicalities are rounded to so many digits, so that one row alone and the same row in a table never differ; further down than
 #: the floor float64 has not so many, and a row is as novel as can be. Components as typical within TIE: the first counts.
 DIGITS, FLOOR, TIE = 6, -1e6, 1e-6
+#: What one anomaly (a value never seen, a number out of range) takes from the typicality: more than columns differ by otherwise.
+ANOMALY_PENALTY = 1e3
 #: Rows whose typicality in all components is held in memory at a time.
 BLOCK_ROWS = 8_192
 
@@ -62,6 +68,7 @@ class Guard:
     Attributes:
         categories: for every nominal column the values seen in training, in order.
         scales: for every numeric column mean and standard deviation over all training rows.
+        ranges: for every numeric column the smallest and the largest number in training; (inf, -inf) where there was none.
         weights: float64 [D, K], log-likelihoods. Row 0: less the median of the component's own rows. Then for a nominal column
             of k values k + 2 rows: never seen, missing, each value; for a numeric column four: missing, present, factor of z,
             factor of z².
@@ -72,6 +79,7 @@ class Guard:
 
     categories: Mapping[str, tuple[str, ...]]
     scales: Mapping[str, tuple[float, float]]
+    ranges: Mapping[str, tuple[float, float]]
     weights: Float64
     names: npt.NDArray[np.int64]
     positive: Float64
@@ -81,8 +89,37 @@ class Guard:
 
     def typicalities(self, codes: Codes) -> Float64:
         """Typicality of n rows in every component: float64 [n, K]."""
-        sums = self._features(codes) @ self.weights
-        return np.maximum(np.round(sums, DIGITS, out=sums), FLOOR, out=sums)
+        features = self._features(codes)
+        return _rounded(features @ self.weights) - ANOMALY_PENALTY * self.anomaly_counts(features)[:, np.newaxis]
+
+    def anomaly_counts(self, features: npt.NDArray[Any]) -> Float64:
+        """How many values of each of n rows were never seen in training, or lie outside its range: float64 [n].
+
+        Args:
+            features: [n, D], as the weights take them.
+        """
+        unseen = features[:, self._unseen_places].sum(axis=1, dtype=np.float64)
+        return np.asarray(unseen + self._out_of_range(features[:, self._z].T, features[:, self._present].T))
+
+    def _out_of_range(self, z: npt.NDArray[Any], present: npt.NDArray[Any]) -> Float64:
+        low, high = self._z_ranges
+        return np.asarray(((present != 0) & ((z < low) | (z > high))).sum(axis=0, dtype=np.float64))
+
+    @cached_property
+    def _unseen_places(self) -> list[int]:
+        return [never for _, _, never in self.look_ups]
+
+    @cached_property
+    def _present(self) -> slice:
+        """The features that say that a number is there, of every numeric column."""
+        return slice(self._z.start - 1, None, 4)
+
+    @cached_property
+    def _z_ranges(self) -> tuple[Float64, Float64]:
+        """The ranges of training, standardised as a row's numbers are: [q, 1] each."""
+        low, high = np.array([self.ranges[name] for name in self.scales], dtype=np.float64).reshape(-1, 2).T
+        means, sds = self._scales
+        return tuple(((bound[:, np.newaxis] - means) / sds).clip(-FARTHEST, FARTHEST) for bound in (low, high))  # type: ignore[return-value]
 
     def novelty(self, codes: Codes) -> Novelty:
         """How novel the rows of a table are."""
@@ -115,7 +152,9 @@ class Guard:
         self._write_numbers(codes.numeric, numbers)
         for at, factor in enumerate(numbers, start=first):
             best += factor * flat.take(at * width + component)
-        np.maximum(np.round(best, DIGITS, out=best), FLOOR, out=best)
+        # A place is that of a value never seen where it is the first of its column.
+        unseen = sum((place == never).astype(np.float64) for place, never in zip(places, self._unseen_places, strict=True))
+        best = _rounded(best) - ANOMALY_PENALTY * (unseen + self._out_of_range(numbers[2::4], numbers[1::4]))
         if unsure.any():
             component[unsure], best[unsure] = self.most_typical(self._features(codes.take(unsure)))
         return component, best
@@ -158,7 +197,7 @@ class Guard:
         sums = features @ self.weights
         best = sums.max(axis=1)
         component = (sums >= best[:, np.newaxis] - TIE).argmax(axis=1)
-        return component, np.maximum(np.round(best, DIGITS, out=best), FLOOR, out=best)
+        return component, _rounded(best) - ANOMALY_PENALTY * self.anomaly_counts(features)
 
     def p_value(self, typicality: Float64) -> Float64:
         """(1 + calibration rows at most as typical) / (1 + calibration rows)."""
@@ -230,9 +269,10 @@ class Guard:
         """
         get = row.get
         places = [look_up.get(get(name), never) for name, look_up, never in self.look_ups]
+        anomalies = sum(map(int.__eq__, places, self._unseen_places))
         factors = [1.0] * (len(places) + 1)
         places.append(0)
-        for name, at, mean, sd in self._numbers:
+        for name, at, mean, sd, low, high in self._numbers:
             number = get(name)
             if number is None or number != number:
                 places.append(at)
@@ -241,9 +281,10 @@ class Guard:
                 z = min(max((float(number) - mean) / sd, -FARTHEST), FARTHEST)
                 places += (at + 1, at + 2, at + 3)
                 factors += (1.0, z, z * z)
+                anomalies += z < low or z > high
         sums = np.dot(factors, self.weights.take(places, axis=0))
         best = float(sums.max())
-        at_most = bisect_right(self._ordered, max(round(best, DIGITS), FLOOR))
+        at_most = bisect_right(self._ordered, max(round(best, DIGITS), FLOOR) - ANOMALY_PENALTY * anomalies)
         return (at_most + 1.0) / (len(self._ordered) + 1.0), int((sums >= best - TIE).argmax())
 
     @cached_property
@@ -263,9 +304,13 @@ class Guard:
         return tuple(tables)
 
     @cached_property
-    def _numbers(self) -> tuple[tuple[str, int, float, float], ...]:
+    def _numbers(self) -> tuple[tuple[str, int, float, float, float, float], ...]:
+        """Every numeric column: name, first row of its weights, mean, standard deviation, and its standardised range."""
         at = 1 + sum(len(values) + 2 for values in self.categories.values())
-        return tuple((name, at + 4 * number, mean, sd) for number, (name, (mean, sd)) in enumerate(self.scales.items()))
+        low, high = (bound.ravel().tolist() for bound in self._z_ranges)
+        return tuple(
+            (name, at + 4 * number, mean, sd, low[number], high[number]) for number, (name, (mean, sd)) in enumerate(self.scales.items())
+        )
 
     # --- files --------------------------------------------------------------------------------------------------------
 
@@ -278,6 +323,7 @@ class Guard:
             "calibration": self.calibration,
             "scale_names": np.array(list(self.scales), dtype=np.str_),
             "scales": np.array(list(self.scales.values()), dtype=np.float64).reshape(-1, 2),
+            "ranges": np.array([self.ranges[name] for name in self.scales], dtype=np.float64).reshape(-1, 2),
             "category_names": np.array(list(self.categories), dtype=np.str_),
             **{f"categories.{number}": np.array(values, dtype=np.str_) for number, values in enumerate(self.categories.values())},
         }
@@ -294,9 +340,11 @@ class Guard:
             arrays = from_npz(data)
             names = arrays["category_names"].tolist()
             scales = zip(arrays["scale_names"].tolist(), arrays["scales"].tolist(), strict=True)
+            ranges = zip(arrays["scale_names"].tolist(), arrays["ranges"].tolist(), strict=True)
             guard = cls(
                 categories={name: tuple(arrays[f"categories.{number}"].tolist()) for number, name in enumerate(names)},
                 scales={name: (mean, sd) for name, (mean, sd) in scales},
+                ranges={name: (low, high) for name, (low, high) in ranges},
                 **{key: arrays[key] for key in ("weights", "names", "positive", "calibration")},
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -305,6 +353,11 @@ class Guard:
         if guard.weights.shape != (rows, len(guard.names)) or len(guard.positive) != len(guard.names):
             raise ValueError(f"not a guard: weights of shape {guard.weights.shape}, expected ({rows}, {len(guard.names)})")
         return guard
+
+
+def _rounded(typicality: Float64) -> Float64:
+    """In place: to `DIGITS` digits, and not below `FLOOR`."""
+    return np.maximum(np.round(typicality, DIGITS, out=typicality), FLOOR, out=typicality)
 
 
 def row_blocks(rows: int) -> Iterator[slice]:
@@ -326,7 +379,7 @@ def fit_components(codes: Codes, y: npt.NDArray[np.int8], component: Index, name
         schema: the contract.
     """
     sizes = np.bincount(component, minlength=len(names)).astype(np.float64)
-    weights, categories, scales = [np.zeros((1, len(names)))], {}, {}
+    weights, categories, scales, ranges = [np.zeros((1, len(names)))], {}, {}, {}
     for name in schema.nominal:
         seen = np.unique(codes.nominal[name])
         categories_seen = [int(code) for code in seen if code > 0]
@@ -335,8 +388,10 @@ def fit_components(codes: Codes, y: npt.NDArray[np.int8], component: Index, name
     for name in schema.numeric:
         part, scales[name] = _numeric_weights(codes.numeric[name], component, sizes)
         weights.append(part)
+        present = codes.numeric[name][~np.isnan(codes.numeric[name])]
+        ranges[name] = (float(present.min()), float(present.max())) if len(present) else (np.inf, -np.inf)
     positive = np.bincount(component, weights=y, minlength=len(names)) / sizes
-    guard = Guard(categories, scales, np.vstack(weights), names, positive, np.empty(0, dtype=np.float64))
+    guard = Guard(categories, scales, ranges, np.vstack(weights), names, positive, np.empty(0, dtype=np.float64))
     guard.weights[0] = -_own_medians(guard, codes, component)
     return guard
 

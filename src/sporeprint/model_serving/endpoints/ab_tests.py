@@ -159,8 +159,9 @@ async def _describe(service: Service, test: AbTest, caller: Caller) -> AbTestRes
     view = dict(await _view(service, test))
     if Role.OPERATE not in caller.roles:  # who knows the salt can choose an arm
         view["salt"] = None
-    events = tuple(AbTestEvent(**event) for event in view.pop("events"))
-    return AbTestResponse(**{**view, "events": events, "manifests": Manifests(**view["manifests"])})
+    view["events"] = tuple(AbTestEvent(**event) for event in view["events"])
+    view |= {name: tuple(view[name]) for name in ("answers", "interim_analyses")}
+    return AbTestResponse(**{**view, "manifests": Manifests(**view["manifests"])})
 
 
 def _problems_of(work: Callable[[], Result]) -> Result:

@@ -10,16 +10,18 @@ import polars as pl
 from fastapi import Request
 from pydantic import ValidationError
 
+from sporeprint.errors import DataError
 from sporeprint.messages.models import fields
 from sporeprint.messages.outcomes import OutcomesResponse, RowOutcome, RowOutcomeRequest
 from sporeprint.model_serving.endpoints.predict_batch import FormatQuery, rows_body
 from sporeprint.model_serving.endpoints.predictions import code_of, observed_at, source_of
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, DeadlineDep, ServiceDep, problems, router
-from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_json, not_valid
+from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_json, not_valid, too_much
 from sporeprint.model_serving.http.requests import read_body
 from sporeprint.model_serving.http.validation import invalid_fields
 from sporeprint.model_serving.runtime.row_parser import parse_json
 from sporeprint.model_serving.runtime.service import Service
+from sporeprint.model_serving.runtime.upload_process import UPLOAD, TooLargeError
 from sporeprint.model_serving.runtime.uploads import RowFormat, read_upload_head
 from sporeprint.schema import DatasetSchema
 from sporeprint.storage.oltp.outcomes import OutcomeStatement
@@ -48,7 +50,7 @@ async def outcomes(request: Request, service: ServiceDep, deadline: DeadlineDep,
 
 def _record(service: Service, body: bytes, form: RowFormat) -> OutcomesResponse:
     schema = service.loader.current.bundle.schema
-    read = [_read(row, schema) for row in _rows(body, form)]
+    read = [_read(row, schema) for row in _rows(service, body, form)]
     done = iter(service.database.record_outcomes([each for each in read if isinstance(each, OutcomeStatement)]))
     results: list[RowOutcome] = []
     for number, each in enumerate(read):
@@ -71,7 +73,7 @@ def _record(service: Service, body: bytes, form: RowFormat) -> OutcomesResponse:
     )
 
 
-def _rows(body: bytes, form: RowFormat) -> Sequence[Any]:
+def _rows(service: Service, body: bytes, form: RowFormat) -> Sequence[Any]:
     if form is RowFormat.JSON:
         given = parse_json(body)
         if isinstance(given, dict) and set(given) == {"rows"}:
@@ -80,7 +82,7 @@ def _rows(body: bytes, form: RowFormat) -> Sequence[Any]:
             raise ProblemError(not_json('expected a JSON list of outcomes, as in [{"prediction_id": ..., "outcome": ...}]'))
         rows: Sequence[Any] = given
     else:
-        frame = _table(body, form)
+        frame = _table(service, body, form)
         if frame.height <= MOST:
             rows = frame.to_dicts()
         else:
@@ -91,26 +93,30 @@ def _rows(body: bytes, form: RowFormat) -> Sequence[Any]:
 
 
 def _too_many(rows: int) -> Problem:
-    return Problem(413, "too-many-rows", "There are too many outcomes", f"{rows:,} outcomes are given, at most {MOST:,} may be")
+    return too_much(f"{rows:,} outcomes are given, at most {MOST:,} may be")
 
 
-def _table(body: bytes, form: RowFormat) -> pl.DataFrame:
+def _table(service: Service, body: bytes, form: RowFormat) -> pl.DataFrame:
     try:
-        if form is RowFormat.CSV:
-            frame = pl.read_csv(io.BytesIO(body), infer_schema=False)
-        else:
-            rows = pl.scan_parquet(io.BytesIO(body)).select(pl.len()).collect().item()
-            if rows > MOST:
-                raise ProblemError(_too_many(rows))
-            frame = pl.read_parquet(io.BytesIO(body))
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        frame = pl.read_csv(io.BytesIO(body), infer_schema=False) if form is RowFormat.CSV else _parquet(service, body)
+    except TooLargeError as error:
+        raise ProblemError(too_much(f"{UPLOAD} is too large: {error}")) from None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, DataError) as error:
         raise ProblemError(not_valid(f"the upload is no table that can be read as {form.value}")) from error
+    frame = frame.rename({name: known for name in frame.columns if (known := name.replace("-", "_")) in KNOWN})
+    frame = frame.select(name for name in frame.columns if name)  # a column without a name, as pandas writes its index, says nothing
     if missing := [name for name in (ID, "outcome") if name not in frame.columns]:
         raise ProblemError(not_valid(f"the upload has no column {missing[0]!r}; known: {', '.join(KNOWN)}"))
     try:
         return frame.with_columns(pl.col(name).cast(pl.String) for name in KNOWN if name in frame.columns and name != "observed")
     except pl.exceptions.PolarsError:
         raise ProblemError(not_valid("prediction_id, outcome and source are texts")) from None
+
+
+def _parquet(service: Service, body: bytes) -> pl.DataFrame:
+    with service.database.store.part("upload") as path, service.database.store.part("decoded") as out:
+        path.write_bytes(body)
+        return service.decoder.decode_table(path, out)
 
 
 def _read(row: Any, schema: DatasetSchema) -> OutcomeStatement | Problem:

@@ -179,7 +179,7 @@ async def _predict_once(service: Service, scope: Scope, options: PredictOptions,
             # The version that answered, whichever serves now.
             served = await service.loader.get(f"{record.model}/v{record.version}")
     scope["request_context"].answered(record.model, record.version, record.prediction_id)
-    outside, reason = served.why(row, record.verdict, record.novelty_p)
+    outside, reason = served.why(row, record.verdict, record.probability, record.novelty_p)
     explanation = await _explain(served, row) if options.explain else None
     await respond_json(send, _response(service, record, served, outside, reason, explanation), headers)
 

@@ -27,13 +27,14 @@ from sporeprint.messages.problem import RowProblem
 from sporeprint.model_serving.endpoints.predict import REPLAYED, AbTestQuery, ModelQuery, id_of_key, new_id
 from sporeprint.model_serving.endpoints.predictions import IdempotencyKey
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, DeadlineDep, ServiceDep, problems, router
-from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_json, not_valid, overloaded
+from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_json, not_valid, overloaded, too_much
 from sporeprint.model_serving.http.requests import ClientGoneError, Headers, Receive, Send
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.model_serving.runtime.row_parser import Row, parse_json
 from sporeprint.model_serving.runtime.service import Service
+from sporeprint.model_serving.runtime.upload_process import UPLOAD, TooLargeError
 from sporeprint.model_serving.runtime.uploads import RowFormat, UploadHead, read_upload_head, spool
-from sporeprint.pipelines.batch_prediction import score_frame
+from sporeprint.pipelines.batch_prediction import beside, score_frame
 from sporeprint.schema import DatasetSchema
 from sporeprint.storage.oltp.batch_file import ANSWERS, ID, PROBLEM, BatchDraft, BatchInfo, frames
 from sporeprint.storage.oltp.batch_index import names
@@ -47,8 +48,6 @@ FormatQuery = Annotated[RowFormat | None, Query(description="Of a body whose con
 RECEIVED = 4
 #: Rows that are scored at a time, bytes of a CSV file, rows of JSON; rows that are written at a time, and bytes of a file.
 ROWS, CSV_BYTES, SCORED_ROWS, GIVEN_ROWS, PIECE = 65_536, 4 << 20, 16_384, 4_096, 1 << 20
-#: What a message calls the file.
-UPLOAD = "the upload"
 _NAMES = ("unseen", "outside")
 
 
@@ -203,7 +202,7 @@ def _score(service: Service, job: Job) -> tuple[BatchInfo, Mapping[str, int]]:
 
     def work(part: tuple[Batch, Sequence[Problem | None] | None]) -> tuple[pl.DataFrame, tuple[str, ...]]:
         batch, refused = part
-        return _result(batch, refused, job), tuple(name for name in batch.frame.columns if name != "row")
+        return _result(batch, refused, job), tuple(name for name in batch.frame.columns if name != "_row")
 
     with store.part("artefact") as path, contextlib.ExitStack() as stack:
         draft = BatchDraft(path)
@@ -217,6 +216,8 @@ def _score(service: Service, job: Job) -> tuple[BatchInfo, Mapping[str, int]]:
                 rows, problems = rows + frame.height, problems + frame["prediction"].null_count()
         except DataError as error:
             raise ProblemError(not_valid(str(error).replace(str(job.upload), UPLOAD))) from None
+        except TooLargeError as error:
+            raise ProblemError(too_much(f"{UPLOAD} is too large: {error}")) from None
         except pl.exceptions.PanicException as error:
             raise ProblemError(not_valid(f"{UPLOAD} cannot be read; is it damaged?")) from error
         about = BatchInfo(
@@ -256,17 +257,27 @@ def _of_file(service: Service, job: Job) -> Iterator[tuple[Batch, None]]:
     schema, most = job.served.bundle.schema, service.limits.max_upload_rows
     if (kind := kind_of(job.upload, UPLOAD)) != job.given:
         raise DataError(f"{UPLOAD} is {kind}, and Content-Type says {job.given.value}")
+    if job.given is RowFormat.PARQUET:
+        with service.database.store.part("decoded") as path:
+            for frame in service.decoder.decode(job.upload, schema, path):
+                _check_names(frame)
+                yield Batch(frame, malformed_rows(), 0), None
+        return
     raw = open_table(job.upload, schema, now=lambda: datetime.now(UTC))
     if raw.provenance.rows is not None and raw.provenance.rows > most:
         raise ProblemError(_too_many(raw.provenance.rows, most))
     for batch in read_batches(raw, schema, batch_bytes=CSV_BYTES, labelled=False):
-        if taken := sorted({ID, PROBLEM}.intersection(batch.frame.columns)):
-            raise DataError(f"{UPLOAD}: the column {taken[0]!r} has the name of one that is to be added; rename it")
-        if batch.malformed.height:
+        _check_names(batch.frame)
+        if batch.malformed.height or not batch.frame.height:
             yield batch, None
         else:
             for frame in batch.frame.iter_slices(ROWS):
                 yield Batch(frame, malformed_rows(), 0), None
+
+
+def _check_names(frame: pl.DataFrame) -> None:
+    if taken := sorted({ID, PROBLEM}.intersection(frame.columns)):
+        raise DataError(f"{UPLOAD}: the column {taken[0]!r} has the name of one that is to be added; rename it")
 
 
 def _of_json(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None]]]:
@@ -300,11 +311,11 @@ def _read(row: Any, read: Callable[[dict[str, Any]], Row]) -> tuple[Row, Problem
 def _frame(rows: Sequence[Row], schema: DatasetSchema, first: int) -> pl.DataFrame:
     columns = {name: [row.get(name) for row in rows] for name in schema.columns}
     frame = pl.DataFrame(columns, schema={name: pl.Float64 if name in schema.numeric else pl.String for name in columns})
-    return frame.insert_column(0, pl.Series("row", range(first, first + len(rows)), dtype=pl.Int64))
+    return frame.insert_column(0, pl.Series("_row", range(first, first + len(rows)), dtype=pl.Int64))
 
 
 def _too_many(rows: int, most: int) -> Problem:
-    return Problem(413, "too-many-rows", "The batch is too large", f"{rows:,} rows are given, at most {most:,} may be")
+    return too_much(f"{rows:,} rows are given, at most {most:,} may be")
 
 
 def _result(batch: Batch, refused: Sequence[Problem | None] | None, job: Job) -> pl.DataFrame:
@@ -312,12 +323,12 @@ def _result(batch: Batch, refused: Sequence[Problem | None] | None, job: Job) ->
     said = score_frame(batch.frame, job.served.bundle) if batch.frame.height else _NOTHING
     if refused is not None:
         said = _with_problems(said, refused)
-    result = pl.concat([batch.frame, said], how="horizontal")
+    result = beside(batch.frame, said, further=(ID,))
     if batch.malformed.height:
         reason = pl.format("{}: {}", pl.col("reason"), pl.col("text")).alias("reason")
-        unread = batch.malformed.select("row", pl.lit("unknown").alias("verdict"), reason)
-        result = pl.concat([result, unread], how="diagonal").sort("row")
-    return result.select(pl.format(f"{job.batch_id}:{{}}", "row").alias(ID), pl.exclude("row"))
+        unread = batch.malformed.select("_row", pl.lit("unknown").alias("verdict"), reason)
+        result = pl.concat([result, unread], how="diagonal").sort("_row")
+    return result.select(pl.format(f"{job.batch_id}:{{}}", "_row").alias(ID), pl.exclude("_row"))
 
 
 _NOTHING = pl.DataFrame(schema={name: pl.Float64 if name in ("probability", "novelty_p") else pl.String for name in ANSWERS})

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import Header, Path, Response
 
 from sporeprint.common.timestamps import iso_utc
+from sporeprint.data.written_values import parse_code
 from sporeprint.errors import JournalError, StorageError, StorageUnavailableError
 from sporeprint.messages.outcomes import OutcomeRequest, OutcomeResponse, OutcomeRevision
 from sporeprint.messages.predictions import StoredPrediction
@@ -85,7 +86,8 @@ async def _find(service: Service, prediction_id: str) -> PredictionRecord:
 
 def code_of(outcome: str, schema: DatasetSchema) -> str:
     """A class as code, from its code or word. Raises: ProblemError."""
-    values, text = schema.target.values, outcome.strip()
+    values = schema.target.values
+    text = parse_code(outcome, (), values, schema.target.aliases) or ""
     codes = {word.lower(): code for code, word in values.items()}
     if (code := text if text in values else codes.get(text.lower())) is not None:
         return code

@@ -128,10 +128,11 @@ class ServiceRoute(APIRoute):
         ways: list[dict[str, list[str]]] = [{"bearer": []}, {"header": []}, {}] if role else []
         extra: dict[str, Any] = {"security": ways, **({"x-role": role.value} if role else {})}
         options["operation_id"] = name
-        options["summary"], _, options["description"] = (endpoint.__doc__ or "").strip().rstrip(".").partition("\n\n")
+        options["summary"] = (endpoint.__doc__ or "").strip().rstrip(".")
         options["responses"] = {**common, **(options.get("responses") or {})}
         options["openapi_extra"] = {**extra, **(options.get("openapi_extra") or {})}
         super().__init__(path, endpoint, **options)
+        self.description = ""  # FastAPI would repeat the summary
         self.parameters = _query_names(self)
         work: Work | None = getattr(endpoint, "work", None)
         self.door = Endpoint(name, work or self._by_fastapi)

@@ -68,6 +68,7 @@ async def health(service: ServiceDep, response: Response) -> HealthResponse:
     is_away = await asyncio.to_thread(service.database.unavailable_reason) is not None or bool(shipper.pause_s)
     failure, is_failing = service.loader.failure, not_ready(service) is not None
     model: dict[str, Any] = {"status": "degraded" if failure else "ok", **service.loader.current.describe()}
+    model["notes"] = tuple(model["notes"])
     if failure:
         model["problem"] = f"what {service.loader.name} stands for cannot be loaded; see the log, and: sporeprint models verify"
         model["since"] = iso_utc(int(failure.since * 1e6), "milliseconds")

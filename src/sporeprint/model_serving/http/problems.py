@@ -123,6 +123,11 @@ def too_large(limit: int) -> Problem:
     return Problem(413, "too-large", "The body is too large", f"the body has more than the {limit:,} bytes that are allowed here")
 
 
+def too_much(detail: str) -> Problem:
+    """There are more rows, columns or bytes than are read."""
+    return Problem(413, "too-much", "There is more than is read here", detail)
+
+
 def too_slow(seconds: float) -> Problem:
     """The request did not come in time."""
     return Problem(408, "too-slow", "The request took too long", f"the request was not complete, or not answered, within {seconds:g} s")

@@ -26,6 +26,7 @@ from sporeprint.model_serving.runtime.ab_routing import Routes
 from sporeprint.model_serving.runtime.dynamic_batching import DynamicBatcher
 from sporeprint.model_serving.runtime.metrics import Metrics
 from sporeprint.model_serving.runtime.promotion_process import promote_in_a_process
+from sporeprint.model_serving.runtime.upload_process import DecodeLimits, UploadDecoder
 from sporeprint.pipelines.ab_test_lifecycle import ExperimentService
 from sporeprint.settings import ServingSettings, Settings
 
@@ -124,6 +125,7 @@ class Service:
                     service = cls(settings, root, worker, access, loader, database, metrics, tests, experiments, access_log)
                     async with service._watching():
                         yield service
+                    service.decoder.close()
         finally:
             await asyncio.to_thread(database.close)
 
@@ -160,6 +162,20 @@ class Service:
     def batcher(self) -> DynamicBatcher:
         """The rows that wait to be answered."""
         return DynamicBatcher(self.database.journal, self.worker)
+
+    @cached_property
+    def decoder(self) -> UploadDecoder:
+        """Decodes uploaded files, in processes of its own."""
+        limits = self.limits
+        return UploadDecoder(
+            DecodeLimits(
+                memory_bytes=limits.upload_memory_mb << 20,
+                decoded_bytes=limits.max_decoded_mb << 20,
+                rows=limits.max_upload_rows,
+                columns=limits.max_upload_columns,
+                seconds=limits.batch_deadline_s,
+            )
+        )
 
     @cached_property
     def scoring(self) -> asyncio.Semaphore:
