@@ -9,29 +9,43 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
+import polars as pl
 
 from sporeprint import __version__
 from sporeprint.errors import RegistryError
 from sporeprint.model_serving.endpoints.predict import new_id
+from sporeprint.model_serving.endpoints.predict_batch import predict_frame
 from sporeprint.model_serving.endpoints.routing import answered_by, router
 from sporeprint.model_serving.endpoints.status import not_ready
 from sporeprint.model_serving.http.encodings import unpack
 from sporeprint.model_serving.http.problems import ProblemError, bad_parameter, not_found, not_valid, too_large
 from sporeprint.model_serving.http.requests import Receive, Scope, Send, content_encoding, read_body, respond
-from sporeprint.model_serving.open_inference.mapping import Answer, check_outputs, input_metadata, output_metadata, to_rows, to_tensors
-from sporeprint.model_serving.open_inference.tensors import InferRequest, Limits, TensorError, read_request, write_response
+from sporeprint.model_serving.open_inference.mapping import (
+    Answers,
+    Row,
+    check_outputs,
+    input_metadata,
+    output_metadata,
+    to_columns,
+    to_rows,
+    to_tensors,
+)
+from sporeprint.model_serving.open_inference.tensors import InferRequest, Limits, Tensor, TensorError, read_request, write_response
 from sporeprint.model_serving.runtime.ab_routing import MOST_UNIT, Route, unit_id_header
-from sporeprint.model_serving.runtime.dynamic_batching import CompletedPrediction, PendingRequest
+from sporeprint.model_serving.runtime.dynamic_batching import PendingRequest
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
-from sporeprint.model_serving.runtime.row_parser import Row
 from sporeprint.model_serving.runtime.service import Service
 
 routes = router()
 
 EXTENSIONS = ("binary_tensor_data", "model_repository")
 HEADER_LENGTH = b"inference-header-content-length"
-#: Rows that are scored together; more are scored in turns, so that others get theirs in between.
-ROWS_AT_ONCE = 1024
+#: Rows that are predicted one by one, each a record of its own; more are a batch, kept as a file.
+FEW_ROWS = 128
+#: Outputs that are fields of a prediction.
+SCORES = ("verdict", "probability", "prediction", "novelty_p", "reason")
+#: Name and version of the model, and the id of the last prediction, or of the batch.
+Reference = tuple[str, int, str]
 PREFIX = "/v2"
 
 
@@ -177,20 +191,21 @@ async def respond_infer(service: Service, scope: Scope, receive: Receive, send: 
     try:
         request = read_request(body, _header_length(headers), Limits(tensors=2 * len(schema.columns), elements=limit))
         outputs = check_outputs(request)
-        raw = to_rows(request, schema, service.limits.max_batch_rows)
-        rows = [_row(served, number, row) for number, row in enumerate(raw)]
+        columns = to_columns(request, schema, service.limits.max_batch_rows)
         route, unit = await _route(service, scope, request)
+        if isinstance(columns, dict) and route is None and len(columns) == len(schema.columns) and _height(columns) > FEW_ROWS:
+            answers, last = await _predict_table(service, served, columns)
+        else:
+            answers, last = await _predict_rows(service, served, columns, route, unit)
     except TensorError as error:
         raise ProblemError(bad_parameter(str(error))) from error
-    answers = []
-    for begin in range(0, len(rows), ROWS_AT_ONCE):
-        answers += await _predict(service, served, rows[begin : begin + ROWS_AT_ONCE], route, unit)
-    if answers:
-        context, last = scope["request_context"], answers[-1].record
-        context.answered(last.model, last.version, last.prediction_id)
-    await _respond_infer(
-        send, scope, request, served, answers, to_tensors([_answer(each) for each in answers], outputs, binary=request.binary)
-    )
+    scope["request_context"].answered(*last)
+    tensors = to_tensors(answers, outputs, binary=request.binary)
+    await _respond_infer(send, scope, request, served, answers, tensors)
+
+
+def _height(columns: Mapping[str, Sequence[Any]]) -> int:
+    return len(next(iter(columns.values()), ()))
 
 
 def _header_length(headers: Mapping[bytes, bytes]) -> int | None:
@@ -224,38 +239,62 @@ async def _route(service: Service, scope: Scope, request: InferRequest) -> tuple
     return route, None if route is None else unit or unit_id_header(scope)
 
 
-async def _predict(
-    service: Service, served: LoadedModel, rows: Sequence[Row], route: Route | None, unit: str | None
-) -> list[CompletedPrediction]:
-    requests = [PendingRequest(row, served, route, unit, new_id()) for row in rows]
-    batcher = service.batcher
+async def _predict_rows(
+    service: Service, served: LoadedModel, columns: Mapping[str, Sequence[Any]] | list[Row], route: Route | None, unit: str | None
+) -> tuple[Answers, Reference]:
+    """Predict row by row: each may take part in an A/B test, and is a record of its own."""
+    raw = columns if isinstance(columns, list) else to_rows(columns)
+    requests = [PendingRequest(_row(served, number, row), served, route, unit, new_id()) for number, row in enumerate(raw)]
     if len(requests) == 1:
-        completed = [await batcher.predict(requests[0], is_idle=service.in_flight == 1)]
+        completed = [await service.batcher.predict(requests[0], is_idle=service.in_flight == 1)]
     else:
-        completed = await batcher.predict_all(requests)
+        completed = await service.batcher.predict_all(requests)
     for each in completed:
         service.metrics.count_prediction(each.served, each.answer.verdict, each.answer.unseen)
-    return completed
+    answers = {
+        **{
+            name: [getattr(each.answer, name) for each in completed]
+            for name in ("verdict", "probability", "prediction", "novelty_p", "reason")
+        },
+        "prediction_id": [each.record.prediction_id for each in completed],
+        "model": [f"{each.record.model}/v{each.record.version}" for each in completed],
+        "arm": [each.record.arm for each in completed],
+        "test": [each.record.test_id for each in completed],
+    }
+    if not completed:
+        return answers, (served.ref.name, served.ref.version, "")
+    record = completed[-1].record
+    return answers, (record.model, record.version, record.prediction_id)
 
 
-def _answer(completed: CompletedPrediction) -> Answer:
-    record = completed.record
-    return Answer(completed.answer, record.prediction_id, f"{record.model}/v{record.version}", record.arm)
+async def _predict_table(service: Service, served: LoadedModel, columns: Mapping[str, Sequence[Any]]) -> tuple[Answers, Reference]:
+    """Predict many rows as one batch, which is kept as a file: five times as fast a row."""
+    numeric = served.bundle.schema.numeric
+    frame = pl.DataFrame(
+        {name: columns[name] for name in served.bundle.schema.columns}, schema_overrides=dict.fromkeys(numeric, pl.Float64)
+    )
+    about, found = await predict_frame(service, served, frame.with_columns(pl.exclude(numeric).cast(pl.String)))
+    if found["prediction"].null_count():
+        row = int(found["prediction"].is_null().arg_max() or 0)
+        raise TensorError(f"row {row}: {found['reason'][row]}")
+    answers = {name: found[name].to_list() for name in (*SCORES, "prediction_id")}
+    return {**answers, "model": [served.ref.ref] * found.height, "arm": [None] * found.height, "test": [None]}, (
+        about.model,
+        about.version,
+        about.batch_id,
+    )
 
 
 async def _respond_infer(
-    send: Send, scope: Scope, request: InferRequest, served: LoadedModel, answers: Sequence[CompletedPrediction], outputs: Any
+    send: Send, scope: Scope, request: InferRequest, served: LoadedModel, answers: Answers, outputs: list[tuple[Tensor, bool]]
 ) -> None:
-    record = answers[0].record if answers else None
-    head: dict[str, Any] = {
-        "model_name": _parameters(scope)["model"],
-        "model_version": str(served.ref.version if record is None else record.version),
-    }
+    model = answers["model"][0] if answers["model"] else served.ref.ref
+    head: dict[str, Any] = {"model_name": _parameters(scope)["model"], "model_version": model.rpartition("/v")[2]}
     if request.id is not None:
         head["id"] = request.id
-    parameters: dict[str, Any] = {"model": served.ref.ref if record is None else f"{record.model}/v{record.version}"}
-    if record is not None and record.test_id is not None:
-        parameters["ab_test"] = record.test_id
+    parameters: dict[str, Any] = {"model": model}
+    if answers["test"] and answers["test"][0] is not None:
+        parameters["ab_test"] = answers["test"][0]
     if served.simulated:
         parameters["simulated"] = True
     body, header_length = write_response({**head, "parameters": parameters}, outputs)

@@ -1,15 +1,12 @@
 """Between the protocol's tensors and rows of a schema: one tensor a column, or one tensor of rows as JSON objects."""
 
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from sporeprint.errors import nearest
-from sporeprint.inference.predictor import Prediction
 from sporeprint.model_serving.open_inference.tensors import BYTES, InferRequest, RequestedOutput, Tensor, TensorError
 from sporeprint.schema import DatasetSchema, Kind
 
@@ -21,34 +18,19 @@ PARTIAL = "partial"
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What is given for one row.
-
-    Attributes:
-        prediction: the model's answer.
-        prediction_id: under which it is kept.
-        model: the version that answered, as in xgboost/v2.
-        arm: of the A/B test; None: it takes part in none.
-    """
-
-    prediction: Prediction
-    prediction_id: str
-    model: str
-    arm: str | None
-
-
-#: Output -> its datatype, and its value in an answer. Those of the first line are given where none is named.
-OUTPUTS: Mapping[str, tuple[str, Callable[[Answer], Any]]] = {
-    "verdict": (BYTES, lambda answer: answer.prediction.verdict),
-    "probability": ("FP64", lambda answer: answer.prediction.probability),
-    "prediction": (BYTES, lambda answer: answer.prediction.prediction),
-    "novelty_p": ("FP64", lambda answer: answer.prediction.novelty_p),
-    "prediction_id": (BYTES, lambda answer: answer.prediction_id),
-    "reason": (BYTES, lambda answer: answer.prediction.reason or ""),
-    "model": (BYTES, lambda answer: answer.model),
-    "arm": (BYTES, lambda answer: answer.arm or ""),
+#: Output -> its datatype. The first five are given where none is named.
+OUTPUTS: Mapping[str, str] = {
+    "verdict": BYTES,
+    "probability": "FP64",
+    "prediction": BYTES,
+    "novelty_p": "FP64",
+    "prediction_id": BYTES,
+    "reason": BYTES,
+    "model": BYTES,
+    "arm": BYTES,
 }
+#: Output -> its value for each of n rows.
+Answers = Mapping[str, Sequence[Any]]
 DEFAULT_OUTPUTS = ("verdict", "probability", "prediction", "novelty_p", "prediction_id")
 
 
@@ -62,7 +44,7 @@ def input_metadata(schema: DatasetSchema) -> list[dict[str, Any]]:
 
 def output_metadata() -> list[dict[str, Any]]:
     """The outputs that may be named, as the protocol describes them."""
-    return [{"name": name, "datatype": datatype, "shape": [-1]} for name, (datatype, _) in OUTPUTS.items()]
+    return [{"name": name, "datatype": datatype, "shape": [-1]} for name, datatype in OUTPUTS.items()]
 
 
 def check_outputs(request: InferRequest) -> tuple[RequestedOutput, ...]:
@@ -80,13 +62,16 @@ def check_outputs(request: InferRequest) -> tuple[RequestedOutput, ...]:
     return wanted
 
 
-def to_rows(request: InferRequest, schema: DatasetSchema, most: int) -> list[Row]:
-    """The rows of a request, as they would come in JSON; their values are not looked at yet.
+def to_columns(request: InferRequest, schema: DatasetSchema, most: int) -> dict[str, list[Any]] | list[Row]:
+    """What a request holds: columns of equal length, or rows. Their values are not looked at yet; missing ones are None.
 
     Args:
         request: the tensors.
         schema: of the model.
         most: rows that are allowed.
+
+    Returns:
+        Column -> its values, where there is a tensor for each; or the rows of the one tensor that holds whole rows.
 
     Raises:
         TensorError: naming the tensor that does not fit.
@@ -103,20 +88,25 @@ def to_rows(request: InferRequest, schema: DatasetSchema, most: int) -> list[Row
             f'send a tensor for each column, or the parameter "{PARTIAL}": true where columns were not observed'
         )
     count = _count(request.inputs[0], most)
-    columns = []
+    columns = {}
     for name, tensor in zip(names, request.inputs, strict=True):
         if _count(tensor, most) != count:
             raise TensorError(f"input {tensor.name!r} has {_count(tensor, most)} rows, {request.inputs[0].name!r} has {count}")
-        columns.append(_values(tensor, schema.columns[name].kind))
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+        columns[name] = _values(tensor, schema.columns[name].kind)
+    return columns
 
 
-def to_tensors(answers: Sequence[Answer], outputs: Sequence[RequestedOutput], *, binary: bool) -> list[tuple[Tensor, bool]]:
-    """The outputs of n rows, each with whether it is to be written as bytes."""
+def to_rows(columns: Mapping[str, Sequence[Any]]) -> list[Row]:
+    """The rows of columns of equal length, as they would come in JSON."""
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def to_tensors(answers: Answers, outputs: Sequence[RequestedOutput], *, binary: bool) -> list[tuple[Tensor, bool]]:
+    """The outputs of n rows, each with whether it is to be written as bytes. A missing text is empty."""
     tensors = []
     for output in outputs:
-        datatype, value = OUTPUTS[output.name]
-        tensor = Tensor(output.name, datatype, (len(answers),), [value(answer) for answer in answers])
+        values = ["" if value is None else value for value in answers[output.name]]
+        tensor = Tensor(output.name, OUTPUTS[output.name], (len(values),), values)
         tensors.append((tensor, binary if output.binary is None else output.binary))
     return tensors
 
@@ -151,7 +141,7 @@ def _values(tensor: Tensor, kind: Kind) -> list[Any]:
     if kind is Kind.NUMERIC:
         if tensor.datatype in (BYTES, "BOOL"):
             raise TensorError(f"input {tensor.name!r}: datatype {tensor.datatype}; this column is numeric: FP64, FP32 or a whole number")
-        return [None if value is None or math.isnan(value) else float(value) for value in tensor.values]
+        return [None if value is None or value != value else float(value) for value in tensor.values]
     if tensor.datatype == BYTES:
         return [None if value == "" else value for value in tensor.values]
     if tensor.datatype.startswith("FP"):

@@ -295,7 +295,8 @@ def _from_bytes(raw: memoryview, datatype: str, count: int, name: str) -> Values
 
 def _texts(raw: bytes, count: int, name: str) -> Values:
     """The texts, one after the other. One loop without calls: a batch has tens of thousands."""
-    texts, at, size = [], 0, len(raw)
+    texts: list[str] = []
+    at, size = 0, len(raw)
     try:
         for _ in range(count):
             begin = at + 4
