@@ -215,6 +215,13 @@ class GuardSettings(Frozen):
         lt=1,
         description="Probability above which the positive class is answered; below it, down to the negative one, unknown.",
     )
+    unseen_risk: float = Field(
+        0.001,
+        gt=0,
+        lt=0.5,
+        description="Where only some columns were observed: at most this share of positive rows of groups nobody has shown may be "
+        "taken for a known negative group.",
+    )
     calibration: Literal["isotonic", "platt", "beta", "none"] = Field("isotonic", description="How scores become probabilities.")
     components: Literal["auto", "groups", "clusters"] = Field(
         "auto", description="What a row is compared with: declared groups, or clusters."
@@ -289,6 +296,13 @@ class BatchSettings(Frozen):
         return folder.rstrip("/")
 
 
+class IdempotencySettings(Frozen):
+    """Which Idempotency-Keys are remembered, and how long. One file for all workers of a machine."""
+
+    path: str = Field("data/idempotency.db", description="Below the work directory; on a local disk that keeps what it synced.")
+    keep_hours: int = Field(24, ge=1, le=24 * 90, description="A retry within this time gets the same prediction.")
+
+
 class StorageSettings(Frozen):
     """Where the two databases are, and how long rows stay. Passwords come from the environment or a file, never from here."""
 
@@ -297,6 +311,7 @@ class StorageSettings(Frozen):
     journal: JournalSettings = JournalSettings()
     batches: BatchSettings = BatchSettings()
     prune: PruneSettings = PruneSettings()
+    idempotency: IdempotencySettings = IdempotencySettings()
 
     @field_validator("oltp", "olap")
     @classmethod

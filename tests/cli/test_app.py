@@ -178,20 +178,19 @@ def _on_a_terminal(command: list[str], folder: Path, environment: Mapping[str, s
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["etll"], "error: No such command 'etll'. Did you mean 'etl'?\nsporeprint --help shows what can be given\n"),
-        (["predict"], "error: Missing argument 'FILE'.\nsporeprint predict --help shows what can be given\n"),
-        (["predict", "x.csv"], "error: Missing option '--out'.\nsporeprint predict --help shows what can be given\n"),
+        (["etll"], "error: No such command 'etll'. Did you mean 'etl'?\nsporeprint --help lists the options\n"),
+        (["predict"], "error: Missing argument 'FILE'.\nsporeprint predict --help lists the options\n"),
+        (["predict", "x.csv"], "error: Missing option '--out'.\nsporeprint predict --help lists the options\n"),
         (["--json", "etl"], None),
-        (["-q", "etl"], "error: -q stands after the command, as in: sporeprint etl -q\nsporeprint --help shows what can be given\n"),
+        (["-q", "etl"], "error: -q stands after the command, as in: sporeprint etl -q\nsporeprint --help lists the options\n"),
         (
             ["simulate", "--out", "x.csv", "--rows", "5x"],
             "error: Invalid value for '--rows': '5x' is no whole number; write it as in 61069, 5k or 61M\n"
-            "sporeprint simulate --help shows what can be given\n",
+            "sporeprint simulate --help lists the options\n",
         ),
         (
             ["simulate", "--out", "x.csv", "--spoil", "some"],
-            "error: Invalid value for '--spoil': 'some' is no number; write it as in 0.02\n"
-            "sporeprint simulate --help shows what can be given\n",
+            "error: Invalid value for '--spoil': 'some' is no number; write it as in 0.02\nsporeprint simulate --help lists the options\n",
         ),
     ],
 )

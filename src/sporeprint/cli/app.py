@@ -1,4 +1,4 @@
-"""The command line: reads what was asked for, calls the pipeline, shows the result. It computes nothing.
+"""The command line: reads options, calls the pipeline, shows the result. It computes nothing.
 
 Everything that takes time to import is imported inside the command that needs it, so that `--help` answers at once.
 """
@@ -22,14 +22,16 @@ from sporeprint.cli.console import Screen, causes, described
 from sporeprint.cli.db import db
 from sporeprint.cli.etl import etl_commands
 from sporeprint.cli.export import export
+from sporeprint.cli.init import init_commands
 from sporeprint.cli.keys import keys
 from sporeprint.cli.models import models
-from sporeprint.cli.monitor import add_to as add_monitor
+from sporeprint.cli.monitor import add_monitor_to
 from sporeprint.cli.panels import TOOLS, USE
 from sporeprint.cli.predict import prediction_commands
-from sporeprint.cli.serve import add_to as add_serve
+from sporeprint.cli.serve import add_serve_to
 from sporeprint.cli.simulate import simulation_commands
 from sporeprint.cli.terminal import ReaderGoneError
+from sporeprint.cli.threshold import threshold_commands
 from sporeprint.cli.warehouse import warehouse
 from sporeprint.common.optional_dependencies import missing
 from sporeprint.errors import SporeprintError, StorageError, UsageError
@@ -53,8 +55,8 @@ def _needs_command(context: typer.Context) -> None:
         raise typer.Exit(UsageError.exit_code)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(version: bool) -> None:
+    if version:
         from sporeprint import __version__
 
         Screen.standard().write(f"sporeprint {__version__}")
@@ -69,9 +71,9 @@ def _root(
     _needs_command(context)
 
 
-add_serve(prediction_commands, USE)
-add_monitor(prediction_commands, USE)
-for commands in (etl_commands, prediction_commands, simulation_commands, tools):
+add_serve_to(prediction_commands, USE)
+add_monitor_to(prediction_commands, USE)
+for commands in (init_commands, etl_commands, prediction_commands, simulation_commands, threshold_commands, tools):
     app.add_typer(commands)
 for name, panel, commands in (
     ("models", USE, models),
@@ -133,9 +135,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def _screen_of(arguments: Iterable[str]) -> Screen:
     """The screen that a command line asks for, also where it cannot be parsed."""
-    asked = list(arguments)
-    verbose = any(re.fullmatch("--verbose|-q?v", argument) for argument in asked)
-    return Screen.standard(json="--json" in asked, verbose=verbose)
+    options = list(arguments)
+    verbose = any(re.fullmatch("--verbose|-q?v", option) for option in options)
+    return Screen.standard(json="--json" in options, verbose=verbose)
 
 
 def _report(screen: Screen, error: BaseException) -> None:
@@ -152,7 +154,7 @@ def _usage(error: typer.TyperException) -> str:
     option = getattr(error, "option_name", None)
     if option in COMMON and where == "sporeprint":
         message = f"{option} stands after the command, as in: sporeprint etl {option}"
-    return f"{message}\n{where} --help shows what can be given"
+    return f"{message}\n{where} --help lists the options"
 
 
 def _unexpected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:  # noqa: ARG001 -- the hook's signature

@@ -33,7 +33,7 @@ from sporeprint.errors import SporeprintError, StorageError
 
 
 class Result(Protocol):
-    """What a command found."""
+    """The result of a command."""
 
     def to_dict(self) -> Mapping[str, Any]:
         """As JSON values, for programs."""
@@ -44,7 +44,7 @@ class Result(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Where a command shows what it does and what it found.
+    """The output of a command: results, progress and errors.
 
     Attributes:
         out: for results.

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sporeprint.cli.command import ALL, Session, command, group, user
+from sporeprint.cli.command import ALL, CONFIG, Session, command, group, user
 from sporeprint.cli.console import Result
+from sporeprint.cli.init import Positive, Target, split_codes
 from sporeprint.cli.panels import STEPS, USE, WHOLE
 from sporeprint.common.text_table import Table
 from sporeprint.errors import UsageError
@@ -17,13 +18,11 @@ if TYPE_CHECKING:
 
 etl_commands = group()
 
-Simulate = Annotated[
-    bool, typer.Option("--simulate", help="Where the table is missing and cannot be downloaded, write a simulated one in its place.")
-]
-AllowSimulated = Annotated[bool, typer.Option("--allow-simulated", help="Let production and champions move to models of simulated data.")]
+Simulate = Annotated[bool, typer.Option("--simulate", help="Simulate a table if it is missing and cannot be downloaded.")]
+AllowSimulated = Annotated[bool, typer.Option("--allow-simulated", help="Permit promotion of models trained on simulated data.")]
 
 Source = Annotated[
-    str | None, typer.Option(metavar="FILE|URL", help="Table to read instead of the configuration's: a file, an address, a database.")
+    str | None, typer.Option(metavar="FILE|URL", help="Table to read: a file, an address or a database. Default: the configuration's.")
 ]
 
 
@@ -33,6 +32,7 @@ Source = Annotated[
     panel=WHOLE,
     examples="sporeprint etl\n"
     "sporeprint etl --source observations.csv --workdir /tmp/trial\n"
+    "sporeprint etl --source churn.csv --target churned    of a table without a configuration: drafts one, as init does\n"
     "sporeprint etl --source https://example.org/observations.zip\n"
     "sporeprint etl --set split.seed=11 --set evaluation.folds=10\n"
     "sporeprint etl --from-warehouse --since 90d\n"
@@ -41,28 +41,32 @@ Source = Annotated[
 def etl(
     session: Session,
     source: Source = None,
+    target: Target = None,
+    positive: Positive = None,
     simulate: Simulate = False,
     allow_simulated: AllowSimulated = False,
     from_warehouse: Annotated[
-        bool, typer.Option("--from-warehouse", help="Add the answers of the warehouse whose outcome is known to the table.")
+        bool, typer.Option("--from-warehouse", help="Add predictions with known outcomes from the warehouse.")
     ] = False,
     since: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="With --from-warehouse: only those given since 90d, or 2026-03-29T01:00Z.", show_default=False),
+        typer.Option(metavar="TIME", help="With --from-warehouse: only predictions since 90d, or 2026-03-29T01:00Z.", show_default=False),
     ] = None,
     track: Annotated[
         str | None,
         typer.Option(metavar="URI", help="Log the run to this MLflow tracking server: http://host:5000, or a folder.", show_default=False),
     ] = None,
 ) -> Result:
-    """Do it all: read, check, split, train, evaluate, register."""
+    """Run all steps: extract, transform, load, train, evaluate, register."""
     if since is not None and not from_warehouse:
         raise UsageError("--since belongs to --from-warehouse")
     from sporeprint.pipelines.etl import run_etl
     from sporeprint.pipelines.extract import Outcomes
 
     outcomes = Outcomes(None if since is None else _since(since)) if from_warehouse else None
-    settings = _with_simulation(session.settings, simulate)
+    settings = session.settings if target is None else _drafted(session, source, target, positive)
+    settings = _with_simulation(settings, simulate)
+    source = source if target is None else None  # the drafted configuration names it
     result = run_etl(
         settings, session.workdir, source=source, outcomes=outcomes, allow_simulated=allow_simulated, steps=session.screen.steps()
     )
@@ -74,6 +78,21 @@ def etl(
     return result
 
 
+def _drafted(session: Session, source: str | None, target: str, positive: str | None) -> "Settings":
+    """The settings of a new configuration for a table, which is written beside the others."""
+    from sporeprint.pipelines.draft import draft_configuration, write_draft
+
+    if source is None:
+        raise UsageError("--target belongs to --source: it drafts a configuration for a table, as sporeprint init does")
+    path = session.workdir / CONFIG
+    if path.exists():
+        raise UsageError(f"{path} exists, and is not replaced; leave --target out to use it, or name another --workdir")
+    drafted = draft_configuration(source, session.workdir, target=target, positive=split_codes(positive))
+    settings = write_draft(drafted, path)
+    session.screen.say(f"wrote {path}")
+    return settings
+
+
 def _with_simulation(settings: "Settings", simulate: bool) -> "Settings":
     """The settings, with a simulated table for a missing one where that is asked for."""
     if not simulate:
@@ -83,7 +102,7 @@ def _with_simulation(settings: "Settings", simulate: bool) -> "Settings":
 
 @command(etl_commands, ALL, panel=STEPS, examples="sporeprint extract\nsporeprint extract --source observations.parquet")
 def extract(session: Session, source: Source = None, simulate: Simulate = False) -> Result:
-    """Find, download or simulate the table, and note where it came from."""
+    """Find, download or simulate the table."""
     from sporeprint.pipelines.extract import run_extract
 
     return run_extract(_with_simulation(session.settings, simulate), session.workdir, source=source, steps=session.screen.steps())
@@ -91,7 +110,7 @@ def extract(session: Session, source: Source = None, simulate: Simulate = False)
 
 @command(etl_commands, ALL, panel=STEPS, examples="sporeprint validate\nsporeprint validate --set validation.max_rejected_share=0.05")
 def validate(session: Session) -> Result:
-    """Check what extract found, row by row, and change nothing."""
+    """Check every row of the extracted table; write nothing."""
     from sporeprint.pipelines.transform import run_validate
 
     return run_validate(session.settings, session.workdir, steps=session.screen.steps())
@@ -99,7 +118,7 @@ def validate(session: Session) -> Result:
 
 @command(etl_commands, ALL, panel=STEPS, examples="sporeprint transform\nsporeprint transform --set validation.max_rejected_share=0.05")
 def transform(session: Session) -> Result:
-    """Check, clean and split what extract found; nothing is replaced yet."""
+    """Check, clean and split the extracted table into a staging folder."""
     from sporeprint.pipelines.transform import run_transform
 
     return run_transform(session.settings, session.workdir, steps=session.screen.steps())
@@ -109,10 +128,10 @@ def transform(session: Session) -> Result:
 def load(
     session: Session,
     run: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Only this run of transform; nothing is done where it is published already.")
+        str | None, typer.Option(metavar="RUN", help="Only this run of transform; does nothing if it is published already.")
     ] = None,
 ) -> Result:
-    """Publish what transform staged: the tables in data/."""
+    """Publish the staged tables in data/."""
     from sporeprint.pipelines.load import run_load
 
     return run_load(session.settings, session.workdir, run_id=run, steps=session.screen.steps())
@@ -143,12 +162,12 @@ class Versions:
 )
 def train(
     session: Session,
-    model: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this model; can be given several times.")] = None,
+    model: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this model. Repeatable.")] = None,
     new_version: Annotated[
-        bool, typer.Option("--new-version", help="Register what was trained as a further version, without promoting it.")
+        bool, typer.Option("--new-version", help="Register the model as a further version without promoting it.")
     ] = False,
 ) -> Result:
-    """Fit the configuration's models on the loaded training rows."""
+    """Train the configured models."""
     from sporeprint.pipelines.etl import run_new_version
     from sporeprint.pipelines.train import run_train
 
@@ -164,12 +183,10 @@ def evaluate(
     session: Session,
     full: Annotated[
         bool,
-        typer.Option(
-            "--full", help="Hold groups out one at a time, and the promises to their word on random splits: minutes, not seconds."
-        ),
+        typer.Option("--full", help="Hold out every group in turn, and check the risk bounds on random splits (minutes)."),
     ] = False,
 ) -> Result:
-    """Measure the trained models on seen and on unseen groups; write the report."""
+    """Evaluate the trained models on seen and on held-out groups; write the report."""
     from sporeprint.pipelines.evaluate import run_evaluate
 
     return run_evaluate(session.settings, session.workdir, full=full, steps=session.screen.steps())
@@ -178,10 +195,10 @@ def evaluate(
 @command(etl_commands, ALL, panel=STEPS, examples="sporeprint register\nsporeprint register --no-promote")
 def register(
     session: Session,
-    promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Whether champions and production move through the gate.")] = True,
+    promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Promote champions and production through the gate.")] = True,
     allow_simulated: AllowSimulated = False,
 ) -> Result:
-    """Give the trained models a version each, and make the best one production."""
+    """Register the trained models; promote the best one to production."""
     from sporeprint.pipelines.register import run_register
 
     return run_register(session.settings, session.workdir, promote=promote, allow_simulated=allow_simulated, steps=session.screen.steps())
@@ -191,14 +208,14 @@ def register(
 def retrain(
     session: Session,
     since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only answers since 90d, or 2026-03-29T01:00Z. Left out: retrain.days.")
+        str | None, typer.Option(metavar="TIME", help="Only predictions since 90d, or 2026-03-29T01:00Z. Default: retrain.days.")
     ] = None,
 ) -> Result:
-    """Make a challenger from what came true, and hold it against production in a shadow test. Nothing is promoted."""
+    """Train a challenger on reported outcomes and start a shadow test against production."""
     from sporeprint.pipelines import retraining
 
-    wanted = None if since is None else _since(since)
-    return retraining.retrain(session.settings, session.workdir, since_us=wanted, actor=f"cli:{user()}", steps=session.screen.steps())
+    since_us = None if since is None else _since(since)
+    return retraining.retrain(session.settings, session.workdir, since_us=since_us, actor=f"cli:{user()}", steps=session.screen.steps())
 
 
 def _since(text: str) -> int:

@@ -111,7 +111,7 @@ class BarSteps:
         outcome, mark, style = "failed after ", "✗", "red"
         try:
             with _bars(self._console) as bars:
-                yield _Bar(bars, bars.add_task(printable(name), total=None, said=""))
+                yield _Bar(bars, bars.add_task(printable(name), total=None, note=""))
             outcome, mark, style = "", "✓", "green"
         except KeyboardInterrupt:
             outcome = "interrupted after "
@@ -119,12 +119,12 @@ class BarSteps:
         finally:
             self._ended(name, mark, style, f"{outcome}{seconds(time.monotonic() - began)}")
 
-    def _ended(self, name: str, mark: str, style: str, said: str) -> None:
+    def _ended(self, name: str, mark: str, style: str, note: str) -> None:
         from rich.text import Text
 
         if self._console.options.ascii_only:
             mark = {"✓": "+", "✗": "x"}[mark]
-        line = Text.assemble((mark, style), f" {printable(name):<14} ", (said, "dim" if style == "green" else style))
+        line = Text.assemble((mark, style), f" {printable(name):<14} ", (note, "dim" if style == "green" else style))
         with contextlib.suppress(OSError):
             self._console.print(line)
 
@@ -143,7 +143,7 @@ class _Bar:
         self._bars.advance(self._task, amount)
 
     def text(self, text: str) -> None:
-        self._bars.update(self._task, said=printable(text))
+        self._bars.update(self._task, note=printable(text))
 
 
 def _bars(console: "Console") -> "Bars":
@@ -160,8 +160,8 @@ def _bars(console: "Console") -> "Bars":
         TextColumn("{task.description:<14}", markup=False, table_column=Column(no_wrap=True)),
         BarColumn(bar_width=12 if narrow else 24),
         _counts(brief=narrow),
-        # What is said takes the place that is left, and no more.
-        TextColumn("{task.fields[said]}", style="dim", markup=False, table_column=rest),
+        # The note takes the place that is left, and no more.
+        TextColumn("{task.fields[note]}", style="dim", markup=False, table_column=rest),
     ]
 
     class Narrower(Progress):

@@ -18,7 +18,7 @@ _DRIFT, _SPOIL = "Drift", "Bad rows"
 
 
 def _split(options: Iterable[str] | None) -> tuple[str, ...]:
-    """Words of an option that can be given several times, or once with commas."""
+    """Words of a repeatable option, which may also hold commas."""
     return tuple(word.strip() for words in options or () for word in words.split(",") if word.strip())
 
 
@@ -93,11 +93,10 @@ def simulate(
     ] = None,
 ) -> Result:
     """Simulate a table of any size, with optional drift and bad rows."""
-    from sporeprint.simulation.generator import Drift, Spoil, simulate_names
-    from sporeprint.simulation.generator import simulate as invent
+    from sporeprint.simulation import generator
 
     schema = session.settings.dataset
-    drift = Drift(
+    drift = generator.Drift(
         start=drift_start,
         numeric_shift=drift_shift,
         new_category=drift_new,
@@ -106,7 +105,7 @@ def simulate(
         columns=_split(drift_columns),
     )
     with session.screen.steps().step("simulate") as progress:
-        made = invent(
+        made = generator.simulate(
             schema,
             out,
             rows=rows,
@@ -114,12 +113,12 @@ def simulate(
             seed=seed,
             draw=draw,
             drift=drift,
-            spoil=Spoil(share=spoil, kinds=_split(spoil_kinds)),
+            spoil=generator.Spoil(share=spoil, kinds=_split(spoil_kinds)),
             missing=missing,
             progress=progress,
         )
         if names is not None:
-            simulate_names(schema, names, groups=species, seed=seed)
+            generator.simulate_names(schema, names, groups=species, seed=seed)
     facts = {**asdict(made), "names": names}
     values = {key: str(value) if isinstance(value, Path) else value for key, value in facts.items()}
     shown = tuple((key.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value)) for key, value in facts.items() if value)

@@ -31,7 +31,7 @@ class ReaderGoneError(Exception):
 
 def printable(text: str, *, keep: str = "") -> str:
     r"""The text with its control characters escaped as in Python (`\x1b`), but for those to keep."""
-    return _UNSAFE.sub(lambda found: found[0] if found[0] in keep else repr(found[0])[1:-1], text)
+    return _UNSAFE.sub(lambda match: match[0] if match[0] in keep else repr(match[0])[1:-1], text)
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -41,7 +41,7 @@ class Request(BaseModel):
 def descriptions(cls: type) -> dict[str, str]:
     """Field -> its description, from the `Attributes:` of a class and the classes it extends."""
     found: dict[str, str] = {}
-    for each in reversed(cls.__mro__):
+    for each in reversed([each for each in cls.__mro__ if each not in (object, BaseModel)]):
         text = inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")[2]
         found |= {name: re.sub(r"\s+", " ", said) for name, said in _ATTRIBUTE.findall(text)}
     return found

@@ -1,6 +1,7 @@
 """The service itself: what it is and how it is."""
 
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Literal
 
 from sporeprint.messages.base import response
@@ -80,6 +81,8 @@ class JournalHealth:
         waiting: predictions that are not on the disk yet.
         failures: writes that failed.
         refused: records that the database does not take.
+        orphans: journals of ended workers that hold records -> how many; null: it cannot be read.
+        damaged: damaged journals that are kept.
     """
 
     status: Literal["ok", "failing"]
@@ -88,6 +91,8 @@ class JournalHealth:
     waiting: int
     failures: int
     refused: int
+    orphans: Mapping[str, int | None] = field(default_factory=dict)
+    damaged: tuple[str, ...] = ()
 
 
 @response

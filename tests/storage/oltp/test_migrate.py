@@ -20,6 +20,13 @@ from sporeprint.storage.engine import connect, reading, writing
 from sporeprint.storage.oltp import migrate, tables
 
 IDS = [revision.id for revision in migrate.revisions()]
+#: Names of tables and columns that a revision has changed, and the present ones.
+TABLES = {"ab_look": "ab_interim_analysis", "ab_progress": "checkpoint"}
+COLUMNS = {
+    "ab_look": {"look": "figures"},
+    "ab_unit": {"other": "shadow_answer", "other_us": "shadow_latency_us", "waiting": "awaits_label"},
+    "ab_total": {"other": "shadow_answer", "other_us": "shadow_latency_us", "other_us2": "shadow_latency_us2"},
+}
 ODD = 'it\'s "odd" \\ 🍄'
 
 
@@ -47,9 +54,13 @@ def value(column: Any, number: int) -> Any:
 
 
 def rows(engine: Engine) -> dict[str, list[dict[str, Any]]]:
-    """Every row of every table, by column name."""
+    """Every row of every table, by the present names of tables and columns."""
     with reading(engine) as connection:
-        return {name: [dict(row) for row in connection.execute(select(table)).mappings()] for name, table in reflected(connection).items()}
+        there = {name: connection.execute(select(table)).mappings().all() for name, table in reflected(connection).items()}
+    return {
+        TABLES.get(name, name): [{COLUMNS.get(name, {}).get(key, key): row[key] for key in row} for row in each]
+        for name, each in there.items()
+    }
 
 
 def only(kept: dict[str, list[dict[str, Any]]], there: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
@@ -95,7 +106,7 @@ def test_a_number_is_never_given_twice(empty: Engine) -> None:
     migrate.upgrade(empty)
     with writing(empty) as connection:
         counted = [table for table in reflected(connection).values() if "seq" in table.columns]
-    with_numbers = {"prediction", "batch", "outcome", "ab_event", "ab_look", "audit", "alert_event", "alert_delivery"}
+    with_numbers = {"prediction", "batch", "outcome", "ab_event", "ab_interim_analysis", "audit", "alert_event", "alert_delivery"}
     assert {table.name for table in counted} == with_numbers
     for table in counted:
         fresh = {column.name: value(column, 1) for column in table.columns if column.name != "seq"}
@@ -154,8 +165,8 @@ CHANGES = ("CREATE", "ALTER", "DROP", "INSERT", "UPDATE", "DELETE")
 DIES = """
 import os, signal, sys
 from sqlalchemy import event, make_url
-from sporeprint.storage.oltp import migrate
 from sporeprint.storage.engine import connect
+from sporeprint.storage.oltp import migrate
 url, what, to, last = sys.argv[1:]
 engine, seen = connect(make_url(url)), []
 def count(connection, cursor, statement, *rest):
@@ -199,7 +210,9 @@ def test_killed_anywhere_it_goes_on_from_there(empty: Engine, empty_url: URL, wh
     forth, back = (migrate.upgrade, migrate.downgrade) if what == "upgrade" else (migrate.downgrade, migrate.upgrade)
     migrate.upgrade(empty, start)
     before = fill(empty)["prediction"]
-    steps = cut(empty_url, what, end, 0)
+    cut(empty_url, what, end, 0)
+    back(empty, start)
+    steps = cut(empty_url, what, end, 0)  # without the rows that the first way back has taken
     assert steps > 10
     kept = rows(empty)["prediction"]
     assert [row["prediction_id"] for row in kept] == [row["prediction_id"] for row in before]

@@ -54,7 +54,7 @@ async def list_tests(
 ) -> AbTestList:
     """The A/B tests, the latest first."""
     engine = service.experiments.engine
-    found = await asyncio.to_thread(_problems_of, lambda: ab_tests.listed(engine, status=status, limit=limit, before=before))
+    found = await service.database.executor.run(_problems_of, lambda: ab_tests.listed(engine, status=status, limit=limit, before=before))
     following = found[-1].test_id if len(found) == limit else None
     return AbTestList(tests=tuple(AbTestSummary(**ab_test_views.summary(test)) for test in found), next=following)
 
@@ -71,6 +71,8 @@ async def create_test(
     """Compare two versions in live traffic."""
     # It routes in this process when it is answered, in the others a second or two later.
     given = merged(in_query, in_body)
+    database = service.database.executor
+    await database.run(ab_tests.running_ids, database.engine)  # is it there? what follows may take its time
     test = await asyncio.to_thread(_problems_of, lambda: service.experiments.create(given, actor=actor(caller)))
     await service.tests.refresh()
     response.headers["location"] = f"{request.scope.get('root_path', '')}/ab-tests/{test.test_id}"
@@ -105,7 +107,7 @@ async def list_disagreements(test_id: TestId, service: ServiceDep, limit: Limit 
     test = await _test(service, test_id)
     number = None if before is None else int(before)
     engine = service.experiments.engine
-    found, left = await asyncio.to_thread(
+    found, left = await service.database.executor.run(
         lambda: (
             ab_disagreements.disagreements(engine, test, limit=limit, before=number),
             ab_disagreements.awaiting_label(engine, test.test_id),
@@ -148,11 +150,11 @@ async def conclude_test(
 
 
 async def _test(service: Service, name: str) -> AbTest:
-    return await asyncio.to_thread(_problems_of, lambda: ab_tests.get(service.experiments.engine, name))
+    return await service.database.executor.run(_problems_of, lambda: ab_tests.get(service.experiments.engine, name))
 
 
 async def _view(service: Service, test: AbTest) -> Mapping[str, Any]:
-    return await asyncio.to_thread(ab_test_views.describe, service.experiments.engine, test, service.settings)
+    return await service.database.executor.run(ab_test_views.describe, service.experiments.engine, test, service.settings)
 
 
 async def _describe(service: Service, test: AbTest, caller: Caller) -> AbTestResponse:

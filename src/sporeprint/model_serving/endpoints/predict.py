@@ -4,21 +4,20 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Header, Query
 from pydantic import BaseModel, ConfigDict
 
-from sporeprint.errors import JournalError, StorageUnavailableError
 from sporeprint.inference import predictor
 from sporeprint.messages.predictions import FeatureEffect, NearestObservation, PredictionExplanation, PredictResponse
 from sporeprint.model_serving.endpoints.predictions import IdempotencyKey
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, answered_by, problems, router
 from sporeprint.model_serving.http.encodings import unpack
-from sporeprint.model_serving.http.problems import Problem, ProblemError, bad_parameter
+from sporeprint.model_serving.http.problems import ProblemError, bad_parameter
 from sporeprint.model_serving.http.requests import (
     Headers,
     Receive,
@@ -33,6 +32,7 @@ from sporeprint.model_serving.http.requests import (
 )
 from sporeprint.model_serving.runtime.ab_routing import Route, unit_id_header
 from sporeprint.model_serving.runtime.dynamic_batching import PendingRequest
+from sporeprint.model_serving.runtime.keyed_predictions import predict_once
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.model_serving.runtime.row_parser import Row
 from sporeprint.model_serving.runtime.service import Service
@@ -111,9 +111,10 @@ class _RandomHex:
 _random_hex = _RandomHex()
 
 
-def id_of_key(key: str) -> str:
-    """The id of the answer to an idempotent request: whoever gives the same key asks for the same answer."""
-    return f"k{hashlib.sha256(key.encode()).hexdigest()[:31]}"
+def id_of_key(caller: str, key: str) -> str:
+    """The id of the batch of an idempotent request: the same caller's same key names the same batch."""
+    name = f"{caller}\n{key}"
+    return f"k{hashlib.sha256(name.encode()).hexdigest()[:31]}"
 
 
 # --- one row -------------------------------------------------------------------------------------------------------------
@@ -132,7 +133,7 @@ async def respond_predict(service: Service, scope: Scope, receive: Receive, send
     row = options.served.reader.read(body)
     parsed = perf_counter_ns() - parsing
     if options.key is not None:
-        await _predict_once(service, scope, options, id_of_key(options.key), row, send)
+        await _predict_once(service, scope, options, options.key, row, send)
         return
     request = PendingRequest(row, options.served, options.route, options.unit, new_id(), created_us, begin)
     served, answer, stages, record, at = await service.batcher.predict(request, is_idle=service.in_flight == 1)
@@ -165,44 +166,15 @@ async def predict(
     raise NotImplementedError("the request is answered by respond_predict")
 
 
-async def _predict_once(service: Service, scope: Scope, options: PredictOptions, prediction_id: str, row: Row, send: Send) -> None:
+async def _predict_once(service: Service, scope: Scope, options: PredictOptions, key: str, row: Row, send: Send) -> None:
     """Answer an idempotent request: with the prediction that its key had before, or else a new one."""
-    async with service.lock(prediction_id):
-        served, record = options.served, await _earlier(service, prediction_id)
-        headers = REPLAYED if record else ()
-        if record is None:
-            request = PendingRequest(row, options.served, options.route, options.unit, prediction_id)
-            served, answer, _, record, _ = await service.batcher.predict(request, is_idle=service.in_flight == 1)
-            service.metrics.count_prediction(served, answer.verdict, answer.unseen)
-        else:
-            _check_same_row(record, row)
-            # The version that answered, whichever serves now.
-            served = await service.loader.get(f"{record.model}/v{record.version}")
+    request = PendingRequest(row, options.served, options.route, options.unit, new_id())
+    record, served, is_replayed = await predict_once(service, scope["caller"].name, key, request)
+    headers = REPLAYED if is_replayed else ()
     scope["request_context"].answered(record.model, record.version, record.prediction_id)
     outside, reason = served.why(row, record.verdict, record.probability, record.novelty_p)
     explanation = await _explain(served, row) if options.explain else None
     await respond_json(send, _response(service, record, served, outside, reason, explanation), headers)
-
-
-async def _earlier(service: Service, prediction_id: str) -> PredictionRecord | None:
-    """What was answered under this id before, as far as it can be known now."""
-    try:
-        return await service.database.find(prediction_id)
-    except StorageUnavailableError as error:
-        if isinstance(error, JournalError):
-            raise
-        # The same request has the same answer, unless the model moved; and of one id the database keeps the first answer.
-        return None
-
-
-def _check_same_row(record: PredictionRecord, row: Mapping[str, Any]) -> None:
-    if _known(record.features) != _known(row):
-        detail = "this Idempotency-Key was used for another row; use a new key for a new request"
-        raise ProblemError(Problem(422, "key-used", "The key was used for another request", detail))
-
-
-def _known(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if value is not None}
 
 
 def _response(

@@ -26,7 +26,7 @@ from sporeprint.messages.predictions import BatchHead, RowPrediction
 from sporeprint.messages.problem import RowProblem
 from sporeprint.model_serving.endpoints.predict import REPLAYED, AbTestQuery, ModelQuery, id_of_key, new_id
 from sporeprint.model_serving.endpoints.predictions import IdempotencyKey
-from sporeprint.model_serving.endpoints.routing import UNREADABLE, DeadlineDep, ServiceDep, problems, router
+from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, DeadlineDep, ServiceDep, problems, router
 from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_json, not_valid, overloaded, too_much
 from sporeprint.model_serving.http.requests import ClientGoneError, Headers, Receive, Send
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
@@ -108,6 +108,7 @@ def rows_body(row: str, columns: str) -> dict[str, Any]:
 async def predict_batch(
     request: Request,
     service: ServiceDep,
+    caller: CallerDep,
     deadline: DeadlineDep,
     model: ModelQuery = None,
     ab_test: AbTestQuery = None,
@@ -137,7 +138,7 @@ async def predict_batch(
     try:
         deadline.reschedule(asyncio.get_running_loop().time() + limits.batch_deadline_s)
         served = await _served(service, model)
-        about, replayed = await _answered(service, served, upload, request.receive, (begin, created_us))
+        about, replayed = await _answered(service, served, upload, caller.name, request.receive, (begin, created_us))
         deadline.reschedule(None)  # from here on each part has its own
     finally:
         service.batches -= 1
@@ -150,11 +151,11 @@ async def _served(service: Service, name: str | None) -> LoadedModel:
 
 
 async def _answered(
-    service: Service, served: LoadedModel, upload: UploadHead, receive: Receive, since: tuple[int, int]
+    service: Service, served: LoadedModel, upload: UploadHead, caller: str, receive: Receive, since: tuple[int, int]
 ) -> tuple[BatchInfo, bool]:
     """The batch on the disk, and whether it had been there before."""
     store = service.database.store
-    batch_id = new_batch_id() if upload.key is None else id_of_key(upload.key)
+    batch_id = new_batch_id() if upload.key is None else id_of_key(caller, upload.key)
     with store.part("upload") as path:
         asked = await spool(receive, path, upload.limit, service.limits.receive_s, service.limits.min_receive_kb_s * 1024)
         async with service.lock(batch_id):

@@ -10,7 +10,6 @@ from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from fastapi import Path, Query
-from sqlalchemy import Engine
 
 from sporeprint.common.timestamps import now_us
 from sporeprint.errors import RefusedError, StorageError, StorageUnavailableError
@@ -24,6 +23,7 @@ from sporeprint.registry.aliases import PRODUCTION
 from sporeprint.registry.manifest import VersionRef
 from sporeprint.registry.registry import NothingToRollBackError, Registry, is_name
 from sporeprint.settings import Settings
+from sporeprint.storage.executor import DatabaseExecutor
 from sporeprint.storage.oltp import audit_log
 from sporeprint.storage.oltp.audit_log import Change
 
@@ -58,7 +58,7 @@ async def promote(
     # The gate compares two models on all test rows: in a process of its own.
     move = _alias_move(name, merged(in_query, in_body), "promoted over HTTP")
     ref = (await asyncio.to_thread(service.loader.registry.resolve, move.ref)).ref  # says what there is, where this is not
-    promotion = functools.partial(_promote, service.settings, service.root, move, actor(caller), service.database.engine, ref)
+    promotion = functools.partial(_promote, service.settings, service.root, move, actor(caller), service.database.executor, ref)
     # In a thread, which ends what it began, also when the caller no longer waits.
     done = await asyncio.to_thread(promotion)
     item = done.registrations[0]
@@ -75,7 +75,7 @@ async def rollback(
     move = _alias_move(name, merged(in_query, in_body), "rolled back over HTTP")
     registry = service.loader.registry
     ref = (await asyncio.to_thread(registry.resolve, move.ref)).ref
-    back = functools.partial(_rollback, registry, replace(move, ref=ref), actor(caller), service.database.engine)
+    back = functools.partial(_rollback, registry, replace(move, ref=ref), actor(caller), service.database.executor)
     try:
         found = await asyncio.to_thread(back)
     except NothingToRollBackError as error:
@@ -96,9 +96,10 @@ def _alias_move(name: str, given: Mapping[str, Any], reason: str) -> AliasMove:
     return AliasMove(f"{name}/v{str(version).removeprefix('v')}", given.get("alias") or "champion", text)
 
 
-def _promote(settings: Settings, root: FilePath, move: AliasMove, who: str, engine: Engine, ref: str) -> RegisterResult:
+def _promote(settings: Settings, root: FilePath, move: AliasMove, who: str, executor: DatabaseExecutor, ref: str) -> RegisterResult:
     def note(action: str) -> None:
-        audit_log.note(engine, Change(now_us(), who, action, ref, {"alias": move.alias, "reason": move.reason}))
+        change = Change(now_us(), who, action, ref, {"alias": move.alias, "reason": move.reason})
+        executor.call(audit_log.note, executor.engine, change)
 
     note("model.promoting")  # nothing moves of which there would be no trace
     try:
@@ -110,10 +111,10 @@ def _promote(settings: Settings, root: FilePath, move: AliasMove, who: str, engi
     return done
 
 
-def _rollback(registry: Registry, move: AliasMove, who: str, engine: Engine) -> VersionRef:
+def _rollback(registry: Registry, move: AliasMove, who: str, executor: DatabaseExecutor) -> VersionRef:
     def note(action: str, **more: str) -> None:
         details = {"alias": move.alias, "reason": move.reason, **more}
-        audit_log.note(engine, Change(now_us(), who, action, move.ref, details))
+        executor.call(audit_log.note, executor.engine, Change(now_us(), who, action, move.ref, details))
 
     note("model.rolling_back")  # nothing moves of which there would be no trace
     alias = PRODUCTION if move.alias == PRODUCTION else move.ref.partition("/")[0]

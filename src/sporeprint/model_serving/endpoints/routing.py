@@ -15,9 +15,10 @@ from pydantic import BaseModel
 
 from sporeprint.model_serving.http.authentication import REQUIRED_ROLES, Caller
 from sporeprint.model_serving.http.origin import SAFE_METHODS, check_origin
-from sporeprint.model_serving.http.problems import PROBLEM_RESPONSE, Problem, ProblemError, of, overloaded, too_slow
+from sporeprint.model_serving.http.problems import PROBLEM_RESPONSE, Problem, ProblemError, not_in_time, of, overloaded, too_slow
 from sporeprint.model_serving.http.request_context import GONE, RequestContext
 from sporeprint.model_serving.http.requests import (
+    IS_INCOMPLETE,
     SECURITY,
     ClientGoneError,
     Receive,
@@ -94,7 +95,8 @@ class Endpoint:
         except ClientGoneError:
             raise
         except TimeoutError:
-            await _refuse(scope, send, too_slow(service.limits.deadline_s))
+            seconds = service.limits.deadline_s
+            await _refuse(scope, send, too_slow(seconds) if IS_INCOMPLETE.get() else not_in_time(seconds))
         except Exception as error:
             problem = of(error, service.root)
             if problem.status >= 500 and not isinstance(error, ProblemError):

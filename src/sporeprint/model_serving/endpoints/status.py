@@ -1,6 +1,5 @@
 """`/health`, `/metrics` and `/`: what the service is and how it is."""
 
-import asyncio
 from typing import Any
 
 from fastapi import Response
@@ -65,7 +64,7 @@ def not_ready(service: Service) -> str | None:
 async def health(service: ServiceDep, response: Response) -> HealthResponse:
     """Model, journal and database."""
     journal, shipper = service.database.stats()
-    is_away = await asyncio.to_thread(service.database.unavailable_reason) is not None or bool(shipper.pause_s)
+    is_away = await service.database.unavailable_reason() is not None or bool(shipper.pause_s)
     failure, is_failing = service.loader.failure, not_ready(service) is not None
     model: dict[str, Any] = {"status": "degraded" if failure else "ok", **service.loader.current.describe()}
     model["notes"] = tuple(model["notes"])
@@ -85,6 +84,8 @@ async def health(service: ServiceDep, response: Response) -> HealthResponse:
             waiting=journal.waiting,
             failures=journal.failures,
             refused=journal.refused,
+            orphans=await service.database.orphans(),
+            damaged=service.database.damaged(),
         ),
         database=DatabaseHealth(status="away" if is_away else "ok", shipped=shipper.shipped, failures=shipper.failures),
     )
@@ -93,7 +94,12 @@ async def health(service: ServiceDep, response: Response) -> HealthResponse:
 def _journal_fails(service: Service) -> bool:
     """Whether the journal would turn the next prediction away."""
     journal, limits = service.database.journal.stats(), service.database.journal_limits
-    return journal.depth >= limits.max_records or journal.bytes >= limits.max_mb << 20 or journal.waiting >= limits.waiting_records
+    return (
+        journal.is_failing
+        or journal.depth >= limits.max_records
+        or journal.bytes >= limits.max_mb << 20
+        or journal.waiting >= limits.waiting_records
+    )
 
 
 @routes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})

@@ -130,7 +130,12 @@ def too_much(detail: str) -> Problem:
 
 def too_slow(seconds: float) -> Problem:
     """The request did not come in time."""
-    return Problem(408, "too-slow", "The request took too long", f"the request was not complete, or not answered, within {seconds:g} s")
+    return Problem(408, "too-slow", "The request took too long", f"the request was not complete within {seconds:g} s")
+
+
+def not_in_time(seconds: float) -> Problem:
+    """The request came in time, and its answer did not."""
+    return retry("not-in-time", "Not answered in time", f"this service did not answer within {seconds:g} s; try again soon")
 
 
 UNEXPECTED = Problem(500, "unexpected", "Something went wrong here", "this is a fault of the server; its log says more")

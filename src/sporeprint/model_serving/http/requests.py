@@ -1,7 +1,9 @@
 """Bodies, headers and answers as ASGI gives and takes them, with limits."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -38,6 +40,10 @@ class RequestHead:
 
     key: str | None
     encoding: str | None = None
+
+
+#: Whether the deadline of the request that this context works on found its body incomplete.
+IS_INCOMPLETE: ContextVar[bool] = ContextVar("IS_INCOMPLETE", default=False)
 
 
 class ClientGoneError(Exception):
@@ -132,6 +138,14 @@ async def read_body(receive: Receive, limit: int) -> bytes:
         ProblemError: if it is larger than `limit` bytes.
         ClientGoneError: if the client hung up.
     """
+    try:
+        return await _body(receive, limit)
+    except asyncio.CancelledError:
+        IS_INCOMPLETE.set(True)
+        raise
+
+
+async def _body(receive: Receive, limit: int) -> bytes:
     message = await receive()
     parts: list[bytes] = []
     size = 0

@@ -105,14 +105,16 @@ class Service:
             metrics = Metrics(counts, Workdir(root).monitoring / "latest.json")
             access = Authenticator(
                 *(database.engine, root),
+                run=database.executor.run,
                 exposed=exposed,
                 rate=limits.rate_limit_per_s,
                 burst=limits.rate_burst,
                 bootstrap=bootstrap,
             )
-            tests = Routes(database.engine, loader, worker)
+            tests = Routes(database.engine, loader, worker, run=database.executor.run)
             experiments = ExperimentService(settings, root, database.engine, functools.partial(promote_in_a_process, settings, root))
-            evaluating = BackgroundEvaluation(experiments, worker, lambda: tests.any)
+            in_background = functools.partial(database.executor.run_within, None)
+            evaluating = BackgroundEvaluation(experiments, worker, lambda: tests.any, run=in_background)
             access_log = _access_log(limits, root, worker, paths or {})
             with (
                 contextlib.closing(metrics),

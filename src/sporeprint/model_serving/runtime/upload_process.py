@@ -181,9 +181,10 @@ def _decode_rows(path: Path, schema: DatasetSchema, out: Path, limits: DecodeLim
     raw = open_table(path, schema, now=lambda: datetime.now(UTC))
     if (rows := raw.provenance.rows) is not None and rows > limits.rows:
         raise TooLargeError(f"{rows:,} rows are given, at most {limits.rows:,} may be")
+    left = limits.decoded_bytes
     with out.open("wb") as file:
         for batch in read_batches(raw, schema, batch_bytes=PIECE_BYTES, labelled=False):
-            _write(file, batch.frame, limits)
+            left = _write(file, batch.frame, left)
 
 
 def _decode_table(path: Path, out: Path, limits: DecodeLimits) -> None:
@@ -192,7 +193,7 @@ def _decode_table(path: Path, out: Path, limits: DecodeLimits) -> None:
     if rows > limits.rows:
         raise TooLargeError(f"{rows:,} rows are given, at most {limits.rows:,} may be")
     with out.open("wb") as file:
-        _write(file, table.collect(), limits)
+        _write(file, table.collect(), limits.decoded_bytes)
 
 
 def _check_columns(path: Path, limits: DecodeLimits) -> pl.LazyFrame:
@@ -202,16 +203,22 @@ def _check_columns(path: Path, limits: DecodeLimits) -> pl.LazyFrame:
     return table
 
 
-def _write(file: Any, frame: pl.DataFrame, limits: DecodeLimits) -> None:  # noqa: ARG001 -- the kernel counts the bytes
+def _write(file: Any, frame: pl.DataFrame, left: int) -> int:
+    """Write rows in pieces, and return how many bytes further ones may have."""
+    # One text that stands in a million rows lies in memory once: what counts is what the rows would be as a file.
+    size = int(frame.estimated_size())
+    if size > left:
+        raise TooLargeError("it unpacks to more bytes than are decoded here")
     texts = [name for name, kind in frame.schema.items() if kind in (pl.Categorical, pl.Enum, pl.Binary)]
     frame = frame.with_columns(pl.col(texts).cast(pl.String)) if texts else frame
     for name, kind in frame.schema.items():
         longest = frame[name].str.len_bytes().max() if kind == pl.String else 0
         if isinstance(longest, int) and longest > CELL_BYTES:
             raise TooLargeError(f"the column {name[:40]!r} has a value of {longest:,} bytes, at most {CELL_BYTES:,} may be")
-    pieces = max(1, -(-int(frame.estimated_size()) // PIECE_BYTES))
+    pieces = max(1, -(-size // PIECE_BYTES))
     for part in frame.iter_slices(max(1, -(-frame.height // pieces))) if frame.height else [frame]:
         raw = io.BytesIO()
         part.rechunk().write_ipc(raw, compression="uncompressed")
         file.write(_SIZE.pack(raw.tell()))
         file.write(raw.getbuffer())
+    return left - size

@@ -238,6 +238,11 @@ class JournalFile:
             self._measure(connection)
             return last + 1 if last < through else None
 
+    def probe(self) -> None:
+        """Write a page and sync it, without a record: whether records can be written now. Raises: as `append`."""
+        with self._writing() as connection:
+            connection.execute(f"pragma user_version = {FORMAT}")
+
     def requeue(self) -> int:
         """Put what the database refused back at the end, to be shipped again, and say how many."""
         with self._writing() as connection:
