@@ -22,7 +22,7 @@ import httpx
 import numpy as np
 import polars as pl
 
-from serving.run import Server, start_ours  # type: ignore[import-not-found]  # a script beside this one
+from serving.run import Server, start_ours
 from sporeprint.model_serving.open_inference.tensors import BYTES, Tensor, to_bytes
 from sporeprint.registry.registry import Registry
 from sporeprint.schema import DatasetSchema
