@@ -28,7 +28,7 @@ def test_a_look_says_everything() -> None:
     found = analyse(GUARDED, SplitTotals(arm(10_000, 300), arm(10_100, 200)), 3600.0)
     assert found.running == RunningExtremes(found.primary.log_e, found.primary.gain.low, found.primary.gain.high)
     assert 0 < found.running.low < 0.0102 < found.running.high
-    assert found.running.p_value < 0.001
+    assert found.running.p_value < 0.002
     assert [reading.status for reading in found.guardrails] == [GuardrailStatus.OPEN, GuardrailStatus.HELD, GuardrailStatus.HELD]
     assert found.significant == {Metric.EXPECTED_COST}
     assert not found.srm_alarm

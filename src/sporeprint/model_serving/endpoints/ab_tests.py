@@ -21,10 +21,21 @@ Found = TypeVar("Found")
 
 #: What a page of this service may do: show itself.
 POLICY = b"default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
-NUMBERS = ("traffic_split", "alpha", "margin", "equivalence", "ratio", "min_duration_s", "max_duration_s", "srm_alpha")
+NUMBERS = (
+    "traffic_split",
+    "alpha",
+    "margin",
+    "equivalence",
+    "ratio",
+    "min_duration_s",
+    "max_duration_s",
+    "srm_alpha",
+    "label_share",
+    "latency_limit_ms",
+)
 WHOLE = ("min_units", "max_units")
 SWITCHES = ("auto_conclude", "independent", "default_route")
-TEXTS = ("name", "model_a", "model_b", "mode", "unit", "metric", "direction")
+TEXTS = ("name", "model_a", "model_b", "mode", "unit", "metric", "direction", "expect", "labels")
 #: What a query cannot say.
 JSON_ONLY = ("guardrails", "also", "costs")
 FIELDS = (*TEXTS, *NUMBERS, *WHOLE, *SWITCHES)
