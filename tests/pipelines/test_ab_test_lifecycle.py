@@ -133,11 +133,11 @@ def test_a_model_for_another_table(experiments: ExperimentService) -> None:
         if name != next(iter(experiments.settings.dataset.columns))
     }
     other = experiments.settings.model_copy(update={"dataset": experiments.settings.dataset.model_copy(update={"columns": columns})})
-    with pytest.raises(DataError, match="xgboost/v1 is for another table"):
+    with pytest.raises(DataError, match="xgboost/v1 has another schema"):
         create(replace(experiments, settings=other))
 
 
-# --- looking and ending --------------------------------------------------------------------------------------------------
+# --- interim analyses and conclusion -------------------------------------------------------------------------------------
 
 
 def test_a_winner_is_found_and_served_and_taken_back(experiments: ExperimentService) -> None:
@@ -167,7 +167,7 @@ def test_no_rollback_of_what_something_else_replaced(experiments: ExperimentServ
 
 
 def test_a_broken_guardrail_ends_it_at_once(experiments: ExperimentService) -> None:
-    test = create(experiments, min_units=100_000, metric="latency", costs={"unknown_as_false_negative": 0})
+    test = create(experiments, min_units=100_000, metric="latency", latency_limit_ms=5, costs={"unknown_as_false_negative": 0})
     traffic(experiments, test, 600, {"a": 0.0, "b": 0.5})
     done = experiments.evaluate(actor="job")[0]
     assert (done.test.verdict, done.decision.reason.value) == ("a", "guardrail")
@@ -257,7 +257,7 @@ def test_a_version_that_was_exchanged_is_not_promoted(experiments: ExperimentSer
 
 
 def test_all_that_is_known_is_json(experiments: ExperimentService) -> None:
-    test = create(experiments, also=["unknown_share", "latency"])
+    test = create(experiments, also=["unknown_share", "latency"], latency_limit_ms=5)
     traffic(experiments, test, 60, {"a": 0.1, "b": 0.1})
     experiments.evaluate(actor="job")
     view = ab_test_views.describe(experiments.engine, experiments.refresh("first"), experiments.settings)

@@ -103,7 +103,13 @@ def test_a_line_keeps_within_its_picture() -> None:
 
 @pytest.mark.parametrize(
     ("metric", "value", "says"),
-    [("accuracy", 0.5, "50 %"), ("latency", 1.2345, "1.23 ms"), ("expected_cost", 3.0, "3"), ("accuracy", None, "-")],
+    [
+        ("accuracy", 0.5, "50 %"),
+        ("latency", 0.12345, "12.3 %"),
+        ("latency in ms", 1.2345, "1.23 ms"),
+        ("expected_cost", 3.0, "3"),
+        ("accuracy", None, "-"),
+    ],
 )
 def test_numbers_for_people(metric: str, value: float | None, says: str) -> None:
     assert ab_test_report.number(metric, value) == says

@@ -186,7 +186,7 @@ def _difference(design: Design, metric: Metric, payoffs: Payoffs, alpha: float, 
     events = payoffs.counts[payoffs.values != 0].sum()
     within = design.max_units is None or events <= design.max_units  # beyond its horizon a threshold is not calibrated
     threshold = log_threshold(design, metric, alpha, decides=decides and within)
-    inside = betting.interval(mixture, payoffs, -math.log(_sign_alpha(design, metric, alpha)))
+    inside = betting.interval(mixture, payoffs, -math.log(_sign_alpha(design, metric, alpha)), max(events_by_weight(metric, design.costs)))
     # A calibrated threshold decides the sign alone; how large the difference is, Ville's bound says.
     low = max(inside.low, _OPEN) if larger >= threshold else inside.low
     high = min(inside.high, -_OPEN) if smaller >= threshold else inside.high

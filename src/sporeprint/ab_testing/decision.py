@@ -149,14 +149,12 @@ def _winner(analysis: Analysis) -> Decision | None:
         return None
     by = _range(design, metric, running.low, running.high)
     better = f"B ({design.model_b}) is better in {_what(analysis.primary)}, by {by} ({confidence} sure)"
-    waiting = [
-        reading.guardrail for reading in analysis.guardrails if reading.guardrail.prove and reading.status is not GuardrailStatus.HELD
-    ]
+    waiting = [reading for reading in analysis.guardrails if reading.guardrail.prove and reading.status is not GuardrailStatus.HELD]
     if not waiting:
         return Decision(Verdict.B, Reason.BETTER, f"{better}; it should replace A.{_reports(analysis, metric)}")
     if _time_is_up(analysis):
         return None
-    named = ", ".join(_WHAT[guardrail.metric] for guardrail in waiting)
+    named = ", ".join(_what(reading.comparison) for reading in waiting)
     return Decision(
         Verdict.CONTINUE, Reason.GUARDRAIL_OPEN, f"Keep going: {better}, but it is not shown yet that it is no worse in {named}."
     )

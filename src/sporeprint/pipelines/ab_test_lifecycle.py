@@ -135,8 +135,8 @@ class ExperimentService:
             share = "none" if slow == 0 else "all"
             low, high = latencies[0] / 1e3, latencies[-1] / 1e3
             raise UsageError(
-                f"latency_limit_ms is {limit:g}: {share} of the last {len(latencies):,} answers of {a.ref} took longer, so that nothing can be "
-                f"seen; they took {low:g} to {high:g} ms, half of them more than {latencies[len(latencies) // 2] / 1e3:g} ms"
+                f"latency_limit_ms is {limit:g}: {share} of the last {len(latencies):,} answers of {a.ref} took longer: nothing can "
+                f"be seen; they took {low:g} to {high:g} ms, half of them more than {latencies[len(latencies) // 2] / 1e3:g} ms"
             )
         return design
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sporeprint.stats.intervals import Estimate, bisect
+from sporeprint.stats.intervals import Estimate
 from sporeprint.stats.special import logsumexp
 
 Float64 = npt.NDArray[np.float64]
@@ -35,6 +35,8 @@ BROAD = 0.02
 BROAD_WITH_MARGIN = 0.5
 _NODES = 9
 _BROAD_NODES = 28
+#: Halvings that find an end of an interval, to 1e-12 of the largest loss.
+_BISECTIONS = 40
 #: Errors whose course is followed exactly when a threshold is calibrated. What may come later is bounded by Ville's inequality.
 FOLLOWED = 800
 
@@ -84,14 +86,9 @@ class Bets:
     log_up: Float64
     log_down: Float64
 
-    @property
-    def size(self) -> float:
-        """The largest loss."""
-        return self.high * self.null
-
     def positive_share(self, bet: Float64) -> Float64:
         """Share of positive payoffs at which a bet is the best one, for losses of one size."""
-        return np.asarray(self.null + bet * self.size)
+        return np.asarray(self.null + bet * self.high * self.null)
 
 
 @functools.lru_cache(maxsize=256)
@@ -142,15 +139,15 @@ def log_e(mixture: Bets, payoffs: Payoffs, difference: float = 0.0) -> tuple[flo
     )
 
 
-def interval(mixture: Bets, payoffs: Payoffs, log_threshold: float) -> Estimate:
+def interval(mixture: Bets, payoffs: Payoffs, log_threshold: float, most: float) -> Estimate:
     """All differences whose e-value is below the threshold: the mean lies inside at all times at once.
 
     Args:
         mixture: the bets.
         payoffs: units so far.
         log_threshold: log(1/alpha).
+        most: the mean lies between minus this and this: the largest loss.
     """
-    most = mixture.size
     if not payoffs.units:
         return Estimate(math.nan, -most, most)
     middle = min(max(payoffs.mean, -most), most)
@@ -166,7 +163,13 @@ def interval(mixture: Bets, payoffs: Payoffs, log_threshold: float) -> Estimate:
 
 def _end(inside: Callable[[float], float], middle: float, most: float) -> float:
     # At the mean itself no bet has won. The wealth falls (or rises) with the difference, so that one end is found by bisection.
-    return most if inside(most) > 0 else bisect(inside, middle, most)
+    if inside(most) > 0:
+        return most
+    inner, outer = middle, most
+    for _ in range(_BISECTIONS):
+        between = (inner + outer) / 2
+        inner, outer = (between, outer) if inside(between) > 0 else (inner, between)
+    return outer
 
 
 # --- losses of one size: exact laws ----------------------------------------------------------------------------------------
