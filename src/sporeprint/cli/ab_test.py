@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # slow to import, and `--help` does not need it
 
 ab_test = group(
     help="Compare two registered versions in live traffic, and promote the better one.\n\n"
-    "Look at any time and stop at any time: the error rates hold. A running server counts and analyses by itself.",
+    "Check and stop at any time: the error rates hold. A running server counts and evaluates by itself.",
     epilog="sporeprint ab-test create --name first --model-a xgboost/v1 --model-b xgboost/v2\n"
     "curl -X POST 'localhost:8000/predict?ab_test=first' -H 'X-Unit-Id: 42' ...\n"
     "sporeprint ab-test show first\n"
@@ -305,7 +305,7 @@ def plan(
         (f"... in {power:.0%} of the tests", _count(found.units)),
         ("labels, in half of the tests", _count(found.median_labels)),
         (f"... in {power:.0%} of the tests", _count(found.labels)),
-        ("units of a test that analyses once (not safe to peek at)", _count(found.fixed_units)),
+        ("units of a test that is analysed once (not safe to peek at)", _count(found.fixed_units)),
         ("cost of sequential testing", "-" if found.price is None else f"{found.price:.2f} times the units"),
         ("probability that the worse version is named", f"{found.wrong:.2g}"),
         *((("days", f"{found.days:.1f}"),) if found.days is not None else ()),

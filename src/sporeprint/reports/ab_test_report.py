@@ -119,7 +119,11 @@ def facts(view: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("mode", f"{view['mode']}: {split}"),
         ("unit", str(design["unit"])),
         ("decided by", f"{design['metric']}, margin {design['margin']:g}{equal}"),
-        ("a false winner", f"in at most {design['alpha']:.1%} of such tests, however often one analyses"),
+        ("rule", RULES[design["rule"]]),
+        ("labels", _labels(design)),
+        *([("slow", f"an answer that takes longer than {design['latency_limit_ms']:g} ms")] if design["latency_limit_ms"] else []),
+        *([("expected to be better", design["expect"].upper())] if design["expect"] else []),
+        ("a false end", _false_end(design)),
         ("guardrails", guardrails or "none"),
         ("limits", limits),
         ("acted on", "by the rule alone" if design["auto_conclude"] else "by a person; a broken guardrail ends it at once"),
@@ -321,7 +325,7 @@ def chart(
 
 
 def history(view: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Events, and the analyses at which what follows changed: when, who, what, in words."""
+    """Events, and the interim analyses at which the decision changed: when, who, what, in words."""
     rows = [(event["at_us"], event["at"], event["actor"], event["event"], _event(event)) for event in view["events"]]
     before = None
     for each in view["interim_analyses"]:
