@@ -24,6 +24,7 @@ REAL_DATA = ROOT / "data" / "raw" / "secondary_data.csv"
 # As the command line does, before anything loads OpenMP: tests share the machine with the processes they start.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 AIRFLOW = ROOT / ".venv-airflow" / "bin" / "airflow"
+CLIENTS = ROOT / ".venv-clients" / "bin" / "python"
 #: Loaded into a process, it makes its clock say what a file says.
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 #: What some tests need and not every machine has: fixture -> whether it is here, the variable that requires it, what to say.
@@ -43,6 +44,11 @@ NEEDS = {
         AIRFLOW.exists(),
         "REQUIRE_AIRFLOW",
         "tests in a real Airflow were left out: no .venv-airflow (scripts/airflow_dev.sh --setup)",
+    ),
+    "clients": (
+        CLIENTS.exists(),
+        "REQUIRE_CLIENTS",
+        "tests with MLflow and the clients of KServe and Triton were left out: no .venv-clients (scripts/clients_dev.sh --setup)",
     ),
 }
 #: Files and folders whose tests take longest: they begin.
@@ -98,6 +104,13 @@ def real_data() -> Path:
     """The real table, data/raw/secondary_data.csv."""
     _here("real_data")
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def clients() -> Path:
+    """The Python of an environment with MLflow and the clients of KServe and Triton."""
+    _here("clients")
+    return CLIENTS
 
 
 @pytest.fixture(scope="session")

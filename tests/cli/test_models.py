@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sporeprint.cli import app as cli
-from sporeprint.inference.model_bundle import Bundle, Golden
+from sporeprint.inference.model_bundle import Bundle, GoldenRows
 from sporeprint.models.encoder import Encoder, NumericEncoding
 from sporeprint.models.scorers import LinearScorer
 from sporeprint.registry.registry import Registry
@@ -36,7 +36,7 @@ def bundle(name: str, slope: float, accuracy: float, **info: bool) -> Bundle:
         encoder=ENCODER,
         scorer=LinearScorer(np.array([slope]), 0.0),
         schema=SCHEMA,
-        golden=Golden((), ()),
+        golden=GoldenRows((), ()),
         parts=PARTS,
         info={
             "created": "2026-02-28T10:00:00+00:00",

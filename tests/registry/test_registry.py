@@ -22,8 +22,8 @@ import joblib
 import numpy as np
 import pytest
 
-from sporeprint.errors import BusyError, RegistryError, StorageError
-from sporeprint.inference.model_bundle import Bundle, Golden, check_parity
+from sporeprint.errors import BusyError, RefusedError, RegistryError, StorageError
+from sporeprint.inference.model_bundle import Bundle, GoldenRows, check_parity
 from sporeprint.models.encoder import Encoder, NominalEncoding, NumericEncoding
 from sporeprint.models.scorers import LinearScorer, Scorer, XGBoostScorer, scorer_from_estimator
 from sporeprint.registry import registry as module
@@ -58,7 +58,7 @@ PARTS = some_safety(SCHEMA).to_files()
 def bundle(number: float = 0, name: str = "linear_model", scorer: Scorer | None = None, **changes: Any) -> Bundle:
     """A small bundle; another number is another model."""
     scorer = scorer or LinearScorer(np.array([0.5, -1.0, 0.25, 1.5]), float(number))
-    golden = Golden(ROWS, tuple(scorer.score(np.stack([ENCODER.encode_row(row) for row in ROWS])).tolist()))
+    golden = GoldenRows(ROWS, tuple(scorer.score(np.stack([ENCODER.encode_row(row) for row in ROWS])).tolist()))
     made = Bundle(
         name, ENCODER, scorer, SCHEMA, golden, {"data_fingerprint": "d1", "seed": 7}, {"accuracy": 0.9}, PARTS, {"card.md": b"# hello"}
     )
@@ -568,6 +568,25 @@ def test_production_can_go_back_too(filled: Registry) -> None:
     assert filled.rollback("production", reason="no", now=NOW).ref == "linear_model/v3"
     assert filled.resolve("production").ref == "linear_model/v3"
     assert filled.champion("linear_model").ref == "linear_model/v2", "the champion is another matter"
+
+
+def test_no_alias_moves_to_a_simulated_version_unasked(filled: Registry) -> None:
+    made = bundle(99)
+    invented = filled.register(replace(made, info={**made.info, "simulated": True, "seed": 99}), now=NOW).ref
+    number = int(invented.rpartition("/v")[2])
+    match = rf"{invented} was trained on SIMULATED data, .*: --allow-simulated"
+    before = (filled.root / "aliases.json").read_bytes()
+    with pytest.raises(RefusedError, match=match):
+        filled.promote("linear_model", number, reason="try", now=NOW)
+    with pytest.raises(RefusedError, match=match):
+        filled.set_production(invented, reason="try", now=NOW)
+    assert (filled.root / "aliases.json").read_bytes() == before
+    filled.set_production(invented, reason="try", now=NOW, allow_simulated=True)
+    filled.set_production("xgboost/v1", reason="real", now=NOW)
+    with pytest.raises(RefusedError, match=match):
+        filled.rollback("production", reason="slow", now=NOW)
+    assert filled.resolve("production").ref == "xgboost/v1"
+    assert filled.rollback("production", reason="slow", now=NOW, allow_simulated=True).ref == invented
 
 
 @pytest.mark.parametrize("move", ["promote", "produce", "roll back"])

@@ -143,6 +143,10 @@ class Design:
         srm_alpha: largest probability of a false alarm about the shares of the arms.
         auto_conclude: whether the verdict is acted on without a person.
         rule: how metrics are compared.
+
+    >>> from sporeprint import Design
+    >>> Design(name="errors", model_a="xgboost/v1", model_b="xgboost/v2", alpha=0.01).likely_ratio
+    2.0
     """
 
     name: str

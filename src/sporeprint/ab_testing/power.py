@@ -25,6 +25,10 @@ class AssumedRates:
         rate_a: probability that A errs.
         rate_b: probability that B errs.
         shared: that both err on the same request; without meaning in a split.
+
+    >>> from sporeprint import AssumedRates
+    >>> AssumedRates(rate_a=0.02, rate_b=0.01).rate_b
+    0.01
     """
 
     rate_a: float
@@ -118,6 +122,12 @@ def plan(design: Design, truth: AssumedRates, *, power: float = 0.8, units_a_day
         power: share of the tests that are to be decided.
         units_a_day: for the duration.
         most: errors (pairs) to follow.
+
+    >>> from sporeprint import AssumedRates, Design, plan_ab_test
+    >>> design = Design(name="errors", model_a="xgboost/v1", model_b="xgboost/v2")
+    >>> plan = plan_ab_test(design, AssumedRates(rate_a=0.04, rate_b=0.02), power=0.8)
+    >>> plan.fixed_units < plan.units
+    True
     """
     if truth.rate_a == truth.rate_b:
         raise UsageError(f"rate_a and rate_b are both {truth.rate_a!r}: a plan needs the difference that is to be found")

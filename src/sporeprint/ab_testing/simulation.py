@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from sporeprint.ab_testing.comparisons import bets_of, log_threshold
 from sporeprint.ab_testing.design import Design, Metric, Mode
+from sporeprint.ab_testing.power import AssumedRates
 from sporeprint.ab_testing.traffic import DrawnUnits, Traffic, draw, true_difference
 from sporeprint.errors import UsageError
 from sporeprint.stats import betting, eprocess, intervals, sample_ratio_mismatch
@@ -84,22 +85,29 @@ class Simulation:
 
 
 def simulate(
-    design: Design, traffic: Traffic, *, units: int, tests: int, seed: int, progress: Callable[[int], object] | None = None
+    design: Design, traffic: Traffic | AssumedRates, *, units: int, tests: int, seed: int, progress: Callable[[int], object] | None = None
 ) -> Simulation:
     """Run the same test many times.
 
     Args:
         design: the test; its margin, least units and duration have to be 0 (larger ones only make false winners rarer).
-        traffic: what is true.
+        traffic: what is true; error rates alone: each request is for another row, and every label comes at once.
         units: requests of each test.
         tests: how many, at least 1.
         seed: of the random numbers.
         progress: called with the number of tests that are done; None: nobody is told.
+
+    >>> from sporeprint import AssumedRates, Design, simulate_ab_test
+    >>> design = Design(name="errors", model_a="xgboost/v1", model_b="xgboost/v2")
+    >>> result = simulate_ab_test(design, AssumedRates(rate_a=0.04, rate_b=0.04), units=1000, tests=50, seed=1)
+    >>> result.keeps(design.alpha, design.srm_alpha)
+    True
     """
     if design.margin or design.min_units:
         raise UsageError(f"margin is {design.margin} and min_units {design.min_units}: a simulation needs a test with 0 of both")
     if tests < 1 or units < 1:
         raise UsageError(f"tests is {tests} and units {units}: at least 1 of each is needed")
+    traffic = Traffic(traffic) if isinstance(traffic, AssumedRates) else traffic
     design = replace(design, max_units=units if design.max_units is None else design.max_units)
     truth = true_difference(design, traffic, design.metric)
     rule = _Rule(design, truth, traffic.rates.rate_a + traffic.rates.rate_b - 2 * traffic.rates.shared)

@@ -195,12 +195,12 @@ def disagreements(
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, metavar="N", help="At most so many.")] = 100,
 ) -> Result:
     """List what a label is wanted for: where the versions of a shadow test differ, the latest first."""
-    from sporeprint.safety.verdict import words
+    from sporeprint.safety.verdict import verdict_words
     from sporeprint.storage.oltp import ab_disagreements
 
     with _experiments(session) as experiments:
         found = ab_disagreements.disagreements(experiments.engine, experiments.refresh(test), limit=limit)
-    known = words(session.settings.dataset)
+    known = verdict_words(session.settings.dataset)
     values = [
         {"prediction_id": each.prediction_id, "unit_id": each.unit_id, "a": known[each.answer_a], "b": known[each.answer_b]}
         for each in found

@@ -17,7 +17,7 @@ from sporeprint.ab_testing.decision import Decision, Reason, Verdict, decide
 from sporeprint.ab_testing.design import Design, Metric
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import DataError, RefusedError, RegistryError, SporeprintError, UsageError, nearest
-from sporeprint.inference.model_bundle import check_schema
+from sporeprint.inference.model_bundle import schema_differences
 from sporeprint.registry.registry import Registry
 from sporeprint.settings import Settings
 from sporeprint.storage import urls
@@ -108,7 +108,7 @@ class ExperimentService:
         if (a.model, a.version) == (b.model, b.version):
             raise UsageError(f"model_a and model_b are both {a.ref}: a test compares two different versions")
         for pinned in (a, b):
-            if differences := check_schema(self.settings.dataset, registry.load(pinned.ref).schema):
+            if differences := schema_differences(self.settings.dataset, registry.load(pinned.ref).schema):
                 raise DataError(f"{pinned.ref} has another schema, so that it cannot take part: {'; '.join(differences)}")
         _check_unit(design.unit, self.settings)
         design = self._with_latency_limit(replace(design, model_a=a.ref, model_b=b.ref), a)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from sporeprint.safety.verdict import words
+from sporeprint.safety.verdict import verdict_words
 from sporeprint.settings import Settings
 from sporeprint.storage.oltp import ab_disagreements, ab_interim_analyses, ab_tests
 from sporeprint.storage.oltp.ab_interim_analyses import InterimAnalysis
@@ -46,7 +46,7 @@ def describe(engine: Engine, test: AbTest, settings: Settings) -> dict[str, Any]
         "independent": test.independent,
         "salt": test.salt,
         "manifests": {"a": test.a.sha256, "b": test.b.sha256},
-        "answers": list(words(settings.dataset)),
+        "answers": list(verdict_words(settings.dataset)),
         "awaiting_label": ab_disagreements.awaiting_label(engine, test.test_id),
         "interim_analysis": None if last is None else _interim_analysis(last),
         "interim_analyses": [_path_point(each) for each in ab_interim_analyses.all_of(engine, test.test_id)],

@@ -15,7 +15,8 @@ from typing import Any
 
 from sporeprint.ab_testing.design import Mode
 from sporeprint.common.locks import run_lock
-from sporeprint.common.text_table import Steps, Table
+from sporeprint.common.progress import Steps
+from sporeprint.common.text_table import Table
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import BusyError, DataError, RegistryError, SporeprintError, UsageError
 from sporeprint.pipelines.ab_test_lifecycle import ExperimentService, experiment_service

@@ -23,8 +23,8 @@ from typing import Any
 
 from sporeprint.common.files import atomic_write
 from sporeprint.common.locks import locked
-from sporeprint.errors import RegistryError, StorageError, nearest
-from sporeprint.inference.model_bundle import Bundle, Golden
+from sporeprint.errors import RefusedError, RegistryError, StorageError, nearest
+from sporeprint.inference.model_bundle import Bundle, GoldenRows
 from sporeprint.models.encoder import Encoder
 from sporeprint.models.scorers import load_scorer
 from sporeprint.registry.aliases import PRODUCTION, AliasChange, Aliases, Pin
@@ -74,7 +74,12 @@ class RegistrationResult:
 
 
 class Registry:
-    """The versions below one folder. Readers need no lock; writers take turns."""
+    """The versions below one folder. Readers need no lock; writers take turns.
+
+    >>> from sporeprint import Registry
+    >>> Registry(WORKDIR / "models/registry").champion("xgboost").ref
+    'xgboost/v1'
+    """
 
     def __init__(self, root: Path) -> None:
         """Name the folder; nothing is read or made yet.
@@ -206,21 +211,7 @@ class Registry:
         manifest = read_manifest(version_ref)
         if problems := unexpected_files(version_ref, manifest):
             raise RegistryError(f"{version_ref.ref} is not as it was registered: {'; '.join(problems)}; register the model again")
-        names = ("encoder.json", "schema.json", "golden.json", "metrics.json", *manifest.serving, *manifest.parts)
-        files = {name: read_checked(version_ref, name, manifest) for name in names}
-        try:
-            return Bundle(
-                name=manifest.name,
-                encoder=Encoder.from_json(files["encoder.json"].decode()),
-                scorer=load_scorer(manifest.scorer, {name: files[name] for name in manifest.serving}, threads),
-                schema=DatasetSchema.model_validate_json(files["schema.json"]),
-                golden=Golden.from_json(files["golden.json"]),
-                info=manifest.info,
-                metrics=json.loads(files["metrics.json"]),
-                parts={name: files[name] for name in manifest.parts},
-            )
-        except (ValueError, TypeError, KeyError) as error:
-            raise RegistryError(f"{version_ref.ref} cannot be read by this release: {error}; train the model again") from error
+        return read_bundle(version_ref, threads=threads)
 
     def verify(self, ref: str | Path) -> tuple[str, ...]:
         """Every problem of a version: one sentence for each file that is missing, too many or altered. Empty: none.
@@ -288,30 +279,47 @@ class Registry:
             self._ensure_champion(bundle.name, now or datetime.now(UTC), by)
         return RegistrationResult(f"{bundle.name}/v{number}", created=existing is None)
 
-    def promote(self, name: str, version: int, *, reason: str, now: datetime, by: str = "unknown") -> VersionRef:
+    def promote(
+        self, name: str, version: int, *, reason: str, now: datetime, by: str = "unknown", allow_simulated: bool = False
+    ) -> VersionRef:
         """Make a version its model's champion, and write its joblib beside the registry.
 
         Raises:
             RegistryError: if there is no such version, or it is damaged.
+            RefusedError: if it was trained on simulated data, and that is not allowed.
         """
         with self._locked():
             version_ref = self._numbered(name, f"v{version}")
+            self._check_simulated(version_ref, allow_simulated)
             self._set_alias(name, version_ref, reason=reason, now=now, by=by)
             self._publish_joblib(version_ref)
         return version_ref
 
-    def set_production(self, ref: str | Path, *, reason: str, now: datetime, by: str = "unknown") -> VersionRef:
+    def set_production(
+        self, ref: str | Path, *, reason: str, now: datetime, by: str = "unknown", allow_simulated: bool = False
+    ) -> VersionRef:
         """Make a version the one that is served.
 
         Raises:
             RegistryError: if there is no such version, or it is damaged.
+            RefusedError: if it was trained on simulated data, and that is not allowed.
         """
         with self._locked():
             version_ref = self.resolve(ref)
+            self._check_simulated(version_ref, allow_simulated)
             self._set_alias(PRODUCTION, version_ref, reason=reason, now=now, by=by)
         return version_ref
 
-    def rollback(self, alias: str, *, reason: str, now: datetime, by: str = "unknown", expected: str | None = None) -> VersionRef:
+    def rollback(
+        self,
+        alias: str,
+        *,
+        reason: str,
+        now: datetime,
+        by: str = "unknown",
+        expected: str | None = None,
+        allow_simulated: bool = False,
+    ) -> VersionRef:
         """Roll an alias back to the version before; called again, to the one before that.
 
         Args:
@@ -320,8 +328,10 @@ class Registry:
             now: when.
             by: who.
             expected: the version to roll back from; None: any. The same call again changes nothing (idempotent).
+            allow_simulated: whether the version before may be one that was trained on simulated data.
 
         Raises:
+            RefusedError: if it was, and that is not allowed.
             NothingToRollBackError: if there is nothing to go back to, or the alias does not stand for the version that is expected.
             RegistryError: if the version before is damaged.
         """
@@ -336,12 +346,24 @@ class Registry:
                 times = len(self.history(alias))
                 raise NothingToRollBackError(f"{alias!r} has no earlier version to go back to; it changed {times} times")
             version_ref = self.resolve(before)
+            self._check_simulated(version_ref, allow_simulated)
             self._set_alias(alias, version_ref, reason=reason, now=now, by=by, undo=True)
             if alias != PRODUCTION:
                 self._publish_joblib(version_ref)
         return version_ref
 
     # --- within --------------------------------------------------------------------------------------------------------
+
+    def is_simulated(self, ref: str | Path) -> bool:
+        """Whether a version was trained on simulated data."""
+        return bool(self.show(ref)["info"].get("simulated"))
+
+    def _check_simulated(self, version_ref: VersionRef, allowed: bool) -> None:
+        if not allowed and self.is_simulated(version_ref.ref):
+            raise RefusedError(
+                f"{version_ref.ref} was trained on SIMULATED data, and no alias moves to such a version unasked; "
+                "to move it all the same: --allow-simulated"
+            )
 
     def _locked(self) -> AbstractContextManager[None]:
         """Be the only process that writes."""
@@ -474,6 +496,36 @@ class Registry:
 
     def _hint(self) -> str:
         return f"a model is named as one of {self._listed()}, as <name>/v<N>, or by the path of a registered file"
+
+
+def read_bundle(version: VersionRef, *, threads: int = 1) -> Bundle:
+    """What serves of a version. Every byte that is parsed was first held against the manifest; nothing is unpickled.
+
+    Files that are not parsed may be missing, as in an exported copy.
+
+    Args:
+        version: which.
+        threads: threads that one call of the scorer may use.
+
+    Raises:
+        RegistryError: naming the file that is missing, altered or not readable by this release.
+    """
+    manifest = read_manifest(version)
+    names = ("encoder.json", "schema.json", "golden.json", "metrics.json", *manifest.serving, *manifest.parts)
+    files = {name: read_checked(version, name, manifest) for name in names}
+    try:
+        return Bundle(
+            name=manifest.name,
+            encoder=Encoder.from_json(files["encoder.json"].decode()),
+            scorer=load_scorer(manifest.scorer, {name: files[name] for name in manifest.serving}, threads),
+            schema=DatasetSchema.model_validate_json(files["schema.json"]),
+            golden=GoldenRows.from_json(files["golden.json"]),
+            info=manifest.info,
+            metrics=json.loads(files["metrics.json"]),
+            parts={name: files[name] for name in manifest.parts},
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise RegistryError(f"{version.ref} cannot be read by this release: {error}; train the model again") from error
 
 
 def is_name(text: str) -> bool:

@@ -226,6 +226,35 @@ def test_killed_anywhere_it_goes_on_from_there(empty: Engine, empty_url: URL, wh
         assert rows(empty)["prediction"] == kept
 
 
+def test_an_upgrade_finishes_a_killed_downgrade_first(empty: Engine, empty_url: URL) -> None:
+    migrate.upgrade(empty)
+    whole = rows(empty)
+    steps = cut(empty_url, "downgrade", "0002", 0)
+    migrate.upgrade(empty)
+    for last in (*range(1, steps, 5), steps):
+        cut(empty_url, "downgrade", "0002", last)
+        if migrate.status(empty).state != "current":  # SQLite rolls it back
+            with pytest.raises(StorageError, match="run: sporeprint db upgrade"):
+                migrate.check(empty)
+        assert migrate.upgrade(empty).state == "current"
+        assert rows(empty).keys() == whole.keys(), "no table is missing"
+
+
+def test_a_downgrade_finishes_a_killed_upgrade_first(empty: Engine, empty_url: URL) -> None:
+    migrate.upgrade(empty, "0004")
+    steps = cut(empty_url, "upgrade", IDS[-1], 0)
+    migrate.downgrade(empty, "0004")
+    before = reflected_names(empty)
+    for last in (*range(1, steps, 5), steps):
+        cut(empty_url, "upgrade", IDS[-1], last)
+        assert migrate.downgrade(empty, "0004").current == "0004"
+        assert reflected_names(empty) == before
+
+
+def reflected_names(engine: Engine) -> set[str]:
+    return set(inspect(engine).get_table_names())
+
+
 def test_a_first_upgrade_killed_in_the_middle_is_not_taken_for_another_program(empty: Engine, empty_url: URL) -> None:
     cut(empty_url, "upgrade", IDS[-1], 4)
     with pytest.raises(StorageError, match="run: sporeprint db upgrade"):
@@ -334,4 +363,4 @@ def test_a_server_is_never_made_ready_unasked(mariadb: MariaDB) -> None:
 def test_what_a_downgrade_takes_is_listed_latest_first() -> None:
     assert [revision.id for revision in migrate.removed_by(IDS[-1], IDS[0])] == IDS[:0:-1]
     assert [revision.id for revision in migrate.removed_by(None, "base")] == []
-    assert all(revision.says for revision in migrate.removed_by(IDS[-1], "base"))
+    assert all(revision.summary for revision in migrate.removed_by(IDS[-1], "base"))

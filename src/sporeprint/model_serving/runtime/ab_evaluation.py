@@ -6,7 +6,8 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 
-from sporeprint.errors import SporeprintError
+from sporeprint.errors import SporeprintError, StorageUnavailableError
+from sporeprint.model_serving.http.authentication import Run
 from sporeprint.model_serving.http.background_task import background_task
 from sporeprint.pipelines.ab_test_lifecycle import ExperimentService
 from sporeprint.storage.oltp import checkpoints
@@ -25,9 +26,11 @@ class BackgroundEvaluation:
         experiments: evaluates the tests.
         worker: name of this process.
         any_runs: whether a test runs, as far as this process knows.
+        run: runs what asks the database in a thread.
     """
 
-    def __init__(self, experiments: ExperimentService, worker: str, any_runs: Callable[[], bool]) -> None:
+    def __init__(self, experiments: ExperimentService, worker: str, any_runs: Callable[[], bool], *, run: Run = asyncio.to_thread) -> None:
+        self._run_in_thread = run
         self._experiments, self._worker, self._any_runs = experiments, worker, any_runs
         self._pause_s = experiments.settings.ab_testing.evaluate_every_s
 
@@ -44,7 +47,7 @@ class BackgroundEvaluation:
             await asyncio.sleep(self._pause_s)
             runs = self._any_runs()
             if runs or more:
-                more = await asyncio.to_thread(self.evaluate) or runs
+                more = await self._run_in_thread(self.evaluate) or runs
 
     def evaluate(self) -> bool:
         """Evaluate once, if no other process does. Returns whether something may be left to do when no test runs."""
@@ -55,7 +58,8 @@ class BackgroundEvaluation:
                 self._experiments.evaluate(actor=f"worker:{self._worker}")
                 return self._experiments.has_pending_promotion()
         except SporeprintError as error:
-            log.warning("the A/B tests cannot be evaluated: %s", error)
+            if not isinstance(error, StorageUnavailableError):  # the database is away: that is in the log
+                log.warning("the A/B tests cannot be evaluated: %s", error)
         except Exception:  # whatever it was: without this task, no test would ever end by itself
             log.exception("the A/B tests could not be evaluated")
         return True

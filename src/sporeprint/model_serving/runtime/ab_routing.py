@@ -6,11 +6,12 @@ hash. A version that cannot be loaded is answered for by the other one, or by wh
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,7 +21,9 @@ from sqlalchemy import Engine
 from sporeprint.ab_testing.assignment import Arm, Assignment
 from sporeprint.ab_testing.design import Mode, Rule
 from sporeprint.errors import RegistryError, SporeprintError
-from sporeprint.inference.predictor import Answer
+from sporeprint.inference.prediction import Prediction
+from sporeprint.messages.predictions import AbAssignment
+from sporeprint.model_serving.http.authentication import Run
 from sporeprint.model_serving.http.background_task import background_task
 from sporeprint.model_serving.http.problems import ProblemError, bad_parameter, not_found
 from sporeprint.model_serving.http.requests import Scope
@@ -65,7 +68,7 @@ class RoutedPrediction(NamedTuple):
     """An answer within a test: whose it is, what it took, and its part in the test."""
 
     served: LoadedModel
-    answer: Answer
+    answer: Prediction
     stages: StageTimes
     part: Participation
 
@@ -202,9 +205,11 @@ def unit_id_header(scope: Scope) -> str | None:
 class Routes:
     """The tests that this process knows. `default` is for requests that name neither a test nor a model."""
 
-    def __init__(self, engine: Engine, loader: ModelLoader, worker: str) -> None:
+    def __init__(self, engine: Engine, loader: ModelLoader, worker: str, *, run: Run = asyncio.to_thread) -> None:
+        self._run = run
         self._engine, self._loader, self._worker = engine, loader, worker
         self._routes: Mapping[str, Route] = {}
+        self._is_unread = False
         self._versions: dict[PinnedVersion, LoadedModel] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._noted: set[tuple[str, str]] = set()
@@ -216,13 +221,16 @@ class Routes:
         """Whether a test runs."""
         return bool(self._routes)
 
-    def describe(self, record: PredictionRecord) -> dict[str, Any]:
-        """What a response says of its participation in a test."""
+    def describe(self, record: PredictionRecord) -> AbAssignment:
+        """The part of a prediction in a test, for its response."""
         route = self._routes.get(record.test_id or "")
-        found: dict[str, Any] = {"test_id": record.test_id, "name": route.test.name if route else None, "arm": record.arm}
-        if record.shadow is not None and record.shadow["mode"] == "split":
-            found["degraded"] = True
-        return found
+        is_degraded = record.shadow is not None and record.shadow["mode"] == "split"
+        return AbAssignment(
+            test_id=record.test_id or "",
+            name=route.test.name if route else None,
+            arm=record.arm,  # type: ignore[arg-type]  # a or b
+            degraded=is_degraded,
+        )
 
     async def find(self, name: str) -> Route | None:
         """A running test by its name or id; None where it has ended: then what serves otherwise answers.
@@ -236,7 +244,7 @@ class Routes:
         if name in self._ended:
             return None
         try:
-            test = await asyncio.to_thread(ab_tests.get, self._engine, name)
+            test = await self._run(functools.partial(ab_tests.get, self._engine, name))
         except NoSuchTestError as error:
             raise ProblemError(not_found(str(error))) from None
         if not test.running:
@@ -265,8 +273,11 @@ class Routes:
     async def _refresh_quietly(self, *, retry: bool = False) -> None:
         try:
             await self.refresh(retry=retry)
+            self._is_unread = False
         except SporeprintError as error:  # what was known last counts
-            log.warning("the A/B tests cannot be read: %s", error)
+            if not self._is_unread:  # one line for a change of state
+                log.warning("the A/B tests cannot be read: %s", error)
+            self._is_unread = True
         except Exception:  # whatever it was: without this task, no test would ever end here
             log.exception("the A/B tests could not be read")
 
@@ -278,16 +289,21 @@ class Routes:
         """
         async with self._refreshing:
             known = {route.test.test_id: route for route in self._routes.values()}
-            found = await asyncio.to_thread(self._read, known, retry)
+            ids, tests = await self._run(functools.partial(self._running, set(known)))
+            found = await asyncio.to_thread(self._read, known, ids, tests, retry)
             self._routes = {key: route for route in found for key in (route.test.test_id, route.test.name)}
             self.default = next((route for route in found if route.test.default_route), None)
             wanted = {pinned for route in found for pinned in (route.test.a, route.test.b)}
             self._versions = {pinned: served for pinned, served in self._versions.items() if pinned in wanted}
 
-    def _read(self, known: Mapping[str, Route], retry: bool) -> list[Route]:
-        ids = ab_tests.running_ids(self._engine)
+    def _running(self, known: Collection[str]) -> tuple[list[str], dict[str, AbTest]]:
+        """Ids of the running tests, and those tests that are not known yet."""
+        ids = list(ab_tests.running_ids(self._engine))
+        return ids, {test_id: ab_tests.get(self._engine, test_id) for test_id in ids if test_id not in known}
+
+    def _read(self, known: Mapping[str, Route], ids: Sequence[str], new: Mapping[str, AbTest], retry: bool) -> list[Route]:
         kept = {test_id: route for test_id, route in known.items() if test_id in ids and (route.is_complete or not retry)}
-        tests = [known[test_id].test if test_id in known else ab_tests.get(self._engine, test_id) for test_id in ids if test_id not in kept]
+        tests = [known[test_id].test if test_id in known else new[test_id] for test_id in ids if test_id not in kept]
         made = {test.test_id: Route.of(test, self._version(test, "a", test.a), self._version(test, "b", test.b)) for test in tests}
         return [route for test_id in ids if (route := kept.get(test_id) or made.get(test_id)) is not None]
 

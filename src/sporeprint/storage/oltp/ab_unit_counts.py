@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, Table, func, insert, select, update
 from sporeprint.ab_testing.design import Mode
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals, Totals
 from sporeprint.errors import StorageUnavailableError
-from sporeprint.safety.verdict import UNKNOWN, words
+from sporeprint.safety.verdict import UNKNOWN, verdict_words
 from sporeprint.schema import DatasetSchema
 from sporeprint.stats.confidence_sequence import Moments
 from sporeprint.storage.engine import reading, writing
@@ -88,7 +88,7 @@ class VerdictCodes:
     @classmethod
     def of(cls, schema: DatasetSchema) -> "VerdictCodes":
         """Those of a contract."""
-        return cls({word: number for number, word in enumerate(words(schema))}, schema.target.positive)
+        return cls({word: number for number, word in enumerate(verdict_words(schema))}, schema.target.positive)
 
     def answer(self, verdict: str) -> int:
         """A verdict's number; of words that are not known any more, that of unknown."""
