@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute, Route
 from sporeprint import __version__
 from sporeprint.model_serving.endpoints import ab_tests
 from sporeprint.model_serving.endpoints import status as looking
+from sporeprint.model_serving.endpoints.identify import identify
 from sporeprint.model_serving.endpoints.outcomes import outcomes
 from sporeprint.model_serving.endpoints.predict import predict
 from sporeprint.model_serving.endpoints.predict_batch import predict_batch
@@ -35,6 +36,7 @@ BUSIEST = "/predict"
 ENDPOINTS: tuple[tuple[str, str, str, Work], ...] = (
     (BUSIEST, "POST", "predict", predict),
     ("/predict/batch", "POST", "predict_batch", predict_batch),
+    ("/identify", "POST", "identify", identify),
     ("/predictions/outcomes", "POST", "outcomes", outcomes),
     ("/predictions/{prediction_id}", "GET", "prediction", looking.prediction),
     ("/predictions/{prediction_id}/outcome", "POST", "outcome", looking.outcome),

@@ -36,6 +36,7 @@ Keys = dict[str, str]
 BODY: dict[str, Any] = {
     "predict": {},
     "predict_batch": [{}],
+    "identify": {},
     "outcome": {"outcome": "p"},
     "promote": {"version": 99},
     "rollback": {"version": 99},

@@ -45,6 +45,7 @@ def examples(schema: DatasetSchema, *, keys: bool, where: str = "localhost:8000"
     return {
         "predict": _curl(f"{where}/predict", few, keys=keys),
         "predict_batch": _curl(f"{where}/predict/batch", [few, few], keys=keys),
+        "identify": _curl(f"{where}/identify", few, keys=keys),
         "outcome": _curl(f"{where}/predictions/PREDICTION_ID/outcome", outcome, keys=keys),
         "promote": _curl(f"{where}/models/xgboost/promote", {"version": 2, "alias": "production"}, keys=keys),
         "rollback": _curl(f"{where}/models/xgboost/rollback", {"version": 2, "alias": "production"}, keys=keys),

@@ -375,6 +375,15 @@ def _paths(schema: DatasetSchema) -> dict[str, Any]:
                 requestBody=_with_files(_body("Batch"), "The columns are named as the features; others are kept."),
             )
         },
+        "/identify": {
+            "post": _operation(
+                "identify",
+                "Which known groups still fit, what to look at next, and the verdict once there may be one; nothing is stored",
+                _answers("Where the identification stands", "Identification", 501, *unreadable),
+                parameters=[MODEL],
+                requestBody=_body("Row"),
+            )
+        },
         "/predictions/{prediction_id}": {
             "get": _operation(
                 "prediction", "An answer that was given, and its outcome", _answers("The answer", "StoredPrediction", 404), parameters=[ID]

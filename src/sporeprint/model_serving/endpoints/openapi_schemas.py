@@ -57,6 +57,44 @@ def _object(properties: Mapping[str, Any], *optional: str) -> dict[str, Any]:
     return {"type": "object", "properties": dict(properties), "required": [name for name in properties if name not in optional]}
 
 
+def _identification(schema: DatasetSchema, outside: Mapping[str, Any], simulated: Mapping[str, Any]) -> dict[str, Any]:
+    meaning = _object({"value": TEXT, "words": TEXT, "likelihood": NUMBER, "positive": NUMBER})
+    group = _object({"name": TEXT, "family": PERHAPS_TEXT})
+    fit = _object({"group": group, "likely_class": TEXT, "likelihood": NUMBER})
+    miss = _object({"group": group, "likely_class": TEXT, "column": TEXT, "value": TEXT})
+    question = _object(
+        {
+            "column": TEXT,
+            "description": PERHAPS_TEXT,
+            "kind": TEXT,
+            "unit": PERHAPS_TEXT,
+            "class_bits": {**NUMBER, "description": "expected information about the class"},
+            "power": {**NUMBER, "description": "power to unmask a group that nobody has shown, in nats"},
+            "cost": NUMBER,
+            "answers": {"type": "array", "items": meaning, "description": "what each answer would mean"},
+        }
+    )
+    members = {
+        "model": TEXT,
+        "version": WHOLE,
+        "verdict": {"type": "string", "enum": list(verdict_words(schema))},
+        "is_final": {**SWITCH, "description": "whether looking further cannot better the verdict"},
+        "unknown": {**PERHAPS_TEXT, "description": "too_little_observed or out_of_distribution"},
+        "reason": WHY_UNKNOWN,
+        "observed": WHOLE,
+        "columns": WHOLE,
+        "fitting": WHOLE,
+        "fitting_positive": WHOLE,
+        "fits": {"type": "array", "items": fit, "description": "known groups that the observed columns do not exclude: no verdict"},
+        "near_misses": {"type": "array", "items": miss, "description": "known groups that one column excludes"},
+        "next_questions": {"type": "array", "items": question},
+        "unseen": {**OPEN, "description": "columns whose value was never seen, each with what it may be a slip of"},
+        "outside": outside,
+        "contradictions": TEXTS,
+    }
+    return _object({**members, **simulated}, *simulated)
+
+
 def _of_predictions(schema: DatasetSchema) -> dict[str, dict[str, Any]]:
     target = schema.target
     negative, positive = target.values[target.negative], target.values[target.positive]
@@ -107,6 +145,7 @@ def _of_predictions(schema: DatasetSchema) -> dict[str, dict[str, Any]]:
     }
     batch = {"batch_id": TEXT, **by, "threshold": threshold, "rows": WHOLE, "problems": WHOLE, **simulated, "answers": listed("RowAnswer")}
     return {
+        "Identification": _identification(schema, strange["outside"], simulated),
         "Answer": _object({**said, "threshold": threshold, **by, **strange, "reason": WHY_UNKNOWN, **more}, *more),
         "Reason": _object({"column": TEXT, "effect": NUMBER, "says": TEXT}),
         "RowAnswer": _object(row, *(name for name in row if name != "row")),
