@@ -24,7 +24,7 @@ NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 MISSING_NUMBERS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")
 
 #: Names of the columns that the pipeline adds to a table; a dataset may not use them.
-RESERVED = frozenset({"_row", "_group", "_part", "_row_hash"})
+RESERVED = frozenset({"_row", "_group", "_part", "_row_hash", "_cluster"})
 
 
 def code_text(value: object) -> str:
@@ -241,6 +241,9 @@ class DatasetSchema(Frozen):
     target: Target
     columns: dict[str, Column] = Field(min_length=1, description="The features, in order.")
     groups: Groups | None = None
+    cluster: str | None = Field(
+        None, description="Column whose rows belong together (patient): promises count each of its values once. It is no feature."
+    )
     contradictions: tuple[Contradiction, ...] = Field((), description="What no row can be, over several columns.")
     extra_columns: Literal["reject", "ignore"] = Field("reject", description="What a column not named here does to the run.")
     missing: tuple[str, ...] = Field(
@@ -253,8 +256,10 @@ class DatasetSchema(Frozen):
         names = [*self.columns, self.target.column]
         if self.groups is not None and self.groups.column is not None:
             names.append(self.groups.column)
+        if self.cluster is not None and (self.groups is None or self.cluster != self.groups.column):
+            names.append(self.cluster)
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"{twice[0]!r} is declared twice among features, target and group column")
+            raise ValueError(f"{twice[0]!r} is declared twice among features, target, group and cluster column")
         if taken := sorted(RESERVED.intersection(names)):
             raise ValueError(f"the column name {taken[0]!r} is reserved (reserved: {', '.join(sorted(RESERVED))})")
         folded: dict[str, str] = {}
@@ -297,9 +302,10 @@ class DatasetSchema(Frozen):
 
     @property
     def table_columns(self) -> tuple[str, ...]:
-        """Every column the table must have: target, group column if declared, features."""
+        """Every column the table must have: target, group and cluster column if declared, features."""
         group = (self.groups.column,) if self.groups is not None and self.groups.column is not None else ()
-        return tuple(dict.fromkeys((self.target.column, *group, *self.further, *self.columns)))
+        cluster = () if self.cluster is None else (self.cluster,)
+        return tuple(dict.fromkeys((self.target.column, *group, *cluster, *self.further, *self.columns)))
 
     def missing_words(self, name: str) -> tuple[str, ...]:
         """Texts that stand for a missing value in a column; of the target: for a row without a label."""

@@ -1,33 +1,43 @@
 """`POST /identify`: where the identification of one thing stands. Nothing is stored: a question is no prediction."""
 
 import asyncio
+from dataclasses import dataclass, fields
 
 from sporeprint.errors import DataError
-from sporeprint.inference.identification import identify_row
+from sporeprint.inference.identification import Identification, identify_row
 from sporeprint.inference.predictor import not_observed
+from sporeprint.model_serving.endpoints.predict import ModelQuery, RowRequest
+from sporeprint.model_serving.endpoints.routing import UNREADABLE, ServiceDep, problems, router
 from sporeprint.model_serving.http.problems import ProblemError, not_valid
-from sporeprint.model_serving.http.requests import Receive, Scope, Send, query, read_body, read_request_head, respond_json
-from sporeprint.model_serving.runtime.row_parser import parse_json
-from sporeprint.model_serving.runtime.service import Service
 
-PARAMETERS = ("model",)
+routes = router()
 
 
-async def identify(service: Service, scope: Scope, receive: Receive, send: Send) -> int:
-    """Say which known groups still fit, what to look at next, and the verdict once there may be one."""
-    limit = service.limits.max_body_kb << 10
-    read_request_head(scope, limit)
-    name = query(scope, PARAMETERS).get("model")
-    served = service.loader.current if name is None else await service.loader.get(name)
-    body = await read_body(receive, limit)
-    row = served.reader.read(body)
-    cannot_tell = not_observed(parse_json(body), served.bundle.schema)
+@dataclass(frozen=True)
+class IdentifyResponse(Identification):
+    """Where an identification stands, and by which version.
+
+    Attributes:
+        model: the model's name.
+        version: its version.
+        simulated: whether it was trained on simulated data.
+    """
+
+    model: str
+    version: int
+    simulated: bool
+
+
+@routes.post("/identify", responses=problems(*UNREADABLE))
+async def identify(row: RowRequest, service: ServiceDep, model: ModelQuery = None) -> IdentifyResponse:
+    """Which known groups still fit, what to look at next, and the verdict once there may be one."""
+    served = service.loader.current if model is None else await service.loader.get(model)
+    given = row.model_extra or {}
+    parsed = served.reader.row(given)
+    cannot_tell = not_observed(given, served.bundle.schema)
     try:
-        standing = await asyncio.to_thread(identify_row, served.bundle, row, cannot_tell=cannot_tell)
+        standing = await asyncio.to_thread(identify_row, served.bundle, parsed, cannot_tell=cannot_tell)
     except DataError as error:
         raise ProblemError(not_valid(str(error))) from None
-    answer = {"model": served.ref.name, "version": served.ref.version, **standing.to_dict()}
-    if served.simulated:
-        answer["simulated"] = True
-    await respond_json(send, answer)
-    return 200
+    members = {item.name: getattr(standing, item.name) for item in fields(standing)}
+    return IdentifyResponse(**members, model=served.ref.name, version=served.ref.version, simulated=served.simulated)
