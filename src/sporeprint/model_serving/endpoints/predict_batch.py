@@ -68,6 +68,7 @@ class Job:
         created_us: when it was asked for.
         begin: the same, by a clock that only goes forward, nanoseconds.
         stop: set when nobody waits any more.
+        frame: the rows, where they are in memory; then there is no upload.
     """
 
     served: LoadedModel
@@ -78,6 +79,7 @@ class Job:
     created_us: int
     begin: int
     stop: threading.Event
+    frame: pl.DataFrame | None = None
 
 
 def rows_body(row: str, columns: str) -> dict[str, Any]:
@@ -173,6 +175,34 @@ async def _answered(
     return kept, kept != about
 
 
+async def predict_frame(service: Service, served: LoadedModel, frame: pl.DataFrame) -> tuple[BatchInfo, pl.DataFrame]:
+    """Predict rows that are in memory, and keep them as a batch.
+
+    Args:
+        service: the service.
+        served: the version that predicts.
+        frame: the columns of its schema, nominal ones as text.
+
+    Returns:
+        The batch, and its ids and predictions, in the order of the rows. A row that breaks a rule has a reason and no prediction.
+    """
+    if service.batches >= RECEIVED * service.limits.max_batches:
+        raise ProblemError(overloaded("too many batches are in flight; try again soon"))
+    service.batches += 1
+    try:
+        async with service.scoring:
+            since = time.time_ns() // 1000, perf_counter_ns()
+            job = Job(served, new_batch_id(), RowFormat.JSON, Path(), "", *since, threading.Event(), frame)
+            about, unseen = await _scored(service, job)
+        path = service.database.store.path(about.batch_id)
+        answers = await asyncio.to_thread(lambda: pl.concat(frames(path, [ID, *ANSWERS])))
+    finally:
+        service.batches -= 1
+    service.database.registrar.wake()
+    service.metrics.count_batch(about.model, about.version, about.verdicts, unseen)
+    return about, answers
+
+
 def new_batch_id() -> str:
     """An id that no other has, and that sorts by time."""
     return new_id()[:32]
@@ -248,10 +278,22 @@ def _counts(values: pl.Series) -> dict[str, int]:
 
 def _parts(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None] | None]]:
     """The rows, some at a time; those of JSON with the problems of each."""
-    for part in _of_json(service, job) if job.given is RowFormat.JSON else _of_file(service, job):
+    for part in _sources(service, job):
         if job.stop.is_set():
             raise StoppedError
         yield part
+
+
+def _sources(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None] | None]]:
+    if job.frame is not None:
+        return _of_frame(job.frame)
+    return _of_json(service, job) if job.given is RowFormat.JSON else _of_file(service, job)
+
+
+def _of_frame(frame: pl.DataFrame) -> Iterator[tuple[Batch, None]]:
+    numbered = frame.insert_column(0, pl.Series("_row", range(frame.height), dtype=pl.Int64))
+    for part in numbered.iter_slices(SCORED_ROWS):
+        yield Batch(part, malformed_rows(), 0), None
 
 
 def _of_file(service: Service, job: Job) -> Iterator[tuple[Batch, None]]:
