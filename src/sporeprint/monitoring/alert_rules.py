@@ -81,6 +81,7 @@ class AlertChange(StrEnum):
     SUPPRESSED = "suppressed"
     REMINDED = "reminded"
     RECOVERED = "recovered"
+    ENDED = "ended"
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _on(rule: Rule, seen: RuleState, value: float, now_s: float) -> tuple[RuleSt
     if rule.is_over(value):
         # What was never told is not called off, and its end begins no cool-down: what flaps would never be told.
         over = RuleState(ended_s=seen.ended_s if seen.muted else now_s, notified_s=seen.notified_s, value=value)
-        return over, None if seen.muted else AlertChange.RECOVERED
+        return over, AlertChange.ENDED if seen.muted else AlertChange.RECOVERED
     if seen.muted and (seen.ended_s is None or abs(now_s - seen.ended_s) >= rule.cool_down_s):
         return replace(seen, muted=False, notified_s=now_s), AlertChange.RAISED
     notified_s = now_s if seen.notified_s is None else min(seen.notified_s, now_s)

@@ -332,6 +332,8 @@ def state_of(column: ColumnDrift, findings: Sequence[Finding]) -> str:
 def what_changed(column: ColumnDrift, finding: Finding) -> str:
     """A finding in words."""
     effect = finding.check.effect
+    if finding.check.span:
+        return f"{finding.check.about}, in the last {finding.check.span}: {finding.check.measure} {number(effect)}"
     if finding.check.about == "missing":
         return f"missing in {percent(column.missing[1])} of the rows, was {percent(column.missing[0])}"
     if finding.check.about == "new values":

@@ -20,7 +20,8 @@ from sporeprint.inference.attributions import Explainer
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.ingestion.partial_table import Observed, observe
 from sporeprint.monitoring.alarm_control import DAY_S, AlarmPolicy, Judgement, judge
-from sporeprint.monitoring.drift import drift
+from sporeprint.monitoring.between_windows import EarlierWindows, drift_between_windows
+from sporeprint.monitoring.drift import DriftReport
 from sporeprint.monitoring.drift_importance import rank
 from sporeprint.monitoring.evaluation import Evaluation, WindowPerformance, overlays
 from sporeprint.monitoring.performance_estimation import estimate_performance
@@ -151,6 +152,8 @@ class ComparisonInput:
         current: the current rows in words.
         failed: what could not be computed -> why.
         notes: what is odd.
+        earlier: the windows before the current one; None where these are not read.
+        started: False where there was no time for rows yet: that is no fault.
         timed: what is only known of a window of the service; None for a file.
     """
 
@@ -162,6 +165,8 @@ class ComparisonInput:
     current: str
     failed: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    earlier: EarlierWindows | None = None
+    started: bool = True
     timed: "WindowContext | None" = None
 
 
@@ -249,7 +254,7 @@ def _judged(
 ) -> tuple[Evaluation, StreamState]:
     old, new, timed = subject.old, subject.new, subject.timed
     schema = settings.dataset if bundle is None else bundle.schema
-    changed = drift(old.profile, new.profile, least_rows=settings.monitoring.least_rows)
+    changed, covered = _changed(settings, subject, remembered)
     judgement, state = judge(changed, remembered.state, policy(settings), at_s=at_s, window=subject.window)
     remembered = replace(remembered, state=state)
     if timed is not None:
@@ -274,7 +279,7 @@ def _judged(
         alpha=settings.guard.alpha,
         words=words(schema)[:2],
         failed=subject.failed,
-        notes=(*subject.notes, *judgement.notes, *_counted_notes(new, judgement, real)),
+        notes=(*subject.notes, *covered, *judgement.notes, *_counted_notes(new, judgement, real)),
         stream=subject.stream,
         window={} if timed is None else timed.about,
         answered=tuple(new.tally.answered.tolist()),
@@ -282,6 +287,16 @@ def _judged(
         slices=None if timed is None else timed.slices,
     )
     return evaluation, remembered
+
+
+def _changed(settings: Settings, subject: ComparisonInput, remembered: StreamState) -> tuple[DriftReport, tuple[str, ...]]:
+    """What changed, and what is to be said about that."""
+    old, new, least = subject.old.profile, subject.new.profile, settings.monitoring.least_rows
+    if not subject.started:
+        return DriftReport((old.rows, new.rows), ()), ("no whole hour has passed since the first answer: there is nothing to compare yet",)
+    since = {name: alarm.since_s for name, alarm in remembered.state.raised.items()}
+    report, note = drift_between_windows(old, new, subject.earlier, alarms=since, least_rows=least)
+    return report, () if note is None else (note,)
 
 
 def _realised(settings: Settings, new: TableStatistics, earlier: tuple[int, int]) -> Performance | None:

@@ -1,7 +1,7 @@
 """Reads a window from the warehouse: from counts by hour where these are enough, else from the answers."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from sporeprint.common.timestamps import DAY_US
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.ingestion.partial_table import ANSWERS
+from sporeprint.monitoring.between_windows import MOST_WINDOWS, EarlierWindow, EarlierWindows, column_counts
 from sporeprint.monitoring.data_profile import ColumnSpec, NominalProfile, Profile, profile
 from sporeprint.monitoring.evaluation import WindowPerformance
 from sporeprint.monitoring.label_delay import wait
@@ -92,6 +94,8 @@ class WindowData:
         labelled: answers with an outcome, or some of them ...
         source: ... of this window, the newest whose outcomes are here, if there is one.
         notes: what is odd.
+        earlier: the windows before it; None where these are not read.
+        started: whether there was time for answers: False in the first hour of a service.
     """
 
     measured: TableStatistics
@@ -101,6 +105,8 @@ class WindowData:
     labelled: pl.DataFrame
     source: WindowPerformance
     notes: tuple[str, ...]
+    earlier: EarlierWindows | None = None
+    started: bool = True
 
 
 def vocabulary(query: WindowQuery) -> dict[str, frozenset[str]]:
@@ -165,7 +171,30 @@ def counts(settings: Settings, reader: Reader, query: WindowQuery, old: TableSta
         labelled=older,
         source=source,
         notes=(*notes, *more, *_immature(window_history[-1])),
+        earlier=_earlier(reader, query, old, {**known, **vocabulary(query)}),
+        started=bool(by_hour) or _started(reader, query),
     )
+
+
+def _started(reader: Reader, query: WindowQuery) -> bool:
+    """Whether a whole hour with answers may have passed: not where the first answer is of the hour that is not over."""
+    first = monitoring_queries.first_hour(reader, query.cell)
+    if first is None:
+        return monitoring_queries.newest_hour(reader, query.now_us) is not None
+    return first < query.span.end_us
+
+
+def _earlier(reader: Reader, query: WindowQuery, old: TableStatistics, known: Mapping[str, frozenset[str]]) -> EarlierWindows:
+    """The windows before this one, at the same time of day."""
+    window = query.span
+    step_us = -(-window.length_us // DAY_US) * DAY_US
+    reference = monitoring_queries.as_counted(old.profile, vocabulary(query))
+    profiles = monitoring_queries.profiles_of_windows(reader, query.cell, window, step_us, MOST_WINDOWS, query.schema, known)
+    windows = tuple(
+        EarlierWindow(age, (window.end_us - age * step_us) / SECOND_US, profile, column_counts(reference, profile))
+        for age, profile in sorted(profiles.items())
+    )
+    return EarlierWindows(windows, daily=step_us == DAY_US)
 
 
 def _tallied(

@@ -173,6 +173,8 @@ def _comparison_input(
         current=query.said,
         failed=failed,
         notes=tuple(notes),
+        earlier=found.earlier,
+        started=found.started,
         timed=WindowContext({**about, "evaluation_id": evaluation_id}, found.performance, found.window_history, slices, keep),
     )
 
