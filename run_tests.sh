@@ -3,13 +3,17 @@
 # Tests on the real table run where data/raw/secondary_data.csv is; without it they are left out, and the last lines
 # say how many. REQUIRE_REAL_DATA=1 makes them fail instead. The same holds for tests on a real MariaDB, where mariadbd is
 # (on Debian and Ubuntu: apt install mariadb-server), with REQUIRE_SERVICES=1, and for tests in a real Airflow, where .venv-airflow
-# is (scripts/airflow_dev.sh --setup), with REQUIRE_AIRFLOW=1, which also sets it up.
+# is (scripts/airflow_dev.sh --setup), with REQUIRE_AIRFLOW=1, and for tests with clients of
+# other projects, where .venv-clients is (scripts/clients_dev.sh --setup), with REQUIRE_CLIENTS=1; these two also set them up.
 set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 . "$root/scripts/setup.sh"
 
 ensure_venv dev
 [[ ${REQUIRE_AIRFLOW:-} != 1 ]] || "$root/scripts/airflow_dev.sh" --setup
+[[ ${REQUIRE_CLIENTS:-} != 1 ]] || "$root/scripts/clients_dev.sh" --setup
 offer_data "$root"
 cd -- "$root"
-exec .venv/bin/python -m pytest "$@"
+# One process more than there are processors, because many tests wait for a program that they started. A file's tests stay
+# together, in the order of the files; `-n 0` is one process, in which a debugger works.
+exec .venv/bin/python -m pytest -n "$(($(getconf _NPROCESSORS_ONLN) + 1))" --dist loadfile --no-loadscope-reorder "$@"

@@ -19,7 +19,7 @@ from sporeprint.ab_testing.analysis import analyse
 from sporeprint.ab_testing.assignment import Assignment
 from sporeprint.ab_testing.decision import decide
 from sporeprint.ab_testing.design import Design, Guardrail, Metric, Mode
-from sporeprint.ab_testing.power import Truth, plan, stream
+from sporeprint.ab_testing.power import AssumedRates, decisive_trials, plan
 from sporeprint.ab_testing.simulation import Simulation, draw, simulate
 from sporeprint.ab_testing.totals import ArmTotals, SplitTotals
 from sporeprint.stats import eprocess
@@ -28,7 +28,7 @@ ALPHA = 0.05
 SPLITS = (0.5, 0.1, 0.05, 0.01)
 RATES = (0.002, 0.01, 0.05, 0.2, 0.5)
 #: Errors of the two versions in the power figures, and the share of requests on which both err.
-UNEQUAL = Truth(0.005, 0.01, 0.004)
+UNEQUAL = AssumedRates(0.005, 0.01, 0.004)
 
 
 def design(split: float = 0.5, mode: Mode = Mode.SPLIT) -> Design:
@@ -36,12 +36,12 @@ def design(split: float = 0.5, mode: Mode = Mode.SPLIT) -> Design:
     return Design("benchmark", "a/v1", "b/v1", traffic_split=split, mode=mode, alpha=ALPHA, srm_alpha=ALPHA)
 
 
-def cells() -> Iterator[tuple[str, Design, Truth]]:
+def cells() -> Iterator[tuple[str, Design, AssumedRates]]:
     for rate in RATES:
         for split in SPLITS:
-            yield f"equal, {rate:.1%} errors, split {split:.0%}", design(split), Truth(rate, rate)
-        yield f"equal, {rate:.1%} errors, shadow", design(mode=Mode.SHADOW), Truth(rate, rate, rate / 2)
-    for truth in (UNEQUAL, Truth(0.05, 0.06, 0.03), Truth(0.5, 0.45, 0.3)):
+            yield f"equal, {rate:.1%} errors, split {split:.0%}", design(split), AssumedRates(rate, rate)
+        yield f"equal, {rate:.1%} errors, shadow", design(mode=Mode.SHADOW), AssumedRates(rate, rate, rate / 2)
+    for truth in (UNEQUAL, AssumedRates(0.05, 0.06, 0.03), AssumedRates(0.5, 0.45, 0.3)):
         for split in SPLITS:
             yield f"{truth.rate_a:.1%} against {truth.rate_b:.1%}, split {split:.0%}", design(split), truth
         yield f"{truth.rate_a:.1%} against {truth.rate_b:.1%}, shadow", design(mode=Mode.SHADOW), truth
@@ -56,7 +56,7 @@ def row(name: str, found: Simulation) -> dict[str, object]:
 
 def oracle(test: Design, tests: int, units: int, seed: int) -> float:
     """Median units of Wald's test of the true rates against equal ones, which knows both: there is no faster one."""
-    trials, found, random = stream(test, UNEQUAL), [], np.random.default_rng(seed)
+    trials, found, random = decisive_trials(test, UNEQUAL), [], np.random.default_rng(seed)
     for _ in range(0, tests, 100):
         drawn = draw(test, UNEQUAL, (100, units), random)
         x = np.cumsum(drawn.in_b & drawn.decisive, axis=1, dtype=np.int64)

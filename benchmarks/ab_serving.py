@@ -77,14 +77,14 @@ def routing(root: Path) -> dict[str, Any]:
     """The time of an answer with its route, against the same answer without."""
     from sporeprint.ab_testing.design import Design
     from sporeprint.common.workdir import Workdir
-    from sporeprint.model_serving.runtime.ab_routing import Route, unit_of
+    from sporeprint.model_serving.runtime.ab_routing import Route, unit_id_header
     from sporeprint.model_serving.runtime.loaded_model import LoadedModel
     from sporeprint.registry.registry import Registry
-    from sporeprint.storage.oltp.ab_tests import AbTest, Pinned
+    from sporeprint.storage.oltp.ab_tests import AbTest, PinnedVersion
 
     registry = Registry(Workdir(root).registry)
     served = LoadedModel.load(registry, registry.resolve("xgboost"))
-    pinned = Pinned(served.ref.name, served.ref.version, served.ref.manifest)
+    pinned = PinnedVersion(served.ref.name, served.ref.version, served.ref.manifest)
     design = Design("t", "xgboost/v1", "decision_tree/v1")
     # The same version in both arms: what is left is the routing.
     route = Route.of(AbTest("t", design, pinned, pinned, "salt", False, False, 0, {}), served, served)
@@ -97,7 +97,7 @@ def routing(root: Path) -> dict[str, Any]:
 
     def routed() -> None:
         for row, scope in zip(asked, scopes, strict=True):
-            route.answer(route.unit(unit_of(scope), row, "id"), served, functools.partial(LoadedModel.answer, row=row))
+            route.answer(route.unit(unit_id_header(scope), row, "id"), served, functools.partial(LoadedModel.answer, row=row))
 
     found: dict[str, list[float]] = {"plain": [], "routed": []}
     for _ in range(15):
@@ -114,15 +114,15 @@ def analysis(root: Path) -> dict[str, Any]:
     from sqlalchemy import insert
 
     from sporeprint import settings
-    from sporeprint.pipelines import ab_test_lifecycle as experiments
+    from sporeprint.pipelines.ab_test_lifecycle import experiment_service
     from sporeprint.storage.engine import writing
     from sporeprint.storage.oltp.tables import ab_total
 
-    with copied(root) as place, experiments.opened(settings.load(ROOT / "config/config.yaml"), place) as lab:
+    with copied(root) as place, experiment_service(settings.load(ROOT / "config/config.yaml"), place) as experiments:
         found = {}
         for mode in ("split", "shadow"):
             given = {"name": mode, **MODELS, "mode": mode, "independent": True, "also": ["latency", "unknown_share"]}
-            test = experiments.create(lab, given, actor="bench")
+            test = experiments.create(given, actor="bench")
             sums = {"latency_us": 4e9, "latency_us2": 4e12, "other_us": 0.0, "other_us2": 0.0}
             cells = [
                 {"test_id": test.test_id, "arm": arm, "answer": answer, "other": other, "truth": truth, "units": units, **sums}
@@ -131,14 +131,14 @@ def analysis(root: Path) -> dict[str, Any]:
                 for other in ([-1] if mode == "split" else range(3))
                 for truth, units in ((-1, 1_500_000), (0, 300_000 if answer == 0 else 4_000), (1, 300_000 if answer == 1 else 4_000))
             ]
-            with writing(lab.engine) as connection:
+            with writing(experiments.engine) as connection:
                 connection.execute(insert(ab_total), cells)
             times = []
             for _ in range(20):
                 began = time.process_time()
-                seen = experiments.look(lab, test)
+                seen = experiments.analyse(test)
                 times.append(1e3 * (time.process_time() - began))
-            found[mode] = {"units": seen.look.units, "ms": statistics.median(times), "ms_most": max(times)}
+            found[mode] = {"units": seen.interim_analysis.units, "ms": statistics.median(times), "ms_most": max(times)}
     return found
 
 
@@ -248,7 +248,9 @@ def kills(root: Path, requests: int, clients: int = 8) -> dict[str, Any]:
         for thread in threads:
             thread.join()
         took, end = time.monotonic() - began, time.monotonic() + 120
-        while (look := running.client.get("/ab-tests/kills").json()["look"])["units"] < len(asking.answered) and time.monotonic() < end:
+        while (look := running.client.get("/ab-tests/kills").json()["interim_analysis"])["units"] < len(
+            asking.answered
+        ) and time.monotonic() < end:
             time.sleep(0.5)
         counted = {arm: sum(look["totals"][arm]["answers"]) for arm in "ab"}
     expected = {arm: sum(each == arm for each in asking.answered.values()) for arm in "ab"}

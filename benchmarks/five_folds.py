@@ -15,8 +15,8 @@ from sklearn.model_selection import StratifiedKFold
 from measure import say
 from sporeprint import settings as reading
 from sporeprint.data import validation as validate
-from sporeprint.models import encoder as transform
-from sporeprint.models import training as train
+from sporeprint.models.encoder import column_transforms, fit_encoder
+from sporeprint.models.training import EncodedRows, fit_model
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,9 +33,9 @@ def main() -> None:
     for others, out in StratifiedKFold(5, shuffle=True, random_state=seed).split(y, y):
         order = np.random.default_rng(seed).permutation(others)
         stop, learn = order[: len(order) // 10], order[len(order) // 10 :]
-        encoder = transform.fit(codes.take(learn), y[learn], transform.choices(settings.transform, model, settings.dataset))
-        rows = [train.Encoded(encoder.matrix(codes.take(part)), y[part]) for part in (learn, stop)]
-        fitted = train.fit(model, *rows, seed=seed, threads=settings.threads)
+        encoder = fit_encoder(codes.take(learn), y[learn], column_transforms(settings.transform, model, settings.dataset))
+        rows = [EncodedRows(encoder.matrix(codes.take(part)), y[part]) for part in (learn, stop)]
+        fitted = fit_model(model, *rows, seed=seed, threads=settings.threads)
         errors.append(int(((fitted.score(encoder.matrix(codes.take(out))) > 0.5) != y[out]).sum()))
     say("XGBoost, errors on seen species", {"seed": seed, "rows": len(y), "errors_by_fold": errors, "errors": sum(errors), "limit": 8})
 

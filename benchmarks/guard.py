@@ -19,12 +19,12 @@ from measure import say, spread
 from sporeprint import settings
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations, to_rows
-from sporeprint.evaluation import safety_scorecard as safety_evaluation
-from sporeprint.models import encoder as transform
-from sporeprint.safety import decision_rule as safety
-from sporeprint.safety import novelty_guard as guarding
-from sporeprint.safety.anomalies import strange_row, strange_rows
-from sporeprint.safety.verdict import verdict
+from sporeprint.evaluation.safety_scorecard import leave_one_group_out
+from sporeprint.models.encoder import Encoder, column_transforms, fit_encoder
+from sporeprint.safety.anomalies import row_anomalies, table_anomalies
+from sporeprint.safety.decision_rule import fit_guard
+from sporeprint.safety.novelty_guard import Guard
+from sporeprint.safety.verdict import VerdictLimits, verdict
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,25 +44,29 @@ def table(rows: int, seed: int, config: settings.Settings) -> Observations:
     return Observations(made, y, chosen, group[chosen], random.integers(0, 2**63, rows).astype(np.uint64))
 
 
-def one_row(guard: guarding.Guard, rows: Observations, encoder: transform.Encoder, config: settings.Settings) -> dict[str, float]:
+LIMITS = VerdictLimits(0.05, 0.5, 0.995)
+
+
+def one_row(guard: Guard, rows: Observations, encoder: Encoder, config: settings.Settings) -> dict[str, float]:
     """Microseconds of guard and verdict for each of 5,000 rows."""
     given, took = to_rows(rows.codes.take(np.arange(5_000))), []
     for row in given:
         began = time.perf_counter()
-        p, _ = guard.row(row)
-        verdict(0.2, p, bool(strange_row(row, encoder, config.dataset)), threshold=0.5, coverage=0.995)
+        p, component = guard.row(row)
+        contradictory = bool(row_anomalies(row, encoder, config.dataset).contradictions)
+        verdict(0.2, p, contradictory, bool(guard.positive[component] < 0.5), LIMITS)
         took.append((time.perf_counter() - began) * 1e6)
     return {"median": round(float(np.median(took)), 1), "p99": round(float(np.quantile(took, 0.99)), 1)}
 
 
-def batch(guard: guarding.Guard, rows: Observations, encoder: transform.Encoder, config: settings.Settings) -> dict[str, float]:
+def batch(guard: Guard, rows: Observations, encoder: Encoder, config: settings.Settings) -> dict[str, float]:
     """Microseconds a row of guard and verdict over the rows, seven times."""
     took = []
     for _ in range(7):
         began = time.perf_counter()
-        p = guard.novelty(rows.codes).p
-        strange = strange_rows(rows.codes, encoder, config.dataset).any(len(rows.y))
-        verdict(np.full(len(rows.y), 0.2), p, strange, threshold=0.5, coverage=0.995)
+        novelty = guard.novelty(rows.codes)
+        contradictory = table_anomalies(rows.codes, encoder, config.dataset).contradictory(len(rows.y))
+        verdict(np.full(len(rows.y), 0.2), novelty.p, contradictory, guard.positive[novelty.component] < 0.5, LIMITS)
         took.append((time.perf_counter() - began) / len(rows.y) * 1e6)
     return spread(took)
 
@@ -70,11 +74,11 @@ def batch(guard: guarding.Guard, rows: Observations, encoder: transform.Encoder,
 def measured(rows: int, config: settings.Settings) -> dict[str, object]:
     known, calibrate, fresh = table(rows, 1, config), table(6_106, 2, config), table(61_069, 3, config)
     began = time.process_time()
-    guard = safety.fit_guard(known, calibrate, config.dataset, config.guard, seed=1)
+    guard = fit_guard(known, calibrate, config.dataset, config.guard, seed=1)
     fit_cpu = time.process_time() - began
-    encoder = transform.fit(known.codes, known.y, transform.choices(config.transform, config.models["xgboost"], config.dataset))
+    encoder = fit_encoder(known.codes, known.y, column_transforms(config.transform, config.models["xgboost"], config.dataset))
     began = time.process_time()
-    left_out = safety_evaluation.leave_one_group_out(guard, fresh, calibrate)
+    left_out = leave_one_group_out(guard, fresh, calibrate)
     evaluate_cpu = time.process_time() - began
     assert len(left_out.p) == 61_069
     return {

@@ -29,8 +29,9 @@ from sporeprint import settings
 from sporeprint.data import splitting as split
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations
-from sporeprint.safety import mixture as components
-from sporeprint.safety import novelty_guard as guard
+from sporeprint.safety import novelty_guard
+from sporeprint.safety.mixture import cluster_components, group_components
+from sporeprint.safety.novelty_guard import Guard, fit_components
 
 ROOT = Path(__file__).resolve().parents[1]
 Float64 = npt.NDArray[np.float64]
@@ -43,11 +44,11 @@ def real_rows(config: settings.Settings) -> Observations:
     frame = pl.read_csv(ROOT / config.source.path, separator=";")
     codes, y = Codes.of(frame, config.dataset), (frame["class"] == "p").to_numpy().astype(np.int8)
     group = np.arange(frame.height) // 353
-    hashes = split.row_hashes(codes, y, seed=config.split.seed)
+    hashes = split.row_hashes(codes, seed=config.split.seed)
     return Observations(codes, y, np.arange(frame.height), group, hashes, split.parts(hashes, group, config.split.shares))
 
 
-def by_components(judge: Callable[[Observations], guard.Guard], known: Observations, rows: list[Observations]) -> list[Judged]:
+def by_components(judge: Callable[[Observations], Guard], known: Observations, rows: list[Observations]) -> list[Judged]:
     fitted = judge(known)
     found = [fitted.novelty(table.codes) for table in rows]
     return [(item.typicality, fitted.positive[item.component] > 0.5) for item in found]
@@ -55,26 +56,26 @@ def by_components(judge: Callable[[Observations], guard.Guard], known: Observati
 
 def species(known: Observations, rows: list[Observations], config: settings.Settings) -> list[Judged]:
     assert known.group is not None
-    component, names = components.by_group(known.group)
-    return by_components(lambda table: guard.fit(table.codes, table.y, component, names, config.dataset), known, rows)
+    component, names = group_components(known.group)
+    return by_components(lambda table: fit_components(table.codes, table.y, component, names, config.dataset), known, rows)
 
 
 def naive(known: Observations, rows: list[Observations], config: settings.Settings) -> list[Judged]:
     assert known.group is not None
-    component, names = components.by_group(known.group)
-    before = guard.PSEUDO_COUNT
-    guard.PSEUDO_COUNT = 1.0  # the one thing that this family does otherwise, beside the centre
+    component, names = group_components(known.group)
+    before = novelty_guard.PSEUDO_COUNT
+    novelty_guard.PSEUDO_COUNT = 1.0  # the one thing that this family does otherwise, beside the centre
     try:
-        fitted = guard.fit(known.codes, known.y, component, names, config.dataset)
+        fitted = fit_components(known.codes, known.y, component, names, config.dataset)
     finally:
-        guard.PSEUDO_COUNT = before
+        novelty_guard.PSEUDO_COUNT = before
     fitted.weights[0] = 0.0
     return by_components(lambda _: fitted, known, rows)
 
 
 def clusters(known: Observations, rows: list[Observations], config: settings.Settings) -> list[Judged]:
-    component, names = components.by_cluster(known.codes, known.y, config.dataset, clusters=200, seed=1)
-    return by_components(lambda table: guard.fit(table.codes, table.y, component, names, config.dataset), known, rows)
+    component, names = cluster_components(known.codes, known.y, config.dataset, clusters=200, seed=1)
+    return by_components(lambda table: fit_components(table.codes, table.y, component, names, config.dataset), known, rows)
 
 
 def encoded(rows: Observations, scale: dict[str, float]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

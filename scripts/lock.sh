@@ -16,6 +16,8 @@ lock "$@" --extra all -o requirements.txt
 lock "$@" --extra all --extra dev -c requirements.txt -o requirements-dev.txt
 lock "$@" --extra serve -c requirements.txt -o docker/requirements-api.txt
 
-# Airflow lives in an environment of its own, so its lock knows nothing of the others.
-uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-annotate \
-  --custom-compile-command scripts/lock.sh "$@" scripts/airflow-requirements.in -o scripts/airflow-requirements.txt
+# These live in environments of their own, so their locks know nothing of the others.
+for name in airflow clients; do
+  uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-annotate \
+    --custom-compile-command scripts/lock.sh "$@" "scripts/$name-requirements.in" -o "scripts/$name-requirements.txt"
+done

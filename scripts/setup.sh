@@ -28,6 +28,41 @@ ensure_venv() {
   exec 9<&-
 }
 
+# ensure_side_venv NAME: afterwards .venv-NAME holds what scripts/NAME-requirements.txt says, for programs that cannot share .venv.
+# The stamp and the lock are as above.
+ensure_side_venv() {
+  local name=$1 sums python='' uv=''
+  local venv="$root/.venv-$name" requirements="$root/scripts/$name-requirements.txt"
+  sums=$(cd -- "$root" && { sha256sum "${requirements#"$root/"}" 2>/dev/null || shasum -a 256 "${requirements#"$root/"}"; })
+  side_venv_fits "$name" "$sums" && return
+  uv=$(command -v uv || true)
+  find_python || fail "$(no_python)"
+  exec 9<"$requirements"
+  "$python" -c "$lock_program" >&2
+  if ! side_venv_fits "$name" "$sums"; then
+    say "set-up: .venv-$name from scripts/$name-requirements.txt, every file checked against its sha256"
+    [[ ! -e $venv || -e $venv/pyvenv.cfg || -e $venv/.sporeprint-setup || -z $(ls -A -- "$venv") ]] ||
+      fail "$venv is there, but it is not a virtual environment; move it away and start again"
+    rm -rf -- "$venv"
+    if [[ -n $uv ]]; then
+      uv venv --quiet --python "$python" "$venv" >&2
+      uv pip install --quiet --python "$venv/bin/python" --require-hashes -r "$requirements" >&2
+    else
+      "$python" -m venv "$venv" >&2
+      "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$requirements" >&2
+    fi
+    printf '%s\n' "$root" "$sums" >"$venv/.sporeprint-setup"
+  fi
+  exec 9<&-
+}
+
+side_venv_fits() {
+  local stamp="$root/.venv-$1/.sporeprint-setup" text
+  [[ -r $stamp && -x $root/.venv-$1/bin/python ]] || return 1
+  text=$(<"$stamp")
+  [[ $text == "$root"$'\n'"$2" ]]
+}
+
 lock_program='
 import fcntl, sys
 try:

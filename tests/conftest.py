@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from sqlalchemy import URL, Engine
 
 import mariadb_server
+from shared_folder import made_once
 from sporeprint import settings
 from sporeprint.common.files import sha256_file
 
@@ -23,6 +24,7 @@ REAL_DATA = ROOT / "data" / "raw" / "secondary_data.csv"
 # As the command line does, before anything loads OpenMP: tests share the machine with the processes they start.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 AIRFLOW = ROOT / ".venv-airflow" / "bin" / "airflow"
+CLIENTS = ROOT / ".venv-clients" / "bin" / "python"
 #: Loaded into a process, it makes its clock say what a file says.
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 #: What some tests need and not every machine has: fixture -> whether it is here, the variable that requires it, what to say.
@@ -43,7 +45,14 @@ NEEDS = {
         "REQUIRE_AIRFLOW",
         "tests in a real Airflow were left out: no .venv-airflow (scripts/airflow_dev.sh --setup)",
     ),
+    "clients": (
+        CLIENTS.exists(),
+        "REQUIRE_CLIENTS",
+        "tests with MLflow and the clients of KServe and Triton were left out: no .venv-clients (scripts/clients_dev.sh --setup)",
+    ),
 }
+#: Files and folders whose tests take longest: they begin.
+FIRST = ("tests/project/test_dags", "tests/project/test_docs", "tests/project/", "tests/pipelines/", "tests/models/")
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 # A busy machine is slow, which is no fault of what is tested; and a change must not fail in CI by chance.
@@ -52,7 +61,11 @@ hypothesis.settings.load_profile("sporeprint")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs something that is not here, unless it is required: then the fixture fails them."""
+    """Leave out what needs something that is not here, unless it is required: then the fixture fails them.
+
+    What takes longest goes first, so that no process works alone at the end.
+    """
+    items.sort(key=lambda item: next((place for place, name in enumerate(FIRST) if item.nodeid.startswith(name)), len(FIRST)))
     config.stash[LEFT_OUT] = {}
     for fixture, (here, variable, _) in NEEDS.items():
         if here or os.environ.get(variable) == "1":
@@ -91,6 +104,13 @@ def real_data() -> Path:
     """The real table, data/raw/secondary_data.csv."""
     _here("real_data")
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def clients() -> Path:
+    """The Python of an environment with MLflow and the clients of KServe and Triton."""
+    _here("clients")
+    return CLIENTS
 
 
 @pytest.fixture(scope="session")
@@ -212,19 +232,20 @@ def small_table(_small: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
     """1,800 invented rows of 30 species, in blocks of 60. Not marked as simulated: without the mark it is like any other."""
     from sporeprint.simulation.generator import simulate
 
-    out = tmp_path_factory.mktemp("small") / "table.csv"
-    made = simulate(settings.parse(_small).dataset, out, rows=1800, groups=30, seed=3)
-    made.sidecar.unlink()
-    return out
+    def make(folder: Path) -> None:
+        simulate(settings.parse(_small).dataset, folder / "table.csv", rows=1800, groups=30, seed=3).sidecar.unlink()
+
+    return made_once(tmp_path_factory, "small_table", make) / "table.csv"
 
 
 @pytest.fixture(scope="session")
 def _small_run(_small: dict[str, Any], small_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from sporeprint.pipelines.etl import run_etl  # loads every library there is, which most tests do not need
+    def make(folder: Path) -> None:
+        from sporeprint.pipelines.etl import run_etl  # loads every library there is, which most tests do not need
 
-    root = tmp_path_factory.mktemp("small_run") / "work"
-    run_etl(settings.parse(_small), root, source=str(small_table))
-    return root
+        run_etl(settings.parse(_small), folder / "work", source=str(small_table))
+
+    return made_once(tmp_path_factory, "small_run", make) / "work"
 
 
 @pytest.fixture(scope="session")
@@ -242,12 +263,14 @@ def small_copy(_small_run: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def real_run(real_data: Path, config_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The work directory of one whole run over the real table, with the shipped configuration. Only to be looked at."""
-    from sporeprint.pipelines.etl import run_etl
 
-    root = tmp_path_factory.mktemp("real_run") / "work"
-    # One thread: threads that wait for each other in turns take a hundred times as long where others need the processor.
-    run_etl(settings.load(config_file, environ={}, overrides=["runtime.threads=1"]), root, source=str(real_data))
-    return root
+    def make(folder: Path) -> None:
+        from sporeprint.pipelines.etl import run_etl
+
+        # One thread: threads that wait for each other in turns take a hundred times as long where others need the processor.
+        run_etl(settings.load(config_file, environ={}, overrides=["runtime.threads=1"]), folder / "work", source=str(real_data))
+
+    return made_once(tmp_path_factory, "real_run", make) / "work"
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def gather(pages: Path, *, notebook: bool) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     if notebook:
-        subprocess.run([sys.executable, ROOT / "notebooks/render.py", pages / "notebook"], check=True)  # noqa: S603 -- the project's own
+        subprocess.run([sys.executable, ROOT / "notebooks/render.py", pages / "notebook"], check=True)
 
 
 def site(pages: Path) -> dict[str, Any]:

@@ -8,20 +8,28 @@ from collections.abc import Iterable
 
 
 class SporeprintError(Exception):
-    """Base of every error a user can meet. `exit_code` follows the table in the README; `retryable` is for orchestrators."""
+    """Base of every error a user can meet. `exit_code` follows the table in the README; `retryable` is for orchestrators.
+
+    >>> import sporeprint
+    >>> try:
+    ...     sporeprint.load("no_such_model", WORKDIR)
+    ... except sporeprint.SporeprintError as error:
+    ...     error.exit_code
+    5
+    """
 
     exit_code: int = 1
     retryable: bool = False
 
 
 class UsageError(SporeprintError):
-    """The command or call cannot be understood as given."""
+    """The command or call is wrong: an unknown option, a missing or contradicting argument."""
 
     exit_code = 2
 
 
 class MissingExtraError(SporeprintError):
-    """What was asked for needs a library that this installation does not have."""
+    """The operation needs a library that is not installed."""
 
     exit_code = 3
 
@@ -82,7 +90,7 @@ class BusyError(RetryableError):
 
 
 class JournalError(StorageError, RetryableError):
-    """A journal cannot be written or read now: the disk fails, or the journal is closed. What was to be kept may not be there."""
+    """A journal cannot be written or read now: the disk fails, or the journal is closed. Records may not be stored."""
 
     exit_code = 75
     retryable = True

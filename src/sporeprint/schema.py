@@ -6,22 +6,39 @@ reports) reads it here; nothing else in the package names a column.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
 from sporeprint.errors import nearest
 
-#: Column names the pipeline adds itself; a dataset may not use them.
-RESERVED = frozenset(
-    {
-        *("row", "group", "part", "y", "row_hash", "run_id"),
-        *("prediction", "probability", "verdict", "novelty_p", "unseen", "outside", "reason"),
-    }
-)
+#: Names of the columns that the pipeline adds to a table; a dataset may not use them.
+RESERVED = frozenset({"_row", "_group", "_part", "_row_hash"})
+
+
+def code_text(value: object) -> str:
+    """A code as text, in one form however it was written: 1, 1.0 and "1.0" are "1", true is "true"."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    text = str(value).strip()
+    return re.sub(r"^([+-]?[0-9]+)\.0+$", r"\1", text)
+
+
+def _codes(values: object) -> object:
+    """The keys of a mapping, or the items of a list, as codes."""
+    if isinstance(values, Mapping):
+        return {code_text(code) if isinstance(code, int | float) else code: word for code, word in values.items()}
+    return [code_text(code) if isinstance(code, int | float) else code for code in values] if isinstance(values, list) else values
+
+
+Codes = BeforeValidator(_codes)
+Code = BeforeValidator(lambda value: code_text(value) if isinstance(value, int | float) else value)
 
 
 class Frozen(BaseModel):
@@ -43,12 +60,16 @@ class Column(Frozen):
     kind: Kind
     unit: str | None = Field(None, description="Unit of a numeric column, for people: cm, mm, ...")
     description: str | None = Field(None, description="One line on what the column says.")
-    values: dict[str, str] | None = Field(
+    values: Annotated[dict[str, str] | None, Codes] = Field(
         None, description="Nominal: code -> word. Any other value is rejected. Left out: every value is accepted."
     )
     min: FiniteFloat | None = Field(None, description="Numeric: smallest allowed value, inclusive.")
     max: FiniteFloat | None = Field(None, description="Numeric: largest allowed value, inclusive.")
     required: bool = Field(False, description="Whether a row without this value is rejected.")
+    missing: tuple[str, ...] = Field((), description="Texts that stand for a missing value in this column, as '?' or '-999'.")
+    decimal: Literal[".", ","] = Field(".", description="Numeric: the decimal sign of numbers that are text.")
+    thousands: Literal["", ",", ".", " ", "'"] = Field("", description="Numeric: the sign between thousands; left out: none.")
+    strip: tuple[str, ...] = Field((), description="Numeric: texts that are taken out of the number, as '%', 'EUR' or ' months'.")
 
     @model_validator(mode="after")
     def _kind_fits(self) -> Self:
@@ -59,9 +80,18 @@ class Column(Frozen):
         if self.values is not None and not self.values:
             raise ValueError("'values' is empty; list the allowed codes, or leave it out to accept every value")
         _check_codes(self.values or {})
+        if self.kind is Kind.NOMINAL and self.is_formatted:
+            raise ValueError("'decimal', 'thousands' and 'strip' are of numeric columns; make it numeric, or leave them out")
+        if self.decimal == self.thousands:
+            raise ValueError(f"'decimal' and 'thousands' are both {self.decimal!r}; a number could not be read")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min} is above max {self.max}")
         return self
+
+    @property
+    def is_formatted(self) -> bool:
+        """Whether its numbers are written in a way of their own."""
+        return self.decimal != "." or bool(self.thousands) or bool(self.strip)
 
 
 def _check_codes(values: Mapping[str, str]) -> None:
@@ -76,8 +106,30 @@ class Target(Frozen):
     """The column to predict. Two classes; the positive one is the one that must not be missed."""
 
     column: str
-    positive: str = Field(description="Code of the positive class, the one that must not be missed.")
-    values: Annotated[dict[str, str], Field(description="Both class codes -> words.", min_length=2, max_length=2)]
+    positive: Annotated[str, Code] = Field(description="Code of the positive class, the one that must not be missed.")
+    values: Annotated[
+        dict[str, str], Field(description="Class codes -> words. Several codes with one word are one class.", min_length=2, max_length=2)
+    ]
+    aliases: dict[str, str] = Field(default_factory=dict, description="Further codes -> the class code in 'values' that they stand for.")
+    missing: tuple[str, ...] = Field((), description="Texts that stand for a row without a label.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_code_a_class(cls, raw: Any) -> Any:
+        """Several codes with one word: one of them stays, the positive one where it is among them; the others are its aliases."""
+        if not isinstance(raw, Mapping) or not isinstance(raw.get("values"), Mapping):
+            return raw
+        values: dict[Any, Any] = {code_text(code) if isinstance(code, int | float) else code: word for code, word in raw["values"].items()}
+        words = list(values.values())
+        if len(values) <= 2 or not all(isinstance(word, str) for word in words) or len(set(words)) != 2:
+            return {**raw, "values": values}
+        positive = raw.get("positive")
+        positive = code_text(positive) if isinstance(positive, int | float) else positive
+        first = {word: next(code for code, other in values.items() if other == word) for word in dict.fromkeys(words)}
+        if positive in values:
+            first[values[positive]] = positive
+        aliases = {code: first[word] for code, word in values.items() if code != first[word]}
+        return {**raw, "values": {code: word for word, code in first.items()}, "aliases": {**raw.get("aliases", {}), **aliases}}
 
     @model_validator(mode="after")
     def _positive_is_a_value(self) -> Self:
@@ -86,6 +138,8 @@ class Target(Frozen):
             raise ValueError(f"positive {self.positive!r} is not one of the values {sorted(self.values)}")
         if len(set(self.values.values())) < len(self.values):
             raise ValueError(f"both classes have the word {next(iter(self.values.values()))!r}; an answer could not be told from the other")
+        if wrong := next((code for code in self.aliases.values() if code not in self.values), None):
+            raise ValueError(f"'aliases' names the class {wrong!r}, which is not one of the values {sorted(self.values)}")
         if "unknown" in self.values.values():
             raise ValueError("'unknown' is the answer for rows the model does not know; give the class another word")
         return self
@@ -116,8 +170,8 @@ class Groups(Frozen):
 class Condition(Frozen):
     """What a value must be for a contradiction to hold. A missing value fulfils no condition."""
 
-    one_of: tuple[str, ...] | None = Field(None, min_length=1, description="Nominal: one of these codes.")
-    none_of: tuple[str, ...] | None = Field(None, min_length=1, description="Nominal: any value but these codes.")
+    one_of: Annotated[tuple[str, ...] | None, Codes] = Field(None, min_length=1, description="Nominal: one of these codes.")
+    none_of: Annotated[tuple[str, ...] | None, Codes] = Field(None, min_length=1, description="Nominal: any value but these codes.")
     above: FiniteFloat | None = Field(None, description="Numeric: larger than this.")
     below: FiniteFloat | None = Field(None, description="Numeric: smaller than this.")
 
@@ -147,7 +201,13 @@ class Contradiction(Frozen):
 
 
 class DatasetSchema(Frozen):
-    """The contract of one table."""
+    """The contract of one table.
+
+    >>> from sporeprint import load_settings
+    >>> schema = load_settings(CONFIG).dataset
+    >>> schema.numeric
+    ('cap-diameter', 'stem-height', 'stem-width')
+    """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Lower case; names files and models.")
     target: Target
@@ -155,6 +215,10 @@ class DatasetSchema(Frozen):
     groups: Groups | None = None
     contradictions: tuple[Contradiction, ...] = Field((), description="What no row can be, over several columns.")
     extra_columns: Literal["reject", "ignore"] = Field("reject", description="What a column not named here does to the run.")
+    missing: tuple[str, ...] = Field(
+        (), description="Texts that stand for a missing value in every column, as '?'. In numeric columns NA, NaN, null and None always do."
+    )
+    further: tuple[str, ...] = Field((), description="Columns that are neither feature nor target nor group, and are read along.")
 
     @model_validator(mode="after")
     def _names_are_free(self) -> Self:
@@ -202,7 +266,12 @@ class DatasetSchema(Frozen):
     def table_columns(self) -> tuple[str, ...]:
         """Every column the table must have: target, group column if declared, features."""
         group = (self.groups.column,) if self.groups is not None and self.groups.column is not None else ()
-        return (self.target.column, *group, *self.columns)
+        return tuple(dict.fromkeys((self.target.column, *group, *self.further, *self.columns)))
+
+    def missing_words(self, name: str) -> tuple[str, ...]:
+        """Texts that stand for a missing value in a column; of the target: for a row without a label."""
+        own = self.target.missing if name == self.target.column else self.columns[name].missing
+        return (*self.missing, *own)
 
     def word(self, column: str, code: str) -> str:
         """The word for a nominal code ('brown' for 'n'), or the code where no word is declared."""
@@ -211,4 +280,5 @@ class DatasetSchema(Frozen):
 
     def fingerprint(self) -> str:
         """sha256 of the contract (hex), the same for equal schemas whatever the order of keys in the file."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        raw = self.model_dump(mode="json", exclude={"further"})
+        return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()

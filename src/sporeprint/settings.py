@@ -35,7 +35,18 @@ class CsvSettings(Frozen):
 
     separator: str = Field("auto", description="One character, or 'auto': found from the first lines.")
     encoding: str = Field("auto", description="'auto' knows UTF-8, UTF-8 with BOM, UTF-16 and Latin-1; or any Python name.")
-    header: bool = Field(True, description="Whether the first line holds column names; without, columns come in schema order.")
+    header: bool = Field(True, description="Whether a line holds column names. Lines before it are skipped.")
+    columns: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="With header: false, the names of the file's columns in its order. Others than the dataset's are ignored.",
+    )
+
+    @model_validator(mode="after")
+    def _order_goes_without_header(self) -> Self:
+        if self.columns is not None and self.header:
+            raise ValueError("'columns' gives the order of a file without header; set header: false, or leave it out")
+        return self
 
     @field_validator("separator")
     @classmethod
@@ -78,26 +89,39 @@ class SourceSettings(Frozen):
     csv: CsvSettings = CsvSettings()
     query: str | None = Field(None, description="SQL for a source that is a database address (mysql+pymysql://..., sqlite:///...).")
     download: DownloadSettings | None = None
-    fallback: Literal["simulate", "fail"] = Field("fail", description="When the file is missing and cannot be downloaded.")
+    fallback: Literal["simulate", "fail"] = Field(
+        "fail", description="When the file is missing and cannot be downloaded: stop, or write a simulated table, as with --simulate."
+    )
 
 
 class ValidationSettings(Frozen):
     """When a row, and when a run, is refused."""
 
     max_rejected_share: float = Field(0.01, ge=0, le=1, description="A larger share of rejected rows stops the run.")
+    unlabelled: Literal["reject", "drop"] = Field(
+        "reject", description="A row without a label: rejected like other bad rows, or left out and counted apart."
+    )
     duplicates: Literal["keep", "drop"] = Field(
-        "keep", description="Exact copies of an earlier row: kept (and always on the same side of a split), or dropped."
+        "keep", description="Exact copies of an earlier row, label included: kept (and shared out like other rows), or dropped."
     )
 
 
 class SplitSettings(Frozen):
     """Disjoint parts: each later step must see rows the earlier ones did not. Shares add up to 1."""
 
-    train: float = Share
-    early_stop: float = Share
-    calibration: float = Share
-    threshold: float = Share
-    test: float = Share
+    by: Literal["rows", "groups", "time", "column"] = Field(
+        "rows",
+        description="What is shared out: single rows; whole groups (see dataset.groups), so that test rows are of new groups; "
+        "rows in the order of a time column, the latest to test on; or what a column says.",
+    )
+    column: str | None = Field(
+        None, description="With by: time, the column with the time (a number or an ISO date); with by: column, the one that names the part."
+    )
+    train: float = Field(0.50, gt=0, lt=1)
+    early_stop: float = Field(0.10, gt=0, lt=1)
+    calibration: float = Field(0.10, gt=0, lt=1)
+    threshold: float = Field(0.15, gt=0, lt=1)
+    test: float = Field(0.15, gt=0, lt=1)
     seed: int = Field(7, ge=0, description="Salt of the row hash that decides a row's part.")
 
     @model_validator(mode="after")
@@ -105,6 +129,8 @@ class SplitSettings(Frozen):
         total = sum(self.shares.values())
         if abs(total - 1) > 1e-9:
             raise ValueError(f"the shares of {', '.join(self.shares)} must add up to 1, not {total:g}")
+        if (self.column is None) == (self.by in {"time", "column"}):
+            raise ValueError("'column' goes with by: time and by: column, and is needed there")
         return self
 
     @property
@@ -177,12 +203,29 @@ class GuardSettings(Frozen):
     coverage: float = Field(0.995, ge=0.5, lt=1, description="Share of rows like the training rows that are to be answered.")
     alpha: float = Field(0.001, gt=0, lt=0.5, description="Promised: at most this share of the negative answers is wrong.")
     delta: float = Field(0.05, gt=0, lt=0.5, description="... but for this probability.")
+    missed: float = Field(
+        0.2, gt=0, le=1, description="Promised too: at most this share of the positive rows is answered negative; 1: no promise."
+    )
+    most: float | None = Field(
+        None, gt=0, le=0.5, description="No single row is answered negative above this probability; default: 0.05, or 5 alpha if larger."
+    )
+    positive_from: float = Field(
+        0.5,
+        ge=0.5,
+        lt=1,
+        description="Probability above which the positive class is answered; below it, down to the negative one, unknown.",
+    )
     calibration: Literal["isotonic", "platt", "beta", "none"] = Field("isotonic", description="How scores become probabilities.")
     components: Literal["auto", "groups", "clusters"] = Field(
         "auto", description="What a row is compared with: declared groups, or clusters."
     )
     clusters: int = Field(200, ge=2, le=1000, description="How many clusters, where there are no groups.")
     kept_rows: int = Field(200, ge=1, description="Training rows of each component kept with a model, to name the nearest known one.")
+
+    @property
+    def largest_threshold(self) -> float:
+        """The cap for a single row: `most`, or what follows from `alpha`; a cap below what is promised on average would be idle."""
+        return self.most if self.most is not None else min(0.5, max(0.05, 5 * self.alpha))
 
 
 class EvaluationSettings(Frozen):
@@ -246,6 +289,13 @@ class BatchSettings(Frozen):
         return folder.rstrip("/")
 
 
+class IdempotencySettings(Frozen):
+    """Which Idempotency-Keys are remembered, and how long. One file for all workers of a machine."""
+
+    path: str = Field("data/idempotency.db", description="Below the work directory; on a local disk that keeps what it synced.")
+    keep_hours: int = Field(24, ge=1, le=24 * 90, description="A retry within this time gets the same prediction.")
+
+
 class StorageSettings(Frozen):
     """Where the two databases are, and how long rows stay. Passwords come from the environment or a file, never from here."""
 
@@ -254,6 +304,7 @@ class StorageSettings(Frozen):
     journal: JournalSettings = JournalSettings()
     batches: BatchSettings = BatchSettings()
     prune: PruneSettings = PruneSettings()
+    idempotency: IdempotencySettings = IdempotencySettings()
 
     @field_validator("oltp", "olap")
     @classmethod
@@ -281,6 +332,12 @@ class ServingSettings(Frozen):
     rate_limit_per_s: float = Field(0.0, ge=0, le=1e6, description="Requests a second that each key may make of a worker; 0: any number.")
     rate_burst: int = Field(100, ge=1, le=1_000_000, description="Requests that a key may make at once after a pause.")
     cors_origins: tuple[str, ...] = Field((), description="Web pages that may call the service, as https://example.org; none by default.")
+    root_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~-]+)*$", description="Path below which a gateway offers the service, as /models.")
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="Addresses or networks of proxies whose X-Forwarded-Proto and X-Forwarded-For are believed; none by default."
+    )
+    keep_alive_s: float = Field(75.0, ge=1, le=86_400, description="Seconds an idle connection stays open: more than the proxy's own.")
+    min_receive_kb_s: float = Field(16.0, ge=0, le=1e6, description="Slowest that a body may arrive, in KiB a second; 0: any speed.")
     deadline_s: float = Field(30.0, gt=0, le=600, description="Longest a request may take, its sending included.")
     access_log: Literal["none", "json"] = Field("json", description="Whether a line of JSON is written for each request.")
     access_log_path: str = Field("logs/access.jsonl", min_length=1, description="Its file, below the work directory; '-': stderr.")
@@ -306,7 +363,7 @@ class AbTestingSettings(Frozen):
     max_duration_s: float | None = Field(30 * 86_400.0, gt=0, description="The same in seconds.")
     srm_alpha: float = Field(0.001, gt=0, lt=0.5, description="Largest probability of a false alarm about the shares of the arms.")
     auto_conclude: bool = Field(False, description="Whether the verdict is acted on without a person.")
-    look_s: float = Field(5.0, ge=0.1, le=3600, description="Seconds between two looks of a running server at its tests.")
+    evaluate_every_s: float = Field(5.0, ge=0.1, le=3600, description="Seconds between two looks of a running server at its tests.")
 
 
 class MonitoringSettings(Frozen):
@@ -418,12 +475,17 @@ class RuntimeSettings(Frozen):
 
 
 class Settings(Frozen):
-    """Everything config.yaml says, checked."""
+    """Everything config.yaml says, checked.
+
+    >>> from sporeprint import load_settings
+    >>> sorted(load_settings(CONFIG).models)
+    ['decision_tree', 'logistic_regression', 'xgboost']
+    """
 
     dataset: DatasetSchema
     source: SourceSettings
     validation: ValidationSettings = ValidationSettings()
-    split: SplitSettings
+    split: SplitSettings = SplitSettings()
     transform: TransformSettings = TransformSettings()
     models: dict[str, ModelSettings] = Field(min_length=1)
     guard: GuardSettings = GuardSettings()
@@ -460,6 +522,20 @@ class Settings(Frozen):
             if name == "production":
                 raise ValueError("the name 'production' is taken, it means the version that is served")
         return models
+
+    @model_validator(mode="after")
+    def _split_fits(self) -> Self:
+        if self.split.by == "groups" and self.dataset.groups is None:
+            raise ValueError("split.by: groups needs dataset.groups, which says what a group is")
+        return self
+
+    @property
+    def read_schema(self) -> DatasetSchema:
+        """The schema of the table that is read: with the column that the split needs, which need not be a feature."""
+        column = self.split.column
+        if column is None or column in self.dataset.table_columns:
+            return self.dataset
+        return self.dataset.model_copy(update={"further": (column,)})
 
     @property
     def threads(self) -> int:
@@ -503,6 +579,10 @@ def load(path: Path, *, environ: Mapping[str, str] | None = None, overrides: Seq
 
     Raises:
         ConfigError: with one line for every problem: the key, the value, what is allowed, the nearest right key.
+
+    >>> from sporeprint import load_settings
+    >>> load_settings(CONFIG, overrides=["split.seed=11"]).split.seed
+    11
     """
     raw = _read_yaml(path)
     changed_by = []

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sporeprint.ab_testing.analysis import NO_LOOKS, Analysis, Extremes, Running, Standing, analyse, extremes_from
+from sporeprint.ab_testing.analysis import NO_EXTREMES, Analysis, Extremes, GuardrailStatus, RunningExtremes, analyse, extremes_from
 from sporeprint.ab_testing.decision import Verdict, decide
 from sporeprint.ab_testing.design import Costs, Design, Guardrail, Metric, Mode
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals, Totals
@@ -26,30 +26,30 @@ def arm(units: int, errors: int, missed: int = 0, unknown: int = 0, ms: float = 
 
 def test_a_look_says_everything() -> None:
     found = analyse(GUARDED, SplitTotals(arm(10_000, 300), arm(10_100, 200)), 3600.0)
-    assert found.running == Running(found.primary.log_e, found.primary.gain.low, found.primary.gain.high)
+    assert found.running == RunningExtremes(found.primary.log_e, found.primary.gain.low, found.primary.gain.high)
     assert 0 < found.running.low < 0.0102 < found.running.high
     assert found.running.p_value < 0.001
-    assert [reading.standing for reading in found.guardrails] == [Standing.OPEN, Standing.HELD, Standing.HELD]
-    assert found.believed == {Metric.EXPECTED_COST}
-    assert not found.sample_ratio_alarm
+    assert [reading.status for reading in found.guardrails] == [GuardrailStatus.OPEN, GuardrailStatus.HELD, GuardrailStatus.HELD]
+    assert found.significant == {Metric.EXPECTED_COST}
+    assert not found.srm_alarm
     assert not found.not_identified
 
 
 def test_a_broken_guardrail_shows() -> None:
     found = analyse(GUARDED, SplitTotals(arm(5000, 100, missed=2), arm(5000, 10, missed=60, unknown=900, ms=9.0)), 0.0)
-    assert [reading.standing for reading in found.guardrails] == [Standing.BREACHED] * 3
+    assert [reading.status for reading in found.guardrails] == [GuardrailStatus.BREACHED] * 3
 
 
 def test_a_guardrail_on_selective_labels_says_nothing() -> None:
     a, b = ArmTotals.of([(0, 1, 100), (1, None, 100)]), ArmTotals.of([(0, 1, 2), (1, None, 198)])
     found = analyse(replace(GUARDED, metric=Metric.LATENCY), SplitTotals(b, a), 0.0)
     assert found.not_identified
-    assert found.guardrails[0].standing is Standing.OPEN
+    assert found.guardrails[0].status is GuardrailStatus.OPEN
 
 
 def test_extremes_are_carried_from_look_to_look() -> None:
     looks = [SplitTotals(arm(n, n // 20), arm(n, n // 40)) for n in range(200, 8000, 200)]
-    extremes: Extremes = NO_LOOKS
+    extremes: Extremes = NO_EXTREMES
     low, high, log_e = -math.inf, math.inf, 0.0
     for totals in looks:
         found = analyse(GUARDED, totals, 0.0, extremes)
@@ -74,29 +74,29 @@ def test_after_a_restart_the_next_look_is_the_same() -> None:
         extremes_from(kept[1]),
     )
     assert again.to_dict() == analyse(GUARDED, SplitTotals(ArmTotals.of(cells_a), ArmTotals.of(cells_b)), 9.0, first.extremes).to_dict()
-    assert again.to_dict()["believed"] == sorted(again.believed)
-    assert extremes_from(analyse(GUARDED, SplitTotals(), 0.0).to_dict()["extremes"])[Metric.ACCURACY] == Running()
+    assert again.to_dict()["significant"] == sorted(again.significant)
+    assert extremes_from(analyse(GUARDED, SplitTotals(), 0.0).to_dict()["extremes"])[Metric.ACCURACY] == RunningExtremes()
 
 
 def test_an_undefined_look_changes_no_extreme() -> None:
-    before = Running(2.0, -0.1, 0.1)
-    assert before.then(analyse(DESIGN, SplitTotals(), 0.0).primary) == before
-    assert Running(0.0, 0.1, -0.1).empty
+    before = RunningExtremes(2.0, -0.1, 0.1)
+    assert before.updated(analyse(DESIGN, SplitTotals(), 0.0).primary) == before
+    assert RunningExtremes(0.0, 0.1, -0.1).empty
 
 
 def test_lost_units_raise_an_alarm_and_equal_ones_none() -> None:
-    assert analyse(DESIGN, SplitTotals(arm(50_000, 0), arm(47_000, 0)), 0.0).sample_ratio_alarm
-    assert not analyse(DESIGN, SplitTotals(arm(50_000, 0), arm(49_900, 0)), 0.0).sample_ratio_alarm
-    assert not analyse(replace(DESIGN, mode=Mode.SHADOW), ShadowTotals.of([(0, 0, None, 1000)]), 0.0).sample_ratio_alarm
+    assert analyse(DESIGN, SplitTotals(arm(50_000, 0), arm(47_000, 0)), 0.0).srm_alarm
+    assert not analyse(DESIGN, SplitTotals(arm(50_000, 0), arm(49_900, 0)), 0.0).srm_alarm
+    assert not analyse(replace(DESIGN, mode=Mode.SHADOW), ShadowTotals.of([(0, 0, None, 1000)]), 0.0).srm_alarm
 
 
 def test_labels_are_looked_at_only_where_they_matter() -> None:
     totals = SplitTotals(ArmTotals.of([(0, 1, 100), (1, None, 100)]), ArmTotals.of([(0, 1, 100), (1, None, 100)]))
-    assert analyse(replace(DESIGN, metric=Metric.UNKNOWN_SHARE), totals, 0.0).labelling is None
+    assert analyse(replace(DESIGN, metric=Metric.UNKNOWN_SHARE), totals, 0.0).label_bias is None
     assert analyse(DESIGN, totals, 0.0).not_identified
 
 
-def stream(seed: int, units: int, labels: str) -> tuple[np.ndarray, ...]:
+def decisive_trials(seed: int, units: int, labels: str) -> tuple[np.ndarray, ...]:
     """Units of two equal versions: arm, answer, truth, when the label comes. Both call one in four poisonous mushrooms edible.
 
     Labels: `late` come 0 to 300 units later; `eaten`: only what B called edible and what A called poisonous has one.
@@ -122,7 +122,7 @@ def totals_at(now: int, b: np.ndarray, answer: np.ndarray, truth: np.ndarray, du
 
 
 def looks(labels: str, seed: int) -> list[Analysis]:
-    drawn, extremes, found = stream(seed, 1500, labels), NO_LOOKS, []
+    drawn, extremes, found = decisive_trials(seed, 1500, labels), NO_EXTREMES, []
     for now in range(100, 1501, 100):
         found.append(analyse(DESIGN, totals_at(now, *drawn), 0.0, extremes))
         extremes = found[-1].extremes

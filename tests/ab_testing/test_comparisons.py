@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sporeprint.ab_testing import comparisons as metrics
+from sporeprint.ab_testing import comparisons
 from sporeprint.ab_testing.comparisons import Comparison
 from sporeprint.ab_testing.design import Costs, Design, Metric, Mode
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals, Totals
@@ -34,7 +34,7 @@ PAIRS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.none() | st.
 
 def compare(totals: Totals, metric: Metric, design: Design | None = None, alpha: float = 0.05) -> Comparison:
     chosen = design or (SPLIT if isinstance(totals, SplitTotals) else SHADOW)
-    return metrics.compare(chosen, totals, metric, alpha)
+    return comparisons.compare(chosen, totals, metric, alpha)
 
 
 def numbers(estimate: Estimate) -> tuple[float, float, float]:
@@ -51,14 +51,14 @@ def arm(units: int, false_negatives: int = 0, false_positives: int = 0, unknown:
     [(0, 0, "right"), (1, 1, "right"), (0, 1, "false_negative"), (1, 0, "false_positive"), (2, 0, "unknown"), (2, 1, "unknown")],
 )
 def test_events(answer: int, truth: int, event: str) -> None:
-    assert metrics.event(answer, truth) == event
+    assert comparisons.event(answer, truth) == event
 
 
 def test_events_of_one_cost_are_one_kind() -> None:
-    assert metrics.by_weight(Metric.ACCURACY, Costs()) == {1.0: {"false_negative", "false_positive", "unknown"}}
-    assert metrics.by_weight(Metric.ACCURACY, Costs(unknown_as_error=0)) == {1.0: {"false_negative", "false_positive"}}
-    assert metrics.by_weight(Metric.EXPECTED_COST, Costs()) == {1000.0: {"false_negative"}, 1.0: {"false_positive", "unknown"}}
-    assert metrics.by_weight(Metric.FALSE_NEGATIVE, Costs()) == {1.0: {"false_negative"}, 0.001: {"unknown"}}
+    assert comparisons.by_weight(Metric.ACCURACY, Costs()) == {1.0: {"false_negative", "false_positive", "unknown"}}
+    assert comparisons.by_weight(Metric.ACCURACY, Costs(unknown_as_error=0)) == {1.0: {"false_negative", "false_positive"}}
+    assert comparisons.by_weight(Metric.EXPECTED_COST, Costs()) == {1000.0: {"false_negative"}, 1.0: {"false_positive", "unknown"}}
+    assert comparisons.by_weight(Metric.FALSE_NEGATIVE, Costs()) == {1.0: {"false_negative"}, 0.001: {"unknown"}}
 
 
 def test_values_and_differences_of_a_split() -> None:
@@ -91,7 +91,7 @@ def test_shadow_mode_counts_who_errs_alone() -> None:
     found = compare(ShadowTotals.of(cells), Metric.ACCURACY)
     assert (found.decisive, found.observations) == (14, 10_000)
     assert found.gain.value == pytest.approx(-0.002 * (12 - 2) / 14)
-    assert found.method == metrics.DISCORDANT
+    assert found.method == comparisons.DISCORDANT
     assert math.isnan(found.a.value)
 
 
@@ -117,7 +117,7 @@ def test_latency_is_a_difference_of_means() -> None:
     draw = np.random.default_rng(1).exponential(1, (2, 5000)) * [[3.0], [2.0]]
     slow, fast = (ArmTotals(latency=Moments(5000, float(each.sum()), float(np.square(each).sum()))) for each in draw)
     found = compare(SplitTotals(slow, fast), Metric.LATENCY)
-    assert (found.method, found.decisive) == (metrics.ASYMPTOTIC, 10_000)
+    assert (found.method, found.decisive) == (comparisons.ASYMPTOTIC, 10_000)
     assert 0.8 < found.gain.low < found.gain.value < found.gain.high < 1.2
     assert found.p_value < 1e-6
 

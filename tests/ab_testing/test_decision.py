@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from sporeprint.ab_testing.analysis import NO_LOOKS, Extremes, Running, analyse
+from sporeprint.ab_testing.analysis import NO_EXTREMES, Extremes, RunningExtremes, analyse
 from sporeprint.ab_testing.decision import Decision, Reason, Verdict, decide
 from sporeprint.ab_testing.design import Design, Guardrail, Metric, Mode
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals, Totals
@@ -22,7 +22,7 @@ EQUAL = SplitTotals(arm(100_000, 500), arm(100_000, 500))
 UNCLEAR = SplitTotals(arm(1000, 10), arm(1000, 8))
 
 
-def verdict(design: Design, totals: Totals, elapsed_s: float = 1e6, extremes: Extremes = NO_LOOKS) -> Decision:
+def verdict(design: Design, totals: Totals, elapsed_s: float = 1e6, extremes: Extremes = NO_EXTREMES) -> Decision:
     return decide(analyse(design, totals, elapsed_s, extremes))
 
 
@@ -115,7 +115,7 @@ def test_selective_labels_veto_the_winner() -> None:
 
 
 def test_looks_that_exclude_each_other_veto_the_winner() -> None:
-    found = verdict(DESIGN, BETTER, extremes={Metric.ACCURACY: Running(50.0, -0.03, -0.02)})
+    found = verdict(DESIGN, BETTER, extremes={Metric.ACCURACY: RunningExtremes(50.0, -0.03, -0.02)})
     assert (found.verdict, found.reason) == (Verdict.INVALID, Reason.CONTRADICTION)
 
 

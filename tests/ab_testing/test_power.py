@@ -3,13 +3,13 @@ from dataclasses import replace
 import pytest
 
 from sporeprint.ab_testing.design import Design, Mode
-from sporeprint.ab_testing.power import Truth, plan, stream
+from sporeprint.ab_testing.power import AssumedRates, decisive_trials, plan
 from sporeprint.ab_testing.simulation import simulate
 from sporeprint.errors import UsageError
 
 SPLIT = Design("plan", "a/v1", "b/v1")
 SHADOW = replace(SPLIT, mode=Mode.SHADOW)
-UNEQUAL = Truth(0.005, 0.01, 0.004)
+UNEQUAL = AssumedRates(0.005, 0.01, 0.004)
 
 
 def test_twice_the_errors_in_a_split() -> None:
@@ -33,25 +33,26 @@ def test_shadow_mode_needs_a_dozen_labels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("design", "truth"), [(SPLIT, Truth(0.02, 0.05)), (replace(SPLIT, traffic_split=0.1), Truth(0.08, 0.02)), (SHADOW, UNEQUAL)]
+    ("design", "truth"),
+    [(SPLIT, AssumedRates(0.02, 0.05)), (replace(SPLIT, traffic_split=0.1), AssumedRates(0.08, 0.02)), (SHADOW, UNEQUAL)],
 )
-def test_a_plan_is_what_a_simulation_finds(design: Design, truth: Truth) -> None:
+def test_a_plan_is_what_a_simulation_finds(design: Design, truth: AssumedRates) -> None:
     planned, found = plan(design, truth), simulate(design, truth, units=8000, tests=600, seed=3)
     assert planned.median_units == pytest.approx(found.median_units, rel=0.12)
     assert planned.median_labels == pytest.approx(found.median_labels, rel=0.15, abs=1)
 
 
 def test_what_takes_too_long_is_none() -> None:
-    found = plan(SPLIT, Truth(0.01, 0.0101), most=500)
+    found = plan(SPLIT, AssumedRates(0.01, 0.0101), most=500)
     assert (found.median_units, found.units, found.price, found.days) == (None, None, None, None)
     assert found.fixed_units > 10**7
 
 
 def test_the_trials_that_decide() -> None:
-    found = stream(replace(SPLIT, traffic_split=0.1), Truth(0.01, 0.02))
+    found = decisive_trials(replace(SPLIT, traffic_split=0.1), AssumedRates(0.01, 0.02))
     assert (found.null, found.events, found.side) == pytest.approx((0.1, 0.011, 0.002 / 0.011))
     assert found.scale * found.events * (found.side - found.null) == pytest.approx(0.01)
-    pairs = stream(SHADOW, UNEQUAL)
+    pairs = decisive_trials(SHADOW, UNEQUAL)
     assert (pairs.null, pairs.events, pairs.side) == pytest.approx((0.5, 0.007, 6 / 7))
     assert pairs.scale * pairs.events * (pairs.side - pairs.null) == pytest.approx(0.005)
 
@@ -61,28 +62,34 @@ def test_the_trials_that_decide() -> None:
 )
 def test_rates_that_are_none(rate_a: float, rate_b: float, message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        Truth(rate_a, rate_b)
+        AssumedRates(rate_a, rate_b)
     assert str(caught.value) == f"{message}an error rate above 0 and below 1 is needed"
 
 
 @pytest.mark.parametrize(
     ("truth", "message"),
     [
-        (Truth(0.1, 0.2, 0.11), "shared is 0.11: the share of requests on which both err lies between 0 and the smaller error rate, 0.1"),
-        (Truth(0.8, 0.7, 0.1), "shared is 0.1: the share of requests on which both err lies between 0.5 and the smaller error rate, 0.7"),
+        (
+            AssumedRates(0.1, 0.2, 0.11),
+            "shared is 0.11: the share of requests on which both err lies between 0 and the smaller error rate, 0.1",
+        ),
+        (
+            AssumedRates(0.8, 0.7, 0.1),
+            "shared is 0.1: the share of requests on which both err lies between 0.5 and the smaller error rate, 0.7",
+        ),
     ],
     ids=["many", "few"],
 )
-def test_what_two_versions_cannot_share(truth: Truth, message: str) -> None:
+def test_what_two_versions_cannot_share(truth: AssumedRates, message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        stream(SHADOW, truth)
+        decisive_trials(SHADOW, truth)
     assert str(caught.value) == message
-    assert stream(SPLIT, truth).null == 0.5
+    assert decisive_trials(SPLIT, truth).null == 0.5
 
 
 def test_where_many_err_a_split_takes_longer() -> None:
     """What is right says nothing here: about 1 / (1 - rate) times the units."""
-    rare, common = (plan(SPLIT, Truth(rate, rate * 1.5)) for rate in (0.01, 0.4))
+    rare, common = (plan(SPLIT, AssumedRates(rate, rate * 1.5)) for rate in (0.01, 0.4))
     assert rare.price is not None
     assert common.price is not None
     assert common.price / rare.price == pytest.approx(1 / (1 - 0.5), rel=0.15)
@@ -90,10 +97,10 @@ def test_where_many_err_a_split_takes_longer() -> None:
 
 def test_a_plan_needs_a_difference_and_a_power() -> None:
     with pytest.raises(UsageError, match=r"rate_a and rate_b are both 0\.1: a plan needs the difference that is to be found"):
-        plan(SPLIT, Truth(0.1, 0.1))
+        plan(SPLIT, AssumedRates(0.1, 0.1))
     with pytest.raises(UsageError, match=r"margin is 0\.1: a plan is for a test with a margin of 0"):
         plan(replace(SPLIT, margin=0.1), UNEQUAL)
     with pytest.raises(UsageError, match=r"power is 1: it has to be above alpha, 0\.05, and below 1"):
         plan(SPLIT, UNEQUAL, power=1)
     with pytest.raises(UsageError, match=r"shared is 0\.1, as are both error rates: the versions never differ"):
-        stream(SHADOW, Truth(0.1, 0.1, 0.1))
+        decisive_trials(SHADOW, AssumedRates(0.1, 0.1, 0.1))

@@ -5,10 +5,10 @@ import pytest
 from scipy.stats import binom
 
 from sporeprint.ab_testing import simulation
-from sporeprint.ab_testing.analysis import NO_LOOKS, Analysis, analyse
+from sporeprint.ab_testing.analysis import NO_EXTREMES, Analysis, analyse
 from sporeprint.ab_testing.decision import Verdict, decide
 from sporeprint.ab_testing.design import Design, Mode
-from sporeprint.ab_testing.power import Truth
+from sporeprint.ab_testing.power import AssumedRates
 from sporeprint.ab_testing.simulation import Drawn, simulate
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals, Totals
 from sporeprint.errors import UsageError
@@ -30,14 +30,14 @@ def totals(design: Design, drawn: Drawn, test: int, now: int) -> Totals:
 
 @pytest.mark.parametrize(
     ("design", "truth"),
-    [(SPLIT, Truth(0.05, 0.3)), (replace(SPLIT, traffic_split=0.1), Truth(0.5, 0.1)), (SHADOW, Truth(0.02, 0.1))],
+    [(SPLIT, AssumedRates(0.05, 0.3)), (replace(SPLIT, traffic_split=0.1), AssumedRates(0.5, 0.1)), (SHADOW, AssumedRates(0.02, 0.1))],
     ids=["split", "canary", "shadow"],
 )
-def test_it_is_the_rule_of_the_engine_unit_for_unit(design: Design, truth: Truth) -> None:
+def test_it_is_the_rule_of_the_engine_unit_for_unit(design: Design, truth: AssumedRates) -> None:
     drawn = simulation.draw(design, truth, (4, 250), np.random.default_rng(1))
     followed, decided = simulation.follow(design, truth, drawn), 0
     for test in range(4):
-        extremes, look = NO_LOOKS, None
+        extremes, look = NO_EXTREMES, None
         for now in range(1, 251):
             look = analyse(design, totals(design, drawn, test, now), 0.0, extremes)
             extremes = look.extremes
@@ -56,7 +56,7 @@ def test_it_is_the_rule_of_the_engine_unit_for_unit(design: Design, truth: Truth
 @pytest.mark.parametrize("split", [0.5, 0.1, 0.01])
 @pytest.mark.parametrize("rate", [0.005, 0.05, 0.5])
 def test_equal_arms_under_a_look_after_every_unit(split: float, rate: float) -> None:
-    found = simulate(replace(SPLIT, traffic_split=split), Truth(rate, rate), units=4000, tests=400, seed=4)
+    found = simulate(replace(SPLIT, traffic_split=split), AssumedRates(rate, rate), units=4000, tests=400, seed=4)
     most = binom.ppf(1 - 1e-4, 400, 0.05) / 400
     assert max(found.wrong.value, found.missed.value, found.alarmed.value) <= most
     assert found.keeps(0.05, 0.05)
@@ -65,13 +65,13 @@ def test_equal_arms_under_a_look_after_every_unit(split: float, rate: float) -> 
 
 @pytest.mark.parametrize("rate", [0.01, 0.2])
 def test_equal_versions_in_shadow_mode(rate: float) -> None:
-    found = simulate(SHADOW, Truth(rate, rate, rate / 2), units=5000, tests=600, seed=5)
+    found = simulate(SHADOW, AssumedRates(rate, rate, rate / 2), units=5000, tests=600, seed=5)
     assert max(found.wrong.value, found.missed.value) <= binom.ppf(1 - 1e-4, 600, 0.05) / 600
     assert found.alarmed.value == 0
 
 
 def test_the_better_one_wins() -> None:
-    for truth, winner in [(Truth(0.02, 0.1, 0.01), "a"), (Truth(0.1, 0.02, 0.01), "b")]:
+    for truth, winner in [(AssumedRates(0.02, 0.1, 0.01), "a"), (AssumedRates(0.1, 0.02, 0.01), "b")]:
         for design in (SPLIT, SHADOW):
             found = simulate(design, truth, units=3000, tests=200, seed=6)
             share = found.won_a if winner == "a" else found.won_b
@@ -91,26 +91,26 @@ def test_a_broken_engine_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None
         return np.floor(n * null - half).astype(np.int64), np.ceil(n * null + half).astype(np.int64) + (n == 0)
 
     monkeypatch.setattr(eprocess, "boundary", peeking)
-    found = simulate(SPLIT, Truth(0.1, 0.1), units=4000, tests=300, seed=7)
+    found = simulate(SPLIT, AssumedRates(0.1, 0.1), units=4000, tests=300, seed=7)
     assert found.wrong.value > 0.2
     assert not found.keeps(0.05, 0.05)
 
 
 def test_the_same_seed_is_the_same_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = simulate(SPLIT, Truth(0.1, 0.2), units=500, tests=50, seed=8)
-    assert one == simulate(SPLIT, Truth(0.1, 0.2), units=500, tests=50, seed=8)
+    one = simulate(SPLIT, AssumedRates(0.1, 0.2), units=500, tests=50, seed=8)
+    assert one == simulate(SPLIT, AssumedRates(0.1, 0.2), units=500, tests=50, seed=8)
     monkeypatch.setattr(simulation, "AT_ONCE", 5000)
-    in_parts = simulate(SPLIT, Truth(0.1, 0.2), units=500, tests=50, seed=8)
+    in_parts = simulate(SPLIT, AssumedRates(0.1, 0.2), units=500, tests=50, seed=8)
     assert in_parts.tests == 50
 
 
 def test_tests_without_any_error_have_no_winner() -> None:
-    found = simulate(SPLIT, Truth(1e-9, 1e-9), units=100, tests=5, seed=9)
+    found = simulate(SPLIT, AssumedRates(1e-9, 1e-9), units=100, tests=5, seed=9)
     assert (found.wrong.value, found.missed.value) == (0, 0)
 
 
 def test_what_cannot_be_simulated_says_so() -> None:
     with pytest.raises(UsageError, match=r"margin is 0\.1 and min_units 0: a simulation needs a test with 0 of both"):
-        simulate(replace(SPLIT, margin=0.1), Truth(0.1, 0.1), units=10, tests=10, seed=1)
+        simulate(replace(SPLIT, margin=0.1), AssumedRates(0.1, 0.1), units=10, tests=10, seed=1)
     with pytest.raises(UsageError, match="tests is 0 and units 10: at least 1 of each is needed"):
-        simulate(SPLIT, Truth(0.1, 0.1), units=10, tests=0, seed=1)
+        simulate(SPLIT, AssumedRates(0.1, 0.1), units=10, tests=0, seed=1)

@@ -34,7 +34,7 @@ def test_a_test_from_the_first_call_to_the_last(call: Callable[..., tuple[int, A
     assert (code, made["status"], made["traffic_split"], made["design"]["alpha"]) == (0, "running", 0.2, 0.01)
     assert call("create", "--name", "second", *TWO, "--mode", "shadow")[1]["unit"] == "prediction"
     assert [test["name"] for test in call("list", "--status", "running")[1]["tests"]] == ["second", "first"]
-    assert call("show", "first")[1]["look"]["units"] == 0
+    assert call("show", "first")[1]["interim_analysis"]["units"] == 0
     assert {each["decision"]["verdict"] for each in call("evaluate")[1]["tests"]} == {"continue"}
     assert call("disagreements", "second") == (0, {"disagreements": []})
     page = tmp_path / "first.html"

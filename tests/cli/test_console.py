@@ -16,21 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from sporeprint.cli.console import (
-    BarSteps,
-    LineSteps,
-    ReaderGoneError,
-    Screen,
-    clock,
-    compact,
-    described,
-    has_colour,
-    is_terminal,
-    plain_table,
-    printable,
-    seconds,
-)
-from sporeprint.common.text_table import SilentSteps, Table
+from sporeprint.cli.console import Screen, described
+from sporeprint.cli.progress_display import BarSteps, LineSteps, clock, compact, seconds
+from sporeprint.cli.table_display import plain_table
+from sporeprint.cli.terminal import ReaderGoneError, has_colour, is_terminal, printable
+from sporeprint.common.progress import SilentSteps
+from sporeprint.common.text_table import Table
 from sporeprint.errors import BusyError, DataError, StorageError
 
 FACTS = Table("", ("", ""), (("source", "data/raw/x.csv"), ("rows", "61,069")))

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from sporeprint.cli import app as cli
+from sporeprint.inference.model_bundle import Bundle, GoldenRows
 from sporeprint.models.encoder import Encoder, NumericEncoding
 from sporeprint.models.scorers import LinearScorer
-from sporeprint.registry.registry import Bundle, Golden, Registry
+from sporeprint.registry.registry import Registry
 from sporeprint.schema import Column, DatasetSchema, Kind, Target
 from support import some_safety
 
@@ -35,7 +36,7 @@ def bundle(name: str, slope: float, accuracy: float, **info: bool) -> Bundle:
         encoder=ENCODER,
         scorer=LinearScorer(np.array([slope]), 0.0),
         schema=SCHEMA,
-        golden=Golden((), ()),
+        golden=GoldenRows((), ()),
         parts=PARTS,
         info={
             "created": "2026-02-28T10:00:00+00:00",

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sporeprint.common.files import Silent, atomic_path, atomic_write, sha256_file
+from sporeprint.common.files import atomic_path, atomic_write, sha256_file
+from sporeprint.common.progress import SilentProgress
 from sporeprint.errors import StorageError
 
 Start = Callable[[str], "subprocess.Popen[str]"]
@@ -175,7 +176,7 @@ def test_sha256_is_that_of_what_was_written(tmp_path_factory: pytest.TempPathFac
 
 
 def test_silent_progress_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    progress = Silent()
+    progress = SilentProgress()
     progress.total(3)
     progress.text("working")
     progress.advance(1)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sporeprint.common.text_table import SilentSteps, Table
+from sporeprint.common.progress import SilentSteps
+from sporeprint.common.text_table import Table
 
 
 def test_a_row_with_another_number_of_cells_is_refused() -> None:

@@ -18,7 +18,7 @@ from sporeprint.errors import DataError
 from support import NUMERIC, OPEN, dataset, nominal
 
 NOT_NUMBERS = [
-    *("inf", "-inf", "+Infinity", "nan", "NaN", "-nan", "1e400", "-1e400", "9" * 400, "1,5", "1.5.0", "1_000", "0x1", "1e5_0"),
+    *("inf", "-inf", "+Infinity", "-nan", "1e400", "-1e400", "9" * 400, "1,5", "1.5.0", "1_000", "0x1", "1e5_0"),
     *("17.wrz", "e5", "1e", "1e+", ".", "+", "-", "--1", "1 2", "1\n2", "TRUE", "x", "٣", "\uff13", "1٣", "²"),
 ]
 
@@ -62,9 +62,9 @@ def test_what_is_no_number_is_neither_a_finite_number_nor_missing(text: str, bes
     assert found[2] is None
 
 
-@pytest.mark.parametrize("text", ["", " ", "\t \n", "\u00a0", None])
+@pytest.mark.parametrize("text", ["", " ", "\t \n", "\u00a0", None, "NA", " N/A ", "nan", "NaN", "null", "None", "<NA>", "#N/A"])
 @pytest.mark.parametrize("beside", [None, "1", "zz"])
-def test_nothing_but_white_space_is_missing(text: str | None, beside: str | None) -> None:
+def test_white_space_and_the_words_of_programs_are_missing(text: str | None, beside: str | None) -> None:
     assert numbers(["2", text], beside=beside) == [2.0, None]
 
 
@@ -79,7 +79,7 @@ def test_a_text_is_a_number_where_the_definition_says_so(values: list[str]) -> N
     definition = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
     for text, found in zip(values, numbers(values), strict=True):
         stripped = text.strip()
-        if not stripped:
+        if not stripped or stripped in {"na", "nan"}:
             assert found is None
         elif definition.fullmatch(stripped):
             assert found == float(stripped)

@@ -17,6 +17,8 @@ RECORD = DataSummary(
     rejected=7,
     malformed=2,
     duplicates=3,
+    repeats=5,
+    notes=("one", "two"),
     dropped=0,
     by_rule={"malformed": 2, "number:stem-width": 5},
     missing={"size": 4},
@@ -47,7 +49,7 @@ def test_a_record_comes_back_as_it_was(record: DataSummary) -> None:
 def test_json_has_every_field_in_words_people_can_read() -> None:
     text = RECORD.to_json()
     assert "tabelle größe.csv" in text
-    assert json.loads(text) == asdict(RECORD)
+    assert json.loads(text) == {**asdict(RECORD), "notes": list(RECORD.notes)}
 
 
 def test_the_order_of_rules_is_kept() -> None:

@@ -79,11 +79,11 @@ def test_negative_zero_keeps_its_sign(tmp_path: Path) -> None:
 
 def test_another_program_reads_words_and_nulls(tmp_path: Path) -> None:
     found = pl.read_parquet(write(tmp_path / "t.parquet", some(parts=3)))
-    assert found.columns == ["row", "group", "row_hash", "part", "class", "shape", "place", "size"]
-    assert found.select("row", "group").dtypes == [pl.Int64, pl.Int64]
-    assert found["row_hash"].dtype == pl.UInt64
+    assert found.columns == ["_row", "_group", "_row_hash", "_part", "class", "shape", "place", "size"]
+    assert found.select("_row", "_group").dtypes == [pl.Int64, pl.Int64]
+    assert found["_row_hash"].dtype == pl.UInt64
     assert found["class"].to_list() == ["e", "p", "p", "e", "p"]
-    assert found["part"].to_list() == ["train", "early_stop", "test", "train", "early_stop"]
+    assert found["_part"].to_list() == ["train", "early_stop", "test", "train", "early_stop"]
     assert found["shape"].to_list() == COLUMNS["shape"]
     assert found["place"].to_list() == COLUMNS["place"]
     assert found["size"].to_list() == COLUMNS["size"]
@@ -91,7 +91,7 @@ def test_another_program_reads_words_and_nulls(tmp_path: Path) -> None:
 
 def test_groups_that_do_not_hold_are_null(tmp_path: Path) -> None:
     found = pl.read_parquet(write(tmp_path / "t.parquet", some(group=False)))
-    assert found["group"].null_count() == 5
+    assert found["_group"].null_count() == 5
 
 
 def test_equal_tables_give_equal_files(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def changed(**columns: Any) -> pa.Table:
     return table
 
 
-@pytest.mark.parametrize("name", ["row", "group", "row_hash", "part", "class", "shape", "size"])
+@pytest.mark.parametrize("name", ["_row", "_group", "_row_hash", "_part", "class", "shape", "size"])
 def test_a_table_that_lacks_a_column_is_refused_naming_it(tmp_path: Path, name: str) -> None:
     pq.write_table(changed(**{name: None}), tmp_path / "t.parquet")
     with pytest.raises(DataError, match=rf"t\.parquet lacks the column '{name}'; write it anew with sporeprint transform and"):
@@ -215,7 +215,7 @@ def test_a_table_that_lacks_a_column_is_refused_naming_it(tmp_path: Path, name: 
         ("shape", pa.array([True] * 5), "bool"),
         ("place", pa.array([b"a"] * 5), "binary"),
         ("size", pa.array(["1", "2", None, "x", "5"]), "string"),
-        ("row", pa.array([0.5] * 5), "double"),
+        ("_row", pa.array([0.5] * 5), "double"),
     ],
 )
 def test_a_table_with_columns_of_another_type_is_refused(tmp_path: Path, name: str, values: Any, holds: str) -> None:
@@ -248,7 +248,7 @@ def test_readers_see_texts_where_asked(tmp_path: Path) -> None:
 def test_rejected_rows_keep_every_column_as_text() -> None:
     schema = dataset({"shape": OPEN, "size": NUMERIC}, groups={"column": "site"})
     assert rejected_columns(schema) == {
-        "row": pl.Int64,
+        "_row": pl.Int64,
         "rules": pl.List(pl.String),
         "reason": pl.String,
         "text": pl.String,

@@ -1,4 +1,4 @@
-"""Which part a row falls into: exact shares, equal rows together, and nothing but the rows themselves decides."""
+"""Which part a row falls into: exact shares, copies shared out like other rows, and the label decides nothing."""
 
 import hashlib
 import itertools
@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 
 from sporeprint.data import splitting as split
 from sporeprint.data.coded_table import Codes
-from sporeprint.data.splitting import check_counts, parts, repeated, row_hashes
+from sporeprint.data.splitting import (
+    CopyNumbers,
+    check_counts,
+    draws,
+    group_parts,
+    labelled_hashes,
+    ordered_parts,
+    parts,
+    repeated,
+    row_hashes,
+)
 from sporeprint.errors import DataError
 from support import NUMERIC, Labelled, codes, dataset, labels, nominal, tables
 
@@ -40,7 +50,7 @@ COLUMNS: dict[str, list[Any]] = {
 LABELS = labels(0, 1, 1, 0, 1, 0)
 
 
-def by_the_book(table: Codes, y: Any, seed: int) -> list[int]:
+def by_the_book(table: Codes, seed: int) -> list[int]:
     """The same hash in plain integers."""
     mask = 2**64 - 1
 
@@ -53,7 +63,7 @@ def by_the_book(table: Codes, y: Any, seed: int) -> list[int]:
 
     found = []
     for row in range(table.rows):
-        state = mix(text("seed", str(seed)), text("y", str(int(y[row]))))
+        state = text("seed", str(seed))
         for name, values in table.nominal.items():
             word = ["\0unknown", "\0missing", *table.vocabulary[name]][int(values[row]) + 1]
             state = mix(state, text(name, word))
@@ -67,21 +77,21 @@ def by_the_book(table: Codes, y: Any, seed: int) -> list[int]:
 
 def test_hashes_stay_the_same_from_version_to_version() -> None:
     # A hash that changed would make training rows of one version the test rows of the next.
-    assert row_hashes(codes(COLUMNS, SCHEMA), LABELS, seed=7).tolist() == [
-        3495440156779993898,
-        11325581713853807015,
-        1068826804030966573,
-        15440199236725085694,
-        15992277810043132230,
-        16185966226957368350,
+    assert row_hashes(codes(COLUMNS, SCHEMA), seed=7).tolist() == [
+        3531682374956685822,
+        7010698567433206779,
+        6165593537153141411,
+        1648919448818928930,
+        10678690059565273532,
+        17575249785698732377,
     ]
 
 
 @given(tables(), st.integers(0, 2**32))
 def test_hashes_are_those_of_the_book(table: Labelled, seed: int) -> None:
-    found = row_hashes(table.codes, table.y, seed=seed)
+    found = row_hashes(table.codes, seed=seed)
     assert found.dtype == np.uint64
-    assert found.tolist() == by_the_book(table.codes, table.y, seed)
+    assert found.tolist() == by_the_book(table.codes, seed)
 
 
 @given(tables(), st.randoms(use_true_random=False))
@@ -90,34 +100,42 @@ def test_a_hash_is_of_the_values_not_of_their_codes(table: Labelled, random: Any
     back = {name: [0, *(turned[name].index(value) + 1 for value in values), -1] for name, values in table.codes.vocabulary.items()}
     nominal = {name: np.array([back[name][value] for value in values], dtype=np.int16) for name, values in table.codes.nominal.items()}
     other = Codes(turned, nominal, table.codes.numeric, table.codes.rows)
-    assert row_hashes(other, table.y, seed=1).tolist() == row_hashes(table.codes, table.y, seed=1).tolist()
+    assert row_hashes(other, seed=1).tolist() == row_hashes(table.codes, seed=1).tolist()
 
 
 def test_different_rows_have_different_hashes_and_equal_ones_the_same() -> None:
-    found = row_hashes(codes(COLUMNS, SCHEMA), LABELS, seed=7).tolist()
+    found = row_hashes(codes(COLUMNS, SCHEMA), seed=7).tolist()
     assert len(set(found)) == len(found)
-    twice = row_hashes(codes({name: values * 2 for name, values in COLUMNS.items()}, SCHEMA), np.r_[LABELS, LABELS], seed=7).tolist()
+    twice = row_hashes(codes({name: values * 2 for name, values in COLUMNS.items()}, SCHEMA), seed=7).tolist()
     assert twice == found * 2
+
+
+def test_labelled_hashes_are_equal_for_exact_copies_only() -> None:
+    hashes = np.array([5, 5, 5, 9], dtype=np.uint64)
+    found = labelled_hashes(hashes, labels(0, 1, 0, 0)).tolist()
+    assert found[0] == found[2]
+    assert len(set(found)) == 3
+    assert hashes.tolist() == [5, 5, 5, 9]
 
 
 def test_everything_in_a_row_counts_and_so_does_the_seed() -> None:
     row: dict[str, list[Any]] = {"a": ["x"], "b": ["y"], "n": [1.0], "m": [2.0]}
-    others: list[tuple[dict[str, list[Any]], int, int]] = [
-        *((row, 0, 7), (row, 1, 7), (row, 0, 8)),
-        *(({**row, **change}, 0, 7) for change in ({"a": ["y"]}, {"a": [None]}, {"a": ["?"]}, {"n": [1.0000000000000002]}, {"n": [None]})),
-        *(({**row, **change}, 0, 7) for change in ({"a": ["y"], "b": ["x"]}, {"n": [2.0], "m": [1.0]}, {"m": [0.0]}, {"m": [-2.0]})),
+    others: list[tuple[dict[str, list[Any]], int]] = [
+        *((row, 7), (row, 8)),
+        *(({**row, **change}, 7) for change in ({"a": ["y"]}, {"a": [None]}, {"a": ["?"]}, {"n": [1.0000000000000002]}, {"n": [None]})),
+        *(({**row, **change}, 7) for change in ({"a": ["y"], "b": ["x"]}, {"n": [2.0], "m": [1.0]}, {"m": [0.0]}, {"m": [-2.0]})),
     ]
-    found = [row_hashes(codes(columns, SCHEMA), labels(y), seed=seed).tolist()[0] for columns, y, seed in others]
+    found = [row_hashes(codes(columns, SCHEMA), seed=seed).tolist()[0] for columns, seed in others]
     assert len(set(found)) == len(others)
 
 
 def test_both_zeros_are_one_and_every_nan_is_missing() -> None:
     schema = dataset({"n": NUMERIC})
-    zeros = row_hashes(codes({"n": [0.0, -0.0]}, schema), labels(1, 1), seed=7)
+    zeros = row_hashes(codes({"n": [0.0, -0.0]}, schema), seed=7)
     assert zeros[0] == zeros[1]
     other_nan = np.array([0x7FF8000000000001, 0xFFF8000000000000, 0x7FF8000000000000], dtype=np.uint64).view(np.float64)
     assert np.isnan(other_nan).all()
-    assert len(set(row_hashes(Codes({}, {}, {"n": other_nan}, 3), labels(1, 1, 1), seed=7).tolist())) == 1
+    assert len(set(row_hashes(Codes({}, {}, {"n": other_nan}, 3), seed=7).tolist())) == 1
 
 
 def test_hashes_of_similar_rows_are_spread_evenly() -> None:
@@ -126,7 +144,7 @@ def test_hashes_of_similar_rows_are_spread_evenly() -> None:
     for column, step in itertools.product(("n", "m"), (0.01, 1, 0.25, 2.0**40)):
         values = [10 + number * step for number in range(4096)]
         table = codes({"a": ["x"] * 4096, "b": [None] * 4096, **dict.fromkeys(("n", "m"), [1.0] * 4096), column: values}, SCHEMA)
-        found = row_hashes(table, np.zeros(4096, dtype=np.int8), seed=7)
+        found = row_hashes(table, seed=7)
         counts = np.bincount((found >> np.uint64(58)).astype(np.intp), minlength=64)
         assert len(set(found.tolist())) == 4096
         assert ((counts - 64) ** 2 / 64).sum() < 63 + 5 * 11.2
@@ -155,15 +173,63 @@ def test_every_part_has_its_share_of_every_stratum_to_within_one_row(rows: list[
         assert np.abs(counts - counts.sum() * np.array(list(shares.values()))).max() <= 1 + 1e-9
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6)), min_size=1, max_size=40))
-def test_equal_rows_are_together(rows: list[tuple[int, int]]) -> None:
-    hashes, strata = arrays([(stratum, value * 2**60) for stratum, value in rows])
-    found = parts(hashes, strata, SHARES)
-    pairs = set(zip(strata.tolist(), hashes.tolist(), found.tolist(), strict=True))
-    assert len(pairs) == len(set(rows))
+@given(st.lists(st.integers(0, 4), max_size=40), st.lists(st.integers(0, 40), max_size=4))
+def test_copies_are_numbered_in_the_order_of_the_table(rows: list[int], cuts: list[int]) -> None:
+    hashes = np.array(rows, dtype=np.uint64)
+    numbers = CopyNumbers(np.unique([value for value in rows if rows.count(value) > 1]).astype(np.uint64))
+    found = [number for batch in np.split(hashes, sorted(min(cut, len(rows)) for cut in cuts)) for number in numbers(batch).tolist()]
+    assert found == [rows[:place].count(value) for place, value in enumerate(rows)]
 
 
-@given(ROWS, st.randoms(use_true_random=False), st.booleans())
+def test_a_first_row_draws_its_hash_and_every_copy_something_else() -> None:
+    hashes = np.repeat(some_hashes(20), 50)
+    copies = np.tile(np.arange(50), 20)
+    found = draws(hashes, copies)
+    assert found[copies == 0].tolist() == hashes[copies == 0].tolist()
+    assert len(set(found.tolist())) == 1000
+    counts = np.bincount((found >> np.uint64(60)).astype(np.intp), minlength=16)
+    assert ((counts - 62.5) ** 2 / 62.5).sum() < 15 + 5 * 5.5
+
+
+def test_rows_that_repeat_have_their_shares_in_every_part() -> None:
+    # 32 different rows, 125 times each: every part holds about its share of each.
+    hashes = np.repeat(some_hashes(32), 125)
+    found = parts(draws(hashes, CopyNumbers(np.unique(hashes))(hashes)), np.zeros(4000, dtype=np.int64), SHARES)
+    for value in np.unique(hashes):
+        counts = np.bincount(found[hashes == value], minlength=5)
+        for count, share in zip(counts.tolist(), SHARES.values(), strict=True):
+            assert abs(count - 125 * share) < 5 * math.sqrt(125 * share * (1 - share))
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 1)), min_size=1, max_size=60), st.integers(0, 9))
+def test_whole_groups_are_in_one_part(rows: list[tuple[int, int]], seed: int) -> None:
+    group, y = (np.array(values) for values in zip(*rows, strict=True))
+    found = group_parts(group, y.astype(np.int8), SHARES, seed=seed)
+    assert len({*zip(group.tolist(), found.tolist(), strict=True)}) == len(set(group.tolist()))
+
+
+def test_groups_give_every_part_its_share_of_both_classes() -> None:
+    group = np.repeat(np.arange(400), 5)
+    y = (group % 4 == 0).astype(np.int8)
+    found = group_parts(group, y, SHARES, seed=7)
+    for label in (0, 1):
+        shares = np.bincount(found[y == label], minlength=5) / (y == label).sum()
+        assert np.abs(shares - list(SHARES.values())).max() < 0.02
+
+
+@given(st.lists(st.floats(-5, 5, allow_nan=False).map(lambda value: round(value, 1)), min_size=1, max_size=60))
+def test_in_time_no_part_begins_before_the_one_before_it_ends(times: list[float]) -> None:
+    key = np.array(times)
+    found = ordered_parts(key, SHARES)
+    order = np.argsort(key, kind="stable")
+    assert (np.diff(found[order]) >= 0).all()
+    assert len({*zip(times, found.tolist(), strict=True)}) == len(set(times))
+
+
+DIFFERENT_ROWS = ROWS.map(lambda rows: list({value: (stratum, value) for stratum, value in rows}.values()))
+
+
+@given(DIFFERENT_ROWS, st.randoms(use_true_random=False), st.booleans())
 def test_the_order_of_rows_does_not_matter(rows: list[tuple[int, int]], random: Any, stratified: bool) -> None:
     hashes, strata = arrays(rows)
     order = np.array(random.sample(range(len(rows)), len(rows)))
@@ -205,8 +271,8 @@ def test_the_smallest_and_the_largest_hash_have_a_part() -> None:
 
 def test_another_seed_gives_another_split() -> None:
     table = codes({"n": [float(number) for number in range(1000)]}, dataset({"n": NUMERIC}))
-    y, strata = np.zeros(1000, dtype=np.int8), np.zeros(1000, dtype=np.int64)
-    first, again, other = (parts(row_hashes(table, y, seed=seed), strata, SHARES) for seed in (7, 7, 8))
+    strata = np.zeros(1000, dtype=np.int64)
+    first, again, other = (parts(row_hashes(table, seed=seed), strata, SHARES) for seed in (7, 7, 8))
     assert first.tolist() == again.tolist()
     alike = float((first == other).mean())
     expected = sum(share**2 for share in SHARES.values())

@@ -43,8 +43,8 @@ GOOD = {
 
 def table(*changes: dict[str, str | None], schema: DatasetSchema = SCHEMA) -> pl.DataFrame:
     """Good rows, each with its changes, as they are read."""
-    rows = [{"row": 10 + number, **GOOD, **change} for number, change in enumerate(changes)]
-    return pl.DataFrame(rows, schema={"row": pl.Int64, **dict.fromkeys(schema.table_columns, pl.String)})
+    rows = [{"_row": 10 + number, **GOOD, **change} for number, change in enumerate(changes)]
+    return pl.DataFrame(rows, schema={"_row": pl.Int64, **dict.fromkeys(schema.table_columns, pl.String)})
 
 
 # --- one rule at a time ----------------------------------------------------------------------------------------------
@@ -53,14 +53,19 @@ def table(*changes: dict[str, str | None], schema: DatasetSchema = SCHEMA) -> pl
 @pytest.mark.parametrize(
     ("column", "value", "rule", "reason"),
     [
-        ("class", None, "required:class", "class: missing, and it is required"),
-        ("class", " ", "required:class", "class: missing, and it is required"),
-        ("class", "edible", "allowed:class", "class: 'edible' is not one of e, p"),
+        ("class", None, "required:class", "class: missing, and it is required; to leave such rows out: validation.unlabelled: drop"),
+        ("class", " ", "required:class", "class: missing, and it is required; to leave such rows out: validation.unlabelled: drop"),
+        (
+            "class",
+            "edible",
+            "allowed:class",
+            "class: 'edible' is not one of e, p; in dataset.target.values, codes with one word are one class",
+        ),
         ("site", None, "required:site", "site: missing, and it is required"),
         ("size", None, "required:size", "size: missing, and it is required"),
         ("size", "17.wrz", "number:size", "size: '17.wrz' is not a finite number"),
-        ("size", "1,5", "number:size", "size: '1,5' is not a finite number"),
-        ("weight", "NaN", "number:weight", "weight: 'NaN' is not a finite number"),
+        ("size", "1,5", "number:size", "size: '1,5' is not a finite number; if ',' is its decimal sign: dataset.columns.size.decimal: ','"),
+        ("weight", "-nan", "number:weight", "weight: '-nan' is not a finite number"),
         ("weight", "inf", "number:weight", "weight: 'inf' is not a finite number"),
         ("weight", "-1e400", "number:weight", "weight: '-1e400' is not a finite number"),
         ("weight", "1e39", "number:weight", "weight: '1e39' is beyond 3.4e+38, the largest number a model takes"),
@@ -82,7 +87,7 @@ def test_a_rule_says_which_row_broke_it_and_why(column: str, value: str | None, 
     assert found.broken == {rule: 1}
     assert found.rejected["rules"].to_list() == [[rule]]
     assert found.rejected["reason"].to_list() == [reason]
-    assert found.rejected["row"].to_list() == [11]
+    assert found.rejected["_row"].to_list() == [11]
     assert found.rejected[column].to_list() == [value]
 
 
@@ -103,7 +108,7 @@ def test_what_is_allowed_is_kept(column: str, value: str | None) -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e39])
 def test_native_numbers_are_checked_like_texts(value: float) -> None:
     schema = dataset({"n": NUMERIC})
-    found = check(pl.DataFrame({"row": [0, 1, 2], "class": ["e", "p", "e"], "n": [1.0, value, None]}), schema)
+    found = check(pl.DataFrame({"_row": [0, 1, 2], "class": ["e", "p", "e"], "n": [1.0, value, None]}), schema)
     assert found.broken == {"number:n": 1}
     assert found.good.tolist() == [True, False, True]
     wanted = "beyond 3.4e+38, the largest number a model takes" if value == 1e39 else "not a finite number"
@@ -116,7 +121,8 @@ def test_every_rule_a_row_broke_is_told() -> None:
     names = ["allowed:class", "range:size", "number:weight", "required:shape", "allowed:color", "required:place", "required:site"]
     assert found.rejected["rules"].to_list() == [names, ["range:size"], ["allowed:color"]]
     assert found.rejected["reason"][0] == (
-        "class: '?' is not one of e, p; size: '-1' is out of range, allowed is at least 0 and at most 10; "
+        "class: '?' is not one of e, p; in dataset.target.values, codes with one word are one class; "
+        "size: '-1' is out of range, allowed is at least 0 and at most 10; "
         "weight: 'x' is not a finite number; shape: missing, and it is required; color: 'b' is not one of r, g; "
         "place: missing, and it is required; site: missing, and it is required"
     )
@@ -125,7 +131,7 @@ def test_every_rule_a_row_broke_is_told() -> None:
 
 def test_a_colon_in_a_column_s_name_does_no_harm() -> None:
     schema = dataset({"a:b": nominal("x"), "0": NUMERIC})
-    found = check(pl.DataFrame({"row": [0], "class": ["e"], "a:b": ["y"], "0": ["z"]}), schema)
+    found = check(pl.DataFrame({"_row": [0], "class": ["e"], "a:b": ["y"], "0": ["z"]}), schema)
     assert found.rejected["reason"].to_list() == ["a:b: 'y' is not one of x; 0: 'z' is not a finite number"]
 
 
@@ -160,12 +166,12 @@ def test_only_bad_rows() -> None:
     found = check(table({"class": None}, {"size": None}), SCHEMA)
     assert found.codes.rows == len(found.y) == 0
     assert found.good.tolist() == [False, False]
-    assert found.rejected["row"].to_list() == [10, 11]
+    assert found.rejected["_row"].to_list() == [10, 11]
 
 
 def test_a_table_without_any_rule_of_its_own() -> None:
     schema = dataset({"note": OPEN})
-    assert check(pl.DataFrame({"row": [0], "class": ["e"], "note": ["?"]}), schema).good.tolist() == [True]
+    assert check(pl.DataFrame({"_row": [0], "class": ["e"], "note": ["?"]}), schema).good.tolist() == [True]
 
 
 # --- where a model answers -------------------------------------------------------------------------------------------

@@ -10,25 +10,33 @@ import numpy.typing as npt
 import pytest
 
 from sporeprint import settings
-from sporeprint.common.files import Silent
+from sporeprint.common.progress import SilentProgress
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import GroupCheck
 from sporeprint.data.dataset import Observations, concat
 from sporeprint.data.training_data import ModelInput, read_input
-from sporeprint.evaluation import evaluator as measure
-from sporeprint.evaluation import scorecard as evaluation
 from sporeprint.evaluation.candidate import Candidate
-from sporeprint.evaluation.scorecard import Unavailable
-from sporeprint.models import encoder as transform
-from sporeprint.models import training as train
+from sporeprint.evaluation.evaluator import (
+    CrossValidation,
+    compare_candidates,
+    count_seen,
+    cross_validate,
+    evaluate_candidates,
+    evaluate_guard,
+    report_context,
+    score_seen,
+)
+from sporeprint.evaluation.scorecard import Unavailable, group_folds
+from sporeprint.models.encoder import column_transforms, fit_encoder
+from sporeprint.models.training import EncodedRows, fit_model
 from sporeprint.pipelines.candidate_files import read_candidates
-from sporeprint.safety import decision_rule as safety
+from sporeprint.safety.decision_rule import fit_decision_rule, fit_guard
 from sporeprint.settings import Settings
 
 NAMES = ["logistic_regression", "decision_tree"]
 
 
-class Counting(Silent):
+class Counting(SilentProgress):
     """Progress that remembers."""
 
     def __init__(self) -> None:
@@ -60,26 +68,26 @@ def found(small_run: Path, data: ModelInput) -> list[Candidate]:
 def test_scores_are_of_models_that_never_saw_the_group(chosen: Settings, data: ModelInput) -> None:
     """Done again by hand, for one fold and one model."""
     progress = Counting()
-    held_out = measure.cross_validate(chosen, data, progress)
+    held_out = cross_validate(chosen, data, progress)
     assert (progress.all, progress.done) == (6, 6)
     rows = concat([data.train, data.validation, data.test])
     assert held_out.rows is not None
     assert np.array_equal(held_out.rows.row, rows.row)
     assert rows.group is not None
     assert rows.part is not None
-    fold = evaluation.group_folds(rows.group, rows.y, folds=3, seed=chosen.runtime.seed)
+    fold = group_folds(rows.group, rows.y, folds=3, seed=chosen.runtime.seed)
     assert not isinstance(fold, Unavailable)
     out, learn = fold == 1, (fold != 1) & (rows.part == 0)
     assert not set(rows.group[out]) & set(rows.group[learn])
     model = chosen.models["decision_tree"]
     codes = rows.codes.take(learn)
-    encoder = transform.fit(codes, rows.y[learn], transform.choices(chosen.transform, model, chosen.dataset))
-    encoded = train.Encoded(encoder.matrix(codes), rows.y[learn])
-    fitted = train.fit(model, encoded, encoded, seed=chosen.runtime.seed, threads=1)
-    safe = safety.fit(
+    encoder = fit_encoder(codes, rows.y[learn], column_transforms(chosen.transform, model, chosen.dataset))
+    encoded = EncodedRows(encoder.matrix(codes), rows.y[learn])
+    fitted = fit_model(model, encoded, encoded, seed=chosen.runtime.seed, threads=1)
+    safe = fit_decision_rule(
         lambda codes: fitted.score(encoder.matrix(codes)),
         encoder,
-        safety.fit_guard(
+        fit_guard(
             rows.take((fold != 1) & (rows.part <= 1)),
             rows.take((fold != 1) & (rows.part == 2)),
             chosen.dataset,
@@ -92,7 +100,7 @@ def test_scores_are_of_models_that_never_saw_the_group(chosen: Settings, data: M
         chosen.guard,
     )
     mine = rows.codes.take(out)
-    answers = safe.answers(mine, fitted.score(encoder.matrix(mine)), encoder, chosen.dataset)
+    answers = safe.predictions(mine, fitted.score(encoder.matrix(mine)), encoder, chosen.dataset)
     assert held_out.answers is not None
     by_measure = held_out.answers.models["decision_tree"]
     np.testing.assert_array_equal(by_measure.probability[out], answers.probability)
@@ -106,17 +114,17 @@ def test_without_groups_nothing_is_fitted_and_the_reason_is_told(
 ) -> None:
     data = replace(data, record=replace(data.record, groups=GroupCheck(available=False, count=0, reason=reason)))
     progress = Counting()
-    held_out = measure.cross_validate(chosen, data, progress)
-    assert held_out == measure.HeldOut.nothing(reason)
+    held_out = cross_validate(chosen, data, progress)
+    assert held_out == CrossValidation.nothing(reason)
     assert progress.all is None
-    measured = measure.evaluations(chosen, data, found, held_out, Silent())
+    measured = evaluate_candidates(chosen, data, found, held_out, SilentProgress())
     for model in measured.values():
         assert model.unseen == Unavailable(reason)
         assert model.by_group == ()
         assert (model.safety.unseen, model.safety.by_group) == (None, ())
         assert model.safety.seen.rows == len(data.test.y)
-    assert measure.guard(chosen, data, found[0].safety.guard, held_out) == Unavailable(reason)
-    assert {comparison.on for comparison in measure.compare(chosen, data, found, held_out)} == {"seen"}
+    assert evaluate_guard(chosen, data, found[0].safety.guard, held_out) == Unavailable(reason)
+    assert {comparison.on for comparison in compare_candidates(chosen, data, found, held_out)} == {"seen"}
 
 
 def regrouped(data: ModelInput, name: Callable[[Observations], npt.NDArray[np.int64]]) -> ModelInput:
@@ -126,7 +134,7 @@ def regrouped(data: ModelInput, name: Callable[[Observations], npt.NDArray[np.in
 
 
 def test_a_class_in_one_group_only_is_a_reason_too(chosen: Settings, data: ModelInput) -> None:
-    held_out = measure.cross_validate(chosen, regrouped(data, lambda table: table.y.astype(np.int64)), Silent())
+    held_out = cross_validate(chosen, regrouped(data, lambda table: table.y.astype(np.int64)), SilentProgress())
     assert held_out.rows is None
     assert held_out.reason.startswith("only 1 group has rows of the negative class; at least 2 must")
 
@@ -138,7 +146,7 @@ def test_a_class_that_no_fold_could_learn_is_a_reason_too(chosen: Settings, data
         assert table.part is not None
         return np.where(table.y == 1, table.row % 9, np.where(table.part == 4, 100, 101))
 
-    held_out = measure.cross_validate(chosen, regrouped(data, name), Silent())
+    held_out = cross_validate(chosen, regrouped(data, name), SilentProgress())
     assert (held_out.rows, held_out.answers) == (None, None)
     assert held_out.reason == "where a fold is held out, the training rows that are left are of one class"
 
@@ -147,14 +155,14 @@ def test_fewer_groups_than_folds_are_held_out_one_by_one(small_config: dict[str,
     small_config["evaluation"]["folds"] = 40
     small_config["models"] = {"decision_tree": small_config["models"]["decision_tree"]}
     progress = Counting()
-    assert measure.cross_validate(settings.parse(small_config), data, progress).rows is not None
+    assert cross_validate(settings.parse(small_config), data, progress).rows is not None
     assert (progress.all, progress.done) == (30, 30)
 
 
 def test_seen_is_the_test_rows_and_unseen_is_all_rows(chosen: Settings, data: ModelInput, found: list[Candidate]) -> None:
     progress = Counting()
-    held_out = measure.cross_validate(chosen, data, Silent())
-    measured = measure.evaluations(chosen, data, found, held_out, progress)
+    held_out = cross_validate(chosen, data, SilentProgress())
+    measured = evaluate_candidates(chosen, data, found, held_out, progress)
     assert progress.done == 4
     assert list(measured) == NAMES
     for candidate in found:
@@ -165,8 +173,8 @@ def test_seen_is_the_test_rows_and_unseen_is_all_rows(chosen: Settings, data: Mo
         right = np.mean((candidate.probabilities > 0.5) == data.test.y)
         assert model.seen.metrics["accuracy"].value == pytest.approx(right)
         assert sum(group.errors for group in model.by_group) == model.unseen.confusion.fp + model.unseen.confusion.fn
-        assert model.seen == measure.seen(chosen, data, candidate)
-        assert model.safety.seen == measure.seen_answers(chosen, data, candidate)
+        assert model.seen == score_seen(chosen, data, candidate)
+        assert model.safety.seen == count_seen(chosen, data, candidate)
         assert model.safety.unseen is not None
         assert (model.safety.unseen.rows, model.safety.folds, len(model.safety.by_group)) == (1800, 3, 30)
         assert sum(group.counts.answered for group in model.safety.by_group) == model.safety.unseen.answered
@@ -178,9 +186,9 @@ def test_everything_is_one_group_at_a_time_and_the_promise(small_config: dict[st
     small_config["evaluation"] |= {"splits": 20, "alphas": [0.05, 0.2]}
     chosen = settings.parse(small_config)
     progress = Counting()
-    held_out = measure.cross_validate(chosen, data, progress, full=True)
+    held_out = cross_validate(chosen, data, progress, full=True)
     assert (progress.all, progress.done, held_out.folds) == (30, 30, 30)
-    measured = measure.evaluations(chosen, data, found[1:], held_out, Silent(), full=True)["decision_tree"]
+    measured = evaluate_candidates(chosen, data, found[1:], held_out, SilentProgress(), full=True)["decision_tree"]
     assert measured.safety.folds == 30
     assert [(item.alpha, item.splits) for item in measured.safety.promise] == [(0.05, 20), (0.2, 20)]
     for item in measured.safety.promise:
@@ -189,8 +197,8 @@ def test_everything_is_one_group_at_a_time_and_the_promise(small_config: dict[st
 
 
 def test_the_guard_alone_is_measured_on_all_rows(chosen: Settings, data: ModelInput, found: list[Candidate]) -> None:
-    held_out = measure.cross_validate(chosen, data, Silent())
-    measured = measure.guard(chosen, data, found[0].safety.guard, held_out)
+    held_out = cross_validate(chosen, data, SilentProgress())
+    measured = evaluate_guard(chosen, data, found[0].safety.guard, held_out)
     assert not isinstance(measured, Unavailable)
     assert measured.how == "one species at a time"
     assert 0.5 < measured.novelty_auc <= 1
@@ -202,25 +210,25 @@ def test_clusters_are_measured_in_the_folds(small_config: dict[str, Any], data: 
     small_config["models"] = {"decision_tree": small_config["models"]["decision_tree"]}
     small_config["guard"] = {"components": "clusters", "clusters": 20}
     chosen = settings.parse(small_config)
-    held_out = measure.cross_validate(chosen, data, Silent())
+    held_out = cross_validate(chosen, data, SilentProgress())
     rows = concat([data.train, data.part(chosen, "early_stop")])
-    guard = safety.fit_guard(rows, data.part(chosen, "calibration"), chosen.dataset, chosen.guard, seed=1)
-    measured = measure.guard(chosen, data, guard, held_out)
+    guard = fit_guard(rows, data.part(chosen, "calibration"), chosen.dataset, chosen.guard, seed=1)
+    measured = evaluate_guard(chosen, data, guard, held_out)
     assert not isinstance(measured, Unavailable)
     assert measured.how == "3 folds of whole groups"
     assert measured.pairs == ()
 
 
 def test_models_are_compared_pair_by_pair_on_both(chosen: Settings, data: ModelInput, found: list[Candidate]) -> None:
-    held_out = measure.cross_validate(chosen, data, Silent())
-    compared = measure.compare(chosen, data, found, held_out)
+    held_out = cross_validate(chosen, data, SilentProgress())
+    compared = compare_candidates(chosen, data, found, held_out)
     assert {(item.a, item.b) for item in compared} == {("logistic_regression", "decision_tree")}
     assert {item.on for item in compared} == {"seen", "unseen"}
-    assert measure.compare(chosen, data, found[:1], held_out) == ()
+    assert compare_candidates(chosen, data, found[:1], held_out) == ()
 
 
 def test_what_the_report_is_told(chosen: Settings, data: ModelInput, found: list[Candidate]) -> None:
-    context = measure.context_of(
+    context = report_context(
         chosen, "run", "2026-01-01T00:00:00+00:00", {"train": 1.0}, data, found, {}, (), Unavailable("none"), ("a", "b")
     )
     assert context.data["rows"] == 1800

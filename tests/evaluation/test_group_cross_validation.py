@@ -7,9 +7,9 @@ import pytest
 
 from sporeprint import settings
 from sporeprint.data.dataset import Observations
-from sporeprint.evaluation.group_cross_validation import HeldOut, held_out
-from sporeprint.models import encoder as transform
-from sporeprint.models import training as train
+from sporeprint.evaluation.group_cross_validation import HeldOutPredictions, predict_held_out
+from sporeprint.models.encoder import column_transforms, fit_encoder
+from sporeprint.models.training import EncodedRows, fit_model
 from sporeprint.safety.verdict import UNKNOWN
 from sporeprint.settings import ModelSettings, Settings, TransformSettings
 from support import NUMERIC, OPEN, Labelled, codes, dataset, observations
@@ -56,14 +56,14 @@ def chosen(models: dict[str, ModelSettings], **guard: Any) -> Settings:
     )
 
 
-def answers(table: Observations = TABLE, *, fold: Any = FOLD, **guard: Any) -> HeldOut:
-    return held_out(table, fold, chosen(MODELS, **guard), threads=1)
+def answers(table: Observations = TABLE, *, fold: Any = FOLD, **guard: Any) -> HeldOutPredictions:
+    return predict_held_out(table, fold, chosen(MODELS, **guard), threads=1)
 
 
 def scores(
     table: Observations = TABLE, models: dict[str, ModelSettings] = MODELS, *, fold: Any = FOLD, **more: Any
 ) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    found = held_out(table, fold, chosen(models), threads=1, **more)
+    found = predict_held_out(table, fold, chosen(models), threads=1, **more)
     return {name: model.probability for name, model in found.models.items()}
 
 
@@ -79,9 +79,9 @@ def honest() -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
 def test_the_data_would_show_a_leak() -> None:
     # The same models, fitted on rows of every group, know each of them by its name.
     for model in MODELS.values():
-        encoder = transform.fit(TABLE.codes.take(LEARN), TABLE.y[LEARN], transform.choices(TransformSettings(), model, SCHEMA))
+        encoder = fit_encoder(TABLE.codes.take(LEARN), TABLE.y[LEARN], column_transforms(TransformSettings(), model, SCHEMA))
         X = encoder.matrix(TABLE.codes)
-        fitted = train.fit(model, train.Encoded(X[LEARN], TABLE.y[LEARN]), train.Encoded(X[STOP], TABLE.y[STOP]), seed=1, threads=1)
+        fitted = fit_model(model, EncodedRows(X[LEARN], TABLE.y[LEARN]), EncodedRows(X[STOP], TABLE.y[STOP]), seed=1, threads=1)
         assert ((fitted.score(X) > 0.5) == TABLE.y).mean() > 0.95
 
 
@@ -125,10 +125,10 @@ def test_a_fold_is_scored_as_by_hand(honest: dict[str, Any]) -> None:
     out = FOLD == 3
     learn, stop = LEARN & ~out, STOP & ~out
     for name, model in MODELS.items():
-        encoder = transform.fit(TABLE.codes.take(learn), TABLE.y[learn], transform.choices(TransformSettings(), model, SCHEMA))
+        encoder = fit_encoder(TABLE.codes.take(learn), TABLE.y[learn], column_transforms(TransformSettings(), model, SCHEMA))
         assert not {f"g{number:02d}" for number in range(3, GROUPS, 4)} & set(encoder.vocabulary["id"])
-        encoded = [train.Encoded(encoder.matrix(TABLE.codes.take(rows)), TABLE.y[rows]) for rows in (learn, stop)]
-        fitted = train.fit(model, *encoded, seed=1, threads=1)
+        encoded = [EncodedRows(encoder.matrix(TABLE.codes.take(rows)), TABLE.y[rows]) for rows in (learn, stop)]
+        fitted = fit_model(model, *encoded, seed=1, threads=1)
         assert np.array_equal(fitted.score(encoder.matrix(TABLE.codes.take(out))), honest[name][out])
 
 

@@ -13,18 +13,24 @@ from scipy.stats import binom
 from sklearn import metrics as reference
 
 from sporeprint.errors import DataError
-from sporeprint.evaluation import scorecard as evaluate
-from sporeprint.evaluation.safety_scorecard import Answered, ModelSafety
+from sporeprint.evaluation.safety_scorecard import ModelSafety, PredictionCounts
 from sporeprint.evaluation.scorecard import (
     LOSSES,
     METRICS,
-    Confusion,
+    ConfusionMatrix,
     Curve,
     GroupErrors,
     ModelEvaluation,
     Reliability,
     ScoreCard,
     Unavailable,
+    best_model,
+    compare_models,
+    compare_models_on_groups,
+    errors_by_group,
+    group_folds,
+    score_groups,
+    score_rows,
 )
 from sporeprint.settings import SelectionSettings
 from sporeprint.stats.intervals import Estimate
@@ -77,18 +83,18 @@ def test_values_are_those_of_scikit_learn(clustered: bool) -> None:
         "brier": reference.brier_score_loss(y, p),
         "log_loss": reference.log_loss(y, p),
     }
-    card = evaluate.score_clustered(y, p, group, **HOW) if clustered else evaluate.score(y, p, **HOW)
+    card = score_groups(y, p, group, **HOW) if clustered else score_rows(y, p, **HOW)
     assert tuple(card.metrics) == METRICS
     assert {name: card.metrics[name].value for name in expected} == pytest.approx(expected, abs=1e-12)
     tn, fp, fn, tp = reference.confusion_matrix(y, answers).ravel().tolist()
-    assert card.confusion == Confusion(tn=tn, fp=fp, fn=fn, tp=tp)
+    assert card.confusion == ConfusionMatrix(tn=tn, fp=fp, fn=fn, tp=tp)
     assert (card.rows, card.positives) == (800, int(y.sum()))
     assert all(estimate.low < estimate.value < estimate.high for estimate in card.metrics.values())
 
 
 def test_calibration_error_is_the_distance_of_the_reliability_bins() -> None:
     y, p, _ = sample(500)
-    card = evaluate.score(y, p, **HOW)
+    card = score_rows(y, p, **HOW)
     scores, observed, count = (np.array(part) for part in (card.reliability.mean_score, card.reliability.observed, card.reliability.count))
     assert count.sum() == 500
     assert np.all(np.diff(scores) > 0)
@@ -97,20 +103,20 @@ def test_calibration_error_is_the_distance_of_the_reliability_bins() -> None:
 
 def test_results_are_plain_values() -> None:
     y, p, group = sample(100, groups=10)
-    for card in (evaluate.score(y, p, **HOW), evaluate.score_clustered(y, p, group, **HOW)):
+    for card in (score_rows(y, p, **HOW), score_groups(y, p, group, **HOW)):
         assert json.loads(json.dumps(asdict(card)))["metrics"]["mcc"]["value"] == card.metrics["mcc"].value
-    json.dumps([asdict(found) for found in evaluate.errors_by_group(y, p, group)])
-    json.dumps([asdict(found) for found in evaluate.compare_clustered(y, {"a": p, "b": 1 - p}, group, **HOW)])
+    json.dumps([asdict(found) for found in errors_by_group(y, p, group)])
+    json.dumps([asdict(found) for found in compare_models_on_groups(y, {"a": p, "b": 1 - p}, group, **HOW)])
 
 
 def test_empty_bins_are_left_out() -> None:
-    card = evaluate.score(np.array([0, 1, 1]), np.array([0.05, 0.9375, 0.96875]), **HOW)
+    card = score_rows(np.array([0, 1, 1]), np.array([0.05, 0.9375, 0.96875]), **HOW)
     assert card.reliability == Reliability((0.05, 0.953125), (0.0, 1.0), (1, 2))
 
 
 def test_curves_are_thinned_and_keep_their_ends() -> None:
     y, p, _ = sample(5000)
-    card = evaluate.score(y, p, **HOW)
+    card = score_rows(y, p, **HOW)
     for curve, first, last in ((card.roc, (0, 0), (1, 1)), (card.pr, (0, 1), (1, pytest.approx(y.mean())))):
         assert 200 < len(curve.x) <= 400
         assert ((curve.x[0], curve.y[0]), (curve.x[-1], curve.y[-1])) == (first, last)
@@ -123,14 +129,14 @@ def test_the_order_of_independent_rows_changes_nothing(rows: list[Row], random: 
     y, p, _ = split(rows)
     other_y, other_p, _ = split(random.sample(rows, len(rows)))
     # Cards hold NaN, which equals nothing: compared as text, to the last digit.
-    assert repr(evaluate.score(y, p, **HOW)) == repr(evaluate.score(other_y, other_p, **HOW))
+    assert repr(score_rows(y, p, **HOW)) == repr(score_rows(other_y, other_p, **HOW))
 
 
 @given(TWO_GROUPS, st.randoms())
 @settings(max_examples=30)
 def test_the_order_of_grouped_rows_changes_nothing(rows: list[Row], random: Random) -> None:
-    one = evaluate.score_clustered(*split(rows), **HOW)
-    other = evaluate.score_clustered(*split(random.sample(rows, len(rows))), **HOW)
+    one = score_groups(*split(rows), **HOW)
+    other = score_groups(*split(random.sample(rows, len(rows))), **HOW)
     assert all(same(one.metrics[name], other.metrics[name]) for name in METRICS)
     assert one.confusion == other.confusion
 
@@ -140,7 +146,7 @@ def test_the_order_of_grouped_rows_changes_nothing(rows: list[Row], random: Rand
 def test_swapping_classes_and_scores_maps_the_metrics(rows: list[Row]) -> None:
     y, p, group = split(rows)
     p = np.where(p == 0.5, 0.525, p)  # at the threshold the two answers are not symmetric
-    one, other = evaluate.score_clustered(y, p, group, **HOW), evaluate.score_clustered(1 - y, 1 - p, group, **HOW)
+    one, other = score_groups(y, p, group, **HOW), score_groups(1 - y, 1 - p, group, **HOW)
     for name in ("accuracy", "mcc", "roc_auc", "brier", "log_loss"):
         assert same(one.metrics[name], other.metrics[name]), name
     assert (one.confusion.tp, one.confusion.fn) == (other.confusion.tn, other.confusion.fp)
@@ -150,7 +156,7 @@ def test_swapping_classes_and_scores_maps_the_metrics(rows: list[Row]) -> None:
 @settings(max_examples=40)
 def test_every_interval_holds_its_value(rows: list[Row]) -> None:
     y, p, group = split(rows)
-    for card in (evaluate.score(y, p, **HOW), evaluate.score_clustered(y, p, group, **HOW)):
+    for card in (score_rows(y, p, **HOW), score_groups(y, p, group, **HOW)):
         for name, estimate in card.metrics.items():
             smallest, largest = {"mcc": (-1.0, 1.0), "log_loss": (0.0, 40.0)}.get(name, (0.0, 1.0))
             if math.isnan(estimate.value):
@@ -163,15 +169,15 @@ def test_every_interval_holds_its_value(rows: list[Row]) -> None:
 def test_the_seed_decides() -> None:
     y, p, group = sample(300, groups=30)
     how: dict[str, Any] = {"confidence": 0.95, "replicates": 200}
-    assert evaluate.score(y, p, **how, seed=1) == evaluate.score(y, p, **how, seed=1) != evaluate.score(y, p, **how, seed=2)
-    one, other = (evaluate.score_clustered(y, p, group, **how, seed=seed).metrics["roc_auc"] for seed in (1, 2))
+    assert score_rows(y, p, **how, seed=1) == score_rows(y, p, **how, seed=1) != score_rows(y, p, **how, seed=2)
+    one, other = (score_groups(y, p, group, **how, seed=seed).metrics["roc_auc"] for seed in (1, 2))
     assert one.value == other.value
     assert one.low != other.low
 
 
 def test_groups_of_one_row_are_rows() -> None:
     y, p, group = sample(400)
-    rows, singletons = evaluate.score(y, p, **HOW), evaluate.score_clustered(y, p, group, confidence=0.95, replicates=1000, seed=1)
+    rows, singletons = score_rows(y, p, **HOW), score_groups(y, p, group, confidence=0.95, replicates=1000, seed=1)
     for name in METRICS:
         one, other = rows.metrics[name], singletons.metrics[name]
         assert one.value == pytest.approx(other.value, abs=1e-12)
@@ -180,14 +186,14 @@ def test_groups_of_one_row_are_rows() -> None:
 
 def test_rows_of_a_group_are_not_independent() -> None:
     y, p, group = sample(2000, groups=40)
-    rows, whole = evaluate.score(y, p, **HOW).metrics["accuracy"], evaluate.score_clustered(y, p, group, **HOW).metrics["accuracy"]
+    rows, whole = score_rows(y, p, **HOW).metrics["accuracy"], score_groups(y, p, group, **HOW).metrics["accuracy"]
     assert whole.high - whole.low > 2 * (rows.high - rows.low)
 
 
 def test_a_model_without_error_is_not_promised_to_make_none() -> None:
     y = np.repeat(np.array([0, 1], dtype=np.int8), 200)
     group = np.arange(400) // 10
-    for card in (evaluate.score(y, y.astype(float), **HOW), evaluate.score_clustered(y, y.astype(float), group, **HOW)):
+    for card in (score_rows(y, y.astype(float), **HOW), score_groups(y, y.astype(float), group, **HOW)):
         for name, estimate in card.metrics.items():
             if name in LOSSES:
                 assert estimate.value < 1e-12
@@ -208,24 +214,24 @@ def test_a_model_without_error_is_not_promised_to_make_none() -> None:
 )
 def test_what_is_undefined_is_nan_and_nothing_else(y: list[int], p: list[float], undefined: set[str]) -> None:
     labels, scores, groups = np.array(y), np.array(p), np.array([0, 0, 1, 1])
-    for card in (evaluate.score(labels, scores, **HOW), evaluate.score_clustered(labels, scores, groups, **HOW)):
+    for card in (score_rows(labels, scores, **HOW), score_groups(labels, scores, groups, **HOW)):
         assert {name for name, estimate in card.metrics.items() if math.isnan(estimate.value)} == undefined
         assert (card.roc == card.pr == Curve((), ())) == ("roc_auc" in undefined)
 
 
 def test_the_threshold_moves_the_answers_alone() -> None:
     y, p, _ = sample(300)
-    half, high = evaluate.score(y, p, **HOW), evaluate.score(y, p, threshold=0.9, **HOW)
+    half, high = score_rows(y, p, **HOW), score_rows(y, p, threshold=0.9, **HOW)
     assert high.confusion.tp < half.confusion.tp
     assert high.metrics["roc_auc"] == half.metrics["roc_auc"]
-    assert evaluate.score(np.array([0, 1]), np.array([0.5, 0.5]), **HOW).confusion == Confusion(tn=1, fp=0, fn=1, tp=0)
+    assert score_rows(np.array([0, 1]), np.array([0.5, 0.5]), **HOW).confusion == ConfusionMatrix(tn=1, fp=0, fn=1, tp=0)
 
 
 def test_clustered_intervals_cover() -> None:
     samples, hits = 200, dict.fromkeys(METRICS, 0)
-    truth = evaluate.score(*sample(400_000, groups=40_000)[:2], confidence=0.95, replicates=1, seed=1).metrics
+    truth = score_rows(*sample(400_000, groups=40_000)[:2], confidence=0.95, replicates=1, seed=1).metrics
     for number in range(samples):
-        card = evaluate.score_clustered(*sample(400, groups=40, seed=number + 10), **HOW)
+        card = score_groups(*sample(400, groups=40, seed=number + 10), **HOW)
         for name in METRICS:
             hits[name] += card.metrics[name].low <= truth[name].value <= card.metrics[name].high
     # Bootstrap intervals of 40 groups are not exact: 93 % is what they are held to.
@@ -234,7 +240,7 @@ def test_clustered_intervals_cover() -> None:
 
 def test_errors_by_group() -> None:
     y, p = np.array([1, 1, 0, 0, 1]), np.array([0.9, 0.2, 0.8, 0.1, 0.4])
-    found = evaluate.errors_by_group(y, p, np.array([7, 7, 3, 3, 3]))
+    found = errors_by_group(y, p, np.array([7, 7, 3, 3, 3]))
     assert found == (
         GroupErrors(group=3, rows=3, positives=1, errors=2, false_negative=1),
         GroupErrors(group=7, rows=2, positives=2, errors=1, false_negative=1),
@@ -248,7 +254,7 @@ def test_compare_by_hand() -> None:
     y = np.array([1] * 10 + [0] * 10)
     right, wrong = y * 0.8 + 0.1, 0.9 - y * 0.8
     scores = {"a": right, "b": np.where(np.arange(20) < 6, wrong, right), "c": np.where(np.arange(20) < 5, wrong, right)}
-    found = evaluate.compare(y, scores, confidence=0.95)
+    found = compare_models(y, scores, confidence=0.95)
     assert [(one.a, one.b, one.on, one.metric) for one in found] == [(a, b, "seen", "accuracy") for a, b in ("ab", "ac", "bc")]
     assert [one.difference.value for one in found] == pytest.approx([0.3, 0.25, -0.05])
     assert [one.p_value for one in found] == pytest.approx([2 / 64, 2 / 32, 1.0])
@@ -258,18 +264,18 @@ def test_compare_by_hand() -> None:
 def test_compare_takes_labels_and_scores_by_row() -> None:
     y, p, _ = sample(200)
     other = sample(200, seed=2)[1]
-    (found,) = evaluate.compare(y, {"one": p, "other": other}, confidence=0.95)
-    values = [evaluate.score(y, scores, **HOW).metrics["accuracy"].value for scores in (p, other)]
+    (found,) = compare_models(y, {"one": p, "other": other}, confidence=0.95)
+    values = [score_rows(y, scores, **HOW).metrics["accuracy"].value for scores in (p, other)]
     assert found.difference.value == pytest.approx(values[0] - values[1])
-    assert evaluate.compare(y, {"one": p}, confidence=0.95) == ()
+    assert compare_models(y, {"one": p}, confidence=0.95) == ()
 
 
 def test_compare_clustered_uses_the_same_replicates_for_all() -> None:
     y, p, group = sample(1000, groups=25)
     other = np.clip(p + np.random.default_rng(3).normal(0, 0.05, 1000), 0, 1)
-    found = evaluate.compare_clustered(y, {"one": p, "other": other}, group, **HOW)
+    found = compare_models_on_groups(y, {"one": p, "other": other}, group, **HOW)
     assert [one.metric for one in found] == ["accuracy", "roc_auc"]
-    alone = evaluate.score_clustered(y, p, group, **HOW).metrics
+    alone = score_groups(y, p, group, **HOW).metrics
     for one in found:
         # Paired: the difference of two nearly equal models is known far better than either.
         assert one.difference.high - one.difference.low < (alone[one.metric].high - alone[one.metric].low) / 5
@@ -279,8 +285,8 @@ def test_compare_clustered_uses_the_same_replicates_for_all() -> None:
 def test_swapping_clustered_models_swaps_the_sign() -> None:
     y, p, group = sample(600, groups=20)
     other = sample(600, groups=20, seed=5)[1]
-    forth = evaluate.compare_clustered(y, {"a": p, "b": other}, group, **HOW)
-    back = evaluate.compare_clustered(y, {"b": other, "a": p}, group, **HOW)
+    forth = compare_models_on_groups(y, {"a": p, "b": other}, group, **HOW)
+    back = compare_models_on_groups(y, {"b": other, "a": p}, group, **HOW)
     for one, two in zip(forth, back, strict=True):
         swapped = Estimate(-two.difference.value, -two.difference.high, -two.difference.low)
         assert same(one.difference, swapped)
@@ -289,7 +295,7 @@ def test_swapping_clustered_models_swaps_the_sign() -> None:
 
 def test_a_model_does_not_differ_from_itself() -> None:
     y, p, group = sample(600, groups=20)
-    for one in evaluate.compare_clustered(y, {"a": p, "b": p}, group, **HOW):
+    for one in compare_models_on_groups(y, {"a": p, "b": p}, group, **HOW):
         assert one.p_value == one.p_adjusted == 1
         assert one.difference.low < one.difference.value == 0 < one.difference.high
 
@@ -297,7 +303,7 @@ def test_a_model_does_not_differ_from_itself() -> None:
 def test_one_class_leaves_accuracy_to_compare() -> None:
     y, group = np.ones(40, dtype=np.int8), np.arange(40) // 4
     p = np.random.default_rng(1).random((2, 40))
-    found = evaluate.compare_clustered(y, {"a": p[0], "b": p[1]}, group, **HOW)
+    found = compare_models_on_groups(y, {"a": p[0], "b": p[1]}, group, **HOW)
     assert [one.metric for one in found] == ["accuracy"]
 
 
@@ -308,7 +314,7 @@ def test_clustered_comparisons_keep_their_level() -> None:
         draw = np.random.default_rng(number + 1000)
         # Another model as good: the same distribution, given the class.
         logit = draw.normal(0, 1, 320) + draw.normal(0, 1.5, 40)[group] + 1.5 * (y - 0.5)
-        for one in evaluate.compare_clustered(y, {"a": p, "b": 1 / (1 + np.exp(-logit))}, group, **HOW):
+        for one in compare_models_on_groups(y, {"a": p, "b": 1 / (1 + np.exp(-logit))}, group, **HOW):
             rejected[one.metric] += one.p_value <= 0.05
     assert max(rejected.values()) <= binom.ppf(1 - 1e-4, samples, 0.06), rejected
 
@@ -316,12 +322,12 @@ def test_clustered_comparisons_keep_their_level() -> None:
 # --- the best --------------------------------------------------------------------------------------------------------
 
 
-NOTHING_ANSWERED = ModelSafety(Answered(10, 0, 0, 0, 0, 5), None, 0, ())
+NOTHING_ANSWERED = ModelSafety(PredictionCounts(10, 0, 0, 0, 0, 5), None, 0, ())
 
 
 def evaluation(log_loss: float = 0.1, unseen: ScoreCard | Unavailable | None = None, **values: float) -> ModelEvaluation:
     found = {name: Estimate(values.get(name, 0.5), 0, 1) for name in METRICS} | {"log_loss": Estimate(log_loss, 0, 1)}
-    card = ScoreCard(10, 5, found, Confusion(5, 0, 0, 5), Curve((), ()), Curve((), ()), Reliability((), (), ()))
+    card = ScoreCard(10, 5, found, ConfusionMatrix(5, 0, 0, 5), Curve((), ()), Curve((), ()), Reliability((), (), ()))
     return ModelEvaluation(card, unseen or card, (), NOTHING_ANSWERED)
 
 
@@ -338,24 +344,24 @@ def evaluation(log_loss: float = 0.1, unseen: ScoreCard | Unavailable | None = N
     ids=["most", "least loss", "log loss", "tie to log loss", "tie to order", "undefined last"],
 )
 def test_best(models: dict[str, ModelEvaluation], metric: Any, expected: str) -> None:
-    assert evaluate.best(models, SelectionSettings(metric=metric, on="seen")) == expected
+    assert best_model(models, SelectionSettings(metric=metric, on="seen")) == expected
 
 
 def test_best_on_unseen_rows_reads_those() -> None:
     worse_seen = evaluation(mcc=0.5, unseen=evaluation(mcc=0.9).seen)
     better_seen = evaluation(mcc=0.9, unseen=evaluation(mcc=0.5).seen)
-    assert evaluate.best({"a": worse_seen, "b": better_seen}, SelectionSettings(metric="mcc", on="unseen")) == "a"
-    assert evaluate.best({"a": worse_seen, "b": better_seen}, SelectionSettings(metric="mcc", on="seen")) == "b"
+    assert best_model({"a": worse_seen, "b": better_seen}, SelectionSettings(metric="mcc", on="unseen")) == "a"
+    assert best_model({"a": worse_seen, "b": better_seen}, SelectionSettings(metric="mcc", on="seen")) == "b"
 
 
 def test_best_does_not_pretend() -> None:
     nowhere = evaluation(unseen=Unavailable("the table is shuffled"), f1=math.nan)
     with pytest.raises(DataError, match=r"selection\.on: unseen: a has no evaluation on unseen groups \(the table is shuffled\)"):
-        evaluate.best({"a": nowhere}, SelectionSettings(on="unseen"))
+        best_model({"a": nowhere}, SelectionSettings(on="unseen"))
     with pytest.raises(DataError, match=r"selection\.metric: f1 is undefined for every model on seen rows; set another one"):
-        evaluate.best({"a": nowhere}, SelectionSettings(metric="f1"))
+        best_model({"a": nowhere}, SelectionSettings(metric="f1"))
     with pytest.raises(ValueError, match="evaluations: expected at least one model, got none"):
-        evaluate.best({}, SelectionSettings())
+        best_model({}, SelectionSettings())
 
 
 # --- folds -----------------------------------------------------------------------------------------------------------
@@ -365,7 +371,7 @@ def test_best_does_not_pretend() -> None:
 @settings(max_examples=60)
 def test_folds_keep_groups_whole_and_leave_both_classes(rows: list[Row], folds: int, random: Random) -> None:
     y, _, group = split(rows)
-    fold = evaluate.group_folds(group, y, folds=folds, seed=3)
+    fold = group_folds(group, y, folds=folds, seed=3)
     holding = [len({g for label, _, g in rows if label == wanted}) for wanted in (0, 1)]
     if min(holding) < 2:
         assert isinstance(fold, Unavailable)
@@ -374,7 +380,7 @@ def test_folds_keep_groups_whole_and_leave_both_classes(rows: list[Row], folds: 
     assert all(len(set(fold[group == one].tolist())) == 1 for one in set(group.tolist()))
     assert all(len(set(y[fold != one].tolist())) == 2 for one in set(fold.tolist()))
     order = np.array(random.sample(range(len(y)), len(y)))
-    shuffled = evaluate.group_folds(group[order], y[order], folds=folds, seed=3)
+    shuffled = group_folds(group[order], y[order], folds=folds, seed=3)
     assert isinstance(shuffled, np.ndarray)
     assert shuffled.tolist() == fold[order].tolist()
 
@@ -388,13 +394,13 @@ def test_folds_keep_groups_whole_and_leave_both_classes(rows: list[Row], folds: 
     ],
 )
 def test_folds_that_cannot_be_say_why(y: list[int], reason: str) -> None:
-    found = evaluate.group_folds(np.array([0, 0, 1, 1, 2, 2]), np.array(y), folds=3, seed=1)
+    found = group_folds(np.array([0, 0, 1, 1, 2, 2]), np.array(y), folds=3, seed=1)
     assert isinstance(found, Unavailable)
     assert found.reason.startswith(reason)
 
 
 def test_fewer_groups_than_folds_are_fewer_folds() -> None:
-    fold = evaluate.group_folds(np.array([0, 1, 2, 3]), np.array([0, 1, 0, 1]), folds=10, seed=1)
+    fold = group_folds(np.array([0, 1, 2, 3]), np.array([0, 1, 0, 1]), folds=10, seed=1)
     assert isinstance(fold, np.ndarray)
     assert sorted(fold.tolist()) == [0, 1, 2, 3]
 
@@ -424,9 +430,9 @@ Y, P, G = np.array([0, 1, 1]), np.array([0.1, 0.9, 0.4]), np.array([0, 1, 1])
 )
 def test_score_names_a_bad_argument(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        evaluate.score(**{"y": Y, "p": P, **HOW, **arguments})
+        score_rows(**{"y": Y, "p": P, **HOW, **arguments})
     with pytest.raises(ValueError, match=message):
-        evaluate.score_clustered(**{"y": Y, "p": P, "groups": G, **HOW, **arguments})
+        score_groups(**{"y": Y, "p": P, "groups": G, **HOW, **arguments})
 
 
 @pytest.mark.parametrize(
@@ -439,13 +445,13 @@ def test_score_names_a_bad_argument(arguments: dict[str, Any], message: str) -> 
 )
 def test_bad_groups_are_named(groups: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        evaluate.score_clustered(Y, P, groups, **HOW)
+        score_groups(Y, P, groups, **HOW)
     with pytest.raises(ValueError, match=message):
-        evaluate.compare_clustered(Y, {"a": P, "b": P}, groups, **HOW)
+        compare_models_on_groups(Y, {"a": P, "b": P}, groups, **HOW)
 
 
 def test_a_bad_score_is_named_by_its_model() -> None:
     with pytest.raises(ValueError, match=r"xgboost: expected probabilities from 0 to 1, got 2\.0 in row 0"):
-        evaluate.compare(Y, {"tree": P, "xgboost": P + 1.9}, confidence=0.95)
+        compare_models(Y, {"tree": P, "xgboost": P + 1.9}, confidence=0.95)
     with pytest.raises(ValueError, match="folds: expected at least 2, got 1"):
-        evaluate.group_folds(G, Y, folds=1, seed=0)
+        group_folds(G, Y, folds=1, seed=0)

@@ -13,9 +13,8 @@ from sporeprint import settings
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations
 from sporeprint.data.splitting import parts, row_hashes
-from sporeprint.models import encoder as transform
-from sporeprint.models.encoder import Encoder
-from sporeprint.safety import decision_rule as safety
+from sporeprint.models.encoder import Encoder, column_transforms, fit_encoder
+from sporeprint.safety.decision_rule import fit_guard
 from sporeprint.safety.novelty_guard import Guard
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import ModelSettings, Settings
@@ -57,13 +56,13 @@ def species(rows: int, *, groups: int = 6, seed: int = 0, like: int = 0) -> Obse
         numeric[name] = np.where(draw.random(rows) < missing[group], np.nan, numbers)
     codes = Codes(VOCABULARY, nominal_codes, numeric, rows)
     y = (group % 2).astype(np.int8)
-    return Observations(codes, y, np.arange(rows), group.astype(np.int64), row_hashes(codes, y, seed=7))
+    return Observations(codes, y, np.arange(rows), group.astype(np.int64), row_hashes(codes, seed=7))
 
 
 def encoder_of(rows: Observations, schema: DatasetSchema) -> Encoder:
     """What says which values and numbers the rows hold."""
-    chosen = transform.choices(settings.TransformSettings(), ModelSettings(estimator="xgboost"), schema)
-    return transform.fit(rows.codes, rows.y, chosen)
+    chosen = column_transforms(settings.TransformSettings(), ModelSettings(estimator="xgboost"), schema)
+    return fit_encoder(rows.codes, rows.y, chosen)
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,8 @@ def real(table: Path, config: Path) -> Real:
     y: npt.NDArray[Any] = (frame[schema.target.column] == schema.target.positive).cast(pl.Int8).to_numpy()
     row = np.arange(frame.height)
     group = row // schema.groups.block_rows
-    hashes = row_hashes(codes, y, seed=shipped.split.seed)
+    hashes = row_hashes(codes, seed=shipped.split.seed)
     rows = Observations(codes, y, row, group, hashes, parts(hashes, group, shipped.split.shares))
     known = of_part(rows, shipped, "train", "early_stop")
-    guard = safety.fit_guard(known, of_part(rows, shipped, "calibration"), schema, shipped.guard, seed=shipped.runtime.seed)
+    guard = fit_guard(known, of_part(rows, shipped, "calibration"), schema, shipped.guard, seed=shipped.runtime.seed)
     return Real(shipped, rows, guard, encoder_of(known, schema))

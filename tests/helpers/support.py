@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations
 from sporeprint.data.splitting import row_hashes
-from sporeprint.models import encoder as transform
-from sporeprint.safety import decision_rule as safety
-from sporeprint.safety.decision_rule import Safety
+from sporeprint.models.encoder import fit_encoder
+from sporeprint.safety.decision_rule import DecisionRule, fit_decision_rule, fit_guard
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import GuardSettings, NominalTransform, NumericTransform
 
@@ -83,7 +82,7 @@ def observations(table: Labelled, *, group: bool = True, parts: int | None = Non
         y=table.y,
         row=rows,
         group=rows // 3 if group else None,
-        row_hash=row_hashes(table.codes, table.y, seed=7),
+        row_hash=row_hashes(table.codes, seed=7),
         part=None if parts is None else (rows % parts).astype(np.int8),
     )
 
@@ -111,7 +110,7 @@ def _equal(left: Any, right: Any) -> bool:
     return left.dtype == right.dtype and np.array_equal(left, right)
 
 
-def some_safety(schema: DatasetSchema, *, rows: int = 120) -> Safety:
+def some_safety(schema: DatasetSchema, *, rows: int = 120) -> DecisionRule:
     """A small guard, calibration and threshold for a contract, fitted on random rows of it."""
     random = np.random.default_rng(3)
     vocabulary = {name: tuple(schema.columns[name].values or ("v0", "v1", "v2")) for name in schema.nominal}
@@ -124,8 +123,8 @@ def some_safety(schema: DatasetSchema, *, rows: int = 120) -> Safety:
     y = (np.arange(rows) % 2).astype(np.int8)
     known, calibrate, test = (observations(Labelled(schema, table, y), group=False).take(np.arange(rows) % 3 == part) for part in range(3))
     chosen = GuardSettings(clusters=2)
-    encoder = transform.fit(
+    encoder = fit_encoder(
         known.codes, known.y, {name: NominalTransform() if name in schema.nominal else NumericTransform() for name in schema.columns}
     )
-    guard = safety.fit_guard(known, calibrate, schema, chosen, seed=1)
-    return safety.fit(lambda rows: np.linspace(0, 1, rows.rows), encoder, guard, calibrate, test, schema, chosen)
+    guard = fit_guard(known, calibrate, schema, chosen, seed=1)
+    return fit_decision_rule(lambda rows: np.linspace(0, 1, rows.rows), encoder, guard, calibrate, test, schema, chosen)

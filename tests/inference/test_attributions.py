@@ -17,9 +17,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.tree import DecisionTreeClassifier
 
-from sporeprint.inference.attributions import EXPLAINER, TREES, Explainer, Reason, as_booster, explainer_of, in_words, reasons
-from sporeprint.models import encoder as transform
-from sporeprint.models.encoder import Matrix
+from sporeprint.inference.attributions import (
+    EXPLAINER,
+    TREES,
+    Attribution,
+    Explainer,
+    as_booster,
+    explainer_of,
+    top_attributions,
+    value_in_words,
+)
+from sporeprint.models.encoder import Matrix, column_transforms, fit_encoder
 from sporeprint.models.scorers import LinearScorer, XGBoostScorer, scorer_from_estimator
 from sporeprint.settings import ModelSettings, TransformSettings
 from support import NUMERIC, OPEN, codes, dataset, nominal
@@ -362,7 +370,7 @@ SCHEMA = dataset(
     ],
 )
 def test_values_are_said_as_people_say_them(value: str | float | None, column: str, words: str) -> None:
-    assert in_words(value, column, SCHEMA) == words
+    assert value_in_words(value, column, SCHEMA) == words
 
 
 SOURCES = ("gill-color", "gill-color", "gill-color", "height", "smell", "rings")
@@ -370,30 +378,30 @@ SOURCES = ("gill-color", "gill-color", "gill-color", "height", "smell", "rings")
 
 def test_reasons_are_the_columns_that_moved_the_score_most() -> None:
     row: dict[str, str | float | None] = {"gill-color": "n", "height": 5.25, "smell": None}
-    found = reasons(np.array([0.5, -0.25, 0.5, -0.8, 0.1, 0.0]), SOURCES, row, SCHEMA)
+    found = top_attributions(np.array([0.5, -0.25, 0.5, -0.8, 0.1, 0.0]), SOURCES, row, SCHEMA)
     assert found == (
-        Reason("height", 5.25, "height: 5.25 cm", -0.8),
-        Reason("gill-color", "n", "gill-color: brown", 0.75),
-        Reason("smell", None, "smell: missing", 0.1),
+        Attribution("height", 5.25, "height: 5.25 cm", -0.8),
+        Attribution("gill-color", "n", "gill-color: brown", 0.75),
+        Attribution("smell", None, "smell: missing", 0.1),
     )
 
 
 def test_no_more_reasons_than_asked_for_and_none_that_did_nothing() -> None:
     effects = np.array([0.5, -0.5, 0.0, -0.8, 0.1, 0.3])
-    assert [reason.column for reason in reasons(effects, SOURCES, {}, SCHEMA)] == ["height", "rings", "smell"]
-    assert [reason.column for reason in reasons(effects, SOURCES, {}, SCHEMA, most=2)] == ["height", "rings"]
-    assert reasons(np.zeros(6), SOURCES, {}, SCHEMA) == ()
-    assert reasons(effects, SOURCES, {}, SCHEMA, most=0) == ()
+    assert [reason.column for reason in top_attributions(effects, SOURCES, {}, SCHEMA)] == ["height", "rings", "smell"]
+    assert [reason.column for reason in top_attributions(effects, SOURCES, {}, SCHEMA, most=2)] == ["height", "rings"]
+    assert top_attributions(np.zeros(6), SOURCES, {}, SCHEMA) == ()
+    assert top_attributions(effects, SOURCES, {}, SCHEMA, most=0) == ()
 
 
 def test_of_equally_strong_reasons_the_first_column_comes_first() -> None:
-    found = reasons(np.array([0.5, 0.0, 0.0, -0.5, 0.5, 0.5]), SOURCES, {}, SCHEMA)
+    found = top_attributions(np.array([0.5, 0.0, 0.0, -0.5, 0.5, 0.5]), SOURCES, {}, SCHEMA)
     assert [reason.column for reason in found] == ["gill-color", "height", "smell", "rings"]
 
 
 @given(st.lists(st.floats(-5, 5), min_size=6, max_size=6))
 def test_all_reasons_add_up_to_all_contributions(effects: list[float]) -> None:
-    found = reasons(np.array(effects), SOURCES, {}, SCHEMA, most=10)
+    found = top_attributions(np.array(effects), SOURCES, {}, SCHEMA, most=10)
     assert sum(reason.effect for reason in found) == pytest.approx(sum(effects), abs=1e-9)
     assert [abs(reason.effect) for reason in found] == sorted((abs(reason.effect) for reason in found), reverse=True)
 
@@ -404,13 +412,13 @@ def test_from_a_row_to_its_reasons() -> None:
     schema = dataset(columns)
     found = codes({"gill-color": ["n", "b"] * 20, "height": [float(n % 7) for n in range(40)]}, schema)
     y = (np.arange(40) % 2).astype(np.int8)
-    encoder = transform.fit(found, y, transform.choices(TransformSettings(), ModelSettings(estimator="xgboost"), schema))
+    encoder = fit_encoder(found, y, column_transforms(TransformSettings(), ModelSettings(estimator="xgboost"), schema))
     matrix = encoder.matrix(found)
     model = LogisticRegression().fit(matrix, y)
     scorer = scorer_from_estimator(model, matrix.shape[1], matrix)
     explained = explainer_of(scorer, model, matrix).contributions(matrix[:1], scorer)
     assert explained is not None
-    first, *_ = reasons(explained[0][0], encoder.sources, {"gill-color": "n", "height": 0.0}, schema)
-    assert (first.column, first.value, first.says) == ("gill-color", "n", "gill-color: n")
+    first, *_ = top_attributions(explained[0][0], encoder.sources, {"gill-color": "n", "height": 0.0}, schema)
+    assert (first.column, first.value, first.text) == ("gill-color", "n", "gill-color: n")
     assert first.effect < 0
     assert len(encoder.features) > 2

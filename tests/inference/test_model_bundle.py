@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sporeprint.inference.model_bundle import Bundle, Golden, Row, check_parity, check_schema
+from sporeprint.inference.model_bundle import Bundle, GoldenRows, Row, check_parity, schema_differences
 from sporeprint.models.encoder import Encoder, Matrix, NominalEncoding, NumericEncoding
 from sporeprint.models.scorers import LinearScorer
 from sporeprint.schema import DatasetSchema
@@ -44,7 +44,7 @@ def probabilities() -> tuple[float, ...]:
 
 
 BUNDLE = Bundle(
-    "plants", ENCODER, SCORER, SCHEMA, Golden(ROWS, probabilities()), {"data_fingerprint": "d1"}, parts=some_safety(SCHEMA).to_files()
+    "plants", ENCODER, SCORER, SCHEMA, GoldenRows(ROWS, probabilities()), {"data_fingerprint": "d1"}, parts=some_safety(SCHEMA).to_files()
 )
 
 
@@ -54,8 +54,8 @@ def test_parity_is_exact_for_what_the_scorer_itself_said() -> None:
 
 def test_parity_finds_the_one_row_that_differs() -> None:
     first, second, third = probabilities()
-    assert check_parity(replace(BUNDLE, golden=Golden(ROWS, (first, second + 0.01, third)))) == pytest.approx(0.01)
-    assert check_parity(replace(BUNDLE, golden=Golden(ROWS, (first, second, third - 0.02)))) == pytest.approx(0.02)
+    assert check_parity(replace(BUNDLE, golden=GoldenRows(ROWS, (first, second + 0.01, third)))) == pytest.approx(0.01)
+    assert check_parity(replace(BUNDLE, golden=GoldenRows(ROWS, (first, second, third - 0.02)))) == pytest.approx(0.02)
 
 
 def test_parity_finds_another_encoder() -> None:
@@ -64,7 +64,7 @@ def test_parity_finds_another_encoder() -> None:
 
 
 def test_parity_of_a_score_that_is_no_number_is_infinite() -> None:
-    assert check_parity(replace(BUNDLE, golden=Golden(ROWS, (float("nan"), 0.1, 0.2)))) == float("inf")
+    assert check_parity(replace(BUNDLE, golden=GoldenRows(ROWS, (float("nan"), 0.1, 0.2)))) == float("inf")
 
 
 class Moody:
@@ -81,7 +81,7 @@ def test_parity_holds_rows_alone_and_together() -> None:
 
 
 def test_parity_without_rows() -> None:
-    assert check_parity(replace(BUNDLE, golden=Golden((), ()))) == 0
+    assert check_parity(replace(BUNDLE, golden=GoldenRows((), ()))) == 0
 
 
 def test_identity_is_what_serves_the_contract_and_the_data() -> None:
@@ -89,7 +89,7 @@ def test_identity_is_what_serves_the_contract_and_the_data() -> None:
         BUNDLE,
         replace(BUNDLE, metrics={"accuracy": 1}),
         replace(BUNDLE, extras={"card.md": b"x"}),
-        replace(BUNDLE, golden=Golden((), ())),
+        replace(BUNDLE, golden=GoldenRows((), ())),
         replace(BUNDLE, info={"data_fingerprint": "d1", "seed": 5}),
     ]
     others = [
@@ -115,20 +115,20 @@ values = st.one_of(st.none(), st.text(), st.floats(allow_nan=False, allow_infini
 
 @given(st.lists(st.tuples(st.dictionaries(st.text(), values, max_size=3), st.floats(0, 1)), max_size=4))
 def test_golden_rows_survive_their_file(pairs: list[tuple[dict[str, str | float | None], float]]) -> None:
-    golden = Golden(tuple(row for row, _ in pairs), tuple(p for _, p in pairs))
-    assert Golden.from_json(golden.to_json()) == golden
-    assert Golden.from_json(golden.to_json().encode()) == golden
+    golden = GoldenRows(tuple(row for row, _ in pairs), tuple(p for _, p in pairs))
+    assert GoldenRows.from_json(golden.to_json()) == golden
+    assert GoldenRows.from_json(golden.to_json().encode()) == golden
 
 
 def test_golden_rows_and_scores_are_as_many() -> None:
     with pytest.raises(ValueError, match="3 golden rows, but 2 scores"):
-        Golden(ROWS, (0.1, 0.2))
+        GoldenRows(ROWS, (0.1, 0.2))
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"format": 2}'])
 def test_another_format_of_golden_rows_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a golden file of format 1"):
-        Golden.from_json(text)
+        GoldenRows.from_json(text)
 
 
 def test_equal_schemas_have_no_difference_and_words_are_none() -> None:
@@ -137,7 +137,7 @@ def test_equal_schemas_have_no_difference_and_words_are_none() -> None:
     raw["columns"]["leaf"]["values"]["o"] = "like an egg"
     raw["target"]["values"]["a"] = "Erle"
     raw["columns"] = dict(reversed(raw["columns"].items()))
-    assert check_schema(SCHEMA, DatasetSchema.model_validate(raw)) == ()
+    assert schema_differences(SCHEMA, DatasetSchema.model_validate(raw)) == ()
 
 
 @pytest.mark.parametrize(
@@ -155,4 +155,4 @@ def test_equal_schemas_have_no_difference_and_words_are_none() -> None:
 def test_a_difference_between_schemas_is_named(change: object, message: str) -> None:
     raw = SCHEMA.model_dump(mode="json")
     change(raw)  # type: ignore[operator]  # lambdas of one shape
-    assert check_schema(SCHEMA, DatasetSchema.model_validate(raw)) == (message,)
+    assert schema_differences(SCHEMA, DatasetSchema.model_validate(raw)) == (message,)

@@ -1,6 +1,7 @@
 """One observation as people give it, the answer to it, and why."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import pytest
 from sporeprint import settings
 from sporeprint.errors import DataError
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.inference.predictor import answer, explain, parse_row, why_unknown
+from sporeprint.inference.predictor import explain_row, parse_row, predict_row, unknown_reason
 from sporeprint.registry.registry import Registry
-from sporeprint.safety.anomalies import StrangeRow
+from sporeprint.safety.anomalies import RowAnomalies
 from sporeprint.schema import DatasetSchema
 
 
@@ -29,7 +30,7 @@ def bundle(small_run: Path) -> Bundle:
 @pytest.fixture(scope="module")
 def row(bundle: Bundle) -> dict[str, Any]:
     """A row the model knows well."""
-    answers = [(answer(bundle, row), row) for row in bundle.golden.rows]
+    answers = [(predict_row(bundle, row), row) for row in bundle.golden.rows]
     return dict(max(answers, key=lambda pair: (pair[0].verdict != "unknown", pair[0].novelty_p))[1])
 
 
@@ -62,7 +63,7 @@ def test_a_value_nobody_knows_stays_what_it_is(schema: DatasetSchema) -> None:
     [
         ({"cap-shap": "x"}, r"unknown field 'cap-shap' \(did you mean 'cap-shape'\?\); known: cap-diameter, "),
         ({"cap-shape": "x", "cap_shape": "x"}, "field 'cap-shape' is given twice"),
-        ({"cap-shape": 3}, "field 'cap-shape': expected a text, got 3"),
+        ({"cap-shape": []}, r"field 'cap-shape': expected a text or a number, got \[\]"),
         ({"stem-width": "17.wrz"}, "field 'stem-width': expected a number of mm, got '17.wrz'"),
         ({"stem-width": True}, "field 'stem-width': expected a number of mm, got True"),
         ({"stem-width": math.nan}, "field 'stem-width': expected a number of mm, got nan"),
@@ -87,7 +88,7 @@ def test_a_required_field_is_missed(schema: DatasetSchema) -> None:
 
 
 def test_a_known_row_is_answered(bundle: Bundle, row: dict[str, Any]) -> None:
-    found = answer(bundle, row)
+    found = predict_row(bundle, row)
     assert found.verdict in {"edible", "poisonous"}
     assert (found.reason, found.unseen, found.outside, found.contradictions) == (None, (), (), ())
     assert found.prediction == ("p" if found.probability > 0.5 else "e")
@@ -103,20 +104,25 @@ def test_a_known_row_is_answered(bundle: Bundle, row: dict[str, Any]) -> None:
     ],
 )
 def test_a_strange_row_is_unknown_and_says_why(change: dict[str, Any], reason: str, bundle: Bundle, row: dict[str, Any]) -> None:
-    found = answer(bundle, {**row, **change})
+    found = predict_row(bundle, {**row, **change})
     assert found.verdict == "unknown"
     assert found.reason is not None
     assert reason in found.reason.split("; ")
 
 
 def test_nothing_known_is_unknown(bundle: Bundle) -> None:
-    assert answer(bundle, {}).verdict == "unknown"
-    assert answer(bundle, dict.fromkeys(bundle.schema.columns)).verdict == "unknown"
+    assert predict_row(bundle, {}).verdict == "unknown"
+    assert predict_row(bundle, dict.fromkeys(bundle.schema.columns)).verdict == "unknown"
 
 
-def test_what_is_familiar_and_unknown_is_so_for_want_of_a_threshold() -> None:
-    assert why_unknown(StrangeRow((), (), ()), 0.5, 0.995) == "no threshold keeps the promise, so a low probability is no answer"
-    assert why_unknown(StrangeRow((), (), ()), 0.001234567, 0.995) == "unlike the training rows (p = 0.001235)"
+def test_what_is_familiar_and_unknown_is_so_by_its_probability(bundle: Bundle) -> None:
+    none, odd = RowAnomalies((), (), ()), RowAnomalies(("cap-shape",), (), ())
+    rule = replace(bundle.safety, threshold=replace(bundle.safety.threshold, value=0.05))
+    never = replace(rule, threshold=replace(rule.threshold, value=None))
+    assert unknown_reason(never, 0.3, 0.5, none) == "no threshold controls the risk, so the negative class is never said"
+    assert unknown_reason(rule, 0.3, 0.5, none) == "the probability is too high for one class and too low for the other"
+    assert unknown_reason(rule, 0.01, 0.5, odd) == "the probability and the most similar training rows disagree"
+    assert unknown_reason(rule, 0.01, 0.001234567, none) == "unlike the training rows (p = 0.001235)"
 
 
 # --- why -------------------------------------------------------------------------------------------------------------------
@@ -125,28 +131,28 @@ def test_what_is_familiar_and_unknown_is_so_for_want_of_a_threshold() -> None:
 @pytest.mark.parametrize("model", ["xgboost", "decision_tree", "logistic_regression"])
 def test_reasons_are_in_words_and_the_strongest_first(model: str, small_run: Path, row: dict[str, Any]) -> None:
     bundle = Registry(small_run / "models/registry").load(model)
-    found = explain(bundle, row, most=3)
-    assert found.answer == answer(bundle, row)
-    assert len(found.reasons) <= 3
-    effects = [abs(reason.effect) for reason in found.reasons]
+    found = explain_row(bundle, row, most=3)
+    assert found.prediction == predict_row(bundle, row)
+    assert len(found.attributions) <= 3
+    effects = [abs(reason.effect) for reason in found.attributions]
     assert effects == sorted(effects, reverse=True)
-    for reason in found.reasons:
-        assert reason.says.startswith(f"{reason.column}: ")
+    for reason in found.attributions:
+        assert reason.text.startswith(f"{reason.column}: ")
         assert reason.value == row[reason.column]
     assert found.unit == ("probability" if model == "decision_tree" else "log odds")
 
 
 def test_all_reasons_add_up_to_the_score(bundle: Bundle, row: dict[str, Any]) -> None:
-    found = explain(bundle, row, most=len(bundle.schema.columns))
+    found = explain_row(bundle, row, most=len(bundle.schema.columns))
     score = bundle.scorer.score(bundle.encoder.encode_row(row)[np.newaxis])[0]
-    assert found.base + sum(reason.effect for reason in found.reasons) == pytest.approx(math.log(score / (1 - score)), abs=1e-4)
+    assert found.base + sum(reason.effect for reason in found.attributions) == pytest.approx(math.log(score / (1 - score)), abs=1e-4)
 
 
-def test_the_nearest_is_of_what_it_is_most_like(bundle: Bundle, row: dict[str, Any]) -> None:
-    found = explain(bundle, row)
+def test_the_nearest_component_of_what_it_is_most_like(bundle: Bundle, row: dict[str, Any]) -> None:
+    found = explain_row(bundle, row)
     assert found.nearest is not None
-    assert found.nearest_is == found.answer.most_like
-    again = explain(bundle, found.nearest.values)
+    assert found.nearest_component == found.prediction.most_like
+    again = explain_row(bundle, found.nearest.values)
     assert again.nearest is not None
     assert (again.nearest.distance, again.nearest.differing) == (0.0, ())
-    assert found.to_dict()["answer"]["verdict"] == found.answer.verdict
+    assert found.to_dict()["prediction"]["verdict"] == found.prediction.verdict

@@ -26,11 +26,10 @@ from sporeprint import settings
 from sporeprint.data.coded_table import Codes
 from sporeprint.errors import UsageError
 from sporeprint.inference.sklearn_estimator import SporeprintClassifier, to_joblib
-from sporeprint.models import encoder as transform
-from sporeprint.models.encoder import Encoder
+from sporeprint.models.encoder import Encoder, column_transforms, fit_encoder
 from sporeprint.models.scorers import Scorer, XGBoostScorer, scorer_from_estimator
 from sporeprint.safety.calibration import Calibration
-from sporeprint.safety.decision_rule import Safety
+from sporeprint.safety.decision_rule import DecisionRule
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import NominalTransform, NumericTransform
 from support import some_safety
@@ -68,7 +67,7 @@ class Parts:
     schema: DatasetSchema
 
     @property
-    def safety(self) -> Safety:
+    def safety(self) -> DecisionRule:
         """A guard for the schema, and no calibration, so that probabilities are the scorer's."""
         return replace(some_safety(self.schema), calibration=Calibration("none"))
 
@@ -80,7 +79,7 @@ FEATURES = TABLE.select(list(SCHEMA.columns))
 def parts(kind: str) -> Parts:
     codes, y = Codes.of(TABLE, SCHEMA), (TABLE["kind"] == "b").to_numpy().astype(np.int8)
     chosen = {name: NumericTransform() if name in SCHEMA.numeric else NominalTransform() for name in SCHEMA.columns}
-    encoder = transform.fit(codes, y, chosen)
+    encoder = fit_encoder(codes, y, chosen)
     X = encoder.matrix(codes)
     if kind == "xgboost":
         fitted = xgboost.train({"objective": "binary:logistic", "nthread": 1, "seed": 1}, xgboost.DMatrix(X, y), 10)
@@ -136,8 +135,7 @@ def test_a_probability_of_one_half_is_negative_as_everywhere() -> None:
             return {}
 
     found = SporeprintClassifier.from_bundle(PARTS["onnx"])
-    schema, encoder, _, safety = found._parts()
-    found._loaded = schema, encoder, Half(), safety
+    found._loaded = replace(found._parts(), scorer=Half())
     assert found.predict(FEATURES[:2]).tolist() == ["b", "a"]
 
 
@@ -183,7 +181,7 @@ def test_all_rows_of_the_real_table(real_data: Path, config_file: Path) -> None:
     frame = pl.read_csv(real_data, separator=";")
     codes = Codes.of(frame, config.dataset)
     y = (frame[config.dataset.target.column] == config.dataset.target.positive).to_numpy().astype(np.int8)
-    encoder = transform.fit(codes, y, transform.choices(config.transform, config.models["xgboost"], config.dataset))
+    encoder = fit_encoder(codes, y, column_transforms(config.transform, config.models["xgboost"], config.dataset))
     X = encoder.matrix(codes)
     fitted = xgboost.train({"objective": "binary:logistic", "nthread": 2}, xgboost.DMatrix(X, y), 5)
     scorer = XGBoostScorer.of(fitted)
@@ -343,7 +341,7 @@ def test_joblib_bytes_are_the_same_each_time(made_of: Parts) -> None:
 
 @pytest.mark.slow
 def test_joblib_bytes_are_the_same_in_another_process() -> None:
-    environment = {**os.environ, "PYTHONHASHSEED": "5"}
+    environment = {**os.environ, "PYTHONHASHSEED": "5", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == digests()
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sporeprint.common.files import Silent
+from sporeprint.common.progress import SilentProgress
 from sporeprint.ingestion import csv_reader
 from sporeprint.ingestion.csv_dialect import MAX_LINE, CsvDialect, Newline, detect, scan
 from sporeprint.ingestion.csv_reader import read_csv
@@ -35,12 +35,12 @@ HEADER = b"class;width;note\n"
 def read(path: Path, dialect: CsvDialect | None = None, *, batch_bytes: int = 1 << 20) -> tuple[list[Row], list[Bad]]:
     """Every good and every malformed row of a file."""
     if dialect is None:
-        dialect = detect(path, CsvSettings(), SCHEMA, scan(path, Silent()), where="t")
+        dialect = detect(path, CsvSettings(), SCHEMA, scan(path, SilentProgress()), where="t")
     good: list[Row] = []
     bad: list[Bad] = []
     for batch in read_csv(path, dialect, SCHEMA, batch_bytes=batch_bytes):
-        assert batch.frame.schema == {"row": pl.Int64, "class": pl.String, "width": pl.String, "note": pl.String}
-        assert batch.malformed.schema == {"row": pl.Int64, "reason": pl.String, "text": pl.String}
+        assert batch.frame.schema == {"_row": pl.Int64, "class": pl.String, "width": pl.String, "note": pl.String}
+        assert batch.malformed.schema == {"_row": pl.Int64, "reason": pl.String, "text": pl.String}
         good += batch.frame.rows()
         bad += batch.malformed.rows()
     assert [row[0] for row in good] == sorted(row[0] for row in good)
@@ -70,7 +70,7 @@ def test_columns_come_in_the_schemas_order_without_ignored_ones(tmp_path: Path) 
     path.write_bytes(b'x;note;class;width;x\n1;n;e;2;3\n1;"n";e;2;3\n1;n;e\n')
     dialect = CsvDialect(";", "utf-8", header=True, newline="\n")
     (batch,) = read_csv(path, dialect, schema, batch_bytes=1 << 20)
-    assert batch.frame.columns == ["row", "class", "width", "note"]
+    assert batch.frame.columns == ["_row", "class", "width", "note"]
     assert batch.frame.rows() == [(0, "e", "2", "n"), (1, "e", "2", "n")]
     assert batch.malformed.rows() == [(2, "3 fields instead of 5", "1;n;e")]
 
@@ -80,7 +80,7 @@ def test_a_table_to_score_keeps_every_column_in_its_order(tmp_path: Path) -> Non
     path.write_bytes(b"id;note;width\n7;n;1\n")
     dialect = CsvDialect(";", "utf-8", header=True, newline="\n")
     (batch,) = read_csv(path, dialect, SCHEMA, batch_bytes=100, labelled=False)
-    assert batch.frame.columns == ["row", "id", "note", "width"]
+    assert batch.frame.columns == ["_row", "id", "note", "width"]
     assert batch.frame.rows() == [(0, "7", "n", "1")]
 
 
@@ -324,10 +324,10 @@ def assert_that_the_ways_agree(buffer: bytes, newline: bytes) -> None:
 
 def test_the_real_table_has_no_malformed_row(real_data: Path, raw_config: dict[str, object]) -> None:
     schema = DatasetSchema.model_validate(raw_config["dataset"])
-    dialect = detect(real_data, CsvSettings(), schema, scan(real_data, Silent()), where="t")
+    dialect = detect(real_data, CsvSettings(), schema, scan(real_data, SilentProgress()), where="t")
     batches = list(read_csv(real_data, dialect, schema, batch_bytes=1 << 20))
     assert sum(batch.malformed.height for batch in batches) == 0
     frame = pl.concat([batch.frame for batch in batches])
-    assert frame["row"].to_list() == list(range(61_069))
+    assert frame["_row"].to_list() == list(range(61_069))
     whole = pl.read_csv(real_data, separator=";", infer_schema=False).select(schema.table_columns)
-    assert frame.drop("row").equals(whole)
+    assert frame.drop("_row").equals(whole)

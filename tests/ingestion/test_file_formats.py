@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from sporeprint.common.redaction import redacted
 from sporeprint.errors import DataError, StorageError
-from sporeprint.ingestion.file_formats import check_sha256, kind_of, masked, publish, workspace
+from sporeprint.ingestion.file_formats import check_sha256, kind_of, publish, workspace
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ from sporeprint.ingestion.file_formats import check_sha256, kind_of, masked, pub
     ],
 )
 def test_secrets_are_masked(source: str, shown: str) -> None:
-    assert masked(source) == shown
+    assert redacted(source) == shown
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_types_are_native_and_texts_are_texts(tmp_path: Path, schema: DatasetSch
         "class": pa.array([b"e", b"p", b""]),
     }
     (batch,) = read_parquet(written(tmp_path / "t.parquet", columns), schema)
-    assert batch.frame.schema == {"row": pl.Int64, "class": pl.String, "width": pl.Float64, "note": pl.String}
+    assert batch.frame.schema == {"_row": pl.Int64, "class": pl.String, "width": pl.Float64, "note": pl.String}
     assert batch.frame.rows() == [(0, "e", 1.5, "n"), (1, "p", None, None), (2, None, 2.0, None)]
     assert batch.malformed.rows() == []
 
@@ -72,7 +72,7 @@ def test_rows_are_numbered_over_batches_and_bytes_add_up(
     batches = list(read_parquet(path, schema))
     assert len(batches) > 2
     assert all(batch.frame.height <= parquet_reader.ROWS and batch.frame.schema["note"] == pl.String for batch in batches)
-    assert pl.concat([batch.frame for batch in batches]).filter(pl.col("row") != pl.col("width")).height == 0
+    assert pl.concat([batch.frame for batch in batches]).filter(pl.col("_row") != pl.col("width")).height == 0
     assert sum(batch.frame.height for batch in batches) == rows
     assert sum(batch.bytes_read for batch in batches) == path.stat().st_size
     assert count_rows(path, schema, where="t") == rows
@@ -83,7 +83,7 @@ def test_a_table_to_score_keeps_every_column_in_its_order(tmp_path: Path, schema
     assert count_rows(path, schema, where="t", labelled=False) == 1
     (batch,) = read_parquet(path, schema, labelled=False)
     assert batch.frame.rows() == [(0, "n", 7, 1.0)]
-    assert batch.frame.columns == ["row", "note", "id", "width"]
+    assert batch.frame.columns == ["_row", "note", "id", "width"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from sporeprint.ingestion.raw_batch import malformed_rows
 
 
 def test_malformed_rows_have_their_types_even_where_there_are_none() -> None:
-    schema = {"row": pl.Int64, "reason": pl.String, "text": pl.String}
+    schema = {"_row": pl.Int64, "reason": pl.String, "text": pl.String}
     assert malformed_rows().schema == schema
     found = malformed_rows([3], ["2 fields instead of 3"], ["a;b"])
     assert found.schema == schema

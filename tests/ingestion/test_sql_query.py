@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from sporeprint.common.files import Silent
+from sporeprint.common.progress import SilentProgress
 from sporeprint.errors import DataError, SourceUnavailableError
 from sporeprint.ingestion.sql_query import ROWS, database, read_query, shown_address
 from sporeprint.schema import DatasetSchema
@@ -35,7 +35,7 @@ def address(tmp_path: Path) -> str:
 
 
 def read(address: str, query: str, schema: DatasetSchema, path: Path, *, labelled: bool = True) -> list[tuple[object, ...]]:
-    read_query(database(address), query, path, schema, Silent(), labelled=labelled)
+    read_query(database(address), query, path, schema, SilentProgress(), labelled=labelled)
     table = pq.read_table(path)
     return list(zip(*(table[name].to_pylist() for name in table.column_names), strict=True))
 
@@ -106,7 +106,7 @@ def test_a_database_that_does_not_answer_may_do_so_later(tmp_path: Path, schema:
     with pytest.raises(
         SourceUnavailableError, match=r"cannot connect to mysql\+pymysql://me:\*\*\*@127\.0\.0\.1:1/db: .*127\.0\.0\.1"
     ) as caught:
-        read_query(address, "select 1", tmp_path / "t.parquet", schema, Silent())
+        read_query(address, "select 1", tmp_path / "t.parquet", schema, SilentProgress())
     assert "secret" not in str(caught.value)
 
 

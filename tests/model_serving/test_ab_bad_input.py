@@ -23,7 +23,7 @@ from sporeprint.storage.oltp.tables import ab_test
 
 @pytest.fixture
 def client(started: Callable[..., Client]) -> Client:
-    return started(ab_testing={"look_s": 0.2}, gate={"margin": 0.99})
+    return started(ab_testing={"evaluate_every_s": 0.2}, gate={"margin": 0.99})
 
 
 def engine_of(client: Client) -> Any:
@@ -80,7 +80,7 @@ def test_a_label_counts_in_the_test_of_its_prediction_only(client: Client) -> No
     without = client.post("/predict", json={}).json()["prediction_id"]
 
     def labels(name: str) -> Any:
-        return (client.get(f"/ab-tests/{name}").json()["look"] or {}).get("labels")
+        return (client.get(f"/ab-tests/{name}").json()["interim_analysis"] or {}).get("labels")
 
     for prediction_id in (ids["first"], without):
         assert client.post(f"/predictions/{prediction_id}/outcome", json={"outcome": "p"}).status_code == 201
@@ -121,7 +121,7 @@ def test_a_model_for_another_table(started: Callable[..., Client], small_config:
     client = started(dataset={"columns": columns})
     refused = client.post("/ab-tests", json={"name": "first", **TWO})
     assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")
-    assert refused.json()["detail"].startswith("xgboost/v1 is for another table, so that it cannot take part: ")
+    assert refused.json()["detail"].startswith("xgboost/v1 has another schema, so that it cannot take part: ")
     assert client.get("/ab-tests").json()["tests"] == []
 
 

@@ -11,7 +11,7 @@ import pytest
 from journal_support import until
 from serving_support import Client
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.inference.predictor import answer, explain, parse_row
+from sporeprint.inference.predictor import explain_row, parse_row, predict_row
 from sporeprint.registry.registry import Registry
 from sporeprint.storage.journal.file import find
 from sporeprint.storage.prediction_record import PredictionRecord
@@ -39,7 +39,7 @@ def row(bundle: Bundle) -> dict[str, Any]:
 def test_answers_are_those_of_the_library(client: Client, bundle: Bundle) -> None:
     for given in bundle.golden.rows:
         found = client.post("/predict", json=dict(given)).json()
-        expected = answer(bundle, given)
+        expected = predict_row(bundle, given)
         assert found["probability"] == pytest.approx(expected.probability, abs=1e-6)
         for name in ("prediction", "verdict", "novelty_p", "threshold", "reason"):
             assert found[name] == getattr(expected, name)
@@ -72,8 +72,8 @@ def test_a_value_never_seen_is_never_answered_with_edible(client: Client, row: d
 
 def test_reasons_on_request(client: Client, row: dict[str, Any], bundle: Bundle) -> None:
     found = client.post("/predict?explain=true", json=row).json()
-    expected = explain(bundle, parse_row(row, bundle.schema))
-    assert [reason["column"] for reason in found["reasons"]] == [reason.column for reason in expected.reasons]
+    expected = explain_row(bundle, parse_row(row, bundle.schema))
+    assert [reason["column"] for reason in found["reasons"]] == [reason.column for reason in expected.attributions]
     assert expected.nearest is not None
     assert found["nearest"]["row"] == expected.nearest.row
     assert set(found) > FIELDS
@@ -83,10 +83,10 @@ def test_another_model(client: Client, row: dict[str, Any], shared_root: Path) -
     found = client.post("/predict?model=logistic_regression", json=row).json()
     bundle = Registry(shared_root / "models/registry").load("logistic_regression")
     assert (found["model"], found["version"]) == ("logistic_regression", 1)
-    assert found["probability"] == pytest.approx(answer(bundle, row).probability, abs=1e-6)
+    assert found["probability"] == pytest.approx(predict_row(bundle, row).probability, abs=1e-6)
     tree = client.post("/predict?model=decision_tree/v1", json=row).json()
     assert tree["probability"] == pytest.approx(
-        answer(Registry(shared_root / "models/registry").load("decision_tree"), row).probability, abs=1e-6
+        predict_row(Registry(shared_root / "models/registry").load("decision_tree"), row).probability, abs=1e-6
     )
 
 

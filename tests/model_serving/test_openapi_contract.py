@@ -190,7 +190,7 @@ def test_good_answers_have_every_member_that_is_documented_and_no_other(server: 
         ask("ab_report", **test)
         ask("ab_conclude", **test, query={"winner": "A"})
         ask("ab_disagreements", **test)
-        assert ask("ab_test", **test).json()["look"] is not None
+        assert ask("ab_test", **test).json()["interim_analysis"] is not None
     assert ask("ab_tests", query={"limit": 1}).json()["next"] is not None
     tree: dict[str, Any] = {"path_parameters": {"name": "decision_tree"}}
     assert ask("promote", **tree, body={"version": 1, "alias": "production", "reason": "to see"}).json()["production"] == "decision_tree/v1"

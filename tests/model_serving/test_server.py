@@ -18,7 +18,7 @@ import pytest
 from journal_support import until
 from serving_support import Load
 from sporeprint.errors import RegistryError, StorageError, UsageError
-from sporeprint.inference.predictor import answer
+from sporeprint.inference.predictor import predict_row
 from sporeprint.model_serving.server import check, listening
 from sporeprint.registry.registry import Registry
 from sporeprint.settings import Settings
@@ -46,7 +46,7 @@ def move(registry: Registry, ref: str) -> None:
 def test_a_model_that_moves_under_load_drops_and_mixes_nothing(served: Serve, registry: Registry) -> None:
     server, row = served(), golden(registry)
     refs = ("logistic_regression/v1", "decision_tree/v1", "xgboost/v1")
-    expected = {(ref.partition("/")[0], round(answer(registry.load(ref), row).probability, 6)) for ref in refs}
+    expected = {(ref.partition("/")[0], round(predict_row(registry.load(ref), row).probability, 6)) for ref in refs}
     with Load(server.client, row) as load:
         for ref in refs:
             move(registry, ref)

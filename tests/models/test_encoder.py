@@ -12,12 +12,23 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from sklearn.preprocessing import OneHotEncoder, RobustScaler, StandardScaler
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import OneHotEncoder, RobustScaler, StandardScaler, TargetEncoder
 
 from sporeprint import settings
 from sporeprint.data.coded_table import LARGEST, Codes
 from sporeprint.data.dataset import to_rows
-from sporeprint.models.encoder import Encoder, NominalEncoding, NumericEncoding, choices, fit
+from sporeprint.models.encoder import (
+    LEAST_ROWS,
+    MOST_FEATURES,
+    SMOOTHING,
+    Encoder,
+    NominalEncoding,
+    NumericEncoding,
+    column_transforms,
+    fit_and_encode,
+    fit_encoder,
+)
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import ModelSettings, NominalTransform, NumericTransform, TransformSettings
 from support import NUMERIC, OPEN, Labelled, codes, dataset, labels, nominal, tables
@@ -28,15 +39,16 @@ SCHEMA = dataset({"shape": nominal("x", "b", "s", "f"), "size": NUMERIC})
 
 
 def shape_encoder(values: list[str | None] | None = None, y: Any = Y, **choice: Any) -> Encoder:
-    """An encoder of one nominal column, fitted on `SHAPES`."""
+    """An encoder of one nominal column, fitted on `SHAPES`, each row five times: so many a value needs for a number of its own."""
     schema = dataset({"shape": SCHEMA.columns["shape"].model_dump()})
-    return fit(codes({"shape": SHAPES if values is None else values}, schema), y, {"shape": NominalTransform(**choice)})
+    rows = codes({"shape": (SHAPES if values is None else values) * LEAST_ROWS}, schema)
+    return fit_encoder(rows, np.tile(y, LEAST_ROWS), {"shape": NominalTransform(**choice)})
 
 
 def size_encoder(values: list[float | None], **choice: Any) -> Encoder:
     """An encoder of one numeric column."""
     schema = dataset({"size": NUMERIC})
-    return fit(codes({"size": values}, schema), np.zeros(len(values), dtype=np.int8), {"size": NumericTransform(**choice)})
+    return fit_encoder(codes({"size": values}, schema), np.zeros(len(values), dtype=np.int8), {"size": NumericTransform(**choice)})
 
 
 def by_rows(encoder: Encoder, found: Codes) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -74,7 +86,7 @@ def test_a_row_alone_is_encoded_as_in_the_table_for_every_real_row(chosen: dict[
     found, schema, y = real_codes
     some = np.arange(353 * 40)  # of 40 species only, so that the others bring values the encoder has not seen
     model = ModelSettings(estimator="xgboost")
-    encoder = fit(found.take(some), y[some], choices(TransformSettings.model_validate(chosen), model, schema))
+    encoder = fit_encoder(found.take(some), y[some], column_transforms(TransformSettings.model_validate(chosen), model, schema))
     assert encoder.unseen(found)
     matrix = encoder.matrix(found)
     assert (matrix.dtype.name, matrix.shape) == ("float32", (61069, len(encoder.features)))
@@ -96,9 +108,9 @@ def fitted(draw: st.DrawFn) -> tuple[Labelled, Encoder]:
         **draw(st.sampled_from([{}, {"impute": "mean"}, {"impute": "constant", "constant": draw(st.floats(-1e6, 1e6))}])),
     }
     wanted = TransformSettings.model_validate({"nominal": nominal_choice, "numeric": numeric_choice})
-    chosen = choices(wanted, ModelSettings(estimator="xgboost"), table.schema)
+    chosen = column_transforms(wanted, ModelSettings(estimator="xgboost"), table.schema)
     rows = draw(st.integers(0, table.codes.rows))
-    return table, fit(table.codes.take(slice(0, rows)), table.y[:rows], chosen)
+    return table, fit_encoder(table.codes.take(slice(0, rows)), table.y[:rows], chosen)
 
 
 @given(fitted())
@@ -145,17 +157,17 @@ def test_neither_the_order_of_rows_nor_that_of_a_vocabulary_changes_an_encoder(c
 
 def test_the_order_of_columns_in_a_table_does_not_matter() -> None:
     frame = pl.DataFrame({"shape": ["x", "b", None], "size": ["1", None, "3"]})
-    chosen = choices(TransformSettings(), ModelSettings(estimator="xgboost"), SCHEMA)
-    encoder = fit(Codes.of(frame, SCHEMA), labels(0, 1, 0), chosen)
+    chosen = column_transforms(TransformSettings(), ModelSettings(estimator="xgboost"), SCHEMA)
+    encoder = fit_encoder(Codes.of(frame, SCHEMA), labels(0, 1, 0), chosen)
     other = frame.select("size", "shape")
-    assert fit(Codes.of(other, SCHEMA), labels(0, 1, 0), chosen) == encoder
+    assert fit_encoder(Codes.of(other, SCHEMA), labels(0, 1, 0), chosen) == encoder
     assert np.array_equal(encoder.matrix(Codes.of(other, SCHEMA)), encoder.matrix(Codes.of(frame, SCHEMA)))
     assert encoder.encode_row({"size": 1.0, "shape": "x"}).tolist() == encoder.encode_row({"shape": "x", "size": 1.0}).tolist()
 
 
 def test_a_column_left_out_of_a_row_is_missing() -> None:
-    chosen = choices(TransformSettings(), ModelSettings(estimator="xgboost"), SCHEMA)
-    encoder = fit(codes({"shape": ["x", None], "size": [1.0, 2.0]}, SCHEMA), labels(0, 1), chosen)
+    chosen = column_transforms(TransformSettings(), ModelSettings(estimator="xgboost"), SCHEMA)
+    encoder = fit_encoder(codes({"shape": ["x", None], "size": [1.0, 2.0]}, SCHEMA), labels(0, 1), chosen)
     assert encoder.encode_row({}).tolist() == encoder.encode_row({"shape": None, "size": None}).tolist()
 
 
@@ -180,7 +192,7 @@ def test_one_hot() -> None:
 @given(tables(unknown=False))
 def test_one_hot_is_that_of_scikit_learn(table: Labelled) -> None:
     schema = table.schema
-    encoder = fit(table.codes, table.y, choices(TransformSettings(), ModelSettings(estimator="xgboost"), schema))
+    encoder = fit_encoder(table.codes, table.y, column_transforms(TransformSettings(), ModelSettings(estimator="xgboost"), schema))
     matrix = encoder.matrix(table.codes)
     for name, values in table.codes.vocabulary.items():
         texts = np.array([["\0" if code == 0 else values[code - 1]] for code in table.codes.nominal[name]], dtype=object)
@@ -202,8 +214,8 @@ def test_among_equal_shares_the_name_decides() -> None:
 
 
 def test_target_mean_is_shrunk_towards_the_overall_mean() -> None:
-    encoder = shape_encoder(encode="target_mean")  # overall 4 of 8; (positive + 10 · 0.5) / (rows + 10)
-    wanted = {"b": 5 / 12, "x": 7 / 13, "f": 6 / 11, None: 6 / 12, "s": 0.5}
+    encoder = shape_encoder(encode="target_mean")  # overall 20 of 40; (positive + 10 · 0.5) / (rows + 10)
+    wanted = {"b": 5 / 20, "x": 15 / 25, "f": 10 / 15, None: 10 / 20, "s": 0.5}
     assert {value: encoder.encode_row({"shape": value})[0] for value in wanted} == pytest.approx(wanted)
 
 
@@ -257,13 +269,68 @@ def test_unknown_values_in_training_teach_nothing() -> None:
     more = Codes({"shape": ("b", "x")}, {"shape": np.array([1, 2, 2, -1, -1], dtype=np.int16)}, {}, 5)
     for encode in ("one_hot", "ordinal", "target_mean"):
         choice = {"shape": NominalTransform.model_validate({"encode": encode})}
-        assert fit(more, labels(0, 1, 0, 1, 1), choice) == fit(known, labels(0, 1, 0), choice)
+        assert fit_encoder(more, labels(0, 1, 0, 1, 1), choice) == fit_encoder(known, labels(0, 1, 0), choice)
+
+
+def many_valued(values: int, rows_each: int, seed: int = 0) -> tuple[Codes, Any]:
+    """A column of many values that says nothing of the label."""
+    names = tuple(f"v{number}" for number in range(values))
+    draw = np.random.default_rng(seed)
+    code = draw.permutation(np.repeat(np.arange(1, values + 1), rows_each)).astype(np.int16)
+    return Codes({"shape": names}, {"shape": code}, {}, len(code)), draw.integers(0, 2, len(code)).astype(np.int8)
+
+
+def test_target_mean_is_that_of_scikit_learn() -> None:
+    table, y = many_valued(40, 25)
+    encoder = fit_encoder(table, y, {"shape": NominalTransform(encode="target_mean")})
+    texts = np.array([["v" + str(code - 1)] for code in table.nominal["shape"].tolist()], dtype=object)
+    wanted = TargetEncoder(smooth=SMOOTHING, target_type="binary").fit(texts, y).transform(texts)
+    np.testing.assert_allclose(encoder.matrix(table), wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("encode", ["ordinal", "target_mean"])
+@pytest.mark.parametrize(("values", "rows_each"), [(400, 1), (400, 3), (200, 6), (100, 20), (20, 99)])
+def test_a_many_valued_column_does_not_give_the_label_away(encode: str, values: int, rows_each: int) -> None:
+    table, y = many_valued(values, rows_each)
+    encoder, matrix = fit_and_encode(table, y, {"shape": NominalTransform.model_validate({"encode": encode})}, seed=1)
+    # 5 standard errors of the AUC of a column that says nothing (Hanley & McNeil 1982).
+    assert abs(roc_auc_score(y, matrix[:, 0]) - 0.5) < 5 * np.sqrt((len(y) + 1) / (12 * y.sum() * (len(y) - y.sum())))
+    if rows_each == 6:  # as every other row gets it, and as it was once trained on
+        assert roc_auc_score(y, encoder.matrix(table)[:, 0]) > 0.6
+
+
+@pytest.mark.parametrize("encode", ["ordinal", "target_mean"])
+def test_the_numbers_of_a_value_with_many_rows_are_its_own(encode: str) -> None:
+    table, y = many_valued(4, 100)
+    encoder, matrix = fit_and_encode(table, y, {"shape": NominalTransform.model_validate({"encode": encode})}, seed=1)
+    assert np.array_equal(matrix, encoder.matrix(table))
+
+
+def test_values_of_few_rows_are_known_and_encoded_like_unseen_ones() -> None:
+    table, y = many_valued(30, LEAST_ROWS - 1)
+    for encode in ("ordinal", "target_mean"):
+        encoder = fit_encoder(table, y, {"shape": NominalTransform.model_validate({"encode": encode})})
+        assert encoder.unseen(table) == {}
+        assert len(encoder.vocabulary["shape"]) == 30
+        assert set(encoder.matrix(table)[:, 0].tolist()) == {encoder.encode_row({"shape": "never seen"})[0]}
+
+
+def test_one_hot_has_a_feature_for_the_most_frequent_values_only() -> None:
+    names = tuple(f"v{number}" for number in range(MOST_FEATURES + 50))
+    code = np.r_[np.arange(1, len(names) + 1), np.arange(1, MOST_FEATURES + 1)].astype(np.int16)
+    table = Codes({"shape": names}, {"shape": code}, {}, len(code))
+    encoder = fit_encoder(table, np.zeros(len(code), dtype=np.int8), {"shape": NominalTransform()})
+    assert len(encoder.features) == MOST_FEATURES + 1
+    assert encoder.unseen(table) == {}
+    assert Encoder.from_json(encoder.to_json()) == encoder
+    assert encoder.encode_row({"shape": names[-1]}).tolist() == [0.0] * (MOST_FEATURES + 1)
+    assert np.array_equal(by_rows(encoder, table), encoder.matrix(table))
 
 
 def test_unseen_values_are_flagged() -> None:
     schema = dataset({"a": OPEN, "b": OPEN, "n": NUMERIC})
     train = codes({"a": ["x", "y"], "b": ["u", None], "n": [1.0, 2.0]}, schema)
-    encoder = fit(train, labels(0, 1), choices(TransformSettings(), ModelSettings(estimator="xgboost"), schema))
+    encoder = fit_encoder(train, labels(0, 1), column_transforms(TransformSettings(), ModelSettings(estimator="xgboost"), schema))
     later = codes({"a": ["z", None, "y", "w"], "b": ["u", None, "u", "u"], "n": [99.0, None, 1.0, 1.0]}, schema)
     assert {name: flags.tolist() for name, flags in encoder.unseen(later).items()} == {"a": [True, False, False, True]}
     assert encoder.unseen(train) == {}
@@ -377,7 +444,7 @@ def chosen(transform: dict[str, Any], model: dict[str, Any] | None = None) -> di
         name: (NumericTransform if name in schema.numeric else NominalTransform).model_validate(choice) for name, choice in columns.items()
     }
     wanted = TransformSettings.model_validate({**transform, "columns": exceptions})
-    found = choices(wanted, ModelSettings(estimator="xgboost", **(model or {})), schema)
+    found = column_transforms(wanted, ModelSettings(estimator="xgboost", **(model or {})), schema)
     assert list(found) == ["shape", "color", "size", "width"]
     return {name: choice.model_dump(exclude_defaults=True) for name, choice in found.items()}
 

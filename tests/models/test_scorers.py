@@ -37,7 +37,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sporeprint import settings
 from sporeprint.data.coded_table import Codes
 from sporeprint.errors import NotServableError, RegistryError
-from sporeprint.models import encoder as transform
+from sporeprint.models.encoder import column_transforms, fit_encoder
 from sporeprint.models.scorers import (
     SEAL,
     TOLERANCE,
@@ -435,7 +435,7 @@ def test_real_rows_get_the_estimators_scores(name: str, real_data: Path, config_
     y = (frame[config.dataset.target.column] == config.dataset.target.positive).to_numpy().astype(np.int8)
     some = np.random.default_rng(0).permutation(len(y))[:5000]
     model = config.models["decision_tree" if name != "logistic_regression" else "logistic_regression"]
-    encoder = transform.fit(codes.take(some), y[some], transform.choices(config.transform, model, config.dataset))
+    encoder = fit_encoder(codes.take(some), y[some], column_transforms(config.transform, model, config.dataset))
     X = encoder.matrix(codes)
     if name == "xgboost":
         fitted = xgboost.train({"objective": "binary:logistic", "nthread": 2}, xgboost.DMatrix(X[some], y[some]), 30)

@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss
 from sklearn.tree import DecisionTreeClassifier
 
 from sporeprint.errors import ConfigError, NotServableError
-from sporeprint.models.training import Encoded, Fitted, fit, importance, make_estimator, to_scorer
+from sporeprint.models.training import EncodedRows, FittedModel, fit_model, importance, make_estimator, to_scorer
 from sporeprint.settings import ModelSettings
 
 FOREST = "sklearn.ensemble.RandomForestClassifier"
@@ -21,11 +21,11 @@ TREE = "sklearn.tree.DecisionTreeClassifier"
 SOURCES = ("size", "color", "color", "season")
 
 
-def rows(count: int, seed: int) -> Encoded:
+def rows(count: int, seed: int) -> EncodedRows:
     """Encoded rows whose class hangs on the first feature, a little on the second, and on chance."""
     random = np.random.default_rng(seed)
     X = random.random((count, 4)).astype(np.float32)
-    return Encoded(X, (X[:, 0] + 0.3 * X[:, 1] + 0.5 * random.random(count) > 0.9).astype(np.int8))
+    return EncodedRows(X, (X[:, 0] + 0.3 * X[:, 1] + 0.5 * random.random(count) > 0.9).astype(np.int8))
 
 
 TRAIN, STOP = rows(600, 1), rows(200, 2)
@@ -35,8 +35,10 @@ def model(estimator: str = "xgboost", *, rounds: int = 200, stop: int | None = 5
     return ModelSettings(estimator=estimator, rounds=rounds, early_stopping_rounds=stop, params=params)
 
 
-def fitted(settings: ModelSettings, *, seed: int = 7, train: Encoded = TRAIN, stop: Encoded = STOP, threads: int = 1) -> Fitted:
-    return fit(settings, train, stop, seed=seed, threads=threads)
+def fitted(
+    settings: ModelSettings, *, seed: int = 7, train: EncodedRows = TRAIN, stop: EncodedRows = STOP, threads: int = 1
+) -> FittedModel:
+    return fit_model(settings, train, stop, seed=seed, threads=threads)
 
 
 # --- boosting --------------------------------------------------------------------------------------------------------
@@ -62,19 +64,19 @@ def test_the_rounds_after_the_best_one_are_cut_off() -> None:
 
 
 def test_other_stop_rows_stop_it_elsewhere() -> None:
-    noise = Encoded(STOP.X, np.random.default_rng(0).integers(0, 2, 200).astype(np.int8))
+    noise = EncodedRows(STOP.X, np.random.default_rng(0).integers(0, 2, 200).astype(np.int8))
     assert fitted(model(), stop=noise).rounds != fitted(model()).rounds
 
 
-@pytest.mark.parametrize("stop", [Encoded(STOP.X[:0], STOP.y[:0]), STOP])
-def test_without_stopping_or_rows_to_stop_by_all_rounds_are_made(stop: Encoded) -> None:
+@pytest.mark.parametrize("stop", [EncodedRows(STOP.X[:0], STOP.y[:0]), STOP])
+def test_without_stopping_or_rows_to_stop_by_all_rounds_are_made(stop: EncodedRows) -> None:
     patience = None if len(stop.y) else 5
     assert fitted(model(rounds=12, stop=patience), stop=stop).rounds == 12
 
 
 def test_every_round_is_told() -> None:
     told: list[int] = []
-    found = fit(model(), TRAIN, STOP, seed=7, threads=1, each_round=told.append)
+    found = fit_model(model(), TRAIN, STOP, seed=7, threads=1, each_round=told.append)
     assert found.rounds is not None
     assert set(told) == {1}
     # The rounds in which it became no better. XGBoost before 3.2 asks its callbacks in no order, and none after the one that stops.
@@ -283,7 +285,7 @@ def test_importance_of_a_linear_model_does_not_hang_on_units() -> None:
     # In millimetres instead of metres a coefficient is a thousandth, and means the same.
     found = fitted(model(LOGISTIC, C=1e6, solver="newton-cholesky"))
     scale = np.array([1000, 1, 1, 1], dtype=np.float32)
-    other = fitted(model(LOGISTIC, C=1e6, solver="newton-cholesky"), train=Encoded(TRAIN.X * scale, TRAIN.y))
+    other = fitted(model(LOGISTIC, C=1e6, solver="newton-cholesky"), train=EncodedRows(TRAIN.X * scale, TRAIN.y))
     assert importance(found, TRAIN.X, SOURCES) == pytest.approx(importance(other, TRAIN.X * scale, SOURCES), rel=1e-3)
 
 
@@ -293,6 +295,6 @@ def test_who_says_nothing_of_importance_is_not_asked(estimator: str) -> None:
 
 
 def test_a_model_that_uses_nothing_gives_nothing_a_share() -> None:
-    constant = Encoded(np.ones_like(TRAIN.X), TRAIN.y)
+    constant = EncodedRows(np.ones_like(TRAIN.X), TRAIN.y)
     for settings in (model(TREE), model(rounds=3, stop=None)):
         assert set(importance(fitted(settings, train=constant), constant.X, SOURCES).values()) == {0.0}

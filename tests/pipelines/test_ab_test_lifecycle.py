@@ -16,11 +16,11 @@ from sporeprint import settings
 from sporeprint.ab_testing.assignment import Assignment
 from sporeprint.common.locks import run_lock
 from sporeprint.errors import DataError, RegistryError, UsageError
-from sporeprint.pipelines import ab_test_lifecycle as experiments
-from sporeprint.pipelines.ab_test_lifecycle import Lab
+from sporeprint.pipelines import ab_test_views
+from sporeprint.pipelines.ab_test_lifecycle import ExperimentService, experiment_service
 from sporeprint.settings import Settings
 from sporeprint.storage.engine import writing
-from sporeprint.storage.oltp import ab_tests, ab_unit_counts, audit_log, outcomes
+from sporeprint.storage.oltp import ab_interim_analyses, ab_tests, ab_unit_counts, audit_log, outcomes
 from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError
 from sporeprint.storage.oltp.tables import prediction
 
@@ -34,14 +34,14 @@ def generous(small_config: dict[str, Any]) -> Settings:
 
 
 @pytest.fixture
-def lab(generous: Settings, small_copy: Path) -> Iterator[Lab]:
-    with experiments.opened(generous, small_copy) as found:
+def experiments(generous: Settings, small_copy: Path) -> Iterator[ExperimentService]:
+    with experiment_service(generous, small_copy) as found:
         found.registry.set_production("xgboost", reason="test", now=datetime.now(UTC))
         yield found
 
 
-def create(lab: Lab, **given: Any) -> AbTest:
-    return experiments.create(lab, {**GIVEN, **given}, actor="ada")
+def create(experiments: ExperimentService, **given: Any) -> AbTest:
+    return experiments.create({**GIVEN, **given}, actor="ada")
 
 
 def row(test: AbTest, unit: str, arm: str, verdict: str) -> dict[str, Any]:
@@ -64,9 +64,9 @@ def row(test: AbTest, unit: str, arm: str, verdict: str) -> dict[str, Any]:
     }
 
 
-def traffic(lab: Lab, test: AbTest, units: int, wrong: dict[str, float], *, labels: bool = True) -> None:
+def traffic(experiments: ExperimentService, test: AbTest, units: int, wrong: dict[str, float], *, labels: bool = True) -> None:
     """Units with answers of which a share is wrong in each arm: of the first ones in every thousand."""
-    target = lab.settings.dataset.target
+    target = experiments.settings.dataset.target
     positive, negative = target.values[target.positive], target.values[target.negative]
     arms, number = Assignment(test.salt, test.design.traffic_split), {"a": 0, "b": 0}
     rows, truths = [], []
@@ -76,26 +76,26 @@ def traffic(lab: Lab, test: AbTest, units: int, wrong: dict[str, float], *, labe
         errs = (number[arm] * wrong[arm]) % 1 + wrong[arm] >= 1
         rows.append(row(test, f"u{unit}", arm, negative if errs else positive))
         truths.append(outcomes.OutcomeStatement(f"{test.test_id}-u{unit}", target.positive, "lab", None))
-    with writing(lab.engine) as connection:
+    with writing(experiments.engine) as connection:
         connection.execute(insert(prediction), rows)
     if labels:
-        outcomes.record_all(lab.engine, truths, now_us=1)
+        outcomes.record_all(experiments.engine, truths, now_us=1)
 
 
-def names(lab: Lab, test: AbTest) -> list[str]:
-    return [event.event for event in ab_tests.events(lab.engine, test.test_id)]
+def names(experiments: ExperimentService, test: AbTest) -> list[str]:
+    return [event.event for event in ab_tests.events(experiments.engine, test.test_id)]
 
 
 # --- making --------------------------------------------------------------------------------------------------------------
 
 
-def test_four_fields_suffice_and_versions_are_pinned(lab: Lab) -> None:
-    test = create(lab, model_b="models/registry/logistic_regression/v1/logistic_regression.joblib", traffic_split=0.25)
+def test_four_fields_suffice_and_versions_are_pinned(experiments: ExperimentService) -> None:
+    test = create(experiments, model_b="models/registry/logistic_regression/v1/logistic_regression.joblib", traffic_split=0.25)
     assert (test.a.ref, test.b.ref) == ("xgboost/v1", "logistic_regression/v1")
-    assert test.a.sha256 == lab.registry.resolve("xgboost/v1").manifest
+    assert test.a.sha256 == experiments.registry.resolve("xgboost/v1").manifest
     assert (test.design.traffic_split, test.design.unit, test.design.alpha) == (0.25, "header", 0.05)
     assert [one.metric.value for one in test.design.guardrails] == ["false_negative"]
-    shadow = create(lab, name="second", mode="shadow")
+    shadow = create(experiments, name="second", mode="shadow")
     assert shadow.design.unit == "prediction"
 
 
@@ -120,113 +120,117 @@ def test_four_fields_suffice_and_versions_are_pinned(lab: Lab) -> None:
         ({"costs": "many"}, UsageError, "costs"),
     ],
 )
-def test_what_cannot_be(lab: Lab, given: dict[str, Any], kind: type[Exception], says: str) -> None:
+def test_what_cannot_be(experiments: ExperimentService, given: dict[str, Any], kind: type[Exception], says: str) -> None:
     with pytest.raises(kind, match=says):
-        create(lab, **given)
-    assert ab_tests.listed(lab.engine) == ()
+        create(experiments, **given)
+    assert ab_tests.listed(experiments.engine) == ()
 
 
-def test_a_model_for_another_table(lab: Lab) -> None:
-    columns = {name: column for name, column in lab.settings.dataset.columns.items() if name != next(iter(lab.settings.dataset.columns))}
-    other = lab.settings.model_copy(update={"dataset": lab.settings.dataset.model_copy(update={"columns": columns})})
+def test_a_model_for_another_table(experiments: ExperimentService) -> None:
+    columns = {
+        name: column
+        for name, column in experiments.settings.dataset.columns.items()
+        if name != next(iter(experiments.settings.dataset.columns))
+    }
+    other = experiments.settings.model_copy(update={"dataset": experiments.settings.dataset.model_copy(update={"columns": columns})})
     with pytest.raises(DataError, match="xgboost/v1 is for another table"):
-        create(replace(lab, settings=other))
+        create(replace(experiments, settings=other))
 
 
 # --- looking and ending --------------------------------------------------------------------------------------------------
 
 
-def test_a_winner_is_found_and_served_and_taken_back(lab: Lab) -> None:
-    test = create(lab, auto_conclude=True, guardrails=[])
-    assert experiments.evaluate(lab, actor="job")[0].decision.verdict.value == "continue"
-    traffic(lab, test, 400, {"a": 0.4, "b": 0.0})
-    done = experiments.evaluate(lab, actor="job")[0]
-    assert (done.test.status, done.test.verdict, done.look.units, done.look.labels) == ("concluded", "b", 400, 400)
-    assert names(lab, test) == ["created", "concluded", "promoted"]
-    assert lab.registry.production() == lab.registry.resolve("logistic_regression/v1")
-    assert lab.registry.history("production")[-1].by == "ab-test:first"
-    assert experiments.evaluate(lab, actor="job") == ()
-    assert experiments.rollback(lab, "first", reason="no", actor="ada") == "xgboost/v1"
+def test_a_winner_is_found_and_served_and_taken_back(experiments: ExperimentService) -> None:
+    test = create(experiments, auto_conclude=True, guardrails=[])
+    assert experiments.evaluate(actor="job")[0].decision.verdict.value == "continue"
+    traffic(experiments, test, 400, {"a": 0.4, "b": 0.0})
+    done = experiments.evaluate(actor="job")[0]
+    assert (done.test.status, done.test.verdict, done.interim_analysis.units, done.interim_analysis.labels) == ("concluded", "b", 400, 400)
+    assert names(experiments, test) == ["created", "concluded", "promoted"]
+    assert experiments.registry.production() == experiments.registry.resolve("logistic_regression/v1")
+    assert experiments.registry.history("production")[-1].by == "ab-test:first"
+    assert experiments.evaluate(actor="job") == ()
+    assert experiments.rollback("first", reason="no", actor="ada") == "xgboost/v1"
     with pytest.raises(ConflictError, match="no promotion to take back"):
-        experiments.rollback(lab, "first", reason="no", actor="ada")
-    assert [change.action for change in audit_log.changes(lab.engine, test.test_id)] == [
+        experiments.rollback("first", reason="no", actor="ada")
+    assert [change.action for change in audit_log.changes(experiments.engine, test.test_id)] == [
         f"ab_test.{event}" for event in ("created", "concluded", "promoted", "rolled_back")
     ]
 
 
-def test_no_rollback_of_what_something_else_replaced(lab: Lab) -> None:
-    create(lab)
-    experiments.conclude(lab, "first", winner="B", actor="ada")
-    lab.registry.set_production("decision_tree", reason="test", now=datetime.now(UTC))
+def test_no_rollback_of_what_something_else_replaced(experiments: ExperimentService) -> None:
+    create(experiments)
+    experiments.conclude("first", winner="B", actor="ada")
+    experiments.registry.set_production("decision_tree", reason="test", now=datetime.now(UTC))
     with pytest.raises(ConflictError, match="decision_tree/v1 is served by now"):
-        experiments.rollback(lab, "first", reason="no", actor="ada")
+        experiments.rollback("first", reason="no", actor="ada")
 
 
-def test_a_broken_guardrail_ends_it_at_once(lab: Lab) -> None:
-    test = create(lab, min_units=100_000, metric="latency", costs={"unknown_as_false_negative": 0})
-    traffic(lab, test, 600, {"a": 0.0, "b": 0.5})
-    done = experiments.evaluate(lab, actor="job")[0]
+def test_a_broken_guardrail_ends_it_at_once(experiments: ExperimentService) -> None:
+    test = create(experiments, min_units=100_000, metric="latency", costs={"unknown_as_false_negative": 0})
+    traffic(experiments, test, 600, {"a": 0.0, "b": 0.5})
+    done = experiments.evaluate(actor="job")[0]
     assert (done.test.verdict, done.decision.reason.value) == ("a", "guardrail")
-    assert names(lab, test) == ["created", "stopped"]
-    assert lab.registry.production() == lab.registry.resolve("xgboost/v1")
+    assert names(experiments, test) == ["created", "stopped"]
+    assert experiments.registry.production() == experiments.registry.resolve("xgboost/v1")
 
 
-def test_without_auto_conclude_a_person_ends_it(lab: Lab) -> None:
-    test = create(lab)
-    traffic(lab, test, 400, {"a": 0.4, "b": 0.0})
-    assert experiments.evaluate(lab, actor="job")[0].test.running
-    ended = experiments.conclude(lab, "first", winner=None, actor="ada")
+def test_without_auto_conclude_a_person_ends_it(experiments: ExperimentService) -> None:
+    test = create(experiments)
+    traffic(experiments, test, 400, {"a": 0.4, "b": 0.0})
+    assert experiments.evaluate(actor="job")[0].test.running
+    ended = experiments.conclude("first", winner=None, actor="ada")
     assert ended.verdict == "b"
-    assert ab_tests.events(lab.engine, test.test_id)[1].details["forced"] is False
+    assert ab_tests.events(experiments.engine, test.test_id)[1].details["forced"] is False
 
 
-def test_no_difference_and_no_winner(lab: Lab) -> None:
-    test = create(lab)
-    traffic(lab, test, 300, {"a": 0.1, "b": 0.1})
-    assert experiments.conclude(lab, "first", winner=None, actor="ada").verdict == "inconclusive"
-    assert names(lab, test) == ["created", "concluded"]
+def test_no_difference_and_no_winner(experiments: ExperimentService) -> None:
+    test = create(experiments)
+    traffic(experiments, test, 300, {"a": 0.1, "b": 0.1})
+    assert experiments.conclude("first", winner=None, actor="ada").verdict == "inconclusive"
+    assert names(experiments, test) == ["created", "concluded"]
     with pytest.raises(ConflictError, match="concluded already, its verdict is 'inconclusive'"):
-        experiments.conclude(lab, "first", winner="B", actor="ada")
+        experiments.conclude("first", winner="B", actor="ada")
 
 
-def test_what_cannot_be_concluded(lab: Lab) -> None:
-    create(lab)
+def test_what_cannot_be_concluded(experiments: ExperimentService) -> None:
+    create(experiments)
     with pytest.raises(UsageError, match="winner is 'C'; allowed: A, B"):
-        experiments.conclude(lab, "first", winner="C", actor="ada")
+        experiments.conclude("first", winner="C", actor="ada")
     with pytest.raises(UsageError, match="there is no A/B test 'other'"):
-        experiments.conclude(lab, "other", winner="A", actor="ada")
+        experiments.conclude("other", winner="A", actor="ada")
 
 
-def test_the_gate_has_the_last_word(lab: Lab, small_config: dict[str, Any], small_copy: Path) -> None:
+def test_the_gate_has_the_last_word(experiments: ExperimentService, small_config: dict[str, Any], small_copy: Path) -> None:
     strict = settings.parse({**small_config, "gate": {"parity": 1e-12}})
-    with experiments.opened(strict, small_copy) as lab:
-        test = create(lab, model_b="decision_tree")
-        lab.registry.set_production("xgboost", reason="test", now=datetime.now(UTC))
+    with experiment_service(strict, small_copy) as experiments:
+        test = create(experiments, model_b="decision_tree")
+        experiments.registry.set_production("xgboost", reason="test", now=datetime.now(UTC))
         lost = small_copy / "data/validation"
         lost.rename(small_copy / "gone")
-        ended = experiments.conclude(lab, "first", winner="B", actor="ada")
+        ended = experiments.conclude("first", winner="B", actor="ada")
         assert (ended.status, ended.verdict) == ("concluded", "b")
-        assert names(lab, test) == ["created", "concluded", "promotion_refused"]
-        assert lab.registry.production() == lab.registry.resolve("xgboost/v1")
+        assert names(experiments, test) == ["created", "concluded", "promotion_refused"]
+        assert experiments.registry.production() == experiments.registry.resolve("xgboost/v1")
 
 
-def test_concluded_while_another_run_holds_the_work_directory(lab: Lab) -> None:
-    test = create(lab)
-    with run_lock(lab.root):
-        assert experiments.conclude(lab, "first", winner="B", actor="ada").verdict == "b"
-        assert names(lab, test) == ["created", "concluded"]
-        assert lab.registry.production() == lab.registry.resolve("xgboost/v1")
-    experiments.evaluate(lab, actor="job")
-    assert names(lab, test) == ["created", "concluded", "promoted"]
-    assert lab.registry.production() == lab.registry.resolve("logistic_regression/v1")
+def test_concluded_while_another_run_holds_the_work_directory(experiments: ExperimentService) -> None:
+    test = create(experiments)
+    with run_lock(experiments.root):
+        assert experiments.conclude("first", winner="B", actor="ada").verdict == "b"
+        assert names(experiments, test) == ["created", "concluded"]
+        assert experiments.registry.production() == experiments.registry.resolve("xgboost/v1")
+    experiments.evaluate(actor="job")
+    assert names(experiments, test) == ["created", "concluded", "promoted"]
+    assert experiments.registry.production() == experiments.registry.resolve("logistic_regression/v1")
 
 
-def test_of_many_that_conclude_at_once_one_does(lab: Lab) -> None:
-    test, done = create(lab), []
+def test_of_many_that_conclude_at_once_one_does(experiments: ExperimentService) -> None:
+    test, done = create(experiments), []
 
     def one() -> None:
         try:
-            experiments.conclude(lab, "first", winner="A", actor="ada")
+            experiments.conclude("first", winner="A", actor="ada")
             done.append("done")
         except ConflictError:
             done.append("refused")
@@ -237,62 +241,62 @@ def test_of_many_that_conclude_at_once_one_does(lab: Lab) -> None:
     for thread in threads:
         thread.join()
     assert sorted(done) == ["done", "refused", "refused", "refused"]
-    assert names(lab, test).count("concluded") == 1
+    assert names(experiments, test).count("concluded") == 1
 
 
-def test_a_version_that_was_exchanged_is_not_promoted(lab: Lab) -> None:
-    test = create(lab)
-    manifest = lab.registry.root / "logistic_regression/v1/manifest.json"
+def test_a_version_that_was_exchanged_is_not_promoted(experiments: ExperimentService) -> None:
+    test = create(experiments)
+    manifest = experiments.registry.root / "logistic_regression/v1/manifest.json"
     manifest.write_text(manifest.read_text(encoding="utf-8") + " ", encoding="utf-8")
-    experiments.conclude(lab, "first", winner="B", actor="ada")
-    assert names(lab, test)[-1] == "promotion_refused"
-    assert lab.registry.production() == lab.registry.resolve("xgboost/v1")
+    experiments.conclude("first", winner="B", actor="ada")
+    assert names(experiments, test)[-1] == "promotion_refused"
+    assert experiments.registry.production() == experiments.registry.resolve("xgboost/v1")
 
 
 # --- telling -------------------------------------------------------------------------------------------------------------
 
 
-def test_all_that_is_known_is_json(lab: Lab) -> None:
-    test = create(lab, also=["unknown_share", "latency"])
-    traffic(lab, test, 60, {"a": 0.1, "b": 0.1})
-    experiments.evaluate(lab, actor="job")
-    told = experiments.told(lab.engine, experiments.fresh(lab, "first"), lab.settings)
-    assert json.loads(json.dumps(told, allow_nan=False))["look"] == told["look"]
-    assert told["looks"][-1]["units_a"] + told["looks"][-1]["units_b"] == told["look"]["units"] == 60
-    assert told["design"]["name"] == "first"
-    assert experiments.is_simulated(lab, "nope/v1") is False
+def test_all_that_is_known_is_json(experiments: ExperimentService) -> None:
+    test = create(experiments, also=["unknown_share", "latency"])
+    traffic(experiments, test, 60, {"a": 0.1, "b": 0.1})
+    experiments.evaluate(actor="job")
+    view = ab_test_views.describe(experiments.engine, experiments.refresh("first"), experiments.settings)
+    assert json.loads(json.dumps(view, allow_nan=False))["interim_analysis"] == view["interim_analysis"]
+    assert view["interim_analyses"][-1]["units_a"] + view["interim_analyses"][-1]["units_b"] == view["interim_analysis"]["units"] == 60
+    assert view["design"]["name"] == "first"
+    assert experiments.is_simulated("nope/v1") is False
 
 
-def test_a_restart_forgets_no_look(lab: Lab) -> None:
+def test_a_restart_forgets_no_look(experiments: ExperimentService) -> None:
     """What earlier looks have shown counts on: evidence never shrinks."""
-    test = create(lab, guardrails=[])
-    traffic(lab, test, 200, {"a": 0.4, "b": 0.0})
-    first = experiments.evaluate(lab, actor="job")[0].look.found["running"]["log_e"]
+    test = create(experiments, guardrails=[])
+    traffic(experiments, test, 200, {"a": 0.4, "b": 0.0})
+    first = experiments.evaluate(actor="job")[0].interim_analysis.figures["running"]["log_e"]
     for unit in range(0, 200, 2):  # corrections: everything was right
-        target = lab.settings.dataset.target
-        outcomes.record(lab.engine, f"{test.test_id}-u{unit}", target.negative, source="lab", observed_us=None, now_us=2)
-    again = experiments.evaluate(lab, actor="job")[0].look.found
+        target = experiments.settings.dataset.target
+        outcomes.record(experiments.engine, f"{test.test_id}-u{unit}", target.negative, source="lab", observed_us=None, now_us=2)
+    again = experiments.evaluate(actor="job")[0].interim_analysis.figures
     assert again["primary"]["log_e"] < first
     assert again["running"]["log_e"] == first
-    assert len(ab_unit_counts.looks(lab.engine, test.test_id)) == 2
+    assert len(ab_interim_analyses.all_of(experiments.engine, test.test_id)) == 2
 
 
-def test_of_equal_versions_hardly_ever_one_wins(lab: Lab) -> None:
+def test_of_equal_versions_hardly_ever_one_wins(experiments: ExperimentService) -> None:
     """A/A through database, counting and looks, with a look after every 50 units: 12 tests with at most 5 % false winners each."""
-    chance, target = random.Random(5), lab.settings.dataset.target
+    chance, target = random.Random(5), experiments.settings.dataset.target
     words = {True: target.values[target.negative], False: target.values[target.positive]}
-    tests = [create(lab, name=f"aa{number}", independent=True, guardrails=[], min_units=0) for number in range(12)]
+    tests = [create(experiments, name=f"aa{number}", independent=True, guardrails=[], min_units=0) for number in range(12)]
     ended: set[str] = set()
     for begin in range(0, 300, 50):
         for test in tests:
             arms = Assignment(test.salt, 0.5)
             units = [f"u{number}" for number in range(begin, begin + 50)]
-            with writing(lab.engine) as connection:
+            with writing(experiments.engine) as connection:
                 connection.execute(insert(prediction), [row(test, unit, arms.arm(unit), words[chance.random() < 0.2]) for unit in units])
             outcomes.record_all(
-                lab.engine, [outcomes.OutcomeStatement(f"{test.test_id}-{unit}", "p", "lab", None) for unit in units], now_us=1
+                experiments.engine, [outcomes.OutcomeStatement(f"{test.test_id}-{unit}", "p", "lab", None) for unit in units], now_us=1
             )
-        ended |= {seen.test.name for seen in experiments.evaluate(lab, actor="job") if seen.decision.verdict.value in ("a", "b")}
+        ended |= {seen.test.name for seen in experiments.evaluate(actor="job") if seen.decision.verdict.value in ("a", "b")}
     # More than 3 of 12 at 5 % each: once in 500 seeds, if the promise only just held.
     assert len(ended) <= 3
-    assert all(ab_unit_counts.totals(lab.engine, test).labels == 300 for test in tests)
+    assert all(ab_unit_counts.totals(experiments.engine, test).labels == 300 for test in tests)

@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sporeprint.common.files import Silent
+from sporeprint.common.progress import SilentProgress
 from sporeprint.errors import DataError, RegistryError, UsageError
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.inference.predictor import answer
+from sporeprint.inference.predictor import predict_row
 from sporeprint.ingestion.raw_batch import Batch, malformed_rows
 from sporeprint.pipelines import batch_prediction as scoring
 from sporeprint.pipelines.batch_prediction import Counts, score_batches, score_frame
@@ -83,7 +83,7 @@ def test_the_answers_are_those_of_single_rows(rows: pl.DataFrame, bundle: Bundle
     texts = [{name: None if value is None else str(value) for name, value in row.items()} for row in singles]
     said = score(pl.DataFrame(texts, schema=dict.fromkeys(rows.columns, pl.String)), bundle)
     for row, (prediction, probability, verdict, novelty_p, unseen, outside, reason) in zip(singles, said.iter_rows(), strict=True):
-        one = answer(bundle, row)
+        one = predict_row(bundle, row)
         assert (one.prediction, one.probability, one.verdict, one.novelty_p) == (prediction, probability, verdict, novelty_p)
         assert (",".join(one.unseen) or None, ",".join(one.outside) or None, one.reason) == (unseen, outside, reason)
     assert said["verdict"][:3].to_list() == ["unknown"] * 3
@@ -116,7 +116,7 @@ def test_a_value_never_seen_is_named_and_the_row_scored(rows: pl.DataFrame, bund
     [
         ("17.wrz", "stem-width: '17.wrz' is not a finite number"),
         ("-3", "stem-width: '-3' is out of range, allowed is at least 0 and at most 500"),
-        ("NaN", "stem-width: 'NaN' is not a finite number"),
+        ("-nan", "stem-width: '-nan' is not a finite number"),
         ("inf", "stem-width: 'inf' is not a finite number"),
         ("1e400", "stem-width: '1e400' is not a finite number"),
     ],
@@ -245,9 +245,9 @@ def test_batches_make_no_difference(small_table: Path, small_run: Path, tmp_path
 def test_texts_stay_texts_in_every_batch(at: int, suffix: str, rows: pl.DataFrame, bundle: Bundle, tmp_path: Path) -> None:
     """A value that only one of two batches holds, and which the model has never seen."""
     frames = [rows, changed(rows, "season", "never", 3)][:: 1 if at else -1]
-    batches = [Batch(frame.with_row_index("row"), malformed_rows(), 1) for frame in frames]
+    batches = [Batch(frame.with_row_index("_row"), malformed_rows(), 1) for frame in frames]
     out = tmp_path / f"answers{suffix}"
-    score_batches(batches, out, bundle, workers=1, progress=Silent(), guarded=False)
+    score_batches(batches, out, bundle, workers=1, progress=SilentProgress(), guarded=False)
     found = pl.read_csv(out, infer_schema=False) if suffix == ".csv" else pl.read_parquet(out)
     assert found.select(frames[0].columns).equals(pl.concat(frames))
 

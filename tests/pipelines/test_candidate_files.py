@@ -13,7 +13,7 @@ from sporeprint.common.files import atomic_write
 from sporeprint.errors import DataError
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.models.encoder import Encoder, NumericEncoding
-from sporeprint.models.training import Encoded, fit, to_scorer
+from sporeprint.models.training import EncodedRows, fit_model, to_scorer
 from sporeprint.pipelines.candidate_files import read_candidates, write_candidate
 from sporeprint.settings import ModelSettings
 
@@ -32,7 +32,7 @@ def candidate(kind: str | None = "linear", name: str = "model", run: str = "run-
     scorer = None
     if kind is not None:
         model = ModelSettings(estimator=ESTIMATORS[kind], rounds=3)
-        scorer = to_scorer(fit(model, Encoded(X, Y), Encoded(X, Y), seed=1, threads=1), X, threads=1)
+        scorer = to_scorer(fit_model(model, EncodedRows(X, Y), EncodedRows(X, Y), seed=1, threads=1), X, threads=1)
     return Candidate(
         name=name,
         encoder=ENCODER,

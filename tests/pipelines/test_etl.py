@@ -23,7 +23,7 @@ import pytest
 
 from sporeprint import settings
 from sporeprint.common.locks import run_lock
-from sporeprint.errors import BusyError, ConfigError, DataError, RegistryError
+from sporeprint.errors import BusyError, ConfigError, DataError, RefusedError, RegistryError
 from sporeprint.evaluation.scorecard import METRICS, Unavailable
 from sporeprint.pipelines import batch_prediction as scoring
 from sporeprint.pipelines.etl import run_etl, run_new_version
@@ -135,7 +135,7 @@ def test_xgboost_is_near_perfect_on_seen_species_and_lost_on_unseen_ones(real_ru
 
 
 def test_the_parts_of_the_real_table_are_disjoint_and_complete(real_run: Path) -> None:
-    rows = [pl.read_parquet(real_run / f"data/model_input/{name}.parquet")["row"].to_list() for name in ("train", "validation", "test")]
+    rows = [pl.read_parquet(real_run / f"data/model_input/{name}.parquet")["_row"].to_list() for name in ("train", "validation", "test")]
     assert sorted(itertools.chain(*rows)) == list(range(61_069))
     held_out = (real_run / "data/validation/validation.parquet").read_bytes()
     assert held_out == (real_run / "data/model_input/validation.parquet").read_bytes()
@@ -527,6 +527,8 @@ def test_where_nothing_can_be_reached_the_data_is_simulated_and_every_place_says
     small_config["dataset"]["groups"] = {"name": "species", "block_rows": 12}
     small_config["source"] |= {"download": {"url": "http://127.0.0.1:9/table.csv", "retries": 0}, "fallback": "simulate"}
     result = run_etl(parsed(small_config, ("decision_tree",)), tmp_path)
+    assert (result.registered.production, registry(tmp_path).production()) == (None, None)
+    assert "SIMULATED data: no alias moves to it without --allow-simulated" in result.registered.reason
     assert metrics(tmp_path)["simulated"] is True
     assert metrics(tmp_path)["data"]["source"].startswith("simulated, because http://127.0.0.1:9/table.csv cannot be reached")
     assert result.to_dict()["simulated"] is True
@@ -538,6 +540,10 @@ def test_where_nothing_can_be_reached_the_data_is_simulated_and_every_place_says
         assert "simulated" in (tmp_path / page).read_text(encoding="utf-8").lower(), page
     assert pq.read_schema(tmp_path / "data/processed/mushroom.parquet").metadata[b"sporeprint.simulated"] == b"true"
     assert json.loads((tmp_path / "data/validation/summary.json").read_text(encoding="utf-8"))["simulated"] is True
+    with pytest.raises(RefusedError, match=r"decision_tree/v1 was trained on SIMULATED data, .*: --allow-simulated"):
+        run_promote(parsed(small_config, ("decision_tree",)), tmp_path, "decision_tree/v1", reason="test")
+    moved = run_register(parsed(small_config, ("decision_tree",)), tmp_path, allow_simulated=True)
+    assert moved.production == "decision_tree/v1"
 
 
 # --- two at once, and none that ends well ----------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sporeprint.cli.console import plain_table
+from sporeprint.cli.table_display import plain_table
 from sporeprint.errors import DataError, RegistryError
 from sporeprint.pipelines.explanation import explain
 
@@ -37,8 +37,8 @@ def test_for_programs(small_run: Path) -> None:
     found = explain(small_run, {"cap-shape": "x"}, model="decision_tree").to_dict()
     assert found["model"] == "decision_tree/v1"
     assert found["row"] == {"cap-shape": "x"}
-    assert found["answer"]["verdict"] == "unknown"
-    assert found["answer"]["threshold"] is None or found["answer"]["threshold"] <= 0.5
+    assert found["prediction"]["verdict"] == "unknown"
+    assert found["prediction"]["threshold"] is None or found["prediction"]["threshold"] <= 0.5
     assert found["unit"] == "probability"
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import URL
 from monitor_support import DAY_US, Service, answered, outcomes, service
 from serving_support import write_config
 from sporeprint.cli import app as cli
-from sporeprint.common.files import Silent
+from sporeprint.common.progress import SilentProgress
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import DataError, StorageError
 from sporeprint.ingestion.raw_table import RawTable, open_raw_table, read_batches
@@ -97,7 +97,7 @@ def say(served: Service, small_table: Path, rows: int, known: int) -> pl.DataFra
 
 
 def append(served: Service, raw: RawTable, since_us: int | None = None) -> RawTable:
-    return feedback.append_labelled_predictions(served.settings, Workdir(served.root), raw, since_us=since_us, progress=Silent())
+    return feedback.append_labelled_predictions(served.settings, Workdir(served.root), raw, since_us=since_us, progress=SilentProgress())
 
 
 def test_they_follow_the_table_and_say_where_they_are_from(served: Service, small_table: Path) -> None:

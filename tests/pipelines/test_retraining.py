@@ -16,9 +16,9 @@ from sporeprint.common.locks import run_lock
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import DataSummary
 from sporeprint.errors import BusyError, RegistryError
-from sporeprint.pipelines import ab_test_lifecycle as experiments
 from sporeprint.pipelines import alerting as alerts
 from sporeprint.pipelines import retraining as retrain
+from sporeprint.pipelines.ab_test_lifecycle import experiment_service
 from sporeprint.settings import Settings
 from sporeprint.storage.oltp import ab_tests, audit_log
 
@@ -49,24 +49,24 @@ def say(served: Service, small_table: Path, rows: int) -> pl.DataFrame:
 def test_what_came_true_makes_a_challenger_in_the_shadow_of_production(served: Service, small_table: Path) -> None:
     before = served.settings, DataSummary.from_json(Workdir(served.root).data_record.read_text())
     say(served, small_table, 120)
-    with experiments.opened(served.settings, served.root) as lab:
-        production = lab.registry.production()
+    with experiment_service(served.settings, served.root) as experiments:
+        production = experiments.registry.production()
         assert production is not None
         done = retrain.retrain(served.settings, served.root, actor="ada")
         name = production.ref.partition("/")[0]
         assert (done.production, done.challenger) == (production.ref, f"{name}/v2")
         assert done.source is not None
         assert "and 120 answers with an outcome (of 120) of the warehouse" in done.source
-        assert lab.registry.production() == production
-        assert lab.registry.champion(name).ref == production.ref
-        (test,) = ab_tests.running(lab.engine)
+        assert experiments.registry.production() == production
+        assert experiments.registry.champion(name).ref == production.ref
+        (test,) = ab_tests.running(experiments.engine)
         assert (test.name, test.a.ref, test.b.ref, test.design.mode.value) == (done.test, production.ref, f"{name}/v2", "shadow")
         assert test.default_route
         after = DataSummary.from_json(Workdir(served.root).data_record.read_text())
         assert (after.rows, after.rejected) == (before[1].rows + 120, 0)
         # They would fill two blocks, and be of one class each; still nobody knows their species.
         assert (after.groups.available, after.groups.reason) == (False, "rows that follow the table are in no species block of 60 rows")
-        (change,) = [each for each in audit_log.changes(lab.engine, f"{name}/v2") if each.action == "retrained"]
+        (change,) = [each for each in audit_log.changes(experiments.engine, f"{name}/v2") if each.action == "retrained"]
         assert (change.actor, change.details["test"]) == ("ada", test.name)
         # A further one would stand in its way.
         again = retrain.retrain(served.settings, served.root, actor="ada")
@@ -76,7 +76,7 @@ def test_what_came_true_makes_a_challenger_in_the_shadow_of_production(served: S
 
 def test_too_few_outcomes_change_nothing(served: Service, small_table: Path, published: Any) -> None:
     say(served, small_table, 49)
-    with experiments.opened(served.settings, served.root) as lab:
+    with experiment_service(served.settings, served.root) as experiments:
         before = published(served.root)
         done = retrain.retrain(served.settings, served.root, actor="ada")
         assert (done.challenger, done.test) == (None, None)
@@ -84,7 +84,7 @@ def test_too_few_outcomes_change_nothing(served: Service, small_table: Path, pub
         assert {name: found for name, found in published(served.root).items() if "retrain" not in name and "sporeprint.db" not in name} == {
             name: found for name, found in before.items() if "sporeprint.db" not in name
         }
-        assert ab_tests.running(lab.engine) == ()
+        assert ab_tests.running(experiments.engine) == ()
 
 
 def test_nothing_to_challenge(small_config: dict[str, Any], tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from sporeprint.common.files import Progress, Silent
-from sporeprint.common.text_table import SilentSteps
+from sporeprint.common.progress import Progress, SilentProgress, SilentSteps
 from sporeprint.errors import DataError, StorageError
 from sporeprint.pipelines.run_log import RunLog
 
@@ -78,7 +77,7 @@ class Noting:
     def step(self, name: str) -> Iterator[Progress]:
         self.seen.append(f"enter {name}")
         try:
-            yield Silent()
+            yield SilentProgress()
         except DataError as error:
             self.seen.append(f"failed {name}: {error}")
             raise

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
@@ -64,19 +65,19 @@ def written(path: Path, rows: list[str]) -> Path:
 def test_every_row_is_in_exactly_one_part(small_config: dict[str, Any], small_table: Path, tmp_path: Path) -> None:
     record = transformed(small_config, tmp_path, small_table)
     parts = [staged(tmp_path, name) for name in ("train", "validation", "test")]
-    assert sorted(itertools.chain(*(part["row"].to_list() for part in parts))) == list(range(1800))
-    assert staged(tmp_path, "processed")["row"].to_list() == list(range(1800))
-    sizes = Counter(itertools.chain(*(part["part"].to_list() for part in parts)))
+    assert sorted(itertools.chain(*(part["_row"].to_list() for part in parts))) == list(range(1800))
+    assert staged(tmp_path, "processed")["_row"].to_list() == list(range(1800))
+    sizes = Counter(itertools.chain(*(part["_part"].to_list() for part in parts)))
     assert dict(sizes) == dict(record.splits)
-    assert set(parts[0]["part"]) == {"train"}
-    assert set(parts[1]["part"]) == {"early_stop", "calibration", "threshold"}
-    assert set(parts[2]["part"]) == {"test"}
+    assert set(parts[0]["_part"]) == {"train"}
+    assert set(parts[1]["_part"]) == {"early_stop", "calibration", "threshold"}
+    assert set(parts[2]["_part"]) == {"test"}
     assert (record.rows, record.rejected, record.good) == (1800, 0, 1800)
 
 
 def test_the_shares_hold_in_every_group(small_config: dict[str, Any], small_table: Path, tmp_path: Path) -> None:
     transformed(small_config, tmp_path, small_table)
-    train = staged(tmp_path, "train").group_by("group").len()
+    train = staged(tmp_path, "train").group_by("_group").len()
     assert len(train) == 30
     assert train["len"].min() in (29, 30)
     assert train["len"].max() in (30, 31)
@@ -103,14 +104,14 @@ def test_rejected_rows_are_those_of_the_ledger_each_with_its_rule(small_config: 
         if entry["kind"] == "duplicate":
             continue
         rule = RULE.get(entry["kind"])
-        wanted[int(entry["row"])] = "malformed" if rule is None else f"{rule}:{entry['column']}"
+        wanted[int(entry["_row"])] = "malformed" if rule is None else f"{rule}:{entry['column']}"
     record = transformed(small_config, tmp_path / "work", made.path)
     found = staged(tmp_path / "work", "rejected")
-    assert dict(zip(found["row"].to_list(), found["rules"].to_list(), strict=True)) == {row: [rule] for row, rule in wanted.items()}
+    assert dict(zip(found["_row"].to_list(), found["rules"].to_list(), strict=True)) == {row: [rule] for row, rule in wanted.items()}
     assert dict(record.by_rule) == dict(Counter(wanted.values()))
     assert record.rejected == len(wanted)
     assert record.malformed == sum(rule == "malformed" for rule in wanted.values())
-    assert set(staged(tmp_path / "work", "processed")["row"]) == set(range(1800)) - set(wanted)
+    assert set(staged(tmp_path / "work", "processed")["_row"]) == set(range(1800)) - set(wanted)
     assert set(found["reason"].is_null()) == {False}
 
 
@@ -123,7 +124,7 @@ def test_a_rejected_row_is_kept_as_it_was_read(small_config: dict[str, Any], sma
     rows[6], rows[8] = ";".join(fields), rows[8] + ";more"
     transformed(small_config, tmp_path, written(tmp_path / "bad.csv", rows))
     found = staged(tmp_path, "rejected").to_dicts()
-    assert [row["row"] for row in found] == [5, 7]
+    assert [row["_row"] for row in found] == [5, 7]
     assert found[0]["rules"] == ["allowed:cap-shape", "number:stem-width"]
     assert "stem-width: '17.wrz' is not a finite number" in found[0]["reason"]
     assert "cap-shape: '?' is not one of b, c, x, f, s, p, o" in found[0]["reason"]
@@ -143,7 +144,7 @@ def test_too_many_rejected_rows_stop_the_run_before_anything_is_replaced(
         rows[number] = "x" + rows[number]
     message = (
         r"9 of 1,800 rows are rejected \(0.50%; validation.max_rejected_share allows 0.[04]0%\): allowed:class \(9\)\. "
-        r"For example row 0: class: 'x.' is not one of e, p\. .* data/validation/rejected/.*parquet\. Nothing was replaced"
+        r"For example row 0: class: 'x.' is not one of e, p; .*\. .* data/validation/rejected/.*parquet\. Nothing was replaced"
     )
     with pytest.raises(DataError, match=message):
         run_etl(settings.parse(small_config), small_copy, source=str(written(tmp_path / "bad.csv", rows)))
@@ -151,7 +152,7 @@ def test_too_many_rejected_rows_stop_the_run_before_anything_is_replaced(
     kept = sorted((small_copy / "data/validation/rejected").glob("*.parquet"))
     assert len(kept) == 2
     assert [path.name for path in (small_copy / "data").iterdir() if "staging" in path.name] == []
-    assert pl.read_parquet(kept[-1])["row"].to_list() == list(range(9))
+    assert pl.read_parquet(kept[-1])["_row"].to_list() == list(range(9))
 
 
 def test_exactly_as_many_rejected_rows_as_allowed_are_no_reason_to_stop(
@@ -211,14 +212,17 @@ def doubled(small_table: Path, tmp_path: Path) -> Path:
     return written(tmp_path / "doubled.csv", rows)
 
 
-def test_equal_rows_stay_on_one_side(small_config: dict[str, Any], doubled: Path, tmp_path: Path) -> None:
+def test_equal_rows_are_shared_out_like_others(small_config: dict[str, Any], doubled: Path, tmp_path: Path) -> None:
     record = transformed(small_config, tmp_path, doubled)
     part = pl.concat(
-        [staged(tmp_path, name).select("row", "part", "row_hash").cast({"part": pl.String}) for name in ("train", "validation", "test")]
+        [staged(tmp_path, name).select("_row", "_part", "_row_hash").cast({"_part": pl.String}) for name in ("train", "validation", "test")]
     )
-    sides = part.group_by("row_hash").agg(pl.col("part").n_unique(), pl.len())
-    assert sides["part"].max() == 1
-    assert record.duplicates == (sides["len"] - 1).sum() >= 250
+    sides = part.group_by("_row_hash").agg(pl.col("_part").n_unique(), pl.len())
+    copies = sides.filter(pl.col("len") > 1)
+    # Of two copies, both are in one part with probability Σ share².
+    together = sum(share**2 for share in small_config["split"].values() if isinstance(share, float))
+    assert abs(np.mean(copies["_part"].to_numpy() == 1) - together) < 5 * (together * (1 - together) / len(copies)) ** 0.5
+    assert record.duplicates == record.repeats == (sides["len"] - 1).sum() >= 250
     assert record.dropped == 0
     assert sum(record.splits.values()) == 1800
 
@@ -227,9 +231,9 @@ def test_copies_can_be_dropped_and_the_first_one_stays(small_config: dict[str, A
     small_config["validation"]["duplicates"] = "drop"
     record = transformed(small_config, tmp_path, doubled)
     found = staged(tmp_path, "processed")
-    source = pl.read_csv(doubled, separator=";", infer_schema=False).with_row_index("row")
-    firsts = source.unique(subset=[name for name in source.columns if name != "row"], keep="first", maintain_order=True)
-    assert found["row"].to_list() == firsts["row"].to_list()
+    source = pl.read_csv(doubled, separator=";", infer_schema=False).with_row_index("_row")
+    firsts = source.unique(subset=[name for name in source.columns if name != "_row"], keep="first", maintain_order=True)
+    assert found["_row"].to_list() == firsts["_row"].to_list()
     assert record.duplicates == record.dropped == 1800 - len(firsts)
     assert sum(record.splits.values()) == sum(record.classes.values()) == len(firsts)
     assert record.groups.available
@@ -241,7 +245,7 @@ def test_copies_can_be_dropped_and_the_first_one_stays(small_config: dict[str, A
 def test_blocks_of_one_class_each_are_groups(small_config: dict[str, Any], small_table: Path, tmp_path: Path) -> None:
     record = transformed(small_config, tmp_path, small_table)
     assert asdict(record.groups) == {"available": True, "count": 30, "reason": "30 species blocks of 60 rows, each of one class"}
-    assert staged(tmp_path, "processed")["group"].to_list() == [row // 60 for row in range(1800)]
+    assert staged(tmp_path, "processed")["_group"].to_list() == [row // 60 for row in range(1800)]
 
 
 def test_shuffled_rows_have_no_groups(small_config: dict[str, Any], small_table: Path, tmp_path: Path) -> None:
@@ -250,8 +254,8 @@ def test_shuffled_rows_have_no_groups(small_config: dict[str, Any], small_table:
     record = transformed(small_config, tmp_path, written(tmp_path / "shuffled.csv", [header, *rows]))
     assert not record.groups.available
     assert record.groups.reason == "30 of 30 species blocks of 60 rows hold both classes: the rows are not in species order (shuffled?)"
-    assert staged(tmp_path, "processed")["group"].null_count() == staged(tmp_path, "processed").height == 1800
-    assert staged(tmp_path, "train")["group"].null_count() == staged(tmp_path, "train").height
+    assert staged(tmp_path, "processed")["_group"].null_count() == staged(tmp_path, "processed").height == 1800
+    assert staged(tmp_path, "train")["_group"].null_count() == staged(tmp_path, "train").height
 
 
 def test_a_table_that_ends_within_a_block_has_no_groups(small_config: dict[str, Any], small_table: Path, tmp_path: Path) -> None:
@@ -267,7 +271,7 @@ def test_rejected_rows_do_not_move_the_blocks(small_config: dict[str, Any], smal
     record = transformed(small_config, tmp_path, written(tmp_path / "bad.csv", rows))
     assert (record.rejected, record.groups.available, record.groups.count) == (5, True, 30)
     found = staged(tmp_path, "processed")
-    assert (found["group"] == found["row"] // 60).all()
+    assert (found["_group"] == found["_row"] // 60).all()
 
 
 def test_a_column_can_name_the_groups(small_config: dict[str, Any], small_table: Path, tmp_path: Path) -> None:
@@ -279,8 +283,8 @@ def test_a_column_can_name_the_groups(small_config: dict[str, Any], small_table:
     assert asdict(record.groups) == {"available": True, "count": 7, "reason": "column 'box' names the box of every row"}
     assert dict(record.by_rule) == {"required:box": 1}
     found = staged(tmp_path, "processed")
-    assert found["group"].n_unique() == 7
-    assert found.group_by(pl.col("row") % 7).agg(pl.col("group").n_unique())["group"].max() == 1
+    assert found["_group"].n_unique() == 7
+    assert found.group_by(pl.col("_row") % 7).agg(pl.col("_group").n_unique())["_group"].max() == 1
 
 
 def test_without_declared_groups_there_are_none(small_config: dict[str, Any], small_table: Path, tmp_path: Path) -> None:
@@ -387,14 +391,13 @@ def test_the_real_table_is_what_its_description_says(real_run: Path) -> None:
     }
 
 
-def test_no_duplicate_of_the_real_table_is_split_over_sides(real_run: Path) -> None:
+def test_the_parts_of_the_real_table_have_their_shares(real_run: Path) -> None:
     folder = real_run / "data/model_input"
-    columns = ["row", "part", "row_hash"]
+    columns = ["_row", "_part", "_row_hash"]
     tables = [pl.read_parquet(folder / f"{name}.parquet", columns=columns) for name in ("train", "validation", "test")]
-    whole = pl.concat([table.with_columns(pl.col("part").cast(pl.String)) for table in tables])
-    assert sorted(whole["row"].to_list()) == list(range(61_069))
-    sides = whole.group_by("row_hash").agg(pl.col("part").n_unique(), pl.len())
+    whole = pl.concat([table.with_columns(pl.col("_part").cast(pl.String)) for table in tables])
+    assert sorted(whole["_row"].to_list()) == list(range(61_069))
+    sides = whole.group_by("_row_hash").agg(pl.col("_part").n_unique(), pl.len())
     assert (sides["len"] - 1).sum() == 146
-    assert sides["part"].max() == 1
-    shares = {part: count / 61_069 for part, count in whole.group_by("part").len().iter_rows()}
+    shares = {part: count / 61_069 for part, count in whole.group_by("_part").len().iter_rows()}
     assert shares == pytest.approx({"train": 0.5, "early_stop": 0.1, "calibration": 0.1, "threshold": 0.15, "test": 0.15}, abs=0.001)

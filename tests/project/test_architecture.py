@@ -56,6 +56,13 @@ def test_packages_import_downwards() -> None:
     assert result.returncode == 0, result.stdout
 
 
+def test_the_picture_and_the_roads_are_those_of_the_source() -> None:
+    """docs/architecture.md: every function that a road names is there, and the picture shows the imports as they are."""
+    script = SOURCE.parents[1] / "scripts" / "docs" / "architecture.py"
+    result = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
 def test_the_root_holds_only_what_everything_needs() -> None:
     assert {path.name for path in SOURCE.glob("*.py")} == {"__init__.py", "__main__.py", "errors.py", "schema.py", "settings.py"}
 

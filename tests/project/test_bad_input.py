@@ -196,9 +196,14 @@ def test_an_extra_column_can_be_ignored(work: Path, tmp_path: Path, lines: list[
     ("column", "value", "rule", "reason"),
     [
         ("stem-width", "17.wrz", "number:stem-width", "stem-width: '17.wrz' is not a finite number"),
-        ("stem-width", "1,5", "number:stem-width", "stem-width: '1,5' is not a finite number"),
+        (
+            "stem-width",
+            "1,5",
+            "number:stem-width",
+            "'1,5' is not a finite number; if ',' is its decimal sign: dataset.columns.stem-width.decimal: ','",
+        ),
         ("stem-width", "1e400", "number:stem-width", "stem-width: '1e400' is not a finite number"),
-        ("stem-width", "NaN", "number:stem-width", "stem-width: 'NaN' is not a finite number"),
+        ("stem-width", "-nan", "number:stem-width", "stem-width: '-nan' is not a finite number"),
         ("stem-width", "inf", "number:stem-width", "stem-width: 'inf' is not a finite number"),
         ("stem-width", "-3", "range:stem-width", "stem-width: '-3' is out of range, allowed is at least 0 and at most 500"),
         ("cap-shape", "wide", "allowed:cap-shape", "cap-shape: 'wide' is not one of b, c, x, f, s, p, o"),
@@ -224,7 +229,7 @@ def test_a_value_that_cannot_be(
     assert "Nothing was replaced" in said
     assert accepted(tmp_path / "x.csv")["by_rule"] == {rule: 1}
     rejected = pl.read_parquet(work / "data/staging/rejected.parquet")
-    assert rejected["row"].to_list() == [4]
+    assert rejected["_row"].to_list() == [4]
     assert reason in rejected["reason"][0]
 
 
@@ -256,11 +261,11 @@ def test_every_way_to_write_the_same_table(
     found = accepted(tmp_path / "x.csv")
     assert (found["rows"], found["by_rule"]) == (1800, {"number:stem-width": 1})
     assert pl.read_parquet(work / "data/staging/rejected.parquet")["stem-width"].to_list() == ["breit, müßte man messen"]
-    kept = pl.read_parquet(work / "data/staging/processed.parquet", columns=["row", "cap-shape", "cap-diameter"])
+    kept = pl.read_parquet(work / "data/staging/processed.parquet", columns=["_row", "cap-shape", "cap-diameter"])
     (tmp_path / "plain.csv").write_bytes(text(lines))
     accepted(tmp_path / "plain.csv")
-    plain = pl.read_parquet(work / "data/staging/processed.parquet", columns=["row", "cap-shape", "cap-diameter"])
-    assert kept.equals(plain.filter(pl.col("row") != 7))
+    plain = pl.read_parquet(work / "data/staging/processed.parquet", columns=["_row", "cap-shape", "cap-diameter"])
+    assert kept.equals(plain.filter(pl.col("_row") != 7))
 
 
 def test_one_line_of_100_mb(work: Path, lines: list[str], tmp_path: Path) -> None:

@@ -310,7 +310,8 @@ def refused(engine: Engine, statement: Any) -> bool:
 OUTCOME = {"prediction_id": "p", "outcome": "e", "source": "lab", "observed_us": 1, "recorded_us": 1}
 EVERY_TABLE = sorted(tables.metadata.tables)
 APPEND_ONLY = sorted(
-    {*EVERY_TABLE} - {"ab_test", "ab_unit", "ab_total", "ab_look", "ab_progress", "alert", "alert_delivery", "pipeline_run", "api_key"}
+    {*EVERY_TABLE}
+    - {"ab_test", "ab_unit", "ab_total", "ab_interim_analysis", "checkpoint", "alert", "alert_delivery", "pipeline_run", "api_key"}
 )
 
 

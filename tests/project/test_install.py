@@ -80,7 +80,7 @@ def test_a_server_answers(environment: Path, small_copy: Path, config_file: Path
         assert "pip install 'sporeprint[train]'" in refused.json()["detail"]
 
         frame = pl.read_parquet(small_copy / "data/model_input/test.parquet").head(50)
-        rows = frame.select(name for name in frame.columns if name not in ("row", "group", "row_hash", "part", "class"))
+        rows = frame.select(name for name in frame.columns if name not in ("_row", "_group", "_row_hash", "_part", "class"))
         rows.cast({pl.Categorical: pl.String}).write_parquet(small_copy / "rows.parquet")
         found = {
             kind: client.post("/predict/batch", content=content, headers={"content-type": kind, "accept": "application/json"}).json()

@@ -11,7 +11,7 @@ NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
 
 def moved(aliases: Aliases, alias: str, ref: str, *, undo: bool = False) -> Aliases:
-    return aliases.moved(alias, Pin(ref, f"sha of {ref}"), reason="because", by="me", now=NOW, undo=undo)
+    return aliases.promoted(alias, Pin(ref, f"sha of {ref}"), reason="because", by="me", now=NOW, undo=undo)
 
 
 def test_a_move_is_kept_with_who_when_and_why() -> None:
@@ -34,9 +34,9 @@ def test_each_alias_has_its_own_past() -> None:
     for ref in ("a/v1", "a/v2"):
         found = moved(found, "a", ref)
     found = moved(found, "production", "a/v2")
-    assert found.before("a") == "a/v1"
-    assert found.before("production") is None
-    assert found.before("nobody") is None
+    assert found.previous("a") == "a/v1"
+    assert found.previous("production") is None
+    assert found.previous("nobody") is None
 
 
 refs = st.sampled_from(["m/v1", "m/v2", "m/v3"])
@@ -51,12 +51,12 @@ def test_going_back_undoes_moves_one_by_one(steps: list[tuple[str, str | None]])
         stack = stacks[alias]
         if step is None and len(stack) > 1:
             stack.pop()
-            found = moved(found, alias, str(found.before(alias)), undo=True)
+            found = moved(found, alias, str(found.previous(alias)), undo=True)
         elif step is not None and stack[-1:] != [step]:
             stack.append(step)
             found = moved(found, alias, step)
     for alias, stack in stacks.items():
-        assert found.before(alias) == (stack[-2] if len(stack) > 1 else None)
+        assert found.previous(alias) == (stack[-2] if len(stack) > 1 else None)
     assert {alias: pin.ref for alias, pin in found.pins.items()} == {alias: stack[-1] for alias, stack in stacks.items() if stack}
     assert Aliases.from_json(found.to_json()) == found
 
@@ -68,6 +68,9 @@ def test_going_back_undoes_moves_one_by_one(steps: list[tuple[str, str | None]])
         "[]",
         "{}",
         '{"format": 2, "aliases": {}, "history": []}',
+        '{"format": 3, "sha256": "", "aliases": {}, "history": []}',
+        '{"format": 1, "sha256": "", "aliases": {}, "history": []}',
+        '{"format": [], "aliases": {}, "history": []}',
         '{"format": 1}',
         '{"format": 1, "aliases": {"a": {"ref": 1}}, "history": []}',
         '{"format": 1, "aliases": {}, "history": [{"x": 1}]}',
@@ -75,7 +78,7 @@ def test_going_back_undoes_moves_one_by_one(steps: list[tuple[str, str | None]])
     ],
 )
 def test_text_that_holds_no_aliases_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"not aliases of format 1|Expecting value"):
+    with pytest.raises(ValueError, match=r"not aliases of format|Expecting value"):
         Aliases.from_json(text)
 
 
@@ -83,3 +86,21 @@ def test_json_is_for_people_too() -> None:
     raw = json.loads(moved(Aliases(), "production", "ä/v1").to_json())
     assert raw["aliases"]["production"]["ref"] == "ä/v1"
     assert raw["history"][0]["origin"] is None
+
+
+def test_aliases_of_format_1_are_read_and_written_with_a_digest() -> None:
+    now = moved(moved(Aliases(), "m", "m/v1"), "m", "m/v2")
+    raw = json.loads(now.to_json())
+    before = json.dumps({"format": 1, "aliases": raw["aliases"], "history": raw["history"]})
+    assert Aliases.from_json(before) == now
+
+
+@given(st.data())
+def test_an_altered_character_is_refused(data: st.DataObject) -> None:
+    """Layout may change, content may not."""
+    now = moved(moved(Aliases(), "xgboost", "xgboost/v1"), "production", "xgboost/v1")
+    text = now.to_json()
+    place = data.draw(st.integers(0, len(text) - 1).filter(lambda place: not text[place].isspace()))
+    other = data.draw(st.characters(codec="ascii").filter(lambda char: char != text[place]))
+    with pytest.raises(ValueError, match=r"sha256|not aliases|Expecting|Extra data|Invalid|Unterminated"):
+        Aliases.from_json(text[:place] + other + text[place + 1 :])

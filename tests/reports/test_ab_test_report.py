@@ -9,10 +9,10 @@ from sporeprint.ab_testing.analysis import analyse
 from sporeprint.ab_testing.decision import decide
 from sporeprint.ab_testing.design import Design, Guardrail, Metric, Mode
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals, Totals
-from sporeprint.reports import ab_test_report as ab_report
+from sporeprint.reports import ab_test_report
 
 
-def look(design: Design, totals: Totals, at: int) -> dict[str, Any]:
+def interim_analysis(design: Design, totals: Totals, at: int) -> dict[str, Any]:
     found = analyse(design, totals, float(at))
     decision = decide(found)
     said = {"verdict": decision.verdict.value, "reason": decision.reason.value, "sentence": decision.sentence}
@@ -32,7 +32,7 @@ def path(seen: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def told(looks: int, mode: Mode = Mode.SPLIT, metric: Metric = Metric.ACCURACY) -> dict[str, Any]:
+def view_of(analyses: int, mode: Mode = Mode.SPLIT, metric: Metric = Metric.ACCURACY) -> dict[str, Any]:
     guardrails = (Guardrail(Metric.FALSE_NEGATIVE, 0.01),)
     design = Design("<b>first</b>"[3:8], "m/v1", "m/v2", mode=mode, metric=metric, guardrails=guardrails, also=(Metric.LATENCY,))
 
@@ -41,7 +41,7 @@ def told(looks: int, mode: Mode = Mode.SPLIT, metric: Metric = Metric.ACCURACY) 
             return ShadowTotals.of([(0, 1, 1, each), (1, 1, 1, 9 * each), (2, 1, None, 1)])
         return SplitTotals(ArmTotals.of([(0, 1, each), (1, 1, 9 * each)]), ArmTotals.of([(1, 1, 10 * each)]))
 
-    seen = [look(design, totals(10 * (each + 1)), each) for each in range(looks)]
+    seen = [interim_analysis(design, totals(10 * (each + 1)), each) for each in range(analyses)]
     return {
         "test_id": "t1",
         "name": design.name,
@@ -55,19 +55,19 @@ def told(looks: int, mode: Mode = Mode.SPLIT, metric: Metric = Metric.ACCURACY) 
         "design": design.to_dict(),
         "created": "2026-01-01",
         "concluded": None,
-        "waiting": 3,
-        "look": seen[-1] if seen else None,
-        "looks": [path(each) for each in seen],
+        "awaiting_label": 3,
+        "interim_analysis": seen[-1] if seen else None,
+        "interim_analyses": [path(each) for each in seen],
         "events": [{"at_us": -1, "at": "t0", "actor": "<script>", "event": "created", "details": {"name": "first"}}],
     }
 
 
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("metric", list(Metric))
-@pytest.mark.parametrize("looks", [0, 1, 30])
-def test_every_kind_of_test_has_a_page(mode: Mode, metric: Metric, looks: int) -> None:
-    page = ab_report.page(told(looks, mode, metric))
-    assert page.count("<svg") == (3 if looks > 1 else 0)
+@pytest.mark.parametrize("analyses", [0, 1, 30])
+def test_every_kind_of_test_has_a_page(mode: Mode, metric: Metric, analyses: int) -> None:
+    page = ab_test_report.page(view_of(analyses, mode, metric))
+    assert page.count("<svg") == (3 if analyses > 1 else 0)
     assert "nan" not in re.sub(r"<style>.*</style>", "", page, flags=re.DOTALL)
     assert "http" not in page
     assert "<script>" not in page
@@ -75,30 +75,30 @@ def test_every_kind_of_test_has_a_page(mode: Mode, metric: Metric, looks: int) -
 
 
 def test_the_verdict_stands_first_and_its_history_last() -> None:
-    page = ab_report.page(told(30))
+    page = ab_test_report.page(view_of(30))
     assert page.index("B is better.") < page.index("What was fixed")
-    assert [row[2] for row in ab_report.history(told(30))] == ["created", "continue", "b"]
-    ended = {**told(30), "status": "concluded", "verdict": "a"}
-    assert "Concluded. A is better." in ab_report.page(ended)
-    broken = told(1)
-    broken["look"]["decision"]["reason"] = "guardrail"
-    assert "Stopped: B broke a guardrail." in ab_report.page(broken)
+    assert [row[2] for row in ab_test_report.history(view_of(30))] == ["created", "continue", "b"]
+    ended = {**view_of(30), "status": "concluded", "verdict": "a"}
+    assert "Concluded. A is better." in ab_test_report.page(ended)
+    broken = view_of(1)
+    broken["interim_analysis"]["decision"]["reason"] = "guardrail"
+    assert "Stopped: B broke a guardrail." in ab_test_report.page(broken)
 
 
 def test_a_page_does_not_grow_with_the_looks() -> None:
-    one = told(2)
-    many = {**one, "looks": [{**one["looks"][0], "at_us": at} for at in range(100_000)]}
-    assert len(ab_report.page(many)) < 100_000
+    one = view_of(2)
+    many = {**one, "interim_analyses": [{**one["interim_analyses"][0], "at_us": at} for at in range(100_000)]}
+    assert len(ab_test_report.page(many)) < 100_000
 
 
 def test_a_line_keeps_within_its_picture() -> None:
-    found = told(12)
-    for chart in ab_report.charts(found):
+    found = view_of(12)
+    for chart in ab_test_report.charts(found):
         for line in (*(line.points for line in chart.lines), chart.band):
             for point in filter(None, line.split(" ")):
                 x, y = map(float, point.split(","))
-                assert 0 <= x <= ab_report.WIDTH
-                assert 0 <= y <= ab_report.HEIGHT
+                assert 0 <= x <= ab_test_report.WIDTH
+                assert 0 <= y <= ab_test_report.HEIGHT
 
 
 @pytest.mark.parametrize(
@@ -106,4 +106,4 @@ def test_a_line_keeps_within_its_picture() -> None:
     [("accuracy", 0.5, "50 %"), ("latency", 1.2345, "1.23 ms"), ("expected_cost", 3.0, "3"), ("accuracy", None, "-")],
 )
 def test_numbers_for_people(metric: str, value: float | None, says: str) -> None:
-    assert ab_report.number(metric, value) == says
+    assert ab_test_report.number(metric, value) == says

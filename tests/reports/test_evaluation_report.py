@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from sporeprint.evaluation.evaluation_summary import ReportContext
-from sporeprint.evaluation.safety_scorecard import Answered, GroupAnswered, GuardEvaluation, ModelSafety, Pair, Promise
+from sporeprint.evaluation.safety_scorecard import ConfusedGroups, GroupCounts, GuardEvaluation, ModelSafety, PredictionCounts, PromiseCheck
 from sporeprint.evaluation.scorecard import (
     METRICS,
-    Comparison,
-    Confusion,
+    ConfusionMatrix,
     Curve,
     GroupErrors,
+    ModelComparison,
     ModelEvaluation,
     Reliability,
     ScoreCard,
@@ -40,7 +40,7 @@ SCHEMA = DatasetSchema(
 NAN = Estimate(math.nan, math.nan, math.nan)
 
 
-def card(accuracy: Estimate, confusion: Confusion) -> ScoreCard:
+def card(accuracy: Estimate, confusion: ConfusionMatrix) -> ScoreCard:
     rows = confusion.tn + confusion.fp + confusion.fn + confusion.tp
     metrics = dict.fromkeys(METRICS, Estimate(0.75, 0.7, 0.8))
     return ScoreCard(
@@ -61,33 +61,33 @@ GROUPS = (
     GroupErrors(group=3, rows=10, positives=10, errors=0, false_negative=0),
     GroupErrors(group=4, rows=10, positives=10, errors=0, false_negative=0),
 )
-SEEN = Answered(rows=2834, answered=2800, correct=2790, false_negative=1, negative=1200, positives=1600)
-UNSEEN = Answered(rows=13_209, answered=321, correct=300, false_negative=7, negative=200, positives=7777)
+SEEN = PredictionCounts(rows=2834, answered=2800, correct=2790, false_negative=1, negative=1200, positives=1600)
+UNSEEN = PredictionCounts(rows=13_209, answered=321, correct=300, false_negative=7, negative=200, positives=7777)
 SAFETY = ModelSafety(
     seen=SEEN,
     unseen=UNSEEN,
     folds=5,
-    by_group=(GroupAnswered(0, Answered(10, 4, 1, 3, 3, 10)), GroupAnswered(1, Answered(10, 0, 0, 0, 0, 0))),
-    promise=(Promise(alpha=0.05, delta=0.05, splits=200, with_threshold=150, held=198, worst=0.06),),
+    by_group=(GroupCounts(0, PredictionCounts(10, 4, 1, 3, 3, 10)), GroupCounts(1, PredictionCounts(10, 0, 0, 0, 0, 0))),
+    promise=(PromiseCheck(alpha=0.05, delta=0.05, splits=200, with_threshold=150, held=198, worst=0.06),),
 )
 GUARD = GuardEvaluation(
     how="one patient at a time",
     novelty_auc=0.987,
-    at_coverage={0.9: Answered(50, 5, 5, 0, 2, 35), 0.99: Answered(50, 11, 9, 2, 4, 35)},
+    at_coverage={0.9: PredictionCounts(50, 5, 5, 0, 2, 35), 0.99: PredictionCounts(50, 11, 9, 2, 4, 35)},
     curve=((0.9, 5, 0), (0.99, 11, 2)),
-    by_group=(GroupAnswered(0, Answered(10, 11, 9, 2, 4, 10)),),
-    pairs=(Pair(group=0, taken_for=3, rows=9, answered=6, false_negative=2),),
+    by_group=(GroupCounts(0, PredictionCounts(10, 11, 9, 2, 4, 10)),),
+    pairs=(ConfusedGroups(group=0, taken_for=3, rows=9, answered=6, false_negative=2),),
 )
 #: A model that is perfect on seen rows and hardly better than one same answer on unseen ones, and a duller one.
 SHARP = ModelEvaluation(
-    seen=card(Estimate(1.0, 0.9987, 1.0), Confusion(tn=1234, fp=0, fn=0, tp=1600)),
-    unseen=card(Estimate(0.6123, 0.52, 0.7), Confusion(tn=4321, fp=1111, fn=2222, tp=5555)),
+    seen=card(Estimate(1.0, 0.9987, 1.0), ConfusionMatrix(tn=1234, fp=0, fn=0, tp=1600)),
+    unseen=card(Estimate(0.6123, 0.52, 0.7), ConfusionMatrix(tn=4321, fp=1111, fn=2222, tp=5555)),
     by_group=GROUPS,
     safety=SAFETY,
 )
 DULL = ModelEvaluation(
-    seen=card(Estimate(0.8646, 0.85, 0.88), Confusion(tn=1100, fp=134, fn=250, tp=1350)),
-    unseen=card(Estimate(0.58, 0.51, 0.66), Confusion(tn=4000, fp=1432, fn=2777, tp=5000)),
+    seen=card(Estimate(0.8646, 0.85, 0.88), ConfusionMatrix(tn=1100, fp=134, fn=250, tp=1350)),
+    unseen=card(Estimate(0.58, 0.51, 0.66), ConfusionMatrix(tn=4000, fp=1432, fn=2777, tp=5000)),
     by_group=GROUPS,
     safety=SAFETY,
 )
@@ -113,9 +113,11 @@ def context() -> ReportContext:
         },
         evaluations={"dull_model": DULL, "sharp_model": SHARP},
         comparisons=(
-            Comparison("dull_model", "sharp_model", "seen", "accuracy", Estimate(-0.1354, -0.15, -0.12), 1e-9, 2e-9, "exact test"),
-            Comparison("dull_model", "sharp_model", "seen", "log_loss", Estimate(0.3, 0.2, 0.4), 0.001, 0.002, "exact test"),
-            Comparison("dull_model", "sharp_model", "unseen", "accuracy", Estimate(-0.0323, -0.1, 0.04), 0.03, 0.06, "cluster bootstrap"),
+            ModelComparison("dull_model", "sharp_model", "seen", "accuracy", Estimate(-0.1354, -0.15, -0.12), 1e-9, 2e-9, "exact test"),
+            ModelComparison("dull_model", "sharp_model", "seen", "log_loss", Estimate(0.3, 0.2, 0.4), 0.001, 0.002, "exact test"),
+            ModelComparison(
+                "dull_model", "sharp_model", "unseen", "accuracy", Estimate(-0.0323, -0.1, 0.04), 0.03, 0.06, "cluster bootstrap"
+            ),
         ),
         guard=GUARD,
         thresholds={
@@ -220,7 +222,7 @@ def test_headline_sets_the_random_split_against_unseen_groups(context: ReportCon
     ],
 )
 def test_verdict_follows_the_intervals(context: ReportContext, unseen: Estimate, said: str) -> None:
-    found = replace(SHARP, unseen=card(unseen, Confusion(tn=4321, fp=1111, fn=2222, tp=5555)))
+    found = replace(SHARP, unseen=card(unseen, ConfusionMatrix(tn=4321, fp=1111, fn=2222, tp=5555)))
     assert said in Page(render_evaluation(replace(context, evaluations={"sharp_model": found}))).text
 
 
@@ -290,7 +292,7 @@ def test_numbers_are_never_rounded_to_one_or_zero(context: ReportContext, value:
 
 def test_undefined_numbers_are_called_so(context: ReportContext) -> None:
     blank = replace(SHARP.seen, metrics=dict.fromkeys(METRICS, NAN))
-    undefined = Comparison("a", "b", "seen", "mcc", NAN, math.nan, math.nan, "some test")
+    undefined = ModelComparison("a", "b", "seen", "mcc", NAN, math.nan, math.nan, "some test")
     found = {"sharp_model": ModelEvaluation(blank, blank, (), SAFETY)}
     text = Page(render_evaluation(replace(context, evaluations=found, comparisons=(undefined,)))).text
     assert "nan" not in re.findall(r"\w+", text.lower())
@@ -401,7 +403,7 @@ def test_what_people_name_is_text_and_never_markup(context: ReportContext) -> No
         data=context.data | {"source": EVIL, "by_rule": {f"allowed:{EVIL}": 3}, "groups": {"reason": EVIL}, "classes": {EVIL: 3}},
         evaluations={EVIL: SHARP},
         thresholds={EVIL: Threshold(None, 0.05, 0.05, 1, 1, EVIL)},
-        comparisons=(Comparison(EVIL, EVIL, EVIL, EVIL, Estimate(0.0, 0.0, 0.0), 0.0, 0.0, EVIL),),
+        comparisons=(ModelComparison(EVIL, EVIL, EVIL, EVIL, Estimate(0.0, 0.0, 0.0), 0.0, 0.0, EVIL),),
         production=EVIL,
         rule=EVIL,
         importances={EVIL: {column: 1.0}},
@@ -494,7 +496,7 @@ def test_metrics_of_what_is_not_available(context: ReportContext) -> None:
 
 def test_metrics_hold_no_number_that_json_does_not_know(context: ReportContext) -> None:
     blank = replace(SHARP.seen, metrics=dict.fromkeys(METRICS, Estimate(math.nan, -math.inf, math.inf)))
-    undefined = Comparison("a", "b", "seen", "mcc", NAN, math.nan, math.nan, "some test")
+    undefined = ModelComparison("a", "b", "seen", "mcc", NAN, math.nan, math.nan, "some test")
     found = metrics_dict(replace(context, evaluations={"sharp_model": ModelEvaluation(blank, blank, (), SAFETY)}, comparisons=(undefined,)))
     nothing = {"value": None, "low": None, "high": None}
     assert json.loads(json.dumps(found, allow_nan=False)) == found

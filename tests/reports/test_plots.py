@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from sporeprint.evaluation.safety_scorecard import Answered, GuardEvaluation, ModelSafety
-from sporeprint.evaluation.scorecard import Confusion, Curve, ModelEvaluation, Reliability, ScoreCard, Unavailable
+from sporeprint.evaluation.safety_scorecard import GuardEvaluation, ModelSafety, PredictionCounts
+from sporeprint.evaluation.scorecard import ConfusionMatrix, Curve, ModelEvaluation, Reliability, ScoreCard, Unavailable
 from sporeprint.reports import plots
-from sporeprint.reports.plots import Words, draw_all, palette, plural
+from sporeprint.reports.plots import ClassWords, draw_all, palette, plural
 from sporeprint.schema import Column, DatasetSchema, Groups, Kind, Target
 from sporeprint.stats.intervals import Estimate
 
@@ -29,7 +29,7 @@ SCHEMA = DatasetSchema(
     groups=Groups(name="patient", block_rows=10),
 )
 
-SAFETY = ModelSafety(Answered(1000, 990, 980, 1, 500, 500), Answered(5000, 40, 30, 3, 20, 2500), 5, ())
+SAFETY = ModelSafety(PredictionCounts(1000, 990, 980, 1, 500, 500), PredictionCounts(5000, 40, 30, 3, 20, 2500), 5, ())
 GUARD = GuardEvaluation("one patient at a time", 0.99, {}, ((0.9, 10, 0), (0.99, 30, 2), (0.999, 70, 9)), (), ())
 
 
@@ -41,7 +41,7 @@ def card(level: float, rows: int = 1000) -> ScoreCard:
         rows=rows,
         positives=rows // 2,
         metrics={name: Estimate(level, max(level - 0.05, -1.0), min(level + 0.03, 1.0)) for name in METRICS},
-        confusion=Confusion(tn=rows // 2 - wrong, fp=wrong, fn=wrong, tp=rows // 2 - wrong),
+        confusion=ConfusionMatrix(tn=rows // 2 - wrong, fp=wrong, fn=wrong, tp=rows // 2 - wrong),
         roc=Curve(tuple(steps.tolist()), tuple((steps ** (1 - level)).tolist())),
         pr=Curve(tuple(steps.tolist()), tuple((1 - steps * (1 - level)).tolist())),
         reliability=Reliability((0.1, 0.5, 0.9), (0.05, 0.4, 0.95), (rows // 2, 5, rows // 2 - 5)),
@@ -138,7 +138,7 @@ def test_simulated_is_stamped_across_every_picture(pictures: dict[str, bytes], s
 
 
 def test_stamp_is_said_in_words(evaluations: dict[str, ModelEvaluation]) -> None:
-    words = Words.of(SCHEMA)
+    words = ClassWords.of(SCHEMA)
     assert "SIMULATED DATA" in said(figure_of(plots.draw_roc, evaluations, words, simulated=True))
     assert "SIMULATED DATA" not in said(figure_of(plots.draw_roc, evaluations, words))
 
@@ -147,35 +147,35 @@ def test_stamp_is_said_in_words(evaluations: dict[str, ModelEvaluation]) -> None
 def test_curves_are_solid_on_seen_and_dashed_on_unseen(
     evaluations: dict[str, ModelEvaluation], draw: Callable[..., Any], drawstyle: str
 ) -> None:
-    curves = [line for line in figure_of(draw, evaluations, Words.of(SCHEMA)).axes[0].lines if len(line.get_xydata()) > 2]
+    curves = [line for line in figure_of(draw, evaluations, ClassWords.of(SCHEMA)).axes[0].lines if len(line.get_xydata()) > 2]
     assert [line.get_color() for line in curves] == [colour for colour in palette(list(evaluations)).values() for _ in range(2)]
     assert [line.get_linestyle() for line in curves] == ["-", "--"] * 3
     assert {line.get_drawstyle() for line in curves} == {drawstyle}
 
 
 def test_areas_stand_beside_the_models(evaluations: dict[str, ModelEvaluation]) -> None:
-    texts = said(figure_of(plots.draw_roc, evaluations, Words.of(SCHEMA)))
+    texts = said(figure_of(plots.draw_roc, evaluations, ClassWords.of(SCHEMA)))
     assert "logistic regression  0.860 / 0.590" in texts
     assert "area: seen / unseen (dashed)" in texts
-    assert "logistic regression  0.860" in said(figure_of(plots.draw_roc, without_unseen(evaluations), Words.of(SCHEMA)))
+    assert "logistic regression  0.860" in said(figure_of(plots.draw_roc, without_unseen(evaluations), ClassWords.of(SCHEMA)))
 
 
 def test_pictures_speak_the_words_of_the_schema(evaluations: dict[str, ModelEvaluation]) -> None:
-    words = Words.of(SCHEMA)
+    words = ClassWords.of(SCHEMA)
     assert "share of healthy called sick" in said(figure_of(plots.draw_roc, evaluations, words))
     assert {"is healthy", "is sick", "unseen patients, called"} <= set(said(figure_of(plots.draw_confusion, evaluations, words)))
     assert "Seen patients against unseen patients" in said(figure_of(plots.draw_seen_against_unseen, evaluations, words))
 
 
 def test_confusion_shows_counts_and_shares_and_never_a_rounded_nothing(evaluations: dict[str, ModelEvaluation]) -> None:
-    few = replace(evaluations["xgboost"].seen, confusion=Confusion(tn=9_999, fp=1, fn=0, tp=7_000))
-    texts = said(figure_of(plots.draw_confusion, {"xgboost": replace(evaluations["xgboost"], seen=few)}, Words.of(SCHEMA)))
+    few = replace(evaluations["xgboost"].seen, confusion=ConfusionMatrix(tn=9_999, fp=1, fn=0, tp=7_000))
+    texts = said(figure_of(plots.draw_confusion, {"xgboost": replace(evaluations["xgboost"], seen=few)}, ClassWords.of(SCHEMA)))
     for text in ("9,999", ">99.9 %", "1", "<0.1 %", "0", "0.0 %", "7,000", "100.0 %"):
         assert text in texts
 
 
 def test_confusion_outlines_positives_called_negative(evaluations: dict[str, ModelEvaluation]) -> None:
-    ax = figure_of(plots.draw_confusion, {"xgboost": evaluations["xgboost"]}, Words.of(SCHEMA)).axes[0]
+    ax = figure_of(plots.draw_confusion, {"xgboost": evaluations["xgboost"]}, ClassWords.of(SCHEMA)).axes[0]
     (boxes,) = ax.collections
     strong = [path.vertices[0] for path, width in zip(boxes.get_paths(), boxes.get_linewidths(), strict=True) if width > 1]
     centres = sorted(x for x, _ in (path.vertices[0] for path in boxes.get_paths()))
@@ -187,7 +187,7 @@ def test_confusion_outlines_positives_called_negative(evaluations: dict[str, Mod
 
 def test_seen_against_unseen_draws_both_marks_their_way_and_their_intervals(evaluations: dict[str, ModelEvaluation]) -> None:
     one = {"xgboost": evaluations["xgboost"]}
-    ax = figure_of(plots.draw_seen_against_unseen, one, Words.of(SCHEMA)).axes[0]
+    ax = figure_of(plots.draw_seen_against_unseen, one, ClassWords.of(SCHEMA)).axes[0]
     ends = [tuple(line.get_xdata()) for line in ax.lines]
     for expected in ((0.61, 1.0), (0.61,), (1.0,), (0.61 - 0.05, 0.61 + 0.03), (0.95, 1.0)):
         assert ends.count(expected) == 3, expected  # accuracy, ROC AUC, MCC
@@ -197,7 +197,7 @@ def test_seen_against_unseen_draws_both_marks_their_way_and_their_intervals(eval
 def test_what_is_not_available_is_left_out_and_said(evaluations: dict[str, ModelEvaluation]) -> None:
     found = without_unseen(evaluations)
     assert "reliability_unseen.png" not in draw_all(found, Unavailable("none"), {}, SCHEMA, simulated=False)
-    assert "unseen patients (not available)" in said(figure_of(plots.draw_seen_against_unseen, found, Words.of(SCHEMA)))
+    assert "unseen patients (not available)" in said(figure_of(plots.draw_seen_against_unseen, found, ClassWords.of(SCHEMA)))
 
 
 def test_undefined_metrics_and_empty_curves_are_drawn_as_nothing(evaluations: dict[str, ModelEvaluation]) -> None:
@@ -206,7 +206,7 @@ def test_undefined_metrics_and_empty_curves_are_drawn_as_nothing(evaluations: di
         evaluations["xgboost"].seen,
         positives=0,
         metrics=dict.fromkeys(METRICS, undefined),
-        confusion=Confusion(tn=1000, fp=0, fn=0, tp=0),
+        confusion=ConfusionMatrix(tn=1000, fp=0, fn=0, tp=0),
         roc=Curve((), ()),
         pr=Curve((), ()),
         reliability=Reliability((0.0,), (0.0,), (1000,)),
@@ -214,12 +214,12 @@ def test_undefined_metrics_and_empty_curves_are_drawn_as_nothing(evaluations: di
     pictures = draw_all({"xgboost": ModelEvaluation(empty, empty, (), SAFETY)}, Unavailable("none"), {}, SCHEMA, simulated=False)
     assert len(pictures) == 7
     assert "xgboost  \N{EN DASH} / \N{EN DASH}" in said(
-        figure_of(plots.draw_roc, {"xgboost": ModelEvaluation(empty, empty, (), SAFETY)}, Words.of(SCHEMA))
+        figure_of(plots.draw_roc, {"xgboost": ModelEvaluation(empty, empty, (), SAFETY)}, ClassWords.of(SCHEMA))
     )
 
 
 def test_a_share_of_few_rows_is_drawn_hollow(evaluations: dict[str, ModelEvaluation]) -> None:
-    ax = figure_of(plots.draw_reliability, {"xgboost": evaluations["xgboost"].seen}, Words.of(SCHEMA), "on seen patients").axes[0]
+    ax = figure_of(plots.draw_reliability, {"xgboost": evaluations["xgboost"].seen}, ClassWords.of(SCHEMA), "on seen patients").axes[0]
     faces = {float(x): line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o" for x in np.ravel(line.get_xdata())}
     colour = palette(["xgboost"])["xgboost"]
     assert faces == {0.1: colour, 0.9: colour, 0.5: "white"}
@@ -227,14 +227,14 @@ def test_a_share_of_few_rows_is_drawn_hollow(evaluations: dict[str, ModelEvaluat
 
 def test_importance_shows_the_first_fifteen_in_words() -> None:
     shares = {name: (number + 1) / 210 for number, name in enumerate(SCHEMA.columns)}
-    texts = said(figure_of(plots.draw_importance, "xgboost", shares, Words.of(SCHEMA), "#009E73"))
+    texts = said(figure_of(plots.draw_importance, "xgboost", shares, ClassWords.of(SCHEMA), "#009E73"))
     named = [text for text in texts if text.startswith("blood ")]
     assert list(dict.fromkeys(named)) == [f"blood {number}" for number in range(19, 4, -1)]
     assert " 9.5 %" in texts
 
 
 def test_a_dollar_in_a_name_is_no_formula(evaluations: dict[str, ModelEvaluation]) -> None:
-    words = replace(Words.of(SCHEMA), positive=r"$\frac$", negative="a_b^")
+    words = replace(ClassWords.of(SCHEMA), positive=r"$\frac$", negative="a_b^")
     assert plots.draw_roc(evaluations, words, simulated=False).startswith(b"\x89PNG")
 
 
@@ -260,5 +260,5 @@ def test_plural(one: str, many: str) -> None:
 
 
 def test_words_without_groups() -> None:
-    words = Words.of(SCHEMA.model_copy(update={"groups": None}))
+    words = ClassWords.of(SCHEMA.model_copy(update={"groups": None}))
     assert (words.seen, words.unseen) == ("held-out rows", "unseen groups")

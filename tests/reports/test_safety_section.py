@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from sporeprint.evaluation.evaluation_summary import ReportContext
-from sporeprint.evaluation.safety_scorecard import Answered, ModelSafety
+from sporeprint.evaluation.safety_scorecard import ModelSafety, PredictionCounts
 from sporeprint.evaluation.scorecard import Unavailable
 from sporeprint.pipelines.evaluate import CONTEXT
-from sporeprint.reports.plots import Words
-from sporeprint.reports.safety_section import answer_rows, in_short, promise_in_words, safety_dict, slug, view
+from sporeprint.reports.plots import ClassWords
+from sporeprint.reports.safety_section import answer_rows, in_short, promise_in_words, safety_dict, safety_view, slug
 from sporeprint.safety.risk_control import Threshold
 
-WORDS = Words("poisonous", "edible", "seen species", "unseen species", {})
+WORDS = ClassWords("poisonous", "edible", "seen species", "unseen species", {})
 NBSP = "\N{NO-BREAK SPACE}"
 COUNTS = ("rows", "answered", "correct", "false_edible", "answered_edible", "poisonous")
 
@@ -79,7 +79,7 @@ def test_where_nothing_is_promised_the_reason_is_given() -> None:
 
 @pytest.mark.parametrize(("missed", "verb"), [(0, "were"), (1, "was"), (2, "were")])
 def test_in_short(missed: int, verb: str) -> None:
-    safety = ModelSafety(Answered(1, 1, 1, 0, 1, 0), Answered(1000, 40, 30, missed, 20, 500), 5, ())
+    safety = ModelSafety(PredictionCounts(1, 1, 1, 0, 1, 0), PredictionCounts(1000, 40, 30, missed, 20, 500), 5, ())
     said = "So it answers “unknown” to 960 of their 1,000 rows; of the 500 that are poisonous, "
     assert in_short(safety, WORDS) == f"{said}{missed} {verb} answered with “edible”."
     assert in_short(replace(safety, unseen=None), WORDS) == ""
@@ -95,7 +95,7 @@ def test_rows_of_the_table_are_in_the_order_of_the_models(context: ReportContext
 
 def test_the_groups_with_most_wrong_answers_come_first(context: ReportContext) -> None:
     name = next(iter(context.evaluations))
-    found: Any = view(context, name)
+    found: Any = safety_view(context, name)
     wrong = [counts.false_negative for _, counts in found.wrong_groups]
     assert wrong == sorted(wrong, reverse=True)
     assert all(counts.answered for _, counts in found.wrong_groups)

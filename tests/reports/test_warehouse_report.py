@@ -28,7 +28,7 @@ def warehouse(oltp: Engine, tmp_path: Path) -> ParquetWarehouse:
 
 def made(warehouse: ParquetWarehouse, days: int = 90) -> warehouse_report.WarehouseReport:
     with warehouse.reading() as reader:
-        return warehouse_report.make(reader, "here", now_us=NOW, days=days)
+        return warehouse_report.make_warehouse_report(reader, "here", now_us=NOW, days=days)
 
 
 def test_tables_for_people(warehouse: ParquetWarehouse) -> None:
@@ -52,7 +52,7 @@ def test_days_back(warehouse: ParquetWarehouse) -> None:
 
 
 def test_the_page_is_one_small_file(warehouse: ParquetWarehouse) -> None:
-    page = warehouse_report.page(made(warehouse))
+    page = warehouse_report.render_warehouse_report(made(warehouse))
     assert len(page) < 500_000
     assert page.count("data:image/png;base64,") == 4
     assert not re.search(r"(src|href)=\"(?!data:|#)", page)
@@ -62,7 +62,7 @@ def test_the_page_is_one_small_file(warehouse: ParquetWarehouse) -> None:
 
 
 def test_a_page_without_answers(warehouse: ParquetWarehouse) -> None:
-    assert "0 answers since" in warehouse_report.page(made(warehouse, days=1))
+    assert "0 answers since" in warehouse_report.render_warehouse_report(made(warehouse, days=1))
 
 
 def test_models_of_invented_rows_are_said(warehouse: ParquetWarehouse) -> None:
@@ -73,14 +73,14 @@ def test_models_of_invented_rows_are_said(warehouse: ParquetWarehouse) -> None:
         )
     report = made(warehouse)
     assert report.simulated
-    assert "SIMULATED DATA" in warehouse_report.page(report)
+    assert "SIMULATED DATA" in warehouse_report.render_warehouse_report(report)
     assert "SIMULATED DATA" in report.tables()[0].title
 
 
 def test_names_from_outside_are_text(warehouse: ParquetWarehouse, oltp: Engine) -> None:
     write(oltp, [{**predictions(1)[0], "prediction_id": "x", "model": "<script>alert(1)</script>"}])
     sync(oltp, warehouse, SCHEMA)
-    assert "<script" not in warehouse_report.page(made(warehouse))
+    assert "<script" not in warehouse_report.render_warehouse_report(made(warehouse))
 
 
 @pytest.mark.parametrize(("share", "said"), [(0, "0%"), (1, "100%"), (0.00001, "<0.01%"), (0.99999, ">99.99%"), (0.1234, "12.34%")])

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from safety_support import encoder_of, real
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import to_rows
-from sporeprint.models import encoder as transform
-from sporeprint.models.encoder import Encoder
-from sporeprint.safety.anomalies import Strange, StrangeRow, strange_row, strange_rows
+from sporeprint.models.encoder import Encoder, column_transforms, fit_encoder
+from sporeprint.safety.anomalies import RowAnomalies, TableAnomalies, row_anomalies, table_anomalies
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import ModelSettings, TransformSettings
 from support import NUMERIC, OPEN, Labelled, codes, dataset, nominal, tables
@@ -35,8 +34,8 @@ TRAINING: dict[str, list[Any]] = {
 
 
 def encoder(table: Codes, schema: DatasetSchema, **choice: Any) -> Encoder:
-    chosen = transform.choices(TransformSettings.model_validate(choice), ModelSettings(estimator="xgboost"), schema)
-    return transform.fit(table, np.zeros(table.rows, dtype=np.int8), chosen)
+    chosen = column_transforms(TransformSettings.model_validate(choice), ModelSettings(estimator="xgboost"), schema)
+    return fit_encoder(table, np.zeros(table.rows, dtype=np.int8), chosen)
 
 
 ENCODER = encoder(codes(TRAINING, SCHEMA), SCHEMA)
@@ -44,8 +43,8 @@ ENCODER = encoder(codes(TRAINING, SCHEMA), SCHEMA)
 
 def told(**row: Any) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """What is strange about one row, alone and as a table of one."""
-    found = strange_row(row, ENCODER, SCHEMA)
-    whole = strange_rows(codes({name: [row.get(name)] for name in SCHEMA.columns}, SCHEMA), ENCODER, SCHEMA)
+    found = row_anomalies(row, ENCODER, SCHEMA)
+    whole = table_anomalies(codes({name: [row.get(name)] for name in SCHEMA.columns}, SCHEMA), ENCODER, SCHEMA)
     assert (found.unseen, found.outside, found.contradictions) == (tuple(whole.unseen), tuple(whole.outside), tuple(whole.contradictions))
     assert bool(found) == bool(whole.any(1)[0])
     return found.unseen, found.outside, found.contradictions
@@ -53,7 +52,7 @@ def told(**row: Any) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
 def test_a_row_of_known_values_is_not_strange() -> None:
     assert told(ring="t", type="c", smell="anise", height=4.0) == ((), (), ())
-    assert not strange_row({"ring": "t", "type": "c", "smell": "anise", "height": 4}, ENCODER, SCHEMA)
+    assert not row_anomalies({"ring": "t", "type": "c", "smell": "anise", "height": 4}, ENCODER, SCHEMA)
 
 
 def test_nothing_missing_is_strange() -> None:
@@ -91,35 +90,35 @@ def test_contradictions_are_told_beside_the_rest() -> None:
     assert told(ring="f", type="f") == ((), (), ())
 
 
-@pytest.mark.parametrize("found", [StrangeRow(("a",), (), ()), StrangeRow((), ("a",), ()), StrangeRow((), (), ("a",))])
-def test_anything_makes_a_row_strange(found: StrangeRow) -> None:
+@pytest.mark.parametrize("found", [RowAnomalies(("a",), (), ()), RowAnomalies((), ("a",), ()), RowAnomalies((), (), ("a",))])
+def test_anything_makes_a_row_strange(found: RowAnomalies) -> None:
     assert found
-    assert not StrangeRow((), (), ())
+    assert not RowAnomalies((), (), ())
 
 
 def test_any_of_three_flags_makes_a_row_strange() -> None:
     first, second, third = (np.array([number == place for number in range(4)]) for place in range(3))
-    assert Strange({"a": first}, {"b": second}, {"c": third}).any(4).tolist() == [True, True, True, False]
-    assert Strange().any(3).tolist() == [False, False, False]
-    assert Strange({"a": first}).any(4).tolist() == first.tolist()
+    assert TableAnomalies({"a": first}, {"b": second}, {"c": third}).any(4).tolist() == [True, True, True, False]
+    assert TableAnomalies().any(3).tolist() == [False, False, False]
+    assert TableAnomalies({"a": first}).any(4).tolist() == first.tolist()
 
 
 def test_asking_for_any_changes_no_flag() -> None:
     flags = np.array([True, False])
-    Strange({"a": flags}, {"b": np.array([False, True])}).any(2)
+    TableAnomalies({"a": flags}, {"b": np.array([False, True])}).any(2)
     assert flags.tolist() == [True, False]
 
 
 @given(tables(unknown=True), st.integers(0, 20), st.sampled_from(["one_hot", "ordinal", "target_mean"]))
 def test_a_row_alone_is_as_strange_as_in_the_table(table: Labelled, count: int, encode: str) -> None:
     fitted = encoder(table.codes.take(slice(0, count)), table.schema, nominal={"encode": encode})
-    whole = strange_rows(table.codes, fitted, table.schema)
+    whole = table_anomalies(table.codes, fitted, table.schema)
     assert all(flags.any() for found in (whole.unseen, whole.outside, whole.contradictions) for flags in found.values())
     # An unknown value has no text in the codes; any that is in no vocabulary will do.
     unknown = {name: (*values, "\0unknown") for name, values in table.codes.vocabulary.items()}
     placed = {name: np.where(values == -1, len(unknown[name]), values).astype(np.int16) for name, values in table.codes.nominal.items()}
     for number, row in enumerate(to_rows(Codes(unknown, placed, table.codes.numeric, table.codes.rows))):
-        found = strange_row(row, fitted, table.schema)
+        found = row_anomalies(row, fitted, table.schema)
         assert set(found.unseen) == {name for name, flags in whole.unseen.items() if flags[number]}
         assert set(found.outside) == {name for name, flags in whole.outside.items() if flags[number]}
         assert bool(found) == bool(whole.any(table.codes.rows)[number])
@@ -128,7 +127,7 @@ def test_a_row_alone_is_as_strange_as_in_the_table(table: Labelled, count: int, 
 def test_no_row_that_the_encoder_was_fitted_on_is_strange(real_data: Path, config_file: Path) -> None:
     table = real(real_data, config_file)
     known = table.part("train", "early_stop")
-    assert strange_rows(known.codes, encoder_of(known, table.schema), table.schema) == Strange()
+    assert table_anomalies(known.codes, encoder_of(known, table.schema), table.schema) == TableAnomalies()
     # Of the others hardly any is: 30,000 rows have seen nearly all there is.
     rest = table.part("test")
-    assert strange_rows(rest.codes, table.encoder, table.schema).any(rest.codes.rows).mean() < 0.002
+    assert table_anomalies(rest.codes, table.encoder, table.schema).any(rest.codes.rows).mean() < 0.002

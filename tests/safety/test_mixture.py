@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from safety_support import SCHEMA, VOCABULARY, species
 from sporeprint.data.coded_table import Codes
-from sporeprint.safety import mixture as components
-from sporeprint.safety.mixture import LEAST_ROWS, MOST_GROUPS, are_usable, by_cluster, by_group
+from sporeprint.safety import mixture
+from sporeprint.safety.mixture import LEAST_ROWS, MOST_GROUPS, cluster_components, group_components, groups_are_usable
 from support import NUMERIC, OPEN, codes, dataset, labels, nominal
 
 # --- groups ----------------------------------------------------------------------------------------------------------
@@ -19,7 +19,7 @@ from support import NUMERIC, OPEN, codes, dataset, labels, nominal
 
 @given(st.lists(st.integers(-(2**40), 2**40), max_size=60))
 def test_groups_come_back_from_their_components(group: list[int]) -> None:
-    component, names = by_group(np.array(group, dtype=np.int64))
+    component, names = group_components(np.array(group, dtype=np.int64))
     assert component.dtype == np.intp
     assert names[component].tolist() == group
     assert names.tolist() == sorted(set(group))
@@ -38,8 +38,8 @@ def test_groups_come_back_from_their_components(group: list[int]) -> None:
 )
 def test_groups_are_usable_where_most_are_large_enough_and_they_are_not_too_many(sizes: list[int], usable: bool) -> None:
     group = np.repeat(np.arange(len(sizes)), sizes)
-    assert are_usable(group, "auto") == usable
-    assert are_usable(group, "groups")
+    assert groups_are_usable(group, "auto") == usable
+    assert groups_are_usable(group, "groups")
 
 
 # --- clusters --------------------------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ def check(component: Any, names: Any, y: Any, clusters: int) -> None:
 @hypothesis_settings(max_examples=25)
 def test_every_cluster_is_of_one_class_and_none_is_empty(rows: int, groups: int, clusters: int, seed: int) -> None:
     table = species(rows, groups=groups, seed=seed, like=seed)
-    component, names = by_cluster(table.codes, table.y, SCHEMA, clusters=clusters, seed=seed)
+    component, names = cluster_components(table.codes, table.y, SCHEMA, clusters=clusters, seed=seed)
     check(component, names, table.y, clusters)
 
 
@@ -71,12 +71,12 @@ def test_there_are_at_most_as_many_as_wished(negative: int, positive: int, clust
     # Shares of the classes that both round up.
     table = species(negative + positive, seed=1)
     y = np.repeat([0, 1], [negative, positive]).astype(np.int8)
-    check(*by_cluster(table.codes, y, SCHEMA, clusters=clusters, seed=1), y, clusters)
+    check(*cluster_components(table.codes, y, SCHEMA, clusters=clusters, seed=1), y, clusters)
 
 
 def test_a_seed_gives_the_same_clusters_again() -> None:
     table = species(1500, seed=2)
-    first, again, other = (by_cluster(table.codes, table.y, SCHEMA, clusters=20, seed=seed)[0] for seed in (7, 7, 8))
+    first, again, other = (cluster_components(table.codes, table.y, SCHEMA, clusters=20, seed=seed)[0] for seed in (7, 7, 8))
     assert first.tolist() == again.tolist()
     assert first.tolist() != other.tolist()
 
@@ -93,7 +93,7 @@ def test_groups_that_differ_are_found_without_their_names() -> None:
         rows,
     )
     y = (group % 2).astype(np.int8)
-    component, names = by_cluster(found, y, SCHEMA, clusters=12, seed=3)
+    component, names = cluster_components(found, y, SCHEMA, clusters=12, seed=3)
     check(component, names, y, 12)
     assert all(len(set(group[component == number].tolist())) == 1 for number in range(len(names)))
     assert len(names) >= 6
@@ -102,14 +102,14 @@ def test_groups_that_differ_are_found_without_their_names() -> None:
 def test_each_class_has_clusters_in_proportion_to_its_rows() -> None:
     table = species(2000, groups=20, seed=4)
     y = (np.arange(2000) % 4 == 0).astype(np.int8)
-    component, _ = by_cluster(table.codes, y, SCHEMA, clusters=40, seed=1)
+    component, _ = cluster_components(table.codes, y, SCHEMA, clusters=40, seed=1)
     assert 5 <= len(set(component[y == 1].tolist())) <= 10
     assert 15 <= len(set(component[y == 0].tolist())) <= 30
 
 
 def test_few_rows_are_few_clusters_of_enough_rows_each() -> None:
     table = species(100, seed=5)
-    component, names = by_cluster(table.codes, np.zeros(100, dtype=np.int8), SCHEMA, clusters=50, seed=1)
+    component, names = cluster_components(table.codes, np.zeros(100, dtype=np.int8), SCHEMA, clusters=50, seed=1)
     assert 1 <= len(names) <= 100 // LEAST_ROWS
     assert len(component) == 100
 
@@ -117,27 +117,27 @@ def test_few_rows_are_few_clusters_of_enough_rows_each() -> None:
 @pytest.mark.parametrize("y", [[0] * 30, [1] * 30, [0], [0, 1], [0] * 29 + [1]], ids=len)
 def test_one_class_or_hardly_any_rows(y: list[int]) -> None:
     table = species(len(y), seed=6)
-    component, names = by_cluster(table.codes, np.array(y, dtype=np.int8), SCHEMA, clusters=4, seed=1)
+    component, names = cluster_components(table.codes, np.array(y, dtype=np.int8), SCHEMA, clusters=4, seed=1)
     check(component, names, np.array(y), 4)
 
 
 def test_no_rows_have_no_clusters() -> None:
     table = species(3, seed=6).codes.take(slice(0, 0))
-    component, names = by_cluster(table, labels(), SCHEMA, clusters=4, seed=1)
+    component, names = cluster_components(table, labels(), SCHEMA, clusters=4, seed=1)
     assert (component.tolist(), names.tolist()) == ([], [])
 
 
 def test_equal_rows_are_in_one_cluster() -> None:
     schema = dataset({"a": nominal("x", "y"), "b": OPEN, "n": NUMERIC, "m": NUMERIC})
     table = codes({"a": ["x", "y"] * 100, "b": [None, "q"] * 100, "n": [1.0, 3.0] * 100, "m": [None] * 200}, schema)
-    component, names = by_cluster(table, np.zeros(200, dtype=np.int8), schema, clusters=20, seed=1)
+    component, names = cluster_components(table, np.zeros(200, dtype=np.int8), schema, clusters=20, seed=1)
     check(component, names, np.zeros(200), 20)
     assert len(set(component[::2].tolist())) == 1
     assert len(set(component[1::2].tolist())) == 1
 
 
 def test_the_rows_k_means_starts_from_are_a_part_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(components, "START_ROWS", 200)
+    monkeypatch.setattr(mixture, "START_ROWS", 200)
     table = species(1500, seed=7)
-    component, names = by_cluster(table.codes, table.y, SCHEMA, clusters=10, seed=1)
+    component, names = cluster_components(table.codes, table.y, SCHEMA, clusters=10, seed=1)
     check(component, names, table.y, 10)

@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 from safety_support import SCHEMA, VOCABULARY, species
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations, to_rows
-from sporeprint.safety.nearest_neighbour import Known, Nearest, keep
-from sporeprint.safety.novelty_guard import Guard, fit
+from sporeprint.safety.nearest_neighbour import NearestRow, ReferenceRows, reference_rows
+from sporeprint.safety.novelty_guard import Guard, fit_components
 from support import NUMERIC, Labelled, codes, dataset, nominal, observations
 
 
 def guard_of(rows: Observations) -> Guard:
     assert rows.group is not None
     names, component = np.unique(rows.group, return_inverse=True)
-    return fit(rows.codes, rows.y, component.astype(np.intp), names, SCHEMA)
+    return fit_components(rows.codes, rows.y, component.astype(np.intp), names, SCHEMA)
 
 
 ROWS = species(400, groups=4, seed=1)
 GUARD = guard_of(ROWS)
-KNOWN = keep(ROWS, GUARD, most=1000)
+KNOWN = reference_rows(ROWS, GUARD, most=1000)
 Row = dict[str, str | float | None]
 
 
@@ -73,17 +73,17 @@ def test_an_equal_row_has_distance_zero_and_nothing_differs() -> None:
 SMALL = dataset({"a": nominal("x", "y", "z"), "b": nominal("x", "y"), "n": NUMERIC}, groups={"column": "g"})
 
 
-def small(columns: dict[str, list[Any]], *, row: list[int] | None = None, most: int = 100) -> tuple[Known, Guard]:
+def small(columns: dict[str, list[Any]], *, row: list[int] | None = None, most: int = 100) -> tuple[ReferenceRows, Guard]:
     """Rows of one group, kept."""
     table = codes(columns, SMALL)
     rows = observations(Labelled(SMALL, table, np.zeros(table.rows, dtype=np.int8)), group=False)
     numbers = np.arange(table.rows) if row is None else np.array(row)
     rows = replace(rows, group=np.zeros(table.rows, dtype=np.int64), row=numbers)
-    guard = fit(table, rows.y, np.zeros(table.rows, dtype=np.intp), np.array([0]), SMALL)
-    return keep(rows, guard, most=most), guard
+    guard = fit_components(table, rows.y, np.zeros(table.rows, dtype=np.intp), np.array([0]), SMALL)
+    return reference_rows(rows, guard, most=most), guard
 
 
-def nearest(known: tuple[Known, Guard], **row: Any) -> Nearest:
+def nearest(known: tuple[ReferenceRows, Guard], **row: Any) -> NearestRow:
     found = known[0].nearest(row, known[1], 0)
     assert found is not None
     return found
@@ -99,7 +99,7 @@ def test_of_equally_near_rows_the_first_in_the_source_is_told() -> None:
 
 def test_missing_is_a_value_that_differs_from_the_others() -> None:
     known = small({"a": ["x", None], "b": ["x", "x"], "n": [1.0, None]})
-    assert nearest(known, b="x") == Nearest(1, 0, 0.0, {"a": None, "b": "x", "n": None}, ())
+    assert nearest(known, b="x") == NearestRow(1, 0, 0.0, {"a": None, "b": "x", "n": None}, ())
     assert nearest(known, b="x", n=float("nan")).distance == 0
     found = nearest(known, a="x", b="x")
     assert (found.row, found.distance, found.differing) == (0, 1.0, ("n",))
@@ -139,7 +139,7 @@ def test_whole_numbers_are_numbers() -> None:
 @pytest.mark.parametrize("most", [1, 7, 90, 1000])
 def test_of_each_component_so_many_are_kept_by_their_hash(most: int) -> None:
     assert ROWS.group is not None
-    known = keep(ROWS, GUARD, most=most)
+    known = reference_rows(ROWS, GUARD, most=most)
     assert (np.diff(known.component) >= 0).all()
     for component in range(4):
         mine = np.flatnonzero(ROWS.group == component)
@@ -150,20 +150,20 @@ def test_of_each_component_so_many_are_kept_by_their_hash(most: int) -> None:
 
 def test_the_order_of_the_rows_does_not_decide_which_are_kept() -> None:
     order = np.random.default_rng(3).permutation(400)
-    turned = keep(ROWS.take(order), GUARD, most=20)
-    known = keep(ROWS, GUARD, most=20)
+    turned = reference_rows(ROWS.take(order), GUARD, most=20)
+    known = reference_rows(ROWS, GUARD, most=20)
     assert turned.row.tolist() == known.row.tolist()
     assert turned.to_bytes() == known.to_bytes()
 
 
 def test_rows_without_groups_belong_where_they_are_most_typical() -> None:
-    without = keep(replace(ROWS, group=None), GUARD, most=1000)
+    without = reference_rows(replace(ROWS, group=None), GUARD, most=1000)
     where = GUARD.novelty(ROWS.codes).component
     assert {(row, component) for row, component in zip(without.row.tolist(), without.component.tolist(), strict=True)} == {
         (row, component) for row, component in enumerate(where.tolist())
     }
     clusters = replace(GUARD, names=np.full(4, -1))
-    assert keep(ROWS, clusters, most=1000).to_bytes() == without.to_bytes()
+    assert reference_rows(ROWS, clusters, most=1000).to_bytes() == without.to_bytes()
 
 
 def test_the_codes_of_the_vocabulary_do_not_matter() -> None:
@@ -172,7 +172,7 @@ def test_the_codes_of_the_vocabulary_do_not_matter() -> None:
         name: np.where(values > 0, len(turned[name]) + 1 - values, values).astype(np.int16) for name, values in ROWS.codes.nominal.items()
     }
     other = replace(ROWS, codes=Codes(turned, nominal_codes, ROWS.codes.numeric, 400))
-    assert keep(other, GUARD, most=50).to_bytes() == keep(ROWS, GUARD, most=50).to_bytes()
+    assert reference_rows(other, GUARD, most=50).to_bytes() == reference_rows(ROWS, GUARD, most=50).to_bytes()
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -180,10 +180,10 @@ def test_the_codes_of_the_vocabulary_do_not_matter() -> None:
 
 @pytest.mark.parametrize("most", [1, 50])
 def test_what_is_kept_comes_back_from_its_bytes_as_it_was(most: int) -> None:
-    known = keep(ROWS, GUARD, most=most)
+    known = reference_rows(ROWS, GUARD, most=most)
     data = known.to_bytes()
-    back = Known.from_bytes(data)
-    assert back.to_bytes() == data == keep(ROWS, GUARD, most=most).to_bytes()
+    back = ReferenceRows.from_bytes(data)
+    assert back.to_bytes() == data == reference_rows(ROWS, GUARD, most=most).to_bytes()
     assert (list(back.nominal), list(back.numeric)) == (list(known.nominal), list(known.numeric))
     for row in to_rows(species(20, groups=4, seed=9).codes):
         for component in range(4):
@@ -194,13 +194,15 @@ def test_names_of_columns_may_hold_anything() -> None:
     schema = dataset({"a.b": nominal("x"), "numeric.c": NUMERIC, "d/e.npy": NUMERIC}, groups={"column": "g"})
     table = codes({"a.b": ["x", None], "numeric.c": [1.0, None], "d/e.npy": [None, 2.0]}, schema)
     rows = replace(observations(Labelled(schema, table, np.zeros(2, dtype=np.int8)), group=False), group=np.zeros(2, dtype=np.int64))
-    guard = fit(table, rows.y, np.zeros(2, dtype=np.intp), np.array([0]), schema)
-    back = Known.from_bytes(keep(rows, guard, most=9).to_bytes())
+    guard = fit_components(table, rows.y, np.zeros(2, dtype=np.intp), np.array([0]), schema)
+    back = ReferenceRows.from_bytes(reference_rows(rows, guard, most=9).to_bytes())
     assert [*back.nominal, *back.numeric] == ["a.b", "numeric.c", "d/e.npy"]
-    assert back.nearest({"a.b": "x", "numeric.c": 1.0}, guard, 0) == Nearest(0, 0, 0.0, {"a.b": "x", "numeric.c": 1.0, "d/e.npy": None}, ())
+    assert back.nearest({"a.b": "x", "numeric.c": 1.0}, guard, 0) == NearestRow(
+        0, 0, 0.0, {"a.b": "x", "numeric.c": 1.0, "d/e.npy": None}, ()
+    )
 
 
-KEPT = keep(ROWS, GUARD, most=3)
+KEPT = reference_rows(ROWS, GUARD, most=3)
 DATA = KEPT.to_bytes()
 
 
@@ -213,14 +215,14 @@ def npy() -> bytes:
 @pytest.mark.parametrize("data", [b"", b"x", b"PK\x03\x04", DATA[:-1], DATA[:80], npy()], ids=lambda data: repr(data[:12]))
 def test_bytes_of_another_kind_are_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        Known.from_bytes(data)
+        ReferenceRows.from_bytes(data)
 
 
 def test_an_archive_without_the_rows_numbers_is_refused() -> None:
     file = io.BytesIO()
     np.savez_compressed(file, component=np.zeros(1, dtype=np.int32))
     with pytest.raises(ValueError, match=r"^not a table of known observations: "):
-        Known.from_bytes(file.getvalue())
+        ReferenceRows.from_bytes(file.getvalue())
 
 
 def test_a_damaged_byte_is_refused_if_it_matters() -> None:
@@ -232,7 +234,7 @@ def test_a_damaged_byte_is_refused_if_it_matters() -> None:
         damaged = bytearray(DATA)
         damaged[place] ^= flip
         try:
-            found = Known.from_bytes(bytes(damaged))
+            found = ReferenceRows.from_bytes(bytes(damaged))
         except ValueError:
             continue
         # A damaged directory may hide an array, which the bundle's digests see; what is there is as it was.

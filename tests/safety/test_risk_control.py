@@ -10,10 +10,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sporeprint.safety.risk_control import candidates, choose, rows_needed
+from sporeprint.safety.risk_control import RiskLevels, Threshold, candidate_thresholds, choose_threshold, rows_needed
 from support import labels
 
 Float64 = npt.NDArray[np.float64]
+
+
+def choose(p: Float64, y: npt.NDArray[np.int8], tested: Float64, *, alpha: float, delta: float, missed: float = 1.0) -> Threshold:
+    """Every row counts once."""
+    return choose_threshold(p, y, tested, RiskLevels(alpha, missed, delta), positives=int(y.sum()), rows=len(y), units=len(y))
+
 
 SHARES = st.sampled_from([0.001, 0.005, 0.01, 0.05, 0.1, 0.3])
 
@@ -104,8 +110,8 @@ def test_no_rows_promise_nothing() -> None:
     found = choose(np.empty(0), labels(), np.array([0.5]), alpha=0.001, delta=0.05)
     assert (found.value, found.answered, found.wrong) == (None, 0, 0)
     assert found.reason == (
-        "0 of 0 negative answers were wrong even at 0.5; "
-        "to promise 0.10% with confidence 95% at least 2,995 answers without an error are needed"
+        "no threshold controls the risk: even at 0.5, 0 of 0 negative answers were wrong; "
+        "0.10% at 95% confidence needs at least 2,995 without an error"
     )
 
 
@@ -113,21 +119,23 @@ def test_too_few_rows_say_how_many_are_needed() -> None:
     found = choose(np.zeros(1000), np.zeros(1000, dtype=np.int8), np.array([0.25, 0.5]), alpha=0.001, delta=0.05)
     assert found.value is None
     assert found.reason == (
-        "0 of 1,000 negative answers were wrong even at 0.25; "
-        "to promise 0.10% with confidence 95% at least 2,995 answers without an error are needed"
+        "no threshold controls the risk: even at 0.25, 0 of 1,000 negative answers were wrong; "
+        "0.10% at 95% confidence needs at least 2,995 without an error"
     )
 
 
 def test_all_positive_rows_promise_nothing() -> None:
     found = choose(np.full(5000, 0.1), np.ones(5000, dtype=np.int8), np.array([0.1, 0.5]), alpha=0.01, delta=0.05)
     assert (found.value, found.answered, found.wrong) == (None, 5000, 5000)
-    assert found.reason == "5000 of 5,000 negative answers were wrong even at 0.1; to promise 1.00% with confidence 95% fewer may be"
+    assert found.reason == (
+        "no threshold controls the risk: even at 0.1, 5,000 of 5,000 negative answers were wrong; 1.00% at 95% confidence allows fewer"
+    )
 
 
 def test_all_negative_rows_promise_all() -> None:
     found = choose(np.full(5000, 0.1), np.zeros(5000, dtype=np.int8), np.array([0.1, 0.5]), alpha=0.001, delta=0.05)
     assert (found.value, found.answered, found.wrong) == (0.5, 5000, 0)
-    assert found.reason == "0 of 5,000 negative answers were wrong at 0.5, few enough for 0.10% with confidence 95%"
+    assert found.reason == "0 of 5,000 negative answers were wrong at 0.5, few enough for 0.10%, with confidence 95%"
 
 
 # --- candidates ------------------------------------------------------------------------------------------------------
@@ -144,7 +152,7 @@ def test_all_negative_rows_promise_all() -> None:
 def test_candidates_increase_end_at_the_most_and_are_not_too_many(
     p: list[float], rows: int, alpha: float, delta: float, most: float, count: int
 ) -> None:
-    found = candidates(np.array(p), rows=rows, alpha=alpha, delta=delta, most=most, count=count)
+    found = candidate_thresholds(np.array(p), rows=rows, alpha=alpha, delta=delta, most=most, count=count)
     assert (np.diff(found) > 0).all()
     assert found[-1] == most
     assert 1 <= len(found) <= count + 1
@@ -154,7 +162,7 @@ def test_candidates_increase_end_at_the_most_and_are_not_too_many(
 @given(st.integers(50, 3000), st.integers(50, 5000), st.sampled_from([0.01, 0.05]))
 def test_the_first_candidate_is_expected_to_answer_enough_rows(size: int, rows: int, alpha: float) -> None:
     p = np.linspace(0, 0.4, size)
-    found = candidates(p, rows=rows, alpha=alpha, delta=0.05)
+    found = candidate_thresholds(p, rows=rows, alpha=alpha, delta=0.05)
     needed = rows_needed(alpha, 0.05)
     wanted = (needed + 3 * math.sqrt(needed * (1 + rows / size))) / rows
     assume(wanted < 1)  # else no candidate can be, and the largest one is tried
@@ -165,8 +173,8 @@ def test_the_first_candidate_is_expected_to_answer_enough_rows(size: int, rows: 
 
 @pytest.mark.parametrize("p", [np.empty(0), np.full(100, 0.9), np.zeros(3)])
 def test_where_nothing_can_be_chosen_the_largest_is_tried(p: Float64) -> None:
-    assert candidates(p, rows=1000, alpha=0.001, delta=0.05).tolist() == [0.5]
-    assert candidates(p, rows=0, alpha=0.001, delta=0.05).tolist() == [0.5]
+    assert candidate_thresholds(p, rows=1000, alpha=0.001, delta=0.05).tolist() == [0.5]
+    assert candidate_thresholds(p, rows=0, alpha=0.001, delta=0.05).tolist() == [0.5]
 
 
 # --- the promise -----------------------------------------------------------------------------------------------------
@@ -192,7 +200,7 @@ def test_the_promise_is_kept_by_a_model_with_errors(alpha: float, rows: int) -> 
     for _ in range(RUNS):
         others, _ = some(rows // 2)
         seen, found_y = some(rows)
-        found = choose(seen, found_y, candidates(others, rows=rows, alpha=alpha, delta=DELTA), alpha=alpha, delta=DELTA)
+        found = choose(seen, found_y, candidate_thresholds(others, rows=rows, alpha=alpha, delta=DELTA), alpha=alpha, delta=DELTA)
         if found.value is not None:
             chosen += 1
             broken += bool(risk[np.searchsorted(ordered, found.value, side="right") - 1] > alpha)
@@ -208,6 +216,43 @@ def test_the_promise_is_kept_by_a_score_that_says_nothing(alpha: float, rows: in
     for _ in range(RUNS):
         others, seen = draw.random(rows), draw.random(rows)
         y = (draw.random(rows) < alpha * 1.001).astype(np.int8)
-        tested = candidates(others, rows=rows, alpha=alpha, delta=DELTA)
+        tested = candidate_thresholds(others, rows=rows, alpha=alpha, delta=DELTA)
         broken += choose(seen, y, tested, alpha=alpha, delta=DELTA).value is not None
     assert RUNS * DELTA / 5 < broken <= MOST_BROKEN
+
+
+# --- the second promise ------------------------------------------------------------------------------------------------
+
+
+def test_always_negative_does_not_keep_the_promise_on_missed_positives() -> None:
+    # 4 % are positive and the score says nothing: "always negative" is wrong in fewer than 10 %, and misses all.
+    y = np.zeros(2000, dtype=np.int8)
+    y[::25] = 1
+    p, tested = np.full(2000, 0.04), np.array([0.5])
+    assert choose(p, y, tested, alpha=0.1, delta=0.05).value == 0.5
+    found = choose(p, y, tested, alpha=0.1, delta=0.05, missed=0.2)
+    assert found.value is None
+    assert found.is_empty
+    assert "80 of 80 positive rows were answered negative; 20% at 95% confidence allows fewer" in found.reason
+    few = choose(p[:100], y[:100], tested, alpha=0.1, delta=0.05, missed=0.2)
+    assert "20% at 95% confidence needs at least 14 positive rows" in few.reason
+
+
+@pytest.mark.parametrize(("alpha", "missed"), [(0.1, 0.1), (0.15, 0.05)])
+def test_neither_promise_is_broken_more_often_than_stated(alpha: float, missed: float) -> None:
+    # The score is honest: P(positive) is the score itself. One promise or the other is the one that binds.
+    draw = np.random.default_rng(20201107)
+    grid = np.linspace(0, 1, 100_001) ** 2
+    wrong_share, missed_share = np.cumsum(grid) / np.arange(1, len(grid) + 1), np.cumsum(grid) / grid.sum()
+    broken = chosen = 0
+    for _ in range(RUNS):
+        others, p = draw.random(300) ** 2, draw.random(600) ** 2
+        y = (draw.random(600) < p).astype(np.int8)
+        tested = candidate_thresholds(others, rows=600, alpha=alpha, delta=DELTA)
+        found = choose(p, y, tested, alpha=alpha, delta=DELTA, missed=missed).value
+        if found is not None:
+            at = int(np.searchsorted(grid, found, side="right")) - 1
+            chosen += 1
+            broken += bool(wrong_share[at] > alpha or missed_share[at] > missed)
+    assert chosen > RUNS / 10, "a test of nothing"
+    assert broken <= MOST_BROKEN

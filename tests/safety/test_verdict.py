@@ -1,4 +1,4 @@
-"""The answer: one row and many alike, and whatever is strange, new or not a number is unknown."""
+"""The verdict: one row and many alike; whatever is novel, contradictory or not a number is unknown; two witnesses for the negative."""
 
 from typing import Any
 
@@ -7,78 +7,71 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sporeprint.safety.verdict import HALF, NEGATIVE, POSITIVE, UNKNOWN, is_familiar, verdict, words
+from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN, VerdictLimits, is_familiar, verdict, verdict_words
 from support import NUMERIC, dataset
 
+SHARES = st.floats(0, 1)
 COVERAGES = st.one_of(st.sampled_from([0.5, 0.9, 0.95, 0.99, 0.995, 0.999]), st.floats(0, 1, exclude_max=True))
-THRESHOLDS = st.one_of(st.none(), st.sampled_from([0.0, 0.001, 0.5, 1.0]), st.floats(0, 1))
-PROBABILITIES = st.one_of(st.sampled_from([0.0, 0.5, 1.0, float("nan"), 5e-324]), st.floats(0, 1))
-P_VALUES = st.one_of(st.sampled_from([0.005, 0.05, 1.0, float("nan")]), st.floats(0, 1), st.integers(1, 5000).map(lambda n: 1 / n))
-ROWS = st.lists(st.tuples(PROBABILITIES, P_VALUES, st.booleans()), max_size=12)
+THRESHOLDS = st.one_of(st.none(), st.sampled_from([0.0, 0.001, 0.5, 1.0]), SHARES)
+LIMITS = st.builds(
+    lambda negative, positive, coverage: VerdictLimits(negative, max(positive, negative or 0.0), coverage), THRESHOLDS, SHARES, COVERAGES
+)
+PROBABILITIES = st.one_of(st.sampled_from([0.0, 0.5, 1.0, float("nan"), 5e-324]), SHARES)
+P_VALUES = st.one_of(st.sampled_from([0.005, 0.05, 1.0, float("nan")]), SHARES, st.integers(1, 5000).map(lambda n: 1 / n))
+ROW = st.tuples(PROBABILITIES, P_VALUES, st.booleans(), st.booleans())
+ROWS = st.lists(ROW, max_size=12)
+Row = tuple[float, float, bool, bool]
 
 
-def of_rows(rows: list[tuple[float, float, bool]], threshold: float | None, coverage: float) -> Any:
-    probability, novelty_p, strange = zip(*rows, strict=True) if rows else ((), (), ())
-    return verdict(
-        np.array(probability, dtype=np.float64),
-        np.array(novelty_p, dtype=np.float64),
-        np.array(strange, dtype=np.bool_),
-        threshold=threshold,
-        coverage=coverage,
-    )
+def of_rows(rows: list[Row], limits: VerdictLimits) -> Any:
+    probability, novelty_p, contradictory, agrees = zip(*rows, strict=True) if rows else ((), (), (), ())
+    p, novelty = np.array(probability, dtype=np.float64), np.array(novelty_p, dtype=np.float64)
+    return verdict(p, novelty, np.array(contradictory, dtype=np.bool_), np.array(agrees, dtype=np.bool_), limits)
 
 
-def by_the_book(probability: float, novelty_p: float, strange: bool, threshold: float | None, coverage: float) -> int:
+def by_the_book(probability: float, novelty_p: float, contradictory: bool, agrees: bool, limits: VerdictLimits) -> int:
     """The rules one after the other."""
-    if strange or np.isnan(probability) or np.isnan(novelty_p) or novelty_p <= 1 - coverage + 1e-12:
+    if contradictory or np.isnan(probability) or np.isnan(novelty_p) or novelty_p <= 1 - limits.coverage + 1e-12:
         return UNKNOWN
-    if threshold is None:
-        return POSITIVE if probability > HALF else UNKNOWN
-    return NEGATIVE if probability <= threshold else POSITIVE
+    if probability > limits.positive:
+        return POSITIVE
+    if limits.negative is not None and probability <= limits.negative and agrees:
+        return NEGATIVE
+    return UNKNOWN
 
 
-@given(ROWS, THRESHOLDS, COVERAGES)
-def test_one_row_is_answered_as_in_the_table(rows: list[tuple[float, float, bool]], threshold: float | None, coverage: float) -> None:
-    found = of_rows(rows, threshold, coverage)
+@given(ROWS, LIMITS)
+def test_one_row_has_the_verdict_it_has_in_a_table(rows: list[Row], limits: VerdictLimits) -> None:
+    found = of_rows(rows, limits)
     assert (found.dtype, found.shape) == (np.int8, (len(rows),))
-    alone = [verdict(p, novelty, strange, threshold=threshold, coverage=coverage) for p, novelty, strange in rows]
-    assert all(type(answer) is int for answer in alone)
-    assert found.tolist() == alone == [by_the_book(*row, threshold, coverage) for row in rows]
-
-
-@given(ROWS, THRESHOLDS, COVERAGES)
-def test_numbers_of_numpy_are_numbers(rows: list[tuple[float, float, bool]], threshold: float | None, coverage: float) -> None:
-    found = [
-        verdict(np.float64(p), np.float64(novelty), np.bool_(strange), threshold=threshold, coverage=coverage)  # type: ignore[arg-type]
-        for p, novelty, strange in rows
-    ]
-    assert all(type(answer) is int for answer in found)
-    assert found == of_rows(rows, threshold, coverage).tolist()
+    alone = [verdict(*row, limits) for row in rows]
+    as_numpy = [verdict(np.float64(p), np.float64(n), np.bool_(c), np.bool_(a), limits) for p, n, c, a in rows]  # type: ignore[arg-type]
+    assert all(type(answer) is int for answer in (*alone, *as_numpy))
+    assert found.tolist() == alone == as_numpy == [by_the_book(*row, limits) for row in rows]
 
 
 @given(ROWS, COVERAGES)
-def test_without_a_threshold_the_negative_class_is_never_answered(rows: list[tuple[float, float, bool]], coverage: float) -> None:
-    assert NEGATIVE not in of_rows(rows, None, coverage).tolist()
+def test_without_a_threshold_the_negative_class_is_never_said(rows: list[Row], coverage: float) -> None:
+    assert NEGATIVE not in of_rows(rows, VerdictLimits(None, 0.5, coverage)).tolist()
 
 
-@given(PROBABILITIES, P_VALUES, THRESHOLDS, COVERAGES)
-def test_what_is_strange_is_unknown(probability: float, novelty_p: float, threshold: float | None, coverage: float) -> None:
-    assert verdict(probability, novelty_p, True, threshold=threshold, coverage=coverage) == UNKNOWN
-    assert of_rows([(probability, novelty_p, True)], threshold, coverage).tolist() == [UNKNOWN]
+@given(PROBABILITIES, P_VALUES, st.booleans(), LIMITS)
+def test_one_witness_is_not_enough(probability: float, novelty_p: float, contradictory: bool, limits: VerdictLimits) -> None:
+    assert verdict(probability, novelty_p, contradictory, False, limits) != NEGATIVE
+    assert verdict(probability, novelty_p, True, True, limits) == UNKNOWN
 
 
-@given(PROBABILITIES, P_VALUES, THRESHOLDS, COVERAGES)
-def test_what_is_not_a_number_is_unknown(probability: float, novelty_p: float, threshold: float | None, coverage: float) -> None:
-    for row in ((float("nan"), novelty_p, False), (probability, float("nan"), False)):
-        assert of_rows([row], threshold, coverage).tolist() == [UNKNOWN]
-        assert verdict(*row, threshold=threshold, coverage=coverage) == UNKNOWN
+@given(ROWS, SHARES, COVERAGES)
+def test_between_the_thresholds_is_unknown(rows: list[Row], negative: float, coverage: float) -> None:
+    limits = VerdictLimits(negative / 4, 0.5, coverage)
+    for row, found in zip(rows, of_rows(rows, limits).tolist(), strict=True):
+        assert found == UNKNOWN or not negative / 4 < row[0] <= 0.5
 
 
 @pytest.mark.parametrize(("coverage", "p"), [(0.995, 0.005), (0.95, 0.05), (0.9, 0.1), (0.99, 0.01), (0.999, 0.001), (0.5, 0.5)])
 def test_a_p_value_of_exactly_one_less_the_coverage_is_unknown(coverage: float, p: float) -> None:
-    assert verdict(0.0, p, False, threshold=1.0, coverage=coverage) == UNKNOWN
-    assert verdict(0.0, p + 1e-6, False, threshold=1.0, coverage=coverage) == NEGATIVE
-    assert of_rows([(0.0, p, False), (0.0, p + 1e-6, False)], 1.0, coverage).tolist() == [UNKNOWN, NEGATIVE]
+    limits = VerdictLimits(1.0, 1.0, coverage)
+    assert of_rows([(0.0, p, False, True), (0.0, p + 1e-6, False, True)], limits).tolist() == [UNKNOWN, NEGATIVE]
 
 
 def test_a_row_more_novel_than_all_calibration_rows_is_never_familiar_however_n_rounds() -> None:
@@ -89,39 +82,29 @@ def test_a_row_more_novel_than_all_calibration_rows_is_never_familiar_however_n_
     assert not is_familiar(1.0, 0.0)  # no calibration rows at all
 
 
-def test_the_threshold_itself_is_answered_negative() -> None:
-    assert verdict(0.25, 1.0, False, threshold=0.25, coverage=0.9) == NEGATIVE
-    assert verdict(float(np.nextafter(0.25, 1)), 1.0, False, threshold=0.25, coverage=0.9) == POSITIVE
-    assert verdict(0.5, 1.0, False, threshold=None, coverage=0.9) == UNKNOWN
-    assert verdict(float(np.nextafter(0.5, 1)), 1.0, False, threshold=None, coverage=0.9) == POSITIVE
-    assert verdict(0.0, 1.0, False, threshold=0.0, coverage=0.9) == NEGATIVE
+def test_the_thresholds_themselves() -> None:
+    limits = VerdictLimits(0.25, 0.5, 0.9)
+    expected = {0.25: NEGATIVE, float(np.nextafter(0.25, 1)): UNKNOWN, 0.5: UNKNOWN, float(np.nextafter(0.5, 1)): POSITIVE}
+    assert {p: verdict(p, 1.0, False, True, limits) for p in expected} == expected
+    assert verdict(0.0, 1.0, False, True, VerdictLimits(0.0, 0.5, 0.9)) == NEGATIVE
 
 
-@given(ROWS, st.floats(0, 1), st.floats(0, 1), COVERAGES)
+@given(ROWS, SHARES, SHARES, COVERAGES)
 def test_a_more_careful_threshold_takes_negative_answers_away_and_gives_none(
-    rows: list[tuple[float, float, bool]], one: float, other: float, coverage: float
+    rows: list[Row], one: float, other: float, coverage: float
 ) -> None:
-    careful, bold = of_rows(rows, min(one, other), coverage), of_rows(rows, max(one, other), coverage)
+    careful, bold = (of_rows(rows, VerdictLimits(at / 2, 0.5, coverage)) for at in (min(one, other), max(one, other)))
     assert not ((careful == NEGATIVE) & (bold != NEGATIVE)).any()
-    assert ((careful == UNKNOWN) == (bold == UNKNOWN)).all()
+    assert ((careful == POSITIVE) == (bold == POSITIVE)).all()
 
 
 @given(ROWS, THRESHOLDS, COVERAGES, COVERAGES)
-def test_less_coverage_answers_fewer_rows_and_none_differently(
-    rows: list[tuple[float, float, bool]], threshold: float | None, one: float, other: float
-) -> None:
-    less, more = of_rows(rows, threshold, min(one, other)), of_rows(rows, threshold, max(one, other))
+def test_less_coverage_answers_fewer_rows_and_none_differently(rows: list[Row], threshold: float | None, one: float, other: float) -> None:
+    less, more = (of_rows(rows, VerdictLimits(threshold, 1.0, coverage)) for coverage in (min(one, other), max(one, other)))
     assert ((less == UNKNOWN) | (less == more)).all()
-
-
-def test_the_arguments_are_left_as_they_are() -> None:
-    given_ = [np.array([0.1, 0.9]), np.array([0.5, 0.001]), np.array([False, True])]
-    before = [array.copy() for array in given_]
-    verdict(given_[0], given_[1], given_[2].astype(np.bool_), threshold=0.5, coverage=0.9)
-    assert all(np.array_equal(array, old) for array, old in zip(given_, before, strict=True))
 
 
 def test_the_words_stand_at_their_numbers() -> None:
     schema = dataset({"n": NUMERIC})
-    found = words(schema)
+    found = verdict_words(schema)
     assert (found[NEGATIVE], found[POSITIVE], found[UNKNOWN]) == ("edible", "poisonous", "unknown")

@@ -7,18 +7,16 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Self
 
-from sporeprint.ab_testing import comparisons as metrics
-from sporeprint.ab_testing import label_bias as labelling
+from sporeprint.ab_testing import comparisons, label_bias
 from sporeprint.ab_testing.comparisons import Comparison
 from sporeprint.ab_testing.design import Design, Guardrail, Metric
-from sporeprint.ab_testing.label_bias import Labelling
+from sporeprint.ab_testing.label_bias import LabelBias
 from sporeprint.ab_testing.totals import SplitTotals, Totals
-from sporeprint.stats import eprocess, multiplicity
-from sporeprint.stats import sample_ratio_mismatch as sample_ratio
+from sporeprint.stats import eprocess, multiplicity, sample_ratio_mismatch
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningExtremes:
     """The extremes of a metric over all looks. They may be acted on: every one of the looks was valid at once.
 
     Attributes:
@@ -31,7 +29,7 @@ class Running:
     low: float = -math.inf
     high: float = math.inf
 
-    def then(self, comparison: Comparison) -> Self:
+    def updated(self, comparison: Comparison) -> Self:
         """After one more look. What is undefined changes nothing."""
         gain = comparison.gain
         return type(self)(
@@ -52,12 +50,12 @@ class Running:
 
 
 #: By metric. What the next look is given.
-Extremes = Mapping[Metric, Running]
-NO_LOOKS: Extremes = MappingProxyType({})
+Extremes = Mapping[Metric, RunningExtremes]
+NO_EXTREMES: Extremes = MappingProxyType({})
 
 
-class Standing(StrEnum):
-    """How a guardrail stands: shown to be kept, shown to be broken, or neither yet."""
+class GuardrailStatus(StrEnum):
+    """Status of a guardrail: shown to hold, shown to be broken, or neither yet."""
 
     HELD = "held"
     BREACHED = "breached"
@@ -65,20 +63,20 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class GuardrailReading:
-    """A guardrail, and how it stands.
+class GuardrailResult:
+    """A guardrail and its status.
 
     Attributes:
         guardrail: what must not get worse, and by how much.
-        comparison: the raw look.
-        running: the extremes of all looks; they decide.
-        standing: held, breached or open.
+        comparison: of this interim analysis alone.
+        running: extremes over all interim analyses; they decide.
+        status: held, breached or open.
     """
 
     guardrail: Guardrail
     comparison: Comparison
-    running: Running
-    standing: Standing
+    running: RunningExtremes
+    status: GuardrailStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +91,10 @@ class Analysis:
         running: its extremes over all looks; they decide.
         guardrails: in the order of the design.
         also: the further metrics.
-        believed: metrics of `also` in which the arms differ, with a false discovery rate of at most alpha.
-        sample_ratio_log_e: logarithm of the e-value against "the arms get their shares"; 0 in shadow mode.
-        sample_ratio_alarm: whether they do not.
-        labelling: how evenly the labels fall; None where no metric needs any.
+        significant: metrics of `also` in which the arms differ, with a false discovery rate of at most alpha.
+        srm_log_e: logarithm of the e-value against "the arms get their shares"; 0 in shadow mode.
+        srm_alarm: whether they do not.
+        label_bias: how evenly the labels fall; None where no metric needs any.
         extremes: what to give to the next look.
     """
 
@@ -104,19 +102,19 @@ class Analysis:
     totals: Totals
     elapsed_s: float
     primary: Comparison
-    running: Running
-    guardrails: tuple[GuardrailReading, ...]
+    running: RunningExtremes
+    guardrails: tuple[GuardrailResult, ...]
     also: tuple[Comparison, ...]
-    believed: frozenset[Metric]
-    sample_ratio_log_e: float
-    sample_ratio_alarm: bool
-    labelling: Labelling | None
+    significant: frozenset[Metric]
+    srm_log_e: float
+    srm_alarm: bool
+    label_bias: LabelBias | None
     extremes: Extremes
 
     @property
     def not_identified(self) -> bool:
         """Whether labels depend on the answers, so that error rates say nothing."""
-        return self.labelling is not None and self.labelling.selective
+        return self.label_bias is not None and self.label_bias.selective
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON values; what is undefined or infinite is None. `extremes_from` reads the extremes back."""
@@ -124,7 +122,7 @@ class Analysis:
         return found
 
 
-def analyse(design: Design, totals: Totals, elapsed_s: float, extremes: Extremes = NO_LOOKS) -> Analysis:
+def analyse(design: Design, totals: Totals, elapsed_s: float, extremes: Extremes = NO_EXTREMES) -> Analysis:
     """Look at a test. The time it takes does not depend on the number of units.
 
     Args:
@@ -133,20 +131,20 @@ def analyse(design: Design, totals: Totals, elapsed_s: float, extremes: Extremes
         elapsed_s: seconds since it began.
         extremes: `Analysis.extremes` of the look before; without, every look is the first one, which is valid too and less sharp.
     """
-    primary = metrics.compare(design, totals, design.metric, design.alpha)
-    running = extremes.get(design.metric, Running()).then(primary)
+    primary = comparisons.compare(design, totals, design.metric, design.alpha)
+    running = extremes.get(design.metric, RunningExtremes()).updated(primary)
     each = design.alpha / max(1, len(design.guardrails))
-    guarded = {one.metric: metrics.compare(design, totals, one.metric, each) for one in design.guardrails}
+    guarded = {one.metric: comparisons.compare(design, totals, one.metric, each) for one in design.guardrails}
     # A metric may guard with one alpha and decide with another: the extremes of the two are not the same.
-    after = {metric: extremes.get(metric, Running()).then(one) for metric, one in guarded.items() if metric is not design.metric}
-    labels = _labelling(design, totals)
+    after = {metric: extremes.get(metric, RunningExtremes()).updated(one) for metric, one in guarded.items() if metric is not design.metric}
+    labels = _label_bias(design, totals)
     identified = labels is None or not labels.selective
     readings = tuple(
-        GuardrailReading(one, guarded[one.metric], kept, _standing(one, kept, identified or not one.metric.needs_labels))
+        GuardrailResult(one, guarded[one.metric], kept, _guardrail_status(one, kept, identified or not one.metric.needs_labels))
         for one in design.guardrails
-        for kept in [after.get(one.metric, Running().then(guarded[one.metric]))]
+        for kept in [after.get(one.metric, RunningExtremes().updated(guarded[one.metric]))]
     )
-    also = tuple(metrics.compare(design, totals, metric, design.alpha) for metric in design.also)
+    also = tuple(comparisons.compare(design, totals, metric, design.alpha) for metric in design.also)
     srm = _sample_ratio(design, totals)
     return Analysis(
         design=design,
@@ -156,10 +154,10 @@ def analyse(design: Design, totals: Totals, elapsed_s: float, extremes: Extremes
         running=running,
         guardrails=readings,
         also=also,
-        believed=_believed(also, design.alpha),
-        sample_ratio_log_e=srm,
-        sample_ratio_alarm=srm >= -math.log(design.srm_alpha),
-        labelling=labels,
+        significant=_significant(also, design.alpha),
+        srm_log_e=srm,
+        srm_alarm=srm >= -math.log(design.srm_alpha),
+        label_bias=labels,
         extremes=MappingProxyType({**extremes, **after, design.metric: running}),
     )
 
@@ -167,7 +165,7 @@ def analyse(design: Design, totals: Totals, elapsed_s: float, extremes: Extremes
 def extremes_from(values: Mapping[str, Mapping[str, float | None]]) -> Extremes:
     """The extremes of `Analysis.to_dict`, to go on after a restart."""
     known = {metric: {name: number for name, number in each.items() if number is not None} for metric, each in values.items()}
-    return {Metric(metric): Running(**each) for metric, each in known.items()}
+    return {Metric(metric): RunningExtremes(**each) for metric, each in known.items()}
 
 
 def _json(value: Any) -> Any:
@@ -180,27 +178,27 @@ def _json(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _standing(guardrail: Guardrail, running: Running, identified: bool) -> Standing:
+def _guardrail_status(guardrail: Guardrail, running: RunningExtremes, identified: bool) -> GuardrailStatus:
     # B's loss is the gain turned round: worse by more than the margin for certain, or for certain not.
     if not identified:
-        return Standing.OPEN
+        return GuardrailStatus.OPEN
     if -running.high > guardrail.margin:
-        return Standing.BREACHED
-    return Standing.HELD if -running.low <= guardrail.margin else Standing.OPEN
+        return GuardrailStatus.BREACHED
+    return GuardrailStatus.HELD if -running.low <= guardrail.margin else GuardrailStatus.OPEN
 
 
-def _labelling(design: Design, totals: Totals) -> Labelling | None:
+def _label_bias(design: Design, totals: Totals) -> LabelBias | None:
     asked = (design.metric, *design.also, *(guardrail.metric for guardrail in design.guardrails))
-    return labelling.labelling(totals) if any(metric.needs_labels for metric in asked) else None
+    return label_bias.label_bias(totals) if any(metric.needs_labels for metric in asked) else None
 
 
 def _sample_ratio(design: Design, totals: Totals) -> float:
     if not isinstance(totals, SplitTotals):
         return 0.0
-    return sample_ratio.log_e((totals.a.units, totals.b.units), (1 - design.traffic_split, design.traffic_split))
+    return sample_ratio_mismatch.log_e((totals.a.units, totals.b.units), (1 - design.traffic_split, design.traffic_split))
 
 
-def _believed(comparisons: tuple[Comparison, ...], alpha: float) -> frozenset[Metric]:
+def _significant(comparisons: tuple[Comparison, ...], alpha: float) -> frozenset[Metric]:
     e_values = [math.exp(min(700.0, one.log_e)) for one in comparisons]
     rejected = multiplicity.e_benjamini_hochberg(e_values, alpha)
     return frozenset(one.metric for one, out in zip(comparisons, rejected, strict=True) if out)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sporeprint.ab_testing.analysis import Analysis, GuardrailReading, Standing
+from sporeprint.ab_testing.analysis import Analysis, GuardrailResult, GuardrailStatus
 from sporeprint.ab_testing.design import Metric, Mode
 from sporeprint.ab_testing.totals import SplitTotals
 
@@ -74,12 +74,12 @@ def decide(analysis: Analysis) -> Decision:
     5. It lies within the equivalence limits: equivalent.
     6. The most units or the longest duration are reached: inconclusive.
     """
-    if breached := [reading for reading in analysis.guardrails if reading.standing is Standing.BREACHED]:
+    if breached := [reading for reading in analysis.guardrails if reading.status is GuardrailStatus.BREACHED]:
         return _breached(analysis, breached[0])
     return _invalid(analysis) or _too_early(analysis) or _winner(analysis) or _equivalent(analysis) or _open(analysis)
 
 
-def _breached(analysis: Analysis, reading: GuardrailReading) -> Decision:
+def _breached(analysis: Analysis, reading: GuardrailResult) -> Decision:
     metric = reading.guardrail.metric
     worse = _amount(metric, -reading.running.high)
     return Decision(
@@ -92,7 +92,7 @@ def _breached(analysis: Analysis, reading: GuardrailReading) -> Decision:
 
 def _invalid(analysis: Analysis) -> Decision | None:
     design, totals = analysis.design, analysis.totals
-    if analysis.sample_ratio_alarm and isinstance(totals, SplitTotals):
+    if analysis.srm_alarm and isinstance(totals, SplitTotals):
         got = totals.b.units / totals.units
         return Decision(
             Verdict.INVALID,
@@ -100,7 +100,7 @@ def _invalid(analysis: Analysis) -> Decision | None:
             f"No verdict: B got {got:.2%} of the units where {design.traffic_split:.2%} were meant for it, which is no chance. "
             "Units are lost or counted twice in one arm; find out where, and start a new test.",
         )
-    labels = analysis.labelling
+    labels = analysis.label_bias
     if labels is not None and labels.selective and design.metric.needs_labels:
         return Decision(
             Verdict.INVALID,
@@ -139,7 +139,9 @@ def _winner(analysis: Analysis) -> Decision | None:
     if not running.low > design.margin:
         return None
     better = f"B ({design.model_b}) is better in {_WHAT[metric]}, by {_range(metric, running.low, running.high)} ({confidence} sure)"
-    waiting = [reading.guardrail for reading in analysis.guardrails if reading.guardrail.prove and reading.standing is not Standing.HELD]
+    waiting = [
+        reading.guardrail for reading in analysis.guardrails if reading.guardrail.prove and reading.status is not GuardrailStatus.HELD
+    ]
     if not waiting:
         return Decision(Verdict.B, Reason.BETTER, f"{better}; it should replace A.")
     if _time_is_up(analysis):

@@ -115,6 +115,10 @@ class Design:
         max_duration_s: the same in seconds.
         srm_alpha: largest probability of a false alarm about the shares of the arms.
         auto_conclude: whether the verdict is acted on without a person.
+
+    >>> from sporeprint import Design
+    >>> Design(name="errors", model_a="xgboost/v1", model_b="xgboost/v2", alpha=0.01).likely_ratio
+    2.0
     """
 
     name: str

@@ -20,7 +20,7 @@ TOLERATED = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Labelling:
+class LabelBias:
     """How evenly the labels fall.
 
     Attributes:
@@ -36,7 +36,7 @@ class Labelling:
     selective: bool
 
 
-def labelling(totals: Totals) -> Labelling:
+def label_bias(totals: Totals) -> LabelBias:
     """Compare the labelled shares: of each answer in each arm; in shadow mode of each kind of disagreement."""
     if isinstance(totals, SplitTotals):
         kinds = [(sum(truths), units) for arm in (totals.a, totals.b) for truths, units in zip(arm.labelled, arm.answers, strict=True)]
@@ -46,7 +46,7 @@ def labelling(totals: Totals) -> Labelling:
     return compare(kinds)
 
 
-def compare(kinds: Sequence[tuple[int, int]]) -> Labelling:
+def compare(kinds: Sequence[tuple[int, int]]) -> LabelBias:
     """Compare labelled shares of several kinds of units.
 
     The e-value is a likelihood ratio: a share of its own for each kind, mixed over Jeffreys' prior, to the likeliest common share
@@ -57,10 +57,10 @@ def compare(kinds: Sequence[tuple[int, int]]) -> Labelling:
     """
     labelled, units = np.array([kind for kind in kinds if kind[1] > 0], dtype=np.float64).reshape(-1, 2).T
     if not len(units):
-        return Labelling(0.0, math.nan, math.nan, selective=False)
+        return LabelBias(0.0, math.nan, math.nan, selective=False)
     common = labelled.sum() / units.sum()
     own = (betaln(labelled + 0.5, units - labelled + 0.5) - betaln(0.5, 0.5)).sum()
     log_e = float(own - xlogy(labelled.sum(), common) - xlog1py((units - labelled).sum(), -common))
     shares = labelled / units
     least, most = float(shares.min()), float(shares.max())
-    return Labelling(log_e, least, most, selective=log_e >= math.log(ALARM) and least < most * (1 - TOLERATED))
+    return LabelBias(log_e, least, most, selective=log_e >= math.log(ALARM) and least < most * (1 - TOLERATED))

@@ -18,13 +18,17 @@ MOST = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class AssumedRates:
     """What a plan or a simulation takes to be true.
 
     Attributes:
         rate_a: probability that A errs.
         rate_b: probability that B errs.
         shared: that both err on the same request; without meaning in a split.
+
+    >>> from sporeprint import AssumedRates
+    >>> AssumedRates(rate_a=0.02, rate_b=0.01).rate_b
+    0.01
     """
 
     rate_a: float
@@ -39,7 +43,7 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class DecisiveTrials:
     """The trials that carry the evidence.
 
     Attributes:
@@ -55,7 +59,7 @@ class Stream:
     scale: float
 
 
-def stream(design: Design, truth: Truth) -> Stream:
+def decisive_trials(design: Design, truth: AssumedRates) -> DecisiveTrials:
     """Which trials decide, under this truth."""
     if design.mode is Mode.SHADOW:
         least, most = max(0.0, truth.rate_a + truth.rate_b - 1), min(truth.rate_a, truth.rate_b)
@@ -69,10 +73,10 @@ def stream(design: Design, truth: Truth) -> Stream:
             raise UsageError(
                 f"shared is {truth.shared!r}, as are both error rates: the versions never differ, and there is nothing to test"
             )
-        return Stream(0.5, only_b / (only_a + only_b), only_a + only_b, 2.0)
+        return DecisiveTrials(0.5, only_b / (only_a + only_b), only_a + only_b, 2.0)
     split = design.traffic_split
     rate = split * truth.rate_b + (1 - split) * truth.rate_a
-    return Stream(split, split * truth.rate_b / rate, rate, 1 / (split * (1 - split)))
+    return DecisiveTrials(split, split * truth.rate_b / rate, rate, 1 / (split * (1 - split)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ class Plan:
         return None if self.units is None else self.units / self.fixed_units
 
 
-def plan(design: Design, truth: Truth, *, power: float = 0.8, units_a_day: float | None = None, most: int = MOST) -> Plan:
+def plan(design: Design, truth: AssumedRates, *, power: float = 0.8, units_a_day: float | None = None, most: int = MOST) -> Plan:
     """Plan a test that counts one kind of error, with a margin of 0, under a look after every unit.
 
     Exact, by following all numbers of errors of either arm.
@@ -118,6 +122,12 @@ def plan(design: Design, truth: Truth, *, power: float = 0.8, units_a_day: float
         power: share of the tests that are to be decided.
         units_a_day: for the duration.
         most: errors (pairs) to follow.
+
+    >>> from sporeprint import AssumedRates, Design, plan_ab_test
+    >>> design = Design(name="errors", model_a="xgboost/v1", model_b="xgboost/v2")
+    >>> plan = plan_ab_test(design, AssumedRates(rate_a=0.04, rate_b=0.02), power=0.8)
+    >>> plan.fixed_units < plan.units
+    True
     """
     if truth.rate_a == truth.rate_b:
         raise UsageError(f"rate_a and rate_b are both {truth.rate_a!r}: a plan needs the difference that is to be found")
@@ -125,7 +135,7 @@ def plan(design: Design, truth: Truth, *, power: float = 0.8, units_a_day: float
         raise UsageError(f"margin is {design.margin}: a plan is for a test with a margin of 0; with a margin it takes longer")
     if not design.alpha < power < 1:
         raise UsageError(f"power is {power!r}: it has to be above alpha, {design.alpha}, and below 1")
-    trials = stream(design, truth)
+    trials = decisive_trials(design, truth)
     mixture = eprocess.matched(trials.null, design.likely_ratio)
     fixed_units, fixed_labels = _fixed(design, truth, trials, power)
     follow = min(most, 200 + 12 * math.ceil(fixed_units * trials.events))
@@ -168,7 +178,7 @@ def _units(decided: Float64, rate: float, share: float) -> int | None:
     return math.ceil(bisect(short, 0.0, most))
 
 
-def _fixed(design: Design, truth: Truth, trials: Stream, power: float) -> tuple[int, int]:
+def _fixed(design: Design, truth: AssumedRates, trials: DecisiveTrials, power: float) -> tuple[int, int]:
     if design.mode is Mode.SHADOW:
         pairs = fixed_horizon.pairs_for_mcnemar(trials.side, design.alpha, power)
         return math.ceil(pairs / trials.events), pairs

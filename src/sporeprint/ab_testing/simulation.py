@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.ab_testing.design import Design, Mode
-from sporeprint.ab_testing.power import Truth, stream
+from sporeprint.ab_testing.power import AssumedRates, decisive_trials
 from sporeprint.errors import UsageError
-from sporeprint.stats import eprocess, intervals
-from sporeprint.stats import sample_ratio_mismatch as sample_ratio
+from sporeprint.stats import eprocess, intervals, sample_ratio_mismatch
 from sporeprint.stats.confidence_sequence import COMMON
 from sporeprint.stats.intervals import Estimate
 
@@ -86,7 +85,7 @@ class Simulation:
         return self.wrong.low <= alpha and self.missed.low <= alpha and self.alarmed.low <= srm_alpha
 
 
-def simulate(design: Design, truth: Truth, *, units: int, tests: int, seed: int) -> Simulation:
+def simulate(design: Design, truth: AssumedRates, *, units: int, tests: int, seed: int) -> Simulation:
     """Run the same test many times.
 
     Args:
@@ -95,6 +94,12 @@ def simulate(design: Design, truth: Truth, *, units: int, tests: int, seed: int)
         units: of each test.
         tests: how many, at least 1.
         seed: of the draws.
+
+    >>> from sporeprint import AssumedRates, Design, simulate_ab_test
+    >>> design = Design(name="errors", model_a="xgboost/v1", model_b="xgboost/v2")
+    >>> result = simulate_ab_test(design, AssumedRates(rate_a=0.04, rate_b=0.04), units=2000, tests=200, seed=1)
+    >>> result.keeps(design.alpha, design.srm_alpha)
+    True
     """
     if design.margin or design.min_units:
         raise UsageError(f"margin is {design.margin} and min_units {design.min_units}: a simulation needs a test with 0 of both")
@@ -121,7 +126,7 @@ def simulate(design: Design, truth: Truth, *, units: int, tests: int, seed: int)
     )
 
 
-def draw(design: Design, truth: Truth, shape: tuple[int, int], random: np.random.Generator) -> Drawn:
+def draw(design: Design, truth: AssumedRates, shape: tuple[int, int], random: np.random.Generator) -> Drawn:
     """Units of several tests: [tests, units]."""
     chance = random.random(shape, dtype=np.float32)
     if design.mode is Mode.SHADOW:
@@ -131,7 +136,7 @@ def draw(design: Design, truth: Truth, shape: tuple[int, int], random: np.random
     return Drawn(decisive=chance < np.where(in_b, np.float32(truth.rate_b), np.float32(truth.rate_a)), in_b=in_b)
 
 
-def follow(design: Design, truth: Truth, drawn: Drawn) -> Followed:
+def follow(design: Design, truth: AssumedRates, drawn: Drawn) -> Followed:
     """Apply the rule after every unit.
 
     It can only change its mind when an error happens, so the errors alone are followed; how sure it is of their rate is highest or lowest
@@ -143,7 +148,7 @@ def follow(design: Design, truth: Truth, drawn: Drawn) -> Followed:
     n = np.arange(1, len(test) + 1) - first[test]
     before = np.concatenate(([0], np.cumsum(drawn.in_b[test, unit])))
     x = before[1:] - before[first[test]]
-    trials, most = stream(design, truth), int(n.max(initial=0))
+    trials, most = decisive_trials(design, truth), int(n.max(initial=0))
     mixture, alpha = eprocess.matched(trials.null, design.likely_ratio), design.alpha * (1 - COMMON)
     low, high = eprocess.boundary(mixture, trials.null, most, alpha)
     worse_a, worse_b = x <= low[n], x >= high[n]
@@ -193,7 +198,7 @@ def _missed_rate(design: Design, rate: float, test: Int64, unit: Int64, n: Int64
 def _alarmed(design: Design, in_b: Bool) -> Bool:
     if design.mode is Mode.SHADOW:
         return np.zeros(len(in_b), dtype=bool)
-    concentration, split = sample_ratio.CONCENTRATION, design.traffic_split
+    concentration, split = sample_ratio_mismatch.CONCENTRATION, design.traffic_split
     mixture = eprocess.beta(concentration * split, concentration * (1 - split))
     low, high = eprocess.boundary(mixture, split, in_b.shape[1], design.srm_alpha)
     count = np.cumsum(in_b, axis=1, dtype=np.int32)

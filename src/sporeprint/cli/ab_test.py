@@ -15,26 +15,26 @@ if TYPE_CHECKING:  # slow to import, and `--help` does not need it
     from contextlib import AbstractContextManager
 
     from sporeprint.ab_testing.design import Design
-    from sporeprint.ab_testing.power import Truth
-    from sporeprint.pipelines.ab_test_lifecycle import Lab
+    from sporeprint.ab_testing.power import AssumedRates
+    from sporeprint.pipelines.ab_test_lifecycle import ExperimentService
 
 ab_test = group(
     help="Compare two registered versions in live traffic, and promote the better one.\n\n"
-    "Look at any time and stop at any time: the error rates hold. A running server counts and looks by itself.",
+    "Look at any time and stop at any time: the error rates hold. A running server counts and analyses by itself.",
     epilog="sporeprint ab-test create --name first --model-a xgboost/v1 --model-b xgboost/v2\n"
     "curl -X POST 'localhost:8000/predict?ab_test=first' -H 'X-Unit-Id: 42' ...\n"
     "sporeprint ab-test show first\n"
     "sporeprint ab-test conclude first",
 )
 
-_RUN, _LOOK, _PLAN = "Running tests", "Looking", "Before a test"
+_RUN, _LOOK, _PLAN = "RunningExtremes tests", "Looking", "Before a test"
 Name = Annotated[str, typer.Argument(metavar="TEST", help="Name or id of the test.", show_default=False)]
 
 
-def _lab(session: Session) -> "AbstractContextManager[Lab]":
-    from sporeprint.pipelines import ab_test_lifecycle as experiments
+def _experiments(session: Session) -> "AbstractContextManager[ExperimentService]":
+    from sporeprint.pipelines.ab_test_lifecycle import experiment_service
 
-    return experiments.opened(session.settings, session.workdir)
+    return experiment_service(session.settings, session.workdir)
 
 
 def _actor() -> str:
@@ -69,14 +69,14 @@ def create(
     ] = None,
 ) -> Result:
     """Make a test; what is left out comes from the configuration. It runs at once, and nothing of it can be changed later."""
-    from sporeprint.pipelines import ab_test_lifecycle as experiments
+    from sporeprint.pipelines import ab_test_views
 
     given: dict[str, Any] = {"name": name, "model_a": model_a, "model_b": model_b}
     given |= {} if split is None else {"traffic_split": split}
     given |= {} if mode is None else {"mode": mode}
-    with _lab(session) as lab:
-        test = experiments.create(lab, {**given, **_options(option)}, actor=_actor())
-        return _shown(experiments.told(lab.engine, test, session.settings))
+    with _experiments(session) as experiments:
+        test = experiments.create({**given, **_options(option)}, actor=_actor())
+        return _shown(ab_test_views.describe(experiments.engine, test, session.settings))
 
 
 def _options(given: list[str] | None) -> dict[str, Any]:
@@ -110,27 +110,27 @@ def conclude(
     ] = None,
 ) -> Result:
     """End a test. If B has won, it is promoted through the gate."""
-    from sporeprint.pipelines import ab_test_lifecycle as experiments
+    from sporeprint.pipelines import ab_test_views
 
-    with _lab(session) as lab:
-        ended = experiments.conclude(lab, test, winner=winner, actor=_actor())
-        return _shown(experiments.told(lab.engine, ended, session.settings))
+    with _experiments(session) as experiments:
+        ended = experiments.conclude(test, winner=winner, actor=_actor())
+        return _shown(ab_test_views.describe(experiments.engine, ended, session.settings))
 
 
 @command(ab_test, ALL, panel=_RUN, examples="sporeprint ab-test evaluate\nsporeprint ab-test evaluate --json")
 def evaluate(session: Session) -> Result:
-    """Count, look at every running test, and end those that their rule ends: for cron, where no server does it."""
-    from sporeprint.pipelines import ab_test_lifecycle as experiments
+    """Count, interim at every running test, and end those that their rule ends: for cron, where no server does it."""
+    from sporeprint.pipelines import ab_test_views
 
-    with _lab(session) as lab:
-        done = experiments.evaluate(lab, actor=_actor())
+    with _experiments(session) as experiments:
+        done = experiments.evaluate(actor=_actor())
     values = {
         "tests": [
             {
-                **experiments.card(each.test),
-                "units": each.look.units,
-                "labels": each.look.labels,
-                "decision": dict(each.look.found["decision"]),
+                **ab_test_views.summary(each.test),
+                "units": each.interim_analysis.units,
+                "labels": each.interim_analysis.labels,
+                "decision": dict(each.interim_analysis.figures["decision"]),
             }
             for each in done
         ]
@@ -138,9 +138,10 @@ def evaluate(session: Session) -> Result:
     if not done:
         return Facts(values, (Table("", ("",), (("no test is running",),)),))
     rows = tuple(
-        (each.test.name, each.test.status, f"{each.look.units:,}", f"{each.look.labels:,}", each.decision.sentence) for each in done
+        (each.test.name, each.test.status, f"{each.interim_analysis.units:,}", f"{each.interim_analysis.labels:,}", each.decision.sentence)
+        for each in done
     )
-    return Facts(values, (Table("Running tests", ("name", "", "units", "labels", ""), rows),))
+    return Facts(values, (Table("RunningExtremes tests", ("name", "", "units", "labels", ""), rows),))
 
 
 @command(ab_test, ALL, panel=_RUN, examples="sporeprint ab-test rollback first --reason 'too many complaints'")
@@ -150,10 +151,8 @@ def rollback(
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the history.")] = "rolled back",
 ) -> Result:
     """Take the promotion of a test's winner back."""
-    from sporeprint.pipelines import ab_test_lifecycle as experiments
-
-    with _lab(session) as lab:
-        served = experiments.rollback(lab, test, reason=reason, actor=_actor())
+    with _experiments(session) as experiments:
+        served = experiments.rollback(test, reason=reason, actor=_actor())
     return Facts({"production": served}, (Table("", ("",), ((f"{served} is served again",),)),))
 
 
@@ -167,11 +166,11 @@ def list_tests(
     limit: Annotated[int, typer.Option("--limit", metavar="N", help="At most so many, the latest first.")] = 100,
 ) -> Result:
     """List the tests."""
-    from sporeprint.pipelines import ab_test_lifecycle as experiments
+    from sporeprint.pipelines import ab_test_views
     from sporeprint.storage.oltp import ab_tests
 
-    with _lab(session) as lab:
-        found = [experiments.card(test) for test in ab_tests.listed(lab.engine, status=status, limit=limit)]
+    with _experiments(session) as experiments:
+        found = [ab_test_views.summary(test) for test in ab_tests.listed(experiments.engine, status=status, limit=limit)]
     if not found:
         return Facts({"tests": []}, (Table("", ("",), (("there are no tests",),)),))
     heads = ("name", "status", "verdict", "mode", "model_a", "model_b", "created")
@@ -182,10 +181,10 @@ def list_tests(
 @command(ab_test, ALL, panel=_LOOK, examples="sporeprint ab-test show first\nsporeprint ab-test show first --json")
 def show(session: Session, test: Name) -> Result:
     """Show all that is known of a test, as of now."""
-    from sporeprint.pipelines import ab_test_lifecycle as experiments
+    from sporeprint.pipelines import ab_test_views
 
-    with _lab(session) as lab:
-        return _shown(experiments.told(lab.engine, experiments.fresh(lab, test), session.settings))
+    with _experiments(session) as experiments:
+        return _shown(ab_test_views.describe(experiments.engine, experiments.refresh(test), session.settings))
 
 
 @command(ab_test, ALL, panel=_LOOK, examples="sporeprint ab-test disagreements first --limit 20")
@@ -195,13 +194,12 @@ def disagreements(
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, metavar="N", help="At most so many.")] = 100,
 ) -> Result:
     """List what a label is wanted for: where the versions of a shadow test differ, the latest first."""
-    from sporeprint.pipelines import ab_test_lifecycle as experiments
-    from sporeprint.safety.verdict import words
-    from sporeprint.storage.oltp import ab_unit_counts
+    from sporeprint.safety.verdict import verdict_words
+    from sporeprint.storage.oltp import ab_disagreements
 
-    with _lab(session) as lab:
-        found = ab_unit_counts.disagreements(lab.engine, experiments.fresh(lab, test), limit=limit)
-    known = words(session.settings.dataset)
+    with _experiments(session) as experiments:
+        found = ab_disagreements.disagreements(experiments.engine, experiments.refresh(test), limit=limit)
+    known = verdict_words(session.settings.dataset)
     values = [
         {"prediction_id": each.prediction_id, "unit_id": each.unit_id, "a": known[each.answer_a], "b": known[each.answer_b]}
         for each in found
@@ -220,30 +218,30 @@ def report(
 ) -> Result:
     """Write a page about a test: one file that needs no network."""
     from sporeprint.common.files import atomic_write
-    from sporeprint.pipelines import ab_test_lifecycle as experiments
-    from sporeprint.reports import ab_test_report as ab_report
+    from sporeprint.pipelines import ab_test_views
+    from sporeprint.reports import ab_test_report
 
-    with _lab(session) as lab:
-        told = experiments.told(lab.engine, experiments.fresh(lab, test), session.settings)
-        simulated = experiments.is_simulated(lab, told["model_a"])
-    atomic_write(out, ab_report.page(told, simulated=simulated))
+    with _experiments(session) as experiments:
+        view = ab_test_views.describe(experiments.engine, experiments.refresh(test), session.settings)
+        simulated = experiments.is_simulated(view["model_a"])
+    atomic_write(out, ab_test_report.page(view, simulated=simulated))
     return Facts({"out": str(out)}, (Table("", ("",), ((f"written to {out}",),)),))
 
 
-def _shown(told: Mapping[str, Any]) -> Facts:
-    from sporeprint.reports import ab_test_report as ab_report
+def _shown(view: Mapping[str, Any]) -> Facts:
+    from sporeprint.reports import ab_test_report
 
-    look = told["look"]
-    facts = [("test", told["name"]), ("status", told["status"]), ("verdict", told["verdict"] or "none yet"), *ab_report.facts(told)]
-    if look:
-        facts.append(("what follows", look["decision"]["sentence"]))
-        facts.append(("as of", f"{look['at']}, {look['units']:,} units, {look['labels']:,} labels"))
+    interim = view["interim_analysis"]
+    facts = [("test", view["name"]), ("status", view["status"]), ("verdict", view["verdict"] or "none yet"), *ab_test_report.facts(view)]
+    if interim:
+        facts.append(("what follows", interim["decision"]["sentence"]))
+        facts.append(("as of", f"{interim['at']}, {interim['units']:,} units, {interim['labels']:,} labels"))
     tables = [Table("", ("", ""), tuple((name, str(value)) for name, value in facts))]
-    if look:
+    if interim:
         heads = ("metric", "role", "A", "B", "gain of B", "range", "e-value", "from")
-        tables.append(Table("Metrics", heads, tuple(ab_report.comparisons(look))))
-    tables.append(Table("What happened", ("when", "who", "what", ""), tuple(ab_report.history(told))))
-    return Facts(told, tuple(tables))
+        tables.append(Table("Metrics", heads, tuple(ab_test_report.comparisons(interim))))
+    tables.append(Table("What happened", ("when", "who", "what", ""), tuple(ab_test_report.history(view))))
+    return Facts(view, tuple(tables))
 
 
 # --- before a test -------------------------------------------------------------------------------------------------------
@@ -256,12 +254,12 @@ ModeName = Annotated[str, typer.Option("--mode", metavar="MODE", help="split or 
 Alpha = Annotated[float, typer.Option("--alpha", metavar="ALPHA", help="Largest probability of a false winner.")]
 
 
-def _question(a: float, b: float, shared: float, split: float, mode: str, alpha: float) -> "tuple[Design, Truth]":
+def _question(a: float, b: float, shared: float, split: float, mode: str, alpha: float) -> "tuple[Design, AssumedRates]":
     from sporeprint.ab_testing.design import Design
-    from sporeprint.ab_testing.power import Truth
+    from sporeprint.ab_testing.power import AssumedRates
 
     given = {"name": "plan", "model_a": "a", "model_b": "b", "traffic_split": split, "mode": mode, "alpha": alpha}
-    return Design.from_dict(given), Truth(a, b, shared)
+    return Design.from_dict(given), AssumedRates(a, b, shared)
 
 
 @command(
@@ -287,16 +285,16 @@ def plan(
     """Tell how many units and labels a test will need."""
     from dataclasses import asdict
 
-    from sporeprint.ab_testing import power as planning
+    from sporeprint.ab_testing.power import plan as plan_test
 
     design, truth = _question(rate_a, rate_b, shared, split, mode, alpha)
-    found = planning.plan(design, truth, power=power, units_a_day=units_a_day)
+    found = plan_test(design, truth, power=power, units_a_day=units_a_day)
     rows = (
         ("units until the rule has decided, in half of the tests", _count(found.median_units)),
         (f"... in {power:.0%} of the tests", _count(found.units)),
         ("labels, in half of the tests", _count(found.median_labels)),
         (f"... in {power:.0%} of the tests", _count(found.labels)),
-        ("units of a test that looks once (not safe to peek at)", _count(found.fixed_units)),
+        ("units of a test that analyses once (not safe to peek at)", _count(found.fixed_units)),
         ("what looking at any time costs", "-" if found.price is None else f"{found.price:.2f} times the units"),
         ("probability that the worse version is named", f"{found.wrong:.2g}"),
         *((("days", f"{found.days:.1f}"),) if found.days is not None else ()),

@@ -75,7 +75,7 @@ class Session:
         """The configuration file.
 
         Raises:
-            ConfigError: if none was named and none is where one is looked for.
+            ConfigError: if no file was named and no default exists.
         """
         if self.given_config is not None:
             return self.given_config
@@ -105,7 +105,7 @@ _SHARED: dict[str, tuple[Any, Any]] = {
                 envvar="SPOREPRINT_CONFIG",
                 show_envvar=False,
                 rich_help_panel=_COMMON,
-                help=f"Configuration. Left out: {CONFIG} in the work directory, else here, else sporeprint's own.",
+                help=f"Configuration file. Default: {CONFIG} in the work directory, else in this folder, else the one in the package.",
             ),
         ],
         None,
@@ -117,7 +117,7 @@ _SHARED: dict[str, tuple[Any, Any]] = {
                 "--set",
                 metavar="KEY=VALUE",
                 rich_help_panel=_COMMON,
-                help="Change one setting, as in split.seed=11. Can be given several times.",
+                help="Change one setting, as in split.seed=11. Repeatable.",
             ),
         ],
         None,
@@ -130,18 +130,18 @@ _SHARED: dict[str, tuple[Any, Any]] = {
                 envvar="SPOREPRINT_WORKDIR",
                 show_envvar=False,
                 rich_help_panel=_COMMON,
-                help="Everything that is written goes below it. Left out: here.",
+                help="Folder for everything that is written. Default: this folder.",
             ),
         ],
         None,
     ),
     "json": (
-        Annotated[bool, typer.Option("--json", rich_help_panel=_COMMON, help="Result, or error, as JSON on stdout; nothing else.")],
+        Annotated[bool, typer.Option("--json", rich_help_panel=_COMMON, help="Print the result or error as JSON.")],
         False,
     ),
     "quiet": (Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=_COMMON, help="No progress, only the result.")], False),
     "verbose": (
-        Annotated[bool, typer.Option("--verbose", "-v", rich_help_panel=_COMMON, help="Show the log; with an error its traceback.")],
+        Annotated[bool, typer.Option("--verbose", "-v", rich_help_panel=_COMMON, help="Show the log, and the traceback of an error.")],
         False,
     ),
 }
@@ -153,10 +153,10 @@ SETTINGS = ("config", "set", *OUTPUT)
 ALL = ("config", "set", *PLACE)
 
 
-def _session(given: Mapping[str, Any]) -> Session:
-    screen = Screen.standard(json=given["json"], quiet=given["quiet"], verbose=given["verbose"])
+def _session(options: Mapping[str, Any]) -> Session:
+    screen = Screen.standard(json=options["json"], quiet=options["quiet"], verbose=options["verbose"])
     screen.logging()
-    return Session(screen, given.get("config"), tuple(given.get("set") or ()), given.get("workdir"))
+    return Session(screen, options.get("config"), tuple(options.get("set") or ()), options.get("workdir"))
 
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -184,9 +184,9 @@ def command(
         parameters = [parameter.replace(kind=_KEYWORD) for parameter in own] + common
 
         @functools.wraps(work)
-        def run(**given: Any) -> None:
-            session = _session({key: given.pop(key) for key in shared})
-            result = work(session, **given)
+        def run(**options: Any) -> None:
+            session = _session({key: options.pop(key) for key in shared})
+            result = work(session, **options)
             session.screen.show(result)
             raise typer.Exit(getattr(result, "exit_code", 0))
 
@@ -206,13 +206,13 @@ def user() -> str:
         return "unknown"
 
 
-def group(**given: Any) -> typer.Typer:
-    """A group of commands, with its own page of help and no command of its own; `given` goes to typer."""
+def group(**options: Any) -> typer.Typer:
+    """A group of commands, with its own help page; `options` are those of `typer.Typer`."""
     return typer.Typer(
         cls=Group,
         rich_markup_mode=None,
         invoke_without_command=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-        **given,
+        **options,
     )

@@ -1,4 +1,4 @@
-"""`sporeprint db`: the schema of the OLTP database, and what is old enough to go."""
+"""`sporeprint db`: schema and retention of the OLTP database."""
 
 import re
 from collections.abc import Iterator
@@ -17,9 +17,10 @@ if TYPE_CHECKING:  # slow to import, and `--help` does not need it
     from sqlalchemy import Engine
 
     from sporeprint.storage.oltp.migrate import Status
+    from sporeprint.storage.oltp.retention import WarehouseProgress
 
 db = group(
-    help="Bring the database of predictions and outcomes up to date, and delete what is old.\n\n"
+    help="Migrate the database of predictions and outcomes, and delete old rows.\n\n"
     "The database is the one of SPOREPRINT_OLTP_URL, else of storage.oltp, else data/sporeprint.db below the work directory. Its password "
     "comes from SPOREPRINT_OLTP_PASSWORD, or from the file that SPOREPRINT_OLTP_PASSWORD_FILE names. On a server, upgrade, downgrade and "
     "prune need the account that owns the tables.",
@@ -33,6 +34,7 @@ _STATES = {
     "behind": "older than this version; run: sporeprint db upgrade",
     "ahead": "newer than this version; install the newer sporeprint",
     "foreign": "tables of another program; name another database",
+    "unfinished": "a migration was killed; run: sporeprint db upgrade",
 }
 _UNITS_US = {"h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}
 
@@ -50,7 +52,7 @@ def _engine(session: Session) -> "Iterator[Engine]":
 
 
 def _shown(status: "Status", done: str = "") -> Facts:
-    pending = [{"revision": revision.id, "says": revision.says} for revision in status.pending]
+    pending = [{"revision": revision.id, "says": revision.summary} for revision in status.pending]
     values: dict[str, Any] = {
         "database": status.database,
         "state": status.state,
@@ -63,14 +65,14 @@ def _shown(status: "Status", done: str = "") -> Facts:
         ("revision", status.current or "none"),
         ("this version works with", status.expected),
         ("that is", _STATES[status.state]),
-        *((f"to come: {revision.id}", revision.says) for revision in status.pending),
+        *((f"to come: {revision.id}", revision.summary) for revision in status.pending),
     ]
     return Facts(values, (Table(done, ("", ""), tuple(rows)),))
 
 
 @command(db, ALL, panel=_SCHEMA, examples="sporeprint db status\nsporeprint db status --json")
 def status(session: Session) -> Result:
-    """Show which revision the schema has, and which one this version works with."""
+    """Show the revision of the schema, and the one this version needs."""
     from sporeprint.storage.oltp import migrate
 
     with _engine(session) as engine:
@@ -88,39 +90,53 @@ def status(session: Session) -> Result:
 def upgrade(
     session: Session,
     revision: Annotated[
-        str | None, typer.Argument(metavar="[REVISION]", help="Go no further than this one. Left out: the newest.", show_default=False)
+        str | None, typer.Argument(metavar="[REVISION]", help="Target revision. Default: the newest.", show_default=False)
     ] = None,
 ) -> Result:
-    """Make the tables, or change them to what this version works with. What is in them stays."""
+    """Create the tables, or migrate them to this version. Rows are retained."""
     from sporeprint.storage.oltp import migrate
 
     with _engine(session) as engine:
-        return _shown(migrate.upgrade(engine, revision), "The schema is as asked for")
+        return _shown(migrate.upgrade(engine, revision), "Schema changed")
 
 
 @command(db, ALL, panel=_SCHEMA, examples="sporeprint db downgrade 0002 --yes\nsporeprint db downgrade base --yes")
 def downgrade(
     session: Session,
-    revision: Annotated[str, typer.Argument(metavar="REVISION", help="The one to go back to; base: before the first.", show_default=False)],
-    yes: Annotated[bool, typer.Option("--yes", help="Delete what later revisions added, with everything in it.")] = False,
+    revision: Annotated[str, typer.Argument(metavar="REVISION", help="Target revision; base: before the first.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", help="Delete the tables and columns of later revisions with their rows.")] = False,
 ) -> Result:
-    """Go back to an earlier schema. Tables and columns of later revisions go, with what is in them."""
+    """Migrate back to an earlier schema; deletes what later revisions added."""
     from sporeprint.storage.oltp import migrate
 
     with _engine(session) as engine:
         undone = migrate.removed_by(migrate.status(engine).current, revision)
         if undone and not yes:
-            lost = "; ".join(f"{each.id}, {each.says}" for each in undone)
+            lost = "; ".join(f"{each.id}, {each.summary}" for each in undone)
             raise UsageError(f"this deletes tables and columns with all that is in them ({lost}); make a backup, then add --yes")
-        return _shown(migrate.downgrade(engine, revision), "The schema is as asked for")
+        return _shown(migrate.downgrade(engine, revision), "Schema changed")
 
 
-def _age(given: str | int) -> int:
+def _warehouse_progress(session: Session) -> "WarehouseProgress":
+    """How far the warehouse has read; nothing, where there is none yet."""
+    from contextlib import closing
+
+    from sporeprint.storage import urls
+    from sporeprint.storage.oltp.read_progress import ReadProgress
+    from sporeprint.storage.oltp.retention import WarehouseProgress
+    from sporeprint.storage.warehouse.factory import open_warehouse
+    from sporeprint.storage.warehouse.sync import BATCHES, OUTCOMES, PREDICTIONS
+
+    with closing(open_warehouse(urls.olap(session.settings.storage, session.workdir))) as warehouse:
+        return WarehouseProgress(*(ReadProgress.from_json(warehouse.get_note(name)) for name in (PREDICTIONS, OUTCOMES, BATCHES)))
+
+
+def _age(text: str | int) -> int:
     """An age in microseconds, from 90d, 12w, 36h."""
-    found = re.fullmatch(r"([0-9]{1,6})([hdw])", str(given))
-    if found is None:
-        raise typer.BadParameter(f"{str(given)!r} is no age; write it as in 90d, 12w or 36h")
-    return int(found[1]) * _UNITS_US[found[2]]
+    match = re.fullmatch(r"([0-9]{1,6})([hdw])", str(text))
+    if match is None:
+        raise typer.BadParameter(f"{str(text)!r} is no age; write it as in 90d, 12w or 36h")
+    return int(match[1]) * _UNITS_US[match[2]]
 
 
 @command(
@@ -132,13 +148,16 @@ def _age(given: str | int) -> int:
 def prune(
     session: Session,
     older_than: Annotated[
-        int, typer.Option("--older-than", parser=_age, metavar="AGE", help="Age of what goes, as in 90d, 12w, 36h.", show_default=False)
+        int,
+        typer.Option("--older-than", parser=_age, metavar="AGE", help="Minimum age of rows to delete: 90d, 12w, 36h.", show_default=False),
     ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, delete nothing.")] = False,
+    unsynced: Annotated[bool, typer.Option("--unsynced", help="Also delete rows that the warehouse has not read.")] = False,
 ) -> Result:
-    """Delete old predictions and their outcomes, batches too, a little at a time, but never those an open A/B test needs.
+    """Delete old predictions, outcomes and batches in small steps, but never those that an open A/B test needs.
 
-    Whoever writes at the same time waits for one batch at most. Sync the warehouse first: what is gone cannot be synced.
+    Other writers wait for one step at most. Rows that the warehouse has not read are kept, unless --unsynced is given: deleted rows cannot
+    be synced. Run `sporeprint warehouse sync` first.
     """
     import time
 
@@ -148,9 +167,12 @@ def prune(
     with _engine(session) as engine, session.screen.steps().step("prune") as progress:
         migrate.check(engine)
         settings, now_us = session.settings.storage.prune, time.time_ns() // 1000
-        done = retention.prune(engine, settings, older_than_us=older_than, now_us=now_us, dry_run=dry_run, progress=progress)
+        warehouse = None if unsynced else _warehouse_progress(session)
+        done = retention.prune(
+            engine, settings, older_than_us=older_than, now_us=now_us, dry_run=dry_run, progress=progress, warehouse=warehouse
+        )
         store = BatchStore(session.workdir, session.settings.storage.batches.folder)
-        files, answers = batch_index.forget(engine, store, before_us=done.before_us, dry_run=dry_run)
+        files, answers = batch_index.forget(engine, store, before_us=done.before_us, dry_run=dry_run, warehouse=warehouse)
     before = datetime.fromtimestamp(done.before_us / 1e6, UTC).isoformat(timespec="seconds")
     values = {
         "before": before,
@@ -159,6 +181,7 @@ def prune(
         "batches": files,
         "answers_of_batches": answers,
         "kept_for_ab_tests": done.kept,
+        "kept_for_the_warehouse": done.unsynced,
         "longest_transaction_s": round(done.longest_s, 4),
         "dry_run": done.dry_run,
     }
@@ -167,6 +190,7 @@ def prune(
         ("predictions", f"{done.predictions:,}"),
         ("their outcomes", f"{done.outcomes:,}"),
         ("batches, with their files", f"{files:,}, of {answers:,} rows"),
-        ("kept, for open A/B tests", f"{done.kept:,}"),
+        ("retained for open A/B tests", f"{done.kept:,}"),
+        ("retained for the warehouse", f"{done.unsynced:,}"),
     )
     return Facts(values, (Table("This would go" if done.dry_run else "Gone", ("", ""), rows),))

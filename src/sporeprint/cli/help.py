@@ -6,7 +6,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from sporeprint.cli.console import styled
+from sporeprint.cli.terminal import styled
 
 #: Where options stand that name no panel.
 OPTIONS = "Options"
@@ -22,7 +22,7 @@ class Command(TyperCommand):
         _write_usage(self, ctx, formatter)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write what can be given, panel by panel."""
+        """Write arguments and options by panel."""
         _write_params(self, ctx, formatter)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 -- the library's signature
@@ -34,7 +34,7 @@ class Group(TyperGroup):
     """A group of commands whose page lists them by panel."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """The group's options; a flag that was not given is False."""
+        """The group's options; a flag is False by default."""
         params = super().get_params(ctx)
         for param in params:
             # None would be converted, and for that typer loads pydantic: 0.2 s before any command's help.

@@ -1,4 +1,4 @@
-"""`sporeprint keys`: who may call the prediction API."""
+"""`sporeprint keys`: API keys of the server."""
 
 import time
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ if TYPE_CHECKING:  # slow to import, and `--help` does not need it
     from sporeprint.storage.oltp.api_keys import ApiKey
 
 keys = group(
-    help="Make, list and revoke the API keys of sporeprint serve.\n\n"
-    "As soon as there is one key, nobody is let in without. Without any, the server is for this machine alone. On a MariaDB "
+    help="Create, list and revoke the API keys of sporeprint serve.\n\n"
+    "With at least one key, every request needs one. With none, the server accepts requests from this machine only. On a MariaDB "
     "server this needs the account that owns the tables.",
     epilog="sporeprint keys create --name shop --role predict\nsporeprint keys list\nsporeprint keys revoke shop",
 )
 
 _WHO = "Keys"
-ROLES = "predict: ask for answers; label: say what turned out to be true; operate: promote models; read: look at everything"
+ROLES = "predict: request predictions; label: report outcomes; operate: promote models; read: read everything"
 
 
 @contextmanager
@@ -73,17 +73,17 @@ def _values(key: "ApiKey") -> dict[str, object]:
 )
 def create(
     session: Session,
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Who gets it.", show_default=False)],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the key's owner.", show_default=False)],
     role: Annotated[list[str], typer.Option("--role", metavar="ROLE", help=f"{ROLES}. Can be given several times.", show_default=False)],
     expires: Annotated[
-        int | None, typer.Option("--expires", min=1, max=3650, metavar="DAYS", help="Days after which it ends; never, if left out.")
+        int | None, typer.Option("--expires", min=1, max=3650, metavar="DAYS", help="Days until it expires. Default: never.")
     ] = None,
 ) -> Result:
-    """Make a key. It is shown once, and nowhere kept: who loses it gets another one."""
-    from sporeprint.storage.oltp import api_keys as stored
+    """Create a key. It is shown once and cannot be recovered."""
+    from sporeprint.storage.oltp import api_keys
 
     with _engine(session) as engine:
-        key, secret = stored.create(engine, name, stored.roles_of(role), expires_days=expires, now_us=_now_us(), actor=_actor())
+        key, secret = api_keys.create(engine, name, api_keys.roles_of(role), expires_days=expires, now_us=_now_us(), actor=_actor())
     rows = (
         ("key", secret),
         ("name", key.name),
@@ -95,18 +95,18 @@ def create(
 
 
 @command(keys, ALL, name="list", panel=_WHO, examples="sporeprint keys list\nsporeprint keys list --revoked --json")
-def list_keys(session: Session, revoked: Annotated[bool, typer.Option("--revoked", help="Those that are revoked, too.")] = False) -> Result:
+def list_keys(session: Session, revoked: Annotated[bool, typer.Option("--revoked", help="Include revoked keys.")] = False) -> Result:
     """List the keys, without their secrets."""
-    from sporeprint.storage.oltp import api_keys as stored
+    from sporeprint.storage.oltp import api_keys
 
     with _engine(session) as engine:
-        found = stored.listed(engine, revoked=revoked)
-    values = {"keys": [_values(key) for key in found]}
-    if not found:
+        stored_keys = api_keys.listed(engine, revoked=revoked)
+    values = {"keys": [_values(key) for key in stored_keys]}
+    if not stored_keys:
         return Facts(values, (Table("", ("",), (("there are no keys: only this machine may call the server",),)),))
     now_us = _now_us()
     rows = tuple(
-        (key.name, ", ".join(sorted(key.roles)), _time(key.created_us), _time(key.expires_us), _state(key, now_us)) for key in found
+        (key.name, ", ".join(sorted(key.roles)), _time(key.created_us), _time(key.expires_us), _state(key, now_us)) for key in stored_keys
     )
     return Facts(values, (Table("API keys", ("name", "may", "made", "ends", ""), rows),))
 
@@ -119,9 +119,9 @@ def _state(key: "ApiKey", now_us: int) -> str:
 
 @command(keys, ALL, panel=_WHO, examples="sporeprint keys revoke shop")
 def revoke(session: Session, name: Annotated[str, typer.Argument(metavar="NAME", help="The key's name.", show_default=False)]) -> Result:
-    """Have a key no longer taken. Running servers know it within two seconds."""
-    from sporeprint.storage.oltp import api_keys as stored
+    """Revoke a key. Running servers refuse it within two seconds."""
+    from sporeprint.storage.oltp import api_keys
 
     with _engine(session) as engine:
-        key = stored.revoke(engine, name, now_us=_now_us(), actor=_actor())
+        key = api_keys.revoke(engine, name, now_us=_now_us(), actor=_actor())
     return Facts({**_values(key), "revoked": True}, (Table("", ("",), ((f"the key {key.name!r} is no longer taken",),)),))

@@ -1,4 +1,4 @@
-"""`sporeprint models`: what is registered, whether it is as it was registered, and what stands for what."""
+"""`sporeprint models`: list, show, verify, promote and roll back versions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # slow to import, and `--help` does not need it
 
 models = group(help="List, show, check and promote the registered models.")
 
-_LOOK, _MOVE = "Looking", "Moving production and champions"
+_INSPECT, _PROMOTE = "Inspection", "Promotion"
 PRODUCTION = "production"
 
 #: What a list shows of a version's metrics, where it has them: on which rows, which.
@@ -27,7 +27,7 @@ Ref = Annotated[
     str,
     typer.Argument(metavar="REF", show_default=False, help="production, a model's name (its champion), name/v2, or a registered file."),
 ]
-Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the history.", show_default=False)]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help="Reason, for the history.", show_default=False)]
 
 
 def _registry(session: Session) -> "Registry":
@@ -44,19 +44,19 @@ def _filled(session: Session) -> "Registry":
     return registry
 
 
-# --- looking -------------------------------------------------------------------------------------------------------------
+# --- inspection -------------------------------------------------------------------------------------------------------------
 
 
-@command(models, PLACE, name="list", panel=_LOOK, examples="sporeprint models list\nsporeprint models list --json")
+@command(models, PLACE, name="list", panel=_INSPECT, examples="sporeprint models list\nsporeprint models list --json")
 def list_models(session: Session) -> Result:
-    """List every version, and what it stands for."""
+    """List every version with its aliases and metrics."""
     registry = _registry(session)
     pins = {alias: pin.ref for alias, pin in registry.aliases().pins.items()}
-    found = [_listed(registry, name, pins) for name in registry.names()]
-    values = {"production": pins.get(PRODUCTION), "models": found}
-    if not found:
+    listing = [_listed(registry, name, pins) for name in registry.names()]
+    values = {"production": pins.get(PRODUCTION), "models": listing}
+    if not listing:
         return Facts(values, (Table("", ("",), ((f"no model is registered in {registry.root}; sporeprint etl makes some",),)),))
-    rows = [_row(version) for model in found for version in model["versions"]]
+    rows = [_row(version) for model in listing for version in model["versions"]]
     heads = ("version", "stands for", "created", *(f"{metric}, {on}" for on, metric in LISTED), "note")
     return Facts(values, (_without_empty("Registered models", heads, rows),))
 
@@ -69,13 +69,13 @@ def _listed(registry: "Registry", name: str, pins: Mapping[str, str]) -> dict[st
 
 def _listed_version(registry: "Registry", ref: str, champion: str, pins: Mapping[str, str]) -> dict[str, Any]:
     stands = [PRODUCTION] * (pins.get(PRODUCTION) == ref) + ["champion"] * (champion == ref)
-    found: dict[str, Any] = {"ref": ref, "stands_for": stands, "created": None, "simulated": None, "metrics": {}, "problem": None}
+    entry: dict[str, Any] = {"ref": ref, "stands_for": stands, "created": None, "simulated": None, "metrics": {}, "problem": None}
     try:
         shown = registry.show(ref)
     except RegistryError as error:  # one damaged version must not hide the others
-        return {**found, "problem": str(error)}
+        return {**entry, "problem": str(error)}
     info = shown["info"]
-    return {**found, "created": info.get("created"), "simulated": bool(info.get("simulated")), "metrics": shown["metrics"]}
+    return {**entry, "created": info.get("created"), "simulated": bool(info.get("simulated")), "metrics": shown["metrics"]}
 
 
 def _row(version: Mapping[str, Any]) -> tuple[str, ...]:
@@ -89,62 +89,62 @@ def _row(version: Mapping[str, Any]) -> tuple[str, ...]:
 def _metric(metrics: Mapping[str, Any], on: str, name: str) -> str:
     """One metric for people; empty where the version has it not."""
     card = metrics.get(on)
-    found = card.get(name) if isinstance(card, Mapping) else None
-    value = found.get("value") if isinstance(found, Mapping) else found
+    estimate = card.get(name) if isinstance(card, Mapping) else None
+    value = estimate.get("value") if isinstance(estimate, Mapping) else estimate
     return f"{value:.4f}" if isinstance(value, float | int) else ""
 
 
 def _without_empty(title: str, heads: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Table:
-    kept = [number for number in range(len(heads)) if any(row[number] for row in rows)]
-    return Table(title, tuple(heads[number] for number in kept), tuple(tuple(row[number] for number in kept) for row in rows))
+    filled = [number for number in range(len(heads)) if any(row[number] for row in rows)]
+    return Table(title, tuple(heads[number] for number in filled), tuple(tuple(row[number] for number in filled) for row in rows))
 
 
-@command(models, PLACE, panel=_LOOK, examples="sporeprint models show production\nsporeprint models show xgboost/v2 --json")
+@command(models, PLACE, panel=_INSPECT, examples="sporeprint models show production\nsporeprint models show xgboost/v2 --json")
 def show(session: Session, ref: Ref) -> Result:
-    """Show all that is known of a version: where it comes from, how good it is, its files."""
-    found = _registry(session).show(ref)
+    """Show a version: provenance, metrics and files."""
+    description = _registry(session).show(ref)
     facts = {
-        "version": found["ref"],
-        "stands for": ", ".join(PRODUCTION if alias == PRODUCTION else "champion" for alias in found["aliases"]),
-        "scorer": found["scorer"],
-        **_flat(found["info"]),
-        "identity": found["identity"],
+        "version": description["ref"],
+        "stands for": ", ".join(PRODUCTION if alias == PRODUCTION else "champion" for alias in description["aliases"]),
+        "scorer": description["scorer"],
+        **_flat(description["info"]),
+        "identity": description["identity"],
     }
-    files = tuple((name, f"{record['size']:,} B", record["sha256"][:16]) for name, record in sorted(found["files"].items()))
+    files = tuple((name, f"{record['size']:,} B", record["sha256"][:16]) for name, record in sorted(description["files"].items()))
     tables = (
         Table("", ("", ""), tuple((key, str(value)) for key, value in facts.items() if value not in ("", None))),
-        Table("Metrics", ("rows", "metric", "value", "from", "to"), tuple(_scores(found["metrics"]))),
+        Table("Metrics", ("rows", "metric", "value", "from", "to"), tuple(_scores(description["metrics"]))),
         Table("Files", ("file", "size", "sha256"), files),
     )
-    return Facts(found, tables)
+    return Facts(description, tables)
 
 
 def _flat(values: Mapping[str, Any], within: str = "") -> dict[str, str]:
     """Nested values as lines: a.b -> text."""
-    found: dict[str, str] = {}
+    lines: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{within}{key}.")
+            lines |= _flat(value, f"{within}{key}.")
         else:
-            found[f"{within}{key}"] = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return found
+            lines[f"{within}{key}"] = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return lines
 
 
 def _scores(metrics: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     """Every metric with its interval, for people."""
     for on, card in metrics.items():
-        for name, found in card.items() if isinstance(card, Mapping) else ():
-            if isinstance(found, Mapping) and isinstance(found.get("value"), float | int):
-                ends = (found["value"], found.get("low"), found.get("high"))
+        for name, estimate in card.items() if isinstance(card, Mapping) else ():
+            if isinstance(estimate, Mapping) and isinstance(estimate.get("value"), float | int):
+                ends = (estimate["value"], estimate.get("low"), estimate.get("high"))
                 yield on, name, *("" if end is None else f"{end:.4f}" for end in ends)
 
 
-@command(models, PLACE, panel=_LOOK, examples="sporeprint models verify\nsporeprint models verify xgboost/v2 || echo altered")
+@command(models, PLACE, panel=_INSPECT, examples="sporeprint models verify\nsporeprint models verify xgboost/v2 || echo altered")
 def verify(
     session: Session,
-    ref: Annotated[str | None, typer.Argument(metavar="[REF]", show_default=False, help="Only this version. Left out: everything.")] = None,
+    ref: Annotated[str | None, typer.Argument(metavar="[REF]", show_default=False, help="Only this version. Default: all.")] = None,
 ) -> Result:
-    """Hold every byte against its hash; exit code 5 where something was altered."""
+    """Check every file against its hash; exit code 5 if one was altered."""
     registry = _filled(session)
     refs = [f"{name}/v{number}" for name in registry.names() for number in registry.versions(name)] if ref is None else [ref]
     problems = registry.verify_all() if ref is None else tuple(f"{ref}: {problem}" for problem in registry.verify(ref))
@@ -154,12 +154,12 @@ def verify(
     return Facts(values, (Table("", ("",), ((f"as registered: {', '.join(refs)}",),)),))
 
 
-@command(models, PLACE, panel=_LOOK, examples="sporeprint models history\nsporeprint models history production")
+@command(models, PLACE, panel=_INSPECT, examples="sporeprint models history\nsporeprint models history production")
 def history(
     session: Session,
-    alias: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False, help="production or a model. Left out: all.")] = None,
+    alias: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False, help="production or a model. Default: all.")] = None,
 ) -> Result:
-    """Show every move of production and of the champions, and why."""
+    """Show every promotion and rollback, with its reason."""
     registry = _registry(session)
     moves = registry.aliases().history if alias is None else registry.history(alias)
     if not moves and alias is not None and alias != PRODUCTION:
@@ -169,13 +169,15 @@ def history(
     return Facts({"history": [asdict(move) for move in moves]}, (shown if rows else Table("", ("",), (("nothing was moved yet",),)),))
 
 
-# --- moving --------------------------------------------------------------------------------------------------------------
+AllowSimulated = Annotated[bool, typer.Option("--allow-simulated", help="Permit a version that was trained on simulated data.")]
+
+# --- promotion --------------------------------------------------------------------------------------------------------------
 
 
 @command(
     models,
     ALL,
-    panel=_MOVE,
+    panel=_PROMOTE,
     examples="sporeprint models promote xgboost/v2\nsporeprint models promote xgboost/v2 --production --reason 'more species in training'",
 )
 def promote(
@@ -183,22 +185,32 @@ def promote(
     ref: Ref,
     production: Annotated[bool, typer.Option("--production", help="Make it the version that is served, too.")] = False,
     reason: Reason = "promoted by hand",
+    allow_simulated: AllowSimulated = False,
 ) -> Result:
     """Make a version its model's champion, if it passes the gate: parity, schema, not worse than the one before."""
     from sporeprint.pipelines.register import run_promote
 
-    return run_promote(session.settings, session.workdir, ref, production=production, reason=reason, steps=session.screen.steps())
+    return run_promote(
+        session.settings,
+        session.workdir,
+        ref,
+        production=production,
+        reason=reason,
+        allow_simulated=allow_simulated,
+        steps=session.screen.steps(),
+    )
 
 
-@command(models, PLACE, panel=_MOVE, examples="sporeprint models rollback\nsporeprint models rollback xgboost --reason 'complaints'")
+@command(models, PLACE, panel=_PROMOTE, examples="sporeprint models rollback\nsporeprint models rollback xgboost --reason 'complaints'")
 def rollback(
     session: Session,
     alias: Annotated[str, typer.Argument(metavar="[NAME]", help="production, or a model for its champion.")] = PRODUCTION,
     reason: Reason = "rolled back by hand",
+    allow_simulated: AllowSimulated = False,
 ) -> Result:
-    """Take back the last move; again, the one before it."""
+    """Undo the last promotion; repeated, the one before."""
     registry = _filled(session)
     before = registry.aliases().pins.get(alias)
-    found = registry.rollback(alias, reason=reason, now=datetime.now(UTC), by=user())
-    values = {"alias": alias, "from": None if before is None else before.ref, "to": found.ref}
-    return Facts(values, (Table("", ("", ""), (("moved", alias), ("from", str(values["from"])), ("to", found.ref))),))
+    restored = registry.rollback(alias, reason=reason, now=datetime.now(UTC), by=user(), allow_simulated=allow_simulated)
+    values = {"alias": alias, "from": None if before is None else before.ref, "to": restored.ref}
+    return Facts(values, (Table("", ("", ""), (("moved", alias), ("from", str(values["from"])), ("to", restored.ref))),))

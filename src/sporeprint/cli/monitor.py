@@ -30,7 +30,7 @@ class Arm(StrEnum):
     B = "B"
 
 
-def add_to(app: typer.Typer, panel: str) -> None:
+def add_monitor_to(app: typer.Typer, panel: str) -> None:
     """Make `monitor` a command of the application, in one of its panels."""
     command(
         app,

@@ -10,7 +10,7 @@ from sporeprint.common.text_table import Table
 from sporeprint.errors import RegistryError, UsageError
 
 
-def add_to(app: typer.Typer, panel: str) -> None:
+def add_serve_to(app: typer.Typer, panel: str) -> None:
     """Make `serve` a command of the application, in one of its panels."""
     command(
         app,
@@ -28,10 +28,10 @@ def serve(
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Address to listen on. One that others can reach needs API keys.")
     ] = "127.0.0.1",
-    workers: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Processes that answer.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Number of worker processes.")] = 1,
     model: Annotated[str, typer.Option(metavar="NAME", help="production, a model's name, or one version of it as name/v2.")] = "production",
 ) -> Result:
-    """Answer over HTTP: one observation, a batch, earlier answers, outcomes. Documented at /docs. Ctrl-C ends it."""
+    """Serve predictions over HTTP; documentation at /docs. Ctrl-C ends it."""
     from sporeprint.model_serving import server
     from sporeprint.model_serving.http.authentication import LOOPBACK
 
@@ -49,4 +49,4 @@ def serve(
     to = "to those who have a key" if keys else "to this machine only (no API keys yet)"
     session.screen.say(f"serving {ref} at {where}, documented at {where}/docs, {to}")
     server.serve(session.settings, session.workdir, model=model, host=host, port=port, workers=workers, exposed=exposed)
-    return Facts({"served": ref}, (Table("", ("",), (("the server has ended; every answer given is kept",),)),))
+    return Facts({"served": ref}, (Table("", ("",), (("the server has ended; all predictions are stored",),)),))

@@ -22,12 +22,12 @@ if TYPE_CHECKING:  # slow to import, and `--help` does not need it
     from sporeprint.storage.warehouse.protocol import QueryResult, Warehouse
 
 warehouse = group(
-    help="Reports and SQL over all that was answered and came true.\n\n"
+    help="Reports and SQL over predictions and outcomes.\n\n"
     "The warehouse is the one of SPOREPRINT_OLAP_URL, else of storage.olap, else data/warehouse/ below the work directory. Its password "
     "comes from SPOREPRINT_OLAP_PASSWORD, or from the file that SPOREPRINT_OLAP_PASSWORD_FILE names.",
     epilog='sporeprint warehouse sync\nsporeprint warehouse report --out report.html\nsporeprint warehouse query "SELECT * FROM dim_model"',
 )
-#: Rows of a query that are shown unless told otherwise.
+#: Default number of rows that a query shows.
 ROWS = 100
 
 
@@ -36,27 +36,27 @@ def _warehouse(session: Session) -> "Iterator[Warehouse]":
     from sporeprint.storage import urls
     from sporeprint.storage.warehouse.factory import open_warehouse
 
-    found = open_warehouse(urls.olap(session.settings.storage, session.workdir))
+    opened = open_warehouse(urls.olap(session.settings.storage, session.workdir))
     try:
-        yield found
+        yield opened
     finally:
-        found.close()
+        opened.close()
 
 
 @command(warehouse, ALL, examples="sporeprint warehouse sync\nsporeprint warehouse sync --json")
 def sync(session: Session) -> Result:
-    """Bring what is new in the database of predictions and outcomes into the warehouse. Killed, it goes on where it was."""
+    """Load new predictions and outcomes into the warehouse. An interrupted sync continues where it stopped."""
     from sporeprint.storage import urls
     from sporeprint.storage.engine import connect
     from sporeprint.storage.oltp import migrate
-    from sporeprint.storage.warehouse.sync import sync as bring
+    from sporeprint.storage.warehouse import sync as warehouse_sync
 
     engine = connect(urls.oltp(session.settings.storage, session.workdir))
     try:
         migrate.prepare(engine)
-        with _warehouse(session) as found, session.screen.steps().step("sync") as progress:
-            done = bring(engine, found, session.settings.dataset, root=session.workdir, progress=progress)
-            rows = (("predictions", f"{done.predictions:,}"), ("outcomes", f"{done.outcomes:,}"), ("warehouse", found.shown))
+        with _warehouse(session) as source, session.screen.steps().step("sync") as progress:
+            done = warehouse_sync.sync(engine, source, session.settings.dataset, root=session.workdir, progress=progress)
+            rows = (("predictions", f"{done.predictions:,}"), ("outcomes", f"{done.outcomes:,}"), ("warehouse", source.shown))
     finally:
         engine.dispose()
     waiting = (("waiting", "outcomes whose prediction has not come"),) if done.waiting else ()
@@ -87,20 +87,18 @@ class Written:
 )
 def report(
     session: Session,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page with pictures, too: one HTML file.", show_default=False)
-    ] = None,
-    days: Annotated[int, typer.Option(metavar="N", min=0, help="So many days back; 0 for all.")] = 90,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write an HTML page with charts.", show_default=False)] = None,
+    days: Annotated[int, typer.Option(metavar="N", min=0, help="Number of days; 0: all.")] = 90,
 ) -> Result:
-    """Answer the standard questions: volume, verdicts, false negatives, latency, by day, model and arm."""
+    """Report volume, verdicts, false negatives and latency by day, model and arm."""
     from sporeprint.reports import warehouse_report
 
-    with _warehouse(session) as found, found.reading() as reader:
-        made = warehouse_report.make(reader, found.shown, now_us=time.time_ns() // 1000, days=days)
+    with _warehouse(session) as source, source.reading() as reader:
+        made = warehouse_report.make_warehouse_report(reader, source.shown, now_us=time.time_ns() // 1000, days=days)
     if out is not None:
         from sporeprint.common.files import atomic_write
 
-        atomic_write(out, warehouse_report.page(made))
+        atomic_write(out, warehouse_report.render_warehouse_report(made))
     return Written(made, out)
 
 
@@ -113,14 +111,14 @@ def report(
 )
 def query(
     session: Session,
-    sql: Annotated[str, typer.Argument(metavar="SQL", show_default=False, help="One statement that reads.")],
-    rows: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="Most rows that are shown.")] = ROWS,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, max=3000, help="How long it may take.")] = 60.0,
+    sql: Annotated[str, typer.Argument(metavar="SQL", show_default=False, help="One read-only statement.")],
+    rows: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="Maximum number of rows.")] = ROWS,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, max=3000, help="Time limit.")] = 60.0,
 ) -> Result:
-    """Run one SQL statement that reads. It can change nothing, and reads from the warehouse and nothing else."""
+    """Run one read-only SQL statement on the warehouse."""
     if not sql.strip():
         raise UsageError('expected a statement, as in: sporeprint warehouse query "SELECT * FROM dim_model"')
-    with _warehouse(session) as found, found.reading(seconds=timeout) as reader:
+    with _warehouse(session) as source, source.reading(seconds=timeout) as reader:
         answer = reader.user_query(sql, rows=rows)
     return _shown(answer, rows)
 

@@ -162,7 +162,12 @@ class _Shared:
 
 
 class Client(_Shared):
-    """The service, for programs that wait. Threads may share one."""
+    """The service, for programs that wait. Threads may share one.
+
+    >>> from sporeprint import Client
+    >>> with Client("http://localhost:8000") as client:
+    ...     predict = client.predict  # predict({"cap-shape": "convex"}) asks the server
+    """
 
     def __init__(self, address: str = ADDRESS, **options: Unpack[Options]) -> None:
         super().__init__(address, **options)
@@ -332,7 +337,11 @@ class Client(_Shared):
 
 
 class AsyncClient(_Shared):
-    """The service, for programs with an event loop. See `Client` for what its methods take and raise."""
+    """The service, for programs with an event loop. See `Client` for what its methods take and raise.
+
+    >>> from sporeprint import AsyncClient
+    >>> client = AsyncClient("http://localhost:8000")  # then: await client.predict({"cap-shape": "convex"})
+    """
 
     def __init__(self, address: str = ADDRESS, **options: Unpack[Options]) -> None:
         super().__init__(address, **options)

@@ -6,35 +6,8 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 from sporeprint.errors import StorageError
-
-
-class Progress(Protocol):
-    """What a long step tells of itself. The CLI draws it; everything else may ignore it."""
-
-    def total(self, amount: int | None) -> None:
-        """Say how much there is to do, in the step's own unit, or None where nobody knows."""
-
-    def advance(self, amount: int) -> None:
-        """Say that so much more is done."""
-
-    def text(self, text: str) -> None:
-        """Say in a few words what is being done."""
-
-
-class Silent:
-    """Progress for nobody."""
-
-    def total(self, amount: int | None) -> None:
-        """Ignore."""
-
-    def advance(self, amount: int) -> None:
-        """Ignore."""
-
-    def text(self, text: str) -> None:
-        """Ignore."""
 
 
 @contextlib.contextmanager

@@ -45,8 +45,7 @@ def acquire(path: Path, *, busy: Callable[[str], str], wait_s: float = 0.0) -> i
             if try_lock(handle):
                 # A holder may have removed the file before it released it: then this lock protects nothing.
                 if path.exists() and os.fstat(handle).st_ino == path.stat().st_ino:
-                    os.ftruncate(handle, 0)
-                    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+                    os.ftruncate(handle, os.pwrite(handle, f"{os.getpid()}\n".encode(), 0))
                     stack.pop_all()
                     return handle
                 continue

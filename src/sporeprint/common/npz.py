@@ -31,10 +31,10 @@ def from_npz(data: bytes) -> dict[str, npt.NDArray[Any]]:
         ValueError: if the bytes are no such archive.
     """
     try:
-        found = np.load(io.BytesIO(data), allow_pickle=False)
-        if not isinstance(found, np.lib.npyio.NpzFile):
-            raise TypeError("a single array")  # said below, like all else
-        with found:
-            return dict(found)
+        archive = np.load(io.BytesIO(data), allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise TypeError("a single array")
+        with archive:
+            return dict(archive)
     except _UNREADABLE as error:
         raise ValueError(f"no archive of arrays: {error}") from error

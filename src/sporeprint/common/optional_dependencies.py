@@ -19,6 +19,7 @@ EXTRAS = {
     "httpx": "serve",
     "joblib": "train",
     "matplotlib": "train",
+    "mlflow": "mlflow",
     "onnx": "train",
     "onnxruntime": "serve",
     "prometheus_client": "serve",
@@ -47,7 +48,7 @@ def leave_out(library: str, *others: str) -> None:
 def _hidden(libraries: Iterable[str]) -> Iterator[None]:
     """Without those libraries that are not loaded yet."""
     hidden = [name for name in libraries if name not in sys.modules]
-    # None is how Python says of a module that it is not to be found.
+    # None marks a module that cannot be imported.
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # the documented way
     try:
         yield

@@ -1,12 +1,6 @@
-"""What a step has to show, and how a run says where it is: no word on how either is drawn."""
+"""Small tables for people, every cell already in words."""
 
-import contextlib
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
-
-from sporeprint.common.files import Progress, Silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +24,3 @@ class Table:
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(f"table {self.title!r}: a row has {len(row)} cells, there are {len(self.columns)} columns: {row!r}")
-
-
-class Steps(Protocol):
-    """Where a run says which step it is in."""
-
-    def step(self, name: str) -> AbstractContextManager[Progress]:
-        """Enter a step; what the context gives takes the step's progress. Leaving it with an exception is a failure."""
-
-
-class SilentSteps:
-    """Steps for nobody."""
-
-    @contextlib.contextmanager
-    def step(self, name: str) -> Iterator[Progress]:  # noqa: ARG002 -- the protocol's signature
-        """Show nothing."""
-        yield Silent()

@@ -21,12 +21,12 @@ class Workdir:
 
     @property
     def extract_record(self) -> Path:
-        """What `extract` found."""
+        """Record of the extract step."""
         return self.root / "data/raw/extract.json"
 
     @property
     def outcomes(self) -> Path:
-        """Answers of the warehouse whose outcome is known, as rows to train on."""
+        """Predictions with known outcomes, as rows to train on."""
         return self.root / "data/raw/outcomes.parquet"
 
     @property

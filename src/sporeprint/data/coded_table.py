@@ -27,6 +27,9 @@ LARGEST = float(np.finfo(np.float32).max)
 #: Digits are ASCII: `\d` would take those of every script, which no engine reads as a number.
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
+#: Texts that stand for a missing number, in lower case, as statistics programs and pandas write them.
+MISSING_NUMBERS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")
+
 Vocabulary = Mapping[str, tuple[str, ...]]
 Int16 = npt.NDArray[np.int16]
 Float64 = npt.NDArray[np.float64]
@@ -76,6 +79,7 @@ def _numeric(name: str, dtype: Any, *, trim: bool, trusting: bool) -> Any:
     if dtype.is_numeric() or dtype == nw.Boolean or (trusting and dtype == nw.String):
         return nw.col(name).cast(nw.Float64)
     column = _text(name, dtype, trim=trim)
+    column = nw.when(~column.str.to_lowercase().is_in(MISSING_NUMBERS)).then(column)
     number = column.str.contains(NUMBER)
     # The cast sees only text that is a number, so that a strict engine does not stop at the first other one.
     value = nw.when(number).then(column).cast(nw.Float64)

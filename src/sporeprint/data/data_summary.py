@@ -1,4 +1,4 @@
-"""What a run found in the data: counts to show, chart and compare, kept as JSON beside the tables."""
+"""Summary of a run's data: counts to show, chart and compare, stored as JSON beside the tables."""
 
 import json
 from collections.abc import Mapping
@@ -35,13 +35,15 @@ class DataSummary:
         rows: rows in the source, all of them.
         rejected: rows that broke a rule, malformed ones included.
         malformed: rows that could not be split into fields.
-        duplicates: rows that are copies of an earlier one.
+        duplicates: rows that are exact copies of an earlier one, label included.
+        repeats: rows whose features are those of an earlier one, whatever their label; copies included.
         dropped: duplicates that were dropped.
         by_rule: rule -> rows that broke it.
         missing: column -> missing values among the good rows.
         classes: word -> good rows of the class.
         groups: whether whole groups can be held out.
         splits: part -> rows.
+        notes: what a person should know of the data, a sentence each.
         fingerprint: sha256 over source, contract and split: equal data gives an equal one.
     """
 
@@ -53,12 +55,14 @@ class DataSummary:
     rejected: int
     malformed: int
     duplicates: int
+    repeats: int
     dropped: int
     by_rule: Mapping[str, int]
     missing: Mapping[str, int]
     classes: Mapping[str, int]
     groups: GroupCheck
     splits: Mapping[str, int]
+    notes: tuple[str, ...]
     fingerprint: str
 
     @property
@@ -79,6 +83,7 @@ class DataSummary:
         """
         try:
             raw = json.loads(text)
-            return cls(**{**raw, "groups": GroupCheck(**raw["groups"])})
+            older = {"repeats": 0, "notes": ()}  # not written by earlier releases
+            return cls(**{**older, **raw, "groups": GroupCheck(**raw["groups"]), "notes": tuple(raw.get("notes", ()))})
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"the record of the data is damaged ({error}); run sporeprint transform and sporeprint load again") from error

@@ -21,6 +21,7 @@ class Observations:
         group: int64 [n], the row's group; None where the groups do not hold.
         row_hash: uint64 [n], equal for equal rows.
         part: int8 [n], number of the row's part in the split; None before the split.
+        cluster: int64 [n], rows that belong together (of one patient), which promises count once; None: each different row counts.
     """
 
     codes: Codes
@@ -29,6 +30,7 @@ class Observations:
     group: npt.NDArray[np.int64] | None
     row_hash: npt.NDArray[np.uint64]
     part: npt.NDArray[np.int8] | None = None
+    cluster: npt.NDArray[np.int64] | None = None
 
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Self:
         """The rows at an index array or under a boolean mask."""
@@ -39,6 +41,7 @@ class Observations:
             group=None if self.group is None else self.group[rows],
             row_hash=self.row_hash[rows],
             part=None if self.part is None else self.part[rows],
+            cluster=None if self.cluster is None else self.cluster[rows],
         )
 
 
@@ -69,6 +72,7 @@ def concat(tables: Sequence[Observations]) -> Observations:
         group=np.concatenate([table.group for table in tables if table.group is not None]) if grouped else None,
         row_hash=np.concatenate([table.row_hash for table in tables]),
         part=None if first.part is None else np.concatenate([table.part for table in tables if table.part is not None]),
+        cluster=None if first.cluster is None else np.concatenate([table.cluster for table in tables if table.cluster is not None]),
     )
 
 

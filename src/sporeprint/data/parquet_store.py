@@ -15,6 +15,7 @@ import polars as pl
 from sporeprint.common.optional_dependencies import Lazy, has
 from sporeprint.data.coded_table import Codes, refuse_too_many
 from sporeprint.data.dataset import Observations, concat
+from sporeprint.data.validation import ADDED
 from sporeprint.errors import DataError
 from sporeprint.schema import DatasetSchema
 
@@ -33,12 +34,12 @@ RUN_ID = b"sporeprint.run_id"
 def to_arrow(table: Observations, schema: DatasetSchema, parts: Sequence[str] = ()) -> pa.Table:
     """A table as Arrow: `row`, `group`, `row_hash`, `part` if split, the target's codes, then the features."""
     columns: dict[str, pa.Array] = {
-        "row": pa.array(table.row),
-        "group": pa.nulls(len(table.row), pa.int64()) if table.group is None else pa.array(table.group),
-        "row_hash": pa.array(table.row_hash),
+        "_row": pa.array(table.row),
+        "_group": pa.nulls(len(table.row), pa.int64()) if table.group is None else pa.array(table.group),
+        "_row_hash": pa.array(table.row_hash),
     }
     if table.part is not None:
-        columns["part"] = pa.DictionaryArray.from_arrays(pa.array(table.part), pa.array(parts))
+        columns["_part"] = pa.DictionaryArray.from_arrays(pa.array(table.part), pa.array(parts))
     classes = pa.array([schema.target.negative, schema.target.positive])
     columns[schema.target.column] = pa.DictionaryArray.from_arrays(pa.array(table.y), classes)
     for name in schema.columns:
@@ -74,9 +75,9 @@ class Writer:
             self._schema = table.schema.with_metadata(self._metadata)
             # A dictionary of values that hardly repeat would be built, and thrown away. Without checksums, a damaged
             # page can decompress to other values.
-            repeating = [name for name in self._schema.names if name not in {"row", "row_hash", "probability"}]
+            repeating = [name for name in self._schema.names if name not in {"_row", "_row_hash", "probability"}]
             # Readers skip pages by a row's number or group, by nothing else; statistics of every column cost as much as the rest.
-            sought = [name for name in self._schema.names if name in {"row", "group"}]
+            sought = [name for name in self._schema.names if name in {"_row", "_group"}]
             self._writer = pq.ParquetWriter(
                 self._path,
                 self._schema,
@@ -119,7 +120,7 @@ def read_tables(path: Path, schema: DatasetSchema, parts: Sequence[str] = (), *,
         return
     try:
         # Dictionaries are read as such: a nominal value is looked up once per batch, not once per row.
-        nominal = [schema.target.column, *schema.nominal, *(["part"] if parts else [])]
+        nominal = [schema.target.column, *schema.nominal, *(["_part"] if parts else [])]
         with pq.ParquetFile(path, read_dictionary=nominal, page_checksum_verification=True) as file:
             _refuse_foreign(path, file.schema_arrow, nominal, schema.numeric)
             for batch in file.iter_batches(batch_size=rows):
@@ -142,11 +143,11 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 def _without_arrow(path: Path, schema: DatasetSchema, parts: Sequence[str], rows: int) -> Iterator[Observations]:
     """The same by Polars: a server that promotes reads the test rows. Slower, and without the pages' checksums."""
-    nominal = [schema.target.column, *schema.nominal, *(["part"] if parts else [])]
+    nominal = [schema.target.column, *schema.nominal, *(["_part"] if parts else [])]
     try:
         table = pl.scan_parquet(path, glob=False)
         found = table.collect_schema()
-        for name in ("row", "group", "row_hash", *nominal, *schema.numeric):
+        for name in ("_row", "_group", "_row_hash", *nominal, *schema.numeric):
             if name not in found:
                 raise DataError(_lacks(path, name))
         for first in range(0, int(table.select(pl.len()).collect().item()), rows):
@@ -161,10 +162,10 @@ def _without_arrow(path: Path, schema: DatasetSchema, parts: Sequence[str], rows
 def _observations(frame: pl.DataFrame, schema: DatasetSchema, parts: Sequence[str]) -> Observations:
     coded = {name: _numbered(frame[name]) for name in schema.nominal}
     classes, y = _numbered(frame[schema.target.column])
-    group = frame["group"]
+    group = frame["_group"]
     part = None
     if parts:
-        names, codes = _numbered(frame["part"])
+        names, codes = _numbered(frame["_part"])
         part = np.array([-1, *(parts.index(name) for name in names)], dtype=np.int8)[codes]
     return Observations(
         codes=Codes(
@@ -174,9 +175,9 @@ def _observations(frame: pl.DataFrame, schema: DatasetSchema, parts: Sequence[st
             rows=frame.height,
         ),
         y=np.array([-1, *(value == schema.target.positive for value in classes)], dtype=np.int8)[y],
-        row=frame["row"].to_numpy(),
+        row=frame["_row"].to_numpy(),
         group=None if group.null_count() else group.to_numpy(),
-        row_hash=frame["row_hash"].to_numpy(),
+        row_hash=frame["_row_hash"].to_numpy(),
         part=part,
     )
 
@@ -191,7 +192,7 @@ def _numbered(column: pl.Series) -> tuple[tuple[str, ...], npt.NDArray[np.int16]
 
 def _refuse_foreign(path: Path, found: pa.Schema, nominal: Sequence[str], numeric: Sequence[str]) -> None:
     kinds = {
-        **dict.fromkeys(("row", "group", "row_hash"), pa.types.is_integer),
+        **dict.fromkeys(("_row", "_group", "_row_hash"), pa.types.is_integer),
         **dict.fromkeys(nominal, lambda kind: pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type)),
         **dict.fromkeys(numeric, pa.types.is_floating),
     }
@@ -241,7 +242,7 @@ def _to_table(batch: pa.RecordBatch, schema: DatasetSchema, parts: Sequence[str]
     for name in schema.nominal:
         vocabulary[name], nominal[name] = _codes(batch, name)
     classes, y = _codes(batch, schema.target.column)
-    group = batch["group"]
+    group = batch["_group"]
     return Observations(
         codes=Codes(
             vocabulary=vocabulary,
@@ -250,9 +251,9 @@ def _to_table(batch: pa.RecordBatch, schema: DatasetSchema, parts: Sequence[str]
             rows=batch.num_rows,
         ),
         y=np.array([-1, *(value == schema.target.positive for value in classes)], dtype=np.int8)[y],
-        row=batch["row"].to_numpy(),
+        row=batch["_row"].to_numpy(),
         group=None if group.null_count else group.to_numpy(),
-        row_hash=batch["row_hash"].to_numpy(),
+        row_hash=batch["_row_hash"].to_numpy(),
         part=_part(batch, parts) if parts else None,
     )
 
@@ -264,16 +265,16 @@ def _codes(batch: pa.RecordBatch, name: str) -> tuple[tuple[str, ...], npt.NDArr
 
 
 def _part(batch: pa.RecordBatch, parts: Sequence[str]) -> npt.NDArray[np.int8]:
-    names, codes = _codes(batch, "part")
+    names, codes = _codes(batch, "_part")
     return np.array([-1, *(parts.index(name) for name in names)], dtype=np.int8)[codes]
 
 
 def rejected_columns(schema: DatasetSchema) -> dict[str, pl.DataType | type[pl.DataType]]:
     """The columns of the file of rejected rows."""
     return {
-        "row": pl.Int64,
+        "_row": pl.Int64,
         "rules": pl.List(pl.String),
         "reason": pl.String,
         "text": pl.String,
-        **dict.fromkeys(schema.table_columns, pl.String),
+        **dict.fromkeys((f"{name}_" if name in ADDED else name for name in schema.table_columns), pl.String),
     }

@@ -1,7 +1,9 @@
-"""Which part of the data a row belongs to, decided by a hash of what it holds.
+"""Splitting by a hash of the row: which part of the data each row belongs to.
 
-So the split needs no shuffle and no stored assignment, equal rows always fall on the same side, and the same table is always
-split alike. When a group grows, rows near a cut may move to the neighbouring part, which is never from training to test.
+The hash is of the features and of how many equal rows stand before the row, never of the label: so rows that repeat, with one
+label or with several, are shared out like any others, and the parts stay exchangeable, which every calibrated promise needs.
+The split needs no shuffle and no stored assignment, and the same table is always split alike. When a group grows, rows near a
+cut may move to the neighbouring part, which is never from training to test.
 """
 
 import hashlib
@@ -26,8 +28,8 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(32)
 
 
-def row_hashes(codes: Codes, y: npt.NDArray[np.int8], *, seed: int) -> Hashes:
-    """A 64-bit hash of every row's values (not of their codes, so it does not depend on a vocabulary's order).
+def row_hashes(codes: Codes, *, seed: int) -> Hashes:
+    """A 64-bit hash of every row's features (of the values, not of their codes, so it does not depend on a vocabulary's order).
 
     Multiply and xor-shift mixing after SplitMix64 (Steele, Lea, Flood 2014), over blake2b hashes of the values.
 
@@ -35,7 +37,6 @@ def row_hashes(codes: Codes, y: npt.NDArray[np.int8], *, seed: int) -> Hashes:
         uint64 [n]. Equal rows have equal hashes; among n different rows some pair collides with probability n² / 2⁶⁵.
     """
     hashes = np.full(codes.rows, _hash_text("seed", str(seed)), dtype=np.uint64)
-    _mix(hashes, np.array([_hash_text("y", "0"), _hash_text("y", "1")], dtype=np.uint64)[y])
     for name, values in codes.nominal.items():
         vocabulary = codes.vocabulary[name]
         table = [_hash_text(name, "\0unknown"), _hash_text(name, "\0missing"), *(_hash_text(name, value) for value in vocabulary)]
@@ -58,34 +59,109 @@ def _mix(hashes: Hashes, values: Hashes | np.uint64) -> None:
     hashes ^= hashes >> _SHIFT
 
 
-def parts(hashes: Hashes, strata: npt.NDArray[np.int64] | None, shares: Mapping[str, float]) -> npt.NDArray[np.int8]:
+def labelled_hashes(hashes: Hashes, y: npt.NDArray[np.int8]) -> Hashes:
+    """Row hashes with the label mixed in: equal for exact copies only."""
+    mixed = hashes.copy()
+    _mix(mixed, np.array([_hash_text("y", "0"), _hash_text("y", "1")], dtype=np.uint64)[y])
+    return mixed
+
+
+class CopyNumbers:
+    """Numbers equal rows in the order of the table: 0 for the first, 1 for the second, and so on.
+
+    Args:
+        repeated: uint64, sorted; the hashes that occur more than once.
+    """
+
+    def __init__(self, repeated: Hashes) -> None:
+        self._repeated = repeated
+        self._counts = np.zeros(len(repeated), dtype=np.int64)
+
+    def __call__(self, hashes: Hashes) -> npt.NDArray[np.int64]:
+        """int64 [n]: for the next n rows of the table, how many rows before each have its hash."""
+        numbers = np.zeros(len(hashes), dtype=np.int64)
+        if not len(self._repeated):
+            return numbers
+        place = np.searchsorted(self._repeated, hashes)
+        place[place == len(self._repeated)] = 0
+        rows = np.flatnonzero(self._repeated[place] == hashes)
+        order = rows[np.argsort(place[rows], kind="stable")]
+        ordered = place[order]
+        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(ordered) else np.empty(0, dtype=np.intp)
+        sizes = np.diff(np.r_[starts, len(ordered)])
+        numbers[order] = np.arange(len(ordered)) - np.repeat(starts, sizes) + self._counts[ordered]
+        self._counts += np.bincount(ordered, minlength=len(self._counts))
+        return numbers
+
+
+def draws(hashes: Hashes, copies: npt.NDArray[np.int64]) -> Hashes:
+    """uint64 [n], one pseudo-random number a row: its row hash, and for a copy a new one for each copy number."""
+    found = hashes.copy()
+    again = np.flatnonzero(copies)
+    if len(again):
+        mixed = found[again]
+        _mix(mixed, copies[again].astype(np.uint64) * _ODD)
+        _mix(mixed, _ODD)
+        _mix(mixed, np.uint64(0))
+        found[again] = mixed
+    return found
+
+
+def parts(draws: Hashes, strata: npt.NDArray[np.int64] | None, shares: Mapping[str, float]) -> npt.NDArray[np.int8]:
     """The number of each row's part, in the order of the shares.
 
     Args:
-        hashes: uint64 [n].
-        strata: int [n], rows that are to be shared out alike; None: the hash alone decides.
+        draws: uint64 [n], a pseudo-random number a row.
+        strata: int [n], rows that are to be shared out alike; None: the number alone decides.
         shares: part -> share of the rows, adding up to 1.
 
     Returns:
-        int8 [n]. Within a stratum of k rows a part holds its share of k, to within one row; equal rows are together.
+        int8 [n]. Within a stratum of k rows a part holds its share of k, to within one row.
     """
-    ends = np.cumsum(list(shares.values()))[:-1]
+    ends = _ends(shares)
     if strata is None:
-        found: npt.NDArray[np.int8] = np.searchsorted(ends, hashes / 2.0**64, side="right").astype(np.int8)
-        return found
-    order = np.lexsort((hashes, strata))
-    strata, ordered = strata[order], hashes[order]
+        return np.searchsorted(ends, draws / 2.0**64, side="right").astype(np.int8)
+    order = np.lexsort((draws, strata))
+    strata = strata[order]
     starts = np.flatnonzero(np.r_[True, strata[1:] != strata[:-1]])
     sizes = np.diff(np.r_[starts, len(strata)])
     # Each stratum starts at a place of its own (systematic sampling), so that small ones do not all round the same way.
     offset = _hash_of_strata(strata[starts]) / 2.0**64
     place = (np.arange(len(strata)) - np.repeat(starts, sizes) + np.repeat(offset, sizes)) / np.repeat(sizes, sizes)
-    found = np.searchsorted(ends, place, side="right").astype(np.int8)
-    new = np.r_[True, (ordered[1:] != ordered[:-1]) | (strata[1:] != strata[:-1])]
-    found = found[np.maximum.accumulate(np.where(new, np.arange(len(new)), 0))]
-    result = np.empty_like(found)
-    result[order] = found
+    result = np.empty(len(order), dtype=np.int8)
+    result[order] = np.searchsorted(ends, place, side="right")
     return result
+
+
+def group_parts(group: npt.NDArray[np.int64], y: npt.NDArray[np.int8], shares: Mapping[str, float], *, seed: int) -> npt.NDArray[np.int8]:
+    """Parts of whole groups: int8 [n], equal within a group.
+
+    Groups of mostly positive and of mostly negative rows are shared out apart, in the order of a hash, so that a part holds
+    about its share of the rows and of both classes.
+    """
+    groups, index, sizes = np.unique(group, return_inverse=True, return_counts=True)
+    positive = np.bincount(index, weights=y) * 2 > sizes
+    draw = _hash_of_strata(groups + np.int64(_hash_text("group", str(seed)) >> 1))
+    found = np.empty(len(groups), dtype=np.int8)
+    for stratum in (False, True):
+        mine = np.flatnonzero(positive == stratum)
+        mine = mine[np.argsort(draw[mine])]
+        middle = np.cumsum(sizes[mine]) - sizes[mine] / 2
+        found[mine] = np.searchsorted(_ends(shares), middle / max(sizes[mine].sum(), 1), side="right")
+    return found[index]
+
+
+def ordered_parts(key: npt.NDArray[np.float64], shares: Mapping[str, float]) -> npt.NDArray[np.int8]:
+    """Parts in the order of a key, such as the time: int8 [n]. The smallest come first; equal ones are in one part."""
+    _, index, sizes = np.unique(key, return_inverse=True, return_counts=True)
+    middle = (np.cumsum(sizes) - sizes / 2) / max(len(key), 1)
+    found: npt.NDArray[np.int8] = np.searchsorted(_ends(shares), middle, side="right").astype(np.int8)[index]
+    return found
+
+
+def _ends(shares: Mapping[str, float]) -> npt.NDArray[np.float64]:
+    """Where each part but the last ends, as a share of all rows."""
+    return np.cumsum(list(shares.values()))[:-1]
 
 
 def _hash_of_strata(strata: npt.NDArray[np.int64]) -> Hashes:
@@ -95,13 +171,14 @@ def _hash_of_strata(strata: npt.NDArray[np.int64]) -> Hashes:
     return hashes
 
 
-def check_counts(counts: npt.NDArray[np.int64], shares: Mapping[str, float], words: tuple[str, str]) -> None:
+def check_counts(counts: npt.NDArray[np.int64], shares: Mapping[str, float], words: tuple[str, str], *, by: str = "rows") -> None:
     """Refuse a split in which a part lacks a class.
 
     Args:
         counts: int [2, parts], rows of the negative and of the positive class in each part.
         shares: part -> share.
         words: how people call the negative and the positive class.
+        by: what the table was split by, as in `split.by`.
 
     Raises:
         DataError: naming the class and how many rows it has.
@@ -112,6 +189,11 @@ def check_counts(counts: npt.NDArray[np.int64], shares: Mapping[str, float], wor
             raise DataError(f"the table has one class only: every row is {other!r}, none is {word!r}; a classifier needs both")
         if (of_class == 0).any():
             empty = list(shares)[int(of_class.argmin())]
+            if by != "rows":
+                raise DataError(
+                    f"split.by: {by} leaves the part {empty!r} without a row of class {word!r} (of {rows:,} in all); "
+                    "give that part a larger share, or choose another split.by"
+                )
             raise DataError(
                 f"class {word!r} has {rows} rows, too few to split: none is left for {empty!r} ({shares[empty]:.0%} of the rows); "
                 f"about {int(np.ceil(2 / min(shares.values())))} rows of each class are needed"

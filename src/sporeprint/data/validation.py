@@ -15,8 +15,13 @@ import numpy.typing as npt
 import polars as pl
 
 from sporeprint.data.coded_table import LARGEST, MISSING, NUMBER, UNKNOWN, Codes, Vocabulary, coded_frame, vocabulary_of
+from sporeprint.data.written_values import normalised
 from sporeprint.schema import DatasetSchema
 
+#: Columns that are added to rejected rows.
+ADDED = ("rules", "reason", "text")
+#: Longest text whose form is explained.
+MOST_HINT = 30
 #: Rule of rows that could not even be split into fields.
 MALFORMED = "malformed"
 
@@ -31,6 +36,7 @@ class Checked:
         good: bool [n], which rows of the batch are good.
         rejected: the other rows as they were read, with `rules` (list of names) and `reason` (a sentence) added.
         broken: rule -> how many rows broke it; only rules that were broken.
+        unlabelled: rows without a label that were left out; neither good nor rejected.
     """
 
     codes: Codes
@@ -38,6 +44,7 @@ class Checked:
     good: npt.NDArray[np.bool_]
     rejected: pl.DataFrame
     broken: Mapping[str, int]
+    unlabelled: int = 0
 
 
 def feature_rules(schema: DatasetSchema, *, closed: bool = True) -> dict[str, Any]:
@@ -76,28 +83,39 @@ def target_rules(schema: DatasetSchema) -> dict[str, Any]:
     }
 
 
-def check(frame: pl.DataFrame, schema: DatasetSchema) -> Checked:
+def check(frame: pl.DataFrame, schema: DatasetSchema, *, required: Sequence[str] = (), drop_unlabelled: bool = False) -> Checked:
     """Check a batch of labelled rows.
 
     Args:
         frame: the table's columns as they were read, and `row`, each row's number in the source.
-        schema: the contract.
+        schema: the schema.
+        required: further columns without which a row is rejected.
+        drop_unlabelled: whether rows without a label are left out, not rejected.
     """
-    target = schema.target
+    target, read = schema.target, frame
+    frame = normalised(frame, schema)
     vocabulary: Vocabulary = {**vocabulary_of(frame, schema), target.column: (target.negative, target.positive)}
     compact = coded_frame(frame, vocabulary, schema.numeric)
     flags = broken_rules(compact, {**target_rules(schema), **feature_rules(schema)})
-    if schema.groups is not None and schema.groups.column is not None and frame[schema.groups.column].null_count():
-        flags[f"required:{schema.groups.column}"] = frame[schema.groups.column].is_null().to_numpy()
+    group = () if schema.groups is None or schema.groups.column is None else (schema.groups.column,)
+    for name in dict.fromkeys((*group, *required)):
+        if frame[name].null_count():
+            flags[f"required:{name}"] = frame[name].is_null().to_numpy()
+    unlabelled = flags.pop(f"required:{target.column}", np.zeros(frame.height, dtype=bool)) if drop_unlabelled else None
+    if unlabelled is not None:  # whatever else they break is of no interest
+        flags = {name: broken & ~unlabelled for name, broken in flags.items() if (broken & ~unlabelled).any()}
     bad = np.logical_or.reduce([*flags.values(), np.zeros(frame.height, dtype=bool)])
+    if unlabelled is not None:
+        bad |= unlabelled
     good = ~bad
-    kept = compact.filter(good) if flags else compact
+    kept = compact if good.all() else compact.filter(good)
     return Checked(
         codes=Codes.of_coded(kept, schema, vocabulary),
         y=(kept[target.column] == 2).cast(pl.Int8).to_numpy(),
         good=good,
-        rejected=explain(frame, flags, schema),
+        rejected=explain(read, flags, schema),
         broken={name: int(broken.sum()) for name, broken in flags.items()},
+        unlabelled=0 if unlabelled is None else int(unlabelled.sum()),
     )
 
 
@@ -119,10 +137,15 @@ def explain(frame: pl.DataFrame, flags: Mapping[str, npt.NDArray[np.bool_]], sch
         empty = [pl.lit(None, dtype=pl.List(pl.String)).alias("rules"), pl.lit(None, dtype=pl.String).alias("reason")]
         return frame.clear().with_columns(*empty)
     rows = np.flatnonzero(np.logical_or.reduce(list(flags.values())))
-    rejected = frame[rows]
+    rejected = apart(frame[rows])
     rules = [[name for name, broken in flags.items() if broken[row]] for row in rows.tolist()]
     reasons = [_reason(broken, values, schema) for broken, values in zip(rules, rejected.iter_rows(named=True), strict=True)]
     return rejected.with_columns(pl.Series("rules", rules, dtype=pl.List(pl.String)), pl.Series("reason", reasons, dtype=pl.String))
+
+
+def apart(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame, its columns renamed where a column that is added to rejected rows has their name: `reason` to `reason_`."""
+    return frame.rename({name: f"{name}_" for name in ADDED if name in frame.columns})
 
 
 def _reason(rules: Sequence[str], row: Mapping[str, object], schema: DatasetSchema) -> str:
@@ -134,16 +157,32 @@ def sentence(rule: str, value: object, schema: DatasetSchema) -> str:
     kind, _, name = rule.partition(":")
     shown = repr(value if not isinstance(value, str) or len(value) <= 60 else value[:57] + "...")
     if kind == "required":
-        return f"{name}: missing, and it is required"
+        hint = "; to leave such rows out: validation.unlabelled: drop" if name == schema.target.column else ""
+        return f"{name}: missing, and it is required{hint}"
     if kind == "number":
         text = str(value).strip()
         if re.fullmatch(NUMBER, text) and math.isfinite(float(text)):
             return f"{name}: {shown} is beyond {LARGEST:.1e}, the largest number a model takes"
-        return f"{name}: {shown} is not a finite number"
+        hint = "" if len(text) > MOST_HINT else _number_hint(text)
+        return f"{name}: {shown} is not a finite number{hint.format(column=f'dataset.columns.{name}')}"
     if kind == "range":
         column = schema.columns[name]
         low = "" if column.min is None else f"at least {column.min:g}"
         high = "" if column.max is None else f"at most {column.max:g}"
         return f"{name}: {shown} is out of range, allowed is {' and '.join(filter(None, (low, high)))}"
     values = schema.target.values if name == schema.target.column else schema.columns[name].values
-    return f"{name}: {shown} is not one of {', '.join(values or ())}"
+    hint = "; in dataset.target.values, codes with one word are one class" if name == schema.target.column else ""
+    return f"{name}: {shown} is not one of {', '.join(values or ())}{hint}"
+
+
+def _number_hint(text: str) -> str:
+    """The setting with which a text would be a number or a missing value, as `; if ...`; an empty text where none is likely."""
+    if re.fullmatch(r"[^\w\s{}]{1,4}", text):
+        return f"; if it stands for a missing value: {{column}}.missing: [{text!r}]"
+    if match := re.fullmatch(r"[+-]?[0-9]{1,3}(?:([,.' ])[0-9]{3})+(?:[.,][0-9]+)?", text):
+        return f"; if {match[1]!r} stands between thousands: {{column}}.thousands: {match[1]!r}"
+    if re.fullmatch(r"[+-]?[0-9]+,[0-9]+", text):
+        return "; if ',' is its decimal sign: {column}.decimal: ','"
+    if match := re.fullmatch(r"([€$£¥])?\s*[+-]?[0-9.,' ]*[0-9](\s*%|\s+[^\W\d]+)?", text):
+        return f"; if {(match[1] or match[2]).strip()!r} is its unit: {{column}}.strip: [{(match[1] or match[2]).strip()!r}]"
+    return ""

@@ -12,7 +12,7 @@ from sporeprint.data.coded_table import Codes
 from sporeprint.errors import NotServableError
 from sporeprint.models.encoder import Encoder
 from sporeprint.models.scorers import Scorer
-from sporeprint.safety.decision_rule import Safety
+from sporeprint.safety.decision_rule import DecisionRule
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Candidate:
     data_run: str
 
     @cached_property
-    def safety(self) -> Safety:
+    def safety(self) -> DecisionRule:
         """What stands between the scores and an answer."""
-        return Safety.from_files(self.parts)
+        return DecisionRule.from_files(self.parts)
 
     @property
     def probabilities(self) -> npt.NDArray[np.float64]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sporeprint.evaluation.safety_scorecard import GuardEvaluation
-from sporeprint.evaluation.scorecard import Comparison, ModelEvaluation, Unavailable
+from sporeprint.evaluation.scorecard import ModelComparison, ModelEvaluation, Unavailable
 from sporeprint.safety.risk_control import Threshold
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import GuardSettings
@@ -26,6 +26,7 @@ class ReportContext:
         guard: the guard alone, on groups it does not know.
         thresholds: model -> where its negative answer begins, and what that promises.
         guard_settings: what was asked of both.
+        notes: model -> what its promises do not say, in plain words.
         production: the version that is served; "none" if there is none, empty before these models were registered.
         rule: why that one.
         versions: model -> its version, as in v2; a model that was not registered has none.
@@ -45,7 +46,7 @@ class ReportContext:
     schema: DatasetSchema
     data: dict[str, Any]
     evaluations: dict[str, ModelEvaluation]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[ModelComparison, ...]
     guard: GuardEvaluation | Unavailable
     thresholds: dict[str, Threshold]
     guard_settings: GuardSettings
@@ -58,5 +59,6 @@ class ReportContext:
     steps: dict[str, float]
     group_names: tuple[str, ...] | None
     seed: int | None = None
+    notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     confidence: float = 0.95
     libraries: dict[str, str] = field(default_factory=dict)

@@ -8,17 +8,40 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from sporeprint.common.files import Progress
+from sporeprint.common.progress import Progress
 from sporeprint.data.dataset import Observations, concat
 from sporeprint.data.training_data import ModelInput
-from sporeprint.evaluation import group_cross_validation as crossval
-from sporeprint.evaluation import safety_scorecard as safety_evaluation
-from sporeprint.evaluation import scorecard as evaluation
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
-from sporeprint.evaluation.safety_scorecard import Answered, GuardEvaluation, ModelSafety, Promise
-from sporeprint.evaluation.scorecard import Comparison, ModelEvaluation, ScoreCard, Unavailable
+from sporeprint.evaluation.group_cross_validation import HeldOutPredictions, predict_held_out
+from sporeprint.evaluation.safety_scorecard import (
+    GuardEvaluation,
+    LeftOutNovelty,
+    ModelSafety,
+    PredictionCounts,
+    PromiseCheck,
+    count_by_group,
+    count_predictions,
+    guard_evaluation,
+    leave_one_group_out,
+    simulate_promise,
+)
+from sporeprint.evaluation.scorecard import (
+    ModelComparison,
+    ModelEvaluation,
+    ScoreCard,
+    Unavailable,
+    compare_models,
+    compare_models_on_groups,
+    errors_by_group,
+    group_folds,
+    score_groups,
+    score_rows,
+)
+from sporeprint.safety.decision_rule import unit_representatives
+from sporeprint.safety.missing_values import ignoring_missing
 from sporeprint.safety.novelty_guard import Guard
+from sporeprint.safety.promise_notes import promise_notes
 from sporeprint.safety.verdict import is_familiar
 from sporeprint.settings import Settings
 
@@ -27,7 +50,7 @@ LIBRARIES = ("numpy", "onnxruntime", "polars", "pyarrow", "scikit-learn", "xgboo
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class CrossValidation:
     """Answers to every row by models and guards that never saw its group, or why there are none.
 
     Attributes:
@@ -38,7 +61,7 @@ class HeldOut:
     """
 
     rows: Observations | None
-    answers: crossval.HeldOut | None
+    answers: HeldOutPredictions | None
     folds: int
     reason: str
 
@@ -48,19 +71,19 @@ class HeldOut:
         return cls(None, None, 0, reason)
 
 
-def cross_validate(settings: Settings, data: ModelInput, progress: Progress, *, full: bool = False) -> HeldOut:
+def cross_validate(settings: Settings, data: ModelInput, progress: Progress, *, full: bool = False) -> CrossValidation:
     """Answer all rows with their group held out: fold by fold, or, if `full`, one group at a time."""
     rows = concat([data.train, data.validation, data.test])
     if not data.record.groups.available or rows.group is None or rows.part is None:
-        return HeldOut.nothing(data.record.groups.reason)
+        return CrossValidation.nothing(data.record.groups.reason)
     folds = len(np.unique(rows.group)) if full else settings.evaluation.folds
-    fold = evaluation.group_folds(rows.group, rows.y, folds=folds, seed=settings.runtime.seed)
+    fold = group_folds(rows.group, rows.y, folds=folds, seed=settings.runtime.seed)
     if isinstance(fold, Unavailable):
-        return HeldOut.nothing(fold.reason)
+        return CrossValidation.nothing(fold.reason)
     if full:  # one group a fold, whatever its class
         fold = np.unique(rows.group, return_inverse=True)[1].astype(np.int64)
     if not _both_classes_left(rows.y, fold, rows.part == list(settings.split.shares).index("train")):
-        return HeldOut.nothing("where a fold is held out, the training rows that are left are of one class")
+        return CrossValidation.nothing("where a fold is held out, the training rows that are left are of one class")
     count = int(fold.max()) + 1
     progress.total(count * len(settings.models))
 
@@ -68,7 +91,7 @@ def cross_validate(settings: Settings, data: ModelInput, progress: Progress, *, 
         progress.text(name)
         progress.advance(1)
 
-    return HeldOut(rows, crossval.held_out(rows, fold, settings, threads=settings.threads, each_fit=each_fit), count, "")
+    return CrossValidation(rows, predict_held_out(rows, fold, settings, threads=settings.threads, each_fit=each_fit), count, "")
 
 
 def _both_classes_left(y: npt.NDArray[np.int8], fold: npt.NDArray[np.int64], learn: npt.NDArray[np.bool_]) -> bool:
@@ -77,36 +100,45 @@ def _both_classes_left(y: npt.NDArray[np.int8], fold: npt.NDArray[np.int64], lea
     return bool((counts.sum(axis=0) - counts > 0).all())
 
 
-def seen(settings: Settings, data: ModelInput, candidate: Candidate) -> ScoreCard:
+def score_seen(settings: Settings, data: ModelInput, candidate: Candidate) -> ScoreCard:
     """Measure a candidate on the test rows: other rows of groups it has seen."""
-    return evaluation.score(data.test.y, candidate.probabilities, **_how(settings))
+    return score_rows(data.test.y, candidate.probabilities, **_interval_options(settings))
 
 
-def seen_answers(settings: Settings, data: ModelInput, candidate: Candidate) -> Answered:
+def count_seen(settings: Settings, data: ModelInput, candidate: Candidate) -> PredictionCounts:
     """Count a candidate's answers to the test rows."""
-    found = candidate.safety.answers(data.test.codes, candidate.scores, candidate.encoder, settings.dataset)
-    return safety_evaluation.count(data.test.y, found.verdict)
+    predictions = candidate.safety.predictions(data.test.codes, candidate.scores, candidate.encoder, settings.dataset)
+    return count_predictions(data.test.y, predictions.verdict)
 
 
-def evaluations(
-    settings: Settings, data: ModelInput, found: Sequence[Candidate], held_out: HeldOut, progress: Progress, *, full: bool = False
+def evaluate_candidates(
+    settings: Settings,
+    data: ModelInput,
+    candidates: Sequence[Candidate],
+    held_out: CrossValidation,
+    progress: Progress,
+    *,
+    full: bool = False,
 ) -> dict[str, ModelEvaluation]:
     """Measure every candidate on rows of seen and of unseen groups; if `full`, hold the promise behind its threshold to its word."""
     measured = {}
-    for candidate in found:
+    for candidate in candidates:
         progress.text(f"{candidate.name}: intervals")
-        on_seen = seen(settings, data, candidate)
+        on_seen = score_seen(settings, data, candidate)
         progress.advance(1)
-        promise = promises(settings, data, candidate) if full and candidate.scorer is not None else ()
-        measured[candidate.name] = _with_unseen(
-            settings, held_out, candidate.name, on_seen, seen_answers(settings, data, candidate), promise
-        )
+        promise = check_promise(settings, data, candidate) if full and candidate.scorer is not None else ()
+        measured[candidate.name] = _with_unseen(settings, held_out, candidate.name, on_seen, count_seen(settings, data, candidate), promise)
         progress.advance(1)
     return measured
 
 
 def _with_unseen(
-    settings: Settings, held_out: HeldOut, name: str, on_seen: ScoreCard, answered: Answered, promise: tuple[Promise, ...]
+    settings: Settings,
+    held_out: CrossValidation,
+    name: str,
+    on_seen: ScoreCard,
+    answered: PredictionCounts,
+    promise: tuple[PromiseCheck, ...],
 ) -> ModelEvaluation:
     rows, answers = held_out.rows, held_out.answers
     if rows is None or answers is None or rows.group is None:
@@ -114,27 +146,28 @@ def _with_unseen(
     model = answers.models[name]
     safety = ModelSafety(
         answered,
-        safety_evaluation.count(rows.y, model.verdict),
+        count_predictions(rows.y, model.verdict),
         held_out.folds,
-        safety_evaluation.by_group(rows.y, model.verdict, rows.group),
+        count_by_group(rows.y, model.verdict, rows.group),
         promise,
     )
-    card = evaluation.score_clustered(rows.y, model.probability, rows.group, **_how(settings))
-    return ModelEvaluation(on_seen, card, evaluation.errors_by_group(rows.y, model.probability, rows.group), safety)
+    card = score_groups(rows.y, model.probability, rows.group, **_interval_options(settings))
+    return ModelEvaluation(on_seen, card, errors_by_group(rows.y, model.probability, rows.group), safety)
 
 
-def promises(settings: Settings, data: ModelInput, candidate: Candidate) -> tuple[Promise, ...]:
+def check_promise(settings: Settings, data: ModelInput, candidate: Candidate) -> tuple[PromiseCheck, ...]:
     """How often the promise behind a candidate's threshold holds when its held-out rows are split at random."""
     calibrate, threshold = data.part(settings, "calibration"), data.part(settings, "threshold")
-    rows = concat([calibrate, threshold, data.test])
+    rows, rule = concat([calibrate, threshold, data.test]), candidate.safety
+    rows = rows.take(unit_representatives(rows))
     raw = candidate.score(rows.codes)
-    answers = candidate.safety.answers(rows.codes, raw, candidate.encoder, settings.dataset)
-    familiar = np.asarray(is_familiar(answers.novelty.p, candidate.safety.coverage)) & ~answers.strange.any(len(rows.y))
-    return safety_evaluation.promises(
+    predictions = rule.predictions(rows.codes, raw, candidate.encoder, settings.dataset)
+    familiar = np.asarray(is_familiar(predictions.novelty.p, rule.coverage)) & ~predictions.anomalies.contradictory(len(rows.y))
+    return simulate_promise(
         raw,
         rows.y,
-        familiar,
-        (len(calibrate.y), len(threshold.y)),
+        familiar & rule.component_negative[predictions.novelty.component],
+        (len(unit_representatives(calibrate)), len(unit_representatives(threshold))),
         settings.guard,
         alphas=settings.evaluation.alphas,
         splits=settings.evaluation.splits,
@@ -142,36 +175,40 @@ def promises(settings: Settings, data: ModelInput, candidate: Candidate) -> tupl
     )
 
 
-def guard(settings: Settings, data: ModelInput, fitted: Guard, held_out: HeldOut) -> GuardEvaluation | Unavailable:
+def evaluate_guard(settings: Settings, data: ModelInput, fitted: Guard, held_out: CrossValidation) -> GuardEvaluation | Unavailable:
     """Measure the guard alone, on groups it does not know."""
     rows = held_out.rows
     if rows is None or held_out.answers is None or rows.group is None:
         return Unavailable(held_out.reason)
     calibrate = data.part(settings, "calibration")
-    known = concat([calibrate, data.part(settings, "threshold"), data.test])
+    familiar_rows = concat([calibrate, data.part(settings, "threshold"), data.test])
     if (fitted.names >= 0).all():
         how = f"one {settings.dataset.groups.name if settings.dataset.groups else 'group'} at a time"
-        left_out = safety_evaluation.leave_one_group_out(fitted, rows, calibrate)
+        left_out = leave_one_group_out(fitted, rows, calibrate)
+        silent = ignoring_missing(fitted, concat([data.train, data.part(settings, "early_stop")]))
+        ignoring: LeftOutNovelty | None = leave_one_group_out(silent, rows, calibrate)
     else:  # clusters have to be found anew without the group, as in the folds
-        how, left_out = f"{held_out.folds} folds of whole groups", held_out.answers.guard
-    typicality = fitted.novelty(known.codes).typicality
-    return safety_evaluation.guard_evaluation(how, left_out, rows.y, rows.group, typicality, settings.guard.coverage)
+        how, left_out, ignoring = f"{held_out.folds} folds of whole groups", held_out.answers.guard, None
+    typicality = fitted.novelty(familiar_rows.codes).typicality
+    return guard_evaluation(how, left_out, rows.y, rows.group, typicality, settings.guard.coverage, ignoring)
 
 
-def compare(settings: Settings, data: ModelInput, found: Sequence[Candidate], held_out: HeldOut) -> tuple[Comparison, ...]:
+def compare_candidates(
+    settings: Settings, data: ModelInput, candidates: Sequence[Candidate], held_out: CrossValidation
+) -> tuple[ModelComparison, ...]:
     """Compare the candidates pair by pair, on the same rows."""
-    if len(found) < 2:
+    if len(candidates) < 2:
         return ()
     confidence = settings.evaluation.confidence
-    on_seen = evaluation.compare(data.test.y, {candidate.name: candidate.probabilities for candidate in found}, confidence=confidence)
+    on_seen = compare_models(data.test.y, {candidate.name: candidate.probabilities for candidate in candidates}, confidence=confidence)
     rows, answers = held_out.rows, held_out.answers
     if rows is None or answers is None or rows.group is None:
         return on_seen
     scores = {name: model.probability for name, model in answers.models.items()}
-    return on_seen + evaluation.compare_clustered(rows.y, scores, rows.group, **_how(settings))
+    return on_seen + compare_models_on_groups(rows.y, scores, rows.group, **_interval_options(settings))
 
 
-def _how(settings: Settings) -> dict[str, Any]:
+def _interval_options(settings: Settings) -> dict[str, Any]:
     return {
         "confidence": settings.evaluation.confidence,
         "replicates": settings.evaluation.replicates,
@@ -179,15 +216,15 @@ def _how(settings: Settings) -> dict[str, Any]:
     }
 
 
-def context_of(
+def report_context(
     settings: Settings,
     run_id: str,
     created: str,
     steps: Mapping[str, float],
     data: ModelInput,
-    found: Sequence[Candidate],
+    candidates: Sequence[Candidate],
     evaluations: Mapping[str, ModelEvaluation],
-    comparisons: tuple[Comparison, ...],
+    comparisons: tuple[ModelComparison, ...],
     guard_found: GuardEvaluation | Unavailable,
     group_names: tuple[str, ...] | None,
 ) -> ReportContext:
@@ -212,13 +249,14 @@ def context_of(
         evaluations=dict(evaluations),
         comparisons=comparisons,
         guard=guard_found,
-        thresholds={candidate.name: candidate.safety.threshold for candidate in found},
+        thresholds={candidate.name: candidate.safety.threshold for candidate in candidates},
         guard_settings=settings.guard,
+        notes={candidate.name: promise_notes(candidate.safety, settings.dataset) for candidate in candidates},
         production="",
         rule=f"best {settings.selection.metric} on {settings.selection.on} rows",
         versions={},
-        importances={candidate.name: dict(candidate.importance) for candidate in found},
-        fit_seconds={candidate.name: candidate.fit_seconds for candidate in found},
+        importances={candidate.name: dict(candidate.importance) for candidate in candidates},
+        fit_seconds={candidate.name: candidate.fit_seconds for candidate in candidates},
         images={},
         steps=dict(steps),
         group_names=group_names,

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations
-from sporeprint.evaluation.safety_scorecard import LeftOut
-from sporeprint.models import encoder as transform
-from sporeprint.models import training as train
-from sporeprint.safety import decision_rule as safety
+from sporeprint.evaluation.safety_scorecard import LeftOutNovelty
+from sporeprint.models.encoder import Encoder, column_transforms, fit_and_encode
+from sporeprint.models.training import EncodedRows, FittedModel, fit_model
+from sporeprint.safety.decision_rule import fit_decision_rule, fit_guard
 from sporeprint.safety.novelty_guard import Novelty
 from sporeprint.safety.verdict import UNKNOWN
 from sporeprint.settings import Settings
@@ -24,7 +24,7 @@ Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class HeldOutModel:
+class HeldOutModelPredictions:
     """What models of one kind, none of which saw a row's group, say of n rows.
 
     Attributes:
@@ -39,21 +39,21 @@ class HeldOutModel:
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutPredictions:
     """What models and guards that never saw a row's group say of n rows."""
 
-    models: dict[str, HeldOutModel]
-    guard: LeftOut
+    models: dict[str, HeldOutModelPredictions]
+    guard: LeftOutNovelty
 
 
-def held_out(
+def predict_held_out(
     rows: Observations,
     fold: npt.NDArray[np.int64],
     settings: Settings,
     *,
     threads: int,
     each_fit: Callable[[str], None] = lambda _: None,
-) -> HeldOut:
+) -> HeldOutPredictions:
     """Answer every row by models, and a guard, that were fitted without its fold.
 
     Args:
@@ -65,36 +65,40 @@ def held_out(
     """
     n = len(fold)
     answered = {name: (np.empty(n), np.full(n, UNKNOWN, dtype=np.int8), list[float | None]()) for name in settings.models}
-    guarded = LeftOut(np.empty(n), np.empty(n), np.empty(n, dtype=np.bool_), np.empty(n, dtype=np.int64))
+    guarded = LeftOutNovelty(np.empty(n), np.empty(n), np.empty(n, dtype=np.bool_), np.empty(n, dtype=np.int64))
     for number in np.unique(fold):
         out = fold == number
         left, mine = _parts(rows, ~out, settings), rows.take(out)
         learn, stop, calibrate, test = left
-        guard = safety.fit_guard(_joined(rows, ~out, settings), calibrate, settings.dataset, settings.guard, seed=settings.runtime.seed)
+        guard = fit_guard(_joined(rows, ~out, settings), calibrate, settings.dataset, settings.guard, seed=settings.runtime.seed)
         # The guard is asked once for all models.
         novelty, novelties = guard.novelty(mine.codes), (guard.novelty(calibrate.codes), guard.novelty(test.codes))
-        _put(guarded, out, novelty, guard.positive, guard.names)
+        _store_novelty(guarded, out, novelty, guard.positive, guard.names)
         for name, model in settings.models.items():
-            encoder = transform.fit(learn.codes, learn.y, transform.choices(settings.transform, model, settings.dataset))
-            fitted = train.fit(
+            transforms = column_transforms(settings.transform, model, settings.dataset)
+            encoder, matrix = fit_and_encode(learn.codes, learn.y, transforms, seed=settings.runtime.seed)
+            fitted = fit_model(
                 model,
-                train.Encoded(encoder.matrix(learn.codes), learn.y),
-                train.Encoded(encoder.matrix(stop.codes), stop.y),
+                EncodedRows(matrix, learn.y),
+                EncodedRows(encoder.matrix(stop.codes), stop.y),
                 seed=settings.runtime.seed,
                 threads=threads,
             )
 
-            def score(codes: Codes, encoder: transform.Encoder = encoder, fitted: train.Fitted = fitted) -> Float64:
+            def score(codes: Codes, encoder: Encoder = encoder, fitted: FittedModel = fitted) -> Float64:
                 return fitted.score(encoder.matrix(codes))
 
-            safe = safety.fit(score, encoder, guard, calibrate, test, settings.dataset, settings.guard, novelties=novelties)
-            found = safe.answers(mine.codes, score(mine.codes), encoder, settings.dataset, novelty=novelty)
+            safe = fit_decision_rule(score, encoder, guard, calibrate, test, settings.dataset, settings.guard, novelties=novelties)
+            predictions = safe.predictions(mine.codes, score(mine.codes), encoder, settings.dataset, novelty=novelty)
             probability, verdict, thresholds = answered[name]
-            probability[out], verdict[out] = found.probability, found.verdict
+            probability[out], verdict[out] = predictions.probability, predictions.verdict
             thresholds.append(safe.threshold.value)
             each_fit(name)
-    models = {name: HeldOutModel(probability, verdict, tuple(found)) for name, (probability, verdict, found) in answered.items()}
-    return HeldOut(models, guarded)
+    models = {
+        name: HeldOutModelPredictions(probability, verdict, tuple(predictions))
+        for name, (probability, verdict, predictions) in answered.items()
+    }
+    return HeldOutPredictions(models, guarded)
 
 
 def _parts(rows: Observations, left: npt.NDArray[np.bool_], settings: Settings) -> list[Observations]:
@@ -114,6 +118,8 @@ def _of(rows: Observations, left: npt.NDArray[np.bool_], names: Sequence[str], s
     return rows.take(np.flatnonzero(left & np.isin(rows.part, [order.index(name) for name in names])))
 
 
-def _put(found: LeftOut, out: npt.NDArray[np.bool_], novelty: Novelty, positive: Float64, names: npt.NDArray[np.int64]) -> None:
-    found.p[out], found.typicality[out] = novelty.p, novelty.typicality
-    found.positive[out], found.taken_for[out] = positive[novelty.component] > 0.5, names[novelty.component]
+def _store_novelty(
+    stored: LeftOutNovelty, out: npt.NDArray[np.bool_], novelty: Novelty, positive: Float64, names: npt.NDArray[np.int64]
+) -> None:
+    stored.p[out], stored.typicality[out] = novelty.p, novelty.typicality
+    stored.positive[out], stored.taken_for[out] = positive[novelty.component] > 0.5, names[novelty.component]

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.data.dataset import Observations
-from sporeprint.safety import calibration as calibrating
-from sporeprint.safety import novelty_guard as guarding
-from sporeprint.safety import risk_control as risk
-from sporeprint.safety.novelty_guard import Guard
+from sporeprint.safety.calibration import fit_calibration
+from sporeprint.safety.novelty_guard import Guard, row_blocks
+from sporeprint.safety.risk_control import RiskLevels, candidate_thresholds, choose_threshold
 from sporeprint.safety.verdict import NEGATIVE, UNKNOWN, is_familiar
 from sporeprint.settings import GuardSettings
 from sporeprint.stats import ranking
+from sporeprint.stats.intervals import clopper_pearson
 
 Float64 = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]
@@ -33,7 +33,7 @@ PAIRS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class PredictionCounts:
     """Answers in counts.
 
     Attributes:
@@ -54,15 +54,15 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupAnswered:
+class GroupCounts:
     """The answers for one group that the model, or the guard, did not know."""
 
     group: int
-    counts: Answered
+    counts: PredictionCounts
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class ConfusedGroups:
     """Rows of one group that are most like another, when the group itself is not known.
 
     Attributes:
@@ -90,19 +90,38 @@ class GuardEvaluation:
         at_coverage: coverage -> counts.
         curve: for every coverage in `CURVE` the rows answered and the false negatives among them.
         by_group: at the coverage that is set.
+        ignoring_missing: the counts at that coverage by a guard to which empty cells say nothing; None without declared groups.
         pairs: the ten groups that are most easily taken for another: by answered rows at that coverage, then by mean typicality.
     """
 
     how: str
     novelty_auc: float
-    at_coverage: dict[float, Answered]
+    at_coverage: dict[float, PredictionCounts]
     curve: tuple[tuple[float, int, int], ...]
-    by_group: tuple[GroupAnswered, ...]
-    pairs: tuple[Pair, ...]
+    by_group: tuple[GroupCounts, ...]
+    pairs: tuple[ConfusedGroups, ...]
+    ignoring_missing: PredictionCounts | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class GroupBound:
+    """How many positive groups, each unknown to the model, had a row that was answered negative, and what that can say at most.
+
+    Attributes:
+        groups: positive groups: what such an evaluation counts for groups to come.
+        wrong: those with a row that was answered negative.
+        at_most: upper 95 % bound on the share of such groups (Clopper-Pearson, one-sided).
+        answered: groups of either class with any answer, the most answered first.
+    """
+
+    groups: int
+    wrong: int
+    at_most: float
+    answered: tuple[GroupCounts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PromiseCheck:
     """How often P(positive | answered negative) <= alpha held when rows were split at random.
 
     Attributes:
@@ -134,20 +153,20 @@ class ModelSafety:
         promise: see `Promise`; empty unless everything was asked for.
     """
 
-    seen: Answered
-    unseen: Answered | None
+    seen: PredictionCounts
+    unseen: PredictionCounts | None
     folds: int
-    by_group: tuple[GroupAnswered, ...]
-    promise: tuple[Promise, ...] = ()
+    by_group: tuple[GroupCounts, ...]
+    promise: tuple[PromiseCheck, ...] = ()
 
 
 # --- counting --------------------------------------------------------------------------------------------------------
 
 
-def count(y: Labels, verdict: npt.NDArray[np.int8]) -> Answered:
+def count_predictions(y: Labels, verdict: npt.NDArray[np.int8]) -> PredictionCounts:
     """Count the answers to n rows: labels int8 [n], verdicts int8 [n]."""
     answered, negative = verdict != UNKNOWN, verdict == NEGATIVE
-    return Answered(
+    return PredictionCounts(
         rows=len(y),
         answered=int(answered.sum()),
         correct=int((verdict == y).sum()),
@@ -157,21 +176,30 @@ def count(y: Labels, verdict: npt.NDArray[np.int8]) -> Answered:
     )
 
 
-def by_group(y: Labels, verdict: npt.NDArray[np.int8], group: npt.NDArray[np.int64]) -> tuple[GroupAnswered, ...]:
+def count_by_group(y: Labels, verdict: npt.NDArray[np.int8], group: npt.NDArray[np.int64]) -> tuple[GroupCounts, ...]:
     """Count the answers group by group, in the order of the groups' numbers."""
     if not len(y):
         return ()
     order = np.argsort(group, kind="stable")
     names, starts = np.unique(group[order], return_index=True)
     parts = np.split(order, starts[1:])
-    return tuple(GroupAnswered(int(name), count(y[rows], verdict[rows])) for name, rows in zip(names, parts, strict=True))
+    return tuple(GroupCounts(int(name), count_predictions(y[rows], verdict[rows])) for name, rows in zip(names, parts, strict=True))
+
+
+def group_bound(groups: Sequence[GroupCounts]) -> GroupBound:
+    """Count in groups: rows of one group are answered alike, so a million of them say little of the next group."""
+    positive = [item for item in groups if 2 * item.counts.positives > item.counts.rows]
+    wrong = sum(item.counts.false_negative > 0 for item in positive)
+    at_most = clopper_pearson(wrong, len(positive), 0.9)[1] if positive else 1.0
+    answered = sorted((item for item in groups if item.counts.answered), key=lambda item: (-item.counts.answered, item.group))
+    return GroupBound(len(positive), wrong, at_most, tuple(answered))
 
 
 # --- the guard -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOutNovelty:
     """What a guard says of rows whose group it does not know.
 
     Attributes:
@@ -187,7 +215,7 @@ class LeftOut:
     taken_for: npt.NDArray[np.int64]
 
 
-def leave_one_group_out(guard: Guard, rows: Observations, calibrate: Observations) -> LeftOut:
+def leave_one_group_out(guard: Guard, rows: Observations, calibrate: Observations) -> LeftOutNovelty:
     """Look at every row without the component of its own group, calibrated without that group's rows.
 
     What a component says of a row does not depend on the other components (but for the list of values and the scale of
@@ -213,28 +241,34 @@ def leave_one_group_out(guard: Guard, rows: Observations, calibrate: Observation
     order = np.argsort(rows.group, kind="stable")
     for mine in np.split(order, np.flatnonzero(np.diff(rows.group[order])) + 1):
         others = calibrate.group != rows.group[mine[0]]
-        known = np.sort(np.where(best[0] == own[mine[0]], value[1], value[0])[others])
-        p[mine] = (np.searchsorted(known, typicality[mine], side="right") + 1.0) / (len(known) + 1.0)
-    return LeftOut(p, typicality, guard.positive[component] > 0.5, guard.names[component])
+        reference = np.sort(np.where(best[0] == own[mine[0]], value[1], value[0])[others])
+        p[mine] = (np.searchsorted(reference, typicality[mine], side="right") + 1.0) / (len(reference) + 1.0)
+    return LeftOutNovelty(p, typicality, guard.positive[component] > 0.5, guard.names[component])
 
 
 def _best_two(guard: Guard, rows: Observations) -> tuple[Index, Float64]:
     """The two components where each row is most typical, and how typical: [2, n] each."""
     components, values = [], []
-    for block in guarding.blocks(rows.codes.rows):
-        found = guard.typicalities(rows.codes.take(block))
-        everyone = np.arange(len(found))
-        first = found.argmax(axis=1)
-        top = found[everyone, first]
-        found[everyone, first] = -np.inf
-        second = found.argmax(axis=1)
+    for block in row_blocks(rows.codes.rows):
+        typicalities = guard.typicalities(rows.codes.take(block))
+        everyone = np.arange(len(typicalities))
+        first = typicalities.argmax(axis=1)
+        top = typicalities[everyone, first]
+        typicalities[everyone, first] = -np.inf
+        second = typicalities.argmax(axis=1)
         components.append(np.stack([first, second]))
-        values.append(np.stack([top, found[everyone, second]]))
+        values.append(np.stack([top, typicalities[everyone, second]]))
     return np.concatenate(components, axis=1), np.concatenate(values, axis=1)
 
 
 def guard_evaluation(
-    how: str, left_out: LeftOut, y: Labels, group: npt.NDArray[np.int64], known: Float64, coverage: float
+    how: str,
+    left_out: LeftOutNovelty,
+    y: Labels,
+    group: npt.NDArray[np.int64],
+    familiar: Float64,
+    coverage: float,
+    ignoring: LeftOutNovelty | None = None,
 ) -> GuardEvaluation:
     """What a guard is worth on groups it does not know.
 
@@ -243,24 +277,31 @@ def guard_evaluation(
         left_out: what it says of n rows of unknown groups.
         y: int8 [n].
         group: int64 [n].
-        known: float64 [m], typicalities of rows of known groups that it was not fitted on.
+        familiar: float64 [m], typicalities of rows of known groups that it was not fitted on.
         coverage: the coverage that is set.
+        ignoring: what a guard says of the rows to which empty cells say nothing.
     """
-    labels = np.concatenate([np.ones(len(y), dtype=np.int8), np.zeros(len(known), dtype=np.int8)])
-    ranked = ranking.rank(labels, -np.concatenate([left_out.typicality, known]))
+    labels = np.concatenate([np.ones(len(y), dtype=np.int8), np.zeros(len(familiar), dtype=np.int8)])
+    ranked = ranking.rank(labels, -np.concatenate([left_out.typicality, familiar]))
 
-    def answers(at: float) -> npt.NDArray[np.int8]:
-        return np.where(is_familiar(left_out.p, at), left_out.positive, UNKNOWN).astype(np.int8)
+    def answers(at: float, by: LeftOutNovelty = left_out) -> npt.NDArray[np.int8]:
+        return np.where(is_familiar(by.p, at), by.positive, UNKNOWN).astype(np.int8)
 
-    at_coverage = {at: count(y, answers(at)) for at in sorted({*COVERAGES, coverage})}
-    curve = [(at, found.answered, found.false_negative) for at in CURVE for found in (count(y, answers(at)),)]
+    at_coverage = {at: count_predictions(y, answers(at)) for at in sorted({*COVERAGES, coverage})}
+    curve = [(at, counts.answered, counts.false_negative) for at in CURVE for counts in (count_predictions(y, answers(at)),)]
     chosen = answers(coverage)
     return GuardEvaluation(
-        how, ranking.roc_auc(ranked), at_coverage, tuple(curve), by_group(y, chosen, group), _pairs(y, chosen, group, left_out)
+        how,
+        ranking.roc_auc(ranked),
+        at_coverage,
+        tuple(curve),
+        count_by_group(y, chosen, group),
+        _pairs(y, chosen, group, left_out),
+        None if ignoring is None else count_predictions(y, answers(coverage, ignoring)),
     )
 
 
-def _pairs(y: Labels, verdict: npt.NDArray[np.int8], group: npt.NDArray[np.int64], left_out: LeftOut) -> tuple[Pair, ...]:
+def _pairs(y: Labels, verdict: npt.NDArray[np.int8], group: npt.NDArray[np.int64], left_out: LeftOutNovelty) -> tuple[ConfusedGroups, ...]:
     named = left_out.taken_for >= 0
     if not named.any():
         return ()
@@ -271,23 +312,23 @@ def _pairs(y: Labels, verdict: npt.NDArray[np.int8], group: npt.NDArray[np.int64
     answered = np.bincount(which, weights=verdict[named] != UNKNOWN).astype(int)
     wrong = np.bincount(which, weights=(verdict[named] == NEGATIVE) & (y[named] == 1)).astype(int)
     order = np.lexsort((pairs[1], pairs[0], -typicality, -answered, -wrong))[:PAIRS]
-    return tuple(Pair(int(pairs[0, i]), int(pairs[1, i]), int(rows[i]), int(answered[i]), int(wrong[i])) for i in order)
+    return tuple(ConfusedGroups(int(pairs[0, i]), int(pairs[1, i]), int(rows[i]), int(answered[i]), int(wrong[i])) for i in order)
 
 
 # --- the promise -----------------------------------------------------------------------------------------------------
 
 
-def promises(
+def simulate_promise(
     raw: Float64,
     y: Labels,
-    familiar: Flags,
+    may_be_negative: Flags,
     sizes: tuple[int, int],
     settings: GuardSettings,
     *,
     alphas: Sequence[float],
     splits: int,
     seed: int,
-) -> tuple[Promise, ...]:
+) -> tuple[PromiseCheck, ...]:
     """Hold the promise to its word: calibrate, choose a threshold, and look at the rows that are left, split after split.
 
     Of the rows outside the calibration part a threshold part is drawn without replacement; the promise holds if, of all
@@ -296,7 +337,7 @@ def promises(
     Args:
         raw: float64 [n], scores of rows that the model was not fitted on.
         y: int8 [n].
-        familiar: bool [n], whether the guard knows the row.
+        may_be_negative: bool [n], whether the row is familiar and most like rows of the negative class.
         sizes: rows of the calibration part and of the threshold part.
         settings: see `GuardSettings`; its alpha is not used.
         alphas: what is promised, one after the other.
@@ -305,9 +346,9 @@ def promises(
     """
     draws = np.random.default_rng(seed)
     orders = [draws.permutation(len(y)) for _ in range(splits)]
-    found = {alpha: list(_split_by_split(raw, y, familiar, sizes, settings, alpha, orders)) for alpha in alphas}
+    shares_by_alpha = {alpha: list(_split_by_split(raw, y, may_be_negative, sizes, settings, alpha, orders)) for alpha in alphas}
     return tuple(
-        Promise(
+        PromiseCheck(
             alpha,
             settings.delta,
             splits,
@@ -315,22 +356,30 @@ def promises(
             held=sum(share is None or share <= alpha for share in shares),
             worst=max((share for share in shares if share is not None), default=0.0),
         )
-        for alpha, shares in found.items()
+        for alpha, shares in shares_by_alpha.items()
     )
 
 
 def _split_by_split(
-    raw: Float64, y: Labels, familiar: Flags, sizes: tuple[int, int], settings: GuardSettings, alpha: float, orders: Iterable[Index]
+    raw: Float64, y: Labels, may_be_negative: Flags, sizes: tuple[int, int], settings: GuardSettings, alpha: float, orders: Iterable[Index]
 ) -> Iterable[float | None]:
     """For every split the share of positive rows among the negative answers; None where there is no threshold."""
     for order in orders:
         calibrate, rest = order[: sizes[0]], order[sizes[0] :]
-        calibration = calibrating.fit(raw[calibrate], y[calibrate], settings.calibration)
-        rest = rest[familiar[rest]]
+        calibration = fit_calibration(raw[calibrate], y[calibrate], settings.calibration)
+        rest = rest[may_be_negative[rest]]
         test = order[sizes[0] : sum(sizes)]
-        test = test[familiar[test]]
-        tested = risk.candidates(calibration(raw[calibrate][familiar[calibrate]]), rows=len(test), alpha=alpha, delta=settings.delta)
-        threshold = risk.choose(calibration(raw[test]), y[test], tested, alpha=alpha, delta=settings.delta).value
+        positives = int(y[test].sum())
+        test = test[may_be_negative[test]]
+        tested = candidate_thresholds(
+            calibration(raw[calibrate][may_be_negative[calibrate]]),
+            rows=len(test),
+            alpha=alpha,
+            delta=settings.delta,
+            most=settings.model_copy(update={"alpha": alpha}).largest_threshold,
+        )
+        levels = RiskLevels(alpha, settings.missed, settings.delta)
+        threshold = choose_threshold(calibration(raw[test]), y[test], tested, levels, positives=positives).value
         if threshold is None:
             yield None
         else:

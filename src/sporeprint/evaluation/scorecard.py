@@ -41,7 +41,7 @@ SPREAD = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class Confusion:
+class ConfusionMatrix:
     """Answers by class, in rows: `fn` counts positives answered negative (for mushrooms: false edible)."""
 
     tn: int
@@ -91,7 +91,7 @@ class ScoreCard:
     rows: int
     positives: int
     metrics: dict[str, Estimate]
-    confusion: Confusion
+    confusion: ConfusionMatrix
     roc: Curve
     pr: Curve
     reliability: Reliability
@@ -116,7 +116,7 @@ class GroupErrors:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ModelComparison:
     """Two models on the same rows.
 
     Attributes:
@@ -160,7 +160,7 @@ class ModelEvaluation:
 # --- one model -------------------------------------------------------------------------------------------------------
 
 
-def score(y: Labels, p: Scores, *, threshold: float = 0.5, confidence: float, replicates: int, seed: int) -> ScoreCard:
+def score_rows(y: Labels, p: Scores, *, threshold: float = 0.5, confidence: float, replicates: int, seed: int) -> ScoreCard:
     """Measure a model on independent rows.
 
     Intervals: Clopper-Pearson for accuracy, precision, recall and, mapped, F1; Dirichlet posterior for MCC; Newcombe's for ROC
@@ -184,15 +184,15 @@ def score(y: Labels, p: Scores, *, threshold: float = 0.5, confidence: float, re
     order = np.lexsort((y, -p))
     y, p = y[order], p[order]
     ranked, counts = ranking.rank(y, p), metrics.confusion(y, p, threshold)
-    found = {
+    estimates = {
         **_from_counts(counts, confidence, seed),
         **_from_ranking(ranked, confidence),
         **_from_probabilities(y, p, confidence, replicates, seed),
     }
-    return _card(y, p, ranked, counts, {name: found[name] for name in METRICS})
+    return _card(y, p, ranked, counts, {name: estimates[name] for name in METRICS})
 
 
-def score_clustered(
+def score_groups(
     y: Labels,
     p: Scores,
     groups: npt.NDArray[np.int64],
@@ -226,8 +226,8 @@ def score_clustered(
     sums = GroupTotals.of(y, p, group, threshold)
     ranked, counts = ranking.rank(y, p), sums.counts.sum(axis=0)
     drawn = _replicates(sums, clusters.rank(y, p, group, sums.groups), replicates, seed)
-    found = _for_groups(sums, ranked, p, drawn, confidence)
-    return _card(y, p, ranked, counts, {name: found[name] for name in METRICS})
+    estimates = _for_groups(sums, ranked, p, drawn, confidence)
+    return _card(y, p, ranked, counts, {name: estimates[name] for name in METRICS})
 
 
 def errors_by_group(y: Labels, p: Scores, groups: npt.NDArray[np.int64], *, threshold: float = 0.5) -> tuple[GroupErrors, ...]:
@@ -245,12 +245,12 @@ def errors_by_group(y: Labels, p: Scores, groups: npt.NDArray[np.int64], *, thre
     )
 
 
-def _card(y: Labels, p: Scores, ranked: ranking.Ranking, counts: metrics.Counts, found: dict[str, Estimate]) -> ScoreCard:
+def _card(y: Labels, p: Scores, ranked: ranking.Ranking, counts: metrics.Counts, estimates: dict[str, Estimate]) -> ScoreCard:
     return ScoreCard(
         rows=len(y),
         positives=ranked.positives,
-        metrics=found,
-        confusion=Confusion(*(int(count) for count in counts)),
+        metrics=estimates,
+        confusion=ConfusionMatrix(*(int(count) for count in counts)),
         roc=_curve(*ranking.roc_points(ranked)),
         pr=_curve(*ranking.pr_points(ranked)),
         reliability=_reliability(y, p),
@@ -324,19 +324,19 @@ def _for_groups(
     values = {**sums.values(), "roc_auc": ranking.roc_auc(ranked), "pr_auc": ranking.average_precision(ranked)}
     bounds = {"mcc": (-1.0, 1.0), "log_loss": (0.0, metrics.largest_log_loss(p))}
     supports = sums.supports()
-    found = {
+    estimates = {
         name: _group_interval(value, drawn[name], (sums.groups, supports.get(name, sums.groups)), bounds.get(name, (0.0, 1.0)), confidence)
         for name, value in values.items()
     }
-    return {**found, "ece": _group_calibration(sums.mean_gaps(), drawn["gaps"], sums.groups, confidence)}
+    return {**estimates, "ece": _group_calibration(sums.mean_gaps(), drawn["gaps"], sums.groups, confidence)}
 
 
 def _group_interval(value: float, drawn: Float64, groups: tuple[int, int], bounds: tuple[float, float], confidence: float) -> Estimate:
     """A metric's interval from its replicates; `groups`: how many were drawn from, and how many of them have a say in the metric."""
     if math.isnan(value):
         return intervals.UNDEFINED
-    known = drawn[~np.isnan(drawn)]
-    if len(known) == 0 or np.ptp(known) < SPREAD:
+    defined = drawn[~np.isnan(drawn)]
+    if len(defined) == 0 or np.ptp(defined) < SPREAD:
         return bootstrap.no_spread(value, groups[1], confidence, bounds)
     return bootstrap.percentile(value, drawn, bootstrap.group_tail(groups[0], confidence), bounds)
 
@@ -351,7 +351,7 @@ def _group_calibration(gaps: Float64, drawn: Float64, groups: int, confidence: f
 # --- several models --------------------------------------------------------------------------------------------------
 
 
-def compare(y: Labels, scores: Mapping[str, Scores], *, threshold: float = 0.5, confidence: float) -> tuple[Comparison, ...]:
+def compare_models(y: Labels, scores: Mapping[str, Scores], *, threshold: float = 0.5, confidence: float) -> tuple[ModelComparison, ...]:
     """Compare the accuracy of every two models on the same independent rows, in the order of the models.
 
     Exact McNemar test; Tango's score interval; Holm's adjustment over the pairs.
@@ -376,7 +376,7 @@ def compare(y: Labels, scores: Mapping[str, Scores], *, threshold: float = 0.5, 
     return _adjusted(tested, "seen", "accuracy", "McNemar's exact test, Tango's score interval")
 
 
-def compare_clustered(
+def compare_models_on_groups(
     y: Labels,
     scores: Mapping[str, Scores],
     groups: npt.NDArray[np.int64],
@@ -385,7 +385,7 @@ def compare_clustered(
     confidence: float,
     replicates: int,
     seed: int,
-) -> tuple[Comparison, ...]:
+) -> tuple[ModelComparison, ...]:
     """Compare accuracy and ROC AUC of every two models on whole groups they never saw.
 
     All models are measured on the same cluster-bootstrap replicates; the p-value inverts the interval of the difference; Holm's
@@ -408,11 +408,11 @@ def compare_clustered(
     both = 0 < int(np.count_nonzero(y)) < len(y)
     measured = {name: _replicated(*_rows(y, p, threshold, name), group, threshold, replicates, seed, both) for name, p in scores.items()}
     size = int(group.max()) + 1
-    found: list[Comparison] = []
+    comparisons: list[ModelComparison] = []
     for metric in ("accuracy", "roc_auc") if both else ("accuracy",):
         tested = [(a, b, *_difference(measured[a][metric], measured[b][metric], size, confidence)) for a, b in combinations(measured, 2)]
-        found += _adjusted(tested, "unseen", metric, "cluster bootstrap")
-    return tuple(found)
+        comparisons += _adjusted(tested, "unseen", metric, "cluster bootstrap")
+    return tuple(comparisons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,15 +445,15 @@ def _difference(a: _Replicated, b: _Replicated, groups: int, confidence: float) 
     return interval, bootstrap.p_value(drawn, groups)
 
 
-def _adjusted(tested: list[tuple[str, str, Estimate, float]], on: str, metric: str, method: str) -> tuple[Comparison, ...]:
+def _adjusted(tested: list[tuple[str, str, Estimate, float]], on: str, metric: str, method: str) -> tuple[ModelComparison, ...]:
     adjusted = paired.holm([p for *_, p in tested])
     return tuple(
-        Comparison(a=a, b=b, on=on, metric=metric, difference=difference, p_value=p, p_adjusted=corrected, method=method)
+        ModelComparison(a=a, b=b, on=on, metric=metric, difference=difference, p_value=p, p_adjusted=corrected, method=method)
         for (a, b, difference, p), corrected in zip(tested, adjusted, strict=True)
     )
 
 
-def best(evaluations: Mapping[str, ModelEvaluation], selection: SelectionSettings) -> str:
+def best_model(evaluations: Mapping[str, ModelEvaluation], selection: SelectionSettings) -> str:
     """The model to serve: the best value of one metric; ties go to the lower log loss, then to the first in order.
 
     A model whose metric is undefined comes last.

@@ -29,19 +29,19 @@ EXPLAINER, TREES = "explainer.json", "explainer.ubj"
 
 
 @dataclass(frozen=True)
-class Reason:
+class Attribution:
     """What one column did.
 
     Attributes:
         column: the dataset's column.
         value: its value in the row, as code or number; None where missing.
-        says: both in words, with the unit: "gill-color: brown".
+        text: both in words, with the unit: "gill-color: brown".
         effect: by how much it moved the score towards the positive class.
     """
 
     column: str
     value: str | float | None
-    says: str
+    text: str
     effect: float
 
 
@@ -74,15 +74,15 @@ class Explainer:
         try:
             raw = json.loads(files[EXPLAINER])
             version, has_trees = raw["format"], bool(raw["trees"])
-            found = cls(raw["unit"], np.array(raw["means"], dtype=np.float64), files[TREES] if has_trees else b"")
+            explainer = cls(raw["unit"], np.array(raw["means"], dtype=np.float64), files[TREES] if has_trees else b"")
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{EXPLAINER} is missing or damaged: {error!r}") from error
         # XGBoost's parser ends the process on much of what is no model.
-        if has_trees and not found.trees.startswith(UBJSON_START):
+        if has_trees and not explainer.trees.startswith(UBJSON_START):
             raise ValueError(f"{TREES} is no XGBoost model: it does not begin like one")
-        if version != 1 or found.unit not in (*get_args(Unit), None):
-            raise ValueError(f"{EXPLAINER} is not of format 1: format {version!r}, unit {found.unit!r}")
-        return found
+        if version != 1 or explainer.unit not in (*get_args(Unit), None):
+            raise ValueError(f"{EXPLAINER} is not of format 1: format {version!r}, unit {explainer.unit!r}")
+        return explainer
 
     def contributions(self, X: Matrix, scorer: Scorer) -> tuple[Float64, float] | None:
         """How much each matrix column moved the scores of n rows.
@@ -107,8 +107,8 @@ class Explainer:
         else:
             booster = xgboost.Booster({"nthread": 1, "verbosity": 0})
             booster.load_model(bytearray(self.trees))
-        found = np.asarray(booster.predict(xgboost.DMatrix(X, nthread=1), pred_contribs=True), dtype=np.float64)
-        return found[:, :-1], float(found[0, -1])
+        shap_values = np.asarray(booster.predict(xgboost.DMatrix(X, nthread=1), pred_contribs=True), dtype=np.float64)
+        return shap_values[:, :-1], float(shap_values[0, -1])
 
 
 def explainer_of(scorer: Scorer | None, estimator: Any, X: Matrix) -> Explainer:
@@ -219,7 +219,9 @@ def _siblings_together(left: npt.NDArray[np.intp], right: npt.NDArray[np.intp]) 
     return np.array(order, dtype=np.intp)
 
 
-def reasons(effects: Float64, sources: Sequence[str], row: Row, schema: DatasetSchema, *, most: int = 5) -> tuple[Reason, ...]:
+def top_attributions(
+    effects: Float64, sources: Sequence[str], row: Row, schema: DatasetSchema, *, most: int = 5
+) -> tuple[Attribution, ...]:
     """The columns that moved a row's score most, the strongest first.
 
     Args:
@@ -234,11 +236,13 @@ def reasons(effects: Float64, sources: Sequence[str], row: Row, schema: DatasetS
         totals[source] += effect
     strongest = sorted(totals, key=lambda name: -abs(totals[name]))[:most]
     return tuple(
-        Reason(name, row.get(name), f"{name}: {in_words(row.get(name), name, schema)}", totals[name]) for name in strongest if totals[name]
+        Attribution(name, row.get(name), f"{name}: {value_in_words(row.get(name), name, schema)}", totals[name])
+        for name in strongest
+        if totals[name]
     )
 
 
-def in_words(value: str | float | None, column: str, schema: DatasetSchema) -> str:
+def value_in_words(value: str | float | None, column: str, schema: DatasetSchema) -> str:
     """A value as people say it: the code's word, the number with its unit, or "missing"."""
     if value is None or value != value:
         return "missing"

@@ -14,7 +14,7 @@ from sporeprint.data.coded_table import Codes
 from sporeprint.errors import RegistryError
 from sporeprint.models.encoder import Encoder
 from sporeprint.models.scorers import Scorer
-from sporeprint.safety.decision_rule import Answers, Safety
+from sporeprint.safety.decision_rule import DecisionRule, Predictions
 from sporeprint.schema import DatasetSchema
 
 Scores = npt.NDArray[np.float64]
@@ -22,7 +22,7 @@ Row = Mapping[str, str | float | None]
 
 
 @dataclass(frozen=True)
-class Golden:
+class GoldenRows:
     """Rows with the scores that the training pipeline gave them.
 
     Attributes:
@@ -75,27 +75,27 @@ class Bundle:
     encoder: Encoder
     scorer: Scorer
     schema: DatasetSchema
-    golden: Golden
+    golden: GoldenRows
     info: Mapping[str, Any]
     metrics: Mapping[str, Any] = field(default_factory=dict)
     parts: Mapping[str, bytes] = field(default_factory=dict)
     extras: Mapping[str, bytes] = field(default_factory=dict)
 
     @cached_property
-    def safety(self) -> Safety:
+    def safety(self) -> DecisionRule:
         """What stands between a score and an answer.
 
         Raises:
             RegistryError: if the parts hold nothing of the kind.
         """
         try:
-            return Safety.from_files(self.parts)
+            return DecisionRule.from_files(self.parts)
         except ValueError as error:
             raise RegistryError(f"model {self.name!r} cannot answer: {error}") from error
 
-    def answers(self, codes: Codes) -> Answers:
+    def predictions(self, codes: Codes) -> Predictions:
         """Answer n rows."""
-        return self.safety.answers(codes, self.scorer.score(self.encoder.matrix(codes)), self.encoder, self.schema)
+        return self.safety.predictions(codes, self.scorer.score(self.encoder.matrix(codes)), self.encoder, self.schema)
 
     def probability(self, codes: Codes) -> Scores:
         """P(positive) of n rows, calibrated: float64 [n]."""
@@ -134,32 +134,32 @@ def check_parity(bundle: Bundle) -> float:
     if not bundle.golden.rows:
         return 0.0
     rows = [bundle.encoder.encode_row(row) for row in bundle.golden.rows]
-    wanted = np.array(bundle.golden.scores, dtype=np.float64)
+    expected = np.array(bundle.golden.scores, dtype=np.float64)
     one_by_one = np.array([bundle.scorer.score(row[np.newaxis])[0] for row in rows])
     at_once = bundle.scorer.score(np.stack(rows))
-    largest = float(np.max(np.abs(np.stack([one_by_one, at_once]) - wanted)))
+    largest = float(np.max(np.abs(np.stack([one_by_one, at_once]) - expected)))
     return largest if np.isfinite(largest) else float("inf")
 
 
-def check_schema(ours: DatasetSchema, theirs: DatasetSchema) -> tuple[str, ...]:
+def schema_differences(ours: DatasetSchema, theirs: DatasetSchema) -> tuple[str, ...]:
     """What differs between two contracts in what a model takes and answers; empty where they match.
 
     Words, units, descriptions and groups may differ: they do not change an answer.
     """
-    found = [f"column {name!r} is new" for name in theirs.columns if name not in ours.columns]
+    differences = [f"column {name!r} is new" for name in theirs.columns if name not in ours.columns]
     for name, column in ours.columns.items():
         other = theirs.columns.get(name)
         if other is None:
-            found.append(f"column {name!r} is missing")
+            differences.append(f"column {name!r} is missing")
         elif other.kind is not column.kind:
-            found.append(f"column {name!r} was {column.kind}, is {other.kind}")
+            differences.append(f"column {name!r} was {column.kind}, is {other.kind}")
         elif (codes := set(column.values or ())) != set(other.values or ()):
-            found.append(f"column {name!r}: codes differ ({', '.join(sorted(codes ^ set(other.values or ())))})")
+            differences.append(f"column {name!r}: codes differ ({', '.join(sorted(codes ^ set(other.values or ())))})")
         elif (column.min, column.max, column.required) != (other.min, other.max, other.required):
-            found.append(f"column {name!r}: limits differ")
+            differences.append(f"column {name!r}: limits differ")
     if set(ours.target.values) != set(theirs.target.values) or ours.target.positive != theirs.target.positive:
-        found.append(
+        differences.append(
             f"target: was {sorted(ours.target.values)} with positive {ours.target.positive!r}, "
             f"is {sorted(theirs.target.values)} with positive {theirs.target.positive!r}"
         )
-    return tuple(found)
+    return tuple(differences)

@@ -1,5 +1,6 @@
-"""The answer to one row, and its reasons: by look-ups, without a data frame, to the same numbers as for a table."""
+"""The prediction of one row, and its feature attributions: by look-ups, without a data frame, to the same numbers as for a table."""
 
+import contextlib
 import math
 import re
 from collections.abc import Mapping
@@ -10,22 +11,30 @@ import numpy as np
 
 from sporeprint.data.coded_table import NUMBER
 from sporeprint.data.groups import GroupName
-from sporeprint.errors import DataError
-from sporeprint.errors import nearest as nearest_word
-from sporeprint.inference import attributions as reasons
-from sporeprint.inference.attributions import Explainer, Reason
+from sporeprint.data.written_values import parse_code, parse_number
+from sporeprint.errors import DataError, nearest
+from sporeprint.inference.attributions import Attribution, Explainer, top_attributions
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.safety import nearest_neighbour as nearest
-from sporeprint.safety.anomalies import NEVER_SEEN, NO_THRESHOLD, OUTSIDE, UNLIKE, StrangeRow, strange_row
-from sporeprint.safety.nearest_neighbour import Known, Nearest
-from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict, words
+from sporeprint.safety.anomalies import (
+    BETWEEN,
+    DISAGREE,
+    NEVER_SEEN,
+    NO_THRESHOLD,
+    OUTSIDE,
+    UNLIKE,
+    RowAnomalies,
+    row_anomalies,
+)
+from sporeprint.safety.decision_rule import DecisionRule
+from sporeprint.safety.nearest_neighbour import REFERENCE_FILE, NearestRow, ReferenceRows
+from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
 from sporeprint.schema import Column, DatasetSchema, Kind
 
 Row = Mapping[str, str | float | None]
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """What a model says of one row.
 
     Attributes:
@@ -58,67 +67,93 @@ class Explanation:
     """An answer and its reasons.
 
     Attributes:
-        answer: the answer.
-        reasons: the columns that moved the score most, the strongest first; empty where the model cannot be explained.
+        prediction: the prediction.
+        attributions: the columns that moved the score most, the strongest first; empty where the model cannot be explained.
         unit: of their effects; None where there are none.
         base: the score that they start from.
         nearest: the nearest known observation; None where none is kept.
-        nearest_is: the component it belongs to.
+        nearest_component: the component it belongs to.
     """
 
-    answer: Answer
-    reasons: tuple[Reason, ...]
+    prediction: Prediction
+    attributions: tuple[Attribution, ...]
     unit: str | None
     base: float
-    nearest: Nearest | None
-    nearest_is: GroupName | None
+    nearest: NearestRow | None
+    nearest_component: GroupName | None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)
 
 
-def answer(bundle: Bundle, row: Row) -> Answer:
-    """Answer one row.
+def predict_row(bundle: Bundle, row: Row) -> Prediction:
+    """Predict one row.
 
     Args:
         bundle: the model.
         row: column -> code, number or None; a column left out is missing.
     """
-    safety, schema = bundle.safety, bundle.schema
+    rule = bundle.safety
     score = bundle.scorer.score(bundle.encoder.encode_row(row)[np.newaxis])
-    probability = float(safety.calibration(score)[0])
-    novelty_p, component = safety.guard.row(row)
-    strange = strange_row(row, bundle.encoder, schema)
-    found = int(verdict(probability, novelty_p, bool(strange), threshold=safety.threshold.value, coverage=safety.coverage))
+    probability = float(rule.calibration(score)[0])
+    novelty_p, component = rule.guard.row(row)
+    return row_prediction(rule, bundle.schema, probability, novelty_p, component, row_anomalies(row, bundle.encoder, bundle.schema))
+
+
+def row_prediction(
+    rule: DecisionRule,
+    schema: DatasetSchema,
+    probability: float,
+    novelty_p: float,
+    component: int,
+    anomalies: RowAnomalies,
+    code: int | None = None,
+) -> Prediction:
+    """The prediction of one row, put together from what was computed of it.
+
+    Args:
+        rule: the model's decision rule.
+        schema: the contract.
+        probability: P(positive), calibrated.
+        novelty_p: the guard's p-value.
+        component: the guard's component that the row is most like.
+        anomalies: of the row.
+        code: the verdict, where it was made for many rows at once; None: it is made here.
+    """
+    if code is None:
+        code = int(rule.decide(probability, novelty_p, bool(anomalies.contradictions), component))
     target = schema.target
-    return Answer(
+    return Prediction(
         prediction=target.positive if probability > HALF else target.negative,
         probability=probability,
-        verdict=words(schema)[found],
+        verdict=verdict_words(schema)[code],
         novelty_p=novelty_p,
-        threshold=safety.threshold.value,
-        unseen=strange.unseen,
-        outside=strange.outside,
-        contradictions=strange.contradictions,
-        reason=why_unknown(strange, novelty_p, safety.coverage) if found == UNKNOWN else None,
-        most_like=safety.components[component],
+        threshold=rule.threshold.value,
+        unseen=anomalies.unseen,
+        outside=anomalies.outside,
+        contradictions=anomalies.contradictions,
+        reason=unknown_reason(rule, probability, novelty_p, anomalies) if code == UNKNOWN else None,
+        most_like=rule.components[component],
     )
 
 
-def why_unknown(strange: StrangeRow, novelty_p: float, coverage: float) -> str:
-    """Why a row is answered with "unknown", in a sentence."""
-    parts = [
-        *([f"{NEVER_SEEN}: {','.join(strange.unseen)}"] if strange.unseen else []),
-        *([f"{OUTSIDE}: {','.join(strange.outside)}"] if strange.outside else []),
-        *([",".join(strange.contradictions)] if strange.contradictions else []),
-        *([] if is_familiar(novelty_p, coverage) else [f"{UNLIKE} (p = {round(novelty_p, 6)})"]),
-    ]
-    # What is familiar and still unknown is so for want of a threshold.
-    return "; ".join(parts) or NO_THRESHOLD
+def unknown_reason(rule: DecisionRule, probability: float, novelty_p: float, anomalies: RowAnomalies) -> str:
+    """Why the verdict on a row is "unknown", in a sentence; the arguments as in `row_prediction`."""
+    limits = rule.limits
+    parts = [",".join(anomalies.contradictions)] if anomalies.contradictions else []
+    if not is_familiar(novelty_p, limits.coverage):
+        unseen = [f"{NEVER_SEEN}: {','.join(anomalies.unseen)}"] if anomalies.unseen else []
+        outside = [f"{OUTSIDE}: {','.join(anomalies.outside)}"] if anomalies.outside else []
+        parts = [*unseen, *outside, *parts, f"{UNLIKE} (p = {round(novelty_p, 6)})"]
+    if parts:
+        return "; ".join(parts)
+    if limits.negative is None:
+        return NO_THRESHOLD
+    return DISAGREE if probability <= limits.negative else BETWEEN
 
 
-def explain(bundle: Bundle, row: Row, *, most: int = 5) -> Explanation:
+def explain_row(bundle: Bundle, row: Row, *, most: int = 5) -> Explanation:
     """Answer one row and say why.
 
     Args:
@@ -128,49 +163,49 @@ def explain(bundle: Bundle, row: Row, *, most: int = 5) -> Explanation:
     """
     X = bundle.encoder.encode_row(row)[np.newaxis]
     explainer, safety = Explainer.from_files(bundle.parts), bundle.safety
-    moved = explainer.contributions(X, bundle.scorer)
-    named = () if moved is None else reasons.reasons(moved[0][0], bundle.encoder.sources, row, bundle.schema, most=most)
-    known = Known.from_bytes(bundle.parts[nearest.FILE])
+    effects = explainer.contributions(X, bundle.scorer)
+    named = () if effects is None else top_attributions(effects[0][0], bundle.encoder.sources, row, bundle.schema, most=most)
+    reference = ReferenceRows.from_bytes(bundle.parts[REFERENCE_FILE])
     component = safety.guard.row(row)[1]
-    near = known.nearest(row, safety.guard, component)
+    nearest_row = reference.nearest(row, safety.guard, component)
     return Explanation(
-        answer=answer(bundle, row),
-        reasons=named,
+        prediction=predict_row(bundle, row),
+        attributions=named,
         unit=explainer.unit,
-        base=0.0 if moved is None else moved[1],
-        nearest=near,
-        nearest_is=None if near is None else safety.components[near.component],
+        base=0.0 if effects is None else effects[1],
+        nearest=nearest_row,
+        nearest_component=None if nearest_row is None else safety.components[nearest_row.component],
     )
 
 
-def parse_row(given: Mapping[str, Any], schema: DatasetSchema) -> dict[str, str | float | None]:
+def parse_row(fields: Mapping[str, Any], schema: DatasetSchema) -> dict[str, str | float | None]:
     """A row as people give it, in the schema's names and codes.
 
     Args:
-        given: column -> value. Names with hyphen or underscore; nominal values as code or word; None and "" are missing.
+        fields: column -> value. Names with hyphen or underscore; nominal values as code or word; None and "" are missing.
         schema: the contract.
 
     Raises:
         DataError: naming every field that is unknown, given twice, or no number where one is needed.
     """
     columns = {name.replace("-", "_"): name for name in schema.columns}
-    found: dict[str, str | float | None] = {}
+    row: dict[str, str | float | None] = {}
     problems = []
-    for key, value in given.items():
+    for key, value in fields.items():
         name = columns.get(key.replace("-", "_"))
         if name is None:
-            problems.append(f"unknown field {key!r}{nearest_word(key, schema.columns)}; known: {', '.join(schema.columns)}")
-        elif name in found:
+            problems.append(f"unknown field {key!r}{nearest(key, schema.columns)}; known: {', '.join(schema.columns)}")
+        elif name in row:
             problems.append(f"field {name!r} is given twice")
         else:
             try:
-                found[name] = _value(name, value, schema)
+                row[name] = _value(name, value, schema)
             except ValueError as error:
                 problems.append(str(error))
-    problems += [f"field {name!r} is required" for name, column in schema.columns.items() if column.required and found.get(name) is None]
+    problems += [f"field {name!r} is required" for name, column in schema.columns.items() if column.required and row.get(name) is None]
     if problems:
         raise DataError("; ".join(problems))
-    return found
+    return row
 
 
 def _value(name: str, value: Any, schema: DatasetSchema) -> str | float | None:
@@ -178,21 +213,29 @@ def _value(name: str, value: Any, schema: DatasetSchema) -> str | float | None:
         return None
     column = schema.columns[name]
     if column.kind is Kind.NOMINAL:
-        if not isinstance(value, str):
-            raise ValueError(f"field {name!r}: expected a text, got {value!r}")
+        if not isinstance(value, str | int | float):
+            raise ValueError(f"field {name!r}: expected a text or a number, got {value!r}")
         codes = {word: code for code, word in (column.values or {}).items()}
-        text = value.strip()
+        text = parse_code(value, schema.missing_words(name), column.values or {}, {})
+        if text is None:
+            return None
         # A code wins over a word; what is neither is a value that nobody has seen, which is for the verdict to say.
         return text if text in (column.values or {}) else codes.get(text.lower(), codes.get(text, text))
+    missing = schema.missing_words(name)
+    if isinstance(value, str) or (missing and isinstance(value, int | float)):
+        with contextlib.suppress(ValueError):  # said below, with the unit
+            value = parse_number(str(value), missing, column)
+        if value is None:
+            return None
     return _number(name, value, column)
 
 
 def _number(name: str, value: Any, column: Column) -> float:
     text = f"field {name!r}: expected a number{'' if column.unit is None else f' of {column.unit}'}, got {value!r}"
-    known = not isinstance(value, bool) and (
+    is_number = not isinstance(value, bool) and (
         isinstance(value, int | float) or (isinstance(value, str) and re.fullmatch(NUMBER, value.strip()) is not None)
     )
-    number = float(value) if known else math.nan
+    number = float(value) if is_number else math.nan
     if not math.isfinite(number):
         raise ValueError(text)
     low, high = column.min, column.max

@@ -4,50 +4,31 @@ It holds the same encoder and scorer that serve, as text and bytes: there is no 
 """
 
 import io
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 import joblib
-import narwhals as nw
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from sporeprint.data.coded_table import Codes, coded_frame
-from sporeprint.data.validation import broken_rules, explain, feature_rules
-from sporeprint.errors import UsageError, nearest
-from sporeprint.models.encoder import Encoder, Matrix
+from sporeprint.errors import UsageError
+from sporeprint.inference.table_scoring import Servable, class_codes, class_probabilities, predicted_classes, verdicts
+from sporeprint.models.encoder import Encoder
 from sporeprint.models.scorers import Scorer, load_scorer
-from sporeprint.safety.decision_rule import Safety, vocabulary
-from sporeprint.safety.verdict import HALF, words
+from sporeprint.safety.decision_rule import DecisionRule
 from sporeprint.schema import DatasetSchema
 
-#: Rows named in an error.
-SHOWN = 3
 
-Rows = Sequence[Mapping[str, Any]]
+@dataclass(frozen=True)
+class _Parts:
+    """What an unpickled estimator has loaded."""
 
-
-class Servable(Protocol):
-    """What an estimator is made of."""
-
-    @property
-    def encoder(self) -> Encoder:
-        """From raw values to the matrix."""
-
-    @property
-    def scorer(self) -> Scorer:
-        """From the matrix to P(positive)."""
-
-    @property
-    def schema(self) -> DatasetSchema:
-        """The table's contract."""
-
-    @property
-    def safety(self) -> Safety:
-        """What stands between a score and an answer."""
+    encoder: Encoder
+    scorer: Scorer
+    schema: DatasetSchema
+    safety: DecisionRule
 
 
 class SporeprintClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -66,6 +47,11 @@ class SporeprintClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         classes_: the two class codes, the negative one first. `predict_proba` has their columns in this order.
         feature_names_in_: the columns it reads.
         n_features_in_: how many these are.
+
+    >>> import sporeprint
+    >>> estimator = sporeprint.SporeprintClassifier.from_bundle(sporeprint.load("xgboost", WORKDIR).bundle)
+    >>> estimator.classes_
+    array(['e', 'p'], dtype='<U1')
     """
 
     def __init__(
@@ -87,18 +73,17 @@ class SporeprintClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
     @property
     def classes_(self) -> npt.NDArray[np.str_]:
         """The two class codes, the negative one first."""
-        target = self._parts()[0].target
-        return np.array([target.negative, target.positive])
+        return class_codes(self._parts().schema)
 
     @property
     def feature_names_in_(self) -> npt.NDArray[np.object_]:
         """The columns it reads."""
-        return np.array(list(self._parts()[0].columns), dtype=object)
+        return np.array(list(self._parts().schema.columns), dtype=object)
 
     @property
     def n_features_in_(self) -> int:
         """How many columns it reads."""
-        return len(self._parts()[0].columns)
+        return len(self._parts().schema.columns)
 
     def fit(self, X: Any, y: Any) -> Self:  # noqa: ARG002  # scikit-learn's signature
         """Refuse: the estimator is one registered version, which never changes.
@@ -116,8 +101,7 @@ class SporeprintClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         Raises:
             ValueError: see `predict_proba`.
         """
-        found: npt.NDArray[np.str_] = self.classes_[(self.predict_proba(X)[:, 1] > HALF).astype(np.intp)]
-        return found
+        return predicted_classes(self._parts(), X)
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
         """Calibrated probability of every class, float64 [n, 2], the columns as in `classes_`.
@@ -129,9 +113,7 @@ class SporeprintClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             TypeError: if X is none of these.
             ValueError: if a column is missing or unknown, or a row breaks a rule of the schema, naming both.
         """
-        _, _, scorer, safety = self._parts()
-        positive = safety.calibration(scorer.score(self._encoded(X)[1]))
-        return np.column_stack([1.0 - positive, positive])
+        return class_probabilities(self._parts(), X)
 
     def verdict(self, X: Any) -> npt.NDArray[np.str_]:
         """What is answered for every row, [n]: a class's word, or "unknown" where the row is unlike the training rows.
@@ -139,30 +121,16 @@ class SporeprintClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         Raises:
             ValueError: see `predict_proba`.
         """
-        schema, encoder, scorer, safety = self._parts()
-        codes, matrix = self._encoded(X)
-        found = safety.answers(codes, scorer.score(matrix), encoder, schema)
-        answered: npt.NDArray[np.str_] = np.array(words(schema))[found.verdict]
-        return answered
+        return verdicts(self._parts(), X)
 
-    def _encoded(self, X: Any) -> tuple[Codes, Matrix]:
-        schema, encoder, _, safety = self._parts()
-        frame, known = _frame_of(X, schema), vocabulary(encoder, safety.guard, schema)
-        compact = coded_frame(frame, known, schema.numeric)
-        if flags := broken_rules(compact, feature_rules(schema, closed=False)):
-            _refuse(frame, flags, schema)
-        codes = Codes.of_coded(compact, schema, known)
-        return codes, encoder.matrix(codes)
-
-    def _parts(self) -> tuple[DatasetSchema, Encoder, Scorer, Safety]:
+    def _parts(self) -> _Parts:
         """The loaded objects; they are made once, and never pickled."""
-        loaded = self.__dict__.get("_loaded")
+        loaded: _Parts | None = self.__dict__.get("_loaded")
         if loaded is None:
-            scorer, safety = load_scorer(self.kind, self.files, self.threads), Safety.from_files(self.safety)
-            loaded = DatasetSchema.model_validate_json(self.schema), Encoder.from_json(self.encoder), scorer, safety
+            scorer, safety = load_scorer(self.kind, self.files, self.threads), DecisionRule.from_files(self.safety)
+            loaded = _Parts(Encoder.from_json(self.encoder), scorer, DatasetSchema.model_validate_json(self.schema), safety)
             self._loaded = loaded
-        parts: tuple[DatasetSchema, Encoder, Scorer, Safety] = loaded
-        return parts
+        return loaded
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters, as scikit-learn has it; what was loaded is loaded again."""
@@ -177,7 +145,7 @@ class SporeprintClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         return {name: value for name, value in super().__getstate__().items() if name != "_loaded"}
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
-        schema = self._parts()[0]
+        schema = self._parts().schema
         return f"SporeprintClassifier({self.kind}, {schema.name}, {len(schema.columns)} columns, classes {'/'.join(self.classes_)})"
 
 
@@ -186,61 +154,3 @@ def to_joblib(estimator: SporeprintClassifier) -> bytes:
     buffer = io.BytesIO()
     joblib.dump(estimator, buffer, protocol=4)  # a fixed protocol: the default differs between Python versions
     return buffer.getvalue()
-
-
-def _frame_of(X: Any, schema: DatasetSchema) -> pl.DataFrame:
-    """The schema's columns as a Polars frame, NaN as missing."""
-    if isinstance(X, Sequence) and not isinstance(X, str | bytes):
-        return _frame_of_rows(X, schema)
-    try:
-        table = nw.from_native(X, eager_only=True)
-    except TypeError:
-        raise TypeError(f"expected a pandas or Polars DataFrame, an Arrow table or a list of dicts, got {type(X).__name__}") from None
-    _check_columns(table.columns, schema)
-    if absent := [name for name in schema.columns if name not in table.columns]:
-        raise ValueError(f"column {absent[0]!r} is missing{nearest(absent[0], table.columns)}; needed: {', '.join(schema.columns)}")
-    try:
-        frame: pl.DataFrame = table.select(list(schema.columns)).to_polars()
-    except (TypeError, ValueError) as error:  # Arrow's, on a pandas column of objects of several types
-        raise ValueError(f"the table cannot be read: {error}; make every column text or numbers") from error
-    objects = [
-        pl.Series(name, [_text(value) for value in frame[name]], dtype=pl.String)
-        for name in frame.columns
-        if frame[name].dtype == pl.Object
-    ]
-    return frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None), *objects)
-
-
-def _frame_of_rows(X: Rows, schema: DatasetSchema) -> pl.DataFrame:
-    for row in X:
-        if not isinstance(row, Mapping):
-            raise TypeError(f"expected a list of dicts, one a row; got a list with {type(row).__name__}")
-        _check_columns(row, schema)
-    columns = {name: [_text(row.get(name)) for row in X] for name in schema.columns}
-    return pl.DataFrame(columns, schema=dict.fromkeys(schema.columns, pl.String))
-
-
-def _text(value: Any) -> str | None:
-    """A value as a file would hold it; the number reads back as the same float64."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, float | np.floating):
-        return None if math.isnan(value) else repr(float(value))
-    return str(value)
-
-
-def _check_columns(names: Any, schema: DatasetSchema) -> None:
-    if schema.extra_columns == "ignore":
-        return
-    # A labelled table may be given as it is: target and group are known columns, and are not read.
-    known = {*schema.columns, *schema.table_columns}
-    if unknown := next((name for name in names if name not in known), None):
-        raise ValueError(f"unknown column {unknown!r}{nearest(str(unknown), schema.columns)}; known: {', '.join(schema.columns)}")
-
-
-def _refuse(frame: pl.DataFrame, flags: Mapping[str, npt.NDArray[np.bool_]], schema: DatasetSchema) -> None:
-    rows = np.flatnonzero(np.logical_or.reduce(list(flags.values()))).tolist()
-    reasons = explain(frame, flags, schema)["reason"].to_list()
-    shown = [f"row {row}: {reason}" for row, reason in zip(rows[:SHOWN], reasons, strict=False)]
-    more = f"; and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
-    raise ValueError(f"{len(rows)} of {frame.height} rows cannot be scored: {'; '.join(shown)}{more}")

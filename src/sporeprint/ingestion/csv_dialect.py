@@ -4,21 +4,23 @@ import codecs
 import csv
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 
-from sporeprint.common.files import Progress
+from sporeprint.common.progress import Progress
 from sporeprint.errors import DataError, nearest
-from sporeprint.schema import RESERVED, DatasetSchema
+from sporeprint.schema import DatasetSchema, code_text
 from sporeprint.settings import CsvSettings
 
 SEPARATORS = (";", ",", "\t", "|")
 #: Longest line and longest quoted row, in bytes of UTF-8. What bounds the memory when a file is not what it says.
 MAX_LINE = 1 << 20
+#: Lines among which the one with the column names is looked for.
+HEADER_LINES = 100
 #: Characters of a name or row that a message shows.
 MAX_TEXT = 200
 
@@ -42,12 +44,22 @@ class CsvDialect:
         encoding: a Python encoding name: utf-8, utf-8-sig, utf-16, utf-16-le, utf-16-be, latin-1, cp1252, or the one set.
         header: whether the first line holds column names.
         newline: what ends the first line.
+        columns: without a header, the names of the file's columns in its order; None: those of the schema.
+        encoding_guessed: whether the encoding is only the likeliest of several: an 8-bit one that was not set.
     """
 
     separator: str
     encoding: str
     header: bool
     newline: Newline
+    columns: tuple[str, ...] | None = None
+    encoding_guessed: bool = False
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Self:
+        """Read what `asdict` gave and JSON made of it."""
+        columns = raw.get("columns")
+        return cls(**{**raw, "columns": None if columns is None else tuple(columns)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,20 +168,23 @@ def detect(path: Path, chosen: CsvSettings, schema: DatasetSchema, found: Scan, 
     Raises:
         DataError: if the file is empty, has no rows, or its header does not fit the schema.
     """
-    encoding = _encoding(path, chosen.encoding, found)
+    encoding = _encoding(path, chosen.encoding, found, where)
     head = read_head(path, encoding)
     if not head.strip():
         raise DataError(f"{where} is empty; it must hold {'a header and ' if chosen.header else ''}rows")
     newline = _newline(head)
     separator = _separator(head, newline, chosen, schema, where)
-    dialect = CsvDialect(separator=separator, encoding=encoding, header=chosen.header, newline=newline)
+    guessed = chosen.encoding == "auto" and encoding in {"latin-1", "cp1252"}
+    dialect = CsvDialect(separator, encoding, chosen.header, newline, chosen.columns, guessed)
+    if not chosen.header and chosen.columns is None and labelled:
+        _check_order(head, dialect, schema, where)
     _, used = header_columns(head, dialect, schema, where, labelled=labelled)
     if not head[used:].strip() and len(head) < MAX_LINE:
         raise DataError(f"{where} has a header and no rows")
     return dialect
 
 
-def _encoding(path: Path, chosen: str, found: Scan) -> str:
+def _encoding(path: Path, chosen: str, found: Scan, where: str) -> str:
     if chosen != "auto":
         return chosen
     with path.open("rb") as file:
@@ -181,7 +196,29 @@ def _encoding(path: Path, chosen: str, found: Scan) -> str:
         return wide
     if found.utf8:
         return "utf-8"
+    if likely := _other_script(path):
+        raise DataError(
+            f"{where}: the text is not UTF-8, and does not look like a Western language either; its encoding cannot be told for sure. "
+            f"Set source.csv.encoding; the likeliest is {likely}"
+        )
     return "cp1252" if found.high_control else "latin-1"
+
+
+def _other_script(path: Path) -> str | None:
+    """What 8-bit text of another script than the Latin one is likely to be; None for Latin text.
+
+    In a Western language a word has some letters with accents; in another script every letter is outside ASCII.
+    """
+    with path.open("rb") as file:
+        text = file.read(MAX_LINE)
+    words = [word for word in re.findall(rb"[A-Za-z\x80-\xff]{3,}", text) if not word.isascii()]
+    foreign = sum(len(re.sub(rb"[A-Za-z]", b"", word)) > 0.6 * len(word) for word in words)
+    if foreign < max(3, 0.5 * len(words)):
+        return None
+    # KOI8-R read as Windows-1251 swaps the cases: then most letters but the first would be capitals.
+    sample = b" ".join(words[:2000]).decode("cp1251", "replace")
+    cyrillic = "cp1251" if sum(map(str.islower, sample)) >= sum(map(str.isupper, sample)) else "koi8-r"
+    return f"{cyrillic} (Cyrillic); others are cp1253 (Greek), cp1255 (Hebrew), cp1256 (Arabic), shift_jis, gb18030"
 
 
 def _wide(head: bytes) -> str | None:
@@ -218,9 +255,9 @@ def _separator(head: bytes, newline: Newline, chosen: CsvSettings, schema: Datas
         return chosen.separator
     if not chosen.header:
         return max(SEPARATORS, key=lambda separator: _rows_that_fit(head, separator, newline, schema))
-    records = {separator: _first_record(head, separator, newline, where)[0] for separator in SEPARATORS}
+    headers = {separator: _header_record(head, separator, newline, schema, where)[0] for separator in SEPARATORS}
     known = set(schema.table_columns)
-    return max(SEPARATORS, key=lambda separator: (len(known.intersection(records[separator])), len(records[separator])))
+    return max(SEPARATORS, key=lambda separator: (len(known.intersection(headers[separator])), len(headers[separator])))
 
 
 def _rows_that_fit(head: bytes, separator: str, newline: Newline, schema: DatasetSchema, sample: int = 100) -> int:
@@ -255,13 +292,12 @@ def match_columns(names: Sequence[str], schema: DatasetSchema, where: str, *, la
     Raises:
         DataError: a column is missing, renamed, there twice, or not in the schema.
     """
-    wanted = schema.table_columns if labelled else tuple(dict.fromkeys([*schema.columns, *names]))
-    if not labelled and (taken := [name for name in names if name in RESERVED]):
-        raise DataError(f"{where}: the column {taken[0]!r} has the name of one that is to be added; rename it")
-    if twice := [name for name in wanted if names.count(name) > 1]:
+    # A column without a name, or with one that is there twice, cannot be told from others: it is left out, where it is not needed.
+    wanted = schema.table_columns if labelled else tuple(dict.fromkeys([*schema.columns, *(n for n in names if n and names.count(n) == 1)]))
+    if twice := [name for name in (wanted if labelled else schema.columns) if names.count(name) > 1]:
         raise DataError(f"{where}: the column {twice[0]!r} is there {names.count(twice[0])} times; keep one")
     missing = [name for name in (wanted if labelled else schema.columns) if name not in names]
-    extra = [name for name in names if name not in wanted]
+    extra = [name for name in names if name and name not in wanted]
     if missing or (extra and schema.extra_columns == "reject"):
         raise DataError(
             "\n".join([f"{where}: the columns are not those of the dataset {schema.name!r}", *_differences(missing, extra, schema)])
@@ -282,7 +318,10 @@ def header_columns(
     head: bytes, dialect: CsvDialect, schema: DatasetSchema, where: str, *, labelled: bool
 ) -> tuple[tuple[str | None, ...], int]:
     """The schema's name for every field of a row, and how many bytes of the text the header takes."""
-    names, used = _first_record(head, dialect.separator, dialect.newline, where)
+    if dialect.header:
+        names, used = _header_record(head, dialect.separator, dialect.newline, schema, where)
+    else:
+        names, used = _first_record(head, dialect.separator, dialect.newline, where)
     where = f"{where}, read with the separator {dialect.separator!r}"
     if dialect.header:
         if len(names) == 1 and (labelled or len(schema.columns) > 1):
@@ -292,16 +331,67 @@ def header_columns(
                 f" Set source.csv.separator ({others}, ...), or name a table that has the columns of the dataset"
             )
         if len(names) == len(schema.table_columns) and not set(names).intersection(schema.table_columns):
-            raise DataError(f"{where}: the first line names no column of the dataset; if it is a row, set source.csv.header: false")
+            raise DataError(
+                f"{where}: no line of the first {HEADER_LINES} names a column of the dataset; "
+                "if the file has no header, set source.csv.header: false and source.csv.columns"
+            )
         return match_columns(names, schema, where, labelled=labelled), used
+    if dialect.columns is not None:
+        if len(names) != len(dialect.columns):
+            raise DataError(f"{where}: the first row has {len(names)} fields, source.csv.columns names {len(dialect.columns)}")
+        return match_columns(dialect.columns, schema, where, labelled=labelled), 0
     orders = [schema.table_columns] if labelled else [schema.table_columns, tuple(schema.columns)]
     for order in orders:
         if len(names) == len(order):
             return order, 0
     raise DataError(
         f"{where} and without a header: the first row has {len(names)} fields,"
-        f" the dataset has {len(schema.table_columns)} columns; check source.csv.separator and source.csv.header"
+        f" the dataset has {len(schema.table_columns)} columns; check source.csv.separator and source.csv.header,"
+        " or name the columns in the file's order: source.csv.columns"
     )
+
+
+def _check_order(head: bytes, dialect: CsvDialect, schema: DatasetSchema, where: str) -> None:
+    """Refuse a file without header in which another column than the first may be the target.
+
+    Raises:
+        DataError: naming the likeliest order.
+    """
+    lines = head.split(end_of(dialect.newline))[:HEADER_LINES]
+    rows = [row for row in split_fields((line.decode("utf-8", "replace").strip("\r") for line in lines), dialect.separator) if row]
+    width = len(schema.table_columns)
+    codes = {*schema.target.values, *schema.target.aliases, ""}
+    fitting = [
+        place
+        for place in range(width)
+        if all(len(row) == width and code_text(row[place]) in codes for row in rows) and any(row[place].strip() for row in rows)
+    ]
+    if fitting in ([0], []):  # the target first, as without a header it has to be; or no row fits, which the check of rows says
+        return
+    features = [name for name in schema.table_columns if name != schema.target.column]
+    order = [*features[: fitting[-1]], schema.target.column, *features[fitting[-1] :]]
+    many = "several columns hold nothing but" if len(fitting) > 1 else f"column {fitting[0] + 1}, not the first, holds"
+    raise DataError(
+        f"{where} has no header, and {many} the classes of {schema.target.column!r}; say the order of its columns, "
+        f"the likeliest is source.csv.columns: [{', '.join(order)}]"
+    )
+
+
+def _header_record(head: bytes, separator: str, newline: Newline, schema: DatasetSchema, where: str) -> tuple[tuple[str, ...], int]:
+    """The fields of the line with the column names, and where it ends: of the first lines the one that names most columns."""
+    known, best, used = set(schema.table_columns), _first_record(head, separator, newline, where), 0
+    most = len(known.intersection(best[0]))
+    for line in head.split(end_of(newline))[:HEADER_LINES]:
+        used += len(line) + 1
+        if most == len(known):
+            break
+        if separator.encode() not in line and len(known) > 1:
+            continue
+        fields = next(iter(split_fields(iter([line.decode("utf-8", "replace").strip("\r")]), separator)), [])
+        names = tuple(name.strip() for name in fields)
+        if len(known.intersection(names)) > most:
+            best, most = (names, used), len(known.intersection(names))
+    return best
 
 
 def _first_record(head: bytes, separator: str, newline: Newline, where: str) -> tuple[tuple[str, ...], int]:

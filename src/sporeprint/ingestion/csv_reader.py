@@ -139,7 +139,7 @@ def _parse(buffer: bytes, layout: _Layout, *, final: bool) -> _Parsed:
 
 
 def _batch(parsed: _Parsed, first_row: int, bytes_read: int) -> Batch:
-    frame = parsed.frame.insert_column(0, pl.Series("row", parsed.rows + first_row, dtype=pl.Int64))
+    frame = parsed.frame.insert_column(0, pl.Series("_row", parsed.rows + first_row, dtype=pl.Int64))
     malformed = malformed_rows(
         rows=[first_row + bad.row for bad in parsed.malformed],
         reasons=[bad.reason for bad in parsed.malformed],

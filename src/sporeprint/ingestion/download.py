@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 
 from sporeprint import __version__
-from sporeprint.common.files import Progress
+from sporeprint.common.progress import Progress
+from sporeprint.common.redaction import redacted
 from sporeprint.errors import DataError, RetryableError, SourceUnavailableError
-from sporeprint.ingestion.file_formats import masked
 from sporeprint.settings import DownloadSettings
 
 #: Statuses after which the same request may succeed.
@@ -39,7 +39,7 @@ def fetch(url: str, target: Path, limits: DownloadSettings, *, progress: Progres
         DataError: the address is wrong, refused, or holds more than allowed.
         OSError: the file cannot be written.
     """
-    address, shown = _address(url), masked(url)
+    address, shown = _address(url), redacted(url)
     with _client(address, limits) as client:
         for number in range(limits.retries + 1):
             try:
@@ -60,9 +60,9 @@ def _address(url: str) -> httpx.URL:
     try:
         address = httpx.URL(url)
     except httpx.InvalidURL:
-        raise DataError(f"{masked(url)!r} is no address; expected https://host/path") from None
+        raise DataError(f"{redacted(url)!r} is no address; expected https://host/path") from None
     if not address.host:
-        raise DataError(f"{masked(url)!r} names no host; expected https://host/path")
+        raise DataError(f"{redacted(url)!r} names no host; expected https://host/path")
     return address
 
 

@@ -200,5 +200,5 @@ def _plain(frame: pl.DataFrame, first_row: int) -> pl.DataFrame:
     # An empty text is rare, and asking costs a quarter of making every column anew.
     empty = frame.select((pl.col(name).str.len_bytes() == 0).any() for name in texts) if texts else frame.clear()
     cleaned = [pl.when(pl.col(name) != "").then(pl.col(name)).alias(name) for name in texts if empty[name].any()]
-    row = pl.int_range(first_row, first_row + pl.len(), dtype=pl.Int64).alias("row")
-    return frame.with_columns(*cleaned, row).select("row", *names)
+    row = pl.int_range(first_row, first_row + pl.len(), dtype=pl.Int64).alias("_row")
+    return frame.with_columns(*cleaned, row).select("_row", *names)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from sporeprint.common.files import Silent, sha256_file
+from sporeprint.common.files import sha256_file
+from sporeprint.common.progress import SilentProgress
 from sporeprint.errors import DataError
 from sporeprint.ingestion.csv_dialect import CsvDialect, detect, scan
 from sporeprint.ingestion.csv_reader import read_csv
@@ -107,7 +108,7 @@ def _csv(path: Path, schema: DatasetSchema) -> Observed:
     present = _known(names, schema, path)
     if len(lines) == 1:
         return _observed(path, schema, names, present, None, 0)
-    dialect = detect(path, CsvSettings(), _crafted(present, schema), scan(path, Silent()), where=str(path))
+    dialect = detect(path, CsvSettings(), _crafted(present, schema), scan(path, SilentProgress()), where=str(path))
     return _observed(path, schema, names, present, dialect, None)
 
 

@@ -24,5 +24,5 @@ class Batch:
 
 def malformed_rows(rows: Sequence[int] = (), reasons: Sequence[str] = (), texts: Sequence[str] = ()) -> pl.DataFrame:
     """The rows that could not be split, as `Batch.malformed` has them."""
-    schema = {"row": pl.Int64, "reason": pl.String, "text": pl.String}
-    return pl.DataFrame({"row": rows, "reason": reasons, "text": texts}, schema=schema)
+    schema = {"_row": pl.Int64, "reason": pl.String, "text": pl.String}
+    return pl.DataFrame({"_row": rows, "reason": reasons, "text": texts}, schema=schema)

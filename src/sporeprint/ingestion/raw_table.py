@@ -17,12 +17,14 @@ from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
-from sporeprint.common.files import Progress, Silent, sha256_file
+from sporeprint.common.files import sha256_file
+from sporeprint.common.progress import Progress, SilentProgress
+from sporeprint.common.redaction import redacted
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import ConfigError, DataError, SourceUnavailableError
 from sporeprint.ingestion.csv_dialect import CsvDialect, Scan, detect, scan
 from sporeprint.ingestion.csv_reader import read_csv
-from sporeprint.ingestion.file_formats import check_sha256, kind_of, masked, publish, workspace
+from sporeprint.ingestion.file_formats import check_sha256, kind_of, publish, workspace
 from sporeprint.ingestion.parquet_reader import count_rows, is_simulated, read_parquet
 from sporeprint.ingestion.raw_batch import Batch
 from sporeprint.ingestion.zip_archive import names_in, unpack
@@ -98,7 +100,7 @@ class RawTable:
         """
         try:
             raw = json.loads(text)
-            dialect = None if raw["dialect"] is None else CsvDialect(**raw["dialect"])
+            dialect = None if raw["dialect"] is None else CsvDialect.from_dict(raw["dialect"])
             further = None if raw.get("further") is None else Path(raw["further"])
             return cls(Path(raw["path"]), raw["format"], dialect, Provenance(**raw["provenance"]), further)
         except (ValueError, KeyError, TypeError) as error:
@@ -136,7 +138,7 @@ def open_raw_table(
     """
     begun = now()
     with ExitStack() as stack:
-        job = _Job(settings, Workdir(workdir), progress or Silent(), now, labelled, stack)
+        job = _Job(settings, Workdir(workdir), progress or SilentProgress(), now, labelled, stack)
         table = _find(job, source)
         with _readable(table.path):
             facts = (_inspect_parquet if _is_parquet(table, job) else _inspect_csv)(table, job)
@@ -174,7 +176,7 @@ def open_table(path: Path, schema: DatasetSchema, *, now: Clock) -> RawTable:
         if kind_of(path, str(path)) == "parquet":
             facts = _TableFacts(0, "", count_rows(path, schema, where=str(path), labelled=False), None, simulated=False)
         else:
-            scanned = scan(path, Silent())
+            scanned = scan(path, SilentProgress())
             dialect = detect(path, CsvSettings(), schema, scanned, where=str(path), labelled=False)
             facts = _TableFacts(scanned.size, scanned.sha256, _rows_of(scanned, dialect), dialect, simulated=False)
         size = path.stat().st_size
@@ -209,7 +211,7 @@ def read_batches(raw: RawTable, schema: DatasetSchema, *, batch_bytes: int, labe
     if raw.further is not None:
         with _readable(raw.further):
             for batch in read_parquet(raw.further, schema, labelled=labelled):
-                yield replace(batch, frame=batch.frame.with_columns(pl.col("row") + rows))
+                yield replace(batch, frame=batch.frame.with_columns(pl.col("_row") + rows))
 
 
 @contextmanager
@@ -296,7 +298,7 @@ def _from_file(job: _Job, path: Path, named: str) -> _SourceTable:
 
 
 def _from_url(job: _Job, url: str) -> _SourceTable:
-    place, shown = job.workspace(), masked(url)
+    place, shown = job.workspace(), redacted(url)
     got = _fetched(job, url, place)
     if kind_of(got, shown) == "zip":
         return _from_zip(job, got, place, source=shown, kind="url")
@@ -310,14 +312,14 @@ def _from_download(job: _Job, path: Path) -> _SourceTable:
         why = f"{path} is missing, and no source.download is set"
         if source.fallback == "simulate":
             return _simulated(job, why)
-        raise DataError(f"{why}; put the table there, name one with --source, or set source.download.url")
-    place, shown = job.workspace(), masked(source.download.url)
+        raise DataError(f"{why}; put the table there, name one with --source, or set source.download.url (or try it out with --simulate)")
+    place, shown = job.workspace(), redacted(source.download.url)
     try:
         got = _fetched(job, source.download.url, place)
     except SourceUnavailableError as error:
         if source.fallback == "simulate":
             return _simulated(job, str(error))
-        hint = "try again later, put the table there, or name one with --source FILE"
+        hint = "try again later, put the table there, or name one with --source FILE (or try it out with --simulate)"
         raise SourceUnavailableError(f"{path} is missing, and {error}; {hint}") from error
     if kind_of(got, shown) == "zip":
         return _from_zip(job, got, place, source=shown, kind="url", configured=path)
@@ -352,7 +354,7 @@ def _from_database(job: _Job, url: str) -> _SourceTable:
     job.progress.text(f"reading {shown}")
     job.progress.total(None)
     path = job.workspace() / "rows.parquet"
-    read_query(address, query, path, job.settings.dataset, job.progress, labelled=job.labelled)
+    read_query(address, query, path, job.settings.read_schema, job.progress, labelled=job.labelled)
     return _SourceTable(path, shown, shown, "sql", {path: job.folder / f"{job.settings.dataset.name}.parquet"})
 
 
@@ -365,7 +367,7 @@ def _file_name(job: _Job, url: str) -> str:
 def _fetched(job: _Job, url: str, place: Path) -> Path:
     from sporeprint.ingestion.download import fetch  # loads httpx
 
-    job.progress.text(f"downloading {masked(url)}")
+    job.progress.text(f"downloading {redacted(url)}")
     got = place / "received"
     fetch(url, got, job.limits, progress=job.progress, now=job.now)
     check_sha256(got, _file_name(job, url), job.limits.sha256)
@@ -427,7 +429,7 @@ def _is_parquet(table: _SourceTable, job: _Job) -> bool:
 def _inspect_parquet(table: _SourceTable, job: _Job) -> _TableFacts:
     path = table.path
     job.progress.text(f"reading {table.where}")
-    rows = count_rows(path, job.settings.dataset, where=table.where, labelled=job.labelled)
+    rows = count_rows(path, job.settings.read_schema, where=table.where, labelled=job.labelled)
     return _TableFacts(path.stat().st_size, sha256_file(path), rows, dialect=None, simulated=_is_marked(table) or is_simulated(path))
 
 
@@ -436,7 +438,7 @@ def _inspect_csv(table: _SourceTable, job: _Job) -> _TableFacts:
     job.progress.total(table.path.stat().st_size)
     scanned = scan(table.path, job.progress)
     chosen = CsvSettings() if table.kind == "simulated" else job.settings.source.csv
-    dialect = detect(table.path, chosen, job.settings.dataset, scanned, where=table.where, labelled=job.labelled)
+    dialect = detect(table.path, chosen, job.settings.read_schema, scanned, where=table.where, labelled=job.labelled)
     job.progress.text(f"{table.where}: separator {dialect.separator!r}, encoding {dialect.encoding}")
     return _TableFacts(scanned.size, scanned.sha256, _rows_of(scanned, dialect), dialect, simulated=_is_marked(table))
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import URL, Connection, create_engine, exc, make_url
 
-from sporeprint.common.files import Progress
 from sporeprint.common.optional_dependencies import Lazy
+from sporeprint.common.progress import Progress
+from sporeprint.common.redaction import redacted
 from sporeprint.errors import DataError, SourceUnavailableError
 from sporeprint.ingestion.csv_dialect import match_columns
-from sporeprint.ingestion.file_formats import masked
 from sporeprint.schema import DatasetSchema
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def database(url: str) -> URL:
 
 def shown_address(address: URL) -> str:
     """An address without its secrets."""
-    return masked(address.render_as_string(hide_password=True))
+    return redacted(address.render_as_string(hide_password=True))
 
 
 def read_query(address: URL, query: str, path: Path, schema: DatasetSchema, progress: Progress, *, labelled: bool = True) -> None:

@@ -131,6 +131,7 @@ def create_app(
         version=__version__,
         routes=routes,
         lifespan=lifespan,
+        redirect_slashes=False,  # a redirect would lose the scheme and the path of a gateway in front
         openapi_url=None,  # and with it the pages that a browser would fetch from elsewhere
         exception_handlers={HTTPException: _http, Exception: _unexpected},
     )

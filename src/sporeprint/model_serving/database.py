@@ -1,24 +1,26 @@
-"""Keeps answers before they are given, finds them again, and takes what turned out to be true.
+"""Keeps predictions before they are given, finds them again, and takes their outcomes.
 
-The journal of this process takes the answers; a thread ships them to the database. The database may be away: only outcomes, and answers
-that were shipped, need it.
+The journal of this process takes the predictions; a thread ships them to the database. The database may be away, refusing or silent: only
+outcomes, and predictions that were shipped, need it, and they wait for it in threads of its own.
 """
 
 import asyncio
 import contextlib
+import functools
 import logging
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Engine
-
+from sporeprint.common.timestamps import HOUR_US, now_us
 from sporeprint.errors import StorageError, StorageUnavailableError
 from sporeprint.settings import JournalSettings, StorageSettings
 from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
+from sporeprint.storage.executor import DatabaseExecutor, SilentDatabaseError, within
+from sporeprint.storage.idempotency import IdempotencyStore
 from sporeprint.storage.journal.file import find
+from sporeprint.storage.journal.salvage import damaged_journals, orphan_journals
 from sporeprint.storage.journal.shipper import Shipper, ShipperStats
 from sporeprint.storage.journal.writer import Journal, JournalStats
 from sporeprint.storage.oltp import batch_index, migrate, outcomes, predictions
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds to wait for the journal of a process of the same name that is ending.
 WAIT_S = 10.0
+#: Seconds after which the database counts as silent: for the driver, at the start, and for who asks how it is.
+ANSWER_S, START_S, HEALTH_S = 12, 2.0, 2.0
 
 
 class Database:
@@ -38,16 +42,18 @@ class Database:
 
     def __init__(
         self,
-        engine: Engine,
+        executor: DatabaseExecutor,
         journal: Journal,
         shipper: Shipper,
         folder: Path,
         limits: JournalSettings,
         store: BatchStore,
         registrar: Registrar,
+        idempotency: IdempotencyStore,
     ) -> None:
-        self.engine, self.journal, self.shipper, self.folder, self.journal_limits = engine, journal, shipper, folder, limits
-        self.store, self.registrar = store, registrar
+        self.executor, self.engine = executor, executor.engine
+        self.journal, self.shipper, self.folder, self.journal_limits = journal, shipper, folder, limits
+        self.store, self.registrar, self.idempotency = store, registrar, idempotency
 
     @classmethod
     def open(cls, settings: StorageSettings, root: Path, worker: str) -> Self:
@@ -62,13 +68,19 @@ class Database:
             StorageError: if the database has other tables than this version works with, or the journal cannot be opened.
             ConfigError: if the database's address is none.
         """
-        engine = connect(urls.oltp(settings, root))
+        engine = connect(urls.oltp(settings, root), answer_s=ANSWER_S)
         with contextlib.ExitStack() as stack:
             stack.callback(engine.dispose)
+            executor = DatabaseExecutor(engine)
+            stack.callback(executor.close)
             try:
-                migrate.prepare(engine)
-            except StorageUnavailableError as error:  # answers are kept until it is back
+                within(START_S, functools.partial(migrate.prepare, engine))
+            except SilentDatabaseError as error:  # predictions are kept until it is back
+                executor.trip(error)
+            except StorageUnavailableError as error:
                 log.warning("%s", error)
+            keys = IdempotencyStore.open(root / settings.idempotency.path, settings.idempotency.keep_hours * HOUR_US)
+            stack.callback(keys.close)
             folder = root / settings.journal.folder
             journal = Journal.open(folder, worker, settings.journal, wait_s=WAIT_S)
             stack.pop_all()
@@ -76,13 +88,15 @@ class Database:
         store.sweep()
         registrar = Registrar(engine, store, settings.journal.max_pause_s).start()
         shipper = Shipper(engine, folder, settings.journal, own=journal).start()
-        return cls(engine, journal, shipper, folder, settings.journal, store, registrar)
+        return cls(executor, journal, shipper, folder, settings.journal, store, registrar, keys)
 
     def close(self) -> None:
         """Write and ship what waits, as far as the database takes it at once."""
+        self.executor.close()
         self.registrar.stop()
         self.shipper.stop()
         self.journal.close()
+        self.idempotency.close()
         self.engine.dispose()
 
     async def write(self, record: PredictionRecord) -> None:
@@ -94,68 +108,76 @@ class Database:
         await self.journal.write(record)
 
     async def find(self, prediction_id: str) -> PredictionRecord | None:
-        """An answer that was given, by whatever process; None where there is none.
+        """A prediction that was given, by whatever process; None where there is none.
 
         Raises:
             StorageUnavailableError: if no journal holds it and the database does not answer now.
             StorageError: if journals or database cannot be read.
         """
-        return await asyncio.to_thread(self._find, prediction_id)
+        # It leaves its journal only when the database has it.
+        local = await asyncio.to_thread(self._find_here, prediction_id)
+        return local or await self.executor.run(predictions.find, self.engine, prediction_id)
 
-    def _find(self, prediction_id: str) -> PredictionRecord | None:
+    def _find_here(self, prediction_id: str) -> PredictionRecord | None:
         if own := self.journal.get(prediction_id):
             return own
-        # An answer leaves its journal only when the database has it.
         if data := find(self.folder, prediction_id):
             return PredictionRecord.from_bytes(data)
-        if of_batch := batch_index.find(self.store, prediction_id):
-            return of_batch
-        return predictions.find(self.engine, prediction_id)
+        return batch_index.find(self.store, prediction_id)
 
     async def latest_outcome(self, prediction_id: str) -> Outcome | None:
-        """What is known to be true of a prediction. Raises: StorageError."""
-        return await asyncio.to_thread(outcomes.latest, self.engine, prediction_id)
+        """The ground truth of a prediction, as far as it is known. Raises: StorageError."""
+        return await self.executor.run(outcomes.latest, self.engine, prediction_id)
 
     async def record_outcome(
         self, prediction_id: str, code: str, *, source: str, observed_us: int | None, key: str | None
     ) -> OutcomeResult:
-        """Write what turned out to be true. See `outcomes.record` for arguments and errors."""
-        return await asyncio.to_thread(
-            outcomes.record,
-            self.engine,
-            prediction_id,
-            code,
-            source=source,
-            observed_us=observed_us,
-            now_us=time.time_ns() // 1000,
-            key=key,
+        """Write an outcome. See `outcomes.record` for arguments and errors."""
+        return await self.executor.run(
+            outcomes.record, self.engine, prediction_id, code, source=source, observed_us=observed_us, now_us=now_us(), key=key
         )
 
-    def record_outcomes(self, said: Sequence[OutcomeStatement]) -> list[OutcomeResult | None]:
-        """Write what turned out to be true of many predictions; None for what is not known to have been predicted.
+    def record_outcomes(self, statements: Sequence[OutcomeStatement]) -> list[OutcomeResult | None]:
+        """Write the outcomes of many predictions; None for what is not known to have been predicted.
 
         Raises:
             StorageUnavailableError: if the database does not answer now. Trying again is harmless.
             StorageError: if it cannot.
         """
-        there = self._existing({each.prediction_id for each in said})
-        done = iter(outcomes.record_all(self.engine, [each for each in said if each.prediction_id in there], now_us=time.time_ns() // 1000))
-        return [next(done) if each.prediction_id in there else None for each in said]
+        results: list[OutcomeResult | None] = []
+        for begin in range(0, len(statements), outcomes.AT_ONCE):
+            part = statements[begin : begin + outcomes.AT_ONCE]
+            known = self._known({statement.prediction_id for statement in part})
+            recorded = [statement for statement in part if statement.prediction_id in known]
+            done = iter(self.executor.call(outcomes.record_all, self.engine, recorded, now_us=now_us()))
+            results += [next(done) if statement.prediction_id in known else None for statement in part]
+        return results
 
-    def _existing(self, ids: set[str]) -> set[str]:
-        """Those of the ids that stand for an answer."""
-        found = batch_index.there(self.store, ids)
-        found |= predictions.there(self.engine, ids - found)
-        return found | {each for each in ids - found if self._find(each)}
+    def _known(self, ids: set[str]) -> set[str]:
+        """Those of the ids that stand for a prediction."""
+        known = batch_index.there(self.store, ids)
+        known |= self.executor.call(predictions.there, self.engine, ids - known)
+        known |= {each for each in ids - known if self._find_here(each)}
+        # One that was shipped between the two is in neither.
+        left = ids - known
+        return known | self.executor.call(predictions.there, self.engine, left) if left else known
 
     def stats(self) -> tuple[JournalStats, ShipperStats]:
         """How much waits, and why."""
         return self.journal.stats(), self.shipper.stats()
 
-    def unavailable_reason(self) -> str | None:
+    async def unavailable_reason(self) -> str | None:
         """Why the database cannot be used now; None where it can."""
         try:
-            migrate.check(self.engine)
+            await self.executor.run_within(HEALTH_S, functools.partial(migrate.check, self.engine))
         except (StorageError, StorageUnavailableError) as error:
             return type(error).__name__
         return None
+
+    async def orphans(self) -> dict[str, int | None]:
+        """Journals of ended workers that hold records, and how many. See `orphan_journals`."""
+        return await asyncio.to_thread(orphan_journals, self.folder)
+
+    def damaged(self) -> tuple[str, ...]:
+        """Damaged journals that were kept."""
+        return damaged_journals(self.folder)

@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from math import ceil
 from pathlib import Path
 
 import uvicorn
@@ -22,6 +23,7 @@ from sporeprint.common.optional_dependencies import leave_out
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import StorageError, StorageUnavailableError, UsageError
 from sporeprint.model_serving.api import create_app
+from sporeprint.model_serving.database import ANSWER_S, START_S
 from sporeprint.model_serving.http.authentication import Authenticator, bootstrap_key
 from sporeprint.model_serving.http.connections import Connection
 from sporeprint.model_serving.runtime.shared_counters import folder_of_server
@@ -29,6 +31,7 @@ from sporeprint.registry.registry import Registry
 from sporeprint.settings import Settings
 from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
+from sporeprint.storage.executor import within
 from sporeprint.storage.oltp import migrate
 
 log = logging.getLogger(__name__)
@@ -67,10 +70,10 @@ def check(settings: Settings, root: Path, model: str) -> str:
         ConfigError: if its address is none.
     """
     found = Registry(Workdir(root).registry).resolve(model)
-    engine = connect(urls.oltp(settings.storage, root))
+    engine = connect(urls.oltp(settings.storage, root), answer_s=ANSWER_S)
     try:
         with contextlib.suppress(StorageUnavailableError):  # answers are kept until it is back
-            migrate.prepare(engine)
+            within(START_S, functools.partial(migrate.prepare, engine))
     finally:
         engine.dispose()
     return found.ref
@@ -84,12 +87,12 @@ def has_keys(settings: Settings, root: Path) -> bool:
         ConfigError: if its address is none, or the first key of a container.
     """
     bootstrap = bootstrap_key(os.environ)
-    engine = connect(urls.oltp(settings.storage, root))
+    engine = connect(urls.oltp(settings.storage, root), answer_s=ANSWER_S)
     try:
         with contextlib.suppress(StorageUnavailableError):
-            migrate.prepare(engine)
+            within(START_S, functools.partial(migrate.prepare, engine))
         access = Authenticator(engine, root, exposed=True, rate=0, burst=1, bootstrap=bootstrap)
-        access.refresh()
+        access.refresh_within(START_S)
     finally:
         engine.dispose()
     return access.any
@@ -112,7 +115,9 @@ def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, w
             access_log=False,
             log_config=None,
             server_header=False,
-            proxy_headers=False,
+            proxy_headers=bool(settings.serving.trusted_proxies),
+            forwarded_allow_ips=list(settings.serving.trusted_proxies),
+            timeout_keep_alive=ceil(settings.serving.keep_alive_s),
             http=Connection,
             ws="none",
             timeout_graceful_shutdown=GRACE_S,

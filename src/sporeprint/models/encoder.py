@@ -25,6 +25,15 @@ Labels = npt.NDArray[np.int8]
 #: Rows of the overall mean that a category's mean is mixed with (target_mean), so that rare categories stay near it.
 SMOOTHING = 10.0
 
+#: Folds in which orders and means by the label are cross-fitted.
+FOLDS = 5
+#: A value that so many training rows hold is given its own number in all of them: one label moves it by 1 % at most.
+OWN_NUMBER = 100
+#: A value that fewer training rows hold has no number by the label: it is encoded like a value never seen.
+LEAST_ROWS = 5
+#: Most values of a column with a feature each (one_hot); the rarest of the others are encoded like values never seen.
+MOST_FEATURES = 300
+
 #: Relative to a column's numbers, a spread that is none.
 ROUNDING = 10 * float(np.finfo(np.float64).eps)
 
@@ -38,6 +47,7 @@ class NominalEncoding:
         one_hot: one 0/1 feature per value (and one for missing), or one number per value.
         categories: the values seen in training, in order.
         numbers: for the one-number encodings, the number of each category; empty for one_hot.
+        rare: further values seen in training, too rare for a feature or number of their own; encoded as `unseen` ones are.
         missing: the number that stands for a missing value, or for one_hot the category it is read as, counted from 1
             (0: a feature of its own).
         unseen: the number that stands for a value never seen in training; not used by one_hot, where no feature is set.
@@ -49,6 +59,12 @@ class NominalEncoding:
     numbers: tuple[float, ...]
     missing: float
     unseen: float
+    rare: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """All values seen in training."""
+        return self.categories + self.rare
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -59,9 +75,13 @@ class NominalEncoding:
         return (*own, *(f"{self.name}={value}" for value in self.categories))
 
     def table(self) -> Matrix:
-        """Look-up table: row 0 for unseen, row 1 for missing, row i + 2 for category i. Shape [k + 2, width]."""
+        """Look-up table: row 0 for unseen, row 1 for missing, row i + 2 for known value i. Shape [k + 2, width]."""
         if not self.one_hot:
-            return np.array([[self.unseen], [self.missing], *([number] for number in self.numbers)], dtype=np.float32)
+            numbers = (self.unseen, self.missing, *self.numbers, *(self.unseen for _ in self.rare))
+            return np.array(numbers, dtype=np.float32)[:, np.newaxis]
+        if self.rare:
+            frequent = replace(self, rare=()).table()
+            return np.concatenate([frequent, np.zeros((len(self.rare), frequent.shape[1]), dtype=np.float32)])
         own = int(self.missing == 0)
         table = np.zeros((len(self.categories) + 2, len(self.categories) + own), dtype=np.float32)
         table[np.arange(len(self.categories)) + 2, np.arange(len(self.categories)) + own] = 1
@@ -121,7 +141,7 @@ class Encoder:
     @cached_property
     def vocabulary(self) -> dict[str, tuple[str, ...]]:
         """For every nominal column the values seen in training."""
-        return {column.name: column.categories for column in self.columns if isinstance(column, NominalEncoding)}
+        return {column.name: column.known for column in self.columns if isinstance(column, NominalEncoding)}
 
     def matrix(self, codes: Codes) -> Matrix:
         """Encode a table.
@@ -138,7 +158,7 @@ class Encoder:
         for column in self.columns:
             width = len(column.features)
             if isinstance(column, NominalEncoding):
-                table = column.table()[_rows_of(column.categories, codes.vocabulary[column.name])]
+                table = column.table()[_rows_of(column.known, codes.vocabulary[column.name])]
                 # Codes are never out of range; a mode is named because the default one copies.
                 np.take(table.T, codes.nominal[column.name] + np.int16(1), axis=1, out=features[at : at + width], mode="clip")
             at += width
@@ -155,12 +175,12 @@ class Encoder:
         if not self._numbers:
             return
         places, flagged, flags, centers, scales, fills = self._number_arrays
-        found = np.array([values[column.name] for _, column in self._numbers])
-        missing = np.isnan(found)
-        np.copyto(found, fills, where=missing)
-        found -= centers
-        found /= scales
-        out.T[places] = found.clip(-LARGEST, LARGEST, out=found)
+        numbers = np.array([values[column.name] for _, column in self._numbers])
+        missing = np.isnan(numbers)
+        np.copyto(numbers, fills, where=missing)
+        numbers -= centers
+        numbers /= scales
+        out.T[places] = numbers.clip(-LARGEST, LARGEST, out=numbers)
         if len(flags):
             out.T[flags] = missing[flagged]
 
@@ -190,13 +210,13 @@ class Encoder:
 
     def unseen(self, codes: Codes) -> dict[str, npt.NDArray[np.bool_]]:
         """For every nominal column where it happens: bool [n], whether the value was never seen in training."""
-        found = {}
+        flags_by_column = {}
         for name, categories in self.vocabulary.items():
-            known = _rows_of(categories, codes.vocabulary[name]) != 0
-            flags = ~known.take(codes.nominal[name] + np.int16(1))
+            is_category = _rows_of(categories, codes.vocabulary[name]) != 0
+            flags = ~is_category.take(codes.nominal[name] + np.int16(1))
             if flags.any():
-                found[name] = flags
-        return found
+                flags_by_column[name] = flags
+        return flags_by_column
 
     @cached_property
     def known_values(self) -> tuple[tuple[str, frozenset[str]], ...]:
@@ -215,13 +235,13 @@ class Encoder:
     @cached_property
     def look_ups(self) -> tuple[tuple[str, dict[Any, tuple[int, float]], tuple[int, float]], ...]:
         """For every nominal column: value -> (matrix column, number to write there), and the pair for unseen values."""
-        found = []
-        for at, column in self._offsets:
+        tables = []
+        for at, column in self.offsets:
             if isinstance(column, NominalEncoding):
                 table = column.table()
                 pairs = [(at + int(row.argmax()), float(row.max())) if column.one_hot else (at, float(row[0])) for row in table]
-                found.append((column.name, dict(zip((None, *column.categories), pairs[1:], strict=True)), pairs[0]))
-        return tuple(found)
+                tables.append((column.name, dict(zip((None, *column.known), pairs[1:], strict=True)), pairs[0]))
+        return tuple(tables)
 
     @cached_property
     def _number_arrays(self) -> tuple[npt.NDArray[Any], ...]:
@@ -234,16 +254,16 @@ class Encoder:
 
     @cached_property
     def _numbers(self) -> tuple[tuple[int, NumericEncoding], ...]:
-        return tuple((at, column) for at, column in self._offsets if isinstance(column, NumericEncoding))
+        return tuple((at, column) for at, column in self.offsets if isinstance(column, NumericEncoding))
 
     @cached_property
-    def _offsets(self) -> tuple[tuple[int, Encoding], ...]:
+    def offsets(self) -> tuple[tuple[int, Encoding], ...]:
         """Every column with the number of its first matrix column."""
-        found, at = [], 0
+        offsets, at = [], 0
         for column in self.columns:
-            found.append((at, column))
+            offsets.append((at, column))
             at += len(column.features)
-        return tuple(found)
+        return tuple(offsets)
 
     def to_json(self) -> str:
         """Canonical JSON: equal encoders give equal bytes."""
@@ -279,21 +299,23 @@ def _rows_of(categories: Sequence[str], vocabulary: Sequence[str]) -> npt.NDArra
     return np.array([0, 1, *(rows.get(value, 0) for value in vocabulary)], dtype=np.intp)
 
 
-def choices(settings: TransformSettings, model: ModelSettings, schema: DatasetSchema) -> dict[str, NominalTransform | NumericTransform]:
+def column_transforms(
+    settings: TransformSettings, model: ModelSettings, schema: DatasetSchema
+) -> dict[str, NominalTransform | NumericTransform]:
     """What is to be done with every column for one model: the kind's default, under the model's wish, under the column's exception."""
     wishes: dict[str, dict[str, str | None]] = {"nominal": {"encode": model.nominal}, "numeric": {"encode": model.numeric}}
-    found: dict[str, NominalTransform | NumericTransform] = {}
+    transforms: dict[str, NominalTransform | NumericTransform] = {}
     for name, column in schema.columns.items():
         default = settings.nominal if name in schema.nominal else settings.numeric
         wish = {key: value for key, value in wishes[column.kind].items() if value is not None}
         exception = settings.columns[name].model_dump(exclude_unset=True) if name in settings.columns else {}
         if "impute" in exception:  # the default's constant goes with the default's way to impute
             exception.setdefault("constant", None)
-        found[name] = type(default).model_validate({**default.model_dump(), **wish, **exception})
-    return found
+        transforms[name] = type(default).model_validate({**default.model_dump(), **wish, **exception})
+    return transforms
 
 
-def fit(codes: Codes, y: Labels, chosen: Mapping[str, NominalTransform | NumericTransform]) -> Encoder:
+def fit_encoder(codes: Codes, y: Labels, chosen: Mapping[str, NominalTransform | NumericTransform]) -> Encoder:
     """Fit an encoder on training rows.
 
     Args:
@@ -310,39 +332,112 @@ def fit(codes: Codes, y: Labels, chosen: Mapping[str, NominalTransform | Numeric
     return Encoder(tuple(columns))
 
 
+def fit_and_encode(
+    codes: Codes, y: Labels, chosen: Mapping[str, NominalTransform | NumericTransform], *, seed: int
+) -> tuple[Encoder, Matrix]:
+    """Fit an encoder on training rows, and encode them for the fit of a model.
+
+    Numbers that come from the label (`ordinal`, `target_mean`) are cross-fitted: a training row's number is taken from rows of
+    other folds, since its own label would leak into it; with as many values as rows the model would read the label off.
+    The matrix is therefore not `Encoder.matrix` of the same rows, which is what every other row gets.
+
+    Args:
+        codes: n training rows.
+        y: int8 [n], 1 for the positive class.
+        chosen: see `fit_encoder`.
+        seed: of the folds.
+
+    Returns:
+        The encoder, and float32 [n, m].
+    """
+    encoder = fit_encoder(codes, y, chosen)
+    matrix = encoder.matrix(codes)
+    fold = _folds(y, seed)
+    for at, column in encoder.offsets:
+        choice = chosen[column.name]
+        if isinstance(column, NominalEncoding) and isinstance(choice, NominalTransform) and not column.one_hot:
+            _cross_fit(column, choice, codes, y, fold, matrix[:, at])
+    return encoder, matrix
+
+
+def _folds(y: Labels, seed: int) -> npt.NDArray[np.int64]:
+    """A fold for every row, each with the same share of both classes: otherwise the mean of the others would tell of a fold's own."""
+    order = np.random.default_rng(seed).permutation(len(y))
+    order = order[np.argsort(y[order], kind="stable")]
+    fold = np.empty(len(y), dtype=np.int64)
+    fold[order] = np.arange(len(y)) % FOLDS
+    return fold
+
+
+def _cross_fit(
+    column: NominalEncoding, choice: NominalTransform, codes: Codes, y: Labels, fold: npt.NDArray[np.int64], out: npt.NDArray[np.float32]
+) -> None:
+    """Write the cross-fitted numbers of the rows whose value at least `LEAST_ROWS` and fewer than `OWN_NUMBER` rows hold."""
+    values, vocabulary = codes.nominal[column.name], codes.vocabulary[column.name]
+    size = len(vocabulary) + 2
+    counts = np.bincount(values + 1, minlength=size)
+    few = np.flatnonzero((counts[values + 1] >= LEAST_ROWS) & (counts[values + 1] < OWN_NUMBER) & (values > MISSING))
+    if not len(few):
+        return
+    means, ranks = _smoothed(values, y, size), np.zeros(size)
+    if choice.encode == "ordinal":
+        # The number is a rank: a mean of the other folds stands between the ranks of the means around it.
+        order = [vocabulary.index(value) + 2 for value in column.categories]
+        ranks[order] = column.numbers
+        ladder = np.maximum.accumulate(means[order])
+    for number in range(FOLDS):
+        mine = few[fold[few] == number]
+        other = _smoothed(values[fold != number], y[fold != number], size)[values[mine] + 1]
+        out[mine] = other if choice.encode == "target_mean" else np.interp(other, ladder, column.numbers)
+
+
+def _smoothed(values: npt.NDArray[np.int16], y: Labels, size: int) -> npt.NDArray[np.float64]:
+    """The positive share by code + 1, shrunk towards the overall share (Micci-Barreca 2001)."""
+    counts = np.bincount(values + 1, minlength=size)
+    positives = np.bincount(values + 1, weights=y, minlength=size)
+    counts[UNKNOWN + 1] = positives[UNKNOWN + 1] = 0  # unknown values teach nothing
+    overall = positives.sum() / max(counts.sum(), 1)
+    found: npt.NDArray[np.float64] = (positives + SMOOTHING * overall) / (counts + SMOOTHING)
+    return found
+
+
 def _fit_nominal(
     name: str, values: npt.NDArray[np.int16], vocabulary: Sequence[str], y: Labels, choice: NominalTransform
 ) -> NominalEncoding:
     # Counts by code, shifted by one so that unknown values (-1) come first; they teach nothing.
     counts = np.bincount(values + 1, minlength=len(vocabulary) + 2)[1:]
-    positives = np.bincount(values + 1, weights=y, minlength=len(vocabulary) + 2)[1:]
     seen = [code for code in range(1, len(vocabulary) + 1) if counts[code]]
     if choice.encode == "one_hot":
-        found = NominalEncoding(name, one_hot=True, categories=tuple(vocabulary[c - 1] for c in seen), numbers=(), missing=0.0, unseen=0.0)
+        frequent = set(sorted(seen, key=lambda code: (-counts[code], vocabulary[code - 1]))[:MOST_FEATURES])
+        rare = tuple(vocabulary[code - 1] for code in seen if code not in frequent)
+        seen = [code for code in seen if code in frequent]
+        categories = tuple(vocabulary[code - 1] for code in seen)
+        found = NominalEncoding(name, one_hot=True, categories=categories, numbers=(), missing=0.0, unseen=0.0, rare=rare)
         return _impute(found, counts[seen], choice)
-    overall = float(positives.sum() / max(counts.sum(), 1))
+    rare = tuple(vocabulary[code - 1] for code in seen if counts[code] < LEAST_ROWS)
+    seen = [code for code in seen if counts[code] >= LEAST_ROWS]
+    means = _smoothed(values, y, len(vocabulary) + 3)[1:]  # the last is of a value that no row holds: the overall share
     if choice.encode == "ordinal":
         # In the order of the positive share: for one split of a tree this order loses nothing (Breiman et al. 1984, ch. 4.2.2).
-        seen.sort(key=lambda code: (positives[code] / counts[code], vocabulary[code - 1]))
+        # Shrunk, so that values of few rows stand in the middle.
+        seen.sort(key=lambda code: (means[code], vocabulary[code - 1]))
         numbers = tuple(float(rank) for rank in range(1, len(seen) + 1))
         missing, unseen = float(MISSING), float(UNKNOWN)
     else:
-        # Micci-Barreca (2001): category means shrunk towards the overall mean.
-        means = (positives + SMOOTHING * overall) / (counts + SMOOTHING)
         numbers = tuple(float(means[code]) for code in seen)
-        missing, unseen = float(means[MISSING]), overall
+        missing, unseen = float(means[MISSING]), float(means[-1])
     categories = tuple(vocabulary[code - 1] for code in seen)
-    return _impute(NominalEncoding(name, False, categories, numbers, missing, unseen), counts[seen], choice)
+    return _impute(NominalEncoding(name, False, categories, numbers, missing, unseen, rare), counts[seen], choice)
 
 
-def _impute(found: NominalEncoding, counts: npt.NDArray[np.intp], choice: NominalTransform) -> NominalEncoding:
+def _impute(encoding: NominalEncoding, counts: npt.NDArray[np.intp], choice: NominalTransform) -> NominalEncoding:
     """Read a missing value as a category, where the choice says so and the category was seen."""
-    if choice.impute == "category" or not found.categories:
-        return found
-    index = int(counts.argmax()) if choice.impute == "most_frequent" else _index(found.categories, choice.constant)
+    if choice.impute == "category" or not encoding.categories:
+        return encoding
+    index = int(counts.argmax()) if choice.impute == "most_frequent" else _index(encoding.categories, choice.constant)
     if index is None:  # the constant was never seen in training: missing stays a value of its own
-        return found
-    return replace(found, missing=float(index + 1) if found.one_hot else found.numbers[index])
+        return encoding
+    return replace(encoding, missing=float(index + 1) if encoding.one_hot else encoding.numbers[index])
 
 
 def _index(categories: tuple[str, ...], value: str | None) -> int | None:
@@ -350,14 +445,14 @@ def _index(categories: tuple[str, ...], value: str | None) -> int | None:
 
 
 def _fit_numeric(name: str, values: npt.NDArray[np.float64], choice: NumericTransform) -> NumericEncoding:
-    known = values[~np.isnan(values)]
-    if not len(known):  # nothing to learn from: every value passes as it is, missing is the constant or 0
+    present = values[~np.isnan(values)]
+    if not len(present):  # nothing to learn from: every value passes as it is, missing is the constant or 0
         return NumericEncoding(name, 0.0, 1.0, choice.constant or 0.0, choice.indicator, None, None)
-    low, high = float(known.min()), float(known.max())
-    quartiles = np.quantile(known, [0.25, 0.5, 0.75])
-    mean, median = min(max(float(known.mean()), low), high), float(quartiles[1])
+    low, high = float(present.min()), float(present.max())
+    quartiles = np.quantile(present, [0.25, 0.5, 0.75])
+    mean, median = min(max(float(present.mean()), low), high), float(quartiles[1])
     center, scale = {
-        "standard": (mean, float(known.std())),
+        "standard": (mean, float(present.std())),
         "robust": (median, float(quartiles[2] - quartiles[0])),
         "none": (0.0, 1.0),
     }[choice.encode]

@@ -21,6 +21,7 @@ from sporeprint.models import ubjson
 from sporeprint.models.encoder import Matrix
 from sporeprint.models.onnx_export import first_line, to_onnx
 from sporeprint.models.xgboost_onnx import trees_to_onnx
+from sporeprint.stats.special import expit
 
 Scores = npt.NDArray[np.float64]
 
@@ -144,9 +145,9 @@ class XGBoostScorer:
         """See `Scorer.score`. Without XGBoost to the last digits of single precision."""
         X = _checked(X, self.n_features)
         if self.session is not None:
-            return probabilities(self.session, X)
-        found = self.booster.inplace_predict(X, validate_features=False)
-        return np.asarray(found, dtype=np.float64)
+            return session_probabilities(self.session, X)
+        scores = self.booster.inplace_predict(X, validate_features=False)
+        return np.asarray(scores, dtype=np.float64)
 
     def to_files(self) -> dict[str, bytes]:
         """See `Scorer.to_files`."""
@@ -180,17 +181,17 @@ class LinearScorer:
         """
         try:
             raw = json.loads(files["linear.json"])
-            found = cls(np.array(raw["coefficients"], dtype=np.float64), float(raw["intercept"]))
+            scorer = cls(np.array(raw["coefficients"], dtype=np.float64), float(raw["intercept"]))
         except (ValueError, TypeError, KeyError) as error:
             raise RegistryError(f"linear.json is no linear model: {error}") from error
-        if found.coefficients.ndim != 1 or not np.isfinite([*found.coefficients, found.intercept]).all():
+        if scorer.coefficients.ndim != 1 or not np.isfinite([*scorer.coefficients, scorer.intercept]).all():
             raise RegistryError("linear.json is no linear model: expected a list of finite numbers and an intercept")
-        return found
+        return scorer
 
     def score(self, X: Matrix) -> Scores:
         """See `Scorer.score`."""
         X = _checked(X, self.n_features)
-        return _in_blocks(X, 16 * BLOCK_ROWS, lambda block: _sigmoid(block.astype(np.float64) @ self.coefficients + self.intercept))
+        return _in_blocks(X, 16 * BLOCK_ROWS, lambda block: expit(block.astype(np.float64) @ self.coefficients + self.intercept))
 
     def to_files(self) -> dict[str, bytes]:
         """See `Scorer.to_files`."""
@@ -255,17 +256,17 @@ class OnnxScorer:
         return np.clip(_in_blocks(X, BLOCK_ROWS, self._run), 0.0, 1.0)
 
     def _run(self, X: Matrix) -> Scores:
-        found = self.session.run(["positive"], {"X": X.astype(self.dtype, copy=False)})[0]
-        return np.asarray(found, dtype=np.float64)
+        scores = self.session.run(["positive"], {"X": X.astype(self.dtype, copy=False)})[0]
+        return np.asarray(scores, dtype=np.float64)
 
     def to_files(self) -> dict[str, bytes]:
         """See `Scorer.to_files`."""
         return _sealed(self, {"model.onnx": self.model})
 
 
-def probabilities(session: Any, X: Matrix) -> Scores:
+def session_probabilities(session: Any, X: Matrix) -> Scores:
     """P(positive) of n rows from a graph that gives log odds: the logistic function is computed in double precision."""
-    return _sigmoid(session.run(["margin"], {"X": X})[0][:, 0].astype(np.float64))
+    return np.asarray(expit(session.run(["margin"], {"X": X})[0][:, 0].astype(np.float64)))
 
 
 _KINDS: dict[str, Callable[[Mapping[str, bytes], int], Scorer]] = {
@@ -317,12 +318,12 @@ def scorer_from_estimator(estimator: Any, n_features: int, sample: Matrix, *, th
         raise ValueError("the sample has no rows; nothing could be compared")
     name = type(estimator).__name__
     # Float64 holds every float32: the estimator answers the same question, without rounding of its own.
-    wanted = _positive_scores(estimator, sample.astype(np.float64))
+    expected = _positive_scores(estimator, sample.astype(np.float64))
     failed = []
     for form, make in _forms(estimator):
         try:
             scorer = make(estimator, n_features, threads)
-            found = scorer.score(sample)
+            scores = scorer.score(sample)
         except NotServableError as error:
             failed.append(f"{form}: {error}")
             continue
@@ -330,7 +331,7 @@ def scorer_from_estimator(estimator: Any, n_features: int, sample: Matrix, *, th
             failed.append(f"{form}: the runtime refuses it: {first_line(error)}")
             continue
         # The comparison is turned round so that a score that is no number fails it.
-        differences = np.abs(found - wanted)
+        differences = np.abs(scores - expected)
         if bool((differences <= TOLERANCE).all()):
             return scorer
         failed.append(
@@ -398,16 +399,10 @@ def _checked(X: Matrix, n_features: int) -> Matrix:
 
 
 def _in_blocks(X: Matrix, rows: int, score: Callable[[Matrix], Scores]) -> Scores:
-    found = np.empty(len(X), dtype=np.float64)
+    scores = np.empty(len(X), dtype=np.float64)
     for start in range(0, len(X), rows):
-        found[start : start + rows] = score(X[start : start + rows])
-    return found
-
-
-def _sigmoid(z: Scores) -> Scores:
-    """1 / (1 + exp(-z)) without overflow: exp sees no positive number."""
-    e = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1.0, e) / (1.0 + e)
+        scores[start : start + rows] = score(X[start : start + rows])
+    return scores
 
 
 def _sealed(scorer: Scorer, files: dict[str, bytes]) -> dict[str, bytes]:
@@ -431,8 +426,8 @@ def _unsealed(kind: str, files: Mapping[str, bytes]) -> int:
     if wrong := sorted({*digests, SEAL} ^ set(files)):
         raise RegistryError(f"{wrong[0]} is {'not named in ' + SEAL if wrong[0] in files else 'missing'}; register the model again")
     for name, digest in digests.items():
-        if (found := hashlib.sha256(files[name]).hexdigest()) != digest:
-            raise RegistryError(f"{name} was altered: its sha256 is {found}, {SEAL} says {digest}")
+        if (actual := hashlib.sha256(files[name]).hexdigest()) != digest:
+            raise RegistryError(f"{name} was altered: its sha256 is {actual}, {SEAL} says {digest}")
     return n_features
 
 

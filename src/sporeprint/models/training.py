@@ -28,7 +28,7 @@ BOOSTERS = ("gbtree", "dart")
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedModel:
     """A fitted model.
 
     Attributes:
@@ -45,22 +45,22 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedRows:
     """Encoded rows with their labels: float32 [n, m] and int8 [n]."""
 
     X: Matrix
     y: Labels
 
 
-def fit(
+def fit_model(
     model: ModelSettings,
-    train: Encoded,
-    stop: Encoded,
+    train: EncodedRows,
+    stop: EncodedRows,
     *,
     seed: int,
     threads: int,
     each_round: Callable[[int], None] = lambda _: None,
-) -> Fitted:
+) -> FittedModel:
     """Fit a model.
 
     Args:
@@ -79,7 +79,7 @@ def fit(
     return _fit_sklearn(model, train, seed=seed, threads=threads)
 
 
-def importance(fitted: Fitted, X: Matrix, sources: Sequence[str]) -> dict[str, float]:
+def importance(fitted: FittedModel, X: Matrix, sources: Sequence[str]) -> dict[str, float]:
     """Each dataset column's share of what the model uses, adding up to 1.
 
     XGBoost: total gain. Trees and forests: impurity decrease. Linear models: |coefficient| times the feature's standard
@@ -100,13 +100,13 @@ def importance(fitted: Fitted, X: Matrix, sources: Sequence[str]) -> dict[str, f
         weights = np.abs(np.ravel(estimator.coef_)) * X.std(axis=0)
     else:
         return {}
-    found: dict[str, float] = dict.fromkeys(sources, 0.0)
+    shares: dict[str, float] = dict.fromkeys(sources, 0.0)
     for source, weight in zip(sources, weights.tolist(), strict=True):
-        found[source] += weight / (float(weights.sum()) or 1.0)
-    return found
+        shares[source] += weight / (float(weights.sum()) or 1.0)
+    return shares
 
 
-def to_scorer(fitted: Fitted, sample: Matrix, *, threads: int) -> Scorer:
+def to_scorer(fitted: FittedModel, sample: Matrix, *, threads: int) -> Scorer:
     """The fitted model in the form that is served.
 
     Args:
@@ -125,8 +125,8 @@ def to_scorer(fitted: Fitted, sample: Matrix, *, threads: int) -> Scorer:
 
 
 def _fit_xgboost(
-    model: ModelSettings, train: Encoded, stop: Encoded, *, seed: int, threads: int, each_round: Callable[[int], None]
-) -> Fitted:
+    model: ModelSettings, train: EncodedRows, stop: EncodedRows, *, seed: int, threads: int, each_round: Callable[[int], None]
+) -> FittedModel:
     import xgboost as xgb
 
     class Round(xgb.callback.TrainingCallback):
@@ -170,7 +170,7 @@ def _fit_xgboost(
     def score(X: Matrix) -> Scores:
         return np.asarray(booster.predict(xgb.DMatrix(X, nthread=threads)), dtype=np.float64)
 
-    return Fitted(score, booster, rounds, ())
+    return FittedModel(score, booster, rounds, ())
 
 
 def _refuse_unused(params: Mapping[str, Any], data: Any) -> None:
@@ -198,7 +198,7 @@ def _first_line(error: Exception) -> str:
     return re.sub(r"^\[[\d:]+\] \S+: (Check failed: .*?: )?", "", lines[0]) if lines else type(error).__name__
 
 
-def _fit_sklearn(model: ModelSettings, train: Encoded, *, seed: int, threads: int) -> Fitted:
+def _fit_sklearn(model: ModelSettings, train: EncodedRows, *, seed: int, threads: int) -> FittedModel:
     estimator = make_estimator(model, seed=seed, threads=threads)
     wide = not type(estimator).__module__.startswith(FLOAT32)
     with warnings.catch_warnings(record=True) as caught:
@@ -216,7 +216,7 @@ def _fit_sklearn(model: ModelSettings, train: Encoded, *, seed: int, threads: in
         # No probabilities: the decision as 0 or 1 is all that can honestly be reported.
         return np.asarray(estimator.predict(wide_X), dtype=np.float64)
 
-    return Fitted(score, estimator, None, notes)
+    return FittedModel(score, estimator, None, notes)
 
 
 def make_estimator(model: ModelSettings, *, seed: int, threads: int) -> Any:
@@ -243,13 +243,15 @@ def make_estimator(model: ModelSettings, *, seed: int, threads: int) -> Any:
 
     if not issubclass(kind, ClassifierMixin) or not hasattr(kind, "fit"):
         raise ConfigError(f"estimator {model.estimator!r} is not a classifier")
-    known = inspect.signature(kind).parameters
-    if wrong := next((name for name in model.params if name not in known), None):
-        raise ConfigError(f"{model.estimator} has no parameter {wrong!r}{nearest(wrong, known)}; it has: {', '.join(sorted(known))}")
-    given = {name: value for name, value in {"random_state": seed, "n_jobs": threads}.items() if name in known}
+    parameters = inspect.signature(kind).parameters
+    if wrong := next((name for name in model.params if name not in parameters), None):
+        raise ConfigError(
+            f"{model.estimator} has no parameter {wrong!r}{nearest(wrong, parameters)}; it has: {', '.join(sorted(parameters))}"
+        )
+    defaults = {name: value for name, value in {"random_state": seed, "n_jobs": threads}.items() if name in parameters}
     if kind.__name__ == "LogisticRegression":  # its n_jobs does nothing for two classes, and warns
-        given.pop("n_jobs", None)
+        defaults.pop("n_jobs", None)
     try:
-        return kind(**{**given, **model.params})
+        return kind(**{**defaults, **model.params})
     except TypeError as error:  # a parameter without a default, as in VotingClassifier
         raise ConfigError(f"{model.estimator} with {model.params}: {_first_line(error)}") from error

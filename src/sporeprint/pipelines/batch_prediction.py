@@ -13,21 +13,23 @@ import numpy.typing as npt
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from sporeprint.common.files import Progress, atomic_path
+from sporeprint.common.files import atomic_path
 from sporeprint.common.parallel import ahead
-from sporeprint.common.text_table import SilentSteps, Steps, Table
+from sporeprint.common.progress import Progress, SilentSteps, Steps
+from sporeprint.common.text_table import Table
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.coded_table import Codes, coded_frame, recognised
 from sporeprint.data.parquet_store import Writer
 from sporeprint.data.validation import broken_rules, explain, feature_rules
+from sporeprint.data.written_values import normalised
 from sporeprint.errors import UsageError
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.ingestion.raw_batch import Batch
 from sporeprint.ingestion.raw_table import open_table, read_batches
 from sporeprint.registry.registry import Registry
-from sporeprint.safety.anomalies import NEVER_SEEN, NO_THRESHOLD, OUTSIDE, UNLIKE
-from sporeprint.safety.decision_rule import Answers, Safety, vocabulary
-from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, words
+from sporeprint.safety.anomalies import BETWEEN, DISAGREE, NEVER_SEEN, NO_THRESHOLD, OUTSIDE, UNLIKE
+from sporeprint.safety.decision_rule import DecisionRule, Predictions, joint_vocabulary
+from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
 from sporeprint.schema import DatasetSchema
 
 #: Bytes of a CSV file that are scored at a time.
@@ -118,15 +120,15 @@ def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True) ->
         has a verdict and a reason only.
     """
     schema = bundle.schema
-    known = vocabulary(bundle.encoder, bundle.safety.guard, schema)
-    compact = coded_frame(frame, known, schema.numeric)
+    known = joint_vocabulary(bundle.encoder, bundle.safety.guard, schema)
+    compact = coded_frame(normalised(frame, schema), known, schema.numeric)
     flags = broken_rules(compact, feature_rules(schema, closed=False))
     codes = Codes.of_coded(compact, schema, known)
     if flags:
         # A number that is none must not reach the model, not even in a row whose score is thrown away.
         finite = {name: np.where(np.isfinite(values), values, np.nan) for name, values in codes.numeric.items()}
         codes = Codes(codes.vocabulary, codes.nominal, finite, codes.rows)
-    found = _guarded(bundle.answers(codes), bundle) if guarded else _scored(bundle.probability(codes), schema)
+    found = _guarded(bundle.predictions(codes), bundle) if guarded else _scored(bundle.probability(codes), schema)
     return _refused(found, _reasons(frame, flags, schema)) if flags else found
 
 
@@ -136,13 +138,13 @@ def _scored(probability: npt.NDArray[np.float64], schema: DatasetSchema) -> pl.D
     return pl.DataFrame({"prediction": chosen, "probability": probability, "reason": reason})
 
 
-def _guarded(answers: Answers, bundle: Bundle) -> pl.DataFrame:
+def _guarded(answers: Predictions, bundle: Bundle) -> pl.DataFrame:
     rows, schema = len(answers.probability), bundle.schema
     said = {
-        "verdict": _chosen(words(schema), answers.verdict),
+        "verdict": _chosen(verdict_words(schema), answers.verdict),
         "novelty_p": pl.Series(answers.novelty.p),
-        "unseen": _listed(answers.strange.unseen, rows),
-        "outside": _listed(answers.strange.outside, rows),
+        "unseen": _listed(answers.anomalies.unseen, rows),
+        "outside": _listed(answers.anomalies.outside, rows),
         "reason": _doubts(answers, bundle.safety),
     }
     return _scored(answers.probability, schema).drop("reason").with_columns(**said)
@@ -161,25 +163,34 @@ def _listed(flags: Mapping[str, npt.NDArray[np.bool_]], rows: int) -> pl.Series:
     return pl.DataFrame(dict(flags)).select(pl.when(joined != "").then(joined)).to_series()
 
 
-def _doubts(answers: Answers, safety: Safety) -> pl.Series:
+def _doubts(answers: Predictions, safety: DecisionRule) -> pl.Series:
     """Why the verdict is "unknown", where it is."""
     unknown = answers.verdict == UNKNOWN
     if not unknown.any():
         return pl.repeat(None, len(unknown), dtype=pl.String, eager=True)
-    strange, rows = answers.strange, len(unknown)
-    unlike = pl.DataFrame({"p": answers.novelty.p, "unlike": ~np.asarray(is_familiar(answers.novelty.p, safety.coverage))})
+    anomalies, rows, limits = answers.anomalies, len(unknown), safety.limits
+    unlike = ~np.asarray(is_familiar(answers.novelty.p, limits.coverage))
+    novel = pl.DataFrame({"p": answers.novelty.p, "unlike": unlike})
     parts = [
-        pl.DataFrame({"at": _listed(strange.unseen, rows)}).select(pl.format(f"{NEVER_SEEN}: {{}}", "at")).to_series(),
-        pl.DataFrame({"at": _listed(strange.outside, rows)}).select(pl.format(f"{OUTSIDE}: {{}}", "at")).to_series(),
-        _listed(strange.contradictions, rows),
-        unlike.select(pl.when("unlike").then(pl.format(f"{UNLIKE} (p = {{}})", pl.col("p").round(6)))).to_series(),
+        _where(unlike, _prefixed(NEVER_SEEN, _listed(anomalies.unseen, rows))),
+        _where(unlike, _prefixed(OUTSIDE, _listed(anomalies.outside, rows))),
+        _listed(anomalies.contradictions, rows),
+        novel.select(pl.when("unlike").then(pl.format(f"{UNLIKE} (p = {{}})", pl.col("p").round(6)))).to_series(),
     ]
-    named = pl.DataFrame({str(number): part for number, part in enumerate(parts)})
-    joined = pl.concat_str(pl.all(), separator="; ", ignore_nulls=True)
-    # What is familiar and still unknown is so for want of a threshold.
-    no_threshold = pl.lit(NO_THRESHOLD)
-    said = named.select(pl.when(pl.lit(pl.Series(unknown))).then(pl.when(joined != "").then(joined).otherwise(no_threshold)))
-    return said.to_series()
+    # What is familiar and still unknown is so by its probability.
+    texts = (NO_THRESHOLD,) if limits.negative is None else (BETWEEN, DISAGREE)
+    otherwise = _chosen(texts, answers.probability <= limits.negative if limits.negative is not None else np.zeros(rows))
+    named = pl.DataFrame({**{str(number): part for number, part in enumerate(parts)}, "unknown": unknown, "otherwise": otherwise})
+    joined = pl.concat_str(*(str(number) for number in range(len(parts))), separator="; ", ignore_nulls=True)
+    return named.select(pl.when("unknown").then(pl.when(joined != "").then(joined).otherwise("otherwise"))).to_series()
+
+
+def _prefixed(text: str, columns: pl.Series) -> pl.Series:
+    return pl.DataFrame({"at": columns}).select(pl.format(f"{text}: {{}}", "at")).to_series()
+
+
+def _where(flags: npt.NDArray[np.bool_], texts: pl.Series) -> pl.Series:
+    return pl.DataFrame({"flag": flags, "text": texts}).select(pl.when("flag").then("text")).to_series()
 
 
 def _refused(found: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame:
@@ -215,7 +226,7 @@ def score_batches(
     """
     if out.suffix not in SUFFIXES:
         raise UsageError(f"--out {out}: expected a file name that ends in {' or '.join(SUFFIXES)}")
-    total, known = Counts(), vocabulary(bundle.encoder, bundle.safety.guard, bundle.schema)
+    total, known = Counts(), joint_vocabulary(bundle.encoder, bundle.safety.guard, bundle.schema)
 
     def work(batch: Batch) -> tuple[pl.DataFrame, Counts, int]:
         batch = replace(batch, frame=recognised(batch.frame, known))
@@ -231,18 +242,24 @@ def score_batches(
     return total
 
 
+def beside(frame: pl.DataFrame, added: pl.DataFrame, *, further: Sequence[str] = ()) -> pl.DataFrame:
+    """The input columns, then the added ones. An input column with the name of an added or further one is renamed: `reason_`."""
+    taken = [name for name in (*added.columns, *further) if name in frame.columns]
+    return pl.concat([frame.rename({name: f"{name}_" for name in taken}), added], how="horizontal")
+
+
 def _with_malformed(batch: Batch, said: pl.DataFrame, *, guarded: bool) -> pl.DataFrame:
     """The input columns beside the answers; rows that could not be read stand at their place, with the reason."""
-    result = pl.concat([batch.frame, said], how="horizontal")
+    result = beside(batch.frame, said)
     if batch.malformed.height:
         reason = pl.format("{}: {}", pl.col("reason"), pl.col("text")).alias("reason")
-        unread = batch.malformed.select("row", *([pl.lit("unknown").alias("verdict")] if guarded else []), reason)
-        result = pl.concat([result, unread], how="diagonal").sort("row")
-    return result.drop("row")
+        unread = batch.malformed.select("_row", *([pl.lit("unknown").alias("verdict")] if guarded else []), reason)
+        result = pl.concat([result, unread], how="diagonal").sort("_row")
+    return result.drop("_row")
 
 
 def _count(result: pl.DataFrame, schema: DatasetSchema) -> Counts:
-    negative, positive, unknown = words(schema)
+    negative, positive, unknown = verdict_words(schema)
     scored = pl.col("prediction").is_not_null()
     counts = {"rows": pl.len(), "scored": scored.sum(), "unscorable": (~scored).sum()}
     if "verdict" in result.columns:
@@ -328,4 +345,4 @@ def predict(
         counts = score_batches(batches, out, bundle, workers=threads, progress=progress, guarded=guarded)
     threshold = bundle.safety.threshold
     never = threshold.reason if threshold.value is None else None
-    return PredictResult(found.ref, str(out), bool(bundle.info.get("simulated")), counts, words(bundle.schema)[:2], never, guarded)
+    return PredictResult(found.ref, str(out), bool(bundle.info.get("simulated")), counts, verdict_words(bundle.schema)[:2], never, guarded)

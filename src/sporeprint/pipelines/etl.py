@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from sporeprint.common.text_table import Steps
+from sporeprint.common.progress import Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.training_data import ModelInput, read_input
-from sporeprint.evaluation import evaluator as measure
+from sporeprint.evaluation.evaluator import count_seen, score_seen
 from sporeprint.evaluation.safety_scorecard import ModelSafety
 from sporeprint.evaluation.scorecard import ModelEvaluation, Unavailable
 from sporeprint.pipelines.evaluate import evaluate, report_context, store_metrics, write_report
@@ -23,7 +23,13 @@ from sporeprint.settings import Settings
 
 
 def run_etl(
-    settings: Settings, root: Path, *, source: str | None = None, outcomes: Outcomes | None = None, steps: Steps | None = None
+    settings: Settings,
+    root: Path,
+    *,
+    source: str | None = None,
+    outcomes: Outcomes | None = None,
+    allow_simulated: bool = False,
+    steps: Steps | None = None,
 ) -> EtlResult:
     """Run every step, from the table to the version in production.
 
@@ -32,17 +38,25 @@ def run_etl(
         root: the work directory.
         source: a table in place of the configured one.
         outcomes: labelled predictions of the warehouse to add to the table; None: none.
+        allow_simulated: whether aliases may move to versions of simulated data.
         steps: shows the progress.
 
     Raises:
         SporeprintError: see each step. What was published before it failed stays as it was.
+
+    >>> from pathlib import Path
+    >>> from sporeprint import etl, load_settings, simulate_table
+    >>> settings = load_settings(CONFIG, overrides=["evaluation.folds=3", "evaluation.replicates=100", "runtime.threads=1"])
+    >>> table = simulate_table(settings.dataset, Path("table.csv"), rows=4000, groups=20, seed=1)
+    >>> etl(settings, Path("work"), source="table.csv").to_dict()["simulated"]
+    True
     """
     with open_run(settings, root, steps) as run:
         transform(run, extract(run, source, outcomes))
         summary = load(run)
         data = read_input(settings, run.workdir)
         trained = train(run, data, model_settings(settings, None))
-        registered, context = register(run, data, trained, evaluate(run, data, trained))
+        registered, context = register(run, data, trained, evaluate(run, data, trained), allow_simulated=allow_simulated)
         write_report(run, context)
         store_metrics(run, context)
         report = str((run.workdir.metrics / "report.html").absolute())
@@ -67,7 +81,7 @@ def _new_version(run: RunContext, data: ModelInput, model: str) -> NewVersionRes
         progress.total(fit_units(chosen))
         candidate = fit_candidate(settings, model, chosen, data, shared_parts(settings, run.workdir, data), progress)
     with run.log.step("evaluate"):
-        seen, answered = measure.seen(settings, data, candidate), measure.seen_answers(settings, data, candidate)
+        seen, answered = score_seen(settings, data, candidate), count_seen(settings, data, candidate)
     with run.log.step("register"):
         unseen = Unavailable("a further version is measured on seen rows only; sporeprint etl measures both")
         evaluations = {model: ModelEvaluation(seen, unseen, (), ModelSafety(answered, None, 0, ()))}

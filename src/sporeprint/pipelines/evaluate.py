@@ -9,15 +9,15 @@ from pydantic import TypeAdapter, ValidationError
 from threadpoolctl import threadpool_limits
 
 from sporeprint.common.files import atomic_write
-from sporeprint.common.text_table import Steps
+from sporeprint.common.progress import Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.errors import DataError
-from sporeprint.evaluation import evaluator as measure
+from sporeprint.evaluation import evaluator
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.safety_scorecard import GuardEvaluation
-from sporeprint.evaluation.scorecard import Comparison, ModelEvaluation, Unavailable
+from sporeprint.evaluation.scorecard import ModelComparison, ModelEvaluation, Unavailable
 from sporeprint.pipelines.candidate_files import read_candidates
 from sporeprint.pipelines.results import EvaluateResult
 from sporeprint.pipelines.run_context import RunContext, open_run, utc_now
@@ -57,14 +57,14 @@ def evaluate(run: RunContext, data: ModelInput, trained: Sequence[Candidate], *,
     settings, log = run.settings, run.log
     # Small sums: further BLAS threads would only wait for each other, at full speed.
     with log.step("cross-validate") as progress, threadpool_limits(1, "blas"):
-        held_out = measure.cross_validate(settings, data, progress, full=full)
+        held_out = evaluator.cross_validate(settings, data, progress, full=full)
     with log.step("evaluate") as progress, threadpool_limits(1, "blas"):
         progress.total(2 * len(trained) + 2)
-        evaluations = measure.evaluations(settings, data, trained, held_out, progress, full=full)
-        comparisons = measure.compare(settings, data, trained, held_out)
+        evaluations = evaluator.evaluate_candidates(settings, data, trained, held_out, progress, full=full)
+        comparisons = evaluator.compare_candidates(settings, data, trained, held_out)
         progress.advance(1)
         progress.text("guard")
-        guarded = measure.guard(settings, data, trained[0].safety.guard, held_out)
+        guarded = evaluator.evaluate_guard(settings, data, trained[0].safety.guard, held_out)
         progress.advance(1)
     context = report_context(run, data, trained, evaluations, comparisons, guarded)
     with log.step("plot"):
@@ -77,14 +77,14 @@ def report_context(
     data: ModelInput,
     trained: Sequence[Candidate],
     evaluations: Mapping[str, ModelEvaluation],
-    comparisons: tuple[Comparison, ...],
+    comparisons: tuple[ModelComparison, ...],
     guarded: GuardEvaluation | Unavailable,
 ) -> ReportContext:
     """What the reports and the model cards need of an evaluation, without pictures."""
     created, steps = utc_now().isoformat(timespec="seconds"), {step.step: step.wall_s for step in run.log.times}
     names = group_names(run.settings, run.workdir, data)
     named = None if names is None else tuple(map(str, names))
-    return measure.context_of(run.settings, run.run_id, created, steps, data, trained, evaluations, comparisons, guarded, named)
+    return evaluator.report_context(run.settings, run.run_id, created, steps, data, trained, evaluations, comparisons, guarded, named)
 
 
 def write_report(run: RunContext, context: ReportContext) -> None:

@@ -7,9 +7,8 @@ from typing import Any
 
 from sporeprint.common.text_table import Table
 from sporeprint.common.workdir import Workdir
-from sporeprint.inference.attributions import in_words
-from sporeprint.inference.predictor import Explanation, parse_row
-from sporeprint.inference.predictor import explain as explaining
+from sporeprint.inference.attributions import value_in_words
+from sporeprint.inference.predictor import Explanation, explain_row, parse_row
 from sporeprint.registry.registry import Registry
 from sporeprint.schema import DatasetSchema
 
@@ -30,7 +29,7 @@ class ExplainResult:
 
     def tables(self) -> list[Table]:
         """As people read it."""
-        answer, positive = self.found.answer, self.schema.target.values[self.schema.target.positive]
+        answer, positive = self.found.prediction, self.schema.target.values[self.schema.target.positive]
         rows = [
             ("verdict", answer.verdict),
             *([("because", answer.reason)] if answer.reason else []),
@@ -39,7 +38,7 @@ class ExplainResult:
             ("most like", str(answer.most_like)),
             ("model", self.model + (" (trained on SIMULATED data)" if self.simulated else "")),
         ]
-        moved = tuple((reason.says, f"{reason.effect:+.3f}") for reason in self.found.reasons)
+        moved = tuple((reason.text, f"{reason.effect:+.3f}") for reason in self.found.attributions)
         return [
             Table("Answer", ("", ""), tuple(rows)),
             Table("What moved the score", ("because of", f"towards {positive}, in {self.found.unit}"), moved),
@@ -50,9 +49,9 @@ class ExplainResult:
         near = self.found.nearest
         if near is None:
             return []
-        title = f"Nearest known observation: row {near.row:,} of the training table, {self.found.nearest_is}"
+        title = f"Nearest known observation: row {near.row:,} of the training table, {self.found.nearest_component}"
         differing = tuple(
-            (name, in_words(self.row.get(name), name, self.schema), in_words(near.values[name], name, self.schema))
+            (name, value_in_words(self.row.get(name), name, self.schema), value_in_words(near.values[name], name, self.schema))
             for name in near.differing
         )
         same = (("all columns", "the same", "the same"),)
@@ -75,4 +74,4 @@ def explain(root: Path, given: Mapping[str, Any], *, model: str = "production") 
     found = registry.resolve(model)
     bundle = registry.load(found.ref)
     row = parse_row(given, bundle.schema)
-    return ExplainResult(found.ref, bool(bundle.info.get("simulated")), row, bundle.schema, explaining(bundle, row))
+    return ExplainResult(found.ref, bool(bundle.info.get("simulated")), row, bundle.schema, explain_row(bundle, row))

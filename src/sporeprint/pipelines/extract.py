@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sporeprint.common.files import atomic_write
-from sporeprint.common.text_table import Steps
+from sporeprint.common.progress import Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import DataError
 from sporeprint.ingestion.raw_table import RawTable, open_raw_table

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from sporeprint.common.files import Progress, atomic_path, sha256_file
+from sporeprint.common.files import atomic_path, sha256_file
+from sporeprint.common.progress import Progress
 from sporeprint.common.timestamps import HOUR_US
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.parquet_store import Writer

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sporeprint.common.files import atomic_path, atomic_write
-from sporeprint.common.text_table import Steps
+from sporeprint.common.progress import Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import DataSummary
 from sporeprint.errors import DataError

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sporeprint.common.files import atomic_write
-from sporeprint.common.text_table import SilentSteps, Steps
+from sporeprint.common.progress import SilentSteps, Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.parquet_store import read_table, run_id_of
@@ -34,7 +34,7 @@ from sporeprint.pipelines import monitoring_files
 from sporeprint.pipelines.monitoring_files import MonitoringRun
 from sporeprint.pipelines.table_counting import measure, validated
 from sporeprint.registry.registry import Registry
-from sporeprint.safety.verdict import NEGATIVE, words
+from sporeprint.safety.verdict import NEGATIVE, verdict_words
 from sporeprint.settings import Settings
 
 #: Rows that say what a model uses.
@@ -277,7 +277,7 @@ def _judged(
         expected=None if not new.scores.rows and not new.tally.answered.sum() else estimate_performance(new.scores),
         performance=real,
         alpha=settings.guard.alpha,
-        words=words(schema)[:2],
+        words=verdict_words(schema)[:2],
         failed=subject.failed,
         notes=(*subject.notes, *covered, *judgement.notes, *_counted_notes(new, judgement, real)),
         stream=subject.stream,

@@ -11,10 +11,10 @@ from sporeprint import __version__
 from sporeprint.data.dataset import to_rows
 from sporeprint.data.training_data import ModelInput
 from sporeprint.errors import NotServableError
-from sporeprint.evaluation import scorecard as evaluation
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
-from sporeprint.inference.model_bundle import Bundle, Golden, check_parity, check_schema
+from sporeprint.evaluation.scorecard import best_model, compare_models
+from sporeprint.inference.model_bundle import Bundle, GoldenRows, check_parity, schema_differences
 from sporeprint.registry.aliases import PRODUCTION
 from sporeprint.registry.registry import Registry
 from sporeprint.reports.model_card import render_card
@@ -22,6 +22,8 @@ from sporeprint.settings import Settings
 
 #: Test rows stored with every version, on which the served scores are held against the pipeline's.
 GOLDEN_ROWS = 64
+#: Why a version of invented rows is not promoted.
+UNASKED = "trained on SIMULATED data: no alias moves to it without --allow-simulated"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def register_candidate(
     now: datetime,
     *,
     promote: bool = True,
+    allow_simulated: bool = False,
 ) -> Registration:
     """Give a candidate a version, and make it its model's champion if it passes the gate; without `promote`, a version only.
 
@@ -91,10 +94,14 @@ def register_candidate(
         same = done.ref == champion.ref
         reason = "first version" if first else "nothing changed" if same else f"nothing changed; {champion.ref} stays champion"
         return Registration(candidate.name, done.ref, created=done.created, champion=same, gate=None, reason=reason)
+    if data.record.simulated and not allow_simulated:
+        return Registration(candidate.name, done.ref, created=done.created, champion=False, gate=None, reason=UNASKED)
     held = gate(settings, registry, data, done.ref, champion.ref)
     reason = "; ".join(held.reasons)
     if held.passed:
-        registry.promote(candidate.name, int(done.ref.rpartition("/v")[2]), reason=reason, now=now, by=context.run_id)
+        registry.promote(
+            candidate.name, int(done.ref.rpartition("/v")[2]), reason=reason, now=now, by=context.run_id, allow_simulated=allow_simulated
+        )
     return Registration(candidate.name, done.ref, created=done.created, champion=held.passed, gate=held, reason=reason)
 
 
@@ -114,7 +121,7 @@ def bundle_of(settings: Settings, data: ModelInput, candidate: Candidate, metric
     if candidate.scorer is None:
         raise NotServableError(str(candidate.not_servable))
     chosen = np.unique(np.linspace(0, len(data.test.y) - 1, GOLDEN_ROWS).astype(int))
-    golden = Golden(tuple(to_rows(data.test.codes.take(chosen))), tuple(candidate.reference[chosen].tolist()))
+    golden = GoldenRows(tuple(to_rows(data.test.codes.take(chosen))), tuple(candidate.reference[chosen].tolist()))
     pictures = ("seen_against_unseen.png", "confusion.png", f"importance_{candidate.name}.png")
     return Bundle(
         name=candidate.name,
@@ -150,12 +157,12 @@ def gate(settings: Settings, registry: Registry, data: ModelInput, challenger: s
     new, old = registry.load(challenger, threads=settings.threads), registry.load(champion, threads=settings.threads)
     if refused := _parity_fault(settings, new):
         return Gate(False, (refused,))
-    if differences := check_schema(settings.dataset, new.schema):
+    if differences := schema_differences(settings.dataset, new.schema):
         return Gate(False, (f"{challenger} is for another table: {'; '.join(differences)}",))
-    if check_schema(settings.dataset, old.schema):
+    if schema_differences(settings.dataset, old.schema):
         return Gate(True, (f"{champion} is for another table, there is nothing to compare",))
     scores = {bundle_ref: bundle.probability(data.test.codes) for bundle_ref, bundle in ((challenger, new), (champion, old))}
-    found = evaluation.compare(data.test.y, scores, confidence=settings.evaluation.confidence)[0]
+    found = compare_models(data.test.y, scores, confidence=settings.evaluation.confidence)[0]
     value, low = found.difference.value, found.difference.low
     said = f"accuracy {value:+.4f} against {champion}, at the least {low:+.4f}, {-settings.gate.margin:+.4f} is allowed"
     return Gate(low >= -settings.gate.margin, (said,))
@@ -170,7 +177,14 @@ def _parity_fault(settings: Settings, bundle: Bundle) -> str | None:
 
 
 def choose_production(
-    settings: Settings, registry: Registry, data: ModelInput, items: Sequence[Registration], context: ReportContext, now: datetime
+    settings: Settings,
+    registry: Registry,
+    data: ModelInput,
+    items: Sequence[Registration],
+    context: ReportContext,
+    now: datetime,
+    *,
+    allow_simulated: bool = False,
 ) -> tuple[str | None, str]:
     """Serve the best of the champions by the stated rule, if it passes the gate against what is served now.
 
@@ -185,11 +199,13 @@ def choose_production(
         return served.ref, "nothing changed"
     if not champions:
         return (None if served is None else served.ref), "no model of this run is servable and a champion"
-    chosen = registry.champion(evaluation.best(champions, settings.selection)).ref
+    if data.record.simulated and not allow_simulated:
+        return (None if served is None else served.ref), UNASKED
+    chosen = registry.champion(best_model(champions, settings.selection)).ref
     rule = f"best {settings.selection.metric} on {settings.selection.on} rows"
     if served is not None and served.ref != chosen:
         held = gate(settings, registry, data, chosen, served.ref)
         if not held.passed:
             return served.ref, f"{chosen} has the {rule}, but does not pass the gate: {'; '.join(held.reasons)}"
-    registry.set_production(chosen, reason=rule, now=now, by=context.run_id)
+    registry.set_production(chosen, reason=rule, now=now, by=context.run_id, allow_simulated=allow_simulated)
     return chosen, rule

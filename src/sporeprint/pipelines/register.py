@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sporeprint.common.text_table import Steps
+from sporeprint.common.progress import Steps
 from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.errors import RefusedError
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.pipelines.candidate_files import read_candidates
+from sporeprint.pipelines.data_notes import performance_notes
 from sporeprint.pipelines.evaluate import read_report_context, store_metrics, write_report
 from sporeprint.pipelines.promotion import Gate, Registration, choose_production, gate, register_candidate
 from sporeprint.pipelines.results import RegisterResult
@@ -19,13 +20,16 @@ from sporeprint.reports.evaluation_report import metrics_dict
 from sporeprint.settings import Settings
 
 
-def run_register(settings: Settings, root: Path, *, promote: bool = True, steps: Steps | None = None) -> RegisterResult:
+def run_register(
+    settings: Settings, root: Path, *, promote: bool = True, allow_simulated: bool = False, steps: Steps | None = None
+) -> RegisterResult:
     """Run this step alone.
 
     Args:
         settings: the configuration.
         root: the work directory.
         promote: whether the aliases move; a second call of the same evaluation can move them later.
+        allow_simulated: whether they may move to versions of simulated data.
         steps: shows the progress.
 
     Raises:
@@ -35,14 +39,20 @@ def run_register(settings: Settings, root: Path, *, promote: bool = True, steps:
         data = read_input(settings, run.workdir)
         trained = read_candidates(run.workdir.candidates, list(settings.models), data.record.run_id)
         context = read_report_context(run.workdir, data, trained)
-        result, context = register(run, data, trained, context, promote=promote)
+        result, context = register(run, data, trained, context, promote=promote, allow_simulated=allow_simulated)
         write_report(run, context)
         store_metrics(run, context)
         return result
 
 
 def register(
-    run: RunContext, data: ModelInput, trained: Sequence[Candidate], context: ReportContext, *, promote: bool = True
+    run: RunContext,
+    data: ModelInput,
+    trained: Sequence[Candidate],
+    context: ReportContext,
+    *,
+    promote: bool = True,
+    allow_simulated: bool = False,
 ) -> tuple[RegisterResult, ReportContext]:
     """Register the candidates; move the aliases where `promote`. The result, and the context with the versions' names."""
     settings = run.settings
@@ -50,26 +60,45 @@ def register(
     with run.log.step("register"):
         metrics = metrics_dict(context)["models"]
         items = [
-            register_candidate(settings, registry, data, candidate, metrics[candidate.name], context, utc_now(), promote=promote)
+            register_candidate(
+                settings,
+                registry,
+                data,
+                candidate,
+                metrics[candidate.name],
+                context,
+                utc_now(),
+                promote=promote,
+                allow_simulated=allow_simulated,
+            )
             for candidate in trained
         ]
         if promote:
-            production, reason = choose_production(settings, registry, data, items, context, utc_now())
+            production, reason = choose_production(settings, registry, data, items, context, utc_now(), allow_simulated=allow_simulated)
         else:
             served = registry.production()
             production, reason = None if served is None else served.ref, "nothing was promoted"
     versions = {item.name: item.ref.partition("/")[2] for item in items if item.ref is not None}
-    return RegisterResult(tuple(items), production, reason), replace(context, versions=versions, production=production or "none")
+    notes = performance_notes(context, production)
+    return RegisterResult(tuple(items), production, reason, notes), replace(context, versions=versions, production=production or "none")
 
 
 def run_promote(
-    settings: Settings, root: Path, ref: str, *, production: bool = True, reason: str, by: str = "promote", steps: Steps | None = None
+    settings: Settings,
+    root: Path,
+    ref: str,
+    *,
+    production: bool = True,
+    reason: str,
+    by: str = "promote",
+    allow_simulated: bool = False,
+    steps: Steps | None = None,
 ) -> RegisterResult:
     """Make a registered version its model's champion, and the one that is served, if it passes the gate.
 
     Raises:
         RegistryError: if there is no such version.
-        RefusedError: if the gate refuses it.
+        RefusedError: if the gate refuses it, or it was trained on simulated data and that is not allowed.
         DataError: if no data is loaded to hold it against the version it replaces.
     """
     with open_run(settings, root, steps) as run, run.log.step("promote"):
@@ -79,9 +108,9 @@ def run_promote(
         gates = [gate(settings, registry, data, version.ref, old) for old in dict.fromkeys(replaced) if old != version.ref]
         if failures := [text for result in gates if not result.passed for text in result.reasons]:
             raise RefusedError(f"{version.ref} does not pass the gate: {'; '.join(failures)}")
-        registry.promote(version.name, version.version, reason=reason, now=utc_now(), by=by)
+        registry.promote(version.name, version.version, reason=reason, now=utc_now(), by=by, allow_simulated=allow_simulated)
         if production:
-            served = registry.set_production(version.ref, reason=reason, now=utc_now(), by=by)
+            served = registry.set_production(version.ref, reason=reason, now=utc_now(), by=by, allow_simulated=allow_simulated)
         reasons = tuple(text for result in gates for text in result.reasons)
         item = Registration(
             version.name, version.ref, created=False, champion=True, gate=Gate(True, reasons), reason="; ".join(reasons) or "it was already"

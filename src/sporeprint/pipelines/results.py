@@ -1,7 +1,7 @@
 """What each step of the pipeline gives back: values for programs (`to_dict`) and tables for people (`tables`)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +15,11 @@ from sporeprint.pipelines.promotion import Registration
 from sporeprint.pipelines.run_log import StepTime
 from sporeprint.reports.evaluation_report import metrics_dict
 from sporeprint.reports.safety_section import answer_rows
+
+
+def notes_table(notes: Sequence[str]) -> list[Table]:
+    """What a person should know before they rely on the result; no table where there is nothing."""
+    return [Table("Please note", ("",), tuple((note,) for note in notes))] if notes else []
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class DataResult:
             ("rows", f"{record.rows:,}"),
             ("good", f"{record.good - record.dropped:,}"),
             ("rejected", f"{record.rejected:,}"),
-            ("duplicates", f"{record.duplicates:,} ({'dropped' if record.dropped else 'kept, on one side of the split'})"),
+            ("duplicates", f"{record.duplicates:,} ({'dropped' if record.dropped else 'kept, and shared out like other rows'})"),
             *((f"class {word}", f"{count:,}") for word, count in record.classes.items()),
             *((f"part {part}", f"{count:,}") for part, count in record.splits.items()),
             ("groups", record.groups.reason),
@@ -102,7 +107,7 @@ class DataResult:
         if record.by_rule:
             broken = tuple((rule, f"{count:,}") for rule, count in record.by_rule.items())
             found.append(Table("Rejected, by rule", ("rule", "rows"), broken))
-        return found
+        return [*found, *notes_table(record.notes)]
 
 
 @dataclass(frozen=True)
@@ -177,7 +182,14 @@ class EvaluateResult:
         return [
             Table("Evaluated", ("model", "rows", *shown, missed), tuple(rows)),
             Table("Answered, where the guard knows the row", ("model", "rows", "answered", "right", missed), answered),
+            *_notes(self.context),
         ]
+
+
+def _notes(context: ReportContext) -> list[Table]:
+    """What the models' promises do not say, where that has to be said."""
+    rows = tuple((name, note) for name, notes in context.notes.items() for note in notes)
+    return [Table("Note", ("model", "what its answers do not say"), rows)] if rows else []
 
 
 @dataclass(frozen=True)
@@ -187,10 +199,12 @@ class RegisterResult:
     registrations: tuple[Registration, ...]
     production: str | None
     reason: str
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {"registered": [asdict(item) for item in self.registrations], "production": self.production, "reason": self.reason}
+        values = {"registered": [asdict(item) for item in self.registrations], "production": self.production, "reason": self.reason}
+        return {**values, "notes": list(self.notes)}
 
     def tables(self) -> list[Table]:
         """As people read it."""
@@ -201,12 +215,18 @@ class RegisterResult:
         return [
             Table("Registered", ("model", "version", "", "champion", "because"), rows),
             Table("Production", ("version", "because"), ((self.production or "none", self.reason),)),
+            *notes_table(self.notes),
         ]
 
 
 @dataclass(frozen=True)
 class EtlResult:
-    """A whole run."""
+    """A whole run.
+
+    >>> from sporeprint import EtlResult
+    >>> [name for name in ("to_dict", "tables") if hasattr(EtlResult, name)]
+    ['to_dict', 'tables']
+    """
 
     run_id: str
     data: DataResult

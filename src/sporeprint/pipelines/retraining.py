@@ -15,11 +15,11 @@ from typing import Any
 
 from sporeprint.ab_testing.design import Mode
 from sporeprint.common.locks import run_lock
-from sporeprint.common.text_table import Steps, Table
+from sporeprint.common.progress import Steps
+from sporeprint.common.text_table import Table
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import BusyError, DataError, RegistryError, SporeprintError, UsageError
-from sporeprint.pipelines import ab_test_lifecycle as experiments
-from sporeprint.pipelines.ab_test_lifecycle import Lab
+from sporeprint.pipelines.ab_test_lifecycle import ExperimentService, experiment_service
 from sporeprint.pipelines.etl import run_challenge
 from sporeprint.pipelines.extract import Outcomes
 from sporeprint.settings import Settings
@@ -86,16 +86,16 @@ def retrain(settings: Settings, root: Path, *, since_us: int | None = None, acto
         RegistryError: nothing is in production.
         SporeprintError: see each step of the pipeline.
     """
-    with run_lock(Workdir(root).retraining), experiments.opened(settings, root) as lab:
-        served = lab.registry.production()
+    with run_lock(Workdir(root).retraining), experiment_service(settings, root) as experiments:
+        served = experiments.registry.production()
         if served is None:
             raise RegistryError("nothing is in production, so that there is nothing to challenge; run: sporeprint etl")
         if served.ref.partition("/")[0] not in settings.models:
             raise UsageError(
                 f"{served.ref} is in production, and the configuration has no such model; there are {', '.join(settings.models)}"
             )
-        done = _retrained(lab, served.ref, _since(settings, since_us, lab.clock()), actor, steps)
-        audit_log.note(lab.engine, Change(lab.clock(), actor, "retrained", done.challenger or served.ref, done.to_dict()))
+        done = _retrained(experiments, served.ref, _since(settings, since_us, experiments.clock()), actor, steps)
+        audit_log.note(experiments.engine, Change(experiments.clock(), actor, "retrained", done.challenger or served.ref, done.to_dict()))
         return done
 
 
@@ -104,13 +104,13 @@ def _since(settings: Settings, since_us: int | None, now_us: int) -> int | None:
     return since_us if since_us is not None or days is None else now_us - round(days * DAY_US)
 
 
-def _retrained(lab: Lab, served: str, since_us: int | None, actor: str, steps: Steps | None) -> RetrainingResult:
-    if other := _shadowed(lab, served):
+def _retrained(experiments: ExperimentService, served: str, since_us: int | None, actor: str, steps: Steps | None) -> RetrainingResult:
+    if other := _shadowed(experiments, served):
         return RetrainingResult(
             served, None, other.name, f"the shadow test {other.name} against {served} runs already; nothing was changed"
         )
     try:
-        made, gate, source = run_challenge(lab.settings, lab.root, served, outcomes=Outcomes(since_us), steps=steps)
+        made, gate, source = run_challenge(experiments.settings, experiments.root, served, outcomes=Outcomes(since_us), steps=steps)
     except DataError as error:
         return RetrainingResult(served, None, None, str(error))
     if made.ref == served:
@@ -120,15 +120,15 @@ def _retrained(lab: Lab, served: str, since_us: int | None, actor: str, steps: S
         return RetrainingResult(served, made.ref, None, f"{made.ref} does not pass the gate, and is not tested: {said}", source)
     given = {"name": f"retrain-{made.ref.replace('/', '-')}", "model_a": served, "model_b": made.ref, "mode": Mode.SHADOW.value}
     try:
-        test = experiments.create(lab, {**given, "default_route": True}, actor=actor)
+        test = experiments.create({**given, "default_route": True}, actor=actor)
     except ab_tests.ConflictError as error:
         return RetrainingResult(served, made.ref, None, f"{made.ref} passes the gate ({said}), but is not tested: {error}", source)
     return RetrainingResult(served, made.ref, test.name, f"{made.ref} passes the gate ({said}), and runs in the shadow of {served}", source)
 
 
-def _shadowed(lab: Lab, served: str) -> AbTest | None:
+def _shadowed(experiments: ExperimentService, served: str) -> AbTest | None:
     """A shadow test of what is in production that runs."""
-    running = ab_tests.running(lab.engine)
+    running = ab_tests.running(experiments.engine)
     return next((test for test in running if test.design.mode is Mode.SHADOW and test.a.ref == served), None)
 
 

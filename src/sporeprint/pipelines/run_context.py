@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sporeprint.common.locks import run_lock
-from sporeprint.common.text_table import SilentSteps, Steps
+from sporeprint.common.progress import SilentSteps, Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.pipelines.run_log import RunLog
 from sporeprint.settings import Settings

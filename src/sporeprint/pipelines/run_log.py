@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sporeprint.common.files import Progress
-from sporeprint.common.text_table import Steps
+from sporeprint.common.progress import Progress, Steps
 from sporeprint.errors import StorageError
 
 logger = logging.getLogger("sporeprint")

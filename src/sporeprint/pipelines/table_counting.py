@@ -7,12 +7,13 @@ import numpy.typing as npt
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from sporeprint.common.files import Progress
 from sporeprint.common.parallel import ahead
+from sporeprint.common.progress import Progress
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations
 from sporeprint.data.parquet_store import read_table, run_id_of
+from sporeprint.data.written_values import normalised
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.ingestion.partial_table import ANSWERS, Observed
 from sporeprint.monitoring.data_profile import ColumnProfile, ColumnSpec, Profile, of_codes, of_names, of_numbers, profile
@@ -21,7 +22,7 @@ from sporeprint.monitoring.realized_performance import Tally
 from sporeprint.monitoring.table_statistics import TableStatistics
 from sporeprint.pipelines.batch_prediction import score_frame
 from sporeprint.reports import monitoring_report as monitoring_report
-from sporeprint.safety.verdict import UNKNOWN, words
+from sporeprint.safety.verdict import UNKNOWN, verdict_words
 from sporeprint.schema import DatasetSchema, Kind
 from sporeprint.settings import Settings
 
@@ -38,7 +39,7 @@ def measure(table: Observed, schema: DatasetSchema, bundle: Bundle | None, threa
     scored = bundle is not None and not table.absent and not {"probability", "verdict"} <= answered
 
     def work(batch: tuple[pl.DataFrame, int]) -> TableStatistics:
-        frame, unreadable = batch
+        frame, unreadable = normalised(batch[0], schema), batch[1]
         counted = profile(frame, wanted, unreadable=unreadable)
         answers = score_frame(frame, bundle) if scored and bundle is not None else frame
         return with_predictions(counted, answers, frame, schema, answered if not scored else set(ANSWERS))
@@ -72,12 +73,14 @@ def with_predictions(
         schema: the contract.
         there: the columns of answers that there are.
     """
-    wanted = {name: ColumnSpec(kind, frozenset(words(schema)) if kind is Kind.NOMINAL else frozenset()) for name, kind in ANSWERS.items()}
+    wanted = {
+        name: ColumnSpec(kind, frozenset(verdict_words(schema)) if kind is Kind.NOMINAL else frozenset()) for name, kind in ANSWERS.items()
+    }
     counted = counted.beside(profile(answers, {name: column for name, column in wanted.items() if name in there}))
     if not {"probability", "verdict"} <= there:
         return TableStatistics(counted)
     probability = answers["probability"].cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
-    numbers = {word: number for number, word in enumerate(words(schema))}
+    numbers = {word: number for number, word in enumerate(verdict_words(schema))}
     verdict = answers["verdict"].cast(pl.String).replace_strict(numbers, default=UNKNOWN, return_dtype=pl.Int8).to_numpy()
     scored = np.isfinite(probability)
     scores = ScoreHistograms.of(probability[scored], verdict[scored])
@@ -121,8 +124,8 @@ def validation_rows(settings: Settings, workdir: Workdir, bundle: Bundle, ref: s
 def statistics_of_rows(codes: Codes, bundle: Bundle) -> TableStatistics:
     """Count coded rows and what a model answers to them: the reference that later rows are held against."""
     known = {name: frozenset(column.values or ()) for name, column in bundle.schema.columns.items()}
-    answers = bundle.answers(codes)
-    spoken = words(bundle.schema)
+    answers = bundle.predictions(codes)
+    spoken = verdict_words(bundle.schema)
     counts = np.bincount(answers.verdict, minlength=len(spoken)).tolist()
     said: dict[str, ColumnProfile] = {
         "probability": of_numbers(answers.probability),

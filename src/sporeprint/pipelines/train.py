@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sporeprint.common.files import Progress
-from sporeprint.common.text_table import Steps
+from sporeprint.common.progress import Progress, Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.dataset import concat
 from sporeprint.data.groups import GroupName, read_group_names
@@ -15,14 +14,13 @@ from sporeprint.errors import ConfigError, NotServableError
 from sporeprint.errors import nearest as nearest_word
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.inference.attributions import explainer_of
-from sporeprint.models import encoder as encoding
 from sporeprint.models import training
+from sporeprint.models.encoder import column_transforms, fit_and_encode
 from sporeprint.pipelines.candidate_files import write_candidate
 from sporeprint.pipelines.results import TrainResult
 from sporeprint.pipelines.run_context import RunContext, open_run
-from sporeprint.safety import decision_rule as safety
-from sporeprint.safety import nearest_neighbour as nearest
-from sporeprint.safety.nearest_neighbour import Known
+from sporeprint.safety.decision_rule import fit_decision_rule, fit_guard
+from sporeprint.safety.nearest_neighbour import REFERENCE_FILE, ReferenceRows, reference_rows
 from sporeprint.safety.novelty_guard import Guard
 from sporeprint.settings import ModelSettings, Settings
 
@@ -85,15 +83,15 @@ class SharedParts:
     """What all models of a run share: the novelty guard, the rows it keeps, and the names of the groups."""
 
     guard: Guard
-    known: Known
+    known: ReferenceRows
     names: tuple[GroupName, ...]
 
 
 def shared_parts(settings: Settings, workdir: Workdir, data: ModelInput) -> SharedParts:
     """Fit the guard on training and early-stopping rows."""
     rows = concat([data.train, data.part(settings, "early_stop")])
-    fitted = safety.fit_guard(rows, data.part(settings, "calibration"), settings.dataset, settings.guard, seed=settings.runtime.seed)
-    return SharedParts(fitted, nearest.keep(rows, fitted, most=settings.guard.kept_rows), group_names(settings, workdir, data) or ())
+    fitted = fit_guard(rows, data.part(settings, "calibration"), settings.dataset, settings.guard, seed=settings.runtime.seed)
+    return SharedParts(fitted, reference_rows(rows, fitted, most=settings.guard.kept_rows), group_names(settings, workdir, data) or ())
 
 
 def group_names(settings: Settings, workdir: Workdir, data: ModelInput) -> tuple[GroupName, ...] | None:
@@ -109,8 +107,9 @@ def fit_candidate(
 ) -> Candidate:
     """Fit one model, convert it to its served form, and calibrate its verdict."""
     stop = data.part(settings, "early_stop")
-    encoder = encoding.fit(data.train.codes, data.train.y, encoding.choices(settings.transform, model, settings.dataset))
-    rows = training.Encoded(encoder.matrix(data.train.codes), data.train.y)
+    transforms = column_transforms(settings.transform, model, settings.dataset)
+    encoder, matrix = fit_and_encode(data.train.codes, data.train.y, transforms, seed=settings.runtime.seed)
+    rows = training.EncodedRows(matrix, data.train.y)
     done = 0
 
     def each_round(rounds: int) -> None:
@@ -119,10 +118,10 @@ def fit_candidate(
         progress.advance(rounds)
 
     began = time.perf_counter()
-    fitted = training.fit(
+    fitted = training.fit_model(
         model,
         rows,
-        training.Encoded(encoder.matrix(stop.codes), stop.y),
+        training.EncodedRows(encoder.matrix(stop.codes), stop.y),
         seed=settings.runtime.seed,
         threads=settings.threads,
         each_round=each_round,
@@ -137,7 +136,7 @@ def fit_candidate(
     except NotServableError as error:
         reason = str(error)
     served = fitted.score if scorer is None else scorer.score
-    safe = safety.fit(
+    safe = fit_decision_rule(
         lambda codes: served(encoder.matrix(codes)),
         encoder,
         shared.guard,
@@ -152,7 +151,7 @@ def fit_candidate(
         encoder=encoder,
         scorer=scorer,
         not_servable=reason,
-        parts={**safe.to_files(), **explainer_of(scorer, fitted.estimator, rows.X).to_files(), nearest.FILE: shared.known.to_bytes()},
+        parts={**safe.to_files(), **explainer_of(scorer, fitted.estimator, rows.X).to_files(), REFERENCE_FILE: shared.known.to_bytes()},
         scores=reference if scorer is None else served(test),
         reference=reference,
         fit_seconds=round(seconds, 3),

@@ -1,7 +1,7 @@
 """The transform step: checks the raw table, cleans it, splits it, and stages the result, in bounded memory.
 
-First pass, over the source: check every row, write the cleaned table and the rejected rows. Second, over the row hashes
-alone: find equal rows. Third, over the cleaned table: share the rows out. Nothing a reader sees is touched.
+First pass, over the source: check every row, write the cleaned table and the rejected rows. Then, over the cleaned table, see
+`sporeprint.pipelines.partitioning`: find equal rows and share the rows out. Nothing a reader sees is touched.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,20 +19,22 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sporeprint.common.files import Progress, atomic_path, atomic_write
+from sporeprint.common.files import atomic_path, atomic_write
 from sporeprint.common.optional_dependencies import Lazy
 from sporeprint.common.parallel import ahead
-from sporeprint.common.text_table import Steps
+from sporeprint.common.progress import Progress, Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import DataSummary, GroupCheck
 from sporeprint.data.dataset import Observations
-from sporeprint.data.parquet_store import BATCH_ROWS, RUN_ID, Writer, read_tables, rejected_columns, to_arrow
-from sporeprint.data.splitting import EXACT_ROWS, Hashes, check_counts, parts, repeated, row_hashes
+from sporeprint.data.parquet_store import RUN_ID, Writer, rejected_columns, to_arrow
+from sporeprint.data.splitting import row_hashes
 from sporeprint.data.validation import MALFORMED, check
 from sporeprint.errors import DataError, StorageError
 from sporeprint.ingestion.raw_batch import Batch
 from sporeprint.ingestion.raw_table import RawTable, read_batches
+from sporeprint.pipelines.data_notes import data_notes
 from sporeprint.pipelines.extract import read_extract_record
+from sporeprint.pipelines.partitioning import SplitKeys, share_out, split_keys
 from sporeprint.pipelines.results import DataResult, ValidateResult, Validation
 from sporeprint.pipelines.run_context import RunContext, open_run, utc_now
 from sporeprint.reports.evaluation_report import ValidationSummary, render_validation
@@ -93,12 +93,12 @@ def _stage(settings: Settings, workdir: Workdir, raw: RawTable, *, run_id: str, 
     folder = _fresh(workdir, run_id)
     metadata = {RUN_ID.decode(): run_id, "sporeprint.simulated": str(raw.provenance.simulated).lower()}
     try:
-        found = _ingest(settings, raw, folder, metadata, progress)
-        _refuse_too_many(settings, workdir, found, folder, run_id)
-        groups = _check_groups(settings.dataset, found, raw)
-        record = _finish(settings, raw, found, groups, folder, metadata, created)
+        tally = _ingest(settings, raw, folder, metadata, progress)
+        _refuse_too_many(settings, workdir, tally, folder, run_id)
+        groups = _check_groups(settings.dataset, tally, raw)
+        record = _finish(settings, raw, tally, groups, folder, metadata, created)
         atomic_write(folder / "record.json", record.to_json())
-        atomic_write(folder / "report.html", render_validation(_summary(record, found.examples)))
+        atomic_write(folder / "report.html", render_validation(_summary(record, tally.examples)))
         shutil.rmtree(workdir.staging, ignore_errors=True)
         folder.replace(workdir.staging)
     except OSError as error:
@@ -112,14 +112,14 @@ def _validate(run: RunContext, raw: RawTable, progress: Progress) -> Validation:
     settings, workdir, run_id = run.settings, run.workdir, run.run_id
     folder = _fresh(workdir, run_id)
     try:
-        found = _ingest(settings, raw, folder, {RUN_ID.decode(): run_id}, progress)
-        _refuse_too_many(settings, workdir, found, folder, run_id)
-        groups = _check_groups(settings.dataset, found, raw)
+        tally = _ingest(settings, raw, folder, {RUN_ID.decode(): run_id}, progress)
+        _refuse_too_many(settings, workdir, tally, folder, run_id)
+        groups = _check_groups(settings.dataset, tally, raw)
     except OSError as error:
         raise StorageError(f"cannot write {folder}: {error.strerror or error}; nothing was replaced") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Validation(found.rows, found.rejected, dict(found.by_rule.most_common()), groups)
+    return Validation(tally.rows, tally.rejected, dict(tally.by_rule.most_common()), groups)
 
 
 def _fresh(workdir: Workdir, run_id: str) -> Path:
@@ -138,10 +138,11 @@ def _fresh(workdir: Workdir, run_id: str) -> Path:
 
 
 @dataclass
-class _Found:
-    """What the first pass adds up."""
+class _Tally:
+    """Counts of the first pass."""
 
     rows: int = 0
+    unlabelled: int = 0
     rejected: int = 0
     malformed: int = 0
     by_rule: Counter[str] = field(default_factory=Counter)
@@ -150,53 +151,61 @@ class _Found:
     lowest: npt.NDArray[np.int8] = field(default_factory=lambda: np.empty(0, dtype=np.int8))
     highest: npt.NDArray[np.int8] = field(default_factory=lambda: np.empty(0, dtype=np.int8))
     groups: set[int] = field(default_factory=set)
+    split_keys: list[SplitKeys] = field(default_factory=list)
+    values: dict[str, set[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class _Checked:
+class _CheckedBatch:
     """A batch after its check, ready to be written."""
 
     rows: int
+    unlabelled: int
     table: Observations
     arrow: pa.Table
     rejected: pl.DataFrame
     malformed: int
     broken: Mapping[str, int]
     bytes_read: int
+    split_keys: SplitKeys | None
 
 
-def _ingest(settings: Settings, raw: RawTable, folder: Path, metadata: Mapping[str, str], progress: Progress) -> _Found:
-    schema, found = settings.dataset, _Found()
+def _ingest(settings: Settings, raw: RawTable, folder: Path, metadata: Mapping[str, str], progress: Progress) -> _Tally:
+    schema, tally = settings.dataset, _Tally()
     progress.total(raw.provenance.bytes)
-    batches = read_batches(raw, schema, batch_bytes=settings.runtime.batch_mb << 20)
+    batches = read_batches(raw, settings.read_schema, batch_bytes=settings.runtime.batch_mb << 20)
     empty = pl.DataFrame(schema=rejected_columns(schema)).to_arrow()
     with Writer(folder / "processed.parquet", metadata) as good, Writer(folder / "rejected.parquet", metadata) as bad:
         bad.write(empty)
-        for batch in ahead(lambda batch: _check_batch(batch, schema, settings.split.seed), batches, workers=settings.threads):
+        for batch in ahead(lambda batch: _check_batch(batch, settings), batches, workers=settings.threads):
             good.write(batch.arrow)
             if batch.rejected.height:
                 bad.write(batch.rejected.to_arrow())
-            _add(found, batch, schema)
+            _add(tally, batch, schema)
             progress.advance(batch.bytes_read)
-    if not found.rows:
+    if not tally.rows:
         raise DataError(f"{raw.provenance.source} holds no rows")
-    return found
+    return tally
 
 
-def _check_batch(batch: Batch, schema: DatasetSchema, seed: int) -> _Checked:
-    checked = check(batch.frame, schema)
-    row = batch.frame["row"].to_numpy()[checked.good]
+def _check_batch(batch: Batch, settings: Settings) -> _CheckedBatch:
+    schema, split = settings.dataset, settings.split
+    required = () if split.column is None else (split.column,)
+    checked = check(batch.frame, schema, required=required, drop_unlabelled=settings.validation.unlabelled == "drop")
+    row = batch.frame["_row"].to_numpy()[checked.good]
     group = _groups(batch.frame, row, checked.good, schema)
-    table = Observations(checked.codes, checked.y, row, group, row_hashes(checked.codes, checked.y, seed=seed))
+    table = Observations(checked.codes, checked.y, row, group, row_hashes(checked.codes, seed=split.seed))
     rejected = _rejected(checked.rejected, batch.malformed, schema)
-    return _Checked(
-        rows=batch.frame.height + batch.malformed.height,
+    return _CheckedBatch(
+        rows=batch.frame.height + batch.malformed.height - checked.unlabelled,
+        unlabelled=checked.unlabelled,
         table=table,
         arrow=to_arrow(table, schema),
         rejected=rejected,
         malformed=batch.malformed.height,
         broken=checked.broken,
         bytes_read=batch.bytes_read,
+        split_keys=split_keys(batch.frame.filter(checked.good), split),
     )
 
 
@@ -217,75 +226,81 @@ def _rejected(broken: pl.DataFrame, malformed: pl.DataFrame, schema: DatasetSche
     if not broken.height and not malformed.height:
         return pl.DataFrame(schema=rejected_columns(schema))
     unread = malformed.with_columns(pl.Series("rules", [[MALFORMED]] * malformed.height, dtype=pl.List(pl.String)))
-    frames = [frame.with_columns(pl.col("row").cast(pl.Int64)) for frame in (broken, unread) if frame.height]
+    frames = [frame.with_columns(pl.col("_row").cast(pl.Int64)) for frame in (broken, unread) if frame.height]
     together = pl.concat(frames, how="diagonal_relaxed")
     columns = rejected_columns(schema)
     return together.select(
         (pl.col(name) if name in together.columns else pl.lit(None)).cast(dtype).alias(name) for name, dtype in columns.items()
-    ).sort("row")
+    ).sort("_row")
 
 
-def _add(found: _Found, batch: _Checked, schema: DatasetSchema) -> None:
-    found.rows += batch.rows
-    found.rejected += batch.rejected.height
-    found.malformed += batch.malformed
-    found.by_rule.update(batch.broken)
+def _add(tally: _Tally, batch: _CheckedBatch, schema: DatasetSchema) -> None:
+    tally.rows += batch.rows
+    tally.rejected += batch.rejected.height
+    tally.malformed += batch.malformed
+    tally.by_rule.update(batch.broken)
     if batch.malformed:
-        found.by_rule[MALFORMED] += batch.malformed
+        tally.by_rule[MALFORMED] += batch.malformed
+    tally.unlabelled += batch.unlabelled
     codes = batch.table.codes
-    found.missing.update({name: int((values == 0).sum()) for name, values in codes.nominal.items()})
-    found.missing.update({name: int(np.isnan(values).sum()) for name, values in codes.numeric.items()})
-    if len(found.examples) < EXAMPLES:
-        found.examples += batch.rejected.head(EXAMPLES - len(found.examples)).to_dicts()
+    for name, vocabulary in codes.vocabulary.items():
+        if schema.columns[name].values is None:
+            tally.values.setdefault(name, set()).update(vocabulary)
+    tally.missing.update({name: int((values == 0).sum()) for name, values in codes.nominal.items()})
+    tally.missing.update({name: int(np.isnan(values).sum()) for name, values in codes.numeric.items()})
+    if len(tally.examples) < EXAMPLES:
+        tally.examples += batch.rejected.head(EXAMPLES - len(tally.examples)).to_dicts()
+    if batch.split_keys is not None:
+        tally.split_keys.append(batch.split_keys)
     if batch.table.group is not None and schema.groups is not None:
         if schema.groups.block_rows is not None:
-            _widen(found, batch.table.group, batch.table.y)
+            _widen(tally, batch.table.group, batch.table.y)
         else:
-            found.groups.update(np.unique(batch.table.group).tolist())
+            tally.groups.update(np.unique(batch.table.group).tolist())
 
 
-def _widen(found: _Found, blocks: npt.NDArray[np.int64], y: npt.NDArray[np.int8]) -> None:
+def _widen(tally: _Tally, blocks: npt.NDArray[np.int64], y: npt.NDArray[np.int8]) -> None:
     """Keep the lowest and highest class of every block."""
     if not len(blocks):
         return
-    more = int(blocks.max()) + 1 - len(found.lowest)
+    more = int(blocks.max()) + 1 - len(tally.lowest)
     if more > 0:
-        more += len(found.lowest) // 2  # grown by half, so that growing costs little in all
-        found.lowest = np.r_[found.lowest, np.full(more, 2, dtype=np.int8)]
-        found.highest = np.r_[found.highest, np.full(more, -1, dtype=np.int8)]
-    np.minimum.at(found.lowest, blocks, y)
-    np.maximum.at(found.highest, blocks, y)
+        more += len(tally.lowest) // 2  # grown by half, so that growing costs little in all
+        tally.lowest = np.r_[tally.lowest, np.full(more, 2, dtype=np.int8)]
+        tally.highest = np.r_[tally.highest, np.full(more, -1, dtype=np.int8)]
+    np.minimum.at(tally.lowest, blocks, y)
+    np.maximum.at(tally.highest, blocks, y)
 
 
-def _refuse_too_many(settings: Settings, workdir: Workdir, found: _Found, folder: Path, run_id: str) -> None:
-    share, most = found.rejected / found.rows, settings.validation.max_rejected_share
-    if share <= most and found.rejected < found.rows:
+def _refuse_too_many(settings: Settings, workdir: Workdir, tally: _Tally, folder: Path, run_id: str) -> None:
+    share, most = tally.rejected / tally.rows, settings.validation.max_rejected_share
+    if share <= most and tally.rejected < tally.rows:
         return
     place = workdir.rejected(run_id)
     with atomic_path(place) as temporary:
         shutil.copyfile(folder / "rejected.parquet", temporary)
-    rules = ", ".join(f"{rule} ({count:,})" for rule, count in found.by_rule.most_common(5))
+    rules = ", ".join(f"{rule} ({count:,})" for rule, count in tally.by_rule.most_common(5))
     raise DataError(
-        f"{found.rejected:,} of {found.rows:,} rows are rejected ({share:.2%}; validation.max_rejected_share allows {most:.2%}): {rules}. "
-        f"For example row {found.examples[0]['row']}: {found.examples[0]['reason']}. "
+        f"{tally.rejected:,} of {tally.rows:,} rows are rejected ({share:.2%}; validation.max_rejected_share allows {most:.2%}): {rules}. "
+        f"For example row {tally.examples[0]['_row']}: {tally.examples[0]['reason']}. "
         f"All of them, with their reasons: {workdir.shown(place)}. Nothing was replaced"
     )
 
 
-def _check_groups(schema: DatasetSchema, found: _Found, raw: RawTable) -> GroupCheck:
+def _check_groups(schema: DatasetSchema, tally: _Tally, raw: RawTable) -> GroupCheck:
     if schema.groups is None:
         return GroupCheck(available=False, count=0, reason="the configuration declares no groups (dataset.groups)")
     name, block = schema.groups.name, schema.groups.block_rows
     if block is None:
-        return GroupCheck(available=True, count=len(found.groups), reason=f"column {schema.groups.column!r} names the {name} of every row")
+        return GroupCheck(available=True, count=len(tally.groups), reason=f"column {schema.groups.column!r} names the {name} of every row")
     if raw.further is not None:
         reason = f"rows that follow the table are in no {name} block of {block} rows"
         return GroupCheck(available=False, count=0, reason=reason)
-    if found.rows % block:
-        reason = f"{found.rows:,} rows are no whole number of {name} blocks of {block} rows"
+    if tally.rows % block:
+        reason = f"{tally.rows:,} rows are no whole number of {name} blocks of {block} rows"
         return GroupCheck(available=False, count=0, reason=reason)
-    mixed = int((found.lowest < found.highest).sum())
-    blocks = found.rows // block
+    mixed = int((tally.lowest < tally.highest).sum())
+    blocks = tally.rows // block
     if mixed:
         reason = f"{mixed:,} of {blocks:,} {name} blocks of {block} rows hold both classes: the rows are not in {name} order (shuffled?)"
         return GroupCheck(available=False, count=0, reason=reason)
@@ -296,128 +311,36 @@ def _check_groups(schema: DatasetSchema, found: _Found, raw: RawTable) -> GroupC
 
 
 def _finish(
-    settings: Settings, raw: RawTable, found: _Found, groups: GroupCheck, folder: Path, metadata: Mapping[str, str], created: str
+    settings: Settings, raw: RawTable, tally: _Tally, groups: GroupCheck, folder: Path, metadata: Mapping[str, str], created: str
 ) -> DataSummary:
-    schema, processed = settings.dataset, folder / "processed.parquet"
-    again, copies = repeated(lambda: _column(processed, "row_hash"), found.rows - found.rejected)
-    drop = settings.validation.duplicates == "drop" and copies > 0
-    if drop or (schema.groups is not None and not groups.available):
-        _rewrite(processed, schema, metadata, keep_groups=groups.available, drop=again if drop else None)
-    counts = _share_out(settings, processed, folder, metadata, groups)
-    words = (schema.target.values[schema.target.negative], schema.target.values[schema.target.positive])
-    check_counts(counts, settings.split.shares, words)
+    target = settings.dataset.target
+    shared = share_out(settings, folder, metadata, groups, tally.rows - tally.rejected, tally.split_keys)
+    names = (target.values[target.negative], target.values[target.positive])
     return DataSummary(
         run_id=metadata[RUN_ID.decode()],
         created=created,
         provenance=asdict(raw.provenance),
         simulated=raw.provenance.simulated,
-        rows=found.rows,
-        rejected=found.rejected,
-        malformed=found.malformed,
-        duplicates=copies,
-        dropped=copies if drop else 0,
-        by_rule=dict(found.by_rule.most_common()),
-        missing=dict(found.missing),
-        classes=dict(zip(words, counts.sum(axis=1).tolist(), strict=True)),
+        rows=tally.rows,
+        rejected=tally.rejected,
+        malformed=tally.malformed,
+        duplicates=shared.copies,
+        repeats=shared.repeats,
+        dropped=shared.dropped,
+        by_rule=dict(tally.by_rule.most_common()),
+        missing=dict(tally.missing),
+        classes=dict(zip(names, shared.counts.sum(axis=1).tolist(), strict=True)),
         groups=groups,
-        splits=dict(zip(settings.split.shares, counts.sum(axis=0).tolist(), strict=True)),
+        splits=dict(zip(settings.split.shares, shared.counts.sum(axis=0).tolist(), strict=True)),
+        notes=data_notes(raw, tally.values, tally.missing, tally.rows - tally.rejected, shared, tally.unlabelled),
         fingerprint=_fingerprint(settings, raw),
     )
 
 
 def _fingerprint(settings: Settings, raw: RawTable) -> str:
-    """Equal for equal data: the source's bytes, the contract, what validation drops, the split."""
-    said = [raw.provenance.sha256, settings.dataset.fingerprint(), settings.validation.duplicates, settings.split.model_dump()]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-
-
-def _column(path: Path, name: str) -> Iterator[Hashes]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[name]):
-            yield batch[name].to_numpy()
-
-
-def _rewrite(path: Path, schema: DatasetSchema, metadata: Mapping[str, str], *, keep_groups: bool, drop: Hashes | None) -> None:
-    """Write the cleaned table anew: without later copies of equal rows, without groups that do not hold."""
-    taken = np.zeros(0 if drop is None else len(drop), dtype=bool)
-    with atomic_path(path) as temporary, Writer(temporary, metadata) as writer:
-        for table in read_tables(path, schema):
-            kept = table if drop is None else table.take(_firsts(table.row_hash, drop, taken))
-            writer.write(to_arrow(kept if keep_groups else _ungrouped(kept), schema))
-
-
-def _firsts(hashes: Hashes, drop: Hashes, taken: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Which rows are not a copy of an earlier one; notes in `taken` which repeated hashes have been met."""
-    place = np.searchsorted(drop, hashes)
-    place[place == len(drop)] = 0
-    repeats = np.flatnonzero(drop[place] == hashes)
-    keep = np.ones(len(hashes), dtype=bool)
-    keep[repeats] = False
-    met, first = np.unique(place[repeats], return_index=True)
-    keep[repeats[first[~taken[met]]]] = True
-    taken[met] = True
-    return keep
-
-
-def _ungrouped(table: Observations) -> Observations:
-    return Observations(table.codes, table.y, table.row, None, table.row_hash, table.part)
-
-
-def _share_out(settings: Settings, processed: Path, folder: Path, metadata: Mapping[str, str], groups: GroupCheck) -> npt.NDArray[np.int64]:
-    """Write the split tables; the rows of each class (first axis) in each part (second).
-
-    Rows are copied as Arrow has them: decoding and encoding them again would take twice as long.
-    """
-    shares = settings.split.shares
-    part = _exact_parts(processed, settings.dataset, shares, grouped=groups.available)
-    counts, done = np.zeros((2, len(shares)), dtype=np.int64), 0
-    files = [[at for at, other in enumerate(shares) if _file_of(other) == name] for name in FILES]
-    with ExitStack() as stack:
-        writers = [stack.enter_context(Writer(folder / f"{name}.parquet", metadata)) for name in FILES]
-        pool = stack.enter_context(ThreadPoolExecutor(len(FILES)))
-        for rows, y in _label_batches(processed, settings.dataset):
-            hashes = rows["row_hash"].to_numpy()
-            mine = parts(hashes, None, shares) if part is None else part[done : done + len(y)]
-            done += len(y)
-            counts += np.bincount(y * len(shares) + mine, minlength=counts.size).reshape(counts.shape)
-            marked = _with_part(rows, mine, tuple(shares))
-            masks = [pa.array(np.isin(mine, numbers)) for numbers in files]
-            list(pool.map(lambda writer, mask, table=marked: writer.write(table.filter(mask)), writers, masks))
-    return counts
-
-
-#: Files of the split; early_stop, calibration and threshold rows stand in `validation`.
-FILES = ("train", "validation", "test")
-
-
-def _file_of(part: str) -> str:
-    return part if part in FILES else "validation"
-
-
-def _label_batches(path: Path, schema: DatasetSchema, columns: list[str] | None = None) -> Iterator[tuple[pa.Table, npt.NDArray[np.int8]]]:
-    """The cleaned table batch by batch as Arrow, and int8 [n], 1 for the positive class."""
-    target = schema.target.column
-    with pq.ParquetFile(path, read_dictionary=[target, *schema.nominal]) as file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
-            classes = batch[target]
-            positive = np.array([value == schema.target.positive for value in classes.dictionary.to_pylist()], dtype=np.int8)
-            yield pa.Table.from_batches([batch]), positive.take(classes.indices.to_numpy())
-
-
-def _with_part(rows: pa.Table, part: npt.NDArray[np.int8], names: tuple[str, ...]) -> pa.Table:
-    column = pa.DictionaryArray.from_arrays(pa.array(part), pa.array(names))
-    return rows.add_column(rows.column_names.index("row_hash") + 1, "part", column)
-
-
-def _exact_parts(path: Path, schema: DatasetSchema, shares: Mapping[str, float], *, grouped: bool) -> npt.NDArray[np.int8] | None:
-    """Every row's part with exact shares in every group and class; None for a table too long to be sorted."""
-    if pq.read_metadata(path).num_rows > EXACT_ROWS:
-        return None
-    hashes, strata = [], []
-    for rows, y in _label_batches(path, schema, ["row_hash", "group", schema.target.column]):
-        hashes.append(rows["row_hash"].to_numpy())
-        strata.append(y + 2 * (rows["group"].to_numpy() if grouped else np.zeros(len(y), dtype=np.int64)))
-    return parts(np.concatenate(hashes), np.concatenate(strata), shares)
+    """Equal for equal data: the source's bytes, the schema, what validation drops, the split."""
+    parts = [raw.provenance.sha256, settings.dataset.fingerprint(), settings.validation.duplicates, settings.split.model_dump()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _summary(record: DataSummary, examples: list[dict[str, Any]]) -> ValidationSummary:

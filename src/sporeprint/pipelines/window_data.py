@@ -20,7 +20,7 @@ from sporeprint.monitoring.realized_performance import OutcomeWindow, Performanc
 from sporeprint.monitoring.table_statistics import TableStatistics
 from sporeprint.monitoring.windows import HOUR_US, SECOND_US, Slice, Window, WindowRequest
 from sporeprint.pipelines import table_counting
-from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN, words
+from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN, verdict_words
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import Settings
 from sporeprint.stats.bins import PER_UNIT
@@ -117,7 +117,7 @@ def vocabulary(query: WindowQuery) -> dict[str, frozenset[str]]:
 def counts(settings: Settings, reader: Reader, query: WindowQuery, old: TableStatistics) -> WindowData:
     """A window of whole hours, from the counts by hour."""
     cell, schema, window = query.cell, query.schema, query.span
-    numbers = {word: number for number, word in enumerate(words(schema))}
+    numbers = {word: number for number, word in enumerate(verdict_words(schema))}
     first = window.begin_us - (WINDOWS - 1) * window.length_us
     said = monitoring_queries.verdicts_by_hour(reader, cell, first, window.end_us)
     true = monitoring_queries.outcomes_by_hour(reader, cell, first, window.end_us)
@@ -204,7 +204,7 @@ def _tallied(
     true: Sequence[tuple[int, str, str, str, int]],
     schema: DatasetSchema,
 ) -> OutcomeWindow:
-    numbers = {word: number for number, word in enumerate(words(schema))}
+    numbers = {word: number for number, word in enumerate(verdict_words(schema))}
     classes = {schema.target.negative: 0, schema.target.positive: 1}
     answered, counts = np.zeros(3, dtype=np.int64), np.zeros((3, 2, 2), dtype=np.int64)
     for hour, word, count in said:
@@ -336,7 +336,9 @@ def _realised(
     if waited is not None:
         # Of an hour whose outcomes are still coming, those that are here may be other than the rest.
         until = min(query.span.end_us, query.now_us - (waited + 1) * HOUR_US)
-        known, wrong = monitoring_queries.negative_outcomes(reader, query.cell, words(schema)[NEGATIVE], schema.target.positive, until)
+        known, wrong = monitoring_queries.negative_outcomes(
+            reader, query.cell, verdict_words(schema)[NEGATIVE], schema.target.positive, until
+        )
     if not whole.labelled + whole.invalid and not known:
         return None
     promised = realized_performance(Tally(), alpha=alpha, delta=delta, earlier=(known, wrong))
@@ -363,7 +365,7 @@ def _tally(table: pl.DataFrame, schema: DatasetSchema) -> Tally:
 
 def arrays(table: pl.DataFrame, schema: DatasetSchema) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int8], npt.NDArray[np.int8]]:
     """Probability of the positive class, verdict and outcome (-1: none) of each answer, [n]."""
-    numbers = {word: number for number, word in enumerate(words(schema))}
+    numbers = {word: number for number, word in enumerate(verdict_words(schema))}
     verdict = table["verdict"].replace_strict(numbers, default=UNKNOWN, return_dtype=pl.Int8).to_numpy()
     classes = {schema.target.negative: 0, schema.target.positive: 1}
     y = table[schema.target.column].replace_strict(classes, default=-1, return_dtype=pl.Int8).fill_null(-1).to_numpy()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sporeprint.common.text_table import SilentSteps, Steps
+from sporeprint.common.progress import SilentSteps, Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations
@@ -26,7 +26,7 @@ from sporeprint.pipelines.monitoring import Clock, ComparisonInput, WindowContex
 from sporeprint.pipelines.monitoring_files import MonitoringRun
 from sporeprint.pipelines.window_data import WindowData, WindowQuery
 from sporeprint.registry.registry import Registry
-from sporeprint.safety.verdict import HALF, words
+from sporeprint.safety.verdict import HALF, verdict_words
 from sporeprint.settings import Settings
 from sporeprint.storage.warehouse import aggregation, monitoring_queries, star_schema
 from sporeprint.storage.warehouse.monitoring_queries import PredictionScope
@@ -104,7 +104,7 @@ def failed_run(
         expected=None,
         performance=None,
         alpha=settings.guard.alpha,
-        words=words(settings.dataset)[:2],
+        words=verdict_words(settings.dataset)[:2],
         failed=failed or {},
     )
     return monitoring_files.write(Workdir(root), evaluation, settings.monitoring.keep_reports)

@@ -1,15 +1,18 @@
-"""Which version an alias stands for, and how it came to: a value with its whole history.
+"""Which version an alias stands for, and its history, as one value.
 
 An alias is `production`, or a model's name, which stands for that model's champion.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 PRODUCTION = "production"
+#: Of the file. Format 1, which has no digest, is read; what is written next has one.
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -22,16 +25,16 @@ class Pin:
 
 @dataclass(frozen=True)
 class AliasChange:
-    """One change of an alias.
+    """One promotion or rollback of an alias.
 
     Attributes:
         when: ISO time.
-        alias: what moved.
+        alias: its name.
         origin: the ref it stood for before; None for the first time.
         to: the ref it stands for since.
         reason: why, for people.
-        by: who or what moved it.
-        undo: whether it takes back an earlier move.
+        by: who or what changed it.
+        undo: whether it is a rollback.
     """
 
     when: str
@@ -49,47 +52,57 @@ class Aliases:
 
     Attributes:
         pins: alias -> version.
-        history: every move, oldest first.
+        history: every change, oldest first.
     """
 
     pins: Mapping[str, Pin] = field(default_factory=dict)
     history: tuple[AliasChange, ...] = ()
 
-    def moved(self, alias: str, pin: Pin, *, reason: str, by: str, now: datetime, undo: bool = False) -> Self:
-        """With one alias moved. Moving it to where it already is changes nothing."""
+    def promoted(self, alias: str, pin: Pin, *, reason: str, by: str, now: datetime, undo: bool = False) -> Self:
+        """With one alias set to another version. The version it already stands for changes nothing."""
         current = self.pins.get(alias)
         if current == pin:
             return self
-        move = AliasChange(now.isoformat(timespec="seconds"), alias, None if current is None else current.ref, pin.ref, reason, by, undo)
-        return replace(self, pins={**self.pins, alias: pin}, history=(*self.history, move))
+        change = AliasChange(now.isoformat(timespec="seconds"), alias, None if current is None else current.ref, pin.ref, reason, by, undo)
+        return replace(self, pins={**self.pins, alias: pin}, history=(*self.history, change))
 
-    def before(self, alias: str) -> str | None:
-        """The ref the alias would go back to: where its last move that nobody took back came from. None: nowhere."""
+    def previous(self, alias: str) -> str | None:
+        """The ref a rollback would go back to; None: there is none."""
         stack: list[str | None] = []
-        for move in self.history:
-            if move.alias == alias and move.undo:
+        for change in self.history:
+            if change.alias == alias and change.undo:
                 stack.pop()
-            elif move.alias == alias:
-                stack.append(move.origin)
+            elif change.alias == alias:
+                stack.append(change.origin)
         return stack[-1] if stack else None
 
     def to_json(self) -> str:
         """JSON, history included."""
         pins = {alias: asdict(pin) for alias, pin in sorted(self.pins.items())}
-        return json.dumps({"format": 1, "aliases": pins, "history": [asdict(move) for move in self.history]}, ensure_ascii=False, indent=1)
+        content = {"aliases": pins, "history": [asdict(change) for change in self.history]}
+        return json.dumps({"format": FORMAT, "sha256": _digest(content), **content}, ensure_ascii=False, indent=1)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
         """Read what `to_json` wrote.
 
         Raises:
-            ValueError: if the text holds no aliases of a known format.
+            ValueError: the text holds no aliases of a known format, or was altered.
         """
         raw = json.loads(text)
-        if not isinstance(raw, dict) or raw.get("format") != 1:
-            raise ValueError("not aliases of format 1")
+        if not isinstance(raw, dict) or set(raw) != _KEYS.get(str(raw.get("format"))):
+            raise ValueError(f"not aliases of format 1 or {FORMAT}")
+        if raw["format"] == FORMAT and raw["sha256"] != _digest({name: raw[name] for name in ("aliases", "history")}):
+            raise ValueError("its sha256 is not that of its content")
         try:
             pins = {alias: Pin(**pin) for alias, pin in raw["aliases"].items()}
-            return cls(pins, tuple(AliasChange(**move) for move in raw["history"]))
+            return cls(pins, tuple(AliasChange(**change) for change in raw["history"]))
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not aliases of format 1: {error}") from error
+            raise ValueError(f"not aliases of format {raw['format']}: {error}") from error
+
+
+_KEYS = {"1": {"format", "aliases", "history"}, str(FORMAT): {"format", "sha256", "aliases", "history"}}
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -145,10 +145,10 @@ def read_manifest(version: VersionRef) -> Manifest:
         RegistryError: if they do not fit.
     """
     data = read_file(version.path / MANIFEST)
-    found, wanted = hashlib.sha256(data).hexdigest(), read_file(version.path / DIGEST).decode(errors="replace").partition(" ")[0]
-    if found != wanted:
-        raise DamagedError(f"{version.ref}: {MANIFEST} was altered: its sha256 is {found}, {DIGEST} says {wanted}")
-    if found != version.manifest:
+    actual, expected = hashlib.sha256(data).hexdigest(), read_file(version.path / DIGEST).decode(errors="replace").partition(" ")[0]
+    if actual != expected:
+        raise DamagedError(f"{version.ref}: {MANIFEST} was altered: its sha256 is {actual}, {DIGEST} says {expected}")
+    if actual != version.manifest:
         raise DamagedError(f"{version.ref}: {MANIFEST} was exchanged while it was read; try again, and see who writes to {version.path}")
     try:
         manifest = Manifest.from_json(data)
@@ -171,14 +171,14 @@ def read_checked(version: VersionRef, file: str, manifest: Manifest) -> bytes:
     if record is None:
         raise RegistryError(f"{version.ref} has no file {file!r}{nearest(file, manifest.files)}; it has: {', '.join(manifest.files)}")
     data = read_file(version.path / file)
-    if (found := FileRecord.of(data)) != record:
-        raise DamagedError(f"{version.ref}: {file} was altered: {difference(found, record)}")
+    if (actual := FileRecord.of(data)) != record:
+        raise DamagedError(f"{version.ref}: {file} was altered: {difference(actual, record)}")
     return data
 
 
-def difference(found: FileRecord, wanted: FileRecord) -> str:
+def difference(actual: FileRecord, expected: FileRecord) -> str:
     """What is wrong with a file, for people."""
-    return f"it has sha256 {found.sha256} ({found.size} bytes), registered is {wanted.sha256} ({wanted.size} bytes)"
+    return f"it has sha256 {actual.sha256} ({actual.size} bytes), registered is {expected.sha256} ({expected.size} bytes)"
 
 
 def unexpected_files(version: VersionRef, manifest: Manifest) -> list[str]:
@@ -191,13 +191,13 @@ def unexpected_files(version: VersionRef, manifest: Manifest) -> list[str]:
 
 def altered_files(version: VersionRef, manifest: Manifest) -> list[str]:
     """Files that are there, and are not what was registered."""
-    found = []
+    problems = []
     for name in sorted(set(manifest.files) & _listing(version.path)):
         try:
             read_checked(version, name, manifest)
         except (DamagedError, StorageError) as error:
-            found.append(str(error).removeprefix(f"{version.ref}: "))
-    return found
+            problems.append(str(error).removeprefix(f"{version.ref}: "))
+    return problems
 
 
 def _listing(folder: Path) -> set[str]:

@@ -3,29 +3,28 @@
     registry/<name>/v<N>/manifest.json      every file with its sha256 and size, the identity, where the version comes from
                          manifest.sha256    digest of the manifest, as `sha256sum --check` reads it
                          encoder.json ...   what serves, and what describes it
-    registry/aliases.json                   production and champions, with every move
+    registry/aliases.json                   production and champions, with every change and a digest
     <name>.joblib                           the champion's estimator, for notebooks
 
 An alias keeps the digest of its version's manifest, so that the version cannot be exchanged as a whole unnoticed.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
-import time
-from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sporeprint.common.files import atomic_write
-from sporeprint.errors import BusyError, RegistryError, StorageError, nearest
-from sporeprint.inference.model_bundle import Bundle, Golden, check_parity, check_schema
+from sporeprint.common.locks import locked
+from sporeprint.errors import RefusedError, RegistryError, StorageError, nearest
+from sporeprint.inference.model_bundle import Bundle, GoldenRows
 from sporeprint.models.encoder import Encoder
 from sporeprint.models.scorers import load_scorer
 from sporeprint.registry.aliases import PRODUCTION, AliasChange, Aliases, Pin
@@ -35,7 +34,6 @@ from sporeprint.registry.manifest import (
     UNFINISHED,
     DamagedError,
     FileRecord,
-    Manifest,
     VersionRef,
     altered_files,
     difference,
@@ -45,9 +43,8 @@ from sporeprint.registry.manifest import (
     store,
     unexpected_files,
 )
+from sporeprint.registry.version_files import describe
 from sporeprint.schema import DatasetSchema
-
-__all__ = ["AliasChange", "Bundle", "Golden", "Manifest", "RegistrationResult", "Registry", "VersionRef", "check_parity", "check_schema"]
 
 ALIASES = "aliases.json"
 
@@ -57,11 +54,10 @@ LOCK_SECONDS = 60.0
 #: Most characters of a model's name, as the tables of predictions have them.
 LONGEST_NAME = 64
 VERSION_NAME = re.compile(r"v([1-9][0-9]*)")
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class NothingToRollBackError(RegistryError):
-    """An alias cannot go back: it never stood for another version, or stands for another one than was expected."""
+    """A rollback is not possible: the alias never stood for another version, or stands for another one than was expected."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,12 @@ class RegistrationResult:
 
 
 class Registry:
-    """The versions below one folder. Readers need no lock; writers take turns."""
+    """The versions below one folder. Readers need no lock; writers take turns.
+
+    >>> from sporeprint import Registry
+    >>> Registry(WORKDIR / "models/registry").champion("xgboost").ref
+    'xgboost/v1'
+    """
 
     def __init__(self, root: Path) -> None:
         """Name the folder; nothing is read or made yet.
@@ -89,7 +90,7 @@ class Registry:
         self.root = root.absolute()
         self.models = self.root.parent
 
-    # --- looking -------------------------------------------------------------------------------------------------------
+    # --- reading -------------------------------------------------------------------------------------------------------
 
     def names(self) -> tuple[str, ...]:
         """Models with at least one version, sorted."""
@@ -100,8 +101,8 @@ class Registry:
         folder = self.root / name
         if not is_name(name) or folder.is_symlink():
             return ()
-        found = (VERSION_NAME.fullmatch(entry) for entry in _folders(folder))
-        return tuple(sorted(int(match[1]) for match in found if match))
+        matches = (VERSION_NAME.fullmatch(entry) for entry in _folders(folder))
+        return tuple(sorted(int(match[1]) for match in matches if match))
 
     def aliases(self) -> Aliases:
         """All aliases with their history.
@@ -120,8 +121,8 @@ class Registry:
             raise StorageError(f"cannot read {path}: {error.strerror}") from error
 
     def history(self, alias: str) -> tuple[AliasChange, ...]:
-        """Every move of `production`, or of a model's champion, oldest first."""
-        return tuple(move for move in self.aliases().history if move.alias == alias)
+        """Every change of `production`, or of a model's champion, oldest first."""
+        return tuple(change for change in self.aliases().history if change.alias == alias)
 
     def champion(self, name: str) -> VersionRef:
         """The champion of a model: the version it was set to, or else its first.
@@ -159,10 +160,10 @@ class Registry:
         text = os.fspath(ref)
         name, slash, version = text.partition("/")
         if text == PRODUCTION:
-            found = self.production()
-            if found is None:
+            version_ref = self.production()
+            if version_ref is None:
                 raise RegistryError(f"no version is in production yet; choose one of: {self._listed()}")
-            return found
+            return version_ref
         if isinstance(ref, str) and text and not slash and "." not in text:
             return self.champion(text)
         if isinstance(ref, str) and is_name(name) and "/" not in version:
@@ -178,11 +179,11 @@ class Registry:
         Raises:
             RegistryError: as `resolve`, and if manifest or metrics are damaged.
         """
-        found = self.resolve(ref)
-        manifest = read_manifest(found)
-        standing = [alias for alias, pin in self.aliases().pins.items() if pin.ref == found.ref]
-        metrics = json.loads(read_checked(found, "metrics.json", manifest))
-        return {"ref": found.ref, "aliases": standing, "manifest": found.manifest, **asdict(manifest), "metrics": metrics}
+        version_ref = self.resolve(ref)
+        manifest = read_manifest(version_ref)
+        standing = [alias for alias, pin in self.aliases().pins.items() if pin.ref == version_ref.ref]
+        metrics = json.loads(read_checked(version_ref, "metrics.json", manifest))
+        return {"ref": version_ref.ref, "aliases": standing, "manifest": version_ref.manifest, **asdict(manifest), "metrics": metrics}
 
     def read(self, ref: str | Path, file: str) -> bytes:
         """One file of a version, held against the manifest.
@@ -190,8 +191,8 @@ class Registry:
         Raises:
             RegistryError: if the version has no such file, or it was altered.
         """
-        found = self.resolve(ref)
-        return read_checked(found, file, read_manifest(found))
+        version_ref = self.resolve(ref)
+        return read_checked(version_ref, file, read_manifest(version_ref))
 
     def load(self, ref: str | Path, *, threads: int = 1) -> Bundle:
         """Load what serves. Every byte that is parsed was first held against the manifest; nothing is unpickled.
@@ -206,25 +207,11 @@ class Registry:
         Raises:
             RegistryError: naming the file that is missing, too many, altered or not readable by this release.
         """
-        found = self.resolve(ref)
-        manifest = read_manifest(found)
-        if problems := unexpected_files(found, manifest):
-            raise RegistryError(f"{found.ref} is not as it was registered: {'; '.join(problems)}; register the model again")
-        names = ("encoder.json", "schema.json", "golden.json", "metrics.json", *manifest.serving, *manifest.parts)
-        files = {name: read_checked(found, name, manifest) for name in names}
-        try:
-            return Bundle(
-                name=manifest.name,
-                encoder=Encoder.from_json(files["encoder.json"].decode()),
-                scorer=load_scorer(manifest.scorer, {name: files[name] for name in manifest.serving}, threads),
-                schema=DatasetSchema.model_validate_json(files["schema.json"]),
-                golden=Golden.from_json(files["golden.json"]),
-                info=manifest.info,
-                metrics=json.loads(files["metrics.json"]),
-                parts={name: files[name] for name in manifest.parts},
-            )
-        except (ValueError, TypeError, KeyError) as error:
-            raise RegistryError(f"{found.ref} cannot be read by this release: {error}; train the model again") from error
+        version_ref = self.resolve(ref)
+        manifest = read_manifest(version_ref)
+        if problems := unexpected_files(version_ref, manifest):
+            raise RegistryError(f"{version_ref.ref} is not as it was registered: {'; '.join(problems)}; register the model again")
+        return read_bundle(version_ref, threads=threads)
 
     def verify(self, ref: str | Path) -> tuple[str, ...]:
         """Every problem of a version: one sentence for each file that is missing, too many or altered. Empty: none.
@@ -233,11 +220,11 @@ class Registry:
             RegistryError: if there is no such version.
         """
         try:
-            found = self.resolve(ref)
-            manifest = read_manifest(found)
+            version_ref = self.resolve(ref)
+            manifest = read_manifest(version_ref)
         except DamagedError as error:
             return (str(error),)
-        return (*unexpected_files(found, manifest), *altered_files(found, manifest))
+        return (*unexpected_files(version_ref, manifest), *altered_files(version_ref, manifest))
 
     def verify_all(self) -> tuple[str, ...]:
         """Every problem of every version and alias, each beginning with the ref or file. Empty: none.
@@ -246,17 +233,17 @@ class Registry:
             RegistryError: if the file with the aliases is damaged.
         """
         refs = [f"{name}/v{version}" for name in self.names() for version in self.versions(name)]
-        found = [f"{ref}: {problem}" for ref in refs for problem in self.verify(ref)]
+        problems = [f"{ref}: {problem}" for ref in refs for problem in self.verify(ref)]
         for alias, pin in self.aliases().pins.items():
             try:
                 self._pinned(alias, pin)
             except RegistryError as error:
-                found.append(f"{alias}: {error}")
+                problems.append(f"{alias}: {error}")
         for name in self.names():
             with contextlib.suppress(DamagedError):  # said above
                 if not self._is_published(name):
-                    found.append(f"{name}.joblib: is not the champion's; promote the champion again to write it anew")
-        return tuple(found)
+                    problems.append(f"{name}.joblib: is not the champion's; promote the champion again to write it anew")
+        return tuple(problems)
 
     # --- changing ------------------------------------------------------------------------------------------------------
 
@@ -278,7 +265,7 @@ class Registry:
         """
         if not is_name(bundle.name):
             raise ValueError(f"model name {bundle.name!r}: expected lower-case letters, digits and '_', and not {PRODUCTION!r}")
-        manifest, files = _described(bundle)
+        manifest, files = describe(bundle)
         with self._locked():
             existing = self._identical(bundle.name, manifest.identity)
             folder = self.root / bundle.name
@@ -289,44 +276,62 @@ class Registry:
                 number = store(folder, replace(manifest, version=self._next(bundle.name)), files)
             else:
                 number = existing
-            self._crown(bundle.name, now or datetime.now(UTC), by)
+            self._ensure_champion(bundle.name, now or datetime.now(UTC), by)
         return RegistrationResult(f"{bundle.name}/v{number}", created=existing is None)
 
-    def promote(self, name: str, version: int, *, reason: str, now: datetime, by: str = "unknown") -> VersionRef:
+    def promote(
+        self, name: str, version: int, *, reason: str, now: datetime, by: str = "unknown", allow_simulated: bool = False
+    ) -> VersionRef:
         """Make a version its model's champion, and write its joblib beside the registry.
 
         Raises:
             RegistryError: if there is no such version, or it is damaged.
+            RefusedError: if it was trained on simulated data, and that is not allowed.
         """
         with self._locked():
-            found = self._numbered(name, f"v{version}")
-            self._move(name, found, reason=reason, now=now, by=by)
-            self._publish(found)
-        return found
+            version_ref = self._numbered(name, f"v{version}")
+            self._check_simulated(version_ref, allow_simulated)
+            self._set_alias(name, version_ref, reason=reason, now=now, by=by)
+            self._publish_joblib(version_ref)
+        return version_ref
 
-    def set_production(self, ref: str | Path, *, reason: str, now: datetime, by: str = "unknown") -> VersionRef:
+    def set_production(
+        self, ref: str | Path, *, reason: str, now: datetime, by: str = "unknown", allow_simulated: bool = False
+    ) -> VersionRef:
         """Make a version the one that is served.
 
         Raises:
             RegistryError: if there is no such version, or it is damaged.
+            RefusedError: if it was trained on simulated data, and that is not allowed.
         """
         with self._locked():
-            found = self.resolve(ref)
-            self._move(PRODUCTION, found, reason=reason, now=now, by=by)
-        return found
+            version_ref = self.resolve(ref)
+            self._check_simulated(version_ref, allow_simulated)
+            self._set_alias(PRODUCTION, version_ref, reason=reason, now=now, by=by)
+        return version_ref
 
-    def rollback(self, alias: str, *, reason: str, now: datetime, by: str = "unknown", expected: str | None = None) -> VersionRef:
-        """Take back an alias's last move; called again, the one before it.
+    def rollback(
+        self,
+        alias: str,
+        *,
+        reason: str,
+        now: datetime,
+        by: str = "unknown",
+        expected: str | None = None,
+        allow_simulated: bool = False,
+    ) -> VersionRef:
+        """Roll an alias back to the version before; called again, to the one before that.
 
         Args:
             alias: `production`, or a model's name for its champion.
             reason: why.
             now: when.
             by: who.
-            expected: the version whose move is taken back; None: whichever it is. Where that was done already and nothing moved
-                since, nothing moves: said twice, it is done once.
+            expected: the version to roll back from; None: any. The same call again changes nothing (idempotent).
+            allow_simulated: whether the version before may be one that was trained on simulated data.
 
         Raises:
+            RefusedError: if it was, and that is not allowed.
             NothingToRollBackError: if there is nothing to go back to, or the alias does not stand for the version that is expected.
             RegistryError: if the version before is damaged.
         """
@@ -335,44 +340,41 @@ class Registry:
                 last = self.history(alias)[-1]
                 if last.undo and last.origin == expected:
                     return self.resolve(pin.ref)
-                raise NothingToRollBackError(f"{alias} stands for {pin.ref}, not for {expected}: there is nothing of it to take back")
-            before = self.aliases().before(alias)
+                raise NothingToRollBackError(f"{alias} stands for {pin.ref}, not for {expected}: there is nothing to roll back")
+            before = self.aliases().previous(alias)
             if before is None:
                 times = len(self.history(alias))
-                raise NothingToRollBackError(f"{alias!r} has no earlier version to go back to; it moved {times} times")
-            found = self.resolve(before)
-            self._move(alias, found, reason=reason, now=now, by=by, undo=True)
+                raise NothingToRollBackError(f"{alias!r} has no earlier version to go back to; it changed {times} times")
+            version_ref = self.resolve(before)
+            self._check_simulated(version_ref, allow_simulated)
+            self._set_alias(alias, version_ref, reason=reason, now=now, by=by, undo=True)
             if alias != PRODUCTION:
-                self._publish(found)
-        return found
+                self._publish_joblib(version_ref)
+        return version_ref
 
     # --- within --------------------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Be the only one that writes. The kernel ends it when the process ends, however it ends."""
-        path = self.root / ".lock"
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise StorageError(f"cannot write to the registry {self.root}: {error.strerror}") from error
-        try:
-            until = time.monotonic() + LOCK_SECONDS
-            while not _try_lock(handle):
-                if time.monotonic() > until:
-                    raise BusyError(
-                        f"another process has been writing to the registry {self.root} for {LOCK_SECONDS:.0f} s; try again later"
-                    )
-                time.sleep(0.01)
-            yield
-        finally:
-            os.close(handle)
+    def is_simulated(self, ref: str | Path) -> bool:
+        """Whether a version was trained on simulated data."""
+        return bool(self.show(ref)["info"].get("simulated"))
+
+    def _check_simulated(self, version_ref: VersionRef, allowed: bool) -> None:
+        if not allowed and self.is_simulated(version_ref.ref):
+            raise RefusedError(
+                f"{version_ref.ref} was trained on SIMULATED data, and no alias moves to such a version unasked; "
+                "to move it all the same: --allow-simulated"
+            )
+
+    def _locked(self) -> AbstractContextManager[None]:
+        """Be the only process that writes."""
+        failure = f"cannot write to the registry {self.root}"
+        message = f"another process has been writing to the registry {self.root} for {LOCK_SECONDS:.0f} s; try again later"
+        return locked(self.root / ".lock", busy=lambda _: message, failure=failure, wait_s=LOCK_SECONDS)
 
     def _next(self, name: str) -> int:
         """The number after every one that was ever seen: a removed version's number does not come back."""
-        moved = [move.to for move in self.aliases().history]
-        remembered = [int(ref.rpartition("/v")[2]) for ref in moved if ref.rpartition("/v")[0] == name]
+        refs = [change.to for change in self.aliases().history]
+        remembered = [int(ref.rpartition("/v")[2]) for ref in refs if ref.rpartition("/v")[0] == name]
         return max([0, *self.versions(name), *remembered]) + 1
 
     def _identical(self, name: str, identity: str) -> int | None:
@@ -380,30 +382,30 @@ class Registry:
         for version in reversed(self.versions(name)):
             # A damaged one is no reason not to register the same again.
             with contextlib.suppress(DamagedError):
-                found = self._version(name, version)
-                manifest = read_manifest(found)
-                if manifest.identity == identity and not self.verify(found.ref):
+                version_ref = self._version(name, version)
+                manifest = read_manifest(version_ref)
+                if manifest.identity == identity and not self.verify(version_ref.ref):
                     return version
         return None
 
-    def _crown(self, name: str, now: datetime, by: str) -> None:
+    def _ensure_champion(self, name: str, now: datetime, by: str) -> None:
         """Make the first version the champion where there is none, and finish what a killed process may have left."""
         if name not in self.aliases().pins:
             first = self._version(name, self.versions(name)[0])
-            self._move(name, first, reason="first version", now=now, by=by)
+            self._set_alias(name, first, reason="first version", now=now, by=by)
         # A champion that is damaged is for whoever looks at it; registering another version must still be possible.
         with contextlib.suppress(DamagedError):
-            self._publish(self.champion(name))
+            self._publish_joblib(self.champion(name))
 
-    def _move(self, alias: str, to: VersionRef, *, reason: str, now: datetime, by: str, undo: bool = False) -> None:
+    def _set_alias(self, alias: str, to: VersionRef, *, reason: str, now: datetime, by: str, undo: bool = False) -> None:
         if problems := self.verify(to.ref):
-            raise RegistryError(f"{alias!r} cannot move to {to.ref}: {'; '.join(problems)}")
+            raise RegistryError(f"{alias!r} cannot be set to {to.ref}: {'; '.join(problems)}")
         aliases = self.aliases()
-        moved = aliases.moved(alias, Pin(to.ref, to.manifest), reason=reason, by=by, now=now, undo=undo)
-        if moved != aliases:
-            atomic_write(self.root / ALIASES, moved.to_json())
+        changed = aliases.promoted(alias, Pin(to.ref, to.manifest), reason=reason, by=by, now=now, undo=undo)
+        if changed != aliases:
+            atomic_write(self.root / ALIASES, changed.to_json())
 
-    def _publish(self, champion: VersionRef) -> None:
+    def _publish_joblib(self, champion: VersionRef) -> None:
         if not self._is_published(champion.name):
             file = f"{champion.name}.joblib"
             atomic_write(self.models / file, read_checked(champion, file, read_manifest(champion)))
@@ -433,13 +435,13 @@ class Registry:
     def _pinned(self, alias: str, pin: Pin) -> VersionRef:
         """The version an alias stands for, as it was when it was chosen."""
         name, _, version = pin.ref.partition("/")
-        found = self._numbered(name, version)
-        if found.manifest != pin.manifest:
+        version_ref = self._numbered(name, version)
+        if version_ref.manifest != pin.manifest:
             raise DamagedError(
                 f"{pin.ref} is not the version that {alias!r} was set to: "
-                f"its manifest has sha256 {found.manifest}, then it had {pin.manifest}"
+                f"its manifest has sha256 {version_ref.manifest}, then it had {pin.manifest}"
             )
-        return found
+        return version_ref
 
     def _unknown(self, name: str) -> str:
         return f"no model {name!r} is registered{nearest(name, self.names())}; there are: {self._listed()}"
@@ -450,24 +452,24 @@ class Registry:
     def _by_path(self, text: str) -> VersionRef:
         parts = self._inside(text)
         if len(parts) == 1 and parts[0].endswith(".joblib") and self.versions(parts[0].removesuffix(".joblib")):
-            found = self.champion(parts[0].removesuffix(".joblib"))
-            self._hold(text, self.models / parts[0], found, parts[0])
-            return found
+            version_ref = self.champion(parts[0].removesuffix(".joblib"))
+            self._check_file(text, self.models / parts[0], version_ref, parts[0])
+            return version_ref
         match = VERSION_NAME.fullmatch(parts[2]) if len(parts) in (3, 4) and parts[0] == self.root.name else None
         if match is None or int(match[1]) not in self.versions(parts[1]):
             raise RegistryError(f"{text!r} is no registered version; {self._hint()}")
-        found = self._version(parts[1], int(match[1]))
+        version_ref = self._version(parts[1], int(match[1]))
         if len(parts) == 4:
-            self._hold(text, found.path / parts[3], found, parts[3])
-        return found
+            self._check_file(text, version_ref.path / parts[3], version_ref, parts[3])
+        return version_ref
 
-    def _hold(self, text: str, path: Path, found: VersionRef, file: str) -> None:
+    def _check_file(self, text: str, path: Path, version_ref: VersionRef, file: str) -> None:
         """Hold a file that a path names against the manifest."""
-        record = read_manifest(found).files.get(file)
+        record = read_manifest(version_ref).files.get(file)
         if record is None and file not in (MANIFEST, DIGEST):
-            raise RegistryError(f"{text!r} is not registered: {found.ref} has no such file; {self._hint()}")
+            raise RegistryError(f"{text!r} is not registered: {version_ref.ref} has no such file; {self._hint()}")
         if record is not None and (now := FileRecord.of(read_file(path))) != record:
-            raise RegistryError(f"{text!r} is not the file that was registered as {found.ref}: {difference(now, record)}")
+            raise RegistryError(f"{text!r} is not the file that was registered as {version_ref.ref}: {difference(now, record)}")
 
     def _inside(self, text: str) -> tuple[str, ...]:
         """The parts of a path below the models' folder.
@@ -496,6 +498,36 @@ class Registry:
         return f"a model is named as one of {self._listed()}, as <name>/v<N>, or by the path of a registered file"
 
 
+def read_bundle(version: VersionRef, *, threads: int = 1) -> Bundle:
+    """What serves of a version. Every byte that is parsed was first held against the manifest; nothing is unpickled.
+
+    Files that are not parsed may be missing, as in an exported copy.
+
+    Args:
+        version: which.
+        threads: threads that one call of the scorer may use.
+
+    Raises:
+        RegistryError: naming the file that is missing, altered or not readable by this release.
+    """
+    manifest = read_manifest(version)
+    names = ("encoder.json", "schema.json", "golden.json", "metrics.json", *manifest.serving, *manifest.parts)
+    files = {name: read_checked(version, name, manifest) for name in names}
+    try:
+        return Bundle(
+            name=manifest.name,
+            encoder=Encoder.from_json(files["encoder.json"].decode()),
+            scorer=load_scorer(manifest.scorer, {name: files[name] for name in manifest.serving}, threads),
+            schema=DatasetSchema.model_validate_json(files["schema.json"]),
+            golden=GoldenRows.from_json(files["golden.json"]),
+            info=manifest.info,
+            metrics=json.loads(files["metrics.json"]),
+            parts={name: files[name] for name in manifest.parts},
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise RegistryError(f"{version.ref} cannot be read by this release: {error}; train the model again") from error
+
+
 def is_name(text: str) -> bool:
     """Whether a text can name a model: up to 64 letters, digits and underscores, none of them a capital."""
     return len(text) <= LONGEST_NAME and text.replace("_", "").isalnum() and text.islower() and text != PRODUCTION
@@ -510,58 +542,3 @@ def _folders(path: Path) -> list[str]:
         return []
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _files_of(bundle: Bundle) -> dict[str, bytes]:
-    """Every file of a version but the manifest."""
-    from sporeprint.inference.sklearn_estimator import SporeprintClassifier, to_joblib  # brings scikit-learn: not for those who only read
-
-    own = {
-        "encoder.json": bundle.encoder.to_json().encode(),
-        **bundle.scorer.to_files(),
-        "schema.json": bundle.schema.model_dump_json(indent=1).encode(),
-        "golden.json": bundle.golden.to_json().encode(),
-        "metrics.json": _json(bundle, "metrics", bundle.metrics),
-        f"{bundle.name}.joblib": to_joblib(SporeprintClassifier.from_bundle(bundle)),
-    }
-    given = [*bundle.parts, *bundle.extras]
-    for name in given:
-        if not _FILE_NAME.fullmatch(name) or name in {*own, MANIFEST, DIGEST} or given.count(name) > 1:
-            raise ValueError(
-                f"file {name!r}: expected a plain file name, given once, that is not one of {', '.join((*own, MANIFEST, DIGEST))}"
-            )
-    return {**own, **bundle.parts, **bundle.extras}
-
-
-def _json(bundle: Bundle, what: str, values: Mapping[str, Any]) -> bytes:
-    try:
-        return json.dumps(dict(values), ensure_ascii=False, allow_nan=False, indent=1).encode()
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{what} of {bundle.name!r} cannot be stored as JSON: {error}") from error
-
-
-def _described(bundle: Bundle) -> tuple[Manifest, dict[str, bytes]]:
-    """A bundle's files and the manifest of a version that has no number yet."""
-    files = _files_of(bundle)
-    manifest = Manifest(
-        name=bundle.name,
-        version=0,
-        identity=bundle.identity(),
-        scorer=bundle.scorer.kind,
-        serving=tuple(bundle.scorer.to_files()),
-        parts=tuple(bundle.parts),
-        files={name: FileRecord.of(data) for name, data in files.items()},
-        schema_sha256=bundle.schema.fingerprint(),
-        info=json.loads(_json(bundle, "info", bundle.info)),
-    )
-    return manifest, files
-
-
-def _try_lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:  # a file system without locks
-        raise StorageError(f"cannot lock the registry: {error.strerror}; keep it on a file system that has locks") from error
-    return True

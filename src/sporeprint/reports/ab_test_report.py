@@ -42,7 +42,7 @@ class Chart:
 
     Attributes:
         title: what it shows.
-        says: what to look for.
+        says: what to interim for.
         lines: the paths.
         band: an area, as SVG wants its points; empty: none.
         marks: heights with a label each.
@@ -59,46 +59,46 @@ class Chart:
     last: str
 
 
-def page(told: Mapping[str, Any], *, simulated: bool = False) -> str:
+def page(view: Mapping[str, Any], *, simulated: bool = False) -> str:
     """The page of a test.
 
     Args:
-        told: what `experiments.told` gives.
+        view: what `ab_test_views.describe` gives.
         simulated: whether the models were trained on invented rows.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("sporeprint.reports")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    look = told["look"]
+    interim = view["interim_analysis"]
     return environment.get_template("ab_test.html.j2").render(
         simulated=simulated,
-        told=told,
-        look=look,
-        head=_head(told),
-        facts=facts(told),
-        arms=arms(told) if look else [],
-        comparisons=comparisons(look) if look else [],
-        charts=charts(told),
-        history=history(told),
+        view=view,
+        interim=interim,
+        head=_head(view),
+        facts=facts(view),
+        arms=arms(view) if interim else [],
+        comparisons=comparisons(interim) if interim else [],
+        charts=charts(view),
+        history=history(view),
         width=WIDTH,
         height=HEIGHT,
         left=LEFT,
     )
 
 
-def _head(told: Mapping[str, Any]) -> str:
-    look = told["look"]
-    if look and look["decision"]["reason"] == "guardrail":
+def _head(view: Mapping[str, Any]) -> str:
+    interim = view["interim_analysis"]
+    if interim and interim["decision"]["reason"] == "guardrail":
         return "Stopped: B broke a guardrail."
-    if told["status"] == "concluded":
-        return f"Concluded. {_VERDICTS.get(told['verdict'], told['verdict'])}"
-    return _VERDICTS[look["decision"]["verdict"]] if look else "Nothing has been counted yet."
+    if view["status"] == "concluded":
+        return f"Concluded. {_VERDICTS.get(view['verdict'], view['verdict'])}"
+    return _VERDICTS[interim["decision"]["verdict"]] if interim else "Nothing has been counted yet."
 
 
-def facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+def facts(view: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What was fixed before the first unit."""
-    design = told["design"]
+    design = view["design"]
     guardrails = ", ".join(
         f"{one['metric']}: worse by at most {one['margin']:g}{', to be shown' if one['prove'] else ''}" for one in design["guardrails"]
     )
@@ -107,19 +107,19 @@ def facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:
         f"{_days(design['min_duration_s'])} to {_days(design['max_duration_s'])}"
     )
     equal = f", equivalent below {design['equivalence']:g}" if design["equivalence"] else ""
-    split = "both score every request, A answers" if told["mode"] == "shadow" else f"{design['traffic_split']:.2%} of the units go to B"
+    split = "both score every request, A answers" if view["mode"] == "shadow" else f"{design['traffic_split']:.2%} of the units go to B"
     return [
-        ("A, stays unless B wins", f"{told['model_a']} ({told['manifests']['a'][:12]})"),
-        ("B", f"{told['model_b']} ({told['manifests']['b'][:12]})"),
-        ("mode", f"{told['mode']}: {split}"),
+        ("A, stays unless B wins", f"{view['model_a']} ({view['manifests']['a'][:12]})"),
+        ("B", f"{view['model_b']} ({view['manifests']['b'][:12]})"),
+        ("mode", f"{view['mode']}: {split}"),
         ("unit", str(design["unit"])),
         ("decided by", f"{design['metric']}, margin {design['margin']:g}{equal}"),
-        ("a false winner", f"in at most {design['alpha']:.1%} of such tests, however often one looks"),
+        ("a false winner", f"in at most {design['alpha']:.1%} of such tests, however often one analyses"),
         ("guardrails", guardrails or "none"),
         ("limits", limits),
         ("acted on", "by the rule alone" if design["auto_conclude"] else "by a person; a broken guardrail ends it at once"),
-        ("made", told["created"]),
-        ("concluded", told["concluded"] or "not yet"),
+        ("made", view["created"]),
+        ("concluded", view["concluded"] or "not yet"),
     ]
 
 
@@ -131,9 +131,9 @@ def _days(seconds: float | None) -> str:
     return "any time" if seconds is None else f"{seconds / 86_400:.3g} days"
 
 
-def arms(told: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def arms(view: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Units by arm: what was answered, how many labels, failures, and the mean latency."""
-    totals, answers = told["look"]["totals"], told["answers"]
+    totals, answers = view["interim_analysis"]["totals"], view["answers"]
     if "a" in totals:
         rows: list[tuple[str, ...]] = []
         for arm in ("a", "b"):
@@ -142,7 +142,7 @@ def arms(told: Mapping[str, Any]) -> list[tuple[str, ...]]:
             said = "; ".join(f"{word} {count:,}" for word, count in zip(answers, found["answers"], strict=True))
             labels = sum(map(sum, found["labelled"]))
             rows.append(
-                (arm.upper(), told[f"model_{arm}"], f"{units:,}", said, f"{labels:,}", f"{found['failed']:,}", _mean(found["latency"]))
+                (arm.upper(), view[f"model_{arm}"], f"{units:,}", said, f"{labels:,}", f"{found['failed']:,}", _mean(found["latency"]))
             )
         return rows
     pairs = [(place // 3, place % 3, units, sum(totals["labelled"][place])) for place, units in enumerate(totals["answers"])]
@@ -151,7 +151,7 @@ def arms(told: Mapping[str, Any]) -> list[tuple[str, ...]]:
         for a, b, units, labels in pairs
         if units
     ] + [
-        (arm.upper(), told[f"model_{arm}"], "", "", "", f"{totals[f'failed_{arm}']:,}", _mean(totals[f"latency_{arm}"]))
+        (arm.upper(), view[f"model_{arm}"], "", "", "", f"{totals[f'failed_{arm}']:,}", _mean(totals[f"latency_{arm}"]))
         for arm in ("a", "b")
     ]
 
@@ -160,10 +160,10 @@ def _mean(moments: Mapping[str, Any]) -> str:
     return f"{moments['total'] / moments['count']:.2f} ms" if moments["count"] else ""
 
 
-def comparisons(look: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def comparisons(interim: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Metrics with the gain of B: the one that decides, guardrails, further ones."""
-    guarded = [(one["comparison"], f"guardrail, {one['standing']}", one["running"]) for one in look["guardrails"]]
-    every = [(look["primary"], "decides", look["running"]), *guarded, *((one, "reported", None) for one in look["also"])]
+    guarded = [(one["comparison"], f"guardrail, {one['status']}", one["running"]) for one in interim["guardrails"]]
+    every = [(interim["primary"], "decides", interim["running"]), *guarded, *((one, "reported", None) for one in interim["also"])]
     rows: list[tuple[str, ...]] = []
     for found, role, running in every:
         metric = found["metric"]
@@ -188,26 +188,26 @@ def _evidence(log_e: float | None) -> str:
     return "-" if log_e is None else f"{math.exp(log_e):.3g}" if log_e < 20 else f"10^{log_e / math.log(10):.0f}"
 
 
-def charts(told: Mapping[str, Any]) -> list[Chart]:
-    """The paths, where there are at least two looks."""
-    looks = _thinned(told["looks"])
-    if len(looks) < 2:
+def charts(view: Mapping[str, Any]) -> list[Chart]:
+    """The paths, where there are at least two analyses."""
+    analyses = _thinned(view["interim_analyses"])
+    if len(analyses) < 2:
         return []
-    design = told["design"]
+    design = view["design"]
     alpha, metric = design["alpha"], design["metric"]
     scale = 100.0 if metric in _PERCENT else 1.0
     unit = "percentage points" if scale > 1 else "ms" if metric == "latency" else "a unit"
-    lows, highs, gains = ([None if each[name] is None else scale * each[name] for each in looks] for name in ("low", "high", "gain"))
+    lows, highs, gains = ([None if each[name] is None else scale * each[name] for each in analyses] for name in ("low", "high", "gain"))
     names = (("units_a", "A", "var(--link)"), ("units_b", "B", "var(--warn)"))
-    units = [(says, colour, [float(each[name]) for each in looks]) for name, says, colour in names]
-    if told["mode"] == "shadow":
-        units = [("requests", "var(--link)", [float(each["units"]) for each in looks])]
-    units.append(("labels", "var(--good)", [float(each["labels"]) for each in looks]))
+    units = [(says, colour, [float(each[name]) for each in analyses]) for name, says, colour in names]
+    if view["mode"] == "shadow":
+        units = [("requests", "var(--link)", [float(each["units"]) for each in analyses])]
+    units.append(("labels", "var(--good)", [float(each["labels"]) for each in analyses]))
     threshold = -math.log10(alpha)
     return [
-        chart(looks, "Units over time", "Each unit counts once.", units),
+        chart(analyses, "Units over time", "Each unit counts once.", units),
         chart(
-            looks,
+            analyses,
             f"By how much B is better in {metric}, {unit}",
             f"The band holds the true value at all times at once with a probability of at least {1 - alpha:.0%}. "
             "B wins when all of it is above the margin, A when all of it is below.",
@@ -216,24 +216,24 @@ def charts(told: Mapping[str, Any]) -> list[Chart]:
             marks=((0.0, "0"), *(((scale * design["margin"], "margin"),) if design["margin"] else ())),
         ),
         chart(
-            looks,
+            analyses,
             "Evidence that the versions differ (powers of 10)",
             f"An e-value: from {1 / alpha:g} on, chance is no explanation. It may be looked at at any time.",
-            [("e-value", "var(--link)", [max(0.0, each["log_e"] / math.log(10)) for each in looks])],
+            [("e-value", "var(--link)", [max(0.0, each["log_e"] / math.log(10)) for each in analyses])],
             marks=((threshold, f"{1 / alpha:g}"),),
         ),
     ]
 
 
-def _thinned(looks: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    if len(looks) <= MOST_POINTS:
-        return looks
-    step = (len(looks) - 1) / (MOST_POINTS - 1)
-    return [looks[round(place * step)] for place in range(MOST_POINTS)]
+def _thinned(analyses: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    if len(analyses) <= MOST_POINTS:
+        return analyses
+    step = (len(analyses) - 1) / (MOST_POINTS - 1)
+    return [analyses[round(place * step)] for place in range(MOST_POINTS)]
 
 
 def chart(
-    looks: Sequence[Mapping[str, Any]],
+    analyses: Sequence[Mapping[str, Any]],
     title: str,
     says: str,
     lines: Sequence[tuple[str, str, Sequence[float | None]]],
@@ -244,20 +244,20 @@ def chart(
     """Place lines in a picture.
 
     Args:
-        looks: when each point was.
+        analyses: when each point was.
         title: of the picture.
         says: below it.
         lines: what each is, its colour, its heights; None where there is no value.
         band: lower and upper ends of an area.
         marks: heights to be marked.
     """
-    times = [each["at_us"] for each in looks]
+    times = [each["at_us"] for each in analyses]
     span = (times[-1] - times[0]) or 1
     across = [LEFT + (WIDTH - LEFT) * (time - times[0]) / span for time in times]
     heights = [value for _, _, values in lines for value in values if value is not None]
     if band[0]:
         # The first intervals are as wide as everything: the later ones are what is to be seen.
-        begin = len(looks) // 4
+        begin = len(analyses) // 4
         heights += [value for ends in band for value in ends[begin:] if value is not None]
     heights += [height for height, _ in marks]
     low, high = min(heights, default=0.0), max(heights, default=1.0)
@@ -279,14 +279,14 @@ def chart(
     placed = [(up(height), label) for height, label in (*marks, *ends)]
     apart = [place for number, place in enumerate(placed) if all(abs(place[0] - other[0]) > BOTTOM / 2 for other in placed[:number])]
     drawn = tuple(Line(name, colour, points(values)) for name, colour, values in lines)
-    return Chart(title, says, drawn, area, tuple(apart), looks[0]["at"], looks[-1]["at"])
+    return Chart(title, says, drawn, area, tuple(apart), analyses[0]["at"], analyses[-1]["at"])
 
 
-def history(told: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Events, and the looks at which what follows changed: when, who, what, in words."""
-    rows = [(event["at_us"], event["at"], event["actor"], event["event"], _event(event)) for event in told["events"]]
+def history(view: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Events, and the analyses at which what follows changed: when, who, what, in words."""
+    rows = [(event["at_us"], event["at"], event["actor"], event["event"], _event(event)) for event in view["events"]]
     before = None
-    for each in told["looks"]:
+    for each in view["interim_analyses"]:
         decision = each["decision"]
         now = (decision["verdict"], decision["reason"])
         if now != before:

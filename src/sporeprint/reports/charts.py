@@ -54,7 +54,7 @@ def shares(rows: Sequence[Row], kinds: Mapping[str, str], title: str, *, simulat
     totals = {day: sum(row["answers"] for row in rows if row["day"] == day) for day in days}
     bottom = [0.0] * len(days)
     for kind, colour in KINDS.items():
-        named = [verdict for verdict, found in kinds.items() if found == kind]
+        named = [verdict for verdict, name in kinds.items() if name == kind]
         counts = dict.fromkeys(days, 0)
         for row in rows:
             if kinds.get(row["verdict"], "unknown") == kind:

@@ -13,9 +13,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sporeprint.evaluation.evaluation_summary import ReportContext
-from sporeprint.evaluation.scorecard import LOSSES, Comparison, GroupErrors, ModelEvaluation, ScoreCard, Unavailable
-from sporeprint.reports.plots import Words, palette, plural, spaced, unseen_cards
-from sporeprint.reports.safety_section import answers_dict, in_short, missed_key, promise_in_words, view
+from sporeprint.evaluation.scorecard import LOSSES, GroupErrors, ModelComparison, ModelEvaluation, ScoreCard, Unavailable
+from sporeprint.reports.plots import ClassWords, palette, plural, spaced, unseen_cards
+from sporeprint.reports.safety_section import answers_dict, in_short, missed_key, promise_in_words, safety_view
 from sporeprint.schema import DatasetSchema
 from sporeprint.stats.intervals import Estimate
 
@@ -97,11 +97,11 @@ def metrics_dict(context: ReportContext) -> dict[str, Any]:
             name: {
                 "version": context.versions.get(name),
                 "fit_seconds": context.fit_seconds.get(name),
-                "seen": _card_dict(found.seen, missed),
-                "unseen": _card_dict(found.unseen, missed),
+                "seen": _card_dict(evaluation.seen, missed),
+                "unseen": _card_dict(evaluation.unseen, missed),
                 "answers": answers_dict(context, name),
             }
-            for name, found in context.evaluations.items()
+            for name, evaluation in context.evaluations.items()
         },
         "comparisons": [_finite(asdict(item)) for item in context.comparisons],
     }
@@ -114,7 +114,7 @@ def _served(context: ReportContext) -> str | None:
 def _card_dict(card: ScoreCard | Unavailable, missed: str) -> dict[str, Any]:
     if isinstance(card, Unavailable):
         return {"available": False, "reason": card.reason}
-    estimates = {name: _finite(asdict(found)) for name, found in card.metrics.items()}
+    estimates = {name: _finite(asdict(estimate)) for name, estimate in card.metrics.items()}
     counts = {"rows": card.rows, "positives": card.positives, "confusion": asdict(card.confusion), missed: card.confusion.fn}
     return {"available": True, **estimates, **counts}
 
@@ -138,9 +138,9 @@ def render_evaluation(context: ReportContext) -> str:
     """
     if not context.evaluations:
         raise ValueError("evaluations: expected at least one model, got none")
-    words, unseen = Words.of(context.schema), unseen_cards(context.evaluations)
+    words, unseen = ClassWords.of(context.schema), unseen_cards(context.evaluations)
     lead = _lead(context)
-    found = context.evaluations[lead]
+    evaluation = context.evaluations[lead]
     return (
         _environment()
         .get_template("evaluation.html.j2")
@@ -151,11 +151,11 @@ def render_evaluation(context: ReportContext) -> str:
             groups=plural(_group_word(context.schema)),
             lead=lead,
             served=_served(context),
-            headline=_headline(found, words, spaced(lead)),
-            verdict=_verdict(found, words),
-            sides=_sides(found, words),
-            guess=_guess(found, words),
-            unavailable=found.unseen.reason if isinstance(found.unseen, Unavailable) else None,
+            headline=_headline(evaluation, words, spaced(lead)),
+            verdict=_verdict(evaluation, words),
+            sides=_sides(evaluation, words),
+            guess=_guess(evaluation, words),
+            unavailable=evaluation.unseen.reason if isinstance(evaluation.unseen, Unavailable) else None,
             colours=palette(list(context.evaluations)),
             metrics=_metric_rows(context, words, unseen),
             mistakes=_mistake_rows(context, unseen),
@@ -164,10 +164,10 @@ def render_evaluation(context: ReportContext) -> str:
             alt=_alt(context, words, unseen),
             methods={item.on: item.method for item in context.comparisons},
             most_used={name: _most_used(shares, words) for name, shares in context.importances.items() if shares},
-            spread=_spread(found.by_group),
-            hardest=_hardest(found, context.group_names, words),
-            careful=in_short(found.safety, words),
-            safety=view(context, lead),
+            spread=_spread(evaluation.by_group),
+            hardest=_hardest(evaluation, context.group_names, words),
+            careful=in_short(evaluation.safety, words),
+            safety=safety_view(context, lead),
             promise=promise_in_words(context.thresholds[lead], words, context.guard_settings.coverage, group=_group_word(context.schema)),
             level=f"{context.confidence * 100:g}\N{NO-BREAK SPACE}%",
         )
@@ -179,7 +179,7 @@ def _lead(context: ReportContext) -> str:
     name = context.production.partition("/")[0]
     if name in context.evaluations:
         return name
-    values = {name: found.seen.metrics["mcc"].value for name, found in context.evaluations.items()}
+    values = {name: evaluation.seen.metrics["mcc"].value for name, evaluation in context.evaluations.items()}
     return max(values, key=lambda name: -math.inf if math.isnan(values[name]) else values[name])
 
 
@@ -187,21 +187,21 @@ def _group_word(schema: DatasetSchema) -> str:
     return schema.groups.name if schema.groups is not None else "group"
 
 
-def _headline(found: ModelEvaluation, words: Words, name: str) -> tuple[str, str]:
+def _headline(evaluation: ModelEvaluation, words: ClassWords, name: str) -> tuple[str, str]:
     """What the random split says, and what it is worth."""
-    seen = f"A random split says {name} is right {_percent(found.seen.metrics['accuracy'].value)} of the time."
-    if isinstance(found.unseen, Unavailable):
+    seen = f"A random split says {name} is right {_percent(evaluation.seen.metrics['accuracy'].value)} of the time."
+    if isinstance(evaluation.unseen, Unavailable):
         return seen, f"Nobody knows yet how it does on {words.unseen}."
-    return seen, f"On {words.unseen} it is right {_percent(found.unseen.metrics['accuracy'].value)} of the time."
+    return seen, f"On {words.unseen} it is right {_percent(evaluation.unseen.metrics['accuracy'].value)} of the time."
 
 
-def _verdict(found: ModelEvaluation, words: Words) -> str:
+def _verdict(evaluation: ModelEvaluation, words: ClassWords) -> str:
     """What follows from the two numbers, by their intervals and by what one same answer to everything would give."""
-    word, level = _guess(found, words)
+    word, level = _guess(evaluation, words)
     same = f"always answering “{word}”, which is right {_percent(level)} of the time"
-    if isinstance(found.unseen, Unavailable):
+    if isinstance(evaluation.unseen, Unavailable):
         return f"Compare it with {same}, and trust it for {words.seen} only."
-    seen, unseen = found.seen.metrics["accuracy"], found.unseen.metrics["accuracy"]
+    seen, unseen = evaluation.seen.metrics["accuracy"], evaluation.unseen.metrics["accuracy"]
     if unseen.low <= level:
         return f"On {words.unseen} it is not shown to do better than {same}: do not rely on its answers there."
     if unseen.high < seen.low:
@@ -209,9 +209,9 @@ def _verdict(found: ModelEvaluation, words: Words) -> str:
     return f"The two agree within their intervals: it carries over to {words.unseen}. Compare it with {same}."
 
 
-def _guess(found: ModelEvaluation, words: Words) -> tuple[str, float]:
+def _guess(evaluation: ModelEvaluation, words: ClassWords) -> tuple[str, float]:
     """The commoner class, and how often always answering it is right."""
-    card = found.seen if isinstance(found.unseen, Unavailable) else found.unseen
+    card = evaluation.seen if isinstance(evaluation.unseen, Unavailable) else evaluation.unseen
     share = card.positives / card.rows
     return (words.positive, share) if share >= 0.5 else (words.negative, 1 - share)
 
@@ -225,10 +225,10 @@ class Side:
     card: ScoreCard
 
 
-def _sides(found: ModelEvaluation, words: Words) -> list[Side]:
-    sides = [Side(words.seen, "rows held out at random", found.seen)]
-    if not isinstance(found.unseen, Unavailable):
-        sides.append(Side(words.unseen, f"whole {words.unseen.removeprefix('unseen ')} held out", found.unseen))
+def _sides(evaluation: ModelEvaluation, words: ClassWords) -> list[Side]:
+    sides = [Side(words.seen, "rows held out at random", evaluation.seen)]
+    if not isinstance(evaluation.unseen, Unavailable):
+        sides.append(Side(words.unseen, f"whole {words.unseen.removeprefix('unseen ')} held out", evaluation.unseen))
     return sides
 
 
@@ -244,7 +244,7 @@ class MetricRow:
     share: bool
 
 
-def _metric_rows(context: ReportContext, words: Words, unseen: Mapping[str, ScoreCard]) -> list[list[MetricRow]]:
+def _metric_rows(context: ReportContext, words: ClassWords, unseen: Mapping[str, ScoreCard]) -> list[list[MetricRow]]:
     """For every metric its rows: seen, and unseen where it could be measured for every model."""
     sides = {"seen": {name: found.seen for name, found in context.evaluations.items()}}
     if len(unseen) == len(context.evaluations):
@@ -262,18 +262,18 @@ def _metric_rows(context: ReportContext, words: Words, unseen: Mapping[str, Scor
 
 
 def _cells(estimates: Sequence[Estimate], metric: str) -> tuple[tuple[Estimate, bool], ...]:
-    known = [found.value for found in estimates if not math.isnan(found.value)]
-    best = (min if metric in LOSSES else max)(known, default=math.nan)
-    return tuple((found, len(estimates) > 1 and found.value == best) for found in estimates)
+    defined = [estimate.value for estimate in estimates if not math.isnan(estimate.value)]
+    best = (min if metric in LOSSES else max)(defined, default=math.nan)
+    return tuple((estimate, len(estimates) > 1 and estimate.value == best) for estimate in estimates)
 
 
 def _mistake_rows(context: ReportContext, unseen: Mapping[str, ScoreCard]) -> list[tuple[str, list[ScoreCard | None]]]:
     """For every model its cards, seen first; None where unseen could not be measured."""
-    cards = [(name, [found.seen, *([unseen.get(name)] if unseen else [])]) for name, found in context.evaluations.items()]
-    return [(name, list(found)) for name, found in cards]
+    cards = [(name, [evaluation.seen, *([unseen.get(name)] if unseen else [])]) for name, evaluation in context.evaluations.items()]
+    return [(name, list(evaluation)) for name, evaluation in cards]
 
 
-def _comparison(item: Comparison, confidence: float) -> dict[str, Any]:
+def _comparison(item: ModelComparison, confidence: float) -> dict[str, Any]:
     """A comparison with what it says: the better model's name, or None where no difference was shown."""
     shown = not math.isnan(item.p_adjusted) and item.p_adjusted < 1 - confidence
     a_better = (item.difference.value > 0) != (item.metric in LOSSES)
@@ -291,14 +291,14 @@ def _spread(groups: Iterable[GroupErrors]) -> list[tuple[str, int]]:
     return list(counts.items()) if sum(counts.values()) else []
 
 
-def _hardest(found: ModelEvaluation, names: Sequence[str] | None, words: Words) -> list[dict[str, Any]]:
+def _hardest(groups: ModelEvaluation, names: Sequence[str] | None, words: ClassWords) -> list[dict[str, Any]]:
     """The groups with the largest share of wrong answers when they were held out; among equals, first those that matter most."""
-    wrong = [group for group in found.by_group if group.errors]
+    wrong = [group for group in groups.by_group if group.errors]
     ordered = sorted(wrong, key=lambda item: (-item.errors / item.rows, -item.false_negative, -item.rows, item.group))
-    known = names or ()
+    group_names = names or ()
     return [
         {
-            "name": known[item.group] if 0 <= item.group < len(known) else f"number {item.group}",
+            "name": group_names[item.group] if 0 <= item.group < len(group_names) else f"number {item.group}",
             "is": {item.rows: words.positive, 0: words.negative}.get(item.positives, "mixed"),
             "item": item,
         }
@@ -306,15 +306,15 @@ def _hardest(found: ModelEvaluation, names: Sequence[str] | None, words: Words) 
     ]
 
 
-def _alt(context: ReportContext, words: Words, unseen: Mapping[str, ScoreCard]) -> dict[str, str]:
+def _alt(context: ReportContext, words: ClassWords, unseen: Mapping[str, ScoreCard]) -> dict[str, str]:
     """What the pictures show, with their numbers, for those who cannot see them: file name -> text."""
 
     def values(metric: str) -> str:
-        said = []
-        for name, found in context.evaluations.items():
+        parts = []
+        for name, evaluation in context.evaluations.items():
             after = f", {words.unseen} {_decimal(unseen[name].metrics[metric].value)}" if name in unseen else ""
-            said.append(f"{spaced(name)}: {words.seen} {_decimal(found.seen.metrics[metric].value)}{after}")
-        return "; ".join(said)
+            parts.append(f"{spaced(name)}: {words.seen} {_decimal(evaluation.seen.metrics[metric].value)}{after}")
+        return "; ".join(parts)
 
     texts = {
         "seen_against_unseen.png": f"Each model's metrics on {words.seen} and on {words.unseen}. Accuracy of {values('accuracy')}.",
@@ -326,12 +326,12 @@ def _alt(context: ReportContext, words: Words, unseen: Mapping[str, ScoreCard]) 
     }
     for name, shares in context.importances.items():
         top = sorted(shares.items(), key=lambda item: -item[1])[:5]
-        said = ", ".join(f"{words.columns.get(column, column)} {_percent(share)}" for column, share in top)
-        texts[f"importance_{name}.png"] = f"What {spaced(name)} uses most: {said}."
+        parts = ", ".join(f"{words.columns.get(column, column)} {_percent(share)}" for column, share in top)
+        texts[f"importance_{name}.png"] = f"What {spaced(name)} uses most: {parts}."
     return texts
 
 
-def _most_used(shares: Mapping[str, float], words: Words) -> str:
+def _most_used(shares: Mapping[str, float], words: ClassWords) -> str:
     """The three columns that come first, in words."""
     first = [words.columns.get(column, column) for column, _ in sorted(shares.items(), key=lambda item: -item[1])[:3]]
     return " and ".join([", ".join(first[:-1]), first[-1]] if len(first) > 1 else first)
@@ -358,9 +358,9 @@ def _example(row: Mapping[str, Any]) -> dict[str, Any]:
     """A rejected row for the page: the values that broke a rule, and apart from them all others."""
     rules = list(row.get("rules") or ())
     blamed = {rule.partition(":")[2] for rule in rules}
-    values = {key: _clipped(value) for key, value in row.items() if key not in {"row", "rules", "reason", "text"} and value is not None}
+    values = {key: _clipped(value) for key, value in row.items() if key not in {"_row", "rules", "reason", "text"} and value is not None}
     return {
-        "row": row.get("row"),
+        "row": row.get("_row"),
         "rules": rules,
         "reason": _clipped(row.get("reason") or "", LONGEST_VALUE * 5),
         "text": _clipped(row.get("text") or "", LONGEST_VALUE * 2),
@@ -412,17 +412,17 @@ def _decimal(value: float, digits: int = 4) -> str:
     return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _estimate(found: Estimate, *, share: bool = False) -> str:
-    return _percent(found.value) if share else _decimal(found.value)
+def _estimate(estimate: Estimate, *, share: bool = False) -> str:
+    return _percent(estimate.value) if share else _decimal(estimate.value)
 
 
-def _interval(found: Estimate, *, share: bool = False) -> str:
+def _interval(estimate: Estimate, *, share: bool = False) -> str:
     """Both ends of an interval, or nothing where it is undefined."""
-    if math.isnan(found.low) or math.isnan(found.high):
+    if math.isnan(estimate.low) or math.isnan(estimate.high):
         return ""
     if share:
-        return f"{_percent(found.low)} to {_percent(found.high)}"
-    return f"{_decimal(found.low)} to {_decimal(found.high)}"
+        return f"{_percent(estimate.low)} to {_percent(estimate.high)}"
+    return f"{_decimal(estimate.low)} to {_decimal(estimate.high)}"
 
 
 def _count(number: int) -> str:

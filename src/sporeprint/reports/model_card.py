@@ -6,7 +6,7 @@ After Mitchell et al. (2019), *Model cards for model reporting*, in the order in
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.safety_scorecard import ModelSafety
 from sporeprint.evaluation.scorecard import ScoreCard, Unavailable
-from sporeprint.reports.plots import Words
+from sporeprint.reports.plots import ClassWords
 from sporeprint.reports.safety_section import promise_in_words
 
 _SHOWN = ("accuracy", "precision", "recall", "f1", "mcc", "roc_auc", "pr_auc", "brier", "log_loss", "ece")
@@ -14,7 +14,7 @@ _SHOWN = ("accuracy", "precision", "recall", "f1", "mcc", "roc_auc", "pr_auc", "
 
 def render_card(context: ReportContext, name: str) -> str:
     """Write the card of one model of a run."""
-    found, target = context.evaluations[name], context.schema.target
+    evaluation, target = context.evaluations[name], context.schema.target
     positive, negative = target.values[target.positive], target.values[target.negative]
     group = context.schema.groups.name if context.schema.groups is not None else "group"
     lines = [f"# {name} for {context.schema.name}", ""]
@@ -26,13 +26,14 @@ def render_card(context: ReportContext, name: str) -> str:
         "",
         "## How good it is",
         "",
-        *_metrics(f"On rows of a {group} it has seen", found.seen, positive, negative),
-        *_metrics(f"On rows of a {group} it has never seen", found.unseen, positive, negative),
+        *_metrics(f"On rows of a {group} it has seen", evaluation.seen, positive, negative),
+        *_metrics(f"On rows of a {group} it has never seen", evaluation.unseen, positive, negative),
         "## What it answers",
         "",
-        promise_in_words(context.thresholds[name], Words.of(context.schema), context.guard_settings.coverage, group=group),
+        promise_in_words(context.thresholds[name], ClassWords.of(context.schema), context.guard_settings.coverage, group=group),
         "",
-        *_answers(found.safety, context, group),
+        *[f"**Note.** {note}\n" for note in context.notes.get(name, ())],
+        *_answers(evaluation.safety, context, group),
         "## What it is not for",
         "",
         f"- Rows of a {group} that is not in the training data: its probability is worth there what the second table says. Its answer is "
@@ -44,9 +45,9 @@ def render_card(context: ReportContext, name: str) -> str:
     return "\n".join(lines)
 
 
-def _answers(found: ModelSafety, context: ReportContext, group: str) -> list[str]:
-    words = Words.of(context.schema)
-    sides = [(f"{group} it has seen", found.seen), (f"{group} it has never seen", found.unseen)]
+def _answers(safety: ModelSafety, context: ReportContext, group: str) -> list[str]:
+    words = ClassWords.of(context.schema)
+    sides = [(f"{group} it has seen", safety.seen), (f"{group} it has never seen", safety.unseen)]
     rows = [
         f"| {side} | {counts.answered:,} of {counts.rows:,} | {counts.correct:,} | {counts.false_negative:,} of {counts.positives:,} |"
         for side, counts in sides

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
-from sporeprint.evaluation.safety_scorecard import Answered, GuardEvaluation, ModelSafety
-from sporeprint.evaluation.scorecard import Confusion, Curve, ModelEvaluation, ScoreCard, Unavailable
+from sporeprint.evaluation.safety_scorecard import GuardEvaluation, ModelSafety, PredictionCounts
+from sporeprint.evaluation.scorecard import ConfusionMatrix, Curve, ModelEvaluation, ScoreCard, Unavailable
 from sporeprint.schema import DatasetSchema
 from sporeprint.stats.intervals import Estimate
 
@@ -88,7 +88,7 @@ STYLE: Any = {
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class ClassWords:
     """What the pictures call things.
 
     Attributes:
@@ -106,7 +106,7 @@ class Words:
     columns: Mapping[str, str]
 
     @classmethod
-    def of(cls, schema: DatasetSchema) -> "Words":
+    def of(cls, schema: DatasetSchema) -> "ClassWords":
         """The words of a schema."""
         target, group = schema.target, plural(schema.groups.name if schema.groups else "group")
         return cls(
@@ -156,8 +156,8 @@ def draw_all(
         file name -> PNG: `seen_against_unseen.png`, `roc.png`, `pr.png`, `confusion.png`, `reliability_seen.png`,
         `answers.png`, `importance_<model>.png`; `reliability_unseen.png` and `guard.png` where these could be measured.
     """
-    words, colours = Words.of(schema), palette(list(evaluations))
-    seen = {name: found.seen for name, found in evaluations.items()}
+    words, colours = ClassWords.of(schema), palette(list(evaluations))
+    seen = {name: evaluation.seen for name, evaluation in evaluations.items()}
     unseen = unseen_cards(evaluations)
     pictures = {
         "seen_against_unseen.png": draw_seen_against_unseen(evaluations, words, simulated=simulated),
@@ -165,7 +165,7 @@ def draw_all(
         "pr.png": draw_pr(evaluations, words, simulated=simulated),
         "confusion.png": draw_confusion(evaluations, words, simulated=simulated),
         "reliability_seen.png": draw_reliability(seen, words, f"on {words.seen}", simulated=simulated),
-        "answers.png": draw_answers({name: found.safety for name, found in evaluations.items()}, words, simulated=simulated),
+        "answers.png": draw_answers({name: evaluation.safety for name, evaluation in evaluations.items()}, words, simulated=simulated),
     }
     if not isinstance(guard, Unavailable):
         pictures["guard.png"] = draw_guard(guard, words, simulated=simulated)
@@ -179,7 +179,7 @@ def draw_all(
 
 def unseen_cards(evaluations: Mapping[str, ModelEvaluation]) -> dict[str, ScoreCard]:
     """The models that could be measured on unseen groups."""
-    return {name: found.unseen for name, found in evaluations.items() if not isinstance(found.unseen, Unavailable)}
+    return {name: evaluation.unseen for name, evaluation in evaluations.items() if not isinstance(evaluation.unseen, Unavailable)}
 
 
 # --- canvas ----------------------------------------------------------------------------------------------------------
@@ -249,10 +249,10 @@ def _short(name: str, length: int = 22) -> str:
 
 
 @_picture
-def draw_seen_against_unseen(evaluations: Mapping[str, ModelEvaluation], words: Words, *, simulated: bool) -> "Figure":
+def draw_seen_against_unseen(evaluations: Mapping[str, ModelEvaluation], words: ClassWords, *, simulated: bool) -> "Figure":
     """For every metric and model: seen, unseen, their intervals, and the way between them."""
     names, unseen = list(evaluations), unseen_cards(evaluations)
-    metrics = [metric for metric in COMPARED if all(metric in found.seen.metrics for found in evaluations.values())]
+    metrics = [metric for metric in COMPARED if all(metric in evaluation.seen.metrics for evaluation in evaluations.values())]
     rows = len(metrics) * (len(names) + 1.4)
     figure = _figure(5.2, 1.05 + 0.3 * rows, simulated=simulated)
     ax = _axes(figure, 1.55, 0.34, 1.2, 0.8)
@@ -261,9 +261,9 @@ def draw_seen_against_unseen(evaluations: Mapping[str, ModelEvaluation], words: 
         top = block * (len(names) + 1.4)
         _draw_heading(ax, metric, top)
         _draw_guess(ax, metric, evaluations, top, len(names))
-        for place, (name, found) in enumerate(evaluations.items()):
+        for place, (name, evaluation) in enumerate(evaluations.items()):
             places.append((top + 1 + place, _short(name)))
-            lowest = min(lowest, _draw_pair(ax, found, metric, top + 1 + place, palette(names)[name], MARKERS[place % len(MARKERS)]))
+            lowest = min(lowest, _draw_pair(ax, evaluation, metric, top + 1 + place, palette(names)[name], MARKERS[place % len(MARKERS)]))
     ax.set_ylim(rows - 0.6, -0.6)
     ax.set_xlim(max(lowest - 0.04, -1.0), 1.0)
     ax.set_yticks([y for y, _ in places], [text for _, text in places], color=INK)
@@ -283,13 +283,13 @@ def _draw_heading(ax: "Axes", metric: str, top: float) -> None:
     ax.text(0.0, top + 0.05, meaning, fontsize=8.5, color=SOFT, va="center", transform=edge, backgroundcolor="white")
 
 
-def _draw_pair(ax: "Axes", found: ModelEvaluation, metric: str, y: float, colour: str, marker: str) -> float:
+def _draw_pair(ax: "Axes", evaluation: ModelEvaluation, metric: str, y: float, colour: str, marker: str) -> float:
     """One model's two estimates of a metric; the leftmost number drawn."""
-    edge, seen, lowest = ax.get_yaxis_transform(), found.seen.metrics[metric], 0.0
-    if isinstance(found.unseen, Unavailable):
+    edge, seen, lowest = ax.get_yaxis_transform(), evaluation.seen.metrics[metric], 0.0
+    if isinstance(evaluation.unseen, Unavailable):
         ax.text(UNSEEN_AT, y, NOTHING, transform=edge, ha="right", va="center_baseline", color=SOFT)
     else:
-        unseen = found.unseen.metrics[metric]
+        unseen = evaluation.unseen.metrics[metric]
         ax.plot([unseen.value, seen.value], [y, y], color=colour, alpha=0.2, linewidth=7, solid_capstyle="butt", zorder=2)
         _draw_interval(ax, unseen, y, colour)
         ax.plot(
@@ -303,8 +303,8 @@ def _draw_pair(ax: "Axes", found: ModelEvaluation, metric: str, y: float, colour
     return lowest
 
 
-def _draw_interval(ax: "Axes", found: Estimate, y: float, colour: str) -> None:
-    ax.plot([found.low, found.high], [y, y], color=colour, linewidth=1.4, marker="|", markersize=6, zorder=3, clip_on=False)
+def _draw_interval(ax: "Axes", estimate: Estimate, y: float, colour: str) -> None:
+    ax.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1.4, marker="|", markersize=6, zorder=3, clip_on=False)
 
 
 def _draw_guess(ax: "Axes", metric: str, evaluations: Mapping[str, ModelEvaluation], top: float, models: int) -> None:
@@ -315,11 +315,13 @@ def _draw_guess(ax: "Axes", metric: str, evaluations: Mapping[str, ModelEvaluati
     ax.plot([level, level], [top + 0.55, top + models + 0.45], color=INK, linewidth=1.1, linestyle=DOTS, zorder=1)
 
 
-def _draw_key(figure: "Figure", words: Words, *, unseen: bool) -> None:
+def _draw_key(figure: "Figure", words: ClassWords, *, unseen: bool) -> None:
     from matplotlib.lines import Line2D
 
-    said = [(INK, words.seen), ("white", words.unseen if unseen else f"{words.unseen} (not available)")]
-    handles = [Line2D([], [], marker="o", linestyle="", color=INK, markerfacecolor=face, markersize=6, label=text) for face, text in said]
+    entries = [(INK, words.seen), ("white", words.unseen if unseen else f"{words.unseen} (not available)")]
+    handles = [
+        Line2D([], [], marker="o", linestyle="", color=INK, markerfacecolor=face, markersize=6, label=text) for face, text in entries
+    ]
     handles.append(Line2D([], [], color=INK, linewidth=1.1, linestyle=DOTS, label="guessing"))
     height = figure.get_size_inches()[1]
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.005, 1 - 0.27 / height), ncols=3, frameon=False, fontsize=8.5)
@@ -336,7 +338,7 @@ def _number(value: float) -> str:
 
 
 @_picture
-def draw_roc(evaluations: Mapping[str, ModelEvaluation], words: Words, *, simulated: bool) -> "Figure":
+def draw_roc(evaluations: Mapping[str, ModelEvaluation], words: ClassWords, *, simulated: bool) -> "Figure":
     """ROC curves of all models: seen solid, unseen dashed."""
     figure, ax = _square(f"ROC: {words.positive} found, against false alarms", simulated=simulated)
     ax.plot([0, 1], [0, 1], color=SOFT, linewidth=1.0, linestyle=DOTS)
@@ -347,7 +349,7 @@ def draw_roc(evaluations: Mapping[str, ModelEvaluation], words: Words, *, simula
 
 
 @_picture
-def draw_pr(evaluations: Mapping[str, ModelEvaluation], words: Words, *, simulated: bool) -> "Figure":
+def draw_pr(evaluations: Mapping[str, ModelEvaluation], words: ClassWords, *, simulated: bool) -> "Figure":
     """Precision over recall of all models: seen solid, unseen dashed."""
     figure, ax = _square("Precision and recall", simulated=simulated)
     card = next(iter(evaluations.values())).seen
@@ -415,7 +417,7 @@ class Box:
 
 
 @_picture
-def draw_confusion(evaluations: Mapping[str, ModelEvaluation], words: Words, *, simulated: bool) -> "Figure":
+def draw_confusion(evaluations: Mapping[str, ModelEvaluation], words: ClassWords, *, simulated: bool) -> "Figure":
     """Answers against truth, a row of matrices for every model: counts, and shares of the true class."""
     unseen = unseen_cards(evaluations)
     sides = [words.seen, *([words.unseen] if unseen else [])]
@@ -428,12 +430,12 @@ def draw_confusion(evaluations: Mapping[str, ModelEvaluation], words: Words, *, 
     cell, left, top = (width - 1.22 - 0.22 * len(sides)) / (2 * len(sides)), 1.2, 0.95
     boxes: list[Box] = []
     colours = palette(list(evaluations))
-    for place, (name, found) in enumerate(evaluations.items()):
+    for place, (name, evaluation) in enumerate(evaluations.items()):
         y = top + 1.5 * place
         ax.text(0.12, y + 0.08, _short(name), fontweight="bold", color=colours[name], va="center")
         for row, word in enumerate((words.negative, words.positive)):
             ax.text(left - 0.1, y + 0.52 + 0.55 * row, f"is {_short(word, 12)}", ha="right", va="center", fontsize=8.5)
-        cards = [found.seen, *([unseen[name]] if name in unseen else [])]
+        cards = [evaluation.seen, *([unseen[name]] if name in unseen else [])]
         for side, card in enumerate(cards):
             boxes += _draw_matrix(ax, card.confusion, left + side * (2 * cell + 0.22), y + 0.25, cell)
     for side, text in enumerate(sides):
@@ -446,10 +448,10 @@ def draw_confusion(evaluations: Mapping[str, ModelEvaluation], words: Words, *, 
     return figure
 
 
-def _draw_matrix(ax: "Axes", found: Confusion, left: float, top: float, cell: float) -> list[Box]:
+def _draw_matrix(ax: "Axes", confusion: ConfusionMatrix, left: float, top: float, cell: float) -> list[Box]:
     """The words of one matrix; its boxes are drawn all at once later."""
     boxes = []
-    for row, (right, wrong) in enumerate(((found.tn, found.fp), (found.tp, found.fn))):
+    for row, (right, wrong) in enumerate(((confusion.tn, confusion.fp), (confusion.tp, confusion.fn))):
         answers = (right, wrong) if row == 0 else (wrong, right)
         for column, count in enumerate(answers):
             share = count / max(right + wrong, 1)
@@ -490,7 +492,7 @@ def _fill(ax: "Axes", boxes: Sequence[Box], width: float, height: float) -> None
 
 
 @_picture
-def draw_reliability(cards: Mapping[str, ScoreCard], words: Words, where: str, *, simulated: bool) -> "Figure":
+def draw_reliability(cards: Mapping[str, ScoreCard], words: ClassWords, where: str, *, simulated: bool) -> "Figure":
     """Observed share over the probability that was said, and below how many rows each point stands for."""
     figure = _figure(4.5, 4.9, simulated=simulated)
     ax = _axes(figure, 0.6, 1.42, 0.16, 0.42)
@@ -537,7 +539,7 @@ def _count_axis(strip: "Axes", most: int) -> None:
 
 
 @_picture
-def draw_importance(name: str, shares: Mapping[str, float], words: Words, colour: str, *, simulated: bool) -> "Figure":
+def draw_importance(name: str, shares: Mapping[str, float], words: ClassWords, colour: str, *, simulated: bool) -> "Figure":
     """The columns that a model uses most, as shares of all it uses."""
     top = sorted(shares.items(), key=lambda item: -item[1])[:MOST_FEATURES]
     figure = _figure(3.4, 0.54 + 0.215 * max(len(top), 4), simulated=simulated)
@@ -560,9 +562,13 @@ def draw_importance(name: str, shares: Mapping[str, float], words: Words, colour
 
 
 @_picture
-def draw_answers(safety: Mapping[str, ModelSafety], words: Words, *, simulated: bool) -> "Figure":
+def draw_answers(safety: Mapping[str, ModelSafety], words: ClassWords, *, simulated: bool) -> "Figure":
     """What becomes of the rows: right, wrong, wrong in the way that must not happen, unknown."""
-    sides = [(name, side, counts) for name, found in safety.items() for side, counts in (("seen", found.seen), ("unseen", found.unseen))]
+    sides = [
+        (name, side, counts)
+        for name, model_safety in safety.items()
+        for side, counts in (("seen", model_safety.seen), ("unseen", model_safety.unseen))
+    ]
     rows = [(f"{_short(name)}, {side}", counts) for name, side, counts in sides if counts is not None]
     figure = _figure(6.4, 1.15 + 0.34 * len(rows), simulated=simulated)
     ax = _axes(figure, 1.95, 0.52, 0.95, 0.62)
@@ -586,10 +592,10 @@ def draw_answers(safety: Mapping[str, ModelSafety], words: Words, *, simulated: 
 ANSWER_COLOURS = {"missed": "#C73E1D", "wrong": "#E8B44A", "right": "#2A7D75", "unknown": "#D9DDE3"}
 
 
-def _answer_shares(found: Answered) -> tuple[float, float, float, float]:
-    rows = max(found.rows, 1)
-    wrong = found.answered - found.correct - found.false_negative
-    return found.false_negative / rows, wrong / rows, found.correct / rows, 1 - found.answered / rows
+def _answer_shares(counts: PredictionCounts) -> tuple[float, float, float, float]:
+    rows = max(counts.rows, 1)
+    wrong = counts.answered - counts.correct - counts.false_negative
+    return counts.false_negative / rows, wrong / rows, counts.correct / rows, 1 - counts.answered / rows
 
 
 def _bar_axes(ax: "Axes", bars: int) -> None:
@@ -607,7 +613,7 @@ def _patch(colour: str, label: str) -> Any:
 
 
 @_picture
-def draw_guard(guard: GuardEvaluation, words: Words, *, simulated: bool) -> "Figure":
+def draw_guard(guard: GuardEvaluation, words: ClassWords, *, simulated: bool) -> "Figure":
     """How many rows of unknown groups are answered, and how many of these wrongly, as more of the known rows are answered."""
     figure = _figure(6.4, 3.6, simulated=simulated)
     ax = _axes(figure, 0.72, 0.55, 0.2, 0.45)

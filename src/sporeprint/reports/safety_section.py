@@ -6,9 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from sporeprint.evaluation.evaluation_summary import ReportContext
-from sporeprint.evaluation.safety_scorecard import Answered, GroupAnswered, GuardEvaluation, ModelSafety, Pair, Promise
+from sporeprint.evaluation.safety_scorecard import (
+    ConfusedGroups,
+    GroupBound,
+    GroupCounts,
+    GuardEvaluation,
+    ModelSafety,
+    PredictionCounts,
+    PromiseCheck,
+    group_bound,
+)
 from sporeprint.evaluation.scorecard import Unavailable
-from sporeprint.reports.plots import Words
+from sporeprint.reports.plots import ClassWords
 from sporeprint.safety.risk_control import Threshold
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import GuardSettings
@@ -22,7 +31,7 @@ def slug(word: str) -> str:
 
 def missed_key(schema: DatasetSchema) -> str:
     """The key under which positives that were answered with the negative class are counted: `false_edible`."""
-    return f"false_{slug(Words.of(schema).negative)}"
+    return f"false_{slug(ClassWords.of(schema).negative)}"
 
 
 # --- for programs ----------------------------------------------------------------------------------------------------
@@ -35,11 +44,11 @@ def safety_dict(context: ReportContext) -> dict[str, Any]:
     """
     missed = missed_key(context.schema)
 
-    def by_group(found: Sequence[GroupAnswered]) -> list[dict[str, Any]]:
+    def by_group(found: Sequence[GroupCounts]) -> list[dict[str, Any]]:
         names, schema = context.group_names, context.schema
         return [{"group": item.group, "name": _name(item.group, names), **_counts(item.counts, schema)} for item in found]
 
-    def pairs(found: Sequence[Pair]) -> list[dict[str, Any]]:
+    def pairs(found: Sequence[ConfusedGroups]) -> list[dict[str, Any]]:
         return [
             {
                 "group": _name(item.group, context.group_names),
@@ -60,13 +69,19 @@ def safety_dict(context: ReportContext) -> dict[str, Any]:
             "novelty_auc": found.novelty_auc,
             "at_coverage": {f"{at:g}": _counts(item, context.schema) for at, item in found.at_coverage.items()},
             "curve": [{"coverage": at, "answered": answered, missed: wrong} for at, answered, wrong in found.curve],
+            "ignoring_missing": None if found.ignoring_missing is None else _counts(found.ignoring_missing, context.schema),
             "pairs": pairs(found.pairs),
             "by_group": by_group(found.by_group),
         }
 
     def model(name: str, found: ModelSafety) -> dict[str, Any]:
-        promise = [{key: getattr(item, key) for key in Promise.__slots__} for item in found.promise]
-        return {**answers_dict(context, name), "by_group": by_group(found.by_group), "promise": promise}
+        promise = [{key: getattr(item, key) for key in PromiseCheck.__slots__} for item in found.promise]
+        return {
+            **answers_dict(context, name),
+            "by_group": by_group(found.by_group),
+            "by_group_bound": _bound(found.by_group),
+            "promise": promise,
+        }
 
     return {
         "run_id": context.run_id,
@@ -79,31 +94,41 @@ def safety_dict(context: ReportContext) -> dict[str, Any]:
 
 def answers_dict(context: ReportContext, name: str) -> dict[str, Any]:
     """A model's threshold, and its answers on known and on unknown groups, as JSON values."""
-    found, threshold = context.evaluations[name].safety, context.thresholds[name]
+    model_safety, threshold = context.evaluations[name].safety, context.thresholds[name]
     unseen: dict[str, Any] = {"available": False}
-    if found.unseen is not None:
-        unseen = {"available": True, **_counts(found.unseen, context.schema), "folds": found.folds}
+    if model_safety.unseen is not None:
+        unseen = {"available": True, **_counts(model_safety.unseen, context.schema), "folds": model_safety.folds}
     return {
-        "threshold": {key: getattr(threshold, key) for key in ("value", "alpha", "delta", "answered", "wrong", "reason")},
-        "seen": _counts(found.seen, context.schema),
+        "threshold": {
+            key: getattr(threshold, key)
+            for key in ("value", "alpha", "missed", "delta", "answered", "wrong", "positives", "rows", "units", "reason")
+        },
+        "positive_from": context.guard_settings.positive_from,
+        "notes": list(context.notes.get(name, ())),
+        "seen": _counts(model_safety.seen, context.schema),
         f"unseen_{_groups_word(context.schema)}": unseen,
     }
 
 
-def _counts(found: Answered, schema: DatasetSchema) -> dict[str, int]:
-    words = Words.of(schema)
+def _counts(counts: PredictionCounts, schema: DatasetSchema) -> dict[str, int]:
+    words = ClassWords.of(schema)
     return {
-        "rows": found.rows,
-        "answered": found.answered,
-        "correct": found.correct,
-        missed_key(schema): found.false_negative,
-        f"answered_{slug(words.negative)}": found.negative,
-        slug(words.positive): found.positives,
+        "rows": counts.rows,
+        "answered": counts.answered,
+        "correct": counts.correct,
+        missed_key(schema): counts.false_negative,
+        f"answered_{slug(words.negative)}": counts.negative,
+        slug(words.positive): counts.positives,
     }
 
 
+def _bound(groups: Sequence[GroupCounts]) -> dict[str, Any]:
+    bound = group_bound(groups)
+    return {"positive_groups": bound.groups, "wrong": bound.wrong, "at_most": bound.at_most, "answered_groups": len(bound.answered)}
+
+
 def _groups_word(schema: DatasetSchema) -> str:
-    return slug(Words.of(schema).unseen.removeprefix("unseen "))
+    return slug(ClassWords.of(schema).unseen.removeprefix("unseen "))
 
 
 def _name(group: int, names: Sequence[str] | None) -> str:
@@ -128,7 +153,7 @@ class AnswerRow:
 
     model: str
     side: str
-    counts: Answered
+    counts: PredictionCounts
     coverage: Estimate
     accuracy: Estimate
     missed: Estimate
@@ -137,48 +162,51 @@ class AnswerRow:
 def answer_rows(context: ReportContext) -> list[AnswerRow]:
     """For every model its answers on known groups, and on unknown ones where these could be measured."""
     rows = []
-    for name, found in context.evaluations.items():
-        rows.append(_row(name, "seen", found.safety.seen, context.confidence))
-        if found.safety.unseen is not None:
-            rows.append(_row(name, "unseen", found.safety.unseen, context.confidence))
+    for name, evaluation in context.evaluations.items():
+        rows.append(_row(name, "seen", evaluation.safety.seen, context.confidence))
+        if evaluation.safety.unseen is not None:
+            rows.append(_row(name, "unseen", evaluation.safety.unseen, context.confidence))
     return rows
 
 
-def _row(name: str, side: str, found: Answered, confidence: float) -> AnswerRow:
+def _row(name: str, side: str, counts: PredictionCounts, confidence: float) -> AnswerRow:
     return AnswerRow(
         name,
         side,
-        found,
-        proportion(found.answered, found.rows, confidence),
-        proportion(found.correct, found.answered, confidence),
-        proportion(found.false_negative, found.negative, confidence),
+        counts,
+        proportion(counts.answered, counts.rows, confidence),
+        proportion(counts.correct, counts.answered, confidence),
+        proportion(counts.false_negative, counts.negative, confidence),
     )
 
 
-def promise_in_words(threshold: Threshold, words: Words, coverage: float, *, group: str) -> str:
+def promise_in_words(threshold: Threshold, words: ClassWords, coverage: float, *, group: str) -> str:
     """What a threshold promises, and under which assumption, in plain words."""
-    known = f"Rows unlike the training rows are answered with “unknown”; {percent(coverage)} of rows like them are not."
+    about_guard = f"Rows unlike the training rows are answered with “unknown”; {percent(coverage)} of rows like them are not."
     if threshold.value is None:
         return (
             f"It never answers “{words.negative}”: no threshold was shown to keep wrong “{words.negative}” answers below "
-            f"{percent(threshold.alpha)} with {percent(1 - threshold.delta)} confidence ({threshold.reason}). {known}"
+            f"{percent(threshold.alpha)} with {percent(1 - threshold.delta)} confidence ({threshold.reason}). {about_guard}"
         )
     return (
         f"Of its “{words.negative}” answers at most {percent(threshold.alpha)} are {words.positive}, with "
         f"{percent(1 - threshold.delta)} confidence: on {threshold.answered:,} rows that nothing was fitted on, {threshold.wrong:,} were "
         f"(Learn then Test, Angelopoulos et al. 2021). This holds for rows that come about as those did, not for a {group} nobody has "
-        f"seen, nor for rows collected in another way. {known}"
+        f"seen, nor for rows collected in another way. {about_guard}"
     )
 
 
-def in_short(found: ModelSafety, words: Words) -> str:
+def in_short(safety: ModelSafety, words: ClassWords) -> str:
     """What the guard makes of rows of unknown groups, in a sentence; nothing where that could not be measured."""
-    unseen = found.unseen
+    unseen, groups = safety.unseen, words.unseen.removeprefix("unseen ")
     if unseen is None:
         return ""
+    bound = group_bound(safety.by_group)
     return (
         f"So it answers “unknown” to {unseen.rows - unseen.answered:,} of their {unseen.rows:,} rows; of the {unseen.positives:,} that are "
-        f"{words.positive}, {unseen.false_negative:,} {'was' if unseen.false_negative == 1 else 'were'} answered with “{words.negative}”."
+        f"{words.positive}, {unseen.false_negative:,} {'was' if unseen.false_negative == 1 else 'were'} answered with “{words.negative}”. "
+        f"Counted in {groups}, which is what says something of the next one: {bound.wrong} of {bound.groups} {words.positive} {groups}, so "
+        f"at most {bound.at_most:.1%} of such {groups} with 95 % confidence."
     )
 
 
@@ -195,16 +223,19 @@ class SafetyView:
     thresholds: dict[str, Threshold]
     settings: GuardSettings
     guard: GuardEvaluation | Unavailable
-    at: tuple[tuple[float, Answered], ...]
-    pairs: tuple[tuple[str, str, Pair], ...]
-    wrong_groups: tuple[tuple[str, Answered], ...]
-    promises: dict[str, tuple[Promise, ...]]
+    at: tuple[tuple[float, PredictionCounts], ...]
+    pairs: tuple[tuple[str, str, ConfusedGroups], ...]
+    wrong_groups: tuple[tuple[str, PredictionCounts], ...]
+    promises: dict[str, tuple[PromiseCheck, ...]]
+    bound: GroupBound | None
+    answered_groups: tuple[tuple[str, PredictionCounts], ...]
 
 
-def view(context: ReportContext, lead: str) -> SafetyView:
+def safety_view(context: ReportContext, lead: str) -> SafetyView:
     """The section's content; `lead` is the model that the page is about."""
-    guard, found = context.guard, context.evaluations[lead].safety
-    named = [(_name(item.group, context.group_names), item.counts) for item in found.by_group if item.counts.answered]
+    guard, safety = context.guard, context.evaluations[lead].safety
+    bound = group_bound(safety.by_group) if safety.by_group else None
+    named = [(_name(item.group, context.group_names), item.counts) for item in safety.by_group if item.counts.answered]
     ordered = sorted(named, key=lambda item: (-item[1].false_negative, item[1].correct - item[1].answered, -item[1].answered))
     return SafetyView(
         rows=tuple(answer_rows(context)),
@@ -217,4 +248,6 @@ def view(context: ReportContext, lead: str) -> SafetyView:
         else tuple((_name(pair.group, context.group_names), _name(pair.taken_for, context.group_names), pair) for pair in guard.pairs),
         wrong_groups=tuple(ordered[:15]),
         promises={name: item.safety.promise for name, item in context.evaluations.items() if item.safety.promise},
+        bound=bound,
+        answered_groups=tuple((_name(item.group, context.group_names), item.counts) for item in bound.answered[:15]) if bound else (),
     )

@@ -146,7 +146,7 @@ def iso(at_us: int) -> str:
     return datetime.fromtimestamp(at_us // 1_000_000, UTC).isoformat(timespec="seconds")
 
 
-def make(reader: Reader, shown: str, *, now_us: int, days: int) -> WarehouseReport:
+def make_warehouse_report(reader: Reader, shown: str, *, now_us: int, days: int) -> WarehouseReport:
     """Ask the standard questions.
 
     Args:
@@ -193,7 +193,7 @@ def pictures(report: WarehouseReport) -> dict[str, bytes]:
     return {name: draw() for name, draw in drawn.items()}
 
 
-def page(report: WarehouseReport) -> str:
+def render_warehouse_report(report: WarehouseReport) -> str:
     """The report as one HTML file that needs no network."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -1,12 +1,12 @@
-"""What is strange about a row, value by value: never seen in training, outside what was, or at odds with the others."""
+"""Anomalies of rows, value by value: never seen in training, out of the range of training, or at odds with each other."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from sporeprint.data import cross_field_rules as contradictions
+from sporeprint.data import cross_field_rules
 from sporeprint.data.coded_table import Codes
 from sporeprint.models.encoder import Encoder, NumericEncoding
 from sporeprint.schema import DatasetSchema
@@ -14,16 +14,18 @@ from sporeprint.schema import DatasetSchema
 Row = Mapping[str, str | float | None]
 Flags = npt.NDArray[np.bool_]
 
-#: Why a row is answered with "unknown", in words.
+#: Why a verdict is "unknown", in words.
 NEVER_SEEN = "never seen in training"
 OUTSIDE = "outside the training rows' range"
 UNLIKE = "unlike the training rows"
-NO_THRESHOLD = "no threshold keeps the promise, so a low probability is no answer"
+NO_THRESHOLD = "no threshold controls the risk, so the negative class is never said"
+BETWEEN = "the probability is too high for one class and too low for the other"
+DISAGREE = "the probability and the most similar training rows disagree"
 
 
 @dataclass(frozen=True)
-class Strange:
-    """What is strange about n rows; only what occurs is listed.
+class TableAnomalies:
+    """Unseen categories, numbers out of range and contradictions of n rows; only what occurs is listed.
 
     Attributes:
         unseen: nominal column -> bool [n], whether the value was never seen in training.
@@ -36,16 +38,22 @@ class Strange:
     contradictions: Mapping[str, Flags] = field(default_factory=dict)
 
     def any(self, rows: int) -> Flags:
-        """Whether anything is: bool [rows]."""
-        found = np.zeros(rows, dtype=np.bool_)
-        for flags in (*self.unseen.values(), *self.outside.values(), *self.contradictions.values()):
-            found |= flags
-        return found
+        """Whether a row has any: bool [rows]."""
+        return _any((*self.unseen.values(), *self.outside.values(), *self.contradictions.values()), rows)
+
+    def contradictory(self, rows: int) -> Flags:
+        """Whether a row contradicts itself: bool [rows]."""
+        return _any(tuple(self.contradictions.values()), rows)
+
+
+def _any(flags: Sequence[Flags], rows: int) -> Flags:
+    joined: Flags = np.logical_or.reduce([np.zeros(rows, dtype=np.bool_), *flags])
+    return joined
 
 
 @dataclass(frozen=True)
-class StrangeRow:
-    """What is strange about one row: columns, columns, and words, as in `Strange`."""
+class RowAnomalies:
+    """The anomalies of one row: columns, columns, and words, as in `TableAnomalies`."""
 
     unseen: tuple[str, ...]
     outside: tuple[str, ...]
@@ -55,28 +63,28 @@ class StrangeRow:
         return bool(self.unseen or self.outside or self.contradictions)
 
 
-def strange_rows(codes: Codes, encoder: Encoder, schema: DatasetSchema) -> Strange:
-    """What is strange about the rows of a table."""
-    return Strange(encoder.unseen(codes), _outside(codes, encoder), contradictions.contradictory(codes, schema))
+def table_anomalies(codes: Codes, encoder: Encoder, schema: DatasetSchema) -> TableAnomalies:
+    """The anomalies of the rows of a table."""
+    return TableAnomalies(encoder.unseen(codes), _outside(codes, encoder), cross_field_rules.contradictory(codes, schema))
 
 
 def _outside(codes: Codes, encoder: Encoder) -> dict[str, Flags]:
-    found = {}
+    flags_by_column = {}
     for column in encoder.columns:
         if isinstance(column, NumericEncoding):
             values = codes.numeric[column.name]
             # A column without a single number in training: any number is one that it has never seen.
             flags = ~np.isnan(values) if column.low is None or column.high is None else (values < column.low) | (values > column.high)
             if flags.any():
-                found[column.name] = flags
-    return found
+                flags_by_column[column.name] = flags
+    return flags_by_column
 
 
-def strange_row(row: Row, encoder: Encoder, schema: DatasetSchema) -> StrangeRow:
-    """What is strange about one row; a column left out is missing."""
-    unseen = tuple([name for name, known in encoder.known_values if (value := row.get(name)) is not None and value not in known])
+def row_anomalies(row: Row, encoder: Encoder, schema: DatasetSchema) -> RowAnomalies:
+    """The anomalies of one row; a column left out is missing."""
+    unseen = tuple([name for name, categories in encoder.known_values if (value := row.get(name)) is not None and value not in categories])
     outside = tuple([name for name, low, high in encoder.ranges if _is_outside(row.get(name), low, high)])
-    return StrangeRow(unseen, outside, contradictions.of_row(row, schema))
+    return RowAnomalies(unseen, outside, cross_field_rules.of_row(row, schema))
 
 
 def _is_outside(number: str | float | None, low: float, high: float) -> bool:

@@ -65,8 +65,8 @@ class Calibration:
             return np.interp(scores, *self._knots)
         a, b, c = self.weights
         squeezed = _squeezed(scores, self.edge)
-        found: Float64 = expit(a * np.log(squeezed) - b * np.log1p(-squeezed) + c)
-        return found
+        probabilities: Float64 = expit(a * np.log(squeezed) - b * np.log1p(-squeezed) + c)
+        return probabilities
 
     @property
     def _knots(self) -> tuple[Float64, Float64]:
@@ -86,19 +86,21 @@ class Calibration:
         try:
             raw = json.loads(text)
             version, method, (a, b, c) = raw["format"], raw["method"], (float(number) for number in raw["weights"])
-            found = cls(method, int(raw["rows"]), tuple(map(float, raw["x"])), tuple(map(float, raw["y"])), (a, b, c), float(raw["edge"]))
+            calibration = cls(
+                method, int(raw["rows"]), tuple(map(float, raw["x"])), tuple(map(float, raw["y"])), (a, b, c), float(raw["edge"])
+            )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"not a calibration of format 1: {error}") from error
         if version != 1 or method not in get_args(Method):
             raise ValueError(f"not a calibration of format 1: format {version!r}, method {method!r}")
-        return found
+        return calibration
 
 
 def _increasing(numbers: tuple[float, ...]) -> bool:
     return all(math.isfinite(number) for number in numbers) and all(a < b for a, b in itertools.pairwise(numbers))
 
 
-def fit(scores: Float64, y: Labels, method: Method = "isotonic") -> Calibration:
+def fit_calibration(scores: Float64, y: Labels, method: Method = "isotonic") -> Calibration:
     """Fit a calibration.
 
     Args:

@@ -1,8 +1,9 @@
-"""What stands between a model's score and an answer: calibration, guard and threshold, fitted on rows of their own."""
+"""What stands between a model's score and a verdict: calibration, guard and thresholds, fitted on rows of their own."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -12,50 +13,51 @@ from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations
 from sporeprint.data.groups import GroupName
 from sporeprint.models.encoder import Encoder
-from sporeprint.safety import calibration as calibrating
-from sporeprint.safety import mixture as components
-from sporeprint.safety import novelty_guard as guard
-from sporeprint.safety import risk_control as risk
-from sporeprint.safety.anomalies import Strange, strange_rows
-from sporeprint.safety.calibration import Calibration
-from sporeprint.safety.novelty_guard import Guard, Novelty
-from sporeprint.safety.risk_control import Threshold
-from sporeprint.safety.verdict import is_familiar, verdict
+from sporeprint.safety.anomalies import TableAnomalies, table_anomalies
+from sporeprint.safety.calibration import Calibration, fit_calibration
+from sporeprint.safety.mixture import cluster_components, group_components, groups_are_usable
+from sporeprint.safety.novelty_guard import Guard, Novelty, calibrate_guard, fit_components
+from sporeprint.safety.risk_control import RiskLevels, Threshold, candidate_thresholds, choose_threshold
+from sporeprint.safety.verdict import HALF, Flag, Numbers, VerdictLimits, is_familiar, verdict
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import GuardSettings
 
 Float64 = npt.NDArray[np.float64]
+Index = npt.NDArray[np.intp]
 
 CALIBRATION, GUARD, ANSWER = "calibration.json", "guard.npz", "answer.json"
+#: Of `answer.json`. Format 1 had one threshold for both classes and one witness.
+FORMAT = 2
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What is answered for n rows.
+class Predictions:
+    """What is predicted for n rows.
 
     Attributes:
         probability: float64 [n], P(positive), calibrated.
         novelty: the guard's view of the rows.
-        strange: values never seen, numbers outside, contradictions.
+        anomalies: values never seen, numbers out of range, contradictions.
         verdict: int8 [n], see `verdict`.
     """
 
     probability: Float64
     novelty: Novelty
-    strange: Strange
+    anomalies: TableAnomalies
     verdict: npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True)
-class Safety:
-    """Calibration, guard and threshold of one model.
+class DecisionRule:
+    """Calibration, guard and thresholds of one model.
 
     Attributes:
         calibration: from scores to probabilities.
         guard: which rows are familiar.
-        threshold: where the negative answer begins, and what that promises.
+        threshold: where the negative verdict begins, and what that promises.
         coverage: share of familiar rows that are to be answered; less than what is set where calibration rows are few.
         components: names of the guard's components [K].
+        positive_from: P(positive) above which the positive verdict is given.
     """
 
     calibration: Calibration
@@ -63,27 +65,52 @@ class Safety:
     threshold: Threshold
     coverage: float
     components: tuple[GroupName, ...]
+    positive_from: float = HALF
 
-    def answers(self, codes: Codes, scores: Float64, encoder: Encoder, schema: DatasetSchema, *, novelty: Novelty | None = None) -> Answers:
-        """Answer n rows.
+    @cached_property
+    def limits(self) -> VerdictLimits:
+        """Where each class may be said."""
+        return VerdictLimits(self.threshold.value, max(self.positive_from, self.threshold.value or 0.0), self.coverage)
+
+    @cached_property
+    def component_negative(self) -> npt.NDArray[np.bool_]:
+        """Which of the guard's components are of the negative class: bool [K]."""
+        return self.guard.positive < HALF
+
+    def decide(self, probability: Numbers, novelty_p: Numbers, contradictory: Flag, component: "int | Index") -> int | npt.NDArray[np.int8]:
+        """The verdict on one row, or on n: the only place where it is made.
+
+        Args:
+            probability: P(positive), calibrated.
+            novelty_p: the guard's p-value.
+            contradictory: whether the row contradicts itself.
+            component: the guard's component that the row is most like.
+        """
+        return verdict(probability, novelty_p, contradictory, self.component_negative[component], self.limits)
+
+    def predictions(
+        self, codes: Codes, scores: Float64, encoder: Encoder, schema: DatasetSchema, *, novelty: Novelty | None = None
+    ) -> Predictions:
+        """Predict n rows.
 
         Args:
             codes: the rows.
             scores: float64 [n], the model's scores of them, not calibrated.
             encoder: the model's encoder: which values and numbers it has seen.
             schema: the contract, with the contradictions it declares.
-            novelty: what the guard says of the rows, where somebody has asked it already.
+            novelty: what the guard says of the rows, where it was computed before.
         """
         novelty = self.guard.novelty(codes) if novelty is None else novelty
-        probability, strange = self.calibration(scores), strange_rows(codes, encoder, schema)
-        found = verdict(probability, novelty.p, strange.any(codes.rows), threshold=self.threshold.value, coverage=self.coverage)
-        return Answers(probability, novelty, strange, np.asarray(found, dtype=np.int8))
+        probability, anomalies = self.calibration(scores), table_anomalies(codes, encoder, schema)
+        verdicts = self.decide(probability, novelty.p, anomalies.contradictory(codes.rows), novelty.component)
+        return Predictions(probability, novelty, anomalies, np.asarray(verdicts, dtype=np.int8))
 
     def to_files(self) -> dict[str, bytes]:
         """File name -> bytes; equal values give equal bytes."""
         answer = {
-            "format": 1,
+            "format": FORMAT,
             "coverage": self.coverage,
+            "positive_from": self.positive_from,
             "threshold": asdict(self.threshold),
             "components": [[item.name, item.family] for item in self.components],
         }
@@ -98,29 +125,49 @@ class Safety:
         """Read what `to_files` gave; other files are ignored.
 
         Raises:
-            ValueError: if a file is missing or damaged.
+            ValueError: if a file is missing or damaged, or was written by an earlier release.
         """
         if missing := [name for name in (CALIBRATION, GUARD, ANSWER) if name not in files]:
-            raise ValueError(f"it has no {missing[0]}: it was made before models had a guard; train it again")
+            raise ValueError(f"it has no {missing[0]}: it was made before models had a guard; train it again with: sporeprint etl")
         answer = json.loads(files[ANSWER])
-        if not isinstance(answer, dict) or answer.get("format") != 1:
-            raise ValueError(f"{ANSWER} is not of format 1")
+        if isinstance(answer, dict) and answer.get("format") == 1:
+            raise ValueError(
+                f"its {ANSWER} is of format 1, of an earlier release whose verdict needed one witness only; "
+                "train it again with: sporeprint etl"
+            )
+        if not isinstance(answer, dict) or answer.get("format") != FORMAT:
+            raise ValueError(f"{ANSWER} is not of format {FORMAT}")
         try:
-            found = cls(
+            rule = cls(
                 Calibration.from_json(files[CALIBRATION]),
                 Guard.from_bytes(files[GUARD]),
                 Threshold(**answer["threshold"]),
                 float(answer["coverage"]),
                 tuple(GroupName(name, family) for name, family in answer["components"]),
+                float(answer["positive_from"]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{ANSWER} is damaged: {error!r}") from error
-        value = found.threshold.value
-        if not 0 <= found.coverage < 1 or not (value is None or (isinstance(value, float) and 0 <= value <= 1)):
-            raise ValueError(f"{ANSWER}: coverage {found.coverage!r} and threshold {value!r}, expected numbers from 0 to 1")
-        if len(found.components) != len(found.guard.names):
-            raise ValueError(f"{ANSWER} names {len(found.components)} components, the guard has {len(found.guard.names)}")
-        return found
+        value = rule.threshold.value
+        if not 0 <= rule.coverage < 1 or not (value is None or (isinstance(value, float) and 0 <= value <= 1)):
+            raise ValueError(f"{ANSWER}: coverage {rule.coverage!r} and threshold {value!r}, expected numbers from 0 to 1")
+        if not 0 <= rule.positive_from <= 1:
+            raise ValueError(f"{ANSWER}: positive_from {rule.positive_from!r}, expected a number from 0 to 1")
+        if len(rule.components) != len(rule.guard.names):
+            raise ValueError(f"{ANSWER} names {len(rule.components)} components, the guard has {len(rule.guard.names)}")
+        return rule
+
+
+def unit_representatives(rows: Observations) -> Index:
+    """One row of each unit, in the order of the table: what a promise may count.
+
+    A unit is a declared cluster (a patient), or else a different row: copies of a row say nothing that the row has not said.
+    The row is the one that comes first in the order of a hash of its number, so that labels have no say in the choice.
+    """
+    unit = rows.row_hash if rows.cluster is None else rows.cluster
+    order = np.argsort(rows.row.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15), kind="stable")
+    first = np.unique(unit[order], return_index=True)[1]
+    return np.sort(order[first])
 
 
 def fit_guard(rows: Observations, calibrate: Observations, schema: DatasetSchema, settings: GuardSettings, *, seed: int) -> Guard:
@@ -133,14 +180,31 @@ def fit_guard(rows: Observations, calibrate: Observations, schema: DatasetSchema
         settings: see `GuardSettings`.
         seed: of the clustering.
     """
-    if settings.components != "clusters" and rows.group is not None and components.are_usable(rows.group, settings.components):
-        component, names = components.by_group(rows.group)
-    else:
-        component, names = components.by_cluster(rows.codes, rows.y, schema, clusters=settings.clusters, seed=seed)
-    return guard.calibrate(guard.fit(rows.codes, rows.y, component, names, schema), calibrate.codes)
+    counted = calibrate.take(unit_representatives(calibrate))
+    if settings.components != "clusters" and rows.group is not None and groups_are_usable(rows.group, settings.components):
+        component, names = group_components(rows.group)
+        return calibrate_guard(fit_components(rows.codes, rows.y, component, names, schema), counted.codes)
+    component, names = cluster_components(rows.codes, rows.y, schema, clusters=settings.clusters, seed=seed)
+    return with_measured_classes(calibrate_guard(fit_components(rows.codes, rows.y, component, names, schema), counted.codes), counted)
 
 
-def fit(
+def with_measured_classes(guard: Guard, rows: Observations) -> Guard:
+    """The guard with each component's share of positives as other rows have it.
+
+    Clusters are made of rows of one class, so what they were fitted on says nothing of how pure they are. Where no row is most
+    like a component, its own class stands, as one row would.
+
+    Args:
+        guard: its components are clusters.
+        rows: rows that nothing was fitted on.
+    """
+    component = guard.novelty(rows.codes).component
+    counts = np.bincount(component, minlength=len(guard.names))
+    positives = np.bincount(component, weights=rows.y, minlength=len(guard.names))
+    return replace(guard, positive=(positives + guard.positive) / (counts + 1.0))
+
+
+def fit_decision_rule(
     score: Callable[[Codes], Float64],
     encoder: Encoder,
     fitted: Guard,
@@ -151,8 +215,10 @@ def fit(
     names: Sequence[GroupName] = (),
     *,
     novelties: tuple[Novelty, Novelty] | None = None,
-) -> Safety:
-    """Calibrate a model, and find where its negative answer may begin.
+) -> DecisionRule:
+    """Calibrate a model, and find where its negative verdict may begin.
+
+    Everything is counted in units (see `unit_representatives`): calibration, candidates and test.
 
     Args:
         score: codes -> float64 [n], the model's scores.
@@ -163,40 +229,59 @@ def fit(
         schema: the contract.
         settings: see `GuardSettings`.
         names: of the groups, by number.
-        novelties: what the guard says of `calibrate` and of `test`, where somebody has asked it already.
+        novelties: what the guard says of `calibrate` and of `test`, where it was computed before.
     """
-    coverage = reachable(settings.coverage, len(fitted.calibration))
-    raw = score(calibrate.codes)
-    calibration = calibrating.fit(raw, calibrate.y, settings.calibration)
-
-    def familiar(rows: Observations, novelty: Novelty) -> npt.NDArray[np.bool_]:
-        flags = strange_rows(rows.codes, encoder, schema).any(rows.codes.rows)
-        return np.asarray(is_familiar(novelty.p, coverage)) & ~flags
-
+    coverage = attainable_coverage(settings.coverage, len(fitted.calibration))
     novelties = novelties or (fitted.novelty(calibrate.codes), fitted.novelty(test.codes))
-    known, tested = familiar(calibrate, novelties[0]), familiar(test, novelties[1])
-    chosen = risk.candidates(calibration(raw)[known], rows=int(tested.sum()), alpha=settings.alpha, delta=settings.delta)
-    p = calibration(score(test.codes))
-    threshold = risk.choose(p[tested], test.y[tested], chosen, alpha=settings.alpha, delta=settings.delta)
-    return Safety(calibration, fitted, threshold, coverage, _named(fitted, names))
+    parts = []
+    for table, novelty in zip((calibrate, test), novelties, strict=True):
+        units = unit_representatives(table)
+        rows = table.take(units)
+        contradictory = table_anomalies(rows.codes, encoder, schema).contradictory(len(units))
+        familiar = np.asarray(is_familiar(novelty.p[units], coverage)) & ~contradictory
+        # Only these may ever be answered negative, so the promise on negative answers is about them.
+        parts.append((rows, familiar, familiar & (fitted.positive[novelty.component[units]] < HALF)))
+    (calibrating, _, may_be_negative), (tested, tested_familiar, tested_negative) = parts
+    raw = score(calibrating.codes)
+    calibration = fit_calibration(raw, calibrating.y, settings.calibration)
+    levels = RiskLevels(settings.alpha, settings.missed, settings.delta)
+    candidates = candidate_thresholds(
+        calibration(raw)[may_be_negative],
+        rows=int(tested_negative.sum()),
+        alpha=levels.alpha,
+        delta=levels.delta,
+        most=settings.largest_threshold,
+    )
+    p = calibration(score(tested.codes))
+    threshold = choose_threshold(
+        p[tested_negative],
+        tested.y[tested_negative],
+        candidates,
+        levels,
+        positives=int(tested.y.sum()),
+        rows=len(test.y),
+        units=len(tested.y),
+    )
+    threshold = replace(threshold, called_positive=int((p[tested_familiar] > max(settings.positive_from, threshold.value or 0.0)).sum()))
+    return DecisionRule(calibration, fitted, threshold, coverage, _component_names(fitted, names), settings.positive_from)
 
 
-def vocabulary(encoder: Encoder, guard: Guard, schema: DatasetSchema) -> dict[str, tuple[str, ...]]:
+def joint_vocabulary(encoder: Encoder, guard: Guard, schema: DatasetSchema) -> dict[str, tuple[str, ...]]:
     """For every nominal column the values that encoder, guard or contract know: in these, rows have to be coded for all of them."""
     declared = {name: tuple(schema.columns[name].values or ()) for name in encoder.vocabulary}
     return {name: tuple(dict.fromkeys((*values, *guard.categories[name], *declared[name]))) for name, values in encoder.vocabulary.items()}
 
 
-def reachable(coverage: float, rows: int) -> float:
+def attainable_coverage(coverage: float, rows: int) -> float:
     """The coverage that so many calibration rows can hold: a row more novel than all of them is never familiar."""
     return min(coverage, rows / (rows + 1))
 
 
-def _named(fitted: Guard, names: Sequence[GroupName]) -> tuple[GroupName, ...]:
-    found = []
+def _component_names(fitted: Guard, names: Sequence[GroupName]) -> tuple[GroupName, ...]:
+    components = []
     for number, group in enumerate(fitted.names.tolist()):
         if group < 0:
-            found.append(GroupName(f"cluster {number}"))
+            components.append(GroupName(f"cluster {number}"))
         else:
-            found.append(names[group] if group < len(names) else GroupName(f"number {group}"))
-    return tuple(found)
+            components.append(names[group] if group < len(names) else GroupName(f"number {group}"))
+    return tuple(components)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.data.coded_table import Codes
-from sporeprint.safety import novelty_guard as guard
+from sporeprint.safety.novelty_guard import fit_components, row_blocks, scale_of
 from sporeprint.schema import DatasetSchema
 
 Index = npt.NDArray[np.intp]
@@ -25,7 +25,7 @@ SETTLED = 0.002
 START_ROWS = 50_000
 
 
-def are_usable(group: npt.NDArray[np.int64], wish: str) -> bool:
+def groups_are_usable(group: npt.NDArray[np.int64], wish: str) -> bool:
     """Whether declared groups are to be the components: as wished; with `auto` where most have enough rows and they are not too many."""
     if wish == "groups":
         return True
@@ -33,13 +33,13 @@ def are_usable(group: npt.NDArray[np.int64], wish: str) -> bool:
     return len(sizes) <= MOST_GROUPS and float(np.median(sizes)) >= 2 * LEAST_ROWS
 
 
-def by_group(group: npt.NDArray[np.int64]) -> tuple[Index, npt.NDArray[np.int64]]:
+def group_components(group: npt.NDArray[np.int64]) -> tuple[Index, npt.NDArray[np.int64]]:
     """Components of declared groups: the component of each row [n], and the group that each component is [K]."""
     names, component = np.unique(group, return_inverse=True)
     return component.astype(np.intp), names
 
 
-def by_cluster(
+def cluster_components(
     codes: Codes, y: npt.NDArray[np.int8], schema: DatasetSchema, *, clusters: int, seed: int
 ) -> tuple[Index, npt.NDArray[np.int64]]:
     """Components found by clustering each class for itself, in proportion to its rows.
@@ -57,50 +57,50 @@ def by_cluster(
     component = np.empty(codes.rows, dtype=np.intp)
     used, positive = 0, int(y.sum())
     share = min(max(round(clusters * positive / codes.rows), 1), clusters - 1) if 0 < positive < codes.rows else clusters * (positive > 0)
-    for label, wanted in ((0, clusters - share), (1, share)):
+    for label, count in ((0, clusters - share), (1, share)):
         rows = np.flatnonzero(y == label)
         if not len(rows):
             continue
-        found = _clusters(codes.take(rows), schema, max(1, min(wanted, len(rows) // LEAST_ROWS)), seed)
-        component[rows] = found + used
-        used += int(found.max()) + 1
+        cluster = _clusters(codes.take(rows), schema, max(1, min(count, len(rows) // LEAST_ROWS)), seed)
+        component[rows] = cluster + used
+        used += int(cluster.max()) + 1
     return component, np.full(used, -1, dtype=np.int64)
 
 
-def _clusters(codes: Codes, schema: DatasetSchema, wanted: int, seed: int) -> Index:
-    found = _start(codes, wanted, seed)
+def _clusters(codes: Codes, schema: DatasetSchema, count: int, seed: int) -> Index:
+    cluster = _start(codes, count, seed)
     labels = np.zeros(codes.rows, dtype=np.int8)
     for _ in range(PASSES):
-        sizes = np.bincount(found)
-        kept = np.flatnonzero(sizes >= min(LEAST_ROWS, sizes.max()))
+        sizes = np.bincount(cluster)
+        large = np.flatnonzero(sizes >= min(LEAST_ROWS, sizes.max()))
         place = np.full(len(sizes), -1, dtype=np.intp)
-        place[kept] = np.arange(len(kept))
-        mine = place[found] >= 0
-        fitted = guard.fit(codes.take(mine), labels[mine], place[found[mine]], np.full(len(kept), -1, dtype=np.int64), schema)
-        fitted.weights[0] = np.log(sizes[kept] / sizes[kept].sum())  # here a row's likelihood counts, not how typical it is
+        place[large] = np.arange(len(large))
+        mine = place[cluster] >= 0
+        fitted = fit_components(codes.take(mine), labels[mine], place[cluster[mine]], np.full(len(large), -1, dtype=np.int64), schema)
+        fitted.weights[0] = np.log(sizes[large] / sizes[large].sum())  # here a row's likelihood counts, not how typical it is
         moved = fitted.novelty(codes).component
-        changed = float((moved != place[found]).mean())
-        found = np.unique(moved, return_inverse=True)[1].astype(np.intp)
+        changed = float((moved != place[cluster]).mean())
+        cluster = np.unique(moved, return_inverse=True)[1].astype(np.intp)
         if changed < SETTLED:
             break
-    return found
+    return cluster
 
 
-def _start(codes: Codes, wanted: int, seed: int) -> Index:
+def _start(codes: Codes, count: int, seed: int) -> Index:
     from sklearn.cluster import MiniBatchKMeans
 
     features = _encoded(codes)
-    means = MiniBatchKMeans(wanted, random_state=seed, n_init=1, batch_size=4096, reassignment_ratio=0.0, max_iter=20)
+    means = MiniBatchKMeans(count, random_state=seed, n_init=1, batch_size=4096, reassignment_ratio=0.0, max_iter=20)
     chosen = np.random.default_rng(seed).choice(codes.rows, min(codes.rows, START_ROWS), replace=False)
     means.fit(features[np.sort(chosen)])
-    return np.concatenate([means.predict(features[rows]) for rows in guard.blocks(codes.rows)]).astype(np.intp)
+    return np.concatenate([means.predict(features[rows]) for rows in row_blocks(codes.rows)]).astype(np.intp)
 
 
 def _encoded(codes: Codes) -> npt.NDArray[np.float32]:
     """One-hot values (missing is one) and standardised numbers: float32 [n, m]."""
     parts = [np.eye(len(codes.vocabulary[name]) + 2, dtype=np.float32)[values + np.int16(1)] for name, values in codes.nominal.items()]
     for values in codes.numeric.values():
-        known = ~np.isnan(values)
-        mean, sd = guard.scale_of(values[known])
-        parts.append(np.where(known, (values - mean) / sd, 0.0).astype(np.float32)[:, np.newaxis])
+        present = ~np.isnan(values)
+        mean, sd = scale_of(values[present])
+        parts.append(np.where(present, (values - mean) / sd, 0.0).astype(np.float32)[:, np.newaxis])
     return np.hstack(parts)

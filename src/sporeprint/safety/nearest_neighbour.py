@@ -18,13 +18,13 @@ from sporeprint.safety.novelty_guard import Guard
 Row = Mapping[str, str | float | None]
 
 #: The file in a bundle.
-FILE = "known.npz"
+REFERENCE_FILE = "known.npz"
 #: Numbers further apart than this many standard deviations are simply different.
 FAR = 4.0
 
 
 @dataclass(frozen=True)
-class Nearest:
+class NearestRow:
     """A kept row.
 
     Attributes:
@@ -43,7 +43,7 @@ class Nearest:
 
 
 @dataclass(frozen=True)
-class Known:
+class ReferenceRows:
     """Training rows of every component of a guard.
 
     Attributes:
@@ -58,26 +58,26 @@ class Known:
     row: npt.NDArray[np.int64]
     component: npt.NDArray[np.int32]
 
-    def nearest(self, row: Row, guard: Guard, component: int) -> Nearest | None:
+    def nearest(self, row: Row, guard: Guard, component: int) -> NearestRow | None:
         """The nearest kept row of a component; None where none is kept. Of equally near ones the first in the source."""
         at = slice(*np.searchsorted(self.component, [component, component + 1]).tolist())
         rows = self.row[at]
         if not len(rows):
             return None
-        parts = {name: _apart(row.get(name), values[at], guard.categories[name]) for name, values in self.nominal.items()}
-        parts |= {name: _far(row.get(name), values[at], guard.scales[name][1]) for name, values in self.numeric.items()}
+        parts = {name: _nominal_distance(row.get(name), values[at], guard.categories[name]) for name, values in self.nominal.items()}
+        parts |= {name: _numeric_distance(row.get(name), values[at], guard.scales[name][1]) for name, values in self.numeric.items()}
         distance = np.add.reduce(list(parts.values()))
         best = int(np.lexsort((rows, distance))[0])
         differing = sorted((name for name, part in parts.items() if part[best] > 0), key=lambda name: -parts[name][best])
-        return Nearest(int(rows[best]), component, float(distance[best]), self._values(at.start + best, guard), tuple(differing))
+        return NearestRow(int(rows[best]), component, float(distance[best]), self._values(at.start + best, guard), tuple(differing))
 
     def _values(self, number: int, guard: Guard) -> Row:
-        found: dict[str, str | float | None] = {}
+        values: dict[str, str | float | None] = {}
         for name, codes in self.nominal.items():
-            found[name] = guard.categories[name][code - 1] if (code := int(codes[number])) else None
+            values[name] = guard.categories[name][code - 1] if (code := int(codes[number])) else None
         for name, numbers in self.numeric.items():
-            found[name] = None if np.isnan(numbers[number]) else float(numbers[number])
-        return found
+            values[name] = None if np.isnan(numbers[number]) else float(numbers[number])
+        return values
 
     def to_bytes(self) -> bytes:
         """As a compressed .npz archive of plain arrays; equal values give equal bytes."""
@@ -104,14 +104,14 @@ class Known:
             raise ValueError(f"not a table of known observations: {error}") from error
 
 
-def _apart(value: str | float | None, codes: npt.NDArray[np.int16], categories: tuple[str, ...]) -> npt.NDArray[np.float64]:
+def _nominal_distance(value: str | float | None, codes: npt.NDArray[np.int16], categories: tuple[str, ...]) -> npt.NDArray[np.float64]:
     # A value that the guard does not know differs from every one that is kept.
     code = 0 if value is None else categories.index(str(value)) + 1 if value in categories else -1
     unequal: npt.NDArray[np.float64] = (codes != code).astype(np.float64)
     return unequal
 
 
-def _far(value: str | float | None, numbers: npt.NDArray[np.float64], sd: float) -> npt.NDArray[np.float64]:
+def _numeric_distance(value: str | float | None, numbers: npt.NDArray[np.float64], sd: float) -> npt.NDArray[np.float64]:
     missing = np.isnan(numbers)
     if value is None or value != value:
         return (~missing).astype(np.float64)
@@ -119,7 +119,7 @@ def _far(value: str | float | None, numbers: npt.NDArray[np.float64], sd: float)
     return apart
 
 
-def keep(rows: Observations, guard: Guard, *, most: int) -> Known:
+def reference_rows(rows: Observations, guard: Guard, *, most: int) -> ReferenceRows:
     """Choose the training rows that are kept: of each component at most so many, by their hash.
 
     Args:
@@ -141,4 +141,4 @@ def keep(rows: Observations, guard: Guard, *, most: int) -> Known:
         index = {value: number for number, value in enumerate(categories, start=1)}
         table = np.array([0, 0, *(index.get(value, 0) for value in codes.vocabulary[name])], dtype=np.int16)
         nominal[name] = table.take(codes.nominal[name] + np.int16(1))
-    return Known(nominal, dict(codes.numeric), rows.row[chosen], component[chosen].astype(np.int32))
+    return ReferenceRows(nominal, dict(codes.numeric), rows.row[chosen], component[chosen].astype(np.int32))

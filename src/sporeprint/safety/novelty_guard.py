@@ -7,6 +7,10 @@ rows; its novelty is measured at the component where it is most typical. The p-v
 that are at least as novel (Vovk, Gammerman, Shafer 2005, ch. 2.2): of rows exchangeable with those, at most a share of
 1 - c has a p-value of at most 1 - c, whatever the distributions. How this form was chosen: docs/decisions/0007.
 
+A value never seen in training and a number outside the range of training each lower the typicality by `ANOMALY_PENALTY`, in
+calibration rows too. Where such rows are rare, one anomaly makes a row novel; where nearly every row has some (2,000 numeric
+columns), a row is novel that has more than the others. Either way the coverage is the one asked for.
+
 A log-likelihood of this kind is a sum of look-ups, so a table of rows is one matrix product, and one row a few additions.
 """
 
@@ -36,6 +40,8 @@ FARTHEST = 1e4
 #: Typicalities are rounded to so many digits, so that one row alone and the same row in a table never differ; further down than
 #: the floor float64 has not so many, and a row is as novel as can be. Components as typical within TIE: the first counts.
 DIGITS, FLOOR, TIE = 6, -1e6, 1e-6
+#: What one anomaly (a value never seen, a number out of range) takes from the typicality: more than columns differ by otherwise.
+ANOMALY_PENALTY = 1e3
 #: Rows whose typicality in all components is held in memory at a time.
 BLOCK_ROWS = 8_192
 
@@ -62,6 +68,7 @@ class Guard:
     Attributes:
         categories: for every nominal column the values seen in training, in order.
         scales: for every numeric column mean and standard deviation over all training rows.
+        ranges: for every numeric column the smallest and the largest number in training; (inf, -inf) where there was none.
         weights: float64 [D, K], log-likelihoods. Row 0: less the median of the component's own rows. Then for a nominal column
             of k values k + 2 rows: never seen, missing, each value; for a numeric column four: missing, present, factor of z,
             factor of z².
@@ -72,6 +79,7 @@ class Guard:
 
     categories: Mapping[str, tuple[str, ...]]
     scales: Mapping[str, tuple[float, float]]
+    ranges: Mapping[str, tuple[float, float]]
     weights: Float64
     names: npt.NDArray[np.int64]
     positive: Float64
@@ -81,14 +89,43 @@ class Guard:
 
     def typicalities(self, codes: Codes) -> Float64:
         """Typicality of n rows in every component: float64 [n, K]."""
-        found = self._features(codes) @ self.weights
-        return np.maximum(np.round(found, DIGITS, out=found), FLOOR, out=found)
+        features = self._features(codes)
+        return _rounded(features @ self.weights) - ANOMALY_PENALTY * self.anomaly_counts(features)[:, np.newaxis]
+
+    def anomaly_counts(self, features: npt.NDArray[Any]) -> Float64:
+        """How many values of each of n rows were never seen in training, or lie outside its range: float64 [n].
+
+        Args:
+            features: [n, D], as the weights take them.
+        """
+        unseen = features[:, self._unseen_places].sum(axis=1, dtype=np.float64)
+        return np.asarray(unseen + self._out_of_range(features[:, self._z].T, features[:, self._present].T))
+
+    def _out_of_range(self, z: npt.NDArray[Any], present: npt.NDArray[Any]) -> Float64:
+        low, high = self._z_ranges
+        return np.asarray(((present != 0) & ((z < low) | (z > high))).sum(axis=0, dtype=np.float64))
+
+    @cached_property
+    def _unseen_places(self) -> list[int]:
+        return [never for _, _, never in self.look_ups]
+
+    @cached_property
+    def _present(self) -> slice:
+        """The features that say that a number is there, of every numeric column."""
+        return slice(self._z.start - 1, None, 4)
+
+    @cached_property
+    def _z_ranges(self) -> tuple[Float64, Float64]:
+        """The ranges of training, standardised as a row's numbers are: [q, 1] each."""
+        low, high = np.array([self.ranges[name] for name in self.scales], dtype=np.float64).reshape(-1, 2).T
+        means, sds = self._scales
+        return tuple(((bound[:, np.newaxis] - means) / sds).clip(-FARTHEST, FARTHEST) for bound in (low, high))  # type: ignore[return-value]
 
     def novelty(self, codes: Codes) -> Novelty:
         """How novel the rows of a table are."""
         component = np.empty(codes.rows, dtype=np.intp)
         typicality = np.empty(codes.rows, dtype=np.float64)
-        for rows in blocks(codes.rows):
+        for rows in row_blocks(codes.rows):
             component[rows], typicality[rows] = self._most_typical(codes.take(rows))
         return Novelty(self.p_value(typicality), component, typicality)
 
@@ -100,11 +137,11 @@ class Guard:
         places = self._places(codes)
         features = np.zeros((len(self.weights), codes.rows), dtype=np.float32)
         self._write(places, codes, features)
-        found = features.T @ self._weights32
-        component, everyone = found.argmax(axis=1), np.arange(codes.rows)
+        sums = features.T @ self._weights32
+        component, everyone = sums.argmax(axis=1), np.arange(codes.rows)
         z = features[self._z].astype(np.float64)
-        near = found[everyone, component] - self._rounding(z)
-        unsure = np.count_nonzero(found >= near[:, np.newaxis].astype(np.float32), axis=1) > 1
+        near = sums[everyone, component] - self._rounding(z)
+        unsure = np.count_nonzero(sums >= near[:, np.newaxis].astype(np.float32), axis=1) > 1
         # Each sum anew, of the one component: only then are z and its square as they are for a row alone.
         flat, width = self.weights.ravel(), self.weights.shape[1]
         best = flat.take(component)
@@ -115,7 +152,9 @@ class Guard:
         self._write_numbers(codes.numeric, numbers)
         for at, factor in enumerate(numbers, start=first):
             best += factor * flat.take(at * width + component)
-        np.maximum(np.round(best, DIGITS, out=best), FLOOR, out=best)
+        # A place is that of a value never seen where it is the first of its column.
+        unseen = sum((place == never).astype(np.float64) for place, never in zip(places, self._unseen_places, strict=True))
+        best = _rounded(best) - ANOMALY_PENALTY * (unseen + self._out_of_range(numbers[2::4], numbers[1::4]))
         if unsure.any():
             component[unsure], best[unsure] = self.most_typical(self._features(codes.take(unsure)))
         return component, best
@@ -155,10 +194,10 @@ class Guard:
         Args:
             features: float64 [n, D], as the weights take them.
         """
-        found = features @ self.weights
-        best = found.max(axis=1)
-        component = (found >= best[:, np.newaxis] - TIE).argmax(axis=1)
-        return component, np.maximum(np.round(best, DIGITS, out=best), FLOOR, out=best)
+        sums = features @ self.weights
+        best = sums.max(axis=1)
+        component = (sums >= best[:, np.newaxis] - TIE).argmax(axis=1)
+        return component, _rounded(best) - ANOMALY_PENALTY * self.anomaly_counts(features)
 
     def p_value(self, typicality: Float64) -> Float64:
         """(1 + calibration rows at most as typical) / (1 + calibration rows)."""
@@ -217,8 +256,8 @@ class Guard:
     @cached_property
     def _scales(self) -> tuple[Float64, Float64]:
         """Means and standard deviations of the q numeric columns: [q, 1] each."""
-        found = np.array(list(self.scales.values()), dtype=np.float64).reshape(-1, 2)
-        return found[:, :1], found[:, 1:]
+        scales = np.array(list(self.scales.values()), dtype=np.float64).reshape(-1, 2)
+        return scales[:, :1], scales[:, 1:]
 
     # --- one row ------------------------------------------------------------------------------------------------------
 
@@ -230,9 +269,10 @@ class Guard:
         """
         get = row.get
         places = [look_up.get(get(name), never) for name, look_up, never in self.look_ups]
+        anomalies = sum(map(int.__eq__, places, self._unseen_places))
         factors = [1.0] * (len(places) + 1)
         places.append(0)
-        for name, at, mean, sd in self._numbers:
+        for name, at, mean, sd, low, high in self._numbers:
             number = get(name)
             if number is None or number != number:
                 places.append(at)
@@ -241,31 +281,36 @@ class Guard:
                 z = min(max((float(number) - mean) / sd, -FARTHEST), FARTHEST)
                 places += (at + 1, at + 2, at + 3)
                 factors += (1.0, z, z * z)
-        found = np.dot(factors, self.weights.take(places, axis=0))
-        best = float(found.max())
-        at_most = bisect_right(self._ordered, max(round(best, DIGITS), FLOOR))
-        return (at_most + 1.0) / (len(self._ordered) + 1.0), int((found >= best - TIE).argmax())
+                anomalies += z < low or z > high
+        sums = np.dot(factors, self.weights.take(places, axis=0))
+        best = float(sums.max())
+        at_most = bisect_right(self._ordered, max(round(best, DIGITS), FLOOR) - ANOMALY_PENALTY * anomalies)
+        return (at_most + 1.0) / (len(self._ordered) + 1.0), int((sums >= best - TIE).argmax())
 
     @cached_property
     def _ordered(self) -> list[float]:
-        found: list[float] = self.calibration.tolist()
-        return found
+        ordered: list[float] = self.calibration.tolist()
+        return ordered
 
     @cached_property
     def look_ups(self) -> tuple[tuple[str, dict[Any, int], int], ...]:
         """For every nominal column: value -> row of the weights, and the row of values never seen."""
-        found, at = [], 1
+        tables, at = [], 1
         for name, values in self.categories.items():
             rows: dict[Any, int] = {None: at + 1}
             rows.update({value: at + number for number, value in enumerate(values, start=2)})
-            found.append((name, rows, at))
+            tables.append((name, rows, at))
             at += len(values) + 2
-        return tuple(found)
+        return tuple(tables)
 
     @cached_property
-    def _numbers(self) -> tuple[tuple[str, int, float, float], ...]:
+    def _numbers(self) -> tuple[tuple[str, int, float, float, float, float], ...]:
+        """Every numeric column: name, first row of its weights, mean, standard deviation, and its standardised range."""
         at = 1 + sum(len(values) + 2 for values in self.categories.values())
-        return tuple((name, at + 4 * number, mean, sd) for number, (name, (mean, sd)) in enumerate(self.scales.items()))
+        low, high = (bound.ravel().tolist() for bound in self._z_ranges)
+        return tuple(
+            (name, at + 4 * number, mean, sd, low[number], high[number]) for number, (name, (mean, sd)) in enumerate(self.scales.items())
+        )
 
     # --- files --------------------------------------------------------------------------------------------------------
 
@@ -278,6 +323,7 @@ class Guard:
             "calibration": self.calibration,
             "scale_names": np.array(list(self.scales), dtype=np.str_),
             "scales": np.array(list(self.scales.values()), dtype=np.float64).reshape(-1, 2),
+            "ranges": np.array([self.ranges[name] for name in self.scales], dtype=np.float64).reshape(-1, 2),
             "category_names": np.array(list(self.categories), dtype=np.str_),
             **{f"categories.{number}": np.array(values, dtype=np.str_) for number, values in enumerate(self.categories.values())},
         }
@@ -294,20 +340,27 @@ class Guard:
             arrays = from_npz(data)
             names = arrays["category_names"].tolist()
             scales = zip(arrays["scale_names"].tolist(), arrays["scales"].tolist(), strict=True)
-            found = cls(
+            ranges = zip(arrays["scale_names"].tolist(), arrays["ranges"].tolist(), strict=True)
+            guard = cls(
                 categories={name: tuple(arrays[f"categories.{number}"].tolist()) for number, name in enumerate(names)},
                 scales={name: (mean, sd) for name, (mean, sd) in scales},
+                ranges={name: (low, high) for name, (low, high) in ranges},
                 **{key: arrays[key] for key in ("weights", "names", "positive", "calibration")},
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a guard: {error}") from error
-        rows = 1 + sum(len(values) + 2 for values in found.categories.values()) + 4 * len(found.scales)
-        if found.weights.shape != (rows, len(found.names)) or len(found.positive) != len(found.names):
-            raise ValueError(f"not a guard: weights of shape {found.weights.shape}, expected ({rows}, {len(found.names)})")
-        return found
+        rows = 1 + sum(len(values) + 2 for values in guard.categories.values()) + 4 * len(guard.scales)
+        if guard.weights.shape != (rows, len(guard.names)) or len(guard.positive) != len(guard.names):
+            raise ValueError(f"not a guard: weights of shape {guard.weights.shape}, expected ({rows}, {len(guard.names)})")
+        return guard
 
 
-def blocks(rows: int) -> Iterator[slice]:
+def _rounded(typicality: Float64) -> Float64:
+    """In place: to `DIGITS` digits, and not below `FLOOR`."""
+    return np.maximum(np.round(typicality, DIGITS, out=typicality), FLOOR, out=typicality)
+
+
+def row_blocks(rows: int) -> Iterator[slice]:
     """Slices of `BLOCK_ROWS` rows that cover a table."""
     return (slice(start, min(start + BLOCK_ROWS, rows)) for start in range(0, rows, BLOCK_ROWS))
 
@@ -315,7 +368,7 @@ def blocks(rows: int) -> Iterator[slice]:
 # --- fitting ---------------------------------------------------------------------------------------------------------
 
 
-def fit(codes: Codes, y: npt.NDArray[np.int8], component: Index, names: npt.NDArray[np.int64], schema: DatasetSchema) -> Guard:
+def fit_components(codes: Codes, y: npt.NDArray[np.int8], component: Index, names: npt.NDArray[np.int64], schema: DatasetSchema) -> Guard:
     """Describe components by the rows in each; not calibrated yet.
 
     Args:
@@ -326,36 +379,38 @@ def fit(codes: Codes, y: npt.NDArray[np.int8], component: Index, names: npt.NDAr
         schema: the contract.
     """
     sizes = np.bincount(component, minlength=len(names)).astype(np.float64)
-    weights, categories, scales = [np.zeros((1, len(names)))], {}, {}
+    weights, categories, scales, ranges = [np.zeros((1, len(names)))], {}, {}, {}
     for name in schema.nominal:
         seen = np.unique(codes.nominal[name])
-        kept = [int(code) for code in seen if code > 0]
-        categories[name] = tuple(codes.vocabulary[name][code - 1] for code in kept)
-        weights.append(_nominal_weights(codes.nominal[name], kept, component, sizes))
+        categories_seen = [int(code) for code in seen if code > 0]
+        categories[name] = tuple(codes.vocabulary[name][code - 1] for code in categories_seen)
+        weights.append(_nominal_weights(codes.nominal[name], categories_seen, component, sizes))
     for name in schema.numeric:
         part, scales[name] = _numeric_weights(codes.numeric[name], component, sizes)
         weights.append(part)
+        present = codes.numeric[name][~np.isnan(codes.numeric[name])]
+        ranges[name] = (float(present.min()), float(present.max())) if len(present) else (np.inf, -np.inf)
     positive = np.bincount(component, weights=y, minlength=len(names)) / sizes
-    guard = Guard(categories, scales, np.vstack(weights), names, positive, np.empty(0, dtype=np.float64))
-    guard.weights[0] = -_own_medians(guard, codes, component)
+    guard = Guard(categories, scales, ranges, np.vstack(weights), names, positive, np.empty(0, dtype=np.float64))
+    guard.weights[0] = -own_medians(guard, codes, component)
     return guard
 
 
-def _nominal_weights(values: npt.NDArray[np.int16], kept: Sequence[int], component: Index, sizes: Float64) -> Float64:
+def _nominal_weights(values: npt.NDArray[np.int16], codes_seen: Sequence[int], component: Index, sizes: Float64) -> Float64:
     """Log shares [k + 2, K]: never seen, missing, each kept value."""
     rows = np.zeros(int(values.max(initial=0)) + 2, dtype=np.intp)
     rows[1] = 1
-    rows[np.array(kept, dtype=np.intp) + 1] = np.arange(len(kept)) + 2
-    width = len(kept) + 2
+    rows[np.array(codes_seen, dtype=np.intp) + 1] = np.arange(len(codes_seen)) + 2
+    width = len(codes_seen) + 2
     counts = np.bincount(rows.take(values + np.int16(1)) * len(sizes) + component, minlength=width * len(sizes)).reshape(width, len(sizes))
     return np.log((counts + PSEUDO_COUNT) / (sizes + PSEUDO_COUNT * width))
 
 
 def _numeric_weights(values: Float64, component: Index, sizes: Float64) -> tuple[Float64, tuple[float, float]]:
     """[4, K]: log share missing, log share present with the normal curve's constant, factors of z and z²; and z's scale."""
-    known = ~np.isnan(values)
-    mean, sd = scale_of(values[known])
-    z, where = (values[known] - mean) / sd, component[known]
+    is_present = ~np.isnan(values)
+    mean, sd = scale_of(values[is_present])
+    z, where = (values[is_present] - mean) / sd, component[is_present]
     present = np.bincount(where, minlength=len(sizes)).astype(np.float64)
     n = np.maximum(present, 1.0)
     means = np.bincount(where, weights=z, minlength=len(sizes)) / n
@@ -377,15 +432,16 @@ def scale_of(numbers: Float64) -> tuple[float, float]:
     return mean, sd if sd > ROUNDING * float(np.abs(numbers).max()) else 1.0
 
 
-def _own_medians(guard: Guard, codes: Codes, component: Index) -> Float64:
+def own_medians(guard: Guard, codes: Codes, component: Index) -> Float64:
+    """The median typicality of each component's own rows: float64 [K]."""
     own = np.concatenate(
-        [guard.typicalities(codes.take(rows))[np.arange(rows.stop - rows.start), component[rows]] for rows in blocks(codes.rows)]
+        [guard.typicalities(codes.take(rows))[np.arange(rows.stop - rows.start), component[rows]] for rows in row_blocks(codes.rows)]
     )
     order = np.argsort(component, kind="stable")
     parts = np.split(own[order], np.cumsum(np.bincount(component, minlength=len(guard.names)))[:-1])
     return np.array([np.median(part) for part in parts])
 
 
-def calibrate(guard: Guard, codes: Codes) -> Guard:
+def calibrate_guard(guard: Guard, codes: Codes) -> Guard:
     """The guard with the typicalities of calibration rows, which nothing was fitted on."""
     return replace(guard, calibration=np.sort(guard.novelty(codes).typicality))

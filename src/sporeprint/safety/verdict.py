@@ -1,6 +1,7 @@
-"""What is answered: the negative class, the positive class, or unknown. One formula, wherever an answer is given."""
+"""The verdict: the negative class, the positive class, or unknown. One formula for one row and for tables."""
 
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -9,37 +10,55 @@ from sporeprint.schema import DatasetSchema
 
 NEGATIVE, POSITIVE, UNKNOWN = 0, 1, 2
 
-#: Where no threshold keeps the promise, P(positive) above which the positive class is answered all the same.
+#: P(positive) above which the positive class is the likelier one.
 HALF = 0.5
 
 #: p-values are multiples of 1 / (calibration rows + 1); a difference smaller than this is rounding.
 ROUNDING = 1e-12
 
 Numbers = TypeVar("Numbers", float, npt.NDArray[np.float64])
+Flag: TypeAlias = "bool | npt.NDArray[np.bool_]"
+
+
+@dataclass(frozen=True)
+class VerdictLimits:
+    """Where each class may be said.
+
+    Attributes:
+        negative: the largest P(positive) with which the negative class is said; None: it never is.
+        positive: P(positive) above which the positive class is said; between the two the verdict is unknown.
+        coverage: share of rows like the training rows that the guard is to know.
+    """
+
+    negative: float | None
+    positive: float
+    coverage: float
 
 
 def verdict(
-    probability: Numbers, novelty_p: Numbers, strange: bool | npt.NDArray[np.bool_], *, threshold: float | None, coverage: float
+    probability: Numbers, novelty_p: Numbers, contradictory: Flag, component_negative: Flag, limits: VerdictLimits
 ) -> int | npt.NDArray[np.int8]:
-    """Answer one row, or n.
+    """The verdict on one row, or on n.
+
+    The negative class needs two witnesses: the classifier's probability, and the guard's component that the row is most like,
+    which must be of the negative class itself.
 
     Args:
         probability: P(positive), [n] or of one row; NaN where there is none.
         novelty_p: the guard's p-value of the same rows.
-        strange: whether a value was never seen in training, a number lies outside what was, or the row contradicts itself.
-        threshold: largest probability that is answered with the negative class; None: it never is, and the positive class
-            only from 0.5 on, as a low probability is then no ground for either answer.
-        coverage: share of rows like the training rows that are to be answered; a p-value of at most 1 - coverage is unknown.
+        contradictory: whether the row contradicts itself.
+        component_negative: whether the component that the row is most like is of the negative class.
+        limits: see `VerdictLimits`.
 
     Returns:
-        NEGATIVE, POSITIVE or UNKNOWN: an int, or int8 [n]. Only of a row that is familiar in every way the probability decides.
+        NEGATIVE, POSITIVE or UNKNOWN: an int, or int8 [n].
     """
-    known = is_familiar(novelty_p, coverage) & (strange == False)  # noqa: E712  # `not` does not take arrays
-    negative = probability <= (-1.0 if threshold is None else threshold)
-    positive = probability > (HALF if threshold is None else threshold)
-    # Comparisons with NaN are false, so both are, and the answer is unknown.
-    found = UNKNOWN - known * (negative * (UNKNOWN - NEGATIVE) + positive * (UNKNOWN - POSITIVE))
-    return found.astype(np.int8) if isinstance(found, np.ndarray) else int(found)
+    familiar = is_familiar(novelty_p, limits.coverage) & (contradictory == False)  # noqa: E712  # `not` does not take arrays
+    negative = (probability <= (-1.0 if limits.negative is None else limits.negative)) & component_negative
+    positive = probability > limits.positive
+    # Comparisons with NaN are false, so both are, and the verdict is unknown.
+    verdicts = UNKNOWN - familiar * (negative * (UNKNOWN - NEGATIVE) + positive * (UNKNOWN - POSITIVE))
+    return verdicts.astype(np.int8) if isinstance(verdicts, np.ndarray) else int(verdicts)
 
 
 def is_familiar(novelty_p: Numbers, coverage: float) -> bool | npt.NDArray[np.bool_]:
@@ -47,7 +66,7 @@ def is_familiar(novelty_p: Numbers, coverage: float) -> bool | npt.NDArray[np.bo
     return novelty_p > 1 - coverage + ROUNDING
 
 
-def words(schema: DatasetSchema) -> tuple[str, str, str]:
-    """The answers' words, by their numbers."""
+def verdict_words(schema: DatasetSchema) -> tuple[str, str, str]:
+    """The verdicts' words, by their numbers."""
     target = schema.target
     return target.values[target.negative], target.values[target.positive], "unknown"

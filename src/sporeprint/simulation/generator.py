@@ -30,9 +30,10 @@ import numpy.typing as npt
 import polars as pl
 
 from sporeprint import __version__
-from sporeprint.common.files import Progress, Silent, atomic_path, atomic_write
+from sporeprint.common.files import atomic_path, atomic_write
 from sporeprint.common.optional_dependencies import Lazy
 from sporeprint.common.parallel import ahead
+from sporeprint.common.progress import Progress, SilentProgress
 from sporeprint.errors import UsageError, nearest
 from sporeprint.schema import Column, Condition, DatasetSchema
 
@@ -203,8 +204,13 @@ def simulate(
     Raises:
         UsageError: if an argument is out of bounds, naming it, its value and what is allowed.
         StorageError: if a file cannot be written; the table that was there before is still there.
+
+    >>> from pathlib import Path
+    >>> from sporeprint import load_settings, simulate_table
+    >>> simulate_table(load_settings(CONFIG).dataset, Path("table.csv"), rows=1000, groups=20, seed=1).rows
+    1000
     """
-    drift, spoil, progress = drift or Drift(), spoil or Spoil(), progress or Silent()
+    drift, spoil, progress = drift or Drift(), spoil or Spoil(), progress or SilentProgress()
     parquet = _suffix(out) == ".parquet"
     _check_numbers(rows, groups, seed, draw, threads)
     _check_shares(drift, spoil)

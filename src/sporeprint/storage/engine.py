@@ -4,7 +4,9 @@ SQLite: write-ahead log, synced at every commit, foreign keys, real transactions
 reads or changes tables). MariaDB: utf8mb4, strict mode, READ COMMITTED, UTC, connections tested before use.
 """
 
-from collections.abc import Iterator
+import contextlib
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -36,8 +38,13 @@ _SQLITE_PLACE = frozenset({8, 10, 14})
 _SQLITE_DAMAGED = frozenset({11, 26})
 
 
-def connect(url: URL, *, pool_size: int = 5) -> Engine:
+def connect(url: URL, *, pool_size: int = 5, answer_s: int = ANSWER_TIMEOUT_S) -> Engine:
     """An engine for an address. No connection is made yet; an SQLite file's folder is.
+
+    Args:
+        url: the address.
+        pool_size: connections that stay open.
+        answer_s: seconds after which a server that is silent counts as gone, unless the address says another number.
 
     Raises:
         ConfigError: an option of the address has no such value.
@@ -45,7 +52,7 @@ def connect(url: URL, *, pool_size: int = 5) -> Engine:
     """
     if url.get_backend_name() == SQLITE:
         return _sqlite(url)
-    base, arguments = _driver_arguments(url)
+    base, arguments = _driver_arguments(url, answer_s)
     # Parameters stay out of errors and logs: they are people's data.
     engine = create_engine(
         base,
@@ -134,9 +141,21 @@ def _sqlite(url: URL) -> Engine:
         except OSError as error:
             raise StorageError(f"cannot make the folder of {url.database}: {error.strerror}") from None
     engine = create_engine(url, connect_args={"timeout": LOCK_WAIT_S}, hide_parameters=True)
+    if url.database and url.database != ":memory:":
+        event.listen(engine, "do_connect", _private_file(url.database))
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _private_file(path: str) -> Callable[..., None]:
+    """Before a connection: a new file is for its owner only, because it holds what people sent, and the hashes of keys."""
+
+    def make(*_: Any) -> None:
+        with contextlib.suppress(OSError):  # the connection says what is wrong
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+    return make
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
@@ -172,14 +191,14 @@ def reading(engine: Engine) -> Iterator[Connection]:
 # --- MariaDB -------------------------------------------------------------------------------------------------------------
 
 
-def _driver_arguments(url: URL) -> tuple[URL, dict[str, Any]]:
+def _driver_arguments(url: URL, answer_s: int) -> tuple[URL, dict[str, Any]]:
     """An address without the options the driver takes as values of its own, and those values.
 
     With `ssl_ca`, the server's certificate and name are checked, unless the address says that they are not.
     """
     given = {name: value for name, value in url.query.items() if isinstance(value, str)}
     arguments: dict[str, Any] = {"charset": "utf8mb4", "connect_timeout": CONNECT_TIMEOUT_S}
-    arguments |= {"read_timeout": ANSWER_TIMEOUT_S, "write_timeout": ANSWER_TIMEOUT_S}
+    arguments |= {"read_timeout": answer_s, "write_timeout": answer_s}
     for name in ("connect_timeout", "read_timeout", "write_timeout"):
         if name in given:
             arguments[name] = _seconds(name, given[name])

@@ -27,7 +27,7 @@ def query(**given: Any) -> str:
 
 @pytest.fixture
 def client(started: Callable[..., Client]) -> Client:
-    return started(ab_testing={"look_s": 0.2})
+    return started(ab_testing={"evaluate_every_s": 0.2})
 
 
 # --- making --------------------------------------------------------------------------------------------------------------
@@ -154,8 +154,10 @@ def test_in_shadow_mode_a_answers_and_both_are_kept(client: Client) -> None:
     assert {name: shadow[name] for name in ("verdict", "prediction", "probability")} == {
         name: alone[name] for name in ("verdict", "prediction", "probability")
     }
-    seen = until(lambda: (found := client.get("/ab-tests/first").json())["look"] and found["look"]["units"] and found)
-    assert seen["look"]["units"] == 1
+    seen = until(
+        lambda: (found := client.get("/ab-tests/first").json())["interim_analysis"] and found["interim_analysis"]["units"] and found
+    )
+    assert seen["interim_analysis"]["units"] == 1
     assert seen["test_id"] == test["test_id"]
 
 
@@ -170,10 +172,10 @@ def test_a_version_that_is_deleted_during_its_test(started: Callable[..., Client
     assert {answer["model"] for answer in answers} == {"xgboost"}
     degraded = [answer["ab_test"].get("degraded", False) for answer in answers]
     assert degraded == [mode == "split" and answer["ab_test"]["arm"] == "b" for answer in answers]
-    told = second.get("/ab-tests/first").json()
-    assert [event["event"] for event in told["events"]] == ["created", "degraded"]
-    assert told["events"][1]["details"]["ref"] == "logistic_regression/v1"
-    assert test["test_id"] == told["test_id"]
+    view = second.get("/ab-tests/first").json()
+    assert [event["event"] for event in view["events"]] == ["created", "degraded"]
+    assert view["events"][1]["details"]["ref"] == "logistic_regression/v1"
+    assert test["test_id"] == view["test_id"]
 
 
 # --- from the first request to the last -----------------------------------------------------------------------------------
@@ -184,10 +186,10 @@ def test_labels_change_what_is_seen_and_the_page_shows_it(client: Client) -> Non
     ids = [
         client.post("/predict?ab_test=first", json={}, headers={"X-Unit-Id": f"u{number}"}).json()["prediction_id"] for number in range(20)
     ]
-    until(lambda: (client.get("/ab-tests/first").json()["look"] or {}).get("units") == 20)
+    until(lambda: (client.get("/ab-tests/first").json()["interim_analysis"] or {}).get("units") == 20)
     for prediction_id in ids[:5]:
         assert client.post(f"/predictions/{prediction_id}/outcome", json={"outcome": "p"}).status_code == 201
-    until(lambda: client.get("/ab-tests/first").json()["look"]["labels"] == 5)
+    until(lambda: client.get("/ab-tests/first").json()["interim_analysis"]["labels"] == 5)
     page = client.get("/ab-tests/first/report")
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert "Units by arm" in page.text
@@ -226,7 +228,7 @@ def test_many_tests_are_listed_page_by_page(client: Client) -> None:
 
 def test_disagreements_are_listed_page_by_page(client: Client) -> None:
     made(client, mode="shadow", model_b="decision_tree")
-    assert client.get("/ab-tests/first/disagreements").json() == {"waiting": 0, "disagreements": [], "next": None}
+    assert client.get("/ab-tests/first/disagreements").json() == {"awaiting_label": 0, "disagreements": [], "next": None}
     assert client.get("/ab-tests/first/disagreements?before=x").status_code == 400
 
 
@@ -251,7 +253,7 @@ def test_roles(client: Client, started: Callable[..., Client]) -> None:
 @pytest.fixture(params=["sqlite", "mariadb"])
 def workers(request: pytest.FixtureRequest, small_copy: Path, small_config: dict[str, Any], tmp_path: Path) -> Iterator[Server]:
     """A server of four workers."""
-    config = {**small_config, "ab_testing": {"look_s": 0.3}}
+    config = {**small_config, "ab_testing": {"evaluate_every_s": 0.3}}
     env = {}
     if request.param == "mariadb":
         database: MariaDB = request.getfixturevalue("mariadb")
@@ -291,7 +293,12 @@ def test_every_unit_has_one_arm_and_counts_are_those_answered_when_workers_are_k
             assert found.status_code == 200, found.text
             arm = found.json()["ab_test"]["arm"]
             assert answered.setdefault(unit, arm) == arm == arms.arm(unit)
-        seen = until(lambda: (found := client.get("/ab-tests/first").json())["look"] and found["look"]["units"] == 300 and found, 60)
-    totals = seen["look"]["totals"]
+        seen = until(
+            lambda: (
+                (found := client.get("/ab-tests/first").json())["interim_analysis"] and found["interim_analysis"]["units"] == 300 and found
+            ),
+            60,
+        )
+    totals = seen["interim_analysis"]["totals"]
     for arm in "ab":
         assert sum(totals[arm]["answers"]) == sum(each == arm for each in answered.values())

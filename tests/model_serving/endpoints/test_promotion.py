@@ -90,7 +90,7 @@ def test_a_version_that_moved_meanwhile_is_left_alone(started: Callable[..., Cli
 def test_the_winner_of_a_test_serves_and_goes_back_over_http(small_copy: Path, small_config: dict[str, Any], tmp_path: Path) -> None:
     registry = Registry(small_copy / "models/registry")
     registry.set_production("xgboost", reason="test", now=datetime.now(UTC))
-    config = write_config({**small_config, "ab_testing": {"look_s": 0.3}, "gate": {"margin": 0.99}}, tmp_path / "config.yaml")
+    config = write_config({**small_config, "ab_testing": {"evaluate_every_s": 0.3}, "gate": {"margin": 0.99}}, tmp_path / "config.yaml")
     server = start_server(small_copy, config)
     client = server.client
     try:
@@ -114,7 +114,7 @@ def test_the_winner_of_a_test_serves_and_goes_back_over_http(small_copy: Path, s
         done = client.post("/predictions/outcomes", json=said).json()
         assert (done["created"], done["problems"]) == (240, 0)
         ended = until(lambda: (test := client.get("/ab-tests/first").json())["status"] == "concluded" and test, 60)
-        assert ended["verdict"] == "b", ended["look"]
+        assert ended["verdict"] == "b", ended["interim_analysis"]
         until(lambda: [event["event"] for event in client.get("/ab-tests/first").json()["events"]][-1] == "promoted", 60)
         until(lambda: client.post("/predict", json={}).json()["model"] == "logistic_regression", 10)
         assert client.get("/models").json()["production"] == "logistic_regression/v1"

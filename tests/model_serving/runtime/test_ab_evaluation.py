@@ -9,29 +9,28 @@ from typing import Any
 import pytest
 
 from sporeprint import settings
-from sporeprint.model_serving.runtime.ab_evaluation import LEASE, Evaluating
-from sporeprint.pipelines import ab_test_lifecycle as experiments
-from sporeprint.pipelines.ab_test_lifecycle import Lab
-from sporeprint.storage.oltp import ab_unit_counts, checkpoints
+from sporeprint.model_serving.runtime.ab_evaluation import LEASE, BackgroundEvaluation
+from sporeprint.pipelines.ab_test_lifecycle import ExperimentService, experiment_service
+from sporeprint.storage.oltp import ab_interim_analyses, checkpoints
 
 
 @pytest.fixture
-def lab(small_config: dict[str, Any], small_copy: Path) -> Iterator[Lab]:
-    with experiments.opened(settings.parse({**small_config, "ab_testing": {"look_s": 0.1}}), small_copy) as found:
+def experiments(small_config: dict[str, Any], small_copy: Path) -> Iterator[ExperimentService]:
+    with experiment_service(settings.parse({**small_config, "ab_testing": {"evaluate_every_s": 0.1}}), small_copy) as found:
         yield found
 
 
-def test_only_one_process_looks(lab: Lab) -> None:
-    test = experiments.create(lab, {"name": "t", "model_a": "xgboost", "model_b": "decision_tree"}, actor="ada")
-    assert checkpoints.lease(lab.engine, LEASE, "other", now_us=0, until_us=1 << 60)
-    Evaluating(lab, "w", lambda: True).look()
-    assert ab_unit_counts.last_look(lab.engine, test.test_id) is None
-    checkpoints.release(lab.engine, LEASE, "other")
-    Evaluating(lab, "w", lambda: True).look()
-    assert ab_unit_counts.last_look(lab.engine, test.test_id) is not None
+def test_only_one_process_looks(experiments: ExperimentService) -> None:
+    test = experiments.create({"name": "t", "model_a": "xgboost", "model_b": "decision_tree"}, actor="ada")
+    assert checkpoints.lease(experiments.engine, LEASE, "other", now_us=0, until_us=1 << 60)
+    BackgroundEvaluation(experiments, "w", lambda: True).evaluate()
+    assert ab_interim_analyses.last(experiments.engine, test.test_id) is None
+    checkpoints.release(experiments.engine, LEASE, "other")
+    BackgroundEvaluation(experiments, "w", lambda: True).evaluate()
+    assert ab_interim_analyses.last(experiments.engine, test.test_id) is not None
 
 
-def test_it_looks_only_while_a_test_runs(lab: Lab) -> None:
+def test_it_looks_only_while_a_test_runs(experiments: ExperimentService) -> None:
     asked: list[int] = []
 
     async def work() -> None:
@@ -43,19 +42,19 @@ def test_it_looks_only_while_a_test_runs(lab: Lab) -> None:
                 enough.set()
             return False
 
-        async with Evaluating(lab, "w", any_runs).watching():
+        async with BackgroundEvaluation(experiments, "w", any_runs).running():
             await enough.wait()
 
     asyncio.run(work())
-    with lab.engine.connect() as connection:
+    with experiments.engine.connect() as connection:
         number, _ = checkpoints.read(connection, LEASE)
     assert number == 1  # once, for what an earlier process may have left
 
 
-def test_what_goes_wrong_is_logged_and_tried_again(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
-    lab.engine.dispose()
-    database = lab.root / "data/sporeprint.db"
+def test_what_goes_wrong_is_logged_and_tried_again(experiments: ExperimentService, caplog: pytest.LogCaptureFixture) -> None:
+    experiments.engine.dispose()
+    database = experiments.root / "data/sporeprint.db"
     database.rename(database.with_suffix(".away"))
     with caplog.at_level(logging.WARNING):
-        Evaluating(lab, "w", lambda: True).look()
-    assert "cannot be looked at" in caplog.text
+        BackgroundEvaluation(experiments, "w", lambda: True).evaluate()
+    assert "cannot be evaluated" in caplog.text

@@ -12,9 +12,8 @@ import pytest
 from sporeprint.ab_testing.assignment import Assignment
 from sporeprint.model_serving.http.problems import ProblemError
 from sporeprint.model_serving.model_loader import ModelLoader
-from sporeprint.model_serving.runtime.ab_routing import NO_PART, Route, Routes, unit_of
-from sporeprint.pipelines import ab_test_lifecycle as experiments
-from sporeprint.pipelines.ab_test_lifecycle import Lab
+from sporeprint.model_serving.runtime.ab_routing import NO_PARTICIPATION, Route, Routes, unit_id_header
+from sporeprint.pipelines.ab_test_lifecycle import ExperimentService, experiment_service
 from sporeprint.settings import Settings
 from sporeprint.storage.oltp import ab_tests
 from sporeprint.storage.oltp.ab_tests import AbTest
@@ -23,23 +22,23 @@ GIVEN = {"model_a": "xgboost", "model_b": "logistic_regression", "independent": 
 
 
 @pytest.fixture
-def lab(small_settings: Settings, small_copy: Path) -> Iterator[Lab]:
-    with experiments.opened(small_settings, small_copy) as found:
+def experiments(small_settings: Settings, small_copy: Path) -> Iterator[ExperimentService]:
+    with experiment_service(small_settings, small_copy) as found:
         found.registry.set_production("xgboost", reason="test", now=datetime.now(UTC))
         yield found
 
 
 @pytest.fixture
-def loader(lab: Lab) -> ModelLoader:
-    return ModelLoader(lab.registry.root, "production")
+def loader(experiments: ExperimentService) -> ModelLoader:
+    return ModelLoader(experiments.registry.root, "production")
 
 
-def create(lab: Lab, name: str = "first", **given: Any) -> AbTest:
-    return experiments.create(lab, {"name": name, **GIVEN, **given}, actor="ada")
+def create(experiments: ExperimentService, name: str = "first", **given: Any) -> AbTest:
+    return experiments.create({"name": name, **GIVEN, **given}, actor="ada")
 
 
-def looked(routes: Routes, **given: Any) -> Routes:
-    asyncio.run(routes.look(**given))
+def refreshed(routes: Routes, **given: Any) -> Routes:
+    asyncio.run(routes.refresh(**given))
     return routes
 
 
@@ -47,56 +46,56 @@ def route_of(routes: Routes, name: str = "first") -> Route | None:
     return asyncio.run(routes.find(name))
 
 
-def test_both_versions_are_there_before_a_test_routes(lab: Lab, loader: ModelLoader) -> None:
-    routes = Routes(lab.engine, loader, "w")
-    assert not looked(routes).any
-    test = create(lab)
+def test_both_versions_are_there_before_a_test_routes(experiments: ExperimentService, loader: ModelLoader) -> None:
+    routes = Routes(experiments.engine, loader, "w")
+    assert not refreshed(routes).any
+    test = create(experiments)
     route = route_of(routes)  # nobody has looked since
     assert route is not None
-    assert route.whole
+    assert route.is_complete
     assert route.a is loader.current  # what is in memory is not loaded again
     assert route.b is not None
     assert route.b.ref.ref == "logistic_regression/v1"
     assert route_of(routes, test.test_id) is route
-    again = looked(routes)
+    again = refreshed(routes)
     assert route_of(again) is route
 
 
-def test_tests_that_share_a_version_share_it_in_memory(lab: Lab, loader: ModelLoader) -> None:
-    create(lab)
-    create(lab, "second")
-    routes = looked(Routes(lab.engine, loader, "w"))
+def test_tests_that_share_a_version_share_it_in_memory(experiments: ExperimentService, loader: ModelLoader) -> None:
+    create(experiments)
+    create(experiments, "second")
+    routes = refreshed(Routes(experiments.engine, loader, "w"))
     first, second = route_of(routes), route_of(routes, "second")
     assert first is not None
     assert second is not None
     assert first.b is second.b
 
 
-def test_what_has_ended_routes_no_more(lab: Lab, loader: ModelLoader) -> None:
-    test = create(lab, default_route=True)
-    routes = looked(Routes(lab.engine, loader, "w"))
+def test_what_has_ended_routes_no_more(experiments: ExperimentService, loader: ModelLoader) -> None:
+    test = create(experiments, default_route=True)
+    routes = refreshed(Routes(experiments.engine, loader, "w"))
     assert routes.default is not None
-    ab_tests.conclude(lab.engine, test, "a", now_us=1, actor="ada", details={})
-    assert looked(routes).default is None
+    ab_tests.conclude(experiments.engine, test, "a", now_us=1, actor="ada", details={})
+    assert refreshed(routes).default is None
     assert route_of(routes) is None
     assert route_of(routes) is None  # remembered
     with pytest.raises(ProblemError, match="there is no A/B test 'nope'"):
         route_of(routes, "nope")
 
 
-def test_a_version_that_is_mended_takes_part_again(lab: Lab, loader: ModelLoader, tmp_path: Path) -> None:
-    create(lab)
-    folder = lab.registry.root / "logistic_regression/v1"
+def test_a_version_that_is_mended_takes_part_again(experiments: ExperimentService, loader: ModelLoader, tmp_path: Path) -> None:
+    create(experiments)
+    folder = experiments.registry.root / "logistic_regression/v1"
     shutil.move(folder, tmp_path / "v1")
-    routes = looked(Routes(lab.engine, loader, "w"))
+    routes = refreshed(Routes(experiments.engine, loader, "w"))
     broken = route_of(routes)
     assert broken is not None
     assert broken.b is None
     shutil.move(tmp_path / "v1", folder)
-    assert route_of(looked(routes)) is broken
-    mended = route_of(looked(routes, again=True))
+    assert route_of(refreshed(routes)) is broken
+    mended = route_of(refreshed(routes, retry=True))
     assert mended is not None
-    assert mended.whole
+    assert mended.is_complete
 
 
 class Failing:
@@ -110,9 +109,9 @@ class Failing:
 
 
 @pytest.mark.parametrize("mode", ["split", "shadow"])
-def test_a_version_that_fails_at_an_answer_does_no_harm(lab: Lab, loader: ModelLoader, mode: str) -> None:
-    test = create(lab, mode=mode)
-    route = route_of(looked(Routes(lab.engine, loader, "w")))
+def test_a_version_that_fails_at_an_answer_does_no_harm(experiments: ExperimentService, loader: ModelLoader, mode: str) -> None:
+    test = create(experiments, mode=mode)
+    route = route_of(refreshed(Routes(experiments.engine, loader, "w")))
     assert route is not None
     failing: Any = Failing(route.b)
     broken = Route.of(test, route.a, failing)
@@ -126,13 +125,13 @@ def test_a_version_that_fails_at_an_answer_does_no_harm(lab: Lab, loader: ModelL
     assert neither.part.shadow == {"mode": "split", "failed": "not loaded"}
 
 
-def test_units(lab: Lab, loader: ModelLoader) -> None:
-    column = next(iter(lab.settings.dataset.columns))
-    routes = Routes(lab.engine, loader, "w")
-    create(lab)
-    create(lab, "field", unit=f"field:{column}")
-    create(lab, "each", unit="prediction")
-    looked(routes)
+def test_units(experiments: ExperimentService, loader: ModelLoader) -> None:
+    column = next(iter(experiments.settings.dataset.columns))
+    routes = Routes(experiments.engine, loader, "w")
+    create(experiments)
+    create(experiments, "field", unit=f"field:{column}")
+    create(experiments, "each", unit="prediction")
+    refreshed(routes)
     header, field, each = (route_of(routes, name) for name in ("first", "field", "each"))
     assert header is not None
     assert field is not None
@@ -140,6 +139,6 @@ def test_units(lab: Lab, loader: ModelLoader) -> None:
     assert (header.unit("u", {}, "id"), header.unit(None, {}, "id")) == ("u", "id")
     assert (field.unit("u", {column: 3.5}, "id"), field.unit("u", {column: None}, "id")) == ("3.5", "id")
     assert each.unit("u", {}, "id") == "id"
-    assert unit_of({"headers": []}) is None
-    assert unit_of({"headers": [(b"x-unit-id", "Zürich".encode())]}) == "Zürich"
-    assert NO_PART.test_id is None
+    assert unit_id_header({"headers": []}) is None
+    assert unit_id_header({"headers": [(b"x-unit-id", "Zürich".encode())]}) == "Zürich"
+    assert NO_PARTICIPATION.test_id is None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sporeprint.model_serving.runtime.loaded_model import MIN_ROWS_TOGETHER, LoadedModel
 from sporeprint.model_serving.runtime.row_vectorizer import RowVectorizer
 from sporeprint.registry.registry import Registry
-from sporeprint.safety.anomalies import strange_row
+from sporeprint.safety.anomalies import row_anomalies
 from sporeprint.schema import Contradiction, DatasetSchema
 
 
@@ -64,7 +64,7 @@ def test_golden_rows_are_read_as_one_by_one(served: LoadedModel) -> None:
     rows = [*bundle.golden.rows, {}, dict.fromkeys(bundle.schema.nominal, "never heard of")]
     read = served.table.vectorize(rows)
     assert np.array_equal(read.matrix, np.stack([bundle.encoder.encode_row(row) for row in rows]))
-    assert read.strange.tolist() == [bool(strange_row(row, bundle.encoder, bundle.schema)) for row in rows]
+    assert read.strange.tolist() == [bool(row_anomalies(row, bundle.encoder, bundle.schema)) for row in rows]
 
 
 def test_more_contradictions_than_bits_are_looked_at_by_row(served: LoadedModel) -> None:

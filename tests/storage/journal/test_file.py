@@ -96,6 +96,8 @@ def test_a_damaged_record_does_not_hide_the_others(tmp_path: Path, damage: str) 
         entries = file.read(10, 1 << 20)
         assert [entry.seq for entry in entries] == [1, 2, 3]
         assert [entries[0].body, entries[2].body] == [record(0).to_bytes(), record(2).to_bytes()]
+        assert [entry.sound for entry in entries] == [True, False, True]
+        assert file.get("id-00000001") is None
 
 
 def test_the_clock_may_go_back(tmp_path: Path) -> None:
@@ -203,16 +205,33 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_a_journal_of_a_later_format_is_refused(tmp_path: Path) -> None:
     fill(tmp_path, "w", [record()]).close()
     with closing(sqlite3.connect(tmp_path / "w.db")) as connection:
-        connection.execute("pragma user_version = 2")
-    with pytest.raises(StorageError, match="no journal of format 1, but of 2"):
+        connection.execute("pragma user_version = 3")
+    with pytest.raises(StorageError, match="no journal of format 2, but of 3"):
         JournalFile.open(tmp_path, "w")
     JournalFile.open(tmp_path, "other").close()
+
+
+def test_a_journal_of_format_1_is_read_and_has_checksums_from_then_on(tmp_path: Path) -> None:
+    fill(tmp_path, "w", [record(0)]).close()
+    with closing(sqlite3.connect(tmp_path / "w.db")) as connection:
+        for table in ("record", "refused"):
+            connection.execute(f"alter table {table} drop column crc")
+        connection.execute("pragma user_version = 1")
+    assert find(tmp_path, "id-00000000") == record(0).to_bytes()
+    with closing(JournalFile.open(tmp_path, "w")) as file:
+        file.append([("id-00000001", record(1).to_bytes())])
+        assert [(entry.body, entry.sound) for entry in file.read(10, 1 << 20)] == [(record(n).to_bytes(), True) for n in range(2)]
+
+
+def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
+    with closing(fill(tmp_path, "w", [record()])):
+        assert {path.name: path.stat().st_mode & 0o077 for path in tmp_path.glob("w.db*")} == {"w.db": 0, "w.db-wal": 0, "w.db-shm": 0}
 
 
 def test_another_database_is_refused(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "w.db")) as connection:
         connection.execute("create table t (a)")
-    with pytest.raises(StorageError, match="no journal of format 1"):
+    with pytest.raises(StorageError, match="no journal of format 2"):
         JournalFile.open(tmp_path, "w")
 
 

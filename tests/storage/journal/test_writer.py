@@ -246,7 +246,7 @@ FORK = """
 import asyncio, os, pathlib, sys, warnings
 warnings.simplefilter("ignore")
 from journal_support import record, write_all
-from sporeprint.storage.journal import Journal
+from sporeprint.storage.journal.writer import Journal
 journal = Journal.open(pathlib.Path(sys.argv[1]), "w")
 write_all(journal, [record(1)])
 if os.fork() == 0:
@@ -314,7 +314,7 @@ FULL = """
 import json, os, pathlib, resource, subprocess, sys
 from journal_support import ids, record, write_all
 from sporeprint.errors import JournalError
-from sporeprint.storage.journal import Journal
+from sporeprint.storage.journal.writer import Journal
 folder, how = pathlib.Path(sys.argv[1]), sys.argv[2]
 if how == "tmpfs":
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "journal", str(folder)], check=True)
@@ -388,7 +388,7 @@ def test_a_full_disk_is_an_error_that_passes_and_loses_nothing(tmp_path: Path, h
 WORKER = """
 import asyncio, os, pathlib, sys
 from journal_support import record
-from sporeprint.storage.journal import Journal
+from sporeprint.storage.journal.writer import Journal
 async def caller(journal, cycle, name):
     number = 0
     while True:

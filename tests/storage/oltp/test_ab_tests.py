@@ -10,10 +10,10 @@ from sporeprint.ab_testing.design import Design, Guardrail, Metric
 from sporeprint.errors import UsageError
 from sporeprint.storage.engine import reading
 from sporeprint.storage.oltp import ab_tests, audit_log
-from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError, Event, NoSuchTestError, Pinned
+from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError, Event, NoSuchTestError, PinnedVersion
 from sporeprint.storage.oltp.tables import ab_test, metadata
 
-A, B = Pinned("xgboost", 1, "a" * 64), Pinned("xgboost", 2, "b" * 64)
+A, B = PinnedVersion("xgboost", 1, "a" * 64), PinnedVersion("xgboost", 2, "b" * 64)
 DESIGN = Design("first", A.ref, B.ref, guardrails=(Guardrail(Metric.FALSE_NEGATIVE, 0.0, prove=False),), also=(Metric.LATENCY,))
 
 
@@ -145,7 +145,7 @@ def test_many_are_listed_page_by_page(oltp_each: Engine) -> None:
 
 def test_what_is_left_to_do(oltp_each: Engine) -> None:
     test = ab_tests.conclude(oltp_each, make(oltp_each), "b", now_us=2, actor="ada", details={})
-    assert ab_tests.without(oltp_each, "b", ["promoted"]) == (test,)
-    ab_tests.note(oltp_each, test.test_id, Event(3, "ada", "promoted", {"ref": B.ref}), audited=True)
-    assert ab_tests.without(oltp_each, "b", ["promoted"]) == ()
+    assert ab_tests.without_event(oltp_each, "b", ["promoted"]) == (test,)
+    ab_tests.add_event(oltp_each, test.test_id, Event(3, "ada", "promoted", {"ref": B.ref}), audited=True)
+    assert ab_tests.without_event(oltp_each, "b", ["promoted"]) == ()
     assert audit_log.changes(oltp_each, test.test_id)[-1].details == {"ref": B.ref}

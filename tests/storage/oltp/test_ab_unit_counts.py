@@ -14,13 +14,14 @@ from sporeprint.ab_testing.design import Design, Mode
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals
 from sporeprint.errors import StorageUnavailableError
 from sporeprint.storage.engine import connect, writing
-from sporeprint.storage.oltp import ab_tests, ab_unit_counts, checkpoints, outcomes
-from sporeprint.storage.oltp.ab_tests import AbTest, Pinned
-from sporeprint.storage.oltp.ab_unit_counts import FAILED, NONE, Counter, Look, Unit, Words, changes, settle
+from sporeprint.storage.oltp import ab_disagreements, ab_interim_analyses, ab_tests, ab_unit_counts, checkpoints, outcomes
+from sporeprint.storage.oltp.ab_interim_analyses import InterimAnalysis
+from sporeprint.storage.oltp.ab_tests import AbTest, PinnedVersion
+from sporeprint.storage.oltp.ab_unit_counts import FAILED, NONE, Unit, UnitCounter, VerdictCodes, changes, settle
 from sporeprint.storage.oltp.checkpoints import LostError
 from sporeprint.storage.oltp.tables import ab_unit, metadata, prediction
 
-WORDS = Words({"edible": 0, "poisonous": 1, "unknown": 2}, "p")
+WORDS = VerdictCodes({"edible": 0, "poisonous": 1, "unknown": 2}, "p")
 VERDICTS = list(WORDS.answers)
 
 
@@ -31,7 +32,7 @@ def engine(empty: Engine) -> Engine:
 
 
 def make(engine: Engine, name: str = "t", mode: Mode = Mode.SPLIT) -> AbTest:
-    a, b = Pinned("m", 1, "a"), Pinned("m", 2, "b")
+    a, b = PinnedVersion("m", 1, "a"), PinnedVersion("m", 2, "b")
     return ab_tests.create(engine, Design(name, a.ref, b.ref, mode=mode), a, b, now_us=1, actor="t", independent=True)
 
 
@@ -69,7 +70,7 @@ def say(engine: Engine, number: int, code: str) -> None:
 
 
 def counted(engine: Engine, *tests: AbTest, rows: int = 5_000) -> None:
-    Counter(engine, WORDS, rows=rows).count(tests)
+    UnitCounter(engine, WORDS, rows=rows).count(tests)
 
 
 def split(engine: Engine, test: AbTest) -> SplitTotals:
@@ -144,9 +145,9 @@ def test_only_running_tests_are_counted_and_nothing_from_before_them(engine: Eng
     assert first.first == {"prediction": 29, "outcome": 0}
     ended = ab_tests.conclude(engine, make(engine, "ended"), "a", now_us=2, actor="t", details={})
     ship(engine, [row(30, first, "u", "edible"), row(31, ended, "u", "edible")])
-    assert Counter(engine, WORDS).count([first]) == 1
+    assert UnitCounter(engine, WORDS).count([first]) == 1
     assert split(engine, ended).units == 0
-    assert Counter(engine, WORDS).count([]) == 0
+    assert UnitCounter(engine, WORDS).count([]) == 0
 
 
 # --- any traffic ---------------------------------------------------------------------------------------------------------
@@ -222,8 +223,8 @@ def test_totals_are_always_those_of_the_units(first: list[Unit], second: list[Un
         units |= after
     plain: dict[tuple[Any, ...], list[float]] = {}
     for unit in units.values():
-        sums = plain.setdefault((unit.test_id, unit.arm, unit.answer, unit.other, unit.truth), [0.0] * 5)
-        for place, value in enumerate((1, unit.latency_us, unit.latency_us**2, unit.other_us, unit.other_us**2)):
+        sums = plain.setdefault((unit.test_id, unit.arm, unit.answer, unit.shadow_answer, unit.truth), [0.0] * 5)
+        for place, value in enumerate((1, unit.latency_us, unit.latency_us**2, unit.shadow_latency_us, unit.shadow_latency_us**2)):
             sums[place] += value
     assert {key: sums for key, sums in totals.items() if any(sums)} == plain
 
@@ -301,37 +302,37 @@ def test_a_number_that_came_late_is_counted(engine: Engine) -> None:
 # --- looks and disagreements ---------------------------------------------------------------------------------------------
 
 
-def look(at: int, units: int, verdict: str = "continue") -> Look:
-    return Look(at, units, 0, {"decision": {"verdict": verdict, "reason": "x", "sentence": f"after {units}"}})
+def interim_analysis(at: int, units: int, verdict: str = "continue") -> InterimAnalysis:
+    return InterimAnalysis(at, units, 0, {"decision": {"verdict": verdict, "reason": "x", "sentence": f"after {units}"}})
 
 
 def test_looks_that_differ_little_are_one(engine: Engine) -> None:
     test = make(engine)
-    assert ab_unit_counts.last_look(engine, test.test_id) is None
+    assert ab_interim_analyses.last(engine, test.test_id) is None
     for units in range(1, 400):
-        ab_unit_counts.keep_look(engine, test, look(units, units))
-    kept = ab_unit_counts.looks(engine, test.test_id)
+        ab_interim_analyses.add(engine, test.test_id, interim_analysis(units, units))
+    kept = ab_interim_analyses.all_of(engine, test.test_id)
     assert (kept[0].units, kept[-1].units) == (1, 399)
     assert len(kept) < 200
-    ab_unit_counts.keep_look(engine, test, look(400, 399, "b"))
-    ab_unit_counts.keep_look(engine, test, look(401, 399, "b"))
-    ab_unit_counts.keep_look(engine, test, look(402, 399, "b"))
-    last = ab_unit_counts.last_look(engine, test.test_id)
+    ab_interim_analyses.add(engine, test.test_id, interim_analysis(400, 399, "b"))
+    ab_interim_analyses.add(engine, test.test_id, interim_analysis(401, 399, "b"))
+    ab_interim_analyses.add(engine, test.test_id, interim_analysis(402, 399, "b"))
+    last = ab_interim_analyses.last(engine, test.test_id)
     assert last is not None
-    assert (last.at_us, last.found["decision"]["verdict"]) == (402, "b")
-    assert [each.found["decision"]["verdict"] for each in ab_unit_counts.looks(engine, test.test_id)].count("b") == 2
+    assert (last.at_us, last.figures["decision"]["verdict"]) == (402, "b")
+    assert [each.figures["decision"]["verdict"] for each in ab_interim_analyses.all_of(engine, test.test_id)].count("b") == 2
 
 
 def test_disagreements_wait_for_a_label(engine: Engine) -> None:
     test = make(engine, mode=Mode.SHADOW)
     ship(engine, [row(number, test, f"u{number}", "edible", shadow=other(VERDICTS[number % 3])) for number in range(9)])
     counted(engine, test)
-    assert ab_unit_counts.waiting(engine, test.test_id) == 6
-    first = ab_unit_counts.disagreements(engine, test, limit=4)
+    assert ab_disagreements.awaiting_label(engine, test.test_id) == 6
+    first = ab_disagreements.disagreements(engine, test, limit=4)
     assert [each.prediction_id for each in first] == ["p8", "p7", "p5", "p4"]
     assert (first[0].answer_a, first[0].answer_b, first[0].features) == (0, 2, {"x": 8})
-    rest = ab_unit_counts.disagreements(engine, test, limit=4, before=first[-1].number)
+    rest = ab_disagreements.disagreements(engine, test, limit=4, before=first[-1].number)
     assert [each.prediction_id for each in rest] == ["p2", "p1"]
     say(engine, 8, "p")
     counted(engine, test)
-    assert ab_unit_counts.waiting(engine, test.test_id) == 5
+    assert ab_disagreements.awaiting_label(engine, test.test_id) == 5

@@ -10,11 +10,11 @@ from sporeprint.model_serving.http.problems import Problem, ProblemError, bad_pa
 from sporeprint.model_serving.http.requests import Receive, Scope, Send, query, read_body, read_request_head, respond_json, respond_page
 from sporeprint.model_serving.runtime.row_parser import parse_json
 from sporeprint.model_serving.runtime.service import Service
-from sporeprint.pipelines import ab_test_lifecycle as experiments
-from sporeprint.pipelines.ab_test_lifecycle import iso
-from sporeprint.reports import ab_test_report as ab_report
-from sporeprint.safety.verdict import words
-from sporeprint.storage.oltp import ab_tests, ab_unit_counts
+from sporeprint.pipelines import ab_test_views
+from sporeprint.pipelines.ab_test_views import iso
+from sporeprint.reports import ab_test_report
+from sporeprint.safety.verdict import verdict_words
+from sporeprint.storage.oltp import ab_disagreements, ab_tests
 from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError, NoSuchTestError
 
 Found = TypeVar("Found")
@@ -36,10 +36,12 @@ async def create(service: Service, scope: Scope, receive: Receive, send: Send) -
     given: dict[str, Any] = {name: _value(name, text) for name, text in query(scope, FIELDS).items()}
     given |= await _body(service, scope, receive, 'expected a JSON object, as in {"name": "first", "model_a": "xgboost/v1", ...}')
     who = actor(scope["caller"])
-    test = await asyncio.to_thread(_said, lambda: experiments.create(service.lab, given, actor=who))
-    await service.tests.look()
+    database = service.database.executor
+    await database.run(ab_tests.running_ids, database.engine)  # is it there? what follows may take its time
+    test = await asyncio.to_thread(_said, lambda: service.experiments.create(given, actor=who))
+    await service.tests.refresh()
     location = f"/ab-tests/{test.test_id}".encode()
-    await respond_json(send, await _told(service, test), 201, ((b"location", location),))
+    await respond_json(send, await _described(service, test), 201, ((b"location", location),))
     return 201
 
 
@@ -76,26 +78,26 @@ async def listed(service: Service, scope: Scope, receive: Receive, send: Send) -
     """List the tests, the latest first, page by page."""
     given = query(scope, ("status", "limit", "before"))
     limit = _limit(given, ab_tests.MOST)
-    found = await asyncio.to_thread(
-        _said, lambda: ab_tests.listed(service.lab.engine, status=given.get("status"), limit=limit, before=given.get("before"))
+    found = await service.database.executor.run(
+        _said, lambda: ab_tests.listed(service.experiments.engine, status=given.get("status"), limit=limit, before=given.get("before"))
     )
     following = found[-1].test_id if len(found) == limit else None
-    await respond_json(send, {"tests": [experiments.card(test) for test in found], "next": following})
+    await respond_json(send, {"tests": [ab_test_views.summary(test) for test in found], "next": following})
     return 200
 
 
 async def show(service: Service, scope: Scope, receive: Receive, send: Send) -> int:  # noqa: ARG001 -- every endpoint takes it
     """Show all that is known of a test."""
     query(scope, ())
-    await respond_json(send, await _told(service, await _test(service, scope)))
+    await respond_json(send, await _described(service, await _test(service, scope)))
     return 200
 
 
 async def report(service: Service, scope: Scope, receive: Receive, send: Send) -> int:  # noqa: ARG001 -- every endpoint takes it
     """Show the same as a page."""
     query(scope, ())
-    told = await _told(service, await _test(service, scope))
-    page = await asyncio.to_thread(ab_report.page, told, simulated=service.loader.current.simulated)
+    view = await _described(service, await _test(service, scope))
+    page = await asyncio.to_thread(ab_test_report.page, view, simulated=service.loader.current.simulated)
     await respond_page(send, page, POLICY)
     return 200
 
@@ -108,11 +110,14 @@ async def disagreements(service: Service, scope: Scope, receive: Receive, send: 
         raise ProblemError(bad_parameter(f"parameter 'before': expected the number that 'next' said, got {before[:40]!r}"))
     test = await _test(service, scope)
     number = None if before is None else int(before)
-    engine = service.lab.engine
-    found, left = await asyncio.to_thread(
-        lambda: (ab_unit_counts.disagreements(engine, test, limit=limit, before=number), ab_unit_counts.waiting(engine, test.test_id))
+    engine = service.experiments.engine
+    found, left = await service.database.executor.run(
+        lambda: (
+            ab_disagreements.disagreements(engine, test, limit=limit, before=number),
+            ab_disagreements.awaiting_label(engine, test.test_id),
+        )
     )
-    known = words(service.settings.dataset)
+    known = verdict_words(service.settings.dataset)
     rows = [
         {
             "prediction_id": each.prediction_id,
@@ -125,7 +130,7 @@ async def disagreements(service: Service, scope: Scope, receive: Receive, send: 
         for each in found
     ]
     following = str(found[-1].number) if len(found) == limit else None
-    await respond_json(send, {"waiting": left, "disagreements": rows, "next": following})
+    await respond_json(send, {"awaiting_label": left, "disagreements": rows, "next": following})
     return 200
 
 
@@ -140,9 +145,9 @@ async def conclude(service: Service, scope: Scope, receive: Receive, send: Send)
         raise ProblemError(bad_parameter(f"field 'winner' is {str(winner)[:40]!r}; allowed: A, B"))
     test, who = await _test(service, scope), actor(scope["caller"])
     # A promotion takes as long as its gate; who no longer waits does not end it.
-    ended = await asyncio.to_thread(_said, lambda: experiments.conclude(service.lab, test.test_id, winner=winner, actor=who))
-    await service.tests.look()
-    await respond_json(send, await _told(service, ended))
+    ended = await asyncio.to_thread(_said, lambda: service.experiments.conclude(test.test_id, winner=winner, actor=who))
+    await service.tests.refresh()
+    await respond_json(send, await _described(service, ended))
     return 200
 
 
@@ -158,11 +163,11 @@ def _limit(given: Mapping[str, str], most: int) -> int:
 
 async def _test(service: Service, scope: Scope) -> AbTest:
     name = str(scope["path_params"]["test_id"])
-    return await asyncio.to_thread(_said, lambda: ab_tests.get(service.lab.engine, name))
+    return await service.database.executor.run(_said, lambda: ab_tests.get(service.experiments.engine, name))
 
 
-async def _told(service: Service, test: AbTest) -> dict[str, Any]:
-    return await asyncio.to_thread(experiments.told, service.lab.engine, test, service.settings)
+async def _described(service: Service, test: AbTest) -> dict[str, Any]:
+    return await service.database.executor.run(ab_test_views.describe, service.experiments.engine, test, service.settings)
 
 
 def _said(work: Callable[[], Found]) -> Found:

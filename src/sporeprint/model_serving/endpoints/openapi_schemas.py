@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sporeprint.safety.verdict import words
+from sporeprint.safety.verdict import verdict_words
 from sporeprint.schema import DatasetSchema
 
 TEXT, NUMBER, WHOLE, SWITCH = {"type": "string"}, {"type": "number"}, {"type": "integer"}, {"type": "boolean"}
@@ -64,7 +64,7 @@ def _of_predictions(schema: DatasetSchema) -> dict[str, dict[str, Any]]:
         "prediction_id": TEXT,
         "prediction": {"type": "string", "enum": list(target.values), "description": "code of the likelier class"},
         "probability": {**NUMBER, "description": f"of {positive}, calibrated"},
-        "verdict": {"type": "string", "enum": list(words(schema))},
+        "verdict": {"type": "string", "enum": list(verdict_words(schema))},
         "novelty_p": {**NUMBER, "description": "near 0 for rows unlike any training row"},
     }
     threshold = {**PERHAPS_NUMBER, "description": f"largest probability answered with {negative}"}
@@ -175,9 +175,9 @@ def _of_tests() -> dict[str, dict[str, Any]]:
         "salt": TEXT,
         "manifests": _object({"a": TEXT, "b": TEXT}),
         "answers": {**TEXTS, "description": "the words of the counts' places"},
-        "waiting": {**WHOLE, "description": "disagreements without a label"},
-        "look": {**PERHAPS_OPEN, "description": "what was seen last; null: nobody has looked yet"},
-        "looks": {"type": "array", "items": OPEN, "description": "the paths of the page"},
+        "awaiting_label": {**WHOLE, "description": "disagreements without a label"},
+        "interim_analysis": {**PERHAPS_OPEN, "description": "the last one; null: there is none yet"},
+        "interim_analyses": {"type": "array", "items": OPEN, "description": "earlier ones, for the charts of the page"},
         "events": listed("AbEvent"),
     }
     row = {**dict.fromkeys(("prediction_id", "unit_id", "a", "b"), TEXT), "created": PERHAPS_TEXT, "features": PERHAPS_OPEN}
@@ -188,5 +188,5 @@ def _of_tests() -> dict[str, dict[str, Any]]:
         "AbEvent": _object(event),
         "AbTests": _object({"tests": listed("AbCard"), **following}),
         "AbDisagreement": _object(row),
-        "AbDisagreements": _object({"waiting": WHOLE, "disagreements": listed("AbDisagreement"), **following}),
+        "AbDisagreements": _object({"awaiting_label": WHOLE, "disagreements": listed("AbDisagreement"), **following}),
     }

@@ -4,14 +4,13 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any
 
-from sporeprint.errors import JournalError, StorageUnavailableError
 from sporeprint.inference import predictor
-from sporeprint.model_serving.http.problems import Problem, ProblemError, bad_parameter
+from sporeprint.model_serving.http.problems import ProblemError, bad_parameter
 from sporeprint.model_serving.http.requests import (
     Headers,
     Receive,
@@ -23,8 +22,9 @@ from sporeprint.model_serving.http.requests import (
     read_request_head,
     respond_json,
 )
-from sporeprint.model_serving.runtime.ab_routing import Route, unit_of
+from sporeprint.model_serving.runtime.ab_routing import Route, unit_id_header
 from sporeprint.model_serving.runtime.dynamic_batching import PendingRequest
+from sporeprint.model_serving.runtime.keyed_predictions import predict_once
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.model_serving.runtime.row_parser import Row
 from sporeprint.model_serving.runtime.service import Service
@@ -62,7 +62,7 @@ async def _read_options(service: Service, scope: Scope, limit: int) -> PredictOp
     route = service.tests.default if test is None else await service.tests.find(test)
     explain = parse_bool("explain", given.get("explain"))
     if name is None:
-        return PredictOptions(service.loader.current, explain, head.key, route, None if route is None else unit_of(scope))
+        return PredictOptions(service.loader.current, explain, head.key, route, None if route is None else unit_id_header(scope))
     return PredictOptions(await service.loader.get(name), explain, head.key)
 
 
@@ -87,9 +87,10 @@ class _RandomHex:
 _random_hex = _RandomHex()
 
 
-def id_of_key(key: str) -> str:
-    """The id of the answer to an idempotent request: whoever gives the same key asks for the same answer."""
-    return f"k{hashlib.sha256(key.encode()).hexdigest()[:31]}"
+def id_of_key(caller: str, key: str) -> str:
+    """The id of the batch of an idempotent request: the same caller's same key names the same batch."""
+    name = f"{caller}\n{key}"
+    return f"k{hashlib.sha256(name.encode()).hexdigest()[:31]}"
 
 
 # --- one row -------------------------------------------------------------------------------------------------------------
@@ -105,7 +106,7 @@ async def predict(service: Service, scope: Scope, receive: Receive, send: Send) 
     row = options.served.reader.read(body)
     parsed = perf_counter_ns() - parsing
     if options.key is not None:
-        return await _predict_once(service, scope, options, id_of_key(options.key), row, send)
+        return await _predict_once(service, scope, options, options.key, row, send)
     request = PendingRequest(row, options.served, options.route, options.unit, new_id(), created_us, begin)
     served, answer, stages, record, at = await service.batcher.predict(request, is_idle=service.in_flight == 1)
     spent = (parsed, *stages, perf_counter_ns() - at)
@@ -118,47 +119,18 @@ async def predict(service: Service, scope: Scope, receive: Receive, send: Send) 
     return 200
 
 
-async def _predict_once(service: Service, scope: Scope, options: PredictOptions, prediction_id: str, row: Row, send: Send) -> int:
-    """Answer an idempotent request: what was answered to its key before, or else anew."""
-    async with service.lock(prediction_id):
-        served, record = options.served, await _earlier(service, prediction_id)
-        headers = REPLAYED if record else ()
-        if record is None:
-            request = PendingRequest(row, options.served, options.route, options.unit, prediction_id)
-            served, answer, _, record, _ = await service.batcher.predict(request, is_idle=service.in_flight == 1)
-            service.metrics.count_prediction(served, answer.verdict, answer.unseen)
-        else:
-            _check_same_row(record, row)
-            # The version that answered, whichever serves now.
-            served = await service.loader.get(f"{record.model}/v{record.version}")
+async def _predict_once(service: Service, scope: Scope, options: PredictOptions, key: str, row: Row, send: Send) -> int:
+    """Answer an idempotent request: with the prediction that its key had before, or else a new one."""
+    request = PendingRequest(row, options.served, options.route, options.unit, new_id())
+    record, served, is_replayed = await predict_once(service, scope["caller"].name, key, request)
+    headers = REPLAYED if is_replayed else ()
     scope["exchange"].answered(record.model, record.version, record.prediction_id)
-    outside, reason = served.why(row, record.verdict, record.novelty_p)
+    outside, reason = served.why(row, record.verdict, record.probability, record.novelty_p)
     found = _response(service, record, served, outside, reason)
     if options.explain:
         found |= await _reasons(served, row)
     await respond_json(send, found, headers=headers)
     return 200
-
-
-async def _earlier(service: Service, prediction_id: str) -> PredictionRecord | None:
-    """What was answered under this id before, as far as it can be known now."""
-    try:
-        return await service.database.find(prediction_id)
-    except StorageUnavailableError as error:
-        if isinstance(error, JournalError):
-            raise
-        # The same request has the same answer, unless the model moved; and of one id the database keeps the first answer.
-        return None
-
-
-def _check_same_row(record: PredictionRecord, row: Mapping[str, Any]) -> None:
-    if _known(record.features) != _known(row):
-        detail = "this Idempotency-Key was used for another row; use a new key for a new request"
-        raise ProblemError(Problem(422, "key-used", "The key was used for another request", detail))
-
-
-def _known(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if value is not None}
 
 
 def _response(
@@ -179,26 +151,26 @@ def _response(
         "reason": reason,
     }
     if record.test_id is not None:
-        found["ab_test"] = service.tests.said(record)
+        found["ab_test"] = service.tests.describe(record)
     if served.simulated:
         found["simulated"] = True
     return found
 
 
 async def _reasons(served: LoadedModel, row: Row) -> dict[str, Any]:
-    found = await asyncio.to_thread(predictor.explain, served.bundle, row)
+    found = await asyncio.to_thread(predictor.explain_row, served.bundle, row)
     near = found.nearest
     return {
-        "reasons": [{"column": reason.column, "effect": reason.effect, "says": reason.says} for reason in found.reasons],
+        "reasons": [{"column": reason.column, "effect": reason.effect, "says": reason.text} for reason in found.attributions],
         "unit": found.unit,
         "base": found.base,
-        "contradictions": found.answer.contradictions,
-        "most_like": str(found.answer.most_like),
+        "contradictions": found.prediction.contradictions,
+        "most_like": str(found.prediction.most_like),
         "nearest": None
         if near is None
         else {
             "row": near.row,
-            "is": str(found.nearest_is),
+            "is": str(found.nearest_component),
             "distance": near.distance,
             "differing": near.differing,
             "values": near.values,

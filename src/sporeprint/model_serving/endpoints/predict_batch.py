@@ -28,7 +28,7 @@ from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.model_serving.runtime.row_parser import Row, parse_json
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.model_serving.runtime.uploads import RowFormat, UploadHead, read_upload_head, spool
-from sporeprint.pipelines.batch_prediction import score_frame
+from sporeprint.pipelines.batch_prediction import beside, score_frame
 from sporeprint.schema import DatasetSchema
 from sporeprint.storage.oltp.batch_file import ANSWERS, ID, PROBLEM, BatchDraft, BatchInfo, frames
 from sporeprint.storage.oltp.batch_index import names
@@ -97,7 +97,7 @@ async def predict_batch(service: Service, scope: Scope, receive: Receive, send: 
         loop = asyncio.get_running_loop()
         scope["deadline"].reschedule(loop.time() + limits.batch_deadline_s)
         served = await _served(service, parameters.get("model"))
-        about, replayed = await _answered(service, served, upload, receive, (begin, created_us))
+        about, replayed = await _answered(service, served, upload, scope["caller"].name, receive, (begin, created_us))
         scope["deadline"].reschedule(None)  # from here on each part has its own
     finally:
         service.batches -= 1
@@ -111,13 +111,13 @@ async def _served(service: Service, name: str | None) -> LoadedModel:
 
 
 async def _answered(
-    service: Service, served: LoadedModel, upload: UploadHead, receive: Receive, since: tuple[int, int]
+    service: Service, served: LoadedModel, upload: UploadHead, caller: str, receive: Receive, since: tuple[int, int]
 ) -> tuple[BatchInfo, bool]:
     """The batch on the disk, and whether it had been there before."""
     store = service.database.store
-    batch_id = new_batch_id() if upload.key is None else id_of_key(upload.key)
+    batch_id = new_batch_id() if upload.key is None else id_of_key(caller, upload.key)
     with store.part("upload") as path:
-        asked = await spool(receive, path, upload.limit, service.limits.receive_s)
+        asked = await spool(receive, path, upload.limit, service.limits.receive_s, service.limits.min_receive_kb_s * 1024)
         async with service.lock(batch_id):
             if upload.key is not None and (earlier := await asyncio.to_thread(store.about, batch_id)) is not None:
                 if earlier.asked != asked:
@@ -165,7 +165,7 @@ def _score(service: Service, job: Job) -> tuple[BatchInfo, Mapping[str, int]]:
 
     def work(part: tuple[Batch, Sequence[Problem | None] | None]) -> tuple[pl.DataFrame, tuple[str, ...]]:
         batch, refused = part
-        return _result(batch, refused, job), tuple(name for name in batch.frame.columns if name != "row")
+        return _result(batch, refused, job), tuple(name for name in batch.frame.columns if name != "_row")
 
     with store.part("artefact") as path, contextlib.ExitStack() as stack:
         draft = BatchDraft(path)
@@ -262,7 +262,7 @@ def _read(row: Any, read: Callable[[dict[str, Any]], Row]) -> tuple[Row, Problem
 def _frame(rows: Sequence[Row], schema: DatasetSchema, first: int) -> pl.DataFrame:
     columns = {name: [row.get(name) for row in rows] for name in schema.columns}
     frame = pl.DataFrame(columns, schema={name: pl.Float64 if name in schema.numeric else pl.String for name in columns})
-    return frame.insert_column(0, pl.Series("row", range(first, first + len(rows)), dtype=pl.Int64))
+    return frame.insert_column(0, pl.Series("_row", range(first, first + len(rows)), dtype=pl.Int64))
 
 
 def _too_many(rows: int, most: int) -> Problem:
@@ -274,12 +274,12 @@ def _result(batch: Batch, refused: Sequence[Problem | None] | None, job: Job) ->
     said = score_frame(batch.frame, job.served.bundle) if batch.frame.height else _NOTHING
     if refused is not None:
         said = _with_problems(said, refused)
-    result = pl.concat([batch.frame, said], how="horizontal")
+    result = beside(batch.frame, said, further=(ID,))
     if batch.malformed.height:
         reason = pl.format("{}: {}", pl.col("reason"), pl.col("text")).alias("reason")
-        unread = batch.malformed.select("row", pl.lit("unknown").alias("verdict"), reason)
-        result = pl.concat([result, unread], how="diagonal").sort("row")
-    return result.select(pl.format(f"{job.batch_id}:{{}}", "row").alias(ID), pl.exclude("row"))
+        unread = batch.malformed.select("_row", pl.lit("unknown").alias("verdict"), reason)
+        result = pl.concat([result, unread], how="diagonal").sort("_row")
+    return result.select(pl.format(f"{job.batch_id}:{{}}", "_row").alias(ID), pl.exclude("_row"))
 
 
 _NOTHING = pl.DataFrame(schema={name: pl.Float64 if name in ("probability", "novelty_p") else pl.String for name in ANSWERS})

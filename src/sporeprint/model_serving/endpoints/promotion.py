@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine
-
 from sporeprint.errors import RefusedError, StorageError, StorageUnavailableError, nearest
 from sporeprint.model_serving.http.authentication import actor
 from sporeprint.model_serving.http.problems import Problem, ProblemError, bad_parameter, not_json
@@ -24,6 +22,7 @@ from sporeprint.registry.aliases import PRODUCTION
 from sporeprint.registry.manifest import VersionRef
 from sporeprint.registry.registry import VERSION_NAME, NothingToRollBackError, Registry, is_name
 from sporeprint.settings import Settings
+from sporeprint.storage.executor import DatabaseExecutor
 from sporeprint.storage.oltp import audit_log
 from sporeprint.storage.oltp.audit_log import Change
 
@@ -55,7 +54,7 @@ async def promote(service: Service, scope: Scope, receive: Receive, send: Send) 
     who = actor(scope["caller"])
     ref = (await asyncio.to_thread(service.loader.registry.resolve, move.ref)).ref  # says what there is, where this is not
 
-    promotion = functools.partial(_move, service.settings, service.root, move, who, service.database.engine, ref)
+    promotion = functools.partial(_move, service.settings, service.root, move, who, service.database.executor, ref)
     # In a thread, which ends what it began, also when the caller no longer waits.
     done = await asyncio.to_thread(promotion)
     item = done.registrations[0]
@@ -70,7 +69,7 @@ async def rollback(service: Service, scope: Scope, receive: Receive, send: Send)
     who = actor(scope["caller"])
     registry = service.loader.registry
     ref = (await asyncio.to_thread(registry.resolve, move.ref)).ref
-    back = functools.partial(_back, registry, replace(move, ref=ref), who, service.database.engine)
+    back = functools.partial(_back, registry, replace(move, ref=ref), who, service.database.executor)
     try:
         found = await asyncio.to_thread(back)
     except NothingToRollBackError as error:
@@ -114,9 +113,11 @@ def _alias_move(name: str, given: dict[str, Any]) -> AliasMove:
     return AliasMove(f"{name}/v{version}", alias, reason)
 
 
-def _move(settings: Settings, root: Path, move: AliasMove, who: str, engine: Engine, ref: str) -> RegisterResult:
+def _move(settings: Settings, root: Path, move: AliasMove, who: str, executor: DatabaseExecutor, ref: str) -> RegisterResult:
     def note(action: str) -> None:
-        audit_log.note(engine, Change(time.time_ns() // 1000, who, action, ref, {"alias": move.alias, "reason": move.reason}))
+        executor.call(
+            audit_log.note, executor.engine, Change(time.time_ns() // 1000, who, action, ref, {"alias": move.alias, "reason": move.reason})
+        )
 
     note("model.promoting")  # nothing moves of which there would be no trace
     try:
@@ -128,10 +129,10 @@ def _move(settings: Settings, root: Path, move: AliasMove, who: str, engine: Eng
     return done
 
 
-def _back(registry: Registry, move: AliasMove, who: str, engine: Engine) -> VersionRef:
+def _back(registry: Registry, move: AliasMove, who: str, executor: DatabaseExecutor) -> VersionRef:
     def note(action: str, **more: str) -> None:
         details = {"alias": move.alias, "reason": move.reason, **more}
-        audit_log.note(engine, Change(time.time_ns() // 1000, who, action, move.ref, details))
+        executor.call(audit_log.note, executor.engine, Change(time.time_ns() // 1000, who, action, move.ref, details))
 
     note("model.rolling_back")  # nothing moves of which there would be no trace
     alias = PRODUCTION if move.alias == PRODUCTION else move.ref.partition("/")[0]

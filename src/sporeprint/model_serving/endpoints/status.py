@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sporeprint import __version__
+from sporeprint.data.written_values import parse_code
 from sporeprint.errors import JournalError, StorageError, StorageUnavailableError, nearest
 from sporeprint.model_serving.endpoints import docs_page as api_page
 from sporeprint.model_serving.endpoints import openapi
@@ -91,7 +92,7 @@ async def health(service: Service, scope: Scope, receive: Receive, send: Send) -
     """Say how model, journal and database are. Nothing that is wrong is passed over; 503 where no answers can be given."""
     query(scope, ())
     journal, shipper = service.database.stats()
-    away = await asyncio.to_thread(service.database.unavailable_reason)
+    away = await service.database.unavailable_reason()
     failure = service.loader.failure
     failing = _journal_fails(service)
     model: dict[str, Any] = {"status": "degraded" if failure else "ok", **service.loader.current.describe()}
@@ -226,8 +227,8 @@ def code_of(given: Any, schema: DatasetSchema) -> str:
     """A class as code, from its code or word."""
     values = schema.target.values
     codes = {word.lower(): code for code, word in values.items()}
-    if isinstance(given, str):
-        text = given.strip()
+    if isinstance(given, str | int | float):
+        text = parse_code(given, (), values, schema.target.aliases) or ""
         if text in values:
             return text
         if (code := codes.get(text.lower())) is not None:

@@ -13,10 +13,12 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from sqlalchemy import Engine
 
@@ -25,6 +27,7 @@ from sporeprint.errors import ConfigError, SporeprintError, StorageError, Storag
 from sporeprint.model_serving.http.background_task import background_task
 from sporeprint.model_serving.http.problems import Problem, ProblemError, retry
 from sporeprint.model_serving.http.requests import Scope
+from sporeprint.storage.executor import within
 from sporeprint.storage.oltp import api_keys
 from sporeprint.storage.oltp.api_keys import ApiKey, Role
 
@@ -66,6 +69,7 @@ REQUIRED_ROLES: Mapping[str, Role | None] = {
     "index": None,
 }
 
+_HOST = re.compile(r"(?:\[(?P<bracketed>[0-9a-f:.]+)\]|(?P<name>[^\[\]:/@\s]+))(?::[0-9]{1,5})?")
 _CHALLENGE = (b"www-authenticate", b'Bearer realm="sporeprint"')
 _ASK = "send it as Authorization: Bearer KEY, or as X-API-Key: KEY"
 NO_KEY = Problem(401, "no-key", "A key is needed", f"this needs an API key; {_ASK}", (_CHALLENGE,))
@@ -146,20 +150,36 @@ def bootstrap_key(environ: Mapping[str, str]) -> ApiKey | None:
     return ApiKey("bootstrap", api_keys.digest_of(secret), "bootstrap", EVERYTHING, created_us=0)
 
 
+#: Runs a call in a thread.
+Run: TypeAlias = Callable[[Callable[[], Any]], Awaitable[Any]]
+
+
 class Authenticator:
     """What this process knows of the keys."""
 
-    def __init__(self, engine: Engine, root: Path, *, exposed: bool, rate: float, burst: int, bootstrap: ApiKey | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        root: Path,
+        *,
+        run: Run = asyncio.to_thread,
+        exposed: bool,
+        rate: float,
+        burst: int,
+        bootstrap: ApiKey | None = None,
+    ) -> None:
         """Know nothing yet.
 
         Args:
             engine: of the OLTP database.
+            run: runs what asks the database in a thread.
             root: the work directory.
             exposed: whether other machines can reach the server; then nobody is let in without a key.
             rate: requests a second that each caller may make; 0: any number.
             burst: most at once.
             bootstrap: a key beside those in the database.
         """
+        self._run = run
         self._engine, self._file, self._exposed = engine, root / KEYS_FILE, exposed
         self._rate, self._burst, self._bootstrap = rate, burst, bootstrap
         self._keys: tuple[ApiKey, ...] | None = None
@@ -193,8 +213,8 @@ class Authenticator:
         return caller
 
     def _local_caller(self, scope: Scope) -> Caller:
-        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-        if _host_name(host) not in LOOPBACK:
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) != 1 or _host_name(hosts[0]) not in LOOPBACK:
             raise ProblemError(ELSEWHERE)
         return self._local
 
@@ -217,7 +237,7 @@ class Authenticator:
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator["Authenticator"]:
         """Read the keys, and go on doing so as long as the context lasts."""
-        await asyncio.to_thread(self.refresh)
+        await self._refreshed()
         async with background_task(self._watch(), "keys"):
             yield self
 
@@ -225,22 +245,22 @@ class Authenticator:
         while True:
             await asyncio.sleep(POLL_S)
             try:
-                await asyncio.to_thread(self.refresh)
+                await self._refreshed()
             except Exception:  # whatever it was: without this task, no key would ever be revoked again
                 log.exception("the API keys could not be read")
+
+    async def _refreshed(self) -> None:
+        try:
+            await self._run(self.refresh)
+        except StorageUnavailableError as error:  # it is silent
+            self._unread(error)
 
     def refresh(self) -> bool:
         """Read the keys, and say whether that was possible; where it is not, what was known last counts."""
         try:
             found = api_keys.listed(self._engine)
         except (StorageError, StorageUnavailableError) as error:
-            if self._keys is None:
-                self._keys = self._remembered()
-                self._take(self._keys)
-            if not self._away:
-                said = "nobody is let in" if self._keys is None else "those known last count"
-                log.warning("the API keys cannot be read, %s: %s", said, error)
-            self._away = True
+            self._unread(error)
             return False
         self._away = False
         if found != self._keys:
@@ -248,6 +268,23 @@ class Authenticator:
             self._take(found)
             self._remember(found)
         return True
+
+    def refresh_within(self, seconds: float) -> None:
+        """Read the keys once, where there is no executor yet."""
+        try:
+            within(seconds, self.refresh)
+        except StorageUnavailableError as error:
+            self._unread(error)
+
+    def _unread(self, error: Exception) -> None:
+        """What was known last counts, in this process or before it started."""
+        if self._keys is None:
+            self._keys = self._remembered()
+            self._take(self._keys)
+        if not self._away:
+            who = "nobody is let in" if self._keys is None else "those known last count"
+            log.warning("the API keys cannot be read, %s: %s", who, error)
+        self._away = True
 
     @property
     def needs_keys(self) -> bool:
@@ -306,9 +343,9 @@ def _secret(scope: Scope) -> str | None:
 
 
 def _host_name(host: bytes) -> str:
-    """A Host header without its port."""
-    text = host.decode("latin-1").lower()
-    return text[1:].partition("]")[0] if text.startswith("[") and "]" in text else text.partition(":")[0]
+    """A Host header without its port; empty where it is no host with a port."""
+    match = _HOST.fullmatch(host.decode("latin-1").lower())
+    return "" if match is None else (match["bracketed"] or match["name"])
 
 
 def actor(caller: Caller) -> str:

@@ -27,7 +27,7 @@ WHOLE_BYTES = 64 << 10
 #: Open files that are kept free for everything else: databases, journals, models, uploads.
 OTHER_FILES = 200
 #: Seconds between two looks for connections that have waited too long.
-LOOK_S = 1.0
+REFRESH_S = 1.0
 
 LARGE_HEAD = Problem(431, "head-too-large", "The headers are too large", f"at most {HEADERS} headers in {HEAD_BYTES:,} bytes are read here")
 NO_HTTP = Problem(400, "no-http", "This is no HTTP request", "the request is not valid HTTP/1.1")
@@ -47,7 +47,7 @@ class IdleConnections:
 
     Attributes:
         places: most connections of this worker.
-        seconds: longest that a request may take to arrive.
+        seconds: longest that a request may take to arrive; how long a connection may be idle between requests is uvicorn's own setting.
         since: connection -> when it began to wait, by the loop's clock.
         closed: connections that were closed for waiting too long, or to make room.
         refused: connections that found no place.
@@ -67,16 +67,12 @@ class IdleConnections:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(REFRESH_S)
             self.close_late(asyncio.get_running_loop().time())
 
     def close_late(self, now: float) -> None:
         """Close what has waited too long at a time."""
-        late = []
-        for connection, since in self.since.items():
-            if now - since < self.seconds:
-                break
-            late.append(connection)
+        late = [connection for connection, since in self.since.items() if not connection.is_idle and now - since >= self.seconds]
         for connection in late:
             self.close(connection)
 
@@ -108,6 +104,8 @@ class Connection(HttpToolsProtocol):
         self._head: int | None = None  # bytes of a head that is not complete, but for the read in which it began
         self._refusal = NO_HTTP
         self._ended = False
+        #: Whether it waits for a further request, of which nothing has arrived yet.
+        self.is_idle = False
 
     # --- of the transport
 
@@ -129,6 +127,10 @@ class Connection(HttpToolsProtocol):
         """Read on; what is no HTTP, or has too large a head, ends the connection."""
         if self._ended or self.transport.is_closing():
             return
+        if self.is_idle:
+            self.is_idle = False
+            if self._waiting.since.pop(self, None) is not None:
+                self._waiting.since[self] = self.loop.time()
         if self._head is not None:
             self._head += len(data)
         super().data_received(data)
@@ -174,6 +176,7 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if self._held is None and (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
             self._waiting.since[self] = self.loop.time()
+            self.is_idle = self._head is None
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
         if cycle.more_body and not cycle.waiting_for_100_continue and _length(cycle) <= WHOLE_BYTES:

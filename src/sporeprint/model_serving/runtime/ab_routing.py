@@ -6,10 +6,11 @@ hash. A version that cannot be loaded is answered for by the other one, or by wh
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ from sqlalchemy import Engine
 from sporeprint.ab_testing.assignment import Arm, Assignment
 from sporeprint.ab_testing.design import Mode
 from sporeprint.errors import RegistryError, SporeprintError
-from sporeprint.inference.predictor import Answer
+from sporeprint.inference.predictor import Prediction
+from sporeprint.model_serving.http.authentication import Run
 from sporeprint.model_serving.http.background_task import background_task
 from sporeprint.model_serving.http.problems import ProblemError, bad_parameter, not_found
 from sporeprint.model_serving.http.requests import Scope
@@ -26,21 +28,21 @@ from sporeprint.model_serving.model_loader import ModelLoader
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel, StageTimes, TimedPrediction
 from sporeprint.model_serving.runtime.row_parser import Row
 from sporeprint.storage.oltp import ab_tests
-from sporeprint.storage.oltp.ab_tests import AbTest, Event, NoSuchTestError, Pinned
+from sporeprint.storage.oltp.ab_tests import AbTest, Event, NoSuchTestError, PinnedVersion
 from sporeprint.storage.prediction_record import PredictionRecord
 
 log = logging.getLogger(__name__)
 
-#: How often to look which tests run, seconds.
-LOOK_S = 1.0
-#: How often to try again to load what could not be, in looks.
-RETRY_LOOKS = 30
+#: Seconds between two reads of which tests run.
+REFRESH_S = 1.0
+#: Reads between two attempts to load a version that could not be loaded.
+RETRY_REFRESHES = 30
 #: Concluded tests that are remembered, so that asking for one costs the database nothing.
 REMEMBERED = 1_000
 MOST_UNIT = 255
 
 
-class Part(NamedTuple):
+class Participation(NamedTuple):
     """How an answer takes part in a test: what its record says of it.
 
     Attributes:
@@ -56,16 +58,16 @@ class Part(NamedTuple):
     shadow: Mapping[str, Any] | None
 
 
-NO_PART = Part(None, None, None, None)
+NO_PARTICIPATION = Participation(None, None, None, None)
 
 
-class Routed(NamedTuple):
+class RoutedPrediction(NamedTuple):
     """An answer within a test: whose it is, what it took, and its part in the test."""
 
     served: LoadedModel
-    answer: Answer
+    answer: Prediction
     stages: StageTimes
-    part: Part
+    part: Participation
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Route:
         return cls(test, Assignment(test.salt, test.design.traffic_split), column, a, b)
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether both versions are there."""
         return self.a is not None and self.b is not None
 
@@ -104,23 +106,23 @@ class Route:
             return prediction_id if value is None else str(value)[:MOST_UNIT]
         return given if given is not None and self.test.design.unit == "header" else prediction_id
 
-    def asks(self, unit_id: str) -> tuple[LoadedModel, ...]:
+    def versions_for(self, unit_id: str) -> tuple[LoadedModel, ...]:
         """The versions that are asked for a unit, as far as they are loaded."""
         if self.test.design.mode is Mode.SHADOW:
             return tuple(served for served in (self.a, self.b) if served is not None)
         served = self.a if self.assignment.arm(unit_id) == "a" else self.b
         return () if served is None else (served,)
 
-    def answer(self, unit_id: str, otherwise: LoadedModel, ask: Callable[[LoadedModel], TimedPrediction]) -> Routed:
+    def answer(self, unit_id: str, fallback: LoadedModel, ask: Callable[[LoadedModel], TimedPrediction]) -> RoutedPrediction:
         """Answer as a unit's arm does.
 
         Args:
             unit_id: see `unit`.
-            otherwise: who answers where neither version can.
+            fallback: who answers where neither version can.
             ask: what a version answers.
         """
         if self.test.design.mode is Mode.SHADOW:
-            return self._both(unit_id, otherwise, ask)
+            return self._both(unit_id, fallback, ask)
         arm = self.assignment.arm(unit_id)
         served = self.a if arm == "a" else self.b
         failed = "not loaded"
@@ -131,23 +133,23 @@ class Route:
                 log.exception("A/B test %s: %s failed", self.test.name, served.ref.ref)
                 failed = type(error).__name__
             else:
-                return Routed(served, answer, stages, self._part(arm, unit_id))
-        other = self.a if arm == "b" and self.a is not None else otherwise
+                return RoutedPrediction(served, answer, stages, self._part(arm, unit_id))
+        other = self.a if arm == "b" and self.a is not None else fallback
         answer, stages = ask(other)
-        return Routed(other, answer, stages, self._part(arm, unit_id, {"mode": "split", "failed": failed}))
+        return RoutedPrediction(other, answer, stages, self._part(arm, unit_id, {"mode": "split", "failed": failed}))
 
-    def _both(self, unit_id: str, otherwise: LoadedModel, ask: Callable[[LoadedModel], TimedPrediction]) -> Routed:
-        served = self.a or otherwise
+    def _both(self, unit_id: str, fallback: LoadedModel, ask: Callable[[LoadedModel], TimedPrediction]) -> RoutedPrediction:
+        served = self.a or fallback
         answer, stages = ask(served)
         if self.a is None:
-            return Routed(served, answer, stages, self._part("a", unit_id, {"mode": "split", "failed": "not loaded"}))
+            return RoutedPrediction(served, answer, stages, self._part("a", unit_id, {"mode": "split", "failed": "not loaded"}))
         if self.b is None:
-            return Routed(served, answer, stages, self._part("a", unit_id, {"mode": "shadow", "failed": "not loaded"}))
+            return RoutedPrediction(served, answer, stages, self._part("a", unit_id, {"mode": "shadow", "failed": "not loaded"}))
         try:
             other, took = ask(self.b)
         except Exception as error:  # the answer that is given does not depend on it
             log.exception("A/B test %s: %s failed", self.test.name, self.b.ref.ref)
-            return Routed(served, answer, stages, self._part("a", unit_id, {"mode": "shadow", "failed": type(error).__name__}))
+            return RoutedPrediction(served, answer, stages, self._part("a", unit_id, {"mode": "shadow", "failed": type(error).__name__}))
         beside = {
             "mode": "shadow",
             "arm": "b",
@@ -160,13 +162,13 @@ class Route:
             "latency_us": sum(took) // 1000,
             "latency_a_us": sum(stages) // 1000,
         }
-        return Routed(served, answer, stages, self._part("a", unit_id, beside))
+        return RoutedPrediction(served, answer, stages, self._part("a", unit_id, beside))
 
-    def _part(self, arm: Arm, unit_id: str, shadow: Mapping[str, Any] | None = None) -> Part:
-        return Part(self.test.test_id, arm, unit_id, shadow)
+    def _part(self, arm: Arm, unit_id: str, shadow: Mapping[str, Any] | None = None) -> Participation:
+        return Participation(self.test.test_id, arm, unit_id, shadow)
 
 
-def unit_of(scope: Scope) -> str | None:
+def unit_id_header(scope: Scope) -> str | None:
     """The unit that a request names in its header.
 
     Raises:
@@ -187,13 +189,14 @@ def unit_of(scope: Scope) -> str | None:
 class Routes:
     """The tests that this process knows. `default` is for requests that name neither a test nor a model."""
 
-    def __init__(self, engine: Engine, loader: ModelLoader, worker: str) -> None:
+    def __init__(self, engine: Engine, loader: ModelLoader, worker: str, *, run: Run = asyncio.to_thread) -> None:
+        self._run = run
         self._engine, self._loader, self._worker = engine, loader, worker
         self._routes: Mapping[str, Route] = {}
-        self._versions: dict[Pinned, LoadedModel] = {}
+        self._versions: dict[PinnedVersion, LoadedModel] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._noted: set[tuple[str, str]] = set()
-        self._looking = asyncio.Lock()
+        self._refreshing = asyncio.Lock()
         self.default: Route | None = None
 
     @property
@@ -201,8 +204,8 @@ class Routes:
         """Whether a test runs."""
         return bool(self._routes)
 
-    def said(self, record: PredictionRecord) -> dict[str, Any]:
-        """What an answer says of its part in a test."""
+    def describe(self, record: PredictionRecord) -> dict[str, Any]:
+        """What a response says of its participation in a test."""
         route = self._routes.get(record.test_id or "")
         found: dict[str, Any] = {"test_id": record.test_id, "name": route.test.name if route else None, "arm": record.arm}
         if record.shadow is not None and record.shadow["mode"] == "split":
@@ -221,7 +224,7 @@ class Routes:
         if name in self._ended:
             return None
         try:
-            test = await asyncio.to_thread(ab_tests.get, self._engine, name)
+            test = await self._run(functools.partial(ab_tests.get, self._engine, name))
         except NoSuchTestError as error:
             raise ProblemError(not_found(str(error))) from None
         if not test.running:
@@ -230,53 +233,58 @@ class Routes:
                 self._ended.popitem(last=False)
             return None
         # It was made a moment ago, by another process.
-        await self.look()
+        await self.refresh()
         return self._routes.get(name)
 
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator["Routes"]:
-        """Look which tests run, and go on doing so as long as the context lasts."""
-        await self._look_quietly()
+        """Read which tests run, again and again, as long as the context lasts."""
+        await self._refresh_quietly()
         async with background_task(self._watch(), "ab-routes"):
             yield self
 
     async def _watch(self) -> None:
-        looks = 0
+        refreshes = 0
         while True:
-            await asyncio.sleep(LOOK_S)
-            looks += 1
-            await self._look_quietly(again=looks % RETRY_LOOKS == 0)
+            await asyncio.sleep(REFRESH_S)
+            refreshes += 1
+            await self._refresh_quietly(retry=refreshes % RETRY_REFRESHES == 0)
 
-    async def _look_quietly(self, *, again: bool = False) -> None:
+    async def _refresh_quietly(self, *, retry: bool = False) -> None:
         try:
-            await self.look(again=again)
+            await self.refresh(retry=retry)
         except SporeprintError as error:  # what was known last counts
             log.warning("the A/B tests cannot be read: %s", error)
         except Exception:  # whatever it was: without this task, no test would ever end here
             log.exception("the A/B tests could not be read")
 
-    async def look(self, *, again: bool = False) -> None:
+    async def refresh(self, *, retry: bool = False) -> None:
         """Read which tests run, and load the versions of new ones.
 
         Raises:
             StorageUnavailableError, StorageError: if the database cannot be read.
         """
-        async with self._looking:
+        async with self._refreshing:
             known = {route.test.test_id: route for route in self._routes.values()}
-            found = await asyncio.to_thread(self._read, known, again)
+            ids, tests = await self._run(functools.partial(self._running, set(known)))
+            found = await asyncio.to_thread(self._read, known, ids, tests, retry)
             self._routes = {key: route for route in found for key in (route.test.test_id, route.test.name)}
             self.default = next((route for route in found if route.test.default_route), None)
             wanted = {pinned for route in found for pinned in (route.test.a, route.test.b)}
             self._versions = {pinned: served for pinned, served in self._versions.items() if pinned in wanted}
 
-    def _read(self, known: Mapping[str, Route], again: bool) -> list[Route]:
-        ids = ab_tests.running_ids(self._engine)
-        kept = {test_id: route for test_id, route in known.items() if test_id in ids and (route.whole or not again)}
-        tests = [known[test_id].test if test_id in known else ab_tests.get(self._engine, test_id) for test_id in ids if test_id not in kept]
+    def _running(self, known: Collection[str]) -> tuple[list[str], dict[str, AbTest]]:
+        """Ids of the running tests, and those tests that are not known yet."""
+        ids = list(ab_tests.running_ids(self._engine))
+        return ids, {test_id: ab_tests.get(self._engine, test_id) for test_id in ids if test_id not in known}
+
+    def _read(self, known: Mapping[str, Route], ids: Sequence[str], new: Mapping[str, AbTest], retry: bool) -> list[Route]:
+        kept = {test_id: route for test_id, route in known.items() if test_id in ids and (route.is_complete or not retry)}
+        tests = [known[test_id].test if test_id in known else new[test_id] for test_id in ids if test_id not in kept]
         made = {test.test_id: Route.of(test, self._version(test, "a", test.a), self._version(test, "b", test.b)) for test in tests}
         return [route for test_id in ids if (route := kept.get(test_id) or made.get(test_id)) is not None]
 
-    def _version(self, test: AbTest, arm: str, pinned: Pinned) -> LoadedModel | None:
+    def _version(self, test: AbTest, arm: str, pinned: PinnedVersion) -> LoadedModel | None:
         if pinned in self._versions:
             return self._versions[pinned]
         try:
@@ -287,17 +295,17 @@ class Routes:
         self._versions[pinned] = served
         return served
 
-    def _load(self, pinned: Pinned) -> LoadedModel:
+    def _load(self, pinned: PinnedVersion) -> LoadedModel:
         ref, current = self._loader.registry.resolve(pinned.ref), self._loader.current
         if ref.manifest != pinned.sha256:
             raise RegistryError(f"{pinned.ref} is not the version that the test was made with: its manifest is another one")
         return current if current.ref == ref else LoadedModel.load(self._loader.registry, ref)
 
-    def _degraded(self, test: AbTest, arm: str, pinned: Pinned, error: Exception) -> None:
+    def _degraded(self, test: AbTest, arm: str, pinned: PinnedVersion, error: Exception) -> None:
         if (test.test_id, arm) in self._noted:
             return
         log.error("A/B test %s: %s cannot be loaded, its units are answered by another version: %s", test.name, pinned.ref, error)
         details = {"arm": arm, "ref": pinned.ref, "worker": self._worker, "reason": str(error)[:500]}
         with contextlib.suppress(SporeprintError):  # it stands in the log, and is counted as failures of the arm
-            ab_tests.note(self._engine, test.test_id, Event(time.time_ns() // 1000, f"worker:{self._worker}", "degraded", details))
+            ab_tests.add_event(self._engine, test.test_id, Event(time.time_ns() // 1000, f"worker:{self._worker}", "degraded", details))
             self._noted.add((test.test_id, arm))

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import NamedTuple
 
-from sporeprint.inference.predictor import Answer
-from sporeprint.model_serving.runtime.ab_routing import NO_PART, Part, Route
+from sporeprint.inference.predictor import Prediction
+from sporeprint.model_serving.runtime.ab_routing import NO_PARTICIPATION, Participation, Route
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel, StageTimes, TimedPrediction
 from sporeprint.model_serving.runtime.row_parser import Row
 from sporeprint.storage.journal.writer import Journal
@@ -36,7 +36,7 @@ class CompletedPrediction(NamedTuple):
     """
 
     served: LoadedModel
-    answer: Answer
+    answer: Prediction
     stages: StageTimes
     record: PredictionRecord
     at: int
@@ -54,6 +54,7 @@ class PendingRequest:
         prediction_id: id of the prediction.
         created_us: when the request arrived, microseconds since 1970.
         begin: the same, nanoseconds of the monotonic clock.
+        is_kept: whether the journal keeps it; False: the caller sees to that.
         completed: the prediction, once there is one.
     """
 
@@ -64,6 +65,7 @@ class PendingRequest:
     prediction_id: str
     created_us: int = field(default_factory=lambda: time.time_ns() // 1000)
     begin: int = field(default_factory=perf_counter_ns)
+    is_kept: bool = True
     completed: CompletedPrediction | None = None
 
 
@@ -75,7 +77,7 @@ class DynamicBatcher:
         self._pending: list[tuple[PendingRequest, asyncio.Future[None]]] = []
 
     async def predict(self, request: PendingRequest, *, is_idle: bool) -> CompletedPrediction:
-        """Score a request; returns when the record is on the disk.
+        """Score a request; returns when the record is on the disk, if it is to be kept.
 
         Args:
             request: the row and who scores it.
@@ -113,6 +115,9 @@ class DynamicBatcher:
                 future.set_exception(result)
                 continue
             request.completed = result
+            if not request.is_kept:
+                future.set_result(None)
+                continue
             try:
                 self._journal.submit(result.record, future)
             except Exception as error:  # noqa: BLE001 -- it goes to the request
@@ -133,7 +138,7 @@ def predict_pending(requests: Sequence[PendingRequest], worker: str) -> list[Com
     ]
     groups: defaultdict[str, list[tuple[int, LoadedModel]]] = defaultdict(list)
     for number, (request, unit) in enumerate(zip(requests, units, strict=True)):
-        for served in (request.served,) if request.route is None else request.route.asks(unit):
+        for served in (request.served,) if request.route is None else request.route.versions_for(unit):
             groups[served.preprocessing_key].append((number, served))
     scored: dict[tuple[int, int], TimedPrediction] = {}
     for group in groups.values():
@@ -154,7 +159,7 @@ def _complete(
 
     try:
         if request.route is None:
-            served, (answer, stages), part = request.served, ask(request.served), NO_PART
+            served, (answer, stages), part = request.served, ask(request.served), NO_PARTICIPATION
         else:
             served, answer, stages, part = request.route.answer(unit, request.served, ask)
     except Exception as error:  # noqa: BLE001 -- it goes to the request
@@ -165,7 +170,9 @@ def _complete(
     return CompletedPrediction(served, answer, stages, _record(request, served, answer, part, max(spent, 0) // 1000, worker), at)
 
 
-def _record(request: PendingRequest, served: LoadedModel, answer: Answer, part: Part, latency_us: int, worker: str) -> PredictionRecord:
+def _record(
+    request: PendingRequest, served: LoadedModel, answer: Prediction, part: Participation, latency_us: int, worker: str
+) -> PredictionRecord:
     return PredictionRecord(
         prediction_id=request.prediction_id,
         created_us=request.created_us,

@@ -11,20 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.inference.predictor import Answer, Row, why_unknown
+from sporeprint.inference.predictor import Prediction, Row, row_prediction, unknown_reason
 from sporeprint.model_serving.runtime.row_parser import RowParser
 from sporeprint.model_serving.runtime.row_vectorizer import RowVectorizer
 from sporeprint.model_serving.runtime.single_row_scorer import SingleRowScorer, single_row_scorer
 from sporeprint.models.encoder import Matrix
 from sporeprint.registry.manifest import VersionRef
 from sporeprint.registry.registry import Registry
-from sporeprint.safety.anomalies import StrangeRow, strange_row
-from sporeprint.safety.decision_rule import Safety
-from sporeprint.safety.verdict import HALF, UNKNOWN, verdict, words
+from sporeprint.safety.anomalies import RowAnomalies, row_anomalies
+from sporeprint.safety.decision_rule import DecisionRule
+from sporeprint.safety.promise_notes import promise_notes
+from sporeprint.safety.verdict import UNKNOWN, verdict_words
 
 #: Fewer rows are scored one by one.
 MIN_ROWS_TOGETHER = 4
-NO_ANOMALIES = StrangeRow((), (), ())
+NO_ANOMALIES = RowAnomalies((), (), ())
 
 
 class StageTimes(NamedTuple):
@@ -40,19 +41,19 @@ class RowChecks(NamedTuple):
 
     Attributes:
         novelty_p: float64 [n], the guard's p-values.
-        flags: bool [n], whether a row has an anomaly.
+        contradictory: bool [n], whether a row contradicts itself.
         component: [n], index of the most similar mixture component.
         strange: [n], the anomalies.
     """
 
     novelty_p: npt.NDArray[np.float64]
-    flags: npt.NDArray[np.bool_]
-    component: Sequence[int]
-    strange: Sequence[StrangeRow]
+    contradictory: npt.NDArray[np.bool_]
+    component: npt.NDArray[np.intp]
+    strange: Sequence[RowAnomalies]
 
 
 #: A prediction and its stage times.
-TimedPrediction: TypeAlias = tuple[Answer, StageTimes]
+TimedPrediction: TypeAlias = tuple[Prediction, StageTimes]
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class LoadedModel:
     reader: RowParser
     scorer: SingleRowScorer
     table: RowVectorizer
-    safety: Safety
+    safety: DecisionRule
     words: tuple[str, str, str]
     simulated: bool
     preprocessing_key: str
@@ -98,7 +99,7 @@ class LoadedModel:
             scorer=single_row_scorer(bundle),
             table=RowVectorizer.of(bundle),
             safety=bundle.safety,
-            words=words(bundle.schema),
+            words=verdict_words(bundle.schema),
             simulated=bool(bundle.info.get("simulated")),
             preprocessing_key=_preprocessing_key(bundle),
             buffer=np.empty((1, bundle.scorer.n_features), dtype=np.float32),
@@ -117,9 +118,8 @@ class LoadedModel:
         probability = float(safety.calibration(np.array([self.scorer.score(self.buffer)]))[0])
         scored = perf_counter_ns()
         novelty_p, component = safety.guard.row(row)
-        strange = strange_row(row, bundle.encoder, bundle.schema)
-        found = int(verdict(probability, novelty_p, bool(strange), threshold=safety.threshold.value, coverage=safety.coverage))
-        answer = self._prediction(probability, novelty_p, found, component, strange)
+        anomalies = row_anomalies(row, bundle.encoder, bundle.schema)
+        answer = row_prediction(safety, bundle.schema, probability, novelty_p, component, anomalies)
         return answer, StageTimes(encoded - begin, scored - encoded, perf_counter_ns() - scored)
 
     def answers(self, rows: Sequence[Row], versions: Sequence["LoadedModel"] | None = None) -> list[TimedPrediction]:
@@ -139,11 +139,11 @@ class LoadedModel:
         component, typicality = guard.most_typical(read.features)
         novelty_p = guard.p_value(typicality)
         strange = [
-            strange_row(row, bundle.encoder, bundle.schema) if may_be else NO_ANOMALIES
+            row_anomalies(row, bundle.encoder, bundle.schema) if may_be else NO_ANOMALIES
             for row, may_be in zip(rows, read.strange.tolist(), strict=True)
         ]
         guarded = perf_counter_ns()
-        known = RowChecks(novelty_p, np.array([bool(each) for each in strange]), component.tolist(), strange)
+        known = RowChecks(novelty_p, np.array([bool(each.contradictions) for each in strange]), component, strange)
         places: defaultdict[int, list[int]] = defaultdict(list)
         for place, served in enumerate(asked):
             places[id(served)].append(place)
@@ -160,33 +160,23 @@ class LoadedModel:
         probability = safety.calibration(self.scorer.scores(matrix[mine]))
         scored = perf_counter_ns()
         novelty_p = known.novelty_p[mine]
-        found = verdict(probability, novelty_p, known.flags[mine], threshold=safety.threshold.value, coverage=safety.coverage)
-        numbers = zip(probability.tolist(), novelty_p.tolist(), np.asarray(found).tolist(), places, strict=True)
-        answers = [self._prediction(p, novelty, word, known.component[place], known.strange[place]) for p, novelty, word, place in numbers]
+        component = known.component[mine]
+        codes = np.asarray(safety.decide(probability, novelty_p, known.contradictory[mine], component)).tolist()
+        numbers = zip(probability.tolist(), novelty_p.tolist(), component.tolist(), codes, places, strict=True)
+        answers = [
+            row_prediction(safety, self.bundle.schema, p, novelty, most_like, known.strange[place], code)
+            for p, novelty, most_like, code, place in numbers
+        ]
         n = len(places)
         share = StageTimes(stages.encode, (scored - begin) // n, stages.guard + (perf_counter_ns() - scored) // n)
         return [(answer, share) for answer in answers]
 
-    def _prediction(self, probability: float, novelty_p: float, found: int, component: int, strange: StrangeRow) -> Answer:
-        safety, target = self.safety, self.bundle.schema.target
-        return Answer(
-            prediction=target.positive if probability > HALF else target.negative,
-            probability=probability,
-            verdict=self.words[found],
-            novelty_p=novelty_p,
-            threshold=safety.threshold.value,
-            unseen=strange.unseen,
-            outside=strange.outside,
-            contradictions=strange.contradictions,
-            reason=why_unknown(strange, novelty_p, safety.coverage) if found == UNKNOWN else None,
-            most_like=safety.components[component],
-        )
-
-    def why(self, row: Row, verdict: str, novelty_p: float | None) -> tuple[Sequence[str], str | None]:
-        """What an answer that was kept left out: the columns outside the training rows' range, and why it is unknown."""
-        strange = strange_row(row, self.bundle.encoder, self.bundle.schema)
-        unknown = verdict == self.words[UNKNOWN] and novelty_p is not None
-        return strange.outside, why_unknown(strange, novelty_p, self.safety.coverage) if unknown and novelty_p is not None else None
+    def why(self, row: Row, verdict: str, probability: float | None, novelty_p: float | None) -> tuple[Sequence[str], str | None]:
+        """What a stored prediction leaves out: the columns outside the training rows' range, and why it is unknown."""
+        anomalies = row_anomalies(row, self.bundle.encoder, self.bundle.schema)
+        if verdict != self.words[UNKNOWN] or novelty_p is None or probability is None:
+            return anomalies.outside, None
+        return anomalies.outside, unknown_reason(self.safety, probability, novelty_p, anomalies)
 
     def describe(self) -> dict[str, Any]:
         """What it is, as JSON values."""
@@ -197,6 +187,7 @@ class LoadedModel:
             "manifest": self.ref.manifest,
             "engine": self.scorer.engine,
             "simulated": self.simulated,
+            "notes": list(promise_notes(self.safety, self.bundle.schema)),
         }
 
 

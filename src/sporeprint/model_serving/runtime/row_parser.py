@@ -129,6 +129,8 @@ class RowParser:
 def _field(name: str, schema: DatasetSchema) -> FieldParser:
     column = schema.columns[name]
     if column.kind is Kind.NUMERIC:
+        if schema.missing_words(name):  # a number may stand for a missing value: read by the slower rules
+            return FieldParser(name, None, math.inf, -math.inf)
         largest = 1.7976931348623157e308
         return FieldParser(name, None, -largest if column.min is None else column.min, largest if column.max is None else column.max)
     codes = {word: code for code, word in (column.values or {}).items()}

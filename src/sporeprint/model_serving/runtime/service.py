@@ -20,22 +20,23 @@ from sporeprint.model_serving.database import Database
 from sporeprint.model_serving.http.access_log import STDERR, AccessLog, request_ids_in_log
 from sporeprint.model_serving.http.authentication import REQUIRED_ROLES, Authenticator, bootstrap_key
 from sporeprint.model_serving.http.background_task import background_task
+from sporeprint.model_serving.http.origin import SAFE_METHODS, check_origin
 from sporeprint.model_serving.http.problems import Problem, ProblemError, of, overloaded, too_slow
 from sporeprint.model_serving.http.request_context import GONE, RequestContext
 from sporeprint.model_serving.http.requests import ClientGoneError, Receive, Scope, Send, respond_problem
 from sporeprint.model_serving.model_loader import ModelLoader
-from sporeprint.model_serving.runtime.ab_evaluation import Evaluating
+from sporeprint.model_serving.runtime.ab_evaluation import BackgroundEvaluation
 from sporeprint.model_serving.runtime.ab_routing import Routes
 from sporeprint.model_serving.runtime.dynamic_batching import DynamicBatcher
 from sporeprint.model_serving.runtime.metrics import Metrics
 from sporeprint.model_serving.runtime.promotion_process import promote_in_a_process
-from sporeprint.pipelines.ab_test_lifecycle import Lab
+from sporeprint.pipelines.ab_test_lifecycle import ExperimentService
 from sporeprint.settings import ServingSettings, Settings
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two looks at what the other workers are to know.
-LOOK_S = 1.0
+REFRESH_S = 1.0
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Service:
         database: of the answers.
         metrics: of everything.
         tests: which version answers in an A/B test.
-        lab: for what is done to A/B tests.
+        experiments: for what is done to A/B tests.
         access_log: of the requests; None: none is wanted.
         in_flight: requests that are worked on.
         batches: batches among them that are received or scored.
@@ -66,7 +67,7 @@ class Service:
     database: Database
     metrics: Metrics
     tests: Routes
-    lab: Lab
+    experiments: ExperimentService
     access_log: AccessLog | None = None
     in_flight: int = 0
     batches: int = 0
@@ -107,14 +108,16 @@ class Service:
             metrics = Metrics(counts, Workdir(root).monitoring / "latest.json")
             access = Authenticator(
                 *(database.engine, root),
+                run=database.executor.run,
                 exposed=exposed,
                 rate=limits.rate_limit_per_s,
                 burst=limits.rate_burst,
                 bootstrap=bootstrap,
             )
-            tests = Routes(database.engine, loader, worker)
-            lab = Lab(settings, root, database.engine, functools.partial(promote_in_a_process, settings, root))
-            evaluating = Evaluating(lab, worker, lambda: tests.any)
+            tests = Routes(database.engine, loader, worker, run=database.executor.run)
+            experiments = ExperimentService(settings, root, database.engine, functools.partial(promote_in_a_process, settings, root))
+            in_background = functools.partial(database.executor.run_within, None)
+            evaluating = BackgroundEvaluation(experiments, worker, lambda: tests.any, run=in_background)
             access_log = _access_log(limits, root, worker, paths or {})
             with (
                 contextlib.closing(metrics),
@@ -123,8 +126,8 @@ class Service:
                 # Of a few rows, further threads of BLAS would only wait for each other, at full speed.
                 threadpool_limits(1, "blas"),
             ):
-                async with loader.watching(), access.watching(), tests.watching(), evaluating.watching():
-                    service = cls(settings, root, worker, access, loader, database, metrics, tests, lab, access_log)
+                async with loader.watching(), access.watching(), tests.watching(), evaluating.running():
+                    service = cls(settings, root, worker, access, loader, database, metrics, tests, experiments, access_log)
                     async with service._watching():
                         yield service
         finally:
@@ -152,7 +155,7 @@ class Service:
                 self.look()
             except Exception:  # whatever it was: the numbers would never be new again
                 log.exception("how this worker is could not be written down")
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(REFRESH_S)
 
     @property
     def limits(self) -> ServingSettings:
@@ -202,6 +205,8 @@ class Endpoint:
     async def _answer(self, service: Service, scope: Any, receive: Receive, send: Send) -> int:
         exchange = scope["exchange"]
         try:
+            if scope["method"] not in SAFE_METHODS:
+                check_origin(scope["headers"], service.limits.cors_origins)
             caller = scope["caller"] = service.access.admit(scope, self._role)
             exchange.key = None if self._role is None else caller.name
             async with asyncio.timeout(service.limits.deadline_s) as scope["deadline"]:

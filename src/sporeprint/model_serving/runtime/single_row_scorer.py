@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.models.encoder import Matrix
-from sporeprint.models.scorers import TOLERANCE, LinearScorer, OnnxScorer, Scorer, XGBoostScorer, probabilities
+from sporeprint.models.scorers import TOLERANCE, LinearScorer, OnnxScorer, Scorer, XGBoostScorer, session_probabilities
 from sporeprint.models.xgboost_onnx import trees_to_onnx
 
 Scores = npt.NDArray[np.float64]
@@ -80,4 +80,4 @@ def _probability(scorer: OnnxScorer) -> ScoreRow:
 def _margins(graph: bytes) -> tuple[ScoreRow, ScoreRows]:
     session = OnnxScorer.of(graph).session
     run, names = session.run, ["margin"]
-    return lambda row: _sigmoid(float(run(names, {"X": row})[0][0, 0])), lambda rows: probabilities(session, rows)
+    return lambda row: _sigmoid(float(run(names, {"X": row})[0][0, 0])), lambda rows: session_probabilities(session, rows)

@@ -120,14 +120,15 @@ def _unsupported(detail: str) -> Problem:
     return Problem(415, "unsupported", "The body is of a kind that is not read here", detail)
 
 
-async def spool(receive: Receive, path: Path, limit: int, idle_s: float) -> str:
+async def spool(receive: Receive, path: Path, limit: int, idle_s: float, bytes_per_s: float = 0.0) -> str:
     """Write a body to a file, and give its sha256.
 
     Args:
         receive: of the request.
         path: a file of one's own.
         limit: most bytes.
-        idle_s: longest that the client may send nothing, seconds.
+        idle_s: longest that the client may send nothing, seconds; the rate counts after as long.
+        bytes_per_s: slowest that the body may arrive, on average; 0: any speed.
 
     Raises:
         ProblemError: if it is larger, or nothing came for so long.
@@ -135,6 +136,8 @@ async def spool(receive: Receive, path: Path, limit: int, idle_s: float) -> str:
         JournalError: if it cannot be written.
     """
     digest, size = hashlib.sha256(), 0
+    clock = asyncio.get_running_loop().time
+    begin = clock()
     with kept("an upload"), path.open("wb", buffering=0) as file:
         waiting: list[bytes] = []
         held, more = 0, True
@@ -148,6 +151,8 @@ async def spool(receive: Receive, path: Path, limit: int, idle_s: float) -> str:
                 raise ClientGoneError
             part, more = message.get("body", b""), message.get("more_body", False)
             size, held = size + len(part), held + len(part)
+            if more and size < (clock() - begin - idle_s) * bytes_per_s:
+                raise ProblemError(too_slow(clock() - begin))
             if size > limit:
                 raise ProblemError(too_large(limit))
             waiting.append(part)

@@ -3,6 +3,8 @@
 What is written is synced before `append` returns (`synchronous=FULL`). Rows go when they are shipped, so that the file holds what
 the database does not have yet, in the order in which it was written (`seq`, not the clock), and what the database refused.
 
+Every record has a CRC-32 of its bytes. A record whose checksum does not fit is set aside and never shipped.
+
 An error of `append` means that the records may not be there, not that they are not: a sync that failed may have reached the disk.
 """
 
@@ -12,6 +14,7 @@ import os
 import re
 import sqlite3
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,18 +28,29 @@ from sporeprint.errors import BusyError, JournalError, JournalFullError, Storage
 #: A clock: microseconds since 1970 UTC.
 Clock: TypeAlias = Callable[[], int]
 
-FORMAT = 1
+FORMAT = 2
 APPLICATION_ID = 0x53504F52
 SCHEMA = f"""
 begin immediate;
-create table record (seq integer primary key autoincrement, prediction_id text not null, written_us integer not null, body text not null);
+create table record (seq integer primary key autoincrement, prediction_id text not null, written_us integer not null, body text not null,
+                     crc integer);
 create index record_prediction_id on record (prediction_id);
 create table refused (seq integer primary key, prediction_id text not null, written_us integer not null, body text not null,
-                      refused_us integer not null, reason text not null);
+                      refused_us integer not null, reason text not null, crc integer);
 pragma application_id = {APPLICATION_ID};
 pragma user_version = {FORMAT};
 commit;
 """
+#: Format 1 had no checksums: its records are shipped as they are.
+UPGRADE = f"""
+begin immediate;
+alter table record add column crc integer;
+alter table refused add column crc integer;
+pragma user_version = {FORMAT};
+commit;
+"""
+#: Why a record is set aside whose bytes are not those that were written.
+DAMAGED = "damaged: its checksum does not fit"
 #: Pages in the write-ahead log before they are copied into the file. SQLite's 1,000 makes every 30th group of 64 wait for it.
 CHECKPOINT_PAGES = 4_000
 #: Most records of one `append`, and most that one step of `settle` removes.
@@ -53,21 +67,27 @@ _STATE = (
     " - (select freelist_count from pragma_freelist_count) * (select page_size from pragma_page_size),"
     " (select written_us from record order by seq limit 1), (select count(*) from refused)"
 )
-_SET_ASIDE = "insert or replace into refused select seq, prediction_id, written_us, body, ?, ? from record where seq = ?"
+_SET_ASIDE = "insert or replace into refused select seq, prediction_id, written_us, body, ?, ?, crc from record where seq = ?"
 READ = """
-select group_concat(seq || char(31) || body, char(30))
-from (select seq, body, sum(length(body)) over (order by seq rows unbounded preceding) - length(body) as before
-      from (select seq, body from record order by seq limit ?))
+select group_concat(seq || char(31) || coalesce(crc, '') || char(31) || body, char(30))
+from (select seq, crc, body, sum(length(body)) over (order by seq rows unbounded preceding) - length(body) as before
+      from (select seq, crc, body from record order by seq limit ?))
 where before < ?
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A record in a journal: its place in the order, its bytes."""
+    """A record in a journal: its place in the order, its bytes, and whether they are those that were written."""
 
     seq: int
     body: bytes
+    sound: bool = True
+
+    @classmethod
+    def of(cls, seq: int, crc: int | None, body: bytes) -> Self:
+        """From what the file holds; without a checksum (format 1) every record counts as sound."""
+        return cls(seq, body, crc is None or zlib.crc32(body) == crc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +159,9 @@ class JournalFile:
             try:
                 journal._connect()
             except (sqlite3.Error, OSError) as error:
-                raise StorageError(f"cannot open the journal {path}: {said(error)}; if it is damaged, move it aside and keep it") from error
+                raise StorageError(
+                    f"cannot open the journal {path}: {describe(error)}; if it is damaged, move it aside and keep it"
+                ) from error
             stack.pop_all()
         return journal
 
@@ -151,11 +173,16 @@ class JournalFile:
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = full")
             connection.execute(f"pragma wal_autocheckpoint = {CHECKPOINT_PAGES}")
-            (found,) = connection.execute("pragma user_version").fetchone()
-            if not found and not connection.execute("select count(*) from sqlite_schema").fetchone()[0]:
+            (version,) = connection.execute("pragma user_version").fetchone()
+            ours = connection.execute("pragma application_id").fetchone()[0] == APPLICATION_ID
+            if not version and not connection.execute("select count(*) from sqlite_schema").fetchone()[0]:
                 connection.executescript(SCHEMA)
-            elif found != FORMAT or connection.execute("pragma application_id").fetchone()[0] != APPLICATION_ID:
-                raise StorageError(f"{self.path} is no journal of format {FORMAT}, but of {found}; ship it with the release that wrote it")
+            elif ours and version == 1:
+                connection.executescript(UPGRADE)
+            elif not ours or version != FORMAT:
+                raise StorageError(
+                    f"{self.path} is no journal of format {FORMAT}, but of {version}; ship it with the release that wrote it"
+                )
             self.depth = connection.execute("select coalesce(max(seq) - min(seq) + 1, 0) from record").fetchone()[0]
             self._measure(connection)
             stack.pop_all()
@@ -172,7 +199,7 @@ class JournalFile:
         written_us = self._clock()
         values: list[Any] = []
         for prediction_id, body in records:
-            values += (prediction_id, written_us, body.decode())
+            values += (prediction_id, written_us, body.decode(), zlib.crc32(body))
         with self._writing() as connection:
             # One statement is one transaction, and one step of SQLite's: a step a row would hand the interpreter over, and
             # wait to get it back, at every row.
@@ -211,14 +238,18 @@ class JournalFile:
             self._measure(connection)
             return last + 1 if last < through else None
 
+    def probe(self) -> None:
+        """Write a page and sync it, without a record: whether records can be written now. Raises: as `append`."""
+        with self._writing() as connection:
+            connection.execute(f"pragma user_version = {FORMAT}")
+
     def requeue(self) -> int:
         """Put what the database refused back at the end, to be shipped again, and say how many."""
         with self._writing() as connection:
             with _transaction(connection):
-                copied = (
-                    "insert into record (prediction_id, written_us, body) select prediction_id, written_us, body from refused order by seq"
-                )
-                moved = connection.execute(copied).rowcount
+                columns = "prediction_id, written_us, body, crc"
+                copy = f"insert into record ({columns}) select {columns} from refused order by seq"  # noqa: S608 -- no values
+                moved = connection.execute(copy).rowcount
                 connection.execute("delete from refused")
             self.depth += moved
             self._measure(connection)
@@ -231,13 +262,13 @@ class JournalFile:
             JournalError: if it cannot be read.
         """
         with self._asking() as reader:
-            (found,) = reader.execute(READ, (records, size)).fetchone()
+            (text,) = reader.execute(READ, (records, size)).fetchone()
             try:
-                pairs = [part.split(FIELD, 1) for part in found.split(RECORD)] if found else []
-                return [Entry(int(seq), body) for seq, body in pairs]
+                fields = [part.split(FIELD, 2) for part in text.split(RECORD)] if text else []
+                return [Entry.of(int(seq), int(crc) if crc else None, body) for seq, crc, body in fields]
             except ValueError:  # a damaged record holds what no record can
-                rows = reader.execute("select seq, cast(body as blob) from record order by seq limit ?", (min(records, STEP),))
-                return [Entry(seq, body) for seq, body in rows]
+                rows = reader.execute("select seq, crc, cast(body as blob) from record order by seq limit ?", (min(records, STEP),))
+                return [Entry.of(*row) for row in rows]
 
     def get(self, prediction_id: str) -> bytes | None:
         """The bytes of an answer that is not in the database yet, or was refused by it; None where there is none.
@@ -287,7 +318,7 @@ class JournalFile:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
                 raise JournalFullError(f"the disk of the journal {self.path} is full; make room, then try again") from error
             self._disconnect()
-            raise JournalError(f"cannot write the journal {self.path}: {said(error)}; see to the disk, then try again") from error
+            raise JournalError(f"cannot write the journal {self.path}: {describe(error)}; see to the disk, then try again") from error
 
     @contextlib.contextmanager
     def _asking(self) -> Iterator[sqlite3.Connection]:
@@ -302,7 +333,7 @@ class JournalFile:
                     self._reader.execute("pragma query_only = 1")
                 yield self._reader
             except sqlite3.Error as error:
-                raise JournalError(f"cannot read the journal {self.path}: {said(error)}") from error
+                raise JournalError(f"cannot read the journal {self.path}: {describe(error)}") from error
 
     def _disconnect(self, *, reader: bool = False) -> None:
         gone, self._connection = [self._connection], None
@@ -339,7 +370,7 @@ def find(folder: Path, prediction_id: str) -> bytes | None:
         except sqlite3.Error as error:
             if not path.exists() or "no such table" in str(error):  # removed, or made, this very moment
                 continue
-            raise JournalError(f"cannot read the journal {path}: {said(error)}") from error
+            raise JournalError(f"cannot read the journal {path}: {describe(error)}") from error
         if found is not None:
             return found
     return None
@@ -348,18 +379,26 @@ def find(folder: Path, prediction_id: str) -> bytes | None:
 def look_up(reader: sqlite3.Connection, prediction_id: str) -> bytes | None:
     """The bytes of an answer: the first that was written with this id, as it is in the database."""
     for table in ("record", "refused"):
-        query = f"select body from {table} where prediction_id = ? order by seq limit 1"  # noqa: S608 - one of two names
-        if found := reader.execute(query, (prediction_id,)).fetchone():
-            return bytes(found[0])
+        query = f"select seq, crc, body from {table} where prediction_id = ? order by seq"  # noqa: S608 - one of two names
+        try:
+            rows = reader.execute(query, (prediction_id,))
+        except sqlite3.OperationalError as error:
+            if "no such column: crc" not in str(error):
+                raise
+            rows = reader.execute(query.replace("crc", "null"), (prediction_id,))  # format 1, which nobody has opened yet
+        for entry in (Entry.of(seq, crc, bytes(body)) for seq, crc, body in rows):
+            if entry.sound:
+                return entry.body
     return None
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection without transactions of its own, for use from any one thread at a time."""
+    """A connection without transactions of its own, for use from any one thread at a time. A new file is for its owner only."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     return sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=128)
 
 
-def said(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """What went wrong, in SQLite's or the system's words."""
     name = getattr(error, "sqlite_errorname", None)
     text = getattr(error, "strerror", None) or str(error)
@@ -368,8 +407,8 @@ def said(error: Exception) -> str:
 
 @functools.lru_cache(maxsize=GROUP)
 def _insert(records: int) -> str:
-    row = "(?, ?, ?)"
-    return f"insert into record (prediction_id, written_us, body) values {', '.join([row] * records)}"  # noqa: S608 - placeholders
+    row = "(?, ?, ?, ?)"
+    return f"insert into record (prediction_id, written_us, body, crc) values {', '.join([row] * records)}"  # noqa: S608 - placeholders
 
 
 @contextlib.contextmanager

@@ -5,7 +5,10 @@ again, and the database keeps the first of each id. So nothing is lost and nothi
 """
 
 import functools
+import logging
+import os
 import re
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,16 +23,20 @@ import polars as pl
 from sqlalchemy import Connection, Engine, exc, select, text
 from sqlalchemy.dialects import sqlite
 
+from sporeprint.common.locks import acquire
 from sporeprint.common.timestamps import now_us
-from sporeprint.errors import DataError, StorageError
+from sporeprint.errors import BusyError, DataError, JournalError, StorageError
 from sporeprint.settings import JournalSettings
 from sporeprint.storage import bulk_insert
 from sporeprint.storage.engine import database_errors, translate_error
-from sporeprint.storage.journal.file import Clock, Entry, JournalFile, Refusal
+from sporeprint.storage.journal.file import DAMAGED, Clock, Entry, JournalFile, Refusal
+from sporeprint.storage.journal.salvage import salvage
 from sporeprint.storage.journal.writer import Journal
 from sporeprint.storage.oltp.tables import prediction
 from sporeprint.storage.prediction_record import COLUMNS, as_row
 from sporeprint.storage.urls import SQLITE
+
+log = logging.getLogger(__name__)
 
 #: What MariaDB says of a record that it never takes, where the driver has no class for it: a check failed, a statement is larger
 #: than `max_allowed_packet`. With the driver's DataError and IntegrityError that is all; anything else is not the record's fault.
@@ -94,7 +101,7 @@ class ShipperStats:
         failures: shipments that failed, each to be tried again.
         lag_s: age of the oldest record in this worker's journal, seconds.
         pause_s: pause before the next try, while the database does not answer; else 0.
-        last_error: what the last failure or refusal said.
+        last_error: message of the last failure or refusal.
     """
 
     shipped: int = 0
@@ -186,6 +193,9 @@ def _store(engine: Engine, entries: Sequence[Entry], recorded_us: int) -> list[R
     readable: list[Entry] = []
     refused: list[Refusal] = []
     for entry in entries:
+        if not entry.sound:
+            refused.append(Refusal(entry.seq, DAMAGED))
+            continue
         try:
             rows.append(as_row(entry.body, recorded_us))
             readable.append(entry)
@@ -208,6 +218,12 @@ def _store_rows(engine: Engine, entries: Sequence[Entry], rows: Sequence[Row]) -
         first = _store_rows(engine, entries[:middle], rows[:middle])
         return first + _store_rows(engine, entries[middle:], rows[middle:])
     return []
+
+
+def _is_damage(error: StorageError) -> bool:
+    """Whether a journal's file is damaged, and not merely out of reach."""
+    code = getattr(error.__cause__, "sqlite_errorcode", 0) or 0
+    return code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def _is_refusal(error: exc.DBAPIError | OverflowError, engine: Engine, entries: Sequence[Entry]) -> bool:
@@ -321,8 +337,10 @@ class Shipper:
         except Exception as error:  # noqa: BLE001 - whatever it is, the next try may succeed; a thread that ended would ship nothing
             self._failed(error)
             return False
-        with self._guard:
-            self._stats = replace(self._stats, pause_s=0.0)
+        if self._stats.pause_s:
+            log.warning("the database takes answers again")
+            with self._guard:
+                self._stats = replace(self._stats, pause_s=0.0)
         return more
 
     def _ship(self, source: RecordSource) -> bool:
@@ -346,24 +364,51 @@ class Shipper:
                 continue
             try:
                 file = JournalFile.adopt(path)
-            except StorageError as error:  # damaged: the others go on
-                self._note(error)
+            except StorageError as error:  # the others go on
+                more = self._salvage(path, error) or more
                 continue
             if file is None:  # its worker lives
                 continue
-            with closing(file):
-                # A little at a time: the worker may be on its way back, and waits for the lock.
-                more = self._ship(file) or more
-                if not file.depth and file.remove():
-                    with self._guard:
-                        self._stats = replace(self._stats, adopted=self._stats.adopted + 1)
+            try:
+                more = self._empty(file) or more
+            except JournalError as error:
+                more = self._salvage(path, error) or more
         return more
+
+    def _empty(self, file: JournalFile) -> bool:
+        """Ship once from an adopted journal, and remove it when it is empty."""
+        with closing(file):
+            # A little at a time: the worker may be on its way back, and waits for the lock.
+            more = self._ship(file)
+            if not file.depth and file.remove():
+                with self._guard:
+                    self._stats = replace(self._stats, adopted=self._stats.adopted + 1)
+        return more
+
+    def _salvage(self, path: Path, error: StorageError) -> bool:
+        """Take out of a damaged journal what can be read, and say whether there is something to ship at once."""
+        self._note(error)
+        if not _is_damage(error):
+            return False
+        try:
+            lock = acquire(path.with_suffix(".lock"), busy=str)
+        except BusyError:  # another shipper does it
+            return False
+        try:
+            return salvage(path) > 0
+        except (OSError, sqlite3.Error) as failure:
+            self._note(failure)
+            return False
+        finally:
+            os.close(lock)
 
     def _note(self, error: Exception) -> None:
         with self._guard:
             self._stats = replace(self._stats, failures=self._stats.failures + 1, last_error=str(error))
 
     def _failed(self, error: Exception) -> None:
+        if not self._stats.pause_s:  # one line for a change of state, none for each try
+            log.warning("answers wait in the journals of %s: %s", self._folder, error)
         self._note(error)
         with self._guard:
             pause_s = min(self._settings.max_pause_s, 2 * self._stats.pause_s or FIRST_PAUSE_S)

@@ -8,6 +8,7 @@ database all since its beginning (`JournalStats.depth`, `age_s`). A killed proce
 """
 
 import asyncio
+import logging
 import os
 import threading
 from collections import deque
@@ -23,6 +24,8 @@ from sporeprint.errors import JournalError, JournalFullError
 from sporeprint.settings import JournalSettings
 from sporeprint.storage.journal.file import GROUP, Clock, Entry, JournalFile, Refusal
 from sporeprint.storage.prediction_record import PredictionRecord
+
+log = logging.getLogger(__name__)
 
 #: Bytes in one transaction, after which no further record joins it.
 GROUP_BYTES = 8 << 20
@@ -45,7 +48,8 @@ class JournalStats:
         failures: transactions that failed since the start.
         turned_away: records that were not taken since the start, because the journal was full.
         refused: records set aside, because the database does not take them.
-        last_error: what the last failure said.
+        last_error: message of the last failure.
+        is_failing: whether the last write failed. The writer then tries by itself, so that this ends when the disk is back.
     """
 
     worker: str
@@ -59,6 +63,7 @@ class JournalStats:
     turned_away: int
     refused: int
     last_error: str | None
+    is_failing: bool
 
 
 #: How often this process, or one that it comes from, was forked: a journal is of the process that opened it.
@@ -94,6 +99,7 @@ class Journal:
         self._orders: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._written = self._groups = self._failures = self._turned_away = 0
         self._last_error: str | None = None
+        self._is_failing = False
         self._arrived: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name=f"journal-{file.worker}", daemon=True)
 
@@ -175,6 +181,7 @@ class Journal:
                 turned_away=self._turned_away,
                 refused=self._file.refused,
                 last_error=self._last_error,
+                is_failing=self._is_failing,
             )
 
     def on_arrival(self, call: Callable[[], object]) -> None:
@@ -252,6 +259,8 @@ class Journal:
         group, order, closing = self._take()
         if group:
             self._write(group)
+        elif self._is_failing:
+            self._try()
         if order:
             call, done = order
             try:
@@ -275,22 +284,40 @@ class Journal:
                 self._wake.clear()
             return group, order, self._closing
 
+    def _try(self) -> None:
+        """Find out whether records can be written again: a server that is not ready is sent none."""
+        try:
+            self._file.probe()
+        except Exception as error:  # noqa: BLE001 -- the next try may succeed
+            with self._guard:
+                self._last_error = str(error)
+        else:
+            self._is_failing = False
+            log.warning("the journal %s can be written again", self.path)
+
     def _write(self, group: list[_Waiting]) -> None:
         try:
             self._file.append([(waiting.prediction_id, waiting.body) for waiting in group])
         except JournalError as error:
-            self._failed(error)
+            self._write_failed(error)
             self._answer(group, str(error), type(error))
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever, and the next group may succeed
-            self._failed(error)
+            self._write_failed(error)
             self._answer(group, f"cannot write the journal {self.path}: {error!r}")
             return
         with self._guard:
+            self._is_failing = False
             self._groups += 1
             self._written += len(group)
         self._answer(group)
         self._arrived()
+
+    def _write_failed(self, error: Exception) -> None:
+        if not self._is_failing:  # one line for a change of state, none for each record
+            log.warning("the journal cannot be written: %s", error)
+        self._is_failing = True
+        self._failed(error)
 
     def _failed(self, error: Exception) -> None:
         with self._guard:

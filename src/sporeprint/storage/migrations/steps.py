@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from alembic import op
-from sqlalchemy import Column
+from sqlalchemy import Column, inspect
 
 from sporeprint.storage.oltp.tables import OPTIONS
 
@@ -26,6 +26,12 @@ def add_columns(table: str, *columns: Column[Any]) -> None:
     """Add columns at the table's end."""
     for column in columns:
         op.add_column(table, column, if_not_exists=_commits_each_step() or None)
+
+
+def rename_column(table: str, old: str, new: str) -> None:
+    """Rename a column, unless it is done already."""
+    if any(column["name"] == old for column in inspect(op.get_bind()).get_columns(table)):
+        op.execute(f"ALTER TABLE {table} RENAME COLUMN {old} TO {new}")
 
 
 def drop_tables(*names: str) -> None:

@@ -34,7 +34,7 @@ class ConflictError(UsageError):
 
 
 @dataclass(frozen=True, slots=True)
-class Pinned:
+class PinnedVersion:
     """A registered version.
 
     Attributes:
@@ -74,8 +74,8 @@ class AbTest:
 
     test_id: str
     design: Design
-    a: Pinned
-    b: Pinned
+    a: PinnedVersion
+    b: PinnedVersion
     salt: str
     independent: bool
     default_route: bool
@@ -116,8 +116,8 @@ class Event:
 def create(
     engine: Engine,
     design: Design,
-    a: Pinned,
-    b: Pinned,
+    a: PinnedVersion,
+    b: PinnedVersion,
     *,
     now_us: int,
     actor: str,
@@ -259,7 +259,7 @@ def conclude(
         return _select(connection, ab_test.c.test_id == test.test_id)[0]
 
 
-def note(engine: Engine, test_id: str, event: Event, *, audited: bool = False) -> None:
+def add_event(engine: Engine, test_id: str, event: Event, *, audited: bool = False) -> None:
     """Write down what happened to a test. Raises: StorageUnavailableError, StorageError."""
     with writing(engine) as connection:
         _note(connection, test_id, event)
@@ -275,7 +275,7 @@ def events(engine: Engine, test_id: str) -> tuple[Event, ...]:
     return tuple(Event(row.at_us, row.actor, row.event, json.loads(row.details)) for row in rows)
 
 
-def without(engine: Engine, verdict: str, named: Collection[str], *, limit: int = 20) -> tuple[AbTest, ...]:
+def without_event(engine: Engine, verdict: str, named: Collection[str], *, limit: int = 20) -> tuple[AbTest, ...]:
     """Concluded tests of a verdict to which none of the named events has happened, the latest first. Raises: as `note`."""
     happened = select(ab_event.c.test_id).where(ab_event.c.test_id == ab_test.c.test_id, ab_event.c.event.in_(named)).exists()
     with reading(engine) as connection:
@@ -304,8 +304,8 @@ def _test(row: Any) -> AbTest:
     return AbTest(
         test_id=row.test_id,
         design=Design.from_dict(rule["design"]),
-        a=Pinned(row.model_a, row.version_a, row.sha256_a),
-        b=Pinned(row.model_b, row.version_b, row.sha256_b),
+        a=PinnedVersion(row.model_a, row.version_a, row.sha256_a),
+        b=PinnedVersion(row.model_b, row.version_b, row.sha256_b),
         salt=row.salt,
         independent=rule["independent"],
         default_route=rule["default_route"],

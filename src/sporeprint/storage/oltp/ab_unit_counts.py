@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, Table, func, insert, select, update
 from sporeprint.ab_testing.design import Mode
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals, Totals
 from sporeprint.errors import StorageUnavailableError
-from sporeprint.safety.verdict import UNKNOWN, words
+from sporeprint.safety.verdict import UNKNOWN, verdict_words
 from sporeprint.schema import DatasetSchema
 from sporeprint.stats.confidence_sequence import Moments
 from sporeprint.storage.engine import reading, writing
@@ -24,7 +24,7 @@ from sporeprint.storage.oltp import checkpoints
 from sporeprint.storage.oltp.ab_tests import AbTest
 from sporeprint.storage.oltp.checkpoints import LostError
 from sporeprint.storage.oltp.read_progress import Gap, ReadProgress
-from sporeprint.storage.oltp.tables import ab_look, ab_total, ab_unit, outcome, prediction
+from sporeprint.storage.oltp.tables import ab_total, ab_unit, outcome, prediction
 from sporeprint.storage.paging import pages
 from sporeprint.storage.urls import SQLITE
 
@@ -39,12 +39,12 @@ TRIES = 20
 #: A further look is kept where so many more units or labels are there than in the last one that was kept.
 GROWN = 1.02
 COLUMNS = ("seq", "prediction_id", "test_id", "arm", "unit_id", "verdict", "latency_us", "shadow")
-_KEY = ("test_id", "arm", "answer", "other", "truth")
-_SUMS = ("units", "latency_us", "latency_us2", "other_us", "other_us2")
+_KEY = ("test_id", "arm", "answer", "shadow_answer", "truth")
+_SUMS = ("units", "latency_us", "latency_us2", "shadow_latency_us", "shadow_latency_us2")
 
 
 class Unit(NamedTuple):
-    """A unit with the answer it counts with: the columns of `ab_unit`, but for `waiting`."""
+    """A unit with the answer it counts with: the columns of `ab_unit`, but for `awaits_label`."""
 
     test_id: str
     unit_id: str
@@ -52,15 +52,15 @@ class Unit(NamedTuple):
     prediction_id: str
     arm: str
     answer: int
-    other: int
+    shadow_answer: int
     truth: int
     latency_us: int
-    other_us: int
+    shadow_latency_us: int
 
     @property
-    def waiting(self) -> bool:
+    def awaits_label(self) -> bool:
         """Whether a label of it is wanted: both versions answered, and not the same."""
-        return self.truth == NONE and self.other not in (NONE, FAILED, self.answer) and self.answer != FAILED
+        return self.truth == NONE and self.shadow_answer not in (NONE, FAILED, self.answer) and self.answer != FAILED
 
     @property
     def key(self) -> tuple[str, str]:
@@ -69,11 +69,11 @@ class Unit(NamedTuple):
 
     def row(self) -> dict[str, Any]:
         """Its row."""
-        return {**self._asdict(), "waiting": int(self.waiting)}
+        return {**self._asdict(), "awaits_label": int(self.awaits_label)}
 
 
 @dataclass(frozen=True)
-class Words:
+class VerdictCodes:
     """What the texts in the tables mean.
 
     Attributes:
@@ -85,19 +85,19 @@ class Words:
     positive: str
 
     @classmethod
-    def of(cls, schema: DatasetSchema) -> "Words":
+    def of(cls, schema: DatasetSchema) -> "VerdictCodes":
         """Those of a contract."""
-        return cls({word: number for number, word in enumerate(words(schema))}, schema.target.positive)
+        return cls({word: number for number, word in enumerate(verdict_words(schema))}, schema.target.positive)
 
     def answer(self, verdict: str) -> int:
         """A verdict's number; of words that are not known any more, that of unknown."""
         return self.answers.get(verdict, UNKNOWN)
 
 
-def unit_of(row: Sequence[Any], known: Words, truth: int) -> Unit:
+def unit_of(row: Sequence[Any], known: VerdictCodes, truth: int) -> Unit:
     """A prediction as a unit; the columns are `COLUMNS`."""
     seq, prediction_id, test_id, arm, unit_id, verdict, latency_us, shadow = row
-    answer, other, other_us = known.answer(verdict), NONE, 0
+    answer, other, shadow_latency_us = known.answer(verdict), NONE, 0
     if shadow:
         said = json.loads(shadow)
         if said.get("mode") == "split":  # another version answered in the place of the arm's
@@ -105,8 +105,8 @@ def unit_of(row: Sequence[Any], known: Words, truth: int) -> Unit:
         elif said.get("failed"):
             other = FAILED
         else:
-            other, latency_us, other_us = known.answer(said["verdict"]), int(said["latency_a_us"]), int(said["latency_us"])
-    return Unit(test_id, unit_id, seq, prediction_id, arm, answer, other, truth, latency_us, other_us)
+            other, latency_us, shadow_latency_us = known.answer(said["verdict"]), int(said["latency_a_us"]), int(said["latency_us"])
+    return Unit(test_id, unit_id, seq, prediction_id, arm, answer, other, truth, latency_us, shadow_latency_us)
 
 
 def settle(found: Iterable[Unit], before: Mapping[tuple[str, str], Unit]) -> dict[tuple[str, str], Unit]:
@@ -133,16 +133,16 @@ def changes(after: Iterable[Unit], before: Mapping[tuple[str, str], Unit]) -> di
         for each, sign in ((unit, 1), (before.get((unit.test_id, unit.unit_id)), -1)):
             if each is None:
                 continue
-            key = (each.test_id, each.arm, each.answer, each.other, each.truth)
+            key = (each.test_id, each.arm, each.answer, each.shadow_answer, each.truth)
             sums = found.get(key)
             if sums is None:
                 sums = found[key] = [0.0] * len(_SUMS)
-            latency_us, other_us = each.latency_us, each.other_us
+            latency_us, shadow_latency_us = each.latency_us, each.shadow_latency_us
             sums[0] += sign
             sums[1] += sign * latency_us
             sums[2] += sign * latency_us**2
-            sums[3] += sign * other_us
-            sums[4] += sign * other_us**2
+            sums[3] += sign * shadow_latency_us
+            sums[4] += sign * shadow_latency_us**2
     return {key: sums for key, sums in found.items() if any(sums)}
 
 
@@ -150,7 +150,7 @@ def changes(after: Iterable[Unit], before: Mapping[tuple[str, str], Unit]) -> di
 
 
 @dataclass
-class Counter:
+class UnitCounter:
     """Counts for all running tests.
 
     Attributes:
@@ -161,7 +161,7 @@ class Counter:
     """
 
     engine: Engine
-    words: Words
+    words: VerdictCodes
     clock: Callable[[], int] = field(default=lambda: time.time_ns() // 1000)
     rows: int = STEP_ROWS
 
@@ -236,7 +236,7 @@ class Counter:
         after = settle(found, before)
         if not after:
             return
-        if new := [(*unit, int(unit.waiting)) for key, unit in after.items() if key not in before]:
+        if new := [(*unit, int(unit.awaits_label)) for key, unit in after.items() if key not in before]:
             # As in `_among`.
             connection.exec_driver_sql(_insertion(connection), new)
         for unit in [unit for key, unit in after.items() if key in before]:
@@ -275,7 +275,7 @@ def _mark(connection: Connection) -> str:
 
 
 def _insertion(connection: Connection) -> str:
-    columns = (*Unit._fields, "waiting")
+    columns = (*Unit._fields, "awaits_label")
     return f"INSERT INTO {ab_unit.name} ({', '.join(columns)}) VALUES ({', '.join([_mark(connection)] * len(columns))})"  # noqa: S608 -- our names
 
 
@@ -320,11 +320,11 @@ def _arm(rows: Sequence[Any]) -> ArmTotals:
 
 
 def _shadow(rows: Sequence[Any]) -> ShadowTotals:
-    both = [row for row in rows if row.answer != FAILED and row.other not in (FAILED, NONE)]
-    cells = [(row.answer, row.other, None if row.truth == NONE else row.truth, row.units) for row in both]
-    failed_a = sum(row.units for row in rows if row.answer == FAILED and row.other != FAILED)
-    failed_b = sum(row.units for row in rows if row.answer != FAILED and row.other in (FAILED, NONE))
-    return ShadowTotals.of(cells, (failed_a, failed_b), (_moments(both, "latency"), _moments(both, "other")))
+    both = [row for row in rows if row.answer != FAILED and row.shadow_answer not in (FAILED, NONE)]
+    cells = [(row.answer, row.shadow_answer, None if row.truth == NONE else row.truth, row.units) for row in both]
+    failed_a = sum(row.units for row in rows if row.answer == FAILED and row.shadow_answer != FAILED)
+    failed_b = sum(row.units for row in rows if row.answer != FAILED and row.shadow_answer in (FAILED, NONE))
+    return ShadowTotals.of(cells, (failed_a, failed_b), (_moments(both, "latency"), _moments(both, "shadow_latency")))
 
 
 def _moments(rows: Sequence[Any], which: str) -> Moments:
@@ -332,123 +332,3 @@ def _moments(rows: Sequence[Any], which: str) -> Moments:
     total = sum(getattr(row, f"{which}_us") for row in rows)
     squares = sum(getattr(row, f"{which}_us2") for row in rows)
     return Moments(sum(row.units for row in rows), total / 1e3, squares / 1e6)
-
-
-# --- looks ---------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """A look at a test.
-
-    Attributes:
-        at_us: when.
-        units: that had been counted.
-        labels: that had been counted.
-        found: JSON values: totals, analysis, decision.
-    """
-
-    at_us: int
-    units: int
-    labels: int
-    found: Mapping[str, Any]
-
-
-def keep_look(engine: Engine, test: AbTest, look: Look) -> None:
-    """Keep a look. Between looks that differ little only the last one stays: their number grows with the logarithm of the units.
-
-    Raises:
-        StorageUnavailableError, StorageError: see `engine.errors`.
-    """
-    values = {"at_us": look.at_us, "units": look.units, "labels": look.labels, "look": json.dumps(look.found, allow_nan=False)}
-    with writing(engine) as connection:
-        checkpoints.alone(connection, "looks")
-        query = select(ab_look.c.seq, ab_look.c.units, ab_look.c.labels, ab_look.c.look).where(ab_look.c.test_id == test.test_id)
-        last = connection.execute(query.order_by(ab_look.c.seq.desc()).limit(2)).all()
-        if len(last) == 2 and not _differs(*last):
-            connection.execute(update(ab_look).where(ab_look.c.seq == last[0].seq).values(**values))
-        else:
-            connection.execute(insert(ab_look).values(test_id=test.test_id, **values))
-
-
-def _differs(row: Any, before: Any) -> bool:
-    """Whether a look has something to say that the one before it has not."""
-    if row.units > before.units * GROWN or row.labels > before.labels * GROWN:
-        return True
-    now, then = (json.loads(each.look)["decision"] for each in (row, before))
-    return any(now[name] != then[name] for name in ("verdict", "reason"))
-
-
-def looks(engine: Engine, test_id: str) -> tuple[Look, ...]:
-    """The looks that were kept, oldest first. Raises: as `keep_look`."""
-    columns = (ab_look.c.at_us, ab_look.c.units, ab_look.c.labels, ab_look.c.look)
-    with reading(engine) as connection:
-        rows = connection.execute(select(*columns).where(ab_look.c.test_id == test_id).order_by(ab_look.c.seq)).all()
-    return tuple(Look(row.at_us, row.units, row.labels, json.loads(row.look)) for row in rows)
-
-
-def last_look(engine: Engine, test_id: str) -> Look | None:
-    """The last one; None where there is none. Raises: as `keep_look`."""
-    columns = (ab_look.c.at_us, ab_look.c.units, ab_look.c.labels, ab_look.c.look)
-    query = select(*columns).where(ab_look.c.test_id == test_id).order_by(ab_look.c.seq.desc()).limit(1)
-    with reading(engine) as connection:
-        row = connection.execute(query).first()
-    return None if row is None else Look(row.at_us, row.units, row.labels, json.loads(row.look))
-
-
-# --- disagreements -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Disagreement:
-    """A request of a shadow test on which the versions differ, and whose truth is not known.
-
-    Attributes:
-        number: what pages go by.
-        prediction_id: what an outcome is to be said of.
-        unit_id: who asked.
-        answer_a: 0 negative, 1 positive, 2 unknown.
-        answer_b: the same of the other version.
-        features: as they were given; None where the prediction is no longer kept.
-        created_us: when it was asked; None likewise.
-    """
-
-    number: int
-    prediction_id: str
-    unit_id: str
-    answer_a: int
-    answer_b: int
-    features: Mapping[str, Any] | None
-    created_us: int | None
-
-
-def disagreements(engine: Engine, test: AbTest, *, limit: int = 100, before: int | None = None) -> tuple[Disagreement, ...]:
-    """The disagreements that wait for a label, the latest first: what was just asked about can still be looked at.
-
-    The order must not depend on the answers: then labels would, and an error rate among them would say nothing.
-
-    Args:
-        engine: of the OLTP database.
-        test: the test.
-        limit: at most so many.
-        before: only those with a lower number.
-
-    Raises:
-        StorageUnavailableError, StorageError: see `engine.errors`.
-    """
-    conditions = [ab_unit.c.test_id == test.test_id, ab_unit.c.waiting == 1]
-    if before is not None:
-        conditions.append(ab_unit.c.prediction_seq < before)
-    columns = (ab_unit.c[name] for name in ("prediction_seq", "prediction_id", "unit_id", "answer", "other"))
-    query = select(*columns, prediction.c.features, prediction.c.created_us)
-    query = query.select_from(ab_unit.outerjoin(prediction, prediction.c.prediction_id == ab_unit.c.prediction_id))
-    with reading(engine) as connection:
-        rows = connection.execute(query.where(*conditions).order_by(ab_unit.c.prediction_seq.desc()).limit(limit)).all()
-    return tuple(Disagreement(*row[:5], None if row[5] is None else json.loads(row[5]), row[6]) for row in rows)
-
-
-def waiting(engine: Engine, test_id: str) -> int:
-    """How many disagreements wait for a label. Raises: as `disagreements`."""
-    with reading(engine) as connection:
-        query = select(func.count()).where(ab_unit.c.test_id == test_id, ab_unit.c.waiting == 1)
-        return int(connection.execute(query).scalar() or 0)

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, exc, insert, select, update
 
 from sporeprint.storage.engine import writing
-from sporeprint.storage.oltp.tables import ab_progress
+from sporeprint.storage.oltp.tables import checkpoint
 
 
 class LostError(Exception):
@@ -15,7 +15,7 @@ class LostError(Exception):
 
 def read(connection: Connection, name: str) -> tuple[int, Any]:
     """The number of a note, and what it says; 0 and None where there is none."""
-    row = connection.execute(select(ab_progress.c.number, ab_progress.c.value).where(ab_progress.c.name == name)).first()
+    row = connection.execute(select(checkpoint.c.number, checkpoint.c.value).where(checkpoint.c.name == name)).first()
     return (0, None) if row is None else (row.number, json.loads(row.value))
 
 
@@ -35,11 +35,11 @@ def write(connection: Connection, name: str, number: int, value: Any) -> int:
     if number == 0:
         try:
             with connection.begin_nested():
-                connection.execute(insert(ab_progress).values(name=name, number=1, value=text))
+                connection.execute(insert(checkpoint).values(name=name, number=1, value=text))
         except exc.IntegrityError:
             raise LostError from None
         return 1
-    found = update(ab_progress).where(ab_progress.c.name == name, ab_progress.c.number == number)
+    found = update(checkpoint).where(checkpoint.c.name == name, checkpoint.c.number == number)
     if connection.execute(found.values(number=number + 1, value=text)).rowcount != 1:
         raise LostError
     return number + 1
@@ -49,9 +49,9 @@ def alone(connection: Connection, name: str) -> None:
     """Wait until no other transaction is here, and be the only one until this one ends."""
     try:
         with connection.begin_nested():
-            connection.execute(insert(ab_progress).values(name=name, number=1, value="null"))
+            connection.execute(insert(checkpoint).values(name=name, number=1, value="null"))
     except exc.IntegrityError:
-        connection.execute(update(ab_progress).where(ab_progress.c.name == name).values(number=ab_progress.c.number + 1))
+        connection.execute(update(checkpoint).where(checkpoint.c.name == name).values(number=checkpoint.c.number + 1))
 
 
 def lease(engine: Engine, name: str, holder: str, *, now_us: int, until_us: int) -> bool:

@@ -1,7 +1,7 @@
 """The schema's revisions: which one a database has, up, down, and a refusal where it is not the one this version works with.
 
-SQLite takes a killed revision back. MariaDB cannot: there every step of a revision can be taken again, and the revision
-counts only when its last step is done, so that the same command, run again, finishes it.
+SQLite rolls a killed migration back. MariaDB cannot: there every step of a revision can be repeated, and the table `migration_state`
+says from where to where a migration was on its way. `upgrade` and `downgrade` finish that one first, whichever direction it had.
 """
 
 from collections.abc import Iterator
@@ -26,6 +26,11 @@ MIGRATIONS = Path(__file__).parents[1] / "migrations"
 BASE = "base"
 #: Seconds to wait for another process that changes the same schema.
 WAIT_S = 10
+#: Holds one row as long as a migration is on its way, and is not there otherwise.
+STATE = "migration_state"
+
+
+State = Literal["empty", "current", "behind", "ahead", "foreign", "unfinished"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Revision:
     """One step of the schema's history."""
 
     id: str
-    says: str
+    summary: str
 
 
 @dataclass(frozen=True)
@@ -42,17 +47,19 @@ class Status:
 
     Attributes:
         database: its address, without secrets.
-        state: what to think of it.
+        state: whether this version works with it; unfinished: a migration was killed.
         current: the revision it has; None before the first.
         expected: the revision this version works with.
         pending: what `upgrade` would do, oldest first.
+        unfinished: the killed migration, as (direction, target revision).
     """
 
     database: str
-    state: Literal["empty", "current", "behind", "ahead", "foreign"]
+    state: State
     current: str | None
     expected: str
     pending: tuple[Revision, ...]
+    unfinished: tuple[str, str] | None = None
 
 
 def revisions() -> tuple[Revision, ...]:
@@ -79,14 +86,17 @@ def check(engine: Engine) -> None:
     Raises:
         StorageError: with the command that mends it.
     """
-    found = status(engine)
-    if found.state == "foreign":
-        raise _foreign(found)
-    if found.state == "ahead":
-        raise StorageError(_ahead(found))
-    if found.state != "current":
-        has = "no tables yet" if found.state == "empty" else f"schema {found.current}"
-        raise StorageError(f"{found.database} has {has}, this version works with {found.expected}; run: sporeprint db upgrade")
+    schema = status(engine)
+    if schema.state == "foreign":
+        raise _foreign(schema)
+    if schema.state == "ahead":
+        raise StorageError(_ahead(schema))
+    if schema.unfinished is not None:
+        direction, target = schema.unfinished
+        raise StorageError(f"{schema.database}: a migration ({direction} to {target}) did not finish; run: sporeprint db upgrade")
+    if schema.state != "current":
+        has = "no tables yet" if schema.state == "empty" else f"schema {schema.current}"
+        raise StorageError(f"{schema.database} has {has}, this version works with {schema.expected}; run: sporeprint db upgrade")
 
 
 def prepare(engine: Engine) -> None:
@@ -101,7 +111,7 @@ def prepare(engine: Engine) -> None:
 
 
 def upgrade(engine: Engine, to: str | None = None) -> Status:
-    """Bring a database to a revision, by default the one this version works with. Run again, it goes on where it was killed.
+    """Bring a database to a revision, by default the one this version works with. A killed migration is finished first.
 
     Raises:
         StorageError: the database is not this program's, or newer than this version.
@@ -110,10 +120,11 @@ def upgrade(engine: Engine, to: str | None = None) -> Status:
     """
     target = _known(to) if to else _head()
     with database_errors(engine.url), _alone(engine) as connection:
-        found = _movable(connection)
-        if target not in {found.current, *(revision.id for revision in found.pending)}:
-            raise UsageError(f"{found.database} has schema {found.current}, which is later; see: sporeprint db downgrade {target}")
-        command.upgrade(_config(connection), target)
+        schema = _finished(connection)
+        if target not in {schema.current, *(revision.id for revision in schema.pending)}:
+            raise UsageError(f"{schema.database} has schema {schema.current}, which is later; see: sporeprint db downgrade {target}")
+        if target != schema.current:
+            _migrate(connection, "upgrade", target)
     return status(engine)
 
 
@@ -126,11 +137,11 @@ def downgrade(engine: Engine, to: str) -> Status:
     """
     target = _known(to, BASE)
     with database_errors(engine.url), _alone(engine) as connection:
-        found = _movable(connection)
-        if target in {revision.id for revision in found.pending}:
-            raise UsageError(f"{found.database} has schema {found.current}, which is earlier; see: sporeprint db upgrade {target}")
-        if found.current is not None:
-            command.downgrade(_config(connection), target)
+        schema = _finished(connection)
+        if target in {revision.id for revision in schema.pending}:
+            raise UsageError(f"{schema.database} has schema {schema.current}, which is earlier; see: sporeprint db upgrade {target}")
+        if target != (schema.current or BASE):
+            _migrate(connection, "downgrade", target)
     return status(engine)
 
 
@@ -147,14 +158,17 @@ def removed_by(current: str | None, to: str) -> tuple[Revision, ...]:
 
 
 def _status(connection: Connection) -> Status:
-    there, known = set(inspect(connection).get_table_names()), revisions()
+    table_names, known = set(inspect(connection).get_table_names()), revisions()
     ids = [revision.id for revision in known]
-    heads = MigrationContext.configure(connection).get_current_heads() if "alembic_version" in there else ()
+    heads = MigrationContext.configure(connection).get_current_heads() if "alembic_version" in table_names else ()
     current = heads[0] if heads else None
     # A first upgrade that was killed on MariaDB leaves some of the tables and no revision: its own, it may go on.
-    left = there - {"alembic_version"}
+    left = table_names - {"alembic_version", STATE}
+    unfinished = _unfinished(connection) if STATE in table_names else None
     if current is None and left - set(tables.metadata.tables):
-        state: Literal["empty", "current", "behind", "ahead", "foreign"] = "foreign"
+        state: State = "foreign"
+    elif unfinished is not None:
+        state = "unfinished"
     elif current is None:
         state = "behind" if left else "empty"
     elif current not in ids:
@@ -162,28 +176,55 @@ def _status(connection: Connection) -> Status:
     else:
         state = "current" if current == ids[-1] else "behind"
     pending = () if state in {"ahead", "foreign"} else known[ids.index(current) + 1 if current else 0 :]
-    return Status(redacted(connection.engine.url), state, current, ids[-1], pending)
+    return Status(redacted(connection.engine.url), state, current, ids[-1], pending, unfinished)
 
 
 def _movable(connection: Connection) -> Status:
-    found = _status(connection)
-    if found.state == "foreign":
-        raise _foreign(found)
-    if found.state == "ahead":
-        raise StorageError(_ahead(found))
-    return found
+    schema = _status(connection)
+    if schema.state == "foreign":
+        raise _foreign(schema)
+    if schema.state == "ahead":
+        raise StorageError(_ahead(schema))
+    return schema
 
 
-def _ahead(found: Status) -> str:
+def _finished(connection: Connection) -> Status:
+    """The status after a killed migration was finished."""
+    status = _movable(connection)
+    if status.unfinished is None:
+        return status
+    _migrate(connection, *status.unfinished)
+    return _movable(connection)
+
+
+def _migrate(connection: Connection, direction: str, target: str) -> None:
+    """Take the revisions up or down to a target. Where each step is committed by itself, what is on its way is written down first."""
+    recorded = connection.dialect.name != SQLITE
+    if recorded:
+        connection.execute(text(f"CREATE TABLE IF NOT EXISTS {STATE} (direction VARCHAR(16) NOT NULL, target VARCHAR(32) NOT NULL)"))
+        connection.execute(text(f"DELETE FROM {STATE}"))  # noqa: S608 -- a constant
+        connection.execute(text(f"INSERT INTO {STATE} VALUES (:direction, :target)"), {"direction": direction, "target": target})  # noqa: S608
+        # Its first step commits this row with it.
+    getattr(command, direction)(_config(connection), target)
+    if recorded:
+        connection.execute(text(f"DROP TABLE {STATE}"))
+
+
+def _unfinished(connection: Connection) -> tuple[str, str] | None:
+    row = connection.execute(text(f"SELECT direction, target FROM {STATE}")).first()  # noqa: S608 -- a constant
+    return None if row is None else (row.direction, row.target)
+
+
+def _ahead(schema: Status) -> str:
     return (
-        f"{found.database} has schema {found.current}, which this version does not know (it works with {found.expected}); install the "
-        f"newer sporeprint, or with that one run: sporeprint db downgrade {found.expected}"
+        f"{schema.database} has schema {schema.current}, which this version does not know (it works with {schema.expected}); install the "
+        f"newer sporeprint, or with that one run: sporeprint db downgrade {schema.expected}"
     )
 
 
-def _foreign(found: Status) -> StorageError:
+def _foreign(schema: Status) -> StorageError:
     return StorageError(
-        f"{found.database} holds tables of another program; give sporeprint a database of its own (SPOREPRINT_OLTP_URL or storage.oltp), "
+        f"{schema.database} holds tables of another program; give sporeprint a database of its own (SPOREPRINT_OLTP_URL or storage.oltp), "
         "then run: sporeprint db upgrade"
     )
 

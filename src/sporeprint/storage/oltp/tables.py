@@ -154,12 +154,12 @@ ab_unit = Table(
     Column("prediction_id", name(64), nullable=False),
     Column("arm", name(1), nullable=False),
     Column("answer", SmallInteger, nullable=False, comment="0 negative, 1 positive, 2 unknown, 3 failed"),
-    Column("other", SmallInteger, nullable=False, comment="the same of the other version in a shadow test, otherwise -1"),
+    Column("shadow_answer", SmallInteger, nullable=False, comment="the same of the other version in a shadow test, otherwise -1"),
     Column("truth", SmallInteger, nullable=False, comment="0 negative, 1 positive, -1 not known"),
     Column("latency_us", BigInteger, nullable=False),
-    Column("other_us", BigInteger, nullable=False),
-    Column("waiting", SmallInteger, nullable=False, comment="1: both answered, not the same, and the truth is not known"),
-    Index(None, "test_id", "waiting", "prediction_seq"),
+    Column("shadow_latency_us", BigInteger, nullable=False),
+    Column("awaits_label", SmallInteger, nullable=False, comment="1: both answered, not the same, and the truth is not known"),
+    Index(None, "test_id", "awaits_label", "prediction_seq"),
     **OPTIONS,
 )
 
@@ -170,33 +170,33 @@ ab_total = Table(
     Column("test_id", name(64), primary_key=True),
     Column("arm", name(1), primary_key=True),
     Column("answer", SmallInteger, primary_key=True, autoincrement=False),
-    Column("other", SmallInteger, primary_key=True, autoincrement=False),
+    Column("shadow_answer", SmallInteger, primary_key=True, autoincrement=False),
     Column("truth", SmallInteger, primary_key=True, autoincrement=False),
     Column("units", BigInteger, nullable=False),
     Column("latency_us", Double, nullable=False, comment="sum"),
     Column("latency_us2", Double, nullable=False, comment="sum of squares"),
-    Column("other_us", Double, nullable=False),
-    Column("other_us2", Double, nullable=False),
+    Column("shadow_latency_us", Double, nullable=False),
+    Column("shadow_latency_us2", Double, nullable=False),
     **OPTIONS,
 )
 
-#: What was seen when a test was looked at. The last look is replaced as long as little has changed since the one before it.
-ab_look = Table(
-    "ab_look",
+#: Interim analyses of the tests. The last one is replaced as long as little has changed since the one before it.
+ab_interim_analysis = Table(
+    "ab_interim_analysis",
     metadata,
     Column("seq", SEQUENCE, primary_key=True, autoincrement=True),
     Column("test_id", name(64), nullable=False),
     Column("at_us", MICROSECONDS, nullable=False),
     Column("units", BigInteger, nullable=False),
     Column("labels", BigInteger, nullable=False),
-    Column("look", LONG, nullable=False, comment="JSON object: totals, analysis, decision"),
+    Column("figures", LONG, nullable=False, comment="JSON object: totals, analysis, decision"),
     Index(None, "test_id", "seq"),
     **OPTIONS,
 )
 
-#: How far the counting of tests has come, and who does it. A change names the number that it found.
-ab_progress = Table(
-    "ab_progress",
+#: How far background work has come, and who does it. A change names the number that it read.
+checkpoint = Table(
+    "checkpoint",
     metadata,
     Column("name", name(64), primary_key=True),
     Column("number", BigInteger, nullable=False),

@@ -13,7 +13,7 @@ from sporeprint.errors import StorageError
 from sporeprint.monitoring.data_profile import ColumnProfile, NominalProfile, NumericProfile, Profile
 from sporeprint.monitoring.performance_estimation import ScoreHistograms
 from sporeprint.monitoring.windows import HOUR_US, Slice, Window
-from sporeprint.safety.verdict import UNKNOWN, words
+from sporeprint.safety.verdict import UNKNOWN, verdict_words
 from sporeprint.schema import DatasetSchema, Kind
 from sporeprint.stats.bins import PER_OCTAVE, unit
 from sporeprint.stats.histogram import Histogram
@@ -277,7 +277,7 @@ def scores(reader: Reader, cell: PredictionScope, hours: Sequence[int], schema: 
     by = f"verdict, FLOOR(probability * {SCORE_BINS})"
     where = f"{cell.where()} AND {among(hours)} AND probability IS NOT NULL"
     sql = f"SELECT {by}, COUNT(*), SUM(probability) FROM fact_prediction WHERE {where} GROUP BY {by}"  # noqa: S608
-    number = {word: place for place, word in enumerate(words(schema))}
+    number = {word: place for place, word in enumerate(verdict_words(schema))}
     values: list[list[float]] = [[], [], []]
     counts: list[list[int]] = [[], [], []]
     invalid = 0

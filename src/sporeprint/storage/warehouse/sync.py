@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, Table, func, select
 
-from sporeprint.common.files import Progress, Silent
+from sporeprint.common.progress import Progress, SilentProgress
 from sporeprint.common.timestamps import now_us
 from sporeprint.schema import DatasetSchema
 from sporeprint.storage.engine import reading
@@ -101,7 +101,7 @@ def sync(
         StorageError, StorageUnavailableError: see `Warehouse.loading`, `storage.engine.errors`.
         BusyError: another process is loading.
     """
-    progress, began = progress or Silent(), time.monotonic()
+    progress, began = progress or SilentProgress(), time.monotonic()
     run = _SyncRun(oltp, warehouse, schema, root, progress, clock, lag_us, page_rows, load_pages)
     return run.all(began)
 

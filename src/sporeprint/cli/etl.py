@@ -1,0 +1,206 @@
+"""`sporeprint etl` and its steps, one command each; and `sporeprint retrain`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sporeprint.cli.command import ALL, Session, command, group, user
+from sporeprint.cli.console import Result
+from sporeprint.cli.panels import STEPS, USE, WHOLE
+from sporeprint.common.text_table import Table
+from sporeprint.errors import UsageError
+
+if TYPE_CHECKING:
+    from sporeprint.settings import Settings
+
+etl_commands = group()
+
+Simulate = Annotated[bool, typer.Option("--simulate", help="Simulate a table if it is missing and cannot be downloaded.")]
+AllowSimulated = Annotated[bool, typer.Option("--allow-simulated", help="Permit promotion of models trained on simulated data.")]
+
+Source = Annotated[
+    str | None, typer.Option(metavar="FILE|URL", help="Table to read: a file, an address or a database. Default: the configuration's.")
+]
+
+
+@command(
+    etl_commands,
+    ALL,
+    panel=WHOLE,
+    examples="sporeprint etl\n"
+    "sporeprint etl --source observations.csv --workdir /tmp/trial\n"
+    "sporeprint etl --source https://example.org/observations.zip\n"
+    "sporeprint etl --set split.seed=11 --set evaluation.folds=10\n"
+    "sporeprint etl --from-warehouse --since 90d\n"
+    "sporeprint etl --json > run.json",
+)
+def etl(
+    session: Session,
+    source: Source = None,
+    simulate: Simulate = False,
+    allow_simulated: AllowSimulated = False,
+    from_warehouse: Annotated[
+        bool, typer.Option("--from-warehouse", help="Add predictions with known outcomes from the warehouse.")
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="With --from-warehouse: only predictions since 90d, or 2026-03-29T01:00Z.", show_default=False),
+    ] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="Log the run to this MLflow tracking server: http://host:5000, or a folder.", show_default=False),
+    ] = None,
+) -> Result:
+    """Run all steps: extract, transform, load, train, evaluate, register."""
+    if since is not None and not from_warehouse:
+        raise UsageError("--since belongs to --from-warehouse")
+    from sporeprint.pipelines.etl import run_etl
+    from sporeprint.pipelines.extract import Outcomes
+
+    outcomes = Outcomes(None if since is None else _since(since)) if from_warehouse else None
+    settings = _with_simulation(session.settings, simulate)
+    result = run_etl(
+        settings, session.workdir, source=source, outcomes=outcomes, allow_simulated=allow_simulated, steps=session.screen.steps()
+    )
+    if track is not None:
+        from sporeprint.pipelines.mlflow_tracking import track_run
+
+        run_id = track_run(session.settings, session.workdir, result, track)
+        session.screen.say(f"not tracked by MLflow at {track}: see the log" if run_id is None else f"tracked by MLflow as run {run_id}")
+    return result
+
+
+def _with_simulation(settings: "Settings", simulate: bool) -> "Settings":
+    """The settings, with a simulated table for a missing one where that is asked for."""
+    if not simulate:
+        return settings
+    return settings.model_copy(update={"source": settings.source.model_copy(update={"fallback": "simulate"})})
+
+
+@command(etl_commands, ALL, panel=STEPS, examples="sporeprint extract\nsporeprint extract --source observations.parquet")
+def extract(session: Session, source: Source = None, simulate: Simulate = False) -> Result:
+    """Find, download or simulate the table."""
+    from sporeprint.pipelines.extract import run_extract
+
+    return run_extract(_with_simulation(session.settings, simulate), session.workdir, source=source, steps=session.screen.steps())
+
+
+@command(etl_commands, ALL, panel=STEPS, examples="sporeprint validate\nsporeprint validate --set validation.max_rejected_share=0.05")
+def validate(session: Session) -> Result:
+    """Check every row of the extracted table; write nothing."""
+    from sporeprint.pipelines.transform import run_validate
+
+    return run_validate(session.settings, session.workdir, steps=session.screen.steps())
+
+
+@command(etl_commands, ALL, panel=STEPS, examples="sporeprint transform\nsporeprint transform --set validation.max_rejected_share=0.05")
+def transform(session: Session) -> Result:
+    """Check, clean and split the extracted table into a staging folder."""
+    from sporeprint.pipelines.transform import run_transform
+
+    return run_transform(session.settings, session.workdir, steps=session.screen.steps())
+
+
+@command(etl_commands, ALL, panel=STEPS, examples="sporeprint load\nsporeprint load --run 20260329T010000Z-3f9c")
+def load(
+    session: Session,
+    run: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Only this run of transform; does nothing if it is published already.")
+    ] = None,
+) -> Result:
+    """Publish the staged tables in data/."""
+    from sporeprint.pipelines.load import run_load
+
+    return run_load(session.settings, session.workdir, run_id=run, steps=session.screen.steps())
+
+
+@dataclass(frozen=True)
+class Versions:
+    """The versions that `train --new-version` made."""
+
+    results: tuple[Result, ...] = field(default=())
+
+    def to_dict(self) -> Mapping[str, Any]:
+        """As JSON values."""
+        return {"versions": [result.to_dict() for result in self.results]}
+
+    def tables(self) -> Sequence[Table]:
+        """As people read it."""
+        return [table for result in self.results for table in result.tables()]
+
+
+@command(
+    etl_commands,
+    ALL,
+    panel=STEPS,
+    examples="sporeprint train\n"
+    "sporeprint train --model xgboost --model decision_tree\n"
+    "sporeprint train --model xgboost --new-version --set models.xgboost.params.max_depth=8",
+)
+def train(
+    session: Session,
+    model: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this model. Repeatable.")] = None,
+    new_version: Annotated[
+        bool, typer.Option("--new-version", help="Register the model as a further version without promoting it.")
+    ] = False,
+) -> Result:
+    """Train the configured models."""
+    from sporeprint.pipelines.etl import run_new_version
+    from sporeprint.pipelines.train import run_train
+
+    if not new_version:
+        return run_train(session.settings, session.workdir, models=model, steps=session.screen.steps())
+    steps = session.screen.steps()
+    names = model or list(session.settings.models)
+    return Versions(tuple(run_new_version(session.settings, session.workdir, name, steps=steps) for name in dict.fromkeys(names)))
+
+
+@command(etl_commands, ALL, panel=STEPS, examples="sporeprint evaluate\nsporeprint evaluate --full")
+def evaluate(
+    session: Session,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Hold out every group in turn, and check the risk bounds on random splits (minutes)."),
+    ] = False,
+) -> Result:
+    """Evaluate the trained models on seen and on held-out groups; write the report."""
+    from sporeprint.pipelines.evaluate import run_evaluate
+
+    return run_evaluate(session.settings, session.workdir, full=full, steps=session.screen.steps())
+
+
+@command(etl_commands, ALL, panel=STEPS, examples="sporeprint register\nsporeprint register --no-promote")
+def register(
+    session: Session,
+    promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Promote champions and production through the gate.")] = True,
+    allow_simulated: AllowSimulated = False,
+) -> Result:
+    """Register the trained models; promote the best one to production."""
+    from sporeprint.pipelines.register import run_register
+
+    return run_register(session.settings, session.workdir, promote=promote, allow_simulated=allow_simulated, steps=session.screen.steps())
+
+
+@command(etl_commands, ALL, panel=USE, examples="sporeprint retrain\nsporeprint retrain --since 90d --json")
+def retrain(
+    session: Session,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only predictions since 90d, or 2026-03-29T01:00Z. Default: retrain.days.")
+    ] = None,
+) -> Result:
+    """Train a challenger on reported outcomes and start a shadow test against production."""
+    from sporeprint.pipelines import retraining
+
+    since_us = None if since is None else _since(since)
+    return retraining.retrain(session.settings, session.workdir, since_us=since_us, actor=f"cli:{user()}", steps=session.screen.steps())
+
+
+def _since(text: str) -> int:
+    """Microseconds of a time, or of one so long ago."""
+    import time
+
+    from sporeprint.monitoring.windows import parse_duration, parse_instant
+
+    return parse_instant(text, "--since") if "-" in text else time.time_ns() // 1000 - parse_duration(text, "--since")

@@ -1,0 +1,79 @@
+"""Stores the interim analyses of A/B tests. Their number grows with the logarithm of the units."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, Row, Select, insert, select, update
+
+from sporeprint.storage.engine import reading, writing
+from sporeprint.storage.oltp import checkpoints
+from sporeprint.storage.oltp.tables import ab_interim_analysis as table
+
+#: An interim analysis is kept where so many times as many units or labels are there as in the one before.
+GROWTH = 1.02
+
+
+@dataclass(frozen=True, slots=True)
+class InterimAnalysis:
+    """An interim analysis of a test.
+
+    Attributes:
+        at_us: when, microseconds since 1970 UTC.
+        units: counted until then.
+        labels: counted until then.
+        figures: JSON values: totals, analysis, decision.
+    """
+
+    at_us: int
+    units: int
+    labels: int
+    figures: Mapping[str, Any]
+
+
+def add(engine: Engine, test_id: str, analysis: InterimAnalysis) -> None:
+    """Store an interim analysis. It replaces the last one where that differs little from the one before it.
+
+    Raises:
+        StorageUnavailableError, StorageError: see `engine.errors`.
+    """
+    text = json.dumps(analysis.figures, allow_nan=False)
+    values = {"at_us": analysis.at_us, "units": analysis.units, "labels": analysis.labels, "figures": text}
+    with writing(engine) as connection:
+        checkpoints.alone(connection, "interim analyses")
+        query = select(table.c.seq, table.c.units, table.c.labels, table.c.figures).where(table.c.test_id == test_id)
+        last = connection.execute(query.order_by(table.c.seq.desc()).limit(2)).all()
+        if len(last) == 2 and not _differs(*last):
+            connection.execute(update(table).where(table.c.seq == last[0].seq).values(**values))
+        else:
+            connection.execute(insert(table).values(test_id=test_id, **values))
+
+
+def _differs(row: Any, before: Any) -> bool:
+    """Whether an interim analysis has more data than the one before it, or another decision."""
+    if row.units > before.units * GROWTH or row.labels > before.labels * GROWTH:
+        return True
+    now, then = (json.loads(each.figures)["decision"] for each in (row, before))
+    return any(now[name] != then[name] for name in ("verdict", "reason"))
+
+
+def all_of(engine: Engine, test_id: str) -> tuple[InterimAnalysis, ...]:
+    """The stored interim analyses of a test, oldest first. Raises: as `add`."""
+    with reading(engine) as connection:
+        return tuple(map(_from_row, connection.execute(_select(test_id).order_by(table.c.seq)).all()))
+
+
+def last(engine: Engine, test_id: str) -> InterimAnalysis | None:
+    """The last one; None if there is none. Raises: as `add`."""
+    with reading(engine) as connection:
+        row = connection.execute(_select(test_id).order_by(table.c.seq.desc()).limit(1)).first()
+    return None if row is None else _from_row(row)
+
+
+def _select(test_id: str) -> Select[Any]:
+    return select(table.c.at_us, table.c.units, table.c.labels, table.c.figures).where(table.c.test_id == test_id)
+
+
+def _from_row(row: Row[Any]) -> InterimAnalysis:
+    return InterimAnalysis(row.at_us, row.units, row.labels, json.loads(row.figures))
