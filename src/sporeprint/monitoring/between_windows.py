@@ -25,6 +25,8 @@ from sporeprint.stats.special import ndtri, stdtr
 LEAST_WINDOWS, MOST_WINDOWS = 28, 56
 #: Lengths, in windows, of the periods that are tested together.
 PERIODS = (1, 3, 7, 28)
+#: Numbers from which on the test between windows is exact enough to decide alone, and the p-value of rows that differ clearly.
+MANY, CLEARLY = 500, 0.001
 #: Days of a week; and how often each has to occur before it has a mean of its own.
 WEEK, LEAST_OF_A_DAY = 7, 3
 #: Values of a nominal column that are followed one by one.
@@ -212,7 +214,13 @@ def _checks(
             enough = name in counts and len(usable) >= LEAST_WINDOWS
             by_start[since] = _between(name, counts[name], rows, tested, usable, daily) if enough else {}
         between = by_start[since].get(check.about)
-        yield dated if between is None else replace(dated, p=max(check.p, between), between=between)
+        yield dated if between is None else replace(dated, p=_both(column, check, between), between=between)
+
+
+def _both(column: ColumnDrift, check: Check, between: float) -> float:
+    """The p-value of both tests. Means of many numbers are normal: there the rows have to differ clearly, and windows decide the rest."""
+    many = column.kind == "numeric" and check.about == VALUES and min(column.values) >= MANY
+    return between if many and check.p <= CLEARLY else max(check.p, between)
 
 
 def _step(windows: Sequence[EarlierWindow]) -> float:

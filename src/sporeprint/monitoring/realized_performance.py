@@ -95,7 +95,7 @@ class PromiseStatus(StrEnum):
     BROKEN = "broken"
     KEPT = "kept"
     OPEN = "not decided yet"
-    NOTHING = "no such answer has an outcome"
+    NOTHING = "no outcome yet"
 
 
 @dataclass(frozen=True)

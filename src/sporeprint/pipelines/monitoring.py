@@ -24,7 +24,7 @@ from sporeprint.monitoring.between_windows import EarlierWindows, drift_between_
 from sporeprint.monitoring.drift import DriftReport
 from sporeprint.monitoring.drift_importance import rank
 from sporeprint.monitoring.evaluation import Evaluation, WindowPerformance, overlays
-from sporeprint.monitoring.performance_estimation import estimate_performance
+from sporeprint.monitoring.performance_estimation import ComponentEstimate, estimate_performance
 from sporeprint.monitoring.realized_performance import Performance, realized_performance
 from sporeprint.monitoring.slice_analysis import SliceAnalysis
 from sporeprint.monitoring.stream_state import StreamState
@@ -153,6 +153,7 @@ class ComparisonInput:
         failed: what could not be computed -> why.
         notes: what is odd.
         earlier: the windows before the current one; None where these are not read.
+        by_component: expected performance by component; None where it was not estimated.
         started: False where there was no time for rows yet: that is no fault.
         timed: what is only known of a window of the service; None for a file.
     """
@@ -166,6 +167,7 @@ class ComparisonInput:
     failed: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     earlier: EarlierWindows | None = None
+    by_component: ComponentEstimate | None = None
     started: bool = True
     timed: "WindowContext | None" = None
 
@@ -275,6 +277,7 @@ def _judged(
         ranking=rank(changed, judgement, importance),
         overlays=overlays(old.profile, new.profile, {name: column.values or {} for name, column in schema.columns.items()}),
         expected=None if not new.scores.rows and not new.tally.answered.sum() else estimate_performance(new.scores),
+        expected_by_component=subject.by_component,
         performance=real,
         alpha=settings.guard.alpha,
         words=verdict_words(schema)[:2],

@@ -94,6 +94,7 @@ class WindowData:
         labelled: answers with an outcome, or some of them ...
         source: ... of this window, the newest whose outcomes are here, if there is one.
         notes: what is odd.
+        sample: answers, or some of them, with their features.
         earlier: the windows before it; None where these are not read.
         started: whether there was time for answers: False in the first hour of a service.
     """
@@ -105,6 +106,7 @@ class WindowData:
     labelled: pl.DataFrame
     source: WindowPerformance
     notes: tuple[str, ...]
+    sample: pl.DataFrame
     earlier: EarlierWindows | None = None
     started: bool = True
 
@@ -171,6 +173,7 @@ def counts(settings: Settings, reader: Reader, query: WindowQuery, old: TableSta
         labelled=older,
         source=source,
         notes=(*notes, *more, *_immature(window_history[-1])),
+        sample=monitoring_queries.sampled(reader, cell, monitoring_queries.spread(by_hour, LABELLED), schema),
         earlier=_earlier(reader, query, old, {**known, **vocabulary(query)}),
         started=bool(by_hour) or _started(reader, query),
     )
@@ -224,7 +227,7 @@ def _from_the_first(window_history: Sequence[WindowPerformance]) -> tuple[Window
 
 def answers(settings: Settings, reader: Reader, query: WindowQuery) -> WindowData:
     """Any other window, from the answers themselves."""
-    measured, table, about = read(reader, query)
+    measured, table, sample, about = read(reader, query)
     first_us, last_us, name = about
     waited, notes = _waits(settings, reader, query.now_us)
     window = OutcomeWindow(first_us / SECOND_US, max(last_us, first_us + 1) / SECOND_US, measured.tally)
@@ -237,11 +240,11 @@ def answers(settings: Settings, reader: Reader, query: WindowQuery) -> WindowDat
         notes.append(f"the promise is about all answers of {query.ref}, whatever the slice")
     if query.span.rows is not None and not query.slice_ and measured.profile.rows < query.span.rows:
         notes.append(f"there are {measured.profile.rows:,} answers, fewer than the {query.span.rows:,} that were asked for")
-    return WindowData(measured, name, real, window_history, table, window_history[-1], (*notes, *_immature(window_history[-1])))
+    return WindowData(measured, name, real, window_history, table, window_history[-1], (*notes, *_immature(window_history[-1])), sample)
 
 
-def read(reader: Reader, query: WindowQuery) -> tuple[TableStatistics, pl.DataFrame, tuple[int, int, str]]:
-    """The answers of a window, counted; slice_ of those with an outcome; and begin, end and name of what was read."""
+def read(reader: Reader, query: WindowQuery) -> tuple[TableStatistics, pl.DataFrame, pl.DataFrame, tuple[int, int, str]]:
+    """The answers of a window, counted; some of those with an outcome; some of all; and begin, end and name of what was read."""
     schema, window = query.schema, query.span
     wanted = {name: ColumnSpec(column.kind, frozenset(column.values or ())) for name, column in schema.columns.items()}
     by_hour: dict[int, int] = {}
@@ -251,6 +254,7 @@ def read(reader: Reader, query: WindowQuery) -> tuple[TableStatistics, pl.DataFr
         by_hour[hour] = by_hour.get(hour, 0) + count
     total = TableStatistics(table_counting.empty_statistics(wanted, schema, set(ANSWERS)))
     known: list[pl.DataFrame] = []
+    some: list[pl.DataFrame] = []
     ends: list[tuple[int, str]] = []
     left = window.rows
     for page, ids in monitoring_queries.pages(reader, query.cell, window, by_hour, schema):
@@ -260,17 +264,19 @@ def read(reader: Reader, query: WindowQuery) -> tuple[TableStatistics, pl.DataFr
             places = np.flatnonzero(fits.to_numpy())[: table.height]
             ends += [(int(table["created_us"][place]), ids[places[place]]) for place in (0, table.height - 1)]
             total += table_counting.with_predictions(profile(table, wanted), table, table, schema, set(ANSWERS))
-        if sum(slice_.height for slice_ in known) < LABELLED:
+        if sum(part.height for part in some) < LABELLED:
+            some.append(table.drop("created_us"))
+        if sum(part.height for part in known) < LABELLED:
             known.append(table.filter(pl.col(schema.target.column).is_not_null()).drop("created_us"))
         left = None if left is None else left - table.height
         if left == 0:
             break
-    found = pl.concat(known) if known else monitoring_queries.frame([], schema)
+    found, sample = (pl.concat(parts) if parts else monitoring_queries.frame([], schema) for parts in (known, some))
     if not ends:
-        return total, found, (window.begin_us or window.end_us, window.end_us, f"{window.begin_us}-{window.end_us}-0")
+        return total, found, sample, (window.begin_us or window.end_us, window.end_us, f"{window.begin_us}-{window.end_us}-0")
     if window.rows is None:
-        return total, found, (window.begin_us, window.end_us, f"{window.begin_us}-{window.end_us}-{total.profile.rows}")
-    return total, found, (ends[-1][0], ends[0][0] + 1, f"{ends[-1][1]}-{ends[0][1]}-{total.profile.rows}")
+        return total, found, sample, (window.begin_us, window.end_us, f"{window.begin_us}-{window.end_us}-{total.profile.rows}")
+    return total, found, sample, (ends[-1][0], ends[0][0] + 1, f"{ends[-1][1]}-{ends[0][1]}-{total.profile.rows}")
 
 
 def _waits(settings: Settings, reader: Reader, now_us: int) -> tuple[int | None, list[str]]:

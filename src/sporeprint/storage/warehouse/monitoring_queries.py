@@ -181,7 +181,9 @@ def profiles_of_windows(
     profiles: dict[int, Profile] = {}
     for steps, counts in verdicts.items():
         columns = _columns(cells.get(steps, {}), schema, known)
-        profiles[steps] = Profile(sum(counts.values()), {**columns, "verdict": NominalProfile(counts, known=frozenset(words(schema)))})
+        profiles[steps] = Profile(
+            sum(counts.values()), {**columns, "verdict": NominalProfile(counts, known=frozenset(verdict_words(schema)))}
+        )
     return profiles
 
 
@@ -303,6 +305,13 @@ def labelled(reader: Reader, cell: PredictionScope, hours: Sequence[int], schema
         "JOIN fact_prediction p ON p.created_us = o.created_us AND p.prediction_id = o.prediction_id "
         f"WHERE o.latest = 1 AND {cell.where('o')} AND {among(hours, 'o')} AND {among(hours, 'p')}"
     )
+    return frame(reader.query(sql).rows, schema)
+
+
+def sampled(reader: Reader, scope: PredictionScope, hours: Sequence[int], schema: DatasetSchema) -> pl.DataFrame:
+    """Answers in these hours: the columns of `frame`, the outcome always null."""
+    where = f"{scope.where()} AND {among(hours)}"
+    sql = f"SELECT features, probability, novelty_p, verdict, NULL FROM fact_prediction WHERE {where}"  # noqa: S608
     return frame(reader.query(sql).rows, schema)
 
 
