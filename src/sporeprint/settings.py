@@ -215,6 +215,13 @@ class GuardSettings(Frozen):
         lt=1,
         description="Probability above which the positive class is answered; below it, down to the negative one, unknown.",
     )
+    unseen_risk: float = Field(
+        0.001,
+        gt=0,
+        lt=0.5,
+        description="Where only some columns were observed: at most this share of positive rows of groups nobody has shown may be "
+        "taken for a known negative group.",
+    )
     calibration: Literal["isotonic", "platt", "beta", "none"] = Field("isotonic", description="How scores become probabilities.")
     components: Literal["auto", "groups", "clusters"] = Field(
         "auto", description="What a row is compared with: declared groups, or clusters."

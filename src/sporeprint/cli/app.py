@@ -22,6 +22,7 @@ from sporeprint.cli.console import Screen, causes, described
 from sporeprint.cli.db import db
 from sporeprint.cli.etl import etl_commands
 from sporeprint.cli.export import export
+from sporeprint.cli.init import init_commands
 from sporeprint.cli.keys import keys
 from sporeprint.cli.models import models
 from sporeprint.cli.monitor import add_monitor_to
@@ -73,7 +74,15 @@ def _root(
 
 add_serve_to(prediction_commands, USE)
 add_monitor_to(prediction_commands, USE)
-for commands in (etl_commands, prediction_commands, simulation_commands, threshold_commands, monitor_simulation_commands, tools):
+for commands in (
+    init_commands,
+    etl_commands,
+    prediction_commands,
+    simulation_commands,
+    threshold_commands,
+    monitor_simulation_commands,
+    tools,
+):
     app.add_typer(commands)
 for name, panel, commands in (
     ("models", USE, models),

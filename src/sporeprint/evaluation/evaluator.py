@@ -14,6 +14,8 @@ from sporeprint.data.training_data import ModelInput
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.group_cross_validation import HeldOutPredictions, predict_held_out
+from sporeprint.evaluation.group_folds import group_folds
+from sporeprint.evaluation.model_comparison import ModelComparison, compare_models, compare_models_on_groups
 from sporeprint.evaluation.safety_scorecard import (
     GuardEvaluation,
     LeftOutNovelty,
@@ -26,18 +28,7 @@ from sporeprint.evaluation.safety_scorecard import (
     leave_one_group_out,
     simulate_promise,
 )
-from sporeprint.evaluation.scorecard import (
-    ModelComparison,
-    ModelEvaluation,
-    ScoreCard,
-    Unavailable,
-    compare_models,
-    compare_models_on_groups,
-    errors_by_group,
-    group_folds,
-    score_groups,
-    score_rows,
-)
+from sporeprint.evaluation.scorecard import ModelEvaluation, ScoreCard, Unavailable, errors_by_group, score_groups, score_rows
 from sporeprint.safety.decision_rule import unit_representatives
 from sporeprint.safety.missing_values import ignoring_missing
 from sporeprint.safety.novelty_guard import Guard

@@ -262,7 +262,7 @@ class Evaluation:
         """Expected and realised performance, side by side."""
         expected, real = self.expected, self.performance
         said = {
-            "right, where a class was said": "accuracy",
+            "accuracy": "accuracy",
             "likelier class right": "likelier",
             "ROC AUC": "roc_auc",
             "false negatives so far": "false_negatives",
@@ -283,7 +283,7 @@ class Evaluation:
         by = self.expected_by_component
         if by is None:
             return []
-        rows = [("right, by component", shown(by.accuracy), ""), ("likelier class, by component", shown(by.likelier), "")]
+        rows = [("accuracy, by component", shown(by.accuracy), ""), ("likelier, by component", shown(by.likelier), "")]
         return rows if by.unseen == 0 else [*rows, ("unknown components", percent(by.unseen), "")]
 
     def window_table(self, most: int | None = None) -> Table:
@@ -393,7 +393,7 @@ def shown(estimate: Estimate | None) -> str:
     """An estimate with its interval."""
     if estimate is None or math.isnan(estimate.value):
         return NOTHING
-    return f"{estimate.value:.4f} ({estimate.low:.4f}–{estimate.high:.4f})"
+    return f"{estimate.value:.4f} ({estimate.low:.4f}, {estimate.high:.4f})"
 
 
 def finite(value: Any) -> Any:

@@ -17,7 +17,7 @@ from sporeprint.evaluation.safety_scorecard import (
     group_bound,
 )
 from sporeprint.evaluation.scorecard import Unavailable
-from sporeprint.reports.plots import ClassWords
+from sporeprint.reports.class_words import ClassWords
 from sporeprint.safety.risk_control import Threshold
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import GuardSettings

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from sporeprint.ab_testing.assignment import Arm, Assignment
 from sporeprint.ab_testing.design import Mode
 from sporeprint.errors import RegistryError, SporeprintError
-from sporeprint.inference.predictor import Prediction
+from sporeprint.inference.prediction import Prediction
 from sporeprint.model_serving.http.authentication import Run
 from sporeprint.model_serving.http.background_task import background_task
 from sporeprint.model_serving.http.problems import ProblemError, bad_parameter, not_found
