@@ -41,7 +41,7 @@ def test_of_a_model(small_copy: Path, small_config: dict[str, Any], small_table:
     bundle, ref = model_of(workdir, None, needed=True)
     assert bundle is not None
     rows, _ = validation_rows(settings.parse(small_config), workdir, bundle, str(ref))
-    current = pl.read_csv(small_table, separator=";", infer_schema=False).sample(300, seed=1).select(bundle.schema.columns)
+    current = pl.read_csv(small_table, separator=";", infer_schema=False).sample(300, seed=1).select(list(bundle.schema.columns))
     made = estimate_by_component(workdir, bundle, rows, current, 300)
     assert made is not None
     assert made.rows == 300
