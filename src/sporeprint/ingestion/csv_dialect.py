@@ -4,6 +4,7 @@ import codecs
 import csv
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ MAX_LINE = 1 << 20
 HEADER_LINES = 100
 #: Characters of a name or row that a message shows.
 MAX_TEXT = 200
+#: Columns beside the dataset's that a message names.
+MAX_NAMED = 20
 
 BOMS = {
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
@@ -179,7 +182,7 @@ def detect(path: Path, chosen: CsvSettings, schema: DatasetSchema, found: Scan, 
     if not chosen.header and chosen.columns is None and labelled:
         _check_order(head, dialect, schema, where)
     _, used = header_columns(head, dialect, schema, where, labelled=labelled)
-    if not head[used:].strip() and len(head) < MAX_LINE:
+    if labelled and not head[used:].strip() and len(head) < MAX_LINE:
         raise DataError(f"{where} has a header and no rows")
     return dialect
 
@@ -288,17 +291,23 @@ def match_columns(names: Sequence[str], schema: DatasetSchema, where: str, *, la
         schema: the contract.
         where: what the table is, for the message.
         labelled: whether the target and the group column must be there. Rows without a label are there to be scored:
-            every column is kept, the ones that are not in the schema too, and a feature that is not there was not observed.
+            every column is kept, the ones that are not in the schema too, underscores in a name stand for hyphens, and a feature that
+            is not there was not observed.
 
     Raises:
         DataError: a column is missing, renamed, there twice, or not in the schema.
     """
     # A column without a name, or with one that is there twice, cannot be told from others: it is left out, where it is not needed.
-    wanted = schema.table_columns if labelled else tuple(dict.fromkeys([*schema.columns, *(n for n in names if n and names.count(n) == 1)]))
-    if twice := [name for name in (wanted if labelled else schema.columns) if names.count(name) > 1]:
-        raise DataError(f"{where}: the column {twice[0]!r} is there {names.count(twice[0])} times; keep one")
-    missing = [name for name in (wanted if labelled else schema.columns) if name not in names]
-    extra = [name for name in names if name and name not in wanted]
+    if not labelled:
+        spelled = {name.replace("-", "_"): name for name in schema.columns}
+        names = [spelled.get(name, name) for name in names]
+    counts = Counter(names)
+    needed = schema.table_columns if labelled else tuple(schema.columns)
+    wanted = frozenset(needed if labelled else (*needed, *(name for name, times in counts.items() if name and times == 1)))
+    if twice := [name for name in needed if counts[name] > 1]:
+        raise DataError(f"{where}: the column {twice[0]!r} is there {counts[twice[0]]} times; keep one")
+    missing = [name for name in needed if name not in counts]
+    extra = [name for name in counts if name and name not in wanted]
     if not labelled and missing and _may_lack(missing, names, schema):
         return tuple(name if name in wanted else None for name in names)
     if missing or (extra and schema.extra_columns == "reject"):
@@ -318,8 +327,10 @@ def _may_lack(missing: Sequence[str], names: Sequence[str], schema: DatasetSchem
 def _differences(missing: Sequence[str], extra: Sequence[str], schema: DatasetSchema) -> Iterator[str]:
     for name in missing:
         yield f"  missing: {name!r}{' (the target)' if name == schema.target.column else ''}"
-    for name in extra:
-        yield f"  not in the dataset: {name[:MAX_TEXT]!r}{nearest(name, missing)}"
+    for name in extra[:MAX_NAMED]:
+        yield f"  not in the dataset: {name[:MAX_TEXT]!r}{nearest(name[:MAX_TEXT], missing)}"
+    if len(extra) > MAX_NAMED:
+        yield f"  and {len(extra) - MAX_NAMED:,} more that are not in the dataset"
     if extra:
         yield "  rename or remove it, declare it under dataset.columns, or set dataset.extra_columns: ignore"
 

@@ -27,7 +27,7 @@ from sporeprint.ingestion.csv_dialect import CsvDialect, Scan, detect, scan
 from sporeprint.ingestion.csv_reader import read_csv
 from sporeprint.ingestion.file_formats import check_sha256, kind_of, publish, workspace
 from sporeprint.ingestion.parquet_reader import count_rows, is_simulated, read_parquet
-from sporeprint.ingestion.raw_batch import Batch
+from sporeprint.ingestion.raw_batch import Batch, malformed_rows
 from sporeprint.ingestion.zip_archive import names_in, unpack
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import CsvSettings, DownloadSettings, Settings
@@ -222,6 +222,9 @@ def read_batches(raw: RawTable, schema: DatasetSchema, *, batch_bytes: int, labe
         for batch in batches:
             rows += batch.frame.height + batch.malformed.height
             yield batch
+    if not rows and not labelled:  # a table of no rows has an answer of no rows
+        empty = pl.DataFrame(schema={"_row": pl.Int64, **dict.fromkeys(schema.columns, pl.String)})
+        yield Batch(empty, malformed_rows(), raw.provenance.bytes)
     if raw.further is not None:
         with _readable(raw.further):
             for batch in read_parquet(raw.further, schema, labelled=labelled):

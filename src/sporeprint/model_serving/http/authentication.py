@@ -66,7 +66,21 @@ REQUIRED_ROLES: Mapping[str, Role | None] = {
     "ready": None,
     "openapi": None,
     "docs": None,
+    "docs_asset": None,
     "index": None,
+    "oip_live": None,
+    "oip_ready": None,
+    "oip_server": None,
+    "oip_models": Role.PREDICT,
+    "oip_model": Role.PREDICT,
+    "oip_model_version": Role.PREDICT,
+    "oip_model_ready": Role.PREDICT,
+    "oip_version_ready": Role.PREDICT,
+    "oip_infer": Role.PREDICT,
+    "oip_version_infer": Role.PREDICT,
+    "oip_index": Role.READ,
+    "oip_load": Role.OPERATE,
+    "oip_unload": Role.OPERATE,
 }
 
 _HOST = re.compile(r"(?:\[(?P<bracketed>[0-9a-f:.]+)\]|(?P<name>[^\[\]:/@\s]+))(?::[0-9]{1,5})?")
@@ -290,6 +304,11 @@ class Authenticator:
     def needs_keys(self) -> bool:
         """Whether nobody is let in without one."""
         return not self._is_open
+
+    @property
+    def knows_keys(self) -> bool:
+        """Whether it is known who may call; until then everybody is turned away."""
+        return self._keys is not None or self._bootstrap is not None
 
     @property
     def any(self) -> bool:

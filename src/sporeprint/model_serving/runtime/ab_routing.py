@@ -20,6 +20,7 @@ from sporeprint.ab_testing.assignment import Arm, Assignment
 from sporeprint.ab_testing.design import Mode
 from sporeprint.errors import RegistryError, SporeprintError
 from sporeprint.inference.prediction import Prediction
+from sporeprint.messages.predictions import AbAssignment
 from sporeprint.model_serving.http.authentication import Run
 from sporeprint.model_serving.http.background_task import background_task
 from sporeprint.model_serving.http.problems import ProblemError, bad_parameter, not_found
@@ -193,6 +194,7 @@ class Routes:
         self._run = run
         self._engine, self._loader, self._worker = engine, loader, worker
         self._routes: Mapping[str, Route] = {}
+        self._is_unread = False
         self._versions: dict[PinnedVersion, LoadedModel] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._noted: set[tuple[str, str]] = set()
@@ -204,13 +206,16 @@ class Routes:
         """Whether a test runs."""
         return bool(self._routes)
 
-    def describe(self, record: PredictionRecord) -> dict[str, Any]:
-        """What a response says of its participation in a test."""
+    def describe(self, record: PredictionRecord) -> AbAssignment:
+        """The part of a prediction in a test, for its response."""
         route = self._routes.get(record.test_id or "")
-        found: dict[str, Any] = {"test_id": record.test_id, "name": route.test.name if route else None, "arm": record.arm}
-        if record.shadow is not None and record.shadow["mode"] == "split":
-            found["degraded"] = True
-        return found
+        is_degraded = record.shadow is not None and record.shadow["mode"] == "split"
+        return AbAssignment(
+            test_id=record.test_id or "",
+            name=route.test.name if route else None,
+            arm=record.arm,  # type: ignore[arg-type]  # a or b
+            degraded=is_degraded,
+        )
 
     async def find(self, name: str) -> Route | None:
         """A running test by its name or id; None where it has ended: then what serves otherwise answers.
@@ -253,8 +258,11 @@ class Routes:
     async def _refresh_quietly(self, *, retry: bool = False) -> None:
         try:
             await self.refresh(retry=retry)
+            self._is_unread = False
         except SporeprintError as error:  # what was known last counts
-            log.warning("the A/B tests cannot be read: %s", error)
+            if not self._is_unread:  # one line for a change of state
+                log.warning("the A/B tests cannot be read: %s", error)
+            self._is_unread = True
         except Exception:  # whatever it was: without this task, no test would ever end here
             log.exception("the A/B tests could not be read")
 
