@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from sporeprint.errors import RetryableError
 from sporeprint.model_serving.http.authentication import REQUIRED_ROLES, Caller
 from sporeprint.model_serving.http.origin import SAFE_METHODS, check_origin
 from sporeprint.model_serving.http.problems import PROBLEM_RESPONSE, Problem, ProblemError, not_in_time, of, overloaded, too_slow
@@ -73,7 +74,7 @@ class Endpoint:
         context: RequestContext = scope["request_context"]
         context.endpoint = self.name
         if service.in_flight >= service.limits.max_in_flight:
-            await _refuse(send, overloaded("too many requests are in flight; try again soon"), context)
+            await _refuse(scope, send, overloaded("too many requests are in flight; try again soon"))
             return
         service.in_flight += 1
         try:
@@ -96,16 +97,18 @@ class Endpoint:
             raise
         except TimeoutError:
             seconds = service.limits.deadline_s
-            await _refuse(send, too_slow(seconds) if IS_INCOMPLETE.get() else not_in_time(seconds), context)
+            await _refuse(scope, send, too_slow(seconds) if IS_INCOMPLETE.get() else not_in_time(seconds))
         except Exception as error:
             problem = of(error, service.root)
-            if problem.status >= 500 and not isinstance(error, ProblemError):
+            # A database that is away is one line where that is found out, not a traceback for each request.
+            if problem.status >= 500 and not isinstance(error, ProblemError | RetryableError):
                 log.exception("%s: answered with %s", self.name, problem.kind)
-            await _refuse(send, problem, context)
+            await _refuse(scope, send, problem)
 
 
-async def _refuse(send: Send, problem: Problem, context: RequestContext) -> None:
-    await respond_problem(send, problem.of_request(context.request_id))
+async def _refuse(scope: Scope, send: Send, problem: Problem) -> None:
+    context: RequestContext = scope["request_context"]
+    await respond_problem(send, problem.of_request(context.request_id), scope)
 
 
 def answered_by(work: Work) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
