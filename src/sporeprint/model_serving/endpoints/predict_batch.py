@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter_ns
@@ -27,13 +27,13 @@ from sporeprint.messages.problem import RowProblem
 from sporeprint.model_serving.endpoints.predict import REPLAYED, AbTestQuery, ModelQuery, id_of_key, new_id
 from sporeprint.model_serving.endpoints.predictions import IdempotencyKey
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, DeadlineDep, ServiceDep, problems, router
-from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_json, not_valid, overloaded, too_much
+from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_valid, overloaded, too_large, too_much
 from sporeprint.model_serving.http.requests import ClientGoneError, Headers, Receive, Send
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
-from sporeprint.model_serving.runtime.row_parser import Row, parse_json
+from sporeprint.model_serving.runtime.row_parser import Row, rows_of
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.model_serving.runtime.upload_process import UPLOAD, TooLargeError
-from sporeprint.model_serving.runtime.uploads import RowFormat, UploadHead, read_upload_head, spool
+from sporeprint.model_serving.runtime.uploads import RowFormat, UploadHead, file_of_form, read_upload_head, spool
 from sporeprint.pipelines.batch_prediction import beside, score_frame
 from sporeprint.schema import DatasetSchema
 from sporeprint.storage.oltp.batch_file import ANSWERS, ID, PROBLEM, BatchDraft, BatchInfo, frames
@@ -43,6 +43,8 @@ routes = router()
 
 #: Kinds of files that rows can come and go in.
 FILES = ("text/csv", "application/vnd.apache.parquet")
+#: Further kinds that rows can come in.
+MORE = ("application/x-ndjson", "multipart/form-data")
 FormatQuery = Annotated[RowFormat | None, Query(description="Of a body whose content type is application/octet-stream.")]
 #: Batches that are received at a time, for each that is scored.
 RECEIVED = 4
@@ -119,15 +121,9 @@ async def predict_batch(
     """Predict many rows; a row that is not understood has a problem in its place."""
     begin, created_us = perf_counter_ns(), time.time_ns() // 1000
     limits = service.limits
-    upload = read_upload_head(
-        request.scope,
-        {
-            RowFormat.JSON: limits.max_batch_mb << 20,
-            RowFormat.CSV: limits.max_upload_mb << 20,
-            RowFormat.PARQUET: limits.max_upload_mb << 20,
-        },
-        format,
-    )
+    json_bytes, file_bytes = limits.max_batch_mb << 20, limits.max_upload_mb << 20
+    sizes = {form: json_bytes if form.is_json else file_bytes for form in RowFormat}
+    upload = read_upload_head(request.scope, sizes, format, forms=True)
     if ab_test is not None:
         raise ProblemError(not_found("a batch takes no part in an A/B test; ask row by row at POST /predict?ab_test=NAME"))
     if explain:
@@ -157,7 +153,14 @@ async def _answered(
     store = service.database.store
     batch_id = new_batch_id() if upload.key is None else id_of_key(caller, upload.key)
     with store.part("upload") as path:
-        asked = await spool(receive, path, upload.limit, service.limits.receive_s, service.limits.min_receive_kb_s * 1024)
+        asked = await spool(receive, path, upload.limit, service.limits.receive_s, service.limits.min_receive_kb_s * 1024, upload.encoding)
+        if upload.boundary is not None:
+            with store.part("upload") as body:
+                path.replace(body)
+                form = await asyncio.to_thread(file_of_form, body, upload.boundary, path)
+            upload = replace(upload, given=form)
+            if form.is_json and path.stat().st_size > service.limits.max_batch_mb << 20:
+                raise ProblemError(too_large(service.limits.max_batch_mb << 20))
         async with service.lock(batch_id):
             if upload.key is not None and (earlier := await asyncio.to_thread(store.about, batch_id)) is not None:
                 if earlier.asked != asked:
@@ -263,7 +266,7 @@ def _score(service: Service, job: Job) -> tuple[BatchInfo, Mapping[str, int]]:
             verdicts=dict(verdicts),
             latency_us=(perf_counter_ns() - job.begin) // 1000,
             worker=service.worker,
-            given=job.given.value,
+            given="json" if job.given.is_json else job.given.value,
             columns=columns,
             asked=job.asked,
         )
@@ -287,7 +290,7 @@ def _parts(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem
 def _sources(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None] | None]]:
     if job.frame is not None:
         return _of_frame(job.frame)
-    return _of_json(service, job) if job.given is RowFormat.JSON else _of_file(service, job)
+    return _of_json(service, job) if job.given.is_json else _of_file(service, job)
 
 
 def _of_frame(frame: pl.DataFrame) -> Iterator[tuple[Batch, None]]:
@@ -324,11 +327,7 @@ def _check_names(frame: pl.DataFrame) -> None:
 
 
 def _of_json(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None]]]:
-    given, most = parse_json(job.upload.read_bytes()), service.limits.max_batch_rows
-    if isinstance(given, dict) and set(given) == {"rows"}:
-        given = given["rows"]
-    if not isinstance(given, list):
-        raise ProblemError(not_json('expected a JSON list of rows, or {"rows": [...]}'))
+    given, most = rows_of(job.upload.read_bytes(), job.given), service.limits.max_batch_rows
     if len(given) > most:
         raise ProblemError(_too_many(len(given), most))
     schema, read = job.served.bundle.schema, job.served.reader.row
