@@ -12,10 +12,11 @@ from sqlalchemy import Engine
 
 from sporeprint.ab_testing.analysis import NO_EXTREMES, analyse, extremes_from
 from sporeprint.ab_testing.decision import Decision, Reason, Verdict, decide
-from sporeprint.ab_testing.design import Design
+from sporeprint.ab_testing.design import Design, Mode
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import DataError, RefusedError, RegistryError, SporeprintError, UsageError, nearest
 from sporeprint.inference.model_bundle import schema_differences
+from sporeprint.pipelines.ab_test_gate import check_arms
 from sporeprint.registry.registry import Registry
 from sporeprint.settings import Settings
 from sporeprint.storage import urls
@@ -94,6 +95,7 @@ class ExperimentService:
             UsageError: a field is unknown, missing or not allowed, or the two models are the same version.
             RegistryError: there is no such model.
             DataError: a model has another schema.
+            RefusedError: a model of a test on the default route does not pass the gate.
             ConflictError: the name was used before, or a running test stands in the way.
         """
         values = {**fields}
@@ -108,6 +110,8 @@ class ExperimentService:
                 raise DataError(f"{pinned.ref} has another schema, so that it cannot take part: {'; '.join(differences)}")
         _check_unit(design.unit, self.settings)
         design = replace(design, model_a=a.ref, model_b=b.ref)
+        if flags["default_route"]:  # in a shadow test, B answers nobody
+            check_arms(self.settings, self.root, [a.ref] if design.mode is Mode.SHADOW else [a.ref, b.ref])
         return ab_tests.create(self.engine, design, a, b, now_us=self.clock(), actor=actor, **flags)
 
     # --- interim analyses ---
