@@ -362,7 +362,7 @@ def start_ours(name: str, workdir: Path, folder: Path, stack: ExitStack) -> Serv
     if not root.exists():
         shutil.copytree(workdir / "models", root / "models")
     if name == "sporeprint-mariadb":
-        sys.path.insert(0, str(ROOT / "tests"))
+        sys.path.insert(0, str(ROOT / "tests" / "helpers"))
         from mariadb_server import MariaDB
         from sporeprint.storage.engine import connect
         from sporeprint.storage.oltp import migrate

@@ -156,7 +156,7 @@ async def predict(
         str | None,
         Header(
             alias="X-Unit-Id",
-            description="The unit that keeps its arm in an A/B test; without it, each prediction is a unit of its own.",
+            description="The unit of an A/B test: it keeps its arm and counts once. Without it, the row is the unit.",
             json_schema_extra={"minLength": 1, "maxLength": 255},
         ),
     ] = None,

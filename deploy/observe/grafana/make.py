@@ -1,6 +1,6 @@
 """Writes the Grafana dashboards in dashboards/ from the panels below.
 
-    python deploy/grafana/make.py [--check]
+    python deploy/observe/grafana/make.py [--check]
 
 A panel is a title, a unit of Grafana's and Prometheus expressions with their legends. `--check` writes nothing and fails where a file differs.
 """
@@ -100,6 +100,12 @@ SERVING = [
             "rate(sporeprint_journal_refused_total[5m])": "refused by the database",
         },
         "A second. Shipments are tried again; refused records are set aside.",
+    ),
+    Panel(
+        "Shipped to the database",
+        "reqps",
+        {"rate(sporeprint_shipper_shipped_total[5m])": "predictions"},
+        "Predictions a second that the database has confirmed.",
     ),
     Panel(
         "Turned away by rate limit", "reqps", {"rate(sporeprint_rate_limited_total[5m])": "429"}, "Requests whose key had made too many."
@@ -266,7 +272,7 @@ def main() -> int:
             if "--check" not in sys.argv:
                 path.write_text(text, encoding="utf-8")
     if differ and "--check" in sys.argv:
-        print("not as deploy/grafana/make.py writes them:", *differ, file=sys.stderr)
+        print("not as deploy/observe/grafana/make.py writes them:", *differ, file=sys.stderr)
         return 1
     return 0
 
