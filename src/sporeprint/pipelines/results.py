@@ -180,8 +180,8 @@ class EvaluateResult:
             for row in answer_rows(self.context)
         )
         return [
-            Table("Evaluated", ("model", "rows", *shown, missed), tuple(rows)),
-            Table("Answered, where the guard knows the row", ("model", "rows", "answered", "right", missed), answered),
+            Table("Classifier output, every row called one class or the other", ("model", "rows", *shown, missed), tuple(rows)),
+            Table("Verdicts, with unknown among them", ("model", "rows", "answered", "right", missed), answered),
             *_notes(self.context),
         ]
 
