@@ -189,7 +189,7 @@ class EvaluateResult:
 def _notes(context: ReportContext) -> list[Table]:
     """What the models' promises do not say, where that has to be said."""
     rows = tuple((name, note) for name, notes in context.notes.items() for note in notes)
-    return [Table("Note", ("model", "what its answers do not say"), rows)] if rows else []
+    return [Table("What the promises do not say", ("model", "note"), rows)] if rows else []
 
 
 @dataclass(frozen=True)
