@@ -19,6 +19,7 @@ from sporeprint import __version__
 from sporeprint.model_serving.endpoints import (
     ab_tests,
     documentation,
+    identify,
     models,
     open_inference,
     openapi,
@@ -43,7 +44,19 @@ BUSIEST = "/predict"
 #: In the order in which addresses are looked up: /predictions/outcomes is no prediction's id.
 ROUTERS = tuple(
     module.routes
-    for module in (predict, predict_batch, outcomes, predictions, models, promotion, ab_tests, status, documentation, open_inference)
+    for module in (
+        predict,
+        predict_batch,
+        identify,
+        outcomes,
+        predictions,
+        models,
+        promotion,
+        ab_tests,
+        status,
+        documentation,
+        open_inference,
+    )
 )
 ROUTES = tuple(route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute))
 #: Endpoint -> its address.

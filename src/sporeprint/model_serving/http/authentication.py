@@ -48,6 +48,7 @@ EVERYTHING = frozenset(Role)
 REQUIRED_ROLES: Mapping[str, Role | None] = {
     "predict": Role.PREDICT,
     "predict_batch": Role.PREDICT,
+    "identify": Role.PREDICT,
     "prediction": Role.READ,
     "outcome": Role.LABEL,
     "outcomes": Role.LABEL,
