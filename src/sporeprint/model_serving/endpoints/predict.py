@@ -139,6 +139,7 @@ async def respond_predict(service: Service, scope: Scope, receive: Receive, send
     served, answer, stages, record, at = await service.batcher.predict(request, is_idle=service.in_flight == 1)
     spent = (parsed, *stages, perf_counter_ns() - at)
     service.metrics.observe_prediction(served, answer, spent)
+    service.metrics.count_arm(record.test_id, record.arm)
     scope["request_context"].answered(record.model, record.version, record.prediction_id)
     explanation = await _explain(served, row) if options.explain else None
     found = _response(service, record, served, answer.outside, answer.reason, explanation)
