@@ -8,7 +8,7 @@ from typing import Any
 from cli_reference import cell
 
 from sporeprint import settings
-from sporeprint.model_serving.endpoints.openapi import document
+from sporeprint.model_serving.api import document
 
 INTRODUCTION = """# HTTP
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from sporeprint.inference.model import Model
     from sporeprint.inference.sklearn_estimator import SporeprintClassifier
     from sporeprint.pipelines.etl import run_etl as etl
+    from sporeprint.pipelines.fit import fit
     from sporeprint.pipelines.results import EtlResult
     from sporeprint.registry.loading import load
     from sporeprint.registry.registry import Registry
@@ -40,6 +41,7 @@ __all__ = [
     "SporeprintError",
     "__version__",
     "etl",
+    "fit",
     "load",
     "load_settings",
     "plan_ab_test",
@@ -61,6 +63,7 @@ _HOMES = {
     "SporeprintClassifier": "inference.sklearn_estimator:SporeprintClassifier",
     "SporeprintError": "errors:SporeprintError",
     "etl": "pipelines.etl:run_etl",
+    "fit": "pipelines.fit:fit",
     "load": "registry.loading:load",
     "load_settings": "settings:load",
     "plan_ab_test": "ab_testing.power:plan",

@@ -16,8 +16,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat,
 
 from sporeprint.errors import nearest
 
+#: What counts as a number: an optional sign, digits with an optional point, an optional exponent. Not `inf`, `nan`, `1,5`, `1_000`, `0x1`.
+#: Digits are ASCII: `\d` would take those of every script, which no engine reads as a number.
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+
+#: Texts that stand for a missing number, in lower case, as statistics programs and pandas write them.
+MISSING_NUMBERS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")
+
 #: Names of the columns that the pipeline adds to a table; a dataset may not use them.
-RESERVED = frozenset({"_row", "_group", "_part", "_row_hash"})
+RESERVED = frozenset({"_row", "_group", "_part", "_row_hash", "_cluster"})
 
 
 def code_text(value: object) -> str:
@@ -69,7 +76,28 @@ class Column(Frozen):
     missing: tuple[str, ...] = Field((), description="Texts that stand for a missing value in this column, as '?' or '-999'.")
     decimal: Literal[".", ","] = Field(".", description="Numeric: the decimal sign of numbers that are text.")
     thousands: Literal["", ",", ".", " ", "'"] = Field("", description="Numeric: the sign between thousands; left out: none.")
+    empty: Literal["informative", "not_observed"] = Field(
+        "informative", description="What an empty cell of the table means: a value of its own, or that nobody looked."
+    )
+    cost: float = Field(1.0, gt=0, allow_inf_nan=False, description="What it costs to observe, beside the other columns.")
+    error_rate: float = Field(
+        0.0, ge=0, lt=0.5, description="Share of values that are misread (numeric: by how many standard deviations of the column)."
+    )
+    confusions: tuple[tuple[str, ...], ...] = Field((), description="Nominal: codes that are taken for each other, in sets.")
     strip: tuple[str, ...] = Field((), description="Numeric: texts that are taken out of the number, as '%', 'EUR' or ' months'.")
+
+    @model_validator(mode="after")
+    def _confusions_fit(self) -> Self:
+        if self.kind is Kind.NUMERIC and self.confusions:
+            raise ValueError("a numeric column has no 'confusions'; give 'error_rate'")
+        for pair in self.confusions:
+            if len(set(pair)) < 2:
+                raise ValueError(f"confusions {list(pair)}: expected two different codes or more")
+            if self.values is not None and (wrong := next((code for code in pair if code not in self.values), None)) is not None:
+                raise ValueError(f"confusions {list(pair)}: no code {wrong!r}; it has: {', '.join(self.values)}")
+        if self.confusions and not self.error_rate:
+            raise ValueError("'confusions' need an 'error_rate' above 0: how often a value is misread")
+        return self
 
     @model_validator(mode="after")
     def _kind_fits(self) -> Self:
@@ -213,6 +241,9 @@ class DatasetSchema(Frozen):
     target: Target
     columns: dict[str, Column] = Field(min_length=1, description="The features, in order.")
     groups: Groups | None = None
+    cluster: str | None = Field(
+        None, description="Column whose rows belong together (patient): promises count each of its values once. It is no feature."
+    )
     contradictions: tuple[Contradiction, ...] = Field((), description="What no row can be, over several columns.")
     extra_columns: Literal["reject", "ignore"] = Field("reject", description="What a column not named here does to the run.")
     missing: tuple[str, ...] = Field(
@@ -225,8 +256,10 @@ class DatasetSchema(Frozen):
         names = [*self.columns, self.target.column]
         if self.groups is not None and self.groups.column is not None:
             names.append(self.groups.column)
+        if self.cluster is not None and (self.groups is None or self.cluster != self.groups.column):
+            names.append(self.cluster)
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"{twice[0]!r} is declared twice among features, target and group column")
+            raise ValueError(f"{twice[0]!r} is declared twice among features, target, group and cluster column")
         if taken := sorted(RESERVED.intersection(names)):
             raise ValueError(f"the column name {taken[0]!r} is reserved (reserved: {', '.join(sorted(RESERVED))})")
         folded: dict[str, str] = {}
@@ -262,11 +295,17 @@ class DatasetSchema(Frozen):
         """Names of the nominal features, in order."""
         return tuple(name for name, column in self.columns.items() if column.kind is Kind.NOMINAL)
 
+    @cached_property
+    def informative(self) -> frozenset[str]:
+        """Columns whose empty cell is a value of its own; in the others nobody looked."""
+        return frozenset(name for name, column in self.columns.items() if column.empty == "informative")
+
     @property
     def table_columns(self) -> tuple[str, ...]:
-        """Every column the table must have: target, group column if declared, features."""
+        """Every column the table must have: target, group and cluster column if declared, features."""
         group = (self.groups.column,) if self.groups is not None and self.groups.column is not None else ()
-        return tuple(dict.fromkeys((self.target.column, *group, *self.further, *self.columns)))
+        cluster = () if self.cluster is None else (self.cluster,)
+        return tuple(dict.fromkeys((self.target.column, *group, *cluster, *self.further, *self.columns)))
 
     def missing_words(self, name: str) -> tuple[str, ...]:
         """Texts that stand for a missing value in a column; of the target: for a row without a label."""

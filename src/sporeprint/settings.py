@@ -215,6 +215,13 @@ class GuardSettings(Frozen):
         lt=1,
         description="Probability above which the positive class is answered; below it, down to the negative one, unknown.",
     )
+    unseen_risk: float = Field(
+        0.001,
+        gt=0,
+        lt=0.5,
+        description="Where only some columns were observed: at most this share of positive rows of groups nobody has shown may be "
+        "taken for a known negative group.",
+    )
     calibration: Literal["isotonic", "platt", "beta", "none"] = Field("isotonic", description="How scores become probabilities.")
     components: Literal["auto", "groups", "clusters"] = Field(
         "auto", description="What a row is compared with: declared groups, or clusters."
@@ -324,6 +331,9 @@ class ServingSettings(Frozen):
     max_batch_rows: int = Field(50_000, ge=1, le=1_000_000, description="Most rows of a batch in JSON.")
     max_upload_mb: int = Field(1024, ge=1, le=1_048_576, description="Largest file of a batch in CSV or Parquet; it is kept on the disk.")
     max_upload_rows: int = Field(20_000_000, ge=1, description="Most rows of such a file.")
+    max_upload_columns: int = Field(2_000, ge=1, le=100_000, description="Most columns of such a file.")
+    upload_memory_mb: int = Field(1024, ge=64, le=1_048_576, description="Memory that decoding an uploaded Parquet file may take, MiB.")
+    max_decoded_mb: int = Field(8192, ge=1, le=1_048_576, description="Most that an uploaded file may unpack to, on the disk.")
     max_in_flight: int = Field(1024, ge=1, le=100_000, description="Requests a worker works on at a time; further ones are turned away.")
     max_batches: int = Field(2, ge=1, le=64, description="Batches scored at a time; four times as many are received, more turned away.")
     batch_deadline_s: float = Field(600.0, gt=0, le=86_400, description="Longest until the answer to a batch begins.")

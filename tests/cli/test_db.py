@@ -92,13 +92,15 @@ def test_prune(called: Called, tmp_path: Path) -> None:
         made = [{**row, "prediction_id": str(age), "created_us": now - age * DAY_US, "recorded_us": now} for age in (1, 60, 100, 200)]
         connection.execute(insert(prediction), made)
     engine.dispose()
-    code, found, _ = called("prune", "--older-than", "14w", "--dry-run")
+    code, found, _ = called("prune", "--older-than", "14w", "--dry-run", "--unsynced")
     assert (code, found["predictions"], found["dry_run"]) == (0, 2, True)
     code, found, _ = called("prune", "--older-than", "14w")
+    assert (code, found["predictions"], found["kept_for_the_warehouse"]) == (0, 0, 2), "no warehouse has read them"
+    code, found, _ = called("prune", "--older-than", "14w", "--unsynced")
     assert (code, found["predictions"], found["dry_run"]) == (0, 2, False)
     code, found, _ = called("prune", "--older-than", "24h")
     assert (code, "storage.prune.min_days: 30" in found["error"]["message"]) == (2, True)
-    code, found, _ = called("prune", "--older-than", "24h", "--set", "storage.prune.min_days=1")
+    code, found, _ = called("prune", "--older-than", "24h", "--set", "storage.prune.min_days=1", "--unsynced")
     assert (code, found["predictions"]) == (0, 2)
 
 

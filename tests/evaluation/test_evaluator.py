@@ -26,7 +26,8 @@ from sporeprint.evaluation.evaluator import (
     report_context,
     score_seen,
 )
-from sporeprint.evaluation.scorecard import Unavailable, group_folds
+from sporeprint.evaluation.group_folds import group_folds
+from sporeprint.evaluation.scorecard import Unavailable
 from sporeprint.models.encoder import column_transforms, fit_encoder
 from sporeprint.models.training import EncodedRows, fit_model
 from sporeprint.pipelines.candidate_files import read_candidates

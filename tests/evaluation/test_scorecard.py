@@ -13,6 +13,8 @@ from scipy.stats import binom
 from sklearn import metrics as reference
 
 from sporeprint.errors import DataError
+from sporeprint.evaluation.group_folds import group_folds
+from sporeprint.evaluation.model_comparison import best_model, compare_models, compare_models_on_groups
 from sporeprint.evaluation.safety_scorecard import ModelSafety, PredictionCounts
 from sporeprint.evaluation.scorecard import (
     LOSSES,
@@ -24,11 +26,7 @@ from sporeprint.evaluation.scorecard import (
     Reliability,
     ScoreCard,
     Unavailable,
-    best_model,
-    compare_models,
-    compare_models_on_groups,
     errors_by_group,
-    group_folds,
     score_groups,
     score_rows,
 )

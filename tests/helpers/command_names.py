@@ -16,6 +16,7 @@ COMMANDS = [
     ["retrain"],
     ["serve"],
     ["simulate"],
+    ["simulate-threshold"],
     ["version"],
     ["config"],
     ["config", "check"],

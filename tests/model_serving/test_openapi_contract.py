@@ -20,7 +20,7 @@ from schemathesis.specs.openapi import checks as documented
 
 from serving_support import Server, start_server, write_config
 from sporeprint import settings
-from sporeprint.model_serving.endpoints import openapi
+from sporeprint.model_serving.api import document
 from sporeprint.registry.registry import Registry
 
 CONFIG = Path(__file__).resolve().parents[2] / "config/config.yaml"
@@ -78,7 +78,7 @@ def closed(document: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-DOCUMENT = openapi.document(settings.load(CONFIG, environ={}).dataset)
+DOCUMENT = document(settings.load(CONFIG, environ={}).dataset)
 HOW = schemathesis.Config.from_dict(
     {"generation": {"no-shrink": True, "deterministic": True}, "phases": {"coverage": {"generate-duplicate-query-parameters": True}}}
 )

@@ -179,10 +179,22 @@ def test_the_target_may_be_there_and_stays(rows: pl.DataFrame, predict: Predict)
     assert found["probability"].equals(predict(rows)["probability"])
 
 
-def test_a_missing_feature_is_refused(rows: pl.DataFrame, predict: Predict, tmp_path: Path) -> None:
+def test_a_column_that_is_not_there_was_not_observed(rows: pl.DataFrame, predict: Predict) -> None:
+    without = predict(rows.drop("cap-shape"))
+    hidden = predict(rows.with_columns(pl.lit(None, dtype=pl.String).alias("cap-shape")))
+    assert without["verdict"].to_list() == hidden["verdict"].to_list()
+    assert without["verdict"].is_not_null().all()
+
+
+def test_a_misspelt_column_is_refused(rows: pl.DataFrame, predict: Predict, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"missing: 'cap-shape'"):
-        predict(rows.drop("cap-shape"))
+        predict(rows.rename({"cap-shape": "cap-shap"}))
     assert not (tmp_path / "answers.csv").exists()
+
+
+def test_a_file_without_any_feature_is_refused(rows: pl.DataFrame, predict: Predict) -> None:
+    with pytest.raises(DataError, match=r"missing: 'cap-diameter'"):
+        predict(pl.DataFrame({"one": [1], "two": [2]}))
 
 
 def test_rows_that_cannot_be_read_keep_their_place(rows: pl.DataFrame, small_run: Path, tmp_path: Path) -> None:

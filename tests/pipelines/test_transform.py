@@ -17,11 +17,13 @@ import pytest
 
 from sporeprint import settings
 from sporeprint.data.data_summary import DataSummary
-from sporeprint.data.parquet_store import RUN_ID
-from sporeprint.errors import DataError, StorageError
+from sporeprint.data.dataset import concat
+from sporeprint.data.parquet_store import RUN_ID, read_tables
+from sporeprint.errors import ConfigError, DataError, StorageError
 from sporeprint.pipelines.etl import run_etl
 from sporeprint.pipelines.extract import run_extract
 from sporeprint.pipelines.transform import run_transform
+from sporeprint.safety.decision_rule import unit_representatives
 from sporeprint.simulation.generator import Spoil, simulate
 
 Published = Callable[[Path], dict[str, str]]
@@ -285,6 +287,26 @@ def test_a_column_can_name_the_groups(small_config: dict[str, Any], small_table:
     found = staged(tmp_path, "processed")
     assert found["_group"].n_unique() == 7
     assert found.group_by(pl.col("_row") % 7).agg(pl.col("_group").n_unique())["_group"].max() == 1
+
+
+def test_a_column_can_name_the_clusters(small_config: dict[str, Any], small_table: Path, tmp_path: Path) -> None:
+    small_config["dataset"]["cluster"] = "patient"
+    header, *rows = lines(small_table)
+    named = [f"{header};patient", *(f"{row};patient {number % 7}" for number, row in enumerate(rows))]
+    named[5] = rows[4] + ";"
+    record = transformed(small_config, tmp_path, written(tmp_path / "named.csv", named))
+    assert dict(record.by_rule) == {"required:patient": 1}
+    schema = settings.parse(small_config).dataset
+    table = concat(list(read_tables(tmp_path / "data/staging/processed.parquet", schema)))
+    assert table.cluster is not None
+    assert len(np.unique(table.cluster)) == 7
+    assert len(unit_representatives(table)) == 7
+    one = table.take(table.row % 7 == 3)
+    assert one.cluster is not None
+    assert len(np.unique(one.cluster)) == 1
+    small_config["dataset"]["cluster"] = schema.target.column
+    with pytest.raises(ConfigError, match="declared twice among features, target, group and cluster column"):
+        settings.parse(small_config)
 
 
 def test_without_declared_groups_there_are_none(small_config: dict[str, Any], small_table: Path, tmp_path: Path) -> None:

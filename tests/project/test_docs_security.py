@@ -77,12 +77,13 @@ def test_a_container_begins_with_the_key_of_a_file(folder: Path) -> None:
 
 
 def test_the_table_of_roles_is_the_services() -> None:
-    from sporeprint.model_serving.api import ENDPOINTS
+    from sporeprint.model_serving.api import ROUTES
     from sporeprint.model_serving.http.authentication import REQUIRED_ROLES
 
     page = (ROOT / "docs/security.md").read_text(encoding="utf-8")
     rows = dict(line.strip("| ").split(" | ", 1) for line in page.splitlines() if line.startswith("| `"))
-    for path, method, name, _ in ENDPOINTS:
+    for route in ROUTES:
+        path, name = route.path, route.name
         role = REQUIRED_ROLES[name]
-        if role is not None and not (method == "GET" and path.startswith("/ab-tests/")):
+        if role is not None and not ("GET" in (route.methods or ()) and path.startswith("/ab-tests/")):
             assert f"{path.replace('{prediction_id}', '{id}')}`" in rows[f"`{role.value}`"], (name, role)

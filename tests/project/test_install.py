@@ -90,10 +90,10 @@ def test_a_server_answers(environment: Path, small_copy: Path, config_file: Path
                 PARQUET: (small_copy / "rows.parquet").read_bytes(),
             }.items()
         }
-        answers = [[answer["probability"] for answer in said["answers"]] for said in found.values()]
+        answers = [[answer["probability"] for answer in said["predictions"]] for said in found.values()]
         assert len(answers[0]) == 50
         assert answers[0] == answers[1] == answers[2]
-        kept = found[PARQUET]["answers"][7]["prediction_id"]
+        kept = found[PARQUET]["predictions"][7]["prediction_id"]
         assert client.get(f"/predictions/{kept}").status_code == 200
         assert client.post(f"/predictions/{kept}/outcome", json={"outcome": "edible", "source": "test"}).status_code in (200, 201)
         assert "sporeprint_answers_total" in client.get("/metrics").text

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from sporeprint.evaluation.evaluation_summary import ReportContext
+from sporeprint.evaluation.model_comparison import ModelComparison
 from sporeprint.evaluation.safety_scorecard import ConfusedGroups, GroupCounts, GuardEvaluation, ModelSafety, PredictionCounts, PromiseCheck
 from sporeprint.evaluation.scorecard import (
     METRICS,
     ConfusionMatrix,
     Curve,
     GroupErrors,
-    ModelComparison,
     ModelEvaluation,
     Reliability,
     ScoreCard,

@@ -17,7 +17,9 @@ from PIL import Image
 from sporeprint.evaluation.safety_scorecard import GuardEvaluation, ModelSafety, PredictionCounts
 from sporeprint.evaluation.scorecard import ConfusionMatrix, Curve, ModelEvaluation, Reliability, ScoreCard, Unavailable
 from sporeprint.reports import plots
-from sporeprint.reports.plots import ClassWords, draw_all, palette, plural
+from sporeprint.reports.class_words import ClassWords, plural
+from sporeprint.reports.figures import palette
+from sporeprint.reports.plots import draw_all
 from sporeprint.schema import Column, DatasetSchema, Groups, Kind, Target
 from sporeprint.stats.intervals import Estimate
 

@@ -11,7 +11,7 @@ from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.safety_scorecard import ModelSafety, PredictionCounts
 from sporeprint.evaluation.scorecard import Unavailable
 from sporeprint.pipelines.evaluate import CONTEXT
-from sporeprint.reports.plots import ClassWords
+from sporeprint.reports.class_words import ClassWords
 from sporeprint.reports.safety_section import answer_rows, in_short, promise_in_words, safety_dict, safety_view, slug
 from sporeprint.safety.risk_control import Threshold
 

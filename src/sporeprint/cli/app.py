@@ -22,6 +22,7 @@ from sporeprint.cli.console import Screen, causes, described
 from sporeprint.cli.db import db
 from sporeprint.cli.etl import etl_commands
 from sporeprint.cli.export import export
+from sporeprint.cli.init import init_commands
 from sporeprint.cli.keys import keys
 from sporeprint.cli.models import models
 from sporeprint.cli.monitor import add_monitor_to
@@ -30,6 +31,7 @@ from sporeprint.cli.predict import prediction_commands
 from sporeprint.cli.serve import add_serve_to
 from sporeprint.cli.simulate import simulation_commands
 from sporeprint.cli.terminal import ReaderGoneError
+from sporeprint.cli.threshold import threshold_commands
 from sporeprint.cli.warehouse import warehouse
 from sporeprint.common.optional_dependencies import missing
 from sporeprint.errors import SporeprintError, StorageError, UsageError
@@ -71,7 +73,7 @@ def _root(
 
 add_serve_to(prediction_commands, USE)
 add_monitor_to(prediction_commands, USE)
-for commands in (etl_commands, prediction_commands, simulation_commands, tools):
+for commands in (init_commands, etl_commands, prediction_commands, simulation_commands, threshold_commands, tools):
     app.add_typer(commands)
 for name, panel, commands in (
     ("models", USE, models),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # slow to import, and `--help` does not need it
     from sqlalchemy import Engine
 
     from sporeprint.storage.oltp.migrate import Status
+    from sporeprint.storage.oltp.retention import WarehouseProgress
 
 db = group(
     help="Migrate the database of predictions and outcomes, and delete old rows.\n\n"
@@ -116,6 +117,20 @@ def downgrade(
         return _shown(migrate.downgrade(engine, revision), "Schema changed")
 
 
+def _warehouse_progress(session: Session) -> "WarehouseProgress":
+    """How far the warehouse has read; nothing, where there is none yet."""
+    from contextlib import closing
+
+    from sporeprint.storage import urls
+    from sporeprint.storage.oltp.read_progress import ReadProgress
+    from sporeprint.storage.oltp.retention import WarehouseProgress
+    from sporeprint.storage.warehouse.factory import open_warehouse
+    from sporeprint.storage.warehouse.sync import BATCHES, OUTCOMES, PREDICTIONS
+
+    with closing(open_warehouse(urls.olap(session.settings.storage, session.workdir))) as warehouse:
+        return WarehouseProgress(*(ReadProgress.from_json(warehouse.get_note(name)) for name in (PREDICTIONS, OUTCOMES, BATCHES)))
+
+
 def _age(text: str | int) -> int:
     """An age in microseconds, from 90d, 12w, 36h."""
     match = re.fullmatch(r"([0-9]{1,6})([hdw])", str(text))
@@ -137,10 +152,12 @@ def prune(
         typer.Option("--older-than", parser=_age, metavar="AGE", help="Minimum age of rows to delete: 90d, 12w, 36h.", show_default=False),
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, delete nothing.")] = False,
+    unsynced: Annotated[bool, typer.Option("--unsynced", help="Also delete rows that the warehouse has not read.")] = False,
 ) -> Result:
     """Delete old predictions, outcomes and batches in small steps, but never those that an open A/B test needs.
 
-    Other writers wait for one step at most. Sync the warehouse first: deleted rows cannot be synced.
+    Other writers wait for one step at most. Rows that the warehouse has not read are kept, unless --unsynced is given: deleted rows cannot
+    be synced. Run `sporeprint warehouse sync` first.
     """
     import time
 
@@ -150,9 +167,12 @@ def prune(
     with _engine(session) as engine, session.screen.steps().step("prune") as progress:
         migrate.check(engine)
         settings, now_us = session.settings.storage.prune, time.time_ns() // 1000
-        done = retention.prune(engine, settings, older_than_us=older_than, now_us=now_us, dry_run=dry_run, progress=progress)
+        warehouse = None if unsynced else _warehouse_progress(session)
+        done = retention.prune(
+            engine, settings, older_than_us=older_than, now_us=now_us, dry_run=dry_run, progress=progress, warehouse=warehouse
+        )
         store = BatchStore(session.workdir, session.settings.storage.batches.folder)
-        files, answers = batch_index.forget(engine, store, before_us=done.before_us, dry_run=dry_run)
+        files, answers = batch_index.forget(engine, store, before_us=done.before_us, dry_run=dry_run, warehouse=warehouse)
     before = datetime.fromtimestamp(done.before_us / 1e6, UTC).isoformat(timespec="seconds")
     values = {
         "before": before,
@@ -161,6 +181,7 @@ def prune(
         "batches": files,
         "answers_of_batches": answers,
         "kept_for_ab_tests": done.kept,
+        "kept_for_the_warehouse": done.unsynced,
         "longest_transaction_s": round(done.longest_s, 4),
         "dry_run": done.dry_run,
     }
@@ -170,5 +191,6 @@ def prune(
         ("their outcomes", f"{done.outcomes:,}"),
         ("batches, with their files", f"{files:,}, of {answers:,} rows"),
         ("retained for open A/B tests", f"{done.kept:,}"),
+        ("retained for the warehouse", f"{done.unsynced:,}"),
     )
     return Facts(values, (Table("This would go" if done.dry_run else "Gone", ("", ""), rows),))

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sporeprint.cli.command import ALL, Session, command, group, user
+from sporeprint.cli.command import ALL, CONFIG, Session, command, group, user
 from sporeprint.cli.console import Result
+from sporeprint.cli.init import Positive, Target, split_codes
 from sporeprint.cli.panels import STEPS, USE, WHOLE
 from sporeprint.common.text_table import Table
 from sporeprint.errors import UsageError
@@ -31,6 +32,7 @@ Source = Annotated[
     panel=WHOLE,
     examples="sporeprint etl\n"
     "sporeprint etl --source observations.csv --workdir /tmp/trial\n"
+    "sporeprint etl --source churn.csv --target churned    of a table without a configuration: drafts one, as init does\n"
     "sporeprint etl --source https://example.org/observations.zip\n"
     "sporeprint etl --set split.seed=11 --set evaluation.folds=10\n"
     "sporeprint etl --from-warehouse --since 90d\n"
@@ -39,6 +41,8 @@ Source = Annotated[
 def etl(
     session: Session,
     source: Source = None,
+    target: Target = None,
+    positive: Positive = None,
     simulate: Simulate = False,
     allow_simulated: AllowSimulated = False,
     from_warehouse: Annotated[
@@ -60,7 +64,9 @@ def etl(
     from sporeprint.pipelines.extract import Outcomes
 
     outcomes = Outcomes(None if since is None else _since(since)) if from_warehouse else None
-    settings = _with_simulation(session.settings, simulate)
+    settings = session.settings if target is None else _drafted(session, source, target, positive)
+    settings = _with_simulation(settings, simulate)
+    source = source if target is None else None  # the drafted configuration names it
     result = run_etl(
         settings, session.workdir, source=source, outcomes=outcomes, allow_simulated=allow_simulated, steps=session.screen.steps()
     )
@@ -70,6 +76,21 @@ def etl(
         run_id = track_run(session.settings, session.workdir, result, track)
         session.screen.say(f"not tracked by MLflow at {track}: see the log" if run_id is None else f"tracked by MLflow as run {run_id}")
     return result
+
+
+def _drafted(session: Session, source: str | None, target: str, positive: str | None) -> "Settings":
+    """The settings of a new configuration for a table, which is written beside the others."""
+    from sporeprint.pipelines.draft import draft_configuration, write_draft
+
+    if source is None:
+        raise UsageError("--target belongs to --source: it drafts a configuration for a table, as sporeprint init does")
+    path = session.workdir / CONFIG
+    if path.exists():
+        raise UsageError(f"{path} exists, and is not replaced; leave --target out to use it, or name another --workdir")
+    drafted = draft_configuration(source, session.workdir, target=target, positive=split_codes(positive))
+    settings = write_draft(drafted, path)
+    session.screen.say(f"wrote {path}")
+    return settings
 
 
 def _with_simulation(settings: "Settings", simulate: bool) -> "Settings":

@@ -1,5 +1,6 @@
 """`sporeprint predict` and `sporeprint explain`: a registered model on a file, and on one observation."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,9 @@ from sporeprint.cli.panels import USE
 from sporeprint.errors import UsageError
 
 prediction_commands = group()
+
+#: What an empty cell of a file can mean.
+EMPTY = ("as-declared", "not-observed")
 
 
 @command(
@@ -30,6 +34,9 @@ def predict(
     scores: Annotated[
         bool, typer.Option("--scores", help="Only classifier output and probability, without verdicts: for analysis.")
     ] = False,
+    empty: Annotated[
+        str, typer.Option(metavar="MEANING", help="What an empty cell means: as-declared (by the configuration), or not-observed.")
+    ] = "as-declared",
 ) -> Result:
     """Predict the rows of a file; adds verdict, probability and novelty p-value."""
     from sporeprint.common.optional_dependencies import leave_out
@@ -37,8 +44,13 @@ def predict(
 
     if out.exists() and file.exists() and file.samefile(out):
         raise UsageError(f"--out {out} is the file to score itself; name another one")
+    if empty not in EMPTY:
+        raise UsageError(f"--empty {empty}: expected {' or '.join(EMPTY)}")
     leave_out("xgboost", "pandas", "sklearn")
-    return batch_prediction.predict(session.workdir, file, out, model=model, guarded=not scores, steps=session.screen.steps())
+    observed = empty == EMPTY[0]
+    return batch_prediction.predict(
+        session.workdir, file, out, model=model, guarded=not scores, empty_is_observed=observed, steps=session.screen.steps()
+    )
 
 
 @command(
@@ -56,12 +68,46 @@ def explain(
     """Predict one observation, with feature attributions and the nearest training row."""
     from sporeprint.pipelines import explanation
 
-    row: dict[str, str] = {}
-    for text in fields:
+    row = _fields(fields)
+    return explanation.explain(session.workdir, row, model=model)
+
+
+@command(
+    prediction_commands,
+    PLACE,
+    panel=USE,
+    examples="sporeprint identify\nsporeprint identify cap-shape=convex cap-color=orange\n"
+    "sporeprint identify cap-shape=convex cap-color=orange --json    one question and what fits, without a dialogue",
+)
+def identify(
+    session: Session,
+    fields: Annotated[
+        list[str] | None, typer.Argument(metavar="[FIELD=VALUE...]", help="What is known already, by code or word.", show_default=False)
+    ] = None,
+    model: Annotated[str, typer.Option(metavar="NAME", help="production, a model's name, or one version of it as name/v2.")] = "production",
+) -> Result:
+    """Ask one question at a time until there is a verdict, and say which known groups still fit."""
+    from sporeprint.cli.identify import dialogue
+    from sporeprint.pipelines import explanation
+
+    row = _fields(fields or [])
+    if session.screen.json or not sys.stdin.isatty():
+        return explanation.identify(session.workdir, row, model=model)
+    return dialogue(explanation.open_model(session.workdir, model), row)
+
+
+def _fields(texts: list[str]) -> dict[str, str]:
+    """FIELD=VALUE as a dictionary.
+
+    Raises:
+        UsageError: a text is none, or a field is given twice.
+    """
+    fields: dict[str, str] = {}
+    for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(f"{text!r}: expected FIELD=VALUE, as in cap-shape=convex")
-        if name in row:
+        if name in fields:
             raise UsageError(f"field {name!r} is given twice")
-        row[name] = value
-    return explanation.explain(session.workdir, row, model=model)
+        fields[name] = value
+    return fields

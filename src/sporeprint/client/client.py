@@ -26,64 +26,55 @@ import httpx
 
 from sporeprint import __version__
 from sporeprint.client import protocol
-from sporeprint.client.models import (
-    Answer,
+from sporeprint.client.errors import (
     AnswerError,
     AuthenticationError,
-    Batch,
-    BatchFile,
     ClientError,
     ConflictError,
-    Explanation,
-    Health,
     InvalidError,
-    Model,
-    Models,
     NotAllowedError,
     NotFoundError,
-    Outcome,
-    OutcomeResult,
-    Outcomes,
-    Problem,
     ProblemError,
-    Promotion,
-    Reason,
-    Rollback,
-    RowAnswer,
-    StoredPrediction,
     UnavailableError,
     UnreachableError,
 )
 from sporeprint.client.protocol import Backoff, Call, ConnectionLost, Request, Response, Retries
+from sporeprint.client.results import BatchFile, BatchResult, OutcomesResult, PredictResult
 from sporeprint.errors import StorageError, UsageError
+from sporeprint.messages.models import ModelList, ModelVersions, PromotionResponse, RollbackResponse
+from sporeprint.messages.outcomes import OutcomeResponse, OutcomeRevision, RowOutcome
+from sporeprint.messages.predictions import FeatureEffect, PredictionExplanation, RowPrediction, StoredPrediction
+from sporeprint.messages.problem import RowProblem
+from sporeprint.messages.service import HealthResponse
 
 __all__ = [
-    "Answer",
     "AnswerError",
     "AsyncClient",
     "AuthenticationError",
-    "Batch",
     "BatchFile",
+    "BatchResult",
     "Client",
     "ClientError",
     "ConflictError",
-    "Explanation",
-    "Health",
+    "FeatureEffect",
+    "HealthResponse",
     "InvalidError",
-    "Model",
-    "Models",
+    "ModelList",
+    "ModelVersions",
     "NotAllowedError",
     "NotFoundError",
-    "Outcome",
-    "OutcomeResult",
-    "Outcomes",
-    "Problem",
+    "OutcomeResponse",
+    "OutcomeRevision",
+    "OutcomesResult",
+    "PredictResult",
+    "PredictionExplanation",
     "ProblemError",
-    "Promotion",
-    "Reason",
+    "PromotionResponse",
     "Retries",
-    "Rollback",
-    "RowAnswer",
+    "RollbackResponse",
+    "RowOutcome",
+    "RowPrediction",
+    "RowProblem",
     "StoredPrediction",
     "UnavailableError",
     "UnreachableError",
@@ -192,7 +183,7 @@ class Client(_Shared):
         ab_test: str | None = None,
         unit: str | None = None,
         idempotency_key: str | None = None,
-    ) -> Answer:
+    ) -> PredictResult:
         """Request for one answer.
 
         Args:
@@ -211,12 +202,12 @@ class Client(_Shared):
         return self._do(protocol.predict(self._retries, row, **given))  # type: ignore[arg-type]
 
     @overload
-    def predict_batch(self, rows: Rows, *, model: str | None = None, idempotency_key: str | None = None) -> Batch: ...
+    def predict_batch(self, rows: Rows, *, model: str | None = None, idempotency_key: str | None = None) -> BatchResult: ...
     @overload
     def predict_batch(self, rows: File, *, to: File, model: str | None = None, idempotency_key: str | None = None) -> BatchFile: ...
     def predict_batch(
         self, rows: Rows | File, *, to: File | None = None, model: str | None = None, idempotency_key: str | None = None
-    ) -> Batch | BatchFile:
+    ) -> BatchResult | BatchFile:
         """Request for many answers: to rows, or to a CSV or Parquet file, whatever its size.
 
         Args:
@@ -242,7 +233,7 @@ class Client(_Shared):
         source: str | None = None,
         observed: datetime | None = None,
         idempotency_key: str | None = None,
-    ) -> Outcome:
+    ) -> OutcomeResponse:
         """Say what turned out to be true. Said again it changes nothing; said differently it is a correction.
 
         Args:
@@ -255,7 +246,7 @@ class Client(_Shared):
         given = {"source": source, "observed": observed, "key": idempotency_key}
         return self._do(protocol.outcome(self._retries, prediction_id, outcome, **given))  # type: ignore[arg-type]
 
-    def outcomes(self, outcomes: Rows | File) -> Outcomes:
+    def outcomes(self, outcomes: Rows | File) -> OutcomesResult:
         """Say what turned out to be true of many.
 
         Args:
@@ -270,11 +261,11 @@ class Client(_Shared):
         """Look at an answer that was given, and its outcome where one is known."""
         return self._do(protocol.prediction(self._retries, prediction_id))
 
-    def models(self) -> Models:
+    def models(self) -> ModelList:
         """Look at the registered models."""
         return self._do(protocol.models(self._retries))
 
-    def promote(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> Promotion:
+    def promote(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> PromotionResponse:
         """Make a version its model's champion, if it passes the gate.
 
         Args:
@@ -288,7 +279,7 @@ class Client(_Shared):
         """
         return self._do(protocol.promote(self._retries, model, version, production=production, reason=reason))
 
-    def rollback(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> Rollback:
+    def rollback(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> RollbackResponse:
         """Take back that a version became its model's champion: the one before it is, again.
 
         Args:
@@ -302,7 +293,7 @@ class Client(_Shared):
         """
         return self._do(protocol.rollback(self._retries, model, version, production=production, reason=reason))
 
-    def health(self) -> Health:
+    def health(self) -> HealthResponse:
         """Look at how the service is: also one that fails says so, which is no error."""
         return self._do(protocol.health(self._retries))
 
@@ -366,18 +357,18 @@ class AsyncClient(_Shared):
         ab_test: str | None = None,
         unit: str | None = None,
         idempotency_key: str | None = None,
-    ) -> Answer:
+    ) -> PredictResult:
         """Request for one answer."""
         given = {"explain": explain, "model": model, "ab_test": ab_test, "unit": unit, "key": idempotency_key}
         return await self._do(protocol.predict(self._retries, row, **given))  # type: ignore[arg-type]
 
     @overload
-    async def predict_batch(self, rows: Rows, *, model: str | None = None, idempotency_key: str | None = None) -> Batch: ...
+    async def predict_batch(self, rows: Rows, *, model: str | None = None, idempotency_key: str | None = None) -> BatchResult: ...
     @overload
     async def predict_batch(self, rows: File, *, to: File, model: str | None = None, idempotency_key: str | None = None) -> BatchFile: ...
     async def predict_batch(
         self, rows: Rows | File, *, to: File | None = None, model: str | None = None, idempotency_key: str | None = None
-    ) -> Batch | BatchFile:
+    ) -> BatchResult | BatchFile:
         """Request for many answers: to rows, or to a CSV or Parquet file, whatever its size."""
         if isinstance(rows, str | Path):
             return await self._do(protocol.predict_file(self._retries, Path(rows), _target(to), model=model, key=idempotency_key))
@@ -391,12 +382,12 @@ class AsyncClient(_Shared):
         source: str | None = None,
         observed: datetime | None = None,
         idempotency_key: str | None = None,
-    ) -> Outcome:
+    ) -> OutcomeResponse:
         """Say what turned out to be true. Said again it changes nothing; said differently it is a correction."""
         given = {"source": source, "observed": observed, "key": idempotency_key}
         return await self._do(protocol.outcome(self._retries, prediction_id, outcome, **given))  # type: ignore[arg-type]
 
-    async def outcomes(self, outcomes: Rows | File) -> Outcomes:
+    async def outcomes(self, outcomes: Rows | File) -> OutcomesResult:
         """Say what turned out to be true of many."""
         if isinstance(outcomes, str | Path):
             return await self._do(protocol.outcomes_file(self._retries, Path(outcomes)))
@@ -406,19 +397,19 @@ class AsyncClient(_Shared):
         """Look at an answer that was given, and its outcome where one is known."""
         return await self._do(protocol.prediction(self._retries, prediction_id))
 
-    async def models(self) -> Models:
+    async def models(self) -> ModelList:
         """Look at the registered models."""
         return await self._do(protocol.models(self._retries))
 
-    async def promote(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> Promotion:
+    async def promote(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> PromotionResponse:
         """Make a version its model's champion, if it passes the gate."""
         return await self._do(protocol.promote(self._retries, model, version, production=production, reason=reason))
 
-    async def rollback(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> Rollback:
+    async def rollback(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> RollbackResponse:
         """Take back that a version became its model's champion: the one before it is, again."""
         return await self._do(protocol.rollback(self._retries, model, version, production=production, reason=reason))
 
-    async def health(self) -> Health:
+    async def health(self) -> HealthResponse:
         """Look at how the service is: also one that fails says so, which is no error."""
         return await self._do(protocol.health(self._retries))
 

@@ -4,40 +4,28 @@ A call is a generator: it asks for requests to be sent and for pauses, and retur
 that awaits are the same code but for the sending itself.
 """
 
+import functools
 import json
 import secrets
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
-from sporeprint.client.models import (
-    Answer,
-    AnswerError,
-    Batch,
-    BatchFile,
-    Explanation,
-    Health,
-    Model,
-    Models,
-    Outcome,
-    OutcomeResult,
-    Outcomes,
-    Problem,
-    Promotion,
-    Reason,
-    Rollback,
-    RowAnswer,
-    StoredPrediction,
-    UnreachableError,
-    error_type,
-    read,
-)
+from pydantic import TypeAdapter, ValidationError
+
+from sporeprint.client.errors import AnswerError, UnreachableError, error_type
+from sporeprint.client.results import BatchFile, BatchResult, OutcomesResult, PredictResult
 from sporeprint.errors import UsageError
+from sporeprint.messages.models import ModelList, PromotionRequest, PromotionResponse, RollbackResponse
+from sporeprint.messages.outcomes import OutcomeRequest, OutcomeResponse, OutcomesResponse, RowOutcome
+from sporeprint.messages.predictions import BatchResponse, RowPrediction, StoredPrediction
+from sporeprint.messages.problem import TYPE_PREFIX
+from sporeprint.messages.service import HealthResponse
 
 JSON = "application/json"
 #: Files that rows and their answers can be.
@@ -46,9 +34,9 @@ FILES = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
 ROWS = 10_000
 #: Answers after which the same request may have another one.
 AGAIN = frozenset({429, 502, 503, 504})
-KIND = "urn:sporeprint:problem:"
 
 Result = TypeVar("Result")
+Message = TypeVar("Message")
 
 
 @dataclass(frozen=True)
@@ -90,12 +78,22 @@ class Response:
     headers: Mapping[str, str]
     body: bytes
 
-    def json(self) -> Any:
-        """The body's values. Raises: AnswerError."""
+    def read(self, message: type[Message]) -> Message:
+        """The body as a message; members that this version does not know are left out. Raises: AnswerError."""
         try:
-            return json.loads(self.body)
-        except ValueError:
-            raise AnswerError(f"the answer ({self.status}) is no JSON: {self.body[:80]!r}; is this the address of the service?") from None
+            found: Message = _reader(cast("Hashable", message)).validate_json(self.body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"])) or repr(self.body[:80])
+            raise AnswerError(
+                f"the answer ({self.status}) is no {message.__name__} ({where}: {first['msg']}); is this the address of the service?"
+            ) from None
+        return found
+
+
+@functools.cache
+def _reader(message: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(cast("type", message))
 
 
 @dataclass(frozen=True)
@@ -206,7 +204,7 @@ def _problem(response: Response, after: float | None) -> Exception:
         document = None
     if not isinstance(document, dict):
         document = {"title": "no answer of this service", "detail": response.body[:200].decode("utf-8", "replace")}
-    kind = str(document.get("type", "")).removeprefix(KIND)
+    kind = str(document.get("type", "")).removeprefix(TYPE_PREFIX)
     words = (str(document.get("title", "")), str(document.get("detail", "")))
     return error_type(response.status)(response.status, kind, *words, response.headers.get("x-request-id"), after)
 
@@ -259,43 +257,36 @@ def predict(
     ab_test: str | None,
     unit: str | None,
     key: str | None,
-) -> Call[Answer]:
+) -> Call[PredictResult]:
     """Request for one answer."""
     given = {"model": model, "ab_test": ab_test, "explain": "true" if explain else None}
     headers = {"Content-Type": JSON, **_key(key), **({"X-Unit-Id": unit} if unit is not None else {})}
     params = {name: value for name, value in given.items() if value is not None}
     response = yield from send(Request("POST", "/predict", params, headers, _json(dict(row))), retries)
-    found = response.json()
-    explanation = read(Explanation, found, reasons=tuple(read(Reason, each) for each in found["reasons"])) if explain else None
-    return read(Answer, found, explanation=explanation, replayed=_replayed(response))
+    return replace(response.read(PredictResult), replayed=_replayed(response))
 
 
 def _replayed(response: Response) -> bool:
     return response.headers.get("idempotency-replayed") == "true"
 
 
-def predict_rows(retries: Retries, rows: Iterable[Mapping[str, Any]], *, model: str | None, key: str | None) -> Call[Batch]:
-    """Request for the answers to rows, some at a time."""
+def predict_rows(retries: Retries, rows: Iterable[Mapping[str, Any]], *, model: str | None, key: str | None) -> Call[BatchResult]:
+    """Ask for the predictions for rows, some at a time."""
     params = {"model": model} if model is not None else {}
-    answers: list[RowAnswer] = []
-    batches: list[Mapping[str, Any]] = []
+    predictions: list[RowPrediction] = []
+    batches: list[BatchResponse] = []
     for number, part in enumerate(_parts(rows)):
         headers = {"Content-Type": JSON, "Accept": JSON, **_key(None if key is None else f"{key}.{number}")}
         response = yield from send(Request("POST", "/predict/batch", params, headers, _json(part), slow=True), retries)
-        found = response.json()
-        first = len(answers)
-        answers += [read(RowAnswer, each, row=first + each["row"], problem=_row_problem(each)) for each in found["answers"]]
-        if len(answers) != first + len(part):
-            raise AnswerError(f"{len(part)} rows were sent, {len(answers) - first} answers came")
-        batches.append(found)
-    models = dict.fromkeys(f"{each['model']}/v{each['version']}" for each in batches)
-    simulated = any(each.get("simulated", False) for each in batches)
-    return Batch(tuple(answers), tuple(each["batch_id"] for each in batches), tuple(models), simulated)
-
-
-def _row_problem(found: Mapping[str, Any]) -> Problem | None:
-    problem = found.get("problem")
-    return None if problem is None else read(Problem, problem, kind=str(problem.get("type", "")).removeprefix(KIND))
+        batch = response.read(BatchResponse)
+        if len(batch.predictions) != len(part):
+            raise AnswerError(f"{len(part)} rows were sent, {len(batch.predictions)} predictions came")
+        first = len(predictions)
+        predictions += [replace(each, row=first + each.row) for each in batch.predictions]
+        batches.append(batch)
+    models = dict.fromkeys(f"{each.model}/v{each.version}" for each in batches)
+    simulated = any(each.simulated for each in batches)
+    return BatchResult(tuple(predictions), tuple(each.batch_id for each in batches), tuple(models), simulated)
 
 
 def predict_file(retries: Retries, path: Path, to: Path, *, model: str | None, key: str | None) -> Call[BatchFile]:
@@ -324,70 +315,68 @@ def _size(path: Path) -> int:
 
 def outcome(
     retries: Retries, prediction_id: str, said: str, *, source: str | None, observed: datetime | None, key: str | None
-) -> Call[Outcome]:
+) -> Call[OutcomeResponse]:
     """Say what turned out to be true."""
-    body = {"outcome": said, "source": source, "observed": None if observed is None else _time(observed)}
-    content = _json({name: value for name, value in body.items() if value is not None})
+    at = None if observed is None else _time(observed)
+    body = OutcomeRequest.model_construct(outcome=said, source=source, observed=at)  # the service says what is wrong with it
+    content = body.model_dump_json(exclude_none=True).encode()
     headers = {"Content-Type": JSON, **_key(key)}
     response = yield from send(Request("POST", f"/predictions/{quote(prediction_id, safe='')}/outcome", {}, headers, content), retries)
-    return read(Outcome, response.json())
+    return response.read(OutcomeResponse)
 
 
-def outcomes(retries: Retries, said: Iterable[Mapping[str, Any]]) -> Call[Outcomes]:
-    """Say what turned out to be true of many. Said again it changes nothing, so that it needs no key."""
-    results: list[OutcomeResult] = []
+def outcomes(retries: Retries, said: Iterable[Mapping[str, Any]]) -> Call[OutcomesResult]:
+    """Report the ground truth of many. Reported again it changes nothing, so that it needs no key."""
+    results: list[RowOutcome] = []
     for part in _parts(said):
         content = _json(part)
         response = yield from send(Request("POST", "/predictions/outcomes", {}, {"Content-Type": JSON}, content, slow=True), retries)
         first = len(results)
-        results += [read(OutcomeResult, each, row=first + each["row"], problem=_row_problem(each)) for each in response.json()["results"]]
-    return Outcomes(tuple(results))
+        results += [replace(each, row=first + each.row) for each in response.read(OutcomesResponse).results]
+    return OutcomesResult(tuple(results))
 
 
-def outcomes_file(retries: Retries, path: Path) -> Call[Outcomes]:
+def outcomes_file(retries: Retries, path: Path) -> Call[OutcomesResult]:
     """The same from a file with the columns prediction_id, outcome and, if known, source and observed."""
     headers = {"Content-Type": _media_type(path), "Content-Length": str(_size(path))}
     response = yield from send(Request("POST", "/predictions/outcomes", {}, headers, upload=path, slow=True), retries)
-    return Outcomes(tuple(read(OutcomeResult, each, problem=_row_problem(each)) for each in response.json()["results"]))
+    return OutcomesResult(response.read(OutcomesResponse).results)
 
 
 def prediction(retries: Retries, prediction_id: str) -> Call[StoredPrediction]:
-    """Look at an answer that was given."""
+    """Look at a prediction that was given."""
     response = yield from send(Request("GET", f"/predictions/{quote(prediction_id, safe='')}"), retries)
-    found = response.json()
-    known = found.get("outcome")
-    return read(StoredPrediction, found, outcome=None if known is None else read(Outcome, known))
+    return response.read(StoredPrediction)
 
 
-def models(retries: Retries) -> Call[Models]:
+def models(retries: Retries) -> Call[ModelList]:
     """Look at the registered models."""
     response = yield from send(Request("GET", "/models"), retries)
-    found = response.json()
-    return read(Models, found, models=tuple(read(Model, each) for each in found["models"]))
+    return response.read(ModelList)
 
 
-def promote(retries: Retries, model: str, version: int, *, production: bool, reason: str | None) -> Call[Promotion]:
+def promote(retries: Retries, model: str, version: int, *, production: bool, reason: str | None) -> Call[PromotionResponse]:
     """Make a version its model's champion. Said again it changes nothing, so that it needs no key."""
     response = yield from send(_move("promote", model, version, production, reason), retries)
-    return read(Promotion, response.json())
+    return response.read(PromotionResponse)
 
 
-def rollback(retries: Retries, model: str, version: int, *, production: bool, reason: str | None) -> Call[Rollback]:
+def rollback(retries: Retries, model: str, version: int, *, production: bool, reason: str | None) -> Call[RollbackResponse]:
     """Take that back. It names the version that is taken back: said again it changes nothing."""
     response = yield from send(_move("rollback", model, version, production, reason), retries)
-    return read(Rollback, response.json())
+    return response.read(RollbackResponse)
 
 
 def _move(what: str, model: str, version: int, production: bool, reason: str | None) -> Request:
-    body = {"version": version, "alias": "production" if production else "champion", **({} if reason is None else {"reason": reason})}
+    body = PromotionRequest(version=version, alias="production" if production else "champion", reason=reason)
+    content = body.model_dump_json(exclude_none=True).encode()
     # The gate holds two models against all test rows, which takes as long as a batch.
-    return Request("POST", f"/models/{quote(model, safe='')}/{what}", {}, {"Content-Type": JSON}, _json(body), slow=True)
+    return Request("POST", f"/models/{quote(model, safe='')}/{what}", {}, {"Content-Type": JSON}, content, slow=True)
 
 
-def health(retries: Retries) -> Call[Health]:
+def health(retries: Retries) -> Call[HealthResponse]:
     """Look at how the service is: also one that fails says so."""
     response = yield from send(Request("GET", "/health"), retries, also=(503,))
-    found = response.json()
-    if response.status == 503 and "worker" not in found:
+    if response.status == 503 and not response.headers.get("content-type", "").startswith(JSON):
         raise _problem(response, _retry_after(response.headers.get("retry-after")))
-    return read(Health, found)
+    return response.read(HealthResponse)

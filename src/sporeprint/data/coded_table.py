@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from sporeprint.errors import DataError
-from sporeprint.schema import DatasetSchema
+from sporeprint.schema import MISSING_NUMBERS, NUMBER, DatasetSchema
 
 MISSING = 0
 UNKNOWN = -1
@@ -22,13 +22,6 @@ UNKNOWN = -1
 MOST_VALUES = 32_767
 #: Largest number a matrix can hold, which is of float32.
 LARGEST = float(np.finfo(np.float32).max)
-
-#: What counts as a number: an optional sign, digits with an optional point, an optional exponent. Not `inf`, `nan`, `1,5`, `1_000`, `0x1`.
-#: Digits are ASCII: `\d` would take those of every script, which no engine reads as a number.
-NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-
-#: Texts that stand for a missing number, in lower case, as statistics programs and pandas write them.
-MISSING_NUMBERS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")
 
 Vocabulary = Mapping[str, tuple[str, ...]]
 Int16 = npt.NDArray[np.int16]
@@ -112,7 +105,7 @@ def recognised(frame: pl.DataFrame, vocabulary: Vocabulary) -> pl.DataFrame:
 
     Such a column says the same, in a byte a row instead of sixteen: it is looked up once, and written as it is.
     """
-    texts = [name for name, values in vocabulary.items() if values and frame.schema[name] == pl.String]
+    texts = [name for name, values in vocabulary.items() if values and frame.schema.get(name) == pl.String]
     found = frame.select(pl.col(name).cast(pl.Enum(vocabulary[name]), strict=False) for name in texts)
     return frame.with_columns(column for column in found if column.null_count() == frame[column.name].null_count())
 

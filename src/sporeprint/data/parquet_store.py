@@ -38,6 +38,8 @@ def to_arrow(table: Observations, schema: DatasetSchema, parts: Sequence[str] = 
         "_group": pa.nulls(len(table.row), pa.int64()) if table.group is None else pa.array(table.group),
         "_row_hash": pa.array(table.row_hash),
     }
+    if table.cluster is not None:
+        columns["_cluster"] = pa.array(table.cluster)
     if table.part is not None:
         columns["_part"] = pa.DictionaryArray.from_arrays(pa.array(table.part), pa.array(parts))
     classes = pa.array([schema.target.negative, schema.target.positive])
@@ -75,7 +77,7 @@ class Writer:
             self._schema = table.schema.with_metadata(self._metadata)
             # A dictionary of values that hardly repeat would be built, and thrown away. Without checksums, a damaged
             # page can decompress to other values.
-            repeating = [name for name in self._schema.names if name not in {"_row", "_row_hash", "probability"}]
+            repeating = [name for name in self._schema.names if name not in {"_row", "_row_hash", "_cluster", "probability"}]
             # Readers skip pages by a row's number or group, by nothing else; statistics of every column cost as much as the rest.
             sought = [name for name in self._schema.names if name in {"_row", "_group"}]
             self._writer = pq.ParquetWriter(
@@ -122,7 +124,7 @@ def read_tables(path: Path, schema: DatasetSchema, parts: Sequence[str] = (), *,
         # Dictionaries are read as such: a nominal value is looked up once per batch, not once per row.
         nominal = [schema.target.column, *schema.nominal, *(["_part"] if parts else [])]
         with pq.ParquetFile(path, read_dictionary=nominal, page_checksum_verification=True) as file:
-            _refuse_foreign(path, file.schema_arrow, nominal, schema.numeric)
+            _refuse_foreign(path, file.schema_arrow, _numbers(schema), nominal, schema.numeric)
             for batch in file.iter_batches(batch_size=rows):
                 yield _to_table(batch, schema, parts)
     except FileNotFoundError:
@@ -141,13 +143,18 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     return DataError(f"cannot read {path}: {reason}; write it anew with sporeprint transform and sporeprint load")
 
 
+def _numbers(schema: DatasetSchema) -> tuple[str, ...]:
+    """The columns beside features, target and part."""
+    return ("_row", "_group", "_row_hash", *(("_cluster",) if schema.cluster is not None else ()))
+
+
 def _without_arrow(path: Path, schema: DatasetSchema, parts: Sequence[str], rows: int) -> Iterator[Observations]:
     """The same by Polars: a server that promotes reads the test rows. Slower, and without the pages' checksums."""
     nominal = [schema.target.column, *schema.nominal, *(["_part"] if parts else [])]
     try:
         table = pl.scan_parquet(path, glob=False)
         found = table.collect_schema()
-        for name in ("_row", "_group", "_row_hash", *nominal, *schema.numeric):
+        for name in (*_numbers(schema), *nominal, *schema.numeric):
             if name not in found:
                 raise DataError(_lacks(path, name))
         for first in range(0, int(table.select(pl.len()).collect().item()), rows):
@@ -179,6 +186,7 @@ def _observations(frame: pl.DataFrame, schema: DatasetSchema, parts: Sequence[st
         group=None if group.null_count() else group.to_numpy(),
         row_hash=frame["_row_hash"].to_numpy(),
         part=part,
+        cluster=None if schema.cluster is None else frame["_cluster"].to_numpy(),
     )
 
 
@@ -190,9 +198,9 @@ def _numbered(column: pl.Series) -> tuple[tuple[str, ...], npt.NDArray[np.int16]
     return values, codes.to_numpy().astype(np.int16)
 
 
-def _refuse_foreign(path: Path, found: pa.Schema, nominal: Sequence[str], numeric: Sequence[str]) -> None:
+def _refuse_foreign(path: Path, found: pa.Schema, numbers: Sequence[str], nominal: Sequence[str], numeric: Sequence[str]) -> None:
     kinds = {
-        **dict.fromkeys(("_row", "_group", "_row_hash"), pa.types.is_integer),
+        **dict.fromkeys(numbers, pa.types.is_integer),
         **dict.fromkeys(nominal, lambda kind: pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type)),
         **dict.fromkeys(numeric, pa.types.is_floating),
     }
@@ -255,6 +263,7 @@ def _to_table(batch: pa.RecordBatch, schema: DatasetSchema, parts: Sequence[str]
         group=None if group.null_count else group.to_numpy(),
         row_hash=batch["_row_hash"].to_numpy(),
         part=_part(batch, parts) if parts else None,
+        cluster=None if schema.cluster is None else batch["_cluster"].to_numpy(),
     )
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sporeprint.data.coded_table import LARGEST, MISSING, NUMBER, UNKNOWN, Codes, Vocabulary, coded_frame, vocabulary_of
+from sporeprint.data.coded_table import LARGEST, MISSING, UNKNOWN, Codes, Vocabulary, coded_frame, vocabulary_of
 from sporeprint.data.written_values import normalised
-from sporeprint.schema import DatasetSchema
+from sporeprint.schema import NUMBER, DatasetSchema
 
 #: Columns that are added to rejected rows.
 ADDED = ("rules", "reason", "text")

@@ -10,8 +10,7 @@ from collections.abc import Collection, Mapping
 
 import polars as pl
 
-from sporeprint.data.coded_table import MISSING_NUMBERS, NUMBER
-from sporeprint.schema import Column, DatasetSchema, Kind, code_text
+from sporeprint.schema import MISSING_NUMBERS, NUMBER, Column, DatasetSchema, Kind, code_text
 
 
 def normalised(frame: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:

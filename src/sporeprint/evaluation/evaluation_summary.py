@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from sporeprint.evaluation.model_comparison import ModelComparison
 from sporeprint.evaluation.safety_scorecard import GuardEvaluation
-from sporeprint.evaluation.scorecard import ModelComparison, ModelEvaluation, Unavailable
+from sporeprint.evaluation.scorecard import ModelEvaluation, Unavailable
 from sporeprint.safety.risk_control import Threshold
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import GuardSettings

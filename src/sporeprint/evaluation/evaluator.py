@@ -14,8 +14,11 @@ from sporeprint.data.training_data import ModelInput
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.group_cross_validation import HeldOutPredictions, predict_held_out
+from sporeprint.evaluation.group_folds import group_folds
+from sporeprint.evaluation.model_comparison import ModelComparison, compare_models, compare_models_on_groups
 from sporeprint.evaluation.safety_scorecard import (
     GuardEvaluation,
+    LeftOutNovelty,
     ModelSafety,
     PredictionCounts,
     PromiseCheck,
@@ -25,19 +28,9 @@ from sporeprint.evaluation.safety_scorecard import (
     leave_one_group_out,
     simulate_promise,
 )
-from sporeprint.evaluation.scorecard import (
-    ModelComparison,
-    ModelEvaluation,
-    ScoreCard,
-    Unavailable,
-    compare_models,
-    compare_models_on_groups,
-    errors_by_group,
-    group_folds,
-    score_groups,
-    score_rows,
-)
+from sporeprint.evaluation.scorecard import ModelEvaluation, ScoreCard, Unavailable, errors_by_group, score_groups, score_rows
 from sporeprint.safety.decision_rule import unit_representatives
+from sporeprint.safety.missing_values import ignoring_missing
 from sporeprint.safety.novelty_guard import Guard
 from sporeprint.safety.promise_notes import promise_notes
 from sporeprint.safety.verdict import is_familiar
@@ -183,10 +176,12 @@ def evaluate_guard(settings: Settings, data: ModelInput, fitted: Guard, held_out
     if (fitted.names >= 0).all():
         how = f"one {settings.dataset.groups.name if settings.dataset.groups else 'group'} at a time"
         left_out = leave_one_group_out(fitted, rows, calibrate)
+        silent = ignoring_missing(fitted, concat([data.train, data.part(settings, "early_stop")]))
+        ignoring: LeftOutNovelty | None = leave_one_group_out(silent, rows, calibrate)
     else:  # clusters have to be found anew without the group, as in the folds
-        how, left_out = f"{held_out.folds} folds of whole groups", held_out.answers.guard
+        how, left_out, ignoring = f"{held_out.folds} folds of whole groups", held_out.answers.guard, None
     typicality = fitted.novelty(familiar_rows.codes).typicality
-    return guard_evaluation(how, left_out, rows.y, rows.group, typicality, settings.guard.coverage)
+    return guard_evaluation(how, left_out, rows.y, rows.group, typicality, settings.guard.coverage, ignoring)
 
 
 def compare_candidates(

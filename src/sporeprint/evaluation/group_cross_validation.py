@@ -15,7 +15,7 @@ from sporeprint.data.dataset import Observations
 from sporeprint.evaluation.safety_scorecard import LeftOutNovelty
 from sporeprint.models.encoder import Encoder, column_transforms, fit_and_encode
 from sporeprint.models.training import EncodedRows, FittedModel, fit_model
-from sporeprint.safety.decision_rule import fit_decision_rule, fit_guard
+from sporeprint.safety.decision_rule import fit_decision_rule, fit_guards
 from sporeprint.safety.novelty_guard import Novelty
 from sporeprint.safety.verdict import UNKNOWN
 from sporeprint.settings import Settings
@@ -70,7 +70,8 @@ def predict_held_out(
         out = fold == number
         left, mine = _parts(rows, ~out, settings), rows.take(out)
         learn, stop, calibrate, test = left
-        guard = fit_guard(_joined(rows, ~out, settings), calibrate, settings.dataset, settings.guard, seed=settings.runtime.seed)
+        known, seed = _joined(rows, ~out, settings), settings.runtime.seed
+        guard, partial = fit_guards(known, calibrate, test, settings.dataset, settings.guard, seed=seed, is_rehearsed=False)
         # The guard is asked once for all models.
         novelty, novelties = guard.novelty(mine.codes), (guard.novelty(calibrate.codes), guard.novelty(test.codes))
         _store_novelty(guarded, out, novelty, guard.positive, guard.names)
@@ -88,7 +89,9 @@ def predict_held_out(
             def score(codes: Codes, encoder: Encoder = encoder, fitted: FittedModel = fitted) -> Float64:
                 return fitted.score(encoder.matrix(codes))
 
-            safe = fit_decision_rule(score, encoder, guard, calibrate, test, settings.dataset, settings.guard, novelties=novelties)
+            safe = fit_decision_rule(
+                score, encoder, guard, calibrate, test, settings.dataset, settings.guard, novelties=novelties, partial=partial
+            )
             predictions = safe.predictions(mine.codes, score(mine.codes), encoder, settings.dataset, novelty=novelty)
             probability, verdict, thresholds = answered[name]
             probability[out], verdict[out] = predictions.probability, predictions.verdict

@@ -17,6 +17,7 @@ from sporeprint.safety.risk_control import RiskLevels, candidate_thresholds, cho
 from sporeprint.safety.verdict import NEGATIVE, UNKNOWN, is_familiar
 from sporeprint.settings import GuardSettings
 from sporeprint.stats import ranking
+from sporeprint.stats.intervals import clopper_pearson
 
 Float64 = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]
@@ -89,6 +90,7 @@ class GuardEvaluation:
         at_coverage: coverage -> counts.
         curve: for every coverage in `CURVE` the rows answered and the false negatives among them.
         by_group: at the coverage that is set.
+        ignoring_missing: the counts at that coverage by a guard to which empty cells say nothing; None without declared groups.
         pairs: the ten groups that are most easily taken for another: by answered rows at that coverage, then by mean typicality.
     """
 
@@ -98,6 +100,24 @@ class GuardEvaluation:
     curve: tuple[tuple[float, int, int], ...]
     by_group: tuple[GroupCounts, ...]
     pairs: tuple[ConfusedGroups, ...]
+    ignoring_missing: PredictionCounts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupBound:
+    """How many positive groups, each unknown to the model, had a row that was answered negative, and what that can say at most.
+
+    Attributes:
+        groups: positive groups: what such an evaluation counts for groups to come.
+        wrong: those with a row that was answered negative.
+        at_most: upper 95 % bound on the share of such groups (Clopper-Pearson, one-sided).
+        answered: groups of either class with any answer, the most answered first.
+    """
+
+    groups: int
+    wrong: int
+    at_most: float
+    answered: tuple[GroupCounts, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +184,15 @@ def count_by_group(y: Labels, verdict: npt.NDArray[np.int8], group: npt.NDArray[
     names, starts = np.unique(group[order], return_index=True)
     parts = np.split(order, starts[1:])
     return tuple(GroupCounts(int(name), count_predictions(y[rows], verdict[rows])) for name, rows in zip(names, parts, strict=True))
+
+
+def group_bound(groups: Sequence[GroupCounts]) -> GroupBound:
+    """Count in groups: rows of one group are answered alike, so a million of them say little of the next group."""
+    positive = [item for item in groups if 2 * item.counts.positives > item.counts.rows]
+    wrong = sum(item.counts.false_negative > 0 for item in positive)
+    at_most = clopper_pearson(wrong, len(positive), 0.9)[1] if positive else 1.0
+    answered = sorted((item for item in groups if item.counts.answered), key=lambda item: (-item.counts.answered, item.group))
+    return GroupBound(len(positive), wrong, at_most, tuple(answered))
 
 
 # --- the guard -------------------------------------------------------------------------------------------------------
@@ -233,7 +262,13 @@ def _best_two(guard: Guard, rows: Observations) -> tuple[Index, Float64]:
 
 
 def guard_evaluation(
-    how: str, left_out: LeftOutNovelty, y: Labels, group: npt.NDArray[np.int64], familiar: Float64, coverage: float
+    how: str,
+    left_out: LeftOutNovelty,
+    y: Labels,
+    group: npt.NDArray[np.int64],
+    familiar: Float64,
+    coverage: float,
+    ignoring: LeftOutNovelty | None = None,
 ) -> GuardEvaluation:
     """What a guard is worth on groups it does not know.
 
@@ -244,18 +279,25 @@ def guard_evaluation(
         group: int64 [n].
         familiar: float64 [m], typicalities of rows of known groups that it was not fitted on.
         coverage: the coverage that is set.
+        ignoring: what a guard says of the rows to which empty cells say nothing.
     """
     labels = np.concatenate([np.ones(len(y), dtype=np.int8), np.zeros(len(familiar), dtype=np.int8)])
     ranked = ranking.rank(labels, -np.concatenate([left_out.typicality, familiar]))
 
-    def answers(at: float) -> npt.NDArray[np.int8]:
-        return np.where(is_familiar(left_out.p, at), left_out.positive, UNKNOWN).astype(np.int8)
+    def answers(at: float, by: LeftOutNovelty = left_out) -> npt.NDArray[np.int8]:
+        return np.where(is_familiar(by.p, at), by.positive, UNKNOWN).astype(np.int8)
 
     at_coverage = {at: count_predictions(y, answers(at)) for at in sorted({*COVERAGES, coverage})}
     curve = [(at, counts.answered, counts.false_negative) for at in CURVE for counts in (count_predictions(y, answers(at)),)]
     chosen = answers(coverage)
     return GuardEvaluation(
-        how, ranking.roc_auc(ranked), at_coverage, tuple(curve), count_by_group(y, chosen, group), _pairs(y, chosen, group, left_out)
+        how,
+        ranking.roc_auc(ranked),
+        at_coverage,
+        tuple(curve),
+        count_by_group(y, chosen, group),
+        _pairs(y, chosen, group, left_out),
+        None if ignoring is None else count_predictions(y, answers(coverage, ignoring)),
     )
 
 

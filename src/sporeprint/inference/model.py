@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.inference.identification import Identification, identify_row
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.inference.predictor import Explanation, explain_row, parse_row
+from sporeprint.inference.predictor import Explanation, explain_row, not_observed, parse_row
+from sporeprint.inference.table_metrics import label_array, table_metrics
 from sporeprint.inference.table_scoring import class_codes, class_probabilities, predicted_classes, verdicts
 from sporeprint.schema import DatasetSchema
 
@@ -23,6 +25,7 @@ class Model:
     Attributes:
         bundle: the parts of the model.
         ref: its name in the registry, as in "xgboost/v3"; its name alone while it is not registered.
+        notes: what a person should know before they rely on it, where it was just fitted; a sentence each.
 
     >>> import sporeprint
     >>> model = sporeprint.load("xgboost", WORKDIR)
@@ -33,6 +36,7 @@ class Model:
 
     bundle: Bundle
     ref: str
+    notes: tuple[str, ...] = ()
 
     @property
     def schema(self) -> DatasetSchema:
@@ -82,6 +86,39 @@ class Model:
             DataError: if a field is unknown or its value is not allowed.
         """
         return explain_row(self.bundle, parse_row(row, self.schema), most=most)
+
+    def identify(self, row: Mapping[str, Any], *, most_fits: int = 8, most_questions: int = 3) -> Identification:
+        """Where the identification of one row stands: the verdict, the known groups that fit, and what to look at next.
+
+        Args:
+            row: column -> value, as a code or a word; a column left out was not observed, "not observed" cannot be told.
+            most_fits: known groups that are named.
+            most_questions: questions that are named.
+
+        Raises:
+            DataError: if a field is unknown or its value is not allowed, or the version cannot answer partial rows.
+        """
+        parsed, cannot_tell = parse_row(row, self.schema), not_observed(row, self.schema)
+        return identify_row(self.bundle, parsed, cannot_tell=cannot_tell, most_fits=most_fits, most_questions=most_questions)
+
+    def evaluate(self, X: Any, y: Any = None) -> dict[str, float]:
+        """How good the model is on labelled rows.
+
+        Args:
+            X: n rows, with the target column where `y` is left out.
+            y: [n], the class of each row, as a code or a word.
+
+        Returns:
+            rows; accuracy and ROC AUC of the classifier; coverage, the share of rows that have a verdict other than "unknown";
+            correct, the share of those that is right; false_negatives and false_positives, how many of them are wrong.
+
+        Raises:
+            DataError: there is no target column, a class is unknown, or there is one class only.
+            ValueError: see `predict`.
+        """
+        positive = label_array(X if y is None else y, self.schema, len(X))
+        probability, verdict = self.predict_proba(X)[:, 1], self.verdict(X)
+        return table_metrics(positive, probability, verdict, self.schema)
 
     def __repr__(self) -> str:
         note = ", trained on SIMULATED data" if self.is_simulated else ""

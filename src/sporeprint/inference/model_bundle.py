@@ -15,6 +15,7 @@ from sporeprint.errors import RegistryError
 from sporeprint.models.encoder import Encoder
 from sporeprint.models.scorers import Scorer
 from sporeprint.safety.decision_rule import DecisionRule, Predictions
+from sporeprint.safety.next_question import Questions
 from sporeprint.schema import DatasetSchema
 
 Scores = npt.NDArray[np.float64]
@@ -93,9 +94,16 @@ class Bundle:
         except ValueError as error:
             raise RegistryError(f"model {self.name!r} cannot answer: {error}") from error
 
-    def predictions(self, codes: Codes) -> Predictions:
-        """Answer n rows."""
-        return self.safety.predictions(codes, self.scorer.score(self.encoder.matrix(codes)), self.encoder, self.schema)
+    @cached_property
+    def questions(self) -> Questions | None:
+        """Chooses what to look at next; None for a version that cannot answer partial rows."""
+        partial = self.safety.partial
+        return None if partial is None else Questions(partial, {name: column.cost for name, column in self.schema.columns.items()})
+
+    def predictions(self, codes: Codes, *, unobserved: frozenset[str] = frozenset()) -> Predictions:
+        """Answer n rows; an empty cell of the columns `unobserved` is no observation."""
+        scores = self.scorer.score(self.encoder.matrix(codes))
+        return self.safety.predictions(codes, scores, self.encoder, self.schema, unobserved=unobserved)
 
     def probability(self, codes: Codes) -> Scores:
         """P(positive) of n rows, calibrated: float64 [n]."""

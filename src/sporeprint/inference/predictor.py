@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from sporeprint.data.coded_table import NUMBER
 from sporeprint.data.groups import GroupName
 from sporeprint.data.written_values import parse_code, parse_number
 from sporeprint.errors import DataError, nearest
 from sporeprint.inference.attributions import Attribution, Explainer, top_attributions
 from sporeprint.inference.model_bundle import Bundle
+from sporeprint.inference.partial_prediction import LOG_ODDS, partial_effects, predict_partial
+from sporeprint.inference.prediction import OUT_OF_DISTRIBUTION, Prediction
 from sporeprint.safety.anomalies import (
     BETWEEN,
     DISAGREE,
@@ -25,41 +26,16 @@ from sporeprint.safety.anomalies import (
     RowAnomalies,
     row_anomalies,
 )
+from sporeprint.safety.cells import Cells, mask_keys
 from sporeprint.safety.decision_rule import DecisionRule
 from sporeprint.safety.nearest_neighbour import REFERENCE_FILE, NearestRow, ReferenceRows
 from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
-from sporeprint.schema import Column, DatasetSchema, Kind
+from sporeprint.schema import NUMBER, Column, DatasetSchema, Kind
 
 Row = Mapping[str, str | float | None]
 
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of one row.
-
-    Attributes:
-        prediction: the likelier class's code.
-        probability: P(positive), calibrated.
-        verdict: a class's word, or "unknown".
-        novelty_p: the guard's p-value.
-        threshold: the largest probability that is answered with the negative class; None where it never is.
-        unseen: columns whose value the model has never seen.
-        outside: columns whose number lies outside the training rows'.
-        contradictions: what the row says against itself, in words.
-        reason: why the verdict is "unknown"; None where it is not.
-        most_like: the guard's component that the row is most like.
-    """
-
-    prediction: str
-    probability: float
-    verdict: str
-    novelty_p: float
-    threshold: float | None
-    unseen: tuple[str, ...]
-    outside: tuple[str, ...]
-    contradictions: tuple[str, ...]
-    reason: str | None
-    most_like: GroupName
+#: A field with this value was not observed, as one that is left out.
+NOT_OBSERVED = "not observed"
 
 
 @dataclass(frozen=True)
@@ -92,13 +68,18 @@ def predict_row(bundle: Bundle, row: Row) -> Prediction:
 
     Args:
         bundle: the model.
-        row: column -> code, number or None; a column left out is missing.
+        row: column -> code, number or None (recorded as empty). A column left out was not observed; for a version that cannot
+            answer partial rows it is empty.
     """
     rule = bundle.safety
     score = bundle.scorer.score(bundle.encoder.encode_row(row)[np.newaxis])
+    anomalies = row_anomalies(row, bundle.encoder, bundle.schema)
+    if rule.partial is not None and rule.partial.answers(row):
+        cells = Cells.of_rows([row], rule.partial.layout)
+        return predict_partial(bundle, rule.partial, cells, rule.calibration(score), [anomalies])[0]
     probability = float(rule.calibration(score)[0])
     novelty_p, component = rule.guard.row(row)
-    return row_prediction(rule, bundle.schema, probability, novelty_p, component, row_anomalies(row, bundle.encoder, bundle.schema))
+    return row_prediction(rule, bundle.schema, probability, novelty_p, component, anomalies)
 
 
 def row_prediction(
@@ -135,6 +116,7 @@ def row_prediction(
         contradictions=anomalies.contradictions,
         reason=unknown_reason(rule, probability, novelty_p, anomalies) if code == UNKNOWN else None,
         most_like=rule.components[component],
+        unknown=OUT_OF_DISTRIBUTION if code == UNKNOWN and not is_familiar(novelty_p, rule.coverage) else None,
     )
 
 
@@ -161,20 +143,30 @@ def explain_row(bundle: Bundle, row: Row, *, most: int = 5) -> Explanation:
         row: see `answer`.
         most: columns named at the most.
     """
-    X = bundle.encoder.encode_row(row)[np.newaxis]
-    explainer, safety = Explainer.from_files(bundle.parts), bundle.safety
-    effects = explainer.contributions(X, bundle.scorer)
-    named = () if effects is None else top_attributions(effects[0][0], bundle.encoder.sources, row, bundle.schema, most=most)
+    rule = bundle.safety
+    prediction = predict_row(bundle, row)
+    partial = rule.partial if rule.partial is not None and rule.partial.answers(row) else None
+    cells = None if partial is None else Cells.of_rows([row], partial.layout)
+    component = rule.guard.row(row)[1] if partial is None or cells is None else int(partial.likelihood.evidence(cells).group[0])
+    unit: str | None
+    if partial is not None and cells is not None and mask_keys(cells.observed)[0] not in partial.trained:
+        # The classifier never saw rows with this set of columns: what it would say of them is no reason.
+        columns, effects, base = partial_effects(partial, cells)
+        named, unit = top_attributions(effects, columns, row, bundle.schema, most=most), LOG_ODDS
+    else:
+        explainer = Explainer.from_files(bundle.parts)
+        moved = explainer.contributions(bundle.encoder.encode_row(row)[np.newaxis], bundle.scorer)
+        unit, base = explainer.unit, 0.0 if moved is None else moved[1]
+        named = () if moved is None else top_attributions(moved[0][0], bundle.encoder.sources, row, bundle.schema, most=most)
     reference = ReferenceRows.from_bytes(bundle.parts[REFERENCE_FILE])
-    component = safety.guard.row(row)[1]
-    nearest_row = reference.nearest(row, safety.guard, component)
+    nearest_row = reference.nearest(row, rule.guard, component, observed_only=partial is not None)
     return Explanation(
-        prediction=predict_row(bundle, row),
+        prediction=prediction,
         attributions=named,
-        unit=explainer.unit,
-        base=0.0 if effects is None else effects[1],
+        unit=unit,
+        base=base,
         nearest=nearest_row,
-        nearest_component=None if nearest_row is None else safety.components[nearest_row.component],
+        nearest_component=None if nearest_row is None else rule.components[nearest_row.component],
     )
 
 
@@ -182,7 +174,8 @@ def parse_row(fields: Mapping[str, Any], schema: DatasetSchema) -> dict[str, str
     """A row as people give it, in the schema's names and codes.
 
     Args:
-        fields: column -> value. Names with hyphen or underscore; nominal values as code or word; None and "" are missing.
+        fields: column -> value. Names with hyphen or underscore; nominal values as code or word; None and "" are an empty cell;
+            `NOT_OBSERVED` says the same as leaving the column out.
         schema: the contract.
 
     Raises:
@@ -202,16 +195,26 @@ def parse_row(fields: Mapping[str, Any], schema: DatasetSchema) -> dict[str, str
                 row[name] = _value(name, value, schema)
             except ValueError as error:
                 problems.append(str(error))
+    row = {name: value for name, value in row.items() if value != NOT_OBSERVED}
     problems += [f"field {name!r} is required" for name, column in schema.columns.items() if column.required and row.get(name) is None]
     if problems:
         raise DataError("; ".join(problems))
     return row
 
 
+def not_observed(fields: Mapping[str, Any], schema: DatasetSchema) -> frozenset[str]:
+    """The columns of a row as people give it that say of themselves that they were not observed."""
+    columns = {name.replace("-", "_"): name for name in schema.columns}
+    stated = [key for key, value in fields.items() if isinstance(value, str) and value.strip() == NOT_OBSERVED]
+    return frozenset(columns[key.replace("-", "_")] for key in stated if key.replace("-", "_") in columns)
+
+
 def _value(name: str, value: Any, schema: DatasetSchema) -> str | float | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     column = schema.columns[name]
+    if isinstance(value, str) and value.strip() == NOT_OBSERVED and value.strip() not in (column.values or {}):
+        return NOT_OBSERVED
     if column.kind is Kind.NOMINAL:
         if not isinstance(value, str | int | float):
             raise ValueError(f"field {name!r}: expected a text or a number, got {value!r}")

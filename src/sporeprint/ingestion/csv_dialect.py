@@ -4,6 +4,7 @@ import codecs
 import csv
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ MAX_LINE = 1 << 20
 HEADER_LINES = 100
 #: Characters of a name or row that a message shows.
 MAX_TEXT = 200
+#: Columns beside the dataset's that a message names.
+MAX_NAMED = 20
 
 BOMS = {
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
@@ -179,7 +182,7 @@ def detect(path: Path, chosen: CsvSettings, schema: DatasetSchema, found: Scan, 
     if not chosen.header and chosen.columns is None and labelled:
         _check_order(head, dialect, schema, where)
     _, used = header_columns(head, dialect, schema, where, labelled=labelled)
-    if not head[used:].strip() and len(head) < MAX_LINE:
+    if labelled and not head[used:].strip() and len(head) < MAX_LINE:
         raise DataError(f"{where} has a header and no rows")
     return dialect
 
@@ -192,36 +195,37 @@ def _encoding(path: Path, chosen: str, found: Scan, where: str) -> str:
     for mark, encoding in BOMS.items():
         if head.startswith(mark):
             return encoding
-    if wide := _wide(head):
+    if wide := wide_encoding(head):
         return wide
     if found.utf8:
         return "utf-8"
-    if likely := _other_script(path):
+    with path.open("rb") as file:
+        likely = likely_script(file.read(MAX_LINE))
+    if likely is not None:
         raise DataError(
             f"{where}: the text is not UTF-8, and does not look like a Western language either; its encoding cannot be told for sure. "
-            f"Set source.csv.encoding; the likeliest is {likely}"
+            f"Set source.csv.encoding; the likeliest is {likely} (Cyrillic); others are cp1253 (Greek), cp1255 (Hebrew), "
+            "cp1256 (Arabic), shift_jis, gb18030"
         )
     return "cp1252" if found.high_control else "latin-1"
 
 
-def _other_script(path: Path) -> str | None:
-    """What 8-bit text of another script than the Latin one is likely to be; None for Latin text.
+def likely_script(text: bytes) -> str | None:
+    """The encoding of 8-bit text in the Cyrillic script; None for Latin text.
 
-    In a Western language a word has some letters with accents; in another script every letter is outside ASCII.
+    In a Western language a word has some letters with accents; in another script every letter is outside ASCII. Of those scripts
+    only the likeliest is named: Greek, Hebrew and Arabic cannot be told from it by their bytes.
     """
-    with path.open("rb") as file:
-        text = file.read(MAX_LINE)
-    words = [word for word in re.findall(rb"[A-Za-z\x80-\xff]{3,}", text) if not word.isascii()]
+    words = [word for word in re.findall(rb"[A-Za-z\x80-\xff]{3,}", text[:MAX_LINE]) if not word.isascii()]
     foreign = sum(len(re.sub(rb"[A-Za-z]", b"", word)) > 0.6 * len(word) for word in words)
     if foreign < max(3, 0.5 * len(words)):
         return None
     # KOI8-R read as Windows-1251 swaps the cases: then most letters but the first would be capitals.
     sample = b" ".join(words[:2000]).decode("cp1251", "replace")
-    cyrillic = "cp1251" if sum(map(str.islower, sample)) >= sum(map(str.isupper, sample)) else "koi8-r"
-    return f"{cyrillic} (Cyrillic); others are cp1253 (Greek), cp1255 (Hebrew), cp1256 (Arabic), shift_jis, gb18030"
+    return "cp1251" if sum(map(str.islower, sample)) >= sum(map(str.isupper, sample)) else "koi8-r"
 
 
-def _wide(head: bytes) -> str | None:
+def wide_encoding(head: bytes) -> str | None:
     """UTF-16 without a byte order mark: in mostly Western text every second byte is 0."""
     values = np.frombuffer(head[: len(head) // 2 * 2], np.uint8).reshape(-1, 2)
     if not len(values):
@@ -287,17 +291,25 @@ def match_columns(names: Sequence[str], schema: DatasetSchema, where: str, *, la
         schema: the contract.
         where: what the table is, for the message.
         labelled: whether the target and the group column must be there. Rows without a label are there to be scored:
-            every column is kept, the ones that are not in the schema too.
+            every column is kept, the ones that are not in the schema too, underscores in a name stand for hyphens, and a feature that
+            is not there was not observed.
 
     Raises:
         DataError: a column is missing, renamed, there twice, or not in the schema.
     """
     # A column without a name, or with one that is there twice, cannot be told from others: it is left out, where it is not needed.
-    wanted = schema.table_columns if labelled else tuple(dict.fromkeys([*schema.columns, *(n for n in names if n and names.count(n) == 1)]))
-    if twice := [name for name in (wanted if labelled else schema.columns) if names.count(name) > 1]:
-        raise DataError(f"{where}: the column {twice[0]!r} is there {names.count(twice[0])} times; keep one")
-    missing = [name for name in (wanted if labelled else schema.columns) if name not in names]
-    extra = [name for name in names if name and name not in wanted]
+    if not labelled:
+        spelled = {name.replace("-", "_"): name for name in schema.columns}
+        names = [spelled.get(name, name) for name in names]
+    counts = Counter(names)
+    needed = schema.table_columns if labelled else tuple(schema.columns)
+    wanted = frozenset(needed if labelled else (*needed, *(name for name, times in counts.items() if name and times == 1)))
+    if twice := [name for name in needed if counts[name] > 1]:
+        raise DataError(f"{where}: the column {twice[0]!r} is there {counts[twice[0]]} times; keep one")
+    missing = [name for name in needed if name not in counts]
+    extra = [name for name in counts if name and name not in wanted]
+    if not labelled and missing and _may_lack(missing, names, schema):
+        return tuple(name if name in wanted else None for name in names)
     if missing or (extra and schema.extra_columns == "reject"):
         raise DataError(
             "\n".join([f"{where}: the columns are not those of the dataset {schema.name!r}", *_differences(missing, extra, schema)])
@@ -305,11 +317,20 @@ def match_columns(names: Sequence[str], schema: DatasetSchema, where: str, *, la
     return tuple(name if name in wanted else None for name in names)
 
 
+def _may_lack(missing: Sequence[str], names: Sequence[str], schema: DatasetSchema) -> bool:
+    """Whether rows to be scored can do without these columns: then nobody observed them. Not where one is required, or misspelt."""
+    others = [name for name in names if name not in schema.columns]
+    misspelt = any(nearest(name, missing) for name in others)
+    return len(missing) < len(schema.columns) and not misspelt and not any(schema.columns[name].required for name in missing)
+
+
 def _differences(missing: Sequence[str], extra: Sequence[str], schema: DatasetSchema) -> Iterator[str]:
     for name in missing:
         yield f"  missing: {name!r}{' (the target)' if name == schema.target.column else ''}"
-    for name in extra:
-        yield f"  not in the dataset: {name[:MAX_TEXT]!r}{nearest(name, missing)}"
+    for name in extra[:MAX_NAMED]:
+        yield f"  not in the dataset: {name[:MAX_TEXT]!r}{nearest(name[:MAX_TEXT], missing)}"
+    if len(extra) > MAX_NAMED:
+        yield f"  and {len(extra) - MAX_NAMED:,} more that are not in the dataset"
     if extra:
         yield "  rename or remove it, declare it under dataset.columns, or set dataset.extra_columns: ignore"
 

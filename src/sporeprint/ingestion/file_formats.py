@@ -15,6 +15,8 @@ OTHER_KINDS = {
     b"SQLite format 3\0": "an SQLite database; name it as sqlite:///PATH and set source.query",
     b"<": "an HTML or XML page",
     b"{": "JSON",
+    b"version https://git-lfs": "a Git LFS pointer: the file itself was not fetched (git lfs pull)",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook; save it as CSV",
 }
 
 

@@ -50,14 +50,14 @@ def count_rows(path: Path, schema: DatasetSchema, *, where: str, labelled: bool 
         path: the file.
         schema: the contract.
         where: what the file is, for messages.
-        labelled: whether the target and the group column must be there.
+        labelled: whether the target and the group column must be there, and rows.
 
     Raises:
-        DataError: they are not, the file is damaged, or has no rows.
+        DataError: they are not, or the file is damaged.
     """
     look = _look(path, where)
     _columns(look, schema, where, labelled=labelled)
-    if not look.rows:
+    if labelled and not look.rows:
         raise DataError(f"{where} holds no rows")
     return look.rows
 
@@ -78,7 +78,8 @@ def read_parquet(path: Path, schema: DatasetSchema, *, labelled: bool = True) ->
     names = _columns(look, schema, str(path), labelled=labelled)
     rows, row = look.rows, 0
     with _errors(str(path)):
-        for frame in _frames(path, look.groups, names):
+        for read in _frames(path, look.groups, tuple(names)):
+            frame = read.rename(names)
             done, row = row, row + frame.height
             yield Batch(_plain(frame, done), malformed_rows(), size * row // rows - size * done // rows)
 
@@ -149,12 +150,16 @@ def _damage() -> tuple[type[Exception], ...]:
     return (DamagedFileError, pl.exceptions.PolarsError, OSError, *([pa.ArrowException] if has("pyarrow") else []))
 
 
-def _columns(look: _Look, schema: DatasetSchema, where: str, *, labelled: bool) -> list[str]:
-    match_columns(look.names, schema, where, labelled=labelled)
-    names = [name for name in schema.table_columns if name in look.names] if labelled else list(look.names)
-    for name in names:
-        if name in look.nested:
-            raise DataError(f"{where}: the column {name!r} holds {look.nested[name]}; expected one plain value a row")
+def _columns(look: _Look, schema: DatasetSchema, where: str, *, labelled: bool) -> dict[str, str]:
+    """The columns that are read: name in the file -> name in the dataset."""
+    matched = match_columns(look.names, schema, where, labelled=labelled)
+    names = {raw: name for raw, name in zip(look.names, matched, strict=True) if name is not None}
+    if labelled:
+        own = {name: raw for raw, name in names.items()}
+        names = {own[name]: name for name in schema.table_columns if name in own}
+    for raw in names:
+        if raw in look.nested:
+            raise DataError(f"{where}: the column {raw!r} holds {look.nested[raw]}; expected one plain value a row")
     return names
 
 

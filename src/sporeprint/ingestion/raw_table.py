@@ -7,7 +7,7 @@ download; where that cannot be reached either, it is simulated and marked as suc
 import codecs
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,11 +22,12 @@ from sporeprint.common.progress import Progress, SilentProgress
 from sporeprint.common.redaction import redacted
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import ConfigError, DataError, SourceUnavailableError
+from sporeprint.ingestion.conversion import convert, files_of, is_convertible, join
 from sporeprint.ingestion.csv_dialect import CsvDialect, Scan, detect, scan
 from sporeprint.ingestion.csv_reader import read_csv
 from sporeprint.ingestion.file_formats import check_sha256, kind_of, publish, workspace
 from sporeprint.ingestion.parquet_reader import count_rows, is_simulated, read_parquet
-from sporeprint.ingestion.raw_batch import Batch
+from sporeprint.ingestion.raw_batch import Batch, malformed_rows
 from sporeprint.ingestion.zip_archive import names_in, unpack
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import CsvSettings, DownloadSettings, Settings
@@ -160,6 +161,19 @@ def open_raw_table(
     return RawTable(final.absolute(), "csv" if facts.dialect else "parquet", facts.dialect, provenance)
 
 
+@contextmanager
+def local_table(settings: Settings, workdir: Path, source: str, *, progress: Progress, now: Clock) -> Iterator[tuple[Path, str]]:
+    """A table as a plain local file, for as long as the block runs, and what it is for messages. Nothing is put in its place.
+
+    Raises:
+        SporeprintError: see `open_raw_table`.
+    """
+    with ExitStack() as stack:
+        table = _find(_Job(settings, Workdir(workdir), progress, now, labelled=False, stack=stack), source)
+        with _readable(table.path):
+            yield table.path, table.where
+
+
 def open_table(path: Path, schema: DatasetSchema, *, now: Clock) -> RawTable:
     """Open a local file of rows to be scored.
 
@@ -208,6 +222,9 @@ def read_batches(raw: RawTable, schema: DatasetSchema, *, batch_bytes: int, labe
         for batch in batches:
             rows += batch.frame.height + batch.malformed.height
             yield batch
+    if not rows and not labelled:  # a table of no rows has an answer of no rows
+        empty = pl.DataFrame(schema={"_row": pl.Int64, **dict.fromkeys(schema.columns, pl.String)})
+        yield Batch(empty, malformed_rows(), raw.provenance.bytes)
     if raw.further is not None:
         with _readable(raw.further):
             for batch in read_parquet(raw.further, schema, labelled=labelled):
@@ -280,8 +297,8 @@ def _find(job: _Job, source: str | None) -> _SourceTable:
         return _from_database(job, named)
     path = job.workdir.at(named) if source is None else Path(named)
     with _readable(path):
-        if path.is_dir():
-            raise DataError(f"{path} is a folder; name the table in it")
+        if (files := files_of(str(path))) is not None:
+            return _from_files(job, files, named)
         if path.exists():
             return _from_file(job, path, named)
     if source is not None:
@@ -292,14 +309,31 @@ def _find(job: _Job, source: str | None) -> _SourceTable:
 def _from_file(job: _Job, path: Path, named: str) -> _SourceTable:
     if not path.is_file():
         raise DataError(f"{path} is no regular file; write it to one first")
+    if is_convertible(path):
+        return _converted(job, path, named, "file")
     if kind_of(path, str(path)) == "zip":
         return _from_zip(job, path, job.workspace(), source=named, kind="file")
     return _SourceTable(path, str(path), named, "file")
 
 
+def _converted(job: _Job, path: Path, named: str, kind: Kind, place: Path | None = None) -> _SourceTable:
+    """A compressed or JSON file, as a plain file below `data/raw`."""
+    plain = convert(path, place or job.workspace(), max_mb=job.limits.max_mb)
+    return _SourceTable(plain, named, named, kind, {plain: job.folder / plain.name})
+
+
+def _from_files(job: _Job, files: Sequence[Path], named: str) -> _SourceTable:
+    """Several files of one table, joined below `data/raw`."""
+    joined = join(files, job.workspace(), max_mb=job.limits.max_mb)
+    return _SourceTable(joined, named, named, "file", {joined: job.folder / f"{job.settings.dataset.name}{joined.suffix}"})
+
+
 def _from_url(job: _Job, url: str) -> _SourceTable:
     place, shown = job.workspace(), redacted(url)
     got = _fetched(job, url, place)
+    if is_convertible(got):
+        named = got.rename(got.with_name(_file_name(job, url)))
+        return _converted(job, named, shown, "url", place)
     if kind_of(got, shown) == "zip":
         return _from_zip(job, got, place, source=shown, kind="url")
     return _SourceTable(got, shown, shown, "url", {got: job.folder / _file_name(job, url)})

@@ -54,8 +54,8 @@ def shown_address(address: URL) -> str:
     return redacted(address.render_as_string(hide_password=True))
 
 
-def read_query(address: URL, query: str, path: Path, schema: DatasetSchema, progress: Progress, *, labelled: bool = True) -> None:
-    """Write what a query brings into a Parquet file: the schema's columns, each as text, an empty text as null.
+def read_query(address: URL, query: str, path: Path, schema: DatasetSchema | None, progress: Progress, *, labelled: bool = True) -> None:
+    """Write what a query brings into a Parquet file: the schema's columns (all, without one), each as text, an empty text as null.
 
     Memory is bounded by `ROWS`, where the driver has cursors on the server's side (PyMySQL, SQLite).
 
@@ -71,8 +71,11 @@ def read_query(address: URL, query: str, path: Path, schema: DatasetSchema, prog
         if not result.returns_rows:
             raise DataError(f"source.query brings no rows from {shown_address(address)}; expected a SELECT")
         found = tuple(result.keys())
-        match_columns(found, schema, shown_address(address), labelled=labelled)
-        names = [name for name in schema.table_columns if name in found]
+        if schema is None:
+            names = list(dict.fromkeys(found))
+        else:
+            match_columns(found, schema, shown_address(address), labelled=labelled)
+            names = [name for name in schema.table_columns if name in found]
         places = [found.index(name) for name in names]
         table_schema = pa.schema([(name, pa.string()) for name in names])
         with pq.ParquetWriter(path, table_schema) as writer:

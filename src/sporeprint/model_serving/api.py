@@ -1,88 +1,88 @@
-"""The application: which address is answered by what."""
+"""The application: routers, errors, and what is opened when it starts."""
 
 import contextlib
 import gc
 import hashlib
 import os
 import platform
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 
 from sporeprint import __version__
-from sporeprint.model_serving.endpoints import ab_tests
-from sporeprint.model_serving.endpoints import status as looking
-from sporeprint.model_serving.endpoints.outcomes import outcomes
-from sporeprint.model_serving.endpoints.predict import predict
-from sporeprint.model_serving.endpoints.predict_batch import predict_batch
-from sporeprint.model_serving.endpoints.promotion import promote, rollback
+from sporeprint.model_serving.endpoints import (
+    ab_tests,
+    documentation,
+    models,
+    openapi,
+    outcomes,
+    predict,
+    predict_batch,
+    predictions,
+    promotion,
+    status,
+)
+from sporeprint.model_serving.endpoints.routing import Endpoint
 from sporeprint.model_serving.http.connections import IdleConnections, connection_limit
-from sporeprint.model_serving.http.problems import MEDIA_TYPE, UNEXPECTED, Problem, not_found
+from sporeprint.model_serving.http.problems import MEDIA_TYPE, UNEXPECTED, Problem, ProblemError, not_found
 from sporeprint.model_serving.http.request_context import RequestContext
 from sporeprint.model_serving.http.requests import SECURITY
-from sporeprint.model_serving.runtime.service import Endpoint, Service, Work
+from sporeprint.model_serving.http.validation import invalid_request
+from sporeprint.model_serving.runtime.service import Service
+from sporeprint.schema import DatasetSchema
 from sporeprint.settings import Settings
 
 BUSIEST = "/predict"
-#: Address, method, name, what answers. The busiest first: they are looked through in order.
-ENDPOINTS: tuple[tuple[str, str, str, Work], ...] = (
-    (BUSIEST, "POST", "predict", predict),
-    ("/predict/batch", "POST", "predict_batch", predict_batch),
-    ("/predictions/outcomes", "POST", "outcomes", outcomes),
-    ("/predictions/{prediction_id}", "GET", "prediction", looking.prediction),
-    ("/predictions/{prediction_id}/outcome", "POST", "outcome", looking.outcome),
-    ("/models", "GET", "models", looking.models),
-    ("/models/{name}/promote", "POST", "promote", promote),
-    ("/models/{name}/rollback", "POST", "rollback", rollback),
-    ("/ab-tests", "GET", "ab_tests", ab_tests.listed),
-    ("/ab-tests", "POST", "ab_create", ab_tests.create),
-    ("/ab-tests/{test_id}", "GET", "ab_test", ab_tests.show),
-    ("/ab-tests/{test_id}/disagreements", "GET", "ab_disagreements", ab_tests.disagreements),
-    ("/ab-tests/{test_id}/report", "GET", "ab_report", ab_tests.report),
-    ("/ab-tests/{test_id}/conclude", "POST", "ab_conclude", ab_tests.conclude),
-    ("/metrics", "GET", "metrics", looking.show_metrics),
-    ("/health", "GET", "health", looking.health),
-    ("/health/live", "GET", "live", looking.live),
-    ("/health/ready", "GET", "ready", looking.ready),
-    ("/openapi.json", "GET", "openapi", looking.document),
-    ("/docs", "GET", "docs", looking.docs),
-    ("/", "GET", "index", looking.index),
+#: In the order in which addresses are looked up: /predictions/outcomes is no prediction's id.
+ROUTERS = tuple(
+    module.routes for module in (predict, predict_batch, outcomes, predictions, models, promotion, ab_tests, status, documentation)
 )
+ROUTES = tuple(route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute))
 #: Endpoint -> its address.
-PATHS = {name: path for path, _, name, _ in ENDPOINTS}
+PATHS = {route.name: route.path for route in ROUTES}
+
+
+def document(schema: DatasetSchema, root_path: str = "") -> dict[str, Any]:
+    """The OpenAPI document of a server of this schema. See `openapi.document`."""
+    return openapi.document(ROUTES, schema, root_path)
 
 
 class Application(FastAPI):
-    """An application with one endpoint that is found without looking: the layers before the others take as long as an answer."""
+    """An application with one endpoint that is found without looking: the layers before the others take as long as a prediction."""
 
     busiest: Endpoint | None = None
-    finished: Callable[[RequestContext], None]
+
+    def document(self, schema: DatasetSchema) -> dict[str, Any]:
+        """The OpenAPI document for the schema of the model that serves."""
+        return document(schema, self.root_path)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request, count it and write it down."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        exchange = scope["exchange"] = RequestContext(scope, send)
+        context = scope["request_context"] = RequestContext(scope, send)
         try:
             if self.busiest is not None and scope["path"] == BUSIEST and scope["method"] == "POST":
-                await self.busiest(scope, receive, exchange.send)
+                scope["app"] = self
+                await self.busiest(scope, receive, context.send)
+            elif scope["method"] == "HEAD":  # as GET; the server leaves out the body
+                await super().__call__({**scope, "method": "GET"}, receive, context.send)
             else:
-                await super().__call__(scope, receive, exchange.send)
+                await super().__call__(scope, receive, context.send)
         finally:
             # It knows how to send, and the sender knows the scope: a circle that would wait for the garbage collector.
-            del scope["exchange"]
-            self.finished(exchange)
+            del scope["request_context"]
+            self.state.service.finished(context)
 
 
-def _name() -> str:
+def _worker_name() -> str:
     """A name that no other process has, on this machine or on one that sees the same folders: in a container every process is number 1."""
     return f"api-{hashlib.sha256(platform.node().encode()).hexdigest()[:6]}-{os.getpid()}"
 
@@ -106,38 +106,33 @@ def create_app(
         exposed: whether other machines can reach it: then nobody is let in without an API key.
         counts: folder of the numbers of all workers of the server; None: this one is alone.
     """
-    running: list[Service] = []
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         waiting = IdleConnections(connection_limit(settings.serving.max_connections), settings.serving.receive_s)
         async with (
-            Service.running(settings, root, model, worker or _name(), exposed=exposed, paths=PATHS, counts=counts) as service,
+            Service.running(settings, root, model, worker or _worker_name(), exposed=exposed, paths=PATHS, counts=counts) as service,
             waiting.watched(),
         ):
-            running.append(service)
+            app.state.service = service
             # What is there now stays: looking through it for garbage would hold up every answer for a tenth of a second.
             gc.freeze()
             yield {"waiting": waiting}
             gc.unfreeze()
-            running.clear()
 
-    def service() -> Service:
-        return running[0]
-
-    routes: list[BaseRoute] = [Route(path, Endpoint(name, work, service), methods=[method]) for path, method, name, work in ENDPOINTS]
     app = Application(
         title="sporeprint",
         version=__version__,
-        routes=routes,
         lifespan=lifespan,
+        root_path=settings.serving.root_path,
         redirect_slashes=False,  # a redirect would lose the scheme and the path of a gateway in front
-        openapi_url=None,  # and with it the pages that a browser would fetch from elsewhere
-        exception_handlers={HTTPException: _http, Exception: _unexpected},
+        openapi_url=None,  # the document depends on the model that serves: endpoints/documentation.py
+        exception_handlers={StarletteHTTPException: _http, RequestValidationError: _not_valid, Exception: _unexpected},
     )
-    app.finished = lambda exchange: service().finished(exchange)
+    for router in ROUTERS:
+        app.include_router(router)
     if settings.serving.cors_origins:
-        allowed = ["Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "X-Unit-Id", "X-Request-Id"]
+        allowed = ["Authorization", "X-API-Key", "Content-Type", "Content-Encoding", "Idempotency-Key", "X-Unit-Id", "X-Request-Id"]
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.serving.cors_origins,
@@ -146,30 +141,53 @@ def create_app(
             expose_headers=["X-Request-Id"],
         )
     else:
-        app.busiest = Endpoint("predict", predict, service)
+        app.busiest = Endpoint("predict", predict.respond_predict)
     return app
 
 
+# --- errors --------------------------------------------------------------------------------------------------------------
+
+
 def _response(request: Request, problem: Problem, headers: Any = None) -> Response:
-    problem = problem.of_request(request.scope["exchange"].request_id)
-    safe = {name.decode(): value.decode() for name, value in SECURITY}
-    return Response(problem.to_bytes(), problem.status, headers={**safe, **(headers or {})}, media_type=MEDIA_TYPE.decode())
+    problem = problem.of_request(request.scope["request_context"].request_id)
+    own = {name.decode(): value.decode() for name, value in (*SECURITY, *problem.headers)}
+    return Response(problem.to_bytes(), problem.status, headers={**own, **(headers or {})}, media_type=MEDIA_TYPE.decode())
 
 
 async def _http(request: Request, error: Exception) -> Response:
-    """What the router finds no endpoint for."""
-    assert isinstance(error, HTTPException)  # noqa: S101 -- it is registered for this type
+    """What an endpoint refuses, or the router finds no endpoint for."""
+    if isinstance(error, ProblemError):
+        return _response(request, error.problem)
+    assert isinstance(error, HTTPException | StarletteHTTPException)  # noqa: S101 -- it is registered for this type
+    path = request.scope["path"][:100]
     if error.status_code == 404:
-        return _response(request, not_found(f"nothing is at {request.url.path[:100]!r}; GET /docs lists what there is"))
-    said = f"{request.method[:20]} is not answered at {request.url.path[:100]!r}"
-    return _response(request, Problem(error.status_code, "not-allowed", str(error.detail), said), {"Allow": _allowed(request)})
+        return _response(request, not_found(f"nothing is at {path!r}; GET /docs lists what there is"))
+    detail = f"{request.method[:20]} is not answered at {path!r}"
+    return _response(request, Problem(error.status_code, "not-allowed", str(error.detail), detail), {"Allow": _allowed(request)})
 
 
 def _allowed(request: Request) -> str:
     """The methods of an address that does not take the one that was sent. The router knows those of one endpoint alone."""
-    address = PATHS[request.scope["endpoint"].name]
-    methods = {method for path, method, _, _ in ENDPOINTS if path == address}
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    methods = {method for route in ROUTES if route.path_regex.match(path) for method in route.methods or ()}
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+
+
+async def _not_valid(request: Request, error: Exception) -> Response:
+    """What FastAPI does not understand of a request."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 -- it is registered for this type
+    route: Any = request.scope.get("route")
+    body = getattr(route, "body_field", None)
+    model: Any = None if body is None else body.field_info.annotation
+    return _response(request, invalid_request(error.errors(), _fields(model)))
+
+
+def _fields(model: Any) -> tuple[str, ...]:
+    """The fields of a body, which may be optional."""
+    for each in (model, *getattr(model, "__args__", ())):
+        if found := getattr(each, "model_fields", None):
+            return tuple(found)
+    return ()
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:  # noqa: ARG001 -- the handler's signature

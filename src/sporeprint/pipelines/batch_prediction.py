@@ -22,13 +22,14 @@ from sporeprint.data.coded_table import Codes, coded_frame, recognised
 from sporeprint.data.parquet_store import Writer
 from sporeprint.data.validation import broken_rules, explain, feature_rules
 from sporeprint.data.written_values import normalised
-from sporeprint.errors import UsageError
+from sporeprint.errors import DataError, UsageError
 from sporeprint.inference.model_bundle import Bundle
+from sporeprint.inference.partial_prediction import look_at_next, too_little_reason, unusual_columns
 from sporeprint.ingestion.raw_batch import Batch
 from sporeprint.ingestion.raw_table import open_table, read_batches
 from sporeprint.registry.registry import Registry
 from sporeprint.safety.anomalies import BETWEEN, DISAGREE, NEVER_SEEN, NO_THRESHOLD, OUTSIDE, UNLIKE
-from sporeprint.safety.decision_rule import DecisionRule, Predictions, joint_vocabulary
+from sporeprint.safety.decision_rule import Predictions, joint_vocabulary
 from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
 from sporeprint.schema import DatasetSchema
 
@@ -105,13 +106,18 @@ class PredictResult:
         return [Table("Scored", ("", ""), rows)]
 
 
-def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True) -> pl.DataFrame:
+def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True, empty_is_observed: bool = True) -> pl.DataFrame:
     """What a model says of the rows of a frame.
 
     Args:
         frame: the features, as text or of their own types; other columns are ignored.
         bundle: the model.
         guarded: whether it is asked what it knows of each row; without, there is no verdict: `prediction`, `probability` and `reason`.
+        empty_is_observed: whether an empty cell is an observation where the contract says so; if not, nobody looked. A column that is
+            not there was not observed.
+
+    Raises:
+        DataError: if a column is not there and the model is of a version that needs all of them.
 
     Returns:
         `prediction` (the likelier class's code), `probability` (of the positive class), `verdict` (a class's word, or "unknown"),
@@ -120,6 +126,8 @@ def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True) ->
         has a verdict and a reason only.
     """
     schema = bundle.schema
+    frame, unobserved = _completed(frame, bundle)
+    unobserved |= frozenset() if empty_is_observed else frozenset(schema.columns)
     known = joint_vocabulary(bundle.encoder, bundle.safety.guard, schema)
     compact = coded_frame(normalised(frame, schema), known, schema.numeric)
     flags = broken_rules(compact, feature_rules(schema, closed=False))
@@ -128,8 +136,20 @@ def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True) ->
         # A number that is none must not reach the model, not even in a row whose score is thrown away.
         finite = {name: np.where(np.isfinite(values), values, np.nan) for name, values in codes.numeric.items()}
         codes = Codes(codes.vocabulary, codes.nominal, finite, codes.rows)
-    found = _guarded(bundle.predictions(codes), bundle) if guarded else _scored(bundle.probability(codes), schema)
+    found = _guarded(bundle.predictions(codes, unobserved=unobserved), bundle) if guarded else _scored(bundle.probability(codes), schema)
     return _refused(found, _reasons(frame, flags, schema)) if flags else found
+
+
+def _completed(frame: pl.DataFrame, bundle: Bundle) -> tuple[pl.DataFrame, frozenset[str]]:
+    """The frame with every feature, empty where it was not there, and the features that were not."""
+    missing = [name for name in bundle.schema.columns if name not in frame.columns]
+    if missing and bundle.safety.partial is None:
+        raise DataError(
+            f"the columns {', '.join(map(repr, missing))} are not there, and model {bundle.name!r} was made before "
+            "models could do without; add them, or train a new version: sporeprint etl"
+        )
+    types = {name: pl.Float64 if name in bundle.schema.numeric else pl.String for name in missing}
+    return frame.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in types.items()), frozenset(missing)
 
 
 def _scored(probability: npt.NDArray[np.float64], schema: DatasetSchema) -> pl.DataFrame:
@@ -145,7 +165,7 @@ def _guarded(answers: Predictions, bundle: Bundle) -> pl.DataFrame:
         "novelty_p": pl.Series(answers.novelty.p),
         "unseen": _listed(answers.anomalies.unseen, rows),
         "outside": _listed(answers.anomalies.outside, rows),
-        "reason": _doubts(answers, bundle.safety),
+        "reason": _doubts(answers, bundle),
     }
     return _scored(answers.probability, schema).drop("reason").with_columns(**said)
 
@@ -163,19 +183,21 @@ def _listed(flags: Mapping[str, npt.NDArray[np.bool_]], rows: int) -> pl.Series:
     return pl.DataFrame(dict(flags)).select(pl.when(joined != "").then(joined)).to_series()
 
 
-def _doubts(answers: Predictions, safety: DecisionRule) -> pl.Series:
+def _doubts(answers: Predictions, bundle: Bundle) -> pl.Series:
     """Why the verdict is "unknown", where it is."""
+    safety = bundle.safety
     unknown = answers.verdict == UNKNOWN
     if not unknown.any():
         return pl.repeat(None, len(unknown), dtype=pl.String, eager=True)
     anomalies, rows, limits = answers.anomalies, len(unknown), safety.limits
     unlike = ~np.asarray(is_familiar(answers.novelty.p, limits.coverage))
-    novel = pl.DataFrame({"p": answers.novelty.p, "unlike": unlike})
+    novel = pl.DataFrame({"p": answers.novelty.p, "unlike": unlike, "where": _unusual(answers, unlike & unknown, bundle)})
     parts = [
+        _too_little(answers, bundle),
         _where(unlike, _prefixed(NEVER_SEEN, _listed(anomalies.unseen, rows))),
         _where(unlike, _prefixed(OUTSIDE, _listed(anomalies.outside, rows))),
         _listed(anomalies.contradictions, rows),
-        novel.select(pl.when("unlike").then(pl.format(f"{UNLIKE} (p = {{}})", pl.col("p").round(6)))).to_series(),
+        novel.select(pl.when("unlike").then(pl.format(f"{UNLIKE} (p = {{}}){{}}", pl.col("p").round(6), pl.col("where")))).to_series(),
     ]
     # What is familiar and still unknown is so by its probability.
     texts = (NO_THRESHOLD,) if limits.negative is None else (BETWEEN, DISAGREE)
@@ -191,6 +213,28 @@ def _prefixed(text: str, columns: pl.Series) -> pl.Series:
 
 def _where(flags: npt.NDArray[np.bool_], texts: pl.Series) -> pl.Series:
     return pl.DataFrame({"flag": flags, "text": texts}).select(pl.when("flag").then("text")).to_series()
+
+
+def _too_little(answers: Predictions, bundle: Bundle) -> pl.Series:
+    """How little was observed of the rows that are unknown for that reason, and what to look at; null elsewhere."""
+    partial = answers.partial
+    texts: list[str | None] = [None] * len(answers.verdict)
+    if partial is not None and (rows := np.flatnonzero(partial.too_little)).size:
+        look_at = look_at_next(bundle, partial.cells.take(rows))
+        columns = partial.cells.observed.shape[1]
+        for row, names, observed in zip(rows.tolist(), look_at, partial.observed[rows].tolist(), strict=True):
+            texts[row] = too_little_reason(observed, columns, names)
+    return pl.Series(texts, dtype=pl.String)
+
+
+def _unusual(answers: Predictions, rows: npt.NDArray[np.bool_], bundle: Bundle) -> pl.Series:
+    """In which columns rows are unlike what they resemble most, as the end of a reason."""
+    partial, texts = answers.partial, [""] * len(rows)
+    if partial is not None and rows.any():
+        at = np.flatnonzero(rows)
+        for row, text in zip(at.tolist(), unusual_columns(bundle, partial.cells.take(at), partial.group[at]), strict=True):
+            texts[row] = text
+    return pl.Series(texts, dtype=pl.String)
 
 
 def _refused(found: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame:
@@ -216,6 +260,7 @@ def score_batches(
     workers: int,
     progress: Progress,
     guarded: bool = True,
+    empty_is_observed: bool = True,
     each: Callable[[Counts], None] = lambda _: None,
 ) -> Counts:
     """Score batches into a file, which appears when it is complete. See `score_frame`.
@@ -230,7 +275,8 @@ def score_batches(
 
     def work(batch: Batch) -> tuple[pl.DataFrame, Counts, int]:
         batch = replace(batch, frame=recognised(batch.frame, known))
-        result = _with_malformed(batch, score_frame(batch.frame, bundle, guarded=guarded), guarded=guarded)
+        said = score_frame(batch.frame, bundle, guarded=guarded, empty_is_observed=empty_is_observed)
+        result = _with_malformed(batch, said, guarded=guarded)
         return result, _count(result, bundle.schema), batch.bytes_read
 
     with atomic_path(out) as temporary, _sink(temporary, out.suffix) as sink:
@@ -322,7 +368,14 @@ class _ParquetSink:
 
 
 def predict(
-    root: Path, file: Path, out: Path, *, model: str = "production", guarded: bool = True, steps: Steps | None = None
+    root: Path,
+    file: Path,
+    out: Path,
+    *,
+    model: str = "production",
+    guarded: bool = True,
+    empty_is_observed: bool = True,
+    steps: Steps | None = None,
 ) -> PredictResult:
     """Answer the rows of a file with a registered model: its columns, then what `score_frame` says of each row.
 
@@ -342,7 +395,9 @@ def predict(
         raw = open_table(file, bundle.schema, now=lambda: datetime.now(UTC))
         progress.total(raw.provenance.bytes)
         batches = read_batches(raw, bundle.schema, batch_bytes=BATCH_BYTES, labelled=False)
-        counts = score_batches(batches, out, bundle, workers=threads, progress=progress, guarded=guarded)
+        counts = score_batches(
+            batches, out, bundle, workers=threads, progress=progress, guarded=guarded, empty_is_observed=empty_is_observed
+        )
     threshold = bundle.safety.threshold
     never = threshold.reason if threshold.value is None else None
     return PredictResult(found.ref, str(out), bool(bundle.info.get("simulated")), counts, verdict_words(bundle.schema)[:2], never, guarded)

@@ -16,8 +16,9 @@ from sporeprint.errors import DataError
 from sporeprint.evaluation import evaluator
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
+from sporeprint.evaluation.model_comparison import ModelComparison
 from sporeprint.evaluation.safety_scorecard import GuardEvaluation
-from sporeprint.evaluation.scorecard import ModelComparison, ModelEvaluation, Unavailable
+from sporeprint.evaluation.scorecard import ModelEvaluation, Unavailable
 from sporeprint.pipelines.candidate_files import read_candidates
 from sporeprint.pipelines.results import EvaluateResult
 from sporeprint.pipelines.run_context import RunContext, open_run, utc_now

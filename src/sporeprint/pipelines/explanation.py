@@ -1,4 +1,4 @@
-"""Answers one observation with a registered model, and says why: what `sporeprint explain` shows."""
+"""Answers one observation with a registered model, and says why: what `sporeprint explain` and `sporeprint identify` show."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,9 +8,14 @@ from typing import Any
 from sporeprint.common.text_table import Table
 from sporeprint.common.workdir import Workdir
 from sporeprint.inference.attributions import value_in_words
-from sporeprint.inference.predictor import Explanation, explain_row, parse_row
+from sporeprint.inference.identification import Identification, identify_row
+from sporeprint.inference.model_bundle import Bundle
+from sporeprint.inference.predictor import Explanation, explain_row, not_observed, parse_row
 from sporeprint.registry.registry import Registry
 from sporeprint.schema import DatasetSchema
+
+#: Answers to a question that are shown beside it.
+MOST_ANSWERS_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class ExplainResult:
         rows = [
             ("verdict", answer.verdict),
             *([("because", answer.reason)] if answer.reason else []),
+            *([("look at", ", ".join(answer.look_at))] if answer.look_at else []),
             (f"probability of {positive}", f"{answer.probability:.4g}"),
             ("novelty p-value", f"{answer.novelty_p:.4g}"),
             ("most like", str(answer.most_like)),
@@ -56,6 +62,80 @@ class ExplainResult:
         )
         same = (("all columns", "the same", "the same"),)
         return [Table(title, ("differs in", "this one", "the known one"), differing or same)]
+
+
+@dataclass(frozen=True)
+class IdentifyResult:
+    """Where an identification stands."""
+
+    model: str
+    simulated: bool
+    schema: DatasetSchema
+    identification: Identification
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"model": self.model, "simulated": self.simulated, **self.identification.to_dict()}
+
+    def tables(self) -> list[Table]:
+        """As people read it: the verdict, what still fits, and what to look at next."""
+        return identification_tables(self.identification, self.schema, self.model, simulated=self.simulated)
+
+
+def identification_tables(result: Identification, schema: DatasetSchema, model: str, *, simulated: bool) -> list[Table]:
+    """Where an identification stands, in tables. What fits is counted by class; only the verdict says what it is."""
+    negative, positive = (schema.target.values[code] for code in (schema.target.negative, schema.target.positive))
+    counts = f"{result.fitting}: {result.fitting_positive} {positive}, {result.fitting - result.fitting_positive} {negative}"
+    answer = [
+        ("verdict", result.verdict),
+        *([("because", result.reason)] if result.reason else []),
+        *(("never seen", f"{column}: {text}") for column, text in result.unseen.items()),
+        *(("outside what was seen", column) for column in result.outside),
+        *(("contradiction", text) for text in result.contradictions),
+        ("observed", f"{result.observed} of {result.columns} columns"),
+        ("known groups that fit", counts if result.fitting else f"none: treat it as {positive}"),
+        ("model", model + (" (trained on SIMULATED data)" if simulated else "")),
+    ]
+    fits = tuple((str(fit.group), fit.likely_class, f"{fit.likelihood:.1%}") for fit in result.fits)
+    misses = tuple((str(miss.group), miss.likely_class, f"{miss.column}: {miss.value}") for miss in result.near_misses)
+    questions = tuple(
+        (question.column, question.description or "", ", ".join(meaning.words for meaning in question.answers[:MOST_ANSWERS_SHOWN]))
+        for question in result.next_questions
+    )
+    return [
+        Table("Answer", ("", ""), tuple(answer)),
+        *([Table("Look at next", ("column", "what it says", "as in"), questions)] if questions else []),
+        *([Table("What fits (no verdict)", ("known group", "class", "how likely"), fits)] if fits else []),
+        *([Table("Would fit, but for one column", ("known group", "class", "not with"), misses)] if misses else []),
+    ]
+
+
+def open_model(root: Path, model: str = "production") -> tuple[str, Bundle]:
+    """A registered model's name and version, and the model.
+
+    Raises:
+        RegistryError: if there is no such model, or it is damaged.
+    """
+    registry = Registry(Workdir(root).registry)
+    resolved = registry.resolve(model)
+    return resolved.ref, registry.load(resolved.ref)
+
+
+def identify(root: Path, fields: Mapping[str, Any], *, model: str = "production") -> IdentifyResult:
+    """Say where the identification of one observation stands.
+
+    Args:
+        root: the work directory.
+        fields: column -> value, see `parse_row`; "not observed" for what cannot be told.
+        model: production, a model's name, or one version of it.
+
+    Raises:
+        RegistryError: if there is no such model, or it is damaged.
+        DataError: if a field is unknown or its value is not allowed, or the version cannot answer partial rows.
+    """
+    ref, bundle = open_model(root, model)
+    row, cannot_tell = parse_row(fields, bundle.schema), not_observed(fields, bundle.schema)
+    return IdentifyResult(ref, bool(bundle.info.get("simulated")), bundle.schema, identify_row(bundle, row, cannot_tell=cannot_tell))
 
 
 def explain(root: Path, given: Mapping[str, Any], *, model: str = "production") -> ExplainResult:

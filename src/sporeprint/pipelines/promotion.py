@@ -13,7 +13,7 @@ from sporeprint.data.training_data import ModelInput
 from sporeprint.errors import NotServableError
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
-from sporeprint.evaluation.scorecard import best_model, compare_models
+from sporeprint.evaluation.model_comparison import best_model, compare_models
 from sporeprint.inference.model_bundle import Bundle, GoldenRows, check_parity, schema_differences
 from sporeprint.registry.aliases import PRODUCTION
 from sporeprint.registry.registry import Registry

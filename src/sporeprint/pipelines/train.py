@@ -19,9 +19,10 @@ from sporeprint.models.encoder import column_transforms, fit_and_encode
 from sporeprint.pipelines.candidate_files import write_candidate
 from sporeprint.pipelines.results import TrainResult
 from sporeprint.pipelines.run_context import RunContext, open_run
-from sporeprint.safety.decision_rule import fit_decision_rule, fit_guard
+from sporeprint.safety.decision_rule import fit_decision_rule, fit_guards
 from sporeprint.safety.nearest_neighbour import REFERENCE_FILE, ReferenceRows, reference_rows
 from sporeprint.safety.novelty_guard import Guard
+from sporeprint.safety.partial_guard import PartialGuard
 from sporeprint.settings import ModelSettings, Settings
 
 #: Progress units of a fit that reports none of its own.
@@ -80,9 +81,10 @@ def fit_units(model: ModelSettings) -> int:
 
 @dataclass(frozen=True)
 class SharedParts:
-    """What all models of a run share: the novelty guard, the rows it keeps, and the names of the groups."""
+    """What all models of a run share: the guards, the rows it keeps, and the names of the groups."""
 
     guard: Guard
+    partial: PartialGuard
     known: ReferenceRows
     names: tuple[GroupName, ...]
 
@@ -90,8 +92,11 @@ class SharedParts:
 def shared_parts(settings: Settings, workdir: Workdir, data: ModelInput) -> SharedParts:
     """Fit the guard on training and early-stopping rows."""
     rows = concat([data.train, data.part(settings, "early_stop")])
-    fitted = fit_guard(rows, data.part(settings, "calibration"), settings.dataset, settings.guard, seed=settings.runtime.seed)
-    return SharedParts(fitted, reference_rows(rows, fitted, most=settings.guard.kept_rows), group_names(settings, workdir, data) or ())
+    calibrate, test = data.part(settings, "calibration"), data.part(settings, "threshold")
+    fitted, partial = fit_guards(rows, calibrate, test, settings.dataset, settings.guard, seed=settings.runtime.seed)
+    return SharedParts(
+        fitted, partial, reference_rows(rows, fitted, most=settings.guard.kept_rows), group_names(settings, workdir, data) or ()
+    )
 
 
 def group_names(settings: Settings, workdir: Workdir, data: ModelInput) -> tuple[GroupName, ...] | None:
@@ -145,6 +150,7 @@ def fit_candidate(
         settings.dataset,
         settings.guard,
         shared.names,
+        partial=shared.partial,
     )
     return Candidate(
         name=name,

@@ -190,11 +190,12 @@ def _ingest(settings: Settings, raw: RawTable, folder: Path, metadata: Mapping[s
 
 def _check_batch(batch: Batch, settings: Settings) -> _CheckedBatch:
     schema, split = settings.dataset, settings.split
-    required = () if split.column is None else (split.column,)
+    required = tuple(name for name in (split.column, schema.cluster) if name is not None)
     checked = check(batch.frame, schema, required=required, drop_unlabelled=settings.validation.unlabelled == "drop")
     row = batch.frame["_row"].to_numpy()[checked.good]
     group = _groups(batch.frame, row, checked.good, schema)
-    table = Observations(checked.codes, checked.y, row, group, row_hashes(checked.codes, seed=split.seed))
+    cluster = None if schema.cluster is None else _hashed(batch.frame[schema.cluster], checked.good)
+    table = Observations(checked.codes, checked.y, row, group, row_hashes(checked.codes, seed=split.seed), cluster=cluster)
     rejected = _rejected(checked.rejected, batch.malformed, schema)
     return _CheckedBatch(
         rows=batch.frame.height + batch.malformed.height - checked.unlabelled,
@@ -217,7 +218,12 @@ def _groups(
         return None
     if schema.groups.block_rows is not None:
         return row // schema.groups.block_rows
-    names = frame[str(schema.groups.column)].cast(pl.String).filter(pl.Series(good))
+    return _hashed(frame[str(schema.groups.column)], good)
+
+
+def _hashed(column: pl.Series, good: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """A number from 0 for what each good row says: equal texts have equal numbers."""
+    names = column.cast(pl.String).filter(pl.Series(good))
     numbers = {name: int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") >> 1 for name in names.unique()}
     return names.replace_strict(numbers, return_dtype=pl.Int64).to_numpy() if numbers else np.empty(0, dtype=np.int64)
 

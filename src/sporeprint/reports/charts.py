@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from sporeprint.reports.plots import COLOURS, INK, MARKERS, SOFT, STYLE
+from sporeprint.reports.figures import COLOURS, INK, MARKERS, SOFT, STYLE
 
 if TYPE_CHECKING:  # matplotlib takes a second to import
     from matplotlib.axes import Axes

@@ -13,8 +13,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sporeprint.evaluation.evaluation_summary import ReportContext
-from sporeprint.evaluation.scorecard import LOSSES, GroupErrors, ModelComparison, ModelEvaluation, ScoreCard, Unavailable
-from sporeprint.reports.plots import ClassWords, palette, plural, spaced, unseen_cards
+from sporeprint.evaluation.model_comparison import ModelComparison
+from sporeprint.evaluation.scorecard import LOSSES, GroupErrors, ModelEvaluation, ScoreCard, Unavailable
+from sporeprint.reports.class_words import ClassWords, plural, spaced
+from sporeprint.reports.figures import palette
+from sporeprint.reports.plots import unseen_cards
 from sporeprint.reports.safety_section import answers_dict, in_short, missed_key, promise_in_words, safety_view
 from sporeprint.schema import DatasetSchema
 from sporeprint.stats.intervals import Estimate

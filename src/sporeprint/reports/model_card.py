@@ -6,7 +6,7 @@ After Mitchell et al. (2019), *Model cards for model reporting*, in the order in
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.safety_scorecard import ModelSafety
 from sporeprint.evaluation.scorecard import ScoreCard, Unavailable
-from sporeprint.reports.plots import ClassWords
+from sporeprint.reports.class_words import ClassWords
 from sporeprint.reports.safety_section import promise_in_words
 
 _SHOWN = ("accuracy", "precision", "recall", "f1", "mcc", "roc_auc", "pr_auc", "brier", "log_loss", "ece")

@@ -5,15 +5,15 @@ costs more than the drawing. One model has one colour in all pictures, from a pa
 apart (Okabe and Ito, 2008) and with a marker of its own beside it; seen is solid and filled, unseen dashed and hollow.
 """
 
-import functools
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec
+from typing import TYPE_CHECKING, Any, Literal
 
 from sporeprint.evaluation.safety_scorecard import GuardEvaluation, ModelSafety, PredictionCounts
 from sporeprint.evaluation.scorecard import ConfusionMatrix, Curve, ModelEvaluation, ScoreCard, Unavailable
+from sporeprint.reports.class_words import ClassWords
+from sporeprint.reports.figures import COLOURS, INK, LIGHTER, MARKERS, SOFT, add_axes, add_title, new_figure, palette, picture, shortened
 from sporeprint.schema import DatasetSchema
 from sporeprint.stats.intervals import Estimate
 
@@ -21,17 +21,11 @@ if TYPE_CHECKING:  # matplotlib takes a second to import, and who only needs a n
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Drawing = ParamSpec("Drawing")
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-INK, SOFT, FAINT = "#22272e", "#667080", "#d9dde3"
 NOTHING, MINUS = "\u2013", "\u2212"
 DOTS, DASHES = (0, (1, 2)), (0, (4, 2))
 #: Where the numbers stand beside the picture of seen and unseen, in widths of the axes.
 UNSEEN_AT, SEEN_AT = 1.25, 1.47
-#: Boxes stay so light that dark text on them keeps a contrast of 4.5 and more.
-LIGHTER = 0.7
 GOOD, BAD = (0x2A, 0x7D, 0x75), (0xC7, 0x3E, 0x1D)
 #: Metrics of the picture that sets seen against unseen: name, and what it says.
 COMPARED = {
@@ -43,96 +37,6 @@ COMPARED = {
 FEW_ROWS = 30
 #: Bars in a picture of feature importance.
 MOST_FEATURES = 15
-#: Pixels per inch: most pictures are 4.5 inches wide or more, so at least 900 pixels, and sharp on a dense screen.
-DPI = 200
-#: Colours of a finished picture: less than half the bytes of true colour. Areas keep theirs; only edges are a little off.
-PALETTE_SIZE = 255
-#: What a user's own matplotlib settings must not change.
-STYLE: Any = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": 9.0,
-    "text.color": INK,
-    "text.usetex": False,
-    "text.antialiased": True,
-    "text.parse_math": False,
-    "axes.facecolor": "white",
-    "axes.edgecolor": "#aab1bc",
-    "axes.labelcolor": INK,
-    "axes.labelsize": 9.0,
-    "axes.linewidth": 0.8,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10.0,
-    "axes.unicode_minus": True,
-    "figure.facecolor": "white",
-    "figure.edgecolor": "white",
-    "grid.color": "#eceff3",
-    "grid.linewidth": 0.8,
-    "grid.linestyle": "-",
-    "lines.antialiased": True,
-    "lines.solid_capstyle": "round",
-    "path.sketch": None,
-    "path.effects": [],
-    "savefig.bbox": None,
-    "savefig.facecolor": "auto",
-    "savefig.transparent": False,
-    "xtick.color": SOFT,
-    "ytick.color": SOFT,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "xtick.major.size": 0.0,
-    "ytick.major.size": 0.0,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ClassWords:
-    """What the pictures call things.
-
-    Attributes:
-        positive: the positive class.
-        negative: the other class.
-        seen: rows of groups that training held, in words.
-        unseen: rows of groups that training never held.
-        columns: dataset column -> words.
-    """
-
-    positive: str
-    negative: str
-    seen: str
-    unseen: str
-    columns: Mapping[str, str]
-
-    @classmethod
-    def of(cls, schema: DatasetSchema) -> "ClassWords":
-        """The words of a schema."""
-        target, group = schema.target, plural(schema.groups.name if schema.groups else "group")
-        return cls(
-            positive=target.values[target.positive],
-            negative=target.values[target.negative],
-            seen=f"seen {group}" if schema.groups else "held-out rows",
-            unseen=f"unseen {group}",
-            columns={name: spaced(name) for name in schema.columns},
-        )
-
-
-def plural(word: str) -> str:
-    """More than one of it: patient -> patients, family -> families, species -> species."""
-    if word.endswith("s"):
-        return word
-    return f"{word[:-1]}ies" if word.endswith("y") and word[-2:-1] not in "aeiou" else f"{word}s"
-
-
-def spaced(name: str) -> str:
-    """A name of the configuration as people read it."""
-    return name.replace("_", " ").replace("-", " ")
-
-
-def palette(models: Sequence[str]) -> dict[str, str]:
-    """The colour of each model, by its place; more models than colours share them, and differ by marker."""
-    return {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(models)}
 
 
 def draw_all(
@@ -185,84 +89,24 @@ def unseen_cards(evaluations: Mapping[str, ModelEvaluation]) -> dict[str, ScoreC
 # --- canvas ----------------------------------------------------------------------------------------------------------
 
 
-def _picture(draw: Callable[Drawing, "Figure"]) -> Callable[Drawing, bytes]:
-    """Run a drawing function under the package's own style and return the PNG."""
-
-    @functools.wraps(draw)
-    def drawn(*args: Drawing.args, **kwargs: Drawing.kwargs) -> bytes:
-        import matplotlib as mpl
-        import numpy as np
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from PIL import Image  # comes with matplotlib, which writes its own PNG files by it
-
-        with mpl.rc_context(STYLE):
-            figure = draw(*args, **kwargs)
-            canvas: Any = FigureCanvasAgg(figure)
-            canvas.draw()
-        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-        buffer = io.BytesIO()
-        # No metadata, neither versions nor times: equal values give equal bytes.
-        picture.quantize(PALETTE_SIZE, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, "PNG")
-        return buffer.getvalue()
-
-    return drawn
-
-
-def _figure(width: float, height: float, *, simulated: bool) -> "Figure":
-    """An empty figure, in inches, stamped if the rows were invented."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=DPI)
-    if simulated:
-        # Ten and a half times as long as it is high, over most of the diagonal.
-        figure.text(
-            *(0.5, 0.5, "SIMULATED DATA"),
-            rotation=math.degrees(math.atan2(height, width)),
-            ha="center",
-            va="center",
-            fontsize=0.8 * 72 * math.hypot(width, height) / 10.5,
-            fontweight="bold",
-            color="#C73E1D",
-            alpha=0.22,
-            zorder=100,
-        )
-    return figure
-
-
-def _axes(figure: "Figure", left: float, bottom: float, right: float, top: float) -> "Axes":
-    """Axes within margins given in inches."""
-    width, height = figure.get_size_inches()
-    return figure.add_axes((left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height))
-
-
-def _title(figure: "Figure", text: str, *, left: float = 0.12) -> None:
-    width, height = figure.get_size_inches()
-    figure.text(left / width, 1 - 0.1 / height, text, fontsize=10.5, fontweight="bold", va="top")
-
-
-def _short(name: str, length: int = 22) -> str:
-    text = spaced(name)
-    return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
 # --- seen against unseen ---------------------------------------------------------------------------------------------
 
 
-@_picture
+@picture
 def draw_seen_against_unseen(evaluations: Mapping[str, ModelEvaluation], words: ClassWords, *, simulated: bool) -> "Figure":
     """For every metric and model: seen, unseen, their intervals, and the way between them."""
     names, unseen = list(evaluations), unseen_cards(evaluations)
     metrics = [metric for metric in COMPARED if all(metric in evaluation.seen.metrics for evaluation in evaluations.values())]
     rows = len(metrics) * (len(names) + 1.4)
-    figure = _figure(5.2, 1.05 + 0.3 * rows, simulated=simulated)
-    ax = _axes(figure, 1.55, 0.34, 1.2, 0.8)
+    figure = new_figure(5.2, 1.05 + 0.3 * rows, simulated=simulated)
+    ax = add_axes(figure, 1.55, 0.34, 1.2, 0.8)
     lowest, places = 0.0, []
     for block, metric in enumerate(metrics):
         top = block * (len(names) + 1.4)
         _draw_heading(ax, metric, top)
         _draw_guess(ax, metric, evaluations, top, len(names))
         for place, (name, evaluation) in enumerate(evaluations.items()):
-            places.append((top + 1 + place, _short(name)))
+            places.append((top + 1 + place, shortened(name)))
             lowest = min(lowest, _draw_pair(ax, evaluation, metric, top + 1 + place, palette(names)[name], MARKERS[place % len(MARKERS)]))
     ax.set_ylim(rows - 0.6, -0.6)
     ax.set_xlim(max(lowest - 0.04, -1.0), 1.0)
@@ -271,7 +115,7 @@ def draw_seen_against_unseen(evaluations: Mapping[str, ModelEvaluation], words: 
     ax.spines["left"].set_visible(False)
     for at, text in ((UNSEEN_AT, "unseen"), (SEEN_AT, "seen")):
         ax.text(at, -0.75, text, transform=ax.get_yaxis_transform(), ha="right", va="bottom", fontsize=8.5, color=SOFT)
-    _title(figure, f"{words.seen.capitalize()} against {words.unseen}")
+    add_title(figure, f"{words.seen.capitalize()} against {words.unseen}")
     _draw_key(figure, words, unseen=bool(unseen))
     return figure
 
@@ -337,7 +181,7 @@ def _number(value: float) -> str:
 # --- curves ----------------------------------------------------------------------------------------------------------
 
 
-@_picture
+@picture
 def draw_roc(evaluations: Mapping[str, ModelEvaluation], words: ClassWords, *, simulated: bool) -> "Figure":
     """ROC curves of all models: seen solid, unseen dashed."""
     figure, ax = _square(f"ROC: {words.positive} found, against false alarms", simulated=simulated)
@@ -348,7 +192,7 @@ def draw_roc(evaluations: Mapping[str, ModelEvaluation], words: ClassWords, *, s
     return figure
 
 
-@_picture
+@picture
 def draw_pr(evaluations: Mapping[str, ModelEvaluation], words: ClassWords, *, simulated: bool) -> "Figure":
     """Precision over recall of all models: seen solid, unseen dashed."""
     figure, ax = _square("Precision and recall", simulated=simulated)
@@ -362,10 +206,10 @@ def draw_pr(evaluations: Mapping[str, ModelEvaluation], words: ClassWords, *, si
 
 
 def _square(title: str, *, simulated: bool) -> tuple["Figure", "Axes"]:
-    figure = _figure(4.5, 4.4, simulated=simulated)
-    ax = _axes(figure, 0.6, 0.52, 0.16, 0.42)
+    figure = new_figure(4.5, 4.4, simulated=simulated)
+    ax = add_axes(figure, 0.6, 0.52, 0.16, 0.42)
     _unit_square(ax)
-    _title(figure, title)
+    add_title(figure, title)
     return figure, ax
 
 
@@ -396,7 +240,7 @@ def _draw_curves(
             points = curve(card)
             ax.plot(points.x, points.y, color=colour, linewidth=1.8, linestyle=style, drawstyle=draw, zorder=3)
         areas = " / ".join(_number(card.metrics[area].value) for card in cards if area in card.metrics)
-        handles.append(Line2D([], [], color=colour, linewidth=2.4, label=f"{_short(name)}  {areas}"))
+        handles.append(Line2D([], [], color=colour, linewidth=2.4, label=f"{shortened(name)}  {areas}"))
     title = "area: seen / unseen (dashed)" if unseen else "area"
     legend = ax.legend(handles=handles, loc=corner, fontsize=8, title=title, title_fontsize=8, framealpha=0.92, edgecolor="none")
     legend.set_alignment("left")
@@ -416,13 +260,13 @@ class Box:
     worst: bool
 
 
-@_picture
+@picture
 def draw_confusion(evaluations: Mapping[str, ModelEvaluation], words: ClassWords, *, simulated: bool) -> "Figure":
     """Answers against truth, a row of matrices for every model: counts, and shares of the true class."""
     unseen = unseen_cards(evaluations)
     sides = [words.seen, *([words.unseen] if unseen else [])]
-    figure = _figure(5.2 if unseen else 3.6, 0.95 + 1.5 * len(evaluations), simulated=simulated)
-    ax = _axes(figure, 0.0, 0.0, 0.0, 0.0)
+    figure = new_figure(5.2 if unseen else 3.6, 0.95 + 1.5 * len(evaluations), simulated=simulated)
+    ax = add_axes(figure, 0.0, 0.0, 0.0, 0.0)
     width, height = figure.get_size_inches()
     ax.set_xlim(0, width)
     ax.set_ylim(height, 0)
@@ -432,9 +276,9 @@ def draw_confusion(evaluations: Mapping[str, ModelEvaluation], words: ClassWords
     colours = palette(list(evaluations))
     for place, (name, evaluation) in enumerate(evaluations.items()):
         y = top + 1.5 * place
-        ax.text(0.12, y + 0.08, _short(name), fontweight="bold", color=colours[name], va="center")
+        ax.text(0.12, y + 0.08, shortened(name), fontweight="bold", color=colours[name], va="center")
         for row, word in enumerate((words.negative, words.positive)):
-            ax.text(left - 0.1, y + 0.52 + 0.55 * row, f"is {_short(word, 12)}", ha="right", va="center", fontsize=8.5)
+            ax.text(left - 0.1, y + 0.52 + 0.55 * row, f"is {shortened(word, 12)}", ha="right", va="center", fontsize=8.5)
         cards = [evaluation.seen, *([unseen[name]] if name in unseen else [])]
         for side, card in enumerate(cards):
             boxes += _draw_matrix(ax, card.confusion, left + side * (2 * cell + 0.22), y + 0.25, cell)
@@ -442,9 +286,9 @@ def draw_confusion(evaluations: Mapping[str, ModelEvaluation], words: ClassWords
         middle = left + side * (2 * cell + 0.22) + cell
         ax.text(middle, 0.5, f"{text}, called", ha="center", va="center", fontweight="bold")
         for column, word in enumerate((words.negative, words.positive)):
-            ax.text(middle + (column - 0.5) * cell, 0.74, _short(word, 12), ha="center", va="center", fontsize=8, color=SOFT)
+            ax.text(middle + (column - 0.5) * cell, 0.74, shortened(word, 12), ha="center", va="center", fontsize=8, color=SOFT)
     _fill(ax, boxes, cell - 0.03, 0.52)
-    _title(figure, "What was answered, and what was true")
+    add_title(figure, "What was answered, and what was true")
     return figure
 
 
@@ -491,17 +335,17 @@ def _fill(ax: "Axes", boxes: Sequence[Box], width: float, height: float) -> None
 # --- reliability -----------------------------------------------------------------------------------------------------
 
 
-@_picture
+@picture
 def draw_reliability(cards: Mapping[str, ScoreCard], words: ClassWords, where: str, *, simulated: bool) -> "Figure":
     """Observed share over the probability that was said, and below how many rows each point stands for."""
-    figure = _figure(4.5, 4.9, simulated=simulated)
-    ax = _axes(figure, 0.6, 1.42, 0.16, 0.42)
-    strip = _axes(figure, 0.6, 0.5, 0.16, 3.62)
+    figure = new_figure(4.5, 4.9, simulated=simulated)
+    ax = add_axes(figure, 0.6, 1.42, 0.16, 0.42)
+    strip = add_axes(figure, 0.6, 0.5, 0.16, 3.62)
     ax.plot([0, 1], [0, 1], color=SOFT, linewidth=1.0, linestyle=DOTS)
     most = 10
     for place, (name, card) in enumerate(cards.items()):
         points, colour, marker = card.reliability, COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-        ax.plot([], [], color=colour, marker=marker, markersize=4.5, linewidth=1.4, label=_short(name))
+        ax.plot([], [], color=colour, marker=marker, markersize=4.5, linewidth=1.4, label=shortened(name))
         for few, style, face in ((False, "-", colour), (True, "", "white")):
             chosen = [at for at, count in enumerate(points.count) if (count < FEW_ROWS) is few]
             x, y = [points.mean_score[at] for at in chosen], [points.observed[at] for at in chosen]
@@ -516,7 +360,7 @@ def draw_reliability(cards: Mapping[str, ScoreCard], words: ClassWords, where: s
     ax.legend(loc="upper left", fontsize=8, frameon=True, framealpha=0.92, edgecolor="none")
     _count_axis(strip, most)
     strip.set_xlabel(f"probability of {words.positive} that the model said")
-    _title(figure, f"Are the probabilities true? {where[:1].upper()}{where[1:]}")
+    add_title(figure, f"Are the probabilities true? {where[:1].upper()}{where[1:]}")
     return figure
 
 
@@ -538,30 +382,30 @@ def _count_axis(strip: "Axes", most: int) -> None:
 # --- importance ------------------------------------------------------------------------------------------------------
 
 
-@_picture
+@picture
 def draw_importance(name: str, shares: Mapping[str, float], words: ClassWords, colour: str, *, simulated: bool) -> "Figure":
     """The columns that a model uses most, as shares of all it uses."""
     top = sorted(shares.items(), key=lambda item: -item[1])[:MOST_FEATURES]
-    figure = _figure(3.4, 0.54 + 0.215 * max(len(top), 4), simulated=simulated)
-    ax = _axes(figure, 1.5, 0.08, 0.42, 0.4)
+    figure = new_figure(3.4, 0.54 + 0.215 * max(len(top), 4), simulated=simulated)
+    ax = add_axes(figure, 1.5, 0.08, 0.42, 0.4)
     places = list(range(len(top)))
     ax.barh(places, [share for _, share in top], height=0.66, color=colour)
     for place, (_, share) in zip(places, top, strict=True):
         ax.text(share, place, f" {_percent(share)}", va="center", fontsize=8, color=SOFT)
     ax.set_ylim(max(len(top), 4) - 0.4, -0.6)
     ax.set_xlim(0, max([share for _, share in top], default=1.0) * 1.08 or 1.0)
-    ax.set_yticks(places, [_short(words.columns.get(column, column)) for column, _ in top], color=INK)
+    ax.set_yticks(places, [shortened(words.columns.get(column, column)) for column, _ in top], color=INK)
     ax.set_xticks([])
     ax.grid(visible=False)
     ax.spines["bottom"].set_visible(False)
-    _title(figure, f"What {_short(name)} uses")
+    add_title(figure, f"What {shortened(name)} uses")
     return figure
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-@_picture
+@picture
 def draw_answers(safety: Mapping[str, ModelSafety], words: ClassWords, *, simulated: bool) -> "Figure":
     """What becomes of the rows: right, wrong, wrong in the way that must not happen, unknown."""
     sides = [
@@ -569,9 +413,9 @@ def draw_answers(safety: Mapping[str, ModelSafety], words: ClassWords, *, simula
         for name, model_safety in safety.items()
         for side, counts in (("seen", model_safety.seen), ("unseen", model_safety.unseen))
     ]
-    rows = [(f"{_short(name)}, {side}", counts) for name, side, counts in sides if counts is not None]
-    figure = _figure(6.4, 1.15 + 0.34 * len(rows), simulated=simulated)
-    ax = _axes(figure, 1.95, 0.52, 0.95, 0.62)
+    rows = [(f"{shortened(name)}, {side}", counts) for name, side, counts in sides if counts is not None]
+    figure = new_figure(6.4, 1.15 + 0.34 * len(rows), simulated=simulated)
+    ax = add_axes(figure, 1.95, 0.52, 0.95, 0.62)
     for place, (label, counts) in enumerate(rows):
         left = 0.0
         for share, colour in zip(_answer_shares(counts), ANSWER_COLOURS.values(), strict=True):
@@ -584,7 +428,7 @@ def draw_answers(safety: Mapping[str, ModelSafety], words: ClassWords, *, simula
     names = (f"{words.positive} called {words.negative}", "other wrong answer", "right answer", "unknown")
     handles = [_patch(colour, name) for colour, name in zip(ANSWER_COLOURS.values(), names, strict=True)]
     figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.0, 0.0), ncols=4, fontsize=8, frameon=False, handlelength=1.0)
-    _title(figure, "What is answered")
+    add_title(figure, "What is answered")
     return figure
 
 
@@ -612,11 +456,11 @@ def _patch(colour: str, label: str) -> Any:
     return Patch(facecolor=colour, label=label)
 
 
-@_picture
+@picture
 def draw_guard(guard: GuardEvaluation, words: ClassWords, *, simulated: bool) -> "Figure":
     """How many rows of unknown groups are answered, and how many of these wrongly, as more of the known rows are answered."""
-    figure = _figure(6.4, 3.6, simulated=simulated)
-    ax = _axes(figure, 0.72, 0.55, 0.2, 0.45)
+    figure = new_figure(6.4, 3.6, simulated=simulated)
+    ax = add_axes(figure, 0.72, 0.55, 0.2, 0.45)
     coverage, answered, missed = zip(*guard.curve, strict=True)
     x = [-math.log10(1 - at) for at in coverage]
     ax.plot(x, answered, color=COLOURS[0], linewidth=1.8, marker="o", markersize=3, label=f"answered, of {words.unseen}")
@@ -632,5 +476,5 @@ def draw_guard(guard: GuardEvaluation, words: ClassWords, *, simulated: bool) ->
     ax.set_xlabel(f"share of {words.seen} that is answered")
     ax.set_ylabel("rows")
     ax.legend(loc="upper left", fontsize=8, framealpha=0.92, edgecolor="none")
-    _title(figure, f"The guard alone, on {words.unseen}")
+    add_title(figure, f"The guard alone, on {words.unseen}")
     return figure

@@ -6,9 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from sporeprint.evaluation.evaluation_summary import ReportContext
-from sporeprint.evaluation.safety_scorecard import ConfusedGroups, GroupCounts, GuardEvaluation, ModelSafety, PredictionCounts, PromiseCheck
+from sporeprint.evaluation.safety_scorecard import (
+    ConfusedGroups,
+    GroupBound,
+    GroupCounts,
+    GuardEvaluation,
+    ModelSafety,
+    PredictionCounts,
+    PromiseCheck,
+    group_bound,
+)
 from sporeprint.evaluation.scorecard import Unavailable
-from sporeprint.reports.plots import ClassWords
+from sporeprint.reports.class_words import ClassWords
 from sporeprint.safety.risk_control import Threshold
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import GuardSettings
@@ -60,13 +69,19 @@ def safety_dict(context: ReportContext) -> dict[str, Any]:
             "novelty_auc": found.novelty_auc,
             "at_coverage": {f"{at:g}": _counts(item, context.schema) for at, item in found.at_coverage.items()},
             "curve": [{"coverage": at, "answered": answered, missed: wrong} for at, answered, wrong in found.curve],
+            "ignoring_missing": None if found.ignoring_missing is None else _counts(found.ignoring_missing, context.schema),
             "pairs": pairs(found.pairs),
             "by_group": by_group(found.by_group),
         }
 
     def model(name: str, found: ModelSafety) -> dict[str, Any]:
         promise = [{key: getattr(item, key) for key in PromiseCheck.__slots__} for item in found.promise]
-        return {**answers_dict(context, name), "by_group": by_group(found.by_group), "promise": promise}
+        return {
+            **answers_dict(context, name),
+            "by_group": by_group(found.by_group),
+            "by_group_bound": _bound(found.by_group),
+            "promise": promise,
+        }
 
     return {
         "run_id": context.run_id,
@@ -105,6 +120,11 @@ def _counts(counts: PredictionCounts, schema: DatasetSchema) -> dict[str, int]:
         f"answered_{slug(words.negative)}": counts.negative,
         slug(words.positive): counts.positives,
     }
+
+
+def _bound(groups: Sequence[GroupCounts]) -> dict[str, Any]:
+    bound = group_bound(groups)
+    return {"positive_groups": bound.groups, "wrong": bound.wrong, "at_most": bound.at_most, "answered_groups": len(bound.answered)}
 
 
 def _groups_word(schema: DatasetSchema) -> str:
@@ -178,12 +198,15 @@ def promise_in_words(threshold: Threshold, words: ClassWords, coverage: float, *
 
 def in_short(safety: ModelSafety, words: ClassWords) -> str:
     """What the guard makes of rows of unknown groups, in a sentence; nothing where that could not be measured."""
-    unseen = safety.unseen
+    unseen, groups = safety.unseen, words.unseen.removeprefix("unseen ")
     if unseen is None:
         return ""
+    bound = group_bound(safety.by_group)
     return (
         f"So it answers “unknown” to {unseen.rows - unseen.answered:,} of their {unseen.rows:,} rows; of the {unseen.positives:,} that are "
-        f"{words.positive}, {unseen.false_negative:,} {'was' if unseen.false_negative == 1 else 'were'} answered with “{words.negative}”."
+        f"{words.positive}, {unseen.false_negative:,} {'was' if unseen.false_negative == 1 else 'were'} answered with “{words.negative}”. "
+        f"Counted in {groups}, which is what says something of the next one: {bound.wrong} of {bound.groups} {words.positive} {groups}, so "
+        f"at most {bound.at_most:.1%} of such {groups} with 95 % confidence."
     )
 
 
@@ -204,11 +227,14 @@ class SafetyView:
     pairs: tuple[tuple[str, str, ConfusedGroups], ...]
     wrong_groups: tuple[tuple[str, PredictionCounts], ...]
     promises: dict[str, tuple[PromiseCheck, ...]]
+    bound: GroupBound | None
+    answered_groups: tuple[tuple[str, PredictionCounts], ...]
 
 
 def safety_view(context: ReportContext, lead: str) -> SafetyView:
     """The section's content; `lead` is the model that the page is about."""
     guard, safety = context.guard, context.evaluations[lead].safety
+    bound = group_bound(safety.by_group) if safety.by_group else None
     named = [(_name(item.group, context.group_names), item.counts) for item in safety.by_group if item.counts.answered]
     ordered = sorted(named, key=lambda item: (-item[1].false_negative, item[1].correct - item[1].answered, -item[1].answered))
     return SafetyView(
@@ -222,4 +248,6 @@ def safety_view(context: ReportContext, lead: str) -> SafetyView:
         else tuple((_name(pair.group, context.group_names), _name(pair.taken_for, context.group_names), pair) for pair in guard.pairs),
         wrong_groups=tuple(ordered[:15]),
         promises={name: item.safety.promise for name, item in context.evaluations.items() if item.safety.promise},
+        bound=bound,
+        answered_groups=tuple((_name(item.group, context.group_names), item.counts) for item in bound.answered[:15]) if bound else (),
     )

@@ -15,8 +15,13 @@ from sporeprint.data.groups import GroupName
 from sporeprint.models.encoder import Encoder
 from sporeprint.safety.anomalies import TableAnomalies, table_anomalies
 from sporeprint.safety.calibration import Calibration, fit_calibration
+from sporeprint.safety.cells import Cells
+from sporeprint.safety.group_likelihood import fit_group_likelihood
 from sporeprint.safety.mixture import cluster_components, group_components, groups_are_usable
 from sporeprint.safety.novelty_guard import Guard, Novelty, calibrate_guard, fit_components
+from sporeprint.safety.partial_guard import FILE as PARTIAL_GUARD
+from sporeprint.safety.partial_guard import PartialGuard, read_partial_guard
+from sporeprint.safety.partial_rule import PartialVerdicts, decide_partial, fit_partial_rule
 from sporeprint.safety.risk_control import RiskLevels, Threshold, candidate_thresholds, choose_threshold
 from sporeprint.safety.verdict import HALF, Flag, Numbers, VerdictLimits, is_familiar, verdict
 from sporeprint.schema import DatasetSchema
@@ -39,12 +44,14 @@ class Predictions:
         novelty: the guard's view of the rows.
         anomalies: values never seen, numbers out of range, contradictions.
         verdict: int8 [n], see `verdict`.
+        partial: what was said of them as rows of which only some columns were observed; None where they are not such rows.
     """
 
     probability: Float64
     novelty: Novelty
     anomalies: TableAnomalies
     verdict: npt.NDArray[np.int8]
+    partial: PartialVerdicts | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class DecisionRule:
         coverage: share of familiar rows that are to be answered; less than what is set where calibration rows are few.
         components: names of the guard's components [K].
         positive_from: P(positive) above which the positive verdict is given.
+        partial: decides on rows of which only some columns were observed; None in versions made before there was one.
     """
 
     calibration: Calibration
@@ -66,6 +74,7 @@ class DecisionRule:
     coverage: float
     components: tuple[GroupName, ...]
     positive_from: float = HALF
+    partial: PartialGuard | None = None
 
     @cached_property
     def limits(self) -> VerdictLimits:
@@ -89,7 +98,14 @@ class DecisionRule:
         return verdict(probability, novelty_p, contradictory, self.component_negative[component], self.limits)
 
     def predictions(
-        self, codes: Codes, scores: Float64, encoder: Encoder, schema: DatasetSchema, *, novelty: Novelty | None = None
+        self,
+        codes: Codes,
+        scores: Float64,
+        encoder: Encoder,
+        schema: DatasetSchema,
+        *,
+        novelty: Novelty | None = None,
+        unobserved: frozenset[str] = frozenset(),
     ) -> Predictions:
         """Predict n rows.
 
@@ -99,11 +115,31 @@ class DecisionRule:
             encoder: the model's encoder: which values and numbers it has seen.
             schema: the contract, with the contradictions it declares.
             novelty: what the guard says of the rows, where it was computed before.
+            unobserved: columns whose empty cells are no observation, beside those that the contract says so of.
         """
+        if self.partial is not None and (unobserved or self.partial.is_always_asked):
+            return self._partial_predictions(self.partial, codes, scores, encoder, schema, unobserved)
         novelty = self.guard.novelty(codes) if novelty is None else novelty
         probability, anomalies = self.calibration(scores), table_anomalies(codes, encoder, schema)
         verdicts = self.decide(probability, novelty.p, anomalies.contradictory(codes.rows), novelty.component)
         return Predictions(probability, novelty, anomalies, np.asarray(verdicts, dtype=np.int8))
+
+    def _partial_predictions(
+        self,
+        partial: PartialGuard,
+        codes: Codes,
+        scores: Float64,
+        encoder: Encoder,
+        schema: DatasetSchema,
+        unobserved: frozenset[str],
+    ) -> Predictions:
+        cells = Cells.of_codes(codes, partial.layout, unobserved)
+        anomalies = table_anomalies(codes, encoder, schema)
+        verdicts = decide_partial(
+            partial, cells, contradictory=anomalies.contradictory(codes.rows), limits=self.limits, classifier=self.calibration(scores)
+        )
+        novelty = Novelty(verdicts.p, verdicts.group, np.zeros(codes.rows))
+        return Predictions(verdicts.probability, novelty, anomalies, verdicts.verdict, verdicts)
 
     def to_files(self) -> dict[str, bytes]:
         """File name -> bytes; equal values give equal bytes."""
@@ -115,6 +151,7 @@ class DecisionRule:
             "components": [[item.name, item.family] for item in self.components],
         }
         return {
+            **({} if self.partial is None else {PARTIAL_GUARD: self.partial.to_bytes()}),
             CALIBRATION: self.calibration.to_json().encode(),
             GUARD: self.guard.to_bytes(),
             ANSWER: json.dumps(answer, indent=1, ensure_ascii=False, allow_nan=False).encode(),
@@ -145,6 +182,7 @@ class DecisionRule:
                 float(answer["coverage"]),
                 tuple(GroupName(name, family) for name, family in answer["components"]),
                 float(answer["positive_from"]),
+                read_partial_guard(files),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{ANSWER} is damaged: {error!r}") from error
@@ -180,12 +218,50 @@ def fit_guard(rows: Observations, calibrate: Observations, schema: DatasetSchema
         settings: see `GuardSettings`.
         seed: of the clustering.
     """
-    counted = calibrate.take(unit_representatives(calibrate))
+    return _fit_guard(rows, calibrate.take(unit_representatives(calibrate)), *_components(rows, schema, settings, seed), schema)
+
+
+def fit_guards(
+    rows: Observations,
+    calibrate: Observations,
+    test: Observations,
+    schema: DatasetSchema,
+    settings: GuardSettings,
+    *,
+    seed: int,
+    is_rehearsed: bool = True,
+) -> tuple[Guard, PartialGuard]:
+    """Fit and calibrate both guards, on the same components: of rows as they are recorded, and of partial rows.
+
+    Args:
+        rows: rows that the guards are to know.
+        calibrate: see `fit_guard`.
+        test: further such rows, on which the promise of the partial rows' threshold is tested.
+        schema: the contract.
+        settings: see `GuardSettings`.
+        seed: of everything that is drawn.
+        is_rehearsed: see `fit_partial_rule`.
+    """
+    component, names = _components(rows, schema, settings, seed)
+    counted, tested = calibrate.take(unit_representatives(calibrate)), test.take(unit_representatives(test))
+    guard = _fit_guard(rows, counted, component, names, schema)
+    likelihood = replace(fit_group_likelihood(rows.codes, rows.y, component, names, schema), positive=guard.positive)
+    return guard, fit_partial_rule(likelihood, rows, counted, tested, schema, settings, seed=seed, is_rehearsed=is_rehearsed)
+
+
+def _components(
+    rows: Observations, schema: DatasetSchema, settings: GuardSettings, seed: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int64]]:
     if settings.components != "clusters" and rows.group is not None and groups_are_usable(rows.group, settings.components):
-        component, names = group_components(rows.group)
-        return calibrate_guard(fit_components(rows.codes, rows.y, component, names, schema), counted.codes)
-    component, names = cluster_components(rows.codes, rows.y, schema, clusters=settings.clusters, seed=seed)
-    return with_measured_classes(calibrate_guard(fit_components(rows.codes, rows.y, component, names, schema), counted.codes), counted)
+        return group_components(rows.group)
+    return cluster_components(rows.codes, rows.y, schema, clusters=settings.clusters, seed=seed)
+
+
+def _fit_guard(
+    rows: Observations, counted: Observations, component: npt.NDArray[np.intp], names: npt.NDArray[np.int64], schema: DatasetSchema
+) -> Guard:
+    guard = calibrate_guard(fit_components(rows.codes, rows.y, component, names, schema), counted.codes)
+    return guard if (names >= 0).all() else with_measured_classes(guard, counted)
 
 
 def with_measured_classes(guard: Guard, rows: Observations) -> Guard:
@@ -215,6 +291,7 @@ def fit_decision_rule(
     names: Sequence[GroupName] = (),
     *,
     novelties: tuple[Novelty, Novelty] | None = None,
+    partial: PartialGuard | None = None,
 ) -> DecisionRule:
     """Calibrate a model, and find where its negative verdict may begin.
 
@@ -230,6 +307,7 @@ def fit_decision_rule(
         settings: see `GuardSettings`.
         names: of the groups, by number.
         novelties: what the guard says of `calibrate` and of `test`, where it was computed before.
+        partial: decides on partial rows.
     """
     coverage = attainable_coverage(settings.coverage, len(fitted.calibration))
     novelties = novelties or (fitted.novelty(calibrate.codes), fitted.novelty(test.codes))
@@ -263,7 +341,7 @@ def fit_decision_rule(
         units=len(tested.y),
     )
     threshold = replace(threshold, called_positive=int((p[tested_familiar] > max(settings.positive_from, threshold.value or 0.0)).sum()))
-    return DecisionRule(calibration, fitted, threshold, coverage, _component_names(fitted, names), settings.positive_from)
+    return DecisionRule(calibration, fitted, threshold, coverage, _component_names(fitted, names), settings.positive_from, partial)
 
 
 def joint_vocabulary(encoder: Encoder, guard: Guard, schema: DatasetSchema) -> dict[str, tuple[str, ...]]:

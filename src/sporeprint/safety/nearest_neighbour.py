@@ -58,14 +58,27 @@ class ReferenceRows:
     row: npt.NDArray[np.int64]
     component: npt.NDArray[np.int32]
 
-    def nearest(self, row: Row, guard: Guard, component: int) -> NearestRow | None:
-        """The nearest kept row of a component; None where none is kept. Of equally near ones the first in the source."""
+    def nearest(self, row: Row, guard: Guard, component: int, *, observed_only: bool = False) -> NearestRow | None:
+        """The nearest kept row of a component; None where none is kept. Of equally near ones the first in the source.
+
+        Args:
+            row: column -> code, number or None.
+            guard: the guard that the rows were kept for.
+            component: its component.
+            observed_only: whether a cell without a value, on either side, makes no difference.
+        """
         at = slice(*np.searchsorted(self.component, [component, component + 1]).tolist())
         rows = self.row[at]
         if not len(rows):
             return None
         parts = {name: _nominal_distance(row.get(name), values[at], guard.categories[name]) for name, values in self.nominal.items()}
         parts |= {name: _numeric_distance(row.get(name), values[at], guard.scales[name][1]) for name, values in self.numeric.items()}
+        if observed_only:
+            empty = {name: values[at] == 0 for name, values in self.nominal.items()}
+            empty |= {name: np.isnan(values[at]) for name, values in self.numeric.items()}
+            for name, part in parts.items():
+                value = row.get(name)
+                parts[name] = np.zeros_like(part) if value is None or value != value else np.where(empty[name], 0.0, part)
         distance = np.add.reduce(list(parts.values()))
         best = int(np.lexsort((rows, distance))[0])
         differing = sorted((name for name, part in parts.items() if part[best] > 0), key=lambda name: -parts[name][best])

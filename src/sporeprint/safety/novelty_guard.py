@@ -392,7 +392,7 @@ def fit_components(codes: Codes, y: npt.NDArray[np.int8], component: Index, name
         ranges[name] = (float(present.min()), float(present.max())) if len(present) else (np.inf, -np.inf)
     positive = np.bincount(component, weights=y, minlength=len(names)) / sizes
     guard = Guard(categories, scales, ranges, np.vstack(weights), names, positive, np.empty(0, dtype=np.float64))
-    guard.weights[0] = -_own_medians(guard, codes, component)
+    guard.weights[0] = -own_medians(guard, codes, component)
     return guard
 
 
@@ -432,7 +432,8 @@ def scale_of(numbers: Float64) -> tuple[float, float]:
     return mean, sd if sd > ROUNDING * float(np.abs(numbers).max()) else 1.0
 
 
-def _own_medians(guard: Guard, codes: Codes, component: Index) -> Float64:
+def own_medians(guard: Guard, codes: Codes, component: Index) -> Float64:
+    """The median typicality of each component's own rows: float64 [K]."""
     own = np.concatenate(
         [guard.typicalities(codes.take(rows))[np.arange(rows.stop - rows.start), component[rows]] for rows in row_blocks(codes.rows)]
     )

@@ -47,18 +47,22 @@ def test_the_call_of_the_documentation(client: Client) -> None:
 @pytest.mark.parametrize(
     ("given", "status", "says"),
     [
-        ({"traffic_split": "0"}, 400, "above 0 and below 1"),
-        ({"traffic_split": "1"}, 400, "above 0 and below 1"),
-        ({"traffic_split": "1.5"}, 400, "above 0 and below 1"),
-        ({"traffic_split": "nan"}, 400, "above 0 and below 1"),
-        ({"traffic_split": "half"}, 400, "expected a number, got 'half'"),
-        ({"auto_conclude": "perhaps"}, 400, "expected true or false"),
+        ({"traffic_split": "0"}, 400, "should be greater than 0"),
+        ({"traffic_split": "1"}, 400, "should be less than 1"),
+        ({"traffic_split": "1.5"}, 400, "should be less than 1"),
+        ({"traffic_split": "nan"}, 400, "should be a finite number"),
+        (
+            {"traffic_split": "half"},
+            400,
+            "unable to parse string as a number; got 'half'",
+        ),
+        ({"auto_conclude": "perhaps"}, 400, "should be a valid boolean"),
         ({"model_b": "models/xgboost.joblib"}, 400, "two different versions"),
         ({"model_b": "nope"}, 404, "no model 'nope'"),
         ({"model_b": "/etc/passwd"}, 404, "passwd"),
-        ({"name": "a/b"}, 400, "allowed are letters"),
-        ({"name": "\N{MUSHROOM}"}, 400, "allowed are letters"),
-        ({"name": "x" * 300}, 400, "1 to 128 of them"),
+        ({"name": "a/b"}, 400, "A-Za-z0-9"),
+        ({"name": "\N{MUSHROOM}"}, 400, "A-Za-z0-9"),
+        ({"name": "x" * 300}, 400, "at most 128 characters"),
         ({"nmae": "x"}, 400, "did you mean 'name'"),
     ],
 )
@@ -101,13 +105,13 @@ def test_a_unit_keeps_its_arm_and_the_answer_says_it(client: Client) -> None:
     for unit in [*(f"u{number}" for number in range(12)), "Zürich", "u1"]:
         found = client.post("/predict?ab_test=first", json={}, headers={"X-Unit-Id": unit.encode()})
         answer = found.json()
-        assert answer["ab_test"] == {"test_id": test["test_id"], "name": "first", "arm": arms.arm(unit)}
+        assert answer["ab_test"] == {"test_id": test["test_id"], "name": "first", "arm": arms.arm(unit), "degraded": False}
         assert answer["model"] == models[arms.arm(unit)]
         kept = client.get(f"/predictions/{answer['prediction_id']}").json()
         assert (kept["test_id"], kept["arm"], kept["unit_id"]) == (test["test_id"], arms.arm(unit), unit)
     alone = client.post("/predict?ab_test=first", json={}).json()
     assert alone["ab_test"]["arm"] == arms.arm(alone["prediction_id"])
-    assert "ab_test" not in client.post("/predict", json={}).json()
+    assert client.post("/predict", json={}).json()["ab_test"] is None
 
 
 @pytest.mark.parametrize("unit", [b"", b"x" * 256, b"\xff", b"a\tb"])
@@ -138,9 +142,9 @@ def test_an_idempotent_request_keeps_its_part(client: Client) -> None:
 def test_the_default_route(client: Client) -> None:
     test = made(client, default_route=True)
     assert client.post("/predict", json={}).json()["ab_test"]["test_id"] == test["test_id"]
-    assert "ab_test" not in client.post("/predict?model=production", json={}).json()
+    assert client.post("/predict?model=production", json={}).json()["ab_test"] is None
     client.post("/ab-tests/first/conclude?winner=A")
-    assert "ab_test" not in client.post("/predict", json={}).json()
+    assert client.post("/predict", json={}).json()["ab_test"] is None
     assert client.post("/predict?ab_test=first", json={}).status_code == 200
 
 
@@ -198,7 +202,7 @@ def test_labels_change_what_is_seen_and_the_page_shows_it(client: Client) -> Non
     assert (ended["status"], ended["verdict"]) == ("concluded", "inconclusive")
     assert client.post("/ab-tests/first/conclude").status_code == 409
     assert client.post("/ab-tests/first/conclude?winner=C").status_code == 400
-    assert client.post("/ab-tests/first/conclude", json={"winer": "A"}).status_code == 400
+    assert client.post("/ab-tests/first/conclude", json={"winer": "A"}).status_code == 422
 
 
 def test_a_worker_ends_a_test_by_its_rule(client: Client) -> None:
@@ -209,7 +213,7 @@ def test_a_worker_ends_a_test_by_its_rule(client: Client) -> None:
     assert (ended["verdict"], ended["events"][-1]["actor"]) == ("inconclusive", "worker:w")
     assert "ends without a winner" in ended["events"][-1]["details"]["sentence"]
     # Its name goes on being answered, by what serves.
-    until(lambda: "ab_test" not in client.post("/predict?ab_test=first", json={}).json())
+    until(lambda: client.post("/predict?ab_test=first", json={}).json()["ab_test"] is None)
     assert client.get("/ab-tests?status=running").json()["tests"] == []
 
 

@@ -15,7 +15,7 @@ def ids(client: Client) -> list[str]:
     batch = client.post("/predict/batch", json=[{}] * 5).json()
     return [
         *(client.post("/predict", json={}).json()["prediction_id"] for _ in range(3)),
-        *(row["prediction_id"] for row in batch["answers"]),
+        *(row["prediction_id"] for row in batch["predictions"]),
     ]
 
 

@@ -94,10 +94,10 @@ def test_the_answer_is_of_the_kind_of_the_question(client: Client, csv: bytes, p
 
 def test_a_file_answered_as_json(client: Client, csv: bytes) -> None:
     found = client.post("/predict/batch", content=csv, headers={**CSV, "accept": "application/json"}).json()
-    assert (found["rows"], found["problems"], len(found["answers"])) == (400, 2, 400)
-    assert [each["row"] for each in found["answers"]] == list(range(400))
-    assert found["answers"][199]["prediction"] is None
-    assert "fields" in found["answers"][199]["reason"]
+    assert (found["rows"], found["problems"], len(found["predictions"])) == (400, 2, 400)
+    assert [each["row"] for each in found["predictions"]] == list(range(400))
+    assert found["predictions"][199]["prediction"] is None
+    assert "fields" in found["predictions"][199]["reason"]
 
 
 def test_json_answered_as_a_file_keeps_rows_that_are_none(client: Client) -> None:

@@ -18,7 +18,8 @@ from sporeprint.errors import UsageError
 from sporeprint.settings import PruneSettings
 from sporeprint.storage.engine import connect, reading, writing
 from sporeprint.storage.oltp import migrate, retention
-from sporeprint.storage.oltp.retention import PruneResult
+from sporeprint.storage.oltp.read_progress import Gap, ReadProgress
+from sporeprint.storage.oltp.retention import PruneResult, WarehouseProgress
 from sporeprint.storage.oltp.tables import ab_test, outcome, prediction
 
 NOW = 20_000 * DAY_US
@@ -71,10 +72,24 @@ def ids(engine: Engine, table: Any = prediction) -> list[str]:
         return list(connection.execute(select(table.c.prediction_id).order_by(table.c.seq)).scalars())
 
 
-def prune(engine: Engine, *, days: float = 90, dry_run: bool = False, batch_rows: int = 3, progress: Any = None) -> PruneResult:
+def prune(
+    engine: Engine,
+    *,
+    days: float = 90,
+    dry_run: bool = False,
+    batch_rows: int = 3,
+    progress: Any = None,
+    warehouse: WarehouseProgress | None = None,
+) -> PruneResult:
     settings = PruneSettings(batch_rows=batch_rows)
     return retention.prune(
-        engine, settings, older_than_us=int(days * DAY_US), now_us=NOW, dry_run=dry_run, progress=progress or SilentProgress()
+        engine,
+        settings,
+        older_than_us=int(days * DAY_US),
+        now_us=NOW,
+        dry_run=dry_run,
+        progress=progress or SilentProgress(),
+        warehouse=warehouse,
     )
 
 
@@ -149,7 +164,7 @@ def test_nothing_younger_than_the_limit_goes_whatever_is_asked(filled: Engine) -
 def test_a_second_run_finds_nothing(filled: Engine) -> None:
     answers(filled, ["a", "b", "c", "d"], age=100)
     assert prune(filled).predictions == 4
-    assert prune(filled) == PruneResult(NOW - 90 * DAY_US, 0, 0, 0, 0.0, dry_run=False)
+    assert prune(filled) == PruneResult(NOW - 90 * DAY_US, 0, 0, 0, 0, 0.0, dry_run=False)
 
 
 class Counts(SilentProgress):
@@ -180,13 +195,13 @@ import sys
 from sqlalchemy import make_url
 from sporeprint.common.progress import SilentProgress
 from sporeprint.settings import PruneSettings
-from sporeprint.storage import retention
+from sporeprint.storage.oltp import retention
 from sporeprint.storage.engine import connect
 class Tells(SilentProgress):
     def advance(self, amount):
         print(amount, flush=True)
 retention.prune(connect(make_url(sys.argv[1])), PruneSettings(batch_rows=20), older_than_us=90 * DAY_US,
-    now_us=int(sys.argv[2]), dry_run=False, progress=Tells())
+    now_us=int(sys.argv[2]), dry_run=False, progress=Tells(), warehouse=None)
 """
 
 
@@ -247,3 +262,29 @@ def test_a_batch_is_found_by_the_index_not_by_reading_all(filled: Engine) -> Non
     with reading(filled) as connection:
         plan = str(connection.execute(text(f"EXPLAIN {'QUERY PLAN ' * (filled.name == 'sqlite')}{query}")).all())
     assert "ix_prediction_created_us" in plan
+
+
+def test_what_the_warehouse_has_not_read_stays(filled: Engine) -> None:
+    answers(filled, ["read", "in a gap", "outcome unread", "unread"], age=100)
+    first = min(seqs(filled, prediction))
+    label(filled, "outcome unread")
+    (label_seq,) = seqs(filled, outcome)
+    progress = ReadProgress(first + 2, (Gap(first + 1, first + 1, 0),))
+    dry = prune(filled, dry_run=True, warehouse=WarehouseProgress(progress, ReadProgress(label_seq - 1)))
+    done = prune(filled, warehouse=WarehouseProgress(progress, ReadProgress(label_seq - 1)))
+    assert (dry.predictions, dry.unsynced, done.predictions, done.unsynced, done.kept) == (1, 3, 1, 3, 0)
+    assert ids(filled) == ["in a gap", "outcome unread", "unread"]
+    assert prune(filled, warehouse=WarehouseProgress(progress, ReadProgress(label_seq))).predictions == 1
+    assert prune(filled, warehouse=WarehouseProgress()).unsynced == 2
+    assert prune(filled).predictions == 2
+
+
+def seqs(engine: Engine, table: Any) -> list[int]:
+    with reading(engine) as connection:
+        return list(connection.execute(select(table.c.seq).order_by(table.c.seq)).scalars())
+
+
+def label(engine: Engine, prediction_id: str) -> None:
+    row = {"prediction_id": prediction_id, "revision": 1, "outcome": "e", "source": "lab", "observed_us": NOW, "recorded_us": NOW}
+    with writing(engine) as connection:
+        connection.execute(insert(outcome), [row])

@@ -1,14 +1,29 @@
-"""`/ab-tests`: made, listed, shown, labelled and ended over HTTP."""
+"""`/ab-tests`: tests are created, listed, shown, labelled and concluded over HTTP."""
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import Path, Query, Request, Response
+from fastapi.responses import HTMLResponse
 
 from sporeprint.errors import UsageError
-from sporeprint.model_serving.http.authentication import actor
-from sporeprint.model_serving.http.problems import Problem, ProblemError, bad_parameter, not_found, not_json
-from sporeprint.model_serving.http.requests import Receive, Scope, Send, query, read_body, read_request_head, respond_json, respond_page
-from sporeprint.model_serving.runtime.row_parser import parse_json
+from sporeprint.messages.ab_tests import (
+    AbDisagreement,
+    AbDisagreementList,
+    AbTestEvent,
+    AbTestFields,
+    AbTestList,
+    AbTestRequest,
+    AbTestResponse,
+    AbTestSummary,
+    ConclusionRequest,
+    Manifests,
+)
+from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, ServiceDep, merged, problems, router
+from sporeprint.model_serving.http.authentication import Caller, actor
+from sporeprint.model_serving.http.problems import Problem, ProblemError, bad_parameter, not_found
+from sporeprint.model_serving.http.requests import CAREFUL
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.pipelines import ab_test_views
 from sporeprint.pipelines.ab_test_views import iso
@@ -16,99 +31,80 @@ from sporeprint.reports import ab_test_report
 from sporeprint.safety.verdict import verdict_words
 from sporeprint.storage.oltp import ab_disagreements, ab_tests
 from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError, NoSuchTestError
+from sporeprint.storage.oltp.api_keys import Role
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
+routes = router()
 
 #: What a page of this service may do: show itself.
-POLICY = b"default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
-NUMBERS = ("traffic_split", "alpha", "margin", "equivalence", "ratio", "min_duration_s", "max_duration_s", "srm_alpha")
-WHOLE = ("min_units", "max_units")
-SWITCHES = ("auto_conclude", "independent", "default_route")
-TEXTS = ("name", "model_a", "model_b", "mode", "unit", "metric", "direction")
-#: What a query cannot say.
-JSON_ONLY = ("guardrails", "also", "costs")
-FIELDS = (*TEXTS, *NUMBERS, *WHOLE, *SWITCHES)
-MOST_NAME = 128
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+
+TestId = Annotated[str, Path(description="Id or name of a test.")]
+Limit = Annotated[int, Query(description="At most so many.", ge=1, le=ab_tests.MOST)]
+Before = Annotated[str | None, Query(description="`next` of the page before.", max_length=200)]
+PROBLEMS = problems(*UNREADABLE, 409)
 
 
-async def create(service: Service, scope: Scope, receive: Receive, send: Send) -> int:
-    """Make a test: it routes in this process when it is answered, in the others a second or two later."""
-    given: dict[str, Any] = {name: _value(name, text) for name, text in query(scope, FIELDS).items()}
-    given |= await _body(service, scope, receive, 'expected a JSON object, as in {"name": "first", "model_a": "xgboost/v1", ...}')
-    who = actor(scope["caller"])
+@routes.get("/ab-tests", name="ab_tests", responses=problems(404))
+async def list_tests(
+    service: ServiceDep,
+    status: Annotated[Literal["running", "concluded"] | None, Query(description="Only these.")] = None,
+    limit: Limit = 100,
+    before: Before = None,
+) -> AbTestList:
+    """The A/B tests, the latest first."""
+    engine = service.experiments.engine
+    found = await service.database.executor.run(_problems_of, lambda: ab_tests.listed(engine, status=status, limit=limit, before=before))
+    following = found[-1].test_id if len(found) == limit else None
+    return AbTestList(tests=tuple(AbTestSummary(**ab_test_views.summary(test)) for test in found), next=following)
+
+
+@routes.post("/ab-tests", name="ab_create", status_code=201, responses=PROBLEMS)
+async def create_test(
+    request: Request,
+    response: Response,
+    in_query: Annotated[AbTestFields, Query()],
+    service: ServiceDep,
+    caller: CallerDep,
+    in_body: AbTestRequest | None = None,
+) -> AbTestResponse:
+    """Compare two versions in live traffic."""
+    # It routes in this process when it is answered, in the others a second or two later.
+    given = merged(in_query, in_body)
     database = service.database.executor
     await database.run(ab_tests.running_ids, database.engine)  # is it there? what follows may take its time
-    test = await asyncio.to_thread(_said, lambda: service.experiments.create(given, actor=who))
+    test = await asyncio.to_thread(_problems_of, lambda: service.experiments.create(given, actor=actor(caller)))
     await service.tests.refresh()
-    location = f"/ab-tests/{test.test_id}".encode()
-    await respond_json(send, await _described(service, test), 201, ((b"location", location),))
-    return 201
+    response.headers["location"] = f"{request.scope.get('root_path', '')}/ab-tests/{test.test_id}"
+    return await _describe(service, test, caller)
 
 
-async def _body(service: Service, scope: Scope, receive: Receive, expected: str) -> dict[str, Any]:
-    """The JSON object that is sent, or nothing."""
-    limit = service.limits.max_body_kb << 10
-    if any(name == b"content-type" for name, _ in scope["headers"]):
-        read_request_head(scope, limit)
-    if not (body := await read_body(receive, limit)):
-        return {}
-    said = parse_json(body)
-    if not isinstance(said, dict):
-        raise ProblemError(not_json(expected))
-    return said
+@routes.get("/ab-tests/{test_id}", name="ab_test", responses=problems(404))
+async def show_test(test_id: TestId, service: ServiceDep, caller: CallerDep) -> AbTestResponse:
+    """All that is known of a test."""
+    return await _describe(service, await _test(service, test_id), caller)
 
 
-def _value(name: str, text: str) -> Any:
-    """A field of a test from a query."""
-    try:
-        if name in NUMBERS:
-            return float(text)
-        if name in WHOLE:
-            return int(text)
-    except ValueError:
-        raise ProblemError(bad_parameter(f"parameter {name!r}: expected a number, got {text[:40]!r}")) from None
-    if name in SWITCHES:
-        if text.lower() not in ("true", "false"):
-            raise ProblemError(bad_parameter(f"parameter {name!r}: expected true or false, got {text[:40]!r}"))
-        return text.lower() == "true"
-    return text
-
-
-async def listed(service: Service, scope: Scope, receive: Receive, send: Send) -> int:  # noqa: ARG001 -- every endpoint takes it
-    """List the tests, the latest first, page by page."""
-    given = query(scope, ("status", "limit", "before"))
-    limit = _limit(given, ab_tests.MOST)
-    found = await service.database.executor.run(
-        _said, lambda: ab_tests.listed(service.experiments.engine, status=given.get("status"), limit=limit, before=given.get("before"))
-    )
-    following = found[-1].test_id if len(found) == limit else None
-    await respond_json(send, {"tests": [ab_test_views.summary(test) for test in found], "next": following})
-    return 200
-
-
-async def show(service: Service, scope: Scope, receive: Receive, send: Send) -> int:  # noqa: ARG001 -- every endpoint takes it
-    """Show all that is known of a test."""
-    query(scope, ())
-    await respond_json(send, await _described(service, await _test(service, scope)))
-    return 200
-
-
-async def report(service: Service, scope: Scope, receive: Receive, send: Send) -> int:  # noqa: ARG001 -- every endpoint takes it
-    """Show the same as a page."""
-    query(scope, ())
-    view = await _described(service, await _test(service, scope))
+@routes.get("/ab-tests/{test_id}/report", name="ab_report", response_class=HTMLResponse, responses=problems(404))
+async def report_test(test_id: TestId, service: ServiceDep) -> HTMLResponse:
+    """All that is known of a test, as a page."""
+    view = await _view(service, await _test(service, test_id))
     page = await asyncio.to_thread(ab_test_report.page, view, simulated=service.loader.current.simulated)
-    await respond_page(send, page, POLICY)
-    return 200
+    return html_response(page, POLICY)
 
 
-async def disagreements(service: Service, scope: Scope, receive: Receive, send: Send) -> int:  # noqa: ARG001 -- every endpoint takes it
-    """List what a label is wanted for: the latest first, because it can still be looked at."""
-    given = query(scope, ("limit", "before"))
-    limit, before = _limit(given, ab_tests.MOST), given.get("before")
-    if before is not None and not (before.isdecimal() and len(before) < 19):
-        raise ProblemError(bad_parameter(f"parameter 'before': expected the number that 'next' said, got {before[:40]!r}"))
-    test = await _test(service, scope)
+def html_response(page: str, policy: str) -> HTMLResponse:
+    """A page, which may do what its policy says."""
+    careful = {name.decode(): value.decode() for name, value in CAREFUL}
+    return HTMLResponse(page, headers={**careful, "content-security-policy": policy})
+
+
+@routes.get("/ab-tests/{test_id}/disagreements", name="ab_disagreements", responses=problems(404))
+async def list_disagreements(test_id: TestId, service: ServiceDep, limit: Limit = 100, before: Before = None) -> AbDisagreementList:
+    """Units for which the versions disagree and whose outcome is wanted, the latest first."""
+    if before is not None and not (before.isdecimal() and before.isascii() and len(before) < 19):
+        raise ProblemError(bad_parameter(f"parameter 'before': expected `next` of the page before, got {before[:40]!r}"))
+    test = await _test(service, test_id)
     number = None if before is None else int(before)
     engine = service.experiments.engine
     found, left = await service.database.executor.run(
@@ -117,61 +113,61 @@ async def disagreements(service: Service, scope: Scope, receive: Receive, send: 
             ab_disagreements.awaiting_label(engine, test.test_id),
         )
     )
-    known = verdict_words(service.settings.dataset)
-    rows = [
-        {
-            "prediction_id": each.prediction_id,
-            "unit_id": each.unit_id,
-            "a": known[each.answer_a],
-            "b": known[each.answer_b],
-            "created": None if each.created_us is None else iso(each.created_us),
-            "features": each.features,
-        }
+    words = verdict_words(service.settings.dataset)
+    rows = tuple(
+        AbDisagreement(
+            prediction_id=each.prediction_id,
+            unit_id=each.unit_id,
+            a=words[each.answer_a],
+            b=words[each.answer_b],
+            created=None if each.created_us is None else iso(each.created_us),
+            features=each.features,
+        )
         for each in found
-    ]
+    )
     following = str(found[-1].number) if len(found) == limit else None
-    await respond_json(send, {"awaiting_label": left, "disagreements": rows, "next": following})
-    return 200
+    return AbDisagreementList(awaiting_label=left, disagreements=rows, next=following)
 
 
-async def conclude(service: Service, scope: Scope, receive: Receive, send: Send) -> int:
-    """End a test: with a winner that is named, or with what its rule says now."""
-    given: dict[str, Any] = dict(query(scope, ("winner",)))
-    given |= await _body(service, scope, receive, 'expected a JSON object, as in {"winner": "B"}')
-    if unknown := [name for name in given if name != "winner"]:
-        raise ProblemError(bad_parameter(f"unknown field {unknown[0][:40]!r}; known: winner"))
-    winner = given.get("winner")
-    if winner is not None and not isinstance(winner, str):
-        raise ProblemError(bad_parameter(f"field 'winner' is {str(winner)[:40]!r}; allowed: A, B"))
-    test, who = await _test(service, scope), actor(scope["caller"])
-    # A promotion takes as long as its gate; who no longer waits does not end it.
-    ended = await asyncio.to_thread(_said, lambda: service.experiments.conclude(test.test_id, winner=winner, actor=who))
+@routes.post("/ab-tests/{test_id}/conclude", name="ab_conclude", responses=PROBLEMS)
+async def conclude_test(
+    test_id: TestId,
+    in_query: Annotated[ConclusionRequest, Query()],
+    service: ServiceDep,
+    caller: CallerDep,
+    in_body: ConclusionRequest | None = None,
+) -> AbTestResponse:
+    """End a test: with a winner that is named, or by the test's rule."""
+    winner = merged(in_query, in_body).get("winner")
+    test = await _test(service, test_id)
+    # A promotion takes as long as its gate; it goes on when the caller no longer waits.
+    ended = await asyncio.to_thread(_problems_of, lambda: service.experiments.conclude(test.test_id, winner=winner, actor=actor(caller)))
     await service.tests.refresh()
-    await respond_json(send, await _described(service, ended))
-    return 200
+    return await _describe(service, ended, caller)
 
 
-# --- what they share -----------------------------------------------------------------------------------------------------
+# --- shared --------------------------------------------------------------------------------------------------------------
 
 
-def _limit(given: Mapping[str, str], most: int) -> int:
-    text = given.get("limit", "100")
-    if not (text.isdecimal() and len(text) < 10 and 1 <= int(text) <= most):
-        raise ProblemError(bad_parameter(f"parameter 'limit': expected 1 to {most}, got {text[:40]!r}"))
-    return int(text)
+async def _test(service: Service, name: str) -> AbTest:
+    return await service.database.executor.run(_problems_of, lambda: ab_tests.get(service.experiments.engine, name))
 
 
-async def _test(service: Service, scope: Scope) -> AbTest:
-    name = str(scope["path_params"]["test_id"])
-    return await service.database.executor.run(_said, lambda: ab_tests.get(service.experiments.engine, name))
-
-
-async def _described(service: Service, test: AbTest) -> dict[str, Any]:
+async def _view(service: Service, test: AbTest) -> Mapping[str, Any]:
     return await service.database.executor.run(ab_test_views.describe, service.experiments.engine, test, service.settings)
 
 
-def _said(work: Callable[[], Found]) -> Found:
-    """Do something, and say what goes wrong with it as this service does."""
+async def _describe(service: Service, test: AbTest, caller: Caller) -> AbTestResponse:
+    view = dict(await _view(service, test))
+    if Role.OPERATE not in caller.roles:  # who knows the salt can choose an arm
+        view["salt"] = None
+    view["events"] = tuple(AbTestEvent(**event) for event in view["events"])
+    view |= {name: tuple(view[name]) for name in ("answers", "interim_analyses")}
+    return AbTestResponse(**{**view, "manifests": Manifests(**view["manifests"])})
+
+
+def _problems_of(work: Callable[[], Result]) -> Result:
+    """Do something; what goes wrong becomes a problem document."""
     try:
         return work()
     except NoSuchTestError as error:

@@ -1,4 +1,4 @@
-"""`POST /predictions/outcomes`: what turned out to be true of many predictions, as JSON, CSV or Parquet."""
+"""`POST /predictions/outcomes`: the ground truth of many predictions, as JSON, CSV or Parquet."""
 
 import asyncio
 import io
@@ -7,57 +7,73 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
+from fastapi import Request
+from pydantic import ValidationError
 
-from sporeprint.errors import nearest
-from sporeprint.model_serving.endpoints.status import FIELDS, code_of, observed_at, source_of
-from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_json, not_valid
-from sporeprint.model_serving.http.requests import Receive, Scope, Send, query, read_body, respond_json
+from sporeprint.errors import DataError
+from sporeprint.messages.models import fields
+from sporeprint.messages.outcomes import OutcomesResponse, RowOutcome, RowOutcomeRequest
+from sporeprint.model_serving.endpoints.predict_batch import FormatQuery, rows_body
+from sporeprint.model_serving.endpoints.predictions import code_of, observed_at, source_of
+from sporeprint.model_serving.endpoints.routing import UNREADABLE, DeadlineDep, ServiceDep, problems, router
+from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_json, not_valid, too_much
+from sporeprint.model_serving.http.requests import read_body
+from sporeprint.model_serving.http.validation import invalid_fields
 from sporeprint.model_serving.runtime.row_parser import parse_json
 from sporeprint.model_serving.runtime.service import Service
+from sporeprint.model_serving.runtime.upload_process import UPLOAD, TooLargeError
 from sporeprint.model_serving.runtime.uploads import RowFormat, read_upload_head
 from sporeprint.schema import DatasetSchema
 from sporeprint.storage.oltp.outcomes import OutcomeStatement
-from sporeprint.storage.prediction_record import MAX_ID
+
+routes = router()
 
 ID = "prediction_id"
-KNOWN = (ID, *FIELDS)
+KNOWN = (ID, *(name for name in fields(RowOutcomeRequest) if name != ID))
 #: Most outcomes in a request.
 MOST = 1_000_000
 
 
-async def outcomes(service: Service, scope: Scope, receive: Receive, send: Send) -> int:
-    """Take many outcomes; one that cannot be understood has a problem in its place and does not harm the others."""
-    hint = query(scope, ("format",)).get("format")
+@routes.post(
+    "/predictions/outcomes",
+    responses=problems(*UNREADABLE, 406),
+    openapi_extra=rows_body("RowOutcomeRequest", "Columns: prediction_id, outcome and, if known, source and observed."),
+)
+async def outcomes(request: Request, service: ServiceDep, deadline: DeadlineDep, format: FormatQuery = None) -> OutcomesResponse:  # noqa: A002 -- the parameter's name
+    """Report the ground truth of many predictions; an outcome that is not understood has a problem in its place."""
     limit = service.limits.max_batch_mb << 20
-    upload = read_upload_head(scope, dict.fromkeys(RowFormat, limit), hint)
-    scope["deadline"].reschedule(asyncio.get_running_loop().time() + service.limits.batch_deadline_s)
-    body = await read_body(receive, limit)
-    found = await asyncio.to_thread(_work, service, body, upload.given)
-    await respond_json(send, found)
-    return 200
+    upload = read_upload_head(request.scope, dict.fromkeys(RowFormat, limit), format)
+    deadline.reschedule(asyncio.get_running_loop().time() + service.limits.batch_deadline_s)
+    body = await read_body(request.receive, limit)
+    return await asyncio.to_thread(_record, service, body, upload.given)
 
 
-def _work(service: Service, body: bytes, form: RowFormat) -> dict[str, Any]:
+def _record(service: Service, body: bytes, form: RowFormat) -> OutcomesResponse:
     schema = service.loader.current.bundle.schema
-    read = [_read(row, schema) for row in _rows(body, form)]
+    read = [_read(row, schema) for row in _rows(service, body, form)]
     done = iter(service.database.record_outcomes([each for each in read if isinstance(each, OutcomeStatement)]))
-    results: list[dict[str, Any]] = []
+    results: list[RowOutcome] = []
     for number, each in enumerate(read):
         if isinstance(each, Problem):
-            results.append({"row": number, "problem": each.to_dict()})
+            results.append(RowOutcome(row=number, problem=each.document()))
         elif (recorded := next(done)) is None:
             missing = not_found(f"there is no prediction {each.prediction_id!r}")
-            results.append({"row": number, ID: each.prediction_id, "problem": missing.to_dict()})
+            results.append(RowOutcome(row=number, prediction_id=each.prediction_id, problem=missing.document()))
         else:
-            said = {"revision": recorded.outcome.revision, "created": recorded.created}
-            results.append({"row": number, ID: each.prediction_id, **said})
-    problems = sum("problem" in each for each in results)
-    created = sum(each.get("created", False) for each in results)
-    unchanged = len(results) - created - problems
-    return {"rows": len(results), "created": created, "unchanged": unchanged, "problems": problems, "results": results}
+            revision, created = recorded.outcome.revision, recorded.created
+            results.append(RowOutcome(row=number, prediction_id=each.prediction_id, revision=revision, created=created))
+    refused = sum(each.problem is not None for each in results)
+    created_rows = sum(each.created for each in results)
+    return OutcomesResponse(
+        rows=len(results),
+        created=created_rows,
+        unchanged=len(results) - created_rows - refused,
+        problems=refused,
+        results=tuple(results),
+    )
 
 
-def _rows(body: bytes, form: RowFormat) -> Sequence[Any]:
+def _rows(service: Service, body: bytes, form: RowFormat) -> Sequence[Any]:
     if form is RowFormat.JSON:
         given = parse_json(body)
         if isinstance(given, dict) and set(given) == {"rows"}:
@@ -66,7 +82,7 @@ def _rows(body: bytes, form: RowFormat) -> Sequence[Any]:
             raise ProblemError(not_json('expected a JSON list of outcomes, as in [{"prediction_id": ..., "outcome": ...}]'))
         rows: Sequence[Any] = given
     else:
-        frame = _table(body, form)
+        frame = _table(service, body, form)
         if frame.height <= MOST:
             rows = frame.to_dicts()
         else:
@@ -77,20 +93,18 @@ def _rows(body: bytes, form: RowFormat) -> Sequence[Any]:
 
 
 def _too_many(rows: int) -> Problem:
-    return Problem(413, "too-many-rows", "There are too many outcomes", f"{rows:,} outcomes are given, at most {MOST:,} may be")
+    return too_much(f"{rows:,} outcomes are given, at most {MOST:,} may be")
 
 
-def _table(body: bytes, form: RowFormat) -> pl.DataFrame:
+def _table(service: Service, body: bytes, form: RowFormat) -> pl.DataFrame:
     try:
-        if form is RowFormat.CSV:
-            frame = pl.read_csv(io.BytesIO(body), infer_schema=False)
-        else:
-            rows = pl.scan_parquet(io.BytesIO(body)).select(pl.len()).collect().item()
-            if rows > MOST:
-                raise ProblemError(_too_many(rows))
-            frame = pl.read_parquet(io.BytesIO(body))
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        frame = pl.read_csv(io.BytesIO(body), infer_schema=False) if form is RowFormat.CSV else _parquet(service, body)
+    except TooLargeError as error:
+        raise ProblemError(too_much(f"{UPLOAD} is too large: {error}")) from None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, DataError) as error:
         raise ProblemError(not_valid(f"the upload is no table that can be read as {form.value}")) from error
+    frame = frame.rename({name: known for name in frame.columns if (known := name.replace("-", "_")) in KNOWN})
+    frame = frame.select(name for name in frame.columns if name)  # a column without a name, as pandas writes its index, says nothing
     if missing := [name for name in (ID, "outcome") if name not in frame.columns]:
         raise ProblemError(not_valid(f"the upload has no column {missing[0]!r}; known: {', '.join(KNOWN)}"))
     try:
@@ -99,18 +113,23 @@ def _table(body: bytes, form: RowFormat) -> pl.DataFrame:
         raise ProblemError(not_valid("prediction_id, outcome and source are texts")) from None
 
 
+def _parquet(service: Service, body: bytes) -> pl.DataFrame:
+    with service.database.store.part("upload") as path, service.database.store.part("decoded") as out:
+        path.write_bytes(body)
+        return service.decoder.decode_table(path, out)
+
+
 def _read(row: Any, schema: DatasetSchema) -> OutcomeStatement | Problem:
     if not isinstance(row, Mapping):
         return not_valid('expected a JSON object, as in {"prediction_id": ..., "outcome": ...}')
-    if unknown := [name for name in row if name not in KNOWN]:
-        near = nearest(unknown[0][:40], KNOWN)
-        return not_valid(f"unknown field {unknown[0][:40]!r}{near}; known: {', '.join(KNOWN)}")
-    prediction_id = row.get(ID)
-    if not isinstance(prediction_id, str) or not 0 < len(prediction_id) <= MAX_ID or not prediction_id.isascii():
-        return not_valid(f"field 'prediction_id': expected a text of 1 to {MAX_ID} characters, as it was answered")
     observed = row.get("observed")
+    if isinstance(observed, datetime):  # of Parquet
+        row = {**row, "observed": observed.isoformat()}
     try:
-        observed_us = observed_at(observed.isoformat() if isinstance(observed, datetime) else observed)
-        return OutcomeStatement(prediction_id, code_of(row.get("outcome"), schema), source_of(row.get("source")), observed_us)
+        given = RowOutcomeRequest.model_validate(row)
+    except ValidationError as error:
+        return invalid_fields(error.errors(), KNOWN)
+    try:
+        return OutcomeStatement(given.prediction_id, code_of(given.outcome, schema), source_of(given.source), observed_at(given.observed))
     except ProblemError as error:
         return error.problem

@@ -1,4 +1,4 @@
-"""`POST /predict`: a row, answered, kept, then given."""
+"""`POST /predict`: one row is scored, its prediction is kept, then given."""
 
 import asyncio
 import hashlib
@@ -7,13 +7,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Any
+from typing import Annotated
+
+from fastapi import Header, Query
+from pydantic import BaseModel, ConfigDict
 
 from sporeprint.inference import predictor
+from sporeprint.messages.predictions import FeatureEffect, NearestObservation, PredictionExplanation, PredictResponse
+from sporeprint.model_serving.endpoints.predictions import IdempotencyKey
+from sporeprint.model_serving.endpoints.routing import UNREADABLE, answered_by, problems, router
+from sporeprint.model_serving.http.encodings import unpack
 from sporeprint.model_serving.http.problems import ProblemError, bad_parameter
 from sporeprint.model_serving.http.requests import (
     Headers,
     Receive,
+    RequestHead,
     Scope,
     Send,
     parse_bool,
@@ -30,20 +38,37 @@ from sporeprint.model_serving.runtime.row_parser import Row
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.storage.prediction_record import PredictionRecord
 
+routes = router()
+
 PARAMETERS = ("model", "explain", "ab_test")
 REPLAYED: Headers = ((b"idempotency-replayed", b"true"),)
+
+ModelQuery = Annotated[
+    str | None,
+    Query(
+        description="The model that predicts: production, a model's name (its champion), or one version as name/v2.",
+        json_schema_extra={"example": "production"},
+    ),
+]
+AbTestQuery = Annotated[str | None, Query(description="Name of an A/B test.")]
+
+
+class RowRequest(BaseModel):
+    """One observation. In the document it has the columns of the model that serves; what is sent is read by its row parser."""
+
+    model_config = ConfigDict(title="Row", extra="allow")
 
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """What the query and the headers ask for.
+    """What query and headers of a request ask for.
 
     Attributes:
-        served: the model that is to answer.
-        explain: whether reasons are wanted.
+        served: the version that scores the row, unless an A/B test assigns another one.
+        explain: whether an explanation is wanted.
         key: of an idempotent request.
         route: the A/B test it takes part in; None: none.
-        unit: what keeps the test's arm, where the request names it.
+        unit: the unit that keeps its arm, if the request names one.
     """
 
     served: LoadedModel
@@ -53,8 +78,7 @@ class PredictOptions:
     unit: str | None = None
 
 
-async def _read_options(service: Service, scope: Scope, limit: int) -> PredictOptions:
-    head = read_request_head(scope, limit)
+async def _read_options(service: Service, scope: Scope, head: RequestHead) -> PredictOptions:
     given = query(scope, PARAMETERS)
     name, test = given.get("model"), given.get("ab_test")
     if name is not None and test is not None:
@@ -96,86 +120,104 @@ def id_of_key(caller: str, key: str) -> str:
 # --- one row -------------------------------------------------------------------------------------------------------------
 
 
-async def predict(service: Service, scope: Scope, receive: Receive, send: Send) -> int:
-    """Answer one row."""
+async def respond_predict(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
+    """Predict one row: without FastAPI, which would cost as much as the model does."""
     begin, created_us = perf_counter_ns(), time.time_ns() // 1000
     limit = service.limits.max_body_kb << 10
-    options = await _read_options(service, scope, limit)
+    head = read_request_head(scope, limit)
+    options = await _read_options(service, scope, head)
     body = await read_body(receive, limit)
+    if head.encoding is not None:
+        body = unpack(head.encoding, body, limit)
     parsing = perf_counter_ns()
     row = options.served.reader.read(body)
     parsed = perf_counter_ns() - parsing
     if options.key is not None:
-        return await _predict_once(service, scope, options, options.key, row, send)
+        await _predict_once(service, scope, options, options.key, row, send)
+        return
     request = PendingRequest(row, options.served, options.route, options.unit, new_id(), created_us, begin)
     served, answer, stages, record, at = await service.batcher.predict(request, is_idle=service.in_flight == 1)
     spent = (parsed, *stages, perf_counter_ns() - at)
     service.metrics.observe_prediction(served, answer, spent)
-    scope["exchange"].answered(record.model, record.version, record.prediction_id)
-    found = _response(service, record, served, answer.outside, answer.reason)
-    if options.explain:
-        found |= await _reasons(served, row)
-    await respond_json(send, found, headers=((b"server-timing", _timing(spent)),))
-    return 200
+    scope["request_context"].answered(record.model, record.version, record.prediction_id)
+    explanation = await _explain(served, row) if options.explain else None
+    found = _response(service, record, served, answer.outside, answer.reason, explanation)
+    await respond_json(send, found, ((b"server-timing", _timing(spent)),))
 
 
-async def _predict_once(service: Service, scope: Scope, options: PredictOptions, key: str, row: Row, send: Send) -> int:
+@routes.post("/predict", responses=problems(*UNREADABLE, 501))
+@answered_by(respond_predict)
+async def predict(
+    row: RowRequest,
+    model: ModelQuery = None,
+    explain: Annotated[bool, Query(description="Whether an explanation is wanted.")] = False,
+    ab_test: AbTestQuery = None,
+    unit: Annotated[
+        str | None,
+        Header(
+            alias="X-Unit-Id",
+            description="The unit that keeps its arm in an A/B test; without it, each prediction is a unit of its own.",
+            json_schema_extra={"minLength": 1, "maxLength": 255},
+        ),
+    ] = None,
+    key: IdempotencyKey = None,
+) -> PredictResponse:
+    """Predict one row."""
+    raise NotImplementedError("the request is answered by respond_predict")
+
+
+async def _predict_once(service: Service, scope: Scope, options: PredictOptions, key: str, row: Row, send: Send) -> None:
     """Answer an idempotent request: with the prediction that its key had before, or else a new one."""
     request = PendingRequest(row, options.served, options.route, options.unit, new_id())
     record, served, is_replayed = await predict_once(service, scope["caller"].name, key, request)
     headers = REPLAYED if is_replayed else ()
-    scope["exchange"].answered(record.model, record.version, record.prediction_id)
+    scope["request_context"].answered(record.model, record.version, record.prediction_id)
     outside, reason = served.why(row, record.verdict, record.probability, record.novelty_p)
-    found = _response(service, record, served, outside, reason)
-    if options.explain:
-        found |= await _reasons(served, row)
-    await respond_json(send, found, headers=headers)
-    return 200
+    explanation = await _explain(served, row) if options.explain else None
+    await respond_json(send, _response(service, record, served, outside, reason, explanation), headers)
 
 
 def _response(
-    service: Service, record: PredictionRecord, served: LoadedModel, outside: Sequence[str], reason: str | None
-) -> dict[str, Any]:
-    """An answer, as JSON values."""
-    found: dict[str, Any] = {
-        "prediction_id": record.prediction_id,
-        "prediction": record.prediction,
-        "probability": record.probability,
-        "verdict": record.verdict,
-        "novelty_p": record.novelty_p,
-        "threshold": record.threshold,
-        "model": record.model,
-        "version": record.version,
-        "unseen": record.unseen,
-        "outside": outside,
-        "reason": reason,
-    }
-    if record.test_id is not None:
-        found["ab_test"] = service.tests.describe(record)
-    if served.simulated:
-        found["simulated"] = True
-    return found
+    service: Service,
+    record: PredictionRecord,
+    served: LoadedModel,
+    outside: Sequence[str],
+    reason: str | None,
+    explanation: PredictionExplanation | None,
+) -> PredictResponse:
+    return PredictResponse(
+        prediction_id=record.prediction_id,
+        prediction=record.prediction,
+        probability=record.probability,  # type: ignore[arg-type]  # a prediction of one row has both
+        verdict=record.verdict,
+        novelty_p=record.novelty_p,  # type: ignore[arg-type]
+        threshold=record.threshold,
+        model=record.model,
+        version=record.version,
+        unseen=record.unseen,
+        outside=tuple(outside),
+        reason=reason,
+        simulated=served.simulated,
+        ab_test=None if record.test_id is None else service.tests.describe(record),
+        explanation=explanation,
+    )
 
 
-async def _reasons(served: LoadedModel, row: Row) -> dict[str, Any]:
+async def _explain(served: LoadedModel, row: Row) -> PredictionExplanation:
     found = await asyncio.to_thread(predictor.explain_row, served.bundle, row)
     near = found.nearest
-    return {
-        "reasons": [{"column": reason.column, "effect": reason.effect, "says": reason.text} for reason in found.attributions],
-        "unit": found.unit,
-        "base": found.base,
-        "contradictions": found.prediction.contradictions,
-        "most_like": str(found.prediction.most_like),
-        "nearest": None
+    return PredictionExplanation(
+        attributions=tuple(FeatureEffect(column=each.column, effect=each.effect, text=each.text) for each in found.attributions),
+        unit=found.unit,
+        base=found.base,
+        contradictions=found.prediction.contradictions,
+        most_similar_group=str(found.prediction.most_like),
+        nearest=None
         if near is None
-        else {
-            "row": near.row,
-            "is": str(found.nearest_component),
-            "distance": near.distance,
-            "differing": near.differing,
-            "values": near.values,
-        },
-    }
+        else NearestObservation(
+            row=near.row, group=str(found.nearest_component), distance=near.distance, differing=near.differing, values=near.values
+        ),
+    )
 
 
 def _timing(spent: Sequence[int]) -> bytes:

@@ -11,35 +11,43 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 import polars as pl
+from fastapi import Query, Request, Response
 
 from sporeprint.common.parallel import ahead
 from sporeprint.errors import DataError
 from sporeprint.ingestion.file_formats import kind_of
 from sporeprint.ingestion.raw_batch import Batch, malformed_rows
 from sporeprint.ingestion.raw_table import open_table, read_batches
-from sporeprint.model_serving.endpoints.predict import REPLAYED, id_of_key, new_id
-from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_json, not_valid, overloaded
-from sporeprint.model_serving.http.requests import SECURITY, ClientGoneError, Headers, Receive, Scope, Send, parse_bool, query
+from sporeprint.messages.predictions import BatchHead, RowPrediction
+from sporeprint.messages.problem import RowProblem
+from sporeprint.model_serving.endpoints.predict import REPLAYED, AbTestQuery, ModelQuery, id_of_key, new_id
+from sporeprint.model_serving.endpoints.predictions import IdempotencyKey
+from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, DeadlineDep, ServiceDep, problems, router
+from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_json, not_valid, overloaded, too_much
+from sporeprint.model_serving.http.requests import ClientGoneError, Headers, Receive, Send
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.model_serving.runtime.row_parser import Row, parse_json
 from sporeprint.model_serving.runtime.service import Service
+from sporeprint.model_serving.runtime.upload_process import UPLOAD, TooLargeError
 from sporeprint.model_serving.runtime.uploads import RowFormat, UploadHead, read_upload_head, spool
 from sporeprint.pipelines.batch_prediction import beside, score_frame
 from sporeprint.schema import DatasetSchema
 from sporeprint.storage.oltp.batch_file import ANSWERS, ID, PROBLEM, BatchDraft, BatchInfo, frames
 from sporeprint.storage.oltp.batch_index import names
 
-PARAMETERS = ("model", "explain", "ab_test", "format")
+routes = router()
+
+#: Kinds of files that rows can come and go in.
+FILES = ("text/csv", "application/vnd.apache.parquet")
+FormatQuery = Annotated[RowFormat | None, Query(description="Of a body whose content type is application/octet-stream.")]
 #: Batches that are received at a time, for each that is scored.
 RECEIVED = 4
 #: Rows that are scored at a time, bytes of a CSV file, rows of JSON; rows that are written at a time, and bytes of a file.
 ROWS, CSV_BYTES, SCORED_ROWS, GIVEN_ROWS, PIECE = 65_536, 4 << 20, 16_384, 4_096, 1 << 20
-#: What a message calls the file.
-UPLOAD = "the upload"
 _NAMES = ("unseen", "outside")
 
 
@@ -72,38 +80,68 @@ class Job:
     stop: threading.Event
 
 
-async def predict_batch(service: Service, scope: Scope, receive: Receive, send: Send) -> int:
-    """Answer many rows; a row that cannot be understood has a problem in its place and does not harm the others."""
+def rows_body(row: str, columns: str) -> dict[str, Any]:
+    """A body that is a list of rows in JSON, or a file, for the OpenAPI document."""
+    rows = {"type": "array", "items": {"$ref": f"#/components/schemas/{row}"}}
+    wrapped = {"type": "object", "properties": {"rows": rows}, "required": ["rows"], "additionalProperties": False}
+    files = {media: {"schema": {"type": "string", "format": "binary", "description": columns}} for media in FILES}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": {"oneOf": [rows, wrapped]}}, **files}}}
+
+
+@routes.post(
+    "/predict/batch",
+    response_class=Response,
+    responses={
+        **problems(*UNREADABLE, 406, 501),
+        200: {
+            "description": "The predictions, in the order of the rows",
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/BatchResponse"}},
+                **{media: {"schema": {"type": "string", "format": "binary"}} for media in FILES},
+            },
+        },
+    },
+    openapi_extra=rows_body("RowRequest", "The columns are named as the features; others are kept."),
+)
+async def predict_batch(
+    request: Request,
+    service: ServiceDep,
+    caller: CallerDep,
+    deadline: DeadlineDep,
+    model: ModelQuery = None,
+    ab_test: AbTestQuery = None,
+    explain: Annotated[bool, Query(description="A batch is not explained.")] = False,
+    format: FormatQuery = None,  # noqa: A002 -- the parameter's name
+    key: IdempotencyKey = None,  # noqa: ARG001 -- the headers of an upload are read together
+) -> Response:
+    """Predict many rows; a row that is not understood has a problem in its place."""
     begin, created_us = perf_counter_ns(), time.time_ns() // 1000
-    parameters = query(scope, PARAMETERS)
     limits = service.limits
     upload = read_upload_head(
-        scope,
+        request.scope,
         {
             RowFormat.JSON: limits.max_batch_mb << 20,
             RowFormat.CSV: limits.max_upload_mb << 20,
             RowFormat.PARQUET: limits.max_upload_mb << 20,
         },
-        parameters.get("format"),
+        format,
     )
-    if "ab_test" in parameters:
+    if ab_test is not None:
         raise ProblemError(not_found("a batch takes no part in an A/B test; ask row by row at POST /predict?ab_test=NAME"))
-    if parse_bool("explain", parameters.get("explain")):
+    if explain:
         raise ProblemError(not_found("a batch is not explained; ask for the rows that matter at POST /predict?explain=true"))
     if service.batches >= RECEIVED * limits.max_batches:
-        raise ProblemError(overloaded("too many batches are worked on; try again soon"))
+        raise ProblemError(overloaded("too many batches are in flight; try again soon"))
     service.batches += 1
     try:
-        loop = asyncio.get_running_loop()
-        scope["deadline"].reschedule(loop.time() + limits.batch_deadline_s)
-        served = await _served(service, parameters.get("model"))
-        about, replayed = await _answered(service, served, upload, scope["caller"].name, receive, (begin, created_us))
-        scope["deadline"].reschedule(None)  # from here on each part has its own
+        deadline.reschedule(asyncio.get_running_loop().time() + limits.batch_deadline_s)
+        served = await _served(service, model)
+        about, replayed = await _answered(service, served, upload, caller.name, request.receive, (begin, created_us))
+        deadline.reschedule(None)  # from here on each part has its own
     finally:
         service.batches -= 1
-    scope["exchange"].answered(about.model, about.version, about.batch_id)
-    await _give(service, about, upload.wanted, receive, send, REPLAYED if replayed else ())
-    return 200
+    request.scope["request_context"].answered(about.model, about.version, about.batch_id)
+    return StoredBatchResponse(service, about, upload.wanted, REPLAYED if replayed else ())
 
 
 async def _served(service: Service, name: str | None) -> LoadedModel:
@@ -179,6 +217,8 @@ def _score(service: Service, job: Job) -> tuple[BatchInfo, Mapping[str, int]]:
                 rows, problems = rows + frame.height, problems + frame["prediction"].null_count()
         except DataError as error:
             raise ProblemError(not_valid(str(error).replace(str(job.upload), UPLOAD))) from None
+        except TooLargeError as error:
+            raise ProblemError(too_much(f"{UPLOAD} is too large: {error}")) from None
         except pl.exceptions.PanicException as error:
             raise ProblemError(not_valid(f"{UPLOAD} cannot be read; is it damaged?")) from error
         about = BatchInfo(
@@ -218,17 +258,27 @@ def _of_file(service: Service, job: Job) -> Iterator[tuple[Batch, None]]:
     schema, most = job.served.bundle.schema, service.limits.max_upload_rows
     if (kind := kind_of(job.upload, UPLOAD)) != job.given:
         raise DataError(f"{UPLOAD} is {kind}, and Content-Type says {job.given.value}")
+    if job.given is RowFormat.PARQUET:
+        with service.database.store.part("decoded") as path:
+            for frame in service.decoder.decode(job.upload, schema, path):
+                _check_names(frame)
+                yield Batch(frame, malformed_rows(), 0), None
+        return
     raw = open_table(job.upload, schema, now=lambda: datetime.now(UTC))
     if raw.provenance.rows is not None and raw.provenance.rows > most:
         raise ProblemError(_too_many(raw.provenance.rows, most))
     for batch in read_batches(raw, schema, batch_bytes=CSV_BYTES, labelled=False):
-        if taken := sorted({ID, PROBLEM}.intersection(batch.frame.columns)):
-            raise DataError(f"{UPLOAD}: the column {taken[0]!r} has the name of one that is to be added; rename it")
-        if batch.malformed.height:
+        _check_names(batch.frame)
+        if batch.malformed.height or not batch.frame.height:
             yield batch, None
         else:
             for frame in batch.frame.iter_slices(ROWS):
                 yield Batch(frame, malformed_rows(), 0), None
+
+
+def _check_names(frame: pl.DataFrame) -> None:
+    if taken := sorted({ID, PROBLEM}.intersection(frame.columns)):
+        raise DataError(f"{UPLOAD}: the column {taken[0]!r} has the name of one that is to be added; rename it")
 
 
 def _of_json(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None]]]:
@@ -266,7 +316,7 @@ def _frame(rows: Sequence[Row], schema: DatasetSchema, first: int) -> pl.DataFra
 
 
 def _too_many(rows: int, most: int) -> Problem:
-    return Problem(413, "too-many-rows", "The batch is too large", f"{rows:,} rows are given, at most {most:,} may be")
+    return too_much(f"{rows:,} rows are given, at most {most:,} may be")
 
 
 def _result(batch: Batch, refused: Sequence[Problem | None] | None, job: Job) -> pl.DataFrame:
@@ -300,35 +350,42 @@ def _with_problems(said: pl.DataFrame, refused: Sequence[Problem | None]) -> pl.
 # --- giving --------------------------------------------------------------------------------------------------------------
 
 
-async def _give(service: Service, about: BatchInfo, wanted: RowFormat, receive: Receive, send: Send, headers: Headers) -> None:
-    """Send what is on the disk, part by part: the next one is made when the client has taken the last."""
-    path = service.database.store.path(about.batch_id)
-    parts = await asyncio.to_thread(_opened, path, about, wanted)
-    first = await asyncio.to_thread(next, parts, b"")
-    named = [
-        (b"content-type", wanted.media_type),
-        (b"x-batch-id", about.batch_id.encode()),
-        (b"x-model", f"{about.model}/v{about.version}".encode()),
-        *((b"content-length", str(path.stat().st_size).encode()) for _ in range(wanted is RowFormat.PARQUET)),
-        *SECURITY,
-        *headers,
-    ]
-    gone = asyncio.ensure_future(receive())  # the body was read: what comes now is that the client hangs up
-    try:
-        await send({"type": "http.response.start", "status": 200, "headers": named})
-        part: bytes | None = first
-        while part is not None:
-            if gone.done():
-                raise ClientGoneError
-            try:
-                async with asyncio.timeout(service.limits.deadline_s):
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
-            except TimeoutError:  # it has begun: all that can be said is nothing
-                raise ClientGoneError from None
-            part = await asyncio.to_thread(next, parts, None)
-        await send({"type": "http.response.body", "body": b""})
-    finally:
-        gone.cancel()
+class StoredBatchResponse(Response):
+    """A batch, sent from the disk part by part: the next one is made when the client has taken the last."""
+
+    def __init__(self, service: Service, about: BatchInfo, wanted: RowFormat, headers: Headers) -> None:
+        super().__init__()
+        self._path = service.database.store.path(about.batch_id)
+        self._about, self._wanted, self._deadline_s = about, wanted, service.limits.deadline_s
+        self.raw_headers = [
+            (b"content-type", wanted.media_type),
+            (b"x-batch-id", about.batch_id.encode()),
+            (b"x-model", f"{about.model}/v{about.version}".encode()),
+            *headers,
+        ]
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- of ASGI
+        """Send it."""
+        if self._wanted is RowFormat.PARQUET:
+            self.raw_headers.append((b"content-length", str(self._path.stat().st_size).encode()))
+        parts = await asyncio.to_thread(_opened, self._path, self._about, self._wanted)
+        first = await asyncio.to_thread(next, parts, b"")
+        gone = asyncio.ensure_future(receive())  # the body was read: what comes now is that the client hangs up
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            part: bytes | None = first
+            while part is not None:
+                if gone.done():
+                    raise ClientGoneError
+                try:
+                    async with asyncio.timeout(self._deadline_s):
+                        await send({"type": "http.response.body", "body": part, "more_body": True})
+                except TimeoutError:  # it has begun: all that can be said is nothing
+                    raise ClientGoneError from None
+                part = await asyncio.to_thread(next, parts, None)
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            gone.cancel()
 
 
 def _opened(path: Path, about: BatchInfo, wanted: RowFormat) -> Iterator[bytes]:
@@ -356,26 +413,26 @@ def _as_csv(path: Path) -> Iterator[bytes]:
 
 
 def _as_json(path: Path, about: BatchInfo) -> Iterator[bytes]:
-    head = {
-        "batch_id": about.batch_id,
-        "model": about.model,
-        "version": about.version,
-        "threshold": about.threshold,
-        "rows": about.rows,
-        "problems": about.problems,
-        **({"simulated": True} if about.simulated else {}),
-    }
-    yield orjson.dumps(head)[:-1] + b',"answers":['
+    head = BatchHead(
+        batch_id=about.batch_id,
+        model=about.model,
+        version=about.version,
+        threshold=about.threshold,
+        rows=about.rows,
+        problems=about.problems,
+        simulated=about.simulated,
+    )
+    yield orjson.dumps(head)[:-1] + b',"predictions":['
     row = 0
     for frame in frames(path, None if about.given == RowFormat.JSON else [ID, *ANSWERS]):
         for part in frame.select(ID, *ANSWERS, *(name for name in (PROBLEM,) if name in frame.columns)).iter_slices(GIVEN_ROWS):
-            said = orjson.dumps([_said(row + number, values) for number, values in enumerate(part.iter_rows(named=True))])
-            yield (b"," if row and len(said) > 2 else b"") + said[1:-1]
+            rows = orjson.dumps([_row(row + number, values) for number, values in enumerate(part.iter_rows(named=True))])
+            yield (b"," if row and len(rows) > 2 else b"") + rows[1:-1]
             row += part.height
     yield b"]}"
 
 
-def _said(row: int, values: Mapping[str, Any]) -> dict[str, Any]:
-    if (problem := values.get(PROBLEM)) is not None:
-        return {"row": row, "problem": orjson.Fragment(problem)}
-    return {"row": row, **{name: names(value) if name in _NAMES else value for name, value in values.items() if name != PROBLEM}}
+def _row(row: int, values: dict[str, Any]) -> RowPrediction:
+    if (problem := values.pop(PROBLEM, None)) is not None:
+        return RowPrediction(row=row, problem=RowProblem(**orjson.loads(problem)))
+    return RowPrediction(row=row, **{**values, **{name: tuple(names(values[name])) for name in _NAMES}})

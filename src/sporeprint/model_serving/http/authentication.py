@@ -66,6 +66,7 @@ REQUIRED_ROLES: Mapping[str, Role | None] = {
     "ready": None,
     "openapi": None,
     "docs": None,
+    "docs_asset": None,
     "index": None,
 }
 
@@ -290,6 +291,11 @@ class Authenticator:
     def needs_keys(self) -> bool:
         """Whether nobody is let in without one."""
         return not self._is_open
+
+    @property
+    def knows_keys(self) -> bool:
+        """Whether it is known who may call; until then everybody is turned away."""
+        return self._keys is not None or self._bootstrap is not None
 
     @property
     def any(self) -> bool:

@@ -1,11 +1,11 @@
 """Errors as RFC 9457 problem documents: the one place where an error gets a status code."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import orjson
+from fastapi import HTTPException
 
 from sporeprint.common.optional_dependencies import missing
 from sporeprint.errors import (
@@ -20,9 +20,15 @@ from sporeprint.errors import (
     StorageUnavailableError,
     UsageError,
 )
+from sporeprint.messages.problem import TYPE_PREFIX, ProblemDocument, RowProblem
 from sporeprint.registry.manifest import DamagedError
 
 MEDIA_TYPE = b"application/problem+json"
+#: In the OpenAPI document.
+PROBLEM_RESPONSE: dict[str, Any] = {
+    "description": "A problem document (RFC 9457)",
+    "content": {MEDIA_TYPE.decode(): {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
+}
 #: Most characters of what was given that an answer repeats.
 MOST_DETAIL = 1_000
 #: Seconds after which to try again.
@@ -39,7 +45,7 @@ class Problem:
         title: the same for people, without anything of this one request.
         detail: what, which value, what is allowed.
         headers: further ones.
-        more: further members of the document.
+        request_id: the request's; None in a problem of one row of many.
     """
 
     status: int
@@ -47,34 +53,34 @@ class Problem:
     title: str
     detail: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    more: Mapping[str, Any] = field(default_factory=dict)
+    request_id: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """The document, as JSON values."""
+    def document(self) -> RowProblem:
+        """The problem as it is sent."""
         detail = self.detail if len(self.detail) <= MOST_DETAIL else f"{self.detail[:MOST_DETAIL]} ..."
-        return {
-            "type": f"urn:sporeprint:problem:{self.kind}",
-            "title": self.title,
-            "status": self.status,
-            "detail": detail,
-            **self.more,
-        }
+        kind = f"{TYPE_PREFIX}{self.kind}"
+        if self.request_id is None:
+            return RowProblem(type=kind, title=self.title, status=self.status, detail=detail)
+        return ProblemDocument(type=kind, title=self.title, status=self.status, detail=detail, request_id=self.request_id)
 
     def to_bytes(self) -> bytes:
-        """The document."""
-        return orjson.dumps(self.to_dict())
+        """The document as JSON."""
+        return orjson.dumps(self.document())
 
     def of_request(self, request_id: str) -> Self:
         """The same with the id by which the logs know the request."""
-        return replace(self, more={**self.more, "request_id": request_id})
+        return replace(self, request_id=request_id)
 
 
-class ProblemError(Exception):
+class ProblemError(HTTPException):
     """A request that cannot be answered, known for what it is where it was found."""
 
     def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.detail)
+        super().__init__(problem.status, problem.detail)
         self.problem = problem
+
+    def __str__(self) -> str:
+        return self.problem.detail
 
 
 def retry(kind: str, title: str, detail: str) -> Problem:
@@ -112,9 +118,19 @@ def too_large(limit: int) -> Problem:
     return Problem(413, "too-large", "The body is too large", f"the body has more than the {limit:,} bytes that are allowed here")
 
 
+def too_much(detail: str) -> Problem:
+    """There are more rows, columns or bytes than are read."""
+    return Problem(413, "too-much", "There is more than is read here", detail)
+
+
 def too_slow(seconds: float) -> Problem:
     """The request did not come in time."""
-    return Problem(408, "too-slow", "The request took too long", f"the request was not complete, or not answered, within {seconds:g} s")
+    return Problem(408, "too-slow", "The request took too long", f"the request was not complete within {seconds:g} s")
+
+
+def not_in_time(seconds: float) -> Problem:
+    """The request came in time, and its answer did not."""
+    return retry("not-in-time", "Not answered in time", f"this service did not answer within {seconds:g} s; try again soon")
 
 
 UNEXPECTED = Problem(500, "unexpected", "Something went wrong here", "this is a fault of the server; its log says more")

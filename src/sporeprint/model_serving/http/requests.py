@@ -1,7 +1,9 @@
 """Bodies, headers and answers as ASGI gives and takes them, with limits."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -9,6 +11,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from sporeprint.errors import nearest
+from sporeprint.model_serving.http.encodings import ENCODINGS, unpack
 from sporeprint.model_serving.http.problems import MEDIA_TYPE, Problem, ProblemError, bad_parameter, too_large
 
 Scope = Mapping[str, Any]
@@ -16,7 +19,7 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
-JSON, HTML, IDENTITY = b"application/json", b"text/html; charset=utf-8", b"identity"
+JSON, IDENTITY = b"application/json", b"identity"
 _READ_HEADERS = frozenset({b"content-length", b"content-encoding", b"content-type", b"idempotency-key"})
 #: Sent with everything: nothing here is to be guessed at, framed, run or kept by somebody on the way.
 CAREFUL: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"))
@@ -32,9 +35,15 @@ class RequestHead:
 
     Attributes:
         key: of an idempotent request; None where none was given.
+        encoding: how the body is compressed; None: it is not.
     """
 
     key: str | None
+    encoding: str | None = None
+
+
+#: Whether the deadline of the request that this context works on found its body incomplete.
+IS_INCOMPLETE: ContextVar[bool] = ContextVar("IS_INCOMPLETE", default=False)
 
 
 class ClientGoneError(Exception):
@@ -55,13 +64,12 @@ def read_request_head(scope: Scope, limit: int) -> RequestHead:
     length = given.get(b"content-length", b"0")
     if not length.isdigit() or int(length[:18]) > limit:
         raise ProblemError(too_large(limit))
-    if given.get(b"content-encoding", IDENTITY).lower() != IDENTITY:
-        raise ProblemError(_unsupported(f"content encoding {_shown(given[b'content-encoding'])}; send the body as it is"))
+    encoding = content_encoding(given)
     # A page of another origin may send a body without a type, but not this type, without asking first.
     media_type = given.get(b"content-type", b"")
     if not media_type.lower().startswith(JSON):
         raise ProblemError(_unsupported(f"content type {_shown(media_type)}; send Content-Type: application/json"))
-    return RequestHead(idempotency_key(given))
+    return RequestHead(idempotency_key(given), encoding)
 
 
 def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
@@ -79,6 +87,42 @@ def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
     return key
 
 
+async def read_json_body(scope: Scope, receive: Receive, limit: int, *, optional: bool = False) -> bytes:
+    """Read the body of a request that sends JSON, and unpack it.
+
+    Args:
+        scope: of the request.
+        receive: the same.
+        limit: most bytes of the body, as it is sent and unpacked.
+        optional: whether there may be none, and then no content type.
+
+    Raises:
+        ProblemError: if it is too large or of another type.
+        ClientGoneError: if the client hung up.
+    """
+    if optional and not any(name == b"content-type" for name, _ in scope["headers"]):
+        if await read_body(receive, limit):
+            raise ProblemError(_unsupported("a body without a content type; send Content-Type: application/json"))
+        return b""
+    head = read_request_head(scope, limit)
+    return unpack(head.encoding, await read_body(receive, limit), limit)
+
+
+def content_encoding(headers: Mapping[bytes, bytes]) -> str | None:
+    """How a body is compressed; None: it is not.
+
+    Raises:
+        ProblemError: if in a way that is not known.
+    """
+    encoding = headers.get(b"content-encoding", IDENTITY).strip().lower()
+    if encoding == IDENTITY:
+        return None
+    if (name := encoding.decode("latin-1")) not in ENCODINGS:
+        known = ", ".join(ENCODINGS)
+        raise ProblemError(_unsupported(f"content encoding {_shown(encoding)}; known: {known}"))
+    return name
+
+
 def _shown(value: bytes) -> str:
     return repr(value[:60].decode("latin-1"))
 
@@ -94,6 +138,14 @@ async def read_body(receive: Receive, limit: int) -> bytes:
         ProblemError: if it is larger than `limit` bytes.
         ClientGoneError: if the client hung up.
     """
+    try:
+        return await _body(receive, limit)
+    except asyncio.CancelledError:
+        IS_INCOMPLETE.set(True)
+        raise
+
+
+async def _body(receive: Receive, limit: int) -> bytes:
     message = await receive()
     parts: list[bytes] = []
     size = 0
@@ -152,17 +204,9 @@ async def respond(send: Send, status: int, body: bytes, headers: Headers = (), m
     await send({"type": "http.response.body", "body": body})
 
 
-async def respond_page(send: Send, page: str, policy: bytes) -> None:
-    """Send a page, which may do what its policy says."""
-    body = page.encode()
-    own = [(b"content-type", HTML), (b"content-length", str(len(body)).encode()), *CAREFUL, (b"content-security-policy", policy)]
-    await send({"type": "http.response.start", "status": 200, "headers": own})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def respond_json(send: Send, value: Any, status: int = 200, headers: Headers = ()) -> None:
-    """Send JSON values."""
-    await respond(send, status, orjson.dumps(value), headers)
+async def respond_json(send: Send, value: Any, headers: Headers = ()) -> None:
+    """Send a message, or JSON values."""
+    await respond(send, 200, orjson.dumps(value), headers)
 
 
 async def respond_problem(send: Send, problem: Problem) -> None:

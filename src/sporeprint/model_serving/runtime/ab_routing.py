@@ -19,7 +19,8 @@ from sqlalchemy import Engine
 from sporeprint.ab_testing.assignment import Arm, Assignment
 from sporeprint.ab_testing.design import Mode
 from sporeprint.errors import RegistryError, SporeprintError
-from sporeprint.inference.predictor import Prediction
+from sporeprint.inference.prediction import Prediction
+from sporeprint.messages.predictions import AbAssignment
 from sporeprint.model_serving.http.authentication import Run
 from sporeprint.model_serving.http.background_task import background_task
 from sporeprint.model_serving.http.problems import ProblemError, bad_parameter, not_found
@@ -204,13 +205,16 @@ class Routes:
         """Whether a test runs."""
         return bool(self._routes)
 
-    def describe(self, record: PredictionRecord) -> dict[str, Any]:
-        """What a response says of its participation in a test."""
+    def describe(self, record: PredictionRecord) -> AbAssignment:
+        """The part of a prediction in a test, for its response."""
         route = self._routes.get(record.test_id or "")
-        found: dict[str, Any] = {"test_id": record.test_id, "name": route.test.name if route else None, "arm": record.arm}
-        if record.shadow is not None and record.shadow["mode"] == "split":
-            found["degraded"] = True
-        return found
+        is_degraded = record.shadow is not None and record.shadow["mode"] == "split"
+        return AbAssignment(
+            test_id=record.test_id or "",
+            name=route.test.name if route else None,
+            arm=record.arm,  # type: ignore[arg-type]  # a or b
+            degraded=is_degraded,
+        )
 
     async def find(self, name: str) -> Route | None:
         """A running test by its name or id; None where it has ended: then what serves otherwise answers.

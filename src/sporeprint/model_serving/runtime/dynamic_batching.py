@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import NamedTuple
 
-from sporeprint.inference.predictor import Prediction
+from sporeprint.inference.prediction import Prediction
 from sporeprint.model_serving.runtime.ab_routing import NO_PARTICIPATION, Participation, Route
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel, StageTimes, TimedPrediction
 from sporeprint.model_serving.runtime.row_parser import Row

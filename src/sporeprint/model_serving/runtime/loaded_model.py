@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.inference.predictor import Prediction, Row, row_prediction, unknown_reason
+from sporeprint.inference.partial_prediction import predict_partial
+from sporeprint.inference.prediction import Prediction
+from sporeprint.inference.predictor import Row, predict_row, row_prediction, unknown_reason
 from sporeprint.model_serving.runtime.row_parser import RowParser
 from sporeprint.model_serving.runtime.row_vectorizer import RowVectorizer
 from sporeprint.model_serving.runtime.single_row_scorer import SingleRowScorer, single_row_scorer
@@ -19,7 +21,11 @@ from sporeprint.models.encoder import Matrix
 from sporeprint.registry.manifest import VersionRef
 from sporeprint.registry.registry import Registry
 from sporeprint.safety.anomalies import RowAnomalies, row_anomalies
+from sporeprint.safety.cells import Cells
 from sporeprint.safety.decision_rule import DecisionRule
+from sporeprint.safety.group_likelihood import Evidence
+from sporeprint.safety.partial_guard import FILE as PARTIAL_GUARD
+from sporeprint.safety.partial_guard import PartialGuard
 from sporeprint.safety.promise_notes import promise_notes
 from sporeprint.safety.verdict import UNKNOWN, verdict_words
 
@@ -36,6 +42,20 @@ class StageTimes(NamedTuple):
     guard: int
 
 
+class PartialRows(NamedTuple):
+    """Those of n rows of which only some columns were observed.
+
+    Attributes:
+        places: their places among the n.
+        cells: their cells.
+        evidence: what they say.
+    """
+
+    places: Sequence[int]
+    cells: Cells
+    evidence: Evidence
+
+
 class RowChecks(NamedTuple):
     """Novelty and anomalies of n rows; the same for all versions that share preprocessing.
 
@@ -44,12 +64,14 @@ class RowChecks(NamedTuple):
         contradictory: bool [n], whether a row contradicts itself.
         component: [n], index of the most similar mixture component.
         strange: [n], the anomalies.
+        partial: which rows are partial, and what they say; None where there is no such row.
     """
 
     novelty_p: npt.NDArray[np.float64]
     contradictory: npt.NDArray[np.bool_]
     component: npt.NDArray[np.intp]
     strange: Sequence[RowAnomalies]
+    partial: PartialRows | None = None
 
 
 #: A prediction and its stage times.
@@ -117,8 +139,12 @@ class LoadedModel:
         encoded = perf_counter_ns()
         probability = float(safety.calibration(np.array([self.scorer.score(self.buffer)]))[0])
         scored = perf_counter_ns()
-        novelty_p, component = safety.guard.row(row)
         anomalies = row_anomalies(row, bundle.encoder, bundle.schema)
+        if safety.partial is not None and safety.partial.answers(row):
+            cells = Cells.of_rows([row], safety.partial.layout)
+            partial = predict_partial(bundle, safety.partial, cells, np.array([probability]), [anomalies])[0]
+            return partial, StageTimes(encoded - begin, scored - encoded, perf_counter_ns() - scored)
+        novelty_p, component = safety.guard.row(row)
         answer = row_prediction(safety, bundle.schema, probability, novelty_p, component, anomalies)
         return answer, StageTimes(encoded - begin, scored - encoded, perf_counter_ns() - scored)
 
@@ -136,14 +162,18 @@ class LoadedModel:
         bundle, guard = self.bundle, self.safety.guard
         read = self.table.vectorize(rows)
         encoded = perf_counter_ns()
-        component, typicality = guard.most_typical(read.features)
-        novelty_p = guard.p_value(typicality)
+        partial = _partial_rows(self.safety.partial, rows)
+        if partial is not None and len(partial.places) == n:
+            component, novelty_p = np.zeros(n, dtype=np.intp), np.zeros(n)
+        else:
+            component, typicality = guard.most_typical(read.features)
+            novelty_p = guard.p_value(typicality)
         strange = [
             row_anomalies(row, bundle.encoder, bundle.schema) if may_be else NO_ANOMALIES
             for row, may_be in zip(rows, read.strange.tolist(), strict=True)
         ]
         guarded = perf_counter_ns()
-        known = RowChecks(novelty_p, np.array([bool(each.contradictions) for each in strange]), component, strange)
+        known = RowChecks(novelty_p, np.array([bool(each.contradictions) for each in strange]), component, strange, partial)
         places: defaultdict[int, list[int]] = defaultdict(list)
         for place, served in enumerate(asked):
             places[id(served)].append(place)
@@ -167,15 +197,35 @@ class LoadedModel:
             row_prediction(safety, self.bundle.schema, p, novelty, most_like, known.strange[place], code)
             for p, novelty, most_like, code, place in numbers
         ]
+        if known.partial is not None:
+            self._answer_partial(known, known.partial, places, probability, answers)
         n = len(places)
         share = StageTimes(stages.encode, (scored - begin) // n, stages.guard + (perf_counter_ns() - scored) // n)
         return [(answer, share) for answer in answers]
+
+    def _answer_partial(
+        self, known: RowChecks, partial: PartialRows, places: list[int], probability: npt.NDArray[np.float64], answers: list[Prediction]
+    ) -> None:
+        """Put in place what is answered to those of the rows that are partial."""
+        guard = self.safety.partial
+        at = {place: number for number, place in enumerate(partial.places)}
+        mine = [(number, at[place]) for number, place in enumerate(places) if place in at]
+        if guard is None or not mine:
+            return
+        own, theirs = np.array([number for number, _ in mine]), np.array([number for _, number in mine])
+        strange = [known.strange[places[number]] for number in own.tolist()]
+        cells, evidence = partial.cells.take(theirs), partial.evidence.take(theirs)
+        made = predict_partial(self.bundle, guard, cells, probability[own], strange, evidence=evidence)
+        for number, prediction in zip(own.tolist(), made, strict=True):
+            answers[number] = prediction
 
     def why(self, row: Row, verdict: str, probability: float | None, novelty_p: float | None) -> tuple[Sequence[str], str | None]:
         """What a stored prediction leaves out: the columns outside the training rows' range, and why it is unknown."""
         anomalies = row_anomalies(row, self.bundle.encoder, self.bundle.schema)
         if verdict != self.words[UNKNOWN] or novelty_p is None or probability is None:
             return anomalies.outside, None
+        if self.safety.partial is not None and self.safety.partial.answers(row):
+            return anomalies.outside, predict_row(self.bundle, row).reason
         return anomalies.outside, unknown_reason(self.safety, probability, novelty_p, anomalies)
 
     def describe(self) -> dict[str, Any]:
@@ -191,6 +241,15 @@ class LoadedModel:
         }
 
 
+def _partial_rows(guard: PartialGuard | None, rows: Sequence[Row]) -> PartialRows | None:
+    places = [] if guard is None else [place for place, row in enumerate(rows) if guard.answers(row)]
+    if guard is None or not places:
+        return None
+    cells = Cells.of_rows([rows[place] for place in places], guard.layout)
+    return PartialRows(places, cells, guard.likelihood.evidence(cells))
+
+
 def _preprocessing_key(bundle: Bundle) -> str:
-    parts = (bundle.encoder.to_json().encode(), bundle.safety.guard.to_bytes(), bundle.schema.fingerprint().encode())
+    partial = bundle.parts.get(PARTIAL_GUARD, b"")
+    parts = (bundle.encoder.to_json().encode(), bundle.safety.guard.to_bytes(), bundle.schema.fingerprint().encode(), partial)
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()

@@ -12,7 +12,7 @@ from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sporeprint.inference.predictor import Prediction
+from sporeprint.inference.prediction import Prediction
 from sporeprint.model_serving.database import Database
 from sporeprint.model_serving.model_loader import ModelLoader
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel

@@ -6,30 +6,27 @@ import functools
 import logging
 import os
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from sporeprint.common.workdir import Workdir
 from sporeprint.model_serving.database import Database
 from sporeprint.model_serving.http.access_log import STDERR, AccessLog, request_ids_in_log
-from sporeprint.model_serving.http.authentication import REQUIRED_ROLES, Authenticator, bootstrap_key
+from sporeprint.model_serving.http.authentication import Authenticator, bootstrap_key
 from sporeprint.model_serving.http.background_task import background_task
-from sporeprint.model_serving.http.origin import SAFE_METHODS, check_origin
-from sporeprint.model_serving.http.problems import Problem, ProblemError, of, overloaded, too_slow
-from sporeprint.model_serving.http.request_context import GONE, RequestContext
-from sporeprint.model_serving.http.requests import ClientGoneError, Receive, Scope, Send, respond_problem
+from sporeprint.model_serving.http.request_context import RequestContext
 from sporeprint.model_serving.model_loader import ModelLoader
 from sporeprint.model_serving.runtime.ab_evaluation import BackgroundEvaluation
 from sporeprint.model_serving.runtime.ab_routing import Routes
 from sporeprint.model_serving.runtime.dynamic_batching import DynamicBatcher
 from sporeprint.model_serving.runtime.metrics import Metrics
 from sporeprint.model_serving.runtime.promotion_process import promote_in_a_process
+from sporeprint.model_serving.runtime.upload_process import DecodeLimits, UploadDecoder
 from sporeprint.pipelines.ab_test_lifecycle import ExperimentService
 from sporeprint.settings import ServingSettings, Settings
 
@@ -130,6 +127,7 @@ class Service:
                     service = cls(settings, root, worker, access, loader, database, metrics, tests, experiments, access_log)
                     async with service._watching():
                         yield service
+                    service.decoder.close()
         finally:
             await asyncio.to_thread(database.close)
 
@@ -168,6 +166,20 @@ class Service:
         return DynamicBatcher(self.database.journal, self.worker)
 
     @cached_property
+    def decoder(self) -> UploadDecoder:
+        """Decodes uploaded files, in processes of its own."""
+        limits = self.limits
+        return UploadDecoder(
+            DecodeLimits(
+                memory_bytes=limits.upload_memory_mb << 20,
+                decoded_bytes=limits.max_decoded_mb << 20,
+                rows=limits.max_upload_rows,
+                columns=limits.max_upload_columns,
+                seconds=limits.batch_deadline_s,
+            )
+        )
+
+    @cached_property
     def scoring(self) -> asyncio.Semaphore:
         """Room for the batches that are scored at a time."""
         return asyncio.Semaphore(self.limits.max_batches)
@@ -175,56 +187,6 @@ class Service:
     def lock(self, prediction_id: str) -> asyncio.Lock:
         """One lock for all requests at work with the same id."""
         return self.keys.setdefault(prediction_id, asyncio.Lock())
-
-
-#: What an endpoint does: it reads the request and answers it, and says with which status.
-Work = Callable[[Service, Scope, Receive, Send], Awaitable[int]]
-
-
-class Endpoint:
-    """One endpoint as an ASGI application: its errors are problem documents, and its time and number are bounded."""
-
-    def __init__(self, name: str, work: Work, service: Callable[[], Service]) -> None:
-        self.name, self._role, self._work, self._service = name, REQUIRED_ROLES[name], work, service
-
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        service, exchange = self._service(), scope["exchange"]
-        exchange.endpoint = self.name
-        if service.in_flight >= service.limits.max_in_flight:
-            await _refuse(send, overloaded("too many requests are worked on; try again soon"), exchange)
-            return
-        service.in_flight += 1
-        try:
-            await self._answer(service, scope, receive, send)
-        except ClientGoneError:
-            exchange.status = GONE
-        finally:
-            service.in_flight -= 1
-
-    async def _answer(self, service: Service, scope: Any, receive: Receive, send: Send) -> int:
-        exchange = scope["exchange"]
-        try:
-            if scope["method"] not in SAFE_METHODS:
-                check_origin(scope["headers"], service.limits.cors_origins)
-            caller = scope["caller"] = service.access.admit(scope, self._role)
-            exchange.key = None if self._role is None else caller.name
-            async with asyncio.timeout(service.limits.deadline_s) as scope["deadline"]:
-                return await self._work(service, scope, receive, send)
-        except ClientGoneError:
-            raise
-        except TimeoutError:
-            return await _refuse(send, too_slow(service.limits.deadline_s), exchange)
-        except Exception as error:
-            problem = of(error, service.root)
-            if problem.status >= 500 and not isinstance(error, ProblemError):
-                log.exception("%s: answered with %s", self.name, problem.kind)
-            return await _refuse(send, problem, exchange)
-
-
-async def _refuse(send: Send, problem: Problem, exchange: RequestContext) -> int:
-    await respond_problem(send, problem.of_request(exchange.request_id))
-    return problem.status
 
 
 def _access_log(limits: ServingSettings, root: Path, worker: str, paths: Mapping[str, str]) -> AccessLog | None:

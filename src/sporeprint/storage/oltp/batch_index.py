@@ -13,6 +13,7 @@ from sqlalchemy import Engine, delete, exc, insert, select
 from sporeprint.errors import SporeprintError, StorageError
 from sporeprint.storage.engine import reading, writing
 from sporeprint.storage.oltp.batch_file import ROW_ID, BatchInfo, BatchStore, frames, row_of
+from sporeprint.storage.oltp.retention import WarehouseProgress, was_read
 from sporeprint.storage.oltp.tables import batch, outcome
 from sporeprint.storage.prediction_record import PredictionRecord
 
@@ -147,17 +148,22 @@ def names(text: str | None) -> tuple[str, ...]:
     return () if text is None else tuple(text.split(","))
 
 
-def forget(engine: Engine, store: BatchStore, *, before_us: int, dry_run: bool = False) -> tuple[int, int]:
+def forget(
+    engine: Engine, store: BatchStore, *, before_us: int, dry_run: bool = False, warehouse: WarehouseProgress | None = None
+) -> tuple[int, int]:
     """Remove batches that were made before a time, with their artefacts and outcomes: how many, and how many rows they had.
 
     Raises:
         StorageUnavailableError: the database does not answer; what was removed until then is gone, the rest untouched.
         StorageError: it refuses.
     """
+    query = select(batch.c.batch_id, batch.c.rows).where(batch.c.created_us < before_us)
+    if warehouse is not None:  # what it has not read stays
+        query = query.where(was_read(batch.c.seq, warehouse.batches))
     with reading(engine) as connection:
-        found = connection.execute(select(batch.c.batch_id, batch.c.rows).where(batch.c.created_us < before_us)).all()
+        old = connection.execute(query).all()
     if not dry_run:
-        for batch_id, _ in found:
+        for batch_id, _ in old:
             # The row last: whoever is killed in between finds it again.
             store.path(batch_id).unlink(missing_ok=True)
             with writing(engine) as connection:
@@ -165,7 +171,7 @@ def forget(engine: Engine, store: BatchStore, *, before_us: int, dry_run: bool =
                 within = outcome.c.prediction_id.between(f"{batch_id}:", f"{batch_id}:~")
                 connection.execute(delete(outcome).where(within))
                 connection.execute(delete(batch).where(batch.c.batch_id == batch_id))
-    return len(found), sum(int(rows) for _, rows in found)
+    return len(old), sum(int(rows) for _, rows in old)
 
 
 class Registrar:

@@ -1,0 +1,119 @@
+"""The verdict's promises re-proved: an independent draw of the same species, copies of rows, and columns by the thousand.
+
+    python benchmarks/verdict.py [--workdir DIR] [--runs 1000]
+
+The draw is made from the real table: of every species each column for itself, values as often as there, numbers from a normal
+curve. The model is the one in production in the work directory (by default: this project's).
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from measure import say
+from sporeprint import settings
+from sporeprint.data.coded_table import Codes
+from sporeprint.data.dataset import Observations
+from sporeprint.registry.registry import Registry
+from sporeprint.safety.decision_rule import fit_guard
+from sporeprint.safety.risk_control import RiskLevels
+from sporeprint.safety.threshold_simulation import simulate_threshold
+from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN, is_familiar
+from sporeprint.schema import Column, DatasetSchema, Kind, Target
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCK = 353
+
+
+def second_draw(frame: pl.DataFrame, config: settings.Settings, seed: int) -> pl.DataFrame:
+    """As many rows of each species, drawn anew."""
+    random, parts = np.random.default_rng(seed), []
+    for start in range(0, frame.height, BLOCK):
+        block = frame[start : start + BLOCK]
+        columns: dict[str, pl.Series] = {}
+        for name in block.columns:
+            values = block[name]
+            if name in config.dataset.numeric:
+                numbers = values.drop_nulls().to_numpy()
+                drawn = (
+                    random.normal(numbers.mean(), numbers.std(), len(block)).round(2).clip(min(0.01, numbers.min()))
+                    if len(numbers)
+                    else None
+                )
+                empty = values.is_null().to_numpy()[random.permutation(len(block))]
+                columns[name] = pl.Series(name, np.where(empty, np.nan, drawn) if drawn is not None else [None] * len(block), pl.Float64)
+            else:
+                columns[name] = values.gather(random.integers(0, len(block), len(block)))
+        parts.append(pl.DataFrame(columns).fill_nan(None))
+    return pl.concat(parts)
+
+
+def independent(workdir: Path, config: settings.Settings) -> dict[str, object]:
+    """False edible and coverage of the production model on three draws."""
+    bundle = Registry(workdir / "models/registry").load("production")
+    frame = pl.read_csv(ROOT / config.source.path, separator=";")
+    counts = np.zeros(5, dtype=int)
+    for seed in (1, 2, 3):
+        drawn = second_draw(frame, config, seed)
+        y = (drawn["class"] == "p").to_numpy()
+        verdict = bundle.predictions(Codes.of(drawn, bundle.schema)).verdict
+        negative, positive = verdict == NEGATIVE, verdict == POSITIVE
+        counts += [len(y), (verdict != UNKNOWN).sum(), negative.sum(), (negative & y).sum(), (positive & ~y).sum()]
+    rows, answered, edible, false_edible, false_poisonous = counts.tolist()
+    return {
+        "model": bundle.name,
+        "answered": f"{answered:,} of {rows:,} ({answered / rows:.2%})",
+        "false edible": f"{false_edible} of {edible:,}",
+        "false poisonous": false_poisonous,
+    }
+
+
+def copies(runs: int) -> dict[str, str]:
+    """Runs whose promise is broken, with rows copied so often: every row counted, and every different row."""
+    levels = RiskLevels(0.01, 1.0, 0.05)
+    found = {}
+    for times in (1, 2, 5, 20):
+        one = simulate_threshold(levels, rows=2000 * times, copies=times, runs=runs, seed=20201107)
+        found[f"{times} x"] = f"{one.broken_by_rows / runs:.1%} by rows, {one.broken_by_units / runs:.1%} by different rows"
+    return found
+
+
+def coverage() -> dict[str, float]:
+    """Share of rows that the guard knows where 95 % are asked for, by the number of numeric columns."""
+    found, random = {}, np.random.default_rng(7)
+    for columns in (5, 20, 60, 500, 2000):
+        schema = DatasetSchema(
+            name="wide",
+            target=Target(column="class", values={"e": "edible", "p": "poisonous"}, positive="p"),
+            columns={f"c{number}": Column(kind=Kind.NUMERIC) for number in range(columns)},
+        )
+        reached = []
+        for _ in range(5):
+            numbers: npt.NDArray[np.float64] = random.normal(size=(1800, columns))
+            table = Codes({}, {}, {f"c{number}": numbers[:, number] for number in range(columns)}, 1800)
+            y = (random.random(1800) < 0.5).astype(np.int8)
+            rows = Observations(table, y, np.arange(1800), None, np.arange(1800, dtype=np.uint64))
+            known, calibrate, test = (rows.take(np.arange(a, b)) for a, b in ((0, 400), (400, 1000), (1000, 1800)))
+            guard = fit_guard(known, calibrate, schema, settings.GuardSettings(coverage=0.95, clusters=4), seed=1)
+            reached.append(float(np.asarray(is_familiar(guard.novelty(test.codes).p, 0.95)).mean()))
+        found[f"{columns} columns"] = round(float(np.mean(reached)), 3)
+    return found
+
+
+def main() -> None:
+    """Measure all three."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workdir", type=Path, default=ROOT)
+    parser.add_argument("--runs", type=int, default=1000)
+    given = parser.parse_args()
+    config = settings.load(ROOT / "config/config.yaml")
+    say("promise broken, risk a little above alpha", copies(given.runs))
+    say("guard, 0.95 asked for", coverage())
+    say("an independent draw of the same species", independent(given.workdir, config))
+
+
+if __name__ == "__main__":
+    main()

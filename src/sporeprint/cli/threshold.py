@@ -1,0 +1,67 @@
+"""`sporeprint simulate-threshold`: whether the promise behind the negative verdict holds on numbers like one's own."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from sporeprint.cli.command import SETTINGS, Facts, Session, command, group
+from sporeprint.cli.console import Result
+from sporeprint.cli.panels import TOOLS
+from sporeprint.common.text_table import Table
+from sporeprint.errors import UsageError
+
+threshold_commands = group()
+
+
+@command(
+    threshold_commands,
+    SETTINGS,
+    name="simulate-threshold",
+    panel=TOOLS,
+    examples="sporeprint simulate-threshold --rows 4000 --copies 5\n"
+    "sporeprint simulate-threshold --rows 4000 --copies 20 --correlation 0.3 --alpha 0.01",
+)
+def simulate_threshold(
+    session: Session,
+    rows: Annotated[int, typer.Option(min=1, metavar="N", help="Rows of the threshold part that may be answered negative.")] = 4000,
+    copies: Annotated[int, typer.Option(min=1, metavar="N", help="Rows of one unit: copies of a row, or rows of one patient.")] = 1,
+    correlation: Annotated[
+        float, typer.Option(min=0, max=1, metavar="SHARE", help="Correlation of the labels of one unit; 1: copies.")
+    ] = 1.0,
+    alpha: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Promised share of wrong negative answers. Default: guard.alpha.")
+    ] = None,
+    risk: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="True share of wrong negative answers. Default: a little above alpha.")
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, metavar="N", help="Number of simulated runs.")] = 1000,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0,
+) -> Result:
+    """Simulate how often the promise on negative answers is broken where rows repeat."""
+    from sporeprint.safety.risk_control import RiskLevels
+    from sporeprint.safety.threshold_simulation import simulate_threshold as simulated
+
+    guard = session.settings.guard
+    levels = RiskLevels(guard.alpha if alpha is None else alpha, 1.0, guard.delta)
+    if not 0 < levels.alpha < 0.5:
+        raise UsageError(f"--alpha: expected a number above 0 and below 0.5, got {levels.alpha:g}")
+    with session.screen.steps().step("simulate") as progress:
+        progress.total(runs)
+        try:
+            found = simulated(
+                levels, rows=rows, copies=copies, correlation=correlation, risk=risk, runs=runs, seed=seed, advance=progress.advance
+            )
+        except ValueError as error:
+            raise UsageError(f"--{error}") from error
+    shares = tuple(
+        (what, f"{broken:,} of {runs:,}", f"{broken / runs:.1%}", bar(broken / runs), f"{found.delta:.0%}")
+        for what, broken in (("every row", found.broken_by_rows), ("every unit once, as etl does", found.broken_by_units))
+    )
+    title = f"Promise of {levels.alpha:.2%} at a true risk of {found.risk:.3%}, {rows:,} rows, {copies:,} of each unit"
+    return Facts(asdict(found), (Table(title, ("counted", "broken", "share", "", "allowed"), shares),))
+
+
+def bar(share: float, width: int = 30) -> str:
+    """A share as a bar of text."""
+    return "█" * round(share * width)

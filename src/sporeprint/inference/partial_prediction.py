@@ -1,0 +1,138 @@
+"""The prediction for rows of which only some columns were observed, with what is missing for a verdict."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from sporeprint.inference.model_bundle import Bundle
+from sporeprint.inference.prediction import OUT_OF_DISTRIBUTION, TOO_LITTLE_OBSERVED, Prediction
+from sporeprint.safety.anomalies import NEVER_SEEN, OUTSIDE, UNLIKE, RowAnomalies
+from sporeprint.safety.cells import Cells
+from sporeprint.safety.group_likelihood import Evidence
+from sporeprint.safety.partial_guard import PartialGuard
+from sporeprint.safety.partial_rule import decide_partial
+from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
+
+Row = Mapping[str, str | float | None]
+
+#: Columns to look at that a reason names.
+MOST_NAMED = 3
+#: Unit of the effects of columns, and probabilities beyond which log odds are cut off.
+LOG_ODDS, LEAST_PROBABILITY = "log odds", 1e-6
+
+
+def predict_partial(
+    bundle: Bundle,
+    guard: PartialGuard,
+    cells: Cells,
+    classifier: npt.NDArray[np.float64],
+    anomalies: Sequence[RowAnomalies],
+    *,
+    evidence: Evidence | None = None,
+) -> list[Prediction]:
+    """Answer n rows, each by its own set of observed columns.
+
+    Args:
+        bundle: the model.
+        guard: its guard of partial rows.
+        cells: the rows.
+        classifier: float64 [n], the classifier's calibrated P(positive).
+        anomalies: what is strange about each row.
+        evidence: what the rows say, where somebody has asked it already.
+    """
+    rule, target, words = bundle.safety, bundle.schema.target, verdict_words(bundle.schema)
+    verdicts = decide_partial(
+        guard,
+        cells,
+        contradictory=np.array([bool(each.contradictions) for each in anomalies], dtype=np.bool_),
+        limits=rule.limits,
+        classifier=classifier,
+        evidence=evidence,
+    )
+    result = []
+    columns = zip(
+        verdicts.probability.tolist(),
+        verdicts.p.tolist(),
+        verdicts.group.tolist(),
+        verdicts.verdict.tolist(),
+        verdicts.too_little.tolist(),
+        verdicts.observed.tolist(),
+        anomalies,
+        strict=True,
+    )
+    for number, (probability, p, group, code, too_little, observed, strange) in enumerate(columns):
+        look_at: tuple[str, ...] = ()
+        reason = unknown = None
+        if code == UNKNOWN:
+            one = cells.take(slice(number, number + 1))
+            if too_little:
+                unknown = TOO_LITTLE_OBSERVED
+                look_at = look_at_next(bundle, one)[0]
+                reason = too_little_reason(observed, len(guard.layout.columns), look_at)
+            else:
+                unknown = OUT_OF_DISTRIBUTION
+                reason = unlike_reason(bundle, one, np.array([group]), strange, p)
+        result.append(
+            Prediction(
+                prediction=target.positive if probability > HALF else target.negative,
+                probability=probability,
+                verdict=words[code],
+                novelty_p=p,
+                threshold=rule.threshold.value,
+                unseen=strange.unseen,
+                outside=strange.outside,
+                contradictions=strange.contradictions,
+                reason=reason,
+                most_like=rule.components[group],
+                unknown=unknown,
+                look_at=look_at,
+            )
+        )
+    return result
+
+
+def partial_effects(guard: PartialGuard, cells: Cells) -> tuple[tuple[str, ...], npt.NDArray[np.float64], float]:
+    """What each observed column of one row does to the log odds of the positive class, and the log odds with none observed.
+
+    The effect of a column is by how much it alone changes the log odds: where several columns tell the same, each of them has it.
+
+    Returns:
+        The observed columns; float64 [columns]; the log odds with nothing observed.
+    """
+    at = np.flatnonzero(cells.observed[0])
+    masks = np.zeros((len(at) + 1, cells.observed.shape[1]), dtype=np.bool_)
+    masks[np.arange(len(at)), at] = True
+    repeated = cells.take(np.zeros(len(masks), dtype=np.intp)).hidden(masks, guard.layout)
+    positive = guard.likelihood.evidence(repeated).positive.clip(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    odds = np.log(positive) - np.log1p(-positive)
+    return tuple(guard.layout.columns[number] for number in at.tolist()), odds[:-1] - odds[-1], float(odds[-1])
+
+
+def look_at_next(bundle: Bundle, cells: Cells, *, most: int = MOST_NAMED) -> list[tuple[str, ...]]:
+    """The columns that n rows would best be looked at in next, the best first."""
+    questions = bundle.questions
+    return [()] * len(cells) if questions is None else questions.columns(cells, most=most)
+
+
+def too_little_reason(observed: int, columns: int, look_at: Sequence[str]) -> str:
+    """Why too little was observed for a verdict, and what to look at."""
+    hint = f"; look at: {', '.join(look_at)}" if look_at else "; no other column would tell"
+    return f"too little observed ({observed} of {columns} columns){hint}"
+
+
+def unlike_reason(bundle: Bundle, cells: Cells, group: npt.NDArray[np.intp], anomalies: RowAnomalies, p: float) -> str:
+    """In what one row is unlike everything that is known."""
+    parts = [",".join(anomalies.contradictions)] if anomalies.contradictions else []
+    if not is_familiar(p, bundle.safety.coverage):
+        unseen = [f"{NEVER_SEEN}: {','.join(anomalies.unseen)}"] if anomalies.unseen else []
+        outside = [f"{OUTSIDE}: {','.join(anomalies.outside)}"] if anomalies.outside else []
+        parts = [*unseen, *outside, *parts, f"{UNLIKE} (p = {round(p, 6)}){unusual_columns(bundle, cells, group)[0]}"]
+    return "; ".join(parts)
+
+
+def unusual_columns(bundle: Bundle, cells: Cells, group: npt.NDArray[np.intp]) -> list[str]:
+    """For n rows the columns that are least like what each resembles most, as the end of a reason; "" where none stands out."""
+    questions = bundle.questions
+    columns = [()] * len(cells) if questions is None else questions.unusual(cells, group)
+    return [f", most of all in: {', '.join(names)}" if names else "" for names in columns]

@@ -1,0 +1,199 @@
+"""What a column of text holds: numbers, codes, dates, identifiers or text, and how its numbers and missing values are written."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import polars as pl
+
+from sporeprint.schema import MISSING_NUMBERS, NUMBER
+
+#: Texts that stand for a missing value in a column of codes.
+MISSING_CODES = ("?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "<NA>", "#N/A", "-", "--", ".", "(null)", "\\N")
+#: Numbers that stand for a missing value, where all others of the column are not negative.
+SENTINELS = ("-999", "-9999", "-99999", "-999.0", "-9999.0")
+#: Share of a column's values that must be of a kind.
+NEARLY_ALL = 0.98
+#: From so many different values, and such a share of the rows, a column of codes is text or identifies the row.
+MANY, MANY_SHARE = 50, 0.5
+#: Longest text that is a code: longer ones are text.
+LONG_TEXT = 60
+
+_WRITTEN = re.compile(r"([€$£¥]?)\s*([+-]?[0-9][0-9.,' ]*|[+-]?\.[0-9]+)\s*(%|[^\W\d_][\w/²³µ°]{0,15})?")
+_GROUP_NAME = re.compile(
+    r"(?i)(.*[_ ])?(patient|subject|person|user|customer|client|device|machine|site|species|household|account|group|participant)s?"
+    r"([_ ]?(id|no|nr|number))?"
+)
+_ID_NAME = re.compile(r"(?i)(.*[_ ]|)(id|uuid|guid|index|key|row_?(id|number|nr|no)?|unnamed: ?0)")
+_DATES = ("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d")
+
+
+class Role(StrEnum):
+    """What a column is for."""
+
+    NUMERIC = "numeric"
+    NOMINAL = "nominal"
+    DATE = "date"
+    ID = "identifier"
+    TEXT = "text"
+    GROUP = "group"
+    EMPTY = "empty"
+    CONSTANT = "constant"
+    UNNAMED = "without a name of its own"
+
+
+@dataclass(frozen=True)
+class ColumnForm:
+    """What a column holds and how it is written.
+
+    Attributes:
+        role: what it is for.
+        missing: texts that stand for a missing value, beside those that always do.
+        missing_share: share of the rows without a value.
+        distinct: different values.
+        decimal: the decimal sign.
+        thousands: the sign between thousands; empty: none.
+        strip: units and signs around the number.
+    """
+
+    role: Role
+    missing: tuple[str, ...] = ()
+    missing_share: float = 0.0
+    distinct: int = 0
+    decimal: str = "."
+    thousands: str = ""
+    strip: tuple[str, ...] = ()
+
+
+def infer_column(name: str, values: pl.Series) -> ColumnForm:
+    """The form of a column.
+
+    Args:
+        name: its name.
+        values: String [n], blanks trimmed, null where empty.
+    """
+    rows, present = len(values), values.drop_nulls()
+    counts = present.value_counts(sort=True, name="rows")
+    texts: list[str] = counts[values.name].to_list()
+    if not texts or all(text.lower() in MISSING_NUMBERS for text in texts):
+        return ColumnForm(Role.EMPTY, missing_share=1.0)
+    rows_of = dict(counts.iter_rows())
+    if (form := _numeric(texts, rows_of, rows)) is not None:
+        return _as_identifier(name, form, present, rows)
+    missing = tuple(word for word in MISSING_CODES if word in rows_of)
+    codes = [text for text in texts if text not in missing]
+    lost = 1 - sum(rows_of[text] for text in codes) / rows
+    form = ColumnForm(Role.NOMINAL, missing, lost, len(codes))
+    if not codes:
+        return ColumnForm(Role.EMPTY, missing, 1.0)
+    if len(codes) == 1 and not lost:
+        return ColumnForm(Role.CONSTANT, missing, lost, 1)
+    if _are_dates(codes):
+        return ColumnForm(Role.DATE, missing, lost, len(codes))
+    known = rows * (1 - lost)
+    if _GROUP_NAME.fullmatch(name) and MANY_SHARE / 25 < len(codes) / known <= MANY_SHARE and len(codes) > 2:
+        return ColumnForm(Role.GROUP, missing, lost, len(codes))
+    if len(codes) >= MANY and len(codes) > MANY_SHARE * known:
+        return ColumnForm(
+            Role.ID if all(len(text) <= LONG_TEXT and " " not in text for text in codes[:200]) else Role.TEXT, missing, lost, len(codes)
+        )
+    if len(codes) >= MANY and sum(map(len, codes)) > LONG_TEXT * len(codes):
+        return ColumnForm(Role.TEXT, missing, lost, len(codes))
+    return form
+
+
+def _as_identifier(name: str, form: ColumnForm, present: pl.Series, rows: int) -> ColumnForm:
+    """The form of a column of numbers, as an identifier, a group or a constant where it is one."""
+    numbers = form.distinct
+    if numbers <= 1 and not form.missing_share:
+        return ColumnForm(Role.CONSTANT, form.missing, form.missing_share, numbers)
+    whole = form.strip == () and form.decimal == "." and present.str.contains(r"^[0-9]+$").all()
+    if not whole:
+        return form
+    if _GROUP_NAME.fullmatch(name) and 2 < numbers <= MANY_SHARE * rows:
+        return ColumnForm(Role.GROUP, form.missing, form.missing_share, numbers)
+    if numbers == len(present) >= MANY:
+        values = present.cast(pl.Int64, strict=False)
+        counted = values.is_sorted() and values.null_count() == 0 and int(values[-1]) - int(values[0]) == len(values) - 1
+        if counted or _ID_NAME.fullmatch(name):
+            return ColumnForm(Role.ID, form.missing, form.missing_share, numbers)
+    return form
+
+
+def _numeric(texts: Sequence[str], rows_of: dict[str, int], rows: int) -> ColumnForm | None:
+    """The form of a column of numbers; None where it is none."""
+    always = [text for text in texts if text.lower() in MISSING_NUMBERS]
+    rest = [text for text in texts if text.lower() not in MISSING_NUMBERS]
+    plain = re.compile(NUMBER)
+    odd = [text for text in rest if not plain.match(text)]
+    if len(odd) == len(rest) or sum(rows_of[text] for text in odd) > 0.6 * sum(rows_of[text] for text in rest):
+        written = _written([text for text in rest if re.search(r"[0-9]", text)])
+        others = [text for text in rest if not re.search(r"[0-9]", text)]
+        if written is None or not all(_stands_for_missing(text) for text in others):
+            return None
+        decimal, thousands, strip = written
+        missing, numbers = tuple(others), len(rest) - len(others)
+    else:
+        tokens = [text for text in odd if _stands_for_missing(text)]
+        unread = [text for text in odd if text not in tokens]
+        if sum(rows_of[text] for text in unread) > (1 - NEARLY_ALL) * rows:
+            written = _written([text for text in rest if text not in tokens])
+            if written is None:
+                return None
+            decimal, thousands, strip = written
+        else:
+            decimal, thousands, strip = ".", "", ()
+        missing, numbers = tuple(tokens), len(rest) - len(tokens)
+    if not numbers:
+        return None
+    sentinels = tuple(word for word in SENTINELS if word in rows_of)
+    if sentinels and not any(text.startswith("-") for text in rest if text not in (*sentinels, *missing)):
+        missing += sentinels
+    lost = sum(rows_of[text] for text in (*always, *missing))
+    empty = rows - sum(rows_of.values())
+    return ColumnForm(Role.NUMERIC, missing, (lost + empty) / rows, numbers, decimal, thousands, strip)
+
+
+def _stands_for_missing(text: str) -> bool:
+    return text in MISSING_CODES or re.fullmatch(r"[^\w\s]{1,3}", text) is not None
+
+
+def _written(texts: Sequence[str]) -> tuple[str, str, tuple[str, ...]] | None:
+    """Decimal sign, sign between thousands, and units, of numbers that are written another way; None where they are no numbers."""
+    matches = [match for text in texts[:20_000] if (match := _WRITTEN.fullmatch(text))]
+    if not texts or len(matches) < NEARLY_ALL * min(len(texts), 20_000):
+        return None
+    units = {part for match in matches for part in (match[1], match[3]) if part}
+    if len(units) > 3 or any(re.fullmatch("[eE]", unit) for unit in units):
+        return None
+    cores = [match[2].strip() for match in matches]
+    form = next((form for form in _forms(cores) if all(_fits(core, *form) for core in cores)), None)
+    if form is None:
+        return None
+    return (*form, tuple(sorted(units)))
+
+
+def _forms(cores: Sequence[str]) -> list[tuple[str, str]]:
+    """Decimal sign and sign between thousands, the likeliest first."""
+    forms = [(".", ""), (".", ","), (",", ""), (",", "."), (",", " "), (".", " "), (".", "'")]
+    # 1,234 alone may be either: three digits after every comma are thousands.
+    commas = [core for core in cores if "," in core]
+    if commas and not all(re.search(r",[0-9]{3}(?![0-9])", core) for core in commas):
+        forms.remove((".", ","))
+    return forms
+
+
+def _fits(core: str, decimal: str, thousands: str) -> bool:
+    end = rf"({re.escape(decimal)}[0-9]*)?"
+    if re.fullmatch(rf"[+-]?[0-9]*{end}", core):
+        return True
+    return bool(thousands) and re.fullmatch(rf"[+-]?[0-9]{{1,3}}({re.escape(thousands)}[0-9]{{3}})+{end}", core) is not None
+
+
+def _are_dates(texts: Sequence[str]) -> bool:
+    sample = pl.Series(texts[:5000], dtype=pl.String)
+    if not sample.str.contains(r"^[0-9]{1,4}[-./][0-9]{1,2}[-./][0-9]{1,4}([ T].*)?$").all():
+        return False
+    day = sample.str.extract(r"^([0-9./-]+)")
+    return any(day.str.to_date(form, strict=False).null_count() <= (1 - NEARLY_ALL) * len(day) for form in _DATES)

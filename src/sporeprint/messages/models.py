@@ -1,0 +1,99 @@
+"""Registered models, promotion and rollback."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from sporeprint.messages.base import Request, response
+
+Alias = Literal["champion", "production"]
+
+
+class PromotionRequest(Request):
+    """What is to be promoted, or rolled back. In the query, or as JSON.
+
+    Attributes:
+        version: the version, as 2 or v2.
+        alias: champion: of its model; production: that, and the version that serves.
+        reason: why, for the history.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"example": {"version": 2, "alias": "production"}})
+
+    version: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^v?[1-9][0-9]{0,8}$")] | None = None
+    alias: Alias | None = None
+    reason: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+
+
+@response
+class ModelVersions:
+    """A registered model.
+
+    Attributes:
+        name: its name.
+        champion: its best version, as name/v2.
+        versions: all of them, the oldest first.
+    """
+
+    name: str
+    champion: str
+    versions: tuple[str, ...]
+
+
+@response
+class ModelList:
+    """The registered models.
+
+    Attributes:
+        production: the version that is to serve, as name/v2; null: none is.
+        serving: the version that serves in the worker that answered.
+        models: all of them, by name.
+    """
+
+    production: str | None
+    serving: str
+    models: tuple[ModelVersions, ...]
+
+
+@response
+class PromotionResponse:
+    """A version that was promoted.
+
+    Attributes:
+        ref: the version, as name/v2.
+        alias: champion or production.
+        production: the version that is to serve, as name/v2; every worker serves it within two seconds.
+        reason: why, as the history has it.
+        gate: the gate's findings.
+    """
+
+    ref: str
+    alias: Alias
+    production: str | None
+    reason: str
+    gate: tuple[str, ...] = ()
+
+
+@response
+class RollbackResponse:
+    """A promotion that was rolled back.
+
+    Attributes:
+        ref: the version that is champion, or serves, again.
+        before: the version that was.
+        alias: champion or production.
+        production: the version that is to serve, as name/v2.
+        reason: why, as the history has it.
+    """
+
+    ref: str
+    before: str
+    alias: Alias
+    production: str | None
+    reason: str
+
+
+def fields(model: type[Request]) -> tuple[str, ...]:
+    """The names of a request's fields."""
+    found: dict[str, Any] = model.model_fields
+    return tuple(found)

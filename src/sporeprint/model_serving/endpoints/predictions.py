@@ -1,0 +1,141 @@
+"""`/predictions/{prediction_id}`: a prediction as it is kept, and its outcome."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Header, Path, Response
+
+from sporeprint.common.timestamps import iso_utc
+from sporeprint.data.written_values import parse_code
+from sporeprint.errors import JournalError, StorageError, StorageUnavailableError
+from sporeprint.messages.outcomes import OutcomeRequest, OutcomeResponse, OutcomeRevision
+from sporeprint.messages.predictions import StoredPrediction
+from sporeprint.model_serving.endpoints.routing import UNREADABLE, ServiceDep, problems, router
+from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_valid
+from sporeprint.model_serving.http.requests import idempotency_key
+from sporeprint.model_serving.runtime.service import Service
+from sporeprint.schema import DatasetSchema
+from sporeprint.storage.oltp.outcomes import Outcome
+from sporeprint.storage.prediction_record import MAX_ID, PredictionRecord
+
+routes = router()
+
+#: Who reports an outcome, where the request does not say it.
+SOURCE = "api"
+#: Years in which an outcome can have been observed: what lies outside could not be read back.
+YEARS = range(1971, 2300)
+
+PredictionId = Annotated[str, Path(description="As it was answered.", max_length=1000)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="The same key gives the same answer, however often it is sent: 1 to 255 visible ASCII characters.",
+        json_schema_extra={"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    ),
+]
+
+
+@routes.get("/predictions/{prediction_id}", responses=problems(404))
+async def prediction(prediction_id: PredictionId, service: ServiceDep) -> StoredPrediction:
+    """A prediction as it is kept, and its outcome."""
+    record = await _find(service, prediction_id)
+    outcome, unknown = None, None
+    try:
+        outcome = await service.database.latest_outcome(record.prediction_id)
+    except (StorageUnavailableError, StorageError) as error:
+        if isinstance(error, JournalError):
+            raise
+        unknown = "the database does not answer now"
+    same = ("prediction_id", "prediction", "probability", "verdict", "novelty_p", "threshold", "model", "version", "unseen", "features")
+    more: Any = {name: getattr(record, name) for name in (*same, "batch_id", "test_id", "arm", "unit_id", "shadow")}
+    return StoredPrediction(
+        **more,
+        created=iso_utc(record.created_us, "milliseconds"),
+        outcome=None if outcome is None else OutcomeRevision(**revision(outcome)),
+        outcome_unknown=unknown,
+    )
+
+
+@routes.post(
+    "/predictions/{prediction_id}/outcome",
+    responses={**problems(*UNREADABLE), 201: {"description": "A further revision", "model": OutcomeResponse}},
+)
+async def outcome(
+    prediction_id: PredictionId, given: OutcomeRequest, service: ServiceDep, response: Response, key: IdempotencyKey = None
+) -> OutcomeResponse:
+    """Report the ground truth of a prediction; reported differently, it is a correction."""
+    key = idempotency_key({} if key is None else {b"idempotency-key": key.encode("latin-1", "replace")})
+    code = code_of(given.outcome, service.loader.current.bundle.schema)
+    source, observed_us = source_of(given.source), observed_at(given.observed)
+    record = await _find(service, prediction_id)
+    done = await service.database.record_outcome(record.prediction_id, code, source=source, observed_us=observed_us, key=key)
+    response.status_code = 201 if done.created else 200
+    return OutcomeResponse(**revision(done.outcome), created=done.created)
+
+
+async def _find(service: Service, prediction_id: str) -> PredictionRecord:
+    missing = ProblemError(not_found(f"there is no prediction {prediction_id[:MAX_ID]!r}"))
+    if len(prediction_id) > MAX_ID or not prediction_id.isascii():
+        raise missing
+    record = await service.database.find(prediction_id)
+    if record is None:
+        raise missing
+    return record
+
+
+def code_of(outcome: str, schema: DatasetSchema) -> str:
+    """A class as code, from its code or word. Raises: ProblemError."""
+    values = schema.target.values
+    text = parse_code(outcome, (), values, schema.target.aliases) or ""
+    codes = {word.lower(): code for code, word in values.items()}
+    if (code := text if text in values else codes.get(text.lower())) is not None:
+        return code
+    listed = ", ".join(f"{code} ({word})" for code, word in values.items())
+    raise ProblemError(not_valid(f"field 'outcome': expected one of {listed}; got {outcome[:40]!r}"))
+
+
+def source_of(source: str | None) -> str:
+    """Who reports it. Raises: ProblemError."""
+    if source is None:
+        return SOURCE
+    if not source.strip():
+        raise ProblemError(not_valid("field 'source': expected a text that is not blank"))
+    return source.strip()
+
+
+def observed_at(text: str | None) -> int | None:
+    """When it was observed, microseconds since 1970 UTC. Raises: ProblemError."""
+    if text is None:
+        return None
+    shown = f"got {text[:40]!r}"
+    problem = not_valid(f"field 'observed': expected a time with its zone, as in 2026-01-31T12:00:00Z; {shown}")
+    try:
+        observed = datetime.fromisoformat(text if text.isprintable() else "")
+        if observed.tzinfo is None:
+            raise ProblemError(problem)
+        in_utc = observed.astimezone(UTC)
+    except OverflowError:
+        raise ProblemError(_out_of_range(shown)) from None
+    except ValueError:
+        raise ProblemError(problem) from None
+    if in_utc.year not in YEARS:
+        raise ProblemError(_out_of_range(shown))
+    since = in_utc - datetime.fromtimestamp(0, UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _out_of_range(shown: str) -> Problem:
+    return not_valid(f"field 'observed': expected a time from {YEARS.start} to {YEARS.stop - 1}; {shown}")
+
+
+def revision(outcome: Outcome) -> dict[str, Any]:
+    """The fields of a revision as they are sent."""
+    return {
+        "prediction_id": outcome.prediction_id,
+        "outcome": outcome.outcome,
+        "revision": outcome.revision,
+        "source": outcome.source,
+        "observed": iso_utc(outcome.observed_us, "milliseconds"),
+        "recorded": iso_utc(outcome.recorded_us, "milliseconds"),
+    }

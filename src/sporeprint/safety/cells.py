@@ -1,0 +1,162 @@
+"""The cells of rows, in three kinds: a value, not observed, recorded as empty. What the likelihoods of partial rows start from."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from sporeprint.data.coded_table import Codes
+
+Row = Mapping[str, str | float | None]
+Flags = npt.NDArray[np.bool_]
+
+#: Places of a column's first rows in the tables of log-likelihoods: a value never seen in training, no observation, recorded as
+#: empty; then the values in order. For a numeric column the first stands for "has a number".
+NEVER_SEEN, NOT_OBSERVED, EMPTY, FIRST_VALUE = 0, 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each column's cells stand in tables of log-likelihoods.
+
+    Attributes:
+        categories: for every nominal column the values seen in training, in order.
+        scales: for every numeric column mean and standard deviation over all training rows.
+        informative: columns whose empty cell is a value of its own; elsewhere an empty cell is not an observation.
+    """
+
+    categories: Mapping[str, tuple[str, ...]]
+    scales: Mapping[str, tuple[float, float]]
+    informative: frozenset[str]
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The columns, nominal ones first: the order of every mask."""
+        return (*self.categories, *self.scales)
+
+    @cached_property
+    def starts(self) -> npt.NDArray[np.intp]:
+        """For every column the first of its rows in a table: [columns]."""
+        widths = [FIRST_VALUE + len(values) for values in self.categories.values()] + [FIRST_VALUE] * len(self.scales)
+        return np.concatenate([[0], np.cumsum(widths)[:-1]]).astype(np.intp) if widths else np.zeros(0, dtype=np.intp)
+
+    @cached_property
+    def height(self) -> int:
+        """Rows of a table."""
+        return sum(FIRST_VALUE + len(values) for values in self.categories.values()) + FIRST_VALUE * len(self.scales)
+
+    @cached_property
+    def look_ups(self) -> tuple[tuple[str, dict[Any, int], int], ...]:
+        """For every nominal column: value -> row of a table (None: an empty cell), and the row of values never seen."""
+        result = []
+        for start, (name, values) in zip(self.starts.tolist(), self.categories.items(), strict=False):
+            empty = EMPTY if name in self.informative else NOT_OBSERVED
+            rows: dict[Any, int] = {value: start + FIRST_VALUE + number for number, value in enumerate(values)}
+            result.append((name, rows | {None: start + empty}, start))
+        return tuple(result)
+
+    @cached_property
+    def center_and_scale(self) -> npt.NDArray[np.float64]:
+        """Mean and standard deviation of the q numeric columns: [2, q]."""
+        return np.array(list(self.scales.values()), dtype=np.float64).reshape(-1, 2).T
+
+
+@dataclass(frozen=True)
+class Cells:
+    """n rows.
+
+    Attributes:
+        places: intp [n, columns], the row that each cell takes in a table of log-likelihoods.
+        numbers: float64 [n, q], standardised; NaN where there is no number.
+        observed: bool [n, columns].
+    """
+
+    places: npt.NDArray[np.intp]
+    numbers: npt.NDArray[np.float64]
+    observed: Flags
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @classmethod
+    def of_codes(cls, codes: Codes, layout: Layout, unobserved: Collection[str] = ()) -> Self:
+        """The cells of a table.
+
+        Args:
+            codes: n rows.
+            layout: where the columns stand.
+            unobserved: columns whose empty cells are no observation, whatever the layout says.
+        """
+        places = np.empty((len(layout.columns), codes.rows), dtype=np.intp)
+        nominal = len(layout.categories)
+        for at, (name, rows, start) in enumerate(layout.look_ups):
+            empty = start + NOT_OBSERVED if name in unobserved else rows[None]
+            table = np.array([start, empty, *(rows.get(value, start) for value in codes.vocabulary[name])], dtype=np.intp)
+            places[at] = table.take(codes.nominal[name] + np.int16(1))
+        values = np.array([codes.numeric[name] for name in layout.scales]).reshape(len(layout.scales), codes.rows).T
+        for at, name in enumerate(layout.scales, start=nominal):
+            start = int(layout.starts[at])
+            empty = EMPTY if name in layout.informative and name not in unobserved else NOT_OBSERVED
+            places[at] = np.where(np.isnan(values[:, at - nominal]), start + empty, start)
+        places = np.ascontiguousarray(places.T)
+        return cls(places, _standardised(values, layout), places != layout.starts + NOT_OBSERVED)
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[Row], layout: Layout) -> Self:
+        """The cells of rows as requests give them: column -> code, number or None (an empty cell). A column left out is not observed."""
+        n, nominal = len(rows), len(layout.categories)
+        places = np.empty((n, len(layout.columns)), dtype=np.intp)
+        values = np.full((n, len(layout.scales)), np.nan)
+        for at, (name, known, start) in enumerate(layout.look_ups):
+            places[:, at] = [known.get(row[name], start) if name in row else start + NOT_OBSERVED for row in rows]
+        for at, name in enumerate(layout.scales):
+            start = int(layout.starts[nominal + at])
+            empty = start + (EMPTY if name in layout.informative else NOT_OBSERVED)
+            for number, row in enumerate(rows):
+                value = row.get(name)
+                if value is None or value != value:
+                    places[number, nominal + at] = empty if name in row else start + NOT_OBSERVED
+                else:
+                    places[number, nominal + at] = start
+                    values[number, at] = float(value)
+        return cls(places, _standardised(values, layout), places != layout.starts + NOT_OBSERVED)
+
+    def take(self, rows: npt.NDArray[Any] | slice) -> Self:
+        """The rows at an index array, under a boolean mask or in a slice."""
+        return type(self)(self.places[rows], self.numbers[rows], self.observed[rows])
+
+    def hidden(self, mask: Flags, layout: Layout) -> Self:
+        """The rows with only those cells left that the mask names.
+
+        Args:
+            mask: bool [columns], or [n, columns] for a mask a row.
+            layout: where the columns stand.
+        """
+        observed = self.observed & mask
+        nominal = len(layout.categories)
+        places = np.where(observed, self.places, layout.starts + NOT_OBSERVED)
+        return type(self)(places, np.where(observed[:, nominal:], self.numbers, np.nan), observed)
+
+
+#: Standardised numbers are cut off here: beyond, a row is as unknown as can be, and squares must not overflow.
+FARTHEST = 1e4
+
+
+def _standardised(values: npt.NDArray[np.float64], layout: Layout) -> npt.NDArray[np.float64]:
+    if not layout.scales:
+        return values
+    center, scale = layout.center_and_scale
+    with np.errstate(over="ignore"):
+        result: npt.NDArray[np.float64] = ((values - center) / scale).clip(-FARTHEST, FARTHEST)
+    return result
+
+
+def mask_keys(observed: Flags) -> list[bytes]:
+    """For each of n rows the bytes that stand for its set of observed columns."""
+    packed = np.packbits(observed, axis=1)
+    width = packed.shape[1]
+    text = packed.tobytes()
+    return [text[at : at + width] for at in range(0, len(text), width)] if width else [b""] * len(observed)

@@ -1,0 +1,505 @@
+"""How likely a row is in each known group when only some of its columns were observed, and how likely in a group never seen.
+
+In a group every nominal column has its shares, and the numeric columns a normal curve with the group's own means and spreads and
+one correlation within groups for all of them. A column that was not observed is left out of the sum: for independent columns, and
+for a normal curve, that is the exact marginal likelihood. A column that a group has no value of at all (its book is silent) has the
+distribution of all groups there: it neither speaks for the group nor against it.
+
+A group never seen is thought of as a known one that has changed: in each nominal column, with probability `MUTATION`, it has the
+value of just any group, and its numbers spread `WIDENING` times as wide. So the more fields agree with a known group, and the rarer
+their values, the less likely it is that the row comes from a stranger that only resembles it. See docs/decisions/0040.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from sporeprint.common.npz import from_npz, to_npz
+from sporeprint.data.coded_table import Codes
+from sporeprint.safety.cells import EMPTY, FIRST_VALUE, NEVER_SEEN, NOT_OBSERVED, Cells, Layout
+from sporeprint.schema import Column, DatasetSchema
+
+Float64 = npt.NDArray[np.float64]
+Float32 = npt.NDArray[np.float32]
+Index = npt.NDArray[np.intp]
+Flags = npt.NDArray[np.bool_]
+
+#: Added to every count, so that a value never seen in a group is very unlikely there, not impossible.
+PSEUDO_COUNT = 1e-3
+#: Smallest standard deviation of a numeric column in a group, as a share of its standard deviation over all rows.
+LEAST_SPREAD = 0.05
+#: A group never seen: how often a column's value is that of just any group, its numbers' variance as a multiple, and how likely it
+#: is that a row comes from one (the odds against all known groups together).
+MUTATION, WIDENING, STRANGER_ODDS = 0.3, 1.5, 0.05
+#: With more numeric columns their correlation is left out: the products of pairs would cost more than they tell.
+MOST_CORRELATED = 16
+#: Bins in which numbers are looked at where it is reckoned what a column may tell.
+BINS = 10
+#: Rows whose likelihoods in all groups are held in memory at a time.
+BLOCK_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What n rows say.
+
+    Attributes:
+        positive: float64 [n], P(positive) if the row is of a known group.
+        margin: float64 [n], log odds of a known negative group against known positive groups and groups never seen.
+        group: intp [n], the known group that is the likeliest.
+        typicality: float64 [n], log-likelihood there, less what it is on average for the group's own rows with these columns.
+    """
+
+    positive: Float64
+    margin: Float64
+    group: Index
+    typicality: Float64
+
+    def take(self, rows: npt.NDArray[Any]) -> "Evidence":
+        """Of the rows at an index array or under a boolean mask."""
+        return Evidence(self.positive[rows], self.margin[rows], self.group[rows], self.typicality[rows])
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """Weights of numeric features for one set of observed numeric columns.
+
+    Attributes:
+        first: index [pairs], of each pair of numbers the first.
+        second: index [pairs], the second.
+        known: float64 [1 + observed + pairs, K], without the share of the group.
+        both: float32 [1 + observed + pairs, 2 K], of known groups and of strangers, each with the log share of its group.
+        average: float64 [K], average log-likelihood of a group's own numbers.
+    """
+
+    observed: Index
+    first: Index
+    second: Index
+    known: Float64
+    both: Float32
+    average: Float64
+
+    def features(self, numbers: Float64) -> Float64:
+        """[n, 1 + observed + pairs] of n rows of all numeric columns."""
+        z = numbers[:, self.observed]
+        return np.hstack([np.ones((len(z), 1)), z, z[:, self.first] * z[:, self.second]])
+
+
+@dataclass(frozen=True)
+class GroupLikelihood:
+    """K known groups, or clusters.
+
+    Attributes:
+        layout: where the columns' cells stand in the tables.
+        known: float32 [height, K], log-likelihood of every nominal cell in every group; 0 where not observed.
+        stranger: float32 [height, K], the same in a group never seen that resembles the known one.
+        surprise: float32 [height, K], `known` less its average over the group's own rows; 0 where the group has no value.
+        means: float64 [K, q], of the standardised numbers.
+        spreads: float64 [K, q], their standard deviations.
+        correlation: float64 [q, q], within groups.
+        prior: float64 [K], log share of each group.
+        positive: float64 [K], share of positive rows in each group.
+        names: int64 [K], the group; -1 for a cluster.
+        silent: bool [columns, K], where a group has no value at all.
+    """
+
+    layout: Layout
+    known: Float32
+    stranger: Float32
+    surprise: Float32
+    means: Float64
+    spreads: Float64
+    correlation: Float64
+    prior: Float64
+    positive: Float64
+    names: npt.NDArray[np.int64]
+    silent: Flags
+
+    # --- likelihoods --------------------------------------------------------------------------------------------------
+
+    def evidence(self, cells: Cells, *, left_out: Index | None = None) -> Evidence:
+        """What n rows say.
+
+        Args:
+            cells: the rows.
+            left_out: intp [n], for each row a group that is not known; -1 for none. None: all are known.
+        """
+        n = len(cells)
+        result = Evidence(np.empty(n), np.empty(n), np.empty(n, dtype=np.intp), np.empty(n))
+        for observed, rows in self.by_numbers(cells):
+            self._block(cells.take(rows), observed, None if left_out is None else left_out[rows], rows, result)
+        return result
+
+    def by_numbers(self, cells: Cells) -> Iterator[tuple[Flags, Index]]:
+        """Blocks of rows with the same observed numbers: those, and the rows."""
+        present = ~np.isnan(cells.numbers)
+        if not len(present):
+            return
+        if not present.shape[1] or (present == present[0]).all():
+            patterns, pattern = present[:1], np.zeros(len(present), dtype=np.intp)
+        else:
+            patterns, pattern = np.unique(present, axis=0, return_inverse=True)
+            pattern = pattern.ravel()
+        for number, observed in enumerate(patterns):
+            rows = np.flatnonzero(pattern == number)
+            for start in range(0, len(rows), BLOCK_ROWS):
+                yield observed, rows[start : start + BLOCK_ROWS]
+
+    def log_likelihoods(self, cells: Cells, observed: Flags) -> tuple[Float32, Float32]:
+        """Log-likelihood of rows with the same observed numbers in every known group and in a stranger like it: [n, K] each."""
+        numbers = self._numbers(observed)
+        if len(cells) == 1:
+            both = numbers.features(cells.numbers)[0].astype(np.float32) @ numbers.both
+            both += self._both.take(cells.places[0], axis=0).sum(axis=0)
+            both = both[np.newaxis]
+        else:
+            both = numbers.features(cells.numbers).astype(np.float32) @ numbers.both
+            for at, places in enumerate(cells.places.T):
+                if cells.observed[:, at].any():  # the others add nothing
+                    both += self._both.take(places, axis=0)
+        width = len(self.names)
+        return both[:, :width], both[:, width:]
+
+    @cached_property
+    def _both(self) -> Float32:
+        """Tables of known groups and of strangers side by side: one look-up gives both."""
+        return np.ascontiguousarray(np.hstack([self.known, self.stranger]))
+
+    def _block(self, cells: Cells, observed: Flags, left_out: Index | None, rows: Index, result: Evidence) -> None:
+        known, stranger = self.log_likelihoods(cells, observed)
+        everyone = np.arange(len(rows))
+        if left_out is not None:
+            mine = left_out >= 0
+            known[everyone[mine], left_out[mine]] = stranger[everyone[mine], left_out[mine]] = -np.inf
+        group = known.argmax(axis=1)
+        result.group[rows] = group
+        result.positive[rows], result.margin[rows] = self.decide(known, stranger)
+        result.typicality[rows] = self.typicality(cells, observed, group)
+
+    def decide(self, known: Float32, stranger: Float32) -> tuple[Float64, Float64]:
+        """`positive` and `margin` of n rows, from what `log_likelihoods` gives."""
+        top = known.max(axis=1, keepdims=True)
+        weights = np.exp(known - top)
+        positive = weights @ self._positive32
+        negative = weights @ self._negative32
+        strange = STRANGER_ODDS * np.exp(np.minimum(stranger - top, np.float32(80))).sum(axis=1)
+        least = 1e-30
+        return (
+            np.asarray(positive / (positive + negative), dtype=np.float64),
+            np.asarray(np.log(np.maximum(negative, least)) - np.log(np.maximum(positive + strange, least)), dtype=np.float64),
+        )
+
+    def typicality(self, cells: Cells, observed: Flags, group: Index) -> Float64:
+        """How typical rows with the same observed numbers are of one group each: [n]."""
+        numbers, width = self._numbers(observed), self.known.shape[1]
+        flat = self.surprise.ravel()
+        result = -numbers.average[group]
+        features = numbers.features(cells.numbers)
+        for at, feature in enumerate(features.T):
+            result += feature * numbers.known[at].take(group)
+        for places in cells.places.T:
+            result += flat.take(places * width + group)
+        return np.asarray(np.round(np.maximum(result, -1e6), 4), dtype=np.float64)
+
+    def typicality_in(self, cells: Cells, group: Index) -> Float64:
+        """How typical n rows, with any numbers observed, are of one group each: [n]."""
+        result = np.empty(len(cells))
+        for observed, rows in self.by_numbers(cells):
+            result[rows] = self.typicality(cells.take(rows), observed, group[rows])
+        return result
+
+    def shares(self) -> list[Float64]:
+        """For every column how its values (numbers: in `BINS` bins) are distributed in each group: [values, K] each."""
+        return self._shares
+
+    @cached_property
+    def _shares(self) -> list[Float64]:
+        result = []
+        for at, (name, start) in enumerate(zip(self.layout.columns, self.layout.starts.tolist(), strict=True)):
+            if name in self.layout.categories:
+                rows = slice(start + FIRST_VALUE, start + FIRST_VALUE + len(self.layout.categories[name]))
+                result.append(np.exp(self.known[rows].astype(np.float64)))
+            else:
+                result.append(self._binned(at - len(self.layout.categories)))
+        return result
+
+    def _binned(self, number: int) -> Float64:
+        from scipy.special import ndtr
+
+        below = ndtr((self.edges(number)[:, np.newaxis] - self.means[:, number]) / self.spreads[:, number])
+        groups = below.shape[1]
+        shares = np.diff(np.vstack([np.zeros(groups), below, np.ones(groups)]), axis=0) + 1e-4
+        return np.asarray(shares / shares.sum(axis=0))
+
+    def edges(self, number: int) -> Float64:
+        """Between the bins of a numeric column, standardised: [BINS - 1]. A tenth of the groups' centres lies in each bin."""
+        steps = np.linspace(0.0, 1.0, BINS + 1)[1:-1]
+        return np.asarray(np.quantile(self.means[:, number], steps))
+
+    @cached_property
+    def _positive32(self) -> Float32:
+        return self.positive.astype(np.float32)
+
+    @cached_property
+    def _negative32(self) -> Float32:
+        return (1.0 - self.positive).astype(np.float32)
+
+    # --- numbers ------------------------------------------------------------------------------------------------------
+
+    def _numbers(self, observed: Flags) -> _Numbers:
+        key = observed.tobytes()
+        if (cached := self._by_pattern.get(key)) is None:
+            if len(self._by_pattern) >= 256:  # of 2^q sets of numeric columns
+                self._by_pattern.clear()
+            cached = self._by_pattern[key] = self._numbers_of(np.flatnonzero(observed))
+        return cached
+
+    @cached_property
+    def _by_pattern(self) -> dict[bytes, _Numbers]:
+        return {}
+
+    def _numbers_of(self, at: Index) -> _Numbers:
+        means, spreads = self.means[:, at], self.spreads[:, at]
+        correlation = self.correlation[np.ix_(at, at)]
+        precision = np.linalg.inv(correlation) if len(at) else correlation
+        half = 0.5 * (np.linalg.slogdet(correlation)[1] if len(at) else 0.0)
+        logs = np.log(spreads).sum(axis=1) + half + 0.5 * len(at) * np.log(2 * np.pi)
+        first, second = np.triu_indices(len(at)) if len(at) <= MOST_CORRELATED else (np.arange(len(at)), np.arange(len(at)))
+        # -1/2 (z - m)' S^-1 (z - m) with S^-1 = P_ij / (s_i s_j), written out by powers of z.
+        scaled = precision[np.newaxis] / (spreads[:, :, np.newaxis] * spreads[:, np.newaxis, :])
+        pairs = -0.5 * scaled[:, first, second] * np.where(first == second, 1.0, 2.0)
+        linear = np.einsum("kij,kj->ki", scaled, means)
+        square = -0.5 * np.einsum("ki,kij,kj->k", means, scaled, means)
+
+        def weights(variance: float) -> Float64:
+            constant = square / variance - logs - 0.5 * len(at) * np.log(variance)
+            return np.vstack([constant, linear.T / variance, pairs.T / variance])
+
+        known, stranger = weights(1.0), weights(WIDENING)
+        both = np.hstack([known, stranger])
+        both[0] += np.tile(self.prior, 2)
+        return _Numbers(at, first, second, known, both.astype(np.float32), -0.5 * len(at) - logs)
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """As plain arrays by name."""
+        layout = self.layout
+        return {
+            **{name: getattr(self, name) for name in _ARRAYS},
+            "category_names": np.array(list(layout.categories), dtype=np.str_),
+            **{f"categories.{number}": np.array(values, dtype=np.str_) for number, values in enumerate(layout.categories.values())},
+            "scale_names": np.array(list(layout.scales), dtype=np.str_),
+            "scales": np.array(list(layout.scales.values()), dtype=np.float64).reshape(-1, 2),
+            "informative": np.array(sorted(layout.informative), dtype=np.str_),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Read what `to_arrays` gave.
+
+        Raises:
+            ValueError: if an array is missing or of another shape.
+        """
+        try:
+            names, scales = arrays["category_names"].tolist(), arrays["scales"].tolist()
+            layout = Layout(
+                {name: tuple(arrays[f"categories.{number}"].tolist()) for number, name in enumerate(names)},
+                {name: (mean, sd) for name, (mean, sd) in zip(arrays["scale_names"].tolist(), scales, strict=True)},
+                frozenset(arrays["informative"].tolist()),
+            )
+            result = cls(layout, **{name: arrays[name] for name in _ARRAYS})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not likelihoods of groups: {error}") from error
+        if result.known.shape != (layout.height, len(result.names)):
+            raise ValueError(f"not likelihoods of groups: table of shape {result.known.shape}")
+        return result
+
+    def to_bytes(self) -> bytes:
+        """As an .npz archive of plain arrays."""
+        return to_npz(self.to_arrays())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            ValueError: if the bytes are none.
+        """
+        return cls.from_arrays(from_npz(data))
+
+
+_ARRAYS = ("known", "stranger", "surprise", "means", "spreads", "correlation", "prior", "positive", "names", "silent")
+
+
+# --- fitting ---------------------------------------------------------------------------------------------------------
+
+
+def fit_group_likelihood(
+    codes: Codes,
+    y: npt.NDArray[np.int8],
+    component: Index,
+    names: npt.NDArray[np.int64],
+    schema: DatasetSchema,
+    informative: frozenset[str] | None = None,
+) -> GroupLikelihood:
+    """Describe groups by the rows in each.
+
+    Args:
+        codes: n training rows.
+        y: int8 [n].
+        component: int [n], the group of each row, 0 ... K - 1, none empty.
+        names: int64 [K], the group that each is, or -1.
+        schema: the contract.
+        informative: columns whose empty cell is a value of its own; None: as the contract says.
+    """
+    informative = schema.informative if informative is None else informative
+    sizes = np.bincount(component, minlength=len(names)).astype(np.float64)
+    categories, tables, silent = {}, [], []
+    for name in schema.nominal:
+        seen = [int(code) for code in np.unique(codes.nominal[name]) if code > 0]
+        categories[name] = tuple(codes.vocabulary[name][code - 1] for code in seen)
+        counts = _counts(codes.nominal[name], seen, component, len(sizes))
+        tables.append(_nominal(counts, categories[name], schema.columns[name], with_empty=name in informative))
+        silent.append(counts[1:].sum(axis=0) + (counts[0] if name in informative else 0) == 0)
+    scales: dict[str, tuple[float, float]] = {}
+    means, spreads, residuals = [], [], []
+    for name in schema.numeric:
+        values = codes.numeric[name]
+        present = ~np.isnan(values)
+        scales[name] = _scale(values[present])
+        z = (values - scales[name][0]) / scales[name][1]
+        n = np.bincount(component[present], minlength=len(sizes)).astype(np.float64)
+        mean = np.bincount(component[present], weights=z[present], minlength=len(sizes)) / np.maximum(n, 1)
+        rest = np.where(present, z - mean[component], 0.0)
+        variance = np.bincount(component, weights=rest**2, minlength=len(sizes)) / np.maximum(n, 1)
+        means.append(mean)
+        spreads.append(np.where(n > 0, np.hypot(np.sqrt(variance), schema.columns[name].error_rate), 1.0).clip(LEAST_SPREAD))
+        residuals.append(np.where(present, rest / np.maximum(spreads[-1][component], LEAST_SPREAD), np.nan))
+        silent.append(n == 0)
+        recorded = np.stack([n, sizes - n]) if name in informative else None
+        tables.append(_recorded(recorded, len(sizes)))
+    layout = Layout(categories, scales, informative)
+    known, stranger, surprise = (np.vstack(parts).astype(np.float32) for parts in zip(*tables, strict=True))
+    return GroupLikelihood(
+        layout,
+        known,
+        stranger,
+        surprise,
+        means=np.array(means).reshape(len(scales), len(sizes)).T,
+        spreads=np.array(spreads).reshape(len(scales), len(sizes)).T,
+        correlation=_correlation(residuals),
+        prior=np.log(sizes / sizes.sum()),
+        positive=np.bincount(component, weights=y, minlength=len(names)) / sizes,
+        names=names,
+        silent=np.array(silent),
+    )
+
+
+def _counts(values: npt.NDArray[np.int16], seen: list[int], component: Index, groups: int) -> Float64:
+    """Counts [1 + values, K]: empty, then each value seen."""
+    rows = np.zeros(int(values.max(initial=0)) + 2, dtype=np.intp)
+    rows[np.array(seen, dtype=np.intp) + 1] = np.arange(len(seen)) + 1
+    usable = values >= 0
+    flat = rows.take(values[usable] + np.int16(1)) * groups + component[usable]
+    return np.bincount(flat, minlength=(len(seen) + 1) * groups).reshape(len(seen) + 1, groups).astype(np.float64)
+
+
+def _nominal(counts: Float64, values: tuple[str, ...], column: Column, *, with_empty: bool) -> tuple[Float64, Float64, Float64]:
+    """The tables `known`, `stranger`, `surprise` of one column: [FIRST_VALUE + values, K] each."""
+    used = counts if with_empty else counts[1:]
+    total = used.sum(axis=0)
+    silent = total == 0
+    pseudo = PSEUDO_COUNT * (1 + len(used))
+    shares = (used + PSEUDO_COUNT) / (total + pseudo)
+    never = PSEUDO_COUNT / (total + pseudo)
+    common = shares[:, ~silent].mean(axis=1) if (~silent).any() else np.full(len(used), 1.0 / max(len(used), 1))
+    offset = int(with_empty)
+    shares[offset:] = _misread(shares[offset:], values, column)
+    shares[:, silent] = common[:, np.newaxis]
+    never = np.where(silent, float(never[~silent].mean()) if (~silent).any() else 1.0, never)
+    known = _rows(np.log(shares), np.log(never), with_empty=with_empty)
+    changed = np.log((1 - MUTATION) * shares + MUTATION * common[:, np.newaxis])
+    stranger = _rows(changed, np.log((1 - MUTATION) * never + MUTATION * PSEUDO_COUNT), with_empty=with_empty)
+    average = (shares * np.log(shares)).sum(axis=0)
+    surprise = np.where(silent, 0.0, known - average)
+    surprise[NOT_OBSERVED] = 0.0
+    if not with_empty:
+        surprise[EMPTY] = 0.0
+    return known, stranger, surprise
+
+
+def _rows(shares: Float64, never: Float64, *, with_empty: bool) -> Float64:
+    """Log shares as a table's rows: never seen, not observed, recorded as empty, each value."""
+    nothing = np.zeros_like(never)
+    empty, values = (shares[0], shares[1:]) if with_empty else (nothing, shares)
+    return np.vstack([never, nothing, empty, values])
+
+
+def _misread(shares: Float64, values: tuple[str, ...], column: Column) -> Float64:
+    """Shares of what is seen, from shares of what is: with the column's declared confusions, else any value for any other."""
+    rate = column.error_rate
+    if not rate or len(values) < 2:
+        return shares
+    place = {value: number for number, value in enumerate(values)}
+    seen_as = np.eye(len(values))
+    partners: dict[str, set[str]] = {value: set() for value in values}
+    for pair in column.confusions:
+        for value in pair:
+            if value in partners:
+                partners[value] |= {other for other in pair if other != value and other in place}
+    for value, at in place.items():
+        others = (
+            [place[other] for other in partners[value]] if column.confusions else [other for other in range(len(values)) if other != at]
+        )
+        if others:
+            seen_as[at, at] = 1 - rate
+            seen_as[at, others] = rate / len(others)
+    return seen_as.T @ shares
+
+
+def _recorded(counts: Float64 | None, groups: int) -> tuple[Float64, Float64, Float64]:
+    """The tables of whether a numeric column has a number: [FIRST_VALUE, K] each; all 0 where that says nothing."""
+    nothing = np.zeros((FIRST_VALUE, groups))
+    if counts is None:
+        return nothing, nothing.copy(), nothing.copy()
+    shares = (counts + PSEUDO_COUNT) / (counts.sum(axis=0) + 2 * PSEUDO_COUNT)
+    common = shares.mean(axis=1, keepdims=True)
+    known, stranger, surprise = nothing.copy(), nothing.copy(), nothing.copy()
+    rows = [NEVER_SEEN, EMPTY]
+    known[rows] = np.log(shares)
+    stranger[rows] = np.log((1 - MUTATION) * shares + MUTATION * common)
+    surprise[rows] = known[rows] - (shares * np.log(shares)).sum(axis=0)
+    return known, stranger, surprise
+
+
+def _scale(numbers: Float64) -> tuple[float, float]:
+    if not len(numbers):
+        return 0.0, 1.0
+    mean, sd = float(numbers.mean()), float(numbers.std())
+    return mean, sd if sd > 1e-12 * float(np.abs(numbers).max()) else 1.0
+
+
+def _correlation(residuals: list[Float64]) -> Float64:
+    """Correlation within groups of q numeric columns, drawn a little towards none; none at all for many columns."""
+    q = len(residuals)
+    result = np.eye(q)
+    if not 1 < q <= MOST_CORRELATED:
+        return result
+    stacked = np.array(residuals)
+    for i in range(q):
+        for j in range(i):
+            both = ~np.isnan(stacked[i]) & ~np.isnan(stacked[j])
+            if both.sum() > 2:
+                a, b = stacked[i, both], stacked[j, both]
+                size = float(np.sqrt((a * a).sum() * (b * b).sum()))
+                result[i, j] = result[j, i] = float((a * b).sum()) / size if size else 0.0
+    # Pairs with different rows missing need not fit together: the least eigenvalue is kept away from 0.
+    values, vectors = np.linalg.eigh(0.98 * result + 0.02 * np.eye(q))
+    positive = (vectors * values.clip(0.02)) @ vectors.T
+    diagonal = np.sqrt(np.diag(positive))
+    return np.asarray(positive / np.outer(diagonal, diagonal))

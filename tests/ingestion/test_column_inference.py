@@ -1,0 +1,75 @@
+"""What a column holds, from its values."""
+
+from collections.abc import Sequence
+
+import polars as pl
+import pytest
+
+from sporeprint.ingestion.column_inference import ColumnForm, Role, infer_column
+
+CODES = ["a", "b", "c"] * 40
+FORM = ("missing", "decimal", "thousands", "strip")
+
+
+def form(values: Sequence[str | None], name: str = "x") -> ColumnForm:
+    return infer_column(name, pl.Series(name, list(values), dtype=pl.String))
+
+
+@pytest.mark.parametrize(
+    ("values", "role"),
+    [
+        ([str(number / 8) for number in range(100)], Role.NUMERIC),
+        (["0", "1"] * 50, Role.NUMERIC),
+        (CODES, Role.NOMINAL),
+        ([f"u{number}" for number in range(100)], Role.ID),
+        ([f"some words {number}" for number in range(100)], Role.TEXT),
+        ([str(number) for number in range(1000, 1100)], Role.ID),
+        ([f"2026-{month:02}-{day:02}" for month in range(1, 13) for day in range(1, 9)], Role.DATE),
+        ([f"{day:02}.{month:02}.2026" for month in range(1, 13) for day in range(1, 9)], Role.DATE),
+        ([None] * 10, Role.EMPTY),
+        (["NA", "nan"] * 10, Role.EMPTY),
+        (["same"] * 60, Role.CONSTANT),
+        (["7"] * 60, Role.CONSTANT),
+    ],
+)
+def test_roles(values: list[str | None], role: Role) -> None:
+    assert form(values).role is role
+
+
+def test_groups_have_a_name_and_several_rows_each() -> None:
+    patients = [str(1000 + number % 30) for number in range(300)]
+    assert form(patients, "patient_id").role is Role.GROUP
+    assert form(patients, "weight").role is Role.NUMERIC
+    assert form(["f" + patient for patient in patients], "family").role is Role.NOMINAL
+
+
+@pytest.mark.parametrize(
+    ("values", *FORM),
+    [
+        (["1.5", "?", "2", "NA"], ("?",), ".", "", ()),
+        (["1", "-", "3", "5"], ("-",), ".", "", ()),
+        (["1.5", "-999", "2"], ("-999",), ".", "", ()),
+        (["1,5", "2,25", "3"], (), ",", "", ()),
+        (["1.299,99", "5,00"], (), ",", ".", ()),
+        (["2,334.41", "12", "1,234"], (), ".", ",", ()),
+        (["1,234", "5,678"], (), ".", ",", ()),
+        (["23.3%", "5 %"], (), ".", "", ("%",)),
+        (["€1335.76", "€990.19"], (), ".", "", ("€",)),
+        (["64 months", "7 months", "?"], ("?",), ".", "", ("months",)),
+    ],
+)
+def test_how_numbers_are_written(
+    values: list[str | None], missing: tuple[str, ...], decimal: str, thousands: str, strip: tuple[str, ...]
+) -> None:
+    found = form(values * 20)
+    assert found.role is Role.NUMERIC
+    assert (found.missing, found.decimal, found.thousands, found.strip) == (missing, decimal, thousands, strip)
+
+
+def test_negative_numbers_are_not_missing() -> None:
+    assert form(["-999", "-5", "3"] * 20).missing == ()
+
+
+def test_words_for_missing_among_codes() -> None:
+    found = form([*CODES, "?", "?", "NA", None])
+    assert (found.role, found.missing, found.distinct) == (Role.NOMINAL, ("?", "NA"), 3)
