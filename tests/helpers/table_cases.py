@@ -33,3 +33,16 @@ def csv(columns: dict[str, list[Any]], *, separator: str = ",", header: bool = T
 
     lines = [separator.join(map(field, row)) for row in zip(*columns.values(), strict=True)]
     return "\n".join([*([separator.join(columns)] if header else []), *lines]) + "\n"
+
+
+#: A configuration of the loans, without what has a default; unchecked.
+CONFIG: dict[str, Any] = {
+    "dataset": {
+        "name": "loans",
+        "target": {"column": "late", "positive": "1", "values": {"0": "paid", "1": "late"}},
+        "columns": {"income": {"kind": "numeric"}, "product": {"kind": "nominal"}},
+        "extra_columns": "ignore",
+    },
+    "source": {"path": "loans.csv"},
+    "models": {"tree": {"estimator": "sklearn.tree.DecisionTreeClassifier"}},
+}

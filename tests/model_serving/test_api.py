@@ -197,7 +197,7 @@ def test_an_outcome_with_a_key_is_written_once(client: Client, row: dict[str, An
     assert client.post(path, json={"outcome": "e"}).json()["revision"] == 2
     assert client.post(path, json={"outcome": "p"}, headers=key).json()["revision"] == 1
     other = client.post(path, json={"outcome": "e"}, headers=key)
-    assert (other.status_code, "was used for another outcome" in other.json()["detail"]) == (400, True)
+    assert (other.status_code, "was used for another outcome" in other.json()["detail"]) == (422, True)
 
 
 @pytest.mark.parametrize(

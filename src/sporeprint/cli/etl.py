@@ -81,6 +81,7 @@ def etl(
 def _drafted(session: Session, source: str | None, target: str, positive: str | None) -> "Settings":
     """The settings of a new configuration for a table, which is written beside the others."""
     from sporeprint.pipelines.draft import draft_configuration, write_draft
+    from sporeprint.settings import load as load_settings
 
     if source is None:
         raise UsageError("--target belongs to --source: it drafts a configuration for a table, as sporeprint init does")
@@ -88,9 +89,9 @@ def _drafted(session: Session, source: str | None, target: str, positive: str | 
     if path.exists():
         raise UsageError(f"{path} exists, and is not replaced; leave --target out to use it, or name another --workdir")
     drafted = draft_configuration(source, session.workdir, target=target, positive=split_codes(positive))
-    settings = write_draft(drafted, path)
+    write_draft(drafted, path)
     session.screen.say(f"wrote {path}")
-    return settings
+    return load_settings(path, overrides=session.overrides)
 
 
 def _with_simulation(settings: "Settings", simulate: bool) -> "Settings":

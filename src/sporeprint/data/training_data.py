@@ -1,6 +1,6 @@
 """The published tables of one run, as training and evaluation take them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,5 +42,8 @@ def read_input(settings: Settings, workdir: Workdir) -> ModelInput:
             raise DataError(
                 f"{path} is of run {run}, not of {record.run_id} like the rest; run sporeprint transform and sporeprint load again"
             )
-    train, validation, test = (read_table(path, settings.dataset, tuple(settings.split.shares)) for path in paths)
+    tables = (read_table(path, settings.dataset, tuple(settings.split.shares)) for path in paths)
+    if settings.split.by == "groups":  # test rows are of new groups: a promise for these counts each group once
+        tables = (replace(table, cluster=table.group) for table in tables)
+    train, validation, test = tables
     return ModelInput(record, train, validation, test)

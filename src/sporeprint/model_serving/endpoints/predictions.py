@@ -1,5 +1,6 @@
 """`/predictions/{prediction_id}`: a prediction as it is kept, and its outcome."""
 
+import hashlib
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -10,12 +11,12 @@ from sporeprint.data.written_values import parse_code
 from sporeprint.errors import JournalError, StorageError, StorageUnavailableError
 from sporeprint.messages.outcomes import OutcomeRequest, OutcomeResponse, OutcomeRevision
 from sporeprint.messages.predictions import StoredPrediction
-from sporeprint.model_serving.endpoints.routing import UNREADABLE, ServiceDep, problems, router
+from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, ServiceDep, problems, router
 from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_valid
 from sporeprint.model_serving.http.requests import idempotency_key
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.schema import DatasetSchema
-from sporeprint.storage.oltp.outcomes import Outcome
+from sporeprint.storage.oltp.outcomes import KeyReusedError, Outcome
 from sporeprint.storage.prediction_record import MAX_ID, PredictionRecord
 
 routes = router()
@@ -62,14 +63,25 @@ async def prediction(prediction_id: PredictionId, service: ServiceDep) -> Stored
     responses={**problems(*UNREADABLE), 201: {"description": "A further revision", "model": OutcomeResponse}},
 )
 async def outcome(
-    prediction_id: PredictionId, given: OutcomeRequest, service: ServiceDep, response: Response, key: IdempotencyKey = None
+    prediction_id: PredictionId,
+    given: OutcomeRequest,
+    service: ServiceDep,
+    caller: CallerDep,
+    response: Response,
+    key: IdempotencyKey = None,
 ) -> OutcomeResponse:
     """Report the ground truth of a prediction; reported differently, it is a correction."""
     key = idempotency_key({} if key is None else {b"idempotency-key": key.encode("latin-1", "replace")})
     code = code_of(given.outcome, service.loader.current.bundle.schema)
     source, observed_us = source_of(given.source), observed_at(given.observed)
     record = await _find(service, prediction_id)
-    done = await service.database.record_outcome(record.prediction_id, code, source=source, observed_us=observed_us, key=key)
+    # A key is its caller's: two callers may use the same one.
+    own = None if key is None else hashlib.sha256(f"{caller.name}\n{key}".encode()).hexdigest()
+    try:
+        done = await service.database.record_outcome(record.prediction_id, code, source=source, observed_us=observed_us, key=own)
+    except KeyReusedError:
+        detail = "this Idempotency-Key was used for another outcome; use a new key for a new outcome"
+        raise ProblemError(Problem(422, "key-used", "The key was used for another request", detail)) from None
     response.status_code = 201 if done.created else 200
     return OutcomeResponse(**revision(done.outcome), created=done.created)
 

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from sporeprint.errors import RetryableError
 from sporeprint.model_serving.http.authentication import REQUIRED_ROLES, Caller
 from sporeprint.model_serving.http.origin import SAFE_METHODS, check_origin
 from sporeprint.model_serving.http.problems import PROBLEM_RESPONSE, Problem, ProblemError, not_in_time, of, overloaded, too_slow
@@ -99,7 +100,8 @@ class Endpoint:
             await _refuse(send, too_slow(seconds) if IS_INCOMPLETE.get() else not_in_time(seconds), context)
         except Exception as error:
             problem = of(error, service.root)
-            if problem.status >= 500 and not isinstance(error, ProblemError):
+            # A database that is away is one line where that is found out, not a traceback for each request.
+            if problem.status >= 500 and not isinstance(error, ProblemError | RetryableError):
                 log.exception("%s: answered with %s", self.name, problem.kind)
             await _refuse(send, problem, context)
 

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 
-from sporeprint.errors import SporeprintError
+from sporeprint.errors import SporeprintError, StorageUnavailableError
 from sporeprint.model_serving.http.authentication import Run
 from sporeprint.model_serving.http.background_task import background_task
 from sporeprint.pipelines.ab_test_lifecycle import ExperimentService
@@ -58,7 +58,8 @@ class BackgroundEvaluation:
                 self._experiments.evaluate(actor=f"worker:{self._worker}")
                 return self._experiments.has_pending_promotion()
         except SporeprintError as error:
-            log.warning("the A/B tests cannot be evaluated: %s", error)
+            if not isinstance(error, StorageUnavailableError):  # the database is away: that is in the log
+                log.warning("the A/B tests cannot be evaluated: %s", error)
         except Exception:  # whatever it was: without this task, no test would ever end by itself
             log.exception("the A/B tests could not be evaluated")
         return True

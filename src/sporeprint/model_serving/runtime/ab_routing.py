@@ -194,6 +194,7 @@ class Routes:
         self._run = run
         self._engine, self._loader, self._worker = engine, loader, worker
         self._routes: Mapping[str, Route] = {}
+        self._is_unread = False
         self._versions: dict[PinnedVersion, LoadedModel] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._noted: set[tuple[str, str]] = set()
@@ -257,8 +258,11 @@ class Routes:
     async def _refresh_quietly(self, *, retry: bool = False) -> None:
         try:
             await self.refresh(retry=retry)
+            self._is_unread = False
         except SporeprintError as error:  # what was known last counts
-            log.warning("the A/B tests cannot be read: %s", error)
+            if not self._is_unread:  # one line for a change of state
+                log.warning("the A/B tests cannot be read: %s", error)
+            self._is_unread = True
         except Exception:  # whatever it was: without this task, no test would ever end here
             log.exception("the A/B tests could not be read")
 

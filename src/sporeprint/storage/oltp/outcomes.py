@@ -50,6 +50,10 @@ class OutcomeResult:
     created: bool
 
 
+class KeyReusedError(UsageError):
+    """An idempotency key was used for another outcome."""
+
+
 _COLUMNS = tuple(outcome.c[name] for name in Outcome.__dataclass_fields__)
 
 
@@ -78,7 +82,7 @@ def record(
         key: what makes two calls the same: the second changes nothing.
 
     Raises:
-        UsageError: if the key was used for another outcome.
+        KeyReusedError: if the key was used for another outcome.
         StorageUnavailableError: if the database does not answer now, or others kept writing. Trying again is harmless.
         StorageError: if it cannot.
     """
@@ -166,7 +170,7 @@ def _latest_of(connection: Connection, ids: Iterable[str]) -> dict[str, Outcome]
 
 def _same(used: Outcome, wanted: dict[str, Any], key: str) -> OutcomeResult:
     if any(getattr(used, name) != value for name, value in wanted.items()):
-        raise UsageError(f"the key {key[:40]!r} was used for another outcome; use a new key for a new outcome")
+        raise KeyReusedError(f"the key {key[:40]!r} was used for another outcome; use a new key for a new outcome")
     return OutcomeResult(used, created=False)
 
 
