@@ -18,7 +18,7 @@ ALARM, NOT_COMPUTED = 10, 11
 @dag(
     dag_id="mushroom_monitoring",
     schedule=AssetOrTimeSchedule(
-        timetable=CronTriggerTimetable(os.environ.get("MUSHROOM_MONITORING_SCHEDULE", "0 4 * * *"), timezone="UTC"),
+        timetable=CronTriggerTimetable(os.environ.get("MUSHROOM_MONITORING_SCHEDULE") or "0 4 * * *", timezone="UTC"),
         assets=TABLES & MODELS,
     ),
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),  # noqa: UP017 -- the way every Airflow's Python knows

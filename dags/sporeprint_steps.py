@@ -30,7 +30,7 @@ KILLED = {128 + signal.SIGINT, 128 + signal.SIGPIPE, 128 + signal.SIGKILL, 128 +
 #: How every task is tried again. Errors that another try cannot mend end the task at once, whatever stands here.
 TRIES: dict[str, Any] = {
     "retries": 3,
-    "retry_delay": timedelta(seconds=float(os.environ.get("MUSHROOM_RETRY_SECONDS", "60"))),
+    "retry_delay": timedelta(seconds=float(os.environ.get("MUSHROOM_RETRY_SECONDS") or "60")),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=15),
 }
@@ -38,10 +38,10 @@ TRIES: dict[str, Any] = {
 #: What both DAGs can be told when they are triggered.
 PLACE = {
     "config": Param(
-        os.environ.get("SPOREPRINT_CONFIG", str(PROJECT / "config" / "config.yaml")), type="string", minLength=1, title="Configuration"
+        os.environ.get("SPOREPRINT_CONFIG") or str(PROJECT / "config" / "config.yaml"), type="string", minLength=1, title="Configuration"
     ),
     "workdir": Param(
-        os.environ.get("SPOREPRINT_WORKDIR", str(PROJECT)),
+        os.environ.get("SPOREPRINT_WORKDIR") or str(PROJECT),
         type="string",
         minLength=1,
         title="Work directory",
@@ -81,7 +81,7 @@ def step(params: Mapping[str, Any], *words: str, accepted: Sequence[int] = (0,))
 
 
 def _program() -> str:
-    return os.environ.get("MUSHROOM_SPOREPRINT", str(PROJECT / ".venv" / "bin" / "sporeprint"))
+    return os.environ.get("MUSHROOM_SPOREPRINT") or str(PROJECT / ".venv" / "bin" / "sporeprint")
 
 
 def _message(result: Mapping[str, Any], said: str) -> str:

@@ -40,6 +40,11 @@ NEEDS = {
         "REQUIRE_SERVICES",
         "tests with a clock that jumps were left out: no libfaketime here (on Debian and Ubuntu: apt install faketime)",
     ),
+    "prometheus": (
+        shutil.which("prometheus") is not None,
+        "REQUIRE_SERVICES",
+        "tests with a real Prometheus were left out: no prometheus here (on Debian and Ubuntu: apt install prometheus)",
+    ),
     "airflow": (
         AIRFLOW.exists(),
         "REQUIRE_AIRFLOW",
@@ -104,6 +109,13 @@ def real_data() -> Path:
     """The real table, data/raw/secondary_data.csv."""
     _here("real_data")
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def prometheus() -> str:
+    """The program of Prometheus; `promtool` is beside it."""
+    _here("prometheus")
+    return "prometheus"
 
 
 @pytest.fixture(scope="session")

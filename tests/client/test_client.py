@@ -279,9 +279,9 @@ def test_what_is_refused_is_said_with_the_documents_fields(client: Client, row: 
         client.prediction("../models")  # it is an id, never a path
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}])
+@pytest.mark.parametrize("value", [float("inf"), object(), {1, 2}])
 def test_what_json_cannot_say_is_not_sent(client: Client, value: Any) -> None:
-    with pytest.raises(UsageError, match=r"NaN or infinite|cannot be sent as JSON"):
+    with pytest.raises(UsageError, match=r"is infinite|cannot be sent as JSON"):
         client.predict({"cap-diameter": value})
 
 

@@ -187,7 +187,7 @@ class Client(_Shared):
         """Request for one answer.
 
         Args:
-            row: features by name, as code or word; what is left out or None is missing.
+            row: features by name, as code or word: a mapping or a pandas Series; what is left out, None, NaN or NA is missing.
             explain: whether reasons are wanted.
             model: which one answers: production, a model's name, or one version as name/v2. Left out: the one that serves.
             ab_test: name of the A/B test it takes part in.
@@ -211,7 +211,7 @@ class Client(_Shared):
         """Request for many answers: to rows, or to a CSV or Parquet file, whatever its size.
 
         Args:
-            rows: rows, or the path of a file.
+            rows: rows, a data frame of pandas or Polars, an Arrow table, or the path of a file.
             to: of a file: where the answers go, as CSV or Parquet by its name; it is there as a whole or not at all.
             model: as for `predict`.
             idempotency_key: as for `predict`.

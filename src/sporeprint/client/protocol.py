@@ -218,7 +218,7 @@ def _json(value: Any) -> bytes:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain).encode()
     except ValueError:
-        raise UsageError("a number is NaN or infinite, which JSON does not know; leave the field out, or give None") from None
+        raise UsageError("a number is infinite, which JSON does not know; leave the field out, or give None") from None
     except TypeError as error:
         raise UsageError(f"a row cannot be sent as JSON: {error}; expected texts, numbers, true, false and None") from None
 
@@ -240,9 +240,37 @@ def _time(value: datetime) -> str:
 
 def _parts(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     """Some rows at a time; those of any iterable, which need not all be in memory."""
-    left = iter(rows)
-    while part := [dict(row) for row in islice(left, ROWS)]:
+    left = iter(_records(rows))
+    while part := [_row(row) for row in islice(left, ROWS)]:
         yield part
+
+
+def _records(rows: Any) -> Iterable[Any]:
+    """The rows of a data frame of pandas or Polars, or of an Arrow table; other rows as they are."""
+    for method, arguments in (("to_dicts", ()), ("to_pylist", ()), ("to_dict", ("records",))):
+        if hasattr(rows, method) and (hasattr(rows, "columns") or hasattr(rows, "column_names")):
+            found: Iterable[Any] = getattr(rows, method)(*arguments)
+            return found
+    return rows  # type: ignore[no-any-return]
+
+
+def _row(row: Any) -> dict[str, Any]:
+    """A row with None where a value is missing."""
+    try:
+        fields = dict(row)
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"expected rows with features by name (dicts, or a data frame), got {type(row).__name__} {str(row)[:40]!r}"
+        ) from None
+    return {str(name): None if _is_missing(value) else value for name, value in fields.items()}
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value is what libraries have for missing ones: None, NaN, NaT, and NA, which is not even unlike itself."""
+    try:
+        return value is None or bool(value != value)
+    except (TypeError, ValueError):
+        return type(value).__name__ == "NAType"
 
 
 # --- calls ---------------------------------------------------------------------------------------------------------------
@@ -262,7 +290,7 @@ def predict(
     given = {"model": model, "ab_test": ab_test, "explain": "true" if explain else None}
     headers = {"Content-Type": JSON, **_key(key), **({"X-Unit-Id": unit} if unit is not None else {})}
     params = {name: value for name, value in given.items() if value is not None}
-    response = yield from send(Request("POST", "/predict", params, headers, _json(dict(row))), retries)
+    response = yield from send(Request("POST", "/predict", params, headers, _json(_row(row))), retries)
     return replace(response.read(PredictResult), replayed=_replayed(response))
 
 

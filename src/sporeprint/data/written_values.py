@@ -34,6 +34,26 @@ def normalised(frame: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
     return frame.with_columns(changes) if changes else frame
 
 
+def words_as_codes(frame: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
+    """A frame to be scored in which words of nominal values are their codes: as `parse_row` reads one row.
+
+    A code wins over a word. A text that is neither stays: it is for the verdict to say that nobody has seen it.
+    """
+    changes = []
+    for name in schema.nominal:
+        values = schema.columns[name].values
+        if not values or frame.schema.get(name) != pl.String:
+            continue
+        kept = [*values, *schema.missing_words(name)]
+        if frame[name].is_in(kept).fill_null(value=True).all():
+            continue
+        codes = {word: code for code, word in values.items()}
+        text = pl.col(name).str.strip_chars()
+        by_word = pl.coalesce(text.str.to_lowercase().replace_strict(codes, default=None), text.replace_strict(codes, default=None), name)
+        changes.append(pl.when(text.is_in(kept)).then(pl.col(name)).otherwise(by_word).alias(name))
+    return frame.with_columns(changes) if changes else frame
+
+
 def _codes(series: pl.Series, missing: Collection[str], values: Mapping[str, str], aliases: Mapping[str, str]) -> list[pl.Series]:
     """The column where it changes, in a list; an empty list where it does not."""
     text = series if series.dtype == pl.String else _as_text(series)

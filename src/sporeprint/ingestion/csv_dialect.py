@@ -320,7 +320,7 @@ def match_columns(names: Sequence[str], schema: DatasetSchema, where: str, *, la
 def _may_lack(missing: Sequence[str], names: Sequence[str], schema: DatasetSchema) -> bool:
     """Whether rows to be scored can do without these columns: then nobody observed them. Not where one is required, or misspelt."""
     others = [name for name in names if name not in schema.columns]
-    misspelt = any(nearest(name, missing) for name in others)
+    misspelt = any(nearest(name[:MAX_TEXT], missing) for name in others[:MAX_NAMED])
     return len(missing) < len(schema.columns) and not misspelt and not any(schema.columns[name].required for name in missing)
 
 

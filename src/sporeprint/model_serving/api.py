@@ -19,7 +19,9 @@ from sporeprint import __version__
 from sporeprint.model_serving.endpoints import (
     ab_tests,
     documentation,
+    identify,
     models,
+    open_inference,
     openapi,
     outcomes,
     predict,
@@ -32,7 +34,7 @@ from sporeprint.model_serving.endpoints.routing import Endpoint
 from sporeprint.model_serving.http.connections import IdleConnections, connection_limit
 from sporeprint.model_serving.http.problems import MEDIA_TYPE, UNEXPECTED, Problem, ProblemError, not_found
 from sporeprint.model_serving.http.request_context import RequestContext
-from sporeprint.model_serving.http.requests import SECURITY
+from sporeprint.model_serving.http.requests import SECURITY, is_open_inference
 from sporeprint.model_serving.http.validation import invalid_request
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.schema import DatasetSchema
@@ -41,7 +43,20 @@ from sporeprint.settings import Settings
 BUSIEST = "/predict"
 #: In the order in which addresses are looked up: /predictions/outcomes is no prediction's id.
 ROUTERS = tuple(
-    module.routes for module in (predict, predict_batch, outcomes, predictions, models, promotion, ab_tests, status, documentation)
+    module.routes
+    for module in (
+        predict,
+        predict_batch,
+        identify,
+        outcomes,
+        predictions,
+        models,
+        promotion,
+        ab_tests,
+        status,
+        documentation,
+        open_inference,
+    )
 )
 ROUTES = tuple(route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute))
 #: Endpoint -> its address.
@@ -151,6 +166,9 @@ def create_app(
 def _response(request: Request, problem: Problem, headers: Any = None) -> Response:
     problem = problem.of_request(request.scope["request_context"].request_id)
     own = {name.decode(): value.decode() for name, value in (*SECURITY, *problem.headers)}
+    if is_open_inference(request.scope):
+        body = problem.to_open_inference()
+        return Response(body, problem.status, headers={**own, **(headers or {})}, media_type="application/json")
     return Response(problem.to_bytes(), problem.status, headers={**own, **(headers or {})}, media_type=MEDIA_TYPE.decode())
 
 

@@ -21,7 +21,7 @@ from sporeprint.common.workdir import Workdir
 from sporeprint.data.coded_table import Codes, coded_frame, recognised
 from sporeprint.data.parquet_store import Writer
 from sporeprint.data.validation import broken_rules, explain, feature_rules
-from sporeprint.data.written_values import normalised
+from sporeprint.data.written_values import normalised, words_as_codes
 from sporeprint.errors import DataError, UsageError
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.inference.partial_prediction import look_at_next, too_little_reason, unusual_columns
@@ -129,6 +129,7 @@ def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True, em
     frame, unobserved = _completed(frame, bundle)
     unobserved |= frozenset() if empty_is_observed else frozenset(schema.columns)
     known = joint_vocabulary(bundle.encoder, bundle.safety.guard, schema)
+    frame = words_as_codes(frame, schema)
     compact = coded_frame(normalised(frame, schema), known, schema.numeric)
     flags = broken_rules(compact, feature_rules(schema, closed=False))
     codes = Codes.of_coded(compact, schema, known)

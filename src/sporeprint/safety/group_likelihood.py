@@ -7,7 +7,7 @@ distribution of all groups there: it neither speaks for the group nor against it
 
 A group never seen is thought of as a known one that has changed: in each nominal column, with probability `MUTATION`, it has the
 value of just any group, and its numbers spread `WIDENING` times as wide. So the more fields agree with a known group, and the rarer
-their values, the less likely it is that the row comes from a stranger that only resembles it. See docs/decisions/0040.
+their values, the less likely it is that the row comes from a stranger that only resembles it. See docs/decisions/0041.
 """
 
 from collections.abc import Iterator, Mapping

@@ -7,7 +7,7 @@ is kept; the number of masks kept is bounded.
 Safe from strangers: a positive row of a group nobody has shown must not be taken for a known negative group. How large the margin
 of a row has to be depends on its *withheld power*: how well the columns that were not observed, and that the likeliest group has
 values of, would tell that group from others. It is measured on positive rows whose own group is left out of what is known, with
-columns hidden at random. Both are figures of the row's own mask and of the group it resembles. See docs/decisions/0040.
+columns hidden at random. Both are figures of the row's own mask and of the group it resembles. See docs/decisions/0041.
 """
 
 import json

@@ -37,6 +37,7 @@ ENDPOINTS = [(route.path, next(iter(route.methods or ())), route.name) for route
 BODY: dict[str, Any] = {
     "predict": {},
     "predict_batch": [{}],
+    "identify": {},
     "outcome": {"outcome": "p"},
     "promote": {"version": 99},
     "rollback": {"version": 99},

@@ -170,8 +170,9 @@ def test_sizes_that_are_none(size: Any) -> None:
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (struct.pack("<I", 2) + b"x", "element 0 is 2 bytes long, but 1 are left"),
-        (struct.pack("<I", 2**32 - 1) + b"x", "element 0 is 4294967295 bytes long"),
+        (struct.pack("<I", 2) + b"x", "element 0 of 1 lies beyond the end of its 5 bytes"),
+        (struct.pack("<I", 2**32 - 1) + b"x", "element 0 of 1 lies beyond the end"),
+        (b"abc\0\0", "element 0 of 1 lies beyond the end"),
         (struct.pack("<I", 0) + b"x", "1 bytes are left over behind its 1 elements"),
         (struct.pack("<I", 1) + b"\xff", "a text is not UTF-8"),
     ],

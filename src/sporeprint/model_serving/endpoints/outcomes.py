@@ -16,10 +16,11 @@ from sporeprint.messages.outcomes import OutcomesResponse, RowOutcome, RowOutcom
 from sporeprint.model_serving.endpoints.predict_batch import FormatQuery, rows_body
 from sporeprint.model_serving.endpoints.predictions import code_of, observed_at, source_of
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, DeadlineDep, ServiceDep, problems, router
-from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_json, not_valid, too_much
+from sporeprint.model_serving.http.encodings import unpack
+from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_valid, too_much
 from sporeprint.model_serving.http.requests import read_body
 from sporeprint.model_serving.http.validation import invalid_fields
-from sporeprint.model_serving.runtime.row_parser import parse_json
+from sporeprint.model_serving.runtime.row_parser import rows_of
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.model_serving.runtime.upload_process import UPLOAD, TooLargeError
 from sporeprint.model_serving.runtime.uploads import RowFormat, read_upload_head
@@ -44,7 +45,7 @@ async def outcomes(request: Request, service: ServiceDep, deadline: DeadlineDep,
     limit = service.limits.max_batch_mb << 20
     upload = read_upload_head(request.scope, dict.fromkeys(RowFormat, limit), format)
     deadline.reschedule(asyncio.get_running_loop().time() + service.limits.batch_deadline_s)
-    body = await read_body(request.receive, limit)
+    body = unpack(upload.encoding, await read_body(request.receive, limit), limit)
     return await asyncio.to_thread(_record, service, body, upload.given)
 
 
@@ -74,13 +75,8 @@ def _record(service: Service, body: bytes, form: RowFormat) -> OutcomesResponse:
 
 
 def _rows(service: Service, body: bytes, form: RowFormat) -> Sequence[Any]:
-    if form is RowFormat.JSON:
-        given = parse_json(body)
-        if isinstance(given, dict) and set(given) == {"rows"}:
-            given = given["rows"]
-        if not isinstance(given, list):
-            raise ProblemError(not_json('expected a JSON list of outcomes, as in [{"prediction_id": ..., "outcome": ...}]'))
-        rows: Sequence[Any] = given
+    if form.is_json:
+        rows: Sequence[Any] = rows_of(body, form)
     else:
         frame = _table(service, body, form)
         if frame.height <= MOST:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter_ns
@@ -27,13 +27,13 @@ from sporeprint.messages.problem import RowProblem
 from sporeprint.model_serving.endpoints.predict import REPLAYED, AbTestQuery, ModelQuery, id_of_key, new_id
 from sporeprint.model_serving.endpoints.predictions import IdempotencyKey
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, DeadlineDep, ServiceDep, problems, router
-from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_json, not_valid, overloaded, too_much
+from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_valid, overloaded, too_large, too_much
 from sporeprint.model_serving.http.requests import ClientGoneError, Headers, Receive, Send
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
-from sporeprint.model_serving.runtime.row_parser import Row, parse_json
+from sporeprint.model_serving.runtime.row_parser import Row, rows_of
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.model_serving.runtime.upload_process import UPLOAD, TooLargeError
-from sporeprint.model_serving.runtime.uploads import RowFormat, UploadHead, read_upload_head, spool
+from sporeprint.model_serving.runtime.uploads import RowFormat, UploadHead, file_of_form, read_upload_head, spool
 from sporeprint.pipelines.batch_prediction import beside, score_frame
 from sporeprint.schema import DatasetSchema
 from sporeprint.storage.oltp.batch_file import ANSWERS, ID, PROBLEM, BatchDraft, BatchInfo, frames
@@ -43,6 +43,8 @@ routes = router()
 
 #: Kinds of files that rows can come and go in.
 FILES = ("text/csv", "application/vnd.apache.parquet")
+#: Further kinds that rows can come in.
+MORE = ("application/x-ndjson", "multipart/form-data")
 FormatQuery = Annotated[RowFormat | None, Query(description="Of a body whose content type is application/octet-stream.")]
 #: Batches that are received at a time, for each that is scored.
 RECEIVED = 4
@@ -68,6 +70,7 @@ class Job:
         created_us: when it was asked for.
         begin: the same, by a clock that only goes forward, nanoseconds.
         stop: set when nobody waits any more.
+        frame: the rows, where they are in memory; then there is no upload.
     """
 
     served: LoadedModel
@@ -78,6 +81,7 @@ class Job:
     created_us: int
     begin: int
     stop: threading.Event
+    frame: pl.DataFrame | None = None
 
 
 def rows_body(row: str, columns: str) -> dict[str, Any]:
@@ -117,15 +121,9 @@ async def predict_batch(
     """Predict many rows; a row that is not understood has a problem in its place."""
     begin, created_us = perf_counter_ns(), time.time_ns() // 1000
     limits = service.limits
-    upload = read_upload_head(
-        request.scope,
-        {
-            RowFormat.JSON: limits.max_batch_mb << 20,
-            RowFormat.CSV: limits.max_upload_mb << 20,
-            RowFormat.PARQUET: limits.max_upload_mb << 20,
-        },
-        format,
-    )
+    json_bytes, file_bytes = limits.max_batch_mb << 20, limits.max_upload_mb << 20
+    sizes = {form: json_bytes if form.is_json else file_bytes for form in RowFormat}
+    upload = read_upload_head(request.scope, sizes, format, forms=True)
     if ab_test is not None:
         raise ProblemError(not_found("a batch takes no part in an A/B test; ask row by row at POST /predict?ab_test=NAME"))
     if explain:
@@ -155,7 +153,14 @@ async def _answered(
     store = service.database.store
     batch_id = new_batch_id() if upload.key is None else id_of_key(caller, upload.key)
     with store.part("upload") as path:
-        asked = await spool(receive, path, upload.limit, service.limits.receive_s, service.limits.min_receive_kb_s * 1024)
+        asked = await spool(receive, path, upload.limit, service.limits.receive_s, service.limits.min_receive_kb_s * 1024, upload.encoding)
+        if upload.boundary is not None:
+            with store.part("upload") as body:
+                path.replace(body)
+                form = await asyncio.to_thread(file_of_form, body, upload.boundary, path)
+            upload = replace(upload, given=form)
+            if form.is_json and path.stat().st_size > service.limits.max_batch_mb << 20:
+                raise ProblemError(too_large(service.limits.max_batch_mb << 20))
         async with service.lock(batch_id):
             if upload.key is not None and (earlier := await asyncio.to_thread(store.about, batch_id)) is not None:
                 if earlier.asked != asked:
@@ -171,6 +176,34 @@ async def _answered(
     service.database.registrar.wake()
     service.metrics.count_batch(about.model, about.version, about.verdicts, unseen)
     return kept, kept != about
+
+
+async def predict_frame(service: Service, served: LoadedModel, frame: pl.DataFrame) -> tuple[BatchInfo, pl.DataFrame]:
+    """Predict rows that are in memory, and keep them as a batch.
+
+    Args:
+        service: the service.
+        served: the version that predicts.
+        frame: the columns of its schema, nominal ones as text.
+
+    Returns:
+        The batch, and its ids and predictions, in the order of the rows. A row that breaks a rule has a reason and no prediction.
+    """
+    if service.batches >= RECEIVED * service.limits.max_batches:
+        raise ProblemError(overloaded("too many batches are in flight; try again soon"))
+    service.batches += 1
+    try:
+        async with service.scoring:
+            since = time.time_ns() // 1000, perf_counter_ns()
+            job = Job(served, new_batch_id(), RowFormat.JSON, Path(), "", *since, threading.Event(), frame)
+            about, unseen = await _scored(service, job)
+        path = service.database.store.path(about.batch_id)
+        answers = await asyncio.to_thread(lambda: pl.concat(frames(path, [ID, *ANSWERS])))
+    finally:
+        service.batches -= 1
+    service.database.registrar.wake()
+    service.metrics.count_batch(about.model, about.version, about.verdicts, unseen)
+    return about, answers
 
 
 def new_batch_id() -> str:
@@ -233,7 +266,7 @@ def _score(service: Service, job: Job) -> tuple[BatchInfo, Mapping[str, int]]:
             verdicts=dict(verdicts),
             latency_us=(perf_counter_ns() - job.begin) // 1000,
             worker=service.worker,
-            given=job.given.value,
+            given="json" if job.given.is_json else job.given.value,
             columns=columns,
             asked=job.asked,
         )
@@ -248,10 +281,22 @@ def _counts(values: pl.Series) -> dict[str, int]:
 
 def _parts(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None] | None]]:
     """The rows, some at a time; those of JSON with the problems of each."""
-    for part in _of_json(service, job) if job.given is RowFormat.JSON else _of_file(service, job):
+    for part in _sources(service, job):
         if job.stop.is_set():
             raise StoppedError
         yield part
+
+
+def _sources(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None] | None]]:
+    if job.frame is not None:
+        return _of_frame(job.frame)
+    return _of_json(service, job) if job.given.is_json else _of_file(service, job)
+
+
+def _of_frame(frame: pl.DataFrame) -> Iterator[tuple[Batch, None]]:
+    numbered = frame.insert_column(0, pl.Series("_row", range(frame.height), dtype=pl.Int64))
+    for part in numbered.iter_slices(SCORED_ROWS):
+        yield Batch(part, malformed_rows(), 0), None
 
 
 def _of_file(service: Service, job: Job) -> Iterator[tuple[Batch, None]]:
@@ -282,11 +327,7 @@ def _check_names(frame: pl.DataFrame) -> None:
 
 
 def _of_json(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None]]]:
-    given, most = parse_json(job.upload.read_bytes()), service.limits.max_batch_rows
-    if isinstance(given, dict) and set(given) == {"rows"}:
-        given = given["rows"]
-    if not isinstance(given, list):
-        raise ProblemError(not_json('expected a JSON list of rows, or {"rows": [...]}'))
+    given, most = rows_of(job.upload.read_bytes(), job.given), service.limits.max_batch_rows
     if len(given) > most:
         raise ProblemError(_too_many(len(given), most))
     schema, read = job.served.bundle.schema, job.served.reader.row

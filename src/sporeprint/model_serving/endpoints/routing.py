@@ -74,7 +74,7 @@ class Endpoint:
         context: RequestContext = scope["request_context"]
         context.endpoint = self.name
         if service.in_flight >= service.limits.max_in_flight:
-            await _refuse(send, overloaded("too many requests are in flight; try again soon"), context)
+            await _refuse(scope, send, overloaded("too many requests are in flight; try again soon"))
             return
         service.in_flight += 1
         try:
@@ -97,17 +97,18 @@ class Endpoint:
             raise
         except TimeoutError:
             seconds = service.limits.deadline_s
-            await _refuse(send, too_slow(seconds) if IS_INCOMPLETE.get() else not_in_time(seconds), context)
+            await _refuse(scope, send, too_slow(seconds) if IS_INCOMPLETE.get() else not_in_time(seconds))
         except Exception as error:
             problem = of(error, service.root)
             # A database that is away is one line where that is found out, not a traceback for each request.
             if problem.status >= 500 and not isinstance(error, ProblemError | RetryableError):
                 log.exception("%s: answered with %s", self.name, problem.kind)
-            await _refuse(send, problem, context)
+            await _refuse(scope, send, problem)
 
 
-async def _refuse(send: Send, problem: Problem, context: RequestContext) -> None:
-    await respond_problem(send, problem.of_request(context.request_id))
+async def _refuse(scope: Scope, send: Send, problem: Problem) -> None:
+    context: RequestContext = scope["request_context"]
+    await respond_problem(send, problem.of_request(context.request_id), scope)
 
 
 def answered_by(work: Work) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

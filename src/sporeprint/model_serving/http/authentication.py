@@ -48,6 +48,7 @@ EVERYTHING = frozenset(Role)
 REQUIRED_ROLES: Mapping[str, Role | None] = {
     "predict": Role.PREDICT,
     "predict_batch": Role.PREDICT,
+    "identify": Role.PREDICT,
     "prediction": Role.READ,
     "outcome": Role.LABEL,
     "outcomes": Role.LABEL,
@@ -68,6 +69,19 @@ REQUIRED_ROLES: Mapping[str, Role | None] = {
     "docs": None,
     "docs_asset": None,
     "index": None,
+    "oip_live": None,
+    "oip_ready": None,
+    "oip_server": None,
+    "oip_models": Role.PREDICT,
+    "oip_model": Role.PREDICT,
+    "oip_model_version": Role.PREDICT,
+    "oip_model_ready": Role.PREDICT,
+    "oip_version_ready": Role.PREDICT,
+    "oip_infer": Role.PREDICT,
+    "oip_version_infer": Role.PREDICT,
+    "oip_index": Role.READ,
+    "oip_load": Role.OPERATE,
+    "oip_unload": Role.OPERATE,
 }
 
 _HOST = re.compile(r"(?:\[(?P<bracketed>[0-9a-f:.]+)\]|(?P<name>[^\[\]:/@\s]+))(?::[0-9]{1,5})?")

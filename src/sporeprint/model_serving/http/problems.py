@@ -67,6 +67,11 @@ class Problem:
         """The document as JSON."""
         return orjson.dumps(self.document())
 
+    def to_open_inference(self) -> bytes:
+        """The problem as the Open Inference Protocol has it, whose clients read nothing else."""
+        detail = self.detail if len(self.detail) <= MOST_DETAIL else f"{self.detail[:MOST_DETAIL]} ..."
+        return orjson.dumps({"error": detail})
+
     def of_request(self, request_id: str) -> Self:
         """The same with the id by which the logs know the request."""
         return replace(self, request_id=request_id)

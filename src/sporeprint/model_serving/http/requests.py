@@ -209,6 +209,15 @@ async def respond_json(send: Send, value: Any, headers: Headers = ()) -> None:
     await respond(send, 200, orjson.dumps(value), headers)
 
 
-async def respond_problem(send: Send, problem: Problem) -> None:
-    """Send a problem document."""
+def is_open_inference(scope: Scope) -> bool:
+    """Whether an address belongs to the Open Inference Protocol, whose errors have another shape."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path == "/v2" or path.startswith("/v2/")
+
+
+async def respond_problem(send: Send, problem: Problem, scope: Scope) -> None:
+    """Send a problem document, or what the protocol of the address has in its place."""
+    if is_open_inference(scope):
+        await respond(send, problem.status, problem.to_open_inference(), problem.headers)
+        return
     await respond(send, problem.status, problem.to_bytes(), problem.headers, MEDIA_TYPE)

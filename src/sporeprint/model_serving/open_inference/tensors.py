@@ -284,7 +284,7 @@ def _flat(data: Any, name: str, depth: int = 0) -> Iterator[Any]:
 
 def _from_bytes(raw: memoryview, datatype: str, count: int, name: str) -> Values:
     if datatype == BYTES:
-        return list(_texts(raw, count, name))
+        return _texts(bytes(raw), count, name)
     dtype = np.dtype(DATATYPES[datatype])
     if len(raw) != count * dtype.itemsize:
         size = count * dtype.itemsize
@@ -293,26 +293,22 @@ def _from_bytes(raw: memoryview, datatype: str, count: int, name: str) -> Values
     return values
 
 
-def _texts(raw: memoryview, count: int, name: str) -> Iterator[str]:
-    at = 0
-    for number in range(count):
-        if at + _LENGTH.size > len(raw):
-            raise TensorError(f"input {name!r}: element {number} of {count} lies beyond the end of its bytes")
-        (length,) = _LENGTH.unpack_from(raw, at)
-        at += _LENGTH.size
-        if length > len(raw) - at:
-            raise TensorError(f"input {name!r}: element {number} is {length} bytes long, but {len(raw) - at} are left")
-        yield _text(bytes(raw[at : at + length]), name)
-        at += length
-    if at != len(raw):
-        raise TensorError(f"input {name!r}: {len(raw) - at} bytes are left over behind its {count} elements")
-
-
-def _text(raw: bytes, name: str) -> str:
+def _texts(raw: bytes, count: int, name: str) -> Values:
+    """The texts, one after the other. One loop without calls: a batch has tens of thousands."""
+    texts: list[str] = []
+    at, size = 0, len(raw)
     try:
-        return raw.decode()
+        for _ in range(count):
+            begin = at + 4
+            at = begin + int.from_bytes(raw[at:begin], "little")
+            if at > size or begin > size:
+                raise TensorError(f"input {name!r}: element {len(texts)} of {count} lies beyond the end of its {size} bytes")
+            texts.append(raw[begin:at].decode())
     except UnicodeDecodeError as error:
         raise TensorError(f"input {name!r}: a text is not UTF-8 ({error.reason})") from error
+    if at != size:
+        raise TensorError(f"input {name!r}: {size - at} bytes are left over behind its {count} elements")
+    return texts
 
 
 def _checked(value: Any, datatype: str, name: str) -> Any:

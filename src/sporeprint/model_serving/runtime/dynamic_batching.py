@@ -98,6 +98,27 @@ class DynamicBatcher:
         assert request.completed is not None  # noqa: S101 -- it is set before the future is
         return request.completed
 
+    async def predict_all(self, requests: Sequence[PendingRequest]) -> list[CompletedPrediction]:
+        """Score the rows of one request; returns when all their records are on the disk. Others get their turn in between.
+
+        Raises:
+            DataError: if a record cannot be kept.
+            JournalError: if one is not on the disk, or not for certain. The others of the request are kept all the same.
+        """
+        loop, futures, completed = asyncio.get_running_loop(), [], []
+        for begin in range(0, len(requests), MAX_ROWS):
+            batch = requests[begin : begin + MAX_ROWS]
+            for request, result in zip(batch, predict_pending(batch, self._worker), strict=True):
+                if isinstance(result, Exception):
+                    raise result
+                request.completed = result
+                completed.append(result)
+                futures.append(loop.create_future())
+                self._journal.submit(result.record, futures[-1])
+            await asyncio.sleep(0)
+        await asyncio.gather(*futures)
+        return completed
+
     def _flush(self) -> None:
         batch, self._pending = self._pending[:MAX_ROWS], self._pending[MAX_ROWS:]
         if self._pending:

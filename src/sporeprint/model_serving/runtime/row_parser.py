@@ -15,6 +15,7 @@ import orjson
 from sporeprint.errors import DataError
 from sporeprint.inference.predictor import parse_row
 from sporeprint.model_serving.http.problems import ProblemError, not_json, not_valid
+from sporeprint.model_serving.runtime.uploads import RowFormat
 from sporeprint.schema import DatasetSchema, Kind
 
 Value = str | float | None
@@ -185,6 +186,42 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in found if names.count(name) > 1)
         raise ProblemError(not_json(f"field {twice[:40]!r} is given twice"))
     return found
+
+
+#: Keys under which clients send a list of rows.
+LISTS = ("rows", "instances", "dataframe_records")
+
+
+def rows_of(body: bytes, form: RowFormat) -> list[Any]:
+    """The rows of a JSON body: a list, an object that holds it as other tools send it, or one row a line.
+
+    Raises:
+        ProblemError: if it is none of these.
+    """
+    if form is RowFormat.NDJSON:
+        return [parse_json(line) for line in body.splitlines() if line.strip()]
+    given = parse_json(body)
+    if isinstance(given, dict) and set(given) == {"dataframe_split"}:
+        given = given["dataframe_split"]
+    if isinstance(given, dict) and {"columns", "data"} <= set(given) <= {"columns", "data", "index", "index_names", "column_names"}:
+        return _split_rows(given["columns"], given["data"])
+    if isinstance(given, dict) and len(given) == 1 and next(iter(given)) in LISTS:
+        given = next(iter(given.values()))
+    if not isinstance(given, list):
+        expected = 'expected a JSON list of rows, {"rows": [...]}, or the columns and data of a data frame (orient="split")'
+        raise ProblemError(not_json(f"{expected}; got {_kind(given)}"))
+    return given
+
+
+def _split_rows(columns: Any, data: Any) -> list[Any]:
+    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns) or len(set(columns)) < len(columns):
+        raise ProblemError(not_json("'columns': expected a list of names, none of them twice"))
+    if not isinstance(data, list):
+        raise ProblemError(not_json(f"'data': expected a list of rows, got {_kind(data)}"))
+    for number, row in enumerate(data):
+        if not isinstance(row, list) or len(row) != len(columns):
+            raise ProblemError(not_json(f"row {number} of 'data': expected a list of {len(columns)} values, one for each column"))
+    return [dict(zip(columns, row, strict=True)) for row in data]
 
 
 def _kind(given: Any) -> str:

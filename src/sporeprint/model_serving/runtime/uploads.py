@@ -2,13 +2,19 @@
 
 import asyncio
 import hashlib
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from python_multipart import FormParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import File, parse_options_header
+
+from sporeprint.model_serving.http.encodings import BoundedUnpacker
 from sporeprint.model_serving.http.problems import Problem, ProblemError, too_large, too_slow
-from sporeprint.model_serving.http.requests import IDENTITY, ClientGoneError, Receive, Scope, idempotency_key
+from sporeprint.model_serving.http.requests import ClientGoneError, Receive, Scope, content_encoding, idempotency_key
 from sporeprint.storage.oltp.batch_file import kept
 
 #: Bytes that are written at a time.
@@ -21,6 +27,12 @@ class RowFormat(StrEnum):
     JSON = "json"
     CSV = "csv"
     PARQUET = "parquet"
+    NDJSON = "ndjson"
+
+    @property
+    def is_json(self) -> bool:
+        """Whether its rows are JSON objects."""
+        return self in (RowFormat.JSON, RowFormat.NDJSON)
 
     @property
     def media_type(self) -> bytes:
@@ -30,6 +42,7 @@ class RowFormat(StrEnum):
 
 _ANSWERS = {
     RowFormat.JSON: b"application/json",
+    RowFormat.NDJSON: b"application/json",
     RowFormat.CSV: b"text/csv; charset=utf-8",
     RowFormat.PARQUET: b"application/vnd.apache.parquet",
 }
@@ -38,9 +51,21 @@ _TYPES = {
     "text/csv": RowFormat.CSV,
     "application/vnd.apache.parquet": RowFormat.PARQUET,
     "application/x-parquet": RowFormat.PARQUET,
+    "application/x-ndjson": RowFormat.NDJSON,
+    "application/ndjson": RowFormat.NDJSON,
+    "application/jsonl": RowFormat.NDJSON,
 }
 #: A type that says nothing: the parameter `format` says it.
 ANY = "application/octet-stream"
+#: A form with one file, as browsers send it.
+FORM = "multipart/form-data"
+_SUFFIXES = {
+    ".json": RowFormat.JSON,
+    ".csv": RowFormat.CSV,
+    ".parquet": RowFormat.PARQUET,
+    ".ndjson": RowFormat.NDJSON,
+    ".jsonl": RowFormat.NDJSON,
+}
 
 
 @dataclass(frozen=True)
@@ -51,34 +76,78 @@ class UploadHead:
         given: format of the body.
         wanted: format of the answer.
         key: of an idempotent request.
-        limit: most bytes of the body.
+        limit: most bytes of the body, as it is sent and unpacked.
+        encoding: how the body is compressed; None: it is not.
+        boundary: of a form that holds the file; None: the body is the file.
     """
 
     given: RowFormat
     wanted: RowFormat
     key: str | None
     limit: int
+    encoding: str | None = None
+    boundary: bytes | None = None
 
 
-def read_upload_head(scope: Scope, limits: Mapping[RowFormat, int], hint: RowFormat | None = None) -> UploadHead:
+def read_upload_head(scope: Scope, limits: Mapping[RowFormat, int], hint: RowFormat | None = None, *, forms: bool = False) -> UploadHead:
     """Look at the headers.
 
     Args:
         scope: of the request.
         limits: most bytes of a body in each format; a format that is missing is not read.
         hint: the parameter `format`.
+        forms: whether a form with one file is read, too.
 
     Raises:
         ProblemError: if the body is too large or of another type, the answer cannot be of the type wanted, or the key is none.
     """
     given = {bytes(name): bytes(value) for name, value in scope["headers"]}
-    form = _given(given.get(b"content-type", b"").decode("latin-1"), hint)
-    if given.get(b"content-encoding", IDENTITY).lower() != IDENTITY:
-        raise ProblemError(_unsupported("not read here: a compressed body; send it as it is, or as Parquet, which is compressed"))
+    content_type = given.get(b"content-type", b"").decode("latin-1")
+    boundary = _boundary(content_type) if forms else None
+    form = RowFormat.CSV if boundary else _given(content_type, hint)
+    encoding = content_encoding(given)
     length = given.get(b"content-length", b"0")
     if not length.isdigit() or int(length[:18]) > limits[form]:
         raise ProblemError(too_large(limits[form]))
-    return UploadHead(form, _wanted(given.get(b"accept", b"").decode("latin-1"), form), idempotency_key(given), limits[form])
+    wanted = _wanted(given.get(b"accept", b"").decode("latin-1"), RowFormat.JSON if boundary else form)
+    return UploadHead(form, wanted, idempotency_key(given), limits[form], encoding, boundary)
+
+
+def _boundary(content_type: str) -> bytes | None:
+    media, parameters = parse_options_header(content_type)
+    return parameters.get(b"boundary") if media == FORM.encode() else None
+
+
+def file_of_form(path: Path, boundary: bytes, out: Path) -> RowFormat:
+    """Take the file out of a form, and find its format by its content type or name.
+
+    Raises:
+        ProblemError: if there is none, or it is of another kind.
+    """
+    found: list[RowFormat] = []
+
+    def on_file(part: File) -> None:
+        name = (part.file_name or b"").decode("latin-1").lower()
+        media = (part.content_type or "").partition(";")[0].strip().lower()
+        form = _TYPES.get(media) or _SUFFIXES.get(Path(name).suffix)
+        if form is None:
+            raise ProblemError(_unsupported(f"not read here: a file {name[:60]!r} of type {media[:60]!r}; send one of {', '.join(_TYPES)}"))
+        part.file_object.seek(0)
+        with out.open("wb") as file:
+            shutil.copyfileobj(part.file_object, file)
+        found.append(form)
+
+    with path.open("rb") as body:
+        parser = FormParser("multipart/form-data", None, on_file, boundary=boundary, config={"MAX_MEMORY_FILE_SIZE": PIECE})
+        try:
+            while part := body.read(PIECE):
+                parser.write(part)
+            parser.finalize()
+        except FormParserError as error:
+            raise ProblemError(Problem(400, "no-form", "The form cannot be read", f"the form is damaged: {error}")) from None
+    if len(found) != 1:
+        raise ProblemError(Problem(400, "no-form", "The form cannot be read", f"expected one file in the form, got {len(found)}"))
+    return found[0]
 
 
 def _given(content_type: str, hint: RowFormat | None) -> RowFormat:
@@ -118,7 +187,7 @@ def _unsupported(detail: str) -> Problem:
     return Problem(415, "unsupported", "The body is of a kind that is not read here", detail)
 
 
-async def spool(receive: Receive, path: Path, limit: int, idle_s: float, bytes_per_s: float = 0.0) -> str:
+async def spool(receive: Receive, path: Path, limit: int, idle_s: float, bytes_per_s: float = 0.0, encoding: str | None = None) -> str:
     """Write a body to a file, and give its sha256.
 
     Args:
@@ -127,6 +196,7 @@ async def spool(receive: Receive, path: Path, limit: int, idle_s: float, bytes_p
         limit: most bytes.
         idle_s: longest that the client may send nothing, seconds; the rate counts after as long.
         bytes_per_s: slowest that the body may arrive, on average; 0: any speed.
+        encoding: how the body is compressed: the file is unpacked, within the limit, too.
 
     Raises:
         ProblemError: if it is larger, or nothing came for so long.
@@ -134,6 +204,7 @@ async def spool(receive: Receive, path: Path, limit: int, idle_s: float, bytes_p
         JournalError: if it cannot be written.
     """
     digest, size = hashlib.sha256(), 0
+    unpacker = None if encoding is None else BoundedUnpacker(encoding, limit)
     clock = asyncio.get_running_loop().time
     begin = clock()
     with kept("an upload"), path.open("wb", buffering=0) as file:
@@ -157,13 +228,18 @@ async def spool(receive: Receive, path: Path, limit: int, idle_s: float, bytes_p
             if held >= PIECE or not more:
                 whole = b"".join(waiting)
                 # In a thread: a disk that is slow must not hold up the others.
-                await asyncio.to_thread(_write, file.write, digest.update, whole)
+                await asyncio.to_thread(_write, file.write, digest.update, whole, unpacker)
                 waiting, held = [], 0
+    if unpacker is not None:
+        unpacker.finish()
     return digest.hexdigest()
 
 
-def _write(write: Callable[[memoryview], int | None], update: Callable[[bytes], None], data: bytes) -> None:
+def _write(
+    write: Callable[[memoryview], int | None], update: Callable[[bytes], None], data: bytes, unpacker: BoundedUnpacker | None
+) -> None:
     update(data)
-    left = memoryview(data)
-    while left:
-        left = left[write(left) or 0 :]
+    for part in [data] if unpacker is None else unpacker.feed(data):
+        left = memoryview(part)
+        while left:
+            left = left[write(left) or 0 :]

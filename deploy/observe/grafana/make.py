@@ -1,6 +1,6 @@
 """Writes the Grafana dashboards in dashboards/ from the panels below.
 
-    python deploy/grafana/make.py [--check]
+    python deploy/observe/grafana/make.py [--check]
 
 A panel is a title, a unit of Grafana's and Prometheus expressions with their legends. `--check` writes nothing and fails where a file differs.
 """
@@ -102,6 +102,12 @@ SERVING = [
         "A second. Shipments are tried again; refused records are set aside.",
     ),
     Panel(
+        "Shipped to the database",
+        "reqps",
+        {"rate(sporeprint_shipper_shipped_total[5m])": "predictions"},
+        "Predictions a second that the database has confirmed.",
+    ),
+    Panel(
         "Turned away by rate limit", "reqps", {"rate(sporeprint_rate_limited_total[5m])": "429"}, "Requests whose key had made too many."
     ),
     Panel(
@@ -150,14 +156,23 @@ AB_TESTS = [
         "Predictions by arm",
         "reqps",
         {"sum by (test, arm) (rate(sporeprint_ab_predictions_total[5m]))": "{{test}} {{arm}}"},
-        "A second. In a shadow test each row counts in both arms.",
+        "A second. In a shadow test arm a answers.",
     ),
-    Panel("Units by arm", "short", {"sporeprint_ab_units": "{{test}} {{arm}}"}, "Units of each running test at the last interim analysis."),
     Panel(
-        "Evidence",
-        "short",
-        {"sporeprint_ab_log_e_value": "{{test}}"},
-        "Logarithm of the e-value of the metric: log(20) = 3.0 decides at 5 %.",
+        "Share of arm b",
+        "percentunit",
+        {
+            'sum by (test) (increase(sporeprint_ab_predictions_total{arm="b"}[1d])) / sum by (test) (increase(sporeprint_ab_predictions_total[1d]))': "{{test}}"
+        },
+        "Of the predictions of a day; the test itself looks for a mismatch of units. Who leads is on the test's own page.",
+    ),
+    Panel(
+        "Latency of /predict",
+        "s",
+        {
+            'histogram_quantile(0.99, sum by (le) (rate(sporeprint_request_seconds_bucket{endpoint="predict"}[5m])))': "p99",
+        },
+        "A shadow test scores each row twice.",
     ),
 ]
 MONITORING = [
@@ -266,7 +281,7 @@ def main() -> int:
             if "--check" not in sys.argv:
                 path.write_text(text, encoding="utf-8")
     if differ and "--check" in sys.argv:
-        print("not as deploy/grafana/make.py writes them:", *differ, file=sys.stderr)
+        print("not as deploy/observe/grafana/make.py writes them:", *differ, file=sys.stderr)
         return 1
     return 0
 

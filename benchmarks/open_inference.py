@@ -1,0 +1,154 @@
+"""The Open Inference Protocol beside the other ways in: a batch, one row, and differences on every row of the table.
+
+    python benchmarks/open_inference.py --workdir DIR [--seconds 3] [--pairs 3] [--rows 61069]
+
+DIR is a work directory in which `sporeprint etl` has run over the table DIR/data/raw/secondary_data.csv. Needs nothing but the project.
+One connection for batches; eight threads, each with a connection, for single rows. The sides take turns; a figure is a pair's ratio.
+"""
+
+import argparse
+import io
+import json
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import polars as pl
+
+from serving.run import Server, start_ours
+from sporeprint.model_serving.open_inference.tensors import BYTES, Tensor, to_bytes
+from sporeprint.registry.registry import Registry
+from sporeprint.schema import DatasetSchema
+
+BATCH = 1000
+
+
+def binary_body(frame: pl.DataFrame, schema: DatasetSchema) -> tuple[bytes, int]:
+    """An inference request with one binary tensor a column, and the length of its JSON."""
+    inputs, chunks = [], []
+    for name in schema.columns:
+        numeric = name in schema.numeric
+        values = frame[name].cast(pl.Float64).fill_null(float("nan")) if numeric else frame[name].fill_null("")
+        chunk = to_bytes(Tensor(name, "FP64" if numeric else BYTES, (frame.height,), values.to_list()))
+        chunks.append(chunk)
+        described = {"name": name, "datatype": "FP64" if numeric else BYTES, "shape": [frame.height]}
+        inputs.append({**described, "parameters": {"binary_data_size": len(chunk)}})
+    head = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": True}}).encode()
+    return head + b"".join(chunks), len(head)
+
+
+def rate(send: Callable[[httpx.Client], None], base_url: str, seconds: float, threads: int) -> float:
+    """Calls a second of n threads with a connection each."""
+    counts, end = [0] * threads, time.perf_counter() + seconds
+
+    def work(number: int) -> None:
+        with httpx.Client(base_url=base_url, timeout=60) as client:
+            while time.perf_counter() < end:
+                send(client)
+                counts[number] += 1
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    begin = time.perf_counter()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return sum(counts) / (time.perf_counter() - begin)
+
+
+def checked(response: httpx.Response) -> None:
+    """An answer that is none would make a figure that is none."""
+    if response.status_code != 200:
+        raise SystemExit(f"{response.request.url} answered {response.status_code}: {response.text[:300]}")
+
+
+def compare(server: Server, frame: pl.DataFrame, schema: DatasetSchema, seconds: float, pairs: int) -> dict[str, Any]:
+    """The two ratios, of each pair."""
+    url, part = f"http://127.0.0.1:{server.port}", frame.head(BATCH)
+    body, length = binary_body(part, schema)
+    parquet = io.BytesIO()
+    part.write_parquet(parquet)
+    row = {name: value for name, value in part.row(0, named=True).items() if value is not None}
+    single = json.dumps({"inputs": [{"name": "rows", "datatype": BYTES, "shape": [1], "data": [json.dumps(row)]}]}).encode()
+    infer, json_type = "/v2/models/mushroom/infer", {"Content-Type": "application/json"}
+    binary_type, parquet_type = {"Inference-Header-Content-Length": str(length)}, {"Content-Type": "application/vnd.apache.parquet"}
+    ways: dict[str, tuple[Callable[[httpx.Client], None], int]] = {
+        "batch, binary tensors": (
+            lambda c: checked(c.post(infer, content=body, headers=binary_type)),
+            1,
+        ),
+        "batch, Parquet": (
+            lambda c: checked(c.post("/predict/batch", content=parquet.getvalue(), headers=parquet_type)),
+            1,
+        ),
+        "one row, /v2": (lambda c: checked(c.post(infer, content=single, headers=json_type)), 8),
+        "one row, /predict": (lambda c: checked(c.post("/predict", json=row)), 8),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(pairs):
+        for name, (send, threads) in ways.items():
+            rates[name].append(rate(send, url, seconds, threads) * (BATCH if "batch" in name else 1))
+
+    def ratios(a: str, b: str) -> list[float]:
+        return [x / y for x, y in zip(rates[a], rates[b], strict=True)]
+
+    return {
+        "rates": {name: round(statistics.median(values)) for name, values in rates.items()},
+        "batch, binary / Parquet": ratios("batch, binary tensors", "batch, Parquet"),
+        "one row, /v2 / /predict": ratios("one row, /v2", "one row, /predict"),
+    }
+
+
+def differences(server: Server, frame: pl.DataFrame, schema: DatasetSchema) -> dict[str, Any]:
+    """Verdicts and scores that differ between /v2 and /predict/batch, over all rows."""
+    verdicts: list[str] = []
+    scores: list[float] = []
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=120) as client:
+        for part in frame.iter_slices(20_000):
+            body, length = binary_body(part, schema)
+            body = body.replace(b'"binary_data_output": true', b'"binary_data_output":false', 1)
+            answer = client.post("/v2/models/mushroom/infer", content=body, headers={"Inference-Header-Content-Length": str(length)})
+            checked(answer)
+            given = {output["name"]: output["data"] for output in answer.json()["outputs"]}
+            verdicts += given["verdict"]
+            scores += given["probability"]
+        parquet = io.BytesIO()
+        frame.write_parquet(parquet)
+        headers = {"Content-Type": "application/vnd.apache.parquet", "Accept": "application/vnd.apache.parquet"}
+        answer = client.post("/predict/batch", content=parquet.getvalue(), headers=headers)
+        checked(answer)
+        expected = pl.read_parquet(io.BytesIO(answer.content))
+    return {
+        "rows": frame.height,
+        "verdicts that differ": sum(a != b for a, b in zip(verdicts, expected["verdict"].to_list(), strict=True)),
+        "largest difference of scores": float(np.max(np.abs(np.array(scores) - expected["probability"].to_numpy()))),
+    }
+
+
+def main() -> None:
+    """Measure, and print JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workdir", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=61_069)
+    options = parser.parse_args()
+    schema = Registry(options.workdir / "models/registry").load("production").schema
+    frame = pl.read_csv(options.workdir / "data/raw/secondary_data.csv", separator=";", n_rows=options.rows)
+    frame = frame.select([pl.col(name).cast(pl.String) if name not in schema.numeric else pl.col(name) for name in schema.columns])
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        server = start_ours("sporeprint", options.workdir, Path(folder), stack)
+        stack.callback(server.end)
+        found = {**compare(server, frame, schema, options.seconds, options.pairs), **differences(server, frame, schema)}
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
