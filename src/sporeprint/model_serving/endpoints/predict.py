@@ -13,6 +13,7 @@ from fastapi import Header, Query
 from pydantic import BaseModel, ConfigDict
 
 from sporeprint.inference import predictor
+from sporeprint.messages.base import trusted
 from sporeprint.messages.predictions import FeatureEffect, NearestObservation, PredictionExplanation, PredictResponse
 from sporeprint.model_serving.endpoints.predictions import IdempotencyKey
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, answered_by, problems, router
@@ -186,12 +187,13 @@ def _response(
     reason: str | None,
     explanation: PredictionExplanation | None,
 ) -> PredictResponse:
-    return PredictResponse(
+    return trusted(
+        PredictResponse,
         prediction_id=record.prediction_id,
         prediction=record.prediction,
-        probability=record.probability,  # type: ignore[arg-type]  # a prediction of one row has both
+        probability=record.probability,
         verdict=record.verdict,
-        novelty_p=record.novelty_p,  # type: ignore[arg-type]
+        novelty_p=record.novelty_p,
         threshold=record.threshold,
         model=record.model,
         version=record.version,
