@@ -54,7 +54,7 @@ TABLES = {
     "email": ("openintro", "email", "spam", None),
     "smokers": ("mosaicData", "Whickham", "outcome", None),
     "mroz": ("carData", "Mroz", "lfp", None),
-    "credit_risk": ("causaldata", "credit_cards", "NextMonth", None),
+    "credit_risk": ("causaldata", "credit_cards", "LateSept", None),
     "tumours": ("scikit-learn", "breast_cancer", "target", "0"),
 }
 

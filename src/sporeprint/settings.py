@@ -359,11 +359,16 @@ class AbTestingSettings(Frozen):
 
     traffic_split: float = Field(0.5, gt=0, lt=1, description="Share of the units that go to model B.")
     mode: str = Field("split", description="split: each unit is answered by one version; shadow: both score, A answers.")
-    unit: str = Field("header", description="What keeps its arm: header (X-Unit-Id), prediction, or field:<column>.")
+    unit: str = Field(
+        "header", description="What keeps an arm and counts once: header (X-Unit-Id), prediction (its row), or field:<column>."
+    )
     metric: str = Field("accuracy", description="What decides.")
-    alpha: float = Field(0.05, gt=0, lt=0.5, description="Largest probability of a false winner, however often one looks.")
+    alpha: float = Field(
+        0.05, gt=0, lt=0.5, description="Largest probability of a false winner or a false breach, however often it is analysed."
+    )
     margin: float = Field(0.0, ge=0, description="By how much a version has to be better to win, in the metric's unit.")
     equivalence: float = Field(0.0, ge=0, description="Versions that differ by less are equivalent; 0: that is never said.")
+    labels: str = Field("all", description="Which outcomes come: all, random (with label_share), or reports of errors alone.")
     guardrails: dict[str, float] = Field(
         {"false_negative": 0.0}, description="Metric -> by how much B may be worse; a breach ends the test."
     )
@@ -373,7 +378,7 @@ class AbTestingSettings(Frozen):
     max_duration_s: float | None = Field(30 * 86_400.0, gt=0, description="The same in seconds.")
     srm_alpha: float = Field(0.001, gt=0, lt=0.5, description="Largest probability of a false alarm about the shares of the arms.")
     auto_conclude: bool = Field(False, description="Whether the verdict is acted on without a person.")
-    evaluate_every_s: float = Field(5.0, ge=0.1, le=3600, description="Seconds between two looks of a running server at its tests.")
+    evaluate_every_s: float = Field(5.0, ge=0.1, le=3600, description="Seconds between two evaluations of the tests by a running server.")
 
 
 class MonitoringSettings(Frozen):

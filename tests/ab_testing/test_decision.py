@@ -3,17 +3,18 @@ from dataclasses import replace
 import pytest
 
 from sporeprint.ab_testing.analysis import NO_EXTREMES, Extremes, RunningExtremes, analyse
-from sporeprint.ab_testing.decision import Decision, Reason, Verdict, decide
-from sporeprint.ab_testing.design import Design, Guardrail, Metric, Mode
+from sporeprint.ab_testing.decision import Decision, Reason, Verdict, _amount, decide
+from sporeprint.ab_testing.design import Design, Guardrail, Labels, Metric, Mode, Rule
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals, Totals
 from sporeprint.stats.confidence_sequence import Moments
 
-DESIGN = Design("test", "xgboost/v1", "xgboost/v2")
+DESIGN = Design("test", "xgboost/v1", "xgboost/v2", latency_limit_ms=5)
 
 
 def arm(units: int, errors: int, missed: int = 0, unknown: int = 0, ms: float = 2.0) -> ArmTotals:
     cells = [(1, 1, units - errors - missed - unknown), (1, 0, errors), (0, 1, missed), (2, 0, unknown)]
-    return ArmTotals.of(cells, latency=Moments(units, ms * units, (ms**2 + 1) * units))
+    slow = units // 10 if ms <= 2 else units // 2
+    return ArmTotals.of(cells, latency=Moments(units, ms * units, (ms**2 + 1) * units), slow=slow)
 
 
 BETTER = SplitTotals(arm(10_000, 300), arm(10_000, 150))
@@ -93,7 +94,7 @@ def test_b_waits_for_its_guardrails() -> None:
     tight, wide = (replace(DESIGN, guardrails=(Guardrail(Metric.LATENCY, margin),)) for margin in (0.01, 1.0))
     found = verdict(tight, BETTER)
     assert (found.verdict, found.reason) == (Verdict.CONTINUE, Reason.GUARDRAIL_OPEN)
-    assert found.sentence.endswith("but it is not shown yet that it is no worse in latency.")
+    assert found.sentence.endswith("but it is not shown yet that it is no worse in answers slower than 5 ms.")
     assert verdict(wide, BETTER).verdict is Verdict.B
     # A needs no guardrail to stay, and waiting has an end.
     assert verdict(tight, WORSE).verdict is Verdict.A
@@ -121,13 +122,42 @@ def test_looks_that_exclude_each_other_veto_the_winner() -> None:
 
 @pytest.mark.parametrize(
     ("metric", "words"),
-    [(Metric.EXPECTED_COST, " a unit (95% sure)"), (Metric.LATENCY, " ms (95% sure)"), (Metric.UNKNOWN_SHARE, " points (95%")],
+    [
+        (Metric.EXPECTED_COST, " a unit (95% sure)"),
+        (Metric.LATENCY, "in answers slower than 5 ms, by "),
+        (Metric.UNKNOWN_SHARE, " points (95%"),
+    ],
 )
 def test_sentences_name_the_unit(metric: Metric, words: str) -> None:
     totals = SplitTotals(arm(10_000, 0, missed=400, unknown=500, ms=4.0), arm(10_000, 0, missed=10, unknown=20))
     found = verdict(replace(DESIGN, metric=metric), totals)
     assert found.verdict is Verdict.B
     assert words in found.sentence
+
+
+def test_a_test_of_before_keeps_its_rule_and_its_words() -> None:
+    before = replace(DESIGN, metric=Metric.LATENCY, rule=Rule.ERRORS_BY_ARM)
+    found = verdict(before, SplitTotals(arm(10_000, 0, ms=4.0), arm(10_000, 0)))
+    assert found.verdict is Verdict.B
+    assert " ms (95% sure)" in found.sentence
+
+
+def test_reported_errors_are_said_to_be_no_more_than_that() -> None:
+    design = replace(DESIGN, labels=Labels.REPORTS)
+    a, b = (ArmTotals.of([(1, 0, errors), (1, 1, 3), (1, None, 9_997 - errors)]) for errors in (160, 40))
+    found = verdict(design, SplitTotals(a, b))
+    assert found.verdict is Verdict.B
+    assert "is better in reported errors a unit, by " in found.sentence
+    assert found.sentence.endswith("Only reported errors are counted, of all units: the true difference may be larger.")
+    # As labels of all units, the same counts would be selective.
+    assert verdict(DESIGN, SplitTotals(a, b)).verdict is not Verdict.B
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"), [(1.5, "150 percentage points"), (0.18, "18 percentage points"), (0.00012, "0.012 percentage points")]
+)
+def test_amounts_have_no_exponent(amount: float, shown: str) -> None:
+    assert _amount(DESIGN, Metric.ACCURACY, amount) == shown
 
 
 def test_short_times_are_said_in_short_units() -> None:

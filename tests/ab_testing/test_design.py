@@ -1,11 +1,12 @@
 import json
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from sporeprint.ab_testing.design import Costs, Design, Guardrail, Metric, Mode
+from sporeprint.ab_testing.design import Costs, Design, Guardrail, Metric, Mode, Rule
 from sporeprint.errors import UsageError
 
 SMALL = Design("xgboost_comparison", "xgboost/v1", "xgboost/v2")
@@ -132,3 +133,42 @@ def test_json_that_is_not_allowed_says_so(change: dict[str, Any], message: str) 
 def test_json_needs_a_name_and_two_versions() -> None:
     with pytest.raises(UsageError, match=r"^an A/B test needs name, model_b: it was not given$"):
         Design.from_dict({"model_a": "xgboost/v1"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"labels": "random"}, "label_share is None: random labels need the share of the units that get one, above 0 and at most 1"),
+        ({"labels": "random", "label_share": 0}, "label_share is 0: random labels need the share of the units that get one"),
+        ({"labels": "random", "label_share": float("nan")}, "label_share is nan: "),
+        ({"label_share": 0.5}, "label_share is 0.5 and labels 'all': a share belongs to random labels alone"),
+        ({"labels": "some"}, "labels is 'some'; allowed: all, random, reports"),
+        ({"labels": "reports", "mode": "shadow"}, "labels is 'reports' in shadow mode: nobody sees the answers of B"),
+        ({"labels": "reports", "margin": 0.01}, "margin is 0.01 and labels 'reports': errors that nobody reports are not counted"),
+        ({"labels": "reports", "equivalence": 0.01}, "equivalence is 0.01 and labels 'reports': "),
+        (
+            {"labels": "reports", "guardrails": [{"metric": "false_negative", "margin": 0.01}]},
+            "the guardrail false_negative has a margin of 0.01 and labels is 'reports': ",
+        ),
+        ({"expect": "b", "mode": "shadow"}, "expect is 'b' in shadow mode: a direction can be named for a split alone; leave expect out"),
+        ({"expect": "c"}, "expect is 'c'; allowed: a, b, or left out"),
+        ({"latency_limit_ms": 0}, "latency_limit_ms is 0: a number of milliseconds above 0 is needed"),
+        ({"latency_limit_ms": float("inf")}, "latency_limit_ms is inf: "),
+        ({"costs": {"false_negative": -1}}, "costs.false_negative is -1: it has to be a number, 0 or more"),
+        ({"costs": {"false_negative": float("nan")}}, "costs.false_negative is nan: "),
+        ({"costs": {"false_negative": 0, "false_positive": 0, "unknown": 0}}, "are all 0: at least one has to be above 0"),
+    ],
+)
+def test_labels_directions_and_limits_that_cannot_be(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        Design.from_dict({"name": "t", "model_a": "a", "model_b": "b", **fields})
+
+
+def test_winner_and_guardrails_share_one_alpha() -> None:
+    guardrails = (Guardrail(Metric.FALSE_NEGATIVE, 0.0, prove=False), Guardrail(Metric.FAILURES, 0.0, prove=False))
+    design = Design("t", "a", "b", guardrails=guardrails)
+    # A guardrail has half of its part on either side of its margin.
+    assert design.winner_alpha + len(guardrails) * design.guardrail_alpha / 2 == pytest.approx(design.alpha)
+    assert Design("t", "a", "b").winner_alpha == 0.05
+    before = Design("t", "a", "b", guardrails=guardrails, rule=Rule.ERRORS_BY_ARM)
+    assert (before.winner_alpha, before.guardrail_alpha) == (0.05, 0.025)

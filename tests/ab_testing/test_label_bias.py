@@ -39,11 +39,12 @@ def test_one_kind_of_disagreement_alone_is_selective() -> None:
     assert not label_bias.label_bias(ShadowTotals.of([(0, 0, None, 10_000), (0, 1, 1, 30), (1, 0, 0, 30)])).selective
 
 
-def test_a_difference_too_small_to_matter_is_none() -> None:
+def test_a_small_difference_is_judged_by_its_evidence_but_for_tests_made_before() -> None:
     even, nearly = (5_000_000, 10_000_000), (4_900_000, 10_000_000)
     found = label_bias.compare([even, nearly])
     assert found.log_e > math.log(label_bias.ALARM)
-    assert not found.selective
+    assert found.selective
+    assert not label_bias.compare([even, nearly], label_bias.TOLERATED_BEFORE).selective
 
 
 def test_late_labels_raise_no_alarm() -> None:

@@ -30,7 +30,20 @@ def call(place: list[str], capsys: pytest.CaptureFixture[str]) -> Callable[..., 
 def test_a_test_from_the_first_call_to_the_last(call: Callable[..., tuple[int, Any]], tmp_path: Path) -> None:
     assert call("list") == (0, {"tests": []})
     assert call("evaluate") == (0, {"tests": []})
-    code, made = call("create", "--name", "first", *TWO, "--split", "0.2", "--option", "alpha=0.01", "--option", "also=[latency]")
+    code, made = call(
+        "create",
+        "--name",
+        "first",
+        *TWO,
+        "--split",
+        "0.2",
+        "--option",
+        "alpha=0.01",
+        "--option",
+        "also=[latency]",
+        "--option",
+        "latency_limit_ms=50",
+    )
     assert (code, made["status"], made["traffic_split"], made["design"]["alpha"]) == (0, "running", 0.2, 0.01)
     assert call("create", "--name", "second", *TWO, "--mode", "shadow")[1]["unit"] == "prediction"
     assert [test["name"] for test in call("list", "--status", "running")[1]["tests"]] == ["second", "first"]
@@ -115,4 +128,4 @@ def test_before_a_test(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["ab-test", "plan", *rates]) == 0
     assert "What the test will need" in capsys.readouterr().out
     assert cli.run(["ab-test", "simulate", *rates, "--units", "500", "--tests", "50"]) == 0
-    assert "what was promised is kept" in capsys.readouterr().out
+    assert "promises kept" in capsys.readouterr().out

@@ -39,7 +39,7 @@ def test_what_comes_again_soon_is_not_told_anew_unless_it_stays() -> None:
         AlertChange.RAISED,
         AlertChange.RECOVERED,
         AlertChange.SUPPRESSED,
-        None,
+        AlertChange.ENDED,
         AlertChange.SUPPRESSED,
         AlertChange.RAISED,
         AlertChange.RECOVERED,

@@ -1,12 +1,23 @@
 """Realised performance: scikit-learn's numbers, honest intervals, and a bound that holds whenever one looks."""
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from sporeprint.monitoring.realized_performance import OutcomeWindow, Performance, PromiseStatus, Tally, realised, realized_performance
+from sporeprint.monitoring.realized_performance import (
+    OutcomeWindow,
+    Performance,
+    PromiseStatus,
+    Tally,
+    log_e_above,
+    realised,
+    realized_performance,
+)
 from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN
 
 ROWS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 2), st.integers(-1, 1)), max_size=30)
@@ -122,3 +133,25 @@ def test_later_windows_know_of_the_earlier_ones() -> None:
     assert found[0].performance.promise is PromiseStatus.OPEN
     assert found[-1].performance.promise is PromiseStatus.KEPT
     assert found[-1].performance.false_negatives.high < found[0].performance.false_negatives.high
+
+
+def found_after(share: float, alpha: float, paths: int, wrong: int, seed: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Answers until the promise is called broken, for each path; infinite where it is not within so many wrong answers."""
+    gaps = np.random.default_rng(seed).geometric(share, size=(paths, wrong))
+    when = np.full(paths, np.inf)
+    for path, answers in enumerate(np.cumsum(gaps, axis=1).tolist()):
+        for number, count in enumerate(answers, 1):
+            if log_e_above(number, count, alpha) >= -math.log(0.05):
+                when[path] = count
+                break
+    return when
+
+
+def test_a_broken_promise_is_found_in_half_the_answers_that_a_general_mixture_takes() -> None:
+    """Jeffreys' mixture takes 18,180 answers in the median at twice the promised share, and 1,343 at five times."""
+    assert np.median(found_after(0.002, 0.001, 60, 80, seed=1)) < 11_500
+    assert np.median(found_after(0.005, 0.001, 60, 40, seed=2)) < 1_000
+
+
+def test_a_kept_promise_is_rarely_called_broken() -> None:
+    assert np.isfinite(found_after(0.001, 0.001, 100, 40, seed=3)).sum() <= 9  # of 100 at 5 %: 9 or more have a probability of 6 %

@@ -3,7 +3,7 @@
 import json
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -133,11 +133,61 @@ def test_a_model_for_another_table(experiments: ExperimentService) -> None:
         if name != next(iter(experiments.settings.dataset.columns))
     }
     other = experiments.settings.model_copy(update={"dataset": experiments.settings.dataset.model_copy(update={"columns": columns})})
-    with pytest.raises(DataError, match="xgboost/v1 is for another table"):
+    with pytest.raises(DataError, match="xgboost/v1 has another schema"):
         create(replace(experiments, settings=other))
 
 
-# --- looking and ending --------------------------------------------------------------------------------------------------
+def answered(experiments: ExperimentService, latencies_us: Sequence[int], age_us: int = 0) -> None:
+    """Answers of xgboost/v1 outside any test, with these latencies."""
+    columns = {"test_id": None, "arm": None, "unit_id": None, "created_us": experiments.clock() - age_us}
+    with writing(experiments.engine) as connection:
+        connection.execute(
+            insert(prediction),
+            [
+                {
+                    **columns,
+                    "prediction_id": f"h{number}",
+                    "model": "xgboost",
+                    "version": 1,
+                    "prediction": "e",
+                    "verdict": "edible",
+                    "unseen": "[]",
+                    "features": "{}",
+                    "latency_us": latency_us,
+                    "worker": "w",
+                    "recorded_us": 1,
+                }
+                for number, latency_us in enumerate(latencies_us)
+            ],
+        )
+
+
+def test_the_limit_of_slow_answers_is_the_last_weeks_by_default(experiments: ExperimentService) -> None:
+    with pytest.raises(UsageError, match=r"latency_limit_ms is missing: .* xgboost/v1 has given 0 answers \(at least 100 are needed\)"):
+        create(experiments, metric="latency")
+    assert create(experiments, name="given", metric="latency", latency_limit_ms=7, independent=True).design.latency_limit_ms == 7
+    experiments.conclude("given", winner=None, actor="ada")
+    answered(experiments, range(1_000, 201_000, 1_000))
+    test = create(experiments, name="usual", metric="latency", independent=True)
+    assert test.design.latency_limit_ms == pytest.approx(181)
+    for limit, share in ((500, "none"), (0.5, "all")):
+        with pytest.raises(UsageError, match=f"latency_limit_ms is {limit:g}: {share} of the last 200 answers of xgboost/v1 took longer"):
+            create(experiments, name="odd", metric="latency", latency_limit_ms=limit, independent=True)
+
+
+def test_answers_of_long_ago_are_no_history(experiments: ExperimentService) -> None:
+    answered(experiments, [1_000] * 200, age_us=8 * 86_400 * 1_000_000)
+    with pytest.raises(UsageError, match="has given 0 answers"):
+        create(experiments, metric="latency")
+
+
+def test_a_horizon_that_is_too_short_is_refused_with_the_least(experiments: ExperimentService) -> None:
+    with pytest.raises(UsageError, match=r"max_units is 11: this test cannot name a winner by then, whatever happens; at least 13 units"):
+        create(experiments, max_units=11, min_units=0)
+    assert create(experiments, max_units=13, min_units=0).running
+
+
+# --- interim analyses and conclusion -------------------------------------------------------------------------------------
 
 
 def test_a_winner_is_found_and_served_and_taken_back(experiments: ExperimentService) -> None:
@@ -167,7 +217,7 @@ def test_no_rollback_of_what_something_else_replaced(experiments: ExperimentServ
 
 
 def test_a_broken_guardrail_ends_it_at_once(experiments: ExperimentService) -> None:
-    test = create(experiments, min_units=100_000, metric="latency", costs={"unknown_as_false_negative": 0})
+    test = create(experiments, min_units=100_000, metric="latency", latency_limit_ms=5, costs={"unknown_as_false_negative": 0})
     traffic(experiments, test, 600, {"a": 0.0, "b": 0.5})
     done = experiments.evaluate(actor="job")[0]
     assert (done.test.verdict, done.decision.reason.value) == ("a", "guardrail")
@@ -257,7 +307,7 @@ def test_a_version_that_was_exchanged_is_not_promoted(experiments: ExperimentSer
 
 
 def test_all_that_is_known_is_json(experiments: ExperimentService) -> None:
-    test = create(experiments, also=["unknown_share", "latency"])
+    test = create(experiments, also=["unknown_share", "latency"], latency_limit_ms=5)
     traffic(experiments, test, 60, {"a": 0.1, "b": 0.1})
     experiments.evaluate(actor="job")
     view = ab_test_views.describe(experiments.engine, experiments.refresh("first"), experiments.settings)

@@ -15,7 +15,7 @@ from sporeprint import settings
 from sporeprint.common.locks import run_lock
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import DataSummary
-from sporeprint.errors import BusyError, RegistryError
+from sporeprint.errors import BusyError, DataError, RegistryError
 from sporeprint.pipelines import alerting as alerts
 from sporeprint.pipelines import retraining as retrain
 from sporeprint.pipelines.ab_test_lifecycle import experiment_service
@@ -71,7 +71,7 @@ def test_what_came_true_makes_a_challenger_in_the_shadow_of_production(served: S
         # A further one would stand in its way.
         again = retrain.retrain(served.settings, served.root, actor="ada")
         assert (again.challenger, again.test) == (None, test.name)
-        assert "runs already; nothing was changed" in again.said
+        assert "runs already; nothing was changed" in again.reason
 
 
 def test_too_few_outcomes_change_nothing(served: Service, small_table: Path, published: Any) -> None:
@@ -80,7 +80,8 @@ def test_too_few_outcomes_change_nothing(served: Service, small_table: Path, pub
         before = published(served.root)
         done = retrain.retrain(served.settings, served.root, actor="ada")
         assert (done.challenger, done.test) == (None, None)
-        assert "the warehouse has 49 answers with an outcome (of 49 answers), and retrain.least_rows asks for 50" in done.said
+        assert "the warehouse has 49 answers with an outcome (of 49 answers), and retrain.least_rows asks for 50" in done.reason
+        assert done.exit_code == DataError.exit_code
         assert {name: found for name, found in published(served.root).items() if "retrain" not in name and "sporeprint.db" not in name} == {
             name: found for name, found in before.items() if "sporeprint.db" not in name
         }

@@ -24,7 +24,8 @@ from sporeprint.pipelines.etl import run_etl
 from sporeprint.pipelines.extract import run_extract
 from sporeprint.pipelines.transform import run_transform
 from sporeprint.safety.decision_rule import unit_representatives
-from sporeprint.simulation.generator import Spoil, simulate
+from sporeprint.simulation.corruption import Spoil
+from sporeprint.simulation.generator import simulate
 
 Published = Callable[[Path], dict[str, str]]
 #: What each way to spoil a row makes of it: the rule, by kind of column.

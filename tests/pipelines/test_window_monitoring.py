@@ -104,7 +104,8 @@ def test_counts_and_answers_say_the_same(world: Service) -> None:
             if effect == "wasserstein":
                 assert abs(one[name][effect] - value) <= one[name]["wasserstein_error"] + 0.01, name
             elif effect == "jensen_shannon" and numeric:
-                assert one[name][effect] == pytest.approx(value, abs=0.05), name
+                # Probabilities near 0 and 1 share a bin of 64: what differs among them is hidden.
+                assert one[name][effect] == pytest.approx(value, abs=0.1 if name in aggregation.SHARES else 0.05), name
             elif not numeric:
                 assert one[name][effect] == pytest.approx(value, abs=1e-12), (name, effect)
     # Bins can hide a difference, and make none: Kolmogorov's D does not grow.

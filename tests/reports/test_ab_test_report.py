@@ -91,6 +91,30 @@ def test_a_page_does_not_grow_with_the_looks() -> None:
     assert len(ab_test_report.page(many)) < 100_000
 
 
+def test_the_page_says_which_rule_and_labels_a_test_has() -> None:
+    now = view_of(2)
+    facts = dict(ab_test_report.facts(now))
+    assert facts["rule"] == "betting on the weighted loss"
+    assert facts["labels"] == "of all units"
+    assert facts["a false end"] == "in at most 5.0% of such tests, however often they are analysed"
+    before = {**now, "design": {**now["design"], "rule": "errors_by_arm"}}
+    assert "this test was made with it and keeps it" in ab_test_report.page(before)
+    assert "may come on top" in dict(ab_test_report.facts(before))["a false end"]
+    reports = {**now, "design": {**now["design"], "labels": "reports", "latency_limit_ms": 7.5, "expect": "b"}}
+    facts = dict(ab_test_report.facts(reports))
+    assert facts["labels"] == "only reported errors; what nobody reports is not counted"
+    assert (facts["slow"], facts["expected to be better"]) == ("an answer that takes longer than 7.5 ms", "B")
+
+
+def test_the_analysis_of_an_earlier_release_is_drawn() -> None:
+    """Its figures lack what is new, and its latency is a mean in milliseconds."""
+    view = view_of(3, metric=Metric.LATENCY)
+    view["design"]["rule"] = "errors_by_arm"
+    for name in ("log_threshold", "what"):
+        view["interim_analysis"]["primary"].pop(name)
+    assert "latency in ms" in ab_test_report.page(view)
+
+
 def test_a_line_keeps_within_its_picture() -> None:
     found = view_of(12)
     for chart in ab_test_report.charts(found):
@@ -103,7 +127,13 @@ def test_a_line_keeps_within_its_picture() -> None:
 
 @pytest.mark.parametrize(
     ("metric", "value", "says"),
-    [("accuracy", 0.5, "50 %"), ("latency", 1.2345, "1.23 ms"), ("expected_cost", 3.0, "3"), ("accuracy", None, "-")],
+    [
+        ("accuracy", 0.5, "50 %"),
+        ("latency", 0.12345, "12.3 %"),
+        ("latency in ms", 1.2345, "1.23 ms"),
+        ("expected_cost", 3.0, "3"),
+        ("accuracy", None, "-"),
+    ],
 )
 def test_numbers_for_people(metric: str, value: float | None, says: str) -> None:
     assert ab_test_report.number(metric, value) == says

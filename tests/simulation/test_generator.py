@@ -25,7 +25,10 @@ from sporeprint.data.cross_field_rules import contradictory
 from sporeprint.errors import StorageError, UsageError
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import load
-from sporeprint.simulation.generator import CSV_ONLY, SPOIL_KINDS, TILE_ROWS, Drift, Simulation, Spoil, simulate, simulate_names
+from sporeprint.simulation.corruption import CSV_ONLY, SPOIL_KINDS, Spoil
+from sporeprint.simulation.drift import Drift
+from sporeprint.simulation.generator import Simulation, simulate, simulate_names
+from sporeprint.simulation.world import TILE_ROWS
 
 Row = list[str]
 

@@ -1,4 +1,4 @@
-"""What the totals of a test say so far: of its metric, its guardrails, the arms' shares and the labels. May be asked at any time."""
+"""An interim analysis of a test, from its totals: the metric that decides, guardrails, sample ratio, label bias. Valid at any time."""
 
 import math
 from collections.abc import Mapping
@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from sporeprint.ab_testing import comparisons, label_bias
-from sporeprint.ab_testing.comparisons import Comparison
-from sporeprint.ab_testing.design import Design, Guardrail, Metric
+from sporeprint.ab_testing.comparison import Comparison
+from sporeprint.ab_testing.design import Design, Guardrail, Labels, Metric, Rule
 from sporeprint.ab_testing.label_bias import LabelBias
 from sporeprint.ab_testing.totals import SplitTotals, Totals
 from sporeprint.stats import eprocess, multiplicity, sample_ratio_mismatch
@@ -17,7 +17,7 @@ from sporeprint.stats import eprocess, multiplicity, sample_ratio_mismatch
 
 @dataclass(frozen=True, slots=True)
 class RunningExtremes:
-    """The extremes of a metric over all looks. They may be acted on: every one of the looks was valid at once.
+    """The extremes of a metric over all interim analyses. They may be acted on: all the analyses are valid at once.
 
     Attributes:
         log_e: the largest so far.
@@ -30,7 +30,7 @@ class RunningExtremes:
     high: float = math.inf
 
     def updated(self, comparison: Comparison) -> Self:
-        """After one more look. What is undefined changes nothing."""
+        """After one more interim analysis. What is undefined changes nothing."""
         gain = comparison.gain
         return type(self)(
             max(self.log_e, comparison.log_e),
@@ -45,11 +45,11 @@ class RunningExtremes:
 
     @property
     def empty(self) -> bool:
-        """Whether no difference is left that all looks allow."""
+        """Whether no difference is left that all interim analyses allow."""
         return self.low > self.high
 
 
-#: By metric. What the next look is given.
+#: By metric: the state between two interim analyses.
 Extremes = Mapping[Metric, RunningExtremes]
 NO_EXTREMES: Extremes = MappingProxyType({})
 
@@ -81,21 +81,21 @@ class GuardrailResult:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """A look at a test.
+    """An interim analysis of a test.
 
     Attributes:
         design: the test.
         totals: what it was computed from.
         elapsed_s: seconds since the test began.
         primary: the metric that decides, as it is now.
-        running: its extremes over all looks; they decide.
+        running: its extremes over all interim analyses; they decide.
         guardrails: in the order of the design.
         also: the further metrics.
         significant: metrics of `also` in which the arms differ, with a false discovery rate of at most alpha.
-        srm_log_e: logarithm of the e-value against "the arms get their shares"; 0 in shadow mode.
-        srm_alarm: whether they do not.
-        label_bias: how evenly the labels fall; None where no metric needs any.
-        extremes: what to give to the next look.
+        srm_log_e: logarithm of the e-value against "the arms get their shares" (sample ratio mismatch); 0 in shadow mode.
+        srm_alarm: whether there is a sample ratio mismatch.
+        label_bias: whether labels depend on the answers; None where no metric needs any, or errors are reported.
+        extremes: state for the next interim analysis.
     """
 
     design: Design
@@ -123,18 +123,17 @@ class Analysis:
 
 
 def analyse(design: Design, totals: Totals, elapsed_s: float, extremes: Extremes = NO_EXTREMES) -> Analysis:
-    """Look at a test. The time it takes does not depend on the number of units.
+    """Analyse a test. The time it takes does not depend on the number of units.
 
     Args:
         design: the test.
         totals: its totals so far.
         elapsed_s: seconds since it began.
-        extremes: `Analysis.extremes` of the look before; without, every look is the first one, which is valid too and less sharp.
+        extremes: `Analysis.extremes` of the interim analysis before. Without, each is the first one, which is valid too and less sharp.
     """
-    primary = comparisons.compare(design, totals, design.metric, design.alpha)
+    primary = comparisons.compare(design, totals, design.metric, design.winner_alpha, decides=True)
     running = extremes.get(design.metric, RunningExtremes()).updated(primary)
-    each = design.alpha / max(1, len(design.guardrails))
-    guarded = {one.metric: comparisons.compare(design, totals, one.metric, each) for one in design.guardrails}
+    guarded = {one.metric: comparisons.compare(design, totals, one.metric, design.guardrail_alpha) for one in design.guardrails}
     # A metric may guard with one alpha and decide with another: the extremes of the two are not the same.
     after = {metric: extremes.get(metric, RunningExtremes()).updated(one) for metric, one in guarded.items() if metric is not design.metric}
     labels = _label_bias(design, totals)
@@ -188,8 +187,11 @@ def _guardrail_status(guardrail: Guardrail, running: RunningExtremes, identified
 
 
 def _label_bias(design: Design, totals: Totals) -> LabelBias | None:
-    asked = (design.metric, *design.also, *(guardrail.metric for guardrail in design.guardrails))
-    return label_bias.label_bias(totals) if any(metric.needs_labels for metric in asked) else None
+    if design.labels is Labels.REPORTS or not any(metric.needs_labels for metric in design.metrics):
+        return None
+    # Tests of the earlier rule tolerate shares that differ little; now the evidence decides.
+    tolerated = label_bias.TOLERATED_BEFORE if design.rule is Rule.ERRORS_BY_ARM else 0.0
+    return label_bias.label_bias(totals, tolerated)
 
 
 def _sample_ratio(design: Design, totals: Totals) -> float:

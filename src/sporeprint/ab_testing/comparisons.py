@@ -1,222 +1,242 @@
-"""A metric as a difference between the arms: exact for what can be counted, asymptotic for means."""
+"""Compares the arms in a metric: by one betting e-process on the weighted loss, from the totals alone.
+
+e-value and interval are dual: a difference of 0 is outside the interval exactly if the e-value has reached its threshold.
+"""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from sporeprint.ab_testing.design import Costs, Design, Metric
-from sporeprint.ab_testing.totals import ANSWERS, ArmTotals, ShadowTotals, SplitTotals, Totals
-from sporeprint.stats import confidence_sequence, eprocess
-from sporeprint.stats.confidence_sequence import COMMON, Moments
+from sporeprint.ab_testing import errors_by_arm
+from sporeprint.ab_testing.comparison import UNKNOWN, Comparison, event, events_by_weight, negative
+from sporeprint.ab_testing.design import Design, Labels, Metric, Mode, Rule
+from sporeprint.ab_testing.totals import ANSWERS, ArmTotals, ShadowTotals, SplitTotals, Totals, differ
+from sporeprint.stats import betting, confidence_sequence
+from sporeprint.stats.betting import Bets, Payoffs
 from sporeprint.stats.intervals import UNDEFINED, Estimate
 
-NEGATIVE, POSITIVE, UNKNOWN = range(ANSWERS)
-ERRORS_BY_ARM = "which arm the error fell in, exact"
-DISCORDANT = "who errs where they differ, exact"
-SEVERAL = "one for each kind of error, exact"
-ASYMPTOTIC = "difference of means, for many units"
-#: Half of the difference of a pair's rates is one of its two things.
-_PAIR_SCALE = 2.0
+SPLIT = "betting on the weighted loss, exact"
+SHADOW = "betting on the difference of losses where the versions disagree, exact"
+#: Of alpha, in shadow mode, what goes to the interval of how often the versions disagree. The rest decides who is better.
+DISAGREEMENT_SHARE = 0.02
+#: What is compared where errors are those that were reported.
+REPORTED = {
+    Metric.ACCURACY: "reported errors a unit",
+    Metric.FALSE_NEGATIVE: "reported false negatives a unit",
+    Metric.EXPECTED_COST: "cost of reported errors a unit",
+}
+#: The difference of an arm that is better for certain, however little: the interval is open at 0.
+_OPEN = math.nextafter(0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """What the totals say of one metric, at any time.
+class Losses:
+    """The losses of one arm.
 
     Attributes:
-        metric: which.
-        method: how it is compared.
-        observations: units, or requests, that it was computed from.
-        decisive: observations that carry the evidence: errors, or pairs in which one of two errs; all of them for means.
-        a: arm A's value, with an interval of its own; undefined where it is not known, as an error rate in shadow mode.
-        b: arm B's value.
-        gain: by how much B is better, in the metric's unit; below 0, A is.
-        log_e: logarithm of the e-value against "the arms do the same".
+        counts: loss -> units, those without a loss among them.
     """
 
-    metric: Metric
-    method: str
-    observations: int
-    decisive: int
-    a: Estimate
-    b: Estimate
-    gain: Estimate
-    log_e: float
+    counts: dict[float, int]
 
     @property
-    def p_value(self) -> float:
-        """Valid at one time; the smallest so far is valid at all times."""
-        return eprocess.p_value(self.log_e)
+    def units(self) -> int:
+        """All units."""
+        return sum(self.counts.values())
 
     @property
-    def difference(self) -> Estimate:
-        """The metric in B minus the metric in A."""
-        return self.gain if self.metric.direction == "higher" else _negative(self.gain)
+    def mean(self) -> float:
+        """Mean loss; NaN without units."""
+        return sum(loss * units for loss, units in self.counts.items()) / self.units if self.units else math.nan
 
 
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """One kind of event in both arms, or in pairs.
-
-    Attributes:
-        a: events in A; in pairs, those in A alone.
-        b: events in B.
-        rate: of such events: what `confidence_sequence.difference` needs.
-    """
-
-    a: int
-    b: int
-    rate: Estimate
-
-
-def compare(design: Design, totals: Totals, metric: Metric, alpha: float) -> Comparison:
+def compare(design: Design, totals: Totals, metric: Metric, alpha: float, *, decides: bool = False) -> Comparison:
     """Compare the arms in one metric.
 
     Args:
         design: the test.
-        totals: what came of it.
+        totals: its totals so far.
         metric: which.
         alpha: the gain is inside its interval at all times at once with a probability of at least 1 - alpha.
+        decides: whether its sign may name a winner: its threshold is then calibrated, where losses have one size and the margin is 0.
     """
-    if metric is Metric.LATENCY:
-        return _means(metric, *_latency(totals), alpha)
-    kinds = by_weight(metric, design.costs)
+    if design.rule is Rule.ERRORS_BY_ARM:
+        return errors_by_arm.compare(design, totals, metric, alpha)
     if isinstance(totals, SplitTotals):
-        null, scale = design.traffic_split, 1 / (design.traffic_split * (1 - design.traffic_split))
-    else:
-        null, scale = 0.5, _PAIR_SCALE
-    counted = [_count(totals, metric, kind, alpha * COMMON / len(kinds)) for kind in kinds.values()]
-    mixture = eprocess.matched(null, design.likely_ratio)
-    confidence, gains, e = 1 - alpha * (1 - COMMON) / len(kinds), [], []
-    for weight, one in zip(kinds, counted, strict=True):
-        side = confidence_sequence.share(one.b, one.a + one.b, confidence, mixture)
-        gains.append(_times(_negative(confidence_sequence.difference(one.rate, side, null, scale)), weight))
-        e.append(float(eprocess.log_e(mixture, one.b, one.a + one.b, null)))
-    observations = _observations(totals, metric)
-    a, b = _values(totals, metric, kinds, alpha)
-    return Comparison(
-        metric,
-        _method(totals, len(kinds)),
-        observations,
-        sum(one.a + one.b for one in counted),
-        a,
-        b,
-        _sum(gains) if observations else UNDEFINED,
-        # The mean of e-values is one. Of several kinds, it is evidence against "none of them differs".
-        float(np.logaddexp.reduce(e) - math.log(len(e))),
-    )
+        return _split(design, totals, metric, alpha, decides)
+    return _shadow(design, totals, metric, alpha, decides)
 
 
-def by_weight(metric: Metric, costs: Costs) -> dict[float, frozenset[str]]:
-    """The events that a metric counts, by what each costs. Events of one cost are one kind: the fewer kinds, the sharper the test."""
-    if metric is Metric.UNKNOWN_SHARE:
-        return {1.0: frozenset({"unknown"})}
-    if metric is Metric.FAILURES:
-        return {1.0: frozenset({"failed"})}
-    cost = {
-        Metric.ACCURACY: {"false_negative": 1.0, "false_positive": 1.0, "unknown": costs.unknown_as_error},
-        Metric.FALSE_NEGATIVE: {"false_negative": 1.0, "false_positive": 0.0, "unknown": costs.unknown_as_false_negative},
-        Metric.EXPECTED_COST: {"false_negative": costs.false_negative, "false_positive": costs.false_positive, "unknown": costs.unknown},
-    }[metric]
-    weights = sorted({weight for weight in cost.values() if weight > 0}, reverse=True)
-    return {weight: frozenset(event for event, each in cost.items() if each == weight) for weight in weights}
+def bets_of(design: Design, metric: Metric) -> Bets:
+    """The bets of a metric, fixed with the design."""
+    return betting.bets(*_bets_arguments(design, metric))
 
 
-def event(answer: int, truth: int) -> str:
-    """What an answer turned out to be: right, false_negative, false_positive or unknown."""
-    if answer == UNKNOWN:
-        return "unknown"
-    if answer == truth:
-        return "right"
-    return "false_negative" if answer == NEGATIVE else "false_positive"
+def log_threshold(design: Design, metric: Metric, alpha: float, *, decides: bool) -> float:
+    """Logarithm of the e-value from which the arms differ."""
+    alpha = _sign_alpha(design, metric, alpha)
+    if not decides or design.margin or len(events_by_weight(metric, design.costs)) > 1:
+        return -math.log(alpha)
+    return betting.calibrated(*_bets_arguments(design, metric), alpha, design.max_units)
 
 
-def _count(totals: Totals, metric: Metric, kind: frozenset[str], alpha: float) -> _Counted:
-    if isinstance(totals, SplitTotals):
-        a, b = (_events(arm, metric, kind) for arm in (totals.a, totals.b))
-        return _Counted(a, b, confidence_sequence.share(a + b, _observations(totals, metric), 1 - alpha))
-    a, b, labels = _discordant(totals, metric, kind)
+def _sign_alpha(design: Design, metric: Metric, alpha: float) -> float:
+    """What is left of alpha for who is better: all of it, where no rate of disagreements is needed."""
+    return alpha * (1 - DISAGREEMENT_SHARE) if metric.needs_labels and design.mode is Mode.SHADOW else alpha
+
+
+def _bets_arguments(design: Design, metric: Metric) -> tuple[float, float, float, float, float]:
+    most = max(events_by_weight(metric, design.costs))
+    split = design.traffic_split
+    low, high = (-most / (1 - split), most / split) if design.mode is Mode.SPLIT else (-most, most)
+    # A larger loss of B speaks for A.
+    larger = {None: 0.5, "a": betting.NAMED, "b": 1 - betting.NAMED}[design.expect]
+    broad = betting.BROAD_WITH_MARGIN if design.margin or design.equivalence else betting.BROAD
+    return low, high, design.likely_ratio, larger, broad
+
+
+def split_losses(design: Design, totals: SplitTotals, metric: Metric) -> tuple[Losses, Losses]:
+    """The losses of both arms."""
+    return _losses(design, totals.a, metric), _losses(design, totals.b, metric)
+
+
+def _losses(design: Design, arm: ArmTotals, metric: Metric) -> Losses:
     if not metric.needs_labels:
-        return _Counted(a, b, confidence_sequence.share(a + b, totals.units, 1 - alpha))
-    # How often they differ is known of all requests; how often one of them is then wrong, of the labelled ones.
-    differing = confidence_sequence.share(totals.disagreements, totals.units, 1 - alpha / 2)
-    return _Counted(a, b, confidence_sequence.product(differing, confidence_sequence.share(a + b, labels, 1 - alpha / 2)))
+        # An answer that failed is no fast one.
+        bad = {Metric.UNKNOWN_SHARE: arm.answers[UNKNOWN], Metric.FAILURES: arm.failed, Metric.LATENCY: arm.slow + arm.failed}[metric]
+        return Losses({0.0: arm.units - bad, 1.0: bad})
+    weights = _weights(design, metric)
+    counts = dict.fromkeys((0.0, *weights.values()), 0)
+    for answer, truths in enumerate(arm.labelled):
+        for truth, units in enumerate(truths):
+            counts[weights.get(event(answer, truth), 0.0)] += units
+    if design.labels is Labels.REPORTS:
+        counts[0.0] += arm.units - arm.labels
+    return Losses(counts)
 
 
-def _events(arm: ArmTotals, metric: Metric, kind: frozenset[str]) -> int:
-    if metric is Metric.FAILURES:
-        return arm.failed
-    if metric is Metric.UNKNOWN_SHARE:
-        return arm.answers[UNKNOWN]
-    return sum(units for answer, truths in enumerate(arm.labelled) for truth, units in enumerate(truths) if event(answer, truth) in kind)
+def _weights(design: Design, metric: Metric) -> dict[str, float]:
+    return {event: weight for weight, events in events_by_weight(metric, design.costs).items() for event in events}
 
 
-def _discordant(totals: ShadowTotals, metric: Metric, kind: frozenset[str]) -> tuple[int, int, int]:
-    """Requests with such an event in A alone and in B alone; labelled disagreements."""
-    if metric is Metric.FAILURES:
-        return totals.failed_a, totals.failed_b, 0
-    a = b = 0
+def _split(design: Design, totals: SplitTotals, metric: Metric, alpha: float, decides: bool) -> Comparison:
+    arms, split = split_losses(design, totals, metric), design.traffic_split
+    scales = (-1 / (1 - split), 1 / split)
+    values = [loss * scale for arm, scale in zip(arms, scales, strict=True) for loss in arm.counts]
+    counts = [units for arm in arms for units in arm.counts.values()]
+    payoffs = Payoffs(np.array(values), np.array(counts, dtype=np.float64))
+    difference, log_e, threshold = _difference(design, metric, payoffs, alpha, decides)
+    observations = sum(counts)
+    decisive = observations - sum(arm.counts[0.0] for arm in arms)
+    a, b = (_own(metric, design, arm, alpha) for arm in arms)
+    gain = negative(difference) if observations else UNDEFINED
+    return Comparison(metric, SPLIT, observations, decisive, a, b, gain, log_e, threshold, _what(design, metric))
+
+
+def _shadow(design: Design, totals: ShadowTotals, metric: Metric, alpha: float, decides: bool) -> Comparison:
+    if metric.needs_labels:
+        counts = _differences(design, totals, metric)
+    else:
+        a, b = _alone(totals, metric)
+        counts = {-1.0: a, 1.0: b, 0.0: totals.units - a - b}
+    payoffs = Payoffs(np.array(list(counts)), np.array(list(counts.values()), dtype=np.float64))
+    difference, log_e, threshold = _difference(design, metric, payoffs, alpha, decides)
+    if metric.needs_labels:
+        # Losses can only differ where the answers do. How often they do is known of all requests, labelled or not.
+        rate = confidence_sequence.share(totals.disagreements, totals.units, 1 - alpha * DISAGREEMENT_SHARE)
+        ends = [rate_end * end for rate_end in (rate.low, rate.high) for end in (difference.low, difference.high)]
+        value = 0.0 if math.isnan(difference.value) else rate.value * difference.value
+        low = _OPEN if difference.low == _OPEN else min(ends)
+        high = -_OPEN if difference.high == -_OPEN else max(ends)
+        difference = Estimate(value, low, high)
+    decisive = sum(units for loss, units in counts.items() if loss)
+    gain = negative(difference) if totals.units else UNDEFINED
+    return Comparison(metric, SHADOW, totals.units, decisive, UNDEFINED, UNDEFINED, gain, log_e, threshold, _what(design, metric))
+
+
+def _differences(design: Design, totals: ShadowTotals, metric: Metric) -> dict[float, int]:
+    """Labelled disagreements by loss of B minus loss of A."""
+    weights = _weights(design, metric)
+    counts = {0.0: 0}
     for pair in range(ANSWERS**2):
-        answers = divmod(pair, ANSWERS)
-        if metric is Metric.UNKNOWN_SHARE:
-            in_a, in_b = (answer == UNKNOWN for answer in answers)
-            a, b = a + totals.answers[pair] * (in_a and not in_b), b + totals.answers[pair] * (in_b and not in_a)
-            continue
-        for truth, units in enumerate(totals.labelled[pair]):
-            in_a, in_b = (event(answer, truth) in kind for answer in answers)
-            a, b = a + units * (in_a and not in_b), b + units * (in_b and not in_a)
-    return a, b, totals.labels
+        if differ(pair):
+            a, b = divmod(pair, ANSWERS)
+            for truth, units in enumerate(totals.labelled[pair]):
+                difference = weights.get(event(b, truth), 0.0) - weights.get(event(a, truth), 0.0)
+                counts[difference] = counts.get(difference, 0) + units
+    return counts
 
 
-def _observations(totals: Totals, metric: Metric) -> int:
-    # In shadow mode an agreement says that there is no difference there, without a label.
-    return totals.labels if metric.needs_labels and isinstance(totals, SplitTotals) else totals.units
+def _alone(totals: ShadowTotals, metric: Metric) -> tuple[int, int]:
+    """Requests on which A alone was unknown, failed or slow, and B alone."""
+    if metric is Metric.FAILURES:
+        return totals.failed_a, totals.failed_b
+    if metric is Metric.LATENCY:
+        return totals.slow_a + totals.failed_a, totals.slow_b + totals.failed_b
+    unknown = [[pair for pair in range(ANSWERS**2) if differ(pair) and divmod(pair, ANSWERS)[arm] == UNKNOWN] for arm in (0, 1)]
+    a, b = (sum(totals.answers[pair] for pair in pairs) for pairs in unknown)
+    return a, b
 
 
-def _values(totals: Totals, metric: Metric, kinds: dict[float, frozenset[str]], alpha: float) -> tuple[Estimate, Estimate]:
-    """Each arm's own value, in the metric's unit. A shadow test labels disagreements alone: it knows no error rate, only differences."""
-    if isinstance(totals, ShadowTotals):
-        return UNDEFINED, UNDEFINED
-    arms = []
-    for arm in (totals.a, totals.b):
-        units = arm.labels if metric.needs_labels else arm.units
-        shares = [
-            _times(confidence_sequence.share(_events(arm, metric, kind), units, 1 - alpha / len(kinds)), weight)
-            for weight, kind in kinds.items()
-        ]
-        loss = _sum(shares)
-        value = Estimate(1 - loss.value, 1 - loss.high, 1 - loss.low) if metric is Metric.ACCURACY else loss
-        arms.append(value if units else UNDEFINED)
-    return arms[0], arms[1]
+def _difference(design: Design, metric: Metric, payoffs: Payoffs, alpha: float, decides: bool) -> tuple[Estimate, float, float]:
+    """Loss of B minus loss of A, the logarithm of its e-value, and the threshold of that."""
+    mixture = bets_of(design, metric)
+    larger, smaller = betting.log_e(mixture, payoffs)
+    events = payoffs.counts[payoffs.values != 0].sum()
+    within = design.max_units is None or events <= design.max_units  # beyond its horizon a threshold is not calibrated
+    threshold = log_threshold(design, metric, alpha, decides=decides and within)
+    inside = betting.interval(mixture, payoffs, -math.log(_sign_alpha(design, metric, alpha)), max(events_by_weight(metric, design.costs)))
+    # A calibrated threshold decides the sign alone; how large the difference is, Ville's bound says.
+    low = max(inside.low, _OPEN) if larger >= threshold else inside.low
+    high = min(inside.high, -_OPEN) if smaller >= threshold else inside.high
+    return Estimate(inside.value, low, high), max(larger, smaller), threshold
 
 
-def _latency(totals: Totals) -> tuple[Moments, Moments]:
-    if isinstance(totals, SplitTotals):
-        return totals.a.latency, totals.b.latency
-    return totals.latency_a, totals.latency_b
+def _own(metric: Metric, design: Design, arm: Losses, alpha: float) -> Estimate:
+    """An arm's own value: with its interval, where losses have one size."""
+    if not arm.units:
+        return UNDEFINED
+    losses = [loss for loss in arm.counts if loss]
+    value = Estimate(arm.mean, math.nan, math.nan)
+    if len(losses) == 1:
+        share = confidence_sequence.share(arm.counts[losses[0]], arm.units, 1 - alpha)
+        value = Estimate(*(each * losses[0] for each in (share.value, share.low, share.high)))
+    if metric is Metric.ACCURACY and design.labels is not Labels.REPORTS:
+        return Estimate(1 - value.value, 1 - value.high, 1 - value.low)
+    return value
 
 
-def _means(metric: Metric, a: Moments, b: Moments, alpha: float) -> Comparison:
-    gain = _negative(confidence_sequence.mean_difference(a, b, 1 - alpha))
-    log_e = confidence_sequence.mean_log_e(a, b, 1 - alpha)
-    value_a, value_b = (Estimate(arm.mean, math.nan, math.nan) for arm in (a, b))
-    return Comparison(metric, ASYMPTOTIC, a.count + b.count, a.count + b.count, value_a, value_b, gain, log_e)
+def _what(design: Design, metric: Metric) -> str:
+    if metric is Metric.LATENCY:
+        limit = "the limit" if design.latency_limit_ms is None else f"{design.latency_limit_ms:g} ms"
+        return f"answers slower than {limit}"
+    return REPORTED.get(metric, "") if design.labels is Labels.REPORTS else ""
 
 
-def _method(totals: Totals, kinds: int) -> str:
-    if kinds > 1:
-        return SEVERAL
-    return ERRORS_BY_ARM if isinstance(totals, SplitTotals) else DISCORDANT
+def least_units(design: Design) -> int | None:
+    """The fewest units after which a winner can be named, whatever happens; None where there is no such number up to a billion."""
+
+    def decided(units: int) -> bool:
+        return any(_certain(design, units, arm) for arm in ("a", "b"))
+
+    most = 1
+    while not decided(most):
+        most *= 2
+        if most > 1 << 30:
+            return None
+    least = most // 2
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (least, middle) if decided(middle) else (middle, most)
+    return most
 
 
-def _negative(estimate: Estimate) -> Estimate:
-    return Estimate(0.0 - estimate.value, 0.0 - estimate.high, 0.0 - estimate.low)
-
-
-def _times(estimate: Estimate, weight: float) -> Estimate:
-    return Estimate(estimate.value * weight, estimate.low * weight, estimate.high * weight)
-
-
-def _sum(estimates: list[Estimate]) -> Estimate:
-    return Estimate(sum(one.value for one in estimates), sum(one.low for one in estimates), sum(one.high for one in estimates))
+def _certain(design: Design, units: int, better: str) -> bool:
+    """Whether an arm wins that never errs, where all units are errors of the other one."""
+    most, metric = max(events_by_weight(design.metric, design.costs)), design.metric
+    low, high, *_ = _bets_arguments(design, metric)
+    payoffs = Payoffs(np.array([high if better == "a" else low]), np.array([float(units)]))
+    difference, _, _ = _difference(design, metric, payoffs, design.winner_alpha, decides=True)
+    margin = design.margin if metric is not Metric.EXPECTED_COST else min(design.margin, most)
+    return difference.low > margin if better == "a" else difference.high < -margin

@@ -4,12 +4,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sporeprint.ab_testing.analysis import Analysis, GuardrailResult, GuardrailStatus
-from sporeprint.ab_testing.design import Metric, Mode
+from sporeprint.ab_testing.comparison import Comparison
+from sporeprint.ab_testing.design import Design, Labels, Metric, Mode, Rule
 from sporeprint.ab_testing.totals import SplitTotals
+
+#: Below, a lower end is shown as 0.
+SMALLEST_SHOWN = 1e-12
 
 
 class Verdict(StrEnum):
-    """What follows from a look. All but `continue` end the test; A stays unless the verdict is `b`."""
+    """What follows from an interim analysis. All but `continue` end the test; A stays unless the verdict is `b`."""
 
     A = "a"
     B = "b"
@@ -64,11 +68,16 @@ _WHAT = {
 }
 
 
+def _what(comparison: Comparison) -> str:
+    """What is compared, in words."""
+    return comparison.what or _WHAT[comparison.metric]
+
+
 def decide(analysis: Analysis) -> Decision:
     """Apply the rule, in this order.
 
     1. A guardrail is broken: A, at once, whatever else.
-    2. The arms do not get their shares, the labels depend on the answers, or the looks contradict each other: invalid.
+    2. The arms do not get their shares, the labels depend on the answers, or interim analyses contradict each other: invalid.
     3. Before the least units or the least duration: continue.
     4. The gain's interval lies above the margin: B, once all guardrails that have to be shown to hold are; below minus the margin: A.
     5. It lies within the equivalence limits: equivalent.
@@ -81,12 +90,13 @@ def decide(analysis: Analysis) -> Decision:
 
 def _breached(analysis: Analysis, reading: GuardrailResult) -> Decision:
     metric = reading.guardrail.metric
-    worse = _amount(metric, -reading.running.high)
+    design = analysis.design
+    worse = _amount(design, metric, max(-reading.running.high, 0.0))
     return Decision(
         Verdict.A,
         Reason.GUARDRAIL,
-        f"Stop: B is worse than A in {_WHAT[metric]}, by at least {worse} "
-        f"(allowed: {_amount(metric, reading.guardrail.margin)}); A ({analysis.design.model_a}) stays.",
+        f"Stop: B is worse than A in {_what(reading.comparison)}, by at least {worse} "
+        f"(allowed: {_amount(design, metric, reading.guardrail.margin)}); A ({design.model_a}) stays.{_reports(analysis, metric)}",
     )
 
 
@@ -113,7 +123,7 @@ def _invalid(analysis: Analysis) -> Decision | None:
         return Decision(
             Verdict.INVALID,
             Reason.CONTRADICTION,
-            "No verdict: earlier and later looks exclude each other. The difference changed during the test, outcomes were corrected, "
+            "No verdict: earlier and later interim analyses exclude each other. The difference changed, outcomes were corrected, "
             "or units depend on each other.",
         )
     return None
@@ -132,21 +142,19 @@ def _winner(analysis: Analysis) -> Decision | None:
     design, running = analysis.design, analysis.running
     metric, confidence = design.metric, f"{1 - design.alpha:.0%}"
     if running.high < -design.margin:
-        by = _range(metric, -running.high, -running.low)
-        return Decision(
-            Verdict.A, Reason.BETTER, f"A ({design.model_a}) is better in {_WHAT[metric]}, by {by} ({confidence} sure); it stays."
-        )
+        by = _range(design, metric, -running.high, -running.low)
+        better = f"A ({design.model_a}) is better in {_what(analysis.primary)}, by {by} ({confidence} sure)"
+        return Decision(Verdict.A, Reason.BETTER, f"{better}; it stays.{_reports(analysis, metric)}")
     if not running.low > design.margin:
         return None
-    better = f"B ({design.model_b}) is better in {_WHAT[metric]}, by {_range(metric, running.low, running.high)} ({confidence} sure)"
-    waiting = [
-        reading.guardrail for reading in analysis.guardrails if reading.guardrail.prove and reading.status is not GuardrailStatus.HELD
-    ]
+    by = _range(design, metric, running.low, running.high)
+    better = f"B ({design.model_b}) is better in {_what(analysis.primary)}, by {by} ({confidence} sure)"
+    waiting = [reading for reading in analysis.guardrails if reading.guardrail.prove and reading.status is not GuardrailStatus.HELD]
     if not waiting:
-        return Decision(Verdict.B, Reason.BETTER, f"{better}; it should replace A.")
+        return Decision(Verdict.B, Reason.BETTER, f"{better}; it should replace A.{_reports(analysis, metric)}")
     if _time_is_up(analysis):
         return None
-    named = ", ".join(_WHAT[guardrail.metric] for guardrail in waiting)
+    named = ", ".join(_what(reading.comparison) for reading in waiting)
     return Decision(
         Verdict.CONTINUE, Reason.GUARDRAIL_OPEN, f"Keep going: {better}, but it is not shown yet that it is no worse in {named}."
     )
@@ -156,11 +164,11 @@ def _equivalent(analysis: Analysis) -> Decision | None:
     design, running = analysis.design, analysis.running
     if not (-design.equivalence < running.low and running.high < design.equivalence):
         return None
-    limit = _amount(design.metric, design.equivalence)
+    limit = _amount(design, design.metric, design.equivalence)
     return Decision(
         Verdict.EQUIVALENT,
         Reason.NO_RELEVANT_DIFFERENCE,
-        f"No relevant difference: in {_WHAT[design.metric]} the versions differ by less than {limit} ({1 - design.alpha:.0%} sure); "
+        f"No relevant difference: in {_what(analysis.primary)} the versions differ by less than {limit} ({1 - design.alpha:.0%} sure); "
         f"A ({design.model_a}) stays.",
     )
 
@@ -172,8 +180,8 @@ def _open(analysis: Analysis) -> Decision:
     if metric.needs_labels:
         so_far += f" and {analysis.totals.labels:,} labels"
     if running.low > -float("inf") and running.high < float("inf"):
-        most_a, most_b = _amount(metric, max(0.0, -running.low)), _amount(metric, max(0.0, running.high))
-        so_far += f" A may be better by up to {most_a} or B by up to {most_b} in {_WHAT[metric]}"
+        most_a, most_b = (_amount(design, metric, max(0.0, most)) for most in (-running.low, running.high))
+        so_far += f" A may be better by up to {most_a} or B by up to {most_b} in {_what(analysis.primary)}"
     else:
         so_far += " nothing can be said yet"
     if _time_is_up(analysis):
@@ -187,16 +195,31 @@ def _time_is_up(analysis: Analysis) -> bool:
     return out_of_units or (design.max_duration_s is not None and analysis.elapsed_s >= design.max_duration_s)
 
 
-def _amount(metric: Metric, amount: float) -> str:
-    if metric is Metric.LATENCY:
-        return f"{amount:.3g} ms"
+def _amount(design: Design, metric: Metric, amount: float) -> str:
+    if metric is Metric.LATENCY and design.rule is Rule.ERRORS_BY_ARM:
+        return f"{_short(amount)} ms"
     if metric is Metric.EXPECTED_COST:
-        return f"{amount:.3g} a unit"
-    return f"{100 * amount:.2g} percentage points"
+        return f"{_short(amount)} a unit"
+    return f"{_short(100 * amount)} percentage points"
 
 
-def _range(metric: Metric, low: float, high: float) -> str:
-    return f"{_amount(metric, low)} to {_amount(metric, high)}"
+def _short(number: float) -> str:
+    """A number with two significant digits, and without an exponent where it is large."""
+    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.2g}"
+
+
+def _range(design: Design, metric: Metric, low: float, high: float) -> str:
+    # A sign that is certain has an interval that is open at 0.
+    if low < SMALLEST_SHOWN:
+        return f"up to {_amount(design, metric, high)}"
+    return f"{_amount(design, metric, low)} to {_amount(design, metric, high)}"
+
+
+def _reports(analysis: Analysis, metric: Metric) -> str:
+    """What has to be said where errors are those that somebody reported."""
+    if analysis.design.labels is not Labels.REPORTS or not metric.needs_labels:
+        return ""
+    return " Only reported errors are counted, of all units: the true difference may be larger."
 
 
 def _duration(seconds: float) -> str:

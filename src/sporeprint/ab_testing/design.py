@@ -13,7 +13,27 @@ from sporeprint.errors import UsageError, nearest
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 #: The unit that keeps its arm: named in a header, by a column of the row, or each prediction for itself.
 _UNIT = re.compile(r"header|prediction|field:.{1,200}")
+#: Of alpha, what guardrails may spend together, where there are any.
+GUARDRAILS_SHARE = 0.2
 _RATIO = {"split": 2.0, "shadow": 4.0}
+
+
+class Rule(StrEnum):
+    """How metrics are compared: fixed when a test is made. Tests made before there was a choice keep `errors_by_arm`."""
+
+    ERRORS_BY_ARM = "errors_by_arm"
+    BETTING = "betting"
+
+
+class Labels(StrEnum):
+    """Which outcomes come.
+
+    `all`: of every unit, sooner or later. `random`: of units drawn at random. `reports`: of errors that somebody notices and reports.
+    """
+
+    ALL = "all"
+    RANDOM = "random"
+    REPORTS = "reports"
 
 
 class Mode(StrEnum):
@@ -30,7 +50,8 @@ class Mode(StrEnum):
 class Metric(StrEnum):
     """What the versions are compared by. The class that must not be missed is the positive one (of mushrooms: poisonous).
 
-    All are means over units; less is better but for accuracy. The first three need labels.
+    All are means over units; less is better but for accuracy. The first three need labels. `latency` is the share of the units whose
+    answer takes longer than a limit that is fixed beforehand.
     """
 
     ACCURACY = "accuracy"
@@ -98,14 +119,20 @@ class Design:
         model_b: the version that would replace it.
         traffic_split: share of the units that go to B, above 0 and below 1. Without meaning in shadow mode.
         mode: split or shadow.
-        unit: who keeps an arm: `header`, `prediction` (each for itself) or `field:<column>`.
+        unit: what keeps an arm and counts once: the value of the header `X-Unit-Id` (`header`), the row (`prediction`) or the value of a
+            column (`field:<column>`). A request without that value is the unit of its row.
         metric: the one that decides.
         direction: `higher` or `lower` is better. Follows from the metric; given, it has to agree.
-        alpha: largest probability of a false winner, however often one looks.
+        alpha: largest probability of a false winner or a false breach of a guardrail, whenever and however often the test is analysed.
         margin: by how much B (or A) has to be better to win, in the metric's unit.
         equivalence: two versions that differ by less are `equivalent`; 0: that verdict is never given.
         ratio: how many times as often one arm errs as the other where the test should be fastest; above 1. Valid for any truth. None: 2,
             in shadow mode 4.
+        expect: the arm that is expected to be better, `a` or `b`: a test in that direction is shorter, in the other one longer. Valid for
+            any truth. None: no expectation. Split mode only.
+        labels: which outcomes come.
+        label_share: share of the units whose outcome is asked for, above 0; for `random` labels.
+        latency_limit_ms: an answer that takes longer is slow; for the metric `latency`.
         guardrails: what B must not be worse in.
         also: further metrics to report. They decide nothing.
         costs: of wrong answers and of none.
@@ -115,6 +142,7 @@ class Design:
         max_duration_s: the same in seconds.
         srm_alpha: largest probability of a false alarm about the shares of the arms.
         auto_conclude: whether the verdict is acted on without a person.
+        rule: how metrics are compared.
 
     >>> from sporeprint import Design
     >>> Design(name="errors", model_a="xgboost/v1", model_b="xgboost/v2", alpha=0.01).likely_ratio
@@ -133,6 +161,10 @@ class Design:
     margin: float = 0.0
     equivalence: float = 0.0
     ratio: float | None = None
+    expect: str | None = None
+    labels: Labels = Labels.ALL
+    label_share: float | None = None
+    latency_limit_ms: float | None = None
     guardrails: tuple[Guardrail, ...] = ()
     also: tuple[Metric, ...] = ()
     costs: Costs = field(default_factory=Costs)
@@ -142,20 +174,43 @@ class Design:
     max_duration_s: float | None = None
     srm_alpha: float = 0.001
     auto_conclude: bool = False
+    rule: Rule = Rule.BETTING
 
     def __post_init__(self) -> None:
         # A plain word is taken for the member of that name.
         _set(self, "mode", _choice("mode", self.mode, Mode))
+        _set(self, "labels", _choice("labels", self.labels, Labels))
+        _set(self, "rule", _choice("rule", self.rule, Rule))
         _set(self, "metric", _choice("metric", self.metric, Metric))
         _set(self, "also", tuple(_choice("also", metric, Metric) for metric in self.also))
         _check_names(self)
         _check_numbers(self)
         _check_metrics(self)
         _check_limits(self)
+        if self.rule is Rule.BETTING:
+            _check_labels(self)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """All metrics that are compared, each once: the one that decides, the guardrails', the further ones."""
+        return tuple(dict.fromkeys((self.metric, *(guardrail.metric for guardrail in self.guardrails), *self.also)))
+
+    @property
+    def winner_alpha(self) -> float:
+        """What the winner's rule may spend of alpha. The guardrails have the rest, so that both together keep one alpha."""
+        shared = self.rule is Rule.BETTING and self.guardrails
+        return self.alpha * (1 - GUARDRAILS_SHARE) if shared else self.alpha
+
+    @property
+    def guardrail_alpha(self) -> float:
+        """What one guardrail may spend: on either side of its margin, half of it."""
+        if self.rule is Rule.ERRORS_BY_ARM:
+            return self.alpha / max(1, len(self.guardrails))
+        return 2 * self.alpha * GUARDRAILS_SHARE / max(1, len(self.guardrails))
 
     @property
     def likely_ratio(self) -> float:
-        """The ratio that the test is tuned to."""
+        """Error rate of one arm as a multiple of the other's, above 1, where the test is fastest."""
         return _RATIO[self.mode] if self.ratio is None else self.ratio
 
     def to_dict(self) -> dict[str, Any]:
@@ -180,6 +235,11 @@ class Design:
         if "costs" in given:
             given["costs"] = Costs(**_known(given["costs"], Costs, "costs"))
         return cls(**given)
+
+    @classmethod
+    def from_stored(cls, values: Mapping[str, Any]) -> Self:
+        """From `to_dict`, also of a test that was made before there was a choice of rules."""
+        return cls.from_dict({"rule": Rule.ERRORS_BY_ARM.value, **values})
 
 
 def _set(value: object, name: str, to: Any) -> None:
@@ -258,6 +318,41 @@ def _check_metrics(design: Design) -> None:
             raise UsageError(
                 f"the guardrail {guardrail.metric.value} has a margin of 0 and prove: that B is not worse at all cannot be shown of "
                 "equal versions; give a margin, or prove: false"
+            )
+
+
+def _check_labels(design: Design) -> None:
+    share = design.label_share
+    if design.labels is Labels.RANDOM:
+        if share is None or not _is_number(share) or not 0 < share <= 1:
+            raise UsageError(f"label_share is {share!r}: random labels need the share of the units that get one, above 0 and at most 1")
+    elif share is not None:
+        raise UsageError(f"label_share is {share!r} and labels {design.labels.value!r}: a share belongs to random labels alone")
+    if design.labels is Labels.REPORTS:
+        _check_reports(design)
+    if design.expect not in (None, "a", "b"):
+        raise UsageError(f"expect is {design.expect!r}; allowed: a, b, or left out where no direction is expected")
+    if design.expect is not None and design.mode is Mode.SHADOW:
+        raise UsageError(f"expect is {design.expect!r} in shadow mode: a direction can be named for a split alone; leave expect out")
+    limit = design.latency_limit_ms
+    if limit is not None and not (_is_number(limit) and 0 < limit < math.inf):
+        raise UsageError(f"latency_limit_ms is {limit!r}: a number of milliseconds above 0 is needed")
+
+
+def _check_reports(design: Design) -> None:
+    """What reported errors cannot say: how large a difference is, and what nobody saw."""
+    if design.mode is Mode.SHADOW:
+        raise UsageError("labels is 'reports' in shadow mode: nobody sees the answers of B, so that nobody reports its errors; use a split")
+    why = "errors that nobody reports are not counted, so that a difference cannot be held against it"
+    if design.metric.needs_labels:
+        for name, value in (("margin", design.margin), ("equivalence", design.equivalence)):
+            if value:
+                raise UsageError(f"{name} is {value} and labels 'reports': {why}; use {name} 0, or labels all or random")
+    for guardrail in design.guardrails:
+        if guardrail.margin and guardrail.metric.needs_labels:
+            raise UsageError(
+                f"the guardrail {guardrail.metric.value} has a margin of {guardrail.margin} and labels is 'reports': {why}; "
+                "use margin 0 with prove: false, or labels all or random"
             )
 
 

@@ -1,14 +1,14 @@
-"""How long a test will take: until the sequential rule decides, and what a test of one single look at the end would need."""
+"""How long a test will take: until the sequential rule decides, and what a test with one single analysis at the end would need."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from sporeprint.ab_testing.design import Design, Mode
+from sporeprint.ab_testing.comparisons import bets_of, log_threshold
+from sporeprint.ab_testing.design import Design, Metric, Mode
 from sporeprint.errors import UsageError
-from sporeprint.stats import eprocess, fixed_horizon
-from sporeprint.stats.confidence_sequence import COMMON
+from sporeprint.stats import betting, fixed_horizon
 from sporeprint.stats.eprocess import Float64
 from sporeprint.stats.intervals import bisect
 from sporeprint.stats.special import bdtrc
@@ -19,7 +19,7 @@ MOST = 20_000
 
 @dataclass(frozen=True, slots=True)
 class AssumedRates:
-    """What a plan or a simulation takes to be true.
+    """The error rates that a plan or a simulation assumes.
 
     Attributes:
         rate_a: probability that A errs.
@@ -44,7 +44,7 @@ class AssumedRates:
 
 @dataclass(frozen=True, slots=True)
 class DecisiveTrials:
-    """The trials that carry the evidence.
+    """The events that carry the evidence: errors, or pairs in which one version errs.
 
     Attributes:
         null: probability that one falls on B if both err alike.
@@ -88,7 +88,7 @@ class Plan:
         units: the same for the stated power.
         median_labels: labels by then; in shadow mode, of disagreements alone.
         labels: the same for the stated power.
-        fixed_units: units of a test that looks once, for the same power. Not safe to peek at.
+        fixed_units: units of a test that is analysed once, for the same power. Not safe to peek at.
         fixed_labels: labels of that test.
         wrong: probability that the rule names the worse arm by then.
         power: the stated power.
@@ -107,12 +107,12 @@ class Plan:
 
     @property
     def price(self) -> float | None:
-        """Units as a multiple of the fixed test's: what it costs to be allowed to look at any time, at this power."""
+        """Units as a multiple of the fixed test's: the cost of sequential testing, at this power."""
         return None if self.units is None else self.units / self.fixed_units
 
 
 def plan(design: Design, truth: AssumedRates, *, power: float = 0.8, units_a_day: float | None = None, most: int = MOST) -> Plan:
-    """Plan a test that counts one kind of error, with a margin of 0, under a look after every unit.
+    """Plan a test that counts one kind of error, with a margin of 0, analysed after every unit.
 
     Exact, by following all numbers of errors of either arm.
 
@@ -136,11 +136,11 @@ def plan(design: Design, truth: AssumedRates, *, power: float = 0.8, units_a_day
     if not design.alpha < power < 1:
         raise UsageError(f"power is {power!r}: it has to be above alpha, {design.alpha}, and below 1")
     trials = decisive_trials(design, truth)
-    mixture = eprocess.matched(trials.null, design.likely_ratio)
     fixed_units, fixed_labels = _fixed(design, truth, trials, power)
     follow = min(most, 200 + 12 * math.ceil(fixed_units * trials.events))
-    found = eprocess.crossing(mixture, trials.null, trials.side, follow, design.alpha * (1 - COMMON))
-    decided = found.sum(axis=0)
+    threshold = log_threshold(design, Metric.ACCURACY, design.winner_alpha, decides=True)
+    crossed, _ = betting.crossing(*betting.boundary(bets_of(design, Metric.ACCURACY), follow, threshold), trials.side)
+    decided = crossed.sum(axis=0)
     median_units, units = (_units(decided, trials.events, share) for share in (0.5, power))
     # With two classes exactly one of two versions that differ is right: each disagreement is one that counts.
     shadow = design.mode is Mode.SHADOW
@@ -152,7 +152,7 @@ def plan(design: Design, truth: AssumedRates, *, power: float = 0.8, units_a_day
         labels=labels,
         fixed_units=fixed_units,
         fixed_labels=fixed_labels,
-        wrong=float(found[int(trials.side < trials.null)].sum()),
+        wrong=float(crossed[int(trials.side < trials.null)].sum()),
         power=power,
         days=units / units_a_day if units is not None and units_a_day else None,
     )

@@ -35,31 +35,34 @@ class ArmTotals:
         labelled: [3][2], those whose truth is known, by answer and truth.
         failed: units that got no answer, because of an error.
         latency: of the answers, in milliseconds.
+        slow: answered units whose answer took longer than the test's limit.
     """
 
     answers: ByAnswer = (0, 0, 0)
     labelled: ByAnswerAndTruth = ((0, 0), (0, 0), (0, 0))
     failed: int = 0
     latency: Moments = NOTHING
+    slow: int = 0
 
     def __post_init__(self) -> None:
-        _check_counts(self.answers, [sum(truths) for truths in self.labelled], self.failed)
+        _check_counts(self.answers, [sum(truths) for truths in self.labelled], self.failed, self.slow)
 
     @classmethod
-    def of(cls, cells: Iterable[tuple[int, int | None, int]], failed: int = 0, latency: Moments | None = None) -> Self:
+    def of(cls, cells: Iterable[tuple[int, int | None, int]], failed: int = 0, latency: Moments | None = None, slow: int = 0) -> Self:
         """From counts by answer and truth, as a GROUP BY gives them.
 
         Args:
             cells: (answer, truth or None where it is not known, units).
             failed: units without an answer.
             latency: in milliseconds.
+            slow: answered units beyond the limit.
         """
         answers, labelled = [0] * ANSWERS, [[0, 0] for _ in range(ANSWERS)]
         for answer, truth, units in cells:
             answers[answer] += units
             if truth is not None:
                 labelled[answer][truth] += units
-        return cls(tuple(answers), tuple((no, yes) for no, yes in labelled), failed, latency or NOTHING)
+        return cls(tuple(answers), tuple((no, yes) for no, yes in labelled), failed, latency or NOTHING, slow)
 
     def __add__(self, other: Self) -> Self:
         return type(self)(
@@ -67,6 +70,7 @@ class ArmTotals:
             tuple((a + c, b + d) for (a, b), (c, d) in zip(self.labelled, other.labelled, strict=True)),
             self.failed + other.failed,
             self.latency + other.latency,
+            self.slow + other.slow,
         )
 
     @property
@@ -120,6 +124,8 @@ class ShadowTotals:
         failed_b: requests on which B alone failed.
         latency_a: of A's answers, in milliseconds.
         latency_b: of B's answers.
+        slow_a: requests that A alone answered more slowly than the test's limit.
+        slow_b: requests that B alone did.
     """
 
     answers: ByAnswer = (0,) * ANSWERS**2
@@ -128,9 +134,11 @@ class ShadowTotals:
     failed_b: int = 0
     latency_a: Moments = NOTHING
     latency_b: Moments = NOTHING
+    slow_a: int = 0
+    slow_b: int = 0
 
     def __post_init__(self) -> None:
-        _check_counts(self.answers, [sum(truths) for truths in self.labelled], self.failed_a, self.failed_b)
+        _check_counts(self.answers, [sum(truths) for truths in self.labelled], self.failed_a, self.failed_b, self.slow_a, self.slow_b)
 
     @classmethod
     def of(
@@ -138,6 +146,7 @@ class ShadowTotals:
         cells: Iterable[tuple[int, int, int | None, int]],
         failed: tuple[int, int] = (0, 0),
         latency: tuple[Moments, Moments] = (NOTHING, NOTHING),
+        slow: tuple[int, int] = (0, 0),
     ) -> Self:
         """From counts by both answers and truth, as a GROUP BY gives them.
 
@@ -145,6 +154,7 @@ class ShadowTotals:
             cells: (A's answer, B's answer, truth or None where it is not known, requests).
             failed: requests on which A alone failed, and B alone.
             latency: A's and B's, in milliseconds.
+            slow: requests that A alone answered too slowly, and B alone.
         """
         answers, labelled = [0] * ANSWERS**2, [[0, 0] for _ in range(ANSWERS**2)]
         for answer_a, answer_b, truth, units in cells:
@@ -152,7 +162,7 @@ class ShadowTotals:
             answers[pair] += units
             if truth is not None:
                 labelled[pair][truth] += units
-        return cls(tuple(answers), tuple((no, yes) for no, yes in labelled), *failed, *latency)
+        return cls(tuple(answers), tuple((no, yes) for no, yes in labelled), *failed, *latency, *slow)
 
     def __add__(self, other: Self) -> Self:
         return type(self)(
@@ -162,6 +172,8 @@ class ShadowTotals:
             self.failed_b + other.failed_b,
             self.latency_a + other.latency_a,
             self.latency_b + other.latency_b,
+            self.slow_a + other.slow_a,
+            self.slow_b + other.slow_b,
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,14 +21,14 @@ if TYPE_CHECKING:  # slow to import, and `--help` does not need it
 
 ab_test = group(
     help="Compare two registered versions in live traffic, and promote the better one.\n\n"
-    "Look at any time and stop at any time: the error rates hold. A running server counts and analyses by itself.",
+    "Check and stop at any time: the error rates hold. A running server counts and evaluates by itself.",
     epilog="sporeprint ab-test create --name first --model-a xgboost/v1 --model-b xgboost/v2\n"
     "curl -X POST 'localhost:8000/predict?ab_test=first' -H 'X-Unit-Id: 42' ...\n"
     "sporeprint ab-test show first\n"
     "sporeprint ab-test conclude first",
 )
 
-_RUN, _LOOK, _PLAN = "RunningExtremes tests", "Looking", "Before a test"
+_RUN, _SHOW, _PLAN = "Running tests", "Results", "Before a test"
 Name = Annotated[str, typer.Argument(metavar="TEST", help="Name or id of the test.", show_default=False)]
 
 
@@ -159,7 +160,7 @@ def rollback(
 # --- looking -------------------------------------------------------------------------------------------------------------
 
 
-@command(ab_test, ALL, name="list", panel=_LOOK, examples="sporeprint ab-test list\nsporeprint ab-test list --status running --json")
+@command(ab_test, ALL, name="list", panel=_SHOW, examples="sporeprint ab-test list\nsporeprint ab-test list --status running --json")
 def list_tests(
     session: Session,
     status: Annotated[str | None, typer.Option("--status", metavar="STATUS", help="running or concluded.", show_default=False)] = None,
@@ -178,7 +179,7 @@ def list_tests(
     return Facts({"tests": found}, (Table("A/B tests", tuple(head.replace("_", " ") for head in heads), rows),))
 
 
-@command(ab_test, ALL, panel=_LOOK, examples="sporeprint ab-test show first\nsporeprint ab-test show first --json")
+@command(ab_test, ALL, panel=_SHOW, examples="sporeprint ab-test show first\nsporeprint ab-test show first --json")
 def show(session: Session, test: Name) -> Result:
     """Show all that is known of a test, as of now."""
     from sporeprint.pipelines import ab_test_views
@@ -187,7 +188,7 @@ def show(session: Session, test: Name) -> Result:
         return _shown(ab_test_views.describe(experiments.engine, experiments.refresh(test), session.settings))
 
 
-@command(ab_test, ALL, panel=_LOOK, examples="sporeprint ab-test disagreements first --limit 20")
+@command(ab_test, ALL, panel=_SHOW, examples="sporeprint ab-test disagreements first --limit 20")
 def disagreements(
     session: Session,
     test: Name,
@@ -210,7 +211,7 @@ def disagreements(
     return Facts({"disagreements": values}, (Table("Disagreements", ("prediction", "A says", "B says"), rows),))
 
 
-@command(ab_test, ALL, panel=_LOOK, examples="sporeprint ab-test report first --out first.html")
+@command(ab_test, ALL, panel=_SHOW, examples="sporeprint ab-test report first --out first.html")
 def report(
     session: Session,
     test: Name,
@@ -239,7 +240,7 @@ def _shown(view: Mapping[str, Any]) -> Facts:
     tables = [Table("", ("", ""), tuple((name, str(value)) for name, value in facts))]
     if interim:
         heads = ("metric", "role", "A", "B", "gain of B", "range", "e-value", "from")
-        tables.append(Table("Metrics", heads, tuple(ab_test_report.comparisons(interim))))
+        tables.append(Table("Metrics", heads, tuple(ab_test_report.comparisons(interim, view["design"]["rule"]))))
     tables.append(Table("What happened", ("when", "who", "what", ""), tuple(ab_test_report.history(view))))
     return Facts(view, tuple(tables))
 
@@ -251,14 +252,16 @@ RateB = Annotated[float, typer.Option("--rate-b", metavar="RATE", help="Error ra
 Shared = Annotated[float, typer.Option("--shared", metavar="RATE", help="Share of requests on which both err; shadow mode only.")]
 Split = Annotated[float, typer.Option("--split", metavar="SHARE", help="Of the units that go to B.")]
 ModeName = Annotated[str, typer.Option("--mode", metavar="MODE", help="split or shadow.")]
-Alpha = Annotated[float, typer.Option("--alpha", metavar="ALPHA", help="Largest probability of a false winner.")]
+Alpha = Annotated[float, typer.Option("--alpha", metavar="ALPHA", help="Largest probability of a false end.")]
 
 
-def _question(a: float, b: float, shared: float, split: float, mode: str, alpha: float) -> "tuple[Design, AssumedRates]":
+def _question(
+    a: float, b: float, shared: float, split: float, mode: str, alpha: float, more: Mapping[str, Any] = MappingProxyType({})
+) -> "tuple[Design, AssumedRates]":
     from sporeprint.ab_testing.design import Design
     from sporeprint.ab_testing.power import AssumedRates
 
-    given = {"name": "plan", "model_a": "a", "model_b": "b", "traffic_split": split, "mode": mode, "alpha": alpha}
+    given = {"name": "plan", "model_a": "a", "model_b": "b", "traffic_split": split, "mode": mode, "alpha": alpha, **more}
     return Design.from_dict(given), AssumedRates(a, b, shared)
 
 
@@ -277,6 +280,12 @@ def plan(
     split: Split = 0.5,
     mode: ModeName = "split",
     alpha: Alpha = 0.05,
+    expect: Annotated[
+        str | None, typer.Option("--expect", metavar="a|b", help="The arm expected to be better.", show_default=False)
+    ] = None,
+    max_units: Annotated[
+        int | None, typer.Option("--max-units", min=1, metavar="N", help="Horizon that the test is calibrated to.", show_default=False)
+    ] = None,
     power: Annotated[float, typer.Option("--power", metavar="SHARE", help="Probability of a winner by then.")] = 0.8,
     units_a_day: Annotated[
         float | None, typer.Option("--units-a-day", metavar="N", help="To say how many days it takes.", show_default=False)
@@ -287,15 +296,17 @@ def plan(
 
     from sporeprint.ab_testing.power import plan as plan_test
 
-    design, truth = _question(rate_a, rate_b, shared, split, mode, alpha)
+    horizon = {"expect": expect, "max_units": max_units}
+    more = {name: value for name, value in horizon.items() if value is not None}
+    design, truth = _question(rate_a, rate_b, shared, split, mode, alpha, more)
     found = plan_test(design, truth, power=power, units_a_day=units_a_day)
     rows = (
         ("units until the rule has decided, in half of the tests", _count(found.median_units)),
         (f"... in {power:.0%} of the tests", _count(found.units)),
         ("labels, in half of the tests", _count(found.median_labels)),
         (f"... in {power:.0%} of the tests", _count(found.labels)),
-        ("units of a test that analyses once (not safe to peek at)", _count(found.fixed_units)),
-        ("what looking at any time costs", "-" if found.price is None else f"{found.price:.2f} times the units"),
+        ("units of a test that is analysed once (not safe to peek at)", _count(found.fixed_units)),
+        ("cost of sequential testing", "-" if found.price is None else f"{found.price:.2f} times the units"),
         ("probability that the worse version is named", f"{found.wrong:.2g}"),
         *((("days", f"{found.days:.1f}"),) if found.days is not None else ()),
     )
@@ -311,39 +322,96 @@ def _count(value: float | None) -> str:
     ("json", "quiet", "verbose"),
     panel=_PLAN,
     examples="sporeprint ab-test simulate --rate-a 0.01 --rate-b 0.01\n"
-    "sporeprint ab-test simulate --rate-a 0.01 --rate-b 0.005 --units 20000",
+    "sporeprint ab-test simulate --rate-a 0.01 --rate-b 0.005 --units 20000 --expect b\n"
+    "sporeprint ab-test simulate --rate-a 0.02 --rate-b 0.02 --shared 0.01 --mode shadow --requests 5 --out shadow.svg\n"
+    "sporeprint ab-test simulate --rate-a 0.01 --rate-b 0.01 --metric latency --latency bimodal --split 0.05",
 )
 def simulate(
-    session: Session,  # noqa: ARG001 -- every command takes it
+    session: Session,
     rate_a: RateA,
     rate_b: RateB,
     shared: Shared = 0.0,
     split: Split = 0.5,
     mode: ModeName = "split",
     alpha: Alpha = 0.05,
-    units: Annotated[int, typer.Option("--units", min=1, max=10_000_000, metavar="N", help="Of each test.")] = 10_000,
-    tests: Annotated[int, typer.Option("--tests", min=1, max=1_000_000, metavar="N", help="How many.")] = 2_000,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the chance.")] = 1,
+    metric: Annotated[
+        str, typer.Option("--metric", metavar="NAME", help="accuracy, false_negative, expected_cost or latency.")
+    ] = "accuracy",
+    expect: Annotated[
+        str | None, typer.Option("--expect", metavar="a|b", help="The arm expected to be better.", show_default=False)
+    ] = None,
+    guardrail: Annotated[bool, typer.Option("--guardrail", help="With the guardrail false_negative, margin 0.")] = False,
+    missed_a: Annotated[float, typer.Option("--missed-a", metavar="SHARE", help="Of A's errors, false negatives.")] = 0.5,
+    missed_b: Annotated[float, typer.Option("--missed-b", metavar="SHARE", help="Of B's errors, false negatives.")] = 0.5,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="FIELD=VALUE", help="Any other field of the test, as in create.", show_default=False),
+    ] = None,
+    requests: Annotated[float, typer.Option("--requests", metavar="N", help="Mean requests for the same row.")] = 1.0,
+    zipf: Annotated[
+        float | None, typer.Option("--zipf", metavar="A", help="Popularity of rows, instead of --requests; above 1.", show_default=False)
+    ] = None,
+    unit: Annotated[str, typer.Option("--unit", metavar="UNIT", help="row, as the service counts; request: what that would do.")] = "row",
+    labels: Annotated[str, typer.Option("--labels", metavar="WHICH", help="all or reports.")] = "all",
+    reported: Annotated[float, typer.Option("--reported", metavar="SHARE", help="Errors that get a label.")] = 1.0,
+    confirmed: Annotated[float, typer.Option("--confirmed", metavar="SHARE", help="Right answers that get a label.")] = 1.0,
+    delay: Annotated[float, typer.Option("--delay", metavar="N", help="Mean delay of a label, in units.")] = 0.0,
+    latency: Annotated[
+        str, typer.Option("--latency", metavar="NAME", help="lognormal:<sigma>, pareto:<shape> or bimodal.")
+    ] = "lognormal:1",
+    latency_factor: Annotated[float, typer.Option("--latency-factor", metavar="X", help="B's latency as a multiple of A's.")] = 1.0,
+    units: Annotated[int, typer.Option("--units", min=1, max=10_000_000, metavar="N", help="Requests per simulated test.")] = 10_000,
+    tests: Annotated[int, typer.Option("--tests", min=1, max=1_000_000, metavar="N", help="Number of simulated tests.")] = 1_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Random seed.")] = 1,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="A picture (SVG).", show_default=False)] = None,
 ) -> Result:
-    """Run a test many times with invented outcomes, looking after every unit: how often is the verdict wrong?"""
+    """Simulate a test many times on your own numbers, analysed after every unit: how often is it wrong, how long does it take?"""
     from dataclasses import asdict
 
-    from sporeprint.ab_testing import simulation
+    from sporeprint.ab_testing.simulation import simulate as simulate_tests
+    from sporeprint.ab_testing.traffic import Latencies, Traffic
+    from sporeprint.common.files import atomic_write
+    from sporeprint.reports.ab_simulation_chart import chart
 
-    design, truth = _question(rate_a, rate_b, shared, split, mode, alpha)
-    found = simulation.simulate(design, truth, units=units, tests=tests, seed=seed)
-    keeps = found.keeps(design.alpha, design.srm_alpha)
-    rows = (
-        ("A won", f"{found.won_a.value:.2%}"),
-        ("B won", f"{found.won_b.value:.2%}"),
-        ("a false winner", f"{found.wrong.value:.2%} ({found.wrong.low:.2%} to {found.wrong.high:.2%}), promised: at most {alpha:.2%}"),
-        ("the interval missed the truth", f"at most {found.missed.value:.2%}"),
-        ("alarms about the arms' shares", f"{found.alarmed.value:.2%}"),
-        (
-            "units until the winner was clear, in half of the tests",
-            "not in half of them" if found.median_units is None else f"{found.median_units:,.0f}",
-        ),
-        ("labels until then", "-" if found.median_labels is None else f"{found.median_labels:,.0f}"),
-        ("what was promised is kept", "yes" if keeps else "NO"),
+    more: dict[str, Any] = {"metric": metric, "labels": labels, **_options(option)}
+    more |= {} if expect is None else {"expect": expect}
+    more |= {"guardrails": [{"metric": "false_negative", "margin": 0, "prove": False}]} if guardrail else {}
+    design, rates = _question(rate_a, rate_b, shared, split, mode, alpha, more)
+    traffic = Traffic(
+        rates,
+        missed_a,
+        missed_b,
+        requests=requests,
+        zipf=zipf,
+        unit=unit,
+        reported=reported,
+        confirmed=confirmed,
+        delay=delay,
+        latencies=Latencies(latency, latency_factor),
     )
-    return Facts({**asdict(found), "keeps": keeps}, (Table(f"{tests:,} tests of {units:,} units", ("", ""), rows),))
+    with session.screen.steps().step("simulate") as progress:
+        progress.total(tests)
+        result = simulate_tests(design, traffic, units=units, tests=tests, seed=seed, progress=lambda _: progress.advance(1))
+    keeps = result.keeps(design.alpha, design.srm_alpha)
+    if out is not None:
+        title = f"{metric}, {mode}, {rate_a:.2%} against {rate_b:.2%} errors"
+        atomic_write(out, chart(result, title, design.alpha, design.srm_alpha))
+    ends = result.false_ends
+    rows = (
+        ("A won", f"{result.won_a.value:.2%}"),
+        ("B won", f"{result.won_b.value:.2%}"),
+        (
+            "false end: a false winner or a false breach",
+            f"{ends.value:.2%} ({ends.low:.2%} to {ends.high:.2%}), promised: at most {alpha:.2%}",
+        ),
+        ("interval ever without the true difference", f"{result.missed.value:.2%}, promised: at most {alpha:.2%}"),
+        ("sample ratio alarm", f"{result.alarmed.value:.2%}, promised: at most {design.srm_alpha:.2%}"),
+        (
+            "requests until there is a winner, median",
+            "not in half of the tests" if result.median_units is None else f"{result.median_units:,.0f}",
+        ),
+        ("units with a label until then, median", "-" if result.median_labels is None else f"{result.median_labels:,.0f}"),
+        ("promises kept", "yes" if keeps else "NO"),
+        *((("picture", str(out)),) if out is not None else ()),
+    )
+    return Facts({**asdict(result), "keeps": keeps}, (Table(f"{tests:,} tests of {units:,} requests", ("", ""), rows),))

@@ -26,6 +26,7 @@ from sporeprint.cli.init import init_commands
 from sporeprint.cli.keys import keys
 from sporeprint.cli.models import models
 from sporeprint.cli.monitor import add_monitor_to
+from sporeprint.cli.monitor_simulation import monitor_simulation_commands
 from sporeprint.cli.panels import TOOLS, USE
 from sporeprint.cli.predict import prediction_commands
 from sporeprint.cli.serve import add_serve_to
@@ -73,7 +74,15 @@ def _root(
 
 add_serve_to(prediction_commands, USE)
 add_monitor_to(prediction_commands, USE)
-for commands in (init_commands, etl_commands, prediction_commands, simulation_commands, threshold_commands, tools):
+for commands in (
+    init_commands,
+    etl_commands,
+    prediction_commands,
+    simulation_commands,
+    threshold_commands,
+    monitor_simulation_commands,
+    tools,
+):
     app.add_typer(commands)
 for name, panel, commands in (
     ("models", USE, models),

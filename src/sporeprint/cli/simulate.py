@@ -94,9 +94,11 @@ def simulate(
 ) -> Result:
     """Simulate a table of any size, with optional drift and bad rows."""
     from sporeprint.simulation import generator
+    from sporeprint.simulation.corruption import Spoil
+    from sporeprint.simulation.drift import Drift
 
     schema = session.settings.dataset
-    drift = generator.Drift(
+    drift = Drift(
         start=drift_start,
         numeric_shift=drift_shift,
         new_category=drift_new,
@@ -113,7 +115,7 @@ def simulate(
             seed=seed,
             draw=draw,
             drift=drift,
-            spoil=generator.Spoil(share=spoil, kinds=_split(spoil_kinds)),
+            spoil=Spoil(share=spoil, kinds=_split(spoil_kinds)),
             missing=missing,
             progress=progress,
         )

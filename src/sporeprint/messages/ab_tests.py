@@ -9,6 +9,7 @@ from sporeprint.messages.base import Request, response
 
 MAX_NAME = 128
 Mode = Literal["split", "shadow"]
+Labels = Literal["all", "random", "reports"]
 Metric = Literal["accuracy", "false_negative", "expected_cost", "unknown_share", "failures", "latency"]
 #: 0 to 1, both excluded.
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -26,14 +27,18 @@ class AbTestFields(Request):
         model_a: stays unless the other one wins: a model's name, a version or a registered path.
         model_b: would replace it.
         mode: split: each unit is answered by one version; shadow: both score, A answers.
-        unit: what keeps its arm: header (X-Unit-Id), prediction or field:<column>.
+        unit: what keeps an arm and counts once: header (X-Unit-Id), prediction (its row) or field:<column>.
         metric: what decides.
         direction: whether a higher or a lower value is better.
         traffic_split: share of the units that go to model_b.
-        alpha: largest probability of a false winner.
+        alpha: largest probability of a false winner or a false breach of a guardrail.
         margin: by how much a version has to be better to win.
         equivalence: versions that differ by less are equivalent.
         ratio: ratio of the error rates at which the test is most sensitive.
+        expect: the arm that is expected to be better; shortens a split test.
+        labels: which outcomes come: all, of units drawn at random, or reports of errors alone.
+        label_share: share of the units whose outcome is asked for, if random.
+        latency_limit_ms: an answer that takes longer is slow; for the metric latency.
         srm_alpha: largest probability of a false alarm of sample ratio mismatch.
         min_duration_s: seconds before which there is no verdict.
         max_duration_s: seconds after which the test ends without a winner.
@@ -56,6 +61,10 @@ class AbTestFields(Request):
     margin: NotNegative | None = None
     equivalence: NotNegative | None = None
     ratio: Annotated[float, Field(gt=1)] | None = None
+    expect: Literal["a", "b"] | None = None
+    labels: Labels | None = None
+    label_share: Annotated[float, Field(gt=0, le=1)] | None = None
+    latency_limit_ms: Annotated[float, Field(gt=0)] | None = None
     srm_alpha: Alpha | None = None
     min_duration_s: NotNegative | None = None
     max_duration_s: NotNegative | None = None

@@ -134,7 +134,7 @@ class Finding:
     @property
     def name(self) -> str:
         """Column and question."""
-        return f"{self.column}: {self.check.about}"
+        return f"{self.column}: {self.check.question}"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

@@ -81,6 +81,7 @@ class AlertChange(StrEnum):
     SUPPRESSED = "suppressed"
     REMINDED = "reminded"
     RECOVERED = "recovered"
+    ENDED = "ended"
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _on(rule: Rule, seen: RuleState, value: float, now_s: float) -> tuple[RuleSt
     if rule.is_over(value):
         # What was never told is not called off, and its end begins no cool-down: what flaps would never be told.
         over = RuleState(ended_s=seen.ended_s if seen.muted else now_s, notified_s=seen.notified_s, value=value)
-        return over, None if seen.muted else AlertChange.RECOVERED
+        return over, AlertChange.ENDED if seen.muted else AlertChange.RECOVERED
     if seen.muted and (seen.ended_s is None or abs(now_s - seen.ended_s) >= rule.cool_down_s):
         return replace(seen, muted=False, notified_s=now_s), AlertChange.RAISED
     notified_s = now_s if seen.notified_s is None else min(seen.notified_s, now_s)
@@ -165,8 +166,12 @@ METRICS = {
     "unknown_share": "share of answers that are unknown",
     "promise_broken": "1 where more negative answers are wrong than promised, by a bound that holds at any time",
     "accuracy": "share of right answers, by outcomes that had the time to come",
-    "expected_accuracy": "share of right answers to be expected",
+    "expected_accuracy": "share of right answers to be expected, by the probabilities",
+    "expected_accuracy_by_component": "share of right answers to be expected, by the guard's components",
 }
+
+#: Where an evaluation has what is expected.
+EXPECTED = {"expected_accuracy": "expected", "expected_accuracy_by_component": "expected_by_component"}
 
 
 def metric(name: str, evaluation: Mapping[str, Any]) -> float | None:
@@ -188,8 +193,8 @@ def metric(name: str, evaluation: Mapping[str, Any]) -> float | None:
         return float(real["promise"] == "broken") if real.get("promise") in ("broken", "kept", "not decided yet") else None
     if name == "accuracy":
         return _number((real.get("accuracy") or {}).get("value")) if evaluation.get("mature", True) else None
-    if name == "expected_accuracy":
-        return _number(((evaluation.get("expected") or {}).get("accuracy") or {}).get("value"))
+    if name in EXPECTED:
+        return _number(((evaluation.get(EXPECTED[name]) or {}).get("accuracy") or {}).get("value"))
     found: Any = evaluation
     for part in name.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None

@@ -16,6 +16,8 @@ from sporeprint.stats.histogram import Float64, Histogram, Int64, common, middle
 LEAST_ROWS = 30
 #: Values of a column, in either table, below which its values are not compared.
 LEAST_VALUES = 5
+#: Times `LEAST_VALUES` that have to be expected before too few are worth more than a note.
+EXPECTED = 4
 #: Bins of a numeric column for the distances between shares: parts of the reference of equal size.
 BINS = 20
 #: Values that a report names.
@@ -36,6 +38,8 @@ class Check:
         measure: what that is.
         method: of the p-value.
         statistic: of the test.
+        span: the period that was tested, where it is longer than the window: "7 days".
+        between: probability by what earlier windows predict, which is part of `p`; None where too few are known.
     """
 
     about: str
@@ -44,6 +48,13 @@ class Check:
     measure: str
     method: str
     statistic: float
+    span: str = ""
+    between: float | None = None
+
+    @property
+    def question(self) -> str:
+        """The question, with its period."""
+        return f"{self.about}, {self.span}" if self.span else self.about
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +206,11 @@ def _too_few(old: ColumnProfile, new: ColumnProfile, least: int) -> str | None:
     return None
 
 
+def _nearly_empty(old: ColumnProfile, new: ColumnProfile, rows: tuple[int, int], least: int) -> bool:
+    """Whether so few values were to be expected, that it says nothing that there are too few to be compared."""
+    return new.present < least and old.present / rows[0] * rows[1] < EXPECTED * least
+
+
 def _both_empty(old: ColumnProfile, new: ColumnProfile) -> bool:
     return old.present == 0 and new.present == 0
 
@@ -208,6 +224,9 @@ def _numeric(name: str, old: NumericProfile, new: NumericProfile, rows: tuple[in
     if _both_empty(old, new):
         reason = None
         notes.append("without a value in both tables")
+    elif reason is not None and _nearly_empty(old, new, rows, least):
+        notes.append(f"nearly empty: {reason}")
+        reason = None
     elif reason is None:
         check, effects = _compared_numbers(old.histogram, new.histogram)
         checks.insert(0, check)
@@ -281,11 +300,14 @@ def _nominal(name: str, old: NominalProfile, new: NominalProfile, rows: tuple[in
     if _both_empty(old, new):
         reason = None
         notes.append("without a value in both tables")
+    elif reason is not None and _nearly_empty(old, new, rows, least):
+        notes.append(f"nearly empty: {reason}")
+        reason = None
     elif reason is None:
         found, effects = _compared_names(old, new)
         checks[:0] = found
         if VALUES not in {check.about for check in found}:
-            reason = "its values are all too rare to be compared in so few rows"
+            notes.append("its values are all too rare to be compared in so few rows")
         fresh, gone = _only(new, old), _only(old, new)
         if len(new.counts) == 1 and not new.other:
             same = old.counts.keys() == new.counts.keys() and not old.other

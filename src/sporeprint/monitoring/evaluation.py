@@ -13,7 +13,7 @@ from sporeprint.monitoring.alarm_control import AlarmPolicy, Finding, Judgement
 from sporeprint.monitoring.data_profile import NominalProfile, NumericProfile, Profile
 from sporeprint.monitoring.drift import ColumnDrift, DriftReport, edges, shared_bins, tallied
 from sporeprint.monitoring.drift_importance import RankedColumn
-from sporeprint.monitoring.performance_estimation import EstimatedPerformance
+from sporeprint.monitoring.performance_estimation import ComponentEstimate, EstimatedPerformance
 from sporeprint.monitoring.realized_performance import Performance, PromiseStatus
 from sporeprint.monitoring.slice_analysis import SliceAnalysis
 from sporeprint.stats.intervals import Estimate
@@ -108,6 +108,7 @@ class Evaluation:
         window: what was asked for, as JSON values; empty for a file.
         answered: current rows by verdict: negative, positive, unknown.
         window_history: how good the answers of windows of equal length were, the current one last; empty for a file.
+        expected_by_component: the same, from the accuracy of each of the guard's components; None where it was not estimated.
         slices: slice analysis; None if it was not done.
     """
 
@@ -132,6 +133,7 @@ class Evaluation:
     answered: tuple[int, ...] = ()
     window_history: tuple[WindowPerformance, ...] = ()
     slices: SliceAnalysis | None = None
+    expected_by_component: ComponentEstimate | None = None
 
     @property
     def mature(self) -> bool:
@@ -201,6 +203,7 @@ class Evaluation:
             "drift": self.drift.to_dict(),
             "ranking": [item.to_dict() for item in self.ranking],
             "expected": None if self.expected is None else self.expected.to_dict(),
+            "expected_by_component": None if self.expected_by_component is None else self.expected_by_component.to_dict(),
             "performance": None if self.performance is None else self.performance.to_dict(),
             "mature": self.mature,
             "answered": dict(zip(("negative", "positive", "unknown"), self.answered, strict=False)),
@@ -241,42 +244,64 @@ class Evaluation:
             column = by_name[item.column]
             found = findings.get(item.column, [])
             p = min((finding.adjusted for finding in found), default=math.nan)
-            rows.append(
-                (
-                    item.column,
-                    state_of(column, found),
-                    number(None if column.size is None else column.size),
-                    number((column.effects or {}).get("wasserstein")),
-                    "-" if math.isnan(p) else f"{p:.2g}",
-                    f"{percent(column.missing[0])} to {percent(column.missing[1])}",
-                    NOTHING if item.importance is None else percent(item.importance),
-                )
+            row = (
+                item.column,
+                state_of(column, found),
+                number(None if column.size is None else column.size),
+                "-" if math.isnan(p) else f"{p:.2g}",
+                f"{percent(column.missing[0])} to {percent(column.missing[1])}",
             )
+            more = number((column.effects or {}).get("wasserstein")), NOTHING if item.importance is None else percent(item.importance)
+            rows.append(row if most is not None else (*row, *more))
         left = len(self.ranking) - len(rows)
         title = "By column, what matters most first" + (f" ({left} more in the report)" if left else "")
-        return Table(title, ("column", "", "distance", "shift (sd)", "p, adjusted", "missing", "importance"), tuple(rows))
+        heads = ("column", "", "distance", "p, adjusted", "missing", "shift (sd)", "importance")
+        return Table(title, heads[:5] if most is not None else heads, tuple(rows))
 
     def performance_table(self) -> Table:
         """Expected and realised performance, side by side."""
         expected, real = self.expected, self.performance
         said = {
-            "right, where a class was said": "accuracy",
+            "accuracy": "accuracy",
             "likelier class right": "likelier",
             "ROC AUC": "roc_auc",
-            f"“{self.words[0]}” that are {self.words[1]}, so far": "false_negatives",
+            "false negatives so far": "false_negatives",
         }
         pairs = [(what, shown(getattr(expected, name, None)), shown(getattr(real, name, None))) for what, name in said.items()]
         rows = [
             ("rows", NOTHING if expected is None else f"{expected.rows:,}", NOTHING if real is None else f"{real.labelled:,}"),
             *pairs,
+            *self._by_component(),
             (f"promise of at most {percent(self.alpha)}", "", NOTHING if real is None else real.promise.value),
             ("calibration gap", "", shown(None if real is None else real.gap)),
         ]
-        heads = ("", "expected, before outcomes", "with outcomes" if self.mature else "with outcomes, IMMATURE")
+        heads = ("", "expected", "with outcomes" if self.mature else "so far (IMMATURE)")
         return Table("Performance", heads, tuple(rows))
 
+    def _by_component(self) -> list[tuple[str, str, str]]:
+        """What the guard's components let expect, where the probabilities' word stands beside it."""
+        by = self.expected_by_component
+        if by is None:
+            return []
+        rows = [("accuracy, by component", shown(by.accuracy), ""), ("likelier, by component", shown(by.likelier), "")]
+        return rows if by.unseen == 0 else [*rows, ("unknown components", percent(by.unseen), "")]
+
     def window_table(self, most: int | None = None) -> Table:
-        """How good answers were over time, the newest first."""
+        """Performance of the last windows, the newest first; with `most`, in the columns that 80 characters hold."""
+        periods = list(reversed(self.window_history))[:most]
+        if most is not None:
+            short = tuple(
+                (
+                    minute(period.end_s)[:16],
+                    "mature" if period.mature else "immature",
+                    f"{period.answers:,}",
+                    f"{period.labelled:,}",
+                    shown(period.accuracy),
+                    percent(period.unknown.value),
+                )
+                for period in periods
+            )
+            return Table("Performance over time", ("until, UTC", "outcomes", "answers", "with", "accuracy", "unknown"), short)
         rows = tuple(
             (
                 f"{minute(period.begin_s)[:16]} to {minute(period.end_s)[:16]}",
@@ -287,14 +312,21 @@ class Evaluation:
                 shown(period.false_negatives),
                 percent(period.unknown.value),
             )
-            for period in list(reversed(self.window_history))[:most]
+            for period in periods
         )
-        heads = ("time, UTC", "outcomes", "answers", "with one", "right, of class said", f"“{self.words[0]}” that are {self.words[1]}")
-        return Table("Performance over time", (*heads, "unknown"), rows)
+        heads = ("time, UTC", "outcomes", "answers", "with outcome", "accuracy", f"“{self.words[0]}” that are {self.words[1]}", "unknown")
+        return Table("Performance over time", heads, rows)
 
     def slice_table(self, most: int | None = None) -> Table:
-        """The worst slices, largest drop first."""
-        found = () if self.slices is None else self.slices.drops
+        """The worst slices, largest drop first; with `most`, in the columns that 80 characters hold."""
+        drops = () if self.slices is None else self.slices.drops
+        title = "Worst slices: largest drop in accuracy first" + (f" ({self.slices.source})" if self.slices else "")
+        if most is not None:
+            short = tuple(
+                (f"{item.column} = {item.value}", percent(item.before), percent(item.now.value), "yes" if item.significant else "no")
+                for item in drops[:most]
+            )
+            return Table(title, ("slice", "right before", "right now", "significant"), short)
         rows = tuple(
             (
                 f"{item.column} = {item.value}",
@@ -304,10 +336,9 @@ class Evaluation:
                 f"{item.p:.2g}",
                 "more than chance" if item.significant else "may be chance",
             )
-            for item in found[:most]
+            for item in drops[:most]
         )
-        title = "Worst slices: largest drop in accuracy first" + (f" ({self.slices.source})" if self.slices else "")
-        return Table(title, ("slice", "right before", "right now", "fall", "p, adjusted", ""), rows)
+        return Table(title, ("slice", "right before", "right now", "drop", "p, adjusted", ""), rows)
 
 
 def moment(at_s: float) -> str:
@@ -332,6 +363,8 @@ def state_of(column: ColumnDrift, findings: Sequence[Finding]) -> str:
 def what_changed(column: ColumnDrift, finding: Finding) -> str:
     """A finding in words."""
     effect = finding.check.effect
+    if finding.check.span:
+        return f"{finding.check.about}, in the last {finding.check.span}: {finding.check.measure} {number(effect)}"
     if finding.check.about == "missing":
         return f"missing in {percent(column.missing[1])} of the rows, was {percent(column.missing[0])}"
     if finding.check.about == "new values":
@@ -360,7 +393,7 @@ def shown(estimate: Estimate | None) -> str:
     """An estimate with its interval."""
     if estimate is None or math.isnan(estimate.value):
         return NOTHING
-    return f"{estimate.value:.4f} ({estimate.low:.4f} to {estimate.high:.4f})"
+    return f"{estimate.value:.4f} ({estimate.low:.4f}, {estimate.high:.4f})"
 
 
 def finite(value: Any) -> Any:

@@ -104,6 +104,65 @@ def estimate_performance(scores: ScoreHistograms, *, confidence: float = CONFIDE
     )
 
 
+@dataclass(frozen=True)
+class ComponentEstimate:
+    """Expected performance by the guard's components: known accuracy of each, weighted by how often it comes now.
+
+    Attributes:
+        rows: current rows that say which components come.
+        reference_rows: rows with an outcome that say how often each component is right.
+        components: components that came.
+        unseen: share of the current rows whose component has no reference row.
+        accuracy: of the answers that say a class.
+        likelier: of the likelier class, answered or not.
+    """
+
+    rows: int
+    reference_rows: int
+    components: int
+    unseen: float
+    accuracy: Estimate
+    likelier: Estimate
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def expected_share_right(
+    component: npt.NDArray[np.intp],
+    right: npt.NDArray[np.bool_],
+    current: npt.NDArray[np.intp],
+    answers: int,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
+    """The share of right answers to be expected of rows with another mix of components (post-stratification; Holt & Smith 1979).
+
+    The accuracy of a component with few rows is drawn towards that of all by one row. The interval holds the share of right answers
+    among `answers`: it has the chance of these, of the mix and of the components' accuracies.
+
+    Args:
+        component: int [n], of rows with an outcome.
+        right: bool [n], whether each was answered rightly.
+        current: int [m], components of current rows.
+        answers: how many current answers there are.
+        confidence: level of the interval.
+    """
+    if not len(component) or not len(current) or not answers:
+        return UNDEFINED
+    number = int(max(component.max(), current.max())) + 1
+    rows, hits = np.bincount(component, minlength=number), np.bincount(component[right], minlength=number)
+    overall = (float(hits.sum()) + 0.5) / (float(rows.sum()) + 1)
+    accuracy = (hits + overall) / (rows + 1)
+    mix = np.bincount(current, minlength=number) / len(current)
+    value = float(mix @ accuracy)
+    of_components = float(mix**2 @ (accuracy * (1 - accuracy) / (rows + 2)))
+    of_mix = float(mix @ (accuracy - value) ** 2) / len(current)
+    of_answers = float(mix @ (accuracy * (1 - accuracy))) / answers
+    spread = float(ndtri((1 + confidence) / 2)) * math.sqrt(of_components + of_mix + of_answers)
+    return around(value, max(0.0, value - spread), min(1.0, value + spread))
+
+
 def _mean(probability: Float64, counts: npt.NDArray[np.int64], confidence: float) -> Estimate:
     """The mean of independent trials with these probabilities, and where it will be."""
     rows = int(counts.sum())

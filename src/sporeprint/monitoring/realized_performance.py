@@ -14,6 +14,7 @@ from sporeprint.safety.verdict import HALF, NEGATIVE, POSITIVE, UNKNOWN
 from sporeprint.stats import confidence_sequence, eprocess
 from sporeprint.stats.histogram import Float64, Histogram, common
 from sporeprint.stats.intervals import UNDEFINED, Estimate, proportion, roc_auc
+from sporeprint.stats.special import logsumexp
 
 Int64 = npt.NDArray[np.int64]
 
@@ -94,7 +95,7 @@ class PromiseStatus(StrEnum):
     BROKEN = "broken"
     KEPT = "kept"
     OPEN = "not decided yet"
-    NOTHING = "no such answer has an outcome"
+    NOTHING = "no outcome yet"
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def realized_performance(
     if enough and answered == 0:
         missing["accuracy"] = "no answer with an outcome says a class"
     wrong, negative_outcomes = int(said[NEGATIVE, 1]) + earlier[1], int(said[NEGATIVE].sum()) + earlier[0]
-    log_e = float(eprocess.log_e(ABOVE, wrong, negative_outcomes, alpha)) if wrong > alpha * negative_outcomes else 0.0
+    log_e = log_e_above(wrong, negative_outcomes, alpha)
     bound = confidence_sequence.share(wrong, negative_outcomes, 1 - delta) if negative_outcomes else UNDEFINED
     return Performance(
         labelled=labelled,
@@ -183,8 +184,22 @@ def realized_performance(
     )
 
 
-#: What is expected of a broken promise: nothing in particular.
-ABOVE = eprocess.beta(0.5, 0.5)
+def log_e_above(wrong: int, answers: int, alpha: float) -> float:
+    """Logarithm of the e-value against "at most a share alpha is wrong". 0 while not more is wrong than that.
+
+    A mixture of likelihood ratios of larger shares, whose odds are 1.25 to 500 times those of alpha: shares below alpha, on which a
+    mixture over all shares spends most of its weight, are no alternatives.
+    """
+    if wrong <= alpha * answers:
+        return 0.0
+    shares = alpha * ABOVE / (1 - alpha + alpha * ABOVE)
+    ratios = [eprocess.log_e_simple(share, wrong, answers, alpha) for share in shares.tolist()]
+    return float(logsumexp(np.log(ABOVE_WEIGHTS) + np.array(ratios, dtype=np.float64)))
+
+
+#: How many times larger the odds are that the mixture expects, two in each doubling; smaller ones with more weight.
+ABOVE = np.geomspace(1.25, 500.0, 18)
+ABOVE_WEIGHTS = ABOVE**-0.5 / (ABOVE**-0.5).sum()
 
 
 def _promise(log_e: float, bound: Estimate, negative_outcomes: int, alpha: float, delta: float) -> PromiseStatus:

@@ -129,6 +129,8 @@ def metric_values(evaluation: Evaluation) -> Iterator[MetricValue]:
             yield MetricValue(f"share_{what}", count / answers, rows=answers)
     if (soon := evaluation.expected) is not None:
         yield from _estimates({"accuracy_estimated": soon.accuracy, "likelier_estimated": soon.likelier}, soon.rows)
+    if (mix := evaluation.expected_by_component) is not None:
+        yield from _estimates({"accuracy_by_component": mix.accuracy, "likelier_by_component": mix.likelier}, mix.rows)
     if (real := evaluation.performance) is not None:
         found = {"accuracy_realised": real.accuracy, "likelier_realised": real.likelier, "calibration_gap": real.gap}
         yield from _estimates(found, real.labelled)
@@ -171,7 +173,15 @@ def trends(history: History, columns: Sequence[str], *, words: tuple[str, str], 
         ("Drift by column (Jensen-Shannon distance)", drifted[:MOST_COLUMNS], None),
         ("Share of the answers", [(words[0], "share_negative"), (words[1], "share_positive"), ("unknown", "share_unknown")], None),
         (f"“{words[0]}” that are {words[1]}", [("of the window", "false_negatives"), ("so far", "false_negatives_so_far")], alpha),
-        ("Right, where a class was said", [("with outcomes", "accuracy_realised"), ("expected", "accuracy_estimated")], None),
+        (
+            "Right, where a class was said",
+            [
+                ("with outcomes", "accuracy_realised"),
+                ("expected by component", "accuracy_by_component"),
+                ("expected by probability", "accuracy_estimated"),
+            ],
+            None,
+        ),
         ("Alarms", [("alarms", "alarms")], None),
     ]
     drawn = (_trend(title, [(label, history.get(metric, ())) for label, metric in lines], limit) for title, lines, limit in chosen)

@@ -1,5 +1,6 @@
 """The life of an A/B test: creation, interim analyses, conclusion, promotion of the winner, rollback."""
 
+import bisect
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,16 +12,18 @@ from typing import Any
 from sqlalchemy import Engine
 
 from sporeprint.ab_testing.analysis import NO_EXTREMES, analyse, extremes_from
+from sporeprint.ab_testing.comparisons import least_units
 from sporeprint.ab_testing.decision import Decision, Reason, Verdict, decide
-from sporeprint.ab_testing.design import Design
+from sporeprint.ab_testing.design import Design, Metric, Mode
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import DataError, RefusedError, RegistryError, SporeprintError, UsageError, nearest
 from sporeprint.inference.model_bundle import schema_differences
+from sporeprint.pipelines.ab_test_gate import check_arms
 from sporeprint.registry.registry import Registry
 from sporeprint.settings import Settings
 from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
-from sporeprint.storage.oltp import ab_interim_analyses, ab_tests, ab_unit_counts, migrate
+from sporeprint.storage.oltp import ab_interim_analyses, ab_tests, ab_unit_counts, migrate, predictions
 from sporeprint.storage.oltp.ab_interim_analyses import InterimAnalysis
 from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError, Event, PinnedVersion
 from sporeprint.storage.oltp.ab_unit_counts import UnitCounter, VerdictCodes
@@ -31,6 +34,8 @@ FLAGS = ("independent", "default_route")
 PROMOTED, REFUSED, ROLLED_BACK = "promoted", "promotion_refused", "rolled_back"
 SETTLED = (PROMOTED, REFUSED, ROLLED_BACK)
 WINNERS = ("A", "B")
+#: Answers of A that its usual latency is taken from: of the last week, and at least so many.
+HISTORY_US, LEAST_HISTORY = 7 * 86_400 * 1_000_000, 100
 
 #: Promotes a version through the gate: (reference, reason, by whom). Raises what `training.promote` raises.
 Promote = Callable[[str, str, str], object]
@@ -94,6 +99,7 @@ class ExperimentService:
             UsageError: a field is unknown, missing or not allowed, or the two models are the same version.
             RegistryError: there is no such model.
             DataError: a model has another schema.
+            RefusedError: a model of a test on the default route does not pass the gate.
             ConflictError: the name was used before, or a running test stands in the way.
         """
         values = {**fields}
@@ -107,8 +113,36 @@ class ExperimentService:
             if differences := schema_differences(self.settings.dataset, registry.load(pinned.ref).schema):
                 raise DataError(f"{pinned.ref} has another schema, so that it cannot take part: {'; '.join(differences)}")
         _check_unit(design.unit, self.settings)
-        design = replace(design, model_a=a.ref, model_b=b.ref)
+        design = self._with_latency_limit(replace(design, model_a=a.ref, model_b=b.ref), a)
+        _check_horizon(design)
+        if flags["default_route"]:  # in a shadow test, B answers nobody
+            check_arms(self.settings, self.root, [a.ref] if design.mode is Mode.SHADOW else [a.ref, b.ref])
         return ab_tests.create(self.engine, design, a, b, now_us=self.clock(), actor=actor, **flags)
+
+    def _with_latency_limit(self, design: Design, a: PinnedVersion) -> Design:
+        """The design with a limit for slow answers, where it compares latencies: by default A's 90th percentile of the last week."""
+        if Metric.LATENCY not in design.metrics:
+            return design
+        latencies = predictions.recent_latencies(self.engine, a.model, a.version, self.clock() - HISTORY_US)
+        limit = design.latency_limit_ms
+        if len(latencies) < LEAST_HISTORY:
+            if limit is None:
+                raise UsageError(
+                    "latency_limit_ms is missing: an answer that takes longer is slow. Its default is the 90th percentile of the last 7 "
+                    f"days, but {a.ref} has given {len(latencies)} answers (at least {LEAST_HISTORY} are needed)"
+                )
+            return design
+        if limit is None:
+            return replace(design, latency_limit_ms=max(latencies[int(0.9 * len(latencies))], 1) / 1e3)
+        slow = len(latencies) - bisect.bisect_right(latencies, limit * 1e3)
+        if slow in (0, len(latencies)):
+            share = "none" if slow == 0 else "all"
+            low, high = latencies[0] / 1e3, latencies[-1] / 1e3
+            raise UsageError(
+                f"latency_limit_ms is {limit:g}: {share} of the last {len(latencies):,} answers of {a.ref} took longer: nothing can "
+                f"be seen; they took {low:g} to {high:g} ms, half of them more than {latencies[len(latencies) // 2] / 1e3:g} ms"
+            )
+        return design
 
     # --- interim analyses ---
 
@@ -273,12 +307,21 @@ def _design(settings: Settings, fields: Mapping[str, Any]) -> Design:
     guarded = defaults["guardrails"].items()
     defaults["guardrails"] = [{"metric": metric, "margin": margin, "prove": False} for metric, margin in guarded]
     if fields.get("mode", defaults["mode"]) == "shadow" and "unit" not in fields:
-        # Both versions answer every request: nothing has to be kept together.
+        # Both versions answer every request, so that no person has to keep an arm: the unit is the row, unless a header names another.
         defaults["unit"] = "prediction"
     try:
         return Design.from_dict({**defaults, **fields})
     except (TypeError, ValueError, AttributeError):
         raise UsageError("a field of the test has a value of another kind than it should: see GET /openapi.json, or --help") from None
+
+
+def _check_horizon(design: Design) -> None:
+    least = least_units(design)
+    if design.max_units is not None and (least is None or design.max_units < least):
+        needed = "no number of units" if least is None else f"at least {least:,} units"
+        raise UsageError(
+            f"max_units is {design.max_units}: this test cannot name a winner by then, whatever happens; {needed} can decide it"
+        )
 
 
 def _pinned(registry: Registry, name: str, ref: Any) -> PinnedVersion:

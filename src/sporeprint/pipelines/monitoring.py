@@ -20,10 +20,11 @@ from sporeprint.inference.attributions import Explainer
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.ingestion.partial_table import Observed, observe
 from sporeprint.monitoring.alarm_control import DAY_S, AlarmPolicy, Judgement, judge
-from sporeprint.monitoring.drift import drift
+from sporeprint.monitoring.between_windows import EarlierWindows, drift_between_windows
+from sporeprint.monitoring.drift import DriftReport
 from sporeprint.monitoring.drift_importance import rank
 from sporeprint.monitoring.evaluation import Evaluation, WindowPerformance, overlays
-from sporeprint.monitoring.performance_estimation import estimate_performance
+from sporeprint.monitoring.performance_estimation import ComponentEstimate, estimate_performance
 from sporeprint.monitoring.realized_performance import Performance, realized_performance
 from sporeprint.monitoring.slice_analysis import SliceAnalysis
 from sporeprint.monitoring.stream_state import StreamState
@@ -151,6 +152,9 @@ class ComparisonInput:
         current: the current rows in words.
         failed: what could not be computed -> why.
         notes: what is odd.
+        earlier: the windows before the current one; None where these are not read.
+        by_component: expected performance by component; None where it was not estimated.
+        started: False where there was no time for rows yet: that is no fault.
         timed: what is only known of a window of the service; None for a file.
     """
 
@@ -162,6 +166,9 @@ class ComparisonInput:
     current: str
     failed: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    earlier: EarlierWindows | None = None
+    by_component: ComponentEstimate | None = None
+    started: bool = True
     timed: "WindowContext | None" = None
 
 
@@ -249,7 +256,7 @@ def _judged(
 ) -> tuple[Evaluation, StreamState]:
     old, new, timed = subject.old, subject.new, subject.timed
     schema = settings.dataset if bundle is None else bundle.schema
-    changed = drift(old.profile, new.profile, least_rows=settings.monitoring.least_rows)
+    changed, covered = _changed(settings, subject, remembered)
     judgement, state = judge(changed, remembered.state, policy(settings), at_s=at_s, window=subject.window)
     remembered = replace(remembered, state=state)
     if timed is not None:
@@ -270,11 +277,12 @@ def _judged(
         ranking=rank(changed, judgement, importance),
         overlays=overlays(old.profile, new.profile, {name: column.values or {} for name, column in schema.columns.items()}),
         expected=None if not new.scores.rows and not new.tally.answered.sum() else estimate_performance(new.scores),
+        expected_by_component=subject.by_component,
         performance=real,
         alpha=settings.guard.alpha,
         words=verdict_words(schema)[:2],
         failed=subject.failed,
-        notes=(*subject.notes, *judgement.notes, *_counted_notes(new, judgement, real)),
+        notes=(*subject.notes, *covered, *judgement.notes, *_counted_notes(new, judgement, real)),
         stream=subject.stream,
         window={} if timed is None else timed.about,
         answered=tuple(new.tally.answered.tolist()),
@@ -282,6 +290,16 @@ def _judged(
         slices=None if timed is None else timed.slices,
     )
     return evaluation, remembered
+
+
+def _changed(settings: Settings, subject: ComparisonInput, remembered: StreamState) -> tuple[DriftReport, tuple[str, ...]]:
+    """What changed, and what is to be said about that."""
+    old, new, least = subject.old.profile, subject.new.profile, settings.monitoring.least_rows
+    if not subject.started:
+        return DriftReport((old.rows, new.rows), ()), ("no whole hour has passed since the first answer: there is nothing to compare yet",)
+    since = {name: alarm.since_s for name, alarm in remembered.state.raised.items()}
+    report, note = drift_between_windows(old, new, subject.earlier, alarms=since, least_rows=least)
+    return report, () if note is None else (note,)
 
 
 def _realised(settings: Settings, new: TableStatistics, earlier: tuple[int, int]) -> Performance | None:

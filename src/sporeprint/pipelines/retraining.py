@@ -46,26 +46,28 @@ class RetrainingResult:
         production: what is challenged.
         challenger: the new version; None if none was made.
         test: the name of the shadow test; None if there is none.
-        said: why, in a sentence.
+        reason: why, in a sentence.
         source: what the new version was made from; None without one.
+        exit_code: what the command ends with: that of unusable data where there were too few outcomes.
     """
 
     production: str
     challenger: str | None
     test: str | None
-    said: str
+    reason: str
     source: str | None = None
+    exit_code: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         values = {"production": self.production, "challenger": self.challenger, "test": self.test}
-        return {**values, "said": self.said, "source": self.source}
+        return {**values, "reason": self.reason, "source": self.source}
 
     def tables(self) -> list[Table]:
         """As people read it."""
         rows = [("production", self.production), ("challenger", self.challenger or "none"), ("shadow test", self.test or "none")]
         made_from = [("made from", self.source)] if self.source else []
-        return [Table("RetrainingResult", ("", ""), (*rows, *made_from, ("", self.said)))]
+        return [Table("Not retrained" if self.exit_code else "Retrained", ("", ""), (*rows, *made_from, ("", self.reason)))]
 
 
 # --- by hand, or in the process that a rule started ----------------------------------------------------------------------
@@ -112,7 +114,7 @@ def _retrained(experiments: ExperimentService, served: str, since_us: int | None
     try:
         made, gate, source = run_challenge(experiments.settings, experiments.root, served, outcomes=Outcomes(since_us), steps=steps)
     except DataError as error:
-        return RetrainingResult(served, None, None, str(error))
+        return RetrainingResult(served, None, None, str(error), exit_code=DataError.exit_code)
     if made.ref == served:
         return RetrainingResult(served, None, None, "the new version is the one in production: nothing changed", source)
     said = "; ".join(gate.reasons)

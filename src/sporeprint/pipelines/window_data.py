@@ -1,7 +1,7 @@
 """Reads a window from the warehouse: from counts by hour where these are enough, else from the answers."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from sporeprint.common.timestamps import DAY_US
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.ingestion.partial_table import ANSWERS
+from sporeprint.monitoring.between_windows import MOST_WINDOWS, EarlierWindow, EarlierWindows, column_counts
 from sporeprint.monitoring.data_profile import ColumnSpec, NominalProfile, Profile, profile
 from sporeprint.monitoring.evaluation import WindowPerformance
 from sporeprint.monitoring.label_delay import wait
@@ -92,6 +94,9 @@ class WindowData:
         labelled: answers with an outcome, or some of them ...
         source: ... of this window, the newest whose outcomes are here, if there is one.
         notes: what is odd.
+        sample: answers, or some of them, with their features.
+        earlier: the windows before it; None where these are not read.
+        started: whether there was time for answers: False in the first hour of a service.
     """
 
     measured: TableStatistics
@@ -101,6 +106,9 @@ class WindowData:
     labelled: pl.DataFrame
     source: WindowPerformance
     notes: tuple[str, ...]
+    sample: pl.DataFrame
+    earlier: EarlierWindows | None = None
+    started: bool = True
 
 
 def vocabulary(query: WindowQuery) -> dict[str, frozenset[str]]:
@@ -165,7 +173,31 @@ def counts(settings: Settings, reader: Reader, query: WindowQuery, old: TableSta
         labelled=older,
         source=source,
         notes=(*notes, *more, *_immature(window_history[-1])),
+        sample=monitoring_queries.sampled(reader, cell, monitoring_queries.spread(by_hour, LABELLED), schema),
+        earlier=_earlier(reader, query, old, {**known, **vocabulary(query)}),
+        started=bool(by_hour) or _started(reader, query),
     )
+
+
+def _started(reader: Reader, query: WindowQuery) -> bool:
+    """Whether a whole hour with answers may have passed: not where the first answer is of the hour that is not over."""
+    first = monitoring_queries.first_hour(reader, query.cell)
+    if first is None:
+        return monitoring_queries.newest_hour(reader, query.now_us) is not None
+    return first < query.span.end_us
+
+
+def _earlier(reader: Reader, query: WindowQuery, old: TableStatistics, known: Mapping[str, frozenset[str]]) -> EarlierWindows:
+    """The windows before this one, at the same time of day."""
+    window = query.span
+    step_us = -(-window.length_us // DAY_US) * DAY_US
+    reference = monitoring_queries.as_counted(old.profile, vocabulary(query))
+    profiles = monitoring_queries.profiles_of_windows(reader, query.cell, window, step_us, MOST_WINDOWS, query.schema, known)
+    windows = tuple(
+        EarlierWindow(age, (window.end_us - age * step_us) / SECOND_US, profile, column_counts(reference, profile))
+        for age, profile in sorted(profiles.items())
+    )
+    return EarlierWindows(windows, daily=step_us == DAY_US)
 
 
 def _tallied(
@@ -195,7 +227,7 @@ def _from_the_first(window_history: Sequence[WindowPerformance]) -> tuple[Window
 
 def answers(settings: Settings, reader: Reader, query: WindowQuery) -> WindowData:
     """Any other window, from the answers themselves."""
-    measured, table, about = read(reader, query)
+    measured, table, sample, about = read(reader, query)
     first_us, last_us, name = about
     waited, notes = _waits(settings, reader, query.now_us)
     window = OutcomeWindow(first_us / SECOND_US, max(last_us, first_us + 1) / SECOND_US, measured.tally)
@@ -208,11 +240,11 @@ def answers(settings: Settings, reader: Reader, query: WindowQuery) -> WindowDat
         notes.append(f"the promise is about all answers of {query.ref}, whatever the slice")
     if query.span.rows is not None and not query.slice_ and measured.profile.rows < query.span.rows:
         notes.append(f"there are {measured.profile.rows:,} answers, fewer than the {query.span.rows:,} that were asked for")
-    return WindowData(measured, name, real, window_history, table, window_history[-1], (*notes, *_immature(window_history[-1])))
+    return WindowData(measured, name, real, window_history, table, window_history[-1], (*notes, *_immature(window_history[-1])), sample)
 
 
-def read(reader: Reader, query: WindowQuery) -> tuple[TableStatistics, pl.DataFrame, tuple[int, int, str]]:
-    """The answers of a window, counted; slice_ of those with an outcome; and begin, end and name of what was read."""
+def read(reader: Reader, query: WindowQuery) -> tuple[TableStatistics, pl.DataFrame, pl.DataFrame, tuple[int, int, str]]:
+    """The answers of a window, counted; some of those with an outcome; some of all; and begin, end and name of what was read."""
     schema, window = query.schema, query.span
     wanted = {name: ColumnSpec(column.kind, frozenset(column.values or ())) for name, column in schema.columns.items()}
     by_hour: dict[int, int] = {}
@@ -222,6 +254,7 @@ def read(reader: Reader, query: WindowQuery) -> tuple[TableStatistics, pl.DataFr
         by_hour[hour] = by_hour.get(hour, 0) + count
     total = TableStatistics(table_counting.empty_statistics(wanted, schema, set(ANSWERS)))
     known: list[pl.DataFrame] = []
+    some: list[pl.DataFrame] = []
     ends: list[tuple[int, str]] = []
     left = window.rows
     for page, ids in monitoring_queries.pages(reader, query.cell, window, by_hour, schema):
@@ -231,17 +264,19 @@ def read(reader: Reader, query: WindowQuery) -> tuple[TableStatistics, pl.DataFr
             places = np.flatnonzero(fits.to_numpy())[: table.height]
             ends += [(int(table["created_us"][place]), ids[places[place]]) for place in (0, table.height - 1)]
             total += table_counting.with_predictions(profile(table, wanted), table, table, schema, set(ANSWERS))
-        if sum(slice_.height for slice_ in known) < LABELLED:
+        if sum(part.height for part in some) < LABELLED:
+            some.append(table.drop("created_us"))
+        if sum(part.height for part in known) < LABELLED:
             known.append(table.filter(pl.col(schema.target.column).is_not_null()).drop("created_us"))
         left = None if left is None else left - table.height
         if left == 0:
             break
-    found = pl.concat(known) if known else monitoring_queries.frame([], schema)
+    found, sample = (pl.concat(parts) if parts else monitoring_queries.frame([], schema) for parts in (known, some))
     if not ends:
-        return total, found, (window.begin_us or window.end_us, window.end_us, f"{window.begin_us}-{window.end_us}-0")
+        return total, found, sample, (window.begin_us or window.end_us, window.end_us, f"{window.begin_us}-{window.end_us}-0")
     if window.rows is None:
-        return total, found, (window.begin_us, window.end_us, f"{window.begin_us}-{window.end_us}-{total.profile.rows}")
-    return total, found, (ends[-1][0], ends[0][0] + 1, f"{ends[-1][1]}-{ends[0][1]}-{total.profile.rows}")
+        return total, found, sample, (window.begin_us, window.end_us, f"{window.begin_us}-{window.end_us}-{total.profile.rows}")
+    return total, found, sample, (ends[-1][0], ends[0][0] + 1, f"{ends[-1][1]}-{ends[0][1]}-{total.profile.rows}")
 
 
 def _waits(settings: Settings, reader: Reader, now_us: int) -> tuple[int | None, list[str]]:

@@ -22,6 +22,7 @@ from sporeprint.monitoring.evaluation import Evaluation, minute
 from sporeprint.monitoring.table_statistics import TableStatistics
 from sporeprint.monitoring.windows import HOUR_US, SECOND_US, Slice, Window, WindowRequest, parse_duration, parse_slice, requested_window
 from sporeprint.pipelines import monitoring, monitoring_files, table_counting, window_data
+from sporeprint.pipelines.component_performance import estimate_by_component
 from sporeprint.pipelines.monitoring import Clock, ComparisonInput, WindowContext
 from sporeprint.pipelines.monitoring_files import MonitoringRun
 from sporeprint.pipelines.window_data import WindowData, WindowQuery
@@ -173,6 +174,11 @@ def _comparison_input(
         current=query.said,
         failed=failed,
         notes=tuple(notes),
+        earlier=found.earlier,
+        by_component=None
+        if rows is None or query.slice_
+        else estimate_by_component(workdir, query.bundle, rows, found.sample, found.measured.profile.rows),
+        started=found.started,
         timed=WindowContext({**about, "evaluation_id": evaluation_id}, found.performance, found.window_history, slices, keep),
     )
 
@@ -211,7 +217,7 @@ def _reference(
             reader, query.cell, before.begin_us, before.end_us, query.schema, window_data.vocabulary(query)
         )
         return TableStatistics(found), named, rows, notes
-    measured, _, _ = window_data.read(reader, replace(query, span=before))
+    measured, _, _, _ = window_data.read(reader, replace(query, span=before))
     return measured, named, rows, notes
 
 

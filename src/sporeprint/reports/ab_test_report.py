@@ -10,7 +10,12 @@ WIDTH, HEIGHT = 640.0, 200.0
 LEFT, BOTTOM, TOP = 58.0, 24.0, 10.0
 #: Points of a path: more are not seen.
 MOST_POINTS = 400
-_PERCENT = ("accuracy", "false_negative", "unknown_share", "failures")
+#: What a test's rule is called on its page.
+RULES = {
+    "betting": "betting on the weighted loss",
+    "errors_by_arm": "errors by arm: the rule before the present one; this test was made with it and keeps it",
+}
+_PERCENT = ("accuracy", "false_negative", "unknown_share", "failures", "latency")
 _VERDICTS = {
     "a": "A is better.",
     "b": "B is better.",
@@ -78,7 +83,7 @@ def page(view: Mapping[str, Any], *, simulated: bool = False) -> str:
         head=_head(view),
         facts=facts(view),
         arms=arms(view) if interim else [],
-        comparisons=comparisons(interim) if interim else [],
+        comparisons=comparisons(interim, view["design"]["rule"]) if interim else [],
         charts=charts(view),
         history=history(view),
         width=WIDTH,
@@ -114,13 +119,29 @@ def facts(view: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("mode", f"{view['mode']}: {split}"),
         ("unit", str(design["unit"])),
         ("decided by", f"{design['metric']}, margin {design['margin']:g}{equal}"),
-        ("a false winner", f"in at most {design['alpha']:.1%} of such tests, however often one analyses"),
+        ("rule", RULES[design["rule"]]),
+        ("labels", _labels(design)),
+        *([("slow", f"an answer that takes longer than {design['latency_limit_ms']:g} ms")] if design["latency_limit_ms"] else []),
+        *([("expected to be better", design["expect"].upper())] if design["expect"] else []),
+        ("a false end", _false_end(design)),
         ("guardrails", guardrails or "none"),
         ("limits", limits),
         ("acted on", "by the rule alone" if design["auto_conclude"] else "by a person; a broken guardrail ends it at once"),
         ("made", view["created"]),
         ("concluded", view["concluded"] or "not yet"),
     ]
+
+
+def _labels(design: Mapping[str, Any]) -> str:
+    if design["labels"] == "random":
+        return f"of {design['label_share']:.1%} of the units, drawn at random"
+    return {"all": "of all units", "reports": "only reported errors; what nobody reports is not counted"}[str(design["labels"])]
+
+
+def _false_end(design: Mapping[str, Any]) -> str:
+    of = f"in at most {design['alpha']:.1%} of such tests, however often they are analysed"
+    both = design["rule"] == "betting" or not design["guardrails"]
+    return of if both else f"a false winner {of}; a false breach of a guardrail may come on top"
 
 
 def _limit(value: int | None) -> str:
@@ -160,18 +181,38 @@ def _mean(moments: Mapping[str, Any]) -> str:
     return f"{moments['total'] / moments['count']:.2f} ms" if moments["count"] else ""
 
 
-def comparisons(interim: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Metrics with the gain of B: the one that decides, guardrails, further ones."""
+def _name(rule: str, found: Mapping[str, Any]) -> str:
+    """A metric, as a page calls it; of tests of the earlier rule, latency is a mean."""
+    if rule == "errors_by_arm" and found["metric"] == "latency":
+        return "latency in ms"
+    return str(found.get("what") or found["metric"])
+
+
+def comparisons(interim: Mapping[str, Any], rule: str) -> list[tuple[str, ...]]:
+    """Metrics with the gain of B: the one that decides, guardrails, further ones.
+
+    Args:
+        interim: an interim analysis.
+        rule: of the test.
+    """
     guarded = [(one["comparison"], f"guardrail, {one['status']}", one["running"]) for one in interim["guardrails"]]
     every = [(interim["primary"], "decides", interim["running"]), *guarded, *((one, "reported", None) for one in interim["also"])]
     rows: list[tuple[str, ...]] = []
     for found, role, running in every:
-        metric = found["metric"]
-        gain = found["gain"]
+        metric, gain = found["metric"] if rule != "errors_by_arm" else _name(rule, found), found["gain"]
         low, high = (running["low"], running["high"]) if running else (gain["low"], gain["high"])
         e = found["log_e"] if running is None else running["log_e"]
         shown = (number(metric, found["a"]["value"]), number(metric, found["b"]["value"]), number(metric, gain["value"]))
-        rows.append((metric, role, *shown, f"{number(metric, low)} to {number(metric, high)}", _evidence(e), f"{found['observations']:,}"))
+        rows.append(
+            (
+                _name(rule, found),
+                role,
+                *shown,
+                f"{number(metric, low)} to {number(metric, high)}",
+                _evidence(e),
+                f"{found['observations']:,}",
+            )
+        )
     return rows
 
 
@@ -181,7 +222,7 @@ def number(metric: str, value: float | None) -> str:
         return "-"
     if metric in _PERCENT:
         return f"{100 * value:.3g} %"
-    return f"{value:.3g} ms" if metric == "latency" else f"{value:.3g}"
+    return f"{value:.3g} ms" if metric == "latency in ms" else f"{value:.3g}"
 
 
 def _evidence(log_e: float | None) -> str:
@@ -194,16 +235,17 @@ def charts(view: Mapping[str, Any]) -> list[Chart]:
     if len(analyses) < 2:
         return []
     design = view["design"]
-    alpha, metric = design["alpha"], design["metric"]
-    scale = 100.0 if metric in _PERCENT else 1.0
-    unit = "percentage points" if scale > 1 else "ms" if metric == "latency" else "a unit"
+    alpha, primary = design["alpha"], view["interim_analysis"]["primary"]
+    metric = _name(design["rule"], primary)
+    scale = 100.0 if primary["metric"] in _PERCENT and metric != "latency in ms" else 1.0
+    unit = "percentage points" if scale > 1 else "a unit"
     lows, highs, gains = ([None if each[name] is None else scale * each[name] for each in analyses] for name in ("low", "high", "gain"))
     names = (("units_a", "A", "var(--link)"), ("units_b", "B", "var(--warn)"))
     units = [(says, colour, [float(each[name]) for each in analyses]) for name, says, colour in names]
     if view["mode"] == "shadow":
         units = [("requests", "var(--link)", [float(each["units"]) for each in analyses])]
     units.append(("labels", "var(--good)", [float(each["labels"]) for each in analyses]))
-    threshold = -math.log10(alpha)
+    threshold = math.exp(primary.get("log_threshold") or -math.log(alpha))
     return [
         chart(analyses, "Units over time", "Each unit counts once.", units),
         chart(
@@ -211,16 +253,16 @@ def charts(view: Mapping[str, Any]) -> list[Chart]:
             f"By how much B is better in {metric}, {unit}",
             f"The band holds the true value at all times at once with a probability of at least {1 - alpha:.0%}. "
             "B wins when all of it is above the margin, A when all of it is below.",
-            [("seen", "var(--ink)", gains)],
+            [("observed", "var(--ink)", gains)],
             band=(lows, highs),
             marks=((0.0, "0"), *(((scale * design["margin"], "margin"),) if design["margin"] else ())),
         ),
         chart(
             analyses,
             "Evidence that the versions differ (powers of 10)",
-            f"An e-value: from {1 / alpha:g} on, chance is no explanation. It may be looked at at any time.",
+            f"An e-value: from {threshold:.3g} on, the versions differ. It is valid at any time.",
             [("e-value", "var(--link)", [max(0.0, each["log_e"] / math.log(10)) for each in analyses])],
-            marks=((threshold, f"{1 / alpha:g}"),),
+            marks=((math.log10(threshold), f"{threshold:.3g}"),),
         ),
     ]
 
@@ -283,7 +325,7 @@ def chart(
 
 
 def history(view: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Events, and the analyses at which what follows changed: when, who, what, in words."""
+    """Events, and the interim analyses at which the decision changed: when, who, what, in words."""
     rows = [(event["at_us"], event["at"], event["actor"], event["event"], _event(event)) for event in view["events"]]
     before = None
     for each in view["interim_analyses"]:

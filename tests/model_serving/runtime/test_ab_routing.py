@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 
 from sporeprint.ab_testing.assignment import Assignment
+from sporeprint.ab_testing.design import Rule
 from sporeprint.model_serving.http.problems import ProblemError
 from sporeprint.model_serving.model_loader import ModelLoader
-from sporeprint.model_serving.runtime.ab_routing import NO_PARTICIPATION, Route, Routes, unit_id_header
+from sporeprint.model_serving.runtime.ab_routing import NO_PARTICIPATION, Route, Routes, row_unit, unit_id_header
+from sporeprint.model_serving.runtime.row_parser import Row
 from sporeprint.pipelines.ab_test_lifecycle import ExperimentService, experiment_service
 from sporeprint.settings import Settings
 from sporeprint.storage.oltp import ab_tests
@@ -72,6 +75,8 @@ def test_tests_that_share_a_version_share_it_in_memory(experiments: ExperimentSe
 
 
 def test_what_has_ended_routes_no_more(experiments: ExperimentService, loader: ModelLoader) -> None:
+    for model in ("logistic_regression/v1", "xgboost/v1"):  # both have served
+        experiments.registry.set_production(model, reason="test", now=datetime.now(UTC))
     test = create(experiments, default_route=True)
     routes = refreshed(Routes(experiments.engine, loader, "w"))
     assert routes.default is not None
@@ -136,9 +141,15 @@ def test_units(experiments: ExperimentService, loader: ModelLoader) -> None:
     assert header is not None
     assert field is not None
     assert each is not None
-    assert (header.unit("u", {}, "id"), header.unit(None, {}, "id")) == ("u", "id")
-    assert (field.unit("u", {column: 3.5}, "id"), field.unit("u", {column: None}, "id")) == ("3.5", "id")
-    assert each.unit("u", {}, "id") == "id"
+    other = next(name for name in experiments.settings.dataset.columns if name != column)
+    row: Row = {other: "x", column: None}
+    assert (header.unit("u", row, "id"), header.unit(None, row, "id")) == ("u", row_unit(row))
+    assert (field.unit("u", {column: 3.5}, "id"), field.unit("u", row, "id")) == ("3.5", row_unit(row))
+    assert (each.unit("u", row, "id"), each.unit(None, row, "id")) == ("u", row_unit(row))
+    assert row_unit(row) == row_unit({other: "x"}) != row_unit({other: "y"})
+    assert row_unit({column: 1.0, other: "x"}) == row_unit({other: "x", column: 1.0})
+    before = replace(each, test=replace(each.test, design=replace(each.test.design, rule=Rule.ERRORS_BY_ARM)))
+    assert (before.unit("u", row, "id"), before.unit(None, row, "id")) == ("id", "id")
     assert unit_id_header({"headers": []}) is None
     assert unit_id_header({"headers": [(b"x-unit-id", "Zürich".encode())]}) == "Zürich"
     assert NO_PARTICIPATION.test_id is None

@@ -1,14 +1,15 @@
 """A/B tests in both databases: made once, never changed, ended once."""
 
+import json
 import threading
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
-from sporeprint.ab_testing.design import Design, Guardrail, Metric
+from sporeprint.ab_testing.design import Design, Guardrail, Metric, Rule
 from sporeprint.errors import UsageError
-from sporeprint.storage.engine import reading
+from sporeprint.storage.engine import reading, writing
 from sporeprint.storage.oltp import ab_tests, audit_log
 from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError, Event, NoSuchTestError, PinnedVersion
 from sporeprint.storage.oltp.tables import ab_test, metadata
@@ -149,3 +150,15 @@ def test_what_is_left_to_do(oltp_each: Engine) -> None:
     ab_tests.add_event(oltp_each, test.test_id, Event(3, "ada", "promoted", {"ref": B.ref}), audited=True)
     assert ab_tests.without_event(oltp_each, "b", ["promoted"]) == ()
     assert audit_log.changes(oltp_each, test.test_id)[-1].details == {"ref": B.ref}
+
+
+def test_a_test_made_before_there_was_a_choice_of_rules_keeps_its_rule(oltp_each: Engine) -> None:
+    test = make(oltp_each)
+    assert test.design.rule is Rule.BETTING
+    new = ("rule", "expect", "labels", "label_share", "latency_limit_ms")
+    with writing(oltp_each) as connection:
+        rule = json.loads(connection.execute(select(ab_test.c.rule)).scalar_one())
+        rule["design"] = {name: value for name, value in rule["design"].items() if name not in new}
+        connection.execute(update(ab_test).values(rule=json.dumps(rule)))
+    before = ab_tests.get(oltp_each, test.name)
+    assert before.design == replace(test.design, rule=Rule.ERRORS_BY_ARM)

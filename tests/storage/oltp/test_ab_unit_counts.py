@@ -17,12 +17,15 @@ from sporeprint.storage.engine import connect, writing
 from sporeprint.storage.oltp import ab_disagreements, ab_interim_analyses, ab_tests, ab_unit_counts, checkpoints, outcomes
 from sporeprint.storage.oltp.ab_interim_analyses import InterimAnalysis
 from sporeprint.storage.oltp.ab_tests import AbTest, PinnedVersion
-from sporeprint.storage.oltp.ab_unit_counts import FAILED, NONE, Unit, UnitCounter, VerdictCodes, changes, settle
+from sporeprint.storage.oltp.ab_unit_counts import FAILED, NONE, Unit, UnitCounter, VerdictCodes, changes, settle, slow
 from sporeprint.storage.oltp.checkpoints import LostError
 from sporeprint.storage.oltp.tables import ab_unit, metadata, prediction
 
 WORDS = VerdictCodes({"edible": 0, "poisonous": 1, "unknown": 2}, "p")
 VERDICTS = list(WORDS.answers)
+#: Microseconds beyond which an answer is slow.
+LIMIT_US = 5_000.0
+LIMITS = {"t": LIMIT_US}
 
 
 @pytest.fixture
@@ -212,19 +215,33 @@ UNITS = st.builds(
 )
 
 
+def test_slow_answers() -> None:
+    unit = Unit("t", "u", 1, "p", "a", 0, NONE, NONE, 2_000, 0)
+    assert slow(unit, 1_999) == (True, False)
+    assert slow(unit, 2_000) == (False, False)
+    assert slow(unit._replace(answer=FAILED), 0) == (False, False)
+    pair = unit._replace(shadow_answer=1, shadow_latency_us=3_000)
+    assert (slow(pair, 2_500), slow(pair, 1_000), slow(pair._replace(latency_us=4_000), 3_500)) == (
+        (False, True),
+        (False, False),
+        (True, False),
+    )
+
+
 @given(st.lists(UNITS), st.lists(UNITS))
 def test_totals_are_always_those_of_the_units(first: list[Unit], second: list[Unit]) -> None:
     units: dict[tuple[str, str], Unit] = {}
     totals: dict[tuple[Any, ...], list[float]] = {}
     for found in (first, second, second):
         after = settle(found, units)
-        for key, sums in changes(after.values(), units).items():
-            totals[key] = [old + new for old, new in zip(totals.get(key, [0.0] * 5), sums, strict=True)]
+        for key, sums in changes(after.values(), units, LIMITS).items():
+            totals[key] = [old + new for old, new in zip(totals.get(key, [0.0] * 7), sums, strict=True)]
         units |= after
     plain: dict[tuple[Any, ...], list[float]] = {}
     for unit in units.values():
-        sums = plain.setdefault((unit.test_id, unit.arm, unit.answer, unit.shadow_answer, unit.truth), [0.0] * 5)
-        for place, value in enumerate((1, unit.latency_us, unit.latency_us**2, unit.shadow_latency_us, unit.shadow_latency_us**2)):
+        sums = plain.setdefault((unit.test_id, unit.arm, unit.answer, unit.shadow_answer, unit.truth), [0.0] * 7)
+        squares = (1, unit.latency_us, unit.latency_us**2, unit.shadow_latency_us, unit.shadow_latency_us**2)
+        for place, value in enumerate((*squares, *slow(unit, LIMIT_US))):
             sums[place] += value
     assert {key: sums for key, sums in totals.items() if any(sums)} == plain
 

@@ -4,11 +4,12 @@ import threading
 from collections.abc import Sequence
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
 from sporeprint.errors import UsageError
 from sporeprint.monitoring.alert_rules import AlertChange, Rule, Severity
-from sporeprint.storage.oltp import alerts, audit_log
+from sporeprint.storage.engine import writing
+from sporeprint.storage.oltp import alerts, audit_log, tables
 from sporeprint.storage.oltp.alerts import ACKNOWLEDGED, DELIVERED, GIVEN_UP, RAISED, RECOVERED, WAITING, AlertEvent, Message
 from sporeprint.storage.oltp.tables import metadata
 
@@ -53,6 +54,26 @@ def test_from_the_first_look_to_the_last(oltp_each: Engine) -> None:
     again = look(oltp_each, 1.0, 14)
     assert again is not None
     assert again.alert.alert_id != kept.alert_id
+
+
+def test_alerts_that_flap_are_closed_without_a_message(oltp_each: Engine) -> None:
+    rule = Rule("drift", "alarms", above=0.0, cool_down_s=3600)
+    for second in range(10):
+        look(oltp_each, float(second % 2 == 0), second, rule=rule)
+    assert alerts.list_alerts(oltp_each) == ()
+    assert {each.status for each in alerts.list_alerts(oltp_each, over=True)} == {RECOVERED}
+    assert [each.kind for each in alerts.deliveries(oltp_each)] == ["recovered", "raised"]
+
+
+def test_an_alert_that_an_earlier_version_left_on_is_closed_by_the_next(oltp_each: Engine) -> None:
+    raised = look(oltp_each, 1.0, 1)
+    assert raised is not None
+    assert look(oltp_each, 0.0, 2) is not None
+    with writing(oltp_each) as connection:
+        connection.execute(update(tables.alert).values(status=RAISED))
+    again = look(oltp_each, 1.0, 3)
+    assert again is not None
+    assert [each.alert_id for each in alerts.list_alerts(oltp_each)] == [again.alert.alert_id]
 
 
 def test_streams_and_rules_are_apart_and_the_worst_comes_first(oltp_each: Engine) -> None:

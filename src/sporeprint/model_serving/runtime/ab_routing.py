@@ -7,6 +7,7 @@ hash. A version that cannot be loaded is answered for by the other one, or by wh
 import asyncio
 import contextlib
 import functools
+import hashlib
 import logging
 import time
 from collections import OrderedDict
@@ -14,10 +15,11 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy import Engine
 
 from sporeprint.ab_testing.assignment import Arm, Assignment
-from sporeprint.ab_testing.design import Mode
+from sporeprint.ab_testing.design import Mode, Rule
 from sporeprint.errors import RegistryError, SporeprintError
 from sporeprint.inference.prediction import Prediction
 from sporeprint.messages.predictions import AbAssignment
@@ -101,11 +103,18 @@ class Route:
         return self.a is not None and self.b is not None
 
     def unit(self, given: str | None, row: Row, prediction_id: str) -> str:
-        """The unit of a request; without a name, each answer is one of its own."""
+        """The unit of a request: what its header or column names, otherwise its row.
+
+        The same row asked again says nothing new: it is the same unit. Tests of the earlier rule take each answer for a unit of its own.
+        """
+        design = self.test.design
         if self.column is not None:
             value = row.get(self.column)
-            return prediction_id if value is None else str(value)[:MOST_UNIT]
-        return given if given is not None and self.test.design.unit == "header" else prediction_id
+            if value is not None:
+                return str(value)[:MOST_UNIT]
+        elif given is not None and (design.unit == "header" or design.rule is Rule.BETTING):
+            return given
+        return prediction_id if design.rule is Rule.ERRORS_BY_ARM else row_unit(row)
 
     def versions_for(self, unit_id: str) -> tuple[LoadedModel, ...]:
         """The versions that are asked for a unit, as far as they are loaded."""
@@ -167,6 +176,12 @@ class Route:
 
     def _part(self, arm: Arm, unit_id: str, shadow: Mapping[str, Any] | None = None) -> Participation:
         return Participation(self.test.test_id, arm, unit_id, shadow)
+
+
+def row_unit(row: Row) -> str:
+    """The unit id of a row: a hash of its cleaned values. Fields without a value make no difference."""
+    values = {name: value for name, value in row.items() if value is not None}
+    return f"row-{hashlib.blake2b(orjson.dumps(values, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()}"
 
 
 def unit_id_header(scope: Scope) -> str | None:

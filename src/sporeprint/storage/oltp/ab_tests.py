@@ -303,7 +303,7 @@ def _test(row: Any) -> AbTest:
     rule = json.loads(row.rule)
     return AbTest(
         test_id=row.test_id,
-        design=Design.from_dict(rule["design"]),
+        design=Design.from_stored(rule["design"]),
         a=PinnedVersion(row.model_a, row.version_a, row.sha256_a),
         b=PinnedVersion(row.model_b, row.version_b, row.sha256_b),
         salt=row.salt,

@@ -6,9 +6,11 @@ the next step goes on from the last one.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Table, func, insert, select, update
@@ -36,11 +38,10 @@ STEP_ROWS = 5_000
 AT_ONCE = 1_000
 #: How often a step is tried where other processes count too.
 TRIES = 20
-#: A further look is kept where so many more units or labels are there than in the last one that was kept.
-GROWN = 1.02
 COLUMNS = ("seq", "prediction_id", "test_id", "arm", "unit_id", "verdict", "latency_us", "shadow")
 _KEY = ("test_id", "arm", "answer", "shadow_answer", "truth")
-_SUMS = ("units", "latency_us", "latency_us2", "shadow_latency_us", "shadow_latency_us2")
+_SUMS = ("units", "latency_us", "latency_us2", "shadow_latency_us", "shadow_latency_us2", "slow", "shadow_slow")
+_COUNTS = frozenset({"units", "slow", "shadow_slow"})
 
 
 class Unit(NamedTuple):
@@ -126,8 +127,24 @@ def settle(found: Iterable[Unit], before: Mapping[tuple[str, str], Unit]) -> dic
     return after
 
 
-def changes(after: Iterable[Unit], before: Mapping[tuple[str, str], Unit]) -> dict[tuple[Any, ...], list[float]]:
-    """What is to be added to the totals: key -> sums."""
+def slow(unit: Unit, limit_us: float) -> tuple[bool, bool]:
+    """Whether a unit's answer took longer than a limit; in a shadow test, whether that of one version alone did."""
+    if unit.answer == FAILED or unit.shadow_answer == FAILED:
+        return False, False
+    a, b = unit.latency_us > limit_us, unit.shadow_latency_us > limit_us
+    return (a, False) if unit.shadow_answer == NONE else (a and not b, b and not a)
+
+
+def changes(
+    after: Iterable[Unit], before: Mapping[tuple[str, str], Unit], limits_us: Mapping[str, float] = MappingProxyType({})
+) -> dict[tuple[Any, ...], list[float]]:
+    """What is to be added to the totals: key -> sums.
+
+    Args:
+        after: units, as they count now.
+        before: as they counted until now.
+        limits_us: test -> microseconds beyond which an answer is slow; of the others, none is.
+    """
     found: dict[tuple[Any, ...], list[float]] = {}
     for unit in after:
         for each, sign in ((unit, 1), (before.get((unit.test_id, unit.unit_id)), -1)):
@@ -143,6 +160,10 @@ def changes(after: Iterable[Unit], before: Mapping[tuple[str, str], Unit]) -> di
             sums[2] += sign * latency_us**2
             sums[3] += sign * shadow_latency_us
             sums[4] += sign * shadow_latency_us**2
+            if each.test_id in limits_us:
+                a_slow, b_slow = slow(each, limits_us[each.test_id])
+                sums[5] += sign * a_slow
+                sums[6] += sign * b_slow
     return {key: sums for key, sums in found.items() if any(sums)}
 
 
@@ -174,9 +195,11 @@ class UnitCounter:
         """
         if not tests:
             return 0
-        ids = frozenset(test.test_id for test in tests)
-        done = self._table(prediction, COLUMNS, tests, lambda connection, rows: self._predictions(connection, rows, ids))
-        return done + self._table(outcome, ("seq", "prediction_id"), tests, lambda connection, rows: self._outcomes(connection, rows, ids))
+        limits = {test.test_id: 1e3 * (test.design.latency_limit_ms or math.inf) for test in tests}
+        done = self._table(prediction, COLUMNS, tests, lambda connection, rows: self._predictions(connection, rows, limits))
+        return done + self._table(
+            outcome, ("seq", "prediction_id"), tests, lambda connection, rows: self._outcomes(connection, rows, limits)
+        )
 
     def _table(
         self,
@@ -208,22 +231,22 @@ class UnitCounter:
             return done
         raise StorageUnavailableError("other processes kept counting the same tests; try again")
 
-    def _predictions(self, connection: Connection, rows: Sequence[Sequence[Any]], ids: frozenset[str]) -> int:
-        mine = [row for row in rows if row[2] in ids and row[4] is not None]
+    def _predictions(self, connection: Connection, rows: Sequence[Sequence[Any]], limits_us: Mapping[str, float]) -> int:
+        mine = [row for row in rows if row[2] in limits_us and row[4] is not None]
         # An outcome may have come before its prediction.
         truths = self._truths(connection, [row[1] for row in mine])
-        self._apply(connection, [unit_of(row, self.words, truths.get(row[1], NONE)) for row in mine])
+        self._apply(connection, [unit_of(row, self.words, truths.get(row[1], NONE)) for row in mine], limits_us)
         return len(mine)
 
-    def _outcomes(self, connection: Connection, rows: Sequence[Sequence[Any]], ids: frozenset[str]) -> int:
+    def _outcomes(self, connection: Connection, rows: Sequence[Sequence[Any]], limits_us: Mapping[str, float]) -> int:
         wanted = sorted({row[1] for row in rows})
         asked = _among(connection, prediction, COLUMNS, "prediction_id", wanted)
-        found = [row for row in asked if row[2] in ids and row[4] is not None]
+        found = [row for row in asked if row[2] in limits_us and row[4] is not None]
         truths = self._truths(connection, [row[1] for row in found])
         # The order in which the truths came, as far as it is known: the first one is the unit's.
         order = {row[1]: place for place, row in reversed(list(enumerate(rows)))}
         found.sort(key=lambda row: order[row[1]])
-        self._apply(connection, [unit_of(row, self.words, truths.get(row[1], NONE)) for row in found])
+        self._apply(connection, [unit_of(row, self.words, truths.get(row[1], NONE)) for row in found], limits_us)
         return len(found)
 
     def _truths(self, connection: Connection, ids: Sequence[str]) -> dict[str, int]:
@@ -231,7 +254,7 @@ class UnitCounter:
         said = _among(connection, outcome, ("revision", "prediction_id", "outcome"), "prediction_id", ids)
         return {prediction_id: int(code == self.words.positive) for _, prediction_id, code in sorted(said)}
 
-    def _apply(self, connection: Connection, found: Sequence[Unit]) -> None:
+    def _apply(self, connection: Connection, found: Sequence[Unit], limits_us: Mapping[str, float]) -> None:
         before = _units(connection, {unit.key for unit in found})
         after = settle(found, before)
         if not after:
@@ -243,7 +266,7 @@ class UnitCounter:
             row = unit.row()
             same = (ab_unit.c.test_id == row.pop("test_id"), ab_unit.c.unit_id == row.pop("unit_id"))
             connection.execute(update(ab_unit).where(*same).values(**row))
-        for key, sums in changes(after.values(), before).items():
+        for key, sums in changes(after.values(), before, limits_us).items():
             _add(connection, dict(zip(_KEY, key, strict=True)), dict(zip(_SUMS, sums, strict=True)))
 
 
@@ -292,9 +315,11 @@ def _units(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[tupl
 
 def _add(connection: Connection, key: Mapping[str, Any], sums: Mapping[str, float]) -> None:
     same = [ab_total.c[name] == value for name, value in key.items()]
-    more = {name: ab_total.c[name] + (int(value) if name == "units" else value) for name, value in sums.items()}
-    if not connection.execute(update(ab_total).where(*same).values(**more)).rowcount:
-        connection.execute(insert(ab_total).values(**key, **{**sums, "units": int(sums["units"])}))
+    more = {name: int(value) if name in _COUNTS else value for name, value in sums.items()}
+    # Slow answers are null in the totals of tests that began before they were counted.
+    added = {name: func.coalesce(ab_total.c[name], 0) + value for name, value in more.items()}
+    if not connection.execute(update(ab_total).where(*same).values(**added)).rowcount:
+        connection.execute(insert(ab_total).values(**key, **more))
 
 
 # --- what was counted ----------------------------------------------------------------------------------------------------
@@ -316,7 +341,9 @@ def totals(engine: Engine, test: AbTest) -> Totals:
 def _arm(rows: Sequence[Any]) -> ArmTotals:
     answered = [row for row in rows if row.answer != FAILED]
     cells = [(row.answer, None if row.truth == NONE else row.truth, row.units) for row in answered]
-    return ArmTotals.of(cells, sum(row.units for row in rows if row.answer == FAILED), _moments(answered, "latency"))
+    return ArmTotals.of(
+        cells, sum(row.units for row in rows if row.answer == FAILED), _moments(answered, "latency"), _sum(answered, "slow")
+    )
 
 
 def _shadow(rows: Sequence[Any]) -> ShadowTotals:
@@ -324,7 +351,16 @@ def _shadow(rows: Sequence[Any]) -> ShadowTotals:
     cells = [(row.answer, row.shadow_answer, None if row.truth == NONE else row.truth, row.units) for row in both]
     failed_a = sum(row.units for row in rows if row.answer == FAILED and row.shadow_answer != FAILED)
     failed_b = sum(row.units for row in rows if row.answer != FAILED and row.shadow_answer in (FAILED, NONE))
-    return ShadowTotals.of(cells, (failed_a, failed_b), (_moments(both, "latency"), _moments(both, "shadow_latency")))
+    return ShadowTotals.of(
+        cells,
+        (failed_a, failed_b),
+        (_moments(both, "latency"), _moments(both, "shadow_latency")),
+        (_sum(both, "slow"), _sum(both, "shadow_slow")),
+    )
+
+
+def _sum(rows: Sequence[Any], column: str) -> int:
+    return sum(getattr(row, column) or 0 for row in rows)
 
 
 def _moments(rows: Sequence[Any], which: str) -> Moments:

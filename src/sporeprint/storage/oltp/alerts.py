@@ -23,6 +23,8 @@ from sporeprint.storage.oltp.tables import alert, alert_delivery, alert_event
 
 RAISED, ACKNOWLEDGED, RECOVERED = "raised", "acknowledged", "recovered"
 WAITING, DELIVERED, GIVEN_UP = "waiting", "delivered", "given up"
+#: Changes after which an alert is over, and changes that nobody is notified of: an alert that was muted by the cool-down ends silently.
+OVER, SILENT = (AlertChange.RECOVERED, AlertChange.ENDED), (AlertChange.SUPPRESSED, AlertChange.ENDED)
 #: Alerts in one answer.
 MOST = 200
 SECOND_US = 1_000_000
@@ -147,10 +149,10 @@ def update_rule(
             if after == before:
                 return None
             event = None if kind is None else _happened(connection, rule, stream, before, after, kind, summary, now_us)
-            if event is not None and kind is not AlertChange.RECOVERED:
+            if event is not None and kind not in OVER:
                 after = replace(after, alert_id=event.alert.alert_id)
             checkpoints.write(connection, name, number, {"rule": rule.name, "stream": stream, "standing": after.to_dict()})
-            if event is None or kind is AlertChange.SUPPRESSED:
+            if event is None or kind in SILENT:
                 return None
             _write_messages(connection, event, messages(event), now_us)
             return event
@@ -167,13 +169,16 @@ def _happened(
 ) -> AlertEvent:
     first_us = round((after.since_s if after.since_s is not None else before.since_s or now_us / SECOND_US) * SECOND_US)
     alert_id = before.alert_id or f"a{now_us:014x}{secrets.token_hex(6)}"
-    status = RECOVERED if kind is AlertChange.RECOVERED else RAISED
+    status = RECOVERED if kind in OVER else RAISED
     found = Alert(alert_id, fingerprint(rule.name, stream), stream[:64], rule.severity, status, first_us, now_us, summary)
     if before.alert_id is None:
         values = {**found.__dict__, "severity": rule.severity.value}
+        # One alert of a rule and stream is on at a time; earlier versions left some on whose end was not notified.
+        same = alert.c.fingerprint == found.fingerprint, alert.c.status != RECOVERED
+        connection.execute(update(alert).where(*same).values(status=RECOVERED, last_us=now_us))
         connection.execute(insert(alert).values(**values))
     else:
-        changed = {"last_us": now_us, **({"status": RECOVERED} if kind is AlertChange.RECOVERED else {"summary": summary})}
+        changed = {"last_us": now_us, **({"status": RECOVERED} if kind in OVER else {"summary": summary})}
         connection.execute(update(alert).where(alert.c.alert_id == alert_id).values(**changed))
     _event(connection, alert_id, now_us, kind.value, {"rule": rule.name, "value": after.value, "summary": summary})
     return AlertEvent(kind, found)

@@ -46,3 +46,23 @@ def there(engine: Engine, ids: Iterable[str]) -> set[str]:
             query = select(prediction.c.prediction_id).where(prediction.c.prediction_id.in_(wanted[begin : begin + AT_ONCE]))
             found.update(connection.execute(query).scalars())
     return found
+
+
+def recent_latencies(engine: Engine, model: str, version: int, since_us: int, *, limit: int = 10_000) -> tuple[int, ...]:
+    """Latencies of the latest answers of a version, ascending, microseconds.
+
+    Args:
+        engine: of the OLTP database.
+        model: name of the model.
+        version: N of v<N>.
+        since_us: only answers given from then on, microseconds since 1970 UTC.
+        limit: at most so many answers.
+
+    Raises:
+        StorageUnavailableError, StorageError: see `find`.
+    """
+    query = select(prediction.c.latency_us).where(
+        prediction.c.model == model, prediction.c.version == version, prediction.c.created_us >= since_us, prediction.c.batch_id.is_(None)
+    )
+    with reading(engine) as connection:
+        return tuple(sorted(connection.execute(query.order_by(prediction.c.created_us.desc()).limit(limit)).scalars()))

@@ -177,6 +177,8 @@ ab_total = Table(
     Column("latency_us2", Double, nullable=False, comment="sum of squares"),
     Column("shadow_latency_us", Double, nullable=False),
     Column("shadow_latency_us2", Double, nullable=False),
+    Column("slow", BigInteger, comment="units beyond the latency limit; in a shadow test, in A alone"),
+    Column("shadow_slow", BigInteger, comment="in a shadow test, units beyond the latency limit in B alone"),
     **OPTIONS,
 )
 

@@ -142,14 +142,68 @@ def profile_of_hours(
     for feature, *rest in reader.query(sql).rows:
         found.setdefault(feature, []).append(tuple(rest))
     rows = sum(count for _, _, count in verdicts_by_hour(reader, cell, first_us, last_us))
-    columns: dict[str, ColumnProfile] = {}
-    for name, cells in found.items():
-        if name in SHARES:
-            columns[name] = _shares(cells)
-        elif name in schema.columns:
-            columns[name] = _column(cells, schema.columns[name].kind, known.get(name, frozenset()))
+    columns = _columns(found, schema, known)
     extra = tuple(sorted(set(found) - set(columns)))
     return Profile(rows, columns), extra
+
+
+def profiles_of_windows(
+    reader: Reader,
+    scope: PredictionScope,
+    window: Window,
+    step_us: int,
+    number: int,
+    schema: DatasetSchema,
+    known: Mapping[str, frozenset[str]],
+) -> dict[int, Profile]:
+    """The profiles of the windows before a window of whole hours, with their verdicts: how many steps before -> profile.
+
+    Args:
+        reader: one state of the warehouse.
+        scope: whose answers.
+        window: the window.
+        step_us: time from the begin of one window to the next, in microseconds: at least its length.
+        number: how many windows before it.
+        schema: the contract.
+        known: nominal column -> values that are counted by name.
+    """
+    begin, first = window.begin_us, window.begin_us - number * step_us
+    age = f"FLOOR(({begin} - hour_us + {step_us - HOUR_US}) / {step_us})"
+    inside = f"MOD(hour_us - {first}, {step_us}) < {window.length_us}"
+    where = f"{scope.where()} AND {between(first, begin)} AND {inside}"
+    by = "feature, kind, value, low, high"
+    cells: dict[int, dict[str, list[tuple[Any, ...]]]] = {}
+    for row in reader.query(f"SELECT {age}, {by}, SUM(answers) FROM hour_features WHERE {where} GROUP BY {age}, {by}").rows:  # noqa: S608
+        cells.setdefault(int(row[0]), {}).setdefault(row[1], []).append(tuple(row[2:]))
+    verdicts: dict[int, dict[str, int]] = {}
+    for row in reader.query(f"SELECT {age}, verdict, SUM(answers) FROM hour_answers WHERE {where} GROUP BY {age}, verdict").rows:  # noqa: S608
+        verdicts.setdefault(int(row[0]), {})[row[1]] = int(row[2])
+    profiles: dict[int, Profile] = {}
+    for steps, counts in verdicts.items():
+        columns = _columns(cells.get(steps, {}), schema, known)
+        profiles[steps] = Profile(
+            sum(counts.values()), {**columns, "verdict": NominalProfile(counts, known=frozenset(verdict_words(schema)))}
+        )
+    return profiles
+
+
+def _columns(
+    cells: Mapping[str, Sequence[tuple[Any, ...]]], schema: DatasetSchema, known: Mapping[str, frozenset[str]]
+) -> dict[str, ColumnProfile]:
+    """Counted columns, of those that the contract has."""
+    columns: dict[str, ColumnProfile] = {}
+    for name, rows in cells.items():
+        if name in SHARES:
+            columns[name] = _shares(rows)
+        elif name in schema.columns:
+            columns[name] = _column(rows, schema.columns[name].kind, known.get(name, frozenset()))
+    return columns
+
+
+def first_hour(reader: Reader, scope: PredictionScope) -> int | None:
+    """The hour of the first answer in a scope; None where there is none."""
+    hour = reader.query(f"SELECT MIN(hour_us) FROM hour_answers WHERE {scope.where()}").rows[0][0]  # noqa: S608
+    return None if hour is None else int(hour)
 
 
 def _column(cells: Sequence[tuple[Any, ...]], kind: Kind, known: frozenset[str]) -> ColumnProfile:
@@ -251,6 +305,13 @@ def labelled(reader: Reader, cell: PredictionScope, hours: Sequence[int], schema
         "JOIN fact_prediction p ON p.created_us = o.created_us AND p.prediction_id = o.prediction_id "
         f"WHERE o.latest = 1 AND {cell.where('o')} AND {among(hours, 'o')} AND {among(hours, 'p')}"
     )
+    return frame(reader.query(sql).rows, schema)
+
+
+def sampled(reader: Reader, scope: PredictionScope, hours: Sequence[int], schema: DatasetSchema) -> pl.DataFrame:
+    """Answers in these hours: the columns of `frame`, the outcome always null."""
+    where = f"{scope.where()} AND {among(hours)}"
+    sql = f"SELECT features, probability, novelty_p, verdict, NULL FROM fact_prediction WHERE {where}"  # noqa: S608
     return frame(reader.query(sql).rows, schema)
 
 
