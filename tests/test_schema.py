@@ -105,10 +105,10 @@ def test_groups_of_no_rows_are_refused() -> None:
     [
         ({"name": "My Flowers"}, "name\n.*should match pattern"),
         ({"columns": {}}, "columns\n.*at least 1 item"),
-        ({"columns": {"kind": {"kind": "nominal"}}}, "'kind' is declared twice among features, target and group column"),
+        ({"columns": {"kind": {"kind": "nominal"}}}, "'kind' is declared twice among features, target, group and cluster column"),
         ({"groups": {"column": "soil"}}, "'soil' is declared twice"),
         ({"groups": {"column": "kind"}}, "'kind' is declared twice"),
-        ({"groups": {"column": "_part"}}, r"the column name '_part' is reserved \(reserved: _group, _part, _row, _row_hash\)"),
+        ({"groups": {"column": "_part"}}, r"the column name '_part' is reserved \(reserved: _cluster, _group, _part, _row, _row_hash\)"),
         (
             {"columns": {"stem-width": {"kind": "numeric"}, "stem_width": {"kind": "numeric"}}},
             "'stem-width' and 'stem_width' differ only in '-' and '_', which requests may interchange",
