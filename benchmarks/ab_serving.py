@@ -125,7 +125,7 @@ def analysis(root: Path) -> dict[str, Any]:
             test = experiments.create(given, actor="bench")
             sums = {"latency_us": 4e9, "latency_us2": 4e12, "shadow_latency_us": 0.0, "shadow_latency_us2": 0.0}
             cells = [
-                {"test_id": test.test_id, "arm": arm, "answer": answer, "other": other, "truth": truth, "units": units, **sums}
+                {"test_id": test.test_id, "arm": arm, "answer": answer, "shadow_answer": other, "truth": truth, "units": units, **sums}
                 for arm in ("ab" if mode == "split" else "a")
                 for answer in range(3)
                 for other in ([-1] if mode == "split" else range(3))

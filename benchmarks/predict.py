@@ -62,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     workdir, table, matrix = prepare(options.rows, options.folder)
-    model = workdir / "models/registry/xgboost/v1/model.ubj"
+    model = workdir / "models/registry/xgboost/v1/model.json"
     out, cores = options.folder / "answers.parquet", str(len(os.sched_getaffinity(0)))
 
     def ours() -> Run:

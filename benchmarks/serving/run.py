@@ -454,11 +454,12 @@ def _said(connections: int, load: Load) -> str:
 
 def _trees(workdir: Path) -> int:
     """How many trees sporeprint's model has."""
-    from sporeprint.models import ubjson
+    import orjson
+
     from sporeprint.registry.registry import Registry
 
-    model = Registry(workdir / "models/registry").read("xgboost", "model.ubj")
-    return len(ubjson.loads(model)["learner"]["gradient_booster"]["model"]["trees"])
+    model = Registry(workdir / "models/registry").read("xgboost", "model.json")
+    return len(orjson.loads(model)["learner"]["gradient_booster"]["model"]["trees"])
 
 
 def _summary(found: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, tuple[int, int]], commits: Sequence[float]) -> dict[str, Any]:

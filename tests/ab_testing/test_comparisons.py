@@ -37,6 +37,14 @@ def test_values_and_differences_of_a_split() -> None:
     assert compare(SPLIT, totals, Metric.LATENCY, 0.05).what == "answers slower than 5 ms"
 
 
+def test_a_canary_is_weighted_by_its_share() -> None:
+    found = compare(replace(SPLIT, traffic_split=0.1), SplitTotals(arm(9_000, 0, 90), arm(1_000, 0, 30)), Metric.ACCURACY, 0.05)
+    assert found.gain.value == pytest.approx(0.01 - 0.03)
+    assert found.gain.high < 0
+    even = compare(replace(SPLIT, traffic_split=0.1), SplitTotals(arm(9_000, 0, 90), arm(1_000, 0, 10)), Metric.ACCURACY, 0.05)
+    assert even.gain.value == pytest.approx(0)
+
+
 def test_equal_costs_by_other_errors_are_no_difference() -> None:
     design = replace(SPLIT, costs=Costs(5, 1, 1))
     totals = SplitTotals(arm(100_000, false_negatives=1_000), arm(100_000, false_positives=5_000))

@@ -2,6 +2,7 @@
 
 COMMANDS = [
     [],
+    ["init"],
     ["etl"],
     ["extract"],
     ["validate"],

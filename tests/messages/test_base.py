@@ -11,7 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from sporeprint import messages
-from sporeprint.messages.base import Request, descriptions
+from sporeprint.messages.base import Request, descriptions, trusted
 from sporeprint.messages.predictions import PredictResponse
 
 
@@ -55,6 +55,7 @@ def test_a_response_is_written_and_read_again() -> None:
         reason=None,
     )
     written = orjson.dumps(said)
+    assert orjson.dumps(trusted(PredictResponse, **dataclasses.asdict(said))) == written
     assert TypeAdapter(PredictResponse).validate_json(written) == said
     newer = {**orjson.loads(written), "more": 1}
     assert TypeAdapter(PredictResponse).validate_python(newer) == said  # a newer service may say more

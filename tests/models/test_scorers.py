@@ -270,11 +270,16 @@ def sealed(kind: str, files: Mapping[str, bytes], changes: Mapping[str, Any] | N
     return {SEAL: json.dumps({"format": 1, "kind": kind, "n_features": 1, "sha256": digests, **(changes or {})}).encode(), **files}
 
 
+def test_a_booster_of_an_earlier_release_is_refused_with_what_makes_it_anew() -> None:
+    with pytest.raises(RegistryError, match=r"model\.ubj is of an earlier release.*train it again with: sporeprint etl"):
+        load_scorer("xgboost", sealed("xgboost", {"model.ubj": b"{L"}))
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "data", "message"),
     [
-        ("xgboost", "model.ubj", b"", "is no XGBoost model"),
-        ("xgboost", "model.ubj", b"no model at all", "is no XGBoost model"),
+        ("xgboost", "model.json", b"", "is no XGBoost model"),
+        ("xgboost", "model.json", b"no model at all", "is no XGBoost model"),
         ("onnx", "model.onnx", b"", "is no ONNX model"),
         ("onnx", "model.onnx", b"no model at all", "is no ONNX model"),
         ("linear", "linear.json", b"", "is no linear model"),

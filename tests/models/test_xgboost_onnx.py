@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import orjson
 import xgboost
 
 from sporeprint.models.scorers import XGBoostScorer
@@ -14,7 +15,7 @@ def test_the_graph_is_one_that_onnx_accepts_and_would_write() -> None:
     X[random.random(X.shape) < 0.1] = np.nan
     y = X[:, 0] + X[:, 150] > 0
     scorer = XGBoostScorer.of(xgboost.train({"objective": "binary:logistic", "nthread": 1}, xgboost.DMatrix(X, y), num_boost_round=20))
-    graph = trees_to_onnx(scorer.model, scorer.n_features)
+    graph = trees_to_onnx(orjson.loads(scorer.model), scorer.n_features)
     assert graph is not None
     model = onnx.load_from_string(graph)
     onnx.checker.check_model(model, full_check=True)

@@ -276,7 +276,7 @@ def test_what_no_csv_can_say_is_refused(rows: pl.DataFrame, predict: Predict, tm
         ("production", "xgboost/v1"),
         ("decision_tree", "decision_tree/v1"),
         ("logistic_regression/v1", "logistic_regression/v1"),
-        ("models/registry/xgboost/v1/model.ubj", "xgboost/v1"),
+        ("models/registry/xgboost/v1/model.json", "xgboost/v1"),
         ("models/xgboost.joblib", "xgboost/v1"),
     ],
 )

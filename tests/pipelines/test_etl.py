@@ -40,7 +40,7 @@ from sporeprint.settings import Settings
 
 Published = Callable[[Path], dict[str, str]]
 MODELS = ("logistic_regression", "decision_tree", "xgboost")
-SERVING = ("encoder.json", "scorer.json", "linear.json", "model.onnx", "model.ubj", "schema.json", "golden.json")
+SERVING = ("encoder.json", "scorer.json", "linear.json", "model.onnx", "model.json", "schema.json", "golden.json")
 
 
 def parsed(raw: dict[str, Any], models: tuple[str, ...] = MODELS) -> Settings:

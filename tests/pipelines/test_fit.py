@@ -1,5 +1,6 @@
 """From a data frame to a model, for every kind of frame."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +85,17 @@ def test_what_cannot_be_fitted_says_why() -> None:
         sporeprint.fit(FRAME.clear(), "late")
     with pytest.raises(ConfigError, match="alpha"):
         sporeprint.fit(FRAME, "late", settings={"guard": {"alpha": 3}})
+
+
+def test_the_notebook_runs_from_a_frame_to_a_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its cells as they are, one after the other, with a fast model in place of the drafted ones."""
+    path = Path(__file__).resolve().parents[2] / "notebooks" / "From_a_Data_Frame.ipynb"
+    cells = ["".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    source = "\n".join(cells).replace('positive="malignant")', 'positive="malignant", settings=FAST)')
+    assert sum(len(cell.splitlines()) for cell in cells) <= 14
+    names = {"FAST": FAST}
+    exec(compile(source, str(path), "exec"), names)
+    model = names["model"]
+    assert isinstance(model, Model)
+    assert set(model.verdict(names["new"])) <= {"benign", "malignant", "unknown"}
+    assert capsys.readouterr().out == ""

@@ -46,7 +46,7 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[
             ["bash", "-c", script(free_port())], cwd=folder, env=environ, stdout=said, stderr=errors, start_new_session=True
         )
     try:
-        code = process.wait(timeout=240)
+        code = process.wait(timeout=420)
         texts = [(folder / name).read_text(encoding="utf-8") for name in ("said.txt", "errors.txt")]
         assert code == 0, "\n".join(text[-2000:] for text in texts)
         yield folder / "trial", texts[0].split(f"{MARK}\n")[1:]
@@ -79,7 +79,7 @@ def test_it_speaks_its_own_words_only(tour: tuple[Path, list[str]]) -> None:
 
 
 def test_models_are_trained_and_one_serves(tour: tuple[Path, list[str]]) -> None:
-    said = block(tour, "sporeprint etl")
+    said = block(tour, "sporeprint etl\n")
     assert "class benign      279" in said
     assert "malignant called benign" in said
     assert re.search(r"^Production\n.*\n\w+/v1 ", said, re.MULTILINE)
@@ -112,7 +112,7 @@ def test_it_is_served(tour: tuple[Path, list[str]]) -> None:
 
 
 def test_two_versions_are_compared(tour: tuple[Path, list[str]]) -> None:
-    said = block(tour, "ab-test show forest")
+    said = block(tour, "ab-test show linear")
     assert re.search(r"120 units, \d+ labels", said)
     assert re.search(r"^verdict +none yet$", said, re.MULTILINE)
     assert "running" in said

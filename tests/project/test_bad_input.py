@@ -422,7 +422,7 @@ def test_a_work_directory_that_cannot_be(small_table: Path, work: Path, tmp_path
     assert done.stderr == f"error: cannot use the work directory {tmp_path}/file/below: Not a directory\n"
 
 
-@pytest.mark.parametrize("file", ["model.ubj", "encoder.json", "schema.json", "manifest.json", "xgboost.joblib"])
+@pytest.mark.parametrize("file", ["model.json", "encoder.json", "schema.json", "manifest.json", "xgboost.joblib"])
 def test_a_registry_with_one_altered_byte_is_refused_and_the_file_named(
     file: str, small_copy: Path, small_table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,7 +76,7 @@ def ran(said: str) -> list[str]:
 
 
 def serving(root: Path) -> dict[str, bytes]:
-    names = {"encoder.json", "scorer.json", "linear.json", "model.onnx", "model.ubj", "schema.json"}
+    names = {"encoder.json", "scorer.json", "linear.json", "model.onnx", "model.json", "schema.json"}
     found = sorted(path for path in (root / "models/registry").glob("*/v*/*") if path.name in names)
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in found}
 

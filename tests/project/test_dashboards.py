@@ -101,8 +101,8 @@ def _wait_until_read(client: httpx.Client, process: "subprocess.Popen[bytes]", l
         try:
             if int(query(client, "count_over_time(sporeprint_workers[1m])")[0]["value"][1]) >= 2:
                 return
-        except (httpx.TransportError, KeyError, IndexError):
-            pass
+        except (httpx.TransportError, ValueError, IndexError):
+            pass  # it starts, or has read nothing yet
         time.sleep(0.2)
     raise AssertionError(log.read_text())
 

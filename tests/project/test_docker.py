@@ -78,7 +78,7 @@ class Service(Part):
     restart: Literal["unless-stopped"] | None = None
     entrypoint: list[str] | None = None
     command: list[str] | None = None
-    environment: dict[str, str]
+    environment: dict[str, str] = {}
     ports: list[Port] = []
     volumes: list[Mount] = []
     healthcheck: Healthcheck | None = None
@@ -89,7 +89,7 @@ class Service(Part):
     tmpfs: list[str] = []
     cap_drop: list[Literal["ALL"]] = []
     security_opt: list[Literal["no-new-privileges:true"]] = []
-    secrets: list[str] = []
+    secrets: list[str | dict[str, str]] = []
 
 
 class Secret(Part):
@@ -116,9 +116,11 @@ def test_ports_and_profiles(compose: Compose) -> None:
         "olap": ["127.0.0.1:3308:3306"],
         "adminer": ["127.0.0.1:8081:8080"],
         "api": ["127.0.0.1:8000:8000"],
+        "prometheus": ["127.0.0.1:9090:9090"],
+        "grafana": ["127.0.0.1:3000:3000"],
     }
     assert {name for name, service in compose.services.items() if not service.profiles} == {"oltp", "olap", "adminer"}
-    assert {service.profiles[0] for service in compose.services.values() if service.profiles} == {"app"}
+    assert {service.profiles[0] for service in compose.services.values() if service.profiles} == {"app", "observe"}
 
 
 def test_databases_are_checked_kept_and_waited_for(compose: Compose) -> None:
@@ -133,7 +135,7 @@ def test_volumes_and_mounts_are_there(compose: Compose) -> None:
     sources = [mount.split(":")[0] for service in compose.services.values() for mount in service.volumes]
     assert {source for source in sources if not source.startswith(".")} == set(compose.volumes)
     files = {source for source in sources if source.startswith(".")} | {"Dockerfile"}
-    assert [file for file in files if not (DOCKER / file).is_file()] == []
+    assert [file for file in files if not (DOCKER / file).exists()] == []
 
 
 def test_what_is_ours_is_closed(compose: Compose) -> None:
@@ -149,8 +151,9 @@ def test_what_is_ours_is_closed(compose: Compose) -> None:
 def test_secrets_are_given_and_named(compose: Compose) -> None:
     for service in compose.services.values():
         files = {value for name, value in service.environment.items() if name.endswith("_FILE")}
-        assert files == {f"/run/secrets/{name}" for name in service.secrets}
-    assert {name for service in compose.services.values() for name in service.secrets} == set(compose.secrets)
+        assert files == {f"/run/secrets/{name}" for name in service.secrets if isinstance(name, str)}
+    given = [name if isinstance(name, str) else name["source"] for service in compose.services.values() for name in service.secrets]
+    assert set(given) == set(compose.secrets)
     # Compose cannot give a read-only service a secret that is no file, and a file that git has is no secret.
     ignored = (Path(__file__).resolve().parents[2] / ".gitignore").read_text(encoding="utf-8").splitlines()
     for secret in compose.secrets.values():

@@ -148,8 +148,8 @@ def summary() -> ValidationSummary:
         duplicates=17,
         by_rule={"malformed": 5, "range:age": 36, "allowed:ward": 9},
         examples=(
-            {"row": 7, "rules": ["range:age", "allowed:ward"], "reason": "age: 412; ward: 'Q'", "text": None, "age": "412", "ward": "Q"},
-            {"row": 9, "rules": ["malformed"], "reason": "3 fields, expected 4", "text": "1;2;3", "age": None, "ward": None},
+            {"_row": 7, "rules": ["range:age", "allowed:ward"], "reason": "age: 412; ward: 'Q'", "text": None, "age": "412", "ward": "Q"},
+            {"_row": 9, "rules": ["malformed"], "reason": "3 fields, expected 4", "text": "1;2;3", "age": None, "ward": None},
         ),
         missing={"age": 0.25, "ward": 0.0},
         groups="1,230 patient blocks of 10 rows, each of one class",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sporeprint.evaluation.evaluation_summary import ReportContext
-from sporeprint.evaluation.safety_scorecard import ModelSafety, PredictionCounts
+from sporeprint.evaluation.safety_scorecard import GroupCounts, ModelSafety, PredictionCounts
 from sporeprint.evaluation.scorecard import Unavailable
 from sporeprint.pipelines.evaluate import CONTEXT
 from sporeprint.reports.class_words import ClassWords
@@ -83,6 +83,9 @@ def test_in_short(missed: int, verb: str) -> None:
     said = "So it answers “unknown” to 960 of their 1,000 rows; of the 500 that are poisonous, "
     assert in_short(safety, WORDS) == f"{said}{missed} {verb} answered with “edible”."
     assert in_short(replace(safety, unseen=None), WORDS) == ""
+    groups = tuple(GroupCounts(number, PredictionCounts(300, 0, 0, 0, 0, 300)) for number in range(95))
+    counted = in_short(replace(safety, by_group=groups), WORDS)
+    assert counted.endswith("0 of 95 poisonous species, so at most 3.1% of such species with 95 % confidence.")
 
 
 def test_rows_of_the_table_are_in_the_order_of_the_models(context: ReportContext) -> None:

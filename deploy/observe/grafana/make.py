@@ -156,14 +156,23 @@ AB_TESTS = [
         "Predictions by arm",
         "reqps",
         {"sum by (test, arm) (rate(sporeprint_ab_predictions_total[5m]))": "{{test}} {{arm}}"},
-        "A second. In a shadow test each row counts in both arms.",
+        "A second. In a shadow test arm a answers.",
     ),
-    Panel("Units by arm", "short", {"sporeprint_ab_units": "{{test}} {{arm}}"}, "Units of each running test at the last interim analysis."),
     Panel(
-        "Evidence",
-        "short",
-        {"sporeprint_ab_log_e_value": "{{test}}"},
-        "Logarithm of the e-value of the metric: log(20) = 3.0 decides at 5 %.",
+        "Share of arm b",
+        "percentunit",
+        {
+            'sum by (test) (increase(sporeprint_ab_predictions_total{arm="b"}[1d])) / sum by (test) (increase(sporeprint_ab_predictions_total[1d]))': "{{test}}"
+        },
+        "Of the predictions of a day; the test itself looks for a mismatch of units. Who leads is on the test's own page.",
+    ),
+    Panel(
+        "Latency of /predict",
+        "s",
+        {
+            'histogram_quantile(0.99, sum by (le) (rate(sporeprint_request_seconds_bucket{endpoint="predict"}[5m])))': "p99",
+        },
+        "A shadow test scores each row twice.",
     ),
 ]
 MONITORING = [

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from sporeprint.common.optional_dependencies import Lazy
 from sporeprint.models.encoder import Matrix
-from sporeprint.models.scorers import UBJSON_START, LinearScorer, Scorer, XGBoostScorer
+from sporeprint.models.scorers import LinearScorer, Scorer, XGBoostScorer
 from sporeprint.schema import DatasetSchema
 
 Float64 = npt.NDArray[np.float64]
@@ -25,7 +25,9 @@ Unit = Literal["log odds", "probability"]
 #: What XGBoost calls the parent of a root.
 ROOT = 2**31 - 1
 
-EXPLAINER, TREES = "explainer.json", "explainer.ubj"
+#: How a booster begins.
+JSON_START = b'{"learner":{'
+EXPLAINER, TREES = "explainer.json", "explainer.trees.json"
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Explainer:
     Attributes:
         unit: of the effects: "log odds" or "probability"; None where the model cannot be explained.
         means: float64 [m], mean of each matrix column over the training rows, for linear models; else empty.
-        trees: a booster with the splits of a scikit-learn tree or forest, in UBJSON; else empty.
+        trees: a booster with the splits of a scikit-learn tree or forest, in its JSON; else empty.
     """
 
     unit: Unit | None
@@ -78,7 +80,7 @@ class Explainer:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{EXPLAINER} is missing or damaged: {error!r}") from error
         # XGBoost's parser ends the process on much of what is no model.
-        if has_trees and not explainer.trees.startswith(UBJSON_START):
+        if has_trees and not explainer.trees.startswith(JSON_START):
             raise ValueError(f"{TREES} is no XGBoost model: it does not begin like one")
         if version != 1 or explainer.unit not in (*get_args(Unit), None):
             raise ValueError(f"{EXPLAINER} is not of format 1: format {version!r}, unit {explainer.unit!r}")
@@ -142,7 +144,7 @@ def _trees_of(estimator: Any) -> list[Any] | None:
 
 
 def as_booster(trees: Sequence[Any], features: int) -> bytes:
-    """scikit-learn's trees as an XGBoost booster in UBJSON, whose prediction is the mean of their P(positive)."""
+    """scikit-learn's trees as an XGBoost booster in JSON, whose prediction is the mean of their P(positive)."""
     import xgboost
 
     model = {
@@ -172,7 +174,7 @@ def as_booster(trees: Sequence[Any], features: int) -> bytes:
     }
     booster = xgboost.Booster({"nthread": 1, "verbosity": 0})
     booster.load_model(bytearray(json.dumps(model).encode()))
-    return bytes(booster.save_raw("ubj"))
+    return bytes(booster.save_raw("json"))
 
 
 def _tree(tree: Any, number: int, trees: int, features: int) -> dict[str, Any]:

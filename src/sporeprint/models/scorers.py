@@ -1,6 +1,7 @@
 """What gives the probabilities in production: small objects that are loaded from pickle-free files, and only score.
 
-Three kinds. `xgboost` keeps a booster in XGBoost's own binary JSON, `linear` the coefficients of a linear model in JSON,
+Three kinds. `xgboost` keeps a booster in XGBoost's own JSON and its trees as an ONNX graph,
+`linear` the coefficients of a linear model in JSON,
 `onnx` any other scikit-learn classifier as an ONNX graph. Each of them takes the encoder's matrix and gives P(positive).
 The files say of themselves which bytes belong to them: parsers of binary models crash the process on altered ones.
 """
@@ -14,10 +15,10 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from sporeprint.common.optional_dependencies import Lazy, has
 from sporeprint.errors import NotServableError, RegistryError, nearest
-from sporeprint.models import ubjson
 from sporeprint.models.encoder import Matrix
 from sporeprint.models.onnx_export import first_line, to_onnx
 from sporeprint.models.xgboost_onnx import trees_to_onnx
@@ -31,9 +32,6 @@ TOLERANCE = 1e-6
 #: The file that names the others, with their digests.
 SEAL = "scorer.json"
 FORMAT = 1
-
-#: How a booster in UBJSON begins: an object whose first key, of 7 letters, is `learner`.
-UBJSON_START = b"{L" + (7).to_bytes(8, "big") + b"learner"
 
 #: Rows scored at a time where an intermediate result is larger than the matrix. A nearest-neighbour graph holds the
 #: distances to every training row: 1,024 rows against 30,000 are 250 MB.
@@ -73,14 +71,16 @@ class XGBoostScorer:
     """A booster with the objective binary:logistic.
 
     Attributes:
-        model: the booster in UBJSON.
+        model: the booster in XGBoost's JSON.
         n_features: columns of the matrix.
         threads: that it scores with.
+        graph: the same trees as an ONNX graph; None where a graph cannot hold them.
     """
 
     model: bytes
     n_features: int
     threads: int = 1
+    graph: bytes | None = None
     kind: ClassVar[str] = "xgboost"
 
     @classmethod
@@ -102,7 +102,8 @@ class XGBoostScorer:
         booster = booster.copy()
         # Notes that training leaves are no part of the model: the same trees give the same bytes.
         booster.set_attr(**dict.fromkeys(booster.attributes()))
-        return cls(bytes(booster.save_raw("ubj")), int(booster.num_features()), threads)
+        model, features = bytes(booster.save_raw("json")), int(booster.num_features())
+        return cls(model, features, threads, trees_to_onnx(orjson.loads(model), features))
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes], threads: int) -> Self:
@@ -111,14 +112,16 @@ class XGBoostScorer:
         Raises:
             RegistryError: if the bytes are no model.
         """
+        if "model.ubj" in files:
+            raise RegistryError(
+                "model.ubj is of an earlier release, which kept boosters in binary JSON; train it again with: sporeprint etl"
+            )
         # XGBoost's parser ends the process on much of what is no model, so what cannot be one must not reach it.
-        if not files["model.ubj"].startswith(UBJSON_START):
-            raise RegistryError("model.ubj is no XGBoost model: it does not begin like one")
         try:
-            features = int(ubjson.loads(files["model.ubj"])["learner"]["learner_model_param"]["num_feature"])
+            features = int(orjson.loads(files["model.json"])["learner"]["learner_model_param"]["num_feature"])
         except (ValueError, TypeError, KeyError) as error:
-            raise RegistryError(f"model.ubj is no XGBoost model: {error}") from error
-        return cls(files["model.ubj"], features, threads)
+            raise RegistryError(f"model.json is no XGBoost model: {error}") from error
+        return cls(files["model.json"], features, threads, files.get("model.onnx"))
 
     @cached_property
     def booster(self) -> Any:
@@ -132,13 +135,13 @@ class XGBoostScorer:
         try:
             booster.load_model(bytearray(self.model))
         except xgboost.core.XGBoostError as error:
-            raise RegistryError(f"model.ubj is no XGBoost model: {first_line(error)}") from error
+            raise RegistryError(f"model.json is no XGBoost model: {first_line(error)}") from error
         return booster
 
     @cached_property
     def session(self) -> Any:
         """The same trees in ONNX Runtime, where XGBoost is not installed; None where it is, or where a graph cannot say them."""
-        graph = None if has("xgboost") else trees_to_onnx(self.model, self.n_features)
+        graph = None if has("xgboost") else self.graph
         return None if graph is None else OnnxScorer.of(graph, threads=self.threads).session
 
     def score(self, X: Matrix) -> Scores:
@@ -151,7 +154,7 @@ class XGBoostScorer:
 
     def to_files(self) -> dict[str, bytes]:
         """See `Scorer.to_files`."""
-        return _sealed(self, {"model.ubj": self.model})
+        return _sealed(self, {"model.json": self.model, **({} if self.graph is None else {"model.onnx": self.graph})})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,10 +14,11 @@ from sqlalchemy import Engine
 from sporeprint.ab_testing.analysis import NO_EXTREMES, analyse, extremes_from
 from sporeprint.ab_testing.comparisons import least_units
 from sporeprint.ab_testing.decision import Decision, Reason, Verdict, decide
-from sporeprint.ab_testing.design import Design, Metric
+from sporeprint.ab_testing.design import Design, Metric, Mode
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import DataError, RefusedError, RegistryError, SporeprintError, UsageError, nearest
 from sporeprint.inference.model_bundle import schema_differences
+from sporeprint.pipelines.ab_test_gate import check_arms
 from sporeprint.registry.registry import Registry
 from sporeprint.settings import Settings
 from sporeprint.storage import urls
@@ -98,6 +99,7 @@ class ExperimentService:
             UsageError: a field is unknown, missing or not allowed, or the two models are the same version.
             RegistryError: there is no such model.
             DataError: a model has another schema.
+            RefusedError: a model of a test on the default route does not pass the gate.
             ConflictError: the name was used before, or a running test stands in the way.
         """
         values = {**fields}
@@ -113,6 +115,8 @@ class ExperimentService:
         _check_unit(design.unit, self.settings)
         design = self._with_latency_limit(replace(design, model_a=a.ref, model_b=b.ref), a)
         _check_horizon(design)
+        if flags["default_route"]:  # in a shadow test, B answers nobody
+            check_arms(self.settings, self.root, [a.ref] if design.mode is Mode.SHADOW else [a.ref, b.ref])
         return ab_tests.create(self.engine, design, a, b, now_us=self.clock(), actor=actor, **flags)
 
     def _with_latency_limit(self, design: Design, a: PinnedVersion) -> Design:

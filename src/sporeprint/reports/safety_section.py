@@ -201,12 +201,16 @@ def in_short(safety: ModelSafety, words: ClassWords) -> str:
     unseen, groups = safety.unseen, words.unseen.removeprefix("unseen ")
     if unseen is None:
         return ""
-    bound = group_bound(safety.by_group)
-    return (
+    what = (
         f"So it answers “unknown” to {unseen.rows - unseen.answered:,} of their {unseen.rows:,} rows; of the {unseen.positives:,} that are "
-        f"{words.positive}, {unseen.false_negative:,} {'was' if unseen.false_negative == 1 else 'were'} answered with “{words.negative}”. "
-        f"Counted in {groups}, which is what says something of the next one: {bound.wrong} of {bound.groups} {words.positive} {groups}, so "
-        f"at most {bound.at_most:.1%} of such {groups} with 95 % confidence."
+        f"{words.positive}, {unseen.false_negative:,} {'was' if unseen.false_negative == 1 else 'were'} answered with “{words.negative}”."
+    )
+    bound = group_bound(safety.by_group)
+    if not bound.groups:
+        return what
+    return (
+        f"{what} Counted in {groups}, which is what says something of the next one: {bound.wrong} of {bound.groups} {words.positive} "
+        f"{groups}, so at most {bound.at_most:.1%} of such {groups} with 95 % confidence."
     )
 
 

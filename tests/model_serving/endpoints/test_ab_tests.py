@@ -139,7 +139,16 @@ def test_an_idempotent_request_keeps_its_part(client: Client) -> None:
     assert first["ab_test"]["arm"] in "ab"
 
 
-def test_the_default_route(client: Client) -> None:
+def test_the_default_route_has_the_gate_of_a_promotion(started: Callable[..., Client]) -> None:
+    client = started(gate={"margin": 0}, serving={"deadline_s": 300})
+    found = client.post(f"/ab-tests?{query(name='first', default_route='true')}")
+    assert found.status_code == 409, found.text
+    assert "logistic_regression/v1 does not pass the gate: accuracy" in found.json()["detail"]
+    assert client.get("/ab-tests").json()["tests"] == []
+
+
+def test_the_default_route(started: Callable[..., Client]) -> None:
+    client = started(gate={"margin": 0.99})
     test = made(client, default_route=True)
     assert client.post("/predict", json={}).json()["ab_test"]["test_id"] == test["test_id"]
     assert client.post("/predict?model=production", json={}).json()["ab_test"] is None

@@ -75,6 +75,8 @@ def test_tests_that_share_a_version_share_it_in_memory(experiments: ExperimentSe
 
 
 def test_what_has_ended_routes_no_more(experiments: ExperimentService, loader: ModelLoader) -> None:
+    for model in ("logistic_regression/v1", "xgboost/v1"):  # both have served
+        experiments.registry.set_production(model, reason="test", now=datetime.now(UTC))
     test = create(experiments, default_route=True)
     routes = refreshed(Routes(experiments.engine, loader, "w"))
     assert routes.default is not None

@@ -11,7 +11,6 @@ import xgboost
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.model_serving.runtime.single_row_scorer import single_row_scorer
 from sporeprint.models.scorers import OnnxScorer, XGBoostScorer
-from sporeprint.models.xgboost_onnx import trees_to_onnx
 from sporeprint.registry.registry import Registry
 
 
@@ -42,7 +41,7 @@ def booster(**params: Any) -> tuple[XGBoostScorer, np.ndarray[Any, np.dtype[np.f
 )
 def test_trees_as_a_graph(params: dict[str, Any]) -> None:
     scorer, X = booster(**params)
-    graph = trees_to_onnx(scorer.model, scorer.n_features)
+    graph = scorer.graph
     assert graph is not None
     margin = OnnxScorer.of(graph).session.run(["margin"], {"X": X})[0][:, 0]
     assert np.abs(1 / (1 + np.exp(-margin.astype(np.float64))) - scorer.score(X)).max() <= 1e-6
@@ -50,7 +49,7 @@ def test_trees_as_a_graph(params: dict[str, Any]) -> None:
 
 def test_what_a_graph_cannot_say_is_left_to_the_scorer(small_run: Path) -> None:
     scorer, _ = booster(booster="dart", rate_drop=0.5)
-    assert trees_to_onnx(scorer.model, scorer.n_features) is None
+    assert scorer.graph is None
     bundle = Registry(small_run / "models/registry").load("xgboost")
     with_dart = Bundle(bundle.name, bundle.encoder, scorer, bundle.schema, type(bundle.golden)((), ()), bundle.info)
     found = single_row_scorer(with_dart)

@@ -251,6 +251,7 @@ async def _predict_rows(
         completed = await service.batcher.predict_all(requests)
     for each in completed:
         service.metrics.count_prediction(each.served, each.answer.verdict, each.answer.unseen)
+        service.metrics.count_arm(each.record.test_id, each.record.arm)
     answers = {
         **{
             name: [getattr(each.answer, name) for each in completed]

@@ -54,6 +54,7 @@ async def predict_once(service: Service, caller: str, key: str, request: Pending
             store.mark_journaled(caller, key)
     if is_new and record.prediction_id == request.prediction_id:
         service.metrics.count_prediction(served, answer.verdict, answer.unseen)
+        service.metrics.count_arm(record.test_id, record.arm)
         return KeyedResult(record, served, is_replayed=False)
     # The version that made it, whichever serves now.
     return KeyedResult(record, await service.loader.get(f"{record.model}/v{record.version}"), is_replayed=True)

@@ -58,6 +58,7 @@ class MetricDefinition:
 MILLISECONDS = 1e-3
 FAMILIES: Mapping[str, MetricDefinition] = {
     "answers": MetricDefinition(MetricKind.COUNTER, "Answers given", ("model", "version", "verdict")),
+    "ab_predictions": MetricDefinition(MetricKind.COUNTER, "Predictions given in A/B tests", ("test", "arm")),
     "unseen_values": MetricDefinition(MetricKind.COUNTER, "Values never seen in training", ("feature",)),
     "requests": MetricDefinition(MetricKind.COUNTER, "Requests", ("endpoint", "status")),
     "rate_limited": MetricDefinition(MetricKind.COUNTER, "Requests turned away because their key had made too many"),
@@ -141,6 +142,11 @@ class Metrics:
         self._values[place] += 1
         for name in unseen:
             self._values[self._place("unseen_values", (name,))] += 1
+
+    def count_arm(self, test_id: str | None, arm: str | None) -> None:
+        """Count a prediction in its arm of an A/B test; none where it takes part in none."""
+        if test_id is not None and arm is not None:
+            self._values[self._place("ab_predictions", (test_id, arm))] += 1
 
     def count_batch(self, model: str, version: int, verdicts: Mapping[str, int], unseen: Mapping[str, int]) -> None:
         """Count the verdicts of a batch, and the values that were new to it."""

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.models.encoder import Matrix
 from sporeprint.models.scorers import TOLERANCE, LinearScorer, OnnxScorer, Scorer, XGBoostScorer, session_probabilities
-from sporeprint.models.xgboost_onnx import trees_to_onnx
 
 Scores = npt.NDArray[np.float64]
 #: From a matrix of one row, float32 [1, m], to its score.
@@ -52,8 +51,7 @@ def single_row_scorer(bundle: Bundle) -> SingleRowScorer:
 
 def _of(scorer: Scorer) -> SingleRowScorer | None:
     if isinstance(scorer, XGBoostScorer):
-        graph = trees_to_onnx(scorer.model, scorer.n_features)
-        return None if graph is None else SingleRowScorer(*_margins(graph), "onnx")
+        return None if scorer.graph is None else SingleRowScorer(*_margins(scorer.graph), "onnx")
     if isinstance(scorer, OnnxScorer):
         return SingleRowScorer(_probability(scorer), scorer.score, "onnx")
     if isinstance(scorer, LinearScorer):
