@@ -474,7 +474,7 @@ class AlertSettings(Frozen):
 
 
 class RetrainSettings(Frozen):
-    """How a new model is made from what came true."""
+    """Retraining on reported outcomes."""
 
     least_rows: int = Field(500, ge=1, description="Fewer answers with an outcome are not trained on.")
     days: float | None = Field(None, gt=0, le=36_525, description="Only answers of the last days; null: all the warehouse has.")

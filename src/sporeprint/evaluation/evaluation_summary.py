@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sporeprint.evaluation.model_comparison import ModelComparison
+from sporeprint.evaluation.partial_scorecard import PartialCounts
 from sporeprint.evaluation.safety_scorecard import GuardEvaluation
 from sporeprint.evaluation.scorecard import ModelEvaluation, Unavailable
 from sporeprint.safety.risk_control import Threshold
@@ -39,6 +40,7 @@ class ReportContext:
         seed: seed of fits and bootstraps.
         confidence: level of every interval.
         libraries: library -> version that computed all this.
+        partial: verdicts by number of columns observed; empty where they were not counted.
     """
 
     run_id: str
@@ -63,3 +65,4 @@ class ReportContext:
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     confidence: float = 0.95
     libraries: dict[str, str] = field(default_factory=dict)
+    partial: tuple[PartialCounts, ...] = ()

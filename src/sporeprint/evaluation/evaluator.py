@@ -16,6 +16,7 @@ from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.group_cross_validation import HeldOutPredictions, predict_held_out
 from sporeprint.evaluation.group_folds import group_folds
 from sporeprint.evaluation.model_comparison import ModelComparison, compare_models, compare_models_on_groups
+from sporeprint.evaluation.partial_scorecard import PartialCounts, evaluate_partial
 from sporeprint.evaluation.safety_scorecard import (
     GuardEvaluation,
     LeftOutNovelty,
@@ -205,6 +206,17 @@ def _interval_options(settings: Settings) -> dict[str, Any]:
         "replicates": settings.evaluation.replicates,
         "seed": settings.runtime.seed,
     }
+
+
+def evaluate_partial_rows(
+    settings: Settings, data: ModelInput, candidate: Candidate, held_out: CrossValidation
+) -> tuple[PartialCounts, ...]:
+    """Count a run's verdicts by how many columns were observed; empty for a candidate that cannot answer partial rows."""
+    guard = candidate.safety.partial
+    if guard is None:
+        return ()
+    cost = {name: column.cost for name, column in settings.dataset.columns.items()}
+    return evaluate_partial(guard, cost, data.test, held_out.rows, coverage=candidate.safety.coverage, seed=settings.runtime.seed)
 
 
 def report_context(

@@ -67,7 +67,8 @@ def evaluate(run: RunContext, data: ModelInput, trained: Sequence[Candidate], *,
         progress.text("guard")
         guarded = evaluator.evaluate_guard(settings, data, trained[0].safety.guard, held_out)
         progress.advance(1)
-    context = report_context(run, data, trained, evaluations, comparisons, guarded)
+        partial = evaluator.evaluate_partial_rows(settings, data, trained[0], held_out)
+    context = replace(report_context(run, data, trained, evaluations, comparisons, guarded), partial=partial)
     with log.step("plot"):
         images = draw_all(context.evaluations, context.guard, context.importances, context.schema, simulated=context.simulated)
         return replace(context, images=images)

@@ -180,8 +180,8 @@ class EvaluateResult:
             for row in answer_rows(self.context)
         )
         return [
-            Table("Evaluated", ("model", "rows", *shown, missed), tuple(rows)),
-            Table("Answered, where the guard knows the row", ("model", "rows", "answered", "right", missed), answered),
+            Table("Classifier output, every row called one class or the other", ("model", "rows", *shown, missed), tuple(rows)),
+            Table("Verdicts, with unknown among them", ("model", "rows", "answered", "right", missed), answered),
             *_notes(self.context),
         ]
 
@@ -189,7 +189,7 @@ class EvaluateResult:
 def _notes(context: ReportContext) -> list[Table]:
     """What the models' promises do not say, where that has to be said."""
     rows = tuple((name, note) for name, notes in context.notes.items() for note in notes)
-    return [Table("Note", ("model", "what its answers do not say"), rows)] if rows else []
+    return [Table("What the promises do not say", ("model", "note"), rows)] if rows else []
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A new model from what came true, as a challenger: made by the pipeline, then held against production in a shadow test.
+"""Trains a challenger on reported outcomes and compares it with production in a shadow test.
 
 A rule of the alerts may start it. It then runs in a process of its own, so that the monitor goes on; who starts it writes so down in the
 database first, so that of two monitors one does, and none does again before the cool-down is over.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sporeprint.evaluation.evaluation_summary import ReportContext
+from sporeprint.evaluation.partial_scorecard import PartialCounts
 from sporeprint.evaluation.safety_scorecard import (
     ConfusedGroups,
     GroupBound,
@@ -88,6 +89,17 @@ def safety_dict(context: ReportContext) -> dict[str, Any]:
         "simulated": context.simulated,
         "coverage": context.guard_settings.coverage,
         "guard": guard(context.guard),
+        "partial": [
+            {
+                "how": item.how,
+                "columns": item.columns,
+                "seen": _counts(item.seen, context.schema),
+                "unseen": None if item.unseen is None else _counts(item.unseen, context.schema),
+                "wrong_groups": item.wrong_groups,
+                "groups": item.groups,
+            }
+            for item in context.partial
+        ],
         "models": {name: model(name, found.safety) for name, found in context.evaluations.items()},
     }
 
@@ -233,6 +245,7 @@ class SafetyView:
     promises: dict[str, tuple[PromiseCheck, ...]]
     bound: GroupBound | None
     answered_groups: tuple[tuple[str, PredictionCounts], ...]
+    partial: tuple[PartialCounts, ...]
 
 
 def safety_view(context: ReportContext, lead: str) -> SafetyView:
@@ -254,4 +267,5 @@ def safety_view(context: ReportContext, lead: str) -> SafetyView:
         promises={name: item.safety.promise for name, item in context.evaluations.items() if item.safety.promise},
         bound=bound,
         answered_groups=tuple((_name(item.group, context.group_names), item.counts) for item in bound.answered[:15]) if bound else (),
+        partial=context.partial,
     )

@@ -1,1 +1,1 @@
-"""The two databases: what was answered and what came true (OLTP), and what can be asked of all of it (OLAP)."""
+"""The two databases: predictions and outcomes (OLTP), and reports and queries over them (OLAP)."""

@@ -1,4 +1,4 @@
-"""What turned out to be true of a prediction: append-only revisions, the last of which counts."""
+"""Outcomes of predictions: append-only revisions, the last of which counts."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
