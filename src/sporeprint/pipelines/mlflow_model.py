@@ -59,7 +59,8 @@ def _features(model_input: Any, bundle: "Bundle") -> Any:
 
 def _load_pyfunc(data_path: str) -> MlflowModel:
     """What MLflow calls with the folder `registry` of an exported model, which holds one version."""
-    from sporeprint.registry.registry import Registry, read_bundle
+    from sporeprint.registry.registry import Registry
+    from sporeprint.registry.version_files import read_bundle
 
     registry = Registry(Path(data_path))
     (name,) = registry.names()

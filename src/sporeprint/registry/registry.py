@@ -24,9 +24,7 @@ from typing import Any
 from sporeprint.common.files import atomic_write
 from sporeprint.common.locks import locked
 from sporeprint.errors import RefusedError, RegistryError, StorageError, nearest
-from sporeprint.inference.model_bundle import Bundle, GoldenRows
-from sporeprint.models.encoder import Encoder
-from sporeprint.models.scorers import load_scorer
+from sporeprint.inference.model_bundle import Bundle
 from sporeprint.registry.aliases import PRODUCTION, AliasChange, Aliases, Pin
 from sporeprint.registry.manifest import (
     DIGEST,
@@ -43,8 +41,7 @@ from sporeprint.registry.manifest import (
     store,
     unexpected_files,
 )
-from sporeprint.registry.version_files import describe
-from sporeprint.schema import DatasetSchema
+from sporeprint.registry.version_files import describe, read_bundle
 
 ALIASES = "aliases.json"
 
@@ -496,36 +493,6 @@ class Registry:
 
     def _hint(self) -> str:
         return f"a model is named as one of {self._listed()}, as <name>/v<N>, or by the path of a registered file"
-
-
-def read_bundle(version: VersionRef, *, threads: int = 1) -> Bundle:
-    """What serves of a version. Every byte that is parsed was first held against the manifest; nothing is unpickled.
-
-    Files that are not parsed may be missing, as in an exported copy.
-
-    Args:
-        version: which.
-        threads: threads that one call of the scorer may use.
-
-    Raises:
-        RegistryError: naming the file that is missing, altered or not readable by this release.
-    """
-    manifest = read_manifest(version)
-    names = ("encoder.json", "schema.json", "golden.json", "metrics.json", *manifest.serving, *manifest.parts)
-    files = {name: read_checked(version, name, manifest) for name in names}
-    try:
-        return Bundle(
-            name=manifest.name,
-            encoder=Encoder.from_json(files["encoder.json"].decode()),
-            scorer=load_scorer(manifest.scorer, {name: files[name] for name in manifest.serving}, threads),
-            schema=DatasetSchema.model_validate_json(files["schema.json"]),
-            golden=GoldenRows.from_json(files["golden.json"]),
-            info=manifest.info,
-            metrics=json.loads(files["metrics.json"]),
-            parts={name: files[name] for name in manifest.parts},
-        )
-    except (ValueError, TypeError, KeyError) as error:
-        raise RegistryError(f"{version.ref} cannot be read by this release: {error}; train the model again") from error
 
 
 def is_name(text: str) -> bool:

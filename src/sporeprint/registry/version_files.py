@@ -1,12 +1,16 @@
-"""The files of a version that is to be registered, and its manifest."""
+"""The files of a version and its manifest: as they are registered, and as what serves is read from them."""
 
 import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from sporeprint.inference.model_bundle import Bundle
-from sporeprint.registry.manifest import DIGEST, MANIFEST, FileRecord, Manifest
+from sporeprint.errors import RegistryError
+from sporeprint.inference.model_bundle import Bundle, GoldenRows
+from sporeprint.models.encoder import Encoder
+from sporeprint.models.scorers import load_scorer
+from sporeprint.registry.manifest import DIGEST, MANIFEST, FileRecord, Manifest, VersionRef, read_checked, read_manifest
+from sporeprint.schema import DatasetSchema
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -58,3 +62,33 @@ def describe(bundle: Bundle) -> tuple[Manifest, dict[str, bytes]]:
         info=json.loads(_json(bundle, "info", bundle.info)),
     )
     return manifest, files
+
+
+def read_bundle(version: VersionRef, *, threads: int = 1) -> Bundle:
+    """What serves of a version. Every byte that is parsed was first held against the manifest; nothing is unpickled.
+
+    Files that are not parsed may be missing, as in an exported copy.
+
+    Args:
+        version: which.
+        threads: threads that one call of the scorer may use.
+
+    Raises:
+        RegistryError: naming the file that is missing, altered or not readable by this release.
+    """
+    manifest = read_manifest(version)
+    names = ("encoder.json", "schema.json", "golden.json", "metrics.json", *manifest.serving, *manifest.parts)
+    files = {name: read_checked(version, name, manifest) for name in names}
+    try:
+        return Bundle(
+            name=manifest.name,
+            encoder=Encoder.from_json(files["encoder.json"].decode()),
+            scorer=load_scorer(manifest.scorer, {name: files[name] for name in manifest.serving}, threads),
+            schema=DatasetSchema.model_validate_json(files["schema.json"]),
+            golden=GoldenRows.from_json(files["golden.json"]),
+            info=manifest.info,
+            metrics=json.loads(files["metrics.json"]),
+            parts={name: files[name] for name in manifest.parts},
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise RegistryError(f"{version.ref} cannot be read by this release: {error}; train the model again") from error
