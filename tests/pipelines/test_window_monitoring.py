@@ -448,3 +448,26 @@ def test_batches_count(world: Service, frame: pl.DataFrame) -> None:
     world.say([])
     assert evaluate(world, day=7).evaluation.drift.rows[1] == ROWS
     assert evaluate(world, WindowRequest(rows=ROWS), day=7).evaluation.drift.rows[1] == ROWS
+
+
+def test_in_the_first_hour_there_is_nothing_to_compare_and_that_is_no_fault(empty: Service, frame: pl.DataFrame) -> None:
+    empty.say(answered(empty.root, frame.head(40), first_us=BEGIN_US + 60_000_000, step_us=1_000_000))
+    found = evaluate(empty, day=0)
+    assert (found.exit_code, found.evaluation.not_computed) == (0, ())
+    assert any(note.startswith("no whole hour has passed since the first answer") for note in found.evaluation.notes)
+    # A service that fell silent is another thing.
+    assert evaluate(empty, day=4).exit_code == 11
+
+
+def test_earlier_windows_are_read_from_the_warehouse(empty: Service, frame: pl.DataFrame) -> None:
+    for day in range(30):
+        rows = frame.sample(60, seed=day)
+        empty.say(answered(empty.root, rows, first_us=BEGIN_US + day * DAY_US, step_us=DAY_US // 60))
+    few, enough = evaluate(empty, day=28), evaluate(empty, day=30)
+    assert any("27 earlier windows of the 28 that are needed" in note for note in few.evaluation.notes)
+    assert any("29 earlier windows say how much windows differ" in note for note in enough.evaluation.notes)
+    checks = [check for column in enough.evaluation.drift.columns for check in column.checks]
+    assert any(check.between is not None for check in checks)
+    assert enough.evaluation.alarms == ()
+    assert enough.evaluation.expected_by_component is not None
+    assert "accuracy, by component" in str(enough.tables())

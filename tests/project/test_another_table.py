@@ -112,7 +112,7 @@ def test_it_is_served(tour: tuple[Path, list[str]]) -> None:
 
 
 def test_two_versions_are_compared(tour: tuple[Path, list[str]]) -> None:
-    said = block(tour, "ab-test show linear")
+    said = block(tour, "ab-test show forest")
     assert re.search(r"120 units, \d+ labels", said)
     assert re.search(r"^verdict +none yet$", said, re.MULTILINE)
     assert "running" in said

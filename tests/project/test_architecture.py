@@ -38,8 +38,8 @@ HEAVY = {
 #: Tests of the whole project (tests/project), and of a whole package: they mirror no single module.
 OF_A_PACKAGE = {
     "model_serving/test_ab_bad_input.py",
+    "model_serving/test_row_bodies.py",
     "model_serving/test_browser.py",
-    "model_serving/endpoints/test_row_bodies.py",
     "model_serving/test_faults.py",
     "model_serving/test_openapi_contract.py",
 }

@@ -13,7 +13,7 @@ import sporeprint
 #: A name more or less is a decision: people's code depends on it.
 NAMES = """
 AssumedRates AsyncClient Client DatasetSchema Design EtlResult Model Registry Settings SporeprintClassifier SporeprintError
-__version__ etl load load_settings plan_ab_test simulate_ab_test simulate_table
+__version__ etl fit load load_settings plan_ab_test simulate_ab_test simulate_table
 """
 
 

@@ -33,7 +33,7 @@ def test_the_file_is_what_the_run_found(small_run: Path, context: ReportContext)
 
 def test_every_figure_is_a_count_with_its_denominators(context: ReportContext) -> None:
     found = safety_dict(context)
-    assert set(found) == {"run_id", "simulated", "coverage", "guard", "models"}
+    assert set(found) == {"run_id", "simulated", "coverage", "guard", "partial", "models"}
     assert list(found["guard"]["at_coverage"]) == ["0.9", "0.95", "0.99", "0.995", "0.999"]
     for counts in found["guard"]["at_coverage"].values():
         assert tuple(counts) == COUNTS

@@ -17,6 +17,8 @@ SENTINELS = ("-999", "-9999", "-99999", "-999.0", "-9999.0")
 NEARLY_ALL = 0.98
 #: From so many different values, and such a share of the rows, a column of codes is text or identifies the row.
 MANY, MANY_SHARE = 50, 0.5
+#: Rows of a column that are looked at, evenly over the sample.
+MOST_ROWS = 20_000
 #: Longest text that is a code: longer ones are text.
 LONG_TEXT = 60
 
@@ -73,8 +75,10 @@ def infer_column(name: str, values: pl.Series) -> ColumnForm:
         name: its name.
         values: String [n], blanks trimmed, null where empty.
     """
-    rows, present = len(values), values.drop_nulls()
+    values = values.gather_every(max(1, -(-len(values) // MOST_ROWS)))
+    present = values.drop_nulls()
     counts = present.value_counts(sort=True, name="rows")
+    rows = len(values)
     texts: list[str] = counts[values.name].to_list()
     if not texts or all(text.lower() in MISSING_NUMBERS for text in texts):
         return ColumnForm(Role.EMPTY, missing_share=1.0)

@@ -15,7 +15,7 @@ from sporeprint.schema import MISSING_NUMBERS, NUMBER
 
 SEPARATORS = (",", ";", "\t", "|", " ")
 #: Bytes of a long file that are read: so many places, evenly over the file, so many bytes at each.
-PLACES, BLOCK = 12, 2 << 20
+PLACES, BLOCK = 12, 1 << 20
 #: Lines from which the form of a file is taken.
 FIRST_LINES = 200
 #: Longest line from which anything is taken, and most columns.

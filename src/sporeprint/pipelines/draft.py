@@ -293,7 +293,9 @@ def _likeliest_target(sample: TableSample, places: Mapping[str, int]) -> tuple[s
     Raises:
         UsageError: there are several, or none.
     """
-    sizes = {name: len(set(_class_counts(sample.frame[str(place)])) - set(MISSING_CODES)) for name, place in places.items()}
+    few = {name: place for name, place in places.items() if sample.frame[str(place)].n_unique() <= 10 * MOST_CLASSES}
+    sizes = dict.fromkeys(places, 0)
+    sizes |= {name: len(set(_class_counts(sample.frame[str(place)])) - set(MISSING_CODES)) for name, place in few.items()}
     binary = [name for name, size in sizes.items() if size == 2]
     by_name = [name for name in places if name.lower().strip() in TARGET_NAMES and 2 <= sizes[name] <= 5]
     if len(by_name) == 1:
