@@ -28,10 +28,10 @@ from sporeprint.evaluation.evaluator import (
 )
 from sporeprint.evaluation.group_folds import group_folds
 from sporeprint.evaluation.scorecard import Unavailable
-from sporeprint.models.encoder import column_transforms, fit_encoder
+from sporeprint.models.encoder import column_transforms, fit_and_encode
 from sporeprint.models.training import EncodedRows, fit_model
 from sporeprint.pipelines.candidate_files import read_candidates
-from sporeprint.safety.decision_rule import fit_decision_rule, fit_guard
+from sporeprint.safety.decision_rule import fit_decision_rule, fit_guard, fit_guards
 from sporeprint.settings import Settings
 
 NAMES = ["logistic_regression", "decision_tree"]
@@ -82,23 +82,22 @@ def test_scores_are_of_models_that_never_saw_the_group(chosen: Settings, data: M
     assert not set(rows.group[out]) & set(rows.group[learn])
     model = chosen.models["decision_tree"]
     codes = rows.codes.take(learn)
-    encoder = fit_encoder(codes, rows.y[learn], column_transforms(chosen.transform, model, chosen.dataset))
-    encoded = EncodedRows(encoder.matrix(codes), rows.y[learn])
+    transforms = column_transforms(chosen.transform, model, chosen.dataset)
+    encoder, matrix = fit_and_encode(codes, rows.y[learn], transforms, seed=chosen.runtime.seed)
+    encoded = EncodedRows(matrix, rows.y[learn])
     fitted = fit_model(model, encoded, encoded, seed=chosen.runtime.seed, threads=1)
+    known, calibrate, test = (rows.take((fold != 1) & np.isin(rows.part, parts)) for parts in ((0, 1), (2,), (3,)))
+    seed = chosen.runtime.seed
+    guard, partial = fit_guards(known, calibrate, test, chosen.dataset, chosen.guard, seed=seed, is_rehearsed=False)
     safe = fit_decision_rule(
         lambda codes: fitted.score(encoder.matrix(codes)),
         encoder,
-        fit_guard(
-            rows.take((fold != 1) & (rows.part <= 1)),
-            rows.take((fold != 1) & (rows.part == 2)),
-            chosen.dataset,
-            chosen.guard,
-            seed=chosen.runtime.seed,
-        ),
-        rows.take((fold != 1) & (rows.part == 2)),
-        rows.take((fold != 1) & (rows.part == 3)),
+        guard,
+        calibrate,
+        test,
         chosen.dataset,
         chosen.guard,
+        partial=partial,
     )
     mine = rows.codes.take(out)
     answers = safe.predictions(mine, fitted.score(encoder.matrix(mine)), encoder, chosen.dataset)

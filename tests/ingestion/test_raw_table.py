@@ -223,10 +223,11 @@ def test_a_file_that_is_no_table_is_refused(content: bytes, message: str, make: 
 def test_paths_that_are_no_file_are_refused(make: Make, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(TABLE)
     os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").mkdir()
     for name, message in {
         "gone.csv": r"no such file: .*gone\.csv; name a table with --source FILE or --source URL",
         "file/t.csv": r"no such file: .*file/t\.csv",
-        ".": "is a folder; name the table in it",
+        "empty": "is a folder without files; name a table",
         "pipe": "is no regular file",
         "x" * 300: "cannot read .*: File name too long",
     }.items():

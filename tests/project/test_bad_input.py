@@ -113,7 +113,8 @@ def test_a_file_that_is_not_there(told: Told, tmp_path: Path) -> None:
 
 
 def test_a_folder(told: Told, tmp_path: Path) -> None:
-    assert told(tmp_path) == (4, f"error: {tmp_path} is a folder; name the table in it\n")
+    (folder := tmp_path / "empty").mkdir()
+    assert told(folder) == (4, f"error: {folder} is a folder without files; name a table\n")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_a_folder(told: Told, tmp_path: Path) -> None:
         (b"\n\n  \n", "is empty; it must hold a header and rows"),
         (b"\x00" * 4096, "x.csv"),
         (b"%PDF-1.7 ...", "a PDF document"),
-        (b"\x1f\x8b\x08\x00 ...", "a gzip file; unpack it first"),
+        (b"\x1f\x8b\x08\x00 ...", "is damaged or cut"),
         (b"PAR1 no table PAR1", "damaged or no Parquet file"),
         (bytes(range(1, 256)) * 100, "x.csv"),
     ],

@@ -61,7 +61,7 @@ def test_as_a_file(client: Client, ids: list[str], kind: str) -> None:
 @pytest.mark.parametrize(
     ("body", "kind", "status", "says"),
     [
-        (b"{}", "application/json", 400, "a JSON list of outcomes"),
+        (b"{}", "application/json", 400, "a JSON list of rows"),
         (b"id,outcome\na,e\n", "text/csv", 422, "no column 'prediction_id'"),
         (b"PAR1", "application/vnd.apache.parquet", 422, "read as parquet"),
         (b"[]", "text/plain", 415, "text/plain"),
