@@ -280,7 +280,7 @@ def test_an_arm_of_a_test(world: Service, frame: pl.DataFrame) -> None:
         with pytest.raises(UsageError, match=said):
             evaluate(world, asked)
     with pytest.raises(UsageError, match="leave --model out"):
-        evaluate(world, WindowRequest(test="trial", arm="a"), model="decision_tree")
+        evaluate(world, WindowRequest(test="trial", arm="a"), model="decision_tree" if name != "decision_tree" else "logistic_regression")
 
 
 # --- what is wrong ---------------------------------------------------------------------------------------------------------
@@ -331,7 +331,7 @@ def test_an_empty_window_and_a_single_row(world: Service, frame: pl.DataFrame) -
 def test_answers_of_this_hour_are_not_in_a_window_yet(empty: Service, frame: pl.DataFrame) -> None:
     empty.say(answered(empty.root, frame, first_us=BEGIN_US, step_us=1))
     found = evaluate(empty, day=0, minutes=40)
-    assert found.exit_code == 11
+    assert found.exit_code == 0  # the first hour of a service is no fault
     assert any("the last full hour" in note and "--rows" in note for note in found.evaluation.notes)
 
 
