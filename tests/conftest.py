@@ -42,6 +42,11 @@ NEEDS = {
         "REQUIRE_SERVICES",
         "tests with a clock that jumps were left out: no libfaketime here (on Debian and Ubuntu: apt install faketime)",
     ),
+    "strace": (
+        shutil.which("strace") is not None,
+        "REQUIRE_SERVICES",
+        "tests that look at system calls were left out: no strace here (on Debian and Ubuntu: apt install strace)",
+    ),
     "prometheus": (
         shutil.which("prometheus") is not None,
         "REQUIRE_SERVICES",
@@ -116,6 +121,13 @@ def real_data() -> Path:
     """The real table, data/raw/secondary_data.csv."""
     _here("real_data")
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def strace() -> str:
+    """The program that shows the system calls of another."""
+    _here("strace")
+    return "strace"
 
 
 @pytest.fixture(scope="session")
