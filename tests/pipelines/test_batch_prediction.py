@@ -300,8 +300,10 @@ def test_production_is_scored_where_no_model_is_named(
     rows: pl.DataFrame, bundle: Bundle, served: str, small_run: Path, tmp_path: Path
 ) -> None:
     rows.write_csv(tmp_path / "new.csv", separator=";")
-    for model in ({}, {"model": "production"}, {"model": served}):
-        assert scoring.predict(small_run, tmp_path / "new.csv", tmp_path / "out.csv", **model).model == served
+    assert scoring.predict(small_run, tmp_path / "new.csv", tmp_path / "none.csv").model == served
+    for model in ("production", served):
+        assert scoring.predict(small_run, tmp_path / "new.csv", tmp_path / "out.csv", model=model).model == served
+        assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "none.csv").read_bytes()
         found = pl.read_csv(tmp_path / "out.csv")["probability"].to_numpy()
         np.testing.assert_array_equal(found, score(rows, bundle)["probability"].to_numpy())
 
