@@ -212,7 +212,7 @@ def test_no_command_is_left_out_without_a_reason() -> None:
     every = [line for page in PAGES for block in blocks(page) for line in block.text.splitlines()]
     assert [start for start in NOT_RUN if not any(line.removeprefix("$ ").startswith(start) for line in every)] == []
     for page, test in ELSEWHERE.items():
-        assert Path(page).name in (ROOT / "tests" / test).read_text(encoding="utf-8")
+        assert Path(page).name in (ROOT / "tests/project" / test).read_text(encoding="utf-8")
     fences = {
         page: len(re.findall(r"^```(?:bash|console|python|sh|shell)", page.read_text(encoding="utf-8"), re.MULTILINE)) for page in PAGES
     }
