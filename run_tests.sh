@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The tests:  ./run_tests.sh [options of pytest; paths are relative to the project's folder]
 # Tests on the real table run where data/raw/secondary_data.csv is; without it they are left out, and the last lines
-# say how many. REQUIRE_REAL_DATA=1 makes them fail instead. The same holds for tests on a real MariaDB, where mariadbd is
-# (on Debian and Ubuntu: apt install mariadb-server), with REQUIRE_SERVICES=1, and for tests in a real Airflow, where .venv-airflow
+# say how many. REQUIRE_REAL_DATA=1 makes them fail instead. The same holds for tests on a real MariaDB, a real Prometheus, in a real
+# browser and with a clock that jumps, where those programs are (on Debian and Ubuntu: apt install mariadb-server prometheus chromium
+# faketime), with REQUIRE_SERVICES=1, and for tests in a real Airflow, where .venv-airflow
 # is (scripts/airflow_dev.sh --setup), with REQUIRE_AIRFLOW=1, and for tests with clients of
 # other projects, where .venv-clients is (scripts/clients_dev.sh --setup), with REQUIRE_CLIENTS=1; these two also set them up.
 set -euo pipefail

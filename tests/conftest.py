@@ -27,6 +27,8 @@ AIRFLOW = ROOT / ".venv-airflow" / "bin" / "airflow"
 CLIENTS = ROOT / ".venv-clients" / "bin" / "python"
 #: Loaded into a process, it makes its clock say what a file says.
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+#: A browser, by the names that distributions give it.
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 #: What some tests need and not every machine has: fixture -> whether it is here, the variable that requires it, what to say.
 NEEDS = {
     "real_data": (REAL_DATA.exists(), "REQUIRE_REAL_DATA", f"tests on the real table were left out: {REAL_DATA} is missing"),
@@ -40,10 +42,20 @@ NEEDS = {
         "REQUIRE_SERVICES",
         "tests with a clock that jumps were left out: no libfaketime here (on Debian and Ubuntu: apt install faketime)",
     ),
+    "strace": (
+        shutil.which("strace") is not None,
+        "REQUIRE_SERVICES",
+        "tests that look at system calls were left out: no strace here (on Debian and Ubuntu: apt install strace)",
+    ),
     "prometheus": (
         shutil.which("prometheus") is not None,
         "REQUIRE_SERVICES",
         "tests with a real Prometheus were left out: no prometheus here (on Debian and Ubuntu: apt install prometheus)",
+    ),
+    "chromium": (
+        CHROMIUM is not None,
+        "REQUIRE_SERVICES",
+        "tests with a real browser were left out: no chromium here (on Debian and Ubuntu: apt install chromium)",
     ),
     "airflow": (
         AIRFLOW.exists(),
@@ -112,10 +124,24 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def strace() -> str:
+    """The program that shows the system calls of another."""
+    _here("strace")
+    return "strace"
+
+
+@pytest.fixture(scope="session")
 def prometheus() -> str:
     """The program of Prometheus; `promtool` is beside it."""
     _here("prometheus")
     return "prometheus"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The program of a Chromium."""
+    _here("chromium")
+    return str(CHROMIUM)
 
 
 @pytest.fixture(scope="session")

@@ -387,7 +387,7 @@ def test_shares_that_add_up_are_taken_in_the_order_of_the_steps(parts: list[str]
 #: Where the file that comes with the project chooses otherwise than the default for any table, and why.
 CHOSEN = {
     "source.download.members": "what lies in this table's zip",
-    "guard.missed": "a wrong \"edible\" kills: one positive in a hundred, where other tables take one in five",
+    "guard.missed": 'a wrong "edible" kills: one positive in a hundred, where other tables take one in five',
     "guard.most": "left out it follows from alpha; the file shows what that comes to here",
 }
 

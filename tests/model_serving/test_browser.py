@@ -1,7 +1,6 @@
 """A real browser with pages of two origins: the other's page changes nothing, the service's own documentation works."""
 
 import http.server
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -10,9 +9,6 @@ from pathlib import Path
 import pytest
 
 from serving_support import Server
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 
 PAGE = """<!doctype html><title>waits</title><script>
 const calls = CALLS;
@@ -54,13 +50,21 @@ def page(tmp_path: Path) -> Iterator[Callable[[str], str]]:
     server.server_close()
 
 
-def dom(address: str, profile: Path) -> str:
-    """What a browser makes of a page."""
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", "--virtual-time-budget=8000", "--dump-dom"]
-    return subprocess.run([str(CHROMIUM), *options, address], capture_output=True, text=True, timeout=120, check=True).stdout
+@pytest.fixture
+def dom(chromium: str, tmp_path: Path) -> Callable[[str], str]:
+    """A function from an address to what a browser makes of the page."""
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+
+    def show(address: str) -> str:
+        command = [chromium, *options, "--virtual-time-budget=8000", "--dump-dom", address]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+    return show
 
 
-def test_a_page_of_another_origin_operates_nothing(served: Callable[..., Server], page: Callable[[str], str], tmp_path: Path) -> None:
+def test_a_page_of_another_origin_operates_nothing(
+    served: Callable[..., Server], page: Callable[[str], str], dom: Callable[[str], str]
+) -> None:
     server = served()
     own = str(server.client.base_url).replace("127.0.0.1", "localhost").rstrip("/")
     before = server.client.get("/models").json()
@@ -70,7 +74,7 @@ def test_a_page_of_another_origin_operates_nothing(served: Callable[..., Server]
         ["POST", f"{own}{test}", ""],
         ["POST", f"{own}/predict", "text/plain"],
     ]
-    shown = dom(page(PAGE.replace("CALLS", str(calls))), tmp_path / "profile")
+    shown = dom(page(PAGE.replace("CALLS", str(calls))))
     assert "done: " in shown
     assert server.client.get("/models").json() == before
     assert server.client.get("/ab-tests").json()["tests"] == []
@@ -78,8 +82,8 @@ def test_a_page_of_another_origin_operates_nothing(served: Callable[..., Server]
     assert refused in server.client.get("/metrics").text
 
 
-def test_the_documentation_needs_nothing_from_elsewhere(served: Callable[..., Server], tmp_path: Path) -> None:
+def test_the_documentation_needs_nothing_from_elsewhere(served: Callable[..., Server], dom: Callable[[str], str]) -> None:
     server = served()
-    shown = dom(f"{server.client.base_url}/docs".replace("//docs", "/docs"), tmp_path / "profile")
+    shown = dom(f"{server.client.base_url}/docs".replace("//docs", "/docs"))
     assert "Predict one row" in shown
     assert "opblock" in shown

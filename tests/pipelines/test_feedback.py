@@ -112,10 +112,10 @@ def test_they_follow_the_table_and_say_where_they_are_from(served: Service, smal
     assert append(served, before) == raw
     assert RawTable.from_json(raw.to_json()) == raw
     batches = list(read_batches(raw, served.settings.dataset, batch_bytes=1 << 16))
-    rows = [number for batch in batches for number in batch.frame["row"]]
+    rows = [number for batch in batches for number in batch.frame["_row"]]
     assert rows == list(range(1840))
     assert sum(batch.bytes_read for batch in batches) <= raw.provenance.bytes
-    last = batches[-1].frame.drop("row")
+    last = batches[-1].frame.drop("_row")
     assert last["class"].to_list() == frame["class"].to_list()
     names = served.settings.dataset.nominal
     assert last.select(names).rows() == frame.select(names).rows()

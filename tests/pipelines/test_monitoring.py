@@ -40,7 +40,7 @@ def test_rows_like_those_the_model_was_validated_on(run: Run, frame: pl.DataFram
     found = run(frame)
     evaluation = found.evaluation
     assert evaluation.alarms == ()
-    validated = pl.read_parquet(small_copy / "data/model_input/validation.parquet").filter(pl.col("part").cast(pl.String) == "threshold")
+    validated = pl.read_parquet(small_copy / "data/model_input/validation.parquet").filter(pl.col("_part").cast(pl.String) == "threshold")
     assert evaluation.drift.rows == (validated.height, 600)
     assert evaluation.performance is not None
     assert evaluation.performance.labelled == 600

@@ -16,6 +16,7 @@ from ab_support import TWO, made, until
 from mariadb_server import MariaDB
 from serving_support import Client, Server, start_server, write_config
 from sporeprint.ab_testing.assignment import Assignment
+from sporeprint.model_serving.runtime.ab_routing import row_unit
 from sporeprint.storage.engine import connect
 from sporeprint.storage.oltp import api_keys, migrate
 from sporeprint.storage.oltp.api_keys import Role
@@ -109,8 +110,11 @@ def test_a_unit_keeps_its_arm_and_the_answer_says_it(client: Client) -> None:
         assert answer["model"] == models[arms.arm(unit)]
         kept = client.get(f"/predictions/{answer['prediction_id']}").json()
         assert (kept["test_id"], kept["arm"], kept["unit_id"]) == (test["test_id"], arms.arm(unit), unit)
-    alone = client.post("/predict?ab_test=first", json={}).json()
-    assert alone["ab_test"]["arm"] == arms.arm(alone["prediction_id"])
+    again = [client.post("/predict?ab_test=first", json={}).json() for _ in range(2)]  # without a name, its row is the unit
+    assert again[0]["prediction_id"] != again[1]["prediction_id"]
+    for alone in again:
+        assert alone["ab_test"]["arm"] == arms.arm(row_unit({}))
+        assert client.get(f"/predictions/{alone['prediction_id']}").json()["unit_id"] == row_unit({})
     assert client.post("/predict", json={}).json()["ab_test"] is None
 
 
@@ -181,7 +185,8 @@ def test_a_version_that_is_deleted_during_its_test(started: Callable[..., Client
     shutil.rmtree(small_copy / "models/registry/logistic_regression/v1")
     assert first.post("/predict?ab_test=first", json={}).status_code == 200  # it is in memory
     second = started(worker="w2")
-    answers = [second.post("/predict?ab_test=first", json={}).json() for _ in range(16)]
+    units = [{"X-Unit-Id": f"u{number}"} for number in range(16)]
+    answers = [second.post("/predict?ab_test=first", json={}, headers=unit).json() for unit in units]
     assert {answer["model"] for answer in answers} == {"xgboost"}
     degraded = [answer["ab_test"].get("degraded", False) for answer in answers]
     assert degraded == [mode == "split" and answer["ab_test"]["arm"] == "b" for answer in answers]
