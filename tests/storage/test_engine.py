@@ -60,6 +60,23 @@ def test_mariadb_is_strict_and_reads_what_is_committed(mariadb: MariaDB) -> None
     assert tuple(found)[1:] == ("READ-COMMITTED", "+00:00", "utf8mb4", LOCK_WAIT_S)
 
 
+def test_a_further_connection_leaves_the_locks_of_the_first_in_place(sqlite: Engine) -> None:
+    """Otherwise a process that comes and goes removes the log that this one goes on writing to, and what either writes is lost."""
+    other = "import sqlite3, sys; base = sqlite3.connect(sys.argv[1]); base.execute(sys.argv[2]); base.commit(); base.close()"
+    with sqlite.connect() as first, sqlite.connect() as second:
+        first.exec_driver_sql("CREATE TABLE x (n INTEGER)")
+        first.commit()
+        second.exec_driver_sql("INSERT INTO x VALUES (1)")
+        second.commit()
+        for number in (2, 3):
+            subprocess.run([sys.executable, "-c", other, str(sqlite.url.database), f"INSERT INTO x VALUES ({number})"], check=True)
+            assert Path(f"{sqlite.url.database}-wal").exists()
+            first.exec_driver_sql(f"INSERT INTO x VALUES ({number}0)")
+            first.commit()
+    with contextlib.closing(sqlite3.connect(str(sqlite.url.database))) as anew:
+        assert sorted(n for (n,) in anew.execute("SELECT n FROM x")) == [1, 2, 3, 20, 30]
+
+
 def test_what_a_transaction_makes_goes_when_it_fails(sqlite: Engine) -> None:
     with pytest.raises(StorageError, match="syntax error"), writing(sqlite) as connection:
         execute(connection, "CREATE TABLE x (y INT)", "INSERT INTO x VALUES (1)", "nonsense")

@@ -4,10 +4,27 @@ import contextlib
 import hashlib
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from sporeprint.errors import StorageError
+
+_CREATING = threading.Lock()
+
+
+def create_private(path: str | Path) -> None:
+    """Create a file that its owner alone may read and write; one that is there is not touched.
+
+    Not touched means not even opened: whoever closes a file gives up every lock that his process holds on it, and SQLite's are among
+    them. Another process would then take the database for its own, and remove the log that this one goes on writing to.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    # Alone: a thread that finds the file there could lock it before this one has closed it.
+    with _CREATING, contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 @contextlib.contextmanager
