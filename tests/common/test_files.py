@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sporeprint.common.files import atomic_path, atomic_write, create_private, sha256_file
+from sporeprint.common.files import atomic_path, atomic_write, make_private, sha256_file
 from sporeprint.common.progress import SilentProgress
 from sporeprint.errors import StorageError
 
@@ -62,20 +62,6 @@ def test_atomic_write_replaces_what_was_there(tmp_path: Path) -> None:
 def test_written_file_can_be_read_by_others(tmp_path: Path) -> None:
     atomic_write(tmp_path / "file", "x")
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
-
-
-def test_a_private_file_is_the_owners_and_what_is_there_is_not_opened(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    create_private(path)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    path.write_text("kept")
-    with path.open("r+") as held:
-        fcntl.lockf(held, fcntl.LOCK_EX)
-        create_private(path)
-        code = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
-        other = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
-    assert "BlockingIOError" in other.stderr
-    assert path.read_text() == "kept"
 
 
 def test_reader_that_has_the_old_file_open_keeps_it(tmp_path: Path) -> None:
@@ -196,3 +182,18 @@ def test_silent_progress_says_nothing(capfd: pytest.CaptureFixture[str]) -> None
     progress.text("working")
     progress.advance(1)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_private_file_is_made_once_and_never_opened_again(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    make_private(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_text("kept")
+    held = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    with path.open("r+") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        make_private(path)  # a handle of this process that is closed would end its lock
+        assert subprocess.run([sys.executable, "-c", held, path], capture_output=True).returncode == 1
+    assert path.read_text() == "kept"
+    with pytest.raises(FileNotFoundError):
+        make_private(tmp_path / "none" / "x.db")

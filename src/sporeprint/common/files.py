@@ -10,21 +10,7 @@ from pathlib import Path
 
 from sporeprint.errors import StorageError
 
-_CREATING = threading.Lock()
-
-
-def create_private(path: str | Path) -> None:
-    """Create a file that its owner alone may read and write; one that is there is not touched.
-
-    Not touched means not even opened: whoever closes a file gives up every lock that his process holds on it, and SQLite's are among
-    them. Another process would then take the database for its own, and remove the log that this one goes on writing to.
-
-    Raises:
-        OSError: it cannot be created.
-    """
-    # Alone: a thread that finds the file there could lock it before this one has closed it.
-    with _CREATING, contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+_MAKING = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -75,4 +61,21 @@ def sync_path(path: Path) -> None:
     try:
         os.fsync(handle)
     finally:
+        os.close(handle)
+
+
+def make_private(path: Path) -> None:
+    """Make a file for its owner only, if there is none. A file that is there is not opened.
+
+    For SQLite's files: a process that closes any handle of a file lets go of all its locks on it (POSIX). Then another process takes itself
+    for the last one that uses the database and removes its log, and with it what is committed later.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    with _MAKING:  # nobody in this process may lock the new file before its handle is closed
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            return
         os.close(handle)

@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from sporeprint.common.files import create_private
+from sporeprint.common.files import make_private
 from sporeprint.errors import ConfigError, SporeprintError, StorageError, StorageUnavailableError
 from sporeprint.storage.urls import SQLITE, TLS_OPTIONS, redacted
 
@@ -153,7 +153,7 @@ def _private_file(path: str) -> Callable[..., None]:
 
     def make(*_: Any) -> None:
         with contextlib.suppress(OSError):  # the connection says what is wrong
-            create_private(path)
+            make_private(Path(path))
 
     return make
 
