@@ -221,6 +221,16 @@ def empty(empty_url: URL) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture
+def oltp(tmp_path: Path) -> Iterator[Engine]:
+    """An empty OLTP database with its tables, embedded."""
+    from warehouse_support import database  # loads storage and warehouse, which most tests do not need
+
+    engine = database(URL.create("sqlite", database=str(tmp_path / "oltp.db")))
+    yield engine
+    engine.dispose()
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The project's folder."""

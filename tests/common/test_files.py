@@ -1,3 +1,4 @@
+import fcntl
 import hashlib
 import signal
 import stat
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sporeprint.common.files import atomic_path, atomic_write, sha256_file
+from sporeprint.common.files import atomic_path, atomic_write, make_private, sha256_file
 from sporeprint.common.progress import SilentProgress
 from sporeprint.errors import StorageError
 
@@ -181,3 +182,18 @@ def test_silent_progress_says_nothing(capfd: pytest.CaptureFixture[str]) -> None
     progress.text("working")
     progress.advance(1)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_private_file_is_made_once_and_never_opened_again(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    make_private(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_text("kept")
+    held = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    with path.open("r+") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        make_private(path)  # a handle of this process that is closed would end its lock
+        assert subprocess.run([sys.executable, "-c", held, path], capture_output=True).returncode == 1
+    assert path.read_text() == "kept"
+    with pytest.raises(FileNotFoundError):
+        make_private(tmp_path / "none" / "x.db")

@@ -82,6 +82,8 @@ def test_files_that_are_not_of_one_table(tmp_path: Path) -> None:
         join([first, parquet], tmp_path, max_mb=1)
     with pytest.raises(DataError, match="no file is called"):
         files_of(str(tmp_path / "*.txt"))
+    assert files_of(str(tmp_path / "[red]nowhere.csv")) is None  # the name of one file that is not there
+    assert files_of(str(tmp_path / "[ab].csv")) == (first, other)
     (empty := tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="is a folder without files"):
         files_of(str(empty))

@@ -27,7 +27,7 @@ def client(started: Callable[..., Client]) -> Client:
 
 
 def engine_of(client: Client) -> Any:
-    return client.app.busiest._service().database.engine  # type: ignore[attr-defined]
+    return client.app.state.service.database.engine
 
 
 def copies(client: Client, name: str, count: int, **changes: Any) -> None:

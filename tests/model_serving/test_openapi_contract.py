@@ -36,6 +36,8 @@ CHECKS: list[Any] = [
 ]
 #: Lists in which what is wrong has a problem in its place: the answer is good.
 IN_THEIR_PLACE = ("predict_batch", "outcomes")
+#: Longest that an answer may take where a process is started for it, to decode a file or to promote a model: this machine may be busy.
+ANSWER_S = 60
 #: What a request may bring beside what the document names.
 UNUSUAL = st.fixed_dictionaries(
     {},
@@ -149,7 +151,9 @@ class Asker:
         if "body" in given:
             given["media_type"] = media_type
         case = operation.Case(**given)
-        more: dict[str, Any] = {} if raw is None else {"data": raw, "headers": {"Content-Type": media_type, **(headers or {})}}
+        more: dict[str, Any] = {"timeout": ANSWER_S}
+        if raw is not None:
+            more |= {"data": raw, "headers": {"Content-Type": media_type, **(headers or {})}}
         found = case.call(base_url=str(self._server.client.base_url), session=self._session, **more)
         assert found.status_code == status, found.text
         case.validate_response(found, checks=CHECKS)

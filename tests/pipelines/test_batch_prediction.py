@@ -31,8 +31,17 @@ def rows(small_table: Path) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="session")
+def served(small_run: Path) -> str:
+    """The version in production."""
+    ref = Registry(small_run / "models/registry").production()
+    assert ref is not None
+    return ref.ref
+
+
+@pytest.fixture(scope="session")
 def bundle(small_run: Path) -> Bundle:
-    return Registry(small_run / "models/registry").load("xgboost/v1")
+    """The model that `predict` takes where none is named."""
+    return Registry(small_run / "models/registry").load("production")
 
 
 def changed(rows: pl.DataFrame, column: str, value: str | None, at: int) -> pl.DataFrame:
@@ -220,7 +229,7 @@ def test_rows_that_cannot_be_read_keep_their_place(rows: pl.DataFrame, small_run
     assert any(row[0] == "answered" and row[1].startswith("none") for row in alone.tables()[0].rows)
 
 
-def test_counts_say_what_became_of_the_rows(rows: pl.DataFrame, small_run: Path, tmp_path: Path) -> None:
+def test_counts_say_what_became_of_the_rows(rows: pl.DataFrame, small_run: Path, served: str, tmp_path: Path) -> None:
     odd = changed(changed(changed(rows, "stem-width", "17.wrz", 7), "season", "?", 3), "season", "?", 7)
     odd.write_csv(tmp_path / "new.csv", separator=";")
     result = scoring.predict(small_run, tmp_path / "new.csv", tmp_path / "out.csv")
@@ -235,7 +244,7 @@ def test_counts_say_what_became_of_the_rows(rows: pl.DataFrame, small_run: Path,
         positive=verdicts.count("poisonous"),
         unknown=verdicts.count("unknown") - 1,
     )
-    assert result.model == "xgboost/v1"
+    assert result.model == served
     assert result.simulated is False
     assert ("not scorable (see the column 'reason')", "1") in result.tables()[0].rows
 
@@ -273,7 +282,6 @@ def test_what_no_csv_can_say_is_refused(rows: pl.DataFrame, predict: Predict, tm
 @pytest.mark.parametrize(
     ("model", "ref"),
     [
-        ("production", "xgboost/v1"),
         ("decision_tree", "decision_tree/v1"),
         ("logistic_regression/v1", "logistic_regression/v1"),
         ("models/registry/xgboost/v1/model.json", "xgboost/v1"),
@@ -286,6 +294,18 @@ def test_every_way_to_name_a_model(model: str, ref: str, rows: pl.DataFrame, sma
     found = pl.read_csv(tmp_path / "out.csv")["probability"].to_numpy()
     loaded = Registry(small_run / "models/registry").load(ref)
     np.testing.assert_array_equal(found, score(rows, loaded)["probability"].to_numpy())
+
+
+def test_production_is_scored_where_no_model_is_named(
+    rows: pl.DataFrame, bundle: Bundle, served: str, small_run: Path, tmp_path: Path
+) -> None:
+    rows.write_csv(tmp_path / "new.csv", separator=";")
+    assert scoring.predict(small_run, tmp_path / "new.csv", tmp_path / "none.csv").model == served
+    for model in ("production", served):
+        assert scoring.predict(small_run, tmp_path / "new.csv", tmp_path / "out.csv", model=model).model == served
+        assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "none.csv").read_bytes()
+        found = pl.read_csv(tmp_path / "out.csv")["probability"].to_numpy()
+        np.testing.assert_array_equal(found, score(rows, bundle)["probability"].to_numpy())
 
 
 def test_what_cannot_be_named_is_refused(rows: pl.DataFrame, small_run: Path, tmp_path: Path) -> None:

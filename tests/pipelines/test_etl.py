@@ -51,6 +51,13 @@ def registry(root: Path) -> Registry:
     return Registry(root / "models/registry")
 
 
+def served_ref(root: Path) -> str:
+    """The version in production."""
+    served = registry(root).production()
+    assert served is not None
+    return served.ref
+
+
 def metrics(root: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((root / "models/metrics/metrics.json").read_text(encoding="utf-8"))
     return found
@@ -187,12 +194,12 @@ def aliases(root: Path) -> bytes:
 
 
 def test_an_unchanged_run_adds_no_version_and_moves_nothing(small_config: dict[str, Any], small_copy: Path, small_table: Path) -> None:
-    before, moved = serving(small_copy), aliases(small_copy)
+    before, moved, served = serving(small_copy), aliases(small_copy), served_ref(small_copy)
     result = again(small_config, small_copy, small_table)
     assert [item.created for item in result.registered.registrations] == [False] * 3
     assert {item.reason for item in result.registered.registrations} == {"nothing changed"}
     assert result.registered.reason == "nothing changed"
-    assert result.registered.production == "xgboost/v1"
+    assert result.registered.production == served
     assert (serving(small_copy), aliases(small_copy)) == (before, moved)
 
 
@@ -220,6 +227,7 @@ def test_another_parameter_gives_another_version_and_the_gate_decides(
 def test_a_champion_that_was_rolled_back_stays_so(small_config: dict[str, Any], small_copy: Path, small_table: Path) -> None:
     small_config["models"]["xgboost"]["params"]["max_depth"] = 5
     small_config["gate"]["margin"] = 0.5
+    served = served_ref(small_copy)
     again(small_config, small_copy, small_table)
     found = registry(small_copy)
     now = utc_now()
@@ -231,7 +239,7 @@ def test_a_champion_that_was_rolled_back_stays_so(small_config: dict[str, Any], 
     item = next(item for item in result.registered.registrations if item.name == "xgboost")
     assert (item.ref, item.created, item.champion) == ("xgboost/v2", False, False)
     assert item.reason == "nothing changed; xgboost/v1 stays champion"
-    assert result.registered.production == "xgboost/v1"
+    assert result.registered.production == served
     assert aliases(small_copy) == moved
 
 
@@ -255,7 +263,7 @@ def test_the_steps_alone_serve_the_same_bytes_as_the_whole_run(
     assert not (tmp_path / "models/registry").exists()
     run_evaluate(chosen, tmp_path)
     assert metrics(tmp_path)["models"].keys() == set(MODELS)
-    assert run_register(chosen, tmp_path).production == "xgboost/v1"
+    assert run_register(chosen, tmp_path).production == served_ref(small_run)
     assert serving(tmp_path) == serving(small_run)
     ignored = {"fit_seconds", "version"}
     for name in MODELS:
@@ -442,6 +450,7 @@ def bad(small_config: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_bad_challenger_is_registered_and_not_promoted(bad: dict[str, Any], small_copy: Path, small_table: Path) -> None:
+    served = served_ref(small_copy)
     result = again(bad, small_copy, small_table)
     item = next(item for item in result.registered.registrations if item.name == "xgboost")
     assert (item.ref, item.created, item.champion) == ("xgboost/v2", True, False)
@@ -450,9 +459,9 @@ def test_a_bad_challenger_is_registered_and_not_promoted(bad: dict[str, Any], sm
     assert item.reason.startswith("accuracy -0.")
     assert item.reason.endswith("-0.0020 is allowed")
     assert registry(small_copy).champion("xgboost").ref == "xgboost/v1"
-    assert result.registered.production == "xgboost/v1"
-    served = (small_copy / "models/xgboost.joblib").read_bytes()
-    assert served == (small_copy / "models/registry/xgboost/v1/xgboost.joblib").read_bytes()
+    assert result.registered.production == served
+    published = (small_copy / "models/xgboost.joblib").read_bytes()
+    assert published == (small_copy / "models/registry/xgboost/v1/xgboost.joblib").read_bytes()
 
 
 def test_a_bad_version_cannot_be_promoted_by_hand_and_a_good_one_can(bad: dict[str, Any], small_copy: Path) -> None:
@@ -474,9 +483,10 @@ def test_a_bad_version_cannot_be_promoted_by_hand_and_a_good_one_can(bad: dict[s
 
 def test_a_champion_need_not_be_served(bad: dict[str, Any], small_copy: Path) -> None:
     generous = settings.parse({**bad, "gate": {"margin": 0.9}})
+    served = served_ref(small_copy)
     run_new_version(generous, small_copy, "xgboost")
     result = run_promote(generous, small_copy, "xgboost/v2", production=False, reason="for notebooks")
-    assert result.production == "xgboost/v1"
+    assert result.production == served != "xgboost/v2"
     assert registry(small_copy).champion("xgboost").ref == "xgboost/v2"
 
 

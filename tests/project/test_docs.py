@@ -26,6 +26,7 @@ import pytest
 import typer.main
 from ruamel.yaml import YAML
 
+import sporeprint
 from monitor_support import answered, outcomes, service
 from serving_support import Server, start_server, write_config
 from sporeprint import settings
@@ -211,7 +212,7 @@ def test_no_command_is_left_out_without_a_reason() -> None:
     every = [line for page in PAGES for block in blocks(page) for line in block.text.splitlines()]
     assert [start for start in NOT_RUN if not any(line.removeprefix("$ ").startswith(start) for line in every)] == []
     for page, test in ELSEWHERE.items():
-        assert Path(page).name in (ROOT / "tests" / test).read_text(encoding="utf-8")
+        assert Path(page).name in (ROOT / "tests/project" / test).read_text(encoding="utf-8")
     fences = {
         page: len(re.findall(r"^```(?:bash|console|python|sh|shell)", page.read_text(encoding="utf-8"), re.MULTILINE)) for page in PAGES
     }
@@ -261,10 +262,15 @@ def test_every_command_and_option_that_a_page_names_is_there() -> None:
 
 
 def test_examples_in_docstrings_say_what_comes_out() -> None:
+    """But those of the public names, which want a run and a folder: tests/project/test_public_api.py runs each of them."""
     source = ROOT / "src"
     files = [file for file in source.rglob("*.py") if ">>> " in file.read_text(encoding="utf-8")]
-    names = [".".join(file.relative_to(source).with_suffix("").parts) for file in files]
-    results = {name: doctest.testmod(importlib.import_module(name)) for name in names}
+    modules = [importlib.import_module(".".join(file.relative_to(source).with_suffix("").parts)) for file in files]
+    public = [getattr(sporeprint, name) for name in sporeprint.__all__ if name != "__version__"]
+    elsewhere = {f"{value.__module__}.{value.__qualname__}" for value in public}
+    examples = {test.name: test for module in modules for test in doctest.DocTestFinder().find(module) if test.examples}
+    assert elsewhere <= set(examples)
+    results = {name: doctest.DocTestRunner().run(test) for name, test in examples.items() if name not in elsewhere}
     assert {name: result.failed for name, result in results.items() if result.failed} == {}
     assert sum(result.attempted for result in results.values()) >= 3
 

@@ -335,7 +335,7 @@ def test_no_list_of_groups_where_they_could_not_be_measured(context: ReportConte
 def test_data_and_provenance(context: ReportContext) -> None:
     text = Page(render_evaluation(context)).text
     for said in (
-        *("data/raw/clinic.csv", "ab" * 32, "13,245", "36: range:age 30, malformed 6", "17, always on the same side"),
+        *("data/raw/clinic.csv", "ab" * 32, "13,245", "36: range:age 30, malformed 6", "17, shared out over the parts like other rows"),
         *("early stop 1,300", "sick 7,209", "5 patient blocks of 10 rows, each of one class"),
         *("20260102T030405Z-beef", "20201107", "xgboost 3.2.0", "dull model (not registered), fitted in 0.25 s; sharp model v3", "2.25 s"),
     ):

@@ -1,22 +1,13 @@
-"""Databases and warehouses of each kind, empty, for the tests of what runs on both."""
+"""Warehouses of each kind, empty, for the tests of what runs on both."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, Engine
 
 from mariadb_server import MariaDB
 from sporeprint.storage.warehouse.protocol import Warehouse
-from warehouse_support import database, warehouse_at
-
-
-@pytest.fixture
-def oltp(tmp_path: Path) -> Iterator[Engine]:
-    """An empty OLTP database, embedded."""
-    engine = database(URL.create("sqlite", database=str(tmp_path / "oltp.db")))
-    yield engine
-    engine.dispose()
+from warehouse_support import warehouse_at
 
 
 @pytest.fixture(params=["parquet", "mariadb"])

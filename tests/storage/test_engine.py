@@ -49,6 +49,26 @@ def test_sqlite_keeps_what_is_committed(sqlite: Engine) -> None:
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": LOCK_WAIT_S * 1000}
 
 
+def test_what_is_committed_stays_when_another_process_looks_at_the_file(sqlite: Engine) -> None:
+    """A connection lets go of no lock that another one of its process holds: otherwise the other process removes the log (WAL)."""
+    count = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(c.execute('select count(*) from kept').fetchone()[0]); c.close()"
+
+    def rows_elsewhere() -> str:
+        return subprocess.run([sys.executable, "-c", count, str(sqlite.url.database)], capture_output=True, text=True, check=True).stdout
+
+    with writing(sqlite) as connection:
+        execute(connection, "create table kept (number integer)")
+    with sqlite.connect() as held:
+        execute(held, "select * from kept")
+        with sqlite.connect() as second:
+            execute(second, "select * from kept")
+        assert rows_elsewhere() == "0\n"
+        held.rollback()
+        execute(held, "insert into kept values (1)")
+        held.commit()
+        assert rows_elsewhere() == "1\n"
+
+
 def test_mariadb_is_strict_and_reads_what_is_committed(mariadb: MariaDB) -> None:
     engine = connect(mariadb.url(database=mariadb.create_database()))
     with engine.connect() as connection:

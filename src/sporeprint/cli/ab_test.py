@@ -120,7 +120,7 @@ def conclude(
 
 @command(ab_test, ALL, panel=_RUN, examples="sporeprint ab-test evaluate\nsporeprint ab-test evaluate --json")
 def evaluate(session: Session) -> Result:
-    """Count, interim at every running test, and end those that their rule ends: for cron, where no server does it."""
+    """Count, analyse every running test, and end those that their rule ends: for cron, where no server does it."""
     from sporeprint.pipelines import ab_test_views
 
     with _experiments(session) as experiments:
@@ -142,7 +142,7 @@ def evaluate(session: Session) -> Result:
         (each.test.name, each.test.status, f"{each.interim_analysis.units:,}", f"{each.interim_analysis.labels:,}", each.decision.sentence)
         for each in done
     )
-    return Facts(values, (Table("RunningExtremes tests", ("name", "", "units", "labels", ""), rows),))
+    return Facts(values, (Table("Running tests", ("name", "", "units", "labels", ""), rows),))
 
 
 @command(ab_test, ALL, panel=_RUN, examples="sporeprint ab-test rollback first --reason 'too many complaints'")

@@ -4,10 +4,13 @@ import contextlib
 import hashlib
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from sporeprint.errors import StorageError
+
+_MAKING = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -58,4 +61,21 @@ def sync_path(path: Path) -> None:
     try:
         os.fsync(handle)
     finally:
+        os.close(handle)
+
+
+def make_private(path: Path) -> None:
+    """Make a file for its owner only, if there is none. A file that is there is not opened.
+
+    For SQLite's files: a process that closes any handle of a file lets go of all its locks on it (POSIX). Then another process takes itself
+    for the last one that uses the database and removes its log, and with it what is committed later.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    with _MAKING:  # nobody in this process may lock the new file before its handle is closed
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            return
         os.close(handle)

@@ -117,6 +117,8 @@ def files_of(named: str) -> tuple[Path, ...] | None:
     if path.exists() or not any(sign in named for sign in "*?["):
         return None
     if not (files := sorted(each for each in path.parent.glob(path.name) if each.is_file() and not each.name.startswith("."))):
+        if not any(sign in named for sign in "*?"):  # brackets stand in names of files, too
+            return None
         raise DataError(f"no file is called {named}; name a table")
     return tuple(files)
 

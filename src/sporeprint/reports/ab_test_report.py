@@ -47,7 +47,7 @@ class Chart:
 
     Attributes:
         title: what it shows.
-        says: what to interim for.
+        says: what to look for.
         lines: the paths.
         band: an area, as SVG wants its points; empty: none.
         marks: heights with a label each.

@@ -5,7 +5,6 @@ reads or changes tables). MariaDB: utf8mb4, strict mode, READ COMMITTED, UTC, co
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from sporeprint.common.files import make_private
 from sporeprint.errors import ConfigError, SporeprintError, StorageError, StorageUnavailableError
 from sporeprint.storage.urls import SQLITE, TLS_OPTIONS, redacted
 
@@ -153,7 +153,7 @@ def _private_file(path: str) -> Callable[..., None]:
 
     def make(*_: Any) -> None:
         with contextlib.suppress(OSError):  # the connection says what is wrong
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            make_private(Path(path))
 
     return make
 

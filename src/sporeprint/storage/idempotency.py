@@ -8,7 +8,6 @@ conflict. What many requests wait for is written in one transaction with one syn
 import asyncio
 import contextlib
 import logging
-import os
 import queue
 import sqlite3
 import threading
@@ -16,6 +15,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple, Self, TypeAlias
 
+from sporeprint.common.files import make_private
 from sporeprint.common.timestamps import now_us
 from sporeprint.errors import JournalError, StorageError
 
@@ -143,7 +143,7 @@ class IdempotencyStore:
                 self._reader = None
 
     def _connect(self) -> sqlite3.Connection:
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        make_private(self.path)
         connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = full")

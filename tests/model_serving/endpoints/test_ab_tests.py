@@ -220,8 +220,8 @@ def test_labels_change_what_is_seen_and_the_page_shows_it(client: Client) -> Non
 
 
 def test_a_worker_ends_a_test_by_its_rule(client: Client) -> None:
-    made(client, auto_conclude=True, min_units=1, max_units=5)
-    for number in range(6):
+    made(client, auto_conclude=True, min_units=1, max_units=13)
+    for number in range(14):
         client.post("/predict?ab_test=first", json={}, headers={"X-Unit-Id": f"u{number}"})
     ended = until(lambda: (found := client.get("/ab-tests/first").json())["status"] == "concluded" and found)
     assert (ended["verdict"], ended["events"][-1]["actor"]) == ("inconclusive", "worker:w")
@@ -251,7 +251,7 @@ def test_disagreements_are_listed_page_by_page(client: Client) -> None:
 
 
 def test_roles(client: Client, started: Callable[..., Client]) -> None:
-    engine = client.app.busiest._service().database.engine  # type: ignore[attr-defined]
+    engine = client.app.state.service.database.engine
     secrets = {
         role: api_keys.create(engine, role.value, frozenset({role}), now_us=1, actor="t")[1]
         for role in (Role.READ, Role.OPERATE, Role.PREDICT)

@@ -134,13 +134,14 @@ def test_a_row_without_an_answer_is_no_prediction(client: Client, csv: bytes) ->
     ("body", "headers", "status", "says"),
     [
         (b"", PARQUET, 422, "the upload is empty"),
-        (b"PAR1 and nothing else PAR1", PARQUET, 422, "damaged or no Parquet file"),
+        (b"PAR1 and nothing else PAR1", PARQUET, 422, "cannot be read; is it damaged?"),
         (b"a;b\n1;2\n", PARQUET, 422, "Content-Type says parquet"),
         (b"cap-shap;b\n1;2\n", CSV, 422, "missing: 'cap-shape'"),
         (b"{}", {"content-type": "text/plain"}, 415, "content type 'text/plain'"),
         (b"{}", {"content-type": "application/octet-stream"}, 415, "?format="),
         (b"[]", {"content-type": "application/json", "accept": "image/png"}, 406, "image/png"),
-        (b"[]", {"content-type": "application/json", "content-encoding": "gzip"}, 415, "compressed"),
+        (b"[]", {"content-type": "application/json", "content-encoding": "gzip"}, 400, "cannot be unpacked"),
+        (b"[]", {"content-type": "application/json", "content-encoding": "br"}, 415, "content encoding 'br'; known: gzip"),
         (b"{", {"content-type": "application/json"}, 400, "not valid JSON"),
     ],
 )

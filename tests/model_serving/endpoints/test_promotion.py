@@ -45,7 +45,7 @@ def test_what_serves_goes_back_and_said_again_it_does_not_go_further(started: Ca
         ("production", "decision_tree/v1", "xgboost/v1", "key:local", True)
     ]
     until(lambda: served(client) == "xgboost", 10)
-    engine = client.app.busiest._service().database.engine  # type: ignore[attr-defined]
+    engine = client.app.state.service.database.engine
     trace = changes(engine, "decision_tree/v1")
     assert [change.action for change in trace] == ["model.rolling_back", "model.rolled_back"] * 3
     assert trace[1].details == {"alias": "production", "reason": "complaints", "to": "xgboost/v1"}

@@ -116,7 +116,7 @@ class RowVectorizer:
         )
 
     def vectorize(self, rows: Sequence[Row]) -> VectorizedRows:
-        """VectorizedRows n rows, each in the contract's names and codes; a column left out is missing, and so is NaN."""
+        """Vectorize n rows, each in the contract's names and codes; a column left out is missing, and so is NaN."""
         n, encoder, guard = len(rows), self.bundle.encoder, self.bundle.safety.guard
         items = np.array([[look_up.get(row.get(name), never) for name, look_up, never in self.columns] for row in rows], dtype=np.intp)
         items = items.reshape(n, len(self.columns))

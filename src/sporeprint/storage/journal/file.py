@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
-from sporeprint.common.files import sync_path
+from sporeprint.common.files import make_private, sync_path
 from sporeprint.common.locks import acquire
 from sporeprint.common.timestamps import now_us
 from sporeprint.errors import BusyError, JournalError, JournalFullError, StorageError
@@ -394,7 +394,7 @@ def look_up(reader: sqlite3.Connection, prediction_id: str) -> bytes | None:
 
 def connect(path: Path) -> sqlite3.Connection:
     """A connection without transactions of its own, for use from any one thread at a time. A new file is for its owner only."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    make_private(path)
     return sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=128)
 
 
