@@ -1,14 +1,17 @@
 """Files are decoded in a process with limits: bombs and damaged files end there, and the server goes on."""
 
 import io
+import multiprocessing
 import random
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from journal_support import until
 from sporeprint.errors import DataError
 from sporeprint.model_serving.runtime.upload_process import DecodeLimits, TooLargeError, UploadDecoder
 from sporeprint.settings import Settings
@@ -73,3 +76,31 @@ def test_flipped_bytes_are_the_files_fault(decoder: UploadDecoder, tmp_path: Pat
             decoder.decode_table(path, tmp_path / "out")
         except (DataError, TooLargeError):
             continue
+
+
+def serve_one(path: Path, out: Path, said: Connection) -> None:
+    decoder = UploadDecoder(LIMITS)
+    decoder.decode_table(path, out)
+    said.send([child.pid for child in multiprocessing.active_children()])
+    said.recv()
+
+
+def test_a_killed_server_leaves_no_process(tmp_path: Path) -> None:
+    path = written(pl.DataFrame({"a": [1]}), tmp_path / "a.parquet")
+    here, there = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve_one, args=(path, tmp_path / "out", there))
+    server.start()
+    assert here.poll(120)
+    (decoder,) = here.recv()
+    assert is_alive(decoder)
+    server.kill()
+    server.join()
+    until(lambda: not is_alive(decoder))
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"  # in a container nobody may wait for it

@@ -138,11 +138,19 @@ def _limit(limits: DecodeLimits) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then writing too much is an error
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    threading.Thread(target=_end_with_the_server, daemon=True).start()
     pl.DataFrame({"a": [1, 2]}).lazy().select(pl.col("a").sum()).collect()  # its threads take their memory now
     most = _data_bytes() + limits.memory_bytes
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits.decoded_bytes, limits.decoded_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _end_with_the_server() -> None:
+    """Wait until the server has ended, and end: one that is killed tells nobody, and its processes would wait for work for ever."""
+    if (server := multiprocessing.parent_process()) is not None:
+        server.join()
+        os._exit(1)
 
 
 def _data_bytes() -> int:
