@@ -216,12 +216,19 @@ def test_a_value_never_seen_is_scored_as_unseen(estimator: SporeprintClassifier,
     assert estimator.predict_proba([row])[0, 1] == wanted
 
 
+@pytest.mark.parametrize("word", ["nan", "NaN", "NA", "null", "None", "<NA>"])
+def test_the_words_of_programs_for_no_number_are_no_number(estimator: SporeprintClassifier, word: str) -> None:
+    rows = [{"stem-height": value, "leaf": "o", "girth": 30.5, "bark": "rough"} for value in (None, word)]
+    missing, written = estimator.predict_proba(rows).tolist()
+    assert written == missing
+
+
 # --- what it refuses -----------------------------------------------------------------------------------------------------
 
 GOOD = {"stem-height": 12.0, "leaf": "o", "girth": 30.5, "bark": "rough"}
 
 
-@pytest.mark.parametrize("value", ["abc", "1,5", "inf", "nan", "1e999", float("inf"), True])
+@pytest.mark.parametrize("value", ["abc", "1,5", "inf", "nano", "1e999", float("inf"), True])
 def test_what_is_no_number_is_refused(estimator: SporeprintClassifier, value: Any) -> None:
     with pytest.raises(ValueError, match=r"1 of 2 rows cannot be scored: row 1: .*stem-height"):
         estimator.predict([GOOD, {**GOOD, "stem-height": value}])
@@ -234,6 +241,7 @@ def test_what_is_no_number_is_refused(estimator: SporeprintClassifier, value: An
         ({"stem-height": -0.01}, "row 0: .*stem-height"),
         ({"girth": None}, "row 0: .*girth"),
         ({"girth": float("nan")}, "row 0: .*girth"),
+        ({"girth": "nan"}, "row 0: .*girth"),
     ],
 )
 def test_a_broken_rule_is_named(estimator: SporeprintClassifier, change: dict[str, Any], message: str) -> None:

@@ -107,7 +107,7 @@ def test_rejected_rows_are_those_of_the_ledger_each_with_its_rule(small_config: 
         if entry["kind"] == "duplicate":
             continue
         rule = RULE.get(entry["kind"])
-        wanted[int(entry["_row"])] = "malformed" if rule is None else f"{rule}:{entry['column']}"
+        wanted[int(entry["row"])] = "malformed" if rule is None else f"{rule}:{entry['column']}"
     record = transformed(small_config, tmp_path / "work", made.path)
     found = staged(tmp_path / "work", "rejected")
     assert dict(zip(found["_row"].to_list(), found["rules"].to_list(), strict=True)) == {row: [rule] for row, rule in wanted.items()}

@@ -310,7 +310,7 @@ def match_columns(names: Sequence[str], schema: DatasetSchema, where: str, *, la
     extra = [name for name in counts if name and name not in wanted]
     if not labelled and missing and _may_lack(missing, names, schema):
         return tuple(name if name in wanted else None for name in names)
-    if missing or (extra and schema.extra_columns == "reject"):
+    if missing or (labelled and extra and schema.extra_columns == "reject"):
         raise DataError(
             "\n".join([f"{where}: the columns are not those of the dataset {schema.name!r}", *_differences(missing, extra, schema)])
         )
