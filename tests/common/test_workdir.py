@@ -47,6 +47,7 @@ def test_the_layout() -> None:
         "validation": "data/validation",
         "data_record": "data/validation/summary.json",
         "candidates": "models/candidates",
+        "evaluation_record": "models/candidates/evaluation.json",
         "registry": "models/registry",
         "metrics": "models/metrics",
         "monitoring": "models/metrics/monitoring",

@@ -1,16 +1,24 @@
 """One observation explained with a registered model, as the command shows it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sporeprint.cli.table_display import plain_table
 from sporeprint.errors import DataError, RegistryError
 from sporeprint.pipelines.explanation import explain
+from sporeprint.registry.registry import Registry
 
 
 def shown(root: Path, **given: str) -> str:
     return "\n".join(plain_table(table) for table in explain(root, given).tables())
+
+
+def whole(root: Path) -> dict[str, Any]:
+    """A whole observation, of which one value is recorded as empty."""
+    row = {**Registry(root / "models/registry").load("decision_tree").golden.rows[0], "gill-spacing": None}
+    return {name: "" if value is None else value for name, value in row.items()}
 
 
 def test_an_observation_is_answered_with_reasons_and_the_nearest_one(small_run: Path) -> None:
@@ -20,6 +28,12 @@ def test_an_observation_is_answered_with_reasons_and_the_nearest_one(small_run: 
     assert "What moved the score" in text
     assert "towards poisonous, in log odds" in text
     assert "Nearest known observation: row " in text
+    assert "this one" in text
+    assert "missing" not in text  # what was not observed differs from nothing
+
+
+def test_what_was_looked_at_and_is_not_there_differs_from_the_nearest_one(small_run: Path) -> None:
+    text = "\n".join(plain_table(table) for table in explain(small_run, whole(small_run)).tables())
     assert "this one" in text
     assert "missing" in text
 
@@ -39,7 +53,8 @@ def test_for_programs(small_run: Path) -> None:
     assert found["row"] == {"cap-shape": "x"}
     assert found["prediction"]["verdict"] == "unknown"
     assert found["prediction"]["threshold"] is None or found["prediction"]["threshold"] <= 0.5
-    assert found["unit"] == "probability"
+    assert found["unit"] == "log odds"  # of a row in part: of the groups' likelihoods
+    assert explain(small_run, whole(small_run), model="decision_tree").to_dict()["unit"] == "probability"
 
 
 def test_what_is_wrong_is_said(small_run: Path, tmp_path: Path) -> None:
