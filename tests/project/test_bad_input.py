@@ -438,7 +438,9 @@ def test_a_registry_with_one_altered_byte_is_refused_and_the_file_named(
     assert file in captured.out + captured.err
     if file == "xgboost.joblib":
         return  # for notebooks; nothing that answers reads it
-    code = cli.run(["predict", str(small_table), "--out", str(tmp_path / "out.csv"), "--workdir", str(small_copy), "--quiet"])
+    code = cli.run(
+        ["predict", str(small_table), "--out", str(tmp_path / "out.csv"), "--workdir", str(small_copy), "--model", "xgboost", "--quiet"]
+    )
     captured = capsys.readouterr()
     assert code == 5
     assert captured.err.startswith("error: ")

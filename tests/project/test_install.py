@@ -120,8 +120,8 @@ print(json.dumps([bundle.probability(rows.codes).tolist(), rows.y.tolist(), rows
     assert (y, row_hash) == (rows.y.tolist(), rows.row_hash.tolist())
 
 
-def test_a_command_without_its_libraries_says_what_to_install(tmp_path: Path, config_file: Path) -> None:
-    arguments = ["etl", "--workdir", str(tmp_path), "--config", str(config_file)]
+def test_a_command_without_its_libraries_says_what_to_install(tmp_path: Path, config_file: Path, small_table: Path) -> None:
+    arguments = ["etl", "--workdir", str(tmp_path), "--config", str(config_file), "--source", str(small_table)]
     work = f"from sporeprint.cli.app import run\nsys.exit(run({arguments!r}))"
     found = subprocess.run([sys.executable, "-c", BLOCKED + work], capture_output=True, text=True, check=False)
     assert found.returncode == 3

@@ -187,7 +187,8 @@ async def _http(request: Request, error: Exception) -> Response:
 def _allowed(request: Request) -> str:
     """The methods of an address that does not take the one that was sent. The router knows those of one endpoint alone."""
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    methods = {method for route in ROUTES if route.path_regex.match(path) for method in route.methods or ()}
+    address = next(route.path for route in ROUTES if route.path_regex.match(path))  # the first that fits is the one that answers
+    methods = {method for route in ROUTES if route.path == address for method in route.methods or ()}
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 

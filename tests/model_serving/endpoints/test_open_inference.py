@@ -221,6 +221,5 @@ def test_too_many_rows(started: Callable[..., Client], rows: list[dict[str, Any]
     assert error.startswith(f"{len(rows)} rows; allowed are 3 in one request; POST /predict/batch takes more")
 
 
-def test_openapi_has_the_addresses(client: Client) -> None:
-    paths = client.get("/openapi.json").json()["paths"]
-    assert {"/v2", "/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"} <= set(paths)
+def test_the_openapi_document_leaves_the_protocol_to_its_own(client: Client) -> None:
+    assert [path for path in client.get("/openapi.json").json()["paths"] if path.startswith("/v2")] == []

@@ -263,7 +263,7 @@ while sys.stdin.readline():
 
 def test_killed_at_twenty_random_points_it_brings_the_same(oltp: Engine, warehouse_address: str, tmp_path: Path, root: Path) -> None:
     chance, kills, met, written, ends = random.Random(7), 0, 0, 0, set()
-    environment = {**os.environ, "PYTHONPATH": str(root / "tests")}
+    environment = {**os.environ, "PYTHONPATH": str(root / "tests" / "helpers")}
     command = [sys.executable, "-c", NURSERY, oltp.url.render_as_string(), warehouse_address]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1, "env": environment}
     with warehouse_at(warehouse_address) as warehouse, subprocess.Popen(command, **pipes) as nursery:

@@ -21,7 +21,7 @@ def publish(warehouse: Warehouse, run: Path, **changes: str) -> None:
 def test_the_rows_of_a_run_can_be_asked(warehouse: Warehouse, small_run: Path) -> None:
     publish(warehouse, small_run)
     with warehouse.reading() as reader:
-        parts = dict(reader.user_query("SELECT part, COUNT(*) FROM training GROUP BY part", rows=9).rows)
+        parts = dict(reader.user_query("SELECT _part, COUNT(*) FROM training GROUP BY _part", rows=9).rows)
         classes = reader.user_query(
             'SELECT class, COUNT(*), MIN("cap-diameter") >= 0 FROM training GROUP BY class ORDER BY class', rows=9
         ).rows

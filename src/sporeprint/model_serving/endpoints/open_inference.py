@@ -1,7 +1,8 @@
 """`/v2`: the Open Inference Protocol, for the clients of KServe, Triton and MLServer. Each row is kept as over `/predict`.
 
-The addresses answer without FastAPI, because clients send bodies of any content type, and errors have the protocol's shape.
-Models are named as in `GET /models`; the name of the table stands for what serves, its A/B test included.
+The addresses answer without FastAPI, because clients send bodies of any content type, and errors have the protocol's shape. They are not
+in the OpenAPI document: the protocol has one of its own. Models are named as in `GET /models`; the name of the table is what serves,
+its A/B test included.
 """
 
 import asyncio
@@ -309,83 +310,82 @@ async def _respond_infer(
 
 _MODEL = PREFIX + "/models/{model}"
 _VERSION = _MODEL + "/versions/{version}"
-_ANY: dict[int | str, dict[str, Any]] = {200: {"description": "As the Open Inference Protocol v2 has it"}}
 
 
-@routes.get(PREFIX + "/health/live", name="oip_live", responses=_ANY)
+@routes.get(PREFIX + "/health/live", name="oip_live", include_in_schema=False)
 @answered_by(respond_live)
 async def live() -> None:
     """Open Inference Protocol: whether the process answers."""
 
 
-@routes.get(PREFIX + "/health/ready", name="oip_ready", responses=_ANY)
+@routes.get(PREFIX + "/health/ready", name="oip_ready", include_in_schema=False)
 @answered_by(respond_ready)
 async def ready() -> None:
     """Open Inference Protocol: whether predictions can be given."""
 
 
-@routes.get(PREFIX, name="oip_server", responses=_ANY)
+@routes.get(PREFIX, name="oip_server", include_in_schema=False)
 @routes.get(PREFIX + "/", name="oip_server", include_in_schema=False)
 @answered_by(respond_server)
 async def server() -> None:
     """Open Inference Protocol: the server's metadata."""
 
 
-@routes.get(PREFIX + "/models", name="oip_models", responses=_ANY)
+@routes.get(PREFIX + "/models", name="oip_models", include_in_schema=False)
 @answered_by(respond_models)
 async def models() -> None:
     """Open Inference Protocol: the names of the models."""
 
 
-@routes.get(_MODEL, name="oip_model", responses=_ANY)
+@routes.get(_MODEL, name="oip_model", include_in_schema=False)
 @answered_by(respond_model)
 async def model_metadata(model: str) -> None:
     """Open Inference Protocol: a model's metadata."""
 
 
-@routes.get(_VERSION, name="oip_model_version", responses=_ANY)
+@routes.get(_VERSION, name="oip_model_version", include_in_schema=False)
 @answered_by(respond_model)
 async def version_metadata(model: str, version: str) -> None:
     """Open Inference Protocol: a version's metadata."""
 
 
-@routes.get(_MODEL + "/ready", name="oip_model_ready", responses=_ANY)
+@routes.get(_MODEL + "/ready", name="oip_model_ready", include_in_schema=False)
 @answered_by(respond_model_ready)
 async def model_ready(model: str) -> None:
     """Open Inference Protocol: whether a model can be asked."""
 
 
-@routes.get(_VERSION + "/ready", name="oip_version_ready", responses=_ANY)
+@routes.get(_VERSION + "/ready", name="oip_version_ready", include_in_schema=False)
 @answered_by(respond_model_ready)
 async def version_ready(model: str, version: str) -> None:
     """Open Inference Protocol: whether a version can be asked."""
 
 
-@routes.post(_MODEL + "/infer", name="oip_infer", responses=_ANY)
+@routes.post(_MODEL + "/infer", name="oip_infer", include_in_schema=False)
 @answered_by(respond_infer)
 async def infer(model: str) -> None:
     """Open Inference Protocol: predict the rows of a request, in JSON or with binary tensors."""
 
 
-@routes.post(_VERSION + "/infer", name="oip_version_infer", responses=_ANY)
+@routes.post(_VERSION + "/infer", name="oip_version_infer", include_in_schema=False)
 @answered_by(respond_infer)
 async def version_infer(model: str, version: str) -> None:
     """Open Inference Protocol: predict with one version."""
 
 
-@routes.post(PREFIX + "/repository/index", name="oip_index", responses=_ANY)
+@routes.post(PREFIX + "/repository/index", name="oip_index", include_in_schema=False)
 @answered_by(respond_index)
 async def index() -> None:
     """Open Inference Protocol: every version and its state."""
 
 
-@routes.post(PREFIX + "/repository/models/{model}/load", name="oip_load", responses=_ANY)
+@routes.post(PREFIX + "/repository/models/{model}/load", name="oip_load", include_in_schema=False)
 @answered_by(respond_load)
 async def load(model: str) -> None:
     """Open Inference Protocol: load a registered model. Uploads are refused."""
 
 
-@routes.post(PREFIX + "/repository/models/{model}/unload", name="oip_unload", responses=_ANY)
+@routes.post(PREFIX + "/repository/models/{model}/unload", name="oip_unload", include_in_schema=False)
 @answered_by(respond_unload)
 async def unload(model: str) -> None:
     """Open Inference Protocol: refused; models are unloaded by themselves."""
