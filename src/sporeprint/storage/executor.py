@@ -130,8 +130,8 @@ class DatabaseExecutor:
                 if not _is_refusal(error):
                     continue
             except SporeprintError:
-                pass
-            except Exception:
+                pass  # an error of the database's own is an answer
+            except Exception:  # whatever it was: a probe that ended would leave the circuit open for good
                 log.exception("the database cannot be probed")
                 continue
             with self._guard:
