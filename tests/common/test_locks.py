@@ -2,40 +2,14 @@
 
 import os
 import resource
-import subprocess
-import sys
-import textwrap
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from child_python import Start, line_of
 from sporeprint.common.locks import acquire, locked, run_lock
 from sporeprint.errors import BusyError, StorageError
-
-Start = Callable[[str], "subprocess.Popen[str]"]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Start Python code in a process of its own; it is ended with the test."""
-    running = []
-
-    def _start(code: str) -> "subprocess.Popen[str]":
-        process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
-        running.append(process)
-        return process
-
-    yield _start
-    for process in running:
-        process.kill()
-        process.communicate()
-
-
-def line_of(process: "subprocess.Popen[str]") -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
 
 
 def holder(workdir: Path) -> str:
