@@ -3,7 +3,6 @@
 import concurrent.futures
 import gzip
 import io
-import json
 import os
 import random
 import resource
@@ -12,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -19,78 +19,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from lab import CONFIG, ROW, SMALL, Load, Server, call, compared, copy_of, settled
+import database_experiments
+import input_experiments
+from crash_points import examine
+from database_experiments import MissingToolError
+from lab import ROW, Load, Server, call, compared, copy_of, settled
 from sporeprint.registry.registry import Registry
 
 Outcome: TypeAlias = tuple[dict[str, Any], bool]
 
-#: Kills the process at the n-th operation that changes a file: open for writing, rename, remove, make a folder, link.
-HOOK = """
-import os, runpy, signal, sys
-CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.link", "shutil.rmtree"}
-left = int(os.environ["DIE_AT"])
-def hook(event, args):
-    global left
-    opened = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
-    if opened or event in CHANGES:
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(hook)
-sys.argv = ["sporeprint", *sys.argv[1:]]
-runpy.run_module("sporeprint", run_name="__main__")
-"""
 
-
-class MissingToolError(Exception):
-    """This machine lacks what an experiment needs."""
-
-
-def etl_crash_points(trained: Path, quick: bool) -> Outcome:
-    """`etl` is killed at a file operation; then nothing half written is visible, and the same command ends well."""
-    with copy_of(trained) as base:
-        table = base / "table.csv"
-        subprocess.run(
-            [sys.executable, "-m", "sporeprint", "simulate", "--rows", "600", "--seed", "4", "--out", str(table), "--config", str(CONFIG)],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        points, half, failed, at = 0, 0, 0, 1
-        step = 40 if quick else 1
-        while True:
-            root = base / "run"
-            shutil.rmtree(root, ignore_errors=True)
-            if _etl(root, table, {"DIE_AT": str(at)}) != -signal.SIGKILL:
-                break
-            points += 1
-            half += len(_half_files(root))
-            failed += _etl(root, table, {"DIE_AT": "0"}) != 0
-            at += step
-        return {"points": points, "half_files": half, "reruns_failed": failed}, points > 0 and not half and not failed
-
-
-def _etl(root: Path, table: Path, environ: dict[str, str]) -> int:
-    settings = [word for one in SMALL for word in ("--set", one)]
-    command = [sys.executable, "-c", HOOK, "etl", "--source", str(table), "--workdir", str(root), "--config", str(CONFIG), *settings, "-q"]
-    return subprocess.run(
-        [*command, "--allow-simulated"], env={**os.environ, **environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
-    ).returncode
-
-
-def _half_files(root: Path) -> list[Path]:
-    """Files that a reader would take for whole, and that are not."""
-    bad = []
-    for path in root.rglob("*"):
-        if path.name.startswith(".") or any(part.startswith(".") or part == "staging" for part in path.relative_to(root).parts):
-            continue
-        if path.suffix == ".json" and path.is_file():
-            try:
-                json.loads(path.read_bytes())
-            except ValueError:
-                bad.append(path)
-        elif path.suffix == ".parquet" and path.is_file() and path.read_bytes()[-4:] != b"PAR1":
-            bad.append(path)
-    return bad
+def etl_crash_points(trained: Path, quick: bool) -> Outcome:  # noqa: ARG001 -- every experiment takes it
+    """`etl` is killed at a file operation; see `crash_points.py`, which does them in pieces, too."""
+    with tempfile.TemporaryDirectory(prefix="sporeprint-faults-") as folder:
+        figure = examine(Path(folder), range(1, 10_000, 40 if quick else 1))
+    return figure, figure["points"] > 0 and not (figure["half_files"] or figure["reruns_failed"] or figure["registries_unreadable"])
 
 
 def kill_workers(trained: Path, quick: bool) -> Outcome:
@@ -338,5 +281,7 @@ EXPERIMENTS: dict[str, Callable[[Path, bool], Outcome]] = {
     "bombs": bombs,
     "mutated_files": mutated_files,
     "two_origins": two_origins,
+    **database_experiments.EXPERIMENTS,
+    **input_experiments.EXPERIMENTS,
     "etl_crash_points": etl_crash_points,
 }

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import hashlib
+import logging
 import os
 import platform
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from sporeprint import __version__
+from sporeprint.errors import SporeprintError
 from sporeprint.model_serving.endpoints import (
     ab_tests,
     documentation,
@@ -39,6 +41,8 @@ from sporeprint.model_serving.http.validation import invalid_request
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import Settings
+
+log = logging.getLogger(__name__)
 
 BUSIEST = "/predict"
 #: In the order in which addresses are looked up: /predictions/outcomes is no prediction's id.
@@ -80,7 +84,7 @@ class Application(FastAPI):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request, count it and write it down."""
         if scope["type"] != "http":
-            await super().__call__(scope, receive, send)
+            await self._live(scope, receive, send)
             return
         context = scope["request_context"] = RequestContext(scope, send)
         try:
@@ -95,6 +99,34 @@ class Application(FastAPI):
             # It knows how to send, and the sender knows the scope: a circle that would wait for the garbage collector.
             del scope["request_context"]
             self.state.service.finished(context)
+
+    async def _live(self, scope: Any, receive: Any, send: Any) -> None:
+        """Start and end. What is known to stand in the way of a start is one sentence in the log, not a traceback."""
+        problem: SporeprintError | None = None
+        lifespan = self.router.lifespan_context
+
+        @contextlib.asynccontextmanager
+        async def noted(app: Any) -> AsyncIterator[Any]:
+            nonlocal problem
+            try:
+                async with lifespan(app) as state:
+                    yield state
+            except SporeprintError as error:
+                problem = error
+                raise
+
+        async def say(message: Any) -> None:
+            if problem is not None and message["type"] == "lifespan.startup.failed":
+                message = {**message, "message": f"error: {problem}"}
+            await send(message)
+
+        self.router.lifespan_context = noted
+        try:
+            await super().__call__(scope, receive, say)
+        except SporeprintError:
+            log.debug("the server cannot start", exc_info=True)
+        finally:
+            self.router.lifespan_context = lifespan
 
 
 def _worker_name() -> str:

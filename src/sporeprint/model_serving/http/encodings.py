@@ -6,10 +6,12 @@ from typing import Protocol
 
 import zstandard
 
-from sporeprint.model_serving.http.problems import Problem, ProblemError, too_large
+from sporeprint.model_serving.http.problems import Problem, ProblemError, too_large, too_much
 
 #: Bytes that are unpacked at a time.
 PIECE = 1 << 18
+#: How often its size a body may unpack to, beyond what anybody may: tables unpack to 5 to 50 times their size, bombs to 1,000 and more.
+MOST_RATIO, FREE_BYTES = 200, 16 << 20
 #: Largest window of zstd, bytes: what a frame may make a reader hold.
 ZSTD_WINDOW = 8 << 20
 DAMAGED = Problem(
@@ -83,7 +85,7 @@ class BoundedUnpacker:
             encoding: one of `ENCODINGS`.
             limit: most bytes unpacked.
         """
-        self._encoding, self._limit, self.size = encoding, limit, 0
+        self._encoding, self._limit, self.size, self._packed = encoding, limit, 0, 0
         self._unpacker = ENCODINGS[encoding]()
         self._begun = False
 
@@ -94,6 +96,7 @@ class BoundedUnpacker:
             ProblemError: if it is damaged, or there is more than the limit.
         """
         found: list[bytes] = []
+        self._packed += len(data)
         while data:
             if self._unpacker.eof:  # what follows is a further member
                 self._unpacker = ENCODINGS[self._encoding]()
@@ -101,6 +104,8 @@ class BoundedUnpacker:
             self.size += len(part)
             if self.size > self._limit:
                 raise ProblemError(too_large(self._limit))
+            if self.size > FREE_BYTES + MOST_RATIO * self._packed:
+                raise ProblemError(too_much(f"the body unpacks to more than {MOST_RATIO} times its size"))
             if part:
                 found.append(part)
         return found

@@ -12,7 +12,7 @@ import orjson
 
 from sporeprint.errors import nearest
 from sporeprint.model_serving.http.encodings import ENCODINGS, unpack
-from sporeprint.model_serving.http.problems import MEDIA_TYPE, Problem, ProblemError, bad_parameter, too_large
+from sporeprint.model_serving.http.problems import MEDIA_TYPE, Problem, ProblemError, bad_parameter, too_large, too_slow
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -131,22 +131,59 @@ def _unsupported(detail: str) -> Problem:
     return Problem(415, "unsupported", "The body is of a kind that is not read here", f"not read here: {detail}")
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
+@dataclass(frozen=True)
+class Pace:
+    """How slowly a body may arrive.
+
+    Attributes:
+        idle_s: longest that the client may send nothing, seconds; the rate counts after as long.
+        bytes_per_s: slowest on average; 0: any speed.
+    """
+
+    idle_s: float
+    bytes_per_s: float
+
+    async def next(self, receive: Receive) -> Any:
+        """The next message of a body.
+
+        Raises:
+            ProblemError: nothing came for too long.
+        """
+        try:
+            async with asyncio.timeout(self.idle_s):
+                return await receive()
+        except TimeoutError:
+            raise ProblemError(too_slow(self.idle_s)) from None
+
+    def check(self, size: int, seconds: float) -> None:
+        """Raises: ProblemError, if so many bytes are too few after so many seconds."""
+        if size < (seconds - self.idle_s) * self.bytes_per_s:
+            raise ProblemError(too_slow(seconds))
+
+
+async def read_body(receive: Receive, limit: int, pace: Pace | None = None) -> bytes:
     """Read a body to its end.
 
+    Args:
+        receive: of the request.
+        limit: most bytes.
+        pace: how slowly it may arrive, where the deadline of the request is a long one.
+
     Raises:
-        ProblemError: if it is larger than `limit` bytes.
+        ProblemError: if it is larger than `limit` bytes, or too slow.
         ClientGoneError: if the client hung up.
     """
     try:
-        return await _body(receive, limit)
+        return await _body(receive, limit, pace)
     except asyncio.CancelledError:
         IS_INCOMPLETE.set(True)
         raise
 
 
-async def _body(receive: Receive, limit: int) -> bytes:
-    message = await receive()
+async def _body(receive: Receive, limit: int, pace: Pace | None) -> bytes:
+    clock = asyncio.get_running_loop().time
+    begin = clock()
+    message = await (receive() if pace is None else pace.next(receive))
     parts: list[bytes] = []
     size = 0
     while True:
@@ -159,7 +196,9 @@ async def _body(receive: Receive, limit: int) -> bytes:
         if not message.get("more_body", False):
             return b"".join([*parts, part]) if parts else part
         parts.append(part)
-        message = await receive()
+        if pace is not None:
+            pace.check(size, clock() - begin)
+        message = await (receive() if pace is None else pace.next(receive))
 
 
 def query(scope: Scope, known: Sequence[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ import orjson
 
 from sporeprint.errors import DataError
 from sporeprint.inference.predictor import parse_row
-from sporeprint.model_serving.http.problems import ProblemError, not_json, not_valid
+from sporeprint.model_serving.http.problems import ProblemError, not_json, not_valid, too_much
 from sporeprint.model_serving.runtime.uploads import RowFormat
 from sporeprint.schema import DatasetSchema, Kind
 
@@ -186,6 +186,21 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in found if names.count(name) > 1)
         raise ProblemError(not_json(f"field {twice[:40]!r} is given twice"))
     return found
+
+
+#: Most bytes that a value of JSON takes in memory, beside its own characters: an object with one field, in a list.
+VALUE_BYTES = 256
+
+
+def check_values(body: bytes, limit: int) -> None:
+    """Count the values of a JSON body before it is read: three bytes may become an object of 64.
+
+    Raises:
+        ProblemError: if they may take more than so many bytes of memory.
+    """
+    values = body.count(b",") + body.count(b"[") + body.count(b"{") + body.count(b"\n")
+    if values * VALUE_BYTES > limit:
+        raise ProblemError(too_much(f"the body has up to {values:,} values, at most {limit // VALUE_BYTES:,} may be"))
 
 
 #: Keys under which clients send a list of rows.

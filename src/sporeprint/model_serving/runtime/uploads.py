@@ -13,8 +13,8 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import File, parse_options_header
 
 from sporeprint.model_serving.http.encodings import BoundedUnpacker
-from sporeprint.model_serving.http.problems import Problem, ProblemError, too_large, too_slow
-from sporeprint.model_serving.http.requests import ClientGoneError, Receive, Scope, content_encoding, idempotency_key
+from sporeprint.model_serving.http.problems import Problem, ProblemError, too_large
+from sporeprint.model_serving.http.requests import ClientGoneError, Pace, Receive, Scope, content_encoding, idempotency_key
 from sporeprint.storage.oltp.batch_file import kept
 
 #: Bytes that are written at a time.
@@ -187,15 +187,14 @@ def _unsupported(detail: str) -> Problem:
     return Problem(415, "unsupported", "The body is of a kind that is not read here", detail)
 
 
-async def spool(receive: Receive, path: Path, limit: int, idle_s: float, bytes_per_s: float = 0.0, encoding: str | None = None) -> str:
+async def spool(receive: Receive, path: Path, limit: int, pace: Pace, encoding: str | None = None) -> str:
     """Write a body to a file, and give its sha256.
 
     Args:
         receive: of the request.
         path: a file of one's own.
         limit: most bytes.
-        idle_s: longest that the client may send nothing, seconds; the rate counts after as long.
-        bytes_per_s: slowest that the body may arrive, on average; 0: any speed.
+        pace: how slowly it may arrive.
         encoding: how the body is compressed: the file is unpacked, within the limit, too.
 
     Raises:
@@ -211,17 +210,13 @@ async def spool(receive: Receive, path: Path, limit: int, idle_s: float, bytes_p
         waiting: list[bytes] = []
         held, more = 0, True
         while more:
-            try:
-                async with asyncio.timeout(idle_s):
-                    message = await receive()
-            except TimeoutError:
-                raise ProblemError(too_slow(idle_s)) from None
+            message = await pace.next(receive)
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
             part, more = message.get("body", b""), message.get("more_body", False)
             size, held = size + len(part), held + len(part)
-            if more and size < (clock() - begin - idle_s) * bytes_per_s:
-                raise ProblemError(too_slow(clock() - begin))
+            if more:
+                pace.check(size, clock() - begin)
             if size > limit:
                 raise ProblemError(too_large(limit))
             waiting.append(part)
