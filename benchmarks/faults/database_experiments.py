@@ -14,6 +14,7 @@ from typing import Any
 from database_faults import FAULTS, Ask, FaultyLink, problem_of, requests
 from lab import PREDICTIONS, ROW, Load, Response, Server, call, copy_of, differences, settled
 from mariadb_server import ADMIN_PASSWORD, MARIADBD, MariaDB
+from sporeprint.registry.registry import Registry
 
 KEY = "0123456789abcdef" * 4
 CALLER = {"Authorization": f"Bearer {KEY}"}
@@ -154,6 +155,8 @@ def every_endpoint(trained: Path, quick: bool) -> tuple[dict[str, Any], bool]:  
     wrong: dict[str, str] = {}
     slowest = {"independent_s": 0.0, "stored_s": 0.0}
     asked = 0
+    schema = Registry(trained / "models/registry").load("production").schema
+    columns = {name: name in schema.numeric for name in schema.columns}
     for fault in FAULTS:
         with database() as (mariadb, name), copy_of(trained) as root, FaultyLink(mariadb.port) as link:
             environ = environment(root, mariadb, name, link.port)
@@ -161,7 +164,7 @@ def every_endpoint(trained: Path, quick: bool) -> tuple[dict[str, Any], bool]:  
             server = Server(root, environ=environ)
             one = call(server.port, "POST", "/predict", ROW, CALLER).body["prediction_id"]
             for moment in ("start", "load"):
-                asks = requests(one, "t", "xgboost")
+                asks = requests(one, "t", "xgboost", columns)
                 with Load(server.port, callers=2, headers=CALLER):
                     answers = _all_at_once(server.port, asks)
                 for endpoint, response in answers.items():

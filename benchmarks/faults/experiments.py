@@ -14,16 +14,19 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import zstandard
+
 import database_experiments
 import input_experiments
 from crash_points import examine
 from database_experiments import MissingToolError
-from lab import ROW, Load, Server, call, compared, copy_of, settled
+from lab import ROW, Load, PeakMemory, Server, call, compared, copy_of, settled
 from sporeprint.registry.registry import Registry
 
 Outcome: TypeAlias = tuple[dict[str, Any], bool]
@@ -188,36 +191,63 @@ def clock(trained: Path, quick: bool) -> Outcome:  # noqa: ARG001 -- every exper
 
 def bombs(trained: Path, quick: bool) -> Outcome:
     """Small uploads that unpack without end: refused, and the server goes on in little memory."""
+    with copy_of(trained) as root:
+        server = Server(root)
+        ready = call(server.port, "POST", "/predict/batch", b"cap-shape\nx\n", {"Content-Type": CSV})  # its process starts
+        figure: dict[str, Any] = {}
+        with PeakMemory(server.process.pid) as memory:
+            for name, (path, body, headers) in _bombs(quick).items():
+                response = call(server.port, "POST", path, body, headers, timeout=120)
+                figure[name] = {"bytes": len(body), "status": response.status, "s": round(response.seconds, 2)}
+        alive = ready.status < 500 and call(server.port, "POST", "/predict", ROW).status == 200
+        server.stop()
+    right = alive and all(400 <= one["status"] < 500 and one["s"] <= 5 for one in figure.values())
+    return {**figure, "alive": alive, "base_mib": memory.first, "peak_mib": memory.peak}, right and memory.peak - memory.first <= 1024
+
+
+CSV, PARQUET, JSON = "text/csv", "application/vnd.apache.parquet", "application/json"
+
+
+def _bombs(quick: bool) -> dict[str, tuple[str, bytes, dict[str, str]]]:
+    """Name -> path, body, headers."""
+    import polars as pl
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    batch, outcomes = "/predict/batch", "/predictions/outcomes"
+
+    def parquet(columns: dict[str, Any]) -> bytes:
+        out = io.BytesIO()
+        pq.write_table(pa.table(columns), out, compression="zstd")
+        return out.getvalue()
+
+    def wide(columns: int) -> bytes:
+        out = io.BytesIO()
+        pl.DataFrame({f"c{number}": [1] for number in range(columns)}).write_parquet(out)
+        return out.getvalue()
+
     rows = 20_000 if quick else 1_000_000
-    values = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array(["x" * 100_000]))
-    out = io.BytesIO()
-    pq.write_table(pa.table({"cap-shape": values}), out, compression="zstd")
-    zipped = gzip.compress(b'[{"cap-shape":"' + b"x" * (200 << 20) + b'"}]', 9)
-    wide = (",".join(f"c{number}" for number in range(20_000 if quick else 100_000)) + "\n").encode()
-    uploads = {
-        "parquet_dictionary": (out.getvalue(), {"Content-Type": "application/vnd.apache.parquet"}),
-        "gzip": (zipped, {"Content-Type": "application/json", "Content-Encoding": "gzip"}),
-        "wide_header": (wide, {"Content-Type": "text/csv"}),
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array(["x" * 100_000]))
+    cell, many = "x" * (50 << 20), 20_000 if quick else 100_000
+    blank = b" " * (200 << 20)
+    packed = {"gzip": gzip.compress(blank, 9), "zstd": zstandard.ZstdCompressor().compress(blank), "deflate": zlib.compress(blank, 9)}
+    return {
+        "parquet_dictionary": (batch, parquet({"cap-shape": texts}), {"Content-Type": PARQUET}),
+        "parquet_dictionary_outcomes": (outcomes, parquet({"prediction_id": texts, "outcome": texts}), {"Content-Type": PARQUET}),
+        "parquet_cell": (batch, parquet({"cap-shape": [cell]}), {"Content-Type": PARQUET}),
+        "parquet_pages": (batch, parquet({"cap-shape": pa.array([None] * (rows * 30), pa.string())}), {"Content-Type": PARQUET}),
+        "parquet_20000_columns": (batch, wide(20_000), {"Content-Type": PARQUET}),
+        **{f"csv_{name}": (batch, data, {"Content-Type": CSV, "Content-Encoding": name}) for name, data in packed.items()},
+        **{f"json_{name}": (batch, data, {"Content-Type": JSON, "Content-Encoding": name}) for name, data in packed.items()},
+        f"csv_{many}_columns": (batch, ",".join(f"c{number}" for number in range(many)).encode() + b"\n", {"Content-Type": CSV}),
+        f"outcomes_{many}_columns": (outcomes, ",".join(f"c{n}" for n in range(many)).encode() + b"\n", {"Content-Type": CSV}),
+        "csv_cell": (batch, b"cap-shape\n" + b"x" * (50 << 20) + b"\n", {"Content-Type": CSV}),
+        "csv_open_quote": (batch, b'cap-shape\n"' + b"x\n" * (20 << 20), {"Content-Type": CSV}),
+        "csv_blank_lines": (batch, b"\n" * (50 << 20), {"Content-Type": CSV}),
+        "json_empty_lists": (batch, b"[" + b"[]," * (5 << 20) + b"[]]", {"Content-Type": JSON}),
+        "json_empty_rows": (batch, b"[" + b"{}," * (5 << 20) + b"{}]", {"Content-Type": JSON}),
+        "json_deep": (batch, b"[" * (15 << 20), {"Content-Type": JSON}),
     }
-    with copy_of(trained) as root:
-        server = Server(root)
-        found: dict[str, Any] = {}
-        for name, (body, headers) in uploads.items():
-            response = call(server.port, "POST", "/predict/batch", body, headers, timeout=120)
-            found[name] = {"bytes": len(body), "status": response.status, "s": round(response.seconds, 2)}
-        alive = call(server.port, "POST", "/predict", ROW).status == 200
-        peak = _peak_mib(server.process.pid) if alive else None
-        server.stop()
-    right = alive and all(400 <= one["status"] < 500 and one["s"] <= 5 for one in found.values())
-    return {**found, "alive": alive, "peak_mib": peak}, right
-
-
-def _peak_mib(pid: int) -> int:
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) >> 10
 
 
 def mutated_files(trained: Path, quick: bool) -> Outcome:

@@ -40,7 +40,7 @@ def five_ways(trained: Path, quick: bool) -> tuple[dict[str, Any], bool]:
         ways["CSV"] = [_told(row) for row in _batch(server.port, table.read_bytes(), CSV)]
         ways["Parquet"] = [_told(row) for row in _batch(server.port, parquet.read_bytes(), PARQUET)]
         server.stop()
-        place = ["--workdir", str(root), "--config", str(CONFIG), "-q"]
+        place = ["--workdir", str(root), "-q"]
         subprocess.run([*SPOREPRINT, "predict", str(table), "--out", str(out), *place], check=True, stdout=subprocess.DEVNULL)
         with out.open(encoding="utf-8") as file:
             told = list(csv.DictReader(file))

@@ -141,6 +141,44 @@ def _command(pid: int) -> bytes:
     return b""
 
 
+class PeakMemory:
+    """The most memory that a process and those below it have had together, MiB, looked at twenty times a second."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self._stop = pid, threading.Event()
+        self.first = self.peak = self._now()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.05):
+            self.peak = max(self.peak, self._now())
+
+    def _now(self) -> int:
+        return sum(map(_resident_kib, _tree(self._pid))) >> 10
+
+
+def _tree(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        children = [word for path in Path(f"/proc/{pid}/task").glob("*/children") for word in path.read_text().split()]
+        return [pid, *(each for child in children for each in _tree(int(child)))]
+    return []
+
+
+def _resident_kib(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        line = next((line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")), "VmRSS: 0")
+        return int(line.split()[1])
+    return 0
+
+
 @contextlib.contextmanager
 def copy_of(trained_root: Path) -> Iterator[Path]:
     """A copy without what earlier servers left."""

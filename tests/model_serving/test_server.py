@@ -206,7 +206,7 @@ def test_a_model_that_cannot_be_read_is_one_sentence(small_copy: Path, small_con
     config = write_config(small_config, tmp_path / "config.yaml")
     where = ["--port", str(free_port()), "--workers", workers, "--workdir", str(small_copy)]
     command = [sys.executable, "-m", "sporeprint", "serve", *where]
-    done = subprocess.run([*command, "--config", str(config)], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*command, "--config", str(config)], capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert version.ref in done.stderr

@@ -196,7 +196,7 @@ def create_app(
 
 
 def _response(request: Request, problem: Problem, headers: Any = None) -> Response:
-    problem = problem.of_request(request.scope["request_context"].request_id)
+    problem = problem.without(request.app.state.service.root).of_request(request.scope["request_context"].request_id)
     own = {name.decode(): value.decode() for name, value in (*SECURITY, *problem.headers)}
     if is_open_inference(request.scope):
         body = problem.to_open_inference()

@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 WAIT_S = 10.0
 #: Seconds after which the database counts as silent: for the driver, at the start, and for who asks how it is.
 ANSWER_S, START_S, HEALTH_S = 12, 2.0, 2.0
+#: The same for an SQLite file at the start: longer than another process may hold its lock.
+FILE_S = 60.0
 
 
 class DatabaseStart:
@@ -47,13 +49,14 @@ class DatabaseStart:
         self._prepared = in_thread(functools.partial(migrate.prepare, self.engine))
 
     def finish(self) -> None:
-        """Wait until its tables were made and looked at, for what is left of `START_S` since the beginning.
+        """Wait until its tables were made and looked at: of a server for what is left of `START_S`; a file on this machine is never silent.
 
         Raises:
             StorageError: if it has other tables than this version works with.
             StorageUnavailableError: if it does not answer.
         """
-        within(START_S, self._prepared, since=self._begun)
+        is_file = self.engine.url.get_backend_name() == urls.SQLITE
+        within(FILE_S if is_file else START_S, self._prepared, since=self._begun)
 
 
 class Database:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.main import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from sporeprint.common.optional_dependencies import leave_out
@@ -123,7 +124,10 @@ def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, w
             timeout_worker_healthcheck=SILENT_S,
         )
         if workers > 1:
-            Multiprocess(config, sockets=[sock]).run()
+            supervisor = Multiprocess(config, sockets=[sock])
+            supervisor.run()
+            if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+                raise StorageError("a worker could not start; what it says above tells why")
             return
         server = Server(config)
         server.run([sock])

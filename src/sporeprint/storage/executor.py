@@ -181,7 +181,8 @@ def within(seconds: float, call: "Future[Result]", *, since: float | None = None
     Raises:
         SilentDatabaseError: it takes longer.
     """
-    left = seconds if since is None else max(0.0, since + seconds - time.monotonic())
+    # At the least a moment, as an answer may have come while this process was busy.
+    left = seconds if since is None else max(0.5, since + seconds - time.monotonic())
     try:
         return call.result(left)
     except FutureTimeoutError:

@@ -311,7 +311,7 @@ class Authenticator:
             self._keys = self._remembered()
             self._take(self._keys)
         if not self._away:
-            who = "nobody is let in" if self._keys is None else "those known last count"
+            who = "nobody is let in" if not self.knows_keys else "those known last count"
             log.warning("the API keys cannot be read, %s: %s", who, error)
         self._away = True
 

@@ -73,6 +73,11 @@ class Problem:
         detail = self.detail if len(self.detail) <= MOST_DETAIL else f"{self.detail[:MOST_DETAIL]} ..."
         return orjson.dumps({"error": detail})
 
+    def without(self, root: Path) -> Self:
+        """The same without the names of the server's folders."""
+        detail = self.detail.replace(f"{root.absolute()}/", "").replace(str(root.absolute()), ".")
+        return self if detail == self.detail else replace(self, detail=detail)
+
     def of_request(self, request_id: str) -> Self:
         """The same with the id by which the logs know the request."""
         return replace(self, request_id=request_id)
@@ -154,8 +159,7 @@ def of(error: Exception, root: Path) -> Problem:
         error: what was raised.
         root: the work directory.
     """
-    problem = _of(error)
-    return replace(problem, detail=_without(root, problem.detail))
+    return _of(error).without(root)
 
 
 def _of(error: Exception) -> Problem:
@@ -196,7 +200,3 @@ def _of_storage(error: Exception) -> Problem:
             return UNEXPECTED
         case _:
             return UNEXPECTED
-
-
-def _without(root: Path, text: str) -> str:
-    return text.replace(f"{root.absolute()}/", "").replace(str(root.absolute()), ".")
