@@ -257,7 +257,8 @@ class DatasetSchema(Frozen):
     extra_columns: Literal["reject", "ignore"] = Field("reject", description="What a column not named here does to the run.")
     missing: tuple[str, ...] = Field(
         (),
-        description="Texts that stand for a missing value in every column, as '?'. NA, NaN, null and None always do in numeric columns, and in nominal ones whose declared values do not have them.",
+        description="Texts that stand for a missing value in every column, as '?'. NA, NaN, null and None always do in numeric "
+        "columns, and in nominal ones whose declared values do not have them.",
     )
     further: tuple[str, ...] = Field((), description="Columns that are neither feature nor target nor group, and are read along.")
 
