@@ -65,7 +65,8 @@ ensure_uv() {
     "$python" -m venv "$venv" >&2
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$root/scripts/uv-requirements.txt" >&2
   fi
-  export PATH="$venv/bin:$PATH"
+  # As patient as pip where a registry is slow.
+  export PATH="$venv/bin:$PATH" UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-180}"
 }
 
 side_venv_fits() {

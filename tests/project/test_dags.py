@@ -38,6 +38,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         "MUSHROOM_SPOREPRINT": str(PROGRAM),
         "MUSHROOM_RETRY_SECONDS": "1",
         "MUSHROOM_ETL_SCHEDULE": "",
+        "MUSHROOM_MONITORING_SCHEDULE": "0 4 29 2 *",  # no run but those that are asked for
         "NO_PROXY": "*",
         **more,
     }
