@@ -80,9 +80,8 @@ def test_a_step_that_fails_says_so(
 ) -> None:
     monkeypatch.setenv("OPENLINEAGE_URL", receiver.url)
     (tmp_path / "empty.csv").write_text("class;cap-shape\n")
-    run_extract(settings.parse(small_config), tmp_path / "work", source=str(tmp_path / "empty.csv"))
     with pytest.raises(DataError):
-        run_transform(settings.parse(small_config), tmp_path / "work")
+        run_extract(settings.parse(small_config), tmp_path / "work", source=str(tmp_path / "empty.csv"))
     last = receiver.json()[-1]
     assert last["eventType"] == "FAIL"
     assert last["run"]["facets"]["errorMessage"]["message"]

@@ -25,7 +25,6 @@ from sporeprint.settings import Settings
 log = logging.getLogger(__name__)
 
 NAMESPACE = "sporeprint"
-SPLITS = ("train", "validation", "test")
 #: Steps that read or write something that others see.
 STEPS = ("extract", "transform", "load", "train", "evaluate", "register", "promote", "import")
 
@@ -71,9 +70,11 @@ def _raw_tables(workdir: Workdir) -> tuple[TableVersion, TableVersion]:
 
 def _published(workdir: Workdir) -> list[TableVersion]:
     record = DataSummary.from_json(workdir.data_record.read_text(encoding="utf-8"))
+    train, test = record.splits["train"], record.splits["test"]
+    counts = {"train": train, "validation": sum(record.splits.values()) - train - test, "test": test}
     return [
-        _file(workdir.model_input / f"{name}.parquet", version=record.fingerprint, rows=record.splits.get(name), has_columns=True)
-        for name in SPLITS
+        _file(workdir.model_input / f"{name}.parquet", version=record.fingerprint, rows=rows, has_columns=True)
+        for name, rows in counts.items()
     ]
 
 
