@@ -119,7 +119,7 @@ def test_every_form_is_monitored(further: Path, trained: tuple[Path, Settings]) 
     root, chosen = trained
     run = monitor(chosen, root, further, now=lambda: datetime.now(UTC))
     assert "(60 rows)" in run.evaluation.current
-    assert {column.name for column in run.evaluation.drift.columns} >= {*FEATURES, "probability", "verdict"}
+    assert {column.column for column in run.evaluation.drift.columns} >= {*FEATURES, "probability", "verdict"}
     assert not list((root / "data/raw").glob(".unpacked-*"))
 
 
