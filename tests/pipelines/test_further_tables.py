@@ -69,27 +69,27 @@ def zipped(path: Path, text: str) -> None:
 
 
 TEXT = csv(rows(product=cyrillic))
-FORMS: dict[str, Callable[[Path], Path | None]] = {
-    "plain.csv": lambda path: path.write_text(TEXT) and None,
-    "rows.csv.gz": lambda path: path.write_bytes(gzip.compress(TEXT.encode())) and None,
-    "rows.csv.bz2": lambda path: path.write_bytes(bz2.compress(TEXT.encode())) and None,
-    "rows.csv.xz": lambda path: path.write_bytes(lzma.compress(TEXT.encode())) and None,
-    "rows.csv.zst": lambda path: path.write_bytes(pa.Codec("zstd").compress(TEXT.encode(), asbytes=True)) and None,
+FORMS: dict[str, Callable[[Path], object]] = {
+    "plain.csv": lambda path: path.write_text(TEXT),
+    "rows.csv.gz": lambda path: path.write_bytes(gzip.compress(TEXT.encode())),
+    "rows.csv.bz2": lambda path: path.write_bytes(bz2.compress(TEXT.encode())),
+    "rows.csv.xz": lambda path: path.write_bytes(lzma.compress(TEXT.encode())),
+    "rows.csv.zst": lambda path: path.write_bytes(pa.Codec("zstd").compress(TEXT.encode(), asbytes=True)),
     "rows.zip": lambda path: zipped(path, TEXT),
-    "rows.jsonl": lambda path: path.write_text(json_lines(rows(product=cyrillic))) and None,
-    "rows.jsonl.gz": lambda path: path.write_bytes(gzip.compress(json_lines(rows(product=cyrillic)).encode())) and None,
+    "rows.jsonl": lambda path: path.write_text(json_lines(rows(product=cyrillic))),
+    "rows.jsonl.gz": lambda path: path.write_bytes(gzip.compress(json_lines(rows(product=cyrillic)).encode())),
     "rows.parquet": lambda path: pl.DataFrame(rows(product=cyrillic)).write_parquet(path),
-    "preamble.csv": lambda path: path.write_text(f"# of today\n# in euros\n{TEXT}") and None,
-    "semicolons.csv": lambda path: path.write_text(csv(rows(product=cyrillic), separator=";")) and None,
-    "eight_bit.csv": lambda path: path.write_bytes(TEXT.encode("cp1251")) and None,
-    "index.csv": lambda path: path.write_text(csv({"": list(range(60)), **rows(product=cyrillic)})) and None,
+    "preamble.csv": lambda path: path.write_text(f"# of today\n# in euros\n{TEXT}"),
+    "semicolons.csv": lambda path: path.write_text(csv(rows(product=cyrillic), separator=";")),
+    "eight_bit.csv": lambda path: path.write_bytes(TEXT.encode("cp1251")),
+    "index.csv": lambda path: path.write_text(csv({"": list(range(60)), **rows(product=cyrillic)})),
 }
 
 
 @pytest.fixture(params=[*FORMS, "folder", "pattern", "headerless.csv"])
 def further(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The sixty rows in one form."""
-    name = request.param
+    name: str = request.param
     if name in FORMS:
         FORMS[name](tmp_path / name)
         return tmp_path / name
