@@ -2,8 +2,8 @@
 
     PYTHON_WITH_GRPCIO benchmarks/grpc_bound.py [--url http://127.0.0.1:8000 --body FILE] [--seconds 3]
 
-Both sides get one row as JSON bytes over eight connections of threads of this process. Without --url only the bound is measured. The gRPC server
-takes and gives bytes unread: parsing, scoring, journal, keys and limits would come on top.
+Both sides get one row as JSON bytes over eight connections of threads of this process. Without --url only the bound is measured. The gRPC
+server takes and gives bytes unread: parsing, scoring, journal, keys and limits would come on top.
 """
 
 import argparse

@@ -145,11 +145,13 @@ def test_a_skops_pipeline_scores_as_scikit_learn_does(
 def test_a_skops_forest_of_named_numbers(
     one_hot: pl.DataFrame, poisonous: np.ndarray[Any, Any], small_copy: Path, small_config: dict[str, Any], tmp_path: Path
 ) -> None:
-    forest = RandomForestClassifier(20, max_depth=6, random_state=1).fit(one_hot, poisonous)
+    forest = RandomForestClassifier(20, max_depth=6, random_state=1).fit(one_hot.fill_nan(0.0), poisonous)
     skops.io.dump(forest, tmp_path / "forest.skops")
-    bundle = imported(small_copy, small_config, tmp_path / "forest.skops")
+    bundle = imported(small_copy, small_config, tmp_path / "forest.skops", ImportOptions(missing_number=0.0))
     frame, scores = rows(bundle, small_copy, small_config)
-    own = forest.predict_proba(pl.DataFrame(as_features(frame, one_hot.columns).astype(np.float64), schema=one_hot.columns))[:, 1]
+    own = forest.predict_proba(pl.DataFrame(as_features(frame, one_hot.columns).astype(np.float64), schema=one_hot.columns).fill_nan(0.0))[
+        :, 1
+    ]
     np.testing.assert_allclose(scores, own, atol=1e-6)
 
 
@@ -166,13 +168,14 @@ def test_onnx_of_columns_with_texts_and_a_list_of_dictionaries(
 
 
 def matrix_graph(tmp_path: Path, nodes: list[Any], width: int = 3, outputs: Sequence[str] = ("p",), kind: int = TensorProto.FLOAT) -> Path:
+    weights = np.array([0.1 * (number + 1) for number in range(width)], dtype=np.float32)
     graph = helper.make_graph(
         nodes,
         "net",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", width])],
         [helper.make_tensor_value_info(name, kind, ["rows", "columns"]) for name in outputs],
         [
-            helper.make_tensor("w", TensorProto.FLOAT, [width, 1], [0.1 * (number + 1) for number in range(width)]),
+            helper.make_tensor("w", TensorProto.FLOAT, [width, 1], weights.tobytes(), raw=True),
             helper.make_tensor("minus", TensorProto.FLOAT, [1], [-1.0]),
         ],
     )

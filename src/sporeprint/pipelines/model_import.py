@@ -34,6 +34,8 @@ from sporeprint.pipelines.transform import transform
 from sporeprint.settings import Settings
 from sporeprint.stats.ranking import rank, roc_auc
 
+#: ROC AUC below which the scores are of the other class, not merely of no use.
+REVERSED = 0.4
 #: Largest file that is read, in bytes.
 LARGEST_FILE = 1 << 30
 NOTE = "it was made elsewhere: whether it was fitted on rows of this table is not known, and if so its metrics and threshold are optimistic"
@@ -131,7 +133,7 @@ def _candidate(run: RunContext, table: ModelInput, data: bytes, file: str, name:
         model = _in_a_process(read, data)
         scorer, encoder, reference, used = _served(settings, table, model, options, _own_reference(model))
     auc = roc_auc(rank(table.test.y, reference))
-    if auc < 0.5:
+    if auc < REVERSED:
         raise UsageError(
             f"on the test rows its probability of {schema.target.values[schema.target.positive]!r} is higher for the other class "
             f"(ROC AUC {auc:.3f}); name its label of that class with --positive-label, or check the order of its features"
@@ -215,7 +217,9 @@ def _sklearn(settings: Settings, table: ModelInput, data: bytes, options: Import
 
     def ask(inputs: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
         if not texts:
-            return np.asarray(estimator.predict_proba(inputs[0].astype(np.float64)))
+            X = inputs[0].astype(np.float64)
+            named = hasattr(estimator, "feature_names_in_")  # it warns where it was fitted with names and gets none
+            return np.asarray(estimator.predict_proba(pl.DataFrame(X, schema=list(names)) if named else X))
         columns = {
             name: pl.Series(values[:, 0].tolist(), dtype=pl.String) if name in texts else pl.Series(values[:, 0].astype(np.float64))
             for name, values in zip(names, inputs, strict=True)
