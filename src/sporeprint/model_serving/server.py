@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from uvicorn.main import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from sporeprint.common import telemetry
 from sporeprint.common.optional_dependencies import leave_out
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import RegistryError, StorageError, StorageUnavailableError, UsageError
@@ -80,6 +81,7 @@ def check(settings: Settings, root: Path, model: str) -> StartCheck:
         StorageError: if the database has other tables than this version works with.
         ConfigError: if its address is none, or the first key of a container.
     """
+    telemetry.requested()
     bootstrap = bootstrap_key(os.environ)
     start = DatabaseStart(settings.storage, root)
     access = Authenticator(start.engine, root, exposed=True, rate=0, burst=1, bootstrap=bootstrap)

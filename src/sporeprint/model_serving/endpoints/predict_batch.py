@@ -301,7 +301,7 @@ def _of_file(service: Service, job: Job) -> Iterator[tuple[Batch, None]]:
     schema = job.served.bundle.schema
     if (kind := kind_of(job.upload, UPLOAD)) != job.given:
         raise DataError(f"{UPLOAD} is {kind}, and Content-Type says {job.given.value}")
-    for batch in service.decoder.decode(job.upload, schema):
+    for batch in service.decoder.decode(job.upload, schema, job.served.bundle.csv):
         _check_names(batch.frame)
         if batch.malformed.height or not batch.frame.height:
             yield batch, None

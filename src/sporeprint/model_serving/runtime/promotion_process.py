@@ -1,7 +1,9 @@
 """Promotions in a process of their own: the gate holds two models against all test rows, and requests must not wait for it."""
 
+import os
 from pathlib import Path
 
+from sporeprint.common import telemetry
 from sporeprint.common.child_process import ChildDiedError, run_in_child
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import RetryableError
@@ -23,7 +25,7 @@ def promote_in_a_process(settings: Settings, root: Path, ref: str, reason: str, 
     """
     seconds = settings.serving.batch_deadline_s
     try:
-        return run_in_child(_promote, settings, root, ref, reason, by, production, seconds=seconds)
+        return run_in_child(_promote, settings, root, ref, reason, by, production, telemetry.traceparent(), seconds=seconds)
     except TimeoutError:
         why = f"the gate took longer than {seconds:g} s"
     except ChildDiedError:
@@ -35,7 +37,9 @@ def promote_in_a_process(settings: Settings, root: Path, ref: str, reason: str, 
     raise PromotionStoppedError(f"the promotion of {ref} was stopped: {why}; now {now}")
 
 
-def _promote(settings: Settings, root: Path, ref: str, reason: str, by: str, production: bool) -> RegisterResult:
+def _promote(settings: Settings, root: Path, ref: str, reason: str, by: str, production: bool, traceparent: str | None) -> RegisterResult:
     from sporeprint.pipelines.register import run_promote
 
+    if traceparent is not None:
+        os.environ["TRACEPARENT"] = traceparent
     return run_promote(settings, root, ref, production=production, reason=reason, by=by)

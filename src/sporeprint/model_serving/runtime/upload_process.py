@@ -24,6 +24,7 @@ from sporeprint.ingestion.file_formats import kind_of
 from sporeprint.ingestion.raw_batch import Batch, malformed_rows
 from sporeprint.ingestion.raw_table import open_table, read_batches
 from sporeprint.schema import DatasetSchema
+from sporeprint.settings import CsvSettings
 
 #: What a message calls the file.
 UPLOAD = "the upload"
@@ -70,18 +71,19 @@ class UploadDecoder:
         self._idle: list[ChildProcess] = []
         self._lock = threading.Lock()
 
-    def decode(self, path: Path, schema: DatasetSchema) -> Iterator[Batch]:
+    def decode(self, path: Path, schema: DatasetSchema, csv: CsvSettings | None = None) -> Iterator[Batch]:
         """The rows of a CSV or Parquet file, with their numbers, piece by piece.
 
         Args:
             path: the file.
             schema: of the rows to be scored.
+            csv: how the training table was written; left out: as is found.
 
         Raises:
             TooLargeError: if it holds more than the limits allow.
             DataError: if it is damaged, or its columns are not those of the dataset.
         """
-        for rows, malformed in self._items(_decode_rows, path, schema, self.limits):
+        for rows, malformed in self._items(_decode_rows, path, schema, csv, self.limits):
             yield Batch(_frame(rows), malformed_rows() if malformed is None else _frame(malformed), 0)
 
     def decode_table(self, path: Path) -> pl.DataFrame:
@@ -168,9 +170,9 @@ def _quietly(work: Any, arguments: tuple[Any, ...]) -> Iterator[Any]:
         raise fault
 
 
-def _decode_rows(path: Path, schema: DatasetSchema, limits: DecodeLimits) -> Iterator[tuple[bytes, bytes | None]]:
+def _decode_rows(path: Path, schema: DatasetSchema, csv: CsvSettings | None, limits: DecodeLimits) -> Iterator[tuple[bytes, bytes | None]]:
     _check_columns(path, limits)
-    raw = open_table(path, schema, now=lambda: datetime.now(UTC))
+    raw = open_table(path, schema, now=lambda: datetime.now(UTC), csv=csv)
     if raw.provenance.rows is not None:
         _check_rows(raw.provenance.rows, limits)
     rows, left = 0, limits.decoded_bytes
