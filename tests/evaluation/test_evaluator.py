@@ -174,7 +174,8 @@ def test_seen_is_the_test_rows_and_unseen_is_all_rows(chosen: Settings, data: Mo
         assert model.seen.metrics["accuracy"].value == pytest.approx(right)
         assert sum(group.errors for group in model.by_group) == model.unseen.confusion.fp + model.unseen.confusion.fn
         assert model.seen == score_seen(chosen, data, candidate)
-        assert model.safety.seen == count_seen(chosen, data, candidate)
+        assert model.safety.seen == count_seen(chosen, data, candidate).seen
+        assert len(model.safety.ignoring_missing) == 30
         assert model.safety.unseen is not None
         assert (model.safety.unseen.rows, model.safety.folds, len(model.safety.by_group)) == (1800, 3, 30)
         assert sum(group.counts.answered for group in model.safety.by_group) == model.safety.unseen.answered

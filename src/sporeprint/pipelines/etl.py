@@ -6,7 +6,6 @@ from sporeprint.common.progress import Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.evaluation.evaluator import count_seen, score_seen
-from sporeprint.evaluation.safety_scorecard import ModelSafety
 from sporeprint.evaluation.scorecard import ModelEvaluation, Unavailable
 from sporeprint.pipelines.evaluate import evaluate, report_context, store_metrics, write_report
 from sporeprint.pipelines.extract import Outcomes, extract, read_extract_record
@@ -81,10 +80,10 @@ def _new_version(run: RunContext, data: ModelInput, model: str) -> NewVersionRes
         progress.total(fit_units(chosen))
         candidate = fit_candidate(settings, model, chosen, data, shared_parts(settings, run.workdir, data), progress)
     with run.log.step("evaluate"):
-        seen, answered = score_seen(settings, data, candidate), count_seen(settings, data, candidate)
+        seen, safety = score_seen(settings, data, candidate), count_seen(settings, data, candidate)
     with run.log.step("register"):
         unseen = Unavailable("a further version is measured on seen rows only; sporeprint etl measures both")
-        evaluations = {model: ModelEvaluation(seen, unseen, (), ModelSafety(answered, None, 0, ()))}
+        evaluations = {model: ModelEvaluation(seen, unseen, (), safety)}
         context = report_context(run, data, [candidate], evaluations, (), unseen)
         bundle = bundle_of(settings, data, candidate, metrics_dict(context)["models"][model], context)
         registered = Registry(run.workdir.registry).register(bundle, now=utc_now(), by=run.run_id)
