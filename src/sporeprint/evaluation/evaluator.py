@@ -198,6 +198,12 @@ def compare_candidates(
     return on_seen + compare_models_on_groups(rows.y, scores, rows.group, **_interval_options(settings))
 
 
+def _counted_units(settings: Settings) -> str:
+    if settings.split.by == "groups":
+        return "groups"
+    return "different rows" if settings.dataset.cluster is None else f"different values of {settings.dataset.cluster}"
+
+
 def _interval_options(settings: Settings) -> dict[str, Any]:
     return {
         "confidence": settings.evaluation.confidence,
@@ -263,5 +269,6 @@ def report_context(
         group_names=group_names,
         seed=settings.runtime.seed,
         confidence=settings.evaluation.confidence,
+        counted=_counted_units(settings),
         libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
     )

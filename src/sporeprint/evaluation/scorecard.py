@@ -229,9 +229,7 @@ def errors_by_group(y: Labels, p: Scores, groups: npt.NDArray[np.int64], *, thre
     )
 
 
-def _card(
-    y: Labels, p: Scores, ranked: ranking.Ranking, counts: metrics.Counts, estimates: dict[str, Estimate], units: int
-) -> ScoreCard:
+def _card(y: Labels, p: Scores, ranked: ranking.Ranking, counts: metrics.Counts, estimates: dict[str, Estimate], units: int) -> ScoreCard:
     return ScoreCard(
         rows=len(y),
         positives=ranked.positives,

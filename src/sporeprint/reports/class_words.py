@@ -47,8 +47,3 @@ def plural(word: str) -> str:
 def spaced(name: str) -> str:
     """A name of the configuration as people read it."""
     return name.replace("_", " ").replace("-", " ")
-
-
-def counted_units(schema: DatasetSchema) -> str:
-    """What intervals on rows of known groups count, in words."""
-    return "different rows" if schema.cluster is None else f"different values of {schema.cluster}"

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.model_comparison import ModelComparison
 from sporeprint.evaluation.scorecard import LOSSES, GroupErrors, ModelEvaluation, ScoreCard, Unavailable
-from sporeprint.reports.class_words import ClassWords, counted_units, plural, spaced
+from sporeprint.reports.class_words import ClassWords, plural, spaced
 from sporeprint.reports.figures import palette
 from sporeprint.reports.plots import unseen_cards
 from sporeprint.reports.safety_section import answers_dict, in_short, missed_key, promise_in_words, safety_view
@@ -118,8 +118,8 @@ def _card_dict(card: ScoreCard | Unavailable, missed: str) -> dict[str, Any]:
     if isinstance(card, Unavailable):
         return {"available": False, "reason": card.reason}
     estimates = {name: _finite(asdict(estimate)) for name, estimate in card.metrics.items()}
-    counts = {"rows": card.rows, "units": card.units, "positives": card.positives, "confusion": asdict(card.confusion), missed: card.confusion.fn}
-    return {"available": True, **estimates, **counts}
+    counts = {"rows": card.rows, "units": card.units, "positives": card.positives}
+    return {"available": True, **estimates, **counts, "confusion": asdict(card.confusion), missed: card.confusion.fn}
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def render_evaluation(context: ReportContext) -> str:
             served=_served(context),
             headline=_headline(evaluation, words, spaced(lead)),
             verdict=_verdict(evaluation, words),
-            sides=_sides(evaluation, words, counted_units(context.schema)),
+            sides=_sides(evaluation, words, context.counted),
             guess=_guess(evaluation, words),
             unavailable=evaluation.unseen.reason if isinstance(evaluation.unseen, Unavailable) else None,
             colours=palette(list(context.evaluations)),

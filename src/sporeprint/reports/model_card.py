@@ -6,7 +6,7 @@ After Mitchell et al. (2019), *Model cards for model reporting*, in the order in
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.safety_scorecard import ModelSafety
 from sporeprint.evaluation.scorecard import ScoreCard, Unavailable
-from sporeprint.reports.class_words import ClassWords, counted_units
+from sporeprint.reports.class_words import ClassWords
 from sporeprint.reports.safety_section import promise_in_words
 
 _SHOWN = ("accuracy", "precision", "recall", "f1", "mcc", "roc_auc", "pr_auc", "brier", "log_loss", "ece")
@@ -26,7 +26,7 @@ def render_card(context: ReportContext, name: str) -> str:
         "",
         "## How good it is",
         "",
-        *_metrics(f"On rows of a {group} it has seen", evaluation.seen, positive, negative, counted_units(context.schema)),
+        *_metrics(f"On rows of a {group} it has seen", evaluation.seen, positive, negative, context.counted),
         *_metrics(f"On rows of a {group} it has never seen", evaluation.unseen, positive, negative, "groups"),
         "## What it answers",
         "",
@@ -62,4 +62,5 @@ def _metrics(title: str, card: ScoreCard | Unavailable, positive: str, negative:
         return [f"### {title}", "", f"Not available: {card.reason}.", ""]
     rows = [f"| {metric} | {e.value:.4f} | {e.low:.4f} to {e.high:.4f} |" for metric, e in card.metrics.items() if metric in _SHOWN]
     missed = f"{card.confusion.fn:,} of {card.positives:,} {positive} rows were called {negative}."
-    return [f"### {title} ({card.rows:,} rows; intervals count {card.units:,} {counted})", "", "| metric | value | interval |", "|---|---|---|", *rows, "", missed, ""]
+    title = f"### {title} ({card.rows:,} rows; intervals count {card.units:,} {counted})"
+    return [title, "", "| metric | value | interval |", "|---|---|---|", *rows, "", missed, ""]

@@ -36,8 +36,10 @@ def picture(results: Sequence[SimulatedMonths], days: int, promised: float | Non
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         parts.append(f'<line x1="{LEFT}" x2="{RIGHT}" y1="{y(share):.1f}" y2="{y(share):.1f}" stroke="#ddd"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{y(share) + 4:.1f}" text-anchor="end" fill="#555">{share:.0%}</text>')
-    for day in sorted({round(days * quarter / 4) for quarter in range(5)}):
-        parts.append(f'<text x="{x(day):.1f}" y="{BOTTOM + 18}" text-anchor="middle" fill="#555">{f"day {day}" if day else "0"}</text>')
+    parts += [
+        f'<text x="{x(day):.1f}" y="{BOTTOM + 18}" text-anchor="middle" fill="#555">{f"day {day}" if day else "0"}</text>'
+        for day in sorted({round(days * quarter / 4) for quarter in range(5)})
+    ]
     if promised:
         line = f'x1="{LEFT}" x2="{RIGHT}" y1="{y(promised):.1f}" y2="{y(promised):.1f}"'
         parts.append(f'<line {line} stroke="#c00" stroke-width="1.5" stroke-dasharray="6 4"/>')
