@@ -70,6 +70,7 @@ SAFETY = ModelSafety(
     unseen=UNSEEN,
     folds=5,
     by_group=(GroupCounts(0, PredictionCounts(10, 4, 1, 3, 3, 10)), GroupCounts(1, PredictionCounts(10, 0, 0, 0, 0, 0))),
+    ignoring_missing=(GroupCounts(0, PredictionCounts(10, 6, 3, 2, 3, 10)), GroupCounts(1, PredictionCounts(10, 0, 0, 0, 0, 0))),
     promise=(PromiseCheck(alpha=0.05, delta=0.05, splits=200, with_threshold=150, held=198, worst=0.06),),
 )
 GUARD = GuardEvaluation(

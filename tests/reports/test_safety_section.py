@@ -98,6 +98,19 @@ def test_rows_of_the_table_are_in_the_order_of_the_models(context: ReportContext
         assert math.isnan(row.accuracy.low) == (row.side == "unseen")
 
 
+def test_empty_cells_that_say_nothing_are_counted_in_rows_and_in_groups(context: ReportContext) -> None:
+    name = next(iter(context.evaluations))
+    groups = tuple(GroupCounts(number, PredictionCounts(300, 2 * (number < 3), 1, int(number == 1), 1, 300)) for number in range(20))
+    evaluation = context.evaluations[name]
+    changed = {name: replace(evaluation, safety=replace(evaluation.safety, ignoring_missing=groups))}
+    found = safety_view(replace(context, evaluations=changed), name).ignoring_missing
+    assert found is not None
+    assert (found.counts.rows, found.counts.answered, found.counts.false_negative) == (6000, 6, 1)
+    assert (found.bound.groups, found.bound.wrong, len(found.answered)) == (20, 1, 3)
+    written = safety_dict(replace(context, evaluations=changed))["models"][name]["ignoring_missing"]
+    assert (written["answered"], written["false_edible"], written["by_group_bound"]["positive_groups"]) == (6, 1, 20)
+
+
 def test_the_groups_with_most_wrong_answers_come_first(context: ReportContext) -> None:
     name = next(iter(context.evaluations))
     found: Any = safety_view(context, name)

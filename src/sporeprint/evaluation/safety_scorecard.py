@@ -192,7 +192,8 @@ def count_by_group(y: Labels, verdict: npt.NDArray[np.int8], group: npt.NDArray[
 def total(groups: Iterable[GroupCounts]) -> PredictionCounts:
     """The counts of all groups together."""
     names = PredictionCounts.__slots__
-    return PredictionCounts(*np.array([[getattr(item.counts, name) for name in names] for item in groups], dtype=int).sum(axis=0).tolist())
+    rows = np.array([[getattr(item.counts, name) for name in names] for item in groups], dtype=int).reshape(-1, len(names))
+    return PredictionCounts(*rows.sum(axis=0).tolist())
 
 
 def group_bound(groups: Sequence[GroupCounts]) -> GroupBound:

@@ -4,7 +4,7 @@ After Mitchell et al. (2019), *Model cards for model reporting*, in the order in
 """
 
 from sporeprint.evaluation.evaluation_summary import ReportContext
-from sporeprint.evaluation.safety_scorecard import ModelSafety
+from sporeprint.evaluation.safety_scorecard import ModelSafety, total
 from sporeprint.evaluation.scorecard import ScoreCard, Unavailable
 from sporeprint.reports.class_words import ClassWords
 from sporeprint.reports.safety_section import promise_in_words
@@ -47,7 +47,12 @@ def render_card(context: ReportContext, name: str) -> str:
 
 def _answers(safety: ModelSafety, context: ReportContext, group: str) -> list[str]:
     words = ClassWords.of(context.schema)
-    sides = [(f"{group} it has seen", safety.seen), (f"{group} it has never seen", safety.unseen)]
+    ignoring = total(safety.ignoring_missing) if safety.ignoring_missing else None
+    sides = [
+        (f"{group} it has seen", safety.seen),
+        (f"{group} it has never seen", safety.unseen),
+        (f"{group} it has never seen, where empty cells carry no information", ignoring),
+    ]
     rows = [
         f"| {side} | {counts.answered:,} of {counts.rows:,} | {counts.correct:,} | {counts.false_negative:,} of {counts.positives:,} |"
         for side, counts in sides

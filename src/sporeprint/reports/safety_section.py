@@ -76,17 +76,17 @@ def safety_dict(context: ReportContext) -> dict[str, Any]:
             "by_group": by_group(found.by_group),
         }
 
+    def ignoring(groups: Sequence[GroupCounts]) -> dict[str, Any] | None:
+        counts = _counts(total(groups), context.schema)
+        return {**counts, "by_group": by_group(groups), "by_group_bound": _bound(groups)} if groups else None
+
     def model(name: str, found: ModelSafety) -> dict[str, Any]:
         promise = [{key: getattr(item, key) for key in PromiseCheck.__slots__} for item in found.promise]
         return {
             **answers_dict(context, name),
             "by_group": by_group(found.by_group),
             "by_group_bound": _bound(found.by_group),
-            "ignoring_missing": {
-                **_counts(total(found.ignoring_missing), context.schema),
-                "by_group": by_group(found.ignoring_missing),
-                "by_group_bound": _bound(found.ignoring_missing),
-            },
+            "ignoring_missing": ignoring(found.ignoring_missing),
             "promise": promise,
         }
 
