@@ -250,6 +250,16 @@ def test_copies_of_every_row_change_no_interval() -> None:
     assert same(score_rows(y[minority], p[minority], minority, **HOW).metrics["recall"], one.metrics["recall"])
 
 
+@pytest.mark.parametrize("rows", [np.zeros(50, dtype=int), np.arange(50)])
+def test_all_copies_and_a_cluster_column_of_one_value_say_what_one_row_says(rows: Groups) -> None:
+    y, p, _ = sample(50)
+    card = score_rows(y[rows], p[rows], np.zeros(50, dtype=int), **HOW)
+    assert (card.rows, card.units) == (50, 1)
+    accuracy = card.metrics["accuracy"]
+    assert accuracy.high - accuracy.low > 0.97
+    assert all(math.isnan(one.value) or one.low <= one.value <= one.high for one in card.metrics.values())
+
+
 def test_intervals_of_units_cover_where_those_of_rows_do_not() -> None:
     truth = score_rows(*sample(400_000)[:2], confidence=0.95, replicates=1, seed=1).metrics
     samples, hits, by_rows = 40, dict.fromkeys(METRICS, 0), 0
