@@ -123,7 +123,8 @@ def answers_dict(context: ReportContext, name: str) -> dict[str, Any]:
         },
         "positive_from": context.guard_settings.positive_from,
         "notes": list(context.notes.get(name, ())),
-        "seen": {**_counts(model_safety.seen, context.schema), "answered_independent": round(model_safety.independent, 1)},
+        "seen": _counts(model_safety.seen, context.schema),
+        "seen_answered_independent": round(model_safety.independent, 1),
         f"unseen_{_groups_word(context.schema)}": unseen,
     }
 
