@@ -123,7 +123,7 @@ def report(warehouse: Warehouse) -> dict[str, Any]:
             made = warehouse_report.make_warehouse_report(reader, warehouse.shown, now_us=BEGIN_US, days=0)
         made.tables()
         seconds.append(time.perf_counter() - began)
-        answers = sum(row["answers"] for row in made.found["verdicts_total"])
+        answers = sum(row["answers"] for row in made.results["verdicts_total"])
     return {"answers": answers, "report_s": spread(seconds[1:])}
 
 

@@ -377,7 +377,7 @@ def test_scores_that_are_none(world: Service, frame: pl.DataFrame) -> None:
 def test_outcomes_of_one_class(world: Service, frame: pl.DataFrame) -> None:
     rows = answered(world.root, frame, first_us=BEGIN_US + 6 * DAY_US, step_us=DAY_US // ROWS)
     world.say(rows, outcomes(rows, pl.Series(["p"] * ROWS), delay_us=HOUR_US))
-    found = evaluate(world, day=9, asked=WindowRequest(begin_us=BEGIN_US + 6 * DAY_US, end_us=BEGIN_US + 7 * DAY_US)).evaluation
+    found = evaluate(world, day=9, request=WindowRequest(begin_us=BEGIN_US + 6 * DAY_US, end_us=BEGIN_US + 7 * DAY_US)).evaluation
     assert any("all outcomes are of one class" in reason for reason in found.not_computed)
     assert found.mature
 

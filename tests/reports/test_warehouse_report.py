@@ -44,7 +44,7 @@ def test_tables_for_people(warehouse: ParquetWarehouse) -> None:
 
 
 def test_days_back(warehouse: ParquetWarehouse) -> None:
-    assert made(warehouse, days=1).found["verdicts_total"] == []
+    assert made(warehouse, days=1).results["verdicts_total"] == []
     assert [table.rows[0][0] for table in made(warehouse, days=1).tables()] == [
         "the warehouse has no answers of this time; sporeprint warehouse sync brings them"
     ]

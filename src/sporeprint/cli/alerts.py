@@ -27,10 +27,10 @@ def list_alerts(
     from sporeprint.storage.oltp import alerts as stored
 
     with alerting.opened(session.settings, session.workdir) as engine:
-        found = stored.list_alerts(engine, over=over)
+        listed = stored.list_alerts(engine, over=over)
         stuck = [each for each in stored.deliveries(engine, status=stored.WAITING) if each.attempts]
         stuck += stored.deliveries(engine, status=stored.GIVEN_UP, limit=20)
-    cards = [alerting.card(each) for each in found]
+    cards = [alerting.card(each) for each in listed]
     late = [
         {"alert_id": each.alert_id, "channel": each.channel, "status": each.status, "attempts": each.attempts, "error": each.last_error}
         for each in stuck
@@ -61,9 +61,9 @@ def ack(
     if (alert_id is None) != everything:
         raise UsageError("name one alert, or say --all; see: sporeprint alerts list")
     with alerting.opened(session.settings, session.workdir) as engine:
-        found = stored.acknowledge(engine, alert_id, actor=f"cli:{user()}", note=note, now_us=alerting.now_us())
-    rows = tuple((each.alert_id, each.summary) for each in found) or (("", "no alert is on"),)
-    return Facts({"acknowledged": [each.alert_id for each in found]}, (Table("Acknowledged", ("alert_id", "summary"), rows),))
+        acknowledged = stored.acknowledge(engine, alert_id, actor=f"cli:{user()}", note=note, now_us=alerting.now_us())
+    rows = tuple((each.alert_id, each.summary) for each in acknowledged) or (("", "no alert is on"),)
+    return Facts({"acknowledged": [each.alert_id for each in acknowledged]}, (Table("Acknowledged", ("alert_id", "summary"), rows),))
 
 
 @command(alerts, ALL, panel=_WHAT, examples="sporeprint alerts test oncall")

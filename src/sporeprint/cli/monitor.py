@@ -140,11 +140,11 @@ def monitor(
     ] = None,
 ) -> Result:
     """Tell whether rows, and the answers to them, have changed. Ends with 10 for an alarm, 11 if not all could be computed."""
-    told = {"--last": last, "--from": begin, "--to": end, "--rows": rows, "--test": test, "--arm": arm, "--where": where or None}
-    told |= {"--reference-last": reference_last, "--sync": sync, "--watch": watch or None, "--every": every}
+    options = {"--last": last, "--from": begin, "--to": end, "--rows": rows, "--test": test, "--arm": arm, "--where": where or None}
+    options |= {"--reference-last": reference_last, "--sync": sync, "--watch": watch or None, "--every": every}
     if current is not None:
-        if given := [name for name, value in told.items() if value is not None]:
-            raise UsageError(f"{given[0]} is about what the service answered, --current about a file; leave one out")
+        if extra := [name for name, value in options.items() if value is not None]:
+            raise UsageError(f"{extra[0]} is about what the service answered, --current about a file; leave one out")
         return _file(session, current, reference, model, alert=bool(alert))
     if reference is not None:
         raise UsageError("--reference belongs to --current; against an earlier time is --reference-last 30d")

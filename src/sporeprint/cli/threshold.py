@@ -49,17 +49,17 @@ def simulate_threshold(
     with session.screen.steps().step("simulate") as progress:
         progress.total(runs)
         try:
-            found = simulated(
+            outcome = simulated(
                 levels, rows=rows, copies=copies, correlation=correlation, risk=risk, runs=runs, seed=seed, advance=progress.advance
             )
         except ValueError as error:
             raise UsageError(f"--{error}") from error
     shares = tuple(
-        (what, f"{broken:,} of {runs:,}", f"{broken / runs:.1%}", bar(broken / runs), f"{found.delta:.0%}")
-        for what, broken in (("every row", found.broken_by_rows), ("every unit once, as etl does", found.broken_by_units))
+        (what, f"{broken:,} of {runs:,}", f"{broken / runs:.1%}", bar(broken / runs), f"{outcome.delta:.0%}")
+        for what, broken in (("every row", outcome.broken_by_rows), ("every unit once, as etl does", outcome.broken_by_units))
     )
-    title = f"Promise of {levels.alpha:.2%} at a true risk of {found.risk:.3%}, {rows:,} rows, {copies:,} of each unit"
-    return Facts(asdict(found), (Table(title, ("counted", "broken", "share", "", "allowed"), shares),))
+    title = f"Promise of {levels.alpha:.2%} at a true risk of {outcome.risk:.3%}, {rows:,} rows, {copies:,} of each unit"
+    return Facts(asdict(outcome), (Table(title, ("counted", "broken", "share", "", "allowed"), shares),))
 
 
 def bar(share: float, width: int = 30) -> str:

@@ -198,8 +198,8 @@ class Client(_Shared):
             ProblemError: if the service says that it does not do it; one type for each kind of reason.
             UnreachableError: if it does not answer.
         """
-        given = {"explain": explain, "model": model, "ab_test": ab_test, "unit": unit, "key": idempotency_key}
-        return self._do(protocol.predict(self._retries, row, **given))  # type: ignore[arg-type]
+        options = {"explain": explain, "model": model, "ab_test": ab_test, "unit": unit, "key": idempotency_key}
+        return self._do(protocol.predict(self._retries, row, **options))  # type: ignore[arg-type]
 
     @overload
     def predict_batch(self, rows: Rows, *, model: str | None = None, idempotency_key: str | None = None) -> BatchResult: ...
@@ -243,8 +243,8 @@ class Client(_Shared):
             observed: when it was seen, with its zone; left out: now.
             idempotency_key: as for `predict`.
         """
-        given = {"source": source, "observed": observed, "key": idempotency_key}
-        return self._do(protocol.outcome(self._retries, prediction_id, outcome, **given))  # type: ignore[arg-type]
+        options = {"source": source, "observed": observed, "key": idempotency_key}
+        return self._do(protocol.outcome(self._retries, prediction_id, outcome, **options))  # type: ignore[arg-type]
 
     def outcomes(self, outcomes: Rows | File) -> OutcomesResult:
         """Say what turned out to be true of many.
@@ -298,18 +298,18 @@ class Client(_Shared):
         return self._do(protocol.health(self._retries))
 
     def _do(self, call: Call[Result]) -> Result:
-        given: Response | ConnectionLost | None = None
+        reply: Response | ConnectionLost | None = None
         request_id = secrets.token_hex(8)
         while True:
             try:
-                step = call.send(given)
+                step = call.send(reply)
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
             if isinstance(step, Backoff):
                 time.sleep(step.seconds)
-                given = None
+                reply = None
             else:
-                given = self._send(step, request_id)
+                reply = self._send(step, request_id)
 
     def _send(self, request: Request, request_id: str) -> Response | ConnectionLost:
         content = request.content if request.upload is None else _pieces(request.upload)
@@ -359,8 +359,8 @@ class AsyncClient(_Shared):
         idempotency_key: str | None = None,
     ) -> PredictResult:
         """Request for one answer."""
-        given = {"explain": explain, "model": model, "ab_test": ab_test, "unit": unit, "key": idempotency_key}
-        return await self._do(protocol.predict(self._retries, row, **given))  # type: ignore[arg-type]
+        options = {"explain": explain, "model": model, "ab_test": ab_test, "unit": unit, "key": idempotency_key}
+        return await self._do(protocol.predict(self._retries, row, **options))  # type: ignore[arg-type]
 
     @overload
     async def predict_batch(self, rows: Rows, *, model: str | None = None, idempotency_key: str | None = None) -> BatchResult: ...
@@ -384,8 +384,8 @@ class AsyncClient(_Shared):
         idempotency_key: str | None = None,
     ) -> OutcomeResponse:
         """Say what turned out to be true. Said again it changes nothing; said differently it is a correction."""
-        given = {"source": source, "observed": observed, "key": idempotency_key}
-        return await self._do(protocol.outcome(self._retries, prediction_id, outcome, **given))  # type: ignore[arg-type]
+        options = {"source": source, "observed": observed, "key": idempotency_key}
+        return await self._do(protocol.outcome(self._retries, prediction_id, outcome, **options))  # type: ignore[arg-type]
 
     async def outcomes(self, outcomes: Rows | File) -> OutcomesResult:
         """Say what turned out to be true of many."""
@@ -414,18 +414,18 @@ class AsyncClient(_Shared):
         return await self._do(protocol.health(self._retries))
 
     async def _do(self, call: Call[Result]) -> Result:
-        given: Response | ConnectionLost | None = None
+        reply: Response | ConnectionLost | None = None
         request_id = secrets.token_hex(8)
         while True:
             try:
-                step = call.send(given)
+                step = call.send(reply)
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
             if isinstance(step, Backoff):
                 await asyncio.sleep(step.seconds)
-                given = None
+                reply = None
             else:
-                given = await self._send(step, request_id)
+                reply = await self._send(step, request_id)
 
     async def _send(self, request: Request, request_id: str) -> Response | ConnectionLost:
         content = request.content if request.upload is None else _read_aside(request.upload)

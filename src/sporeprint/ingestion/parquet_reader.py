@@ -102,10 +102,12 @@ def _look(path: Path, where: str) -> _Look:
 
 def _by_arrow(path: Path) -> _Look:
     with pq.ParquetFile(path) as file:
-        found, about = file.schema_arrow, file.metadata
-        nested = {field.name: str(field.type) for field in found if pa.types.is_nested(field.type)}
+        arrow_schema, about = file.schema_arrow, file.metadata
+        nested = {field.name: str(field.type) for field in arrow_schema if pa.types.is_nested(field.type)}
         groups = [about.row_group(group).num_rows for group in range(file.num_row_groups)]
-        return _Look(tuple(found.names), nested, int(about.num_rows), groups, (found.metadata or {}).get(SIMULATED) == b"true")
+        return _Look(
+            tuple(arrow_schema.names), nested, int(about.num_rows), groups, (arrow_schema.metadata or {}).get(SIMULATED) == b"true"
+        )
 
 
 def _by_footer(path: Path) -> _Look:

@@ -95,5 +95,5 @@ class RollbackResponse:
 
 def fields(model: type[Request]) -> tuple[str, ...]:
     """The names of a request's fields."""
-    found: dict[str, Any] = model.model_fields
-    return tuple(found)
+    fields_by_name: dict[str, Any] = model.model_fields
+    return tuple(fields_by_name)

@@ -204,8 +204,8 @@ async def _not_valid(request: Request, error: Exception) -> Response:
 def _fields(model: Any) -> tuple[str, ...]:
     """The fields of a body, which may be optional."""
     for each in (model, *getattr(model, "__args__", ())):
-        if found := getattr(each, "model_fields", None):
-            return tuple(found)
+        if fields := getattr(each, "model_fields", None):
+            return tuple(fields)
     return ()
 
 

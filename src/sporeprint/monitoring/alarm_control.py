@@ -202,11 +202,11 @@ def judge(drift: DriftReport, state: AlarmState, policy: AlarmPolicy, *, at_s: f
     dated = tuple(_dated(finding, raised[finding.name]) if finding.alarm else finding for finding in findings)
     judged = {finding.name for finding in findings}
     # What could not be computed has not recovered.
-    kept = {name: item for name, item in state.raised.items() if name not in judged}
+    unjudged = {name: item for name, item in state.raised.items() if name not in judged}
     recovered = tuple(name for name in state.raised if name in judged and name not in raised)
     last = at_s if state.last_s is None else max(at_s, state.last_s)
     levels = dict(list({**state.levels, window: level}.items())[-REMEMBERED:])
-    return Judgement(level, dated, recovered, notes), AlarmState(last, {**kept, **raised}, levels)
+    return Judgement(level, dated, recovered, notes), AlarmState(last, {**unjudged, **raised}, levels)
 
 
 def _dated(finding: Finding, on: ActiveAlarm) -> Finding:

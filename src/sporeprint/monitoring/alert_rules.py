@@ -195,10 +195,10 @@ def metric(name: str, evaluation: Mapping[str, Any]) -> float | None:
         return _number((real.get("accuracy") or {}).get("value")) if evaluation.get("mature", True) else None
     if name in EXPECTED:
         return _number(((evaluation.get(EXPECTED[name]) or {}).get("accuracy") or {}).get("value"))
-    found: Any = evaluation
+    value: Any = evaluation
     for part in name.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return float(len(found)) if isinstance(found, list) else _number(found)
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return float(len(value)) if isinstance(value, list) else _number(value)
 
 
 def _number(value: Any) -> float | None:

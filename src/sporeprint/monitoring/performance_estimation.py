@@ -93,10 +93,10 @@ def estimate_performance(scores: ScoreHistograms, *, confidence: float = CONFIDE
     negative, positive, _ = scores.by_verdict
     whole = scores.by_verdict[0].add(scores.by_verdict[1]).add(scores.by_verdict[2])
     likelier = np.maximum(whole.values, 1 - whole.values)
-    said = np.concatenate([1 - negative.values, positive.values]), np.concatenate([negative.counts, positive.counts])
+    predicted_side = np.concatenate([1 - negative.values, positive.values]), np.concatenate([negative.counts, positive.counts])
     return EstimatedPerformance(
         rows=scores.rows,
-        accuracy=_mean(*said, confidence),
+        accuracy=_mean(*predicted_side, confidence),
         likelier=_mean(likelier, whole.counts, confidence),
         roc_auc=_roc_auc(whole, confidence),
         false_negatives=_mean(negative.values, negative.counts, confidence),

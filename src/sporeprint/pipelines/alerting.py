@@ -66,17 +66,17 @@ def rules(settings: Settings) -> tuple[Rule, ...]:
     return tuple(_rule(name, rule) for name, rule in settings.alerts.rules.items())
 
 
-def _rule(name: str, given: RuleSettings) -> Rule:
+def _rule(name: str, settings: RuleSettings) -> Rule:
     return Rule(
         name=name,
-        metric=given.metric,
-        above=given.above,
-        below=given.below,
-        clear=given.clear,
-        severity=Severity(given.severity),
-        for_s=given.for_minutes * 60,
-        cool_down_s=given.cool_down_minutes * 60,
-        remind_s=None if given.remind_hours is None else given.remind_hours * 3600,
+        metric=settings.metric,
+        above=settings.above,
+        below=settings.below,
+        clear=settings.clear,
+        severity=Severity(settings.severity),
+        for_s=settings.for_minutes * 60,
+        cool_down_s=settings.cool_down_minutes * 60,
+        remind_s=None if settings.remind_hours is None else settings.remind_hours * 3600,
     )
 
 
@@ -139,9 +139,9 @@ def _settled(
 
 def _summary(rule: Rule, value: float, evaluation: Mapping[str, Any]) -> str:
     if rule.metric in ("alarms", "not_computed"):
-        found = evaluation[rule.metric]
-        more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
-        return f"{rule.name}: {'; '.join(found[:NAMED]) or 'nothing any more'}{more}"
+        values = evaluation[rule.metric]
+        more = f"; and {len(values) - NAMED} more" if len(values) > NAMED else ""
+        return f"{rule.name}: {'; '.join(values[:NAMED]) or 'nothing any more'}{more}"
     if rule.metric == "promise_broken":
         return f"{rule.name}: {'more' if value else 'no more'} negative answers turned out wrong than promised"
     return f"{rule.name}: {METRICS.get(rule.metric, rule.metric)} is {value:.4g}; the limit is {rule.limit().partition(' ')[2]}"
@@ -162,14 +162,14 @@ def _messages(settings: Settings, rule: Rule, event: AlertEvent, evaluation: Map
         *([] if over else ["", f"What to do: {ADVICE.get(rule.metric, 'Open the report.')}"]),
         *([] if over else [f"Say that you know: sporeprint alerts ack {event.alert.alert_id}"]),
     ]
-    wanted = settings.alerts.rules[rule.name].channels
-    return [Message(name, title, "\n".join(lines)) for name in _channels(settings, event.alert.severity, wanted)]
+    channels = settings.alerts.rules[rule.name].channels
+    return [Message(name, title, "\n".join(lines)) for name in _channels(settings, event.alert.severity, channels)]
 
 
-def _channels(settings: Settings, severity: Severity, wanted: Sequence[str] | None = None, but: str | None = None) -> list[str]:
+def _channels(settings: Settings, severity: Severity, chosen: Sequence[str] | None = None, but: str | None = None) -> list[str]:
     """The channels that a severity goes to."""
     there = settings.alerts.channels
-    names = there if wanted is None else wanted
+    names = there if chosen is None else chosen
     return [name for name in names if name != but and severity.rank >= Severity(there[name].severity).rank]
 
 
@@ -246,14 +246,14 @@ def try_channel(settings: Settings, root: Path, name: str) -> str | None:
     return delivery.send(url, "[test] sporeprint", "This is a test. Alerts come this way.", timeout_s=settings.alerts.timeout_s)
 
 
-def card(found: Alert) -> dict[str, Any]:
+def card(alert: Alert) -> dict[str, Any]:
     """An alert as JSON values."""
     return {
-        "alert_id": found.alert_id,
-        "severity": found.severity.value,
-        "status": found.status,
-        "since": _moment(found.first_us),
-        "last": _moment(found.last_us),
-        "summary": found.summary,
-        "monitor": found.monitor,
+        "alert_id": alert.alert_id,
+        "severity": alert.severity.value,
+        "status": alert.status,
+        "since": _moment(alert.first_us),
+        "last": _moment(alert.last_us),
+        "summary": alert.summary,
+        "monitor": alert.monitor,
     }

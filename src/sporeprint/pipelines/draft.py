@@ -342,11 +342,11 @@ def _words(name: str, codes: Sequence[str], positive: Sequence[str]) -> dict[str
         words = {code: code for code in codes}
         return {code: "not known" if word.lower() == "unknown" else word for code, word in words.items()}
     if len(codes) == 2 or all(re.fullmatch(r"[0-9]+", code) for code in codes):
-        said = plain if plain not in {"target", "label", "class", "y", "outcome", "response", "result"} else "positive"
-        other = f"not {said}" if said != "positive" else "negative"
-        return {**dict.fromkeys(negative, other), **dict.fromkeys(positive, said)}
-    said = " or ".join(positive) if len(positive) <= 3 else "positive"
-    return {**dict.fromkeys(negative, "other" if said != "other" else "the others"), **dict.fromkeys(positive, said)}
+        word = plain if plain not in {"target", "label", "class", "y", "outcome", "response", "result"} else "positive"
+        other = f"not {word}" if word != "positive" else "negative"
+        return {**dict.fromkeys(negative, other), **dict.fromkeys(positive, word)}
+    word = " or ".join(positive) if len(positive) <= 3 else "positive"
+    return {**dict.fromkeys(negative, "other" if word != "other" else "the others"), **dict.fromkeys(positive, word)}
 
 
 # --- the file --------------------------------------------------------------------------------------------------------

@@ -288,14 +288,14 @@ def fit_partial_guard(
         seed: of the choice of the rows that are kept, and of what is hidden.
     """
     random = np.random.default_rng(seed)
-    kept = calibration.take(rows := np.sort(random.permutation(len(calibration))[:MOST_CALIBRATION]))
-    group = likelihood.evidence(kept).group if calibration_group is None else calibration_group[rows]
+    sample = calibration.take(rows := np.sort(random.permutation(len(calibration))[:MOST_CALIBRATION]))
+    group = likelihood.evidence(sample).group if calibration_group is None else calibration_group[rows]
     power = column_power(likelihood)
     chosen = _evenly(random, strangers_group, MOST_STRANGERS)
     curve = margin_curve(likelihood, power, strangers.take(chosen), strangers_group[chosen], unseen_risk=unseen_risk, random=random)
     masks = frozenset(mask_keys(np.unique(trained.observed, axis=0)))
     nothing = Threshold(None, 0.0, 0.0, 0, 0, "no threshold was chosen")
-    return PartialGuard(likelihood, kept, group, masks, power, curve, unseen_risk, nothing)
+    return PartialGuard(likelihood, sample, group, masks, power, curve, unseen_risk, nothing)
 
 
 def column_power(likelihood: GroupLikelihood) -> Float64:

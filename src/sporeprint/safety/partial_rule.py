@@ -195,12 +195,12 @@ class Rehearsal:
     Attributes:
         verdict: int8 [steps + 1, n], by the rule for a set of columns.
         withheld: float64 [steps + 1, n].
-        asked: intp [steps, n], the column asked.
+        columns: intp [steps, n], the column asked.
     """
 
     verdict: Verdicts
     withheld: Float64
-    asked: Index
+    columns: Index
 
     def first(self, verdict: int, *, enough: float = np.inf) -> Index:
         """After how many questions each row first has a verdict, with no more power withheld than this; steps + 1 where never: [n]."""
@@ -223,17 +223,17 @@ def rehearse(
     """
     questions, columns = Questions(guard, cost), len(guard.layout.columns)
     n, steps, limits = len(cells), min(steps, columns), VerdictLimits(None, 1.0, coverage)
-    asked, everyone = np.zeros((n, columns), dtype=np.bool_), np.arange(n)
+    observed, everyone = np.zeros((n, columns), dtype=np.bool_), np.arange(n)
     verdicts, withheld, chosen = [], [], []
     for step in range(steps + 1):
-        shown = cells.hidden(asked, guard.layout)
+        shown = cells.hidden(observed, guard.layout)
         evidence = guard.likelihood.evidence(shown, left_out=left_out)
         answers = decide_partial(guard, shown, contradictory=np.zeros(n, dtype=np.bool_), limits=limits, evidence=evidence)
         verdicts.append(answers.verdict)
         withheld.append(answers.withheld)
         if step < steps:
-            column = questions.choose(shown, asked, left_out=left_out)
-            asked[everyone, column] = True
+            column = questions.choose(shown, observed, left_out=left_out)
+            observed[everyone, column] = True
             chosen.append(column)
     return Rehearsal(np.array(verdicts), np.array(withheld), np.array(chosen).reshape(steps, n))
 

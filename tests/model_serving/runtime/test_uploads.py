@@ -29,7 +29,7 @@ def scope(**headers: str) -> dict[str, Any]:
     ],
 )
 def test_what_is_given(content_type: str, hint: RowFormat | None, given: RowFormat) -> None:
-    assert read_upload_head(scope(content_type=content_type), LIMITS, hint).given == given
+    assert read_upload_head(scope(content_type=content_type), LIMITS, hint).form == given
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_what_is_given(content_type: str, hint: RowFormat | None, given: RowForm
     ],
 )
 def test_what_is_wanted(accept: str, wanted: RowFormat) -> None:
-    assert read_upload_head(scope(content_type="text/csv", accept=accept), LIMITS).wanted == wanted
+    assert read_upload_head(scope(content_type="text/csv", accept=accept), LIMITS).response_form == wanted
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,9 @@ class IdentifyResponse(Identification):
 async def identify(row: RowRequest, service: ServiceDep, model: ModelQuery = None) -> IdentifyResponse:
     """Which known groups still fit, what to look at next, and the verdict once there may be one."""
     served = service.loader.current if model is None else await service.loader.get(model)
-    given = row.model_extra or {}
-    parsed = served.reader.row(given)
-    cannot_tell = not_observed(given, served.bundle.schema)
+    cells = row.model_extra or {}
+    parsed = served.reader.row(cells)
+    cannot_tell = not_observed(cells, served.bundle.schema)
     try:
         standing = await asyncio.to_thread(identify_row, served.bundle, parsed, cannot_tell=cannot_tell)
     except DataError as error:

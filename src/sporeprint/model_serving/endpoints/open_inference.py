@@ -127,8 +127,8 @@ async def _model(service: Service, scope: Scope) -> LoadedModel:
 
 async def respond_index(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
     """List every version."""
-    wanted = await _json_body(service, scope, receive)
-    ready_only = wanted.get("ready", False)
+    options = await _json_body(service, scope, receive)
+    ready_only = options.get("ready", False)
     if not isinstance(ready_only, bool):
         raise ProblemError(not_valid(f"'ready': expected true or false, got {ready_only!r}"))
     await _respond(send, await asyncio.to_thread(_index, service, ready_only=ready_only))
@@ -275,12 +275,12 @@ async def _predict_table(service: Service, served: LoadedModel, columns: Mapping
     frame = pl.DataFrame(
         {name: columns[name] for name in served.bundle.schema.columns}, schema_overrides=dict.fromkeys(numeric, pl.Float64)
     )
-    about, found = await predict_frame(service, served, frame.with_columns(pl.exclude(numeric).cast(pl.String)))
-    if found["prediction"].null_count():
-        row = int(found["prediction"].is_null().arg_max() or 0)
-        raise TensorError(f"row {row}: {found['reason'][row]}")
-    answers = {name: found[name].to_list() for name in (*SCORES, "prediction_id")}
-    return {**answers, "model": [served.ref.ref] * found.height, "arm": [None] * found.height, "test": [None]}, (
+    about, predictions = await predict_frame(service, served, frame.with_columns(pl.exclude(numeric).cast(pl.String)))
+    if predictions["prediction"].null_count():
+        row = int(predictions["prediction"].is_null().arg_max() or 0)
+        raise TensorError(f"row {row}: {predictions['reason'][row]}")
+    answers = {name: predictions[name].to_list() for name in (*SCORES, "prediction_id")}
+    return {**answers, "model": [served.ref.ref] * predictions.height, "arm": [None] * predictions.height, "test": [None]}, (
         about.model,
         about.version,
         about.batch_id,

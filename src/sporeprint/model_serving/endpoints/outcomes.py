@@ -46,7 +46,7 @@ async def outcomes(request: Request, service: ServiceDep, deadline: DeadlineDep,
     upload = read_upload_head(request.scope, dict.fromkeys(RowFormat, limit), format)
     deadline.reschedule(asyncio.get_running_loop().time() + service.limits.batch_deadline_s)
     body = unpack(upload.encoding, await read_body(request.receive, limit), limit)
-    return await asyncio.to_thread(_record, service, body, upload.given)
+    return await asyncio.to_thread(_record, service, body, upload.form)
 
 
 def _record(service: Service, body: bytes, form: RowFormat) -> OutcomesResponse:
@@ -122,10 +122,12 @@ def _read(row: Any, schema: DatasetSchema) -> OutcomeStatement | Problem:
     if isinstance(observed, datetime):  # of Parquet
         row = {**row, "observed": observed.isoformat()}
     try:
-        given = RowOutcomeRequest.model_validate(row)
+        statement = RowOutcomeRequest.model_validate(row)
     except ValidationError as error:
         return invalid_fields(error.errors(), KNOWN)
     try:
-        return OutcomeStatement(given.prediction_id, code_of(given.outcome, schema), source_of(given.source), observed_at(given.observed))
+        return OutcomeStatement(
+            statement.prediction_id, code_of(statement.outcome, schema), source_of(statement.source), observed_at(statement.observed)
+        )
     except ProblemError as error:
         return error.problem

@@ -64,7 +64,7 @@ async def prediction(prediction_id: PredictionId, service: ServiceDep) -> Stored
 )
 async def outcome(
     prediction_id: PredictionId,
-    given: OutcomeRequest,
+    request: OutcomeRequest,
     service: ServiceDep,
     caller: CallerDep,
     response: Response,
@@ -72,8 +72,8 @@ async def outcome(
 ) -> OutcomeResponse:
     """Report the ground truth of a prediction; reported differently, it is a correction."""
     key = idempotency_key({} if key is None else {b"idempotency-key": key.encode("latin-1", "replace")})
-    code = code_of(given.outcome, service.loader.current.bundle.schema)
-    source, observed_us = source_of(given.source), observed_at(given.observed)
+    code = code_of(request.outcome, service.loader.current.bundle.schema)
+    source, observed_us = source_of(request.source), observed_at(request.observed)
     record = await _find(service, prediction_id)
     # A key is its caller's: two callers may use the same one.
     own = None if key is None else hashlib.sha256(f"{caller.name}\n{key}".encode()).hexdigest()

@@ -170,12 +170,12 @@ class ServiceRoute(APIRoute):
 
 def _query_names(route: APIRoute) -> tuple[str, ...]:
     """The query parameters that an endpoint knows."""
-    found: list[str] = []
+    names: list[str] = []
     for parameter in route.dependant.query_params:
         model: Any = parameter.field_info.annotation
         is_model = isinstance(model, type) and issubclass(model, BaseModel)
-        found += list(model.model_fields) if is_model else [parameter.alias]
-    return tuple(found)
+        names += list(model.model_fields) if is_model else [parameter.alias]
+    return tuple(names)
 
 
 def router() -> APIRouter:
@@ -203,5 +203,5 @@ DeadlineDep = Annotated[asyncio.Timeout, Depends(_deadline)]
 
 def merged(in_query: BaseModel, in_body: BaseModel | None) -> Mapping[str, Any]:
     """The fields that a request gives, in the query or in its body; the body counts more."""
-    given = in_query.model_dump(mode="json", exclude_unset=True)
-    return given if in_body is None else given | in_body.model_dump(mode="json", exclude_unset=True)
+    fields = in_query.model_dump(mode="json", exclude_unset=True)
+    return fields if in_body is None else fields | in_body.model_dump(mode="json", exclude_unset=True)

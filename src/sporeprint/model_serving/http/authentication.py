@@ -153,8 +153,8 @@ def bootstrap_key(environ: Mapping[str, str]) -> ApiKey | None:
     try:
         secret = Path(name).read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        said = error.strerror if isinstance(error, OSError) else "not ASCII"
-        raise ConfigError(f"{BOOTSTRAP_VARIABLE}: {name} cannot be read: {said}") from None
+        reason = error.strerror if isinstance(error, OSError) else "not ASCII"
+        raise ConfigError(f"{BOOTSTRAP_VARIABLE}: {name} cannot be read: {reason}") from None
     if secret.startswith(api_keys.PREFIX + "_"):
         raise ConfigError(f"{BOOTSTRAP_VARIABLE}: the key in {name} begins as those of sporeprint keys create do; make another one")
     if len(secret) < SHORTEST or any(character.isspace() for character in secret):
@@ -273,15 +273,15 @@ class Authenticator:
     def refresh(self) -> bool:
         """Read the keys, and say whether that was possible; where it is not, what was known last counts."""
         try:
-            found = api_keys.listed(self._engine)
+            keys = api_keys.listed(self._engine)
         except (StorageError, StorageUnavailableError) as error:
             self._unread(error)
             return False
         self._away = False
-        if found != self._keys:
-            self._keys = found
-            self._take(found)
-            self._remember(found)
+        if keys != self._keys:
+            self._keys = keys
+            self._take(keys)
+            self._remember(keys)
         return True
 
     def refresh_within(self, seconds: float) -> None:

@@ -93,7 +93,7 @@ class BoundedUnpacker:
         Raises:
             ProblemError: if it is damaged, or there is more than the limit.
         """
-        found: list[bytes] = []
+        unpacked: list[bytes] = []
         while data:
             if self._unpacker.eof:  # what follows is a further member
                 self._unpacker = ENCODINGS[self._encoding]()
@@ -102,8 +102,8 @@ class BoundedUnpacker:
             if self.size > self._limit:
                 raise ProblemError(too_large(self._limit))
             if part:
-                found.append(part)
-        return found
+                unpacked.append(part)
+        return unpacked
 
     def _fed(self, data: bytes) -> tuple[bytes, bytes]:
         try:

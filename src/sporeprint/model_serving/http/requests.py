@@ -60,16 +60,16 @@ def read_request_head(scope: Scope, limit: int) -> RequestHead:
     Raises:
         ProblemError: if the body is too large or of another type, or the key is none.
     """
-    given = {name: value for name, value in scope["headers"] if name in _READ_HEADERS}
-    length = given.get(b"content-length", b"0")
+    headers = {name: value for name, value in scope["headers"] if name in _READ_HEADERS}
+    length = headers.get(b"content-length", b"0")
     if not length.isdigit() or int(length[:18]) > limit:
         raise ProblemError(too_large(limit))
-    encoding = content_encoding(given)
+    encoding = content_encoding(headers)
     # A page of another origin may send a body without a type, but not this type, without asking first.
-    media_type = given.get(b"content-type", b"")
+    media_type = headers.get(b"content-type", b"")
     if not media_type.lower().startswith(JSON):
         raise ProblemError(_unsupported(f"content type {_shown(media_type)}; send Content-Type: application/json"))
-    return RequestHead(idempotency_key(given), encoding)
+    return RequestHead(idempotency_key(headers), encoding)
 
 
 def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
@@ -78,10 +78,10 @@ def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
     Raises:
         ProblemError: if it is none.
     """
-    given = headers.get(b"idempotency-key")
-    if given is None:
+    value = headers.get(b"idempotency-key")
+    if value is None:
         return None
-    key = given.decode("latin-1")
+    key = value.decode("latin-1")
     if not _KEY.fullmatch(key):
         raise ProblemError(bad_parameter("Idempotency-Key: expected 1 to 255 visible ASCII characters"))
     return key
@@ -174,14 +174,14 @@ def query(scope: Scope, known: Sequence[str]) -> dict[str, str]:
         pairs = parse_qsl(text.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=50)
     except ValueError:
         raise ProblemError(bad_parameter("the query cannot be read")) from None
-    found: dict[str, str] = {}
+    options: dict[str, str] = {}
     for name, value in pairs:
         if name not in known:
             raise ProblemError(bad_parameter(f"unknown parameter {name[:40]!r}{nearest(name[:40], known)}; known: {', '.join(known)}"))
-        if name in found:
+        if name in options:
             raise ProblemError(bad_parameter(f"parameter {name!r} is given twice"))
-        found[name] = value
-    return found
+        options[name] = value
+    return options
 
 
 def parse_bool(name: str, text: str | None) -> bool:

@@ -155,9 +155,9 @@ class LoadedModel:
             rows: n of them.
             versions: the version that scores each row; all have this one's preprocessing_key. None: this one.
         """
-        asked = (self,) * len(rows) if versions is None else versions
+        versions_by_row = (self,) * len(rows) if versions is None else versions
         if len(rows) < MIN_ROWS_TOGETHER:
-            return [served.answer(row) for served, row in zip(asked, rows, strict=True)]
+            return [served.answer(row) for served, row in zip(versions_by_row, rows, strict=True)]
         n, begin = len(rows), perf_counter_ns()
         bundle, guard = self.bundle, self.safety.guard
         read = self.table.vectorize(rows)
@@ -175,12 +175,12 @@ class LoadedModel:
         guarded = perf_counter_ns()
         known = RowChecks(novelty_p, np.array([bool(each.contradictions) for each in strange]), component, strange, partial)
         places: defaultdict[int, list[int]] = defaultdict(list)
-        for place, served in enumerate(asked):
+        for place, served in enumerate(versions_by_row):
             places[id(served)].append(place)
         answers: dict[int, TimedPrediction] = {}
         for mine in places.values():
             stages = StageTimes((encoded - begin) // n, 0, (guarded - encoded) // n)
-            answers |= zip(mine, asked[mine[0]]._score_rows(read.matrix, known, mine, stages), strict=True)
+            answers |= zip(mine, versions_by_row[mine[0]]._score_rows(read.matrix, known, mine, stages), strict=True)
         return [answers[place] for place in range(n)]
 
     def _score_rows(self, matrix: Matrix, known: RowChecks, places: list[int], stages: StageTimes) -> list[TimedPrediction]:
