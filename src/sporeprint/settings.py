@@ -220,7 +220,7 @@ class GuardSettings(Frozen):
         gt=0,
         lt=0.5,
         description="Where only some columns were observed: at most this share of positive rows of groups nobody has shown may be "
-        "taken for a known negative group.",
+        "confused with a known negative group.",
     )
     calibration: Literal["isotonic", "platt", "beta", "none"] = Field("isotonic", description="How scores become probabilities.")
     components: Literal["auto", "groups", "clusters"] = Field(
@@ -421,16 +421,16 @@ class ChannelSettings(Frozen):
 
 
 class RuleSettings(Frozen):
-    """When somebody is told. The number is one of an evaluation of the monitor."""
+    """When people are notified. The number is one of an evaluation of the monitor."""
 
     metric: str = Field(min_length=1, description="alarms, not_computed, unknown_share, promise_broken, accuracy, ..., or a path.a.b.")
     above: FiniteFloat | None = Field(None, description="It holds above this.")
     below: FiniteFloat | None = Field(None, description="It holds below this.")
     clear: FiniteFloat | None = Field(None, description="It is over at this number; left out: where it began.")
     severity: Literal["info", "warning", "critical"] = Field("warning", description="How bad it is.")
-    for_minutes: float = Field(0, ge=0, le=525_600, description="How long it has to hold before it is told.")
-    cool_down_minutes: float = Field(60, ge=0, le=525_600, description="After its end, it is not told again for so long.")
-    remind_hours: float | None = Field(24, gt=0, le=8784, description="Told again while nobody has acknowledged it; null: never.")
+    for_minutes: float = Field(0, ge=0, le=525_600, description="How long it has to hold before people are notified.")
+    cool_down_minutes: float = Field(60, ge=0, le=525_600, description="After its end, nobody is notified again for so long.")
+    remind_hours: float | None = Field(24, gt=0, le=8784, description="Reminder while nobody has acknowledged it; null: never.")
     channels: tuple[str, ...] | None = Field(None, description="Whom; left out: all channels.")
     action: Literal["retrain"] | None = Field(None, description="retrain: run the pipeline on what the warehouse has with outcomes.")
 
@@ -444,7 +444,7 @@ class RuleSettings(Frozen):
 
 
 class AlertSettings(Frozen):
-    """Who is told what of what the monitor finds."""
+    """Who is notified of what the monitor finds."""
 
     rules: dict[str, RuleSettings] = Field(
         {
@@ -452,7 +452,7 @@ class AlertSettings(Frozen):
             "not computed": RuleSettings(metric="not_computed", above=0),
             "promise broken": RuleSettings(metric="promise_broken", above=0, severity="critical"),
         },
-        description="Name -> when somebody is told.",
+        description="Name -> when people are notified.",
     )
     channels: dict[str, ChannelSettings] = Field({}, description="Name -> where messages go. Without any, alerts are only listed.")
     timeout_s: float = Field(20, gt=0, le=600, description="Longest that a channel may take for a message.")

@@ -25,7 +25,7 @@ def test_an_observation_is_answered_with_reasons_and_the_nearest_one(small_run: 
     text = shown(small_run, cap_shape="convex", cap_color="brown", season="autumn")
     assert "verdict" in text
     assert "novelty p-value" in text
-    assert "What moved the score" in text
+    assert "Feature attributions" in text
     assert "towards poisonous, in log odds" in text
     assert "Nearest known observation: row " in text
     assert "this one" in text

@@ -411,7 +411,7 @@ def simulate(
             "not in half of the tests" if result.median_units is None else f"{result.median_units:,.0f}",
         ),
         ("units with a label until then, median", "-" if result.median_labels is None else f"{result.median_labels:,.0f}"),
-        ("promises kept", "yes" if keeps else "NO"),
+        ("error rates controlled", "yes" if keeps else "NO"),
         *((("picture", str(out)),) if out is not None else ()),
     )
     return Facts({**asdict(result), "keeps": keeps}, (Table(f"{tests:,} tests of {units:,} requests", ("", ""), rows),))

@@ -250,7 +250,7 @@ def _bring(session: Session) -> Mapping[str, str]:
 
 
 def _watched(session: Session, request: "WindowRequest", model: str | None, every: str | None, *, sync: bool, alert: bool) -> Result:
-    """Evaluate until a signal comes; then end with 0, whatever was found: it was told."""
+    """Evaluate until a signal comes; then end with 0, whatever it found: people were notified."""
     from sporeprint.monitoring.windows import SECOND_US, parse_duration, requested_window
     from sporeprint.pipelines import monitoring, window_monitoring
 

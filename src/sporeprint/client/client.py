@@ -234,7 +234,7 @@ class Client(_Shared):
         observed: datetime | None = None,
         idempotency_key: str | None = None,
     ) -> OutcomeResponse:
-        """Say what turned out to be true. Said again it changes nothing; said differently it is a correction.
+        """Report the outcome of a prediction. Idempotent; another outcome is a correction.
 
         Args:
             prediction_id: of which answer.
@@ -247,7 +247,7 @@ class Client(_Shared):
         return self._do(protocol.outcome(self._retries, prediction_id, outcome, **options))  # type: ignore[arg-type]
 
     def outcomes(self, outcomes: Rows | File) -> OutcomesResult:
-        """Say what turned out to be true of many.
+        """Report the outcomes of many predictions.
 
         Args:
             outcomes: objects with prediction_id, outcome and, if known, source and observed; or the path of a CSV or Parquet file with
@@ -284,7 +284,7 @@ class Client(_Shared):
 
         Args:
             model: its name.
-            version: the number of the version that is taken back; said again it changes nothing.
+            version: the number of the version that is taken back, so that the call is idempotent.
             production: whether what is served goes back, and not the champion.
             reason: why, for the history.
 
@@ -383,12 +383,12 @@ class AsyncClient(_Shared):
         observed: datetime | None = None,
         idempotency_key: str | None = None,
     ) -> OutcomeResponse:
-        """Say what turned out to be true. Said again it changes nothing; said differently it is a correction."""
+        """Report the outcome of a prediction. Idempotent; another outcome is a correction."""
         options = {"source": source, "observed": observed, "key": idempotency_key}
         return await self._do(protocol.outcome(self._retries, prediction_id, outcome, **options))  # type: ignore[arg-type]
 
     async def outcomes(self, outcomes: Rows | File) -> OutcomesResult:
-        """Say what turned out to be true of many."""
+        """Report the outcomes of many predictions."""
         if isinstance(outcomes, str | Path):
             return await self._do(protocol.outcomes_file(self._retries, Path(outcomes)))
         return await self._do(protocol.outcomes(self._retries, outcomes))

@@ -342,21 +342,21 @@ def _size(path: Path) -> int:
 
 
 def outcome(
-    retries: Retries, prediction_id: str, said: str, *, source: str | None, observed: datetime | None, key: str | None
+    retries: Retries, prediction_id: str, code: str, *, source: str | None, observed: datetime | None, key: str | None
 ) -> Call[OutcomeResponse]:
-    """Say what turned out to be true."""
+    """Report the outcome of a prediction."""
     at = None if observed is None else _time(observed)
-    body = OutcomeRequest.model_construct(outcome=said, source=source, observed=at)  # the service says what is wrong with it
+    body = OutcomeRequest.model_construct(outcome=code, source=source, observed=at)  # the service says what is wrong with it
     content = body.model_dump_json(exclude_none=True).encode()
     headers = {"Content-Type": JSON, **_key(key)}
     response = yield from send(Request("POST", f"/predictions/{quote(prediction_id, safe='')}/outcome", {}, headers, content), retries)
     return response.read(OutcomeResponse)
 
 
-def outcomes(retries: Retries, said: Iterable[Mapping[str, Any]]) -> Call[OutcomesResult]:
+def outcomes(retries: Retries, statements: Iterable[Mapping[str, Any]]) -> Call[OutcomesResult]:
     """Report the ground truth of many. Reported again it changes nothing, so that it needs no key."""
     results: list[RowOutcome] = []
-    for part in _parts(said):
+    for part in _parts(statements):
         content = _json(part)
         response = yield from send(Request("POST", "/predictions/outcomes", {}, {"Content-Type": JSON}, content, slow=True), retries)
         first = len(results)
@@ -384,13 +384,13 @@ def models(retries: Retries) -> Call[ModelList]:
 
 
 def promote(retries: Retries, model: str, version: int, *, production: bool, reason: str | None) -> Call[PromotionResponse]:
-    """Make a version its model's champion. Said again it changes nothing, so that it needs no key."""
+    """Make a version its model's champion. Idempotent, so that it needs no key."""
     response = yield from send(_move("promote", model, version, production, reason), retries)
     return response.read(PromotionResponse)
 
 
 def rollback(retries: Retries, model: str, version: int, *, production: bool, reason: str | None) -> Call[RollbackResponse]:
-    """Take that back. It names the version that is taken back: said again it changes nothing."""
+    """Take a promotion back. It names the version that is taken back, so that it is idempotent."""
     response = yield from send(_move("rollback", model, version, production, reason), retries)
     return response.read(RollbackResponse)
 

@@ -34,7 +34,7 @@ class AlarmPolicy:
         period_s: the period, in seconds.
         every_s: how often the monitor is meant to look, in seconds: what the first evaluation may spend, and the most that any may.
         shift: floor of a numeric column's Wasserstein distance, in the reference's standard deviations.
-        shares: floor of a nominal column's total variation distance: the share of rows that would have to change their value.
+        shares: floor of a nominal column's total variation distance.
         new: floor of the share of rows whose value is new.
         missing: floor of the change of the share of missing values.
     """

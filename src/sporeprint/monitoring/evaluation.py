@@ -372,7 +372,7 @@ def what_changed(column: ColumnDrift, finding: Finding) -> str:
         return f"{percent(effect)} of the values are new: {named or 'counted together, as values that nobody knows'}"
     if column.kind == "numeric":
         return f"shifted by {number(effect)} standard deviations of the reference (Wasserstein distance)"
-    return f"{percent(effect)} of the rows would have to change their value to be distributed as before"
+    return f"total variation distance {number(effect)}"
 
 
 def percent(share: float) -> str:

@@ -181,7 +181,7 @@ def _moment(microseconds: int) -> str:
 
 
 def deliver(settings: Settings, root: Path, engine: Engine, *, clock: Clock = now_us) -> list[str]:
-    """Deliver what is due, and say what became of it. A channel that takes nothing is itself an alert, told by the others.
+    """Deliver what is due, and say what became of it. A channel that takes nothing is itself an alert, sent by the others.
 
     Raises:
         StorageError, StorageUnavailableError: the database cannot be used.
@@ -197,7 +197,7 @@ def deliver(settings: Settings, root: Path, engine: Engine, *, clock: Clock = no
         again = None if attempts >= chosen.attempts else at + round(delivery.pause_s(chosen, attempts) * SECOND_US)
         alert_store.record_attempt(engine, each, error, now_us=at, again_us=again)
         if error is None:
-            lines.append(f"told {each.channel}: {each.title}")
+            lines.append(f"notified {each.channel}: {each.title}")
         else:
             what = "given up" if again is None else f"next try {_moment(again)}"
             lines.append(f"channel {each.channel} did not take {each.title!r} ({attempts} of {chosen.attempts}, {what}): {error}")

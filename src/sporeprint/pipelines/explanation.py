@@ -44,10 +44,10 @@ class ExplainResult:
             ("most like", str(answer.most_like)),
             ("model", self.model + (" (trained on SIMULATED data)" if self.simulated else "")),
         ]
-        moved = tuple((reason.text, f"{reason.effect:+.3f}") for reason in self.explanation.attributions)
+        attributions = tuple((reason.text, f"{reason.effect:+.3f}") for reason in self.explanation.attributions)
         return [
             Table("Answer", ("", ""), tuple(rows)),
-            Table("What moved the score", ("because of", f"towards {positive}, in {self.explanation.unit}"), moved),
+            Table("Feature attributions", ("column", f"towards {positive}, in {self.explanation.unit}"), attributions),
             *self._nearest(),
         ]
 

@@ -24,7 +24,7 @@ def notes_table(notes: Sequence[str]) -> list[Table]:
 
 @dataclass(frozen=True)
 class ExtractResult:
-    """What `extract` found."""
+    """The raw table and its provenance."""
 
     raw: RawTable
 
@@ -64,7 +64,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class ValidateResult:
-    """What `validate` found."""
+    """The raw table, checked."""
 
     checked: Validation
 

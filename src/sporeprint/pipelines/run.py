@@ -133,7 +133,7 @@ class Run:
         return candidate.safety.predictions(rows.codes, candidate.score(rows.codes), candidate.encoder, self.schema)
 
     def attributions(self, model: str, rows: Observations) -> tuple[dict[str, npt.NDArray[np.float64]], float]:
-        """How much each column moved the model's scores of n rows.
+        """The contribution of each column to the model's scores of n rows.
 
         Returns:
             column -> float64 [n], and the base they start from; both in the explainer's unit, log odds for boosted trees. Base and

@@ -64,7 +64,7 @@ def empty_statistics(columns: Mapping[str, ColumnSpec], schema: DatasetSchema, a
 def with_predictions(
     counted: Profile, answers: pl.DataFrame, frame: pl.DataFrame, schema: DatasetSchema, there: set[str]
 ) -> TableStatistics:
-    """What was counted of some rows, with what was answered to them, and what came true.
+    """What was counted of some rows, with their predictions and outcomes.
 
     Args:
         counted: the profile of the rows' features.

@@ -47,7 +47,7 @@ UNDEFINED = "not defined"
 
 @dataclass(frozen=True, slots=True)
 class ValidationSummary:
-    """Everything that is said of a run's rows.
+    """The checks of a run's rows.
 
     Attributes:
         rows: rows in the source.

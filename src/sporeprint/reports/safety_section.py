@@ -1,4 +1,4 @@
-"""What is said of the answers' safety: in counts for programs, and in rows of tables for people."""
+"""The safety of the verdicts: in counts for programs, and in rows of tables for people."""
 
 import re
 from collections.abc import Sequence
@@ -194,7 +194,7 @@ def _row(name: str, side: str, counts: PredictionCounts, confidence: float) -> A
 
 def promise_in_words(threshold: Threshold, words: ClassWords, coverage: float, *, group: str) -> str:
     """What a threshold promises, and under which assumption, in plain words."""
-    about_guard = f"Rows unlike the training rows are answered with “unknown”; {percent(coverage)} of rows like them are not."
+    about_guard = f"Rows out of distribution get the verdict “unknown”; {percent(coverage)} of rows like them are not."
     if threshold.value is None:
         return (
             f"It never answers “{words.negative}”: no threshold was shown to keep wrong “{words.negative}” answers below "

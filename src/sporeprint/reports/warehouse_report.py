@@ -1,4 +1,4 @@
-"""The standard report: what the questions found, in tables for people and programs, and as one HTML page."""
+"""The standard report: the results of its queries, in tables for people and programs, and as one HTML page."""
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class WarehouseReport:
-    """What the standard questions found.
+    """The results of the standard queries.
 
     Attributes:
         warehouse: where, without a password.

@@ -4,7 +4,7 @@ Familiar: for each mask the same cells are hidden in calibration rows, which not
 is with that mask (conformal prediction with missing values: Zaffran, Dieuleveut, Josse, Romano 2023). What is computed for a mask
 is kept; the number of masks kept is bounded.
 
-Safe from strangers: a positive row of a group nobody has shown must not be taken for a known negative group. How large the margin
+Safe from strangers: a positive row of a group nobody has shown must not be confused with a known negative group. How large the margin
 of a row has to be depends on its *withheld power*: how well the columns that were not observed, and that the likeliest group has
 values of, would tell that group from others. It is measured on positive rows whose own group is left out of what is known, with
 columns hidden at random. Both are figures of the row's own mask and of the group it resembles. See docs/decisions/0041.
@@ -100,7 +100,7 @@ class PartialGuard:
         trained: masks that the training rows have, as keys: there the classifier knows what an empty cell means.
         power: float64 [columns, K], how well each column tells each group from others: its expected surprise at others' values.
         curve: the margin that a row needs.
-        unseen_risk: largest share of strangers that may be taken for a known negative group.
+        unseen_risk: largest share of strangers that may be confused with a known negative group.
         threshold: largest P(positive) that is answered with the negative class, and what that promises.
         enough: withheld power at which a dialogue, which stops as soon as it may, may end with the negative class; below 0: it never does.
         profiles: mask -> sorted typicalities of calibration rows, the most recently used last.

@@ -66,7 +66,7 @@ class Threshold:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the rule "always negative" would keep the promise on wrong negative answers: it says nothing."""
+        """Whether the rule "always negative" would control the risk of wrong negative answers: then the promise says nothing."""
         return self.units > 0 and self.positives / self.units <= self.alpha
 
 

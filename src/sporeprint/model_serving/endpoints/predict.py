@@ -66,7 +66,7 @@ class PredictOptions:
 
     Attributes:
         served: the version that scores the row, unless an A/B test assigns another one.
-        explain: whether an explanation is wanted.
+        explain: whether the response explains the prediction.
         key: of an idempotent request.
         route: the A/B test it takes part in; None: none.
         unit: the unit that keeps its arm, if the request names one.
@@ -152,7 +152,7 @@ async def respond_predict(service: Service, scope: Scope, receive: Receive, send
 async def predict(
     row: RowRequest,
     model: ModelQuery = None,
-    explain: Annotated[bool, Query(description="Whether an explanation is wanted.")] = False,
+    explain: Annotated[bool, Query(description="Whether the response explains the prediction.")] = False,
     ab_test: AbTestQuery = None,
     unit: Annotated[
         str | None,

@@ -63,14 +63,14 @@ class RowChecks(NamedTuple):
         novelty_p: float64 [n], the guard's p-values.
         contradictory: bool [n], whether a row contradicts itself.
         component: [n], index of the most similar mixture component.
-        strange: [n], the anomalies.
+        anomalies: [n].
         partial: which rows are partial, and what they say; None where there is no such row.
     """
 
     novelty_p: npt.NDArray[np.float64]
     contradictory: npt.NDArray[np.bool_]
     component: npt.NDArray[np.intp]
-    strange: Sequence[RowAnomalies]
+    anomalies: Sequence[RowAnomalies]
     partial: PartialRows | None = None
 
 
@@ -168,12 +168,12 @@ class LoadedModel:
         else:
             component, typicality = guard.most_typical(read.features)
             novelty_p = guard.p_value(typicality)
-        strange = [
+        anomalies = [
             row_anomalies(row, bundle.encoder, bundle.schema) if may_be else NO_ANOMALIES
-            for row, may_be in zip(rows, read.strange.tolist(), strict=True)
+            for row, may_be in zip(rows, read.may_be_anomalous.tolist(), strict=True)
         ]
         guarded = perf_counter_ns()
-        known = RowChecks(novelty_p, np.array([bool(each.contradictions) for each in strange]), component, strange, partial)
+        known = RowChecks(novelty_p, np.array([bool(each.contradictions) for each in anomalies]), component, anomalies, partial)
         places: defaultdict[int, list[int]] = defaultdict(list)
         for place, served in enumerate(versions_by_row):
             places[id(served)].append(place)
@@ -194,7 +194,7 @@ class LoadedModel:
         codes = np.asarray(safety.decide(probability, novelty_p, known.contradictory[mine], component)).tolist()
         numbers = zip(probability.tolist(), novelty_p.tolist(), component.tolist(), codes, places, strict=True)
         answers = [
-            row_prediction(safety, self.bundle.schema, p, novelty, most_like, known.strange[place], code)
+            row_prediction(safety, self.bundle.schema, p, novelty, most_like, known.anomalies[place], code)
             for p, novelty, most_like, code, place in numbers
         ]
         if known.partial is not None:
@@ -213,9 +213,9 @@ class LoadedModel:
         if guard is None or not mine:
             return
         own, theirs = np.array([number for number, _ in mine]), np.array([number for _, number in mine])
-        strange = [known.strange[places[number]] for number in own.tolist()]
+        anomalies = [known.anomalies[places[number]] for number in own.tolist()]
         cells, evidence = partial.cells.take(theirs), partial.evidence.take(theirs)
-        made = predict_partial(self.bundle, guard, cells, probability[own], strange, evidence=evidence)
+        made = predict_partial(self.bundle, guard, cells, probability[own], anomalies, evidence=evidence)
         for number, prediction in zip(own.tolist(), made, strict=True):
             answers[number] = prediction
 

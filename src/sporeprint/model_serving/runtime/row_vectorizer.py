@@ -35,12 +35,12 @@ class VectorizedRows(NamedTuple):
     Attributes:
         matrix: float32 [n, m], what the scorer takes.
         features: float64 [n, D], what the guard takes.
-        strange: bool [n], whether anything may be strange about a row: then it has to be looked at by itself.
+        may_be_anomalous: bool [n], whether a row may have anomalies: then it is checked by itself.
     """
 
     matrix: Matrix
     features: Float64
-    strange: Flags
+    may_be_anomalous: Flags
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,10 @@ class RowVectorizer:
         features[everyone, self.place[items]] = 1.0
         guard.write_numbers(values, features.T)
         low, high = self.ranges
-        strange = self.unseen[items].any(axis=1) | self._contradictory(items, numbers) | ((numbers < low) | (numbers > high)).any(axis=0)
-        return VectorizedRows(matrix, features, strange)
+        may_be_anomalous = (
+            self.unseen[items].any(axis=1) | self._contradictory(items, numbers) | ((numbers < low) | (numbers > high)).any(axis=0)
+        )
+        return VectorizedRows(matrix, features, may_be_anomalous)
 
     def _contradictory(self, items: Index, numbers: Float64) -> Flags:
         if self.contradictions is None:

@@ -1,7 +1,7 @@
 """Alerts in the OLTP database: where each rule stands, what happened, and which messages wait for their channels.
 
 Where a rule stands is a note that two monitors cannot both change: of two that raise the same alert at once, one does, and its messages are
-written in the same transaction. So an alert is neither lost nor told twice because a process was killed or there are two.
+written in the same transaction. So no notification is lost or doubled because a process was killed or there are two.
 """
 
 import hashlib
@@ -59,7 +59,7 @@ class Alert:
 
 @dataclass(frozen=True)
 class AlertEvent:
-    """What happened to an alert, and is to be told."""
+    """What happened to an alert, for a notification."""
 
     kind: AlertChange
     alert: Alert
@@ -67,7 +67,7 @@ class AlertEvent:
 
 @dataclass(frozen=True)
 class Message:
-    """What is to be told, to whom."""
+    """A notification that is due, and its channel."""
 
     channel: str
     title: str
@@ -209,7 +209,7 @@ def _write_messages(connection: Connection, event: AlertEvent, messages: Sequenc
 
 
 def acknowledge(engine: Engine, alert_id: str | None, *, actor: str, note: str, now_us: int) -> tuple[Alert, ...]:
-    """Note that somebody knows of an alert, or of all that are on: it is not told again until it has recovered.
+    """Note that somebody knows of an alert, or of all that are on: there is no further notification until it has recovered.
 
     Raises:
         UsageError: if there is no such alert, or it is over.

@@ -41,7 +41,7 @@ COLUMN_PLACES, DESCRIPTION, DESCRIPTION_PLACES = (2, 4, 6), 3, (9, 10, 11, 14)
 
 @dataclass(frozen=True)
 class ParquetPart:
-    """A stretch of the file that was written, and is read, as one.
+    """A part of the file that was written, and is read, as one.
 
     Attributes:
         begin: its first byte.

@@ -72,7 +72,7 @@ class ReadProgress:
         """Without the gaps that nothing comes into any more: they were read after the lag had passed.
 
         Args:
-            now_us: when the reading began. A clock that went back makes a gap stay longer, never shorter.
+            now_us: when the reading began. Clock skew makes a gap stay longer, never shorter.
             lag_us: how long a transaction can last.
         """
         return replace(self, gaps=tuple(gap for gap in self.gaps if now_us - gap.since_us < lag_us))

@@ -26,7 +26,7 @@ TRAINING = "training"
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """What a question found.
+    """The result of a query.
 
     Attributes:
         columns: names.
