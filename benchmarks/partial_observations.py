@@ -272,7 +272,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if not chosen.table.exists():
         sys.exit(f"{chosen.table} is missing: sporeprint extract fetches it")
-    trial = Trial(chosen.table, configuration.load(ROOT / "config/config.yaml", environ={}), chosen.strangers, chosen.seed)
+    trial = Trial(chosen.table, configuration.load_settings(ROOT / "config/config.yaml", environ={}), chosen.strangers, chosen.seed)
     for name in chosen.only or FIGURES:
         FIGURES[name](trial)
 

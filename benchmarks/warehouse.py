@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / "benchmarks/out")
     parser.add_argument("--no-mariadb", action="store_true")
     options = parser.parse_args()
-    schema = settings.load(CONFIG, environ={}).dataset
+    schema = settings.load_settings(CONFIG, environ={}).dataset
     workdir = options.folder / "warehouse-work"
     shutil.rmtree(workdir, ignore_errors=True)
     (workdir / "data").mkdir(parents=True)

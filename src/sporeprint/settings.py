@@ -589,7 +589,7 @@ def _problem(message: str, location: tuple[Any, ...], value: Any) -> InitErrorDe
     return InitErrorDetails(type=PydanticCustomError("said_in_full", "{message}", {"message": message}), loc=location, input=value)
 
 
-def load(path: Path, *, environ: Mapping[str, str] | None = None, overrides: Sequence[str] = ()) -> Settings:
+def load_settings(path: Path, *, environ: Mapping[str, str] | None = None, overrides: Sequence[str] = ()) -> Settings:
     """Read the configuration file, lay environment and `key=value` overrides over it, and check everything.
 
     Raises:

@@ -19,7 +19,7 @@ from sporeprint.schema import DatasetSchema
 
 @pytest.fixture(scope="module")
 def schema(config_file: Path) -> DatasetSchema:
-    return settings.load(config_file, environ={}).dataset
+    return settings.load_settings(config_file, environ={}).dataset
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from sporeprint.pipelines.monitoring_files import MonitoringRun
 from sporeprint.storage.oltp import tables
 from sporeprint.storage.warehouse import aggregation, star_schema
 from sporeprint.storage.warehouse.factory import open_warehouse
-from sporeprint.storage.warehouse.sync import sync
+from sporeprint.storage.warehouse.sync import sync_warehouse
 from warehouse_support import write
 
 #: Answers a day.
@@ -124,7 +124,7 @@ def test_counts_and_answers_say_the_same(world: Service) -> None:
 
 def test_both_warehouses_say_the_same(world: Service, mariadb: MariaDB) -> None:
     other = open_warehouse(mariadb.url(database=mariadb.create_database()))
-    sync(world.engine, other, world.settings.dataset, root=world.root)
+    sync_warehouse(world.engine, other, world.settings.dataset, root=world.root)
     there = Service(world.root, world.settings, world.engine, other)
     for asked in (DAY, WindowRequest(rows=300), WindowRequest(last_us=DAY_US, where=("season=a",))):
         found = []

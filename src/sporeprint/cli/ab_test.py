@@ -294,12 +294,12 @@ def plan(
     """Tell how many units and labels a test will need."""
     from dataclasses import asdict
 
-    from sporeprint.ab_testing.power import plan as plan_test
+    from sporeprint.ab_testing.power import plan_ab_test
 
     horizon = {"expect": expect, "max_units": max_units}
     more = {name: value for name, value in horizon.items() if value is not None}
     design, truth = _question(rate_a, rate_b, shared, split, mode, alpha, more)
-    sample_size = plan_test(design, truth, power=power, units_a_day=units_a_day)
+    sample_size = plan_ab_test(design, truth, power=power, units_a_day=units_a_day)
     rows = (
         ("units until the rule has decided, in half of the tests", _count(sample_size.median_units)),
         (f"... in {power:.0%} of the tests", _count(sample_size.units)),
@@ -368,7 +368,7 @@ def simulate(
     """Simulate a test many times on your own numbers, analysed after every unit: how often is it wrong, how long does it take?"""
     from dataclasses import asdict
 
-    from sporeprint.ab_testing.simulation import simulate as simulate_tests
+    from sporeprint.ab_testing.simulation import simulate_ab_test
     from sporeprint.ab_testing.traffic import Latencies, Traffic
     from sporeprint.common.files import atomic_write
     from sporeprint.reports.ab_simulation_chart import chart
@@ -391,7 +391,7 @@ def simulate(
     )
     with session.screen.steps().step("simulate") as progress:
         progress.total(tests)
-        result = simulate_tests(design, traffic, units=units, tests=tests, seed=seed, progress=lambda _: progress.advance(1))
+        result = simulate_ab_test(design, traffic, units=units, tests=tests, seed=seed, progress=lambda _: progress.advance(1))
     keeps = result.keeps(design.alpha, design.srm_alpha)
     if out is not None:
         title = f"{metric}, {mode}, {rate_a:.2%} against {rate_b:.2%} errors"

@@ -160,18 +160,18 @@ def monitor(
 
 def follow_up(session: Session, *, alert: bool) -> "FollowUp":
     """What is done about every evaluation; its lines come into the output."""
-    from sporeprint.pipelines import alerting as alerts
+    from sporeprint.pipelines import alerting
     from sporeprint.pipelines.monitoring import nothing
 
     if not alert:
         return nothing
 
     def act(action: str, reason: str) -> str:
-        from sporeprint.pipelines import retraining as retrain  # loads every library there is
+        from sporeprint.pipelines import retraining  # loads every library there is
 
-        return retrain.act(session.settings, session.workdir, action, reason)
+        return retraining.act(session.settings, session.workdir, action, reason)
 
-    return lambda made: alerts.handle(session.settings, session.workdir, made.to_dict(), act=act)
+    return lambda made: alerting.handle(session.settings, session.workdir, made.to_dict(), act=act)
 
 
 def _file(session: Session, current: Path, reference: Path | None, model: str | None, *, alert: bool) -> "MonitoringRun":
@@ -232,7 +232,7 @@ def _bring(session: Session) -> Mapping[str, str]:
     from sporeprint.storage.engine import connect
     from sporeprint.storage.oltp import migrate
     from sporeprint.storage.warehouse.factory import open_warehouse
-    from sporeprint.storage.warehouse.sync import sync as bring
+    from sporeprint.storage.warehouse.sync import sync_warehouse
 
     try:
         engine = connect(urls.oltp(session.settings.storage, session.workdir))
@@ -240,7 +240,7 @@ def _bring(session: Session) -> Mapping[str, str]:
         try:
             migrate.prepare(engine)
             with session.screen.steps().step("sync") as progress:
-                bring(engine, warehouse, session.settings.dataset, root=session.workdir, progress=progress)
+                sync_warehouse(engine, warehouse, session.settings.dataset, root=session.workdir, progress=progress)
         finally:
             engine.dispose()
             warehouse.close()

@@ -7,7 +7,7 @@ MAGIC = b"PAR1"
 #: Types of the compact protocol.
 TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
 #: Fields of the footer; of a row group; of a column's name and description, and of a note.
-SCHEMA, ROWS, GROUPS, NOTES = 2, 3, 4, 5
+SCHEMA, ROW_COUNT, GROUPS, NOTES = 2, 3, 4, 5
 COLUMNS, GROUP_ROWS = 1, 3
 NAME, CHILDREN = 4, 5
 #: Largest footer that is read, bytes, and how deep it may be.

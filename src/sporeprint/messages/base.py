@@ -32,7 +32,7 @@ def trusted(message: type[T], /, **fields: Any) -> T:
     return made
 
 
-class Request(BaseModel):
+class RequestMessage(BaseModel):
     """Base of all requests: unknown fields are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

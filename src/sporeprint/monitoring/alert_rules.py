@@ -27,7 +27,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True)
-class Rule:
+class AlertRule:
     """When to tell.
 
     Attributes:
@@ -119,7 +119,7 @@ class RuleState:
         return cls(**{**raw, "phase": Phase(raw["phase"])})
 
 
-def step(rule: Rule, state: RuleState, value: float | None, now_s: float) -> tuple[RuleState, AlertChange | None]:
+def step(rule: AlertRule, state: RuleState, value: float | None, now_s: float) -> tuple[RuleState, AlertChange | None]:
     """Where a rule stands after a further number, and which notification is due, if any.
 
     Args:
@@ -145,7 +145,7 @@ def step(rule: Rule, state: RuleState, value: float | None, now_s: float) -> tup
     return on, AlertChange.SUPPRESSED if muted else AlertChange.RAISED
 
 
-def _on(rule: Rule, seen: RuleState, value: float, now_s: float) -> tuple[RuleState, AlertChange | None]:
+def _on(rule: AlertRule, seen: RuleState, value: float, now_s: float) -> tuple[RuleState, AlertChange | None]:
     if rule.is_over(value):
         # What nobody was notified of is not called off, and its end begins no cool-down: nobody would ever hear of what flaps.
         over = RuleState(ended_s=seen.ended_s if seen.muted else now_s, notified_s=seen.notified_s, value=value)

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from sporeprint.monitoring.data_profile import ColumnProfile, NominalProfile, NumericProfile, Profile
-from sporeprint.stats import effect_sizes as distances
-from sporeprint.stats import two_sample
+from sporeprint.stats import effect_sizes, two_sample
 from sporeprint.stats.histogram import Float64, Histogram, Int64, common, middles, widths
 
 #: Rows of either table below which nothing is compared.
@@ -248,19 +247,19 @@ def _compared_numbers(old: Histogram, new: Histogram) -> tuple[Check, dict[str, 
     keys, a, b = common(old, new)
     shift = max(old.shift, new.shift)
     tested = two_sample.kolmogorov_smirnov(a, b, binned=shift > 0)
-    distance = distances.wasserstein(middles(keys, shift), a, b)
+    distance = effect_sizes.wasserstein(middles(keys, shift), a, b)
     # A constant has no spread to measure by; any other value is as far from it as can be.
     spread = old.deviation
     in_deviations = distance / spread if spread > 0 else (0.0 if distance == 0 else math.inf)
     p, q = shared_bins(old, new)
     effects = {
         "wasserstein": in_deviations,
-        "jensen_shannon": distances.jensen_shannon(p, q),
-        "population_stability": distances.population_stability(p, q),
-        "total_variation": distances.total_variation(p, q),
+        "jensen_shannon": effect_sizes.jensen_shannon(p, q),
+        "population_stability": effect_sizes.population_stability(p, q),
+        "total_variation": effect_sizes.total_variation(p, q),
         "largest_gap": tested.statistic,
         "largest_gap_error": tested.error,
-        "wasserstein_error": distances.wasserstein_error(widths(keys, shift), a, b) / spread if spread > 0 else 0.0,
+        "wasserstein_error": effect_sizes.wasserstein_error(widths(keys, shift), a, b) / spread if spread > 0 else 0.0,
     }
     return Check(VALUES, tested.p, in_deviations, "Wasserstein, in sd", f"Kolmogorov-Smirnov, {tested.method}", tested.statistic), effects
 
@@ -351,9 +350,9 @@ def _compared_names(old: NominalProfile, new: NominalProfile) -> tuple[list[Chec
     alike = two_sample.homogeneity(a, b)
     fresh = two_sample.new_values(a, b)
     effects = {
-        "jensen_shannon": distances.jensen_shannon(a, b),
-        "population_stability": distances.population_stability(a, b),
-        "total_variation": distances.total_variation(a, b),
+        "jensen_shannon": effect_sizes.jensen_shannon(a, b),
+        "population_stability": effect_sizes.population_stability(a, b),
+        "total_variation": effect_sizes.total_variation(a, b),
     }
     checks = []
     if alike.cells > 1 or len(a) == 1:

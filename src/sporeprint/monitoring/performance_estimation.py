@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.monitoring.data_profile import of_numbers
+from sporeprint.stats import intervals
 from sporeprint.stats.histogram import Float64, Histogram
 from sporeprint.stats.intervals import UNDEFINED, Estimate, around
-from sporeprint.stats.intervals import roc_auc as roc_auc_interval
 from sporeprint.stats.special import ndtri
 
 CONFIDENCE = 0.95
@@ -183,4 +183,4 @@ def _roc_auc(whole: Histogram, confidence: float) -> Estimate:
     # Rows with one probability may be of both classes, but never a row both: what is paired with itself is taken out.
     own = float(whole.counts @ (whole.values * (1 - whole.values))) / 2
     area = (area * p * n - own) / (p * n - 2 * own)
-    return roc_auc_interval(min(1.0, max(0.0, area)), round(p), round(n), confidence)
+    return intervals.roc_auc(min(1.0, max(0.0, area)), round(p), round(n), confidence)

@@ -10,13 +10,12 @@ from typing import Any
 from sqlalchemy import Engine
 
 from sporeprint.errors import ConfigError, UsageError, nearest
-from sporeprint.monitoring.alert_rules import METRICS, AlertChange, Rule, Severity, metric
-from sporeprint.pipelines import notifications as delivery
+from sporeprint.monitoring.alert_rules import METRICS, AlertChange, AlertRule, Severity, metric
+from sporeprint.pipelines import notifications
 from sporeprint.settings import RuleSettings, Settings
 from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
-from sporeprint.storage.oltp import alerts as alert_store
-from sporeprint.storage.oltp import migrate
+from sporeprint.storage.oltp import alerts, migrate
 from sporeprint.storage.oltp.alerts import SECOND_US, Alert, AlertEvent, Delivery, Message
 
 #: Messages that are delivered after one evaluation; further ones wait for the next, or for `sporeprint alerts deliver`.
@@ -61,13 +60,13 @@ def opened(settings: Settings, root: Path) -> Iterator[Engine]:
         engine.dispose()
 
 
-def rules(settings: Settings) -> tuple[Rule, ...]:
+def rules(settings: Settings) -> tuple[AlertRule, ...]:
     """The rules of the configuration."""
     return tuple(_rule(name, rule) for name, rule in settings.alerts.rules.items())
 
 
-def _rule(name: str, settings: RuleSettings) -> Rule:
-    return Rule(
+def _rule(name: str, settings: RuleSettings) -> AlertRule:
+    return AlertRule(
         name=name,
         metric=settings.metric,
         above=settings.above,
@@ -129,15 +128,15 @@ def _acted(act: Callable[[str, str], str], action: str, reason: str) -> str:
 
 
 def _settled(
-    settings: Settings, engine: Engine, rule: Rule, stream: str, value: float, evaluation: Mapping[str, Any], clock: Clock
+    settings: Settings, engine: Engine, rule: AlertRule, stream: str, value: float, evaluation: Mapping[str, Any], clock: Clock
 ) -> AlertEvent | None:
     summary = _summary(rule, value, evaluation)
-    return alert_store.update_rule(
+    return alerts.update_rule(
         engine, rule, stream, value, summary, now_us=clock(), messages=lambda event: _messages(settings, rule, event, evaluation)
     )
 
 
-def _summary(rule: Rule, value: float, evaluation: Mapping[str, Any]) -> str:
+def _summary(rule: AlertRule, value: float, evaluation: Mapping[str, Any]) -> str:
     if rule.metric in ("alarms", "not_computed"):
         values = evaluation[rule.metric]
         more = f"; and {len(values) - NAMED} more" if len(values) > NAMED else ""
@@ -147,7 +146,7 @@ def _summary(rule: Rule, value: float, evaluation: Mapping[str, Any]) -> str:
     return f"{rule.name}: {METRICS.get(rule.metric, rule.metric)} is {value:.4g}; the limit is {rule.limit().partition(' ')[2]}"
 
 
-def _messages(settings: Settings, rule: Rule, event: AlertEvent, evaluation: Mapping[str, Any]) -> list[Message]:
+def _messages(settings: Settings, rule: AlertRule, event: AlertEvent, evaluation: Mapping[str, Any]) -> list[Message]:
     simulated = "SIMULATED DATA: " if evaluation.get("simulated") else ""
     over = event.kind is AlertChange.RECOVERED
     head = "recovered" if over else event.alert.severity.value
@@ -190,12 +189,12 @@ def deliver(settings: Settings, root: Path, engine: Engine, *, clock: Clock = no
     # Long enough for all of them: what is taken is nobody else's until then.
     lease_us = round((chosen.timeout_s + 10) * MOST * SECOND_US)
     begin = clock()
-    for each in alert_store.claim_due(engine, now_us=begin, until_us=begin + lease_us, limit=MOST):
+    for each in alerts.claim_due(engine, now_us=begin, until_us=begin + lease_us, limit=MOST):
         error = _sent(settings, root, each)
         at = clock()
         attempts = each.attempts + 1
-        again = None if attempts >= chosen.attempts else at + round(delivery.pause_s(chosen, attempts) * SECOND_US)
-        alert_store.record_attempt(engine, each, error, now_us=at, again_us=again)
+        again = None if attempts >= chosen.attempts else at + round(notifications.pause_s(chosen, attempts) * SECOND_US)
+        alerts.record_attempt(engine, each, error, now_us=at, again_us=again)
         if error is None:
             lines.append(f"notified {each.channel}: {each.title}")
         else:
@@ -211,15 +210,15 @@ def _sent(settings: Settings, root: Path, each: Delivery) -> str | None:
     if channel is None:
         return "the configuration has no such channel any more"
     try:
-        url = delivery.address(each.channel, channel, root)
-        return delivery.send(url, each.title, each.body, timeout_s=settings.alerts.timeout_s)
+        url = notifications.address(each.channel, channel, root)
+        return notifications.send(url, each.title, each.body, timeout_s=settings.alerts.timeout_s)
     except ConfigError as error:
         return str(error)
 
 
 def _channel_is(settings: Settings, engine: Engine, name: str, error: str | None, at_us: int) -> None:
     """Raise an alert about a channel that gave up, or end it."""
-    rule = Rule(f"channel {name}"[:64], "dead", above=0.5, severity=Severity.CRITICAL, cool_down_s=0, remind_s=None)
+    rule = AlertRule(f"channel {name}"[:64], "dead", above=0.5, severity=Severity.CRITICAL, cool_down_s=0, remind_s=None)
     summary = f"the channel {name!r} takes no messages: {error}"
 
     def messages(event: AlertEvent) -> list[Message]:
@@ -228,7 +227,7 @@ def _channel_is(settings: Settings, engine: Engine, name: str, error: str | None
         body = title if over else f"{summary}\n\nWhat to do: sporeprint alerts test {name}"
         return [Message(other, title, body) for other in _channels(settings, Severity.CRITICAL, but=name)]
 
-    alert_store.update_rule(engine, rule, CHANNELS, float(error is not None), summary, now_us=at_us, messages=messages)
+    alerts.update_rule(engine, rule, CHANNELS, float(error is not None), summary, now_us=at_us, messages=messages)
 
 
 def try_channel(settings: Settings, root: Path, name: str) -> str | None:
@@ -242,8 +241,8 @@ def try_channel(settings: Settings, root: Path, name: str) -> str | None:
     if channel is None:
         there = ", ".join(settings.alerts.channels) or "none; see alerts.channels in config/config.yaml"
         raise UsageError(f"there is no channel {name!r}{nearest(name, settings.alerts.channels)}; there are: {there}")
-    url = delivery.address(name, channel, root)
-    return delivery.send(url, "[test] sporeprint", "This is a test. Alerts come this way.", timeout_s=settings.alerts.timeout_s)
+    url = notifications.address(name, channel, root)
+    return notifications.send(url, "[test] sporeprint", "This is a test. Alerts come this way.", timeout_s=settings.alerts.timeout_s)
 
 
 def card(alert: Alert) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class PredictResult:
+class BatchPredictionResult:
     """What became of a scored file; `never` says why the negative class is never answered, where that is so.
 
     `guarded`: whether the rows were answered, or only scored.
@@ -377,7 +377,7 @@ def predict(
     guarded: bool = True,
     empty_is_observed: bool = True,
     steps: Steps | None = None,
-) -> PredictResult:
+) -> BatchPredictionResult:
     """Answer the rows of a file with a registered model: its columns, then what `score_frame` says of each row.
 
     Raises:
@@ -401,6 +401,6 @@ def predict(
         )
     threshold = bundle.safety.threshold
     never = threshold.reason if threshold.value is None else None
-    return PredictResult(
+    return BatchPredictionResult(
         version.ref, str(out), bool(bundle.info.get("simulated")), counts, verdict_words(bundle.schema)[:2], never, guarded
     )

@@ -12,16 +12,15 @@ from pathlib import Path
 
 import polars as pl
 
-from sporeprint import settings as configuration
 from sporeprint.common.progress import SilentProgress
 from sporeprint.common.text_table import Table
 from sporeprint.errors import DataError, UsageError, nearest
-from sporeprint.ingestion.column_inference import MISSING_CODES, ColumnForm, Role, infer_column
+from sporeprint.ingestion.column_inference import MISSING_CODES, ColumnForm, ColumnRole, infer_column
 from sporeprint.ingestion.raw_table import local_table
 from sporeprint.ingestion.table_sample import TableSample, read_sample
 from sporeprint.pipelines.run_context import utc_now
 from sporeprint.schema import RESERVED, code_text
-from sporeprint.settings import Settings
+from sporeprint.settings import Settings, load_settings, parse
 
 #: Names that a target often has.
 TARGET_NAMES = (
@@ -154,7 +153,7 @@ def _form_text(form: ColumnForm) -> str:
         *([f"decimal {form.decimal}"] if form.decimal != "." else []),
         *([f"thousands {form.thousands}"] if form.thousands else []),
         *([f"without {', '.join(form.strip)}"] if form.strip else []),
-        *([f"{form.distinct} values"] if form.role is Role.NOMINAL else []),
+        *([f"{form.distinct} values"] if form.role is ColumnRole.NOMINAL else []),
     ]
     return "; ".join(parts)
 
@@ -179,7 +178,7 @@ def draft_configuration(
     if "://" in source and not re.match(r"https?://", source, re.IGNORECASE):
         sample = _from_database(source, query, workdir)
     else:
-        plain = configuration.parse(_UNKNOWN)
+        plain = parse(_UNKNOWN)
         with local_table(plain, workdir, source, progress=SilentProgress(), now=utc_now) as (path, where):
             sample = read_sample(path, where)
     return draft(sample, source, target=target, positive=positive, query=query)
@@ -213,7 +212,7 @@ def draft(sample: TableSample, source: str, *, target: str | None, positive: Seq
     chosen = _target(sample, places, target, positive)
     forms.pop(chosen.column)
     columns: dict[str, ColumnForm] = {}
-    groups = [name for name, form in forms.items() if form.role is Role.GROUP]
+    groups = [name for name, form in forms.items() if form.role is ColumnRole.GROUP]
     group = max(groups, key=lambda name: forms[name].distinct, default=None)
     folded: dict[str, str] = {}
     for name, form in forms.items():
@@ -223,7 +222,7 @@ def draft(sample: TableSample, source: str, *, target: str | None, positive: Seq
             left_out[name] = "its name is one that the pipeline adds"
         elif (other := folded.setdefault(name.replace("-", "_"), name)) != name:
             left_out[name] = f"its name differs from {other!r} only in '-' and '_'"
-        elif form.role in {Role.NUMERIC, Role.NOMINAL}:
+        elif form.role in {ColumnRole.NUMERIC, ColumnRole.NOMINAL}:
             columns[name] = form
         else:
             left_out[name] = _why(form)
@@ -236,12 +235,12 @@ def draft(sample: TableSample, source: str, *, target: str | None, positive: Seq
 
 def _why(form: ColumnForm) -> str:
     return {
-        Role.DATE: "a date: what it says of a row is seldom the day itself; make it a number, such as days before the prediction",
-        Role.ID: f"{form.distinct:,} different values: it identifies the row",
-        Role.TEXT: f"{form.distinct:,} different values: text",
-        Role.GROUP: "it names groups, as another column does",
-        Role.EMPTY: "it holds no value",
-        Role.CONSTANT: "it holds one value only",
+        ColumnRole.DATE: "a date: what it says of a row is seldom the day itself; make it a number, such as days before the prediction",
+        ColumnRole.ID: f"{form.distinct:,} different values: it identifies the row",
+        ColumnRole.TEXT: f"{form.distinct:,} different values: text",
+        ColumnRole.GROUP: "it names groups, as another column does",
+        ColumnRole.EMPTY: "it holds no value",
+        ColumnRole.CONSTANT: "it holds one value only",
     }.get(form.role, str(form.role))
 
 
@@ -392,7 +391,7 @@ def _yaml(
     if target.unlabelled > 0:
         lines += ["", "validation:", f"  unlabelled: drop    # {target.unlabelled:.1%} of the rows have no label"]
     lines += ["", "split:", *_split(group), *(f"  {part}: {share:.2f}" for part, share in SHARES.items())]
-    indicators = [name for name, form in columns.items() if form.role is Role.NUMERIC and form.missing_share > 0.01]
+    indicators = [name for name, form in columns.items() if form.role is ColumnRole.NUMERIC and form.missing_share > 0.01]
     if indicators:
         lines += ["", "transform:", "  columns:    # a missing number may say something by itself"]
         lines += [f"    {q(name)}: {{indicator: true}}" for name in indicators]
@@ -490,4 +489,4 @@ def write_draft(drafted: Draft, path: Path) -> Settings:
     if path.exists():
         raise UsageError(f"{path} exists, and is not replaced; move it away, or name another file with --out")
     atomic_write(path, drafted.text)
-    return configuration.load(path, environ={})
+    return load_settings(path, environ={})

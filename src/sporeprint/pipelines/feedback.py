@@ -21,8 +21,7 @@ from sporeprint.errors import DataError, StorageError
 from sporeprint.ingestion.raw_table import RawTable
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import Settings
-from sporeprint.storage.warehouse import monitoring_queries
-from sporeprint.storage.warehouse import training_sink as warehousing
+from sporeprint.storage.warehouse import monitoring_queries, training_sink
 from sporeprint.storage.warehouse.protocol import Reader, Warehouse
 from sporeprint.storage.warehouse.sync import PREDICTIONS
 
@@ -64,7 +63,7 @@ def append_labelled_predictions(
         StorageError, StorageUnavailableError: the warehouse cannot be read, or was never filled.
     """
     path = workdir.outcomes
-    with warehousing.opened(settings.storage, workdir.root) as warehouse, _read(warehouse) as reader:
+    with training_sink.opened(settings.storage, workdir.root) as warehouse, _read(warehouse) as reader:
         labels = count_labels(reader, since_us or 0)
         refuse_too_few(settings, labels, since_us)
         progress.total(labels.labelled)

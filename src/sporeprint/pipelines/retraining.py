@@ -123,7 +123,7 @@ def _retrained(experiments: ExperimentService, served: str, since_us: int | None
     fields = {"name": f"retrain-{made.ref.replace('/', '-')}", "model_a": served, "model_b": made.ref, "mode": Mode.SHADOW.value}
     try:
         test = experiments.create({**fields, "default_route": True}, actor=actor)
-    except ab_tests.ConflictError as error:
+    except ab_tests.AbTestConflictError as error:
         return RetrainingResult(served, made.ref, None, f"{made.ref} passes the gate ({reasons}), but is not tested: {error}", source)
     return RetrainingResult(
         served, made.ref, test.name, f"{made.ref} passes the gate ({reasons}), and runs in the shadow of {served}", source

@@ -28,8 +28,7 @@ from sporeprint.safety.novelty_guard import Guard
 from sporeprint.safety.risk_control import Threshold
 from sporeprint.safety.verdict import verdict_words
 from sporeprint.schema import DatasetSchema
-from sporeprint.settings import Settings
-from sporeprint.settings import load as load_settings
+from sporeprint.settings import Settings, load_settings
 
 CONFIGURATION = "config/config.yaml"
 

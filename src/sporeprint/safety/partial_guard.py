@@ -32,7 +32,7 @@ Index = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
 
 #: The file in a bundle.
-FILE = "partial_guard.npz"
+PARTIAL_GUARD_FILE = "partial_guard.npz"
 #: Masks kept at the most; each takes some 8 kB.
 MOST_MASKS = 1_024
 #: Sets of numeric columns whose part of the calibration rows' typicality is kept at the most.
@@ -52,7 +52,7 @@ _LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Judgement:
+class PartialJudgement:
     """What is said of n rows.
 
     Attributes:
@@ -126,18 +126,18 @@ class PartialGuard:
         """Whether a row is its to answer: one column at least was not observed, or it answers all."""
         return self.is_always_asked or len(row) < len(self.layout.columns)
 
-    def judge(self, cells: Cells) -> Judgement:
+    def judge(self, cells: Cells) -> PartialJudgement:
         """Judge n rows, each by its own mask."""
         return self.judge_evidence(cells, self.likelihood.evidence(cells))
 
-    def judge_evidence(self, cells: Cells, evidence: Evidence) -> Judgement:
+    def judge_evidence(self, cells: Cells, evidence: Evidence) -> PartialJudgement:
         """The same, where the evidence is there already."""
         p = np.empty(len(cells))
         for key, rows in _by_mask(cells.observed):
             usual = self.profile(key, cells.observed[rows[0]])
             at_most = np.searchsorted(usual, evidence.typicality[rows].astype(np.float32), side="right")
             p[rows] = (at_most + 1.0) / (len(usual) + 1.0)
-        return Judgement(evidence, p, self.curve(self.withheld(cells.observed, evidence.group)), cells.observed.sum(axis=1))
+        return PartialJudgement(evidence, p, self.curve(self.withheld(cells.observed, evidence.group)), cells.observed.sum(axis=1))
 
     def withheld(self, observed: Flags, group: Index) -> Float64:
         """Power of the columns that were not observed, by row and the group it resembles: [n]."""
@@ -375,4 +375,4 @@ def read_partial_guard(parts: Mapping[str, bytes]) -> PartialGuard | None:
     Raises:
         ValueError: if it is damaged.
     """
-    return PartialGuard.from_bytes(parts[FILE]) if FILE in parts else None
+    return PartialGuard.from_bytes(parts[PARTIAL_GUARD_FILE]) if PARTIAL_GUARD_FILE in parts else None

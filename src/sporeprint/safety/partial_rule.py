@@ -10,7 +10,7 @@ from sporeprint.data.dataset import Observations
 from sporeprint.safety.cells import Cells, mask_keys
 from sporeprint.safety.group_likelihood import Evidence, GroupLikelihood
 from sporeprint.safety.next_question import Questions
-from sporeprint.safety.partial_guard import SURELY_POSITIVE, Judgement, PartialGuard, fit_partial_guard, with_threshold
+from sporeprint.safety.partial_guard import SURELY_POSITIVE, PartialGuard, PartialJudgement, fit_partial_guard, with_threshold
 from sporeprint.safety.risk_control import RiskLevels, choose_threshold
 from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN, VerdictLimits, is_familiar
 from sporeprint.schema import DatasetSchema
@@ -100,7 +100,7 @@ def decide_partial(
     )
 
 
-def fed(guard: PartialGuard, judgement: Judgement) -> Flags:
+def fed(guard: PartialGuard, judgement: PartialJudgement) -> Flags:
     """Whether enough was observed of n rows to tell the likeliest group, a negative one, from strangers: bool [n]."""
     evidence = judgement.evidence
     return np.asarray((guard.likelihood.positive[evidence.group] < 0.5) & (evidence.margin > judgement.least_margin))

@@ -11,7 +11,7 @@ import polars as pl
 
 from sporeprint.errors import UsageError
 from sporeprint.simulation.corruption import BAD_VALUES, CSV_ONLY, SPOIL_KINDS, WHOLE_ROW, Spoil
-from sporeprint.simulation.rows import Plan, Tile, csv_bytes
+from sporeprint.simulation.rows import RowPlan, Tile, csv_bytes
 from sporeprint.simulation.world import SEPARATOR, STREAM_SPOIL, Bools, Ints, World, check_names, word_outside
 
 
@@ -72,7 +72,7 @@ def fitting_faults(world: World, spoil: Spoil, *, parquet: bool) -> dict[str, tu
     return {kind: columns for kind, columns in fitting.items() if not spoil.kinds or kind in spoil.kinds}
 
 
-def pick_rows(plan: Plan, tile: Tile) -> Picks:
+def pick_rows(plan: RowPlan, tile: Tile) -> Picks:
     """The rows of a tile that are made bad, and how."""
     random = plan.world.random(STREAM_SPOIL, plan.draw, tile.number)
     rows = np.flatnonzero(random.random(len(tile.group)) < plan.spoil.share)
@@ -103,7 +103,7 @@ def _source(rows: Ints, duplicate: Bools, group: Ints) -> Ints:
     return np.where((last_sound >= begin) & (last_sound < rows), last_sound, -1)
 
 
-def spoil_rows(plan: Plan, tile: Tile, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Fault]]:
+def spoil_rows(plan: RowPlan, tile: Tile, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Fault]]:
     """The rows of a tile with its duplicates in their places, and every fault."""
     picks = pick_rows(plan, tile)
     order = np.arange(frame.height)

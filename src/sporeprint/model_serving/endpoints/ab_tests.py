@@ -22,7 +22,7 @@ from sporeprint.messages.ab_tests import (
 )
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, ServiceDep, merged, problems, router
 from sporeprint.model_serving.http.authentication import Caller, actor
-from sporeprint.model_serving.http.problems import Problem, ProblemError, bad_parameter, not_found
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, bad_parameter, not_found
 from sporeprint.model_serving.http.requests import CAREFUL
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.pipelines import ab_test_views
@@ -30,7 +30,7 @@ from sporeprint.pipelines.ab_test_views import iso
 from sporeprint.reports import ab_test_report
 from sporeprint.safety.verdict import verdict_words
 from sporeprint.storage.oltp import ab_disagreements, ab_tests
-from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError, NoSuchTestError
+from sporeprint.storage.oltp.ab_tests import AbTest, AbTestConflictError, NoSuchTestError
 from sporeprint.storage.oltp.api_keys import Role
 
 Result = TypeVar("Result")
@@ -103,7 +103,7 @@ def html_response(page: str, policy: str) -> HTMLResponse:
 async def list_disagreements(test_id: TestId, service: ServiceDep, limit: Limit = 100, before: Before = None) -> AbDisagreementList:
     """Units for which the versions disagree and whose outcome is wanted, the latest first."""
     if before is not None and not (before.isdecimal() and before.isascii() and len(before) < 19):
-        raise ProblemError(bad_parameter(f"parameter 'before': expected `next` of the page before, got {before[:40]!r}"))
+        raise HttpProblemError(bad_parameter(f"parameter 'before': expected `next` of the page before, got {before[:40]!r}"))
     test = await _test(service, test_id)
     number = None if before is None else int(before)
     engine = service.experiments.engine
@@ -171,8 +171,8 @@ def _problems_of(work: Callable[[], Result]) -> Result:
     try:
         return work()
     except NoSuchTestError as error:
-        raise ProblemError(not_found(str(error))) from None
-    except ConflictError as error:
-        raise ProblemError(Problem(409, "conflict", "Something stands against it", str(error))) from None
+        raise HttpProblemError(not_found(str(error))) from None
+    except AbTestConflictError as error:
+        raise HttpProblemError(Problem(409, "conflict", "Something stands against it", str(error))) from None
     except UsageError as error:
-        raise ProblemError(bad_parameter(str(error))) from None
+        raise HttpProblemError(bad_parameter(str(error))) from None

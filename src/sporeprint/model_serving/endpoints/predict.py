@@ -18,7 +18,7 @@ from sporeprint.messages.predictions import FeatureEffect, NearestObservation, P
 from sporeprint.model_serving.endpoints.predictions import IdempotencyKey
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, answered_by, problems, router
 from sporeprint.model_serving.http.encodings import unpack
-from sporeprint.model_serving.http.problems import ProblemError, bad_parameter
+from sporeprint.model_serving.http.problems import HttpProblemError, bad_parameter
 from sporeprint.model_serving.http.requests import (
     Headers,
     Receive,
@@ -83,7 +83,7 @@ async def _read_options(service: Service, scope: Scope, head: RequestHead) -> Pr
     options = query(scope, PARAMETERS)
     name, test = options.get("model"), options.get("ab_test")
     if name is not None and test is not None:
-        raise ProblemError(bad_parameter("parameters 'model' and 'ab_test' exclude each other: a test chooses its model"))
+        raise HttpProblemError(bad_parameter("parameters 'model' and 'ab_test' exclude each other: a test chooses its model"))
     route = service.tests.default if test is None else await service.tests.find(test)
     explain = parse_bool("explain", options.get("explain"))
     if name is None:

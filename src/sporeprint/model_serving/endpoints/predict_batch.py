@@ -27,7 +27,7 @@ from sporeprint.messages.problem import RowProblem
 from sporeprint.model_serving.endpoints.predict import REPLAYED, AbTestQuery, ModelQuery, id_of_key, new_id
 from sporeprint.model_serving.endpoints.predictions import IdempotencyKey
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, DeadlineDep, ServiceDep, problems, router
-from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_valid, overloaded, too_large, too_much
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, not_found, not_valid, overloaded, too_large, too_much
 from sporeprint.model_serving.http.requests import ClientGoneError, Headers, Receive, Send
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.model_serving.runtime.row_parser import Row, rows_of
@@ -125,11 +125,11 @@ async def predict_batch(
     sizes = {form: json_bytes if form.is_json else file_bytes for form in RowFormat}
     upload = read_upload_head(request.scope, sizes, format, forms=True)
     if ab_test is not None:
-        raise ProblemError(not_found("a batch takes no part in an A/B test; ask row by row at POST /predict?ab_test=NAME"))
+        raise HttpProblemError(not_found("a batch takes no part in an A/B test; ask row by row at POST /predict?ab_test=NAME"))
     if explain:
-        raise ProblemError(not_found("a batch is not explained; ask for the rows that matter at POST /predict?explain=true"))
+        raise HttpProblemError(not_found("a batch is not explained; ask for the rows that matter at POST /predict?explain=true"))
     if service.batches >= RECEIVED * limits.max_batches:
-        raise ProblemError(overloaded("too many batches are in flight; try again soon"))
+        raise HttpProblemError(overloaded("too many batches are in flight; try again soon"))
     service.batches += 1
     try:
         deadline.reschedule(asyncio.get_running_loop().time() + limits.batch_deadline_s)
@@ -162,19 +162,19 @@ async def _answered(
                 form = await asyncio.to_thread(file_of_form, body, upload.boundary, path)
             upload = replace(upload, form=form)
             if form.is_json and path.stat().st_size > service.limits.max_batch_mb << 20:
-                raise ProblemError(too_large(service.limits.max_batch_mb << 20))
+                raise HttpProblemError(too_large(service.limits.max_batch_mb << 20))
         async with service.lock(batch_id):
             if upload.key is not None and (earlier := await asyncio.to_thread(store.about, batch_id)) is not None:
                 if earlier.asked != request_hash:
                     detail = "this Idempotency-Key was used for another batch; use a new key for a new one"
-                    raise ProblemError(Problem(422, "key-used", "The key was used for another request", detail))
+                    raise HttpProblemError(Problem(422, "key-used", "The key was used for another request", detail))
                 return earlier, True
             async with service.scoring:
                 job = Job(served, batch_id, upload.form, path, request_hash, since[1], since[0], threading.Event())
                 about, unseen = await _scored(service, job)
             existing = await asyncio.to_thread(store.about, batch_id)
     if existing is None:  # it was written a moment ago
-        raise ProblemError(overloaded("the batch was removed while it was answered; send it again"))
+        raise HttpProblemError(overloaded("the batch was removed while it was answered; send it again"))
     service.database.registrar.wake()
     service.metrics.count_batch(about.model, about.version, about.verdicts, unseen)
     return existing, existing != about
@@ -192,7 +192,7 @@ async def predict_frame(service: Service, served: LoadedModel, frame: pl.DataFra
         The batch, and its ids and predictions, in the order of the rows. A row that breaks a rule has a reason and no prediction.
     """
     if service.batches >= RECEIVED * service.limits.max_batches:
-        raise ProblemError(overloaded("too many batches are in flight; try again soon"))
+        raise HttpProblemError(overloaded("too many batches are in flight; try again soon"))
     service.batches += 1
     try:
         async with service.scoring:
@@ -251,11 +251,11 @@ def _score(service: Service, job: Job) -> tuple[BatchInfo, Mapping[str, int]]:
                 unseen.update(_counts(frame["unseen"].drop_nulls().str.split(",").explode()))
                 rows, problems = rows + frame.height, problems + frame["prediction"].null_count()
         except DataError as error:
-            raise ProblemError(not_valid(str(error).replace(str(job.upload), UPLOAD))) from None
+            raise HttpProblemError(not_valid(str(error).replace(str(job.upload), UPLOAD))) from None
         except TooLargeError as error:
-            raise ProblemError(too_much(f"{UPLOAD} is too large: {error}")) from None
+            raise HttpProblemError(too_much(f"{UPLOAD} is too large: {error}")) from None
         except pl.exceptions.PanicException as error:
-            raise ProblemError(not_valid(f"{UPLOAD} cannot be read; is it damaged?")) from error
+            raise HttpProblemError(not_valid(f"{UPLOAD} cannot be read; is it damaged?")) from error
         about = BatchInfo(
             batch_id=job.batch_id,
             created_us=job.created_us,
@@ -313,7 +313,7 @@ def _of_file(service: Service, job: Job) -> Iterator[tuple[Batch, None]]:
         return
     raw = open_table(job.upload, schema, now=lambda: datetime.now(UTC))
     if raw.provenance.rows is not None and raw.provenance.rows > most:
-        raise ProblemError(_too_many(raw.provenance.rows, most))
+        raise HttpProblemError(_too_many(raw.provenance.rows, most))
     for batch in read_batches(raw, schema, batch_bytes=CSV_BYTES, labelled=False):
         _check_names(batch.frame)
         if batch.malformed.height or not batch.frame.height:
@@ -331,7 +331,7 @@ def _check_names(frame: pl.DataFrame) -> None:
 def _of_json(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None]]]:
     rows_in, most = rows_of(job.upload.read_bytes(), job.form), service.limits.max_batch_rows
     if len(rows_in) > most:
-        raise ProblemError(_too_many(len(rows_in), most))
+        raise HttpProblemError(_too_many(len(rows_in), most))
     schema, read = job.served.bundle.schema, job.served.reader.row
     for begin in range(0, max(1, len(rows_in)), SCORED_ROWS):
         rows: list[Row] = []
@@ -348,7 +348,7 @@ def _read(row: Any, read: Callable[[dict[str, Any]], Row]) -> tuple[Row, Problem
         return {}, not_valid("expected a JSON object of features")
     try:
         return read(row), None
-    except ProblemError as error:
+    except HttpProblemError as error:
         return {}, error.problem
 
 

@@ -16,7 +16,7 @@ from sporeprint.errors import RefusedError, StorageError, StorageUnavailableErro
 from sporeprint.messages.models import Alias, PromotionRequest, PromotionResponse, RollbackResponse
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, ServiceDep, merged, problems, router
 from sporeprint.model_serving.http.authentication import actor
-from sporeprint.model_serving.http.problems import Problem, ProblemError, bad_parameter
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, bad_parameter
 from sporeprint.model_serving.runtime.promotion_process import promote_in_a_process
 from sporeprint.pipelines.results import RegisterResult
 from sporeprint.registry.aliases import PRODUCTION
@@ -79,7 +79,7 @@ async def rollback(
     try:
         version = await asyncio.to_thread(back)
     except NothingToRollBackError as error:
-        raise ProblemError(Problem(409, "conflict", "Something stands against it", str(error))) from None
+        raise HttpProblemError(Problem(409, "conflict", "Something stands against it", str(error))) from None
     served = await asyncio.to_thread(registry.production)
     production = None if served is None else served.ref
     return RollbackResponse(ref=version.ref, alias=move.alias, production=production, before=ref, reason=move.reason)
@@ -87,12 +87,12 @@ async def rollback(
 
 def _alias_move(name: str, fields: Mapping[str, Any], reason: str) -> AliasMove:
     if not is_name(name):
-        raise ProblemError(bad_parameter(f"{name[:80]!r} is no name of a model"))
+        raise HttpProblemError(bad_parameter(f"{name[:80]!r} is no name of a model"))
     if (version := fields.get("version")) is None:
-        raise ProblemError(bad_parameter("field 'version' is missing: expected a number, as in 2 or v2"))
+        raise HttpProblemError(bad_parameter("field 'version' is missing: expected a number, as in 2 or v2"))
     text = fields.get("reason") or reason
     if not text.isprintable():
-        raise ProblemError(bad_parameter("field 'reason': expected printable characters"))
+        raise HttpProblemError(bad_parameter("field 'reason': expected printable characters"))
     return AliasMove(f"{name}/v{str(version).removeprefix('v')}", fields.get("alias") or "champion", text)
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from sporeprint.errors import RetryableError
 from sporeprint.model_serving.http.authentication import REQUIRED_ROLES, Caller
 from sporeprint.model_serving.http.origin import SAFE_METHODS, check_origin
-from sporeprint.model_serving.http.problems import PROBLEM_RESPONSE, Problem, ProblemError, not_in_time, of, overloaded, too_slow
+from sporeprint.model_serving.http.problems import PROBLEM_RESPONSE, HttpProblemError, Problem, not_in_time, of, overloaded, too_slow
 from sporeprint.model_serving.http.request_context import GONE, RequestContext
 from sporeprint.model_serving.http.requests import (
     IS_INCOMPLETE,
@@ -101,7 +101,7 @@ class Endpoint:
         except Exception as error:
             problem = of(error, service.root)
             # A database that is away is one line where that is found out, not a traceback for each request.
-            if problem.status >= 500 and not isinstance(error, ProblemError | RetryableError):
+            if problem.status >= 500 and not isinstance(error, HttpProblemError | RetryableError):
                 log.exception("%s: answered with %s", self.name, problem.kind)
             await _refuse(scope, send, problem)
 

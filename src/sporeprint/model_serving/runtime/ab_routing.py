@@ -25,7 +25,7 @@ from sporeprint.inference.prediction import Prediction
 from sporeprint.messages.predictions import AbAssignment
 from sporeprint.model_serving.http.authentication import Run
 from sporeprint.model_serving.http.background_task import background_task
-from sporeprint.model_serving.http.problems import ProblemError, bad_parameter, not_found
+from sporeprint.model_serving.http.problems import HttpProblemError, bad_parameter, not_found
 from sporeprint.model_serving.http.requests import Scope
 from sporeprint.model_serving.model_loader import ModelLoader
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel, StageTimes, TimedPrediction
@@ -198,7 +198,7 @@ def unit_id_header(scope: Scope) -> str | None:
     except UnicodeDecodeError:
         unit = ""
     if not 0 < len(unit) <= MOST_UNIT or not unit.isprintable():
-        raise ProblemError(bad_parameter(f"X-Unit-Id: expected 1 to {MOST_UNIT} printable characters of UTF-8"))
+        raise HttpProblemError(bad_parameter(f"X-Unit-Id: expected 1 to {MOST_UNIT} printable characters of UTF-8"))
     return unit
 
 
@@ -246,7 +246,7 @@ class Routes:
         try:
             test = await self._run(functools.partial(ab_tests.get, self._engine, name))
         except NoSuchTestError as error:
-            raise ProblemError(not_found(str(error))) from None
+            raise HttpProblemError(not_found(str(error))) from None
         if not test.running:
             self._ended[name] = None
             while len(self._ended) > REMEMBERED:

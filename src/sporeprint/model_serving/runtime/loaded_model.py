@@ -24,8 +24,7 @@ from sporeprint.safety.anomalies import RowAnomalies, row_anomalies
 from sporeprint.safety.cells import Cells
 from sporeprint.safety.decision_rule import DecisionRule
 from sporeprint.safety.group_likelihood import Evidence
-from sporeprint.safety.partial_guard import FILE as PARTIAL_GUARD
-from sporeprint.safety.partial_guard import PartialGuard
+from sporeprint.safety.partial_guard import PARTIAL_GUARD_FILE, PartialGuard
 from sporeprint.safety.promise_notes import promise_notes
 from sporeprint.safety.verdict import UNKNOWN, verdict_words
 
@@ -250,6 +249,6 @@ def _partial_rows(guard: PartialGuard | None, rows: Sequence[Row]) -> PartialRow
 
 
 def _preprocessing_key(bundle: Bundle) -> str:
-    partial = bundle.parts.get(PARTIAL_GUARD, b"")
+    partial = bundle.parts.get(PARTIAL_GUARD_FILE, b"")
     parts = (bundle.encoder.to_json().encode(), bundle.safety.guard.to_bytes(), bundle.schema.fingerprint().encode(), partial)
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()

@@ -14,7 +14,7 @@ import orjson
 
 from sporeprint.errors import DataError
 from sporeprint.inference.predictor import parse_row
-from sporeprint.model_serving.http.problems import ProblemError, not_json, not_valid
+from sporeprint.model_serving.http.problems import HttpProblemError, not_json, not_valid
 from sporeprint.model_serving.runtime.uploads import RowFormat
 from sporeprint.schema import DatasetSchema, Kind
 
@@ -73,7 +73,7 @@ class RowParser:
         """
         values = parse_json(body)
         if not isinstance(values, dict):
-            raise ProblemError(not_json(f"expected a JSON object of features, as in {self.example()}; got {_kind(values)}"))
+            raise HttpProblemError(not_json(f"expected a JSON object of features, as in {self.example()}; got {_kind(values)}"))
         return self.row(values)
 
     def row(self, values: dict[str, Any]) -> Row:
@@ -111,16 +111,16 @@ class RowParser:
     def _parse_slowly(self, values: dict[str, Any]) -> Row:
         most = 2 * len(self.schema.columns)
         if len(values) > most:
-            raise ProblemError(not_valid(f"{len(values):,} fields are given, there are {len(self.schema.columns)}"))
+            raise HttpProblemError(not_valid(f"{len(values):,} fields are given, there are {len(self.schema.columns)}"))
         long = [key for key, value in values.items() if len(key) > MOST_CHARACTERS or _is_long(value)]
         if long:
-            raise ProblemError(not_valid(f"field {long[0][:40]!r}: name or value is longer than {MOST_CHARACTERS} characters"))
+            raise HttpProblemError(not_valid(f"field {long[0][:40]!r}: name or value is longer than {MOST_CHARACTERS} characters"))
         try:
             return parse_row(values, self.schema)
         except DataError as error:
-            raise ProblemError(not_valid(str(error))) from None
+            raise HttpProblemError(not_valid(str(error))) from None
         except OverflowError:
-            raise ProblemError(not_valid("a number is larger than any that can be computed with")) from None
+            raise HttpProblemError(not_valid("a number is larger than any that can be computed with")) from None
 
     def example(self) -> str:
         """A row that can be sent as it is."""
@@ -153,7 +153,7 @@ def parse_json(body: bytes) -> Any:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise ProblemError(not_json(f"the body is not valid JSON: {error}")) from None
+        raise HttpProblemError(not_json(f"the body is not valid JSON: {error}")) from None
     # Every pair brings a colon: where there are no more of them than pairs, no key was given twice.
     if body.count(b":") != _pairs(value):
         _no_key_twice(body)
@@ -174,9 +174,9 @@ def _no_key_twice(body: bytes) -> None:
     try:
         json.loads(body, object_pairs_hook=_unique)
     except RecursionError:
-        raise ProblemError(not_json("the body is nested too deeply")) from None
+        raise HttpProblemError(not_json("the body is nested too deeply")) from None
     except ValueError as error:
-        raise ProblemError(not_json(f"the body is not valid JSON: {error}")) from None
+        raise HttpProblemError(not_json(f"the body is not valid JSON: {error}")) from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in fields if names.count(name) > 1)
-        raise ProblemError(not_json(f"field {twice[:40]!r} is given twice"))
+        raise HttpProblemError(not_json(f"field {twice[:40]!r} is given twice"))
     return fields
 
 
@@ -215,18 +215,18 @@ def rows_of(body: bytes, form: RowFormat) -> list[Any]:
         body_value = next(iter(body_value.values()))
     if not isinstance(body_value, list):
         expected = 'expected a JSON list of rows, {"rows": [...]}, or the columns and data of a data frame (orient="split")'
-        raise ProblemError(not_json(f"{expected}; got {_kind(body_value)}"))
+        raise HttpProblemError(not_json(f"{expected}; got {_kind(body_value)}"))
     return body_value
 
 
 def _split_rows(columns: Any, data: Any) -> list[Any]:
     if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns) or len(set(columns)) < len(columns):
-        raise ProblemError(not_json("'columns': expected a list of names, none of them twice"))
+        raise HttpProblemError(not_json("'columns': expected a list of names, none of them twice"))
     if not isinstance(data, list):
-        raise ProblemError(not_json(f"'data': expected a list of rows, got {_kind(data)}"))
+        raise HttpProblemError(not_json(f"'data': expected a list of rows, got {_kind(data)}"))
     for number, row in enumerate(data):
         if not isinstance(row, list) or len(row) != len(columns):
-            raise ProblemError(not_json(f"row {number} of 'data': expected a list of {len(columns)} values, one for each column"))
+            raise HttpProblemError(not_json(f"row {number} of 'data': expected a list of {len(columns)} values, one for each column"))
     return [dict(zip(columns, row, strict=True)) for row in data]
 
 

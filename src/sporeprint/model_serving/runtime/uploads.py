@@ -13,7 +13,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import File, parse_options_header
 
 from sporeprint.model_serving.http.encodings import BoundedUnpacker
-from sporeprint.model_serving.http.problems import Problem, ProblemError, too_large, too_slow
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, too_large, too_slow
 from sporeprint.model_serving.http.requests import ClientGoneError, Receive, Scope, content_encoding, idempotency_key
 from sporeprint.storage.oltp.batch_file import retryable_write
 
@@ -108,7 +108,7 @@ def read_upload_head(scope: Scope, limits: Mapping[RowFormat, int], hint: RowFor
     encoding = content_encoding(headers)
     length = headers.get(b"content-length", b"0")
     if not length.isdigit() or int(length[:18]) > limits[form]:
-        raise ProblemError(too_large(limits[form]))
+        raise HttpProblemError(too_large(limits[form]))
     response_form = _response_form(headers.get(b"accept", b"").decode("latin-1"), RowFormat.JSON if boundary else form)
     return UploadHead(form, response_form, idempotency_key(headers), limits[form], encoding, boundary)
 
@@ -131,7 +131,9 @@ def file_of_form(path: Path, boundary: bytes, out: Path) -> RowFormat:
         media = (part.content_type or "").partition(";")[0].strip().lower()
         form = _TYPES.get(media) or _SUFFIXES.get(Path(name).suffix)
         if form is None:
-            raise ProblemError(_unsupported(f"not read here: a file {name[:60]!r} of type {media[:60]!r}; send one of {', '.join(_TYPES)}"))
+            raise HttpProblemError(
+                _unsupported(f"not read here: a file {name[:60]!r} of type {media[:60]!r}; send one of {', '.join(_TYPES)}")
+            )
         part.file_object.seek(0)
         with out.open("wb") as file:
             shutil.copyfileobj(part.file_object, file)
@@ -144,9 +146,9 @@ def file_of_form(path: Path, boundary: bytes, out: Path) -> RowFormat:
                 parser.write(part)
             parser.finalize()
         except FormParserError as error:
-            raise ProblemError(Problem(400, "no-form", "The form cannot be read", f"the form is damaged: {error}")) from None
+            raise HttpProblemError(Problem(400, "no-form", "The form cannot be read", f"the form is damaged: {error}")) from None
     if len(forms) != 1:
-        raise ProblemError(Problem(400, "no-form", "The form cannot be read", f"expected one file in the form, got {len(forms)}"))
+        raise HttpProblemError(Problem(400, "no-form", "The form cannot be read", f"expected one file in the form, got {len(forms)}"))
     return forms[0]
 
 
@@ -158,7 +160,7 @@ def _body_form(content_type: str, hint: RowFormat | None) -> RowFormat:
     if form is None:
         known = ", ".join(_TYPES)
         sentence = f"not read here: content type {content_type[:60]!r}; send one of {known}, or {ANY} with ?format={'|'.join(RowFormat)}"
-        raise ProblemError(_unsupported(sentence))
+        raise HttpProblemError(_unsupported(sentence))
     return form
 
 
@@ -180,7 +182,7 @@ def _response_form(accept: str, form: RowFormat) -> RowFormat:
         if media in _TYPES:
             return _TYPES[media]
     sentence = f"Accept: {accept[:100]!r}; answers are given as {', '.join(_TYPES)}"
-    raise ProblemError(Problem(406, "not-acceptable", "The answer cannot be given in this form", sentence))
+    raise HttpProblemError(Problem(406, "not-acceptable", "The answer cannot be given in this form", sentence))
 
 
 def _unsupported(detail: str) -> Problem:
@@ -215,15 +217,15 @@ async def spool(receive: Receive, path: Path, limit: int, idle_s: float, bytes_p
                 async with asyncio.timeout(idle_s):
                     message = await receive()
             except TimeoutError:
-                raise ProblemError(too_slow(idle_s)) from None
+                raise HttpProblemError(too_slow(idle_s)) from None
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
             part, more = message.get("body", b""), message.get("more_body", False)
             size, held = size + len(part), held + len(part)
             if more and size < (clock() - begin - idle_s) * bytes_per_s:
-                raise ProblemError(too_slow(clock() - begin))
+                raise HttpProblemError(too_slow(clock() - begin))
             if size > limit:
-                raise ProblemError(too_large(limit))
+                raise HttpProblemError(too_large(limit))
             waiting.append(part)
             if held >= PIECE or not more:
                 whole = b"".join(waiting)

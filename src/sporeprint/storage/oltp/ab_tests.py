@@ -29,7 +29,7 @@ class NoSuchTestError(UsageError):
     """There is no A/B test of that name or id."""
 
 
-class ConflictError(UsageError):
+class AbTestConflictError(UsageError):
     """Another test, or what became of this one, stands against it."""
 
 
@@ -162,7 +162,7 @@ def create(
                     )
                 )
         except exc.IntegrityError:
-            raise ConflictError(f"the name {design.name!r} is taken: a test's name is never used again; choose another one") from None
+            raise AbTestConflictError(f"the name {design.name!r} is taken: a test's name is never used again; choose another one") from None
         details = {"name": design.name, "model_a": a.ref, "model_b": b.ref}
         _note(connection, test_id, Event(now_us, actor, "created", details))
         audit_log.add(connection, Change(now_us, actor, "ab_test.created", test_id, details))
@@ -172,12 +172,14 @@ def create(
 def _free(connection: Connection, design: Design, *, independent: bool, default_route: bool) -> None:
     others = _select(connection, ab_test.c.status == RUNNING, limit=MOST_RUNNING)
     if len(others) >= MOST_RUNNING:
-        raise ConflictError(f"{MOST_RUNNING} A/B tests run, which is as many as may; conclude one first")
+        raise AbTestConflictError(f"{MOST_RUNNING} A/B tests run, which is as many as may; conclude one first")
     for other in others:
         if default_route and other.default_route:
-            raise ConflictError(f"the test {other.name!r} is the default route already; conclude it first, or leave default_route out")
+            raise AbTestConflictError(
+                f"the test {other.name!r} is the default route already; conclude it first, or leave default_route out"
+            )
         if not independent and other.design.unit == design.unit:
-            raise ConflictError(
+            raise AbTestConflictError(
                 f"the running test {other.name!r} has the same unit ({design.unit}): the two could disturb each other. Conclude it first, "
                 "choose another unit, or say independent=true if what one changes has nothing to do with the other"
             )
@@ -251,7 +253,9 @@ def conclude(
         done = connection.execute(statement.values(status=CONCLUDED, concluded_us=now_us, verdict=verdict))
         if done.rowcount != 1:
             stored_verdict = connection.execute(select(ab_test.c.verdict).where(ab_test.c.test_id == test.test_id)).scalar()
-            raise ConflictError(f"the test {test.name!r} is concluded already, its verdict is {stored_verdict!r}; a verdict is not changed")
+            raise AbTestConflictError(
+                f"the test {test.name!r} is concluded already, its verdict is {stored_verdict!r}; a verdict is not changed"
+            )
         _note(connection, test.test_id, Event(now_us, actor, event, {"verdict": verdict, **details}))
         audit_log.add(
             connection, Change(now_us, actor, f"ab_test.{event}", test.test_id, {"name": test.name, "verdict": verdict, **details})

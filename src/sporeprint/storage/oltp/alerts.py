@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, case, insert, select, update
 
 from sporeprint.errors import StorageUnavailableError, UsageError
-from sporeprint.monitoring.alert_rules import AlertChange, Rule, RuleState, Severity, step
+from sporeprint.monitoring.alert_rules import AlertChange, AlertRule, RuleState, Severity, step
 from sporeprint.storage.engine import reading, writing
 from sporeprint.storage.oltp import audit_log, checkpoints
 from sporeprint.storage.oltp.audit_log import Change
@@ -115,7 +115,7 @@ def fingerprint(rule: str, stream: str) -> str:
 
 def update_rule(
     engine: Engine,
-    rule: Rule,
+    rule: AlertRule,
     stream: str,
     value: float | None,
     summary: str,
@@ -165,7 +165,7 @@ def _note(rule: str, stream: str) -> str:
 
 
 def _happened(
-    connection: Connection, rule: Rule, stream: str, before: RuleState, after: RuleState, kind: AlertChange, summary: str, now_us: int
+    connection: Connection, rule: AlertRule, stream: str, before: RuleState, after: RuleState, kind: AlertChange, summary: str, now_us: int
 ) -> AlertEvent:
     first_us = round((after.since_s if after.since_s is not None else before.since_s or now_us / SECOND_US) * SECOND_US)
     alert_id = before.alert_id or f"a{now_us:014x}{secrets.token_hex(6)}"

@@ -72,7 +72,7 @@ class SyncResult:
         return asdict(self)
 
 
-def sync(
+def sync_warehouse(
     oltp: Engine,
     warehouse: Warehouse,
     schema: DatasetSchema,
