@@ -13,10 +13,11 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.common.dates import date_text
 from sporeprint.common.optional_dependencies import Lazy
 from sporeprint.models.encoder import Matrix
 from sporeprint.models.scorers import LinearScorer, Scorer, XGBoostScorer
-from sporeprint.schema import DatasetSchema
+from sporeprint.schema import DatasetSchema, Kind
 
 Float64 = npt.NDArray[np.float64]
 Row = Mapping[str, str | float | None]
@@ -250,5 +251,7 @@ def value_in_words(value: str | float | None, column: str, schema: DatasetSchema
         return "missing"
     if isinstance(value, str):
         return schema.word(column, value)
+    if schema.columns[column].kind is Kind.DATE:
+        return date_text(value) if schema.columns[column].since is None else f"{value:g} days"
     unit = schema.columns[column].unit
     return f"{value:g} {unit}" if unit else f"{value:g}"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
+from sporeprint import settings as configuration
 from sporeprint.common.progress import SilentProgress
 from sporeprint.common.text_table import Table
 from sporeprint.errors import DataError, UsageError, nearest
@@ -20,7 +21,7 @@ from sporeprint.ingestion.raw_table import local_table
 from sporeprint.ingestion.table_sample import TableSample, read_sample
 from sporeprint.pipelines.run_context import utc_now
 from sporeprint.schema import RESERVED, code_text
-from sporeprint.settings import Settings, load_settings, parse
+from sporeprint.settings import Settings
 
 #: Names that a target often has.
 TARGET_NAMES = (
@@ -153,6 +154,8 @@ def _form_text(form: ColumnForm) -> str:
         *([f"decimal {form.decimal}"] if form.decimal != "." else []),
         *([f"thousands {form.thousands}"] if form.thousands else []),
         *([f"without {', '.join(form.strip)}"] if form.strip else []),
+        *([f"written {form.date_format or 'as in ISO 8601'}"] if form.role is ColumnRole.DATE else []),
+        *(["day or month first cannot be told"] if form.ambiguous else []),
         *([f"{form.distinct} values"] if form.role is ColumnRole.NOMINAL else []),
     ]
     return "; ".join(parts)
@@ -178,7 +181,7 @@ def draft_configuration(
     if "://" in source and not re.match(r"https?://", source, re.IGNORECASE):
         sample = _from_database(source, query, workdir)
     else:
-        plain = parse(_UNKNOWN)
+        plain = configuration.parse(_UNKNOWN)
         with local_table(plain, workdir, source, progress=SilentProgress(), now=utc_now) as (path, where):
             sample = read_sample(path, where)
     return draft(sample, source, target=target, positive=positive, query=query)
@@ -222,20 +225,21 @@ def draft(sample: TableSample, source: str, *, target: str | None, positive: Seq
             left_out[name] = "its name is one that the pipeline adds"
         elif (other := folded.setdefault(name.replace("-", "_"), name)) != name:
             left_out[name] = f"its name differs from {other!r} only in '-' and '_'"
-        elif form.role in {ColumnRole.NUMERIC, ColumnRole.NOMINAL}:
+        elif form.role in {ColumnRole.NUMERIC, ColumnRole.NOMINAL, ColumnRole.DATE}:
             columns[name] = form
         else:
             left_out[name] = _why(form)
     if not columns:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:5])
         raise DataError(f"{source} has no column beside the target that a model could learn from ({reasons})")
-    text = _yaml(sample, source, query, chosen, columns, left_out, group)
+    text = _yaml(
+        sample, source, query, chosen, columns, left_out, group, without_group=group is not None and forms[group].missing_share > 0
+    )
     return Draft(text, chosen, columns, left_out, group, sample, source)
 
 
 def _why(form: ColumnForm) -> str:
     return {
-        ColumnRole.DATE: "a date: what it says of a row is seldom the day itself; make it a number, such as days before the prediction",
         ColumnRole.ID: f"{form.distinct:,} different values: it identifies the row",
         ColumnRole.TEXT: f"{form.distinct:,} different values: text",
         ColumnRole.GROUP: "it names groups, as another column does",
@@ -359,6 +363,8 @@ def _yaml(
     columns: Mapping[str, ColumnForm],
     left_out: Mapping[str, str],
     group: str | None,
+    *,
+    without_group: bool,
 ) -> str:
     q = _quoted
     values = ", ".join(f"{q(code)}: {q(word)}" for code, word in target.values.items())
@@ -374,10 +380,11 @@ def _yaml(
         f"    positive: {q(target.positive)}    # the class that must not be missed: {target.positive_share:.1%} of the rows",
         f"    values: {{{values}}}{missing}",
         "  columns:",
-        *(f"    {q(name)}: {{{_column(form)}}}" for name, form in columns.items()),
+        *(f"    {q(name)}: {{{_column(form)}}}{_date_note(form)}" for name, form in columns.items()),
     ]
     if group is not None:
-        lines += [f"  groups: {{name: {q(_word_of(group))}, column: {q(group)}}}    # rows of one {_word_of(group)} belong together"]
+        own = ", missing: own" if without_group else ""
+        lines += [f"  groups: {{name: {q(_word_of(group))}, column: {q(group)}{own}}}    # rows of one {_word_of(group)} belong together"]
     lines += ["  extra_columns: ignore"]
     lines += [f"  #   left out: {name} ({why})" for name, why in list(left_out.items())[:200]]
     lines += ["", "source:", f"  path: {q(_source_path(source))}"]
@@ -464,7 +471,16 @@ def _column(form: ColumnForm) -> str:
     parts += [f"decimal: {_quoted(form.decimal)}"] if form.decimal != "." else []
     parts += [f"thousands: {_quoted(form.thousands)}"] if form.thousands else []
     parts += [f"strip: {_list(form.strip)}"] if form.strip else []
+    parts += [f"format: {_quoted(form.date_format)}"] if form.date_format else []
     return ", ".join(parts)
+
+
+def _date_note(form: ColumnForm) -> str:
+    """What a person has to look at in a column of dates, as a comment."""
+    if form.role is not ColumnRole.DATE:
+        return ""
+    doubt = "day or month first cannot be told from the values; " if form.ambiguous else ""
+    return f"    # {doubt}later dates than these are new to the model; for an age or a duration add since: DATE or COLUMN"
 
 
 def _quoted(text: str) -> str:
@@ -489,4 +505,4 @@ def write_draft(drafted: Draft, path: Path) -> Settings:
     if path.exists():
         raise UsageError(f"{path} exists, and is not replaced; move it away, or name another file with --out")
     atomic_write(path, drafted.text)
-    return load_settings(path, environ={})
+    return configuration.load_settings(path, environ={})
