@@ -174,8 +174,8 @@ def parse_date(text: str, missing: Collection[str], column: Column) -> float | N
     days = _dates(pl.Series("x", [text], dtype=pl.String), missing, column)[0][0]
     if days is not None and math.isnan(days):
         raise ValueError(f"{text!r} is no date{date_form(column)}")
-    found: float | None = days
-    return found
+    result: float | None = days
+    return result
 
 
 def date_form(column: Column) -> str:

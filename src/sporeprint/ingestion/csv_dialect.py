@@ -98,22 +98,22 @@ def detect(path: Path, chosen: CsvSettings, schema: DatasetSchema, scan: Scan, *
     return dialect
 
 
-def detect_alike(path: Path, trained: CsvSettings, schema: DatasetSchema, found: Scan, *, where: str, labelled: bool) -> CsvDialect:
+def detect_alike(path: Path, trained: CsvSettings, schema: DatasetSchema, scan: Scan, *, where: str, labelled: bool) -> CsvDialect:
     """Find out how a further file of a table is written, of which `trained` says how the first was read. Else as `detect`.
 
     The further file may be in UTF-8, have another separator, or a line of column names where the first had none.
     """
-    encoding = "auto" if found.utf8 else trained.encoding
+    encoding = "auto" if scan.utf8 else trained.encoding
     plain = CsvSettings(encoding=encoding)
     if trained.header or not (columns := trained.columns or schema.table_columns):
-        return detect(path, plain, schema, found, where=where, labelled=labelled)
+        return detect(path, plain, schema, scan, where=where, labelled=labelled)
     try:
-        return detect(path, plain, schema, found, where=where, labelled=labelled)
+        return detect(path, plain, schema, scan, where=where, labelled=labelled)
     except DataError:
         orders = [columns] if labelled else [columns, tuple(name for name in columns if name != schema.target.column)]
         for order in orders:
             with suppress(DataError):
-                return detect(path, _headerless(plain, order), schema, found, where=where, labelled=labelled)
+                return detect(path, _headerless(plain, order), schema, scan, where=where, labelled=labelled)
         raise
 
 
@@ -121,13 +121,13 @@ def _headerless(plain: CsvSettings, order: Sequence[str]) -> CsvSettings:
     return plain.model_copy(update={"header": False, "columns": tuple(order)})
 
 
-def header_names(path: Path, chosen: CsvSettings, schema: DatasetSchema, found: Scan, *, where: str) -> tuple[str, ...]:
+def header_names(path: Path, chosen: CsvSettings, schema: DatasetSchema, scan: Scan, *, where: str) -> tuple[str, ...]:
     """The names in the line of column names: of the first lines the one that names most columns of a schema.
 
     Raises:
         DataError: the file is empty or cannot be split into fields.
     """
-    head = read_head(path, _encoding(path, "auto" if found.utf8 else chosen.encoding, found, where))
+    head = read_head(path, _encoding(path, "auto" if scan.utf8 else chosen.encoding, scan, where))
     if not head.strip():
         raise DataError(f"{where} is empty; it must hold a header and rows")
     newline = _newline(head)
