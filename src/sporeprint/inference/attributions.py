@@ -114,6 +114,10 @@ class Explainer:
         return shap_values[:, :-1], float(shap_values[0, -1])
 
 
+#: Of a model that cannot be explained.
+NO_EXPLANATION = Explainer(None, np.empty(0, dtype=np.float64))
+
+
 def explainer_of(scorer: Scorer | None, estimator: Any, X: Matrix) -> Explainer:
     """What explains a fitted model.
 
@@ -129,7 +133,7 @@ def explainer_of(scorer: Scorer | None, estimator: Any, X: Matrix) -> Explainer:
         return Explainer("log odds", nothing)
     if (trees := _trees_of(estimator)) is not None:
         return Explainer("probability", nothing, as_booster(trees, X.shape[1]))
-    return Explainer(None, nothing)
+    return NO_EXPLANATION
 
 
 def _trees_of(estimator: Any) -> list[Any] | None:
