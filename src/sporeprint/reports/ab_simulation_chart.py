@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from sporeprint.ab_testing.simulation import Simulation
+from sporeprint.ab_testing.simulation import SimulatedErrorRates
 from sporeprint.reports.promise_bars import LEFT, RIGHT, bars, opening
 
 HEIGHT = 420
 _TOP, _CURVE_TOP, _CURVE_BOTTOM = 70, 240, 380
 
 
-def chart(simulation: Simulation, title: str, alpha: float, srm_alpha: float) -> str:
+def chart(simulation: SimulatedErrorRates, title: str, alpha: float, srm_alpha: float) -> str:
     """The picture as SVG text.
 
     Args:
