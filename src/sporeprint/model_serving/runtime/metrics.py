@@ -231,18 +231,18 @@ class Metrics:
 
 def aggregate(every: Iterable[CounterSnapshot]) -> dict[Series, tuple[int, ...]]:
     """The numbers of a server from those of its processes."""
-    found: dict[Series, tuple[int, ...]] = {}
+    sums: dict[Series, tuple[int, ...]] = {}
     for counted in every:
         for series, numbers in counted.numbers.items():
             family = FAMILIES.get(series[0])
             if family is None or (series[0] in GAUGES and not counted.alive):
                 continue
-            before = found.get(series, (0,) * len(numbers))
+            before = sums.get(series, (0,) * len(numbers))
             if family.kind is MetricKind.LIVE_MAX:
-                found[series] = tuple(map(max, before, numbers))
+                sums[series] = tuple(map(max, before, numbers))
             else:
-                found[series] = tuple(a + b for a, b in zip(before, numbers, strict=True))
-    return found
+                sums[series] = tuple(a + b for a, b in zip(before, numbers, strict=True))
+    return sums
 
 
 class _SharedCollector(Collector):

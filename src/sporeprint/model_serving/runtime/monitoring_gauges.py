@@ -27,14 +27,14 @@ STATUSES = ("no alarm", "alarm", "not computed")
 def gauges(path: Path) -> Iterator[Metric]:
     """The gauges of an evaluation's JSON file; none where there is no such file. A damaged one says so and nothing else."""
     try:
-        found = list(_of(_read(path)))
+        gauges_of_file = list(_of(_read(path)))
     except FileNotFoundError:
         return
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         yield _one("readable", "1 if the last evaluation of the monitor can be read", 0)
         return
     yield _one("readable", "1 if the last evaluation of the monitor can be read", 1)
-    yield from found
+    yield from gauges_of_file
 
 
 def ab_gauges(path: Path) -> Iterator[Metric]:
