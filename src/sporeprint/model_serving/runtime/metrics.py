@@ -16,7 +16,7 @@ from sporeprint.inference.prediction import Prediction
 from sporeprint.model_serving.database import Database
 from sporeprint.model_serving.model_loader import ModelLoader
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
-from sporeprint.model_serving.runtime.monitoring_gauges import gauges
+from sporeprint.model_serving.runtime.monitoring_gauges import AB_TESTS, ab_gauges, gauges
 from sporeprint.model_serving.runtime.shared_counters import CounterSnapshot, Series, SharedCounters, read_all
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -258,6 +258,7 @@ class _SharedCollector(Collector):
             yield _metric(name, family, of[name])
         if self._monitored is not None:
             yield from gauges(self._monitored)
+            yield from ab_gauges(self._monitored.with_name(AB_TESTS))
 
 
 def _metric(name: str, family: MetricDefinition, series: Iterable[tuple[tuple[str, ...], tuple[int, ...]]]) -> Metric:
