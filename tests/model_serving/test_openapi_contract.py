@@ -84,7 +84,7 @@ def closed(document: dict[str, Any]) -> dict[str, Any]:
 
 #: Cases of each operation; twenty times as many of unusual headers.
 EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "15"))
-DOCUMENT = document(settings.load(CONFIG, environ={}).dataset)
+DOCUMENT = document(settings.load_settings(CONFIG, environ={}).dataset)
 HOW = schemathesis.Config.from_dict(
     {"generation": {"no-shrink": True, "deterministic": True}, "phases": {"coverage": {"generate-duplicate-query-parameters": True}}}
 )

@@ -83,14 +83,14 @@ class Response:
     def read(self, message: type[Message]) -> Message:
         """The body as a message; members that this version does not know are left out. Raises: AnswerError."""
         try:
-            found: Message = _reader(cast("Hashable", message)).validate_json(self.body)
+            value: Message = _reader(cast("Hashable", message)).validate_json(self.body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"])) or repr(self.body[:80])
             raise AnswerError(
                 f"the answer ({self.status}) is no {message.__name__} ({where}: {first['msg']}); is this the address of the service?"
             ) from None
-        return found
+        return value
 
 
 @functools.cache
@@ -173,7 +173,7 @@ def send(request: Request, retries: Retries) -> Exchange[Response]:
         retries: how often.
 
     Raises:
-        ProblemError: if the service says that it does not do it.
+        HttpProblemError: if the service says that it does not do it.
         UnreachableError: if it does not answer.
     """
     tried = 0
@@ -223,9 +223,9 @@ def _problem(response: Response, after: float | None) -> Exception:
     return error_type(response.status)(response.status, kind, *words, response.headers.get("x-request-id"), after)
 
 
-def _key(given: str | None) -> dict[str, str]:
+def _key(key: str | None) -> dict[str, str]:
     """The header by which a request that is sent again is known to be the same."""
-    return {"Idempotency-Key": given or secrets.token_hex(16)}
+    return {"Idempotency-Key": key or secrets.token_hex(16)}
 
 
 def _json(value: Any) -> bytes:
@@ -263,8 +263,8 @@ def _records(rows: Any) -> Iterable[Any]:
     """The rows of a data frame of pandas or Polars, or of an Arrow table; other rows as they are."""
     for method, arguments in (("to_dicts", ()), ("to_pylist", ()), ("to_dict", ("records",))):
         if hasattr(rows, method) and (hasattr(rows, "columns") or hasattr(rows, "column_names")):
-            found: Iterable[Any] = getattr(rows, method)(*arguments)
-            return found
+            records: Iterable[Any] = getattr(rows, method)(*arguments)
+            return records
     return rows  # type: ignore[no-any-return]
 
 
@@ -310,7 +310,7 @@ def predict(
         idempotency_key: the same key gives the same answer. Left out: a new one, for the tries of this call alone.
 
     Raises:
-        ProblemError: if the service says that it does not do it; one type for each kind of reason.
+        HttpProblemError: if the service says that it does not do it; one type for each kind of reason.
         UnreachableError: if it does not answer.
     """
     values = {"model": model, "ab_test": ab_test, "explain": "true" if explain else None}
@@ -333,7 +333,7 @@ def predict_batch(rows: Iterable[Mapping[str, Any]], *, model: str | None = None
         idempotency_key: as for `predict`.
 
     Raises:
-        ProblemError: if the service says that it does not do it. A row that is not understood is no error: see its `problem`.
+        HttpProblemError: if the service says that it does not do it. A row that is not understood is no error: see its `problem`.
         UnreachableError: if it does not answer.
     """
     params = {"model": model} if model is not None else {}
@@ -363,7 +363,7 @@ def predict_file(path: str | Path, to: str | Path, *, model: str | None = None, 
         idempotency_key: as for `predict`.
 
     Raises:
-        ProblemError: if the service says that it does not do it. A row that is not understood is no error: see the file.
+        HttpProblemError: if the service says that it does not do it. A row that is not understood is no error: see the file.
         UnreachableError: if it does not answer.
         UsageError: if a file cannot be read, or is of another kind.
     """
@@ -378,9 +378,9 @@ def predict_file(path: str | Path, to: str | Path, *, model: str | None = None, 
 
 
 def _media_type(path: Path) -> str:
-    if (found := FILES.get(path.suffix.lower())) is None:
+    if (media_type := FILES.get(path.suffix.lower())) is None:
         raise UsageError(f"{path}: expected a file that ends in {' or '.join(FILES)}")
-    return found
+    return media_type
 
 
 def _size(path: Path) -> int:

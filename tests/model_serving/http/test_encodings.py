@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sporeprint.model_serving.http.encodings import FREE_BYTES, MOST_RATIO, BoundedUnpacker, unpack
-from sporeprint.model_serving.http.problems import ProblemError
+from sporeprint.model_serving.http.problems import HttpProblemError
 
 LIMIT = 1 << 20
 
@@ -50,7 +50,7 @@ def test_a_body_that_grows_too_much_is_refused_below_the_limit_too() -> None:
     for encoding, packer in PACKERS.items():
         packed = packer(data)
         assert len(packed) * MOST_RATIO < len(data) - FREE_BYTES
-        with pytest.raises(ProblemError, match="more than 200 times its size"):
+        with pytest.raises(HttpProblemError, match="more than 200 times its size"):
             unpack(encoding, packed, 1 << 30)
         assert len(unpack(encoding, packer(data[:FREE_BYTES]), 1 << 30)) == FREE_BYTES
 
@@ -59,7 +59,7 @@ def test_a_body_that_grows_too_much_is_refused_below_the_limit_too() -> None:
 def test_a_bomb_is_refused(encoding: str) -> None:
     bomb = PACKERS[encoding](bytes(50 * LIMIT))
     assert len(bomb) < LIMIT
-    with pytest.raises(ProblemError) as error:
+    with pytest.raises(HttpProblemError) as error:
         unpack(encoding, bomb, LIMIT)
     assert error.value.problem.status == 413
 
@@ -68,6 +68,6 @@ def test_a_bomb_is_refused(encoding: str) -> None:
 def test_what_is_damaged_is_said_to_be(data: bytes, encoding: str, cut: int) -> None:
     packed = PACKERS[encoding](b"some text" + data)
     for broken in (packed[: min(cut, len(packed) - 1)], b"{" + packed):
-        with pytest.raises(ProblemError) as error:
+        with pytest.raises(HttpProblemError) as error:
             unpack(encoding, broken, LIMIT)
         assert error.value.problem.status == 400

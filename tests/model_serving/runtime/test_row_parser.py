@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sporeprint import settings
 from sporeprint.errors import DataError
 from sporeprint.inference.predictor import parse_row
-from sporeprint.model_serving.http.problems import ProblemError
+from sporeprint.model_serving.http.problems import HttpProblemError
 from sporeprint.model_serving.runtime.row_parser import VALUE_BYTES, RowParser, check_values, example, parse_json
 from sporeprint.schema import DatasetSchema
 from support import dataset
@@ -44,7 +44,7 @@ def test_the_look_ups_say_what_the_rules_say(row: dict[str, Any]) -> None:
     try:
         expected = parse_row(row, SCHEMA)
     except (DataError, OverflowError):
-        with pytest.raises(ProblemError):
+        with pytest.raises(HttpProblemError):
             READER.row(row)
     else:
         assert READER.row(row) == expected
@@ -63,7 +63,7 @@ def test_numbers_and_truth_values_are_codes_as_they_are_written() -> None:
 
 
 def problem(body: bytes, reader: RowParser = READER) -> tuple[int, str]:
-    with pytest.raises(ProblemError) as error:
+    with pytest.raises(HttpProblemError) as error:
         reader.read(body)
     return error.value.problem.status, error.value.problem.detail
 
@@ -116,13 +116,13 @@ def test_a_required_field_is_asked_for() -> None:
 
 def test_values_are_counted_before_they_are_made() -> None:
     check_values(b'[{"a":1},{"a":2}]', 4 * VALUE_BYTES)
-    with pytest.raises(ProblemError, match="up to 5 values, at most 4 may be"):
+    with pytest.raises(HttpProblemError, match="up to 5 values, at most 4 may be"):
         check_values(b"[[],[],0]", 4 * VALUE_BYTES)
 
 
 def test_a_key_given_twice_in_a_list_is_found() -> None:
     assert parse_json(b'[{"a": 1}, {"a": 2}]') == [{"a": 1}, {"a": 2}]
-    with pytest.raises(ProblemError, match="'a' is given twice"):
+    with pytest.raises(HttpProblemError, match="'a' is given twice"):
         parse_json(b'[{"a": 1}, {"a": 2, "a": 3}]')
-    with pytest.raises(ProblemError, match="'a' is given twice"):
+    with pytest.raises(HttpProblemError, match="'a' is given twice"):
         parse_json(b'{"rows": [{"a": 2, "a": 3}]}')

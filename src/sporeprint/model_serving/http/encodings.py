@@ -6,7 +6,7 @@ from typing import Protocol
 
 import zstandard
 
-from sporeprint.model_serving.http.problems import Problem, ProblemError, too_large, too_much
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, too_large, too_much
 
 #: Bytes that are unpacked at a time.
 PIECE = 1 << 18
@@ -93,9 +93,9 @@ class BoundedUnpacker:
         """Unpack a further part.
 
         Raises:
-            ProblemError: if it is damaged, or there is more than the limit.
+            HttpProblemError: if it is damaged, or there is more than the limit.
         """
-        found: list[bytes] = []
+        unpacked: list[bytes] = []
         self._packed += len(data)
         while data:
             if self._unpacker.eof:  # what follows is a further member
@@ -103,12 +103,12 @@ class BoundedUnpacker:
             part, data = self._fed(data)
             self.size += len(part)
             if self.size > self._limit:
-                raise ProblemError(too_large(self._limit))
+                raise HttpProblemError(too_large(self._limit))
             if self.size > FREE_BYTES + MOST_RATIO * self._packed:
-                raise ProblemError(too_much(f"the body unpacks to more than {MOST_RATIO} times its size"))
+                raise HttpProblemError(too_much(f"the body unpacks to more than {MOST_RATIO} times its size"))
             if part:
-                found.append(part)
-        return found
+                unpacked.append(part)
+        return unpacked
 
     def _fed(self, data: bytes) -> tuple[bytes, bytes]:
         try:
@@ -117,21 +117,21 @@ class BoundedUnpacker:
             if self._encoding == "deflate" and not self._begun:  # as some send it: without the header of zlib
                 self._begun, self._unpacker = True, _Zlib(-15)
                 return self._fed(data)
-            raise ProblemError(DAMAGED) from None
+            raise HttpProblemError(DAMAGED) from None
         self._begun = True
         return part, self._unpacker.unused_data + left if self._unpacker.eof else left
 
     def finish(self) -> None:
-        """Raises: ProblemError, if the end is missing."""
+        """Raises: HttpProblemError, if the end is missing."""
         if not self._begun or not self._unpacker.eof:
-            raise ProblemError(DAMAGED)
+            raise HttpProblemError(DAMAGED)
 
 
 def unpack(encoding: str | None, data: bytes, limit: int) -> bytes:
     """A body, unpacked.
 
     Raises:
-        ProblemError: if it is damaged, or larger than the limit.
+        HttpProblemError: if it is damaged, or larger than the limit.
     """
     if encoding is None:
         return data
