@@ -24,6 +24,9 @@ NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 #: Texts that stand for a missing number, in lower case, as statistics programs and pandas write them.
 MISSING_NUMBERS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")
 
+#: Blanks that do not break a line: what stands between thousands in many exports.
+WIDE_BLANKS = "\u00a0\u202f\u2009"
+
 #: Names of the columns that the pipeline adds to a table; a dataset may not use them.
 RESERVED = frozenset({"_row", "_group", "_part", "_row_hash", "_cluster"})
 

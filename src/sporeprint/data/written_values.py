@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 import polars as pl
 
 from sporeprint.common.dates import DAY_US, ISO_FORMATS, date_text, days_written
-from sporeprint.schema import MISSING_NUMBERS, NUMBER, Column, DatasetSchema, Kind, code_text, day_number
+from sporeprint.schema import MISSING_NUMBERS, NUMBER, WIDE_BLANKS, Column, DatasetSchema, Kind, code_text, day_number
 
 
 def normalised(frame: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
@@ -137,6 +137,10 @@ def _plain_number(text: pl.Expr, column: Column) -> pl.Expr:
     for part in column.strip:
         text = text.str.replace_all(part.strip(), "", literal=True)
     text = text.str.strip_chars()
+    if column.thousands == " ":
+        text = text.str.replace_all(f"[{WIDE_BLANKS}]", " ")
+    elif column.thousands == "'":
+        text = text.str.replace_all("\u2019", "'", literal=True)
     if column.thousands:
         sign, decimal = re.escape(column.thousands), re.escape(column.decimal)
         grouped = text.str.contains(rf"^[+-]?[0-9]{{1,3}}({sign}[0-9]{{3}})+({decimal}[0-9]*)?$")

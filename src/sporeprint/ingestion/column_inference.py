@@ -8,7 +8,7 @@ from enum import StrEnum
 import polars as pl
 
 from sporeprint.common.dates import days_written
-from sporeprint.schema import MISSING_NUMBERS, NUMBER
+from sporeprint.schema import MISSING_NUMBERS, NUMBER, WIDE_BLANKS
 
 #: Texts that stand for a missing value in a column of codes.
 MISSING_CODES = ("?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "<NA>", "#N/A", "-", "--", ".", "(null)", "\\N")
@@ -24,6 +24,8 @@ MOST_ROWS = 20_000
 LONG_TEXT = 60
 
 _WRITTEN = re.compile(r"([€$£¥]?)\s*([+-]?[0-9][0-9.,' ]*|[+-]?\.[0-9]+)\s*(%|[^\W\d_][\w/²³µ°]{0,15})?")
+#: Blanks and apostrophes as typesetters write them, for those of a keyboard.
+_SIGNS = str.maketrans(dict.fromkeys(WIDE_BLANKS, " ") | {"\u2019": "'"})
 _GROUP_NAME = re.compile(
     r"(?i)(.*[_ ])?(patient|subject|person|user|customer|client|device|machine|site|species|household|account|group|participant)s?"
     r"([_ ]?(id|no|nr|number))?"
@@ -187,7 +189,7 @@ def _stands_for_missing(text: str) -> bool:
 
 def _written(texts: Sequence[str]) -> tuple[str, str, tuple[str, ...]] | None:
     """Decimal sign, sign between thousands, and units, of numbers that are written another way; None where they are no numbers."""
-    matches = [match for text in texts[:20_000] if (match := _WRITTEN.fullmatch(text))]
+    matches = [match for text in texts[:20_000] if (match := _WRITTEN.fullmatch(text.translate(_SIGNS)))]
     if not texts or len(matches) < NEARLY_ALL * min(len(texts), 20_000):
         return None
     units = {part for match in matches for part in (match[1], match[3]) if part}
