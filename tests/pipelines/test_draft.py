@@ -41,6 +41,11 @@ FORMS: dict[str, str | bytes] = {
     "percent and unit": csv(changed(income=lambda v, _: f"{v}%", age=lambda v, _: f"{v} months")),
     "no-break blanks": csv(changed(income=lambda v, _: f"{v:,.2f}".replace(",", "\u202f").replace(".", ",")), separator=";"),
     "Swiss thousands": csv(changed(income=lambda v, _: f"{v * 100:,.2f}".replace(",", "\u2019"))),
+    "minus in parentheses": csv(changed(debt=lambda v, r: f"({v})" if r % 9 == 0 else v)),
+    "typeset minus": csv(changed(debt=lambda v, r: f"\u2212{v}" if r % 9 == 0 else v)),
+    "two digits of a year": csv(changed(city=lambda _, r: f"{1 + r % 28:02d}.{1 + r % 12:02d}.{10 + r % 9}")),
+    "days as digits": csv(changed(city=lambda _, r: f"20{10 + r % 9}{1 + r % 12:02d}{1 + r % 28:02d}")),
+    "times with their offset": csv(changed(city=lambda _, r: f"20{10 + r % 9}-{1 + r % 12:02d}-{1 + r % 28:02d}T10:00:00Z")),
     "dates": csv(changed(city=lambda _, r: f"{1 + r % 28:02d}.{1 + r % 12:02d}.20{10 + r % 9}")),
     "words for missing": csv(changed(age=lambda v, r: "?" if r % 9 == 0 else v, debt=lambda v, r: "NA" if r % 7 == 0 else v)),
     "dashes": csv(changed(debt=lambda v, r: "-" if r % 7 == 0 else v, city=lambda v, r: "?" if r % 5 == 0 else v)),
@@ -71,6 +76,19 @@ FORMS: dict[str, str | bytes] = {
 }
 
 
+#: What is proposed for some of them.
+WRITTEN = {
+    "minus in parentheses": 'debt: {kind: numeric, minus: "()"}',
+    "typeset minus": 'debt: {kind: numeric, minus: "\u2212"}',
+    "two digits of a year": 'city: {kind: date, format: "%d.%m.%y"}',
+    "days as digits": 'city: {kind: date, format: "%Y%m%d"}',
+    "times with their offset": "city: {kind: date}",
+    "dates": 'city: {kind: date, format: "%d.%m.%Y"}',
+    "Swiss thousands": 'income: {kind: numeric, thousands: "\'"}',
+    "no-break blanks": 'income: {kind: numeric, decimal: ",", thousands: " "}',
+}
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_draft_reads_every_row_of_the_table(form: str, tmp_path: Path) -> None:
     name = {"gzip": "loans.csv.gz", "json lines": "loans.jsonl"}.get(form, "loans.csv")
@@ -82,6 +100,7 @@ def test_a_draft_reads_every_row_of_the_table(form: str, tmp_path: Path) -> None
     assert (record.rows, record.rejected) == (labelled, 0)
     assert set(record.classes.values()) == {sum(loans()["late"]), 600 - sum(loans()["late"])} or form in {"unlabelled", "rare class"}
     assert len(found.columns) >= 3
+    assert form not in WRITTEN or WRITTEN[form] in found.text
 
 
 def test_the_words_of_the_draft(tmp_path: Path) -> None:
