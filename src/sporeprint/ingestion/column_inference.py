@@ -165,11 +165,11 @@ def _numeric(texts: Sequence[str], rows_of: dict[str, int], rows: int) -> Column
     """The form of a column of numbers; None where it is none."""
     minus = "()" if any(map(_IN_PARENTHESES.fullmatch, texts)) else MINUS if any(text.startswith(MINUS) for text in texts) else "-"
     if minus != "-":
-        plain: dict[str, int] = {}
+        spelled: dict[str, int] = {}
         for text, count in rows_of.items():
             other = _IN_PARENTHESES.sub(r"-\1", text) if minus == "()" else text.replace(MINUS, "-", 1)
-            plain[other] = plain.get(other, 0) + count
-        form = _numeric([*plain], plain, rows)
+            spelled[other] = spelled.get(other, 0) + count
+        form = _numeric([*spelled], spelled, rows)
         return None if form is None else replace(form, minus=minus)
     always = [text for text in texts if text.lower() in MISSING_NUMBERS]
     rest = [text for text in texts if text.lower() not in MISSING_NUMBERS]
