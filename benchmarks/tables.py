@@ -126,7 +126,7 @@ def compared(name: str, rows: int, seed: int) -> dict[str, float]:
         drafted = draft_configuration(str(root / f"{name}.csv"), root, target=target, positive=() if positive is None else (positive,))
         write_draft(drafted, root / "config.yaml")
         fast = ["runtime.threads=1", "evaluation.replicates=100", *([f"split.seed={seed}"] if seed else [])]
-        result = run_etl(settings.load(root / "config.yaml", environ={}, overrides=fast), root)
+        result = run_etl(settings.load_settings(root / "config.yaml", environ={}, overrides=fast), root)
         seconds = time.perf_counter() - begun
         metrics = json.loads((root / "models/metrics/metrics.json").read_text())["models"]
         codes = {code for code, word in drafted.target.values.items() if word == drafted.target.values[drafted.target.positive]}

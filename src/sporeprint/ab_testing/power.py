@@ -80,7 +80,7 @@ def decisive_trials(design: Design, truth: AssumedRates) -> DecisiveTrials:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SampleSizePlan:
     """What a test will need. Units are requests in shadow mode.
 
     Attributes:
@@ -111,8 +111,10 @@ class Plan:
         return None if self.units is None else self.units / self.fixed_units
 
 
-def plan(design: Design, truth: AssumedRates, *, power: float = 0.8, units_a_day: float | None = None, most: int = MOST) -> Plan:
-    """Plan a test that counts one kind of error, with a margin of 0, analysed after every unit.
+def plan_ab_test(
+    design: Design, truth: AssumedRates, *, power: float = 0.8, units_a_day: float | None = None, most: int = MOST
+) -> SampleSizePlan:
+    """Plan a test that counts one kind of error, or slow answers, with a margin of 0, analysed after every unit.
 
     Exact, by following all numbers of errors of either arm.
 
@@ -138,14 +140,15 @@ def plan(design: Design, truth: AssumedRates, *, power: float = 0.8, units_a_day
     trials = decisive_trials(design, truth)
     fixed_units, fixed_labels = _fixed(design, truth, trials, power)
     follow = min(most, 200 + 12 * math.ceil(fixed_units * trials.events))
-    threshold = log_threshold(design, Metric.ACCURACY, design.winner_alpha, decides=True)
-    crossed, _ = betting.crossing(*betting.boundary(bets_of(design, Metric.ACCURACY), follow, threshold), trials.side)
+    metric = Metric.LATENCY if design.metric is Metric.LATENCY else Metric.ACCURACY
+    threshold = log_threshold(design, metric, design.winner_alpha, decides=True)
+    crossed, _ = betting.crossing(*betting.boundary(bets_of(design, metric), follow, threshold), trials.side)
     decided = crossed.sum(axis=0)
     median_units, units = (_units(decided, trials.events, share) for share in (0.5, power))
     # With two classes exactly one of two versions that differ is right: each disagreement is one that counts.
     shadow = design.mode is Mode.SHADOW
     median_labels, labels = (_quantile(decided, share) for share in (0.5, power)) if shadow else (median_units, units)
-    return Plan(
+    return SampleSizePlan(
         median_units=median_units,
         units=units,
         median_labels=median_labels,

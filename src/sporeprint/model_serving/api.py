@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from sporeprint import __version__
+from sporeprint.common import telemetry
 from sporeprint.model_serving.endpoints import (
     ab_tests,
     documentation,
@@ -32,7 +33,7 @@ from sporeprint.model_serving.endpoints import (
 )
 from sporeprint.model_serving.endpoints.routing import Endpoint
 from sporeprint.model_serving.http.connections import IdleConnections, connection_limit
-from sporeprint.model_serving.http.problems import MEDIA_TYPE, UNEXPECTED, Problem, ProblemError, not_found
+from sporeprint.model_serving.http.problems import MEDIA_TYPE, UNEXPECTED, HttpProblemError, Problem, not_found
 from sporeprint.model_serving.http.request_context import RequestContext
 from sporeprint.model_serving.http.requests import SECURITY, is_open_inference
 from sporeprint.model_serving.http.validation import invalid_request
@@ -95,6 +96,7 @@ class Application(FastAPI):
             # It knows how to send, and the sender knows the scope: a circle that would wait for the garbage collector.
             del scope["request_context"]
             self.state.service.finished(context)
+            context.end_span(PATHS.get(context.endpoint))
 
 
 def _worker_name() -> str:
@@ -124,9 +126,11 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        name = worker or _worker_name()
+        telemetry.start(name)
         waiting = IdleConnections(connection_limit(settings.serving.max_connections), settings.serving.receive_s)
         async with (
-            Service.running(settings, root, model, worker or _worker_name(), exposed=exposed, paths=PATHS, counts=counts) as service,
+            Service.running(settings, root, model, name, exposed=exposed, paths=PATHS, counts=counts) as service,
             waiting.watched(),
         ):
             app.state.service = service
@@ -134,6 +138,7 @@ def create_app(
             gc.freeze()
             yield {"waiting": waiting}
             gc.unfreeze()
+        telemetry.stop()
 
     app = Application(
         title="sporeprint",
@@ -164,7 +169,8 @@ def create_app(
 
 
 def _response(request: Request, problem: Problem, headers: Any = None) -> Response:
-    problem = problem.of_request(request.scope["request_context"].request_id)
+    context: RequestContext = request.scope["request_context"]
+    problem = problem.of_request(context.request_id, context.trace_id)
     own = {name.decode(): value.decode() for name, value in (*SECURITY, *problem.headers)}
     if is_open_inference(request.scope):
         body = problem.to_open_inference()
@@ -174,7 +180,7 @@ def _response(request: Request, problem: Problem, headers: Any = None) -> Respon
 
 async def _http(request: Request, error: Exception) -> Response:
     """What an endpoint refuses, or the router finds no endpoint for."""
-    if isinstance(error, ProblemError):
+    if isinstance(error, HttpProblemError):
         return _response(request, error.problem)
     assert isinstance(error, HTTPException | StarletteHTTPException)  # noqa: S101 -- it is registered for this type
     path = request.scope["path"][:100]
@@ -204,8 +210,8 @@ async def _not_valid(request: Request, error: Exception) -> Response:
 def _fields(model: Any) -> tuple[str, ...]:
     """The fields of a body, which may be optional."""
     for each in (model, *getattr(model, "__args__", ())):
-        if found := getattr(each, "model_fields", None):
-            return tuple(found)
+        if fields := getattr(each, "model_fields", None):
+            return tuple(fields)
     return ()
 
 

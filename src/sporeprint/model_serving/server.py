@@ -19,6 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
+from sporeprint.common import telemetry
 from sporeprint.common.optional_dependencies import leave_out
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import StorageError, StorageUnavailableError, UsageError
@@ -69,14 +70,15 @@ def check(settings: Settings, root: Path, model: str) -> str:
         StorageError: if the database has other tables than this version works with.
         ConfigError: if its address is none.
     """
-    found = Registry(Workdir(root).registry).resolve(model)
+    telemetry.requested()
+    version = Registry(Workdir(root).registry).resolve(model)
     engine = connect(urls.oltp(settings.storage, root), answer_s=ANSWER_S)
     try:
         with contextlib.suppress(StorageUnavailableError):  # answers are kept until it is back
             within(START_S, functools.partial(migrate.prepare, engine))
     finally:
         engine.dispose()
-    return found.ref
+    return version.ref
 
 
 def has_keys(settings: Settings, root: Path) -> bool:

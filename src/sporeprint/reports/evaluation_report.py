@@ -47,7 +47,7 @@ UNDEFINED = "not defined"
 
 @dataclass(frozen=True, slots=True)
 class ValidationSummary:
-    """Everything that is said of a run's rows.
+    """The checks of a run's rows.
 
     Attributes:
         rows: rows in the source.
@@ -118,8 +118,8 @@ def _card_dict(card: ScoreCard | Unavailable, missed: str) -> dict[str, Any]:
     if isinstance(card, Unavailable):
         return {"available": False, "reason": card.reason}
     estimates = {name: _finite(asdict(estimate)) for name, estimate in card.metrics.items()}
-    counts = {"rows": card.rows, "positives": card.positives, "confusion": asdict(card.confusion), missed: card.confusion.fn}
-    return {"available": True, **estimates, **counts}
+    counts = {"rows": card.rows, "units": card.units, "positives": card.positives}
+    return {"available": True, **estimates, **counts, "confusion": asdict(card.confusion), missed: card.confusion.fn}
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def render_evaluation(context: ReportContext) -> str:
             served=_served(context),
             headline=_headline(evaluation, words, spaced(lead)),
             verdict=_verdict(evaluation, words),
-            sides=_sides(evaluation, words),
+            sides=_sides(evaluation, words, context.counted),
             guess=_guess(evaluation, words),
             unavailable=evaluation.unseen.reason if isinstance(evaluation.unseen, Unavailable) else None,
             colours=palette(list(context.evaluations)),
@@ -226,12 +226,14 @@ class Side:
     title: str
     how: str
     card: ScoreCard
+    counted: str
 
 
-def _sides(evaluation: ModelEvaluation, words: ClassWords) -> list[Side]:
-    sides = [Side(words.seen, "rows held out at random", evaluation.seen)]
+def _sides(evaluation: ModelEvaluation, words: ClassWords, counted: str) -> list[Side]:
+    sides = [Side(words.seen, "rows held out at random", evaluation.seen, counted)]
     if not isinstance(evaluation.unseen, Unavailable):
-        sides.append(Side(words.unseen, f"whole {words.unseen.removeprefix('unseen ')} held out", evaluation.unseen))
+        groups = words.unseen.removeprefix("unseen ")
+        sides.append(Side(words.unseen, f"whole {groups} held out", evaluation.unseen, groups))
     return sides
 
 
@@ -249,10 +251,10 @@ class MetricRow:
 
 def _metric_rows(context: ReportContext, words: ClassWords, unseen: Mapping[str, ScoreCard]) -> list[list[MetricRow]]:
     """For every metric its rows: seen, and unseen where it could be measured for every model."""
-    sides = {"seen": {name: found.seen for name, found in context.evaluations.items()}}
+    sides = {"seen": {name: evaluation.seen for name, evaluation in context.evaluations.items()}}
     if len(unseen) == len(context.evaluations):
         sides["unseen"] = dict(unseen)
-    found = []
+    tables = []
     for metric in next(iter(context.evaluations.values())).seen.metrics:
         label, meaning = METRIC_WORDS.get(metric, (spaced(metric), ""))
         meaning = meaning.format(p=words.positive, n=words.negative) if "{" in meaning else meaning
@@ -260,8 +262,8 @@ def _metric_rows(context: ReportContext, words: ClassWords, unseen: Mapping[str,
             MetricRow(metric, label, meaning, side, _cells([card.metrics[metric] for card in cards.values()], metric), metric in SHARES)
             for side, cards in sides.items()
         ]
-        found.append(rows)
-    return found
+        tables.append(rows)
+    return tables
 
 
 def _cells(estimates: Sequence[Estimate], metric: str) -> tuple[tuple[Estimate, bool], ...]:
