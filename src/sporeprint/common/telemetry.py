@@ -165,8 +165,8 @@ def start_request(headers: Iterable[tuple[bytes, bytes]], method: str, began_ns:
     """The span of a request, which is the current one from now on in this task; only to be called while tracing."""
     from opentelemetry import context, trace
 
-    given = next((value for name, value in headers if name == b"traceparent"), None)
-    parent = None if given is None else _parent(given.decode("latin-1"))
+    header = next((value for name, value in headers if name == b"traceparent"), None)
+    parent = None if header is None else _parent(header.decode("latin-1"))
     # The kind and the method are known now; a sampler may look at them.
     request = _tracer.start_span(method, parent, trace.SpanKind.SERVER, {"http.request.method": method}, start_time=began_ns)
     context.attach(trace.set_span_in_context(request))
