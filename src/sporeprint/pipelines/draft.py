@@ -470,6 +470,7 @@ def _column(form: ColumnForm) -> str:
     parts += [f"decimal: {_quoted(form.decimal)}"] if form.decimal != "." else []
     parts += [f"thousands: {_quoted(form.thousands)}"] if form.thousands else []
     parts += [f"strip: {_list(form.strip)}"] if form.strip else []
+    parts += [f"minus: {_quoted(form.minus)}"] if form.minus != "-" else []
     parts += [f"format: {_quoted(form.date_format)}"] if form.date_format else []
     return ", ".join(parts)
 
