@@ -45,7 +45,7 @@ def test_the_threshold_of_the_configuration_is_the_one_that_was_fitted(run: Run)
 
 
 def test_without_a_run_or_a_configuration_it_says_so(tmp_path: Path, config_file: Path) -> None:
-    with pytest.raises(DataError, match="no data has been loaded in .*; run sporeprint load first"):
+    with pytest.raises(DataError, match=r"no data has been loaded in .*; run sporeprint load first"):
         load_run(tmp_path, config=config_file)
     with pytest.raises(ConfigError, match=r"no configuration file at .*config\.yaml"):
         load_run(tmp_path)
