@@ -41,6 +41,7 @@ from sporeprint.client.errors import (
 from sporeprint.client.protocol import Backoff, Call, ConnectionLost, Request, Response, Retries
 from sporeprint.client.results import BatchFile, BatchResult, OutcomesResult, PredictResult
 from sporeprint.errors import StorageError, UsageError
+from sporeprint.messages.identification import IdentifyResponse
 from sporeprint.messages.models import ModelList, ModelVersions, PromotionResponse, RollbackResponse
 from sporeprint.messages.outcomes import OutcomeResponse, OutcomeRevision, RowOutcome
 from sporeprint.messages.predictions import FeatureEffect, PredictionExplanation, RowPrediction, StoredPrediction
@@ -58,6 +59,7 @@ __all__ = [
     "ConflictError",
     "FeatureEffect",
     "HealthResponse",
+    "IdentifyResponse",
     "InvalidError",
     "ModelList",
     "ModelVersions",
@@ -187,7 +189,8 @@ class Client(_Shared):
         """Request for one answer.
 
         Args:
-            row: features by name, as code or word: a mapping or a pandas Series; what is left out, None, NaN or NA is missing.
+            row: features by name, as code or word: a mapping or a pandas Series. What is left out was not observed; None, NaN or NA is
+                an empty cell.
             explain: whether reasons are wanted.
             model: which one answers: production, a model's name, or one version as name/v2. Left out: the one that serves.
             ab_test: name of the A/B test it takes part in.
@@ -200,6 +203,21 @@ class Client(_Shared):
         """
         given = {"explain": explain, "model": model, "ab_test": ab_test, "unit": unit, "key": idempotency_key}
         return self._do(protocol.predict(self._retries, row, **given))  # type: ignore[arg-type]
+
+    def identify(self, row: Mapping[str, Any], *, model: str | None = None) -> IdentifyResponse:
+        """Ask where the identification of one thing stands: the verdict, the known groups that fit, what to look at next.
+
+        Nothing is stored. To go on, add what was observed to the row, and ask again until `is_final`.
+
+        Args:
+            row: what was observed, by name, as code or word; None, NaN or NA is an empty cell, "not observed" cannot be told.
+            model: as for `predict`.
+
+        Raises:
+            ProblemError: if the service says that it does not do it.
+            UnreachableError: if it does not answer.
+        """
+        return self._do(protocol.identify(self._retries, row, model=model))
 
     @overload
     def predict_batch(self, rows: Rows, *, model: str | None = None, idempotency_key: str | None = None) -> BatchResult: ...
@@ -361,6 +379,10 @@ class AsyncClient(_Shared):
         """Request for one answer."""
         given = {"explain": explain, "model": model, "ab_test": ab_test, "unit": unit, "key": idempotency_key}
         return await self._do(protocol.predict(self._retries, row, **given))  # type: ignore[arg-type]
+
+    async def identify(self, row: Mapping[str, Any], *, model: str | None = None) -> IdentifyResponse:
+        """Ask where the identification of one thing stands: the verdict, the known groups that fit, what to look at next."""
+        return await self._do(protocol.identify(self._retries, row, model=model))
 
     @overload
     async def predict_batch(self, rows: Rows, *, model: str | None = None, idempotency_key: str | None = None) -> BatchResult: ...

@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from sporeprint.client.errors import AnswerError, UnreachableError, error_type
 from sporeprint.client.results import BatchFile, BatchResult, OutcomesResult, PredictResult
 from sporeprint.errors import UsageError
+from sporeprint.messages.identification import IdentifyResponse
 from sporeprint.messages.models import ModelList, PromotionRequest, PromotionResponse, RollbackResponse
 from sporeprint.messages.outcomes import OutcomeRequest, OutcomeResponse, OutcomesResponse, RowOutcome
 from sporeprint.messages.predictions import BatchResponse, RowPrediction, StoredPrediction
@@ -292,6 +293,13 @@ def predict(
     params = {name: value for name, value in given.items() if value is not None}
     response = yield from send(Request("POST", "/predict", params, headers, _json(_row(row))), retries)
     return replace(response.read(PredictResult), replayed=_replayed(response))
+
+
+def identify(retries: Retries, row: Mapping[str, Any], *, model: str | None) -> Call[IdentifyResponse]:
+    """Ask where the identification of one thing stands: nothing is stored, so that it needs no key."""
+    params = {"model": model} if model is not None else {}
+    response = yield from send(Request("POST", "/identify", params, {"Content-Type": JSON}, _json(_row(row))), retries)
+    return response.read(IdentifyResponse)
 
 
 def _replayed(response: Response) -> bool:

@@ -22,6 +22,7 @@ from sporeprint.common.npz import from_npz, to_npz
 from sporeprint.data.coded_table import Codes
 from sporeprint.safety.cells import EMPTY, FIRST_VALUE, NEVER_SEEN, NOT_OBSERVED, Cells, Layout
 from sporeprint.schema import Column, DatasetSchema
+from sporeprint.stats.special import ndtr
 
 Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
@@ -228,8 +229,6 @@ class GroupLikelihood:
         return result
 
     def _binned(self, number: int) -> Float64:
-        from scipy.special import ndtr
-
         below = ndtr((self.edges(number)[:, np.newaxis] - self.means[:, number]) / self.spreads[:, number])
         groups = below.shape[1]
         shares = np.diff(np.vstack([np.zeros(groups), below, np.ones(groups)]), axis=0) + 1e-4
