@@ -156,6 +156,25 @@ def test_columns_may_be_hidden(table: str, request: pytest.FixtureRequest, tmp_p
     assert said["unknown"].to_list() == [each.unknown for each in alone]
 
 
+def test_an_absent_member_is_not_an_empty_cell(votes_run: tuple[Path, EtlResult]) -> None:
+    """Where an empty cell says something: each row of a batch is answered as it would be alone."""
+    bundle = Registry(votes_run[0] / "models/registry").load("production")
+    assert bundle.safety.partial is not None
+    columns = list(bundle.schema.columns)
+    assert bundle.safety.partial.layout.informative == set(columns)
+    whole: dict[str, Any] = dict.fromkeys(columns, "y")
+    rows: list[dict[str, Any]] = [whole, {**whole, columns[0]: None}, dict.fromkeys(columns[1:], "y"), {}, dict.fromkeys(columns)]
+    frame = pl.DataFrame([{name: row.get(name) for name in columns} for row in rows], schema=dict.fromkeys(columns, pl.String))
+    absent = {name: np.array([name not in row for row in rows]) for name in columns}
+    said = scoring.score_frame(frame, bundle, absent=absent)
+    alone = [predict_row(bundle, row) for row in rows]
+    for name in ("verdict", "unknown", "prediction", "reason"):
+        assert said[name].to_list() == [getattr(each, name) for each in alone]
+    assert said["probability"].to_list() == pytest.approx([each.probability for each in alone])
+    assert alone[3].unknown == TOO_LITTLE_OBSERVED
+    assert alone[4].unknown != TOO_LITTLE_OBSERVED
+
+
 @pytest.mark.parametrize("name", ["breast_cancer", "votes_no_header"])
 def test_the_examples_are_good(name: str, root: Path) -> None:
     assert settings.load(root / f"config/examples/{name}.yaml", environ={}).models
