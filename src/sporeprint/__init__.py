@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from sporeprint.pipelines.etl import run_etl as etl
     from sporeprint.pipelines.fit import fit
     from sporeprint.pipelines.results import EtlResult
+    from sporeprint.pipelines.run import Run, load_run
     from sporeprint.registry.loading import load
     from sporeprint.registry.registry import Registry
     from sporeprint.schema import DatasetSchema
@@ -36,6 +37,7 @@ __all__ = [
     "EtlResult",
     "Model",
     "Registry",
+    "Run",
     "Settings",
     "SporeprintClassifier",
     "SporeprintError",
@@ -43,6 +45,7 @@ __all__ = [
     "etl",
     "fit",
     "load",
+    "load_run",
     "load_settings",
     "plan_ab_test",
     "simulate_ab_test",
@@ -59,12 +62,14 @@ _HOMES = {
     "EtlResult": "pipelines.results:EtlResult",
     "Model": "inference.model:Model",
     "Registry": "registry.registry:Registry",
+    "Run": "pipelines.run:Run",
     "Settings": "settings:Settings",
     "SporeprintClassifier": "inference.sklearn_estimator:SporeprintClassifier",
     "SporeprintError": "errors:SporeprintError",
     "etl": "pipelines.etl:run_etl",
     "fit": "pipelines.fit:fit",
     "load": "registry.loading:load",
+    "load_run": "pipelines.run:load_run",
     "load_settings": "settings:load",
     "plan_ab_test": "ab_testing.power:plan",
     "simulate_ab_test": "ab_testing.simulation:simulate",

@@ -139,7 +139,7 @@ def test_a_stop_finishes_what_is_worked_on(served: Serve, registry: Registry, sm
     assert server.process.wait(30) == 0
     # What was answered is there for the next server.
     again = served()
-    assert again.client.get(f"/predictions/{said['answers'][-1]['prediction_id']}").status_code == 200
+    assert again.client.get(f"/predictions/{said['predictions'][-1]['prediction_id']}").status_code == 200
 
 
 def test_two_workers_answer_and_end_together(served: Serve, registry: Registry, small_copy: Path) -> None:

@@ -42,6 +42,8 @@ OF_A_PACKAGE = {
     "model_serving/test_browser.py",
     "model_serving/test_faults.py",
     "model_serving/test_openapi_contract.py",
+    "model_serving/test_telemetry.py",
+    "model_serving/open_inference/test_conformance.py",
 }
 
 

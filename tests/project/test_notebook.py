@@ -1,5 +1,6 @@
 """The notebook runs on the real table and on an invented one, finds what is known, and is committed without its output."""
 
+import ast
 import importlib.util
 import json
 import re
@@ -13,6 +14,8 @@ from typing import Any
 import nbformat
 import pytest
 from ruamel.yaml import YAML
+
+import sporeprint
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "notebooks" / "Mushroom_Classifier_XGBoost_FullEDA.ipynb"
@@ -85,6 +88,17 @@ def test_its_links_lead_to_its_headings() -> None:
     links = re.findall(r"\]\(#(.*?)\)", "\n".join(texts))
     assert len(links) == 12
     assert set(links) <= headings
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOK.parent.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_it_uses_the_public_names_alone(path: Path) -> None:
+    cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    nodes = [node for cell in cells for node in ast.walk(ast.parse("".join(cell["source"])))]
+    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert {name for name in modules if name.startswith("sporeprint")} == {"sporeprint"}
+    names = {node.attr for node in nodes if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "sporeprint"}
+    assert names <= set(sporeprint.__all__)
 
 
 @pytest.mark.slow

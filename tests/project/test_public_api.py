@@ -12,8 +12,8 @@ import sporeprint
 
 #: A name more or less is a decision: people's code depends on it.
 NAMES = """
-AssumedRates AsyncClient Client DatasetSchema Design EtlResult Model Registry Settings SporeprintClassifier SporeprintError
-__version__ etl fit load load_settings plan_ab_test simulate_ab_test simulate_table
+AssumedRates AsyncClient Client DatasetSchema Design EtlResult Model Registry Run Settings SporeprintClassifier SporeprintError
+__version__ etl fit load load_run load_settings plan_ab_test simulate_ab_test simulate_table
 """
 
 

@@ -228,7 +228,7 @@ def test_a_pool_that_is_used_up_can_be_tried_again(mariadb: MariaDB, monkeypatch
 
 
 def test_neither_password_nor_rows_stand_in_errors_and_logs(mariadb: MariaDB, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "sqlalchemy"):
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "sqlalchemy.engine"):
         engine = connect(mariadb.url(database=mariadb.create_database()))
         migrate.upgrade(engine)
         with pytest.raises(StorageError) as caught, writing(engine) as connection:

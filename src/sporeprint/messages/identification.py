@@ -64,7 +64,7 @@ class NextQuestion:
     Attributes:
         column: its name.
         description: what it says, where the contract has that.
-        kind: numeric or nominal.
+        kind: numeric, nominal or date.
         unit: of a numeric column.
         class_bits: expected information about the class, in bits.
         power: expected surprise, in nats, of the likeliest group at the value of a group nobody has shown.
@@ -74,7 +74,7 @@ class NextQuestion:
 
     column: str
     description: str | None
-    kind: Literal["numeric", "nominal"]
+    kind: Literal["numeric", "nominal", "date"]
     unit: str | None
     class_bits: float
     power: float

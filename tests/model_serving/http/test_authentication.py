@@ -120,7 +120,7 @@ def test_both_headers_and_what_is_said(started: Callable[..., Client], made: Key
 def test_the_document_says_so(started: Callable[..., Client], made: Keys) -> None:
     paths = started().get("/openapi.json").json()["paths"]
     for path, method, name in ENDPOINTS:
-        if name == "docs_asset" or path == "/v2/":  # as /v2
+        if name == "docs_asset" or path.startswith("/v2"):  # the protocol has a document of its own
             continue
         operation = paths[path][method.lower()]
         assert operation.get("x-role") == REQUIRED_ROLES[name]

@@ -29,7 +29,7 @@ def row(shared_root: Path) -> dict[str, Any]:
 def server(shared_root: Path, _small: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that waits for a request for a second."""
     config = write_config(_small, tmp_path_factory.mktemp("config") / "config.yaml")
-    server = start_server(shared_root, config, "--set", "serving.receive_s=1")
+    server = start_server(shared_root, config, "--set", "serving.receive_s=1", "--set", "serving.keep_alive_s=2")
     yield server
     server.end()
 

@@ -194,6 +194,7 @@ PRUNES = """
 import sys
 from sqlalchemy import make_url
 from sporeprint.common.progress import SilentProgress
+from sporeprint.common.timestamps import DAY_US
 from sporeprint.settings import PruneSettings
 from sporeprint.storage.oltp import retention
 from sporeprint.storage.engine import connect
