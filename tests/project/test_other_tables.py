@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sporeprint import settings
+from sporeprint.errors import DataError
 from sporeprint.evaluation.scorecard import Unavailable
 from sporeprint.inference.identification import identify_row
 from sporeprint.inference.prediction import TOO_LITTLE_OBSERVED
@@ -147,10 +148,15 @@ def test_columns_may_be_hidden(table: str, request: pytest.FixtureRequest, tmp_p
     assert standing.fitting <= len(bundle.safety.components)
 
     # A file that lost a column is answered, not refused.
-    test.select(name for name in columns if name != columns[0]).cast({pl.Categorical: pl.String}).write_parquet(tmp_path / "lost.parquet")
+    lost = next((name for name in columns if not bundle.schema.columns[name].required), columns[0])
+    test.select(name for name in columns if name != lost).cast({pl.Categorical: pl.String}).write_parquet(tmp_path / "lost.parquet")
+    if bundle.schema.columns[lost].required:  # all are: then it is refused, by name
+        with pytest.raises(DataError, match=f"missing: '{lost}'"):
+            scoring.predict(work, tmp_path / "lost.parquet", tmp_path / "out.csv")
+        return
     found = scoring.predict(work, tmp_path / "lost.parquet", tmp_path / "out.csv")
     assert found.counts.scored == found.counts.rows == test.height
-    alone = [predict_row(bundle, {name: row[name] for name in columns[1:]}) for row in test.head(20).iter_rows(named=True)]
+    alone = [predict_row(bundle, {name: row[name] for name in columns if name != lost}) for row in test.head(20).iter_rows(named=True)]
     said = pl.read_csv(tmp_path / "out.csv", infer_schema=False).head(20)
     assert said["verdict"].to_list() == [each.verdict for each in alone]
     assert said["unknown"].to_list() == [each.unknown for each in alone]

@@ -7,6 +7,7 @@ get so far, whichever way they were asked (`PartialGuard.enough`).
 
 from collections.abc import Mapping
 
+from sporeprint.common.dates import date_text
 from sporeprint.errors import DataError, nearest
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.inference.partial_prediction import too_little_reason
@@ -16,7 +17,7 @@ from sporeprint.messages.identification import AnswerMeaning, GroupFit, GroupNea
 from sporeprint.safety.cells import Cells
 from sporeprint.safety.next_question import PossibleValue, Question
 from sporeprint.safety.verdict import verdict_words
-from sporeprint.schema import DatasetSchema
+from sporeprint.schema import DatasetSchema, Kind
 
 Row = Mapping[str, str | float | None]
 
@@ -105,7 +106,8 @@ def _meaning(value: PossibleValue, column: str, schema: DatasetSchema) -> Answer
         return AnswerMeaning(value=value.value, words=words, likelihood=value.likelihood, positive=value.positive)
     low, high = value.value
     unit = f" {schema.columns[column].unit}" if schema.columns[column].unit else ""
-    text = f"below {high:g}" if low is None else f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
+    first, last = (None if end is None else _number_text(end, column, schema) for end in (low, high))
+    text = f"below {last}" if first is None else f"{first} or more" if last is None else f"{first} to {last}"
     return AnswerMeaning(value=text, words=text + unit, likelihood=value.likelihood, positive=value.positive)
 
 
@@ -116,7 +118,12 @@ def words_of(value: str | float | None, column: str, schema: DatasetSchema) -> s
     if isinstance(value, str):
         return schema.word(column, value)
     unit = schema.columns[column].unit
-    return f"{value:g}{f' {unit}' if unit else ''}"
+    return f"{_number_text(value, column, schema)}{f' {unit}' if unit else ''}"
+
+
+def _number_text(value: float, column: str, schema: DatasetSchema) -> str:
+    is_date = schema.columns[column].kind is Kind.DATE and schema.columns[column].since is None
+    return date_text(value) if is_date else f"{value:g}"
 
 
 def _slip(column: str, value: str | float | None, known: tuple[str, ...], schema: DatasetSchema) -> str:

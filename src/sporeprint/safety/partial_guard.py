@@ -61,12 +61,14 @@ class Judgement:
         p: float64 [n], conformal p-value with the row's own mask.
         least_margin: float64 [n], what the margin has to be above, so that few strangers pass.
         observed: int [n], number of columns observed.
+        withheld: float64 [n], power of the columns not observed.
     """
 
     evidence: Evidence
     p: Float64
     least_margin: Float64
     observed: Index
+    withheld: Float64
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ class PartialGuard:
             usual = self.profile(key, cells.observed[rows[0]])
             at_most = np.searchsorted(usual, evidence.typicality[rows].astype(np.float32), side="right")
             p[rows] = (at_most + 1.0) / (len(usual) + 1.0)
-        return Judgement(evidence, p, self.curve(self.withheld(cells.observed, evidence.group)), cells.observed.sum(axis=1))
+        withheld = self.withheld(cells.observed, evidence.group)
+        return Judgement(evidence, p, self.curve(withheld), cells.observed.sum(axis=1), withheld)
 
     def withheld(self, observed: Flags, group: Index) -> Float64:
         """Power of the columns that were not observed, by row and the group it resembles: [n]."""

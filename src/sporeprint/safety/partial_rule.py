@@ -95,7 +95,7 @@ def decide_partial(
         np.where(nothing, UNKNOWN, verdict).astype(np.int8),
         (familiar & (verdict == UNKNOWN)) | nothing,
         judgement.observed,
-        guard.withheld(cells.observed, judgement.evidence.group),
+        judgement.withheld,
         cells,
     )
 
