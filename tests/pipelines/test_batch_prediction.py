@@ -148,7 +148,7 @@ def test_missing_values_are_no_fault(rows: pl.DataFrame, bundle: Bundle) -> None
 
 
 def test_no_rows_give_no_answers(rows: pl.DataFrame, bundle: Bundle) -> None:
-    assert score(rows.clear(), bundle).shape == (0, 7)
+    assert score(rows.clear(), bundle).shape == (0, len(ANSWERS))
 
 
 def test_counts_add_up() -> None:
