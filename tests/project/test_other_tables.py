@@ -30,7 +30,7 @@ QUICK = ["evaluation.replicates=100", "runtime.threads=1"]
 
 
 def run(config: Path, table: Path, root: Path) -> EtlResult:
-    return run_etl(settings.load(config, environ={}, overrides=QUICK), root, source=str(table))
+    return run_etl(settings.load_settings(config, environ={}, overrides=QUICK), root, source=str(table))
 
 
 @pytest.fixture(scope="module")
@@ -183,4 +183,4 @@ def test_an_absent_member_is_not_an_empty_cell(votes_run: tuple[Path, EtlResult]
 
 @pytest.mark.parametrize("name", ["breast_cancer", "votes_no_header"])
 def test_the_examples_are_good(name: str, root: Path) -> None:
-    assert settings.load(root / f"config/examples/{name}.yaml", environ={}).models
+    assert settings.load_settings(root / f"config/examples/{name}.yaml", environ={}).models

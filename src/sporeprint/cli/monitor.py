@@ -1,5 +1,6 @@
 """`sporeprint monitor`: whether new rows, and the answers to them, are still what they were."""
 
+import functools
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +29,10 @@ class Arm(StrEnum):
 
     A = "A"
     B = "B"
+
+
+#: An option about what the service answered.
+_of_answers = functools.partial(typer.Option, rich_help_panel=_WAREHOUSE, show_default=False)
 
 
 def add_monitor_to(app: typer.Typer, panel: str) -> None:
@@ -62,77 +67,27 @@ def monitor(
         str | None,
         typer.Option(metavar="NAME", help="Whose answers to look at. Left out: production, if there is one.", show_default=False),
     ] = None,
-    last: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            rich_help_panel=_WAREHOUSE,
-            show_default=False,
-            help="The last 24h, 7d, 90m. Left out: monitoring.every_hours.",
-        ),
-    ] = None,
-    begin: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="TIME",
-            rich_help_panel=_WAREHOUSE,
-            show_default=False,
-            help="From a time on, with its zone: 2026-03-29T01:00Z.",
-        ),
-    ] = None,
-    end: Annotated[
-        str | None,
-        typer.Option("--to", metavar="TIME", rich_help_panel=_WAREHOUSE, show_default=False, help="Up to a time. Left out: now."),
-    ] = None,
-    rows: Annotated[
-        int | None, typer.Option(metavar="N", min=1, rich_help_panel=_WAREHOUSE, show_default=False, help="The newest N answers.")
-    ] = None,
-    test: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", rich_help_panel=_WAREHOUSE, show_default=False, help="Only answers of an A/B test, with --arm."),
-    ] = None,
-    arm: Annotated[
-        Arm | None, typer.Option(case_sensitive=False, rich_help_panel=_WAREHOUSE, show_default=False, help="Its arm, A or B.")
-    ] = None,
+    last: Annotated[str | None, _of_answers(metavar="TIME", help="The last 24h, 7d, 90m. Left out: monitoring.every_hours.")] = None,
+    begin: Annotated[str | None, _of_answers("--from", metavar="TIME", help="From a time on, with its zone: 2026-03-29T01:00Z.")] = None,
+    end: Annotated[str | None, _of_answers("--to", metavar="TIME", help="Up to a time. Left out: now.")] = None,
+    rows: Annotated[int | None, _of_answers(metavar="N", min=1, help="The newest N answers.")] = None,
+    test: Annotated[str | None, _of_answers(metavar="NAME", help="Only answers of an A/B test, with --arm.")] = None,
+    arm: Annotated[Arm | None, _of_answers(case_sensitive=False, help="Its arm, A or B.")] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="COLUMN=VALUE",
-            rich_help_panel=_WAREHOUSE,
-            show_default=False,
-            help="Only answers with a value, or a range of numbers 5..10. Can be given several times.",
-        ),
+        _of_answers(metavar="COLUMN=VALUE", help="Only answers with a value, or a range of numbers 5..10. Can be given several times."),
     ] = None,
     reference_last: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            rich_help_panel=_WAREHOUSE,
-            show_default=False,
-            help="Hold them against so much time before the window, as in 30d.",
-        ),
+        str | None, _of_answers(metavar="TIME", help="Hold them against so much time before the window, as in 30d.")
     ] = None,
     sync: Annotated[
-        bool | None,
-        typer.Option(
-            "--sync/--no-sync",
-            rich_help_panel=_WAREHOUSE,
-            show_default=False,
-            help="Bring new answers into the warehouse first. With --watch it does.",
-        ),
+        bool | None, _of_answers("--sync/--no-sync", help="Bring new answers into the warehouse first. With --watch it does.")
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", rich_help_panel=_WAREHOUSE, help="Evaluate again and again, until it is stopped.")
     ] = False,
     every: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            rich_help_panel=_WAREHOUSE,
-            show_default=False,
-            help="How long to wait between two. Left out: monitoring.every_hours.",
-        ),
+        str | None, _of_answers(metavar="TIME", help="How long to wait between two. Left out: monitoring.every_hours.")
     ] = None,
     alert: Annotated[
         bool | None,
@@ -140,11 +95,11 @@ def monitor(
     ] = None,
 ) -> Result:
     """Tell whether rows, and the answers to them, have changed. Ends with 10 for an alarm, 11 if not all could be computed."""
-    told = {"--last": last, "--from": begin, "--to": end, "--rows": rows, "--test": test, "--arm": arm, "--where": where or None}
-    told |= {"--reference-last": reference_last, "--sync": sync, "--watch": watch or None, "--every": every}
+    options = {"--last": last, "--from": begin, "--to": end, "--rows": rows, "--test": test, "--arm": arm, "--where": where or None}
+    options |= {"--reference-last": reference_last, "--sync": sync, "--watch": watch or None, "--every": every}
     if current is not None:
-        if given := [name for name, value in told.items() if value is not None]:
-            raise UsageError(f"{given[0]} is about what the service answered, --current about a file; leave one out")
+        if extra := [name for name, value in options.items() if value is not None]:
+            raise UsageError(f"{extra[0]} is about what the service answered, --current about a file; leave one out")
         return _file(session, current, reference, model, alert=bool(alert))
     if reference is not None:
         raise UsageError("--reference belongs to --current; against an earlier time is --reference-last 30d")
@@ -160,18 +115,18 @@ def monitor(
 
 def follow_up(session: Session, *, alert: bool) -> "FollowUp":
     """What is done about every evaluation; its lines come into the output."""
-    from sporeprint.pipelines import alerting as alerts
+    from sporeprint.pipelines import alerting
     from sporeprint.pipelines.monitoring import nothing
 
     if not alert:
         return nothing
 
     def act(action: str, reason: str) -> str:
-        from sporeprint.pipelines import retraining as retrain  # loads every library there is
+        from sporeprint.pipelines import retraining  # loads every library there is
 
-        return retrain.act(session.settings, session.workdir, action, reason)
+        return retraining.act(session.settings, session.workdir, action, reason)
 
-    return lambda made: alerts.handle(session.settings, session.workdir, made.to_dict(), act=act)
+    return lambda made: alerting.handle(session.settings, session.workdir, made.to_dict(), act=act)
 
 
 def _file(session: Session, current: Path, reference: Path | None, model: str | None, *, alert: bool) -> "MonitoringRun":
@@ -232,7 +187,7 @@ def _bring(session: Session) -> Mapping[str, str]:
     from sporeprint.storage.engine import connect
     from sporeprint.storage.oltp import migrate
     from sporeprint.storage.warehouse.factory import open_warehouse
-    from sporeprint.storage.warehouse.sync import sync as bring
+    from sporeprint.storage.warehouse.sync import sync_warehouse
 
     try:
         engine = connect(urls.oltp(session.settings.storage, session.workdir))
@@ -240,7 +195,7 @@ def _bring(session: Session) -> Mapping[str, str]:
         try:
             migrate.prepare(engine)
             with session.screen.steps().step("sync") as progress:
-                bring(engine, warehouse, session.settings.dataset, root=session.workdir, progress=progress)
+                sync_warehouse(engine, warehouse, session.settings.dataset, root=session.workdir, progress=progress)
         finally:
             engine.dispose()
             warehouse.close()
@@ -250,7 +205,7 @@ def _bring(session: Session) -> Mapping[str, str]:
 
 
 def _watched(session: Session, request: "WindowRequest", model: str | None, every: str | None, *, sync: bool, alert: bool) -> Result:
-    """Evaluate until a signal comes; then end with 0, whatever was found: it was told."""
+    """Evaluate until a signal comes; then end with 0, whatever it found: people were notified."""
     from sporeprint.monitoring.windows import SECOND_US, parse_duration, requested_window
     from sporeprint.pipelines import monitoring, window_monitoring
 

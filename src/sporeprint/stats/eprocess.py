@@ -88,16 +88,6 @@ def log_e_simple(alternative: float, successes: Count, trials: Count, null: floa
     return log_likelihood(alternative, successes, trials) - log_likelihood(null, successes, trials)
 
 
-def wald_bounds(alpha: float, beta: float) -> tuple[float, float]:
-    """Bounds of the log likelihood ratio in Wald's test: accept at or below the first, reject at or above the second.
-
-    Args:
-        alpha: probability of rejecting what is true.
-        beta: probability of accepting what is false.
-    """
-    return math.log(beta / (1 - alpha)), math.log((1 - beta) / alpha)
-
-
 def p_value(log_e_value: float) -> float:
     """min(1, 1/e). With the largest e-value so far it is valid at any time: it ever gets to alpha with a probability of at most alpha."""
     return math.exp(-max(0.0, log_e_value))
@@ -143,11 +133,11 @@ def crossing(mixture: Mixture, null: float, truth: float, trials: int, alpha: fl
         float64 [2, trials + 1]: P(it is at trial n, with few successes), P(... with many). What is missing from 1 has not happened.
     """
     low, high = boundary(mixture, null, trials, alpha)
-    at, found = np.zeros(trials + 2), np.zeros((2, trials + 1))
+    at, crossed = np.zeros(trials + 2), np.zeros((2, trials + 1))
     at[0] = 1.0
     for n in range(1, trials + 1):
         at[1 : n + 1] = at[1 : n + 1] * (1 - truth) + at[:n] * truth
         at[0] *= 1 - truth
-        found[0, n], found[1, n] = at[: low[n] + 1].sum(), at[high[n] : n + 1].sum()
+        crossed[0, n], crossed[1, n] = at[: low[n] + 1].sum(), at[high[n] : n + 1].sum()
         at[: low[n] + 1] = at[high[n] : n + 1] = 0.0
-    return found
+    return crossed

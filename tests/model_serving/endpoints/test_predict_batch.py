@@ -17,14 +17,14 @@ from polars.testing import assert_frame_equal
 from sqlalchemy import URL, Engine, select
 
 from journal_support import until
-from serving_support import Client, Server
+from serving_support import NO_TLS, Client, Server
 from sporeprint.pipelines.batch_prediction import predict
 from sporeprint.settings import Settings
 from sporeprint.storage.engine import connect
 from sporeprint.storage.oltp.batch_file import BatchStore
 from sporeprint.storage.oltp.tables import batch
 from sporeprint.storage.warehouse import star_schema
-from sporeprint.storage.warehouse.sync import sync
+from sporeprint.storage.warehouse.sync import sync_warehouse
 from warehouse_support import dicts, everything, warehouse_at
 
 Start = Callable[..., Client]
@@ -240,8 +240,8 @@ def test_what_was_answered_comes_into_the_warehouse_once(
     until(lambda: registered(small_copy) != [])
     engine = database(small_copy)
     with warehouse_at(str(tmp_path / "warehouse")) as warehouse:
-        assert sync(engine, warehouse, small_settings.dataset, root=small_copy).predictions == len(ids)
-        assert sync(engine, warehouse, small_settings.dataset, root=small_copy).predictions == 0
+        assert sync_warehouse(engine, warehouse, small_settings.dataset, root=small_copy).predictions == len(ids)
+        assert sync_warehouse(engine, warehouse, small_settings.dataset, root=small_copy).predictions == 0
         found = everything(warehouse)
     engine.dispose()
     facts = dicts(found, star_schema.FACT_PREDICTION)
@@ -269,7 +269,7 @@ def test_a_killed_server_leaves_nothing_half_done(served: Callable[..., Server],
     with pytest.raises(httpx.TransportError):  # noqa: PT012 -- the kill is part of it
 
         async def ask() -> None:
-            async with httpx.AsyncClient(base_url=server.client.base_url, timeout=30) as client:
+            async with httpx.AsyncClient(base_url=server.client.base_url, timeout=30, verify=NO_TLS) as client:
                 task = asyncio.ensure_future(client.post("/predict/batch", content=big.getvalue(), headers=PARQUET))
                 await asyncio.to_thread(until, lambda: any(name.startswith(".parts/artefact") for name in files(small_copy)))
                 server.process.send_signal(signal.SIGKILL)
@@ -294,7 +294,7 @@ def test_a_client_that_goes_leaves_nothing(server: Server, small_copy: Path) -> 
         raise ConnectionError
 
     async def ask() -> None:
-        async with httpx.AsyncClient(base_url=server.client.base_url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=server.client.base_url, timeout=30, verify=NO_TLS) as client:
             await client.post("/predict/batch", content=parts(), headers=CSV)
 
     with pytest.raises(ConnectionError):

@@ -25,12 +25,12 @@ _NAMES = ("unseen", "outside", "look_at")
 class StoredBatchResponse(Response):
     """A batch, sent from the disk part by part: the next one is made when the client has taken the last."""
 
-    def __init__(self, service: Service, about: BatchInfo, wanted: RowFormat, headers: Headers) -> None:
+    def __init__(self, service: Service, about: BatchInfo, form: RowFormat, headers: Headers) -> None:
         super().__init__()
         self._path = service.database.store.path(about.batch_id)
-        self._about, self._wanted, self._deadline_s = about, wanted, service.limits.deadline_s
+        self._about, self._wanted, self._deadline_s = about, form, service.limits.deadline_s
         self.raw_headers = [
-            (b"content-type", wanted.media_type),
+            (b"content-type", form.media_type),
             (b"x-batch-id", about.batch_id.encode()),
             (b"x-model", f"{about.model}/v{about.version}".encode()),
             *headers,
@@ -60,8 +60,8 @@ class StoredBatchResponse(Response):
             gone.cancel()
 
 
-def _opened(path: Path, about: BatchInfo, wanted: RowFormat) -> Iterator[bytes]:
-    match wanted:
+def _opened(path: Path, about: BatchInfo, form: RowFormat) -> Iterator[bytes]:
+    match form:
         case RowFormat.PARQUET:
             return _as_file(path)
         case RowFormat.CSV:

@@ -2,6 +2,8 @@
 
 A connection without a request at work costs memory and a place, and nothing else. It keeps them for a time that is bounded, and where
 places are short the one that has waited longest makes room.
+
+By hand, on top of uvicorn's protocol, because uvicorn bounds neither the time of a request's head nor the connections that wait.
 """
 
 import asyncio
@@ -35,10 +37,10 @@ SLOW = Problem(408, "too-slow", "The request took too long", "the request did no
 FULL = overloaded("there are too many connections; try again soon")
 
 
-def connection_limit(wanted: int) -> int:
+def connection_limit(limit: int) -> int:
     """How many connections this process can have: what is wanted, as far as the system lets it open so many files."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return wanted if files == resource.RLIM_INFINITY else max(1, min(wanted, files - OTHER_FILES))
+    return limit if files == resource.RLIM_INFINITY else max(1, min(limit, files - OTHER_FILES))
 
 
 @dataclass

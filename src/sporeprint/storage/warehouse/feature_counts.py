@@ -37,7 +37,7 @@ class FeatureCounter:
         """
         # Looking for what is hardly ever there is cheap, taking it apart is not.
         both = bool(self._marks) and bool(facts["features"].str.contains_any(self._marks).any())
-        found = "list_transform(list_zip(features->>$names, features->>$others), lambda pair: coalesce(pair[1], pair[2]))"
+        paired = "list_transform(list_zip(features->>$names, features->>$others), lambda pair: coalesce(pair[1], pair[2]))"
         either = "list_transform(list_zip(json_exists(features, $names), json_exists(features, $others)), lambda pair: pair[1] OR pair[2])"
         parameters = {"names": [_pointer(name) for name in self._names]}
         if both:
@@ -45,7 +45,7 @@ class FeatureCounter:
         page = facts.select(*CELL_NAMES, "unseen", "features").join(cells, on=list(CELL_NAMES), how="left")
         self._engine.register("page", page.select("cell", "unseen", "features"))
         try:
-            texts, there = (found, either) if both else ("features->>$names", "json_exists(features, $names)")
+            texts, there = (paired, either) if both else ("features->>$names", "json_exists(features, $names)")
             columns = f"unnest({texts}) AS text, unnest({there}) AS there, unnest(range({len(self._names)})) AS feature"
             long = f"SELECT cell, unseen, {columns} FROM page"  # noqa: S608
             query = f"SELECT cell, feature, text, there, unseen, count(*) AS answers FROM ({long}) GROUP BY ALL"  # noqa: S608 -- none of a user's
