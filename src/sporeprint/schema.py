@@ -24,6 +24,9 @@ NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 #: Texts that stand for a missing number, in lower case, as statistics programs and pandas write them.
 MISSING_NUMBERS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")
 
+#: Blanks that do not break a line: what stands between thousands in many exports.
+WIDE_BLANKS = "\u00a0\u202f\u2009"
+
 #: Names of the columns that the pipeline adds to a table; a dataset may not use them.
 RESERVED = frozenset({"_row", "_group", "_part", "_row_hash", "_cluster"})
 
@@ -103,6 +106,7 @@ class Column(Frozen):
     missing: tuple[str, ...] = Field((), description="Texts that stand for a missing value in this column, as '?' or '-999'.")
     decimal: Literal[".", ","] = Field(".", description="Numeric: the decimal sign of numbers that are text.")
     thousands: Literal["", ",", ".", " ", "'"] = Field("", description="Numeric: the sign between thousands; left out: none.")
+    minus: Literal["-", "\u2212", "()"] = Field("-", description="Numeric: the sign of negative numbers, or () for 5 below zero as (5).")
     empty: Literal["informative", "not_observed"] = Field(
         "informative", description="What an empty cell of the table means: a value of its own, or that nobody looked."
     )
@@ -146,7 +150,7 @@ class Column(Frozen):
             raise ValueError("'values' is empty; list the allowed codes, or leave it out to accept every value")
         _check_codes(self.values or {})
         if self.kind is not Kind.NUMERIC and self.is_formatted:
-            raise ValueError("'decimal', 'thousands' and 'strip' are of numeric columns; make it numeric, or leave them out")
+            raise ValueError("'decimal', 'thousands', 'minus' and 'strip' are of numeric columns; make it numeric, or leave them out")
         if self.decimal == self.thousands:
             raise ValueError(f"'decimal' and 'thousands' are both {self.decimal!r}; a number could not be read")
         if self.min is not None and self.max is not None and self.min > self.max:
@@ -161,7 +165,7 @@ class Column(Frozen):
     @property
     def is_formatted(self) -> bool:
         """Whether its numbers are written in a way of their own."""
-        return self.decimal != "." or bool(self.thousands) or bool(self.strip)
+        return self.decimal != "." or self.minus != "-" or bool(self.thousands) or bool(self.strip)
 
 
 def _check_codes(values: Mapping[str, str]) -> None:

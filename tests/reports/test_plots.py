@@ -32,7 +32,7 @@ SCHEMA = DatasetSchema(
     groups=Groups(name="patient", block_rows=10),
 )
 
-SAFETY = ModelSafety(PredictionCounts(1000, 990, 980, 1, 500, 500), PredictionCounts(5000, 40, 30, 3, 20, 2500), 5, ())
+SAFETY = ModelSafety(PredictionCounts(1000, 990, 980, 1, 500, 500), 990.0, PredictionCounts(5000, 40, 30, 3, 20, 2500), 5, ())
 PARTIAL = tuple(
     PartialCounts(
         how, number, PredictionCounts(100, 5 * number, 5 * number, 0, 20, 50), PredictionCounts(80, number, number - 1, 1, 1, 80), 1, 9
@@ -55,6 +55,7 @@ def card(level: float, rows: int = 1000) -> ScoreCard:
         roc=Curve(tuple(steps.tolist()), tuple((steps ** (1 - level)).tolist())),
         pr=Curve(tuple(steps.tolist()), tuple((1 - steps * (1 - level)).tolist())),
         reliability=Reliability((0.1, 0.5, 0.9), (0.05, 0.4, 0.95), (rows // 2, 5, rows // 2 - 5)),
+        units=rows,
     )
 
 

@@ -208,9 +208,8 @@ def unit_representatives(rows: Observations) -> Index:
     A unit is a declared cluster (a patient), or else a different row: copies of a row say nothing that the row has not said.
     The row is the one that comes first in the order of a hash of its number, so that labels have no say in the choice.
     """
-    unit = rows.row_hash if rows.cluster is None else rows.cluster
     order = np.argsort(rows.row.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15), kind="stable")
-    first = np.unique(unit[order], return_index=True)[1]
+    first = np.unique(rows.unit[order], return_index=True)[1]
     return np.sort(order[first])
 
 
