@@ -141,6 +141,16 @@ def test_headers(client: Client, headers: dict[str, str], status: int) -> None:
     assert client.post("/predict", content=b"{}", headers=headers).status_code == status
 
 
+def test_below_a_path_of_a_gateway(started: Start) -> None:
+    client = started(serving={"root_path": "/shroom"})
+    assert client.get("/openapi.json").json()["servers"] == [{"url": "/shroom"}]
+    assert client.post("/predict", json={}).status_code == 200
+    slash = client.post("/predict/", json={})
+    assert (slash.status_code, "location" in slash.headers) == (404, False)
+    made = client.post("/ab-tests", json={"name": "t", "model_a": "xgboost", "model_b": "decision_tree"})
+    assert made.headers["location"] == f"/shroom/ab-tests/{made.json()['test_id']}"
+
+
 def test_a_large_body_without_a_length_is_refused(client: Client) -> None:
     async def parts() -> Any:
         for _ in range(1_000):

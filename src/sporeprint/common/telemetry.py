@@ -197,10 +197,10 @@ def start_request(headers: Iterable[tuple[bytes, bytes]], method: str, began_ns:
     from opentelemetry import context, trace
 
     attributes = {"http.request.method": method}  # what a sampler may look at
-    given = next((value for name, value in headers if name == b"traceparent"), None)
+    header = next((value for name, value in headers if name == b"traceparent"), None)
     # Nothing is the parent that another request may have left in this context.
-    parent = context.Context() if given is None else _parent(given.decode("latin-1"))
-    if given is None:
+    parent = context.Context() if header is None else _parent(header.decode("latin-1"))
+    if header is None:
         # The sampler is asked before the span is made: one that is dropped would cost as much as a tenth of a prediction.
         number = _drawn.trace_id = random.getrandbits(128) or 1
         if not _sampler.should_sample(parent, number, method, trace.SpanKind.SERVER, attributes).decision.is_sampled():

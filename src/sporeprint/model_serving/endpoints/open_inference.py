@@ -35,6 +35,7 @@ from sporeprint.model_serving.open_inference.tensors import InferRequest, Limits
 from sporeprint.model_serving.runtime.ab_routing import MOST_UNIT, Route, unit_id_header
 from sporeprint.model_serving.runtime.dynamic_batching import PendingRequest
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
+from sporeprint.model_serving.runtime.row_parser import check_values
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.schema import Kind
 
@@ -110,7 +111,7 @@ async def _model(service: Service, scope: Scope) -> LoadedModel:
     """The version that an address names.
 
     Raises:
-        ProblemError: if there is none.
+        HttpProblemError: if there is none.
     """
     name, version = _parameters(scope)["model"], _parameters(scope).get("version")
     if version is None and name == service.loader.current.bundle.schema.name:
@@ -191,7 +192,9 @@ async def respond_infer(service: Service, scope: Scope, receive: Receive, send: 
     body = unpack(content_encoding(headers), await read_body(receive, limit), limit)
     schema = served.bundle.schema
     try:
-        request = read_request(body, _header_length(headers), Limits(tensors=2 * len(schema.columns), elements=limit))
+        header = _header_length(headers)
+        check_values(body if header is None else body[:header], service.limits.upload_memory_mb << 20)
+        request = read_request(body, header, Limits(tensors=2 * len(schema.columns), elements=limit))
         outputs = check_outputs(request)
         columns = to_columns(request, schema, service.limits.max_batch_rows)
         route, unit = await _route(service, scope, request)

@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Annotated, Any
@@ -21,7 +20,6 @@ from sporeprint.common.parallel import ahead
 from sporeprint.errors import DataError
 from sporeprint.ingestion.file_formats import kind_of
 from sporeprint.ingestion.raw_batch import Batch, malformed_rows
-from sporeprint.ingestion.raw_table import open_table, read_batches
 from sporeprint.messages.predictions import BatchHead, RowPrediction
 from sporeprint.messages.problem import RowProblem
 from sporeprint.model_serving.endpoints.predict import REPLAYED, AbTestQuery, ModelQuery, id_of_key, new_id
@@ -30,7 +28,7 @@ from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, De
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, not_found, not_valid, overloaded, too_large, too_much
 from sporeprint.model_serving.http.requests import ClientGoneError, Headers, Receive, Send
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
-from sporeprint.model_serving.runtime.row_parser import Row, rows_of
+from sporeprint.model_serving.runtime.row_parser import Row, check_values, rows_of
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.model_serving.runtime.upload_process import UPLOAD, TooLargeError
 from sporeprint.model_serving.runtime.uploads import RowFormat, UploadHead, file_of_form, read_upload_head, spool
@@ -48,8 +46,8 @@ MORE = ("application/x-ndjson", "multipart/form-data")
 FormatQuery = Annotated[RowFormat | None, Query(description="Of a body whose content type is application/octet-stream.")]
 #: Batches that are received at a time, for each that is scored.
 RECEIVED = 4
-#: Rows that are scored at a time, bytes of a CSV file, rows of JSON; rows that are written at a time, and bytes of a file.
-ROWS, CSV_BYTES, SCORED_ROWS, GIVEN_ROWS, PIECE = 65_536, 4 << 20, 16_384, 4_096, 1 << 20
+#: Rows that are scored at a time, rows of JSON; rows that are written at a time, and bytes of a file.
+ROWS, SCORED_ROWS, GIVEN_ROWS, PIECE = 65_536, 16_384, 4_096, 1 << 20
 _NAMES = ("unseen", "outside")
 
 
@@ -153,9 +151,7 @@ async def _answered(
     store = service.database.store
     batch_id = new_batch_id() if upload.key is None else id_of_key(caller, upload.key)
     with store.part("upload") as path:
-        request_hash = await spool(
-            receive, path, upload.limit, service.limits.receive_s, service.limits.min_receive_kb_s * 1024, upload.encoding
-        )
+        request_hash = await spool(receive, path, upload.limit, service.pace, upload.encoding)
         if upload.boundary is not None:
             with store.part("upload") as body:
                 path.replace(body)
@@ -302,19 +298,10 @@ def _of_frame(frame: pl.DataFrame) -> Iterator[tuple[Batch, None]]:
 
 
 def _of_file(service: Service, job: Job) -> Iterator[tuple[Batch, None]]:
-    schema, most = job.served.bundle.schema, service.limits.max_upload_rows
+    schema = job.served.bundle.schema
     if (kind := kind_of(job.upload, UPLOAD)) != job.form:
         raise DataError(f"{UPLOAD} is {kind}, and Content-Type says {job.form.value}")
-    if job.form is RowFormat.PARQUET:
-        with service.database.store.part("decoded") as path:
-            for frame in service.decoder.decode(job.upload, schema, path):
-                _check_names(frame)
-                yield Batch(frame, malformed_rows(), 0), None
-        return
-    raw = open_table(job.upload, schema, now=lambda: datetime.now(UTC), csv=job.served.bundle.csv)
-    if raw.provenance.rows is not None and raw.provenance.rows > most:
-        raise HttpProblemError(_too_many(raw.provenance.rows, most))
-    for batch in read_batches(raw, schema, batch_bytes=CSV_BYTES, labelled=False):
+    for batch in service.decoder.decode(job.upload, schema, job.served.bundle.csv):
         _check_names(batch.frame)
         if batch.malformed.height or not batch.frame.height:
             yield batch, None
@@ -329,7 +316,9 @@ def _check_names(frame: pl.DataFrame) -> None:
 
 
 def _of_json(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None]]]:
-    rows_in, most = rows_of(job.upload.read_bytes(), job.form), service.limits.max_batch_rows
+    body = job.upload.read_bytes()
+    check_values(body, service.limits.upload_memory_mb << 20)
+    rows_in, most = rows_of(body, job.form), service.limits.max_batch_rows
     if len(rows_in) > most:
         raise HttpProblemError(_too_many(len(rows_in), most))
     schema, read = job.served.bundle.schema, job.served.reader.row

@@ -34,7 +34,7 @@ async def predict_once(service: Service, caller: str, key: str, request: Pending
     second gets the first one's, or a conflict if its row is another one. The database is not asked.
 
     Raises:
-        ProblemError: 422, the key was used for another row.
+        HttpProblemError: 422, the key was used for another row.
         JournalError: the prediction is not kept; the same request again is harmless.
     """
     store, row_sha256 = service.database.idempotency, digest(request.row)

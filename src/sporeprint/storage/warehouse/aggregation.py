@@ -87,9 +87,9 @@ def cells(facts: pl.DataFrame) -> pl.DataFrame:
     return facts.select(CELL_NAMES).unique(maintain_order=True).with_row_index("cell")
 
 
-def _days_as_numbers(given: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
+def _days_as_numbers(observed: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
     """The texts of dates as day numbers, which is what single predictions were recorded with; batches keep what was in the file."""
-    table = given
+    table = observed
     for place, (name, column) in enumerate(schema.columns.items()):
         if column.kind is Kind.DATE:
             mine, others = table.filter(pl.col("feature") == place), table.filter(pl.col("feature") != place)
