@@ -24,6 +24,9 @@ NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 #: Texts that stand for a missing number, in lower case, as statistics programs and pandas write them.
 MISSING_NUMBERS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")
 
+#: The same for a nominal column, in the forms in which they are written.
+MISSING_TEXTS = tuple(dict.fromkeys(form for text in MISSING_NUMBERS for form in (text, text.upper(), text.capitalize(), "NaN")))
+
 #: Blanks that do not break a line: what stands between thousands in many exports.
 WIDE_BLANKS = "\u00a0\u202f\u2009"
 
@@ -75,6 +78,12 @@ def _limit(value: object) -> object:
 Codes = BeforeValidator(_codes)
 Limit = BeforeValidator(_limit)
 Code = BeforeValidator(lambda value: code_text(value) if isinstance(value, int | float) else value)
+
+
+def _undeclared_markers(values: Mapping[str, str]) -> tuple[str, ...]:
+    """What stands for a missing value in a column with these codes and words; none of them does."""
+    taken = {text.lower() for pair in values.items() for text in pair}
+    return tuple(text for text in MISSING_TEXTS if text.lower() not in taken) if values else ()
 
 
 class Frozen(BaseModel):
@@ -294,7 +303,9 @@ class DatasetSchema(Frozen):
     contradictions: tuple[Contradiction, ...] = Field((), description="What no row can be, over several columns.")
     extra_columns: Literal["reject", "ignore"] = Field("reject", description="What a column not named here does to the run.")
     missing: tuple[str, ...] = Field(
-        (), description="Texts that stand for a missing value in every column, as '?'. In numeric columns NA, NaN, null and None always do."
+        (),
+        description="Texts that stand for a missing value in every column, as '?'. NA, NaN, null and None always do in numeric "
+        "columns, and in nominal ones whose declared values do not have them.",
     )
     further: tuple[str, ...] = Field((), description="Columns that are neither feature nor target nor group, and are read along.")
 
@@ -371,8 +382,10 @@ class DatasetSchema(Frozen):
 
     def missing_words(self, name: str) -> tuple[str, ...]:
         """Texts that stand for a missing value in a column; of the target: for a row without a label."""
-        own = self.target.missing if name == self.target.column else self.columns[name].missing
-        return (*self.missing, *own)
+        if name == self.target.column:
+            return (*self.missing, *self.target.missing)
+        column = self.columns[name]
+        return (*self.missing, *column.missing, *_undeclared_markers(column.values or {}))
 
     def word(self, column: str, code: str) -> str:
         """The word for a nominal code ('brown' for 'n'), or the code where no word is declared."""
