@@ -44,6 +44,9 @@ OF_A_PACKAGE = {
     "model_serving/test_openapi_contract.py",
     "model_serving/test_telemetry.py",
     "model_serving/open_inference/test_conformance.py",
+    "pipelines/test_dates.py",
+    "pipelines/test_further_tables.py",
+    "pipelines/test_hard_tables.py",
 }
 
 

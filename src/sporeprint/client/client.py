@@ -42,6 +42,7 @@ from sporeprint.client.errors import (
 from sporeprint.client.protocol import Backoff, Call, ConnectionLost, Exchange, Request, Response, Retries, exchange
 from sporeprint.client.results import BatchFile, BatchResult, OutcomesResult, PredictResult
 from sporeprint.errors import StorageError, UsageError
+from sporeprint.messages.identification import IdentifyResponse
 from sporeprint.messages.models import ModelList, ModelVersions, PromotionResponse, RollbackResponse
 from sporeprint.messages.outcomes import OutcomeResponse, OutcomeRevision, RowOutcome
 from sporeprint.messages.predictions import FeatureEffect, PredictionExplanation, RowPrediction, StoredPrediction
@@ -60,6 +61,7 @@ __all__ = [
     "FeatureEffect",
     "HealthResponse",
     "HttpProblemError",
+    "IdentifyResponse",
     "InvalidError",
     "ModelList",
     "ModelVersions",
@@ -164,6 +166,7 @@ class _Shared:
         }
 
     predict = _method(protocol.predict)
+    identify = _method(protocol.identify)
     predict_batch = _method(protocol.predict_batch)
     predict_file = _method(protocol.predict_file)
     outcome = _method(protocol.outcome)

@@ -103,6 +103,7 @@ def safety_dict(context: ReportContext) -> dict[str, Any]:
                 "unseen": None if item.unseen is None else _counts(item.unseen, context.schema),
                 "wrong_groups": item.wrong_groups,
                 "groups": item.groups,
+                "groups_at_most": item.groups_at_most,
             }
             for item in context.partial
         ],

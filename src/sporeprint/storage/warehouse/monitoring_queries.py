@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from sporeprint.data.written_values import normalised
 from sporeprint.errors import StorageError
 from sporeprint.monitoring.data_profile import ColumnProfile, NominalProfile, NumericProfile, Profile
 from sporeprint.monitoring.performance_estimation import ScoreHistograms
@@ -210,12 +211,13 @@ def _column(cells: Sequence[tuple[Any, ...]], kind: Kind, known: frozenset[str])
     kinds = {cell[0] for cell in cells}
     # What it was counted as decides: the contract may have changed since.
     numeric = kind is not Kind.NOMINAL if not kinds & {"number", "invalid", "value", "unseen"} else bool(kinds & {"number", "invalid"})
-    sums = {name: sum(int(cell[4]) for cell in cells if cell[0] == name) for name in ("missing", "invalid", "unseen")}
+    sums = {name: sum(int(cell[4]) for cell in cells if cell[0] == name) for name in ("missing", "absent", "invalid", "unseen")}
+    without = sums["missing"] + sums["absent"]
     if numeric:
         histogram, broken = _histogram(cells)
-        return NumericProfile(histogram, sums["missing"], sums["invalid"] + broken)
+        return NumericProfile(histogram, without, sums["invalid"] + broken)
     counts = {str(cell[1]): int(cell[4]) for cell in cells if cell[0] == "value"}
-    return NominalProfile(counts, sums["missing"], sums["unseen"], known | frozenset(counts))
+    return NominalProfile(counts, without, sums["unseen"], known | frozenset(counts))
 
 
 def _histogram(cells: Sequence[tuple[Any, ...]]) -> tuple[Histogram, int]:
@@ -409,10 +411,14 @@ def _decoded(texts: Sequence[str], schema: DatasetSchema) -> pl.DataFrame:
         if column.kind is Kind.NOMINAL and column.values:
             words_of = {word: code for code, word in column.values.items() if word not in column.values}
             value = value.replace(words_of) if words_of else value
-        if column.kind is Kind.DATE:  # recorded as a day number
-            value = value.cast(pl.Float64, strict=False)
         columns.append(value.alias(name))
-    return table.select(columns)
+    plain = table.select(columns)
+    dates = [name for name, column in schema.columns.items() if column.kind is Kind.DATE]
+    if not dates:
+        return plain
+    # Single predictions were recorded with the day number, batches with the text they came with.
+    days = normalised(plain.select(dates), schema)
+    return plain.with_columns(pl.coalesce(pl.col(name).cast(pl.Float64, strict=False), days[name]) for name in dates)
 
 
 def _plain(raw: str, names: Sequence[str]) -> dict[str, str | None]:
