@@ -142,7 +142,7 @@ async def respond_predict(service: Service, scope: Scope, receive: Receive, send
     service.metrics.observe_prediction(served, answer, spent)
     service.metrics.count_arm(record.test_id, record.arm)
     scope["request_context"].answered(record.model, record.version, record.prediction_id)
-    explanation = await _explain(served, row) if options.explain else None
+    explanation = await explain_prediction(served, row) if options.explain else None
     found = _response(service, record, served, answer.outside, answer.reason, explanation)
     await respond_json(send, found, ((b"server-timing", _timing(spent)),))
 
@@ -175,7 +175,7 @@ async def _predict_once(service: Service, scope: Scope, options: PredictOptions,
     headers = REPLAYED if is_replayed else ()
     scope["request_context"].answered(record.model, record.version, record.prediction_id)
     outside, reason = served.why(row, record.verdict, record.probability, record.novelty_p)
-    explanation = await _explain(served, row) if options.explain else None
+    explanation = await explain_prediction(served, row) if options.explain else None
     await respond_json(send, _response(service, record, served, outside, reason, explanation), headers)
 
 
@@ -206,7 +206,8 @@ def _response(
     )
 
 
-async def _explain(served: LoadedModel, row: Row) -> PredictionExplanation:
+async def explain_prediction(served: LoadedModel, row: Row) -> PredictionExplanation:
+    """Why a version predicts what it does of a row."""
     found = await asyncio.to_thread(predictor.explain_row, served.bundle, row)
     near = found.nearest
     return PredictionExplanation(

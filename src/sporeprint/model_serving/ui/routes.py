@@ -1,0 +1,24 @@
+"""The addresses of the pages."""
+
+from starlette.routing import Route
+
+from sporeprint.model_serving.ui.identify import ask, show_identify
+from sporeprint.model_serving.ui.login import AssetEndpoint, choose_language, log_in, log_out, missing, show_login
+from sporeprint.model_serving.ui.overview import show_overview
+from sporeprint.model_serving.ui.page_endpoint import pages
+
+UI_ROUTES: tuple[Route, ...] = (
+    Route("/ui/assets/{digest}/{name}", AssetEndpoint(), methods=["GET"], name="ui_asset", include_in_schema=False),
+    *pages(
+        (
+            ("ui_overview", "GET", "/", show_overview),
+            ("ui_identify", "GET", "/identify", show_identify),
+            ("ui_ask", "POST", "/identify", ask),
+            ("ui_login", "GET", "/login", show_login),
+            ("ui_log_in", "POST", "/login", log_in),
+            ("ui_log_out", "POST", "/logout", log_out),
+            ("ui_language", "POST", "/language", choose_language),
+            ("ui_missing", "GET", "/{path:path}", missing),
+        )
+    ),
+)
