@@ -159,11 +159,13 @@ class Browser:
 
     def click(self, selector: str) -> None:
         """Click what a CSS selector finds first, in its middle."""
-        where = (
-            "(() => { const e = document.querySelector(SELECTOR); e.scrollIntoView({block: 'center'}); "
-            "const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
-        ).replace("SELECTOR", json.dumps(selector))
-        x, y = self.run(where)
+        element = f"document.querySelector({json.dumps(selector)})"
+        self.wait(element)
+        before, where = None, self.run(f"{element}.scrollIntoView({{block: 'center'}})")
+        while before is None or before != where:  # what was not seen before is laid out only now, and moves what comes after it
+            time.sleep(0.05)
+            before, where = where, self.run(f"(r => [r.x + r.width / 2, r.y + r.height / 2])({element}.getBoundingClientRect())")
+        x, y = where
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
