@@ -39,7 +39,7 @@ def small(**changed: Any) -> DatasetSchema:
         ({"kind": "numeric", "min": 3, "max": 1}, "min 3.0 is above max 1.0"),
         ({"kind": "numeric", "min": float("nan")}, "min\n.*finite number"),
         ({"kind": "numeric", "max": float("inf")}, "max\n.*finite number"),
-        ({"kind": "text"}, "kind\n.*'numeric' or 'nominal'"),
+        ({"kind": "text"}, "kind\n.*'numeric', 'nominal' or 'date'"),
         ({"kind": "numeric", "colour": 1}, "colour\n.*not permitted"),
     ],
 )

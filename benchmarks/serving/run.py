@@ -356,9 +356,9 @@ def start_peer(peer: Peer, cache: Path, folder: Path, trees: int) -> Server:
     return Server(command, port, peer.ready, {**env, **peer.env}, HERE, folder / f"{peer.name}.log")
 
 
-def start_ours(name: str, workdir: Path, folder: Path, stack: ExitStack) -> Server:
-    """Start sporeprint over a copy of the work directory's models."""
-    root, env = folder / name, {"PYTHONPATH": ""}
+def start_ours(name: str, workdir: Path, folder: Path, stack: ExitStack, **variables: str) -> Server:
+    """Start sporeprint over a copy of the work directory's models, with further environment variables."""
+    root, env = folder / name, {"PYTHONPATH": "", **variables}
     if not root.exists():
         shutil.copytree(workdir / "models", root / "models")
     if name == "sporeprint-mariadb":

@@ -21,7 +21,7 @@ account() {
 
 {
   account sporeprint_loader "$OLAP_LOADER_PASSWORD"
-  echo "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, CREATE TEMPORARY TABLES"
+  echo "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, CREATE TEMPORARY TABLES, CREATE VIEW"
   echo "  ON \`$database\`.* TO sporeprint_loader@'%';"
   account sporeprint_report "$OLAP_REPORT_PASSWORD"
   echo "GRANT SELECT ON \`$database\`.* TO sporeprint_report@'%';"

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -27,6 +28,23 @@ MISSING_NUMBERS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")
 RESERVED = frozenset({"_row", "_group", "_part", "_row_hash", "_cluster"})
 
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def day_number(value: date | str) -> float:
+    """The day number of a date, or of an ISO 8601 text.
+
+    Raises:
+        ValueError: the text is no date.
+    """
+    moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
+    if not isinstance(moment, datetime):
+        moment = datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
+    elif moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - EPOCH) / timedelta(days=1)
+
+
 def code_text(value: object) -> str:
     """A code as text, in one form however it was written: 1, 1.0 and "1.0" are "1", true is "true"."""
     if isinstance(value, bool):
@@ -44,7 +62,15 @@ def _codes(values: object) -> object:
     return [code_text(code) if isinstance(code, int | float) else code for code in values] if isinstance(values, list) else values
 
 
+def _limit(value: object) -> object:
+    """The day number of a date; anything else as it is."""
+    if isinstance(value, date) or (isinstance(value, str) and re.match(r"[0-9]{4}-", value)):
+        return day_number(value)
+    return value
+
+
 Codes = BeforeValidator(_codes)
+Limit = BeforeValidator(_limit)
 Code = BeforeValidator(lambda value: code_text(value) if isinstance(value, int | float) else value)
 
 
@@ -59,6 +85,7 @@ class Kind(StrEnum):
 
     NUMERIC = "numeric"
     NOMINAL = "nominal"
+    DATE = "date"
 
 
 class Column(Frozen):
@@ -70,8 +97,8 @@ class Column(Frozen):
     values: Annotated[dict[str, str] | None, Codes] = Field(
         None, description="Nominal: code -> word. Any other value is rejected. Left out: every value is accepted."
     )
-    min: FiniteFloat | None = Field(None, description="Numeric: smallest allowed value, inclusive.")
-    max: FiniteFloat | None = Field(None, description="Numeric: largest allowed value, inclusive.")
+    min: Annotated[FiniteFloat | None, Limit] = Field(None, description="Smallest allowed number or date, inclusive.")
+    max: Annotated[FiniteFloat | None, Limit] = Field(None, description="Largest allowed number or date, inclusive.")
     required: bool = Field(False, description="Whether a row without this value is rejected.")
     missing: tuple[str, ...] = Field((), description="Texts that stand for a missing value in this column, as '?' or '-999'.")
     decimal: Literal[".", ","] = Field(".", description="Numeric: the decimal sign of numbers that are text.")
@@ -85,11 +112,17 @@ class Column(Frozen):
     )
     confusions: tuple[tuple[str, ...], ...] = Field((), description="Nominal: codes that are taken for each other, in sets.")
     strip: tuple[str, ...] = Field((), description="Numeric: texts that are taken out of the number, as '%', 'EUR' or ' months'.")
+    format: str | None = Field(
+        None, description="Date: how it is written, as '%d.%m.%Y' or '%m/%d/%Y %H:%M'; left out: ISO 8601 (2024-03-05), which always does."
+    )
+    since: str | None = Field(
+        None, description="Date: counted in days since this one, a date or another date column; left out: the date itself, and its parts."
+    )
 
     @model_validator(mode="after")
     def _confusions_fit(self) -> Self:
-        if self.kind is Kind.NUMERIC and self.confusions:
-            raise ValueError("a numeric column has no 'confusions'; give 'error_rate'")
+        if self.is_number and self.confusions:
+            raise ValueError(f"a {self.kind} column has no 'confusions'; give 'error_rate'")
         for pair in self.confusions:
             if len(set(pair)) < 2:
                 raise ValueError(f"confusions {list(pair)}: expected two different codes or more")
@@ -101,20 +134,29 @@ class Column(Frozen):
 
     @model_validator(mode="after")
     def _kind_fits(self) -> Self:
-        if self.kind is Kind.NUMERIC and self.values is not None:
-            raise ValueError("a numeric column has no 'values'; give 'min' and 'max', or make it nominal")
+        if self.is_number and self.values is not None:
+            raise ValueError(f"a {self.kind} column has no 'values'; give 'min' and 'max', or make it nominal")
+        if self.kind is not Kind.DATE and (self.format is not None or self.since is not None):
+            raise ValueError("'format' and 'since' are of date columns; make it a date, or leave them out")
+        if self.format is not None and not re.search("%[yYFcsD]", self.format):
+            raise ValueError(f"format {self.format!r} has no year; expected one such as '%d.%m.%Y'")
         if self.kind is Kind.NOMINAL and (self.min is not None or self.max is not None):
             raise ValueError("a nominal column has no 'min' or 'max'; give 'values', or make it numeric")
         if self.values is not None and not self.values:
             raise ValueError("'values' is empty; list the allowed codes, or leave it out to accept every value")
         _check_codes(self.values or {})
-        if self.kind is Kind.NOMINAL and self.is_formatted:
+        if self.kind is not Kind.NUMERIC and self.is_formatted:
             raise ValueError("'decimal', 'thousands' and 'strip' are of numeric columns; make it numeric, or leave them out")
         if self.decimal == self.thousands:
             raise ValueError(f"'decimal' and 'thousands' are both {self.decimal!r}; a number could not be read")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min} is above max {self.max}")
         return self
+
+    @property
+    def is_number(self) -> bool:
+        """Whether its values are kept as numbers; those of a date are days."""
+        return self.kind is not Kind.NOMINAL
 
     @property
     def is_formatted(self) -> bool:
@@ -184,6 +226,7 @@ class Groups(Frozen):
     name: str = Field("group", description="What a group is, in the user's words: species, patient, ...")
     block_rows: int | None = Field(None, ge=1, description="Rows come in consecutive blocks of this many, one block a group.")
     column: str | None = Field(None, description="Or: the column that names the group. It is not a feature.")
+    missing: Literal["reject", "own"] = Field("reject", description="A row without a group: rejected, or a group of its own.")
     names_file: str | None = Field(None, description="Table with one row a group, in block order: names for reports.")
     name_column: str = "name"
     family_column: str | None = None
@@ -200,8 +243,8 @@ class Condition(Frozen):
 
     one_of: Annotated[tuple[str, ...] | None, Codes] = Field(None, min_length=1, description="Nominal: one of these codes.")
     none_of: Annotated[tuple[str, ...] | None, Codes] = Field(None, min_length=1, description="Nominal: any value but these codes.")
-    above: FiniteFloat | None = Field(None, description="Numeric: larger than this.")
-    below: FiniteFloat | None = Field(None, description="Numeric: smaller than this.")
+    above: Annotated[FiniteFloat | None, Limit] = Field(None, description="Number or date: larger than this.")
+    below: Annotated[FiniteFloat | None, Limit] = Field(None, description="Number or date: smaller than this.")
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -270,6 +313,21 @@ class DatasetSchema(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _dates_fit(self) -> Self:
+        for name, column in self.columns.items():
+            since = column.since
+            if since is None or re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}.*", since):
+                if since is not None:
+                    day_number(since)
+                continue
+            other = self.columns.get(since)
+            if other is None or other.kind is not Kind.DATE or other.since is not None or since == name:
+                dates = [each for each, one in self.columns.items() if one.kind is Kind.DATE and one.since is None and each != name]
+                allowed = f"; date columns: {', '.join(dates)}" if dates else ""
+                raise ValueError(f"columns.{name}.since: {since!r} is neither a date such as 2024-01-01 nor another date column{allowed}")
+        return self
+
+    @model_validator(mode="after")
     def _contradictions_fit(self) -> Self:
         for item in self.contradictions:
             for name, condition in item.when.items():
@@ -277,9 +335,9 @@ class DatasetSchema(Frozen):
                 column = self.columns.get(name)
                 if column is None:
                     raise ValueError(f"{where} is not one of the columns{nearest(name, self.columns)}")
-                if condition.kind is not column.kind:
+                if condition.kind is not (Kind.NUMERIC if column.is_number else Kind.NOMINAL):
                     raise ValueError(
-                        f"{where} is {column.kind}; {'one_of and none_of' if column.kind is Kind.NOMINAL else 'above and below'} go with it"
+                        f"{where} is {column.kind}; {'above and below' if column.is_number else 'one_of and none_of'} go with it"
                     )
                 if column.values is not None and (wrong := next((code for code in condition.codes if code not in column.values), None)):
                     raise ValueError(f"{where} has no code {wrong!r}; it has: {', '.join(column.values)}")
@@ -287,8 +345,8 @@ class DatasetSchema(Frozen):
 
     @cached_property
     def numeric(self) -> tuple[str, ...]:
-        """Names of the numeric features, in order."""
-        return tuple(name for name, column in self.columns.items() if column.kind is Kind.NUMERIC)
+        """Names of the features that are kept as numbers, dates among them, in order."""
+        return tuple(name for name, column in self.columns.items() if column.is_number)
 
     @cached_property
     def nominal(self) -> tuple[str, ...]:

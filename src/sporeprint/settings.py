@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from sporeprint.errors import ConfigError, nearest
-from sporeprint.schema import DatasetSchema, Frozen
+from sporeprint.schema import DatasetSchema, Frozen, Kind
 
 ENV_PREFIX = "SPOREPRINT_"
 #: Variables with this prefix that are not settings of the file.
@@ -84,7 +84,7 @@ class DownloadSettings(Frozen):
 class SourceSettings(Frozen):
     """Where the raw table is."""
 
-    path: str = Field(description="The raw table, below the work directory (or absolute). --source overrides it.")
+    path: str = Field("data/raw/table.csv", description="The raw table, below the work directory (or absolute). --source overrides it.")
     format: Literal["auto", "csv", "parquet"] = "auto"
     csv: CsvSettings = CsvSettings()
     query: str | None = Field(None, description="SQL for a source that is a database address (mysql+pymysql://..., sqlite:///...).")
@@ -170,6 +170,9 @@ class NumericTransform(Frozen):
     impute: Literal["median", "mean", "constant"] = "median"
     constant: float | None = Field(None, description="The value that stands for missing, with impute: constant.", allow_inf_nan=False)
     indicator: bool = Field(False, description="Whether a further 0/1 feature says that the value was missing.")
+    parts: tuple[Literal["month", "weekday", "hour"], ...] = Field(
+        (), description="Of a date column: what is read off it for further features; of a date all, unless it is counted since another."
+    )
 
     @model_validator(mode="after")
     def _constant_given(self) -> Self:
@@ -195,6 +198,20 @@ class ModelSettings(Frozen):
     params: dict[str, Any] = Field(default_factory=dict, description="Arguments of the estimator.")
     rounds: int = Field(300, ge=1, description="xgboost: most boosting rounds.")
     early_stopping_rounds: int | None = Field(30, ge=1, description="xgboost: stop after so many rounds without a better log loss.")
+
+
+def default_models() -> dict[str, ModelSettings]:
+    """A linear model and boosted trees: what `sporeprint init` proposes."""
+    return {
+        "logistic_regression": ModelSettings(estimator="sklearn.linear_model.LogisticRegression", params={"max_iter": 1000}),
+        "xgboost": ModelSettings(
+            estimator="xgboost",
+            nominal="ordinal",
+            numeric="none",
+            rounds=500,
+            params={"max_depth": 4, "learning_rate": 0.1, "min_child_weight": 3, "subsample": 0.9, "colsample_bytree": 0.9},
+        ),
+    }
 
 
 class GuardSettings(Frozen):
@@ -499,11 +516,11 @@ class Settings(Frozen):
     """
 
     dataset: DatasetSchema
-    source: SourceSettings
+    source: SourceSettings = SourceSettings()
     validation: ValidationSettings = ValidationSettings()
     split: SplitSettings = SplitSettings()
     transform: TransformSettings = TransformSettings()
-    models: dict[str, ModelSettings] = Field(min_length=1)
+    models: dict[str, ModelSettings] = Field(default_factory=default_models, min_length=1)
     guard: GuardSettings = GuardSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     selection: SelectionSettings = SelectionSettings()
@@ -573,6 +590,8 @@ def _column_transforms(
         model = NominalTransform if name in dataset.nominal else NumericTransform
         try:
             columns[name] = model.model_validate(choices)
+            if getattr(columns[name], "parts", ()) and (dataset.columns[name].kind is not Kind.DATE or dataset.columns[name].since):
+                problems.append(_problem("'parts' are of dates that are not counted since another", (*location, "parts"), choices))
         except ValidationError as error:
             problems += [_placed(item, location, model) for item in error.errors()]
     return columns, problems

@@ -24,7 +24,7 @@ from sqlalchemy import Engine, func, select
 from flaky_proxy import FlakyProxy
 from journal_support import until
 from serving_support import Server, free_port, start_server, write_config
-from sporeprint.client import AsyncClient, Client, Retries
+from sporeprint.client import AsyncClient, Client, Retries, protocol
 from sporeprint.client import client as clients
 from sporeprint.client.protocol import Backoff, ConnectionLost, Request, Response, send
 from sporeprint.errors import StorageError, UsageError
@@ -186,7 +186,7 @@ def test_more_rows_than_are_sent_at_a_time(client: Client, row: dict[str, Any]) 
 def test_a_file_of_rows(client: Client, row: dict[str, Any], tmp_path: Path, given: str, to: str) -> None:
     frame = pl.DataFrame([row] * 500)
     frame.write_csv(tmp_path / given) if given.endswith("csv") else frame.write_parquet(tmp_path / given)
-    said = client.predict_batch(tmp_path / given, to=tmp_path / to)
+    said = client.predict_file(tmp_path / given, to=tmp_path / to)
     assert said.path == tmp_path / to
     assert said.size == said.path.stat().st_size
     found = said.frame()
@@ -237,11 +237,16 @@ def test_many_are_awaited_at_once(address: str, row: dict[str, Any]) -> None:
     asyncio.run(work())
 
 
-def test_both_have_the_same_methods_and_take_the_same() -> None:
-    both = [{name: value for name, value in vars(kind).items() if not name.startswith("_")} for kind in (Client, AsyncClient)]
-    assert both[0].keys() == both[1].keys()
-    for name in both[0]:
-        assert inspect.signature(both[0][name]) == inspect.signature(both[1][name]), name
+def test_methods_show_what_they_take() -> None:
+    calls = [getattr(protocol, name) for name in vars(protocol) if not name.startswith("_") and hasattr(Client, name)]
+    assert {"predict", "predict_batch", "outcome", "health"} <= {call.__name__ for call in calls}
+    for call in calls:
+        for kind in (Client, AsyncClient):
+            method = getattr(kind, call.__name__)
+            first, *others = inspect.signature(method).parameters.values()
+            assert first.name == "self"
+            assert others == list(inspect.signature(call).parameters.values())
+            assert method.__doc__ == call.__doc__ is not None
 
 
 def test_versions_are_moved_and_moved_back(client: Client, folder: Path) -> None:
@@ -291,11 +296,9 @@ def test_what_is_wrong_before_anything_is_sent(client: Client, tmp_path: Path, m
     with pytest.raises(UsageError, match="expected a time with its zone"):
         client.outcome("x", "e", observed=datetime(2026, 1, 1))  # noqa: DTZ001 -- that is what is wrong
     with pytest.raises(UsageError, match=r"rows\.txt: expected a file that ends in \.csv or \.parquet"):
-        client.predict_batch("rows.txt", to="x.csv")
+        client.predict_file("rows.txt", to="x.csv")
     with pytest.raises(UsageError, match="cannot be read: No such file"):
-        client.predict_batch(tmp_path / "none.csv", to="x.csv")
-    with pytest.raises(UsageError, match="say where the answers go"):
-        client.predict_batch("rows.csv")  # type: ignore[arg-type]
+        client.predict_file(tmp_path / "none.csv", to="x.csv")
     with pytest.raises(UsageError, match="the API key") as error:
         Client(api_key="secret\nkey")
     assert "secret" not in str(error.value)
@@ -304,7 +307,7 @@ def test_what_is_wrong_before_anything_is_sent(client: Client, tmp_path: Path, m
 def test_a_file_that_cannot_be_written(client: Client, row: dict[str, Any], tmp_path: Path) -> None:
     pl.DataFrame([row]).write_csv(tmp_path / "rows.csv")
     with pytest.raises(StorageError, match="cannot be written: No such file or directory"):
-        client.predict_batch(tmp_path / "rows.csv", to=tmp_path / "none/said.csv")
+        client.predict_file(tmp_path / "rows.csv", to=tmp_path / "none/said.csv")
 
 
 def test_where_nobody_listens(make: Make) -> None:
@@ -348,7 +351,7 @@ def test_a_batch_that_breaks_off_is_sent_again_and_kept_once(
     before = rows_of(database, batch, server)
     with make(proxy.address, retries=FAST) as client:
         proxy.cut = [500, 0]
-        said = client.predict_batch(tmp_path / "rows.csv", to=tmp_path / "said.csv")
+        said = client.predict_file(tmp_path / "rows.csv", to=tmp_path / "said.csv")
         assert said.replayed
         assert said.frame().height == 2000
         proxy.drop = 1

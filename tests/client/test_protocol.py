@@ -7,7 +7,7 @@ import pandas as pd  # type: ignore[import-untyped]
 import polars as pl
 import pytest
 
-from sporeprint.client.protocol import Retries, predict, predict_rows
+from sporeprint.client.protocol import predict, predict_batch
 from sporeprint.errors import UsageError
 
 FRAME = pd.DataFrame({"cap-shape": ["x", None], "cap-diameter": [5.0, math.nan]})
@@ -17,8 +17,8 @@ ROWS = [{"cap-shape": "x", "cap-diameter": 5.0}, {"cap-shape": None, "cap-diamet
 def sent(rows: Any) -> Any:
     import json
 
-    request = predict_rows(Retries(), rows, model=None, key="k").send(None)
-    return json.loads(request.content)  # type: ignore[union-attr, arg-type]
+    request = next(predict_batch(rows, idempotency_key="k"))
+    return json.loads(request.content)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,9 @@ def test_rows_of_any_library(rows: Any) -> None:
 
 
 def test_one_row() -> None:
-    options: Any = {"explain": False, "model": None, "ab_test": None, "unit": None, "key": None}
+    options: Any = {"explain": False, "model": None, "ab_test": None, "unit": None, "idempotency_key": "k"}
     for row in (FRAME.iloc[1], {"cap-shape": pd.NA, "cap-diameter": pd.NaT}):
-        request: Any = predict(Retries(), row, **options).send(None)
+        request: Any = next(predict(row, **options))
         assert request.content == b'{"cap-shape":null,"cap-diameter":null}'
 
 

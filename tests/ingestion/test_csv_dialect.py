@@ -7,7 +7,8 @@ import pytest
 
 from sporeprint.common.progress import SilentProgress
 from sporeprint.errors import DataError
-from sporeprint.ingestion.csv_dialect import CsvDialect, detect, match_columns, scan
+from sporeprint.ingestion.csv_dialect import CsvDialect, detect, match_columns
+from sporeprint.ingestion.file_scan import scan
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import CsvSettings
 

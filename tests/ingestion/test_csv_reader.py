@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from sporeprint.common.progress import SilentProgress
 from sporeprint.ingestion import csv_reader
-from sporeprint.ingestion.csv_dialect import MAX_LINE, CsvDialect, Newline, detect, scan
+from sporeprint.ingestion.csv_dialect import MAX_LINE, CsvDialect, Newline, detect
 from sporeprint.ingestion.csv_reader import read_csv
+from sporeprint.ingestion.file_scan import scan
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import CsvSettings
 

@@ -54,7 +54,7 @@ class Dialogue:
             if value is None:
                 words = ", ".join((schema.columns[column].values or {}).values())
                 return f"{text.strip()!r} is none of: {words}"
-        else:
+        elif schema.columns[column].kind is Kind.NUMERIC:
             value = value.replace(",", ".") if value.count(",") == 1 and "." not in value else value
         try:
             parse_row({column: value}, schema)

@@ -1,8 +1,9 @@
-"""`sporeprint models`: list, show, verify, promote and roll back versions."""
+"""`sporeprint models`: list, show, verify, import, promote and roll back versions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -170,6 +171,44 @@ def history(
 
 
 AllowSimulated = Annotated[bool, typer.Option("--allow-simulated", help="Permit a version that was trained on simulated data.")]
+
+# --- import -----------------------------------------------------------------------------------------------------------------
+
+
+@command(
+    models,
+    ALL,
+    name="import",
+    panel=_PROMOTE,
+    examples="sporeprint models import forest.skops --name partner\n"
+    "sporeprint models import booster.ubj --name partner --source ours.csv\n"
+    "sporeprint models import net.onnx --name net --features features.txt --positive-label p",
+)
+def import_model(
+    session: Session,
+    path: Annotated[Path, typer.Argument(metavar="FILE", show_default=False, help="ONNX, XGBoost JSON or UBJSON, or skops; no pickle.")],
+    name: Annotated[str, typer.Option(metavar="NAME", show_default=False, help="The model's name in the registry.")],
+    source: Annotated[
+        str | None, typer.Option(metavar="FILE|URL", help="Publish this table first. Default: the published one.", show_default=False)
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES|FILE", help="What it takes, in order: a,b=x,b=y, or a file with a name a line.", show_default=False),
+    ] = None,
+    positive_label: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="The model's own label of the positive class.", show_default=False)
+    ] = None,
+    missing_number: Annotated[
+        float | None, typer.Option(metavar="X", help="What the model takes for a missing number. Default: NaN.", show_default=False)
+    ] = None,
+    missing_text: Annotated[str, typer.Option(metavar="TEXT", help="What the model takes for a missing text.")] = "",
+) -> Result:
+    """Register a model made elsewhere, calibrated and guarded on the published table; it is not promoted."""
+    from sporeprint.pipelines.model_import import ImportOptions, feature_names, run_import
+
+    options = ImportOptions(None if features is None else feature_names(features), positive_label, missing_number, missing_text)
+    return run_import(session.settings, session.workdir, path, name, options, source=source, steps=session.screen.steps())
+
 
 # --- promotion --------------------------------------------------------------------------------------------------------------
 

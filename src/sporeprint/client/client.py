@@ -12,15 +12,16 @@ gives the answer that was lost, and makes no second one.
 
 import asyncio
 import contextlib
+import functools
+import inspect
 import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, TypedDict, TypeVar, Unpack, overload
+from typing import IO, Any, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpack, cast, get_args, overload
 
 import httpx
 
@@ -38,7 +39,7 @@ from sporeprint.client.errors import (
     UnavailableError,
     UnreachableError,
 )
-from sporeprint.client.protocol import Backoff, Call, ConnectionLost, Request, Response, Retries
+from sporeprint.client.protocol import Backoff, Call, ConnectionLost, Exchange, Request, Response, Retries, exchange
 from sporeprint.client.results import BatchFile, BatchResult, OutcomesResult, PredictResult
 from sporeprint.errors import StorageError, UsageError
 from sporeprint.messages.models import ModelList, ModelVersions, PromotionResponse, RollbackResponse
@@ -103,8 +104,33 @@ class Options(TypedDict, total=False):
 
 
 Result = TypeVar("Result")
-Rows = Iterable[Mapping[str, Any]]
-File = str | Path
+Result_co = TypeVar("Result_co", covariant=True)
+Arguments = ParamSpec("Arguments")
+
+
+class _Method(Protocol[Arguments, Result_co]):
+    """A call as a method, as type checkers see it: with one client it returns its result, with the other it is awaited."""
+
+    @overload
+    def __get__(self, client: None, kind: type) -> Self: ...
+    @overload
+    def __get__(self, client: "Client", kind: type) -> Callable[Arguments, Result_co]: ...
+    @overload
+    def __get__(self, client: "AsyncClient", kind: type) -> Callable[Arguments, Coroutine[Any, Any, Result_co]]: ...
+
+
+def _method(call: Callable[Arguments, Call[Result]]) -> _Method[Arguments, Result]:
+    """The method of both clients that makes a call, with its docstring and its arguments."""
+
+    @functools.wraps(call)
+    def method(self: Any, *values: Arguments.args, **options: Arguments.kwargs) -> Any:
+        return self._do(exchange(call(*values, **options), self._retries))
+
+    signature = inspect.signature(call)
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    result = get_args(signature.return_annotation)[-1]
+    method.__signature__ = signature.replace(parameters=[own, *signature.parameters.values()], return_annotation=result)  # type: ignore[attr-defined]
+    return cast("_Method[Arguments, Result]", method)
 
 
 class _Shared:
@@ -132,13 +158,24 @@ class _Shared:
             raise UsageError(f"address {address!r}: expected one that begins with http:// or https://, as in {ADDRESS}")
         self._timeout, self._batch_timeout = httpx.Timeout(timeout_s), httpx.Timeout(timeout_s, read=batch_timeout_s)
         headers = {"User-Agent": f"sporeprint-client/{__version__}", "Accept-Encoding": "identity"}
-        self._given: dict[str, Any] = {
+        self._options: dict[str, Any] = {
             "base_url": address.rstrip("/"),
             "headers": headers | ({"Authorization": f"Bearer {key}"} if key else {}),
         }
 
+    predict = _method(protocol.predict)
+    predict_batch = _method(protocol.predict_batch)
+    predict_file = _method(protocol.predict_file)
+    outcome = _method(protocol.outcome)
+    outcomes = _method(protocol.outcomes)
+    prediction = _method(protocol.prediction)
+    models = _method(protocol.models)
+    promote = _method(protocol.promote)
+    rollback = _method(protocol.rollback)
+    health = _method(protocol.health)
+
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._given['base_url']!r})"
+        return f"{type(self).__name__}({self._options['base_url']!r})"
 
     def _request(self, request: Request, content: Any) -> dict[str, Any]:
         """What httpx is given."""
@@ -162,7 +199,7 @@ class Client(_Shared):
 
     def __init__(self, address: str = ADDRESS, **options: Unpack[Options]) -> None:
         super().__init__(address, **options)
-        self._http = httpx.Client(**self._given)
+        self._http = httpx.Client(**self._options)
 
     def __enter__(self) -> Self:
         return self
@@ -174,142 +211,19 @@ class Client(_Shared):
         """Close the connections."""
         self._http.close()
 
-    def predict(
-        self,
-        row: Mapping[str, Any],
-        *,
-        explain: bool = False,
-        model: str | None = None,
-        ab_test: str | None = None,
-        unit: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> PredictResult:
-        """Request for one answer.
-
-        Args:
-            row: features by name, as code or word: a mapping or a pandas Series; what is left out, None, NaN or NA is missing.
-            explain: whether reasons are wanted.
-            model: which one answers: production, a model's name, or one version as name/v2. Left out: the one that serves.
-            ab_test: name of the A/B test it takes part in.
-            unit: what keeps its arm there.
-            idempotency_key: the same key gives the same answer. Left out: a new one, for the tries of this call alone.
-
-        Raises:
-            ProblemError: if the service says that it does not do it; one type for each kind of reason.
-            UnreachableError: if it does not answer.
-        """
-        given = {"explain": explain, "model": model, "ab_test": ab_test, "unit": unit, "key": idempotency_key}
-        return self._do(protocol.predict(self._retries, row, **given))  # type: ignore[arg-type]
-
-    @overload
-    def predict_batch(self, rows: Rows, *, model: str | None = None, idempotency_key: str | None = None) -> BatchResult: ...
-    @overload
-    def predict_batch(self, rows: File, *, to: File, model: str | None = None, idempotency_key: str | None = None) -> BatchFile: ...
-    def predict_batch(
-        self, rows: Rows | File, *, to: File | None = None, model: str | None = None, idempotency_key: str | None = None
-    ) -> BatchResult | BatchFile:
-        """Request for many answers: to rows, or to a CSV or Parquet file, whatever its size.
-
-        Args:
-            rows: rows, a data frame of pandas or Polars, an Arrow table, or the path of a file.
-            to: of a file: where the answers go, as CSV or Parquet by its name; it is there as a whole or not at all.
-            model: as for `predict`.
-            idempotency_key: as for `predict`.
-
-        Raises:
-            ProblemError: if the service says that it does not do it. A row that is not understood is no error: see its `problem`.
-            UnreachableError: if it does not answer.
-            UsageError: if a file cannot be read, or is of another kind.
-        """
-        if isinstance(rows, str | Path):
-            return self._do(protocol.predict_file(self._retries, Path(rows), _target(to), model=model, key=idempotency_key))
-        return self._do(protocol.predict_rows(self._retries, rows, model=model, key=idempotency_key))
-
-    def outcome(
-        self,
-        prediction_id: str,
-        outcome: str,
-        *,
-        source: str | None = None,
-        observed: datetime | None = None,
-        idempotency_key: str | None = None,
-    ) -> OutcomeResponse:
-        """Say what turned out to be true. Said again it changes nothing; said differently it is a correction.
-
-        Args:
-            prediction_id: of which answer.
-            outcome: the class, by code or word.
-            source: who says so.
-            observed: when it was seen, with its zone; left out: now.
-            idempotency_key: as for `predict`.
-        """
-        given = {"source": source, "observed": observed, "key": idempotency_key}
-        return self._do(protocol.outcome(self._retries, prediction_id, outcome, **given))  # type: ignore[arg-type]
-
-    def outcomes(self, outcomes: Rows | File) -> OutcomesResult:
-        """Say what turned out to be true of many.
-
-        Args:
-            outcomes: objects with prediction_id, outcome and, if known, source and observed; or the path of a CSV or Parquet file with
-                these columns.
-        """
-        if isinstance(outcomes, str | Path):
-            return self._do(protocol.outcomes_file(self._retries, Path(outcomes)))
-        return self._do(protocol.outcomes(self._retries, outcomes))
-
-    def prediction(self, prediction_id: str) -> StoredPrediction:
-        """Look at an answer that was given, and its outcome where one is known."""
-        return self._do(protocol.prediction(self._retries, prediction_id))
-
-    def models(self) -> ModelList:
-        """Look at the registered models."""
-        return self._do(protocol.models(self._retries))
-
-    def promote(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> PromotionResponse:
-        """Make a version its model's champion, if it passes the gate.
-
-        Args:
-            model: its name.
-            version: its number.
-            production: whether it is served, too.
-            reason: why, for the history.
-
-        Raises:
-            ConflictError: if the gate refuses it.
-        """
-        return self._do(protocol.promote(self._retries, model, version, production=production, reason=reason))
-
-    def rollback(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> RollbackResponse:
-        """Take back that a version became its model's champion: the one before it is, again.
-
-        Args:
-            model: its name.
-            version: the number of the version that is taken back; said again it changes nothing.
-            production: whether what is served goes back, and not the champion.
-            reason: why, for the history.
-
-        Raises:
-            ConflictError: if it is not that version's turn any more, or there was none before.
-        """
-        return self._do(protocol.rollback(self._retries, model, version, production=production, reason=reason))
-
-    def health(self) -> HealthResponse:
-        """Look at how the service is: also one that fails says so, which is no error."""
-        return self._do(protocol.health(self._retries))
-
-    def _do(self, call: Call[Result]) -> Result:
-        given: Response | ConnectionLost | None = None
+    def _do(self, steps: Exchange[Result]) -> Result:
+        reply: Response | ConnectionLost | None = None
         request_id = secrets.token_hex(8)
         while True:
             try:
-                step = call.send(given)
+                step = steps.send(reply)
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
             if isinstance(step, Backoff):
                 time.sleep(step.seconds)
-                given = None
+                reply = None
             else:
-                given = self._send(step, request_id)
+                reply = self._send(step, request_id)
 
     def _send(self, request: Request, request_id: str) -> Response | ConnectionLost:
         content = request.content if request.upload is None else _pieces(request.upload)
@@ -336,7 +250,7 @@ class AsyncClient(_Shared):
 
     def __init__(self, address: str = ADDRESS, **options: Unpack[Options]) -> None:
         super().__init__(address, **options)
-        self._http = httpx.AsyncClient(**self._given)
+        self._http = httpx.AsyncClient(**self._options)
 
     async def __aenter__(self) -> Self:
         return self
@@ -348,84 +262,19 @@ class AsyncClient(_Shared):
         """Close the connections."""
         await self._http.aclose()
 
-    async def predict(
-        self,
-        row: Mapping[str, Any],
-        *,
-        explain: bool = False,
-        model: str | None = None,
-        ab_test: str | None = None,
-        unit: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> PredictResult:
-        """Request for one answer."""
-        given = {"explain": explain, "model": model, "ab_test": ab_test, "unit": unit, "key": idempotency_key}
-        return await self._do(protocol.predict(self._retries, row, **given))  # type: ignore[arg-type]
-
-    @overload
-    async def predict_batch(self, rows: Rows, *, model: str | None = None, idempotency_key: str | None = None) -> BatchResult: ...
-    @overload
-    async def predict_batch(self, rows: File, *, to: File, model: str | None = None, idempotency_key: str | None = None) -> BatchFile: ...
-    async def predict_batch(
-        self, rows: Rows | File, *, to: File | None = None, model: str | None = None, idempotency_key: str | None = None
-    ) -> BatchResult | BatchFile:
-        """Request for many answers: to rows, or to a CSV or Parquet file, whatever its size."""
-        if isinstance(rows, str | Path):
-            return await self._do(protocol.predict_file(self._retries, Path(rows), _target(to), model=model, key=idempotency_key))
-        return await self._do(protocol.predict_rows(self._retries, rows, model=model, key=idempotency_key))
-
-    async def outcome(
-        self,
-        prediction_id: str,
-        outcome: str,
-        *,
-        source: str | None = None,
-        observed: datetime | None = None,
-        idempotency_key: str | None = None,
-    ) -> OutcomeResponse:
-        """Say what turned out to be true. Said again it changes nothing; said differently it is a correction."""
-        given = {"source": source, "observed": observed, "key": idempotency_key}
-        return await self._do(protocol.outcome(self._retries, prediction_id, outcome, **given))  # type: ignore[arg-type]
-
-    async def outcomes(self, outcomes: Rows | File) -> OutcomesResult:
-        """Say what turned out to be true of many."""
-        if isinstance(outcomes, str | Path):
-            return await self._do(protocol.outcomes_file(self._retries, Path(outcomes)))
-        return await self._do(protocol.outcomes(self._retries, outcomes))
-
-    async def prediction(self, prediction_id: str) -> StoredPrediction:
-        """Look at an answer that was given, and its outcome where one is known."""
-        return await self._do(protocol.prediction(self._retries, prediction_id))
-
-    async def models(self) -> ModelList:
-        """Look at the registered models."""
-        return await self._do(protocol.models(self._retries))
-
-    async def promote(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> PromotionResponse:
-        """Make a version its model's champion, if it passes the gate."""
-        return await self._do(protocol.promote(self._retries, model, version, production=production, reason=reason))
-
-    async def rollback(self, model: str, version: int, *, production: bool = False, reason: str | None = None) -> RollbackResponse:
-        """Take back that a version became its model's champion: the one before it is, again."""
-        return await self._do(protocol.rollback(self._retries, model, version, production=production, reason=reason))
-
-    async def health(self) -> HealthResponse:
-        """Look at how the service is: also one that fails says so, which is no error."""
-        return await self._do(protocol.health(self._retries))
-
-    async def _do(self, call: Call[Result]) -> Result:
-        given: Response | ConnectionLost | None = None
+    async def _do(self, steps: Exchange[Result]) -> Result:
+        reply: Response | ConnectionLost | None = None
         request_id = secrets.token_hex(8)
         while True:
             try:
-                step = call.send(given)
+                step = steps.send(reply)
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
             if isinstance(step, Backoff):
                 await asyncio.sleep(step.seconds)
-                given = None
+                reply = None
             else:
-                given = await self._send(step, request_id)
+                reply = await self._send(step, request_id)
 
     async def _send(self, request: Request, request_id: str) -> Response | ConnectionLost:
         content = request.content if request.upload is None else _read_aside(request.upload)
@@ -441,12 +290,6 @@ class AsyncClient(_Shared):
                 return _response(response, b"")
         except httpx.TransportError as error:
             return _connection_lost(error)
-
-
-def _target(to: File | None) -> Path:
-    if to is None:
-        raise UsageError("predict_batch of a file: say where the answers go, as in to='answers.parquet'")
-    return Path(to)
 
 
 def _response(response: httpx.Response, body: bytes) -> Response:

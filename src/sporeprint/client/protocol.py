@@ -1,13 +1,13 @@
 """The client without its transport: what is sent, what an answer means, and when to try again.
 
-A call is a generator: it asks for requests to be sent and for pauses, and returns its result. So the client that waits and the one
-that awaits are the same code but for the sending itself.
+A call is a generator: it asks for requests to be sent and returns its result; `exchange` adds the tries and the pauses between them.
+So the client that waits and the one that awaits are the same code but for the sending itself, and each call is a method of both.
 """
 
 import functools
 import json
 import secrets
-from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -52,6 +52,7 @@ class Request:
         upload: the body as a file.
         save: where the body of a good answer goes; None: into memory.
         slow: whether the answer may take as long as a batch does.
+        accepted: statuses that are answers, beside the good ones.
     """
 
     method: str
@@ -62,6 +63,7 @@ class Request:
     upload: Path | None = None
     save: Path | None = None
     slow: bool = False
+    accepted: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,10 @@ class Backoff:
     seconds: float
 
 
-#: What a call asks of its transport, what it is given, and what it returns.
-Call = Generator[Request | Backoff, Response | ConnectionLost | None, Result]
+#: What a call sends, what it is answered, and what it returns.
+Call = Generator[Request, Response, Result]
+#: The same with its tries and pauses, as the transport sees it.
+Exchange = Generator[Request | Backoff, Response | ConnectionLost | None, Result]
 
 
 @dataclass(frozen=True)
@@ -150,13 +154,23 @@ class Retries:
 # --- one request ---------------------------------------------------------------------------------------------------------
 
 
-def send(request: Request, retries: Retries, also: Sequence[int] = ()) -> Call[Response]:
+def exchange(call: Call[Result], retries: Retries) -> Exchange[Result]:
+    """A call whose requests are tried again. Raises: see `send`."""
+    response: Any = None
+    while True:
+        try:
+            request = call.send(response)
+        except StopIteration as end:
+            return cast("Result", end.value)
+        response = yield from send(request, retries)
+
+
+def send(request: Request, retries: Retries) -> Exchange[Response]:
     """Send a request until there is an answer.
 
     Args:
         request: the request; sent twice it must do no more than sent once.
         retries: how often.
-        also: statuses that are answers, beside the good ones.
 
     Raises:
         ProblemError: if the service says that it does not do it.
@@ -172,7 +186,7 @@ def send(request: Request, retries: Retries, also: Sequence[int] = ()) -> Call[R
                 raise UnreachableError(f"{request.method} {request.path}: {response.says}; tried {tried} times")
             yield retries.pause(tried, 0.0)
             continue
-        if response.status < 300 or response.status in also:
+        if response.status < 300 or response.status in request.accepted:
             return response
         after = _retry_after(response.headers.get("retry-after"))
         if response.status not in AGAIN or tried > retries.more or _stays(response) or (after or 0.0) > retries.longest_s:
@@ -273,24 +287,36 @@ def _is_missing(value: Any) -> bool:
         return type(value).__name__ == "NAType"
 
 
-# --- calls ---------------------------------------------------------------------------------------------------------------
+# --- calls: the methods of both clients ----------------------------------------------------------------------------------
 
 
 def predict(
-    retries: Retries,
     row: Mapping[str, Any],
     *,
-    explain: bool,
-    model: str | None,
-    ab_test: str | None,
-    unit: str | None,
-    key: str | None,
+    explain: bool = False,
+    model: str | None = None,
+    ab_test: str | None = None,
+    unit: str | None = None,
+    idempotency_key: str | None = None,
 ) -> Call[PredictResult]:
-    """Request for one answer."""
-    given = {"model": model, "ab_test": ab_test, "explain": "true" if explain else None}
-    headers = {"Content-Type": JSON, **_key(key), **({"X-Unit-Id": unit} if unit is not None else {})}
-    params = {name: value for name, value in given.items() if value is not None}
-    response = yield from send(Request("POST", "/predict", params, headers, _json(_row(row))), retries)
+    """Request for one answer.
+
+    Args:
+        row: features by name, as code or word: a mapping or a pandas Series; what is left out, None, NaN or NA is missing.
+        explain: whether reasons are wanted.
+        model: which one answers: production, a model's name, or one version as name/v2. Left out: the one that serves.
+        ab_test: name of the A/B test it takes part in.
+        unit: what keeps its arm there.
+        idempotency_key: the same key gives the same answer. Left out: a new one, for the tries of this call alone.
+
+    Raises:
+        ProblemError: if the service says that it does not do it; one type for each kind of reason.
+        UnreachableError: if it does not answer.
+    """
+    values = {"model": model, "ab_test": ab_test, "explain": "true" if explain else None}
+    headers = {"Content-Type": JSON, **_key(idempotency_key), **({"X-Unit-Id": unit} if unit is not None else {})}
+    params = {name: value for name, value in values.items() if value is not None}
+    response = yield Request("POST", "/predict", params, headers, _json(_row(row)))
     return replace(response.read(PredictResult), replayed=_replayed(response))
 
 
@@ -298,14 +324,24 @@ def _replayed(response: Response) -> bool:
     return response.headers.get("idempotency-replayed") == "true"
 
 
-def predict_rows(retries: Retries, rows: Iterable[Mapping[str, Any]], *, model: str | None, key: str | None) -> Call[BatchResult]:
-    """Ask for the predictions for rows, some at a time."""
+def predict_batch(rows: Iterable[Mapping[str, Any]], *, model: str | None = None, idempotency_key: str | None = None) -> Call[BatchResult]:
+    """Request for the answers to rows, some at a time.
+
+    Args:
+        rows: rows, a data frame of pandas or Polars, or an Arrow table.
+        model: as for `predict`.
+        idempotency_key: as for `predict`.
+
+    Raises:
+        ProblemError: if the service says that it does not do it. A row that is not understood is no error: see its `problem`.
+        UnreachableError: if it does not answer.
+    """
     params = {"model": model} if model is not None else {}
     predictions: list[RowPrediction] = []
     batches: list[BatchResponse] = []
     for number, part in enumerate(_parts(rows)):
-        headers = {"Content-Type": JSON, "Accept": JSON, **_key(None if key is None else f"{key}.{number}")}
-        response = yield from send(Request("POST", "/predict/batch", params, headers, _json(part), slow=True), retries)
+        headers = {"Content-Type": JSON, "Accept": JSON, **_key(None if idempotency_key is None else f"{idempotency_key}.{number}")}
+        response = yield Request("POST", "/predict/batch", params, headers, _json(part), slow=True)
         batch = response.read(BatchResponse)
         if len(batch.predictions) != len(part):
             raise AnswerError(f"{len(part)} rows were sent, {len(batch.predictions)} predictions came")
@@ -317,12 +353,25 @@ def predict_rows(retries: Retries, rows: Iterable[Mapping[str, Any]], *, model: 
     return BatchResult(tuple(predictions), tuple(each.batch_id for each in batches), tuple(models), simulated)
 
 
-def predict_file(retries: Retries, path: Path, to: Path, *, model: str | None, key: str | None) -> Call[BatchFile]:
-    """Request for the answers to a file of rows; they go into another one, which is there as a whole or not at all."""
+def predict_file(path: str | Path, to: str | Path, *, model: str | None = None, idempotency_key: str | None = None) -> Call[BatchFile]:
+    """Request for the answers to a CSV or Parquet file of rows, whatever its size.
+
+    Args:
+        path: of the file.
+        to: where the answers go, as CSV or Parquet by its name; it is there as a whole or not at all.
+        model: as for `predict`.
+        idempotency_key: as for `predict`.
+
+    Raises:
+        ProblemError: if the service says that it does not do it. A row that is not understood is no error: see the file.
+        UnreachableError: if it does not answer.
+        UsageError: if a file cannot be read, or is of another kind.
+    """
+    path, to = Path(path), Path(to)
     params = {"model": model} if model is not None else {}
-    headers = {"Content-Type": _media_type(path), "Accept": _media_type(to), **_key(key)}
+    headers = {"Content-Type": _media_type(path), "Accept": _media_type(to), **_key(idempotency_key)}
     with_size = {**headers, "Content-Length": str(_size(path))}
-    response = yield from send(Request("POST", "/predict/batch", params, with_size, upload=path, save=to, slow=True), retries)
+    response = yield Request("POST", "/predict/batch", params, with_size, upload=path, save=to, slow=True)
     return BatchFile(
         to, response.headers.get("x-batch-id", ""), response.headers.get("x-model", ""), to.stat().st_size, _replayed(response)
     )
@@ -342,56 +391,92 @@ def _size(path: Path) -> int:
 
 
 def outcome(
-    retries: Retries, prediction_id: str, said: str, *, source: str | None, observed: datetime | None, key: str | None
+    prediction_id: str,
+    outcome: str,
+    *,
+    source: str | None = None,
+    observed: datetime | None = None,
+    idempotency_key: str | None = None,
 ) -> Call[OutcomeResponse]:
-    """Say what turned out to be true."""
+    """Report the ground truth. Reported again it changes nothing; reported differently it is a correction.
+
+    Args:
+        prediction_id: of which answer.
+        outcome: the class, by code or word.
+        source: who says so.
+        observed: when it was seen, with its zone; left out: now.
+        idempotency_key: as for `predict`.
+    """
     at = None if observed is None else _time(observed)
-    body = OutcomeRequest.model_construct(outcome=said, source=source, observed=at)  # the service says what is wrong with it
+    body = OutcomeRequest.model_construct(outcome=outcome, source=source, observed=at)  # the service says what is wrong with it
     content = body.model_dump_json(exclude_none=True).encode()
-    headers = {"Content-Type": JSON, **_key(key)}
-    response = yield from send(Request("POST", f"/predictions/{quote(prediction_id, safe='')}/outcome", {}, headers, content), retries)
+    headers = {"Content-Type": JSON, **_key(idempotency_key)}
+    response = yield Request("POST", f"/predictions/{quote(prediction_id, safe='')}/outcome", {}, headers, content)
     return response.read(OutcomeResponse)
 
 
-def outcomes(retries: Retries, said: Iterable[Mapping[str, Any]]) -> Call[OutcomesResult]:
-    """Report the ground truth of many. Reported again it changes nothing, so that it needs no key."""
+def outcomes(outcomes: Iterable[Mapping[str, Any]] | str | Path) -> Call[OutcomesResult]:
+    """Report the ground truth of many. Reported again it changes nothing, so that it needs no key.
+
+    Args:
+        outcomes: objects with prediction_id, outcome and, if known, source and observed; or the path of a CSV or Parquet file with
+            these columns.
+    """
+    if isinstance(outcomes, str | Path):
+        path = Path(outcomes)
+        headers = {"Content-Type": _media_type(path), "Content-Length": str(_size(path))}
+        response = yield Request("POST", "/predictions/outcomes", {}, headers, upload=path, slow=True)
+        return OutcomesResult(response.read(OutcomesResponse).results)
     results: list[RowOutcome] = []
-    for part in _parts(said):
+    for part in _parts(outcomes):
         content = _json(part)
-        response = yield from send(Request("POST", "/predictions/outcomes", {}, {"Content-Type": JSON}, content, slow=True), retries)
+        response = yield Request("POST", "/predictions/outcomes", {}, {"Content-Type": JSON}, content, slow=True)
         first = len(results)
         results += [replace(each, row=first + each.row) for each in response.read(OutcomesResponse).results]
     return OutcomesResult(tuple(results))
 
 
-def outcomes_file(retries: Retries, path: Path) -> Call[OutcomesResult]:
-    """The same from a file with the columns prediction_id, outcome and, if known, source and observed."""
-    headers = {"Content-Type": _media_type(path), "Content-Length": str(_size(path))}
-    response = yield from send(Request("POST", "/predictions/outcomes", {}, headers, upload=path, slow=True), retries)
-    return OutcomesResult(response.read(OutcomesResponse).results)
-
-
-def prediction(retries: Retries, prediction_id: str) -> Call[StoredPrediction]:
-    """Look at a prediction that was given."""
-    response = yield from send(Request("GET", f"/predictions/{quote(prediction_id, safe='')}"), retries)
+def prediction(prediction_id: str) -> Call[StoredPrediction]:
+    """Look at an answer that was given, and its outcome where one is known."""
+    response = yield Request("GET", f"/predictions/{quote(prediction_id, safe='')}")
     return response.read(StoredPrediction)
 
 
-def models(retries: Retries) -> Call[ModelList]:
+def models() -> Call[ModelList]:
     """Look at the registered models."""
-    response = yield from send(Request("GET", "/models"), retries)
+    response = yield Request("GET", "/models")
     return response.read(ModelList)
 
 
-def promote(retries: Retries, model: str, version: int, *, production: bool, reason: str | None) -> Call[PromotionResponse]:
-    """Make a version its model's champion. Said again it changes nothing, so that it needs no key."""
-    response = yield from send(_move("promote", model, version, production, reason), retries)
+def promote(model: str, version: int, *, production: bool = False, reason: str | None = None) -> Call[PromotionResponse]:
+    """Make a version its model's champion, if it passes the gate. Repeated it changes nothing, so that it needs no key.
+
+    Args:
+        model: its name.
+        version: its number.
+        production: whether it is served, too.
+        reason: why, for the history.
+
+    Raises:
+        ConflictError: if the gate refuses it.
+    """
+    response = yield _move("promote", model, version, production, reason)
     return response.read(PromotionResponse)
 
 
-def rollback(retries: Retries, model: str, version: int, *, production: bool, reason: str | None) -> Call[RollbackResponse]:
-    """Take that back. It names the version that is taken back: said again it changes nothing."""
-    response = yield from send(_move("rollback", model, version, production, reason), retries)
+def rollback(model: str, version: int, *, production: bool = False, reason: str | None = None) -> Call[RollbackResponse]:
+    """Take back that a version became its model's champion: the one before it is, again.
+
+    Args:
+        model: its name.
+        version: the number of the version that is taken back; repeated it changes nothing.
+        production: whether what is served goes back, and not the champion.
+        reason: why, for the history.
+
+    Raises:
+        ConflictError: if it is not that version's turn any more, or there was none before.
+    """
+    response = yield _move("rollback", model, version, production, reason)
     return response.read(RollbackResponse)
 
 
@@ -402,9 +487,9 @@ def _move(what: str, model: str, version: int, production: bool, reason: str | N
     return Request("POST", f"/models/{quote(model, safe='')}/{what}", {}, {"Content-Type": JSON}, content, slow=True)
 
 
-def health(retries: Retries) -> Call[HealthResponse]:
-    """Look at how the service is: also one that fails says so."""
-    response = yield from send(Request("GET", "/health"), retries, also=(503,))
+def health() -> Call[HealthResponse]:
+    """Look at how the service is: also one that fails says so, which is no error."""
+    response = yield Request("GET", "/health", accepted=(503,))
     if response.status == 503 and not response.headers.get("content-type", "").startswith(JSON):
         raise _problem(response, _retry_after(response.headers.get("retry-after")))
     return response.read(HealthResponse)

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from sporeprint.common.dates import LATEST
 from sporeprint.data.coded_table import LARGEST, MISSING, UNKNOWN, Codes, Vocabulary, coded_frame, vocabulary_of
-from sporeprint.data.written_values import normalised
-from sporeprint.schema import NUMBER, DatasetSchema
+from sporeprint.data.written_values import date_form, normalised, range_text
+from sporeprint.schema import NUMBER, DatasetSchema, Kind
 
 #: Columns that are added to rejected rows.
 ADDED = ("rules", "reason", "text")
@@ -59,7 +60,8 @@ def feature_rules(schema: DatasetSchema, *, closed: bool = True) -> dict[str, An
     for name, column in schema.columns.items():
         at = nw.col(name)
         if name in schema.numeric:
-            rules[f"number:{name}"] = at.is_nan() | (at.abs() > LARGEST)
+            most = LATEST if column.kind is Kind.DATE else LARGEST
+            rules[f"number:{name}"] = at.is_nan() | (at.abs() > most)
             bounds = [at < column.min] if column.min is not None else []
             bounds += [at > column.max] if column.max is not None else []
             if bounds:
@@ -97,7 +99,8 @@ def check(frame: pl.DataFrame, schema: DatasetSchema, *, required: Sequence[str]
     vocabulary: Vocabulary = {**vocabulary_of(frame, schema), target.column: (target.negative, target.positive)}
     compact = coded_frame(frame, vocabulary, schema.numeric)
     flags = broken_rules(compact, {**target_rules(schema), **feature_rules(schema)})
-    group = () if schema.groups is None or schema.groups.column is None else (schema.groups.column,)
+    groups = schema.groups
+    group = () if groups is None or groups.column is None or groups.missing == "own" else (groups.column,)
     for name in dict.fromkeys((*group, *required)):
         if frame[name].null_count():
             flags[f"required:{name}"] = frame[name].is_null().to_numpy()
@@ -160,16 +163,15 @@ def sentence(rule: str, value: object, schema: DatasetSchema) -> str:
         hint = "; to leave such rows out: validation.unlabelled: drop" if name == schema.target.column else ""
         return f"{name}: missing, and it is required{hint}"
     if kind == "number":
+        if (column := schema.columns[name]).kind is Kind.DATE:
+            return f"{name}: {shown} is no date{date_form(column)}; how they are written: dataset.columns.{name}.format"
         text = str(value).strip()
         if re.fullmatch(NUMBER, text) and math.isfinite(float(text)):
             return f"{name}: {shown} is beyond {LARGEST:.1e}, the largest number a model takes"
         hint = "" if len(text) > MOST_HINT else _number_hint(text)
         return f"{name}: {shown} is not a finite number{hint.format(column=f'dataset.columns.{name}')}"
     if kind == "range":
-        column = schema.columns[name]
-        low = "" if column.min is None else f"at least {column.min:g}"
-        high = "" if column.max is None else f"at most {column.max:g}"
-        return f"{name}: {shown} is out of range, allowed is {' and '.join(filter(None, (low, high)))}"
+        return f"{name}: {shown} is out of range{range_text(schema.columns[name])}"
     values = schema.target.values if name == schema.target.column else schema.columns[name].values
     hint = "; in dataset.target.values, codes with one word are one class" if name == schema.target.column else ""
     return f"{name}: {shown} is not one of {', '.join(values or ())}{hint}"

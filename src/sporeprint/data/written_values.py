@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping
 
 import polars as pl
 
-from sporeprint.schema import MISSING_NUMBERS, NUMBER, Column, DatasetSchema, Kind, code_text
+from sporeprint.common.dates import DAY_US, ISO_FORMATS, date_text, days_written
+from sporeprint.schema import MISSING_NUMBERS, NUMBER, Column, DatasetSchema, Kind, code_text, day_number
 
 
 def normalised(frame: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
@@ -26,12 +27,13 @@ def normalised(frame: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
             changes += _codes(frame[name], schema.missing_words(name), schema.target.values, schema.target.aliases)
         elif (column := schema.columns.get(name)) is not None:
             missing = schema.missing_words(name)
-            changes += (
-                _numbers(frame[name], missing, column)
-                if column.kind is Kind.NUMERIC
-                else _codes(frame[name], missing, column.values or {}, {})
-            )
-    return frame.with_columns(changes) if changes else frame
+            if column.kind is Kind.DATE:
+                changes += _dates(frame[name], missing, column)
+            elif column.kind is Kind.NUMERIC:
+                changes += _numbers(frame[name], missing, column)
+            else:
+                changes += _codes(frame[name], missing, column.values or {}, {})
+    return _counted_since(frame.with_columns(changes), {series.name for series in changes}, schema) if changes else frame
 
 
 def words_as_codes(frame: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
@@ -100,6 +102,36 @@ def _numbers(series: pl.Series, missing: Collection[str], column: Column) -> lis
     return [series.to_frame().select(value.alias(series.name)).to_series()]
 
 
+def _dates(series: pl.Series, missing: Collection[str], column: Column) -> list[pl.Series]:
+    """Dates as day numbers, NaN where a value is none; nothing where they are day numbers already."""
+    if series.dtype.is_float():
+        return []
+    if series.dtype in (pl.Date, pl.Datetime):
+        return [series.cast(pl.Datetime("us")).cast(pl.Int64).cast(pl.Float64) / DAY_US]
+    text = (series.cast(pl.Categorical) if series.dtype == pl.Enum else series).cast(pl.String, strict=False).str.strip_chars()
+    absent = text.is_null() | text.str.to_lowercase().is_in(["", *MISSING_NUMBERS]) | text.is_in(list(missing))
+    days = pl.Series(series.name, [None] * len(text), dtype=pl.Float64)
+    if not series.dtype.is_numeric():
+        # `%y` would take the first two digits of a year for all of it.
+        for written in ([column.format] if column.format else []) + ISO_FORMATS:
+            if not (unread := days.is_null() & ~absent).any():
+                break
+            days = days.zip_with(~unread, days_written(text, written))
+    return [days.zip_with(absent | days.is_not_null(), pl.Series([math.nan], dtype=pl.Float64))]
+
+
+def _counted_since(frame: pl.DataFrame, made: Collection[str], schema: DatasetSchema) -> pl.DataFrame:
+    """Day numbers as days since the date or column that the schema names, where they were made just now."""
+    since = {name: column.since for name, column in schema.columns.items() if column.since is not None and name in made}
+    return frame.with_columns(
+        pl.col(name) - (pl.col(other) if other in frame.columns else _fixed_day(other, schema)) for name, other in since.items()
+    )
+
+
+def _fixed_day(since: str, schema: DatasetSchema) -> pl.Expr:
+    return pl.lit(None if since in schema.columns else day_number(since), dtype=pl.Float64)
+
+
 def _plain_number(text: pl.Expr, column: Column) -> pl.Expr:
     """A number as Python writes it. A sign where the column's form has none leaves a text that is no number."""
     for part in column.strip:
@@ -131,6 +163,32 @@ def parse_code(value: object, missing: Collection[str], values: Mapping[str, str
     if text in {"true", "false"}:  # a boolean, for a code that is written True or TRUE
         return next((code for code in values if code.lower() == text), text)
     return form if not values else text
+
+
+def parse_date(text: str, missing: Collection[str], column: Column) -> float | None:
+    """The day number of a date as it is written in a column; None where it is missing.
+
+    Raises:
+        ValueError: it is no date.
+    """
+    days = _dates(pl.Series("x", [text], dtype=pl.String), missing, column)[0][0]
+    if days is not None and math.isnan(days):
+        raise ValueError(f"{text!r} is no date{date_form(column)}")
+    found: float | None = days
+    return found
+
+
+def date_form(column: Column) -> str:
+    """How a column's dates are written, as the end of a sentence."""
+    return f" as {column.format!r} or 2024-03-05 says" if column.format else " such as 2024-03-05 or 2024-03-05T14:30"
+
+
+def range_text(column: Column) -> str:
+    """The limits of a column, as the end of a sentence; of dates as dates."""
+    say = date_text if column.kind is Kind.DATE and column.since is None else "{:g}".format
+    low = "" if column.min is None else f"at least {say(column.min)}"
+    high = "" if column.max is None else f"at most {say(column.max)}"
+    return f", allowed is {' and '.join(filter(None, (low, high)))}"
 
 
 def parse_number(text: str, missing: Collection[str], column: Column) -> float | None:

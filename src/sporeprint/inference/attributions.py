@@ -13,10 +13,11 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.common.dates import date_text
 from sporeprint.common.optional_dependencies import Lazy
 from sporeprint.models.encoder import Matrix
 from sporeprint.models.scorers import LinearScorer, Scorer, XGBoostScorer
-from sporeprint.schema import DatasetSchema
+from sporeprint.schema import DatasetSchema, Kind
 
 Float64 = npt.NDArray[np.float64]
 Row = Mapping[str, str | float | None]
@@ -113,6 +114,10 @@ class Explainer:
         return shap_values[:, :-1], float(shap_values[0, -1])
 
 
+#: Of a model that cannot be explained.
+NO_EXPLANATION = Explainer(None, np.empty(0, dtype=np.float64))
+
+
 def explainer_of(scorer: Scorer | None, estimator: Any, X: Matrix) -> Explainer:
     """What explains a fitted model.
 
@@ -128,7 +133,7 @@ def explainer_of(scorer: Scorer | None, estimator: Any, X: Matrix) -> Explainer:
         return Explainer("log odds", nothing)
     if (trees := _trees_of(estimator)) is not None:
         return Explainer("probability", nothing, as_booster(trees, X.shape[1]))
-    return Explainer(None, nothing)
+    return NO_EXPLANATION
 
 
 def _trees_of(estimator: Any) -> list[Any] | None:
@@ -250,5 +255,7 @@ def value_in_words(value: str | float | None, column: str, schema: DatasetSchema
         return "missing"
     if isinstance(value, str):
         return schema.word(column, value)
+    if schema.columns[column].kind is Kind.DATE:
+        return date_text(value) if schema.columns[column].since is None else f"{value:g} days"
     unit = schema.columns[column].unit
     return f"{value:g} {unit}" if unit else f"{value:g}"

@@ -17,6 +17,7 @@ from sporeprint.models.scorers import Scorer
 from sporeprint.safety.decision_rule import DecisionRule, Predictions
 from sporeprint.safety.next_question import Questions
 from sporeprint.schema import DatasetSchema
+from sporeprint.settings import CsvSettings
 
 Scores = npt.NDArray[np.float64]
 Row = Mapping[str, str | float | None]
@@ -81,6 +82,11 @@ class Bundle:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     parts: Mapping[str, bytes] = field(default_factory=dict)
     extras: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def csv(self) -> CsvSettings:
+        """How the table that it was trained on was read, for further files of the same form."""
+        return CsvSettings.model_validate(self.info.get("csv", {}))
 
     @cached_property
     def safety(self) -> DecisionRule:

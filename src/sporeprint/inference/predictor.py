@@ -5,14 +5,15 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
 
 from sporeprint.data.groups import GroupName
-from sporeprint.data.written_values import parse_code, parse_number
+from sporeprint.data.written_values import date_form, parse_code, parse_date, parse_number, range_text
 from sporeprint.errors import DataError, nearest
-from sporeprint.inference.attributions import Attribution, Explainer, top_attributions
+from sporeprint.inference.attributions import Attribution, Explainer, top_attributions, value_in_words
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.inference.partial_prediction import LOG_ODDS, partial_effects, predict_partial
 from sporeprint.inference.prediction import OUT_OF_DISTRIBUTION, Prediction
@@ -30,7 +31,7 @@ from sporeprint.safety.cells import Cells, mask_keys
 from sporeprint.safety.decision_rule import DecisionRule
 from sporeprint.safety.nearest_neighbour import REFERENCE_FILE, NearestRow, ReferenceRows
 from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
-from sporeprint.schema import NUMBER, Column, DatasetSchema, Kind
+from sporeprint.schema import NUMBER, Column, DatasetSchema, Kind, day_number
 
 Row = Mapping[str, str | float | None]
 
@@ -196,10 +197,27 @@ def parse_row(fields: Mapping[str, Any], schema: DatasetSchema) -> dict[str, str
             except ValueError as error:
                 problems.append(str(error))
     row = {name: value for name, value in row.items() if value != NOT_OBSERVED}
+    problems += _count_since(row, schema)
     problems += [f"field {name!r} is required" for name, column in schema.columns.items() if column.required and row.get(name) is None]
     if problems:
         raise DataError("; ".join(problems))
     return row
+
+
+def _count_since(row: dict[str, str | float | None], schema: DatasetSchema) -> list[str]:
+    """Write days since another date where the schema counts so; the dates that are out of range, a sentence each."""
+    problems = []
+    dates = {name: value for name, value in row.items() if isinstance(value, float) and schema.columns[name].kind is Kind.DATE}
+    for name, value in dates.items():
+        column, since = schema.columns[name], schema.columns[name].since
+        if since is not None:
+            start = dates.get(since) if since in schema.columns else day_number(since)
+            row[name] = days = None if start is None else value - start
+        else:
+            days = value
+        if days is not None and not (column.min is None or days >= column.min) & (column.max is None or days <= column.max):
+            problems.append(f"field {name!r}: {value_in_words(days, name, schema)} is out of range{range_text(column)}")
+    return problems
 
 
 def not_observed(fields: Mapping[str, Any], schema: DatasetSchema) -> frozenset[str]:
@@ -225,6 +243,11 @@ def _value(name: str, value: Any, schema: DatasetSchema) -> str | float | None:
         # A code wins over a word; what is neither is a value that nobody has seen, which is for the verdict to say.
         return text if text in (column.values or {}) else codes.get(text.lower(), codes.get(text, text))
     missing = schema.missing_words(name)
+    if column.kind is Kind.DATE:
+        try:
+            return day_number(value) if isinstance(value, date) else parse_date(value, missing, column)
+        except (ValueError, TypeError):
+            raise ValueError(f"field {name!r}: expected a date{date_form(column)}, got {value!r}") from None
     if isinstance(value, str) or (missing and isinstance(value, int | float)):
         with contextlib.suppress(ValueError):  # said below, with the unit
             value = parse_number(str(value), missing, column)

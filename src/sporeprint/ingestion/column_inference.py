@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import polars as pl
 
+from sporeprint.common.dates import days_written
 from sporeprint.schema import MISSING_NUMBERS, NUMBER
 
 #: Texts that stand for a missing value in a column of codes.
@@ -28,7 +29,22 @@ _GROUP_NAME = re.compile(
     r"([_ ]?(id|no|nr|number))?"
 )
 _ID_NAME = re.compile(r"(?i)(.*[_ ]|)(id|uuid|guid|index|key|row_?(id|number|nr|no)?|unnamed: ?0)")
-_DATES = ("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d")
+#: How dates are written beside ISO 8601, the likelier first.
+_DAYS = (
+    "%Y-%m-%d",
+    "%d.%m.%Y",
+    "%m/%d/%Y",
+    "%d/%m/%Y",
+    "%Y/%m/%d",
+    "%d-%m-%Y",
+    "%Y.%m.%d",
+    "%d-%b-%Y",
+    "%d %b %Y",
+    "%b %d, %Y",
+    "%d %B %Y",
+    "%B %d, %Y",
+)
+_TIMES = ("", " %H:%M:%S%.f", " %H:%M", "T%H:%M:%S%.f", " %I:%M:%S %p", " %I:%M %p", "T%H:%M", "%z")
 
 
 class Role(StrEnum):
@@ -57,6 +73,8 @@ class ColumnForm:
         decimal: the decimal sign.
         thousands: the sign between thousands; empty: none.
         strip: units and signs around the number.
+        date_format: how a date is written; None: as ISO 8601 says.
+        ambiguous: whether day and month of its dates may change places.
     """
 
     role: Role
@@ -66,6 +84,8 @@ class ColumnForm:
     decimal: str = "."
     thousands: str = ""
     strip: tuple[str, ...] = ()
+    date_format: str | None = None
+    ambiguous: bool = False
 
 
 def infer_column(name: str, values: pl.Series) -> ColumnForm:
@@ -93,8 +113,10 @@ def infer_column(name: str, values: pl.Series) -> ColumnForm:
         return ColumnForm(Role.EMPTY, missing, 1.0)
     if len(codes) == 1 and not lost:
         return ColumnForm(Role.CONSTANT, missing, lost, 1)
-    if _are_dates(codes):
-        return ColumnForm(Role.DATE, missing, lost, len(codes))
+    if (written := _date_format(codes)) is not None:
+        iso, swapped = written.startswith("%Y-%m-%d"), written.replace("%m/%d", "%d/%m")
+        ambiguous = swapped != written and _are_written(codes, swapped)
+        return ColumnForm(Role.DATE, missing, lost, len(codes), date_format=None if iso else written, ambiguous=ambiguous)
     known = rows * (1 - lost)
     if _GROUP_NAME.fullmatch(name) and MANY_SHARE / 25 < len(codes) / known <= MANY_SHARE and len(codes) > 2:
         return ColumnForm(Role.GROUP, missing, lost, len(codes))
@@ -195,9 +217,16 @@ def _fits(core: str, decimal: str, thousands: str) -> bool:
     return bool(thousands) and re.fullmatch(rf"[+-]?[0-9]{{1,3}}({re.escape(thousands)}[0-9]{{3}})+{end}", core) is not None
 
 
-def _are_dates(texts: Sequence[str]) -> bool:
-    sample = pl.Series(texts[:5000], dtype=pl.String)
-    if not sample.str.contains(r"^[0-9]{1,4}[-./][0-9]{1,2}[-./][0-9]{1,4}([ T].*)?$").all():
-        return False
-    day = sample.str.extract(r"^([0-9./-]+)")
-    return any(day.str.to_date(form, strict=False).null_count() <= (1 - NEARLY_ALL) * len(day) for form in _DATES)
+def _date_format(texts: Sequence[str]) -> str | None:
+    """How dates are written; None where the texts are no dates."""
+    if not re.match(r"[0-9]{1,4}[-./ ]|[A-Za-z]{3,9} [0-9]", texts[0]):
+        return None
+    return next((day + time for day in _DAYS for time in _TIMES if _are_written(texts, day + time)), None)
+
+
+def _are_written(texts: Sequence[str], date_format: str) -> bool:
+    for size in (20, 5000):  # most formats are ruled out by a few texts
+        sample = pl.Series(texts[:size], dtype=pl.String)
+        if days_written(sample, date_format).null_count() > (1 - NEARLY_ALL) * len(sample):
+            return False
+    return True

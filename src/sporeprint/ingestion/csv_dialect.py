@@ -2,18 +2,18 @@
 
 import codecs
 import csv
-import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 
-from sporeprint.common.progress import Progress
 from sporeprint.errors import DataError, nearest
+from sporeprint.ingestion.file_scan import Scan
 from sporeprint.schema import DatasetSchema, code_text
 from sporeprint.settings import CsvSettings
 
@@ -65,95 +65,6 @@ class CsvDialect:
         return cls(**{**raw, "columns": None if columns is None else tuple(columns)})
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """What one pass over a file's bytes finds.
-
-    Attributes:
-        size: bytes.
-        sha256: of the bytes, in hex.
-        utf8: whether the text is UTF-8. A stray other byte in text that was UTF-8 up to there makes a bad row, not another encoding.
-        lines: lines ended by a line feed, plus an unfinished last one; None where they are not rows: quotes, blank lines.
-        high_control: whether bytes 0x80 to 0x9F occur: letters in cp1252, control characters in Latin-1.
-    """
-
-    size: int
-    sha256: str
-    utf8: bool
-    lines: int | None
-    high_control: bool
-
-
-# --- one pass over the bytes -----------------------------------------------------------------------------------------
-
-
-def scan(path: Path, progress: Progress, *, block_bytes: int = 4 << 20) -> Scan:
-    """Hash a file and look at its bytes.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
-    digest, text, lines = hashlib.sha256(), _Utf8Watch(), _LineCount()
-    size, high_control = 0, False
-    with path.open("rb") as file:
-        while block := file.read(block_bytes):
-            size += len(block)
-            digest.update(block)
-            lines.see(block)
-            if not block.isascii():
-                values = np.frombuffer(block, np.uint8)
-                high_control = high_control or bool(np.any((values >= 0x80) & (values < 0xA0)))
-            text.see(block)
-            progress.advance(len(block))
-    return Scan(size=size, sha256=digest.hexdigest(), utf8=text.is_utf8, lines=lines.total(size), high_control=high_control)
-
-
-@dataclass(slots=True)
-class _Utf8Watch:
-    """Whether bytes that come in blocks are UTF-8 text."""
-
-    is_utf8: bool = True
-    _decided: bool = False
-    _seen: bool = False
-    _cut: bool = False
-    _decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")())
-
-    def see(self, block: bytes) -> None:
-        if self._decided or (block.isascii() and not self._cut):
-            return
-        try:
-            self._seen = not self._decoder.decode(block).isascii() or self._seen
-            self._cut = bool(self._decoder.getstate()[0])
-        except UnicodeDecodeError as error:
-            self.is_utf8 = self._seen or not bytes(error.object[: error.start]).isascii()
-            self._decided = True
-
-
-@dataclass(slots=True)
-class _LineCount:
-    """How many lines come in blocks, as long as a line is a row."""
-
-    _count: int = 0
-    _last: int = -1
-    _plain: bool = True
-    _size: int = 0
-
-    def see(self, block: bytes) -> None:
-        if not self._plain:
-            return
-        ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + self._size
-        # A line of at most two bytes is blank ("\n", "\r\n"): no row.
-        if b'"' in block or (len(ends) and np.diff(ends, prepend=self._last).min() <= 2):
-            self._plain = False
-            return
-        self._count += len(ends)
-        self._last = int(ends[-1]) if len(ends) else self._last
-        self._size += len(block)
-
-    def total(self, size: int) -> int | None:
-        return self._count + (self._last != size - 1) if self._plain else None
-
-
 # --- the dialect -----------------------------------------------------------------------------------------------------
 
 
@@ -185,6 +96,43 @@ def detect(path: Path, chosen: CsvSettings, schema: DatasetSchema, found: Scan, 
     if labelled and not head[used:].strip() and len(head) < MAX_LINE:
         raise DataError(f"{where} has a header and no rows")
     return dialect
+
+
+def detect_alike(path: Path, trained: CsvSettings, schema: DatasetSchema, found: Scan, *, where: str, labelled: bool) -> CsvDialect:
+    """Find out how a further file of a table is written, of which `trained` says how the first was read. Else as `detect`.
+
+    The further file may be in UTF-8, have another separator, or a line of column names where the first had none.
+    """
+    encoding = "auto" if found.utf8 else trained.encoding
+    plain = CsvSettings(encoding=encoding)
+    if trained.header or not (columns := trained.columns or schema.table_columns):
+        return detect(path, plain, schema, found, where=where, labelled=labelled)
+    try:
+        return detect(path, plain, schema, found, where=where, labelled=labelled)
+    except DataError:
+        orders = [columns] if labelled else [columns, tuple(name for name in columns if name != schema.target.column)]
+        for order in orders:
+            with suppress(DataError):
+                return detect(path, _headerless(plain, order), schema, found, where=where, labelled=labelled)
+        raise
+
+
+def _headerless(plain: CsvSettings, order: Sequence[str]) -> CsvSettings:
+    return plain.model_copy(update={"header": False, "columns": tuple(order)})
+
+
+def header_names(path: Path, chosen: CsvSettings, schema: DatasetSchema, found: Scan, *, where: str) -> tuple[str, ...]:
+    """The names in the line of column names: of the first lines the one that names most columns of a schema.
+
+    Raises:
+        DataError: the file is empty or cannot be split into fields.
+    """
+    head = read_head(path, _encoding(path, "auto" if found.utf8 else chosen.encoding, found, where))
+    if not head.strip():
+        raise DataError(f"{where} is empty; it must hold a header and rows")
+    newline = _newline(head)
+    separator = _separator(head, newline, CsvSettings(), schema, where)
+    return _header_record(head, separator, newline, schema, where)[0]
 
 
 def _encoding(path: Path, chosen: str, found: Scan, where: str) -> str:
@@ -258,15 +206,15 @@ def _separator(head: bytes, newline: Newline, chosen: CsvSettings, schema: Datas
     if chosen.separator != "auto":
         return chosen.separator
     if not chosen.header:
-        return max(SEPARATORS, key=lambda separator: _rows_that_fit(head, separator, newline, schema))
+        counts = {len(chosen.columns)} if chosen.columns is not None else {len(schema.table_columns), len(schema.columns)}
+        return max(SEPARATORS, key=lambda separator: _rows_that_fit(head, separator, newline, counts))
     headers = {separator: _header_record(head, separator, newline, schema, where)[0] for separator in SEPARATORS}
     known = set(schema.table_columns)
     return max(SEPARATORS, key=lambda separator: (len(known.intersection(headers[separator])), len(headers[separator])))
 
 
-def _rows_that_fit(head: bytes, separator: str, newline: Newline, schema: DatasetSchema, sample: int = 100) -> int:
-    """How many of the first lines a separator splits into as many fields as the dataset has columns."""
-    counts = {len(schema.table_columns), len(schema.columns)}
+def _rows_that_fit(head: bytes, separator: str, newline: Newline, counts: Collection[int], sample: int = 100) -> int:
+    """How many of the first lines a separator splits into as many fields as there are columns."""
     lines = head.split(end_of(newline), sample)[:sample]
     rows = split_fields((line.decode("utf-8", "replace").strip("\r\n") for line in lines), separator)
     try:

@@ -1,6 +1,7 @@
 """What arrives from outside: kept apart until it is complete, looked at, and only then put where readers see it."""
 
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +58,8 @@ def kind_of(path: Path, where: str) -> str:
     if not head:
         raise DataError(f"{where} is empty")
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        if (document := _office_document(path)) is not None:
+            raise DataError(f"{where} is {document}, no table; save its sheet as CSV")
         return "zip"
     if head.startswith(b"PAR1"):
         return "parquet"
@@ -64,6 +67,18 @@ def kind_of(path: Path, where: str) -> str:
         if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(start):
             raise DataError(f"{where} is {kind}, no table; expected CSV, Parquet, or a zip that holds one")
     return "csv"
+
+
+def _office_document(path: Path) -> str | None:
+    """What a zip is that holds an office document; None for any other."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):  # whoever unpacks it says what is wrong
+        return None
+    if "[Content_Types].xml" in names:
+        return "an Excel workbook (.xlsx)" if any(name.startswith("xl/") for name in names) else "an Office document"
+    return "an OpenDocument file (.ods)" if {"mimetype", "content.xml"} <= names else None
 
 
 def check_sha256(path: Path, name: str, expected: Mapping[str, str]) -> None:

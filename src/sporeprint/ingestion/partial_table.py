@@ -1,6 +1,5 @@
 """Rows that somebody observed, in a file: those of its columns that are known, batch by batch. What is missing is said, not refused."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,10 @@ import polars as pl
 from sporeprint.common.files import sha256_file
 from sporeprint.common.progress import SilentProgress
 from sporeprint.errors import DataError
-from sporeprint.ingestion.csv_dialect import CsvDialect, detect, scan
+from sporeprint.ingestion.csv_dialect import CsvDialect, detect_alike, header_names
 from sporeprint.ingestion.csv_reader import read_csv
 from sporeprint.ingestion.file_formats import kind_of
+from sporeprint.ingestion.file_scan import scan
 from sporeprint.schema import Column, DatasetSchema, Kind, Target
 from sporeprint.settings import CsvSettings
 
@@ -20,7 +20,6 @@ from sporeprint.settings import CsvSettings
 ANSWERS = {"probability": Kind.NUMERIC, "novelty_p": Kind.NUMERIC, "verdict": Kind.NOMINAL}
 #: Rows of a Parquet file that are looked at together, and bytes of a CSV file.
 ROWS, BYTES = 131_072, 8 << 20
-_HEAD = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,13 @@ class Observed:
             raise DataError(f"{self.path} is damaged: {str(error).partition(chr(10))[0]}") from error
 
 
-def observe(path: Path, schema: DatasetSchema) -> Observed:
-    """Look at a file.
+def observe(path: Path, schema: DatasetSchema, csv: CsvSettings | None = None) -> Observed:
+    """Look at a plain file, see `sporeprint.ingestion.plain_table`.
+
+    Args:
+        path: the file.
+        schema: the contract.
+        csv: how the table of the configuration is read.
 
     Raises:
         DataError: no such file, not readable, no table, or none of its columns is a feature.
@@ -77,7 +81,7 @@ def observe(path: Path, schema: DatasetSchema) -> Observed:
         kind = kind_of(path, str(path))
         if kind == "zip":
             raise DataError(f"{path} is a zip archive; unpack it first")
-        return _parquet(path, schema) if kind == "parquet" else _csv(path, schema)
+        return _parquet(path, schema) if kind == "parquet" else _csv(path, schema, csv or CsvSettings())
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
 
@@ -98,17 +102,19 @@ def _parquet(path: Path, schema: DatasetSchema) -> Observed:
     return _observed(path, schema, found.names, present, None, rows)
 
 
-def _csv(path: Path, schema: DatasetSchema) -> Observed:
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
-    text = head.decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", errors="replace")
-    lines = [line for line in text.splitlines() if line.strip()]
-    # Whatever the separator is: names of features hold none of these.
-    names = [name.strip().strip('"') for name in re.split(r"[;,\t|]", lines[0] if lines else "")]
+def _csv(path: Path, schema: DatasetSchema, csv: CsvSettings) -> Observed:
+    scanned, everything = scan(path, SilentProgress()), _crafted((schema.target.column, *schema.columns, *ANSWERS), schema)
+    names = header_names(path, csv, everything, scanned, where=str(path))
+    if not csv.header and not {*schema.columns, *ANSWERS}.intersection(names):
+        order = csv.columns or schema.table_columns
+        names = order if len(order) == len(names) else names
     present = _known(names, schema, path)
-    if len(lines) == 1:
+    try:
+        dialect = detect_alike(path, csv, _crafted(present, schema), scanned, where=str(path), labelled=True)
+    except DataError as error:
+        if not str(error).endswith("has a header and no rows"):
+            raise
         return _observed(path, schema, names, present, None, 0)
-    dialect = detect(path, CsvSettings(), _crafted(present, schema), scan(path, SilentProgress()), where=str(path))
     return _observed(path, schema, names, present, dialect, None)
 
 

@@ -23,9 +23,10 @@ from sporeprint.common.redaction import redacted
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import ConfigError, DataError, SourceUnavailableError
 from sporeprint.ingestion.conversion import convert, files_of, is_convertible, join
-from sporeprint.ingestion.csv_dialect import CsvDialect, Scan, detect, scan
+from sporeprint.ingestion.csv_dialect import CsvDialect, detect, detect_alike
 from sporeprint.ingestion.csv_reader import read_csv
 from sporeprint.ingestion.file_formats import check_sha256, kind_of, publish, workspace
+from sporeprint.ingestion.file_scan import Scan, scan
 from sporeprint.ingestion.parquet_reader import count_rows, is_simulated, read_parquet
 from sporeprint.ingestion.raw_batch import Batch, malformed_rows
 from sporeprint.ingestion.zip_archive import names_in, unpack
@@ -174,11 +175,17 @@ def local_table(settings: Settings, workdir: Path, source: str, *, progress: Pro
             yield table.path, table.where
 
 
-def open_table(path: Path, schema: DatasetSchema, *, now: Clock) -> RawTable:
+def open_table(path: Path, schema: DatasetSchema, *, now: Clock, csv: CsvSettings | None = None) -> RawTable:
     """Open a local file of rows to be scored.
 
-    Its features must be there; every other column is kept, in the file's order, the label too where there is one. A CSV
-    needs a line of column names.
+    Its features must be there; every other column is kept, in the file's order, the label too where there is one.
+
+    Args:
+        path: a plain CSV or Parquet file.
+        schema: the contract.
+        now: the clock.
+        csv: how the table that the model was trained on was read: an encoding that cannot be told from the bytes, and the order of
+            the columns of a file without their names.
 
     Raises:
         DataError: no such file, not readable, not a table, or a feature is missing.
@@ -191,7 +198,7 @@ def open_table(path: Path, schema: DatasetSchema, *, now: Clock) -> RawTable:
             facts = _TableFacts(0, "", count_rows(path, schema, where=str(path), labelled=False), None, simulated=False)
         else:
             scanned = scan(path, SilentProgress())
-            dialect = detect(path, CsvSettings(), schema, scanned, where=str(path), labelled=False)
+            dialect = detect_alike(path, csv or CsvSettings(), schema, scanned, where=str(path), labelled=False)
             facts = _TableFacts(scanned.size, scanned.sha256, _rows_of(scanned, dialect), dialect, simulated=False)
         size = path.stat().st_size
     seconds = (now() - begun).total_seconds()

@@ -37,3 +37,14 @@ class ProblemDocument(RowProblem):
     """
 
     request_id: str
+
+
+@response
+class TracedProblemDocument(ProblemDocument):
+    """Why a request failed, where OpenTelemetry is on.
+
+    Attributes:
+        trace_id: the trace the request belongs to, 32 hexadecimal digits.
+    """
+
+    trace_id: str

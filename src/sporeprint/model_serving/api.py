@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from sporeprint import __version__
+from sporeprint.common import telemetry
 from sporeprint.model_serving.endpoints import (
     ab_tests,
     documentation,
@@ -97,6 +98,7 @@ class Application(FastAPI):
             # It knows how to send, and the sender knows the scope: a circle that would wait for the garbage collector.
             del scope["request_context"]
             self.state.service.finished(context)
+            context.end_span(PATHS.get(context.endpoint))
 
 
 def _worker_name() -> str:
@@ -126,9 +128,11 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        name = worker or _worker_name()
+        telemetry.start(name)
         waiting = IdleConnections(connection_limit(settings.serving.max_connections), settings.serving.receive_s)
         async with (
-            Service.running(settings, root, model, worker or _worker_name(), exposed=exposed, paths=PATHS, counts=counts) as service,
+            Service.running(settings, root, model, name, exposed=exposed, paths=PATHS, counts=counts) as service,
             waiting.watched(),
         ):
             app.state.service = service
@@ -137,6 +141,7 @@ def create_app(
             gc.freeze()
             yield {"waiting": waiting}
             gc.unfreeze()
+        telemetry.stop()
 
     app = Application(
         title="sporeprint",
@@ -169,7 +174,8 @@ def create_app(
 
 
 def _response(request: Request, problem: Problem, headers: Any = None) -> Response:
-    problem = problem.of_request(request.scope["request_context"].request_id)
+    context: RequestContext = request.scope["request_context"]
+    problem = problem.of_request(context.request_id, context.trace_id)
     own = {name.decode(): value.decode() for name, value in (*SECURITY, *problem.headers)}
     if is_open_inference(request.scope):
         body = problem.to_open_inference()

@@ -19,6 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
+from sporeprint.common import telemetry
 from sporeprint.common.optional_dependencies import leave_out
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import StorageError, StorageUnavailableError, UsageError
@@ -69,6 +70,7 @@ def check(settings: Settings, root: Path, model: str) -> str:
         StorageError: if the database has other tables than this version works with.
         ConfigError: if its address is none.
     """
+    telemetry.requested()
     found = Registry(Workdir(root).registry).resolve(model)
     engine = connect(urls.oltp(settings.storage, root), answer_s=ANSWER_S)
     try:

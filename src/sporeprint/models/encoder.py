@@ -15,8 +15,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.common.dates import date_part
 from sporeprint.data.coded_table import LARGEST, MISSING, UNKNOWN, Codes
-from sporeprint.schema import DatasetSchema
+from sporeprint.schema import DatasetSchema, Kind
 from sporeprint.settings import ModelSettings, NominalTransform, NumericTransform, TransformSettings
 
 Matrix = npt.NDArray[np.float32]
@@ -33,6 +34,9 @@ OWN_NUMBER = 100
 LEAST_ROWS = 5
 #: Most values of a column with a feature each (one_hot); the rarest of the others are encoded like values never seen.
 MOST_FEATURES = 300
+
+#: What is read off a date for further features; the hour only where there are times of day.
+DATE_PARTS = ("month", "weekday", "hour")
 
 #: Relative to a column's numbers, a spread that is none.
 ROUNDING = 10 * float(np.finfo(np.float64).eps)
@@ -103,6 +107,7 @@ class NumericEncoding:
         indicator: whether a further 0/1 feature says that the value was missing.
         low: smallest value in training, in the column's unit; None if none was seen.
         high: largest value in training.
+        parts: of a date, what is read off it for further features: see `sporeprint.common.dates.PARTS`.
     """
 
     name: str
@@ -112,11 +117,13 @@ class NumericEncoding:
     indicator: bool
     low: float | None
     high: float | None
+    parts: tuple[str, ...] = ()
 
     @property
     def features(self) -> tuple[str, ...]:
         """Names of the matrix columns."""
-        return (self.name, f"{self.name}:missing") if self.indicator else (self.name,)
+        own = (self.name, f"{self.name}:missing") if self.indicator else (self.name,)
+        return (*own, *(f"{self.name}:{part}" for part in self.parts))
 
 
 Encoding = NominalEncoding | NumericEncoding
@@ -183,6 +190,9 @@ class Encoder:
         out.T[places] = numbers.clip(-LARGEST, LARGEST, out=numbers)
         if len(flags):
             out.T[flags] = missing[flagged]
+        for at, column in self._dates:
+            for place, part in enumerate(column.parts, at + 1 + column.indicator):
+                out[:, place] = date_part(np.asarray(values[column.name], dtype=np.float64), part)
 
     def encode_row(self, row: Mapping[str, str | float | None], out: Matrix | None = None) -> Matrix:
         """Encode one row by look-ups, to the same numbers as `matrix`.
@@ -206,6 +216,8 @@ class Encoder:
             out[at] = min(max(scaled, -LARGEST), LARGEST)
             if column.indicator:
                 out[at + 1] = missing
+            for place, part in enumerate(column.parts, at + 1 + column.indicator):
+                out[place] = date_part(np.array([np.nan if missing else number], dtype=np.float64), part)[0]
         return out
 
     def unseen(self, codes: Codes) -> dict[str, npt.NDArray[np.bool_]]:
@@ -257,6 +269,10 @@ class Encoder:
         return tuple((at, column) for at, column in self.offsets if isinstance(column, NumericEncoding))
 
     @cached_property
+    def _dates(self) -> tuple[tuple[int, NumericEncoding], ...]:
+        return tuple((at, column) for at, column in self._numbers if column.parts)
+
+    @cached_property
     def offsets(self) -> tuple[tuple[int, Encoding], ...]:
         """Every column with the number of its first matrix column."""
         offsets, at = [], 0
@@ -267,7 +283,12 @@ class Encoder:
 
     def to_json(self) -> str:
         """Canonical JSON: equal encoders give equal bytes."""
-        columns = [{"kind": "nominal" if isinstance(column, NominalEncoding) else "numeric", **asdict(column)} for column in self.columns]
+        columns: list[dict[str, Any]] = [
+            {"kind": "nominal" if isinstance(column, NominalEncoding) else "numeric", **asdict(column)} for column in self.columns
+        ]
+        for item in columns:  # of a number, as it was written before there were dates
+            if not item.get("parts", True):
+                del item["parts"]
         return json.dumps({"format": 1, "columns": columns}, ensure_ascii=False, allow_nan=False, indent=1)
 
     @classmethod
@@ -303,7 +324,11 @@ def column_transforms(
     settings: TransformSettings, model: ModelSettings, schema: DatasetSchema
 ) -> dict[str, NominalTransform | NumericTransform]:
     """What is to be done with every column for one model: the kind's default, under the model's wish, under the column's exception."""
-    wishes: dict[str, dict[str, str | None]] = {"nominal": {"encode": model.nominal}, "numeric": {"encode": model.numeric}}
+    wishes: dict[str, dict[str, str | None]] = {
+        "nominal": {"encode": model.nominal},
+        "numeric": {"encode": model.numeric},
+        "date": {"encode": model.numeric},
+    }
     transforms: dict[str, NominalTransform | NumericTransform] = {}
     for name, column in schema.columns.items():
         default = settings.nominal if name in schema.nominal else settings.numeric
@@ -311,6 +336,8 @@ def column_transforms(
         exception = settings.columns[name].model_dump(exclude_unset=True) if name in settings.columns else {}
         if "impute" in exception:  # the default's constant goes with the default's way to impute
             exception.setdefault("constant", None)
+        if column.kind is Kind.DATE and column.since is None:
+            exception.setdefault("parts", DATE_PARTS)
         transforms[name] = type(default).model_validate({**default.model_dump(), **wish, **exception})
     return transforms
 
@@ -446,8 +473,10 @@ def _index(categories: tuple[str, ...], value: str | None) -> int | None:
 
 def _fit_numeric(name: str, values: npt.NDArray[np.float64], choice: NumericTransform) -> NumericEncoding:
     present = values[~np.isnan(values)]
+    has_times = bool((present != np.floor(present)).any())
+    parts = tuple(part for part in choice.parts if part != "hour" or has_times)
     if not len(present):  # nothing to learn from: every value passes as it is, missing is the constant or 0
-        return NumericEncoding(name, 0.0, 1.0, choice.constant or 0.0, choice.indicator, None, None)
+        return NumericEncoding(name, 0.0, 1.0, choice.constant or 0.0, choice.indicator, None, None, parts)
     low, high = float(present.min()), float(present.max())
     quartiles = np.quantile(present, [0.25, 0.5, 0.75])
     mean, median = min(max(float(present.mean()), low), high), float(quartiles[1])
@@ -460,4 +489,4 @@ def _fit_numeric(name: str, values: npt.NDArray[np.float64], choice: NumericTran
     # Rounding alone spreads equal numbers by so much; divided by that, any other number would be enormous.
     if scale <= ROUNDING * max(abs(low), abs(high)):
         scale = 1.0
-    return NumericEncoding(name, center, scale, fill, choice.indicator, low, high)
+    return NumericEncoding(name, center, scale, fill, choice.indicator, low, high, parts)

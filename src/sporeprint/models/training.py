@@ -25,6 +25,8 @@ FLOAT32 = ("sklearn.tree", "sklearn.ensemble")
 #: What XGBoost learns. Another objective gives no probability of a class.
 OBJECTIVE = "binary:logistic"
 BOOSTERS = ("gbtree", "dart")
+#: What is said of a boosting that no second round improved.
+EARLY_END = "boosting ended after 1 round: no further one lowered the log loss of the early-stopping rows; look at the parameters"
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,11 @@ def _fit_xgboost(
     try:
         data = xgb.QuantileDMatrix(train.X, train.y, nthread=threads, **bins)
         _refuse_unused(params, data)
-        watch = [(xgb.QuantileDMatrix(stop.X, stop.y, ref=data, nthread=threads, **bins), "stop")] if patience else []
+        watch = []
+        if patience:
+            # Weighed as the training rows are: else the loss grows from the first round on, and boosting stops at once.
+            weights = np.where(stop.y == 1, float(model.params.get("scale_pos_weight", 1.0)), 1.0)
+            watch = [(xgb.QuantileDMatrix(stop.X, stop.y, weight=weights, ref=data, nthread=threads, **bins), "stop")]
         booster = xgb.train(
             params,
             data,
@@ -170,7 +176,8 @@ def _fit_xgboost(
     def score(X: Matrix) -> Scores:
         return np.asarray(booster.predict(xgb.DMatrix(X, nthread=threads)), dtype=np.float64)
 
-    return FittedModel(score, booster, rounds, ())
+    notes = (EARLY_END,) if patience and rounds == 1 < model.rounds else ()
+    return FittedModel(score, booster, rounds, notes)
 
 
 def _refuse_unused(params: Mapping[str, Any], data: Any) -> None:

@@ -180,11 +180,11 @@ def profile(frame: pl.DataFrame, wanted: Mapping[str, ColumnSpec], *, unreadable
         wanted: which of them, and how they are to be read.
         unreadable: rows that are not in the frame, because they could not be split into fields.
     """
-    numeric = [name for name, column in wanted.items() if column.kind is Kind.NUMERIC]
+    numeric = [name for name, column in wanted.items() if column.kind is not Kind.NOMINAL]
     numbers = coded_frame(frame, {}, numeric) if numeric else frame
     columns: dict[str, ColumnProfile] = {}
     for name, column in wanted.items():
-        columns[name] = _numbers(numbers[name]) if column.kind is Kind.NUMERIC else _names(frame[name], column.known)
+        columns[name] = _names(frame[name], column.known) if column.kind is Kind.NOMINAL else _numbers(numbers[name])
     return Profile(frame.height, columns, unreadable)
 
 

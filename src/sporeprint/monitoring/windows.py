@@ -8,7 +8,7 @@ from typing import Any
 
 from sporeprint.errors import UsageError, nearest
 from sporeprint.monitoring.evaluation import minute, moment
-from sporeprint.schema import DatasetSchema, Kind
+from sporeprint.schema import DatasetSchema, Kind, day_number
 
 SECOND_US = 1_000_000
 HOUR_US = 3600 * SECOND_US
@@ -217,10 +217,10 @@ def parse_slice(texts: Sequence[str], schema: DatasetSchema) -> Slice:
         column = schema.columns.get(name)
         if column is None:
             raise UsageError(f"--where {text!r}: no column {name!r}{nearest(name, schema.columns)}; there are {', '.join(schema.columns)}")
-        if column.kind is Kind.NUMERIC:
+        if column.is_number:
             if name in found:
                 raise UsageError(f"--where {text!r}: {name} is given twice; name one range, as in {name}=1..5")
-            found[name] = SliceCondition(name, between=_between(text, value))
+            found[name] = SliceCondition(name, between=_between(text, _without_dates(value) if column.kind is Kind.DATE else value))
             continue
         code = _code(text, name, value, column.values)
         before = found.get(name, SliceCondition(name))
@@ -238,6 +238,11 @@ def _code(text: str, name: str, value: str, values: Mapping[str, str] | None) ->
             return code
     known = ", ".join(f"{code} ({word})" for code, word in values.items())
     raise UsageError(f"--where {text!r}: {name} has no value {value!r}{nearest(value, [*values, *values.values()])}; there are {known}")
+
+
+def _without_dates(value: str) -> str:
+    """A range of dates as one of day numbers."""
+    return re.sub(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", lambda match: f"{day_number(match[0]):.0f}", value)
 
 
 def _between(text: str, value: str) -> tuple[float, float]:

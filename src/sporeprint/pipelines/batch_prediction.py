@@ -25,6 +25,7 @@ from sporeprint.data.written_values import normalised, words_as_codes
 from sporeprint.errors import DataError, UsageError
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.inference.partial_prediction import look_at_next, too_little_reason, unusual_columns
+from sporeprint.ingestion.plain_table import plain_table
 from sporeprint.ingestion.raw_batch import Batch
 from sporeprint.ingestion.raw_table import open_table, read_batches
 from sporeprint.registry.registry import Registry
@@ -392,8 +393,8 @@ def predict(
     bundle = registry.load(found.ref)
     threads = len(os.sched_getaffinity(0))
     # Batches are worked on side by side; further BLAS threads in each would only wait for each other, at full speed.
-    with shown.step("predict") as progress, threadpool_limits(1, "blas"):
-        raw = open_table(file, bundle.schema, now=lambda: datetime.now(UTC))
+    with shown.step("predict") as progress, threadpool_limits(1, "blas"), plain_table(file, workdir.extract_record.parent) as path:
+        raw = open_table(path, bundle.schema, now=lambda: datetime.now(UTC), csv=bundle.csv)
         progress.total(raw.provenance.bytes)
         batches = read_batches(raw, bundle.schema, batch_bytes=BATCH_BYTES, labelled=False)
         counts = score_batches(

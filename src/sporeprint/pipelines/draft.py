@@ -154,6 +154,8 @@ def _form_text(form: ColumnForm) -> str:
         *([f"decimal {form.decimal}"] if form.decimal != "." else []),
         *([f"thousands {form.thousands}"] if form.thousands else []),
         *([f"without {', '.join(form.strip)}"] if form.strip else []),
+        *([f"written {form.date_format or 'as in ISO 8601'}"] if form.role is Role.DATE else []),
+        *(["day or month first cannot be told"] if form.ambiguous else []),
         *([f"{form.distinct} values"] if form.role is Role.NOMINAL else []),
     ]
     return "; ".join(parts)
@@ -223,20 +225,21 @@ def draft(sample: TableSample, source: str, *, target: str | None, positive: Seq
             left_out[name] = "its name is one that the pipeline adds"
         elif (other := folded.setdefault(name.replace("-", "_"), name)) != name:
             left_out[name] = f"its name differs from {other!r} only in '-' and '_'"
-        elif form.role in {Role.NUMERIC, Role.NOMINAL}:
+        elif form.role in {Role.NUMERIC, Role.NOMINAL, Role.DATE}:
             columns[name] = form
         else:
             left_out[name] = _why(form)
     if not columns:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:5])
         raise DataError(f"{source} has no column beside the target that a model could learn from ({reasons})")
-    text = _yaml(sample, source, query, chosen, columns, left_out, group)
+    text = _yaml(
+        sample, source, query, chosen, columns, left_out, group, without_group=group is not None and forms[group].missing_share > 0
+    )
     return Draft(text, chosen, columns, left_out, group, sample, source)
 
 
 def _why(form: ColumnForm) -> str:
     return {
-        Role.DATE: "a date: what it says of a row is seldom the day itself; make it a number, such as days before the prediction",
         Role.ID: f"{form.distinct:,} different values: it identifies the row",
         Role.TEXT: f"{form.distinct:,} different values: text",
         Role.GROUP: "it names groups, as another column does",
@@ -360,6 +363,8 @@ def _yaml(
     columns: Mapping[str, ColumnForm],
     left_out: Mapping[str, str],
     group: str | None,
+    *,
+    without_group: bool,
 ) -> str:
     q = _quoted
     values = ", ".join(f"{q(code)}: {q(word)}" for code, word in target.values.items())
@@ -375,10 +380,11 @@ def _yaml(
         f"    positive: {q(target.positive)}    # the class that must not be missed: {target.positive_share:.1%} of the rows",
         f"    values: {{{values}}}{missing}",
         "  columns:",
-        *(f"    {q(name)}: {{{_column(form)}}}" for name, form in columns.items()),
+        *(f"    {q(name)}: {{{_column(form)}}}{_date_note(form)}" for name, form in columns.items()),
     ]
     if group is not None:
-        lines += [f"  groups: {{name: {q(_word_of(group))}, column: {q(group)}}}    # rows of one {_word_of(group)} belong together"]
+        own = ", missing: own" if without_group else ""
+        lines += [f"  groups: {{name: {q(_word_of(group))}, column: {q(group)}{own}}}    # rows of one {_word_of(group)} belong together"]
     lines += ["  extra_columns: ignore"]
     lines += [f"  #   left out: {name} ({why})" for name, why in list(left_out.items())[:200]]
     lines += ["", "source:", f"  path: {q(_source_path(source))}"]
@@ -465,7 +471,16 @@ def _column(form: ColumnForm) -> str:
     parts += [f"decimal: {_quoted(form.decimal)}"] if form.decimal != "." else []
     parts += [f"thousands: {_quoted(form.thousands)}"] if form.thousands else []
     parts += [f"strip: {_list(form.strip)}"] if form.strip else []
+    parts += [f"format: {_quoted(form.date_format)}"] if form.date_format else []
     return ", ".join(parts)
+
+
+def _date_note(form: ColumnForm) -> str:
+    """What a person has to look at in a column of dates, as a comment."""
+    if form.role is not Role.DATE:
+        return ""
+    doubt = "day or month first cannot be told from the values; " if form.ambiguous else ""
+    return f"    # {doubt}later dates than these are new to the model; for an age or a duration add since: DATE or COLUMN"
 
 
 def _quoted(text: str) -> str:

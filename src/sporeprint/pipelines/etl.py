@@ -5,6 +5,7 @@ from pathlib import Path
 from sporeprint.common.progress import Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.training_data import ModelInput, read_input
+from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluator import count_seen, score_seen
 from sporeprint.evaluation.safety_scorecard import ModelSafety
 from sporeprint.evaluation.scorecard import ModelEvaluation, Unavailable
@@ -80,15 +81,21 @@ def _new_version(run: RunContext, data: ModelInput, model: str) -> NewVersionRes
     with run.log.step("train") as progress:
         progress.total(fit_units(chosen))
         candidate = fit_candidate(settings, model, chosen, data, shared_parts(settings, run.workdir, data), progress)
+    return register_one(run, data, candidate)
+
+
+def register_one(run: RunContext, data: ModelInput, candidate: Candidate) -> NewVersionResult:
+    """Measure one candidate on test rows, and register it without promoting it."""
+    settings, name = run.settings, candidate.name
     with run.log.step("evaluate"):
         seen, answered = score_seen(settings, data, candidate), count_seen(settings, data, candidate)
     with run.log.step("register"):
         unseen = Unavailable("a further version is measured on seen rows only; sporeprint etl measures both")
-        evaluations = {model: ModelEvaluation(seen, unseen, (), ModelSafety(answered, None, 0, ()))}
+        evaluations = {name: ModelEvaluation(seen, unseen, (), ModelSafety(answered, None, 0, ()))}
         context = report_context(run, data, [candidate], evaluations, (), unseen)
-        bundle = bundle_of(settings, data, candidate, metrics_dict(context)["models"][model], context)
+        bundle = bundle_of(settings, data, candidate, metrics_dict(context)["models"][name], context)
         registered = Registry(run.workdir.registry).register(bundle, now=utc_now(), by=run.run_id)
-    return NewVersionResult(model, registered.ref, registered.created, seen)
+    return NewVersionResult(name, registered.ref, registered.created, seen)
 
 
 def run_challenge(

@@ -39,10 +39,11 @@ def extract(run: RunContext, source: str | None, outcomes: Outcomes | None = Non
     """The raw table, of `source` or of the configured one; recorded for the steps that follow."""
     with run.log.step("extract") as progress:
         raw = open_raw_table(run.settings, run.workdir.root, source=source, progress=progress, now=utc_now)
+        atomic_write(run.workdir.extract_record, raw.to_json())
     if outcomes is not None:
         with run.log.step("outcomes") as progress:
             raw = append_labelled_predictions(run.settings, run.workdir, raw, since_us=outcomes.since_us, progress=progress)
-    atomic_write(run.workdir.extract_record, raw.to_json())
+            atomic_write(run.workdir.extract_record, raw.to_json())
     return raw
 
 

@@ -29,6 +29,9 @@ from sporeprint.schema import DatasetSchema, Kind
 LIBRARIES = ("numpy", "onnxruntime", "pandas", "polars")
 LOADER = "sporeprint.pipelines.mlflow_model"
 
+#: The kind of a column as MLflow names types; a date is sent as text.
+_TYPES = {Kind.NUMERIC: "double", Kind.NOMINAL: "string", Kind.DATE: "string"}
+
 
 def export_mlflow(registry: Registry, ref: str, out: Path) -> Path:
     """Write a version as an MLflow model.
@@ -66,10 +69,7 @@ def export_mlflow(registry: Registry, ref: str, out: Path) -> Path:
 
 
 def _mlmodel(schema: DatasetSchema, ref: str, digest: str) -> dict[str, Any]:
-    inputs = [
-        {"type": "double" if column.kind is Kind.NUMERIC else "string", "name": name, "required": column.required}
-        for name, column in schema.columns.items()
-    ]
+    inputs = [{"type": _TYPES[column.kind], "name": name, "required": column.required} for name, column in schema.columns.items()]
     outputs = [{"type": kind, "name": name, "required": True} for name, kind in OUTPUTS.items()]
     return {
         "artifact_path": "model",

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from sporeprint.errors import DataError, RegistryError, SporeprintError, UsageEr
 from sporeprint.inference.attributions import Explainer
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.ingestion.partial_table import Observed, observe
+from sporeprint.ingestion.plain_table import plain_table
 from sporeprint.monitoring.alarm_control import DAY_S, AlarmPolicy, Judgement, judge
 from sporeprint.monitoring.between_windows import EarlierWindows, drift_between_windows
 from sporeprint.monitoring.drift import DriftReport
@@ -113,15 +115,16 @@ def monitor(
     workdir, shown = Workdir(root), steps or SilentSteps()
     if reference is not None and reference.exists() and current.exists() and reference.samefile(current):
         raise UsageError(f"--current and --reference are the same file, {current}; it cannot differ from itself")
-    with shown.step("read") as progress:
+    with shown.step("read") as progress, ExitStack() as stack:
         bundle, ref = model_of(workdir, model, needed=reference is None)
         schema = settings.dataset if bundle is None else bundle.schema
-        there = observe(current, schema)
+        folder, csv = workdir.extract_record.parent, settings.source.csv
+        there = observe(stack.enter_context(plain_table(current, folder)), schema, csv)
         notes = _oddities("the current table", there)
         if reference is None and bundle is not None:
             old, held, more = validated(settings, workdir, bundle, str(ref))
         else:
-            other = observe(Path(str(reference)), schema)
+            other = observe(stack.enter_context(plain_table(Path(str(reference)), folder)), schema, csv)
             old, held, more = measure(other, schema, bundle, settings.threads, progress), str(reference), _oddities("the reference", other)
         new = measure(there, schema, bundle, settings.threads, progress)
     stream, window = f"{ref or 'no model'} against {held}", there.sha256[:16]

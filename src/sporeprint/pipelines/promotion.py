@@ -136,6 +136,7 @@ def bundle_of(settings: Settings, data: ModelInput, candidate: Candidate, metric
             "data_run": candidate.data_run,
             "data_fingerprint": data.record.fingerprint,
             "simulated": data.record.simulated,
+            "csv": settings.source.csv.model_dump(mode="json", exclude_defaults=True),
             "seed": settings.runtime.seed,
             "model": dict(candidate.settings),
             "rounds": candidate.rounds,

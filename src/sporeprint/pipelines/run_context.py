@@ -1,5 +1,6 @@
 """One run of a step or of the whole pipeline: its configuration, its locked work directory and its log."""
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,9 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sporeprint.common import telemetry
 from sporeprint.common.locks import run_lock
 from sporeprint.common.progress import SilentSteps, Steps
 from sporeprint.common.workdir import Workdir
+from sporeprint.pipelines.lineage import lineage_of
 from sporeprint.pipelines.run_log import RunLog
 from sporeprint.settings import Settings
 
@@ -51,6 +54,21 @@ def open_run(settings: Settings, root: Path, steps: Steps | None) -> Iterator[Ru
     Raises:
         BusyError: another run holds the work directory.
     """
-    workdir = Workdir(root)
-    with run_lock(root):
-        yield RunContext(settings, workdir, RunLog(new_run_id(), workdir.logs, steps or SilentSteps()))
+    workdir, run_id = Workdir(root), new_run_id()
+    with _traced(run_id), run_lock(root):
+        yield RunContext(settings, workdir, RunLog(run_id, workdir.logs, steps or SilentSteps(), lineage_of(settings, workdir, run_id)))
+
+
+@contextmanager
+def _traced(run_id: str) -> Iterator[None]:
+    """The run as a trace, or as part of the one that the environment variable TRACEPARENT names. In a server its own tracing goes on."""
+    if telemetry.is_tracing():
+        with telemetry.span("run", {"sporeprint.run_id": run_id}):
+            yield
+        return
+    telemetry.start()
+    try:
+        with telemetry.span("run", {"sporeprint.run_id": run_id}, traceparent=os.environ.get("TRACEPARENT")):
+            yield
+    finally:
+        telemetry.stop()

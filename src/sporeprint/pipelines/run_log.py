@@ -12,8 +12,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sporeprint.common import telemetry
 from sporeprint.common.progress import Progress, Steps
 from sporeprint.errors import StorageError
+from sporeprint.pipelines.lineage import Lineage
 
 logger = logging.getLogger("sporeprint")
 
@@ -42,6 +44,7 @@ class RunLog:
     run_id: str
     folder: Path
     steps: Steps
+    lineage: Lineage | None = None
     times: list[StepTime] = field(default_factory=list)
 
     @contextlib.contextmanager
@@ -50,7 +53,7 @@ class RunLog:
         wall, cpu = time.perf_counter(), time.process_time()
         outcome = "failed"
         try:
-            with self.steps.step(name) as progress:
+            with telemetry.span(name, {"sporeprint.run_id": self.run_id}), self._reported(name), self.steps.step(name) as progress:
                 yield progress
             outcome = "done"
         finally:
@@ -61,6 +64,9 @@ class RunLog:
             except StorageError:
                 if outcome == "done":  # else the step's own error says more
                     raise
+
+    def _reported(self, name: str) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.lineage is None else self.lineage.step(name)
 
     def _write(self, taken: StepTime, outcome: str) -> None:
         entry = {

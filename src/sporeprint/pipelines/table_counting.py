@@ -56,7 +56,7 @@ def measure(table: Observed, schema: DatasetSchema, bundle: Bundle | None, threa
 
 def empty_statistics(wanted: Mapping[str, ColumnSpec], schema: DatasetSchema, answers: set[str]) -> Profile:
     """The profile of no rows, with the columns that there would be."""
-    empty = pl.DataFrame(schema={name: pl.Float64 if column.kind is Kind.NUMERIC else pl.String for name, column in wanted.items()})
+    empty = pl.DataFrame(schema={name: pl.String if column.kind is Kind.NOMINAL else pl.Float64 for name, column in wanted.items()})
     kinds = {name: pl.Float64 if kind is Kind.NUMERIC else pl.String for name, kind in ANSWERS.items()}
     return with_predictions(profile(empty, wanted), pl.DataFrame(schema=kinds), empty, schema, answers).profile
 

@@ -1,9 +1,11 @@
 """The train step: fits the configured models on the published training rows, as candidates for the registry."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from sporeprint.common.progress import Progress, Steps
 from sporeprint.common.workdir import Workdir
@@ -13,9 +15,10 @@ from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.errors import ConfigError, NotServableError
 from sporeprint.errors import nearest as nearest_word
 from sporeprint.evaluation.candidate import Candidate
-from sporeprint.inference.attributions import explainer_of
+from sporeprint.inference.attributions import NO_EXPLANATION, Explainer, explainer_of
 from sporeprint.models import training
-from sporeprint.models.encoder import column_transforms, fit_and_encode
+from sporeprint.models.encoder import Encoder, Matrix, column_transforms, fit_and_encode
+from sporeprint.models.scorers import Scorer, Scores
 from sporeprint.pipelines.candidate_files import write_candidate
 from sporeprint.pipelines.results import TrainResult
 from sporeprint.pipelines.run_context import RunContext, open_run
@@ -140,9 +143,46 @@ def fit_candidate(
         scorer = training.to_scorer(fitted, test, threads=settings.threads)
     except NotServableError as error:
         reason = str(error)
-    served = fitted.score if scorer is None else scorer.score
+    return decided(
+        settings,
+        data,
+        shared,
+        name=name,
+        encoder=encoder,
+        scorer=scorer,
+        score=fitted.score if scorer is None else scorer.score,
+        reference=reference,
+        fit_seconds=round(seconds, 3),
+        notes=fitted.notes,
+        described=model.model_dump(mode="json"),
+        not_servable=reason,
+        explainer=explainer_of(scorer, fitted.estimator, rows.X),
+        rounds=fitted.rounds,
+        importance=training.importance(fitted, rows.X, encoder.sources),
+    )
+
+
+def decided(
+    settings: Settings,
+    data: ModelInput,
+    shared: SharedParts,
+    *,
+    name: str,
+    encoder: Encoder,
+    scorer: Scorer | None,
+    score: Callable[[Matrix], Scores],
+    reference: Scores,
+    fit_seconds: float,
+    notes: tuple[str, ...],
+    described: Mapping[str, Any],
+    not_servable: str | None = None,
+    explainer: Explainer = NO_EXPLANATION,
+    rounds: int | None = None,
+    importance: Mapping[str, float] = MappingProxyType({}),
+) -> Candidate:
+    """Calibrate the verdict of a model, fitted here or elsewhere, and gather everything as a candidate; see `Candidate`."""
     safe = fit_decision_rule(
-        lambda codes: served(encoder.matrix(codes)),
+        lambda codes: score(encoder.matrix(codes)),
         encoder,
         shared.guard,
         data.part(settings, "calibration"),
@@ -156,14 +196,14 @@ def fit_candidate(
         name=name,
         encoder=encoder,
         scorer=scorer,
-        not_servable=reason,
-        parts={**safe.to_files(), **explainer_of(scorer, fitted.estimator, rows.X).to_files(), REFERENCE_FILE: shared.known.to_bytes()},
-        scores=reference if scorer is None else served(test),
+        not_servable=not_servable,
+        parts={**safe.to_files(), **explainer.to_files(), REFERENCE_FILE: shared.known.to_bytes()},
+        scores=reference if scorer is None else score(encoder.matrix(data.test.codes)),
         reference=reference,
-        fit_seconds=round(seconds, 3),
-        rounds=fitted.rounds,
-        importance=training.importance(fitted, rows.X, encoder.sources),
-        notes=fitted.notes,
-        settings=model.model_dump(mode="json"),
+        fit_seconds=fit_seconds,
+        rounds=rounds,
+        importance=importance,
+        notes=notes,
+        settings=described,
         data_run=data.record.run_id,
     )

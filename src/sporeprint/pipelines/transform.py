@@ -218,7 +218,9 @@ def _groups(
         return None
     if schema.groups.block_rows is not None:
         return row // schema.groups.block_rows
-    return _hashed(frame[str(schema.groups.column)], good)
+    column = str(schema.groups.column)
+    named = frame.select(pl.coalesce(pl.col(column).cast(pl.String), pl.format("\0row {}", "_row")).alias(column))
+    return _hashed(named[column], good)
 
 
 def _hashed(column: pl.Series, good: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

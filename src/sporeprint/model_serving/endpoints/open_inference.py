@@ -36,6 +36,7 @@ from sporeprint.model_serving.runtime.ab_routing import MOST_UNIT, Route, unit_i
 from sporeprint.model_serving.runtime.dynamic_batching import PendingRequest
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.model_serving.runtime.service import Service
+from sporeprint.schema import Kind
 
 routes = router()
 
@@ -271,7 +272,7 @@ async def _predict_rows(
 
 async def _predict_table(service: Service, served: LoadedModel, columns: Mapping[str, Sequence[Any]]) -> tuple[Answers, Reference]:
     """Predict many rows as one batch, which is kept as a file: five times as fast a row."""
-    numeric = served.bundle.schema.numeric
+    numeric = [name for name, column in served.bundle.schema.columns.items() if column.kind is Kind.NUMERIC]
     frame = pl.DataFrame(
         {name: columns[name] for name in served.bundle.schema.columns}, schema_overrides=dict.fromkeys(numeric, pl.Float64)
     )

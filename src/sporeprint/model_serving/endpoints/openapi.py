@@ -74,7 +74,10 @@ def _row(schema: DatasetSchema) -> dict[str, Any]:
 
 def _column(name: str, column: Column) -> dict[str, Any]:
     parts = [column.description or name, f"in {column.unit}" if column.unit else ""]
-    if column.kind is Kind.NUMERIC:
+    if column.kind is Kind.DATE:
+        written = f", as {column.format} or" if column.format else ", as"
+        return {"type": ["string", "null"], "description": f"{parts[0]}{written} 2024-03-05 or 2024-03-05T14:30", "maxLength": 256}
+    if column.is_number:
         limits = {"minimum": column.min, "maximum": column.max}
         return {
             "type": ["number", "null"],

@@ -309,7 +309,7 @@ def _of_file(service: Service, job: Job) -> Iterator[tuple[Batch, None]]:
                 _check_names(frame)
                 yield Batch(frame, malformed_rows(), 0), None
         return
-    raw = open_table(job.upload, schema, now=lambda: datetime.now(UTC))
+    raw = open_table(job.upload, schema, now=lambda: datetime.now(UTC), csv=job.served.bundle.csv)
     if raw.provenance.rows is not None and raw.provenance.rows > most:
         raise ProblemError(_too_many(raw.provenance.rows, most))
     for batch in read_batches(raw, schema, batch_bytes=CSV_BYTES, labelled=False):

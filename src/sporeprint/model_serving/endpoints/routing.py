@@ -108,7 +108,7 @@ class Endpoint:
 
 async def _refuse(scope: Scope, send: Send, problem: Problem) -> None:
     context: RequestContext = scope["request_context"]
-    await respond_problem(send, problem.of_request(context.request_id), scope)
+    await respond_problem(send, problem.of_request(context.request_id, context.trace_id), scope)
 
 
 def answered_by(work: Work) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

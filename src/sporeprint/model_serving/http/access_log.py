@@ -31,7 +31,7 @@ MOST = 100_000
 #: Ends of lines that are kept, because most are the same.
 MOST_RESTS = 1_000
 
-_Entry = tuple[int, str, str, str, int, int, int, tuple[str, int] | None, str | None, str | None]
+_Entry = tuple[int, str, str, str, int, int, int, tuple[str, int] | None, str | None, str | None, str | None]
 
 
 class AccessLog:
@@ -76,6 +76,7 @@ class AccessLog:
                 exchange.model,
                 exchange.prediction_id,
                 exchange.key,
+                exchange.trace_id,
             )
         )
 
@@ -121,7 +122,7 @@ class AccessLog:
         self._rotate()
 
     def _line(self, noted: _Entry) -> bytes:
-        began_ns, request_id, method, endpoint, status, spent, size, model, prediction_id, key = noted
+        began_ns, request_id, method, endpoint, status, spent, size, model, prediction_id, key, trace_id = noted
         # What hardly varies is made once. What varies has nothing that JSON would want to be written otherwise.
         rest = self._rests.get((method, endpoint, status, model, key))
         if rest is None:
@@ -129,10 +130,11 @@ class AccessLog:
         seconds, left = divmod(began_ns // 1000, 1_000_000)
         if seconds != self._second[0]:
             self._second = seconds, datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        trace = "" if trace_id is None else f'"trace_id":"{trace_id}",'
         said = "null" if prediction_id is None else f'"{prediction_id}"'
         return (
             f'{{"time":"{self._second[1]}.{left:06d}Z","request_id":"{request_id}","ms":{spent / 1e6:.3f},"bytes":{size},'
-            f'"prediction_id":{said},{rest}'
+            f'"prediction_id":{said},{trace}{rest}'
         ).encode()
 
     def _rest(self, method: str, endpoint: str, status: int, model: tuple[str, int] | None, key: str | None) -> str:

@@ -20,7 +20,7 @@ from sporeprint.errors import (
     StorageUnavailableError,
     UsageError,
 )
-from sporeprint.messages.problem import TYPE_PREFIX, ProblemDocument, RowProblem
+from sporeprint.messages.problem import TYPE_PREFIX, ProblemDocument, RowProblem, TracedProblemDocument
 from sporeprint.registry.manifest import DamagedError
 
 MEDIA_TYPE = b"application/problem+json"
@@ -46,6 +46,7 @@ class Problem:
         detail: what, which value, what is allowed.
         headers: further ones.
         request_id: the request's; None in a problem of one row of many.
+        trace_id: its trace's, where OpenTelemetry is on.
     """
 
     status: int
@@ -54,6 +55,7 @@ class Problem:
     detail: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
     request_id: str | None = None
+    trace_id: str | None = None
 
     def document(self) -> RowProblem:
         """The problem as it is sent."""
@@ -61,6 +63,10 @@ class Problem:
         kind = f"{TYPE_PREFIX}{self.kind}"
         if self.request_id is None:
             return RowProblem(type=kind, title=self.title, status=self.status, detail=detail)
+        if self.trace_id is not None:
+            return TracedProblemDocument(
+                type=kind, title=self.title, status=self.status, detail=detail, request_id=self.request_id, trace_id=self.trace_id
+            )
         return ProblemDocument(type=kind, title=self.title, status=self.status, detail=detail, request_id=self.request_id)
 
     def to_bytes(self) -> bytes:
@@ -72,9 +78,9 @@ class Problem:
         detail = self.detail if len(self.detail) <= MOST_DETAIL else f"{self.detail[:MOST_DETAIL]} ..."
         return orjson.dumps({"error": detail})
 
-    def of_request(self, request_id: str) -> Self:
-        """The same with the id by which the logs know the request."""
-        return replace(self, request_id=request_id)
+    def of_request(self, request_id: str, trace_id: str | None = None) -> Self:
+        """The same with the ids by which logs and traces know the request."""
+        return replace(self, request_id=request_id, trace_id=trace_id)
 
 
 class ProblemError(HTTPException):

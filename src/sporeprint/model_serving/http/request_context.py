@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from time import perf_counter_ns
 from typing import Any
 
+from sporeprint.common import telemetry
 from sporeprint.model_serving.http.requests import Scope, Send
 
 HEADER = b"x-request-id"
@@ -50,9 +51,23 @@ class RequestContext:
         model: name and version that answered.
         prediction_id: of the answer, or of the batch.
         key: name of the caller's key.
+        span: of OpenTelemetry; None where it is off.
     """
 
-    __slots__ = ("_send", "began_ns", "begin", "endpoint", "key", "method", "model", "prediction_id", "request_id", "size", "status")
+    __slots__ = (
+        "_send",
+        "began_ns",
+        "begin",
+        "endpoint",
+        "key",
+        "method",
+        "model",
+        "prediction_id",
+        "request_id",
+        "size",
+        "span",
+        "status",
+    )
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._send = send
@@ -64,6 +79,23 @@ class RequestContext:
         self.prediction_id: str | None = None
         self.key: str | None = None
         REQUEST.set(self.request_id)
+        self.span = telemetry.start_request(scope["headers"], self.method, self.began_ns) if telemetry.is_tracing() else None
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace it belongs to; None where OpenTelemetry is off."""
+        return None if self.span is None else telemetry.trace_id(self.span)
+
+    def end_span(self, path: str | None) -> None:
+        """End its span, if it has one; `path` is the address of its endpoint, with the names of what varies in it."""
+        if self.span is None:
+            return
+        attributes: dict[str, Any] = {"sporeprint.request_id": self.request_id, "sporeprint.endpoint": self.endpoint}
+        if path is not None:
+            attributes["http.route"] = path
+        if self.model is not None:
+            attributes |= {"sporeprint.model": f"{self.model[0]}/v{self.model[1]}", "sporeprint.prediction_id": self.prediction_id or ""}
+        telemetry.end_request(self.span, f"{self.method} {path or self.endpoint}", self.status, attributes)
 
     async def send(self, message: Any) -> None:
         """Pass on what is sent: the id goes into every answer."""

@@ -11,8 +11,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from sporeprint.common.telemetry import record_batch, recorded_span
 from sporeprint.inference.prediction import Prediction
 from sporeprint.model_serving.runtime.ab_routing import NO_PARTICIPATION, Participation, Route
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel, StageTimes, TimedPrediction
@@ -56,6 +57,7 @@ class PendingRequest:
         begin: the same, nanoseconds of the monotonic clock.
         is_kept: whether the journal keeps it; False: the caller sees to that.
         completed: the prediction, once there is one.
+        span: of the request, where it is recorded.
     """
 
     row: Row
@@ -67,6 +69,7 @@ class PendingRequest:
     begin: int = field(default_factory=perf_counter_ns)
     is_kept: bool = True
     completed: CompletedPrediction | None = None
+    span: Any = field(default_factory=recorded_span)
 
 
 class DynamicBatcher:
@@ -152,7 +155,7 @@ def predict_pending(requests: Sequence[PendingRequest], worker: str) -> list[Com
         requests: n requests.
         worker: name of this process.
     """
-    begin = perf_counter_ns()
+    began_ns, begin = time.time_ns(), perf_counter_ns()
     units = [
         request.prediction_id if request.route is None else request.route.unit(request.unit, request.row, request.prediction_id)
         for request in requests
@@ -167,6 +170,8 @@ def predict_pending(requests: Sequence[PendingRequest], worker: str) -> list[Com
             together = group[0][1].answers([requests[number].row for number, _ in group], [served for _, served in group])
             scored |= {(id(served), number): each for (number, served), each in zip(group, together, strict=True)}
     shared = perf_counter_ns() - begin
+    if spans := list(dict.fromkeys(request.span for request in requests if request.span is not None)):
+        record_batch(spans, began_ns, len(requests))
     return [
         _complete(request, unit, number, scored, shared, worker) for number, (request, unit) in enumerate(zip(requests, units, strict=True))
     ]

@@ -219,6 +219,10 @@ class Metrics:
 
     # --- showing
 
+    def own_numbers(self) -> Mapping[Series, tuple[int, ...]]:
+        """The numbers of this process alone."""
+        return self._counts.read().numbers
+
     def to_bytes(self) -> bytes:
         """The numbers of all workers, as Prometheus reads them."""
         every = [self._counts.read()] if self._folder is None else read_all(self._folder, self._counts)

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import orjson
 
+from sporeprint.common.dates import date_text
 from sporeprint.errors import DataError
 from sporeprint.inference.predictor import parse_row
 from sporeprint.model_serving.http.problems import ProblemError, not_json, not_valid
@@ -129,8 +130,9 @@ class RowParser:
 
 def _field(name: str, schema: DatasetSchema) -> FieldParser:
     column = schema.columns[name]
-    if column.kind is Kind.NUMERIC:
-        if schema.missing_words(name):  # a number may stand for a missing value: read by the slower rules
+    if column.is_number:
+        # A date, or a number that may stand for a missing value: read by the slower rules.
+        if column.kind is Kind.DATE or schema.missing_words(name):
             return FieldParser(name, None, math.inf, -math.inf)
         largest = 1.7976931348623157e308
         return FieldParser(name, None, -largest if column.min is None else column.min, largest if column.max is None else column.max)
@@ -233,7 +235,9 @@ def example(schema: DatasetSchema) -> dict[str, Any]:
     """A row of a contract: of every nominal column the first declared value, as a word where it is one; of every number a small one."""
     found: dict[str, Any] = {}
     for name, column in schema.columns.items():
-        if column.kind is Kind.NUMERIC:
+        if column.kind is Kind.DATE:
+            found[name] = date_text(column.min if column.min is not None and column.since is None else 19_787.0)
+        elif column.is_number:
             low, high = column.min if column.min is not None else 0.0, column.max if column.max is not None else 100.0
             found[name] = round(low + (high - low) / 20, 3)
         elif column.values:

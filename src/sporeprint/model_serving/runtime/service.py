@@ -25,6 +25,7 @@ from sporeprint.model_serving.runtime.ab_evaluation import BackgroundEvaluation
 from sporeprint.model_serving.runtime.ab_routing import Routes
 from sporeprint.model_serving.runtime.dynamic_batching import DynamicBatcher
 from sporeprint.model_serving.runtime.metrics import Metrics
+from sporeprint.model_serving.runtime.metrics_export import exporting
 from sporeprint.model_serving.runtime.promotion_process import promote_in_a_process
 from sporeprint.model_serving.runtime.upload_process import DecodeLimits, UploadDecoder
 from sporeprint.pipelines.ab_test_lifecycle import ExperimentService
@@ -118,6 +119,7 @@ class Service:
             access_log = _access_log(limits, root, worker, paths or {})
             with (
                 contextlib.closing(metrics),
+                exporting(metrics.own_numbers, worker),
                 access_log.writing() if access_log else contextlib.nullcontext(),
                 request_ids_in_log(),
                 # Of a few rows, further threads of BLAS would only wait for each other, at full speed.

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from sporeprint.errors import StorageError, StorageUnavailableError, UsageError
-from sporeprint.storage.warehouse import star_schema
+from sporeprint.storage.warehouse import star_schema, views
 from sporeprint.storage.warehouse.manifest import WarehouseManifest
 from sporeprint.storage.warehouse.protocol import TRAINING, QueryResult, plain
 from sporeprint.storage.warehouse.star_schema import StarTable
@@ -30,6 +30,8 @@ class DuckDBReader:
         with self._errors():
             for table in star_schema.TABLES.values():
                 self._engine.execute(f'CREATE VIEW "{table.name}" AS {_view(table, files[table.name])}')
+            for view in views.VIEWS.values():
+                self._engine.execute(f"CREATE VIEW {view.name} AS {view.select('duckdb')}")
             if files[TRAINING]:
                 self._engine.execute(f"CREATE VIEW {TRAINING} AS SELECT * FROM {_parquet(files[TRAINING])}")  # noqa: S608 -- quoted paths
         # No spilling to disk either: what does not fit into memory is refused.

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,14 +11,18 @@ from sqlalchemy import URL, Connection, exc, text
 from sporeprint.errors import BusyError, StorageError, UsageError
 from sporeprint.storage.engine import connect, database_errors, reading, translate_error, writing
 from sporeprint.storage.urls import redacted
-from sporeprint.storage.warehouse import star_schema
+from sporeprint.storage.warehouse import star_schema, views
 from sporeprint.storage.warehouse.protocol import ANSWER_S, LOCK_WAIT_S, TRAINING, Load, QueryResult, Reader, plain
 from sporeprint.storage.warehouse.readonly_sql import one_that_reads
+
+log = logging.getLogger(__name__)
 
 NOTES = "warehouse_note"
 #: Names a lock of the whole server, by the database.
 LOCK = "CONCAT('sporeprint.warehouse.', DATABASE())"
 #: What is a mistake of who asks: syntax, unknown column, unknown table, ambiguous column, grouping, types, division, JSON, read-only.
+#: What an account may not do: any command, one on this table.
+_NOT_ALLOWED = frozenset({1044, 1142})
 _MISTAKES = frozenset(
     {1046, 1051, 1052, 1054, 1055, 1056, 1060, 1064, 1066, 1111, 1140, 1146, 1149, 1222, 1248, 1292, 1305, 1365, 1690, 1792}
 )
@@ -100,6 +105,23 @@ class MariaDBWarehouse:
             if _noted(connection, "star") is None:
                 connection.execute(text(f"INSERT INTO {NOTES} VALUES ('star', :star)"), {"star": json.dumps(star_schema.STAR)})  # noqa: S608
             self._check(connection)
+            self._prepare_views(connection)
+
+    def _prepare_views(self, connection: Connection) -> None:
+        """Make the views where they are not this version's. An account without the right to leaves them as they are."""
+        made = {name: view.select("mariadb") for name, view in views.VIEWS.items()}
+        if _noted(connection, "views") == made:
+            return
+        try:
+            for name, query in made.items():
+                statement = f"CREATE OR REPLACE SQL SECURITY INVOKER VIEW {name} AS {query}"
+                connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+        except exc.DBAPIError as error:
+            if getattr(error.orig, "args", (None,))[0] not in _NOT_ALLOWED:
+                raise
+            log.warning("%s: the account may not make views; run the script that makes accounts again", self.shown)
+            return
+        connection.execute(text(f"REPLACE INTO {NOTES} VALUES ('views', :made)"), {"made": json.dumps(made)})  # noqa: S608
 
     def _check(self, connection: Connection) -> None:
         found = _noted(connection, "star")

@@ -209,7 +209,7 @@ def first_hour(reader: Reader, scope: PredictionScope) -> int | None:
 def _column(cells: Sequence[tuple[Any, ...]], kind: Kind, known: frozenset[str]) -> ColumnProfile:
     kinds = {cell[0] for cell in cells}
     # What it was counted as decides: the contract may have changed since.
-    numeric = kind is Kind.NUMERIC if not kinds & {"number", "invalid", "value", "unseen"} else bool(kinds & {"number", "invalid"})
+    numeric = kind is not Kind.NOMINAL if not kinds & {"number", "invalid", "value", "unseen"} else bool(kinds & {"number", "invalid"})
     sums = {name: sum(int(cell[4]) for cell in cells if cell[0] == name) for name in ("missing", "invalid", "unseen")}
     if numeric:
         histogram, broken = _histogram(cells)
@@ -409,6 +409,8 @@ def _decoded(texts: Sequence[str], schema: DatasetSchema) -> pl.DataFrame:
         if column.kind is Kind.NOMINAL and column.values:
             words_of = {word: code for code, word in column.values.items() if word not in column.values}
             value = value.replace(words_of) if words_of else value
+        if column.kind is Kind.DATE:  # recorded as a day number
+            value = value.cast(pl.Float64, strict=False)
         columns.append(value.alias(name))
     return table.select(columns)
 
