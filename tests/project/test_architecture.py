@@ -42,14 +42,11 @@ OF_A_PACKAGE = {
     "model_serving/test_browser.py",
     "model_serving/test_faults.py",
     "model_serving/test_openapi_contract.py",
-<<<<<<< HEAD
     "model_serving/ui/test_pages.py",
     "model_serving/ui/test_ui_browser.py",
     "web/test_templates.py",
-=======
     "model_serving/test_telemetry.py",
     "model_serving/open_inference/test_conformance.py",
->>>>>>> main
 }
 
 
