@@ -42,7 +42,7 @@ class Reader(HTMLParser):
         return [attributes for tag, attributes in self.tags if tag == name]
 
 
-def send(client: Client, path: str, headers: dict[str, str] | None = None, **fields: str) -> httpx.Response:
+def send(client: Client, path: str, headers: dict[str, str] | None = None, /, **fields: str) -> httpx.Response:
     return client.post(path, data=fields, headers={**FORM, **(headers or {})})
 
 
@@ -204,7 +204,7 @@ def test_a_session_is_for_pages_alone_and_a_log_in_goes_back_to_where_it_was_ask
     assert client.get("/models", headers=cookie).status_code == 401
     assert client.post("/predict", json={}, headers=cookie).status_code == 401
     assert client.get("/ui/identify", headers={"x-api-key": keys["predict"]}).status_code == 200
-    over = send(client, "/ui/logout", headers=cookie)
+    over = send(client, "/ui/logout", cookie)
     assert "Max-Age=0" in over.headers["set-cookie"]
 
 
@@ -233,7 +233,7 @@ def test_a_session_ends_with_its_key_and_cannot_be_made_up(
         assert time.monotonic() < end
         time.sleep(0.05)
     # What was typed into a form comes back.
-    late = send(client, "/ui/identify", headers=cookie, **{"cap-shape": "x <b>"})
+    late = send(client, "/ui/identify", cookie, **{"cap-shape": "x <b>"})
     assert late.status_code == 401
     assert 'name="cap-shape" value="x &lt;b&gt;"' in late.text
 
@@ -250,7 +250,7 @@ def test_a_page_of_another_site_sends_nothing(client: Client, headers: dict[str,
     for route in UI_ROUTES:
         if "POST" in (route.methods or ()):
             path = re.sub(r"\{\w+\}", "none", route.path)
-            assert send(client, path, headers=headers).status_code == 403, route.name
+            assert send(client, path, headers).status_code == 403, route.name
 
 
 def test_another_host_is_no_way_in_without_keys(client: Client) -> None:
