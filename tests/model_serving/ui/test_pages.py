@@ -103,7 +103,7 @@ def test_every_page_is_in_the_table_of_roles_and_has_an_address() -> None:
     assert all(PATHS[route.name].startswith("/ui/") for route in UI_ROUTES)
 
 
-@pytest.mark.parametrize("path", ["", "identify", "identify?cap-shape=x&cap-color=n"])
+@pytest.mark.parametrize("path", ["", "identify", "identify?cap-shape=x&cap-color=n", "predictions"])
 def test_a_page_is_whole_and_the_policy_is_strict(client: Client, path: str) -> None:
     response = client.get(f"/ui/{path}")
     assert response.status_code == 200
@@ -342,6 +342,50 @@ def test_the_dialogues_rule_is_not_avoided(client: Client, row: dict[str, Any]) 
             asked = parse_qs(urlsplit(response.headers["location"]).query)["_asked"][0]
             kept = client.get(f"/predictions/{asked}").json()["verdict"]
             assert kept == dialogue or kept != "edible"
+
+
+# --- predictions ---------------------------------------------------------------------------------------------------------
+
+
+def asked_id(client: Client, row: dict[str, Any], once: str) -> str:
+    response = send(client, "/ui/identify", **{name: str(value) for name, value in row.items()}, _once=once)
+    return parse_qs(urlsplit(response.headers["location"]).query)["_asked"][0]
+
+
+def test_an_outcome_is_entered_and_corrected(client: Client, row: dict[str, Any]) -> None:
+    path = f"/ui/predictions/{asked_id(client, row, 'outcome')}"
+    page = client.get(path)
+    whole(page)
+    assert "Nobody has said it yet." in page.text
+    for revision, code in enumerate(("e", "p"), 1):
+        assert send(client, path, outcome=code, source="lab <b>").headers["location"] == f"{path}#outcome"
+        kept = client.get(path.removeprefix("/ui")).json()["outcome"]
+        assert (kept["outcome"], kept["revision"], kept["source"]) == (code, revision, "lab <b>")
+    page = client.get(path)
+    assert "revision 2: it was corrected" in page.text
+    assert "lab &lt;b&gt;" in page.text
+    assert "<b>" not in page.text.partition('id="outcome"')[2]
+
+
+def test_an_outcome_that_is_none_is_refused_and_what_was_typed_stays(client: Client, row: dict[str, Any]) -> None:
+    path = f"/ui/predictions/{asked_id(client, row, 'refused')}"
+    for fields in ({}, {"outcome": "x"}, {"outcome": "<script>alert(1)</script>"}):
+        response = send(client, path, **fields, source="typed")
+        assert response.status_code == 422
+        assert 'value="typed"' in response.text
+        assert "<script>alert" not in response.text
+    assert client.get(path.removeprefix("/ui")).json()["outcome"] is None
+
+
+def test_an_id_leads_to_its_prediction(client: Client, row: dict[str, Any]) -> None:
+    prediction_id = asked_id(client, row, "search")
+    assert client.get("/ui/predictions", params={"id": f" {prediction_id} "}).headers["location"] == f"/ui/predictions/{prediction_id}"
+    for wrong in ("none", "\u202e", "<b>", "x" * 500):
+        response = client.get("/ui/predictions", params={"id": wrong})
+        assert response.status_code == 404
+        whole(response)
+        assert "<b>" not in response.text.partition("</h1>")[2].replace("<b>There", "")
+    assert client.get("/ui/predictions/none").status_code == 404
 
 
 # --- overview ------------------------------------------------------------------------------------------------------------

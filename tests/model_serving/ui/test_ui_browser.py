@@ -11,7 +11,7 @@ from browser import Browser
 from serving_support import Server, start_server, write_config
 from sporeprint.registry.registry import Registry
 
-PAGES = ("", "identify", "login", "identify?cap-shape=x&cap-color=n&stem-height=5")
+PAGES = ("", "identify", "predictions", "identify?cap-shape=x&cap-color=n&stem-height=5")
 WIDTHS = (320, 390, 768, 1280)
 #: Bytes of a first visit with everything that a page links, as they come over the wire.
 MOST_BYTES = 60_000
@@ -64,7 +64,21 @@ def test_identify_by_keyboard_alone_to_a_verdict(browser: Browser, base: str) ->
     assert browser.run("document.activeElement.name") == "cap-shape"  # the answer moves nobody's place
     browser.run("document.querySelector('.button.main').focus()")
     browser.press("Enter")
-    browser.wait("document.querySelector('#verdict-word') || document.querySelector('.verdict')")
+    browser.wait("document.querySelector('.verdict')")
+    assert browser.messages == []
+
+
+def test_what_it_turned_out_to_be_is_entered_where_the_verdict_leads(browser: Browser, base: str, shared_root: Path) -> None:
+    golden = Registry(shared_root / "models/registry").load("production").golden.rows[1]
+    browser.screen(390, height=844)
+    browser.open(f"{base}identify?" + "&".join(f"{name}={value}" for name, value in golden.items() if value is not None))
+    browser.click(".actions .button.main")
+    browser.click(".verdict a[href*='/predictions/']")
+    browser.wait("location.pathname.includes('/predictions/') && document.readyState === 'complete'")
+    browser.click("label:has([name=outcome][value=e])")
+    browser.click("#outcome .button.main")
+    browser.wait("document.querySelector('#outcome .tag')")
+    assert browser.overflow <= 0
     assert browser.messages == []
 
 

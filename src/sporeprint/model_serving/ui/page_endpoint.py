@@ -41,6 +41,7 @@ NOBODY = Caller("", frozenset(), TokenBucket(0.0, 1, 1.0, 0.0))
 NAVIGATION: Mapping[str, tuple[str, str]] = {
     "ui_overview": ("", "Overview"),
     "ui_identify": ("identify", "Identify"),
+    "ui_predictions": ("predictions", "Predictions"),
 }
 
 

@@ -6,6 +6,7 @@ from sporeprint.model_serving.ui.identify import ask, show_identify
 from sporeprint.model_serving.ui.login import AssetEndpoint, choose_language, log_in, log_out, missing, show_login
 from sporeprint.model_serving.ui.overview import show_overview
 from sporeprint.model_serving.ui.page_endpoint import pages
+from sporeprint.model_serving.ui.predictions import enter_outcome, find, show_prediction
 
 UI_ROUTES: tuple[Route, ...] = (
     Route("/ui/assets/{digest}/{name}", AssetEndpoint(), methods=["GET"], name="ui_asset", include_in_schema=False),
@@ -14,6 +15,9 @@ UI_ROUTES: tuple[Route, ...] = (
             ("ui_overview", "GET", "/", show_overview),
             ("ui_identify", "GET", "/identify", show_identify),
             ("ui_ask", "POST", "/identify", ask),
+            ("ui_predictions", "GET", "/predictions", find),
+            ("ui_prediction", "GET", "/predictions/{prediction_id}", show_prediction),
+            ("ui_outcome", "POST", "/predictions/{prediction_id}", enter_outcome),
             ("ui_login", "GET", "/login", show_login),
             ("ui_log_in", "POST", "/login", log_in),
             ("ui_log_out", "POST", "/logout", log_out),
