@@ -16,7 +16,7 @@ from sqlalchemy import Engine, func, select
 
 from journal_support import until
 from mariadb_server import MariaDB
-from serving_support import Load, Server
+from serving_support import NO_TLS, Load, Server
 from sporeprint.registry.registry import Registry
 from sporeprint.storage.engine import connect
 from sporeprint.storage.oltp import migrate
@@ -97,7 +97,7 @@ def workers(server: Server) -> set[int]:
     found = set()
     for _ in range(10):
         with contextlib.suppress(httpx.TransportError):
-            name: str = httpx.get(server.client.base_url.join("/health"), timeout=10).json()["worker"]
+            name: str = httpx.get(server.client.base_url.join("/health"), timeout=10, verify=NO_TLS).json()["worker"]
             found.add(int(name.rpartition("-")[2]))
     return found
 
@@ -143,7 +143,7 @@ def test_two_requests_with_one_key_at_once_have_one_answer(served: Serve, row: d
     url = server.client.base_url.join("/predict")
 
     def ask(key: str) -> None:
-        said.append(httpx.post(url, json=row, headers={"Idempotency-Key": key}, timeout=10))
+        said.append(httpx.post(url, json=row, headers={"Idempotency-Key": key}, timeout=10, verify=NO_TLS))
 
     for number in range(10):
         threads = [threading.Thread(target=ask, args=(f"key-{number}",)) for _ in range(4)]

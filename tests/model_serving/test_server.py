@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from journal_support import until
-from serving_support import Load
+from serving_support import NO_TLS, Load
 from sporeprint.errors import RegistryError, StorageError, UsageError
 from sporeprint.inference.predictor import predict_row
 from sporeprint.model_serving.server import check, listening
@@ -147,7 +147,7 @@ def test_two_workers_answer_and_end_together(served: Serve, registry: Registry, 
 
     def workers() -> set[str]:
         # A connection stays with its worker.
-        return {httpx.get(server.client.base_url.join("/health")).json()["worker"] for _ in range(10)}
+        return {httpx.get(server.client.base_url.join("/health"), verify=NO_TLS).json()["worker"] for _ in range(10)}
 
     until(lambda: len(workers()) == 2, 30)
     with Load(server.client, golden(registry)) as load:

@@ -1,19 +1,15 @@
 """Every command of docs/another-table.md, one after the other, in one shell: another table goes the whole way by its config alone."""
 
-import contextlib
 import csv
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from docs_support import run_script
 from serving_support import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,26 +30,17 @@ def script(port: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def tour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[str]]]:
+def tour(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """The folder after the page was gone through, and what each block said."""
-    folder = tmp_path_factory.mktemp("another_table")
+    folder, tools = tmp_path_factory.mktemp("another_table"), tmp_path_factory.mktemp("tools")
     (folder / "examples").symlink_to(ROOT / "examples")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environ = os.environ | {"PATH": path, "SPOREPRINT_RUNTIME__THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "160"}
+    environ = {"SPOREPRINT_RUNTIME__THREADS": "1", "SPOREPRINT_EVALUATION__REPLICATES": "100", "COLUMNS": "160"}
     # Into files: a pipe would stay open as long as the server that a broken page leaves behind.
     with (folder / "said.txt").open("w") as said, (folder / "errors.txt").open("w") as errors:
-        process = subprocess.Popen(
-            ["bash", "-c", script(free_port())], cwd=folder, env=environ, stdout=said, stderr=errors, start_new_session=True
-        )
-    try:
-        code = process.wait(timeout=420)
-        texts = [(folder / name).read_text(encoding="utf-8") for name in ("said.txt", "errors.txt")]
-        assert code == 0, "\n".join(text[-2000:] for text in texts)
-        yield folder / "trial", texts[0].split(f"{MARK}\n")[1:]
-    finally:
-        with contextlib.suppress(ProcessLookupError):  # the shell and the server it started have a group of their own
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        code = run_script(script(free_port()), folder, tools, environ, said, errors)
+    texts = [(folder / name).read_text(encoding="utf-8") for name in ("said.txt", "errors.txt")]
+    assert code == 0, "\n".join(text[-2000:] for text in texts)
+    return folder / "trial", texts[0].split(f"{MARK}\n")[1:]
 
 
 def block(tour: tuple[Path, list[str]], holding: str) -> str:

@@ -1,16 +1,13 @@
 """The documentation: its site is made without a warning and without a link to nowhere, and what its pages tell people to type is run."""
 
-import contextlib
 import doctest
+import functools
 import importlib
-import io
 import itertools
 import json
-import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +24,7 @@ import typer.main
 from ruamel.yaml import YAML
 
 import sporeprint
+from docs_support import run_script
 from monitor_support import answered, outcomes, service
 from serving_support import Server, start_server, write_config
 from sporeprint import settings
@@ -123,52 +121,16 @@ class Place:
         """Run a script, as it stands on a page but for the server's port and what lies in /tmp. Its exit code, and what it said."""
         told = script.replace("localhost:8000", f"localhost:{self.server.client.base_url.port}").replace("/tmp/", f"{self.folder.parent}/")
         tools = self.folder.parent / "bin"
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("SPOREPRINT_")} | {
-            "PATH": os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]]),
+        environ = {
             "SPOREPRINT_WORKDIR": str(self.folder),
             "SPOREPRINT_CONFIG": str(self.config),
             "CURL_HOME": str(tools),
-            "COMMANDS": str(tools / "socket"),
+            "ALARM_IS_AN_ANSWER": "1",
         }
-        with socket.socket(socket.AF_UNIX) as commands, (tools / "said").open("w+") as said:
-            commands.bind(environ["COMMANDS"])
-            commands.listen()
-            commands.settimeout(0.05)
-            process = subprocess.Popen(["bash", "-euo", "pipefail", "-c", told], cwd=self.folder, env=environ, stdout=said, stderr=said)
-            while process.poll() is None:
-                with contextlib.suppress(TimeoutError):
-                    answer(commands.accept()[0])
-            Path(environ["COMMANDS"]).unlink()
+        with (tools / "said").open("w+") as said:
+            code = run_script(told, self.folder, tools, environ, said, said)
             said.seek(0)
-            return process.returncode, said.read()
-
-
-#: What stands for `sporeprint` in the scripts: this process, which has loaded its libraries already, does the command.
-#: An alarm is an answer too.
-SHIM = f"""#!{sys.executable} -IS
-import json, os, socket, sys
-with socket.socket(socket.AF_UNIX) as here:
-    here.connect(os.environ["COMMANDS"])
-    environ = {{name: value for name, value in os.environ.items() if name.startswith("SPOREPRINT_")}}
-    here.sendall(json.dumps([sys.argv[1:], os.getcwd(), environ]).encode() + b"\\n")
-    code, out, err = json.load(here.makefile())
-sys.stdout.write(out)
-sys.stderr.write(err)
-sys.exit(0 if sys.argv[1] == "monitor" and code in (10, 11) else code)
-"""
-
-
-def answer(asked: socket.socket) -> None:
-    """Run one command as its process would, but for the start of Python."""
-    with asked, asked.makefile("rw", encoding="utf-8") as line, pytest.MonkeyPatch.context() as patch:
-        arguments, folder, environ = json.loads(line.readline())
-        patch.chdir(folder)
-        for variable, value in environ.items():
-            patch.setenv(variable, value)
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = cli.run(arguments)
-        line.write(json.dumps([code, out.getvalue(), err.getvalue()]))
+            return code, said.read()
 
 
 @pytest.fixture(scope="module")
@@ -192,8 +154,6 @@ def place(_small_run: Path, _small: dict[str, Any], small_table: Path, tmp_path_
         write(found.engine, outcomes(given[:40], frame["class"], delay_us=minute_us), tables.outcome)
     tools = folder.parent / "bin"
     tools.mkdir()
-    (tools / "sporeprint").write_text(SHIM)
-    (tools / "sporeprint").chmod(0o755)
     (tools / ".curlrc").write_text("fail-with-body\nsilent\nshow-error\n")
     server = start_server(folder, config)
     yield Place(folder, config, server)
@@ -242,9 +202,14 @@ def commands_of(line: str) -> Iterator[list[str]]:
             yield found[1:]
 
 
+@functools.cache
+def program() -> Any:
+    return typer.main.get_command(cli.app)
+
+
 def unknown_words(words: list[str]) -> list[str]:
     """What of a command's words is neither a command nor an option of it."""
-    node: Any = typer.main.get_command(cli.app)
+    node: Any = program()
     while words and getattr(node, "commands", {}) and not words[0].startswith("-"):
         if words[0] not in node.commands:
             return words[:1]

@@ -89,12 +89,6 @@ def test_a_difference_is_never_beyond_one() -> None:
     assert ends(cs.difference(Estimate(1, 1, 1), Estimate(1, 0, 1), 0.01, 1 / 0.0099)) == (-1, 1)
 
 
-def test_times_as_often() -> None:
-    found = cs.times_as_often(Estimate(2 / 3, 0.5, 0.8), 0.5)
-    assert (found.value, found.low, found.high) == pytest.approx((2, 1, 4))
-    assert cs.times_as_often(Estimate(1, 0.5, 1), 0.1).high == math.inf
-
-
 def test_a_product_multiplies_the_ends() -> None:
     assert cs.product(Estimate(0.2, 0.1, 0.3), Estimate(0.5, 0.4, 0.6)) == Estimate(0.2 * 0.5, 0.1 * 0.4, 0.3 * 0.6)
 

@@ -73,8 +73,7 @@ def test_matched_expects_the_ratio_on_either_side() -> None:
     assert math.sqrt(1 / a + 1 / b) == pytest.approx(0.4 * math.log(3), rel=1e-9)
 
 
-def test_wald() -> None:
-    assert eprocess.wald_bounds(0.05, 0.2) == pytest.approx((-1.558145, 2.772589), abs=1e-6)
+def test_of_one_alternative_it_is_the_likelihood_ratio() -> None:
     assert float(eprocess.log_e_simple(2 / 3, 3, 4, 0.5)) == pytest.approx(3 * math.log(4 / 3) + math.log(2 / 3))
 
 

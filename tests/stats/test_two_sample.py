@@ -88,10 +88,10 @@ TABLES = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=2,
 def test_tables_are_scipys(table: list[tuple[int, int]]) -> None:
     a, b = np.array(table).T
     here = (a + b) > 0
-    for found, kind in ((two_sample.chi_squared(a, b), None), (two_sample.log_likelihood(a, b), "log-likelihood")):
-        wanted = stats.chi2_contingency(np.stack([a[here], b[here]]), correction=False, lambda_=kind)
-        assert found.p == pytest.approx(wanted.pvalue, abs=1e-9)
-        assert found.statistic == pytest.approx(wanted.statistic, abs=1e-9)
+    found = two_sample.log_likelihood(a, b)
+    expected = stats.chi2_contingency(np.stack([a[here], b[here]]), correction=False, lambda_="log-likelihood")
+    assert found.p == pytest.approx(expected.pvalue, abs=1e-9)
+    assert found.statistic == pytest.approx(expected.statistic, abs=1e-9)
 
 
 @given(*[st.integers(0, 60)] * 4)

@@ -1,5 +1,6 @@
 """`sporeprint monitor`: whether new rows, and the answers to them, are still what they were."""
 
+import functools
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +29,10 @@ class Arm(StrEnum):
 
     A = "A"
     B = "B"
+
+
+#: An option about what the service answered.
+_of_answers = functools.partial(typer.Option, rich_help_panel=_WAREHOUSE, show_default=False)
 
 
 def add_monitor_to(app: typer.Typer, panel: str) -> None:
@@ -62,77 +67,27 @@ def monitor(
         str | None,
         typer.Option(metavar="NAME", help="Whose answers to look at. Left out: production, if there is one.", show_default=False),
     ] = None,
-    last: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            rich_help_panel=_WAREHOUSE,
-            show_default=False,
-            help="The last 24h, 7d, 90m. Left out: monitoring.every_hours.",
-        ),
-    ] = None,
-    begin: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="TIME",
-            rich_help_panel=_WAREHOUSE,
-            show_default=False,
-            help="From a time on, with its zone: 2026-03-29T01:00Z.",
-        ),
-    ] = None,
-    end: Annotated[
-        str | None,
-        typer.Option("--to", metavar="TIME", rich_help_panel=_WAREHOUSE, show_default=False, help="Up to a time. Left out: now."),
-    ] = None,
-    rows: Annotated[
-        int | None, typer.Option(metavar="N", min=1, rich_help_panel=_WAREHOUSE, show_default=False, help="The newest N answers.")
-    ] = None,
-    test: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", rich_help_panel=_WAREHOUSE, show_default=False, help="Only answers of an A/B test, with --arm."),
-    ] = None,
-    arm: Annotated[
-        Arm | None, typer.Option(case_sensitive=False, rich_help_panel=_WAREHOUSE, show_default=False, help="Its arm, A or B.")
-    ] = None,
+    last: Annotated[str | None, _of_answers(metavar="TIME", help="The last 24h, 7d, 90m. Left out: monitoring.every_hours.")] = None,
+    begin: Annotated[str | None, _of_answers("--from", metavar="TIME", help="From a time on, with its zone: 2026-03-29T01:00Z.")] = None,
+    end: Annotated[str | None, _of_answers("--to", metavar="TIME", help="Up to a time. Left out: now.")] = None,
+    rows: Annotated[int | None, _of_answers(metavar="N", min=1, help="The newest N answers.")] = None,
+    test: Annotated[str | None, _of_answers(metavar="NAME", help="Only answers of an A/B test, with --arm.")] = None,
+    arm: Annotated[Arm | None, _of_answers(case_sensitive=False, help="Its arm, A or B.")] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="COLUMN=VALUE",
-            rich_help_panel=_WAREHOUSE,
-            show_default=False,
-            help="Only answers with a value, or a range of numbers 5..10. Can be given several times.",
-        ),
+        _of_answers(metavar="COLUMN=VALUE", help="Only answers with a value, or a range of numbers 5..10. Can be given several times."),
     ] = None,
     reference_last: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            rich_help_panel=_WAREHOUSE,
-            show_default=False,
-            help="Hold them against so much time before the window, as in 30d.",
-        ),
+        str | None, _of_answers(metavar="TIME", help="Hold them against so much time before the window, as in 30d.")
     ] = None,
     sync: Annotated[
-        bool | None,
-        typer.Option(
-            "--sync/--no-sync",
-            rich_help_panel=_WAREHOUSE,
-            show_default=False,
-            help="Bring new answers into the warehouse first. With --watch it does.",
-        ),
+        bool | None, _of_answers("--sync/--no-sync", help="Bring new answers into the warehouse first. With --watch it does.")
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", rich_help_panel=_WAREHOUSE, help="Evaluate again and again, until it is stopped.")
     ] = False,
     every: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            rich_help_panel=_WAREHOUSE,
-            show_default=False,
-            help="How long to wait between two. Left out: monitoring.every_hours.",
-        ),
+        str | None, _of_answers(metavar="TIME", help="How long to wait between two. Left out: monitoring.every_hours.")
     ] = None,
     alert: Annotated[
         bool | None,

@@ -3,6 +3,8 @@
 A chunk of clean lines goes through Polars as it is, after checks that cost a tenth of the parse: Polars fills short rows
 up without a word. A chunk with anything unusual in it is split line by line instead, by the same rules, so that only the
 rows that cannot be split are lost, each with its number, a reason and its text.
+
+By hand, because PyArrow gives up the file at an unclosed quote or a byte that is not UTF-8, and DuckDB names a short row several times.
 """
 
 import csv

@@ -1,4 +1,7 @@
-"""Files from http(s) addresses: bounded in size, tried again after passing failures."""
+"""Files from http(s) addresses: bounded in size, tried again after passing failures.
+
+By hand, because what fsspec or pooch would bring (S3, caches) is not asked for, and the bound on the size would stay.
+"""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,7 @@
-"""The footer of a Parquet file, read and written: a tree of numbered fields in Thrift's compact protocol."""
+"""The footer of a Parquet file, read and written: a tree of numbered fields in Thrift's compact protocol.
+
+By hand, because a server has Polars alone: PyArrow, which could do it, takes 170 MiB, and Polars shows no CRC and joins no parts.
+"""
 
 from io import BytesIO
 from typing import IO, Any

@@ -75,15 +75,6 @@ def _within_one(number: float) -> float:
     return max(-1.0, min(1.0, number))
 
 
-def times_as_often(side: Estimate, null: float) -> Estimate:
-    """B's rate as a multiple of A's, from the share of the errors that fall on B: q (1 - s) / ((1 - q) s). As sure as that share."""
-    return Estimate(*(_odds(falls) / _odds(null) for falls in (side.value, side.low, side.high)))
-
-
-def _odds(probability: float) -> float:
-    return math.inf if probability >= 1 else probability / (1 - probability)
-
-
 @dataclass(frozen=True, slots=True)
 class Moments:
     """What the mean of a number needs. Adding two is taking their observations together.

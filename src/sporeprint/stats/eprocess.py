@@ -88,16 +88,6 @@ def log_e_simple(alternative: float, successes: Count, trials: Count, null: floa
     return log_likelihood(alternative, successes, trials) - log_likelihood(null, successes, trials)
 
 
-def wald_bounds(alpha: float, beta: float) -> tuple[float, float]:
-    """Bounds of the log likelihood ratio in Wald's test: accept at or below the first, reject at or above the second.
-
-    Args:
-        alpha: probability of rejecting what is true.
-        beta: probability of accepting what is false.
-    """
-    return math.log(beta / (1 - alpha)), math.log((1 - beta) / alpha)
-
-
 def p_value(log_e_value: float) -> float:
     """min(1, 1/e). With the largest e-value so far it is valid at any time: it ever gets to alpha with a probability of at most alpha."""
     return math.exp(-max(0.0, log_e_value))

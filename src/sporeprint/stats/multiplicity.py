@@ -3,20 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
-
-
-def benjamini_hochberg(p_values: Sequence[float]) -> tuple[float, ...]:
-    """p-values adjusted to control the false discovery rate (Benjamini & Hochberg 1995), in the order given.
-
-    For p-values that are independent or depend positively on each other.
-    """
-    p = np.asarray(p_values, dtype=np.float64)
-    order: npt.NDArray[np.intp] = np.argsort(-p, kind="stable")
-    stepped = np.minimum.accumulate(p[order] * (len(p) / np.arange(len(p), 0, -1)))
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(1.0, stepped)
-    return tuple(adjusted.tolist())
 
 
 def e_benjamini_hochberg(e_values: Sequence[float], alpha: float) -> tuple[bool, ...]:

@@ -186,12 +186,6 @@ def _pelz_good(n: int, d: float) -> float:
 # --- tables of counts ---------------------------------------------------------------------------------------------------
 
 
-def chi_squared(a: Counts, b: Counts) -> Tested:
-    """Pearson's chi-squared test of a table of two rows, without Yates' correction. Columns without a count are left out."""
-    table, expected = _expected(a, b)
-    return _tail(float(((table - expected) ** 2 / expected).sum()), table.shape[1], "chi-squared")
-
-
 def log_likelihood(a: Counts, b: Counts, *, williams: bool = False) -> Tested:
     """The G test (likelihood ratio) of a table of two rows.
 

@@ -7,10 +7,8 @@ import json
 import sys
 
 from gbstats.frequentist.tests import (  # type: ignore[import-not-found, import-untyped, unused-ignore]  # lives in an environment of its own
-    FrequentistConfig,
     SequentialConfig,
     SequentialTwoSidedTTest,
-    TwoSidedTTest,
 )
 from gbstats.models.statistics import SampleMeanStatistic  # type: ignore[import-not-found, import-untyped, unused-ignore]  # the same
 
@@ -34,20 +32,11 @@ def sequential() -> list[list[float]]:
     return rows
 
 
-def welch() -> list[list[float]]:
-    """The case, then low, high and p-value of Welch's test."""
-    rows = []
-    for a, b, alpha, tuned in CASES:
-        found = TwoSidedTTest(_statistic(a), _statistic(b), FrequentistConfig(difference_type="absolute", alpha=alpha)).compute_result()
-        rows.append([*a, *b, alpha, tuned, *map(float, found.ci), float(found.p_value)])
-    return rows
-
-
 def _statistic(arm: tuple[int, float, float]) -> SampleMeanStatistic:
     count, total, squares = arm
     return SampleMeanStatistic(n=count, sum=total, sum_squares=squares)
 
 
 if __name__ == "__main__":
-    json.dump({section.__name__: section() for section in (sequential, welch)}, sys.stdout)
+    json.dump({section.__name__: section() for section in (sequential,)}, sys.stdout)
     sys.stdout.write("\n")

@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 
 from ab_support import TWO, made, until
 from mariadb_server import MariaDB
-from serving_support import Client, Server, start_server, write_config
+from serving_support import NO_TLS, Client, Server, start_server, write_config
 from sporeprint.ab_testing.assignment import Assignment
 from sporeprint.model_serving.runtime.ab_routing import row_unit
 from sporeprint.storage.engine import connect
@@ -294,7 +294,7 @@ def test_every_unit_has_one_arm_and_counts_are_those_answered_when_workers_are_k
     server = workers
     test = made(server.client)
     arms, answered = Assignment(test["salt"], 0.5), dict[str, str]()
-    with httpx.Client(base_url=server.client.base_url, timeout=20) as client:
+    with httpx.Client(base_url=server.client.base_url, timeout=20, verify=NO_TLS) as client:
         for number in range(600):
             if number in (200, 400):
                 os.kill(workers_of(server)[0], signal.SIGKILL)

@@ -17,7 +17,7 @@ from polars.testing import assert_frame_equal
 from sqlalchemy import URL, Engine, select
 
 from journal_support import until
-from serving_support import Client, Server
+from serving_support import NO_TLS, Client, Server
 from sporeprint.pipelines.batch_prediction import predict
 from sporeprint.settings import Settings
 from sporeprint.storage.engine import connect
@@ -269,7 +269,7 @@ def test_a_killed_server_leaves_nothing_half_done(served: Callable[..., Server],
     with pytest.raises(httpx.TransportError):  # noqa: PT012 -- the kill is part of it
 
         async def ask() -> None:
-            async with httpx.AsyncClient(base_url=server.client.base_url, timeout=30) as client:
+            async with httpx.AsyncClient(base_url=server.client.base_url, timeout=30, verify=NO_TLS) as client:
                 task = asyncio.ensure_future(client.post("/predict/batch", content=big.getvalue(), headers=PARQUET))
                 await asyncio.to_thread(until, lambda: any(name.startswith(".parts/artefact") for name in files(small_copy)))
                 server.process.send_signal(signal.SIGKILL)
@@ -294,7 +294,7 @@ def test_a_client_that_goes_leaves_nothing(server: Server, small_copy: Path) -> 
         raise ConnectionError
 
     async def ask() -> None:
-        async with httpx.AsyncClient(base_url=server.client.base_url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=server.client.base_url, timeout=30, verify=NO_TLS) as client:
             await client.post("/predict/batch", content=parts(), headers=CSV)
 
     with pytest.raises(ConnectionError):

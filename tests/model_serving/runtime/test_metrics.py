@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from journal_support import until
-from serving_support import Server
+from serving_support import NO_TLS, Server
 from sporeprint.model_serving.runtime.metrics import BUCKETS, FAMILIES, STAGES, WIDTH, MetricKind, Metrics, aggregate
 from sporeprint.model_serving.runtime.shared_counters import CounterSnapshot
 from sporeprint.registry.registry import Registry
@@ -39,7 +39,7 @@ def row(small_copy: Path) -> dict[str, Any]:
 
 def get(server: Server, path: str) -> httpx.Response:
     """Over a connection of its own: any worker may answer."""
-    return httpx.get(server.client.base_url.join(path), timeout=10)
+    return httpx.get(server.client.base_url.join(path), timeout=10, verify=NO_TLS)
 
 
 def workers(server: Server) -> set[int]:
@@ -58,9 +58,9 @@ def test_each_worker_says_what_all_have_done_and_a_kill_takes_nothing_back(serve
     until(lambda: len(workers(server)) == 2, 60)
     url = server.client.base_url.join("/predict")
     for _ in range(60):
-        assert httpx.post(url, json=row, timeout=10).status_code == 200
+        assert httpx.post(url, json=row, timeout=10, verify=NO_TLS).status_code == 200
     for _ in range(5):
-        assert httpx.post(url, json={"x": 1}, timeout=10).status_code == 422
+        assert httpx.post(url, json={"x": 1}, timeout=10, verify=NO_TLS).status_code == 422
 
     def sent(found: Samples) -> tuple[float, ...]:
         by_status = (value(found, "sporeprint_requests_total", endpoint="predict", status=status) for status in ("200", "422"))

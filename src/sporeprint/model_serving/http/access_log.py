@@ -2,6 +2,9 @@
 
 A request appends what is known of it to a list. A thread makes lines of it and writes them, several times a second and at the end. What
 the disk does not take in time is counted and left out: a log must not hold up what it speaks of.
+
+By hand, because the handlers of `logging` write record by record, hold up or drop without a count where the disk hangs, and rotate for one
+process alone, where here several workers append to one file.
 """
 
 import contextlib

@@ -2,6 +2,8 @@
 
 A connection without a request at work costs memory and a place, and nothing else. It keeps them for a time that is bounded, and where
 places are short the one that has waited longest makes room.
+
+By hand, on top of uvicorn's protocol, because uvicorn bounds neither the time of a request's head nor the connections that wait.
 """
 
 import asyncio

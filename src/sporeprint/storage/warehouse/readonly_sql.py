@@ -1,4 +1,8 @@
-"""What a statement for MariaDB may be that a user gives: one, that reads, and that names no file."""
+"""What a statement for MariaDB may be that a user gives: one, that reads, and that names no file.
+
+The second wall: the transaction is read-only already, and the account for reports may only SELECT. But a person may have configured one
+that may do more (FILE, SUPER), and SET, KILL and FLUSH heed no read-only transaction.
+"""
 
 import re
 
