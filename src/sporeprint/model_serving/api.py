@@ -136,7 +136,8 @@ def create_app(
             waiting.watched(),
         ):
             app.state.service = service
-            app.state.sessions = Sessions.open(root, os.environ)
+            if settings.serving.ui:
+                app.state.sessions = Sessions.open(root, os.environ)
             # What is there now stays: looking through it for garbage would hold up every answer for a tenth of a second.
             gc.freeze()
             yield {"waiting": waiting}

@@ -32,8 +32,8 @@ ISOLATED: Headers = ((b"cross-origin-opener-policy", b"same-origin"), (b"cross-o
 HTML = b"text/html; charset=utf-8"
 FORM = b"application/x-www-form-urlencoded"
 LANGUAGE_COOKIE = "sporeprint-language"
-#: Longest that a page may take, and pages worked on at a time: pages never take the room that predictions need.
-DEADLINE_S, MOST_IN_FLIGHT = 10.0, 32
+#: Pages worked on at a time: they never take the room that predictions need.
+MOST_IN_FLIGHT = 32
 MOST_FIELDS = 20_000
 #: Who asks where nobody is asked who it is.
 NOBODY = Caller("", frozenset(), TokenBucket(0.0, 1, 1.0, 0.0))
@@ -166,13 +166,13 @@ class PageEndpoint:
                 request = replace(request, caller=caller)
                 service.access.permit(caller, self.role)
                 scope["request_context"].key = caller.name
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(service.limits.deadline_s):
                 request = await _with_fields(request, receive)
                 response = await self._view(request)
         except ClientGoneError:
             raise
         except TimeoutError:
-            response = refusal(request, not_in_time(DEADLINE_S))
+            response = refusal(request, not_in_time(service.limits.deadline_s))
         except Exception as error:
             problem = of(error, service.root)
             if problem.status >= 500 and not isinstance(error, ProblemError | RetryableError):
