@@ -100,7 +100,7 @@ async def _forget(client: Client) -> None:
 
 def test_every_page_is_in_the_table_of_roles_and_has_an_address() -> None:
     assert {route.name for route in UI_ROUTES} == {name for name in REQUIRED_ROLES if name.startswith("ui_")}
-    assert all(PATHS[route.name].startswith("/ui/") for route in UI_ROUTES)
+    assert all(PATHS[route.name].startswith("/ui") for route in UI_ROUTES)
 
 
 @pytest.mark.parametrize("path", ["", "identify", "identify?cap-shape=x&cap-color=n", "predictions"])
@@ -129,6 +129,7 @@ def test_a_browser_is_sent_to_the_pages_and_a_program_is_not(client: Client) -> 
     sent = client.get("/", headers={"accept": "text/html,application/xhtml+xml"})
     assert (sent.status_code, sent.headers["location"]) == (303, "/ui/")
     assert client.get("/", headers={"accept": "*/*"}).json()["service"] == "sporeprint"
+    assert client.get("/ui").headers["location"] == "/ui/"
 
 
 def test_without_pages_there_are_none(started: Callable[..., Client]) -> None:

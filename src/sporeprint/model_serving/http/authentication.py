@@ -82,6 +82,7 @@ REQUIRED_ROLES: Mapping[str, Role | None] = {
     "oip_index": Role.READ,
     "oip_load": Role.OPERATE,
     "oip_unload": Role.OPERATE,
+    "ui_root": None,
     "ui_overview": Role.READ,
     "ui_identify": Role.PREDICT,
     "ui_ask": Role.PREDICT,

@@ -10,7 +10,7 @@ from sporeprint.messages.ab_tests import AbTestSummary
 from sporeprint.model_serving.endpoints.ab_tests import list_tests
 from sporeprint.model_serving.endpoints.models import models
 from sporeprint.model_serving.endpoints.status import health
-from sporeprint.model_serving.ui.page_endpoint import PageRequest, PageResponse
+from sporeprint.model_serving.ui.page_endpoint import PageRequest, PageResponse, Redirect
 
 #: Most running tests that are named.
 MOST_TESTS = 5
@@ -22,6 +22,11 @@ class Concern:
 
     text: str
     values: dict[str, object]
+
+
+async def go_to_overview(request: PageRequest) -> Redirect:  # noqa: ARG001 -- as every view
+    """The address without its last slash."""
+    return Redirect("")
 
 
 async def show_overview(request: PageRequest) -> PageResponse:

@@ -4,7 +4,7 @@ from starlette.routing import Route
 
 from sporeprint.model_serving.ui.identify import ask, show_identify
 from sporeprint.model_serving.ui.login import AssetEndpoint, choose_language, log_in, log_out, missing, show_login
-from sporeprint.model_serving.ui.overview import show_overview
+from sporeprint.model_serving.ui.overview import go_to_overview, show_overview
 from sporeprint.model_serving.ui.page_endpoint import pages
 from sporeprint.model_serving.ui.predictions import enter_outcome, find, show_prediction
 
@@ -12,6 +12,7 @@ UI_ROUTES: tuple[Route, ...] = (
     Route("/ui/assets/{digest}/{name}", AssetEndpoint(), methods=["GET"], name="ui_asset", include_in_schema=False),
     *pages(
         (
+            ("ui_root", "GET", "", go_to_overview),
             ("ui_overview", "GET", "/", show_overview),
             ("ui_identify", "GET", "/identify", show_identify),
             ("ui_ask", "POST", "/identify", ask),
