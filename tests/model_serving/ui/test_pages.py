@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def test_every_page_is_in_the_table_of_roles_and_has_an_address() -> None:
     assert all(PATHS[route.name].startswith("/ui") for route in UI_ROUTES)
 
 
-@pytest.mark.parametrize("path", ["", "identify", "identify?cap-shape=x&cap-color=n", "predictions"])
+@pytest.mark.parametrize("path", ["", "identify", "identify?cap-shape=x&cap-color=n", "predictions", "models"])
 def test_a_page_is_whole_and_the_policy_is_strict(client: Client, path: str) -> None:
     response = client.get(f"/ui/{path}")
     assert response.status_code == 200
@@ -387,6 +388,33 @@ def test_an_id_leads_to_its_prediction(client: Client, row: dict[str, Any]) -> N
         whole(response)
         assert "<b>" not in response.text.partition("</h1>")[2].replace("<b>There", "")
     assert client.get("/ui/predictions/none").status_code == 404
+
+
+# --- models --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_version_is_rolled_back_with_a_reason_and_once(started: Callable[..., Client], small_copy: Path) -> None:
+    client = started()
+    registry = Registry(small_copy / "models/registry")
+    production = registry.production()
+    assert production is not None
+    other = next(f"{name}/v1" for name in registry.names() if name != production.name)
+    registry.set_production(other, reason="a test", now=datetime.now(UTC))
+    page = client.get("/ui/models")
+    whole(page)
+    assert f"<h1>{other} is in production</h1>" in page.text
+    fields = {"ref": other, "alias": "production", "reason": "worse <b>"}
+    assert send(client, "/ui/models/rollback", **{**fields, "reason": " "}).status_code == 422
+    assert send(client, "/ui/models/rollback", **{**fields, "alias": "none"}).status_code == 422
+    assert send(client, "/ui/models/rollback", **{**fields, "ref": "../x/v1"}).status_code == 400
+    assert send(client, "/ui/models/rollback", **fields).headers["location"] == "/ui/models"
+    assert registry.production() == production
+    assert registry.history("production")[-1].reason == "worse <b>"
+    again = send(client, "/ui/models/rollback", **fields)
+    assert again.status_code == 409
+    assert 'value="worse &lt;b&gt;"' in again.text  # nothing typed is lost
+    unknown = send(client, "/ui/models/promote", **{**fields, "ref": f"{other[:-1]}99"})
+    assert unknown.status_code == 404
 
 
 # --- overview ------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from browser import Browser
 from serving_support import Server, start_server, write_config
 from sporeprint.registry.registry import Registry
 
-PAGES = ("", "identify", "predictions", "identify?cap-shape=x&cap-color=n&stem-height=5")
+PAGES = ("", "identify", "predictions", "models", "identify?cap-shape=x&cap-color=n&stem-height=5")
 WIDTHS = (320, 390, 768, 1280)
 #: Bytes of a first visit with everything that a page links, as they come over the wire.
 MOST_BYTES = 60_000

@@ -42,6 +42,7 @@ NAVIGATION: Mapping[str, tuple[str, str]] = {
     "ui_overview": ("", "Overview"),
     "ui_identify": ("identify", "Identify"),
     "ui_predictions": ("predictions", "Predictions"),
+    "ui_models": ("models", "Models"),
 }
 
 

@@ -4,6 +4,7 @@ from starlette.routing import Route
 
 from sporeprint.model_serving.ui.identify import ask, show_identify
 from sporeprint.model_serving.ui.login import AssetEndpoint, choose_language, log_in, log_out, missing, show_login
+from sporeprint.model_serving.ui.models import promote_version, roll_back_version, show_models
 from sporeprint.model_serving.ui.overview import go_to_overview, show_overview
 from sporeprint.model_serving.ui.page_endpoint import pages
 from sporeprint.model_serving.ui.predictions import enter_outcome, find, show_prediction
@@ -19,6 +20,9 @@ UI_ROUTES: tuple[Route, ...] = (
             ("ui_predictions", "GET", "/predictions", find),
             ("ui_prediction", "GET", "/predictions/{prediction_id}", show_prediction),
             ("ui_outcome", "POST", "/predictions/{prediction_id}", enter_outcome),
+            ("ui_models", "GET", "/models", show_models),
+            ("ui_promote", "POST", "/models/promote", promote_version),
+            ("ui_rollback", "POST", "/models/rollback", roll_back_version),
             ("ui_login", "GET", "/login", show_login),
             ("ui_log_in", "POST", "/login", log_in),
             ("ui_log_out", "POST", "/logout", log_out),
