@@ -20,8 +20,8 @@ from sporeprint.ab_testing.analysis import analyse
 from sporeprint.ab_testing.assignment import Assignment
 from sporeprint.ab_testing.decision import decide
 from sporeprint.ab_testing.design import Costs, Design, Guardrail, Labels, Metric, Mode
-from sporeprint.ab_testing.power import AssumedRates, decisive_trials, plan
-from sporeprint.ab_testing.simulation import Simulation, simulate
+from sporeprint.ab_testing.power import AssumedRates, decisive_trials, plan_ab_test
+from sporeprint.ab_testing.simulation import SimulatedErrorRates, simulate_ab_test
 from sporeprint.ab_testing.totals import ArmTotals, SplitTotals
 from sporeprint.ab_testing.traffic import Latencies, Traffic
 
@@ -82,7 +82,7 @@ def cells() -> Iterator[tuple[str, str, Design, Traffic]]:
     yield "labels", "labels 2,000 units late, equal", SPLIT, Traffic(EQUAL, delay=2_000)
 
 
-def row(name: str, found: Simulation) -> dict[str, object]:
+def row(name: str, found: SimulatedErrorRates) -> dict[str, object]:
     allowed = int(binom.ppf(1 - 1e-4, found.tests, ALPHA))
     shares = {"false_end": found.false_ends.value, "missed": found.missed.value, "srm_alarm": found.alarmed.value}
     passes = all(round(share * found.tests) <= allowed for share in shares.values())
@@ -106,7 +106,7 @@ def power(tests: int) -> dict[str, object]:
     """Units that a test needs, as a multiple of the oracle's. Exact but for the oracle."""
     best = oracle(max(tests, 10_000), 60_000, seed=7)
     plain, named, other, paired = (
-        plan(design, UNEQUAL)
+        plan_ab_test(design, UNEQUAL)
         for design in (
             replace(SPLIT, max_units=60_000),
             replace(SPLIT, max_units=60_000, expect="a"),
@@ -175,7 +175,7 @@ def main() -> None:
     if given.only in (None, "power"):
         say("power", power(given.tests))
     rows = [
-        row(name, simulate(test, traffic, units=given.units, tests=given.tests, seed=seed))
+        row(name, simulate_ab_test(test, traffic, units=given.units, tests=given.tests, seed=seed))
         for seed, (group, name, test, traffic) in enumerate(cells())
         if given.only in (None, group)
     ]

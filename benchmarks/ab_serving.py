@@ -56,9 +56,9 @@ def rows(root: Path, count: int) -> list[dict[str, Any]]:
     table = pl.read_parquet(root / "data/processed/test.parquet") if (root / "data/processed/test.parquet").exists() else None
     if table is None:
         table = pl.read_parquet(next((root / "data/processed").glob("*.parquet")))
-    from sporeprint.settings import load
+    from sporeprint.settings import load_settings
 
-    columns = [name for name in load(ROOT / "config/config.yaml").dataset.columns if name in table.columns]
+    columns = [name for name in load_settings(ROOT / "config/config.yaml").dataset.columns if name in table.columns]
     found = table.select(columns).sample(min(count, table.height), seed=1, shuffle=True).to_dicts()
     return [{name: value for name, value in row.items() if value is not None} for row in found]
 
@@ -118,7 +118,7 @@ def analysis(root: Path) -> dict[str, Any]:
     from sporeprint.storage.engine import writing
     from sporeprint.storage.oltp.tables import ab_total
 
-    with copied(root) as place, experiment_service(settings.load(ROOT / "config/config.yaml"), place) as experiments:
+    with copied(root) as place, experiment_service(settings.load_settings(ROOT / "config/config.yaml"), place) as experiments:
         found = {}
         for mode in ("split", "shadow"):
             given = {"name": mode, **MODELS, "mode": mode, "independent": True, "also": ["latency"], "latency_limit_ms": 10}

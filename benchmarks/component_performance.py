@@ -35,7 +35,7 @@ def main() -> None:
     registry = Registry(workdir.registry)
     bundle = registry.load(registry.resolve(given.model).ref)
     draw = np.random.default_rng(11)
-    parts = tuple(settings.load(given.config).split.shares)
+    parts = tuple(settings.load_settings(given.config).split.shares)
     validation = read_table(workdir.model_input / "validation.parquet", bundle.schema, parts)
     threshold = validation.part == parts.index("threshold")
     reference = concat([validation.take(np.flatnonzero(threshold)), read_table(workdir.model_input / "test.parquet", bundle.schema)])

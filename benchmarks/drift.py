@@ -87,7 +87,7 @@ def table(rows: int, draw: int) -> Path:
 def features() -> list[str]:
     from sporeprint import settings
 
-    return list(settings.load(CONFIG).dataset.columns)
+    return list(settings.load_settings(CONFIG).dataset.columns)
 
 
 def inside(run: measure.Run) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def warehouse(workdir: Path, rows: int) -> None:
     from sporeprint.registry.registry import Registry
     from warehouse import BEGIN_US, DAYS, fill
 
-    chosen = settings.load(CONFIG)
+    chosen = settings.load_settings(CONFIG)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(shutil.copytree(workdir, Path(folder, "work"), ignore=shutil.ignore_patterns("sporeprint.db*", "warehouse", "journal")))
         found = Registry(root / "models/registry").resolve("production")

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT / "data/raw/secondary_data.csv")
-    settings = reading.load(ROOT / "config/config.yaml", environ={})
+    settings = reading.load_settings(ROOT / "config/config.yaml", environ={})
     frame = pl.read_csv(parser.parse_args().data, separator=";", infer_schema=False).with_row_index("row")
     checked = validate.check(frame, settings.dataset)
     codes, y, seed = checked.codes, checked.y, settings.runtime.seed

@@ -96,7 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[48_000, 500_000, 5_000_000])
     given = parser.parse_args()
-    config = settings.load(ROOT / "config/config.yaml", environ={})
+    config = settings.load_settings(ROOT / "config/config.yaml", environ={})
     load = round(os.getloadavg()[0], 1)
     say(
         "guard and verdict",

@@ -157,7 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     given = parser.parse_args()
-    config = settings.load(ROOT / "config/config.yaml", environ={})
+    config = settings.load_settings(ROOT / "config/config.yaml", environ={})
     rows = real_rows(config)
     for name in given.families:
         say(f"guard, {name}", measured(name, rows, config))

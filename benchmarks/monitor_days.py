@@ -19,18 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from sporeprint.monitoring.alarm_control import AlarmPolicy
-from sporeprint.monitoring.simulation import MONTH, WEEK, SimulatedMonths, Traffic, simulate_months
+from sporeprint.monitoring.simulation import MONTH, WEEK, DailyTraffic, SimulatedMonths, simulate_months
 
-CELLS: dict[str, tuple[Traffic, int, bool]] = {
-    "shift of 0.12 sd": (Traffic(shift=0.12), WEEK, True),
-    "days differ by 0.05 sd": (Traffic(day_effect=0.05), MONTH, True),
-    "weekend + 0.25 sd in one feature": (Traffic(weekend=0.25), MONTH, True),
-    "days differ by 0.1 sd": (Traffic(day_effect=0.1), MONTH, True),
-    "nothing changes": (Traffic(), MONTH, True),
-    "days differ by 0.03 sd": (Traffic(day_effect=0.03), MONTH, True),
-    "shift of 0.25 sd": (Traffic(shift=0.25), WEEK, True),
-    "shift of 0.25 sd, 28 earlier days": (Traffic(shift=0.25, history=28), WEEK, True),
-    "days taken as alike: days differ by 0.05 sd": (Traffic(day_effect=0.05), MONTH, False),
+CELLS: dict[str, tuple[DailyTraffic, int, bool]] = {
+    "shift of 0.12 sd": (DailyTraffic(shift=0.12), WEEK, True),
+    "days differ by 0.05 sd": (DailyTraffic(day_effect=0.05), MONTH, True),
+    "weekend + 0.25 sd in one feature": (DailyTraffic(weekend=0.25), MONTH, True),
+    "days differ by 0.1 sd": (DailyTraffic(day_effect=0.1), MONTH, True),
+    "nothing changes": (DailyTraffic(), MONTH, True),
+    "days differ by 0.03 sd": (DailyTraffic(day_effect=0.03), MONTH, True),
+    "shift of 0.25 sd": (DailyTraffic(shift=0.25), WEEK, True),
+    "shift of 0.25 sd, 28 earlier days": (DailyTraffic(shift=0.25, history=28), WEEK, True),
+    "days taken as alike: days differ by 0.05 sd": (DailyTraffic(day_effect=0.05), MONTH, False),
 }
 
 

@@ -211,7 +211,7 @@ def one_wrong(trial: Trial) -> None:
     cells, y = trial.seen.take(chosen), trial.test.y[chosen]
     played = rehearse(trial.guard, trial.cost, cells, steps=10, coverage=coverage)
     mask = np.zeros(cells.observed.shape, dtype=np.bool_)
-    mask[np.arange(len(cells))[:, np.newaxis], played.asked.T] = True
+    mask[np.arange(len(cells))[:, np.newaxis], played.columns.T] = True
     for fields in (1, 2):
         verdict = trial.verdicts(misread(trial, cells, mask, fields).hidden(mask, trial.guard.layout))
         wrong = int(((verdict == NEGATIVE) & (y == 1)).sum())
@@ -272,7 +272,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if not chosen.table.exists():
         sys.exit(f"{chosen.table} is missing: sporeprint extract fetches it")
-    trial = Trial(chosen.table, configuration.load(ROOT / "config/config.yaml", environ={}), chosen.strangers, chosen.seed)
+    trial = Trial(chosen.table, configuration.load_settings(ROOT / "config/config.yaml", environ={}), chosen.strangers, chosen.seed)
     for name in chosen.only or FIGURES:
         FIGURES[name](trial)
 

@@ -130,7 +130,7 @@ def main() -> None:
                 )
                 write_draft(drafted, root / "config.yaml")
                 fast = ["runtime.threads=1", "evaluation.replicates=100"]
-                result = run_etl(settings.load(root / "config.yaml", environ={}, overrides=fast), root)
+                result = run_etl(settings.load_settings(root / "config.yaml", environ={}, overrides=fast), root)
                 seconds = time.perf_counter() - begun
                 metrics = json.loads((root / "models/metrics/metrics.json").read_text())["models"]
                 mine = {model: metrics[model]["seen"]["roc_auc"]["value"] for model in ("xgboost", "logistic_regression")}

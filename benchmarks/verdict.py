@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, default=ROOT)
     parser.add_argument("--runs", type=int, default=1000)
     given = parser.parse_args()
-    config = settings.load(ROOT / "config/config.yaml")
+    config = settings.load_settings(ROOT / "config/config.yaml")
     say("promise broken, risk a little above alpha", copies(given.runs))
     say("guard, 0.95 asked for", coverage())
     say("an independent draw of the same species", independent(given.workdir, config))

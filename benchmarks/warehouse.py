@@ -123,7 +123,7 @@ def report(warehouse: Warehouse) -> dict[str, Any]:
             made = warehouse_report.make_warehouse_report(reader, warehouse.shown, now_us=BEGIN_US, days=0)
         made.tables()
         seconds.append(time.perf_counter() - began)
-        answers = sum(row["answers"] for row in made.found["verdicts_total"])
+        answers = sum(row["answers"] for row in made.results["verdicts_total"])
     return {"answers": answers, "report_s": spread(seconds[1:])}
 
 
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / "benchmarks/out")
     parser.add_argument("--no-mariadb", action="store_true")
     options = parser.parse_args()
-    schema = settings.load(CONFIG, environ={}).dataset
+    schema = settings.load_settings(CONFIG, environ={}).dataset
     workdir = options.folder / "warehouse-work"
     shutil.rmtree(workdir, ignore_errors=True)
     (workdir / "data").mkdir(parents=True)

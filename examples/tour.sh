@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From a table to a decision, once around:  ./examples/tour.sh [FOLDER]
 # Models are made from some of the species of the mushroom table and served; then species come that they have never seen. The monitor raises
-# an alarm, a challenger is made from what came true, answers in the shadow, wins, and is promoted. Nothing is faked and nobody is asked.
+# an alarm, a challenger is trained with the outcomes, runs in shadow mode, wins, and is promoted. Nothing is faked and nobody is asked.
 # All of it lands in FOLDER, ./tour if it is left out, which is emptied first. A minute or two on two cores. TOUR_PORT: of the server.
 set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -93,7 +93,7 @@ say "   ... and $(grep -c ': ' "$tour/monitor.txt") lines in all"
 waits 30 'no message arrived' test -s "$tour/messages.txt"
 printf '   message to the team: %s\n' "$(head -n 1 "$tour/messages.txt" | cut -c 1-150)"
 
-tell 'A challenger' 'The alarm has started it: a version from the table and from what came true. Through the gate it goes into the shadow of production.'
+tell 'A challenger' 'The alarm has started it: a version from the table and the outcomes. It passes the gate and runs in shadow mode beside production.'
 waits 150 'no challenger came' "$python" "$season" running "$port"
 test=$("$python" "$season" running "$port")
 "$sporeprint" ab-test show "$test" | sed -n '1,10p'

@@ -278,10 +278,10 @@ def small_config(_small: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def small_table(_small: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """1,800 invented rows of 30 species, in blocks of 60. Not marked as simulated: without the mark it is like any other."""
-    from sporeprint.simulation.generator import simulate
+    from sporeprint.simulation.generator import simulate_table
 
     def make(folder: Path) -> None:
-        simulate(settings.parse(_small).dataset, folder / "table.csv", rows=1800, groups=30, seed=3).sidecar.unlink()
+        simulate_table(settings.parse(_small).dataset, folder / "table.csv", rows=1800, groups=30, seed=3).sidecar.unlink()
 
     return made_once(tmp_path_factory, "small_table", make) / "table.csv"
 
@@ -316,7 +316,7 @@ def real_run(real_data: Path, config_file: Path, tmp_path_factory: pytest.TempPa
         from sporeprint.pipelines.etl import run_etl
 
         # One thread: threads that wait for each other in turns take a hundred times as long where others need the processor.
-        run_etl(settings.load(config_file, environ={}, overrides=["runtime.threads=1"]), folder / "work", source=str(real_data))
+        run_etl(settings.load_settings(config_file, environ={}, overrides=["runtime.threads=1"]), folder / "work", source=str(real_data))
 
     return made_once(tmp_path_factory, "real_run", make) / "work"
 

@@ -19,7 +19,7 @@ from sporeprint.settings import (
     NominalTransform,
     NumericTransform,
     Settings,
-    load,
+    load_settings,
     parse,
 )
 
@@ -31,7 +31,7 @@ def loaded(config_file: Path) -> Load:
     """The shipped configuration with `--set` overrides, and with these environment variables only."""
 
     def _loaded(*overrides: str, **environ: str) -> Settings:
-        return load(config_file, environ=environ, overrides=overrides)
+        return load_settings(config_file, environ=environ, overrides=overrides)
 
     return _loaded
 
@@ -63,7 +63,7 @@ def test_settings_cannot_be_changed(loaded: Load) -> None:
 
 def test_environment_is_read_where_none_is_given(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPOREPRINT_SPLIT__SEED", "99")
-    assert load(config_file).split.seed == 99
+    assert load_settings(config_file).split.seed == 99
 
 
 def test_threads_are_the_machines_where_none_are_set(loaded: Load) -> None:
@@ -301,12 +301,12 @@ def written(folder: Path, text: str | bytes) -> Path:
 
 def test_missing_file_says_how_to_name_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no configuration file at .*nowhere\.yaml; name one with --config"):
-        load(tmp_path / "nowhere.yaml", environ={})
+        load_settings(tmp_path / "nowhere.yaml", environ={})
 
 
 def test_folder_is_no_configuration_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read the configuration file .*Is a directory"):
-        load(tmp_path, environ={})
+        load_settings(tmp_path, environ={})
 
 
 @pytest.mark.parametrize(
@@ -325,13 +325,13 @@ def test_folder_is_no_configuration_file(tmp_path: Path) -> None:
 )
 def test_file_that_holds_no_settings_is_refused(tmp_path: Path, text: str | bytes, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        load(written(tmp_path, text), environ={})
+        load_settings(written(tmp_path, text), environ={})
 
 
 def test_yaml_words_stay_words(tmp_path: Path, config_file: Path) -> None:
     """In YAML 1.1 `n`, `no` and `on` are booleans, and codes of this very table would turn into False."""
     text = config_file.read_text(encoding="utf-8").replace("{t: bruises or bleeds, f: 'no'}", "{on: off, no: n, y: yes}")
-    settings = load(written(tmp_path, text), environ={})
+    settings = load_settings(written(tmp_path, text), environ={})
     assert settings.dataset.columns["does-bruise-or-bleed"].values == {"on": "off", "no": "n", "y": "yes"}
 
 
@@ -358,7 +358,7 @@ def places(node: Any, above: str = "") -> Iterator[str]:
 @given(text=YAML_LIKE)
 def test_any_text_is_a_value_or_a_config_error(text: str) -> None:
     try:
-        load(CONFIG_FILE, environ={"SPOREPRINT_MODELS__XGBOOST__PARAMS__X": text})
+        load_settings(CONFIG_FILE, environ={"SPOREPRINT_MODELS__XGBOOST__PARAMS__X": text})
     except ConfigError as error:
         assert "SPOREPRINT_MODELS__XGBOOST__PARAMS__X" in str(error)  # noqa: PT017  # most texts are fine, there is nothing to expect
 

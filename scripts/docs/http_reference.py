@@ -20,7 +20,7 @@ may: [Security](../security.md).
 
 def pages(config: Path) -> dict[str, str]:
     """The page as Markdown and the document as JSON, by file name."""
-    found = document(settings.load(config, environ={}).dataset)
+    found = document(settings.load_settings(config, environ={}).dataset)
     lines = [INTRODUCTION]
     for path, operations in found["paths"].items():
         for method, operation in operations.items():

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names, for editors and type checkers
     from sporeprint.ab_testing.design import Design
-    from sporeprint.ab_testing.power import AssumedRates
-    from sporeprint.ab_testing.power import plan as plan_ab_test
-    from sporeprint.ab_testing.simulation import simulate as simulate_ab_test
+    from sporeprint.ab_testing.power import AssumedRates, plan_ab_test
+    from sporeprint.ab_testing.simulation import simulate_ab_test
     from sporeprint.client import AsyncClient, Client
     from sporeprint.errors import SporeprintError
     from sporeprint.inference.model import Model
@@ -22,9 +21,8 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from sporeprint.registry.loading import load
     from sporeprint.registry.registry import Registry
     from sporeprint.schema import DatasetSchema
-    from sporeprint.settings import Settings
-    from sporeprint.settings import load as load_settings
-    from sporeprint.simulation.generator import simulate as simulate_table
+    from sporeprint.settings import Settings, load_settings
+    from sporeprint.simulation.generator import simulate_table
 
     __version__: str
 
@@ -70,10 +68,10 @@ _HOMES = {
     "fit": "pipelines.fit:fit",
     "load": "registry.loading:load",
     "load_run": "pipelines.run:load_run",
-    "load_settings": "settings:load",
-    "plan_ab_test": "ab_testing.power:plan",
-    "simulate_ab_test": "ab_testing.simulation:simulate",
-    "simulate_table": "simulation.generator:simulate",
+    "load_settings": "settings:load_settings",
+    "plan_ab_test": "ab_testing.power:plan_ab_test",
+    "simulate_ab_test": "ab_testing.simulation:simulate_ab_test",
+    "simulate_table": "simulation.generator:simulate_table",
 }
 
 

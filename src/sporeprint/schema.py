@@ -110,7 +110,7 @@ class Column(Frozen):
     error_rate: float = Field(
         0.0, ge=0, lt=0.5, description="Share of values that are misread (numeric: by how many standard deviations of the column)."
     )
-    confusions: tuple[tuple[str, ...], ...] = Field((), description="Nominal: codes that are taken for each other, in sets.")
+    confusions: tuple[tuple[str, ...], ...] = Field((), description="Nominal: codes that are confused with each other, in sets.")
     strip: tuple[str, ...] = Field((), description="Numeric: texts that are taken out of the number, as '%', 'EUR' or ' months'.")
     format: str | None = Field(
         None, description="Date: how it is written, as '%d.%m.%Y' or '%m/%d/%Y %H:%M'; left out: ISO 8601 (2024-03-05), which always does."

@@ -237,7 +237,7 @@ class GuardSettings(Frozen):
         gt=0,
         lt=0.5,
         description="Where only some columns were observed: at most this share of positive rows of groups nobody has shown may be "
-        "taken for a known negative group.",
+        "confused with a known negative group.",
     )
     calibration: Literal["isotonic", "platt", "beta", "none"] = Field("isotonic", description="How scores become probabilities.")
     components: Literal["auto", "groups", "clusters"] = Field(
@@ -308,8 +308,8 @@ class BatchSettings(Frozen):
     @classmethod
     def _below(cls, folder: str) -> str:
         if not folder.strip("/") or folder.startswith("/") or ".." in folder.split("/"):
-            said = f"{folder!r} is no folder below the work directory; as in data/batches"
-            raise PydanticCustomError("said_in_full", "{message}", {"message": said})
+            sentence = f"{folder!r} is no folder below the work directory; as in data/batches"
+            raise PydanticCustomError("said_in_full", "{message}", {"message": sentence})
         return folder.rstrip("/")
 
 
@@ -335,8 +335,8 @@ class StorageSettings(Frozen):
     def _no_password(cls, address: str | None, info: ValidationInfo) -> str | None:
         if address is not None and re.search("://[^@/?#:]*:.*@", address):
             variable = f"{ENV_PREFIX}{str(info.field_name).upper()}_PASSWORD"
-            said = f"a password stands in the address; leave it out here and set {variable} or {variable}_FILE"
-            raise PydanticCustomError("said_in_full", "{message}", {"message": said})
+            sentence = f"a password stands in the address; leave it out here and set {variable} or {variable}_FILE"
+            raise PydanticCustomError("said_in_full", "{message}", {"message": sentence})
         return address
 
 
@@ -439,16 +439,16 @@ class ChannelSettings(Frozen):
 
 
 class RuleSettings(Frozen):
-    """When somebody is told. The number is one of an evaluation of the monitor."""
+    """When people are notified. The number is one of an evaluation of the monitor."""
 
     metric: str = Field(min_length=1, description="alarms, not_computed, unknown_share, promise_broken, accuracy, ..., or a path.a.b.")
     above: FiniteFloat | None = Field(None, description="It holds above this.")
     below: FiniteFloat | None = Field(None, description="It holds below this.")
     clear: FiniteFloat | None = Field(None, description="It is over at this number; left out: where it began.")
     severity: Literal["info", "warning", "critical"] = Field("warning", description="How bad it is.")
-    for_minutes: float = Field(0, ge=0, le=525_600, description="How long it has to hold before it is told.")
-    cool_down_minutes: float = Field(60, ge=0, le=525_600, description="After its end, it is not told again for so long.")
-    remind_hours: float | None = Field(24, gt=0, le=8784, description="Told again while nobody has acknowledged it; null: never.")
+    for_minutes: float = Field(0, ge=0, le=525_600, description="How long it has to hold before people are notified.")
+    cool_down_minutes: float = Field(60, ge=0, le=525_600, description="After its end, nobody is notified again for so long.")
+    remind_hours: float | None = Field(24, gt=0, le=8784, description="Reminder while nobody has acknowledged it; null: never.")
     channels: tuple[str, ...] | None = Field(None, description="Whom; left out: all channels.")
     action: Literal["retrain"] | None = Field(None, description="retrain: run the pipeline on what the warehouse has with outcomes.")
 
@@ -462,7 +462,7 @@ class RuleSettings(Frozen):
 
 
 class AlertSettings(Frozen):
-    """Who is told what of what the monitor finds."""
+    """Who is notified of what the monitor finds."""
 
     rules: dict[str, RuleSettings] = Field(
         {
@@ -470,7 +470,7 @@ class AlertSettings(Frozen):
             "not computed": RuleSettings(metric="not_computed", above=0),
             "promise broken": RuleSettings(metric="promise_broken", above=0, severity="critical"),
         },
-        description="Name -> when somebody is told.",
+        description="Name -> when people are notified.",
     )
     channels: dict[str, ChannelSettings] = Field({}, description="Name -> where messages go. Without any, alerts are only listed.")
     timeout_s: float = Field(20, gt=0, le=600, description="Longest that a channel may take for a message.")
@@ -578,11 +578,11 @@ class Settings(Frozen):
 
 
 def _column_transforms(
-    dataset: DatasetSchema, given: Mapping[Any, Any]
+    dataset: DatasetSchema, transforms: Mapping[Any, Any]
 ) -> tuple[dict[Any, NominalTransform | NumericTransform], list[InitErrorDetails]]:
     columns: dict[Any, NominalTransform | NumericTransform] = {}
     problems = []
-    for name, choices in given.items():
+    for name, choices in transforms.items():
         location = ("columns", name)
         if name not in dataset.columns:
             problems.append(_problem(f"no such column{nearest(str(name), dataset.columns)}", location, choices))
@@ -605,11 +605,11 @@ def _placed(item: Any, location: tuple[Any, ...], model: type[Frozen]) -> InitEr
     return InitErrorDetails(type=item["type"], loc=location, input=item["input"], ctx=item.get("ctx", {}))
 
 
-def _problem(message: str, location: tuple[Any, ...], given: Any) -> InitErrorDetails:
-    return InitErrorDetails(type=PydanticCustomError("said_in_full", "{message}", {"message": message}), loc=location, input=given)
+def _problem(message: str, location: tuple[Any, ...], value: Any) -> InitErrorDetails:
+    return InitErrorDetails(type=PydanticCustomError("said_in_full", "{message}", {"message": message}), loc=location, input=value)
 
 
-def load(path: Path, *, environ: Mapping[str, str] | None = None, overrides: Sequence[str] = ()) -> Settings:
+def load_settings(path: Path, *, environ: Mapping[str, str] | None = None, overrides: Sequence[str] = ()) -> Settings:
     """Read the configuration file, lay environment and `key=value` overrides over it, and check everything.
 
     Raises:
@@ -672,7 +672,7 @@ def _yaml_problem(error: Exception) -> str:
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Settings among the environment variables, by lower-case key. Any other SPOREPRINT_ variable is a mistake."""
-    found = {}
+    values = {}
     for name, value in sorted(environ.items()):
         if not name.startswith(ENV_PREFIX) or name in OWN_VARIABLES:
             continue
@@ -682,8 +682,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
             settings = [f"{section}__{key}" for section in Settings.model_fields for key in _keys_at([section])]
             near = nearest(name, [*sorted(OWN_VARIABLES), *(f"{ENV_PREFIX}{setting.upper()}" for setting in settings)])
             raise ConfigError(f"environment: {name} is no setting{near}; sections: {', '.join(Settings.model_fields)}")
-        found[key] = value
-    return found
+        values[key] = value
+    return values
 
 
 def _put(raw: dict[str, Any], keys: Sequence[str], text: str, where: str) -> None:
@@ -703,10 +703,10 @@ def _put(raw: dict[str, Any], keys: Sequence[str], text: str, where: str) -> Non
 def _explain(item: Any, raw: Any) -> str:
     """One pydantic problem as a line: key, value, what is allowed."""
     location = list(item["loc"])
-    kind, given, context = item["type"], _shown(item["input"]), item.get("ctx", {})
+    kind, value, context = item["type"], _shown(item["input"]), item.get("ctx", {})
     key = _dotted(location)
     if kind == "invalid_key" or location[-1:] == ["[key]"]:
-        return f"{key.removesuffix('.[key]')}: the key {given} is not text; put it in quotes"
+        return f"{key.removesuffix('.[key]')}: the key {value} is not text; put it in quotes"
     if kind == "extra_forbidden":
         return f"{key}: {_unknown_key(location[-1], _keys_at(location[:-1]))}"
     if kind == "missing":
@@ -714,14 +714,14 @@ def _explain(item: Any, raw: Any) -> str:
         unknown = sorted({str(name) for name in here}.difference(_keys_at(location[:-1]))) if isinstance(here, Mapping) else []
         return f"{key}: missing{nearest(str(location[-1]), unknown)}"
     if kind in {"model_type", "dict_type"}:
-        return f"{key}: expected keys with values, not {given}"
+        return f"{key}: expected keys with values, not {value}"
     if kind in {"too_short", "too_long"}:
         bound, limit = ("at least", context.get("min_length")) if kind == "too_short" else ("at most", context.get("max_length"))
         return f"{key}: expected {bound} {limit} entries, not {len(item['input'])}"
     message = item["msg"].removeprefix("Value error, ")
     if kind == "said_in_full" or (kind == "value_error" and not isinstance(item["input"], str | int | float | bool)):
         return f"{key}: {message}" if key else message
-    return f"{key}: {message}, not {given}"
+    return f"{key}: {message}, not {value}"
 
 
 def _dotted(location: Sequence[Any]) -> str:

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from sporeprint.ab_testing.design import Design, Mode
-from sporeprint.ab_testing.power import AssumedRates, decisive_trials, plan
-from sporeprint.ab_testing.simulation import simulate
+from sporeprint.ab_testing.power import AssumedRates, decisive_trials, plan_ab_test
+from sporeprint.ab_testing.simulation import simulate_ab_test
 from sporeprint.ab_testing.traffic import Traffic
 from sporeprint.errors import UsageError
 
@@ -15,10 +15,10 @@ UNEQUAL = AssumedRates(0.005, 0.01, 0.004)
 
 def test_twice_the_errors_in_a_split() -> None:
     """At most 1.25 times what the fastest possible test takes: 5,654 units in the median; 1.12 times where the direction is named."""
-    found = plan(SPLIT, UNEQUAL, units_a_day=1000)
+    found = plan_ab_test(SPLIT, UNEQUAL, units_a_day=1000)
     assert found.median_units is not None
     assert found.median_units <= 1.25 * 5_654
-    named = plan(replace(SPLIT, expect="a", max_units=20_000), UNEQUAL).median_units
+    named = plan_ab_test(replace(SPLIT, expect="a", max_units=20_000), UNEQUAL).median_units
     assert named is not None
     assert named <= 1.12 * 5_654
     assert found.fixed_units == 9346
@@ -29,7 +29,7 @@ def test_twice_the_errors_in_a_split() -> None:
 
 
 def test_shadow_mode_needs_a_dozen_labels() -> None:
-    found = plan(SHADOW, UNEQUAL)
+    found = plan_ab_test(SHADOW, UNEQUAL)
     assert found.median_labels is not None
     assert found.median_labels <= 15
     assert found.median_units is not None
@@ -41,13 +41,13 @@ def test_shadow_mode_needs_a_dozen_labels() -> None:
     [(SPLIT, AssumedRates(0.02, 0.05)), (replace(SPLIT, traffic_split=0.1), AssumedRates(0.08, 0.02)), (SHADOW, UNEQUAL)],
 )
 def test_a_plan_is_what_a_simulation_finds(design: Design, truth: AssumedRates) -> None:
-    planned, found = plan(design, truth), simulate(design, Traffic(truth), units=8000, tests=400, seed=3)
+    planned, found = plan_ab_test(design, truth), simulate_ab_test(design, Traffic(truth), units=8000, tests=400, seed=3)
     assert planned.median_units == pytest.approx(found.median_units, rel=0.12)
     assert planned.median_labels == pytest.approx(found.median_labels, rel=0.15, abs=1)
 
 
 def test_what_takes_too_long_is_none() -> None:
-    found = plan(SPLIT, AssumedRates(0.01, 0.0101), most=500)
+    found = plan_ab_test(SPLIT, AssumedRates(0.01, 0.0101), most=500)
     assert (found.median_units, found.units, found.price, found.days) == (None, None, None, None)
     assert found.fixed_units > 10**7
 
@@ -93,7 +93,7 @@ def test_what_two_versions_cannot_share(truth: AssumedRates, message: str) -> No
 
 def test_where_many_err_a_split_takes_longer() -> None:
     """What is right says nothing here: about 1 / (1 - rate) times the units."""
-    rare, common = (plan(SPLIT, AssumedRates(rate, rate * 1.5)) for rate in (0.01, 0.4))
+    rare, common = (plan_ab_test(SPLIT, AssumedRates(rate, rate * 1.5)) for rate in (0.01, 0.4))
     assert rare.price is not None
     assert common.price is not None
     assert common.price / rare.price == pytest.approx(1 / (1 - 0.5), rel=0.15)
@@ -101,10 +101,10 @@ def test_where_many_err_a_split_takes_longer() -> None:
 
 def test_a_plan_needs_a_difference_and_a_power() -> None:
     with pytest.raises(UsageError, match=r"rate_a and rate_b are both 0\.1: a plan needs the difference that is to be found"):
-        plan(SPLIT, AssumedRates(0.1, 0.1))
+        plan_ab_test(SPLIT, AssumedRates(0.1, 0.1))
     with pytest.raises(UsageError, match=r"margin is 0\.1: a plan is for a test with a margin of 0"):
-        plan(replace(SPLIT, margin=0.1), UNEQUAL)
+        plan_ab_test(replace(SPLIT, margin=0.1), UNEQUAL)
     with pytest.raises(UsageError, match=r"power is 1: it has to be above alpha, 0\.05, and below 1"):
-        plan(SPLIT, UNEQUAL, power=1)
+        plan_ab_test(SPLIT, UNEQUAL, power=1)
     with pytest.raises(UsageError, match=r"shared is 0\.1, as are both error rates: the versions never differ"):
         decisive_trials(SHADOW, AssumedRates(0.1, 0.1, 0.1))

@@ -11,7 +11,7 @@ from sporeprint.ab_testing.analysis import NO_EXTREMES, analyse
 from sporeprint.ab_testing.decision import Verdict, decide
 from sporeprint.ab_testing.design import Costs, Design, Guardrail, Labels, Metric, Mode
 from sporeprint.ab_testing.power import AssumedRates
-from sporeprint.ab_testing.simulation import simulate
+from sporeprint.ab_testing.simulation import simulate_ab_test
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals, Totals
 from sporeprint.ab_testing.traffic import DrawnUnits, Latencies, Traffic, true_difference
 from sporeprint.errors import UsageError
@@ -74,7 +74,7 @@ def most(tests: int, alpha: float = 0.05) -> float:
 @pytest.mark.parametrize("split", [0.5, 0.1, 0.01])
 @pytest.mark.parametrize("rate", [0.005, 0.05, 0.5])
 def test_equal_arms_analysed_after_every_unit(split: float, rate: float) -> None:
-    found = simulate(replace(SPLIT, traffic_split=split), Traffic(AssumedRates(rate, rate)), units=4000, tests=250, seed=4)
+    found = simulate_ab_test(replace(SPLIT, traffic_split=split), Traffic(AssumedRates(rate, rate)), units=4000, tests=250, seed=4)
     allowed = binom.ppf(1 - 1e-4, 250, 0.05) / 250
     assert max(found.wrong.value, found.missed.value, found.alarmed.value) <= allowed
     assert found.keeps(0.05, 0.05)
@@ -83,7 +83,7 @@ def test_equal_arms_analysed_after_every_unit(split: float, rate: float) -> None
 
 @pytest.mark.parametrize("rate", [0.01, 0.2])
 def test_equal_versions_in_shadow_mode(rate: float) -> None:
-    found = simulate(SHADOW, Traffic(AssumedRates(rate, rate, rate / 2)), units=5000, tests=300, seed=5)
+    found = simulate_ab_test(SHADOW, Traffic(AssumedRates(rate, rate, rate / 2)), units=5000, tests=300, seed=5)
     assert max(found.wrong.value, found.missed.value) <= most(300)
     assert found.alarmed.value == 0
 
@@ -91,7 +91,7 @@ def test_equal_versions_in_shadow_mode(rate: float) -> None:
 def test_the_better_one_wins() -> None:
     for truth, winner in [(AssumedRates(0.02, 0.1, 0.01), "a"), (AssumedRates(0.1, 0.02, 0.01), "b")]:
         for design in (SPLIT, SHADOW):
-            found = simulate(design, Traffic(truth), units=3000, tests=60, seed=6)
+            found = simulate_ab_test(design, Traffic(truth), units=3000, tests=60, seed=6)
             share = found.won_a if winner == "a" else found.won_b
             assert share.value > 0.95
             assert found.wrong.value <= 0.02
@@ -109,18 +109,18 @@ def test_a_broken_rule_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
         return np.floor(n * bets.null - half).astype(np.int64), np.ceil(n * bets.null + half).astype(np.int64) + (n == 0)
 
     monkeypatch.setattr(betting, "boundary", peeking)
-    found = simulate(replace(SPLIT, metric=Metric.FALSE_NEGATIVE), Traffic(AssumedRates(0.1, 0.1)), units=3000, tests=10, seed=7)
+    found = simulate_ab_test(replace(SPLIT, metric=Metric.FALSE_NEGATIVE), Traffic(AssumedRates(0.1, 0.1)), units=3000, tests=10, seed=7)
     assert found.tests == 10
-    found = simulate(SPLIT, Traffic(AssumedRates(0.1, 0.1)), units=3000, tests=200, seed=7)
+    found = simulate_ab_test(SPLIT, Traffic(AssumedRates(0.1, 0.1)), units=3000, tests=200, seed=7)
     assert found.wrong.value > 0.2
     assert not found.keeps(0.05, 0.05)
 
 
 def test_the_same_seed_is_the_same_simulation() -> None:
-    one = simulate(SPLIT, Traffic(AssumedRates(0.1, 0.2)), units=500, tests=30, seed=8)
-    assert one == simulate(SPLIT, Traffic(AssumedRates(0.1, 0.2)), units=500, tests=30, seed=8)
+    one = simulate_ab_test(SPLIT, Traffic(AssumedRates(0.1, 0.2)), units=500, tests=30, seed=8)
+    assert one == simulate_ab_test(SPLIT, Traffic(AssumedRates(0.1, 0.2)), units=500, tests=30, seed=8)
     told: list[int] = []
-    simulate(SPLIT, Traffic(AssumedRates(0.1, 0.2)), units=50, tests=3, seed=8, progress=told.append)
+    simulate_ab_test(SPLIT, Traffic(AssumedRates(0.1, 0.2)), units=50, tests=3, seed=8, progress=told.append)
     assert told == [1, 2, 3]
 
 
@@ -131,13 +131,15 @@ def test_the_same_seed_is_the_same_simulation() -> None:
 @pytest.mark.parametrize("split", [0.5, 0.01])
 def test_equal_latencies_name_no_winner(latencies: str, split: float) -> None:
     design = replace(SPLIT, metric=Metric.LATENCY, traffic_split=split)
-    found = simulate(design, Traffic(AssumedRates(0.01, 0.01), latencies=Latencies(latencies)), units=6000, tests=250, seed=1)
+    found = simulate_ab_test(design, Traffic(AssumedRates(0.01, 0.01), latencies=Latencies(latencies)), units=6000, tests=250, seed=1)
     assert found.wrong.value <= most(250)
 
 
 def test_a_faster_version_is_found() -> None:
     design = replace(SPLIT, metric=Metric.LATENCY)
-    found = simulate(design, Traffic(AssumedRates(0.01, 0.01), latencies=Latencies("lognormal:1", 0.8)), units=8000, tests=60, seed=2)
+    found = simulate_ab_test(
+        design, Traffic(AssumedRates(0.01, 0.01), latencies=Latencies("lognormal:1", 0.8)), units=8000, tests=60, seed=2
+    )
     assert found.won_b.value > 0.9
     assert (found.median_units or 8000) <= 2500
 
@@ -145,12 +147,12 @@ def test_a_faster_version_is_found() -> None:
 @pytest.mark.parametrize("traffic", [{"requests": 5.0}, {"requests": 10.0}, {"zipf": 2.2}])
 def test_repeated_rows_count_once_in_shadow_mode(traffic: dict[str, Any]) -> None:
     rates = AssumedRates(0.04, 0.04, 0.02)
-    found = simulate(SHADOW, Traffic(rates, **traffic), units=10_000, tests=200, seed=3)
+    found = simulate_ab_test(SHADOW, Traffic(rates, **traffic), units=10_000, tests=200, seed=3)
     assert found.wrong.value <= most(200)
 
 
 def test_counting_every_request_would_be_found() -> None:
-    found = simulate(SHADOW, Traffic(AssumedRates(0.04, 0.04, 0.02), requests=5, unit="request"), units=10_000, tests=200, seed=3)
+    found = simulate_ab_test(SHADOW, Traffic(AssumedRates(0.04, 0.04, 0.02), requests=5, unit="request"), units=10_000, tests=200, seed=3)
     assert found.wrong.value > 0.15
     assert not found.keeps(0.05, 0.05)
 
@@ -159,27 +161,27 @@ COSTS = replace(SPLIT, metric=Metric.EXPECTED_COST, costs=Costs(5, 1, 1))
 
 
 def test_equal_cost_by_other_errors_is_equal() -> None:
-    found = simulate(COSTS, Traffic(AssumedRates(0.01, 0.05), missed_a=1, missed_b=0), units=6000, tests=150, seed=4)
+    found = simulate_ab_test(COSTS, Traffic(AssumedRates(0.01, 0.05), missed_a=1, missed_b=0), units=6000, tests=150, seed=4)
     assert found.true_difference == pytest.approx(0)
     assert max(found.won_a.value, found.won_b.value, found.won_a.value + found.won_b.value) <= most(150)
 
 
 def test_a_dearer_version_is_found_by_its_cost() -> None:
-    found = simulate(COSTS, Traffic(AssumedRates(0.025, 0.03), missed_a=0.2, missed_b=1 / 3), units=20_000, tests=40, seed=5)
+    found = simulate_ab_test(COSTS, Traffic(AssumedRates(0.025, 0.03), missed_a=0.2, missed_b=1 / 3), units=20_000, tests=40, seed=5)
     assert (found.median_units or 20_000) <= 14_500
     assert found.missed.value <= most(40)
 
 
 def test_winner_and_guardrail_keep_one_alpha_together() -> None:
     design = replace(SPLIT, guardrails=(Guardrail(Metric.FALSE_NEGATIVE, 0.0, prove=False),))
-    found = simulate(design, Traffic(AssumedRates(0.2, 0.2)), units=3000, tests=400, seed=6)
+    found = simulate_ab_test(design, Traffic(AssumedRates(0.2, 0.2)), units=3000, tests=400, seed=6)
     assert found.wrong.value <= found.false_ends.value <= most(400)
 
 
 def test_reported_errors_say_who_is_better_and_their_interval_holds() -> None:
     design = replace(SPLIT, labels=Labels.REPORTS)
     traffic = Traffic(AssumedRates(0.02, 0.04), reported=0.5, confirmed=0.02)
-    found = simulate(design, traffic, units=10_000, tests=150, seed=7)
+    found = simulate_ab_test(design, traffic, units=10_000, tests=150, seed=7)
     assert found.true_difference == pytest.approx(0.01)
     assert found.wrong.value == 0
     assert found.won_a.value > 0.5
@@ -188,11 +190,11 @@ def test_reported_errors_say_who_is_better_and_their_interval_holds() -> None:
 
 def test_taking_reports_for_all_labels_would_be_found() -> None:
     traffic = Traffic(AssumedRates(0.02, 0.04), reported=1.0, confirmed=0.02)
-    assert simulate(SPLIT, traffic, units=10_000, tests=50, seed=7).missed.value > 0.5
+    assert simulate_ab_test(SPLIT, traffic, units=10_000, tests=50, seed=7).missed.value > 0.5
 
 
 def test_late_labels_do_no_harm() -> None:
-    found = simulate(SPLIT, Traffic(AssumedRates(0.1, 0.1), delay=500), units=3000, tests=200, seed=8)
+    found = simulate_ab_test(SPLIT, Traffic(AssumedRates(0.1, 0.1), delay=500), units=3000, tests=200, seed=8)
     assert found.wrong.value <= most(200)
 
 
@@ -218,12 +220,12 @@ def test_latencies_that_are_none(name: str) -> None:
 
 
 def test_tests_without_any_error_have_no_winner() -> None:
-    found = simulate(SPLIT, Traffic(AssumedRates(1e-9, 1e-9)), units=100, tests=5, seed=9)
+    found = simulate_ab_test(SPLIT, Traffic(AssumedRates(1e-9, 1e-9)), units=100, tests=5, seed=9)
     assert (found.wrong.value, found.missed.value) == (0, 0)
 
 
 def test_what_cannot_be_simulated_says_so() -> None:
     with pytest.raises(UsageError, match=r"margin is 0\.1 and min_units 0: a simulation needs a test with 0 of both"):
-        simulate(replace(SPLIT, margin=0.1), Traffic(AssumedRates(0.1, 0.1)), units=10, tests=10, seed=1)
+        simulate_ab_test(replace(SPLIT, margin=0.1), Traffic(AssumedRates(0.1, 0.1)), units=10, tests=10, seed=1)
     with pytest.raises(UsageError, match="tests is 0 and units 10: at least 1 of each is needed"):
-        simulate(SPLIT, Traffic(AssumedRates(0.1, 0.1)), units=10, tests=0, seed=1)
+        simulate_ab_test(SPLIT, Traffic(AssumedRates(0.1, 0.1)), units=10, tests=0, seed=1)

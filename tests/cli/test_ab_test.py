@@ -128,4 +128,4 @@ def test_before_a_test(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["ab-test", "plan", *rates]) == 0
     assert "What the test will need" in capsys.readouterr().out
     assert cli.run(["ab-test", "simulate", *rates, "--units", "500", "--tests", "50"]) == 0
-    assert "promises kept" in capsys.readouterr().out
+    assert "error rates controlled" in capsys.readouterr().out

@@ -399,9 +399,9 @@ def test_what_config_check_shows_is_the_same_configuration(called: Called, tmp_p
     code, out, _ = called("config", "check", "--show", "--set", "split.seed=11")
     assert code == 0
     (tmp_path / "shown.yaml").write_text(out, encoding="utf-8")
-    again = sporeprint_settings.load(tmp_path / "shown.yaml", environ={})
+    again = sporeprint_settings.load_settings(tmp_path / "shown.yaml", environ={})
     assert again.split.seed == 11
-    assert again == sporeprint_settings.load(config_file, environ={}, overrides=["split.seed=11"])
+    assert again == sporeprint_settings.load_settings(config_file, environ={}, overrides=["split.seed=11"])
 
 
 def test_config_check_shows_no_secret(called: Called) -> None:

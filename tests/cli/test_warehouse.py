@@ -19,7 +19,7 @@ def work(tmp_path: Path, config_file: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A work directory with answers in its database."""
     monkeypatch.setenv("SPOREPRINT_CONFIG", str(config_file))
     monkeypatch.setenv("SPOREPRINT_WORKDIR", str(tmp_path))
-    engine = connect(urls.oltp(settings.load(config_file, environ={}).storage, tmp_path, {}))
+    engine = connect(urls.oltp(settings.load_settings(config_file, environ={}).storage, tmp_path, {}))
     upgrade(engine)
     rows = predictions(40)
     write(engine, rows)

@@ -117,7 +117,7 @@ def test_a_row_alone_is_looked_at_as_in_the_table(table: Labelled) -> None:
 
 
 def test_the_shipped_contradictions_occur_in_no_real_row(real_data: Any, config_file: Any) -> None:
-    schema = settings.load(config_file, environ={}).dataset
+    schema = settings.load_settings(config_file, environ={}).dataset
     assert len(schema.contradictions) >= 5
     assert contradictory(Codes.of(pl.read_csv(real_data, separator=";", infer_schema=False), schema), schema) == {}
 

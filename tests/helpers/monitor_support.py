@@ -19,7 +19,7 @@ from sporeprint.storage.oltp import tables
 from sporeprint.storage.oltp.migrate import upgrade
 from sporeprint.storage.warehouse.factory import open_warehouse
 from sporeprint.storage.warehouse.protocol import Warehouse
-from sporeprint.storage.warehouse.sync import sync
+from sporeprint.storage.warehouse.sync import sync_warehouse
 from warehouse_support import write
 
 HOUR_US = 3_600_000_000
@@ -107,4 +107,4 @@ class Service:
             write(self.engine, rows)
         if true:
             write(self.engine, true, tables.outcome)
-        sync(self.engine, self.warehouse, self.settings.dataset, root=self.root)
+        sync_warehouse(self.engine, self.warehouse, self.settings.dataset, root=self.root)

@@ -90,7 +90,7 @@ def of_part(rows: Observations, shipped: Settings, *names: str) -> Observations:
 @functools.lru_cache(maxsize=1)
 def real(table: Path, config: Path) -> Real:
     """The real table as a run knows it, without a run: read, coded, shared out by species, and guarded."""
-    shipped = settings.load(config, environ={})
+    shipped = settings.load_settings(config, environ={})
     schema = shipped.dataset
     assert schema.groups is not None
     assert schema.groups.block_rows is not None

@@ -16,7 +16,7 @@ from sporeprint.storage.oltp import tables
 from sporeprint.storage.warehouse import star_schema
 from sporeprint.storage.warehouse.factory import open_warehouse
 from sporeprint.storage.warehouse.protocol import Warehouse
-from sporeprint.storage.warehouse.sync import sync
+from sporeprint.storage.warehouse.sync import sync_warehouse
 from support import NUMERIC, OPEN, dataset, nominal
 
 SCHEMA = dataset({"cap-shape": nominal("b", "x"), "size": NUMERIC, "smell": OPEN})
@@ -90,7 +90,7 @@ def sync_at(oltp: str, olap: str, page_rows: int, load_pages: int) -> None:
     """A sync in a process of its own."""
     engine = connect(make_url(oltp))
     with warehouse_at(olap) as warehouse:
-        sync(engine, warehouse, SCHEMA, page_rows=page_rows, load_pages=load_pages)
+        sync_warehouse(engine, warehouse, SCHEMA, page_rows=page_rows, load_pages=load_pages)
     engine.dispose()
 
 

@@ -11,7 +11,7 @@ from sporeprint.inference.model_bundle import Bundle
 from sporeprint.inference.prediction import OUT_OF_DISTRIBUTION, TOO_LITTLE_OBSERVED
 from sporeprint.inference.predictor import parse_row
 from sporeprint.registry.registry import Registry
-from sporeprint.safety.partial_guard import FILE
+from sporeprint.safety.partial_guard import PARTIAL_GUARD_FILE
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_the_negative_class_is_only_said_when_fed(bundle: Bundle) -> None:
 
 
 def test_a_version_of_before_is_refused_with_the_command(bundle: Bundle) -> None:
-    old = replace(bundle, parts={name: data for name, data in bundle.parts.items() if name != FILE})
+    old = replace(bundle, parts={name: data for name, data in bundle.parts.items() if name != PARTIAL_GUARD_FILE})
     with pytest.raises(DataError, match="train a new version: sporeprint etl"):
         identify_row(old, {})
 

@@ -19,7 +19,7 @@ from sporeprint.schema import DatasetSchema
 
 @pytest.fixture(scope="module")
 def schema(config_file: Path) -> DatasetSchema:
-    return settings.load(config_file, environ={}).dataset
+    return settings.load_settings(config_file, environ={}).dataset
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_what_is_familiar_and_unknown_is_so_by_its_probability(bundle: Bundle) -
     assert unknown_reason(never, 0.3, 0.5, none) == "no threshold controls the risk, so the negative class is never said"
     assert unknown_reason(rule, 0.3, 0.5, none) == "the probability is too high for one class and too low for the other"
     assert unknown_reason(rule, 0.01, 0.5, odd) == "the probability and the most similar training rows disagree"
-    assert unknown_reason(rule, 0.01, 0.001234567, none) == "unlike the training rows (p = 0.001235)"
+    assert unknown_reason(rule, 0.01, 0.001234567, none) == "out of distribution (p = 0.001235)"
 
 
 # --- why -------------------------------------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ def test_a_verdict_is_a_word(estimator: SporeprintClassifier) -> None:
 
 
 def test_all_rows_of_the_real_table(real_data: Path, config_file: Path) -> None:
-    config = settings.load(config_file, environ={})
+    config = settings.load_settings(config_file, environ={})
     frame = pl.read_csv(real_data, separator=";")
     codes = Codes.of(frame, config.dataset)
     y = (frame[config.dataset.target.column] == config.dataset.target.positive).to_numpy().astype(np.int8)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 import pytest
 
-from sporeprint.ingestion.column_inference import ColumnForm, Role, infer_column
+from sporeprint.ingestion.column_inference import ColumnForm, ColumnRole, infer_column
 
 CODES = ["a", "b", "c"] * 40
 FORM = ("missing", "decimal", "thousands", "strip")
@@ -18,29 +18,29 @@ def form(values: Sequence[str | None], name: str = "x") -> ColumnForm:
 @pytest.mark.parametrize(
     ("values", "role"),
     [
-        ([str(number / 8) for number in range(100)], Role.NUMERIC),
-        (["0", "1"] * 50, Role.NUMERIC),
-        (CODES, Role.NOMINAL),
-        ([f"u{number}" for number in range(100)], Role.ID),
-        ([f"some words {number}" for number in range(100)], Role.TEXT),
-        ([str(number) for number in range(1000, 1100)], Role.ID),
-        ([f"2026-{month:02}-{day:02}" for month in range(1, 13) for day in range(1, 9)], Role.DATE),
-        ([f"{day:02}.{month:02}.2026" for month in range(1, 13) for day in range(1, 9)], Role.DATE),
-        ([None] * 10, Role.EMPTY),
-        (["NA", "nan"] * 10, Role.EMPTY),
-        (["same"] * 60, Role.CONSTANT),
-        (["7"] * 60, Role.CONSTANT),
+        ([str(number / 8) for number in range(100)], ColumnRole.NUMERIC),
+        (["0", "1"] * 50, ColumnRole.NUMERIC),
+        (CODES, ColumnRole.NOMINAL),
+        ([f"u{number}" for number in range(100)], ColumnRole.ID),
+        ([f"some words {number}" for number in range(100)], ColumnRole.TEXT),
+        ([str(number) for number in range(1000, 1100)], ColumnRole.ID),
+        ([f"2026-{month:02}-{day:02}" for month in range(1, 13) for day in range(1, 9)], ColumnRole.DATE),
+        ([f"{day:02}.{month:02}.2026" for month in range(1, 13) for day in range(1, 9)], ColumnRole.DATE),
+        ([None] * 10, ColumnRole.EMPTY),
+        (["NA", "nan"] * 10, ColumnRole.EMPTY),
+        (["same"] * 60, ColumnRole.CONSTANT),
+        (["7"] * 60, ColumnRole.CONSTANT),
     ],
 )
-def test_roles(values: list[str | None], role: Role) -> None:
+def test_roles(values: list[str | None], role: ColumnRole) -> None:
     assert form(values).role is role
 
 
 def test_groups_have_a_name_and_several_rows_each() -> None:
     patients = [str(1000 + number % 30) for number in range(300)]
-    assert form(patients, "patient_id").role is Role.GROUP
-    assert form(patients, "weight").role is Role.NUMERIC
-    assert form(["f" + patient for patient in patients], "family").role is Role.NOMINAL
+    assert form(patients, "patient_id").role is ColumnRole.GROUP
+    assert form(patients, "weight").role is ColumnRole.NUMERIC
+    assert form(["f" + patient for patient in patients], "family").role is ColumnRole.NOMINAL
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_how_numbers_are_written(
     values: list[str | None], missing: tuple[str, ...], decimal: str, thousands: str, strip: tuple[str, ...]
 ) -> None:
     found = form(values * 20)
-    assert found.role is Role.NUMERIC
+    assert found.role is ColumnRole.NUMERIC
     assert (found.missing, found.decimal, found.thousands, found.strip) == (missing, decimal, thousands, strip)
 
 
@@ -72,4 +72,4 @@ def test_negative_numbers_are_not_missing() -> None:
 
 def test_words_for_missing_among_codes() -> None:
     found = form([*CODES, "?", "?", "NA", None])
-    assert (found.role, found.missing, found.distinct) == (Role.NOMINAL, ("?", "NA"), 3)
+    assert (found.role, found.missing, found.distinct) == (ColumnRole.NOMINAL, ("?", "NA"), 3)

@@ -27,7 +27,7 @@ import pytest
 from sporeprint.errors import ConfigError, DataError, SourceUnavailableError, StorageError
 from sporeprint.ingestion.raw_table import CsvDialect, RawTable, open_raw_table, open_table, read_batches
 from sporeprint.settings import Settings, parse
-from sporeprint.simulation.generator import simulate
+from sporeprint.simulation.generator import simulate_table
 
 TABLE = b"class;width;note\ne;1.5;n\np;2;\n"
 OTHER = b"class,width,note\np,9,x\n"
@@ -270,7 +270,7 @@ def test_a_file_that_changed_or_went_is_noticed_when_it_is_read(make: Make, tmp_
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_a_simulated_file_stays_marked_as_such(suffix: str, make: Make, tmp_path: Path) -> None:
     path = tmp_path / f"t{suffix}"
-    made = simulate(make().dataset, path, rows=100, groups=10, seed=1)
+    made = simulate_table(make().dataset, path, rows=100, groups=10, seed=1)
     raw = run(make(), tmp_path, path)
     assert (raw.provenance.simulated, raw.provenance.kind, raw.provenance.rows) == (True, "file", 100)
     if suffix == ".parquet":

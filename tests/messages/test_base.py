@@ -11,7 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from sporeprint import messages
-from sporeprint.messages.base import Request, descriptions, trusted
+from sporeprint.messages.base import RequestMessage, descriptions, trusted
 from sporeprint.messages.predictions import PredictResponse
 
 
@@ -19,7 +19,7 @@ def every_message() -> Iterator[type]:
     for info in pkgutil.iter_modules(messages.__path__):
         module = importlib.import_module(f"sporeprint.messages.{info.name}")
         for value in vars(module).values():
-            if isinstance(value, type) and value.__module__ == module.__name__ and value is not Request:
+            if isinstance(value, type) and value.__module__ == module.__name__ and value is not RequestMessage:
                 yield value
 
 
@@ -33,7 +33,7 @@ def test_there_are_messages() -> None:
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: str(message.__name__))
 def test_every_field_is_described_once(message: Any) -> None:
-    fields = set(message.model_fields) if issubclass(message, Request) else {field.name for field in dataclasses.fields(message)}
+    fields = set(message.model_fields) if issubclass(message, RequestMessage) else {field.name for field in dataclasses.fields(message)}
     assert set(descriptions(message)) == fields
     schema = TypeAdapter(message).json_schema()
     assert {name: each["description"] for name, each in schema["properties"].items()} == descriptions(message)

@@ -81,7 +81,7 @@ def closed(document: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-DOCUMENT = document(settings.load(CONFIG, environ={}).dataset)
+DOCUMENT = document(settings.load_settings(CONFIG, environ={}).dataset)
 HOW = schemathesis.Config.from_dict(
     {"generation": {"no-shrink": True, "deterministic": True}, "phases": {"coverage": {"generate-duplicate-query-parameters": True}}}
 )

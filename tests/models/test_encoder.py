@@ -76,7 +76,7 @@ CHOICES: list[dict[str, Any]] = [
 @pytest.fixture(scope="session")
 def real_codes(real_data: Path, config_file: Path) -> tuple[Codes, DatasetSchema, Any]:
     """The real table's features, contract and labels."""
-    schema = settings.load(config_file, environ={}).dataset
+    schema = settings.load_settings(config_file, environ={}).dataset
     frame = pl.read_csv(real_data, separator=";", infer_schema=False)
     return Codes.of(frame, schema), schema, (frame["class"] == "p").cast(pl.Int8).to_numpy()
 

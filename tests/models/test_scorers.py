@@ -428,7 +428,7 @@ def test_rows_at_a_trees_thresholds_take_the_same_branch(name: str, fitted_on: A
 @pytest.mark.parametrize("name", ["tree", "forest", "hist_boosting", "xgboost", "logistic_regression"])
 def test_real_rows_get_the_estimators_scores(name: str, real_data: Path, config_file: Path) -> None:
     """All rows of the real table, whose numbers have two decimals: values at thresholds are the rule there."""
-    config = settings.load(config_file, environ={})
+    config = settings.load_settings(config_file, environ={})
     frame = pl.read_csv(real_data, separator=config.source.csv.separator if config.source.csv.separator != "auto" else ";")
     codes = Codes.of(frame, config.dataset)
     y = (frame[config.dataset.target.column] == config.dataset.target.positive).to_numpy().astype(np.int8)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sporeprint.monitoring.alert_rules import AlertChange, Phase, Rule, RuleState, Severity, metric, step
+from sporeprint.monitoring.alert_rules import AlertChange, AlertRule, Phase, RuleState, Severity, metric, step
 
-RULE = Rule("r", "alarms", above=10.0, clear=5.0, for_s=0.0, cool_down_s=100.0, remind_s=None)
+RULE = AlertRule("r", "alarms", above=10.0, clear=5.0, for_s=0.0, cool_down_s=100.0, remind_s=None)
 
 
-def walk(rule: Rule, numbers: list[tuple[float, float | None]]) -> tuple[RuleState, list[AlertChange | None]]:
+def walk(rule: AlertRule, numbers: list[tuple[float, float | None]]) -> tuple[RuleState, list[AlertChange | None]]:
     state, happened = RuleState(), []
     for now_s, value in numbers:
         state, kind = step(rule, state, value, now_s)
@@ -58,7 +58,7 @@ def test_reminders_until_somebody_knows() -> None:
 
 
 def test_below() -> None:
-    rule = Rule("r", "accuracy", below=0.9, clear=0.95, severity=Severity.CRITICAL)
+    rule = AlertRule("r", "accuracy", below=0.9, clear=0.95, severity=Severity.CRITICAL)
     assert walk(rule, [(0, 0.9), (1, 0.89), (2, 0.94), (3, 0.95)])[1] == [None, AlertChange.RAISED, None, AlertChange.RECOVERED]
     assert rule.limit() == "below 0.9"
 

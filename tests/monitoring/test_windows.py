@@ -38,7 +38,7 @@ def test_the_night_a_clock_is_put_forward_has_an_hour_less() -> None:
     )
     assert found.length_us == 11 * HOUR_US
     assert found.whole
-    assert found.said == "answers from 2026-03-28 23:00 UTC to 2026-03-29 10:00 UTC"
+    assert found.description == "answers from 2026-03-28 23:00 UTC to 2026-03-29 10:00 UTC"
 
 
 @given(st.integers(31_536_000, 7_000_000_000), st.timezones())
@@ -70,7 +70,8 @@ def test_windows() -> None:
         "last 2h",
     ]
     newest = requested_window(WindowRequest(rows=1000), NOW_US, HOUR_US)
-    assert (newest.kind, newest.whole, newest.said) == ("newest 1,000", False, "the newest 1,000 answers before 2026-03-29 10:20 UTC")
+    assert (newest.kind, newest.whole) == ("newest 1,000", False)
+    assert newest.description == "the newest 1,000 answers before 2026-03-29 10:20 UTC"
     assert requested_window(WindowRequest(begin_us=NOW_US - 2 * DAY_US), NOW_US, HOUR_US).end_us == NOW_US
     assert requested_window(WindowRequest(begin_us=0), NOW_US, HOUR_US).whole
 
@@ -93,8 +94,8 @@ def test_no_window(asked: WindowRequest, said: str) -> None:
 
 def test_slices() -> None:
     assert parse_slice(["cap-shape=x", "size=1..5"], SCHEMA) == parse_slice(["size=1..5", "cap-shape=x"], SCHEMA)
-    assert parse_slice(["cap-shape=x", "cap-shape=b", "cap-shape="], SCHEMA).said == "cap-shape=x|b|"
-    assert parse_slice(["size=5"], SCHEMA).said == "size=5"
+    assert parse_slice(["cap-shape=x", "cap-shape=b", "cap-shape="], SCHEMA).description == "cap-shape=x|b|"
+    assert parse_slice(["size=5"], SCHEMA).description == "size=5"
     assert parse_slice(["size=..5"], SCHEMA).conditions[0].between == (float("-inf"), 5)
     assert parse_slice(["smell=anything = at all"], SCHEMA).conditions[0].values == ("anything = at all",)
     assert not parse_slice([], SCHEMA)

@@ -21,7 +21,7 @@ from sporeprint.pipelines.ab_test_lifecycle import ExperimentService, experiment
 from sporeprint.settings import Settings
 from sporeprint.storage.engine import writing
 from sporeprint.storage.oltp import ab_interim_analyses, ab_tests, ab_unit_counts, audit_log, outcomes
-from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError
+from sporeprint.storage.oltp.ab_tests import AbTest, AbTestConflictError
 from sporeprint.storage.oltp.tables import prediction
 
 GIVEN = {"name": "first", "model_a": "models/xgboost.joblib", "model_b": "logistic_regression"}
@@ -201,7 +201,7 @@ def test_a_winner_is_found_and_served_and_taken_back(experiments: ExperimentServ
     assert experiments.registry.history("production")[-1].by == "ab-test:first"
     assert experiments.evaluate(actor="job") == ()
     assert experiments.rollback("first", reason="no", actor="ada") == "xgboost/v1"
-    with pytest.raises(ConflictError, match="no promotion to take back"):
+    with pytest.raises(AbTestConflictError, match="no promotion to take back"):
         experiments.rollback("first", reason="no", actor="ada")
     assert [change.action for change in audit_log.changes(experiments.engine, test.test_id)] == [
         f"ab_test.{event}" for event in ("created", "concluded", "promoted", "rolled_back")
@@ -212,7 +212,7 @@ def test_no_rollback_of_what_something_else_replaced(experiments: ExperimentServ
     create(experiments)
     experiments.conclude("first", winner="B", actor="ada")
     experiments.registry.set_production("decision_tree", reason="test", now=datetime.now(UTC))
-    with pytest.raises(ConflictError, match="decision_tree/v1 is served by now"):
+    with pytest.raises(AbTestConflictError, match="decision_tree/v1 is served by now"):
         experiments.rollback("first", reason="no", actor="ada")
 
 
@@ -239,7 +239,7 @@ def test_no_difference_and_no_winner(experiments: ExperimentService) -> None:
     traffic(experiments, test, 300, {"a": 0.1, "b": 0.1})
     assert experiments.conclude("first", winner=None, actor="ada").verdict == "inconclusive"
     assert names(experiments, test) == ["created", "concluded"]
-    with pytest.raises(ConflictError, match="concluded already, its verdict is 'inconclusive'"):
+    with pytest.raises(AbTestConflictError, match="concluded already, its verdict is 'inconclusive'"):
         experiments.conclude("first", winner="B", actor="ada")
 
 
@@ -282,7 +282,7 @@ def test_of_many_that_conclude_at_once_one_does(experiments: ExperimentService) 
         try:
             experiments.conclude("first", winner="A", actor="ada")
             done.append("done")
-        except ConflictError:
+        except AbTestConflictError:
             done.append("refused")
 
     threads = [threading.Thread(target=one) for _ in range(4)]

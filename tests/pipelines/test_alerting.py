@@ -58,9 +58,9 @@ def test_somebody_is_told_once_and_when_it_is_over(small_config: dict[str, Any],
         assert alerts.handle(chosen, tmp_path, FINE, clock=clock) == ()
         lines = alerts.handle(chosen, tmp_path, DRIFTED, clock=clock)
         assert lines[0].startswith("alert raised: drift: season: the shares of values changed; cap-diameter: shifted (a0")
-        assert lines[1] == "told oncall: [warning] sporeprint: drift, xgboost/v1"
+        assert lines[1] == "notified oncall: [warning] sporeprint: drift, xgboost/v1"
         assert alerts.handle(chosen, tmp_path, DRIFTED, clock=clock) == ()
-        assert alerts.handle(chosen, tmp_path, FINE, clock=clock)[-1] == "told oncall: [recovered] sporeprint: drift, xgboost/v1"
+        assert alerts.handle(chosen, tmp_path, FINE, clock=clock)[-1] == "notified oncall: [recovered] sporeprint: drift, xgboost/v1"
     raised, recovered = hook.got
     for said in ("cap-diameter: shifted", "since: 2026-01-01T00:00:", "report_1.html", "What to do: Open the report", "alerts ack a0"):
         assert said in raised["message"]

@@ -45,7 +45,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Model]:
     (root / "loans.csv").write_text(csv(dated()))
     chosen = write_draft(draft_configuration(str(root / "loans.csv"), root), root / "config/config.yaml")
     overrides = ["runtime.threads=1", "evaluation.replicates=100", "dataset.columns.opened.since=asked", "models.xgboost.rounds=60"]
-    result = run_etl(settings.load(root / "config/config.yaml", environ={}, overrides=overrides), root)
+    result = run_etl(settings.load_settings(root / "config/config.yaml", environ={}, overrides=overrides), root)
     assert chosen.dataset.columns["asked"] == Column(kind=Kind.DATE, format=FORMAT)
     assert chosen.dataset.columns["opened"] == Column(kind=Kind.DATE)
     return root, Model(Registry(root / "models/registry").load(str(result.registered.production)), str(result.registered.production))

@@ -25,7 +25,7 @@ def test_an_observation_is_answered_with_reasons_and_the_nearest_one(small_run: 
     text = shown(small_run, cap_shape="convex", cap_color="brown", season="autumn")
     assert "verdict" in text
     assert "novelty p-value" in text
-    assert "What moved the score" in text
+    assert "Feature attributions" in text
     assert "towards poisonous, in log odds" in text
     assert "Nearest known observation: row " in text
     assert "this one" in text
@@ -39,11 +39,11 @@ def test_what_was_looked_at_and_is_not_there_differs_from_the_nearest_one(small_
 
 
 def test_a_known_row_equals_its_nearest(small_run: Path) -> None:
-    found = explain(small_run, {"cap-shape": "x"}).found.nearest
+    found = explain(small_run, {"cap-shape": "x"}).explanation.nearest
     assert found is not None
     again = explain(small_run, {name: value for name, value in found.values.items() if value is not None})
-    assert again.found.nearest is not None
-    assert again.found.nearest.distance == 0
+    assert again.explanation.nearest is not None
+    assert again.explanation.nearest.distance == 0
     assert "all columns" in "\n".join(plain_table(table) for table in again.tables())
 
 

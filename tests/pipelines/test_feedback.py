@@ -20,7 +20,7 @@ from sporeprint.ingestion.raw_table import RawTable, open_raw_table, read_batche
 from sporeprint.pipelines import feedback
 from sporeprint.storage.oltp import tables
 from sporeprint.storage.warehouse.protocol import Warehouse
-from sporeprint.storage.warehouse.sync import sync
+from sporeprint.storage.warehouse.sync import sync_warehouse
 from support import NUMERIC, OPEN, dataset, nominal
 from warehouse_support import BEGIN_US, MINUTE_US, SCHEMA, database, outcome, predictions, warehouse_at, write
 
@@ -39,7 +39,7 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Wareho
     true += [outcome(row["prediction_id"], "e", 2) for row in rows if _number(row) % 9 == 0]
     write(engine, [*true, outcome("never came", "p")], tables.outcome)
     with warehouse_at(address) as found:
-        sync(engine, found, SCHEMA)
+        sync_warehouse(engine, found, SCHEMA)
         yield found
     engine.dispose()
 

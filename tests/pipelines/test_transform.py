@@ -25,7 +25,7 @@ from sporeprint.pipelines.extract import run_extract
 from sporeprint.pipelines.transform import run_transform
 from sporeprint.safety.decision_rule import unit_representatives
 from sporeprint.simulation.corruption import Spoil
-from sporeprint.simulation.generator import simulate
+from sporeprint.simulation.generator import simulate_table
 
 Published = Callable[[Path], dict[str, str]]
 #: What each way to spoil a row makes of it: the rule, by kind of column.
@@ -97,7 +97,7 @@ def test_the_values_are_those_of_the_source(small_config: dict[str, Any], small_
 
 def test_rejected_rows_are_those_of_the_ledger_each_with_its_rule(small_config: dict[str, Any], tmp_path: Path) -> None:
     small_config["validation"]["max_rejected_share"] = 0.5
-    made = simulate(settings.parse(small_config).dataset, tmp_path / "bad.csv", rows=1800, groups=30, seed=3, spoil=Spoil(share=0.2))
+    made = simulate_table(settings.parse(small_config).dataset, tmp_path / "bad.csv", rows=1800, groups=30, seed=3, spoil=Spoil(share=0.2))
     assert made.ledger is not None
     with made.ledger.open(encoding="utf-8", newline="") as file:
         ledger = list(csv.DictReader(file))
@@ -181,7 +181,9 @@ def test_no_good_row_at_all_stops_the_run_whatever_is_allowed(small_config: dict
 
 def test_batches_make_no_difference(small_config: dict[str, Any], tmp_path: Path) -> None:
     small_config["validation"]["max_rejected_share"] = 0.5
-    made = simulate(settings.parse(small_config).dataset, tmp_path / "bad.csv", rows=30_000, groups=500, seed=3, spoil=Spoil(share=0.02))
+    made = simulate_table(
+        settings.parse(small_config).dataset, tmp_path / "bad.csv", rows=30_000, groups=500, seed=3, spoil=Spoil(share=0.02)
+    )
     assert made.path.stat().st_size > 1 << 20
     records = {}
     for size in (1, 16):

@@ -21,7 +21,7 @@ from sporeprint.pipelines.monitoring_files import MonitoringRun
 from sporeprint.storage.oltp import tables
 from sporeprint.storage.warehouse import aggregation, star_schema
 from sporeprint.storage.warehouse.factory import open_warehouse
-from sporeprint.storage.warehouse.sync import sync
+from sporeprint.storage.warehouse.sync import sync_warehouse
 from warehouse_support import write
 
 #: Answers a day.
@@ -124,7 +124,7 @@ def test_counts_and_answers_say_the_same(world: Service) -> None:
 
 def test_both_warehouses_say_the_same(world: Service, mariadb: MariaDB) -> None:
     other = open_warehouse(mariadb.url(database=mariadb.create_database()))
-    sync(world.engine, other, world.settings.dataset, root=world.root)
+    sync_warehouse(world.engine, other, world.settings.dataset, root=world.root)
     there = Service(world.root, world.settings, world.engine, other)
     for asked in (DAY, WindowRequest(rows=300), WindowRequest(last_us=DAY_US, where=("season=a",))):
         found = []
@@ -377,7 +377,7 @@ def test_scores_that_are_none(world: Service, frame: pl.DataFrame) -> None:
 def test_outcomes_of_one_class(world: Service, frame: pl.DataFrame) -> None:
     rows = answered(world.root, frame, first_us=BEGIN_US + 6 * DAY_US, step_us=DAY_US // ROWS)
     world.say(rows, outcomes(rows, pl.Series(["p"] * ROWS), delay_us=HOUR_US))
-    found = evaluate(world, day=9, asked=WindowRequest(begin_us=BEGIN_US + 6 * DAY_US, end_us=BEGIN_US + 7 * DAY_US)).evaluation
+    found = evaluate(world, day=9, request=WindowRequest(begin_us=BEGIN_US + 6 * DAY_US, end_us=BEGIN_US + 7 * DAY_US)).evaluation
     assert any("all outcomes are of one class" in reason for reason in found.not_computed)
     assert found.mature
 

@@ -78,7 +78,7 @@ def accepted(work: Path) -> Callable[[Path], dict[str, Any]]:
     """What the checks find in a table that can be used."""
 
     def run(source: Path) -> dict[str, Any]:
-        chosen = settings.load(work / "config/config.yaml", environ={})
+        chosen = settings.load_settings(work / "config/config.yaml", environ={})
         run_extract(chosen, work, source=str(source))
         return run_transform(chosen, work).to_dict()
 
@@ -185,7 +185,7 @@ def test_columns_that_are_not_those_of_the_dataset(
 
 def test_an_extra_column_can_be_ignored(work: Path, tmp_path: Path, lines: list[str]) -> None:
     (tmp_path / "x.csv").write_bytes(text([f"{line};{'weight' if 'class' in line else 1}" for line in lines]))
-    chosen = settings.load(work / "config/config.yaml", environ={}, overrides=["dataset.extra_columns=ignore"])
+    chosen = settings.load_settings(work / "config/config.yaml", environ={}, overrides=["dataset.extra_columns=ignore"])
     run_extract(chosen, work, source=str(tmp_path / "x.csv"))
     assert run_transform(chosen, work).record.good == 1800
 
@@ -307,7 +307,7 @@ def test_a_species_too_small_to_split(accepted: Accepted, work: Path, tmp_path: 
     chosen = ["dataset.groups={name: box, column: box}"]
     named = [f"{line};{'box' if number == 0 else 'alone' if number == 5 else number % 9}" for number, line in enumerate(lines)]
     (tmp_path / "x.csv").write_bytes(text(named))
-    found = settings.load(work / "config/config.yaml", environ={}, overrides=chosen)
+    found = settings.load_settings(work / "config/config.yaml", environ={}, overrides=chosen)
     run_extract(found, work, source=str(tmp_path / "x.csv"))
     assert run_transform(found, work).record.groups.count == 10
 

@@ -125,7 +125,7 @@ def test_every_named_metric_is_one_of_the_server_or_of_the_monitor(queries: http
     assert {name for name in of_the_server() if name.endswith("_bucket")} <= read
     source = (ROOT / "src/sporeprint/model_serving/runtime/monitoring_gauges.py").read_text(encoding="utf-8")
     for name in set().union(*map(named, expressions())) - of_the_server() - read:
-        gauge = name.removeprefix("sporeprint_monitor_")
+        gauge = name.removeprefix("sporeprint_monitor_").removeprefix("sporeprint_ab_")
         assert f'"{gauge}"' in source or f'"{name}"' in source, name
 
 

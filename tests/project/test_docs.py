@@ -248,7 +248,7 @@ def test_what_a_page_shows_of_a_configuration_is_one(tmp_path: Path) -> None:
     yaml = YAML(typ="safe", pure=True)
     for text in shown:
         config = yaml.load(ROOT / "config/config.yaml") | yaml.load(text)
-        settings.load(write_config(config, tmp_path / "config.yaml"))
+        settings.load_settings(write_config(config, tmp_path / "config.yaml"))
 
 
 def test_every_kind_of_snippet_is_known() -> None:

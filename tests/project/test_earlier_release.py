@@ -22,7 +22,7 @@ from sporeprint.storage.journal.shipper import ship_once
 from sporeprint.storage.oltp import batch_index, migrate, outcomes, predictions, tables
 from sporeprint.storage.oltp.batch_file import BatchInfo, BatchStore
 from sporeprint.storage.warehouse.parquet_warehouse import ParquetWarehouse
-from sporeprint.storage.warehouse.sync import sync
+from sporeprint.storage.warehouse.sync import sync_warehouse
 
 #: Commands that bring something over, as messages name them.
 WAYS = r"train the model again|run: sporeprint (etl|db upgrade|warehouse sync)|register the model again"
@@ -116,4 +116,4 @@ def test_a_warehouse_goes_on_where_it_was(work: Path, engine: Engine) -> None:
         assert reader.query("SELECT COUNT(*) FROM fact_outcome WHERE latest = 1").rows == ((1,),)
     with closing(JournalFile.open(work / "data/journal", "w1")) as file:
         ship_once(file, engine)
-    assert sync(engine, warehouse, schema, root=work).predictions == 5
+    assert sync_warehouse(engine, warehouse, schema, root=work).predictions == 5

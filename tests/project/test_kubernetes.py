@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from sporeprint import __version__
 from sporeprint.errors import ConfigError
-from sporeprint.settings import load
+from sporeprint.settings import load_settings
 from sporeprint.storage import urls
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,7 +118,7 @@ def test_settings_and_addresses_are_understood(name: str, tmp_path: Path, monkey
     here = {key: str(tmp_path / Path(value).name) if key.endswith("_FILE") else value for key, value in environ.items()}
     for key, value in here.items():
         monkeypatch.setenv(key, value)
-    settings = load(ROOT / "config/config.yaml")
+    settings = load_settings(ROOT / "config/config.yaml")
     assert "@oltp:" in str(urls.oltp(settings.storage, tmp_path, here))
     if "SPOREPRINT_OLAP_URL" in here:
         assert "@olap:" in str(urls.olap(settings.storage, tmp_path, here))

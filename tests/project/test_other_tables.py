@@ -25,7 +25,7 @@ QUICK = ["evaluation.replicates=100", "runtime.threads=1"]
 
 
 def run(config: Path, table: Path, root: Path) -> EtlResult:
-    return run_etl(settings.load(config, environ={}, overrides=QUICK), root, source=str(table))
+    return run_etl(settings.load_settings(config, environ={}, overrides=QUICK), root, source=str(table))
 
 
 @pytest.fixture(scope="module")
@@ -111,4 +111,4 @@ def test_rows_to_score_may_have_a_header_though_the_table_had_none(root: Path, v
 
 @pytest.mark.parametrize("name", ["breast_cancer", "votes_no_header"])
 def test_the_examples_are_good(name: str, root: Path) -> None:
-    assert settings.load(root / f"config/examples/{name}.yaml", environ={}).models
+    assert settings.load_settings(root / f"config/examples/{name}.yaml", environ={}).models

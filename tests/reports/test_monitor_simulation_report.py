@@ -2,13 +2,13 @@
 
 from xml.etree import ElementTree as ET
 
-from sporeprint.monitoring.simulation import SimulatedMonth, SimulatedMonths, Traffic
+from sporeprint.monitoring.simulation import DailyTraffic, SimulatedMonth, SimulatedMonths
 from sporeprint.reports.monitor_simulation_report import picture
 
 
 def test_a_line_for_each_result() -> None:
     months = (SimulatedMonth((3, 4), 1), SimulatedMonth((), 0))
-    made = ET.fromstring(picture([SimulatedMonths(Traffic(), learned, months) for learned in (False, True)], 5))
+    made = ET.fromstring(picture([SimulatedMonths(DailyTraffic(), learned, months) for learned in (False, True)], 5))
     lines = [element.attrib["points"].split() for element in made.iter() if element.tag.endswith("polyline")]
     assert [len(line) for line in lines] == [6, 6]
     heights = [float(corner.partition(",")[2]) for corner in lines[0]]

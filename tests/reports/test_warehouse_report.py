@@ -11,7 +11,7 @@ from sporeprint.reports import warehouse_report
 from sporeprint.storage.oltp import tables
 from sporeprint.storage.warehouse import aggregation, star_schema
 from sporeprint.storage.warehouse.parquet_warehouse import ParquetWarehouse
-from sporeprint.storage.warehouse.sync import sync
+from sporeprint.storage.warehouse.sync import sync_warehouse
 from warehouse_support import BEGIN_US, SCHEMA, outcome, predictions, write
 
 NOW = BEGIN_US + 10 * DAY_US
@@ -22,7 +22,7 @@ def warehouse(oltp: Engine, tmp_path: Path) -> ParquetWarehouse:
     found, rows = ParquetWarehouse(tmp_path / "warehouse"), predictions(200)
     write(oltp, rows)
     write(oltp, [outcome(row["prediction_id"], "ep"[number % 2]) for number, row in enumerate(rows[::2])], tables.outcome)
-    sync(oltp, found, SCHEMA)
+    sync_warehouse(oltp, found, SCHEMA)
     return found
 
 
@@ -44,7 +44,7 @@ def test_tables_for_people(warehouse: ParquetWarehouse) -> None:
 
 
 def test_days_back(warehouse: ParquetWarehouse) -> None:
-    assert made(warehouse, days=1).found["verdicts_total"] == []
+    assert made(warehouse, days=1).results["verdicts_total"] == []
     assert [table.rows[0][0] for table in made(warehouse, days=1).tables()] == [
         "the warehouse has no answers of this time; sporeprint warehouse sync brings them"
     ]
@@ -79,7 +79,7 @@ def test_models_of_invented_rows_are_said(warehouse: ParquetWarehouse) -> None:
 
 def test_names_from_outside_are_text(warehouse: ParquetWarehouse, oltp: Engine) -> None:
     write(oltp, [{**predictions(1)[0], "prediction_id": "x", "model": "<script>alert(1)</script>"}])
-    sync(oltp, warehouse, SCHEMA)
+    sync_warehouse(oltp, warehouse, SCHEMA)
     assert "<script" not in warehouse_report.render_warehouse_report(made(warehouse))
 
 

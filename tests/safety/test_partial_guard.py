@@ -6,7 +6,7 @@ import pytest
 from partial_support import GROUPS, SCHEMA, SETTINGS, fitted
 from sporeprint.safety import partial_guard
 from sporeprint.safety.cells import Cells
-from sporeprint.safety.partial_guard import FILE, PartialGuard, column_power, read_partial_guard
+from sporeprint.safety.partial_guard import PARTIAL_GUARD_FILE, PartialGuard, column_power, read_partial_guard
 from sporeprint.safety.partial_rule import random_masks
 
 GUARD = fitted().guard
@@ -91,7 +91,7 @@ def test_bytes_and_back() -> None:
 def test_versions_of_before_have_none_and_damaged_ones_are_refused() -> None:
     assert read_partial_guard({}) is None
     with pytest.raises(ValueError, match="no archive of arrays"):
-        read_partial_guard({FILE: GUARD.to_bytes()[:500]})
+        read_partial_guard({PARTIAL_GUARD_FILE: GUARD.to_bytes()[:500]})
 
 
 def test_it_answers_every_row_where_empty_cells_are_no_observation() -> None:

@@ -85,7 +85,7 @@ def test_the_dialogue_ends_and_few_strangers_end_it_with_the_negative_class() ->
 
 def test_no_column_is_asked_twice() -> None:
     played = rehearse(GUARD, COST, fitted().cells.take(slice(0, 50)), steps=10, coverage=0.99)
-    assert all(len(set(asked)) == 10 for asked in played.asked.T.tolist())
+    assert all(len(set(asked)) == 10 for asked in played.columns.T.tolist())
 
 
 def test_random_masks_are_of_any_size() -> None:

@@ -24,10 +24,10 @@ from sporeprint.data.coded_table import Codes
 from sporeprint.data.cross_field_rules import contradictory
 from sporeprint.errors import StorageError, UsageError
 from sporeprint.schema import DatasetSchema
-from sporeprint.settings import load
+from sporeprint.settings import load_settings
 from sporeprint.simulation.corruption import CSV_ONLY, SPOIL_KINDS, Spoil
 from sporeprint.simulation.drift import Drift
-from sporeprint.simulation.generator import Simulation, simulate, simulate_names
+from sporeprint.simulation.generator import SimulatedTable, simulate_names, simulate_table
 from sporeprint.simulation.world import TILE_ROWS
 
 Row = list[str]
@@ -64,7 +64,7 @@ ONE = schema({"a": {"kind": "nominal"}, "x": {"kind": "numeric", "min": 0, "max"
 
 @pytest.fixture(scope="session")
 def mushroom(config_file: Path) -> DatasetSchema:
-    return load(config_file, environ={}).dataset
+    return load_settings(config_file, environ={}).dataset
 
 
 @pytest.fixture(params=["mushroom", "nominal", "numeric", "one"])
@@ -78,14 +78,14 @@ def read(path: Path) -> tuple[Row, list[Row]]:
     return header, rows
 
 
-def ledger(made: Simulation) -> list[dict[str, str]]:
+def ledger(made: SimulatedTable) -> list[dict[str, str]]:
     assert made.ledger is not None
     with made.ledger.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def frame(dataset: DatasetSchema, folder: Path, **options: Any) -> pl.DataFrame:
-    made = simulate(dataset, folder / "frame.parquet", **{"rows": 5_000, "groups": 20, "seed": 3, **options})
+    made = simulate_table(dataset, folder / "frame.parquet", **{"rows": 5_000, "groups": 20, "seed": 3, **options})
     return pl.read_parquet(made.path)
 
 
@@ -96,7 +96,7 @@ def frame(dataset: DatasetSchema, folder: Path, **options: Any) -> pl.DataFrame:
 def test_the_same_arguments_give_the_same_bytes(mushroom: DatasetSchema, tmp_path: Path, suffix: str) -> None:
     one, two = (tmp_path / name / f"t.{suffix}" for name in ("one", "two"))
     for out in (one, two):
-        simulate(mushroom, out, rows=3_000, groups=9, seed=5, spoil=Spoil(0.1), drift=Drift(0.5, 1.0, 0.1, missing=0.1))
+        simulate_table(mushroom, out, rows=3_000, groups=9, seed=5, spoil=Spoil(0.1), drift=Drift(0.5, 1.0, 0.1, missing=0.1))
     for name in (f"t.{suffix}", f"t.{suffix}.ledger.csv", f"t.{suffix}.simulated.json"):
         assert (one.parent / name).read_bytes() == (two.parent / name).read_bytes()
 
@@ -116,14 +116,16 @@ def test_another_draw_gives_other_rows_of_the_same_species(mushroom: DatasetSche
 def test_threads_do_not_change_the_file(tmp_path: Path) -> None:
     rows = 3 * TILE_ROWS + 17
     for threads in (1, 3):
-        simulate(ONE, tmp_path / f"{threads}.csv", rows=rows, groups=40, seed=1, threads=threads, spoil=Spoil(0.001), drift=Drift(0.3, 2.0))
+        simulate_table(
+            ONE, tmp_path / f"{threads}.csv", rows=rows, groups=40, seed=1, threads=threads, spoil=Spoil(0.001), drift=Drift(0.3, 2.0)
+        )
     for name in ("{}.csv", "{}.csv.ledger.csv"):
         assert (tmp_path / name.format(1)).read_bytes() == (tmp_path / name.format(3)).read_bytes()
 
 
 def test_the_first_rows_do_not_depend_on_how_many_follow(tmp_path: Path) -> None:
-    short = simulate(ONE, tmp_path / "short.csv", rows=TILE_ROWS, groups=2**10, seed=1)
-    long = simulate(ONE, tmp_path / "long.csv", rows=3 * TILE_ROWS, groups=3 * 2**10, seed=1)
+    short = simulate_table(ONE, tmp_path / "short.csv", rows=TILE_ROWS, groups=2**10, seed=1)
+    long = simulate_table(ONE, tmp_path / "long.csv", rows=3 * TILE_ROWS, groups=3 * 2**10, seed=1)
     text = short.path.read_bytes()
     assert long.path.read_bytes()[: len(text)] == text
 
@@ -137,7 +139,7 @@ def test_rows_come_in_even_blocks_of_one_class(tmp_path: Path, data: st.DataObje
     rows = data.draw(st.integers(2, 3_000), label="rows")
     groups = data.draw(st.integers(2, rows), label="groups")
     seed = data.draw(st.integers(0, 2**70), label="seed")
-    made = simulate(NUMERIC, tmp_path / "t.csv", rows=rows, groups=groups, seed=seed)
+    made = simulate_table(NUMERIC, tmp_path / "t.csv", rows=rows, groups=groups, seed=seed)
     simulate_names(NUMERIC, tmp_path / "names.csv", groups=groups, seed=seed)
     header, table = read(made.path)
     _, names = read(tmp_path / "names.csv")
@@ -214,7 +216,7 @@ def test_columns_are_missing_for_whole_species_or_now_and_then(mushroom: Dataset
 
 def test_csv_has_two_decimals_and_parquet_the_same_numbers(mushroom: DatasetSchema, tmp_path: Path) -> None:
     for suffix in ("csv", "parquet"):
-        simulate(mushroom, tmp_path / f"t.{suffix}", rows=2_000, groups=10, seed=8)
+        simulate_table(mushroom, tmp_path / f"t.{suffix}", rows=2_000, groups=10, seed=8)
     parquet = pl.read_parquet(tmp_path / "t.parquet")
     assert parquet.equals(pl.read_csv(tmp_path / "t.csv", separator=";", schema=parquet.schema))
     assert parquet.schema == {name: pl.Float64 if name in mushroom.numeric else pl.String for name in mushroom.table_columns}
@@ -227,14 +229,14 @@ def test_narrow_bounds_get_the_decimals_they_need(tmp_path: Path) -> None:
     made = frame(NUMERIC, tmp_path)
     assert made["narrow"].n_unique() > 50
     assert set(made["only"].drop_nulls()) == {0.125}
-    simulate(NUMERIC, tmp_path / "t.csv", rows=100, groups=5, seed=1)
+    simulate_table(NUMERIC, tmp_path / "t.csv", rows=100, groups=5, seed=1)
     header, rows = read(tmp_path / "t.csv")
     assert all(re.fullmatch(r"-?\d+\.\d{7}|", row[header.index("signed")]) for row in rows)
 
 
 def test_codes_that_need_quotes_are_quoted(tmp_path: Path) -> None:
     odd = schema({"a": {"kind": "nominal", "values": {'say "so"': "s", "x;y": "t", "ü": "u"}}, "b;c": {"kind": "numeric"}})
-    made = simulate(odd, tmp_path / "t.csv", rows=500, groups=20, seed=1, spoil=Spoil(0.2, ("not_a_number", "too_many_fields")))
+    made = simulate_table(odd, tmp_path / "t.csv", rows=500, groups=20, seed=1, spoil=Spoil(0.2, ("not_a_number", "too_many_fields")))
     header, rows = read(made.path)
     assert header == ["ill", "a", "b;c"]
     assert {row[1] for row in rows} - {""} == {'say "so"', "x;y", "ü"}
@@ -264,7 +266,7 @@ def _auc(X: npt.NDArray[np.float64], y: npt.NDArray[np.bool_], folds: Sequence[t
 
 
 def test_every_file_is_marked_as_simulated(tmp_path: Path) -> None:
-    made = simulate(ONE, tmp_path / "t.parquet", rows=10, groups=2, seed=4, draw=2, drift=Drift(0.5, 1.0))
+    made = simulate_table(ONE, tmp_path / "t.parquet", rows=10, groups=2, seed=4, draw=2, drift=Drift(0.5, 1.0))
     metadata = pq.read_schema(made.path).metadata
     assert metadata[b"sporeprint.simulated"] == b"true"
     told = json.loads(made.sidecar.read_text())
@@ -305,14 +307,14 @@ class Counted:
 
 def test_progress_counts_rows(tmp_path: Path) -> None:
     progress = Counted()
-    simulate(ONE, tmp_path / "t.csv", rows=150_000, groups=3, seed=1, progress=progress)
+    simulate_table(ONE, tmp_path / "t.csv", rows=150_000, groups=3, seed=1, progress=progress)
     assert progress.announced == progress.done == 150_000
 
 
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     def peak(tiles: int) -> int:
         tracemalloc.start()
-        simulate(ONE, tmp_path / "t.csv", rows=tiles * TILE_ROWS, groups=tiles * 300, seed=1)
+        simulate_table(ONE, tmp_path / "t.csv", rows=tiles * TILE_ROWS, groups=tiles * 300, seed=1)
         used = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return used
@@ -386,8 +388,8 @@ def test_the_ledger_holds_over_small_blocks_and_past_the_first_tile(tmp_path: Pa
 
 def check_ledger(dataset: DatasetSchema, folder: Path, *, rows: int, groups: int, spoil: Spoil) -> Counter[str]:
     """Hold a spoilt file against the same one unspoilt, row by row; how many of each kind."""
-    header, clean = read(simulate(dataset, folder / "clean.csv", rows=rows, groups=groups, seed=6).path)
-    made = simulate(dataset, folder / "bad.csv", rows=rows, groups=groups, seed=6, spoil=spoil)
+    header, clean = read(simulate_table(dataset, folder / "clean.csv", rows=rows, groups=groups, seed=6).path)
+    made = simulate_table(dataset, folder / "bad.csv", rows=rows, groups=groups, seed=6, spoil=spoil)
     _, bad = read(made.path)
     entries = {int(entry["row"]): entry for entry in ledger(made)}
     assert len(entries) == len(ledger(made)) == made.spoilt
@@ -428,7 +430,7 @@ BAD_TEXT = {
 
 @pytest.mark.parametrize("kind", SPOIL_KINDS)
 def test_each_kind_can_be_had_alone(mushroom: DatasetSchema, tmp_path: Path, kind: str) -> None:
-    made = simulate(mushroom, tmp_path / "t.csv", rows=500, groups=5, seed=6, spoil=Spoil(0.5, (kind,)))
+    made = simulate_table(mushroom, tmp_path / "t.csv", rows=500, groups=5, seed=6, spoil=Spoil(0.5, (kind,)))
     entries = ledger(made)
     assert 150 < len(entries) < 350
     assert {entry["kind"] for entry in entries} == {kind}
@@ -443,7 +445,7 @@ def test_each_kind_can_be_had_alone(mushroom: DatasetSchema, tmp_path: Path, kin
 def test_parquet_holds_the_faults_that_csv_tells(mushroom: DatasetSchema, tmp_path: Path) -> None:
     kinds = tuple(kind for kind in SPOIL_KINDS if kind not in CSV_ONLY)
     made = {
-        suffix: simulate(mushroom, tmp_path / f"t.{suffix}", rows=3_000, groups=10, seed=6, spoil=Spoil(0.3, kinds))
+        suffix: simulate_table(mushroom, tmp_path / f"t.{suffix}", rows=3_000, groups=10, seed=6, spoil=Spoil(0.3, kinds))
         for suffix in ("csv", "parquet")
     }
     assert ledger(made["csv"]) == ledger(made["parquet"])
@@ -454,12 +456,12 @@ def test_parquet_holds_the_faults_that_csv_tells(mushroom: DatasetSchema, tmp_pa
 
 
 def test_parquet_has_all_kinds_that_it_can_hold(mushroom: DatasetSchema, tmp_path: Path) -> None:
-    made = simulate(mushroom, tmp_path / "t.parquet", rows=3_000, groups=10, seed=6, spoil=Spoil(0.3))
+    made = simulate_table(mushroom, tmp_path / "t.parquet", rows=3_000, groups=10, seed=6, spoil=Spoil(0.3))
     assert {entry["kind"] for entry in ledger(made)} == set(SPOIL_KINDS) - CSV_ONLY
 
 
 def test_kinds_are_alike_often(mushroom: DatasetSchema, tmp_path: Path) -> None:
-    made = simulate(mushroom, tmp_path / "t.csv", rows=24_000, groups=10, seed=6, spoil=Spoil(0.5))
+    made = simulate_table(mushroom, tmp_path / "t.csv", rows=24_000, groups=10, seed=6, spoil=Spoil(0.5))
     counts = Counter(entry["kind"] for entry in ledger(made))
     assert all(counts[kind] == pytest.approx(1_000, abs=150) for kind in SPOIL_KINDS)
 
@@ -469,15 +471,15 @@ def test_a_word_outside_the_dictionary_is_outside_of_it(tmp_path: Path) -> None:
         {"a": {"kind": "nominal", "values": {"?": "asked", "x": "answered"}}},
         target={"column": "t", "positive": "?", "values": {"?": "maybe", "??": "surely"}},
     )
-    made = simulate(odd, tmp_path / "t.csv", rows=200, groups=5, seed=1, spoil=Spoil(0.5, ("unknown_code", "unknown_target")))
+    made = simulate_table(odd, tmp_path / "t.csv", rows=200, groups=5, seed=1, spoil=Spoil(0.5, ("unknown_code", "unknown_target")))
     assert {(entry["column"], entry["spoilt"]) for entry in ledger(made)} == {("a", "??"), ("t", "???")}
 
 
 def test_a_ledger_of_an_earlier_table_goes(tmp_path: Path) -> None:
-    spoilt = simulate(ONE, tmp_path / "t.csv", rows=100, groups=5, seed=1, spoil=Spoil(0.5))
+    spoilt = simulate_table(ONE, tmp_path / "t.csv", rows=100, groups=5, seed=1, spoil=Spoil(0.5))
     assert spoilt.ledger is not None
     assert spoilt.ledger.exists()
-    sound = simulate(ONE, tmp_path / "t.csv", rows=100, groups=5, seed=1)
+    sound = simulate_table(ONE, tmp_path / "t.csv", rows=100, groups=5, seed=1)
     assert sound.ledger is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.csv", "t.csv.simulated.json"]
 
@@ -514,7 +516,7 @@ def test_a_ledger_of_an_earlier_table_goes(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_is_refused(mushroom: DatasetSchema, tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        simulate(mushroom, tmp_path / "t.csv", **{"rows": 100, "groups": 5, "seed": 1, **options})
+        simulate_table(mushroom, tmp_path / "t.csv", **{"rows": 100, "groups": 5, "seed": 1, **options})
     assert not list(tmp_path.iterdir())
 
 
@@ -533,26 +535,26 @@ def test_what_cannot_be_is_refused(mushroom: DatasetSchema, tmp_path: Path, opti
 )
 def test_a_fault_that_does_not_fit_is_refused(tmp_path: Path, dataset: DatasetSchema, name: str, kind: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        simulate(dataset, tmp_path / name, rows=100, groups=5, seed=1, spoil=Spoil(0.1, (kind,)))
+        simulate_table(dataset, tmp_path / name, rows=100, groups=5, seed=1, spoil=Spoil(0.1, (kind,)))
 
 
 @pytest.mark.parametrize("name", ["t.xlsx", "t", "t.csv.gz"])
 def test_another_format_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=rf"cannot simulate to '{re.escape(name)}': the name must end in .csv or .parquet"):
-        simulate(ONE, tmp_path / name, rows=100, groups=5, seed=1)
+        simulate_table(ONE, tmp_path / name, rows=100, groups=5, seed=1)
 
 
 def test_bounds_that_hold_too_few_numbers_are_refused(tmp_path: Path) -> None:
     tight = schema({"x": {"kind": "numeric", "min": 1, "max": 1.0000001}})
     with pytest.raises(UsageError, match=r"cannot invent numbers for column 'x' from 1.0 to 1.0000001: fewer than a thousand"):
-        simulate(tight, tmp_path / "t.csv", rows=100, groups=5, seed=1)
+        simulate_table(tight, tmp_path / "t.csv", rows=100, groups=5, seed=1)
 
 
 def test_a_code_with_a_line_end_cannot_be_spoilt_in_csv(tmp_path: Path) -> None:
     odd = schema({"a": {"kind": "nominal", "values": {"x\ny": "two lines", "z": "one"}}})
     with pytest.raises(UsageError, match=r"cannot spoil rows of 'tiny' in CSV: a code holds a line end; write Parquet"):
-        simulate(odd, tmp_path / "t.csv", rows=100, groups=5, seed=1, spoil=Spoil(0.1))
-    _, rows = read(simulate(odd, tmp_path / "t.csv", rows=100, groups=5, seed=1).path)
+        simulate_table(odd, tmp_path / "t.csv", rows=100, groups=5, seed=1, spoil=Spoil(0.1))
+    _, rows = read(simulate_table(odd, tmp_path / "t.csv", rows=100, groups=5, seed=1).path)
     assert {row[1] for row in rows} <= {"x\ny", "z", ""}
 
 
@@ -570,7 +572,7 @@ def test_where_nothing_can_be_written_nothing_is_left(tmp_path: Path, suffix: st
     (tmp_path / "file").write_text("in the way")
     out = tmp_path / "file" / f"t.{suffix}"
     with pytest.raises(StorageError, match=f"cannot write {re.escape(str(out))}: .*nothing was replaced"):
-        simulate(ONE, out, rows=100, groups=5, seed=1)
+        simulate_table(ONE, out, rows=100, groups=5, seed=1)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -586,7 +588,7 @@ def test_a_run_that_is_broken_off_leaves_what_was_there(tmp_path: Path, suffix: 
     out = tmp_path / f"t.{suffix}"
     out.write_text("what was there")
     with pytest.raises(KeyboardInterrupt):
-        simulate(ONE, out, rows=3 * TILE_ROWS, groups=5, seed=1, spoil=Spoil(0.001), progress=Enough())
+        simulate_table(ONE, out, rows=3 * TILE_ROWS, groups=5, seed=1, spoil=Spoil(0.001), progress=Enough())
     assert [path.read_text() for path in tmp_path.iterdir()] == ["what was there"]
 
 
@@ -599,7 +601,7 @@ def test_a_disk_that_is_full_leaves_what_was_there(tmp_path: Path, suffix: str, 
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, before[1]))
     try:
         with pytest.raises(StorageError, match=rf"cannot write {re.escape(str(out))}.*: File too large; nothing was replaced"):
-            simulate(ONE, out, rows=2 * TILE_ROWS, groups=5, seed=1, spoil=spoil)
+            simulate_table(ONE, out, rows=2 * TILE_ROWS, groups=5, seed=1, spoil=spoil)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["what was there"]

@@ -167,6 +167,24 @@ AB_TESTS = [
         "Of the predictions of a day; the test itself looks for a mismatch of units. Who leads is on the test's own page.",
     ),
     Panel(
+        "Evidence",
+        "short",
+        {"sporeprint_ab_log_e": "{{test}}", "sporeprint_ab_mismatch_log_e": "{{test}}: mismatch of shares"},
+        "Logarithm of the e-value against equal arms, and against the planned shares: 3.7 is an e-value of 40.",
+    ),
+    Panel(
+        "Gain of arm b",
+        "short",
+        {"sporeprint_ab_gain": "{{test}} {{bound}}"},
+        "In the unit of the test's metric, with its confidence sequence. It may be looked at at any time.",
+    ),
+    Panel(
+        "Units and outcomes",
+        "short",
+        {"sporeprint_ab_units": "{{test}} units", "sporeprint_ab_labels": "{{test}} outcomes"},
+        "Counted at the last evaluation.",
+    ),
+    Panel(
         "Latency of /predict",
         "s",
         {

@@ -118,8 +118,8 @@ class Analysis:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON values; what is undefined or infinite is None. `extremes_from` reads the extremes back."""
-        found: dict[str, Any] = _json(self)
-        return found
+        values: dict[str, Any] = _json(self)
+        return values
 
 
 def analyse(design: Design, totals: Totals, elapsed_s: float, extremes: Extremes = NO_EXTREMES) -> Analysis:
@@ -139,9 +139,9 @@ def analyse(design: Design, totals: Totals, elapsed_s: float, extremes: Extremes
     labels = _label_bias(design, totals)
     identified = labels is None or not labels.selective
     readings = tuple(
-        GuardrailResult(one, guarded[one.metric], kept, _guardrail_status(one, kept, identified or not one.metric.needs_labels))
+        GuardrailResult(one, guarded[one.metric], extremes, _guardrail_status(one, extremes, identified or not one.metric.needs_labels))
         for one in design.guardrails
-        for kept in [after.get(one.metric, RunningExtremes().updated(guarded[one.metric]))]
+        for extremes in [after.get(one.metric, RunningExtremes().updated(guarded[one.metric]))]
     )
     also = tuple(comparisons.compare(design, totals, metric, design.alpha) for metric in design.also)
     srm = _sample_ratio(design, totals)

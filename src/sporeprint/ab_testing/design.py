@@ -224,17 +224,17 @@ class Design:
         Raises:
             UsageError: a field is unknown or missing, or its value is not allowed.
         """
-        given = _known(values, cls, "an A/B test")
-        if missing := [name for name in ("name", "model_a", "model_b") if name not in given]:
+        fields = _known(values, cls, "an A/B test")
+        if missing := [name for name in ("name", "model_a", "model_b") if name not in fields]:
             raise UsageError(f"an A/B test needs {', '.join(missing)}: it was not given")
         for name in ("guardrails", "also"):
-            if not isinstance(given.get(name, ()), list | tuple):
-                raise UsageError(f"{name} is {given[name]!r}: it has to be a list")
-        if "guardrails" in given:
-            given["guardrails"] = tuple(_guardrail(one) for one in given["guardrails"])
-        if "costs" in given:
-            given["costs"] = Costs(**_known(given["costs"], Costs, "costs"))
-        return cls(**given)
+            if not isinstance(fields.get(name, ()), list | tuple):
+                raise UsageError(f"{name} is {fields[name]!r}: it has to be a list")
+        if "guardrails" in fields:
+            fields["guardrails"] = tuple(_guardrail(one) for one in fields["guardrails"])
+        if "costs" in fields:
+            fields["costs"] = Costs(**_known(fields["costs"], Costs, "costs"))
+        return cls(**fields)
 
     @classmethod
     def from_stored(cls, values: Mapping[str, Any]) -> Self:
@@ -264,10 +264,10 @@ def _choice(name: str, value: Any, kind: type[StrEnum]) -> Any:
 
 
 def _guardrail(values: Mapping[str, Any]) -> Guardrail:
-    given = _known(values, Guardrail, "a guardrail")
-    if missing := [name for name in ("metric", "margin") if name not in given]:
+    fields = _known(values, Guardrail, "a guardrail")
+    if missing := [name for name in ("metric", "margin") if name not in fields]:
         raise UsageError(f"a guardrail needs {', '.join(missing)}: it was not given")
-    return Guardrail(**given)
+    return Guardrail(**fields)
 
 
 def _check_names(design: Design) -> None:

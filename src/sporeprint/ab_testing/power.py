@@ -80,7 +80,7 @@ def decisive_trials(design: Design, truth: AssumedRates) -> DecisiveTrials:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SampleSizePlan:
     """What a test will need. Units are requests in shadow mode.
 
     Attributes:
@@ -111,7 +111,9 @@ class Plan:
         return None if self.units is None else self.units / self.fixed_units
 
 
-def plan(design: Design, truth: AssumedRates, *, power: float = 0.8, units_a_day: float | None = None, most: int = MOST) -> Plan:
+def plan_ab_test(
+    design: Design, truth: AssumedRates, *, power: float = 0.8, units_a_day: float | None = None, most: int = MOST
+) -> SampleSizePlan:
     """Plan a test that counts one kind of error, with a margin of 0, analysed after every unit.
 
     Exact, by following all numbers of errors of either arm.
@@ -145,7 +147,7 @@ def plan(design: Design, truth: AssumedRates, *, power: float = 0.8, units_a_day
     # With two classes exactly one of two versions that differ is right: each disagreement is one that counts.
     shadow = design.mode is Mode.SHADOW
     median_labels, labels = (_quantile(decided, share) for share in (0.5, power)) if shadow else (median_units, units)
-    return Plan(
+    return SampleSizePlan(
         median_units=median_units,
         units=units,
         median_labels=median_labels,

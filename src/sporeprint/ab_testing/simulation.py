@@ -48,7 +48,7 @@ class SimulatedTest:
 
 
 @dataclass(frozen=True, slots=True)
-class Simulation:
+class SimulatedErrorRates:
     """The results of all tests.
 
     Attributes:
@@ -84,9 +84,9 @@ class Simulation:
         return self.false_ends.low <= alpha and self.missed.low <= alpha and self.alarmed.low <= srm_alpha
 
 
-def simulate(
+def simulate_ab_test(
     design: Design, traffic: Traffic | AssumedRates, *, units: int, tests: int, seed: int, progress: Callable[[int], object] | None = None
-) -> Simulation:
+) -> SimulatedErrorRates:
     """Run the same test many times.
 
     Args:
@@ -126,7 +126,7 @@ def simulate(
     half = np.count_nonzero(winner) * 2 > tests
     decided = np.sort(used[winner != 0])
     steps = [math.ceil(tests * tenth / 10) for tenth in range(1, 11)]
-    return Simulation(
+    return SimulatedErrorRates(
         tests=tests,
         units=units,
         won_a=_share(winner < 0),

@@ -72,29 +72,29 @@ def create(
     """Make a test; what is left out comes from the configuration. It runs at once, and nothing of it can be changed later."""
     from sporeprint.pipelines import ab_test_views
 
-    given: dict[str, Any] = {"name": name, "model_a": model_a, "model_b": model_b}
-    given |= {} if split is None else {"traffic_split": split}
-    given |= {} if mode is None else {"mode": mode}
+    fields: dict[str, Any] = {"name": name, "model_a": model_a, "model_b": model_b}
+    fields |= {} if split is None else {"traffic_split": split}
+    fields |= {} if mode is None else {"mode": mode}
     with _experiments(session) as experiments:
-        test = experiments.create({**given, **_options(option)}, actor=_actor())
+        test = experiments.create({**fields, **_options(option)}, actor=_actor())
         return _shown(ab_test_views.describe(experiments.engine, test, session.settings))
 
 
-def _options(given: list[str] | None) -> dict[str, Any]:
+def _options(options: list[str] | None) -> dict[str, Any]:
     """Fields as they are written in the configuration."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    found: dict[str, Any] = {}
-    for each in given or []:
+    parsed: dict[str, Any] = {}
+    for each in options or []:
         name, equals, text = each.partition("=")
         if not equals or not name:
             raise UsageError(f"--option {each[:60]!r}: expected field=value, as in metric=false_negative")
         try:
-            found[name] = YAML(typ="safe", pure=True).load(text)
+            parsed[name] = YAML(typ="safe", pure=True).load(text)
         except (YAMLError, ValueError):
             raise UsageError(f"--option {name}: {text[:60]!r} is not a value") from None
-    return found
+    return parsed
 
 
 @command(
@@ -171,12 +171,12 @@ def list_tests(
     from sporeprint.storage.oltp import ab_tests
 
     with _experiments(session) as experiments:
-        found = [ab_test_views.summary(test) for test in ab_tests.listed(experiments.engine, status=status, limit=limit)]
-    if not found:
+        summaries = [ab_test_views.summary(test) for test in ab_tests.listed(experiments.engine, status=status, limit=limit)]
+    if not summaries:
         return Facts({"tests": []}, (Table("", ("",), (("there are no tests",),)),))
     heads = ("name", "status", "verdict", "mode", "model_a", "model_b", "created")
-    rows = tuple(tuple(str(each[head] or "") for head in heads) for each in found)
-    return Facts({"tests": found}, (Table("A/B tests", tuple(head.replace("_", " ") for head in heads), rows),))
+    rows = tuple(tuple(str(each[head] or "") for head in heads) for each in summaries)
+    return Facts({"tests": summaries}, (Table("A/B tests", tuple(head.replace("_", " ") for head in heads), rows),))
 
 
 @command(ab_test, ALL, panel=_SHOW, examples="sporeprint ab-test show first\nsporeprint ab-test show first --json")
@@ -199,13 +199,13 @@ def disagreements(
     from sporeprint.storage.oltp import ab_disagreements
 
     with _experiments(session) as experiments:
-        found = ab_disagreements.disagreements(experiments.engine, experiments.refresh(test), limit=limit)
+        page = ab_disagreements.disagreements(experiments.engine, experiments.refresh(test), limit=limit)
     known = verdict_words(session.settings.dataset)
     values = [
         {"prediction_id": each.prediction_id, "unit_id": each.unit_id, "a": known[each.answer_a], "b": known[each.answer_b]}
-        for each in found
+        for each in page
     ]
-    if not found:
+    if not page:
         return Facts({"disagreements": []}, (Table("", ("",), (("no label is wanted",),)),))
     rows = tuple((each["prediction_id"], each["a"], each["b"]) for each in values)
     return Facts({"disagreements": values}, (Table("Disagreements", ("prediction", "A says", "B says"), rows),))
@@ -261,8 +261,8 @@ def _question(
     from sporeprint.ab_testing.design import Design
     from sporeprint.ab_testing.power import AssumedRates
 
-    given = {"name": "plan", "model_a": "a", "model_b": "b", "traffic_split": split, "mode": mode, "alpha": alpha, **more}
-    return Design.from_dict(given), AssumedRates(a, b, shared)
+    fields = {"name": "plan", "model_a": "a", "model_b": "b", "traffic_split": split, "mode": mode, "alpha": alpha, **more}
+    return Design.from_dict(fields), AssumedRates(a, b, shared)
 
 
 @command(
@@ -294,23 +294,23 @@ def plan(
     """Tell how many units and labels a test will need."""
     from dataclasses import asdict
 
-    from sporeprint.ab_testing.power import plan as plan_test
+    from sporeprint.ab_testing.power import plan_ab_test
 
     horizon = {"expect": expect, "max_units": max_units}
     more = {name: value for name, value in horizon.items() if value is not None}
     design, truth = _question(rate_a, rate_b, shared, split, mode, alpha, more)
-    found = plan_test(design, truth, power=power, units_a_day=units_a_day)
+    sample_size = plan_ab_test(design, truth, power=power, units_a_day=units_a_day)
     rows = (
-        ("units until the rule has decided, in half of the tests", _count(found.median_units)),
-        (f"... in {power:.0%} of the tests", _count(found.units)),
-        ("labels, in half of the tests", _count(found.median_labels)),
-        (f"... in {power:.0%} of the tests", _count(found.labels)),
-        ("units of a test that is analysed once (not safe to peek at)", _count(found.fixed_units)),
-        ("cost of sequential testing", "-" if found.price is None else f"{found.price:.2f} times the units"),
-        ("probability that the worse version is named", f"{found.wrong:.2g}"),
-        *((("days", f"{found.days:.1f}"),) if found.days is not None else ()),
+        ("units until the rule has decided, in half of the tests", _count(sample_size.median_units)),
+        (f"... in {power:.0%} of the tests", _count(sample_size.units)),
+        ("labels, in half of the tests", _count(sample_size.median_labels)),
+        (f"... in {power:.0%} of the tests", _count(sample_size.labels)),
+        ("units of a test that is analysed once (not safe to peek at)", _count(sample_size.fixed_units)),
+        ("cost of sequential testing", "-" if sample_size.price is None else f"{sample_size.price:.2f} times the units"),
+        ("probability that the worse version is named", f"{sample_size.wrong:.2g}"),
+        *((("days", f"{sample_size.days:.1f}"),) if sample_size.days is not None else ()),
     )
-    return Facts({**asdict(found), "price": found.price}, (Table("What the test will need", ("", ""), rows),))
+    return Facts({**asdict(sample_size), "price": sample_size.price}, (Table("What the test will need", ("", ""), rows),))
 
 
 def _count(value: float | None) -> str:
@@ -368,7 +368,7 @@ def simulate(
     """Simulate a test many times on your own numbers, analysed after every unit: how often is it wrong, how long does it take?"""
     from dataclasses import asdict
 
-    from sporeprint.ab_testing.simulation import simulate as simulate_tests
+    from sporeprint.ab_testing.simulation import simulate_ab_test
     from sporeprint.ab_testing.traffic import Latencies, Traffic
     from sporeprint.common.files import atomic_write
     from sporeprint.reports.ab_simulation_chart import chart
@@ -391,7 +391,7 @@ def simulate(
     )
     with session.screen.steps().step("simulate") as progress:
         progress.total(tests)
-        result = simulate_tests(design, traffic, units=units, tests=tests, seed=seed, progress=lambda _: progress.advance(1))
+        result = simulate_ab_test(design, traffic, units=units, tests=tests, seed=seed, progress=lambda _: progress.advance(1))
     keeps = result.keeps(design.alpha, design.srm_alpha)
     if out is not None:
         title = f"{metric}, {mode}, {rate_a:.2%} against {rate_b:.2%} errors"
@@ -411,7 +411,7 @@ def simulate(
             "not in half of the tests" if result.median_units is None else f"{result.median_units:,.0f}",
         ),
         ("units with a label until then, median", "-" if result.median_labels is None else f"{result.median_labels:,.0f}"),
-        ("promises kept", "yes" if keeps else "NO"),
+        ("error rates controlled", "yes" if keeps else "NO"),
         *((("picture", str(out)),) if out is not None else ()),
     )
     return Facts({**asdict(result), "keeps": keeps}, (Table(f"{tests:,} tests of {units:,} requests", ("", ""), rows),))

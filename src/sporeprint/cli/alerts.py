@@ -19,18 +19,18 @@ _WHAT = "Alerts"
 
 
 @command(alerts, ALL, name="list", panel=_WHAT, examples="sporeprint alerts list\nsporeprint alerts list --all --json")
-def list_alerts(
+def show_alerts(
     session: Session, over: Annotated[bool, typer.Option("--all", help="Those that are over, too, the latest first.")] = False
 ) -> Result:
     """List the alerts that are on, and messages that did not arrive."""
     from sporeprint.pipelines import alerting
-    from sporeprint.storage.oltp import alerts as stored
+    from sporeprint.storage.oltp.alerts import GIVEN_UP, WAITING, deliveries, list_alerts
 
     with alerting.opened(session.settings, session.workdir) as engine:
-        found = stored.list_alerts(engine, over=over)
-        stuck = [each for each in stored.deliveries(engine, status=stored.WAITING) if each.attempts]
-        stuck += stored.deliveries(engine, status=stored.GIVEN_UP, limit=20)
-    cards = [alerting.card(each) for each in found]
+        listed = list_alerts(engine, over=over)
+        stuck = [each for each in deliveries(engine, status=WAITING) if each.attempts]
+        stuck += deliveries(engine, status=GIVEN_UP, limit=20)
+    cards = [alerting.card(each) for each in listed]
     late = [
         {"alert_id": each.alert_id, "channel": each.channel, "status": each.status, "attempts": each.attempts, "error": each.last_error}
         for each in stuck
@@ -56,14 +56,14 @@ def ack(
 ) -> Result:
     """Say that you know: nobody is reminded of it again until it has recovered."""
     from sporeprint.pipelines import alerting
-    from sporeprint.storage.oltp import alerts as stored
+    from sporeprint.storage.oltp.alerts import acknowledge
 
     if (alert_id is None) != everything:
         raise UsageError("name one alert, or say --all; see: sporeprint alerts list")
     with alerting.opened(session.settings, session.workdir) as engine:
-        found = stored.acknowledge(engine, alert_id, actor=f"cli:{user()}", note=note, now_us=alerting.now_us())
-    rows = tuple((each.alert_id, each.summary) for each in found) or (("", "no alert is on"),)
-    return Facts({"acknowledged": [each.alert_id for each in found]}, (Table("Acknowledged", ("alert_id", "summary"), rows),))
+        acknowledged = acknowledge(engine, alert_id, actor=f"cli:{user()}", note=note, now_us=alerting.now_us())
+    rows = tuple((each.alert_id, each.summary) for each in acknowledged) or (("", "no alert is on"),)
+    return Facts({"acknowledged": [each.alert_id for each in acknowledged]}, (Table("Acknowledged", ("alert_id", "summary"), rows),))
 
 
 @command(alerts, ALL, panel=_WHAT, examples="sporeprint alerts test oncall")

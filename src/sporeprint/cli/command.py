@@ -90,7 +90,7 @@ class Session:
         """The checked configuration. Raises: ConfigError."""
         from sporeprint import settings
 
-        return settings.load(self.config, overrides=self.overrides)
+        return settings.load_settings(self.config, overrides=self.overrides)
 
 
 # --- the options that commands share -----------------------------------------------------------------------------------

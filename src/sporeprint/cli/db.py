@@ -180,7 +180,7 @@ def prune(
         "outcomes": done.outcomes,
         "batches": files,
         "answers_of_batches": answers,
-        "kept_for_ab_tests": done.kept,
+        "kept_for_ab_tests": done.retained,
         "kept_for_the_warehouse": done.unsynced,
         "longest_transaction_s": round(done.longest_s, 4),
         "dry_run": done.dry_run,
@@ -190,7 +190,7 @@ def prune(
         ("predictions", f"{done.predictions:,}"),
         ("their outcomes", f"{done.outcomes:,}"),
         ("batches, with their files", f"{files:,}, of {answers:,} rows"),
-        ("retained for open A/B tests", f"{done.kept:,}"),
+        ("retained for open A/B tests", f"{done.retained:,}"),
         ("retained for the warehouse", f"{done.unsynced:,}"),
     )
     return Facts(values, (Table("This would go" if done.dry_run else "Gone", ("", ""), rows),))

@@ -81,7 +81,7 @@ def etl(
 def _drafted(session: Session, source: str | None, target: str, positive: str | None) -> "Settings":
     """The settings of a new configuration for a table, which is written beside the others."""
     from sporeprint.pipelines.draft import draft_configuration, write_draft
-    from sporeprint.settings import load as load_settings
+    from sporeprint.settings import load_settings
 
     if source is None:
         raise UsageError("--target belongs to --source: it drafts a configuration for a table, as sporeprint init does")

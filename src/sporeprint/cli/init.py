@@ -53,7 +53,7 @@ def init(
         except UsageError as error:
             if yes or not is_terminal(session.screen.err):
                 raise
-            target, codes = _asked(str(error), target, codes)
+            target, codes = _ask(str(error), target, codes)
     write_draft(drafted, path)
     return replace(drafted, path=path)
 
@@ -63,7 +63,7 @@ def split_codes(positive: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (positive or "").split(",") if part.strip())
 
 
-def _asked(question: str, target: str | None, codes: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+def _ask(question: str, target: str | None, codes: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     """What a person answers where the target or the positive class cannot be known."""
     typer.echo(question, err=True)
     if "--positive" in question:

@@ -95,11 +95,11 @@ def monitor(
     ] = None,
 ) -> Result:
     """Tell whether rows, and the answers to them, have changed. Ends with 10 for an alarm, 11 if not all could be computed."""
-    told = {"--last": last, "--from": begin, "--to": end, "--rows": rows, "--test": test, "--arm": arm, "--where": where or None}
-    told |= {"--reference-last": reference_last, "--sync": sync, "--watch": watch or None, "--every": every}
+    options = {"--last": last, "--from": begin, "--to": end, "--rows": rows, "--test": test, "--arm": arm, "--where": where or None}
+    options |= {"--reference-last": reference_last, "--sync": sync, "--watch": watch or None, "--every": every}
     if current is not None:
-        if given := [name for name, value in told.items() if value is not None]:
-            raise UsageError(f"{given[0]} is about what the service answered, --current about a file; leave one out")
+        if extra := [name for name, value in options.items() if value is not None]:
+            raise UsageError(f"{extra[0]} is about what the service answered, --current about a file; leave one out")
         return _file(session, current, reference, model, alert=bool(alert))
     if reference is not None:
         raise UsageError("--reference belongs to --current; against an earlier time is --reference-last 30d")
@@ -115,18 +115,18 @@ def monitor(
 
 def follow_up(session: Session, *, alert: bool) -> "FollowUp":
     """What is done about every evaluation; its lines come into the output."""
-    from sporeprint.pipelines import alerting as alerts
+    from sporeprint.pipelines import alerting
     from sporeprint.pipelines.monitoring import nothing
 
     if not alert:
         return nothing
 
     def act(action: str, reason: str) -> str:
-        from sporeprint.pipelines import retraining as retrain  # loads every library there is
+        from sporeprint.pipelines import retraining  # loads every library there is
 
-        return retrain.act(session.settings, session.workdir, action, reason)
+        return retraining.act(session.settings, session.workdir, action, reason)
 
-    return lambda made: alerts.handle(session.settings, session.workdir, made.to_dict(), act=act)
+    return lambda made: alerting.handle(session.settings, session.workdir, made.to_dict(), act=act)
 
 
 def _file(session: Session, current: Path, reference: Path | None, model: str | None, *, alert: bool) -> "MonitoringRun":
@@ -187,7 +187,7 @@ def _bring(session: Session) -> Mapping[str, str]:
     from sporeprint.storage.engine import connect
     from sporeprint.storage.oltp import migrate
     from sporeprint.storage.warehouse.factory import open_warehouse
-    from sporeprint.storage.warehouse.sync import sync as bring
+    from sporeprint.storage.warehouse.sync import sync_warehouse
 
     try:
         engine = connect(urls.oltp(session.settings.storage, session.workdir))
@@ -195,7 +195,7 @@ def _bring(session: Session) -> Mapping[str, str]:
         try:
             migrate.prepare(engine)
             with session.screen.steps().step("sync") as progress:
-                bring(engine, warehouse, session.settings.dataset, root=session.workdir, progress=progress)
+                sync_warehouse(engine, warehouse, session.settings.dataset, root=session.workdir, progress=progress)
         finally:
             engine.dispose()
             warehouse.close()
@@ -205,7 +205,7 @@ def _bring(session: Session) -> Mapping[str, str]:
 
 
 def _watched(session: Session, request: "WindowRequest", model: str | None, every: str | None, *, sync: bool, alert: bool) -> Result:
-    """Evaluate until a signal comes; then end with 0, whatever was found: it was told."""
+    """Evaluate until a signal comes; then end with 0, whatever it found: people were notified."""
     from sporeprint.monitoring.windows import SECOND_US, parse_duration, requested_window
     from sporeprint.pipelines import monitoring, window_monitoring
 

@@ -41,12 +41,12 @@ def simulate_monitor(
 ) -> Result:
     """Simulate months of monitoring: how often there is a false alarm, how soon a change is found."""
     from sporeprint.common.files import atomic_write
-    from sporeprint.monitoring.simulation import Traffic, simulate_months
+    from sporeprint.monitoring.simulation import DailyTraffic, simulate_months
     from sporeprint.pipelines.monitoring import policy
     from sporeprint.reports.monitor_simulation_report import picture
 
     try:
-        traffic = Traffic(rows, reference_rows, features, day_effect, weekend, shift, history)
+        traffic = DailyTraffic(rows, reference_rows, features, day_effect, weekend, shift, history)
         results = []
         for learned, step in ((False, "rows alone"), (True, "with earlier days")):
             with session.screen.steps().step(step) as progress:

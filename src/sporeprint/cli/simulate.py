@@ -107,7 +107,7 @@ def simulate(
         columns=_split(drift_columns),
     )
     with session.screen.steps().step("simulate") as progress:
-        made = generator.simulate(
+        made = generator.simulate_table(
             schema,
             out,
             rows=rows,

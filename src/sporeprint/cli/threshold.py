@@ -22,7 +22,7 @@ threshold_commands = group()
     examples="sporeprint simulate-threshold --rows 4000 --copies 5\n"
     "sporeprint simulate-threshold --rows 4000 --copies 20 --correlation 0.3 --alpha 0.01",
 )
-def simulate_threshold(
+def threshold(
     session: Session,
     rows: Annotated[int, typer.Option(min=1, metavar="N", help="Rows of the threshold part that may be answered negative.")] = 4000,
     copies: Annotated[int, typer.Option(min=1, metavar="N", help="Rows of one unit: copies of a row, or rows of one patient.")] = 1,
@@ -40,7 +40,7 @@ def simulate_threshold(
 ) -> Result:
     """Simulate how often the promise on negative answers is broken where rows repeat."""
     from sporeprint.safety.risk_control import RiskLevels
-    from sporeprint.safety.threshold_simulation import simulate_threshold as simulated
+    from sporeprint.safety.threshold_simulation import simulate_threshold
 
     guard = session.settings.guard
     levels = RiskLevels(guard.alpha if alpha is None else alpha, 1.0, guard.delta)
@@ -49,17 +49,17 @@ def simulate_threshold(
     with session.screen.steps().step("simulate") as progress:
         progress.total(runs)
         try:
-            found = simulated(
+            outcome = simulate_threshold(
                 levels, rows=rows, copies=copies, correlation=correlation, risk=risk, runs=runs, seed=seed, advance=progress.advance
             )
         except ValueError as error:
             raise UsageError(f"--{error}") from error
     shares = tuple(
-        (what, f"{broken:,} of {runs:,}", f"{broken / runs:.1%}", bar(broken / runs), f"{found.delta:.0%}")
-        for what, broken in (("every row", found.broken_by_rows), ("every unit once, as etl does", found.broken_by_units))
+        (what, f"{broken:,} of {runs:,}", f"{broken / runs:.1%}", bar(broken / runs), f"{outcome.delta:.0%}")
+        for what, broken in (("every row", outcome.broken_by_rows), ("every unit once, as etl does", outcome.broken_by_units))
     )
-    title = f"Promise of {levels.alpha:.2%} at a true risk of {found.risk:.3%}, {rows:,} rows, {copies:,} of each unit"
-    return Facts(asdict(found), (Table(title, ("counted", "broken", "share", "", "allowed"), shares),))
+    title = f"Promise of {levels.alpha:.2%} at a true risk of {outcome.risk:.3%}, {rows:,} rows, {copies:,} of each unit"
+    return Facts(asdict(outcome), (Table(title, ("counted", "broken", "share", "", "allowed"), shares),))
 
 
 def bar(share: float, width: int = 30) -> str:

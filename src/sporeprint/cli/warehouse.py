@@ -49,13 +49,13 @@ def sync(session: Session) -> Result:
     from sporeprint.storage import urls
     from sporeprint.storage.engine import connect
     from sporeprint.storage.oltp import migrate
-    from sporeprint.storage.warehouse import sync as warehouse_sync
+    from sporeprint.storage.warehouse.sync import sync_warehouse
 
     engine = connect(urls.oltp(session.settings.storage, session.workdir))
     try:
         migrate.prepare(engine)
         with _warehouse(session) as source, session.screen.steps().step("sync") as progress:
-            done = warehouse_sync.sync(engine, source, session.settings.dataset, root=session.workdir, progress=progress)
+            done = sync_warehouse(engine, source, session.settings.dataset, root=session.workdir, progress=progress)
             rows = (("predictions", f"{done.predictions:,}"), ("outcomes", f"{done.outcomes:,}"), ("warehouse", source.shown))
     finally:
         engine.dispose()

@@ -83,14 +83,14 @@ class Response:
     def read(self, message: type[Message]) -> Message:
         """The body as a message; members that this version does not know are left out. Raises: AnswerError."""
         try:
-            found: Message = _reader(cast("Hashable", message)).validate_json(self.body)
+            value: Message = _reader(cast("Hashable", message)).validate_json(self.body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"])) or repr(self.body[:80])
             raise AnswerError(
                 f"the answer ({self.status}) is no {message.__name__} ({where}: {first['msg']}); is this the address of the service?"
             ) from None
-        return found
+        return value
 
 
 @functools.cache
@@ -223,9 +223,9 @@ def _problem(response: Response, after: float | None) -> Exception:
     return error_type(response.status)(response.status, kind, *words, response.headers.get("x-request-id"), after)
 
 
-def _key(given: str | None) -> dict[str, str]:
+def _key(key: str | None) -> dict[str, str]:
     """The header by which a request that is sent again is known to be the same."""
-    return {"Idempotency-Key": given or secrets.token_hex(16)}
+    return {"Idempotency-Key": key or secrets.token_hex(16)}
 
 
 def _json(value: Any) -> bytes:
@@ -263,8 +263,8 @@ def _records(rows: Any) -> Iterable[Any]:
     """The rows of a data frame of pandas or Polars, or of an Arrow table; other rows as they are."""
     for method, arguments in (("to_dicts", ()), ("to_pylist", ()), ("to_dict", ("records",))):
         if hasattr(rows, method) and (hasattr(rows, "columns") or hasattr(rows, "column_names")):
-            found: Iterable[Any] = getattr(rows, method)(*arguments)
-            return found
+            records: Iterable[Any] = getattr(rows, method)(*arguments)
+            return records
     return rows  # type: ignore[no-any-return]
 
 
@@ -378,9 +378,9 @@ def predict_file(path: str | Path, to: str | Path, *, model: str | None = None, 
 
 
 def _media_type(path: Path) -> str:
-    if (found := FILES.get(path.suffix.lower())) is None:
+    if (media_type := FILES.get(path.suffix.lower())) is None:
         raise UsageError(f"{path}: expected a file that ends in {' or '.join(FILES)}")
-    return found
+    return media_type
 
 
 def _size(path: Path) -> int:

@@ -61,10 +61,10 @@ def _text(name: str, dtype: Any, *, trim: bool) -> Any:
 
 def _nominal(name: str, dtype: Any, values: Sequence[str], *, trim: bool) -> Any:
     column = _text(name, dtype, trim=trim)
-    found = nw.lit(UNKNOWN)
+    expression = nw.lit(UNKNOWN)
     if values:
-        found = column.replace_strict(list(values), list(range(1, len(values) + 1)), default=UNKNOWN, return_dtype=nw.Int16)
-    return nw.when(column.is_null()).then(nw.lit(MISSING)).otherwise(found).cast(nw.Int16).alias(name)
+        expression = column.replace_strict(list(values), list(range(1, len(values) + 1)), default=UNKNOWN, return_dtype=nw.Int16)
+    return nw.when(column.is_null()).then(nw.lit(MISSING)).otherwise(expression).cast(nw.Int16).alias(name)
 
 
 def _numeric(name: str, dtype: Any, *, trim: bool, trusting: bool) -> Any:
@@ -106,8 +106,8 @@ def recognised(frame: pl.DataFrame, vocabulary: Vocabulary) -> pl.DataFrame:
     Such a column says the same, in a byte a row instead of sixteen: it is looked up once, and written as it is.
     """
     texts = [name for name, values in vocabulary.items() if values and frame.schema.get(name) == pl.String]
-    found = frame.select(pl.col(name).cast(pl.Enum(vocabulary[name]), strict=False) for name in texts)
-    return frame.with_columns(column for column in found if column.null_count() == frame[column.name].null_count())
+    enums = frame.select(pl.col(name).cast(pl.Enum(vocabulary[name]), strict=False) for name in texts)
+    return frame.with_columns(column for column in enums if column.null_count() == frame[column.name].null_count())
 
 
 def vocabulary_of(frame: pl.DataFrame, schema: DatasetSchema) -> dict[str, tuple[str, ...]]:
@@ -116,17 +116,17 @@ def vocabulary_of(frame: pl.DataFrame, schema: DatasetSchema) -> dict[str, tuple
     Raises:
         DataError: if there are more than codes, see `refuse_too_many`.
     """
-    found: dict[str, tuple[str, ...]] = {}
+    vocabulary: dict[str, tuple[str, ...]] = {}
     for name in schema.nominal:
         declared = schema.columns[name].values
         if declared is not None:
-            found[name] = tuple(declared)
+            vocabulary[name] = tuple(declared)
         else:
             # Stripped by the engine that strips the rows: Python counts more characters as white space.
             texts = frame[name].cast(pl.String).unique().drop_nulls().str.strip_chars()
-            found[name] = tuple(sorted({*texts} - {""}))
-            refuse_too_many(name, len(found[name]))
-    return found
+            vocabulary[name] = tuple(sorted({*texts} - {""}))
+            refuse_too_many(name, len(vocabulary[name]))
+    return vocabulary
 
 
 def refuse_too_many(name: str, values: int) -> None:

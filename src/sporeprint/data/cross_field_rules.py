@@ -14,12 +14,12 @@ Flags = npt.NDArray[np.bool_]
 
 def contradictory(codes: Codes, schema: DatasetSchema) -> dict[str, Flags]:
     """For every declared contradiction that occurs: its words -> bool [n], the rows that hold it."""
-    found = {}
+    flags_by_rule = {}
     for item in schema.contradictions:
         flags = np.logical_and.reduce([_holds(codes, name, condition) for name, condition in item.when.items()])
         if flags.any():
-            found[item.says] = flags
-    return found
+            flags_by_rule[item.says] = flags
+    return flags_by_rule
 
 
 def _holds(codes: Codes, name: str, condition: Condition) -> Flags:
@@ -47,15 +47,15 @@ def _is(value: str, condition: Condition) -> bool:
 
 def of_row(row: Row, schema: DatasetSchema) -> tuple[str, ...]:
     """The contradictions that one row holds, in words."""
-    found = []
+    broken = []
     # Plain loops: generators would cost more than what they ask, and this is asked of every row that is served.
     for item in schema.contradictions:
         for name, condition in item.when.items():
             if not holds(row.get(name), condition):
                 break
         else:
-            found.append(item.says)
-    return tuple(found)
+            broken.append(item.says)
+    return tuple(broken)
 
 
 def holds(value: str | float | None, condition: Condition) -> bool:

@@ -153,9 +153,9 @@ def _without_arrow(path: Path, schema: DatasetSchema, parts: Sequence[str], rows
     nominal = [schema.target.column, *schema.nominal, *(["_part"] if parts else [])]
     try:
         table = pl.scan_parquet(path, glob=False)
-        found = table.collect_schema()
+        columns = table.collect_schema()
         for name in (*_numbers(schema), *nominal, *schema.numeric):
-            if name not in found:
+            if name not in columns:
                 raise DataError(_lacks(path, name))
         for first in range(0, int(table.select(pl.len()).collect().item()), rows):
             frame = table.slice(first, rows).with_columns(pl.col(nominal).cast(pl.String)).collect()
@@ -198,16 +198,16 @@ def _numbered(column: pl.Series) -> tuple[tuple[str, ...], npt.NDArray[np.int16]
     return values, codes.to_numpy().astype(np.int16)
 
 
-def _refuse_foreign(path: Path, found: pa.Schema, numbers: Sequence[str], nominal: Sequence[str], numeric: Sequence[str]) -> None:
+def _refuse_foreign(path: Path, stored: pa.Schema, numbers: Sequence[str], nominal: Sequence[str], numeric: Sequence[str]) -> None:
     kinds = {
         **dict.fromkeys(numbers, pa.types.is_integer),
         **dict.fromkeys(nominal, lambda kind: pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type)),
         **dict.fromkeys(numeric, pa.types.is_floating),
     }
     for name, fits in kinds.items():
-        if name not in found.names:
+        if name not in stored.names:
             raise DataError(_lacks(path, name))
-        if not fits(kind := found.field(name).type):
+        if not fits(kind := stored.field(name).type):
             raise DataError(f"{path}: the column {name!r} holds {kind}; write it anew with sporeprint transform and sporeprint load")
 
 

@@ -96,15 +96,15 @@ class CopyNumbers:
 
 def draws(hashes: Hashes, copies: npt.NDArray[np.int64]) -> Hashes:
     """uint64 [n], one pseudo-random number a row: its row hash, and for a copy a new one for each copy number."""
-    found = hashes.copy()
+    mixed_hashes = hashes.copy()
     again = np.flatnonzero(copies)
     if len(again):
-        mixed = found[again]
+        mixed = mixed_hashes[again]
         _mix(mixed, copies[again].astype(np.uint64) * _ODD)
         _mix(mixed, _ODD)
         _mix(mixed, np.uint64(0))
-        found[again] = mixed
-    return found
+        mixed_hashes[again] = mixed
+    return mixed_hashes
 
 
 def parts(draws: Hashes, strata: npt.NDArray[np.int64] | None, shares: Mapping[str, float]) -> npt.NDArray[np.int8]:
@@ -142,21 +142,21 @@ def group_parts(group: npt.NDArray[np.int64], y: npt.NDArray[np.int8], shares: M
     groups, index, sizes = np.unique(group, return_inverse=True, return_counts=True)
     positive = np.bincount(index, weights=y) * 2 > sizes
     draw = _hash_of_strata(groups + np.int64(_hash_text("group", str(seed)) >> 1))
-    found = np.empty(len(groups), dtype=np.int8)
+    parts = np.empty(len(groups), dtype=np.int8)
     for stratum in (False, True):
         mine = np.flatnonzero(positive == stratum)
         mine = mine[np.argsort(draw[mine])]
         middle = np.cumsum(sizes[mine]) - sizes[mine] / 2
-        found[mine] = np.searchsorted(_ends(shares), middle / max(sizes[mine].sum(), 1), side="right")
-    return found[index]
+        parts[mine] = np.searchsorted(_ends(shares), middle / max(sizes[mine].sum(), 1), side="right")
+    return parts[index]
 
 
 def ordered_parts(key: npt.NDArray[np.float64], shares: Mapping[str, float]) -> npt.NDArray[np.int8]:
     """Parts in the order of a key, such as the time: int8 [n]. The smallest come first; equal ones are in one part."""
     _, index, sizes = np.unique(key, return_inverse=True, return_counts=True)
     middle = (np.cumsum(sizes) - sizes / 2) / max(len(key), 1)
-    found: npt.NDArray[np.int8] = np.searchsorted(_ends(shares), middle, side="right").astype(np.int8)[index]
-    return found
+    parts: npt.NDArray[np.int8] = np.searchsorted(_ends(shares), middle, side="right").astype(np.int8)[index]
+    return parts
 
 
 def _ends(shares: Mapping[str, float]) -> npt.NDArray[np.float64]:
@@ -212,7 +212,7 @@ def repeated(batches: Callable[[], Iterable[Hashes]], rows: int) -> tuple[Hashes
     """
     passes = max(1, -(-rows // HASHES_AT_ONCE))
     edges = [number * 2**64 // passes for number in range(1, passes)]
-    found, copies = [], 0
+    repeats, copies = [], 0
     for number in range(passes):
         mine = [_between(batch, number, passes, edges) for batch in batches()]
         hashes = np.concatenate(mine) if mine else np.empty(0, dtype=np.uint64)
@@ -220,8 +220,8 @@ def repeated(batches: Callable[[], Iterable[Hashes]], rows: int) -> tuple[Hashes
         hashes.sort()
         again = hashes[1:][hashes[1:] == hashes[:-1]]
         copies += len(again)
-        found.append(np.unique(again))
-    return np.concatenate(found), copies
+        repeats.append(np.unique(again))
+    return np.concatenate(repeats), copies
 
 
 def _between(hashes: Hashes, number: int, passes: int, edges: list[int]) -> Hashes:

@@ -111,10 +111,10 @@ def check(frame: pl.DataFrame, schema: DatasetSchema, *, required: Sequence[str]
     if unlabelled is not None:
         bad |= unlabelled
     good = ~bad
-    kept = compact if good.all() else compact.filter(good)
+    good_rows = compact if good.all() else compact.filter(good)
     return Checked(
-        codes=Codes.of_coded(kept, schema, vocabulary),
-        y=(kept[target.column] == 2).cast(pl.Int8).to_numpy(),
+        codes=Codes.of_coded(good_rows, schema, vocabulary),
+        y=(good_rows[target.column] == 2).cast(pl.Int8).to_numpy(),
         good=good,
         rejected=explain(read, flags, schema),
         broken={name: int(broken.sum()) for name, broken in flags.items()},
@@ -126,8 +126,8 @@ def broken_rules(compact: pl.DataFrame, rules: Mapping[str, Any]) -> dict[str, n
     """The rules that a coded frame breaks anywhere, each with bool [n]: where."""
     # `any` over each rule first: where nothing is broken, which is the rule, no flag column has to be made.
     named = {str(number): rule for number, rule in enumerate(rules.values())}
-    found = nw.from_native(compact).select(*(rule.fill_null(False).any().alias(key) for key, rule in named.items())).to_native()
-    names = [name for key, name in zip(named, rules, strict=True) if found.height and found[key][0]]
+    broken = nw.from_native(compact).select(*(rule.fill_null(False).any().alias(key) for key, rule in named.items())).to_native()
+    names = [name for key, name in zip(named, rules, strict=True) if broken.height and broken[key][0]]
     if not names:
         return {}
     flags = nw.from_native(compact).select(*(rules[name].fill_null(False).alias(name) for name in names)).to_native()

@@ -46,13 +46,13 @@ def words_as_codes(frame: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
         values = schema.columns[name].values
         if not values or frame.schema.get(name) != pl.String:
             continue
-        kept = [*values, *schema.missing_words(name)]
-        if frame[name].is_in(kept).fill_null(value=True).all():
+        allowed = [*values, *schema.missing_words(name)]
+        if frame[name].is_in(allowed).fill_null(value=True).all():
             continue
         codes = {word: code for code, word in values.items()}
         text = pl.col(name).str.strip_chars()
         by_word = pl.coalesce(text.str.to_lowercase().replace_strict(codes, default=None), text.replace_strict(codes, default=None), name)
-        changes.append(pl.when(text.is_in(kept)).then(pl.col(name)).otherwise(by_word).alias(name))
+        changes.append(pl.when(text.is_in(allowed)).then(pl.col(name)).otherwise(by_word).alias(name))
     return frame.with_columns(changes) if changes else frame
 
 
@@ -174,8 +174,8 @@ def parse_date(text: str, missing: Collection[str], column: Column) -> float | N
     days = _dates(pl.Series("x", [text], dtype=pl.String), missing, column)[0][0]
     if days is not None and math.isnan(days):
         raise ValueError(f"{text!r} is no date{date_form(column)}")
-    found: float | None = days
-    return found
+    result: float | None = days
+    return result
 
 
 def date_form(column: Column) -> str:

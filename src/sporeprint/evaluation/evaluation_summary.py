@@ -1,4 +1,4 @@
-"""Everything that is said of a run's models, as one value: what the page, the metrics files and the model cards are made from."""
+"""The evaluation of a run's models, as one value: what the page, the metrics files and the model cards are made from."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,7 @@ from sporeprint.settings import GuardSettings
 
 @dataclass(frozen=True, slots=True)
 class ReportContext:
-    """Everything that is said of a run's models.
+    """The evaluation of a run's models.
 
     Attributes:
         run_id: the run.
@@ -27,7 +27,7 @@ class ReportContext:
         comparisons: of the models, pair by pair.
         guard: the guard alone, on groups it does not know.
         thresholds: model -> where its negative answer begins, and what that promises.
-        guard_settings: what was asked of both.
+        guard_settings: the settings of both.
         notes: model -> what its promises do not say, in plain words.
         production: the version that is served; "none" if there is none, empty before these models were registered.
         rule: why that one.

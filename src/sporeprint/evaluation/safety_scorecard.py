@@ -91,7 +91,7 @@ class GuardEvaluation:
         curve: for every coverage in `CURVE` the rows answered and the false negatives among them.
         by_group: at the coverage that is set.
         ignoring_missing: the counts at that coverage by a guard to which empty cells say nothing; None without declared groups.
-        pairs: the ten groups that are most easily taken for another: by answered rows at that coverage, then by mean typicality.
+        pairs: the ten groups that are most easily confused with another: by rows with a class at that coverage, then by mean typicality.
     """
 
     how: str
@@ -128,7 +128,7 @@ class PromiseCheck:
         alpha: what was promised.
         delta: ... but for this probability.
         splits: random splits.
-        with_threshold: splits in which some threshold kept the promise on its test rows.
+        with_threshold: splits in which some threshold controlled the risk on its test rows.
         held: splits in which the promise held on the rest (with no threshold it does: nothing is answered negative).
         worst: largest share of wrong negative answers in any split.
     """

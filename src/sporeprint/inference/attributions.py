@@ -1,4 +1,4 @@
-"""Why a model scores a row as it does: how much each column moved the score, exactly, in the user's words.
+"""Why a model scores a row as it does: the exact contribution of each column to the score (SHAP values), in the user's words.
 
 Trees: TreeSHAP (Lundberg et al. 2020), which XGBoost computes exactly for its own boosters; scikit-learn's trees and forests are
 given to it as boosters of the same splits. Linear models: coefficient times the distance from the training rows' mean, the
@@ -39,7 +39,7 @@ class Attribution:
         column: the dataset's column.
         value: its value in the row, as code or number; None where missing.
         text: both in words, with the unit: "gill-color: brown".
-        effect: by how much it moved the score towards the positive class.
+        effect: what it adds to the score towards the positive class.
     """
 
     column: str
@@ -88,7 +88,7 @@ class Explainer:
         return explainer
 
     def contributions(self, X: Matrix, scorer: Scorer) -> tuple[Float64, float] | None:
-        """How much each matrix column moved the scores of n rows.
+        """The contribution of each matrix column to the scores of n rows.
 
         Args:
             X: float32 [n, m].

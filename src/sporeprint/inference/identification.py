@@ -145,15 +145,15 @@ def identify_row(
     cells = Cells.of_rows([row], partial.layout)
     prediction = predict_row(bundle, row)
     key = questions.key(cells, coverage=bundle.safety.coverage)
-    asked = questions.best(cells, most=most_questions, without=cannot_tell)
+    next_columns = questions.best(cells, most=most_questions, without=cannot_tell)
     negative, _, unknown_word = verdict_words(schema)
     observed, columns = int(cells.observed.sum()), len(partial.layout.columns)
     verdict, unknown, reason = prediction.verdict, prediction.unknown, prediction.reason
     withheld = float(partial.withheld(cells.observed, partial.likelihood.evidence(cells).group)[0])
-    if verdict == negative and asked and withheld > partial.enough:
+    if verdict == negative and next_columns and withheld > partial.enough:
         verdict, unknown = unknown_word, TOO_LITTLE_OBSERVED
     if unknown == TOO_LITTLE_OBSERVED:
-        reason = too_little_reason(observed, columns, [question.column for question in asked])
+        reason = too_little_reason(observed, columns, [question.column for question in next_columns])
     names = bundle.safety.components
 
     def class_of(positive: float) -> str:
@@ -161,7 +161,7 @@ def identify_row(
 
     return Identification(
         verdict=verdict,
-        is_final=unknown != TOO_LITTLE_OBSERVED or not asked,
+        is_final=unknown != TOO_LITTLE_OBSERVED or not next_columns,
         unknown=unknown,
         reason=reason,
         observed=observed,
@@ -173,7 +173,7 @@ def identify_row(
             GroupNearMiss(names[miss.group], class_of(miss.positive), miss.column, words_of(row[miss.column], miss.column, schema))
             for miss in key.near_misses
         ),
-        next_questions=tuple(_question(question, schema) for question in asked) if unknown == TOO_LITTLE_OBSERVED else (),
+        next_questions=tuple(_question(question, schema) for question in next_columns) if unknown == TOO_LITTLE_OBSERVED else (),
         unseen={name: _slip(name, row.get(name), partial.layout.categories.get(name, ()), schema) for name in prediction.unseen},
         outside=prediction.outside,
         contradictions=prediction.contradictions,

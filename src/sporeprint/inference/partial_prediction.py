@@ -38,7 +38,7 @@ def predict_partial(
         guard: its guard of partial rows.
         cells: the rows.
         classifier: float64 [n], the classifier's calibrated P(positive).
-        anomalies: what is strange about each row.
+        anomalies: of each row.
         evidence: what the rows say, where somebody has asked it already.
     """
     rule, target, words = bundle.safety, bundle.schema.target, verdict_words(bundle.schema)
@@ -61,7 +61,7 @@ def predict_partial(
         anomalies,
         strict=True,
     )
-    for number, (probability, p, group, code, too_little, observed, strange) in enumerate(columns):
+    for number, (probability, p, group, code, too_little, observed, row_anomalies) in enumerate(columns):
         look_at: tuple[str, ...] = ()
         reason = unknown = None
         if code == UNKNOWN:
@@ -72,7 +72,7 @@ def predict_partial(
                 reason = too_little_reason(observed, len(guard.layout.columns), look_at)
             else:
                 unknown = OUT_OF_DISTRIBUTION
-                reason = unlike_reason(bundle, one, np.array([group]), strange, p)
+                reason = unlike_reason(bundle, one, np.array([group]), row_anomalies, p)
         result.append(
             Prediction(
                 prediction=target.positive if probability > HALF else target.negative,
@@ -80,9 +80,9 @@ def predict_partial(
                 verdict=words[code],
                 novelty_p=p,
                 threshold=rule.threshold.value,
-                unseen=strange.unseen,
-                outside=strange.outside,
-                contradictions=strange.contradictions,
+                unseen=row_anomalies.unseen,
+                outside=row_anomalies.outside,
+                contradictions=row_anomalies.contradictions,
                 reason=reason,
                 most_like=rule.components[group],
                 unknown=unknown,

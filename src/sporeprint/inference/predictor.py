@@ -45,7 +45,7 @@ class Explanation:
 
     Attributes:
         prediction: the prediction.
-        attributions: the columns that moved the score most, the strongest first; empty where the model cannot be explained.
+        attributions: the columns with the largest effect on the score, the largest first; empty where the model cannot be explained.
         unit: of their effects; None where there are none.
         base: the score that they start from.
         nearest: the nearest known observation; None where none is kept.

@@ -116,7 +116,7 @@ class SporeprintClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         return class_probabilities(self._parts(), X)
 
     def verdict(self, X: Any) -> npt.NDArray[np.str_]:
-        """What is answered for every row, [n]: a class's word, or "unknown" where the row is unlike the training rows.
+        """The verdict on every row, [n]: a class's word, or "unknown" where the row is out of distribution.
 
         Raises:
             ValueError: see `predict_proba`.

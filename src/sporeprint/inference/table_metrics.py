@@ -37,7 +37,7 @@ def label_array(labels: Any, schema: DatasetSchema, rows: int) -> npt.NDArray[np
     if len(values) != rows:
         raise DataError(f"{len(values)} labels are given for {rows} rows")
     codes = {word: code for code, word in target.values.items()}
-    found = []
+    positives = []
     for place, value in enumerate(values):
         code = (
             None
@@ -47,8 +47,8 @@ def label_array(labels: Any, schema: DatasetSchema, rows: int) -> npt.NDArray[np
         code = codes.get(code or "", code)
         if code not in target.values:
             raise DataError(f"row {place}: {value!r} is no class of {target.column!r}; expected one of {', '.join(target.values)}")
-        found.append(code == target.positive)
-    return np.array(found, dtype=np.bool_)
+        positives.append(code == target.positive)
+    return np.array(positives, dtype=np.bool_)
 
 
 def table_metrics(

@@ -47,7 +47,7 @@ _DAYS = (
 _TIMES = ("", " %H:%M:%S%.f", " %H:%M", "T%H:%M:%S%.f", " %I:%M:%S %p", " %I:%M %p", "T%H:%M", "%z")
 
 
-class Role(StrEnum):
+class ColumnRole(StrEnum):
     """What a column is for."""
 
     NUMERIC = "numeric"
@@ -77,7 +77,7 @@ class ColumnForm:
         ambiguous: whether day and month of its dates may change places.
     """
 
-    role: Role
+    role: ColumnRole
     missing: tuple[str, ...] = ()
     missing_share: float = 0.0
     distinct: int = 0
@@ -101,31 +101,34 @@ def infer_column(name: str, values: pl.Series) -> ColumnForm:
     rows = len(values)
     texts: list[str] = counts[values.name].to_list()
     if not texts or all(text.lower() in MISSING_NUMBERS for text in texts):
-        return ColumnForm(Role.EMPTY, missing_share=1.0)
+        return ColumnForm(ColumnRole.EMPTY, missing_share=1.0)
     rows_of = dict(counts.iter_rows())
     if (form := _numeric(texts, rows_of, rows)) is not None:
         return _as_identifier(name, form, present, rows)
     missing = tuple(word for word in MISSING_CODES if word in rows_of)
     codes = [text for text in texts if text not in missing]
     lost = 1 - sum(rows_of[text] for text in codes) / rows
-    form = ColumnForm(Role.NOMINAL, missing, lost, len(codes))
+    form = ColumnForm(ColumnRole.NOMINAL, missing, lost, len(codes))
     if not codes:
-        return ColumnForm(Role.EMPTY, missing, 1.0)
+        return ColumnForm(ColumnRole.EMPTY, missing, 1.0)
     if len(codes) == 1 and not lost:
-        return ColumnForm(Role.CONSTANT, missing, lost, 1)
+        return ColumnForm(ColumnRole.CONSTANT, missing, lost, 1)
     if (written := _date_format(codes)) is not None:
         iso, swapped = written.startswith("%Y-%m-%d"), written.replace("%m/%d", "%d/%m")
         ambiguous = swapped != written and _are_written(codes, swapped)
-        return ColumnForm(Role.DATE, missing, lost, len(codes), date_format=None if iso else written, ambiguous=ambiguous)
+        return ColumnForm(ColumnRole.DATE, missing, lost, len(codes), date_format=None if iso else written, ambiguous=ambiguous)
     known = rows * (1 - lost)
     if _GROUP_NAME.fullmatch(name) and MANY_SHARE / 25 < len(codes) / known <= MANY_SHARE and len(codes) > 2:
-        return ColumnForm(Role.GROUP, missing, lost, len(codes))
+        return ColumnForm(ColumnRole.GROUP, missing, lost, len(codes))
     if len(codes) >= MANY and len(codes) > MANY_SHARE * known:
         return ColumnForm(
-            Role.ID if all(len(text) <= LONG_TEXT and " " not in text for text in codes[:200]) else Role.TEXT, missing, lost, len(codes)
+            ColumnRole.ID if all(len(text) <= LONG_TEXT and " " not in text for text in codes[:200]) else ColumnRole.TEXT,
+            missing,
+            lost,
+            len(codes),
         )
     if len(codes) >= MANY and sum(map(len, codes)) > LONG_TEXT * len(codes):
-        return ColumnForm(Role.TEXT, missing, lost, len(codes))
+        return ColumnForm(ColumnRole.TEXT, missing, lost, len(codes))
     return form
 
 
@@ -133,17 +136,17 @@ def _as_identifier(name: str, form: ColumnForm, present: pl.Series, rows: int) -
     """The form of a column of numbers, as an identifier, a group or a constant where it is one."""
     numbers = form.distinct
     if numbers <= 1 and not form.missing_share:
-        return ColumnForm(Role.CONSTANT, form.missing, form.missing_share, numbers)
+        return ColumnForm(ColumnRole.CONSTANT, form.missing, form.missing_share, numbers)
     whole = form.strip == () and form.decimal == "." and present.str.contains(r"^[0-9]+$").all()
     if not whole:
         return form
     if _GROUP_NAME.fullmatch(name) and 2 < numbers <= MANY_SHARE * rows:
-        return ColumnForm(Role.GROUP, form.missing, form.missing_share, numbers)
+        return ColumnForm(ColumnRole.GROUP, form.missing, form.missing_share, numbers)
     if numbers == len(present) >= MANY:
         values = present.cast(pl.Int64, strict=False)
         counted = values.is_sorted() and values.null_count() == 0 and int(values[-1]) - int(values[0]) == len(values) - 1
         if counted or _ID_NAME.fullmatch(name):
-            return ColumnForm(Role.ID, form.missing, form.missing_share, numbers)
+            return ColumnForm(ColumnRole.ID, form.missing, form.missing_share, numbers)
     return form
 
 
@@ -178,7 +181,7 @@ def _numeric(texts: Sequence[str], rows_of: dict[str, int], rows: int) -> Column
         missing += sentinels
     lost = sum(rows_of[text] for text in (*always, *missing))
     empty = rows - sum(rows_of.values())
-    return ColumnForm(Role.NUMERIC, missing, (lost + empty) / rows, numbers, decimal, thousands, strip)
+    return ColumnForm(ColumnRole.NUMERIC, missing, (lost + empty) / rows, numbers, decimal, thousands, strip)
 
 
 def _stands_for_missing(text: str) -> bool:

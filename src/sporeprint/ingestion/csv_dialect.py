@@ -68,21 +68,21 @@ class CsvDialect:
 # --- the dialect -----------------------------------------------------------------------------------------------------
 
 
-def detect(path: Path, chosen: CsvSettings, schema: DatasetSchema, found: Scan, *, where: str, labelled: bool = True) -> CsvDialect:
+def detect(path: Path, chosen: CsvSettings, schema: DatasetSchema, scan: Scan, *, where: str, labelled: bool = True) -> CsvDialect:
     """Find out how a CSV file is written. What the settings say is taken as it is.
 
     Args:
         path: the file.
         chosen: the settings; `auto` is to be found out.
         schema: the contract: the right separator is the one that brings out its columns.
-        found: what the pass over the bytes found.
+        scan: what a pass over the bytes counted.
         where: what the file is, for messages.
         labelled: whether the target (and the group column) must be there.
 
     Raises:
         DataError: if the file is empty, has no rows, or its header does not fit the schema.
     """
-    encoding = _encoding(path, chosen.encoding, found, where)
+    encoding = _encoding(path, chosen.encoding, scan, where)
     head = read_head(path, encoding)
     if not head.strip():
         raise DataError(f"{where} is empty; it must hold {'a header and ' if chosen.header else ''}rows")
@@ -98,22 +98,22 @@ def detect(path: Path, chosen: CsvSettings, schema: DatasetSchema, found: Scan, 
     return dialect
 
 
-def detect_alike(path: Path, trained: CsvSettings, schema: DatasetSchema, found: Scan, *, where: str, labelled: bool) -> CsvDialect:
+def detect_alike(path: Path, trained: CsvSettings, schema: DatasetSchema, scan: Scan, *, where: str, labelled: bool) -> CsvDialect:
     """Find out how a further file of a table is written, of which `trained` says how the first was read. Else as `detect`.
 
     The further file may be in UTF-8, have another separator, or a line of column names where the first had none.
     """
-    encoding = "auto" if found.utf8 else trained.encoding
+    encoding = "auto" if scan.utf8 else trained.encoding
     plain = CsvSettings(encoding=encoding)
     if trained.header or not (columns := trained.columns or schema.table_columns):
-        return detect(path, plain, schema, found, where=where, labelled=labelled)
+        return detect(path, plain, schema, scan, where=where, labelled=labelled)
     try:
-        return detect(path, plain, schema, found, where=where, labelled=labelled)
+        return detect(path, plain, schema, scan, where=where, labelled=labelled)
     except DataError:
         orders = [columns] if labelled else [columns, tuple(name for name in columns if name != schema.target.column)]
         for order in orders:
             with suppress(DataError):
-                return detect(path, _headerless(plain, order), schema, found, where=where, labelled=labelled)
+                return detect(path, _headerless(plain, order), schema, scan, where=where, labelled=labelled)
         raise
 
 
@@ -121,13 +121,13 @@ def _headerless(plain: CsvSettings, order: Sequence[str]) -> CsvSettings:
     return plain.model_copy(update={"header": False, "columns": tuple(order)})
 
 
-def header_names(path: Path, chosen: CsvSettings, schema: DatasetSchema, found: Scan, *, where: str) -> tuple[str, ...]:
+def header_names(path: Path, chosen: CsvSettings, schema: DatasetSchema, scan: Scan, *, where: str) -> tuple[str, ...]:
     """The names in the line of column names: of the first lines the one that names most columns of a schema.
 
     Raises:
         DataError: the file is empty or cannot be split into fields.
     """
-    head = read_head(path, _encoding(path, "auto" if found.utf8 else chosen.encoding, found, where))
+    head = read_head(path, _encoding(path, "auto" if scan.utf8 else chosen.encoding, scan, where))
     if not head.strip():
         raise DataError(f"{where} is empty; it must hold a header and rows")
     newline = _newline(head)
@@ -135,7 +135,7 @@ def header_names(path: Path, chosen: CsvSettings, schema: DatasetSchema, found: 
     return _header_record(head, separator, newline, schema, where)[0]
 
 
-def _encoding(path: Path, chosen: str, found: Scan, where: str) -> str:
+def _encoding(path: Path, chosen: str, scan: Scan, where: str) -> str:
     if chosen != "auto":
         return chosen
     with path.open("rb") as file:
@@ -145,7 +145,7 @@ def _encoding(path: Path, chosen: str, found: Scan, where: str) -> str:
             return encoding
     if wide := wide_encoding(head):
         return wide
-    if found.utf8:
+    if scan.utf8:
         return "utf-8"
     with path.open("rb") as file:
         likely = likely_script(file.read(MAX_LINE))
@@ -155,7 +155,7 @@ def _encoding(path: Path, chosen: str, found: Scan, where: str) -> str:
             f"Set source.csv.encoding; the likeliest is {likely} (Cyrillic); others are cp1253 (Greek), cp1255 (Hebrew), "
             "cp1256 (Arabic), shift_jis, gb18030"
         )
-    return "cp1252" if found.high_control else "latin-1"
+    return "cp1252" if scan.high_control else "latin-1"
 
 
 def likely_script(text: bytes) -> str | None:
@@ -251,18 +251,18 @@ def match_columns(names: Sequence[str], schema: DatasetSchema, where: str, *, la
         names = [spelled.get(name, name) for name in names]
     counts = Counter(names)
     needed = schema.table_columns if labelled else tuple(schema.columns)
-    wanted = frozenset(needed if labelled else (*needed, *(name for name, times in counts.items() if name and times == 1)))
+    needed_columns = frozenset(needed if labelled else (*needed, *(name for name, times in counts.items() if name and times == 1)))
     if twice := [name for name in needed if counts[name] > 1]:
         raise DataError(f"{where}: the column {twice[0]!r} is there {counts[twice[0]]} times; keep one")
     missing = [name for name in needed if name not in counts]
-    extra = [name for name in counts if name and name not in wanted]
+    extra = [name for name in counts if name and name not in needed_columns]
     if not labelled and missing and _may_lack(missing, names, schema):
-        return tuple(name if name in wanted else None for name in names)
+        return tuple(name if name in needed_columns else None for name in names)
     if missing or (labelled and extra and schema.extra_columns == "reject"):
         raise DataError(
             "\n".join([f"{where}: the columns are not those of the dataset {schema.name!r}", *_differences(missing, extra, schema)])
         )
-    return tuple(name if name in wanted else None for name in names)
+    return tuple(name if name in needed_columns else None for name in names)
 
 
 def _may_lack(missing: Sequence[str], names: Sequence[str], schema: DatasetSchema) -> bool:

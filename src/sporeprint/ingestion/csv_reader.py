@@ -280,13 +280,13 @@ def _parse_carefully(buffer: bytes, layout: _Layout, *, final: bool) -> _Parsed:
         if fault is None and b'"' not in line:
             plain[row] = line
         else:
-            found = fault or _quoted_row(lines, number, layout, rest=None if final else len(rest))
-            if found is None:
+            problem = fault or _quoted_row(lines, number, layout, rest=None if final else len(rest))
+            if problem is None:
                 break
-            if isinstance(found, str):
-                malformed.append(_Malformed(row, found, line))
+            if isinstance(problem, str):
+                malformed.append(_Malformed(row, problem, line))
             else:
-                quoted[row], taken = found
+                quoted[row], taken = problem
         number, row = number + taken, row + 1
     frame, rows = _assemble(plain, quoted, layout)
     unused = sum(len(line) + 1 for line in lines[number:]) + len(rest)
@@ -305,8 +305,8 @@ def _fault(line: bytes, layout: _Layout) -> str | None:
 
 
 def _wrong_count(fields: int, layout: _Layout) -> str | None:
-    wanted = len(layout.columns)
-    return None if fields == wanted else f"{fields} field{'s' * (fields != 1)} instead of {wanted}"
+    expected = len(layout.columns)
+    return None if fields == expected else f"{fields} field{'s' * (fields != 1)} instead of {expected}"
 
 
 def _quoted_row(lines: list[bytes], number: int, layout: _Layout, *, rest: int | None) -> tuple[list[str], int] | str | None:

@@ -29,9 +29,9 @@ Clock = Callable[[], datetime]
 class _PassingError(RetryableError):
     """A try failed in a way that another one may not."""
 
-    def __init__(self, reason: str, asked: float = 0.0) -> None:
+    def __init__(self, reason: str, pause_s: float = 0.0) -> None:
         super().__init__(reason)
-        self.asked = asked
+        self.pause_s = pause_s
 
 
 def fetch(url: str, target: Path, limits: DownloadSettings, *, progress: Progress, now: Clock, sleep: Sleep = time.sleep) -> None:
@@ -48,11 +48,11 @@ def fetch(url: str, target: Path, limits: DownloadSettings, *, progress: Progres
             try:
                 _receive(client, address, target, limits.max_mb, shown, progress=progress, now=now)
             except _PassingError as failure:
-                pause = max(failure.asked, min(2.0**number, MAX_PAUSE))
+                pause = max(failure.pause_s, min(2.0**number, MAX_PAUSE))
                 if number == limits.retries or pause > MAX_ASKED:
-                    asked = f"; it asks to wait {failure.asked:.0f} s" if failure.asked else ""
+                    request_to_wait = f"; it asks to wait {failure.pause_s:.0f} s" if failure.pause_s else ""
                     tries = f"{number + 1} {'try' if number == 0 else 'tries'}"
-                    raise SourceUnavailableError(f"{shown} cannot be reached, after {tries}: {failure}{asked}") from failure
+                    raise SourceUnavailableError(f"{shown} cannot be reached, after {tries}: {failure}{request_to_wait}") from failure
                 progress.text(f"{failure}; trying again in {pause:.0f} s")
                 sleep(pause)
             else:
@@ -108,16 +108,16 @@ def _check_status(response: httpx.Response, shown: str, now: Clock) -> None:
         return
     answer = f"the server answers {response.status_code} {response.reason_phrase}".rstrip()
     if response.status_code in PASSING:
-        raise _PassingError(answer, _asked_pause(response.headers.get("Retry-After", ""), now))
+        raise _PassingError(answer, _requested_pause(response.headers.get("Retry-After", ""), now))
     raise DataError(f"{shown}: {answer}; check the address, or download the table by hand and name it with --source FILE")
 
 
-def _asked_pause(header: str, now: Clock) -> float:
+def _requested_pause(header: str, now: Clock) -> float:
     """Seconds that `Retry-After` asks for: a number, or a date."""
     if header.strip().isdecimal():
         return float(header)
     try:
-        asked = parsedate_to_datetime(header)
+        until = parsedate_to_datetime(header)
     except ValueError:
         return 0.0
-    return max(0.0, ((asked if asked.tzinfo else asked.replace(tzinfo=UTC)) - now()).total_seconds())
+    return max(0.0, ((until if until.tzinfo else until.replace(tzinfo=UTC)) - now()).total_seconds())

@@ -87,7 +87,7 @@ def check_sha256(path: Path, name: str, expected: Mapping[str, str]) -> None:
     Raises:
         DataError: if it is another one.
     """
-    if name in expected and (found := sha256_file(path)) != expected[name]:
+    if name in expected and (digest := sha256_file(path)) != expected[name]:
         raise DataError(
-            f"{name} has the sha256 {found}, source.download.sha256 expects {expected[name]}; it is not the file that was meant"
+            f"{name} has the sha256 {digest}, source.download.sha256 expects {expected[name]}; it is not the file that was meant"
         )

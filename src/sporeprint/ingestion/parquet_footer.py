@@ -10,7 +10,7 @@ MAGIC = b"PAR1"
 #: Types of the compact protocol.
 TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
 #: Fields of the footer; of a row group; of a column's name and description, and of a note.
-SCHEMA, ROWS, GROUPS, NOTES = 2, 3, 4, 5
+SCHEMA, ROW_COUNT, GROUPS, NOTES = 2, 3, 4, 5
 COLUMNS, GROUP_ROWS = 1, 3
 NAME, CHILDREN = 4, 5
 #: Largest footer that is read, bytes, and how deep it may be.
@@ -48,13 +48,13 @@ def footer_of(file: IO[bytes]) -> tuple[Struct, int]:
 def _read_struct(source: BytesIO, depth: int) -> Struct:
     if depth > DEEPEST:
         raise DamagedFileError("its footer is too deep")
-    found: Struct = {}
+    fields: Struct = {}
     field = 0
     while head := source.read(1)[0]:
         kind = head & 15
         field = field + (head >> 4) if head >> 4 else _signed(_read_varint(source))
-        found[field] = (kind, _read_value(source, kind, depth))
-    return found
+        fields[field] = (kind, _read_value(source, kind, depth))
+    return fields
 
 
 def _read_value(source: BytesIO, kind: int, depth: int) -> Any:
@@ -83,13 +83,13 @@ def _read_value(source: BytesIO, kind: int, depth: int) -> Any:
 
 
 def _read_varint(source: BytesIO) -> int:
-    found = shift = 0
+    number = shift = 0
     while (byte := source.read(1)[0]) > 127:
         if shift > 63:
             raise DamagedFileError("a number in its footer is too large")
-        found |= (byte & 127) << shift
+        number |= (byte & 127) << shift
         shift += 7
-    return found | byte << shift
+    return number | byte << shift
 
 
 def _signed(number: int) -> int:
@@ -98,14 +98,14 @@ def _signed(number: int) -> int:
 
 def to_bytes(struct: Struct) -> bytes:
     """A tree of fields, as it is written."""
-    found, last = bytearray(), 0
+    data, last = bytearray(), 0
     for field in sorted(struct):
         kind, value = struct[field]
         step = field - last
-        found += bytes([step << 4 | kind]) if step < 16 else bytes([kind]) + _varint(field << 1)
-        found += b"" if kind in (TRUE, FALSE) else _written_value(kind, value)
+        data += bytes([step << 4 | kind]) if step < 16 else bytes([kind]) + _varint(field << 1)
+        data += b"" if kind in (TRUE, FALSE) else _written_value(kind, value)
         last = field
-    return bytes(found) + b"\0"
+    return bytes(data) + b"\0"
 
 
 def _written_value(kind: int, value: Any) -> bytes:
@@ -125,9 +125,9 @@ def _written_value(kind: int, value: Any) -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    found = bytearray()
+    data = bytearray()
     while number > 127:
-        found.append(number & 127 | 128)
+        data.append(number & 127 | 128)
         number >>= 7
-    found.append(number)
-    return bytes(found)
+    data.append(number)
+    return bytes(data)

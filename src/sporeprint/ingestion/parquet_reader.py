@@ -20,12 +20,12 @@ from sporeprint.ingestion.parquet_footer import (
     LIST,
     NAME,
     NOTES,
+    ROW_COUNT,
     SCHEMA,
     STRUCT,
     DamagedFileError,
     footer_of,
 )
-from sporeprint.ingestion.parquet_footer import ROWS as ALL_ROWS
 from sporeprint.ingestion.raw_batch import Batch, malformed_rows
 from sporeprint.schema import DatasetSchema
 
@@ -102,10 +102,12 @@ def _look(path: Path, where: str) -> _Look:
 
 def _by_arrow(path: Path) -> _Look:
     with pq.ParquetFile(path) as file:
-        found, about = file.schema_arrow, file.metadata
-        nested = {field.name: str(field.type) for field in found if pa.types.is_nested(field.type)}
+        arrow_schema, about = file.schema_arrow, file.metadata
+        nested = {field.name: str(field.type) for field in arrow_schema if pa.types.is_nested(field.type)}
         groups = [about.row_group(group).num_rows for group in range(file.num_row_groups)]
-        return _Look(tuple(found.names), nested, int(about.num_rows), groups, (found.metadata or {}).get(SIMULATED) == b"true")
+        return _Look(
+            tuple(arrow_schema.names), nested, int(about.num_rows), groups, (arrow_schema.metadata or {}).get(SIMULATED) == b"true"
+        )
 
 
 def _by_footer(path: Path) -> _Look:
@@ -115,7 +117,7 @@ def _by_footer(path: Path) -> _Look:
         names, nested = _fields(footer[SCHEMA][1][1])
         groups = [int(group[GROUP_ROWS][1]) for group in footer[GROUPS][1][1]]
         notes = {note[1][1]: note[2][1] for note in footer.get(NOTES, (LIST, (STRUCT, [])))[1][1] if 2 in note}
-        return _Look(names, nested, int(footer[ALL_ROWS][1]), groups, notes.get(SIMULATED) == b"true")
+        return _Look(names, nested, int(footer[ROW_COUNT][1]), groups, notes.get(SIMULATED) == b"true")
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise DamagedFileError(f"its footer lacks what it needs: {error!r}") from error
 

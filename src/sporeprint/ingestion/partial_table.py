@@ -92,14 +92,14 @@ def _parquet(path: Path, schema: DatasetSchema) -> Observed:
 
     try:
         with pq.ParquetFile(path) as file:
-            found, rows = file.schema_arrow, int(file.metadata.num_rows)
+            arrow_schema, rows = file.schema_arrow, int(file.metadata.num_rows)
     except pa.ArrowException as error:
         raise DataError(f"{path} is damaged or no Parquet file: {str(error).partition(chr(10))[0]}") from error
-    present = _known(found.names, schema, path)
+    present = _known(arrow_schema.names, schema, path)
     for name in present:
-        if pa.types.is_nested(found.field(name).type):
-            raise DataError(f"{path}: the column {name!r} holds {found.field(name).type}; expected one plain value a row")
-    return _observed(path, schema, found.names, present, None, rows)
+        if pa.types.is_nested(arrow_schema.field(name).type):
+            raise DataError(f"{path}: the column {name!r} holds {arrow_schema.field(name).type}; expected one plain value a row")
+    return _observed(path, schema, arrow_schema.names, present, None, rows)
 
 
 def _csv(path: Path, schema: DatasetSchema, csv: CsvSettings) -> Observed:
@@ -119,8 +119,8 @@ def _csv(path: Path, schema: DatasetSchema, csv: CsvSettings) -> Observed:
 
 
 def _known(names: Sequence[str], schema: DatasetSchema, path: Path) -> tuple[str, ...]:
-    wanted = (schema.target.column, *schema.columns, *ANSWERS)
-    present = tuple(name for name in wanted if name in names)
+    expected = (schema.target.column, *schema.columns, *ANSWERS)
+    present = tuple(name for name in expected if name in names)
     if twice := [name for name in present if names.count(name) > 1]:
         raise DataError(f"{path}: the column {twice[0]!r} is there {names.count(twice[0])} times; keep one")
     if not set(present) & {*schema.columns, *ANSWERS}:

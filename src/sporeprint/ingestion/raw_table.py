@@ -368,12 +368,12 @@ def _from_download(job: _Job, path: Path) -> _SourceTable:
 
 
 def _simulated(job: _Job, why: str) -> _SourceTable:
-    from sporeprint.simulation.generator import simulate
+    from sporeprint.simulation.generator import simulate_table
 
     schema, path = job.settings.dataset, job.folder / "simulated.csv"
     block = (schema.groups.block_rows if schema.groups is not None else None) or SIMULATED_BLOCK
     job.progress.text(f"{why}: writing a SIMULATED table")
-    simulate(
+    simulate_table(
         schema,
         path,
         rows=SIMULATED_GROUPS * block,

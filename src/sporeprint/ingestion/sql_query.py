@@ -70,13 +70,13 @@ def read_query(address: URL, query: str, path: Path, schema: DatasetSchema | Non
         result = options.exec_driver_sql(query)
         if not result.returns_rows:
             raise DataError(f"source.query brings no rows from {shown_address(address)}; expected a SELECT")
-        found = tuple(result.keys())
+        keys = tuple(result.keys())
         if schema is None:
-            names = list(dict.fromkeys(found))
+            names = list(dict.fromkeys(keys))
         else:
-            match_columns(found, schema, shown_address(address), labelled=labelled)
-            names = [name for name in schema.table_columns if name in found]
-        places = [found.index(name) for name in names]
+            match_columns(keys, schema, shown_address(address), labelled=labelled)
+            names = [name for name in schema.table_columns if name in keys]
+        places = [keys.index(name) for name in names]
         table_schema = pa.schema([(name, pa.string()) for name in names])
         with pq.ParquetWriter(path, table_schema) as writer:
             for rows in result.partitions(ROWS):
@@ -94,16 +94,16 @@ def _connected(address: URL) -> Iterator[Connection]:
         except exc.OperationalError as error:
             refused = error.orig is not None and error.orig.args[:1] and error.orig.args[0] in REFUSALS
             kind = DataError if refused else SourceUnavailableError
-            raise kind(f"cannot connect to {shown}: {_said(error, address)}") from None
+            raise kind(f"cannot connect to {shown}: {_message(error, address)}") from None
         with connection:
             yield connection
     except exc.DBAPIError as error:
-        raise DataError(f"{shown} cannot answer source.query: {_said(error, address)}") from None
+        raise DataError(f"{shown} cannot answer source.query: {_message(error, address)}") from None
     finally:
         engine.dispose()
 
 
-def _said(error: exc.DBAPIError, address: URL) -> str:
+def _message(error: exc.DBAPIError, address: URL) -> str:
     """What the driver says, without the statement, its parameters or the password."""
     text = str(error.orig)
     return text.replace(address.password, "***") if address.password else text

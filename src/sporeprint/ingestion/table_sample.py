@@ -140,11 +140,11 @@ def _blocks(path: Path, size: int) -> list[bytes]:
     with path.open("rb") as file:
         if size <= PLACES * BLOCK:
             return [file.read()]
-        found = []
+        blocks = []
         for place in range(PLACES):
             file.seek((size - BLOCK) * place // (PLACES - 1) // 4 * 4)
-            found.append(file.read(BLOCK))
-        return found
+            blocks.append(file.read(BLOCK))
+        return blocks
 
 
 def _encoding(head: bytes, text: bytes) -> tuple[str, bool]:

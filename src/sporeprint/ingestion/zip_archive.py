@@ -45,13 +45,13 @@ class _Budget:
                 file.write(block)
 
 
-def unpack(archive: Path, folder: Path, wanted: Collection[str], *, max_mb: float, where: str) -> dict[str, Path]:
+def unpack(archive: Path, folder: Path, table_names: Collection[str], *, max_mb: float, where: str) -> dict[str, Path]:
     """Take files out of a zip, also out of zips inside it.
 
     Args:
         archive: the zip.
         folder: where the files go; made if it is not there.
-        wanted: names of the files, without folders; empty: the only table there is.
+        table_names: names of the files, without folders; empty: the only table there is.
         max_mb: how much may come out, in all.
         where: what the archive is, for messages.
 
@@ -66,7 +66,7 @@ def unpack(archive: Path, folder: Path, wanted: Collection[str], *, max_mb: floa
     try:
         with ExitStack() as stack:
             members = _members(archive, folder, budget, stack)
-            chosen = [_named(name, members, where) for name in sorted(wanted)] if wanted else [_only_table(members, where)]
+            chosen = [_named(name, members, where) for name in sorted(table_names)] if table_names else [_only_table(members, where)]
             return {member.name: _take(member, folder / member.name, budget, where) for member in chosen}
     except _ZIP_ERRORS as error:
         raise DataError(f"{where} is a damaged or unusual zip: {error}") from error
@@ -85,11 +85,11 @@ def _members(archive: Path, folder: Path, budget: _Budget, stack: ExitStack) -> 
     """The files of an archive and of the archives in it (not deeper)."""
     folder.mkdir(exist_ok=True)
     outer = stack.enter_context(zipfile.ZipFile(archive))
-    found = _files(outer)
-    for number, member in enumerate([member for member in found if member.name.lower().endswith(".zip")]):
+    members = _files(outer)
+    for number, member in enumerate([member for member in members if member.name.lower().endswith(".zip")]):
         inner = _take(member, folder / f"inner-{number}.zip", budget, archive.name)
-        found += _files(stack.enter_context(zipfile.ZipFile(inner)))
-    return found
+        members += _files(stack.enter_context(zipfile.ZipFile(inner)))
+    return members
 
 
 def _files(archive: zipfile.ZipFile) -> list[_Member]:
@@ -98,11 +98,11 @@ def _files(archive: zipfile.ZipFile) -> list[_Member]:
 
 
 def _named(name: str, members: list[_Member], where: str) -> _Member:
-    found = [member for member in members if member.name == name]
-    if len(found) != 1:
-        problem = f"holds {len(found)} files named {name!r}" if found else f"holds no {name!r}"
+    matches = [member for member in members if member.name == name]
+    if len(matches) != 1:
+        problem = f"holds {len(matches)} files named {name!r}" if matches else f"holds no {name!r}"
         raise DataError(f"{where} {problem}; it holds {_listed(members)}; change source.download.members")
-    return found[0]
+    return matches[0]
 
 
 def _only_table(members: list[_Member], where: str) -> _Member:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from sporeprint.messages.base import Request, response
+from sporeprint.messages.base import RequestMessage, response
 
 MAX_NAME = 128
 Mode = Literal["split", "shadow"]
@@ -19,7 +19,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 
 
-class AbTestFields(Request):
+class AbTestFields(RequestMessage):
     """The fields of an A/B test that a query can hold.
 
     Attributes:
@@ -75,7 +75,7 @@ class AbTestFields(Request):
     default_route: bool | None = None
 
 
-class Guardrail(Request):
+class GuardrailFields(RequestMessage):
     """What model_b must not be worse in.
 
     Attributes:
@@ -102,12 +102,12 @@ class AbTestRequest(AbTestFields):
         json_schema_extra={"example": {"name": "first", "model_a": "xgboost/v1", "model_b": "xgboost/v2", "traffic_split": 0.5}}
     )
 
-    guardrails: tuple[Guardrail, ...] | None = None
+    guardrails: tuple[GuardrailFields, ...] | None = None
     also: tuple[Metric, ...] | None = None
     costs: dict[str, NotNegative] | None = None
 
 
-class ConclusionRequest(Request):
+class ConclusionRequest(RequestMessage):
     """How a test is to end.
 
     Attributes:

@@ -32,7 +32,7 @@ def trusted(message: type[T], /, **fields: Any) -> T:
     return made
 
 
-class Request(BaseModel):
+class RequestMessage(BaseModel):
     """Base of all requests: unknown fields are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -47,19 +47,19 @@ class Request(BaseModel):
 
 def descriptions(cls: type) -> dict[str, str]:
     """Field -> its description, from the `Attributes:` of a class and the classes it extends."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for each in reversed([each for each in cls.__mro__ if each not in (object, BaseModel)]):
         text = inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")[2]
-        found |= {name: re.sub(r"\s+", " ", said) for name, said in _ATTRIBUTE.findall(text)}
-    return found
+        texts |= {name: re.sub(r"\s+", " ", sentence) for name, sentence in _ATTRIBUTE.findall(text)}
+    return texts
 
 
 def _describe(cls: type, extra: dict[str, Any] | None = None) -> Callable[[dict[str, Any]], None]:
     def describe(schema: dict[str, Any]) -> None:
         schema["description"] = inspect.cleandoc(cls.__doc__ or "").partition("\n\nAttributes:")[0]
-        for name, said in descriptions(cls).items():
+        for name, text in descriptions(cls).items():
             if name in schema.get("properties", {}):
-                schema["properties"][name]["description"] = said
+                schema["properties"][name]["description"] = text
         schema.update(extra or {})
 
     return describe

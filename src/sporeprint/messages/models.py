@@ -4,12 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from sporeprint.messages.base import Request, response
+from sporeprint.messages.base import RequestMessage, response
 
 Alias = Literal["champion", "production"]
 
 
-class PromotionRequest(Request):
+class PromotionRequest(RequestMessage):
     """What is to be promoted, or rolled back. In the query, or as JSON.
 
     Attributes:
@@ -93,7 +93,7 @@ class RollbackResponse:
     reason: str
 
 
-def fields(model: type[Request]) -> tuple[str, ...]:
+def fields(model: type[RequestMessage]) -> tuple[str, ...]:
     """The names of a request's fields."""
-    found: dict[str, Any] = model.model_fields
-    return tuple(found)
+    fields_by_name: dict[str, Any] = model.model_fields
+    return tuple(fields_by_name)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sporeprint.messages.base import Request, response
+from sporeprint.messages.base import RequestMessage, response
 from sporeprint.messages.problem import RowProblem
 
 #: Most characters of a source.
@@ -17,7 +17,7 @@ Source = Annotated[str, Field(min_length=1, max_length=MAX_SOURCE)]
 Time = Annotated[str, Field(min_length=1, max_length=40, json_schema_extra={"format": "date-time"})]
 
 
-class OutcomeRequest(Request):
+class OutcomeRequest(RequestMessage):
     """The outcome of a prediction. Reported again it changes nothing; reported differently it is a correction.
 
     Attributes:

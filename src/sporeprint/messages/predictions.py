@@ -12,11 +12,11 @@ Arm = Literal["a", "b"]
 
 @response
 class FeatureEffect:
-    """How much one column moved the score: a SHAP value.
+    """The contribution of one column to the score: a SHAP value.
 
     Attributes:
         column: its name.
-        effect: by how much it moved the score towards the positive class, in the explanation's unit.
+        effect: what it adds to the score towards the positive class, in the explanation's unit.
         text: column and value in words.
     """
 
@@ -49,7 +49,7 @@ class PredictionExplanation:
     """Why a prediction is as it is.
 
     Attributes:
-        attributions: the columns that moved the score most, the strongest first; empty if the model cannot be explained.
+        attributions: the columns with the largest effect on the score, the largest first; empty if the model cannot be explained.
         unit: of their effects; null if the model cannot be explained.
         base: the score before any column is taken into account, in the same unit.
         contradictions: fields of the row that contradict each other, in words.

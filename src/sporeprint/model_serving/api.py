@@ -33,7 +33,7 @@ from sporeprint.model_serving.endpoints import (
 )
 from sporeprint.model_serving.endpoints.routing import Endpoint
 from sporeprint.model_serving.http.connections import IdleConnections, connection_limit
-from sporeprint.model_serving.http.problems import MEDIA_TYPE, UNEXPECTED, Problem, ProblemError, not_found
+from sporeprint.model_serving.http.problems import MEDIA_TYPE, UNEXPECTED, HttpProblemError, Problem, not_found
 from sporeprint.model_serving.http.request_context import RequestContext
 from sporeprint.model_serving.http.requests import SECURITY, is_open_inference
 from sporeprint.model_serving.http.validation import invalid_request
@@ -186,7 +186,7 @@ def _response(request: Request, problem: Problem, headers: Any = None) -> Respon
 
 async def _http(request: Request, error: Exception) -> Response:
     """What an endpoint refuses, or the router finds no endpoint for."""
-    if isinstance(error, ProblemError):
+    if isinstance(error, HttpProblemError):
         return _response(request, error.problem)
     assert isinstance(error, HTTPException | StarletteHTTPException)  # noqa: S101 -- it is registered for this type
     path = request.scope["path"][:100]
@@ -217,8 +217,8 @@ async def _not_valid(request: Request, error: Exception) -> Response:
 def _fields(model: Any) -> tuple[str, ...]:
     """The fields of a body, which may be optional."""
     for each in (model, *getattr(model, "__args__", ())):
-        if found := getattr(each, "model_fields", None):
-            return tuple(found)
+        if fields := getattr(each, "model_fields", None):
+            return tuple(fields)
     return ()
 
 

@@ -74,13 +74,13 @@ class ModelLoader:
             if name in self._named:
                 return self._named[name]
             seen = self._last_signature
-            found = await asyncio.to_thread(self._load, name)
+            served = await asyncio.to_thread(self._load, name)
             # An alias that moved meanwhile may stand for another version by now.
             if seen == self._last_signature:
-                self._named[name] = found
+                self._named[name] = served
                 while len(self._named) > CACHED_MODELS:
                     self._named.popitem(last=False)
-            return found
+            return served
 
     def _load(self, name: str) -> LoadedModel:
         ref = self.registry.resolve(name)
@@ -92,10 +92,10 @@ class ModelLoader:
     def _signature(self) -> tuple[int, int, int] | None:
         """What changes when an alias moves: the file is replaced as a whole."""
         try:
-            found = (self.registry.root / ALIASES).stat()
+            stat = (self.registry.root / ALIASES).stat()
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_ino, found.st_size
+        return stat.st_mtime_ns, stat.st_ino, stat.st_size
 
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
@@ -120,9 +120,9 @@ class ModelLoader:
         try:
             ref = await asyncio.to_thread(self.registry.resolve, self.name)
             if ref != self.current.ref:
-                found = await asyncio.to_thread(LoadedModel.load, self.registry, ref)
+                served = await asyncio.to_thread(LoadedModel.load, self.registry, ref)
                 log.info("now serving %s instead of %s", ref.ref, self.current.ref.ref)
-                self.current, self.swaps = found, self.swaps + 1
+                self.current, self.swaps = served, self.swaps + 1
             self.failure = None
         except SporeprintError as error:
             self._failed(error)

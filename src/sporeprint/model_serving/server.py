@@ -71,14 +71,14 @@ def check(settings: Settings, root: Path, model: str) -> str:
         ConfigError: if its address is none.
     """
     telemetry.requested()
-    found = Registry(Workdir(root).registry).resolve(model)
+    version = Registry(Workdir(root).registry).resolve(model)
     engine = connect(urls.oltp(settings.storage, root), answer_s=ANSWER_S)
     try:
         with contextlib.suppress(StorageUnavailableError):  # answers are kept until it is back
             within(START_S, functools.partial(migrate.prepare, engine))
     finally:
         engine.dispose()
-    return found.ref
+    return version.ref
 
 
 def has_keys(settings: Settings, root: Path) -> bool:

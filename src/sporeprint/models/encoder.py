@@ -424,8 +424,8 @@ def _smoothed(values: npt.NDArray[np.int16], y: Labels, size: int) -> npt.NDArra
     positives = np.bincount(values + 1, weights=y, minlength=size)
     counts[UNKNOWN + 1] = positives[UNKNOWN + 1] = 0  # unknown values teach nothing
     overall = positives.sum() / max(counts.sum(), 1)
-    found: npt.NDArray[np.float64] = (positives + SMOOTHING * overall) / (counts + SMOOTHING)
-    return found
+    means: npt.NDArray[np.float64] = (positives + SMOOTHING * overall) / (counts + SMOOTHING)
+    return means
 
 
 def _fit_nominal(
@@ -439,8 +439,8 @@ def _fit_nominal(
         rare = tuple(vocabulary[code - 1] for code in seen if code not in frequent)
         seen = [code for code in seen if code in frequent]
         categories = tuple(vocabulary[code - 1] for code in seen)
-        found = NominalEncoding(name, one_hot=True, categories=categories, numbers=(), missing=0.0, unseen=0.0, rare=rare)
-        return _impute(found, counts[seen], choice)
+        encoding = NominalEncoding(name, one_hot=True, categories=categories, numbers=(), missing=0.0, unseen=0.0, rare=rare)
+        return _impute(encoding, counts[seen], choice)
     rare = tuple(vocabulary[code - 1] for code in seen if counts[code] < LEAST_ROWS)
     seen = [code for code in seen if counts[code] >= LEAST_ROWS]
     means = _smoothed(values, y, len(vocabulary) + 3)[1:]  # the last is of a value that no row holds: the overall share

@@ -45,9 +45,9 @@ def trees_to_onnx(booster: Mapping[str, Any], n_features: int) -> bytes | None:
         **_attributes(trees),
     )
     taken = helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, n_features])
-    given = helper.make_tensor_value_info("margin", TensorProto.FLOAT, [None, 1])
+    margin = helper.make_tensor_value_info("margin", TensorProto.FLOAT, [None, 1])
     opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
-    model = helper.make_model(helper.make_graph([node], "trees", [taken], [given]), opset_imports=opsets, ir_version=IR_VERSION)
+    model = helper.make_model(helper.make_graph([node], "trees", [taken], [margin]), opset_imports=opsets, ir_version=IR_VERSION)
     return bytes(model.SerializeToString(deterministic=True))
 
 

@@ -34,7 +34,7 @@ class AlarmPolicy:
         period_s: the period, in seconds.
         every_s: how often the monitor is meant to look, in seconds: what the first evaluation may spend, and the most that any may.
         shift: floor of a numeric column's Wasserstein distance, in the reference's standard deviations.
-        shares: floor of a nominal column's total variation distance: the share of rows that would have to change their value.
+        shares: floor of a nominal column's total variation distance.
         new: floor of the share of rows whose value is new.
         missing: floor of the change of the share of missing values.
     """
@@ -202,11 +202,11 @@ def judge(drift: DriftReport, state: AlarmState, policy: AlarmPolicy, *, at_s: f
     dated = tuple(_dated(finding, raised[finding.name]) if finding.alarm else finding for finding in findings)
     judged = {finding.name for finding in findings}
     # What could not be computed has not recovered.
-    kept = {name: item for name, item in state.raised.items() if name not in judged}
+    unjudged = {name: item for name, item in state.raised.items() if name not in judged}
     recovered = tuple(name for name in state.raised if name in judged and name not in raised)
     last = at_s if state.last_s is None else max(at_s, state.last_s)
     levels = dict(list({**state.levels, window: level}.items())[-REMEMBERED:])
-    return Judgement(level, dated, recovered, notes), AlarmState(last, {**kept, **raised}, levels)
+    return Judgement(level, dated, recovered, notes), AlarmState(last, {**unjudged, **raised}, levels)
 
 
 def _dated(finding: Finding, on: ActiveAlarm) -> Finding:

@@ -1,7 +1,8 @@
 """When an evaluation is worth telling somebody: rules over its numbers, as a state machine without a clock or a database.
 
-A rule is quiet, waits (its condition holds, but not for long enough yet), or is on. What is on is told once, then only reminded of, until
-the number is back behind a second threshold (hysteresis), which is told too. What comes again soon after is not told anew (cool-down).
+A rule is quiet, waits (its condition holds, but not for long enough yet), or is on. People are notified once when it goes on, then only
+reminded, until the number is back behind a second threshold (hysteresis), of which they are notified, too. What comes again soon after
+is muted (cool-down).
 A number that could not be computed changes nothing: nothing recovers by not being looked at.
 """
 
@@ -26,7 +27,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True)
-class Rule:
+class AlertRule:
     """When to tell.
 
     Attributes:
@@ -36,9 +37,9 @@ class Rule:
         below: it holds below this.
         clear: the number at which it is over; as `above` or `below`, if None.
         severity: how bad it is.
-        for_s: seconds for which it has to hold before it is told.
-        cool_down_s: seconds after its end within which it is not told again.
-        remind_s: seconds after which it is told again while it is on and nobody has acknowledged it; None: never.
+        for_s: seconds for which it has to hold before people are notified.
+        cool_down_s: seconds after its end within which nobody is notified again.
+        remind_s: seconds after which people are reminded while it is on and nobody has acknowledged it; None: never.
     """
 
     name: str
@@ -91,9 +92,9 @@ class RuleState:
     Attributes:
         phase: quiet, waiting or on.
         since_s: since when it waits, or is on: the begin of the condition.
-        notified_s: when it was last told.
+        notified_s: when people were last notified.
         ended_s: when it was last over.
-        muted: whether it is on without having been told, because of the cool-down.
+        muted: whether it is on without a notification, because of the cool-down.
         acknowledged: whether somebody knows.
         alert_id: of the alert that is on.
         value: the last number seen.
@@ -118,8 +119,8 @@ class RuleState:
         return cls(**{**raw, "phase": Phase(raw["phase"])})
 
 
-def step(rule: Rule, state: RuleState, value: float | None, now_s: float) -> tuple[RuleState, AlertChange | None]:
-    """Where a rule stands after a further number, and what is to be told, if anything is.
+def step(rule: AlertRule, state: RuleState, value: float | None, now_s: float) -> tuple[RuleState, AlertChange | None]:
+    """Where a rule stands after a further number, and which notification is due, if any.
 
     Args:
         rule: the rule.
@@ -135,7 +136,7 @@ def step(rule: Rule, state: RuleState, value: float | None, now_s: float) -> tup
     if not rule.holds(value):
         return replace(seen, phase=Phase.QUIET, since_s=None), None
     since_s = state.since_s if state.phase is Phase.WAITING and state.since_s is not None else now_s
-    # A clock that went back must not make it wait for ever.
+    # Clock skew must not make it wait for ever.
     since_s = min(since_s, now_s)
     if now_s - since_s < rule.for_s:
         return replace(seen, phase=Phase.WAITING, since_s=since_s), None
@@ -144,9 +145,9 @@ def step(rule: Rule, state: RuleState, value: float | None, now_s: float) -> tup
     return on, AlertChange.SUPPRESSED if muted else AlertChange.RAISED
 
 
-def _on(rule: Rule, seen: RuleState, value: float, now_s: float) -> tuple[RuleState, AlertChange | None]:
+def _on(rule: AlertRule, seen: RuleState, value: float, now_s: float) -> tuple[RuleState, AlertChange | None]:
     if rule.is_over(value):
-        # What was never told is not called off, and its end begins no cool-down: what flaps would never be told.
+        # What nobody was notified of is not called off, and its end begins no cool-down: nobody would ever hear of what flaps.
         over = RuleState(ended_s=seen.ended_s if seen.muted else now_s, notified_s=seen.notified_s, value=value)
         return over, AlertChange.ENDED if seen.muted else AlertChange.RECOVERED
     if seen.muted and (seen.ended_s is None or abs(now_s - seen.ended_s) >= rule.cool_down_s):
@@ -195,10 +196,10 @@ def metric(name: str, evaluation: Mapping[str, Any]) -> float | None:
         return _number((real.get("accuracy") or {}).get("value")) if evaluation.get("mature", True) else None
     if name in EXPECTED:
         return _number(((evaluation.get(EXPECTED[name]) or {}).get("accuracy") or {}).get("value"))
-    found: Any = evaluation
+    value: Any = evaluation
     for part in name.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return float(len(found)) if isinstance(found, list) else _number(found)
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return float(len(value)) if isinstance(value, list) else _number(value)
 
 
 def _number(value: Any) -> float | None:

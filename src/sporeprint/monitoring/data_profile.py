@@ -73,8 +73,8 @@ def bounded(counts: Mapping[str, int], missing: int, other: int, known: frozense
     """A column with no more names than are kept: all of them, or only the known ones. So it does not matter what is added first."""
     if not other and len(counts) <= MOST_NAMED + len(known):
         return NominalProfile(counts, missing, 0, known)
-    kept = {value: rows for value, rows in counts.items() if value in known}
-    return NominalProfile(kept, missing, other + sum(counts.values()) - sum(kept.values()), known)
+    known_counts = {value: rows for value, rows in counts.items() if value in known}
+    return NominalProfile(known_counts, missing, other + sum(counts.values()) - sum(known_counts.values()), known)
 
 
 ColumnProfile = NumericProfile | NominalProfile
@@ -172,18 +172,18 @@ class ColumnSpec:
     known: frozenset[str] = frozenset()
 
 
-def profile(frame: pl.DataFrame, wanted: Mapping[str, ColumnSpec], *, unreadable: int = 0) -> Profile:
+def profile(frame: pl.DataFrame, specs: Mapping[str, ColumnSpec], *, unreadable: int = 0) -> Profile:
     """Count what is in the columns of a frame.
 
     Args:
         frame: the columns, as text or of their own types; white space around text does not count.
-        wanted: which of them, and how they are to be read.
+        specs: which of them, and how they are to be read.
         unreadable: rows that are not in the frame, because they could not be split into fields.
     """
-    numeric = [name for name, column in wanted.items() if column.kind is not Kind.NOMINAL]
+    numeric = [name for name, column in specs.items() if column.kind is not Kind.NOMINAL]
     numbers = coded_frame(frame, {}, numeric) if numeric else frame
     columns: dict[str, ColumnProfile] = {}
-    for name, column in wanted.items():
+    for name, column in specs.items():
         columns[name] = _names(frame[name], column.known) if column.kind is Kind.NOMINAL else _numbers(numbers[name])
     return Profile(frame.height, columns, unreadable)
 

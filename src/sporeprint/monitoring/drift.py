@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from sporeprint.monitoring.data_profile import ColumnProfile, NominalProfile, NumericProfile, Profile
-from sporeprint.stats import effect_sizes as distances
-from sporeprint.stats import two_sample
+from sporeprint.stats import effect_sizes, two_sample
 from sporeprint.stats.histogram import Float64, Histogram, Int64, common, middles, widths
 
 #: Rows of either table below which nothing is compared.
@@ -192,9 +191,9 @@ def _missing_check(old: ColumnProfile, new: ColumnProfile, rows: tuple[int, int]
     """Whether as many values are missing. What is no number counts as missing: the model sees none either way."""
     without = [column.missing + (column.invalid if isinstance(column, NumericProfile) else 0) for column in (old, new)]
     a, b = (np.array([count, total - count]) for count, total in zip(without, rows, strict=True))
-    found = two_sample.homogeneity(a, b)
+    tested = two_sample.homogeneity(a, b)
     change = without[1] / rows[1] - without[0] / rows[0]
-    return Check(MISSING, found.p, abs(change), "change of the share", found.method, found.statistic)
+    return Check(MISSING, tested.p, abs(change), "change of the share", tested.method, tested.statistic)
 
 
 def _too_few(old: ColumnProfile, new: ColumnProfile, least: int) -> str | None:
@@ -247,22 +246,22 @@ def _numeric(name: str, old: NumericProfile, new: NumericProfile, rows: tuple[in
 def _compared_numbers(old: Histogram, new: Histogram) -> tuple[Check, dict[str, float]]:
     keys, a, b = common(old, new)
     shift = max(old.shift, new.shift)
-    found = two_sample.kolmogorov_smirnov(a, b, binned=shift > 0)
-    distance = distances.wasserstein(middles(keys, shift), a, b)
+    tested = two_sample.kolmogorov_smirnov(a, b, binned=shift > 0)
+    distance = effect_sizes.wasserstein(middles(keys, shift), a, b)
     # A constant has no spread to measure by; any other value is as far from it as can be.
     spread = old.deviation
     in_deviations = distance / spread if spread > 0 else (0.0 if distance == 0 else math.inf)
     p, q = shared_bins(old, new)
     effects = {
         "wasserstein": in_deviations,
-        "jensen_shannon": distances.jensen_shannon(p, q),
-        "population_stability": distances.population_stability(p, q),
-        "total_variation": distances.total_variation(p, q),
-        "largest_gap": found.statistic,
-        "largest_gap_error": found.error,
-        "wasserstein_error": distances.wasserstein_error(widths(keys, shift), a, b) / spread if spread > 0 else 0.0,
+        "jensen_shannon": effect_sizes.jensen_shannon(p, q),
+        "population_stability": effect_sizes.population_stability(p, q),
+        "total_variation": effect_sizes.total_variation(p, q),
+        "largest_gap": tested.statistic,
+        "largest_gap_error": tested.error,
+        "wasserstein_error": effect_sizes.wasserstein_error(widths(keys, shift), a, b) / spread if spread > 0 else 0.0,
     }
-    return Check(VALUES, found.p, in_deviations, "Wasserstein, in sd", f"Kolmogorov-Smirnov, {found.method}", found.statistic), effects
+    return Check(VALUES, tested.p, in_deviations, "Wasserstein, in sd", f"Kolmogorov-Smirnov, {tested.method}", tested.statistic), effects
 
 
 def edges(reference: Histogram, bins: int = BINS) -> Float64:
@@ -304,9 +303,9 @@ def _nominal(name: str, old: NominalProfile, new: NominalProfile, rows: tuple[in
         notes.append(f"nearly empty: {reason}")
         reason = None
     elif reason is None:
-        found, effects = _compared_names(old, new)
-        checks[:0] = found
-        if VALUES not in {check.about for check in found}:
+        checks_of_names, effects = _compared_names(old, new)
+        checks[:0] = checks_of_names
+        if VALUES not in {check.about for check in checks_of_names}:
             notes.append("its values are all too rare to be compared in so few rows")
         fresh, gone = _only(new, old), _only(old, new)
         if len(new.counts) == 1 and not new.other:
@@ -351,9 +350,9 @@ def _compared_names(old: NominalProfile, new: NominalProfile) -> tuple[list[Chec
     alike = two_sample.homogeneity(a, b)
     fresh = two_sample.new_values(a, b)
     effects = {
-        "jensen_shannon": distances.jensen_shannon(a, b),
-        "population_stability": distances.population_stability(a, b),
-        "total_variation": distances.total_variation(a, b),
+        "jensen_shannon": effect_sizes.jensen_shannon(a, b),
+        "population_stability": effect_sizes.population_stability(a, b),
+        "total_variation": effect_sizes.total_variation(a, b),
     }
     checks = []
     if alike.cells > 1 or len(a) == 1:
@@ -365,7 +364,7 @@ def _compared_names(old: NominalProfile, new: NominalProfile) -> tuple[list[Chec
 
 def _only(here: NominalProfile, there: NominalProfile) -> tuple[ValueShare, ...]:
     """The most frequent values that one table has and the other has not."""
-    found = sorted(
+    ordered = sorted(
         ((rows, value) for value, rows in here.counts.items() if value not in there.counts), key=lambda item: (-item[0], item[1])
     )
-    return tuple(ValueShare(value, rows, rows / here.present) for rows, value in found[:NAMED])
+    return tuple(ValueShare(value, rows, rows / here.present) for rows, value in ordered[:NAMED])

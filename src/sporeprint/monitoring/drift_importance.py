@@ -43,11 +43,11 @@ def rank(drift: DriftReport, judgement: Judgement, importance: Mapping[str, floa
     """
     alarmed = {finding.column for finding in judgement.alarms}
     changed = {finding.column for finding in judgement.findings if finding.significant}
-    found = []
+    ranked = []
     for column in drift.columns:
         share = None if importance is None else importance.get(column.column)
         missing = abs(column.missing[1] - column.missing[0])
         size = max(column.size or 0.0, missing if missing == missing else 0.0)
         weight = size * (1.0 if share is None else share) if column.column in changed else 0.0
-        found.append(RankedColumn(column.column, column.size, missing, share, weight, column.column in alarmed))
-    return tuple(sorted(found, key=lambda item: (-item.weight, not item.alarm, -(item.size or 0.0), item.column)))
+        ranked.append(RankedColumn(column.column, column.size, missing, share, weight, column.column in alarmed))
+    return tuple(sorted(ranked, key=lambda item: (-item.weight, not item.alarm, -(item.size or 0.0), item.column)))

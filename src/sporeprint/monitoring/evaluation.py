@@ -143,26 +143,26 @@ class Evaluation:
     @property
     def alarms(self) -> tuple[str, ...]:
         """What raised an alarm, in words."""
-        found = [self.said(finding) for finding in self.judgement.alarms]
+        sentences = [self.describe(finding) for finding in self.judgement.alarms]
         if self.performance is not None and self.performance.promise is PromiseStatus.BROKEN:
             share = self.performance.false_negatives
-            found.append(
+            sentences.append(
                 f"of the answers “{self.words[0]}” {percent(share.value)} were {self.words[1]} (at least {percent(share.low)}); "
                 f"promised was at most {percent(self.alpha)}"
             )
-        return tuple(found)
+        return tuple(sentences)
 
     @property
     def not_computed(self) -> tuple[str, ...]:
         """What could not be computed, and why."""
-        found = list(self.drift.problems)
+        problems = list(self.drift.problems)
         if not self.drift.problems:
-            found += [f"{column}, {about}: {reason}" for column, about, reason in self.drift.not_computed()]
+            problems += [f"{column}, {about}: {reason}" for column, about, reason in self.drift.not_computed()]
         if self.expected is not None and self.expected.not_computed:
-            found.append(f"expected performance: {self.expected.not_computed}")
+            problems.append(f"expected performance: {self.expected.not_computed}")
         if self.performance is not None:
-            found += [f"{what}: {why}" for what, why in self.performance.not_computed.items()]
-        return (*found, *(f"{what}: {why}" for what, why in self.failed.items()))
+            problems += [f"{what}: {why}" for what, why in self.performance.not_computed.items()]
+        return (*problems, *(f"{what}: {why}" for what, why in self.failed.items()))
 
     @property
     def status(self) -> EvaluationStatus:
@@ -179,7 +179,7 @@ class Evaluation:
         """When, ISO 8601, UTC."""
         return moment(self.at_s)
 
-    def said(self, finding: Finding) -> str:
+    def describe(self, finding: Finding) -> str:
         """A finding in words."""
         column = next(column for column in self.drift.columns if column.column == finding.column)
         return f"{finding.column}: {what_changed(column, finding)}"
@@ -210,8 +210,8 @@ class Evaluation:
             "window_history": [period.to_dict() for period in self.window_history],
             "slices": None if self.slices is None else self.slices.to_dict(),
         }
-        found: dict[str, Any] = finite(values)
-        return found
+        finite_values: dict[str, Any] = finite(values)
+        return finite_values
 
     def tables(self) -> list[Table]:
         """As people read it."""
@@ -219,19 +219,19 @@ class Evaluation:
             self.status
         ]
         rows = [("current", self.current), ("reference", self.reference), ("model", self.model or "none")]
-        found = [Table(f"{'SIMULATED DATA: ' if self.simulated else ''}{title}", ("", ""), tuple(rows))]
+        tables = [Table(f"{'SIMULATED DATA: ' if self.simulated else ''}{title}", ("", ""), tuple(rows))]
         for name, lines in (("Alarms", self.alarms), ("Not computed", self.not_computed), ("Notes", self.notes)):
             if lines:
-                found.append(Table(name, ("",), tuple((line,) for line in lines)))
+                tables.append(Table(name, ("",), tuple((line,) for line in lines)))
         if self.drift.columns and not self.drift.problems:
-            found.append(self.column_table(SHOWN))
+            tables.append(self.column_table(SHOWN))
         if self.expected is not None or self.performance is not None:
-            found.append(self.performance_table())
+            tables.append(self.performance_table())
         if self.window_history:
-            found.append(self.window_table(SHOWN_WINDOWS))
+            tables.append(self.window_table(SHOWN_WINDOWS))
         if self.slices is not None and self.slices.drops:
-            found.append(self.slice_table(SHOWN_SLICES))
-        return found
+            tables.append(self.slice_table(SHOWN_SLICES))
+        return tables
 
     def column_table(self, most: int | None = None) -> Table:
         """What changed, by column, in the order of the ranking."""
@@ -242,11 +242,11 @@ class Evaluation:
         rows = []
         for item in self.ranking[:most]:
             column = by_name[item.column]
-            found = findings.get(item.column, [])
-            p = min((finding.adjusted for finding in found), default=math.nan)
+            column_findings = findings.get(item.column, [])
+            p = min((finding.adjusted for finding in column_findings), default=math.nan)
             row = (
                 item.column,
-                state_of(column, found),
+                state_of(column, column_findings),
                 number(None if column.size is None else column.size),
                 "-" if math.isnan(p) else f"{p:.2g}",
                 f"{percent(column.missing[0])} to {percent(column.missing[1])}",
@@ -261,13 +261,13 @@ class Evaluation:
     def performance_table(self) -> Table:
         """Expected and realised performance, side by side."""
         expected, real = self.expected, self.performance
-        said = {
+        metrics = {
             "accuracy": "accuracy",
             "likelier class right": "likelier",
             "ROC AUC": "roc_auc",
             "false negatives so far": "false_negatives",
         }
-        pairs = [(what, shown(getattr(expected, name, None)), shown(getattr(real, name, None))) for what, name in said.items()]
+        pairs = [(what, shown(getattr(expected, name, None)), shown(getattr(real, name, None))) for what, name in metrics.items()]
         rows = [
             ("rows", NOTHING if expected is None else f"{expected.rows:,}", NOTHING if real is None else f"{real.labelled:,}"),
             *pairs,
@@ -372,7 +372,7 @@ def what_changed(column: ColumnDrift, finding: Finding) -> str:
         return f"{percent(effect)} of the values are new: {named or 'counted together, as values that nobody knows'}"
     if column.kind == "numeric":
         return f"shifted by {number(effect)} standard deviations of the reference (Wasserstein distance)"
-    return f"{percent(effect)} of the rows would have to change their value to be distributed as before"
+    return f"total variation distance {number(effect)}"
 
 
 def percent(share: float) -> str:
@@ -415,16 +415,16 @@ def overlays(reference: Profile, current: Profile, words: Mapping[str, Mapping[s
         current: the other.
         words: nominal column -> code -> word.
     """
-    found = {}
+    pictures = {}
     for name, old in reference.columns.items():
         new = current.columns.get(name)
         if new is None or not (old.present and new.present):
             continue
         if isinstance(old, NumericProfile) and isinstance(new, NumericProfile):
-            found[name] = _numeric_overlay(old, new)
+            pictures[name] = _numeric_overlay(old, new)
         elif isinstance(old, NominalProfile) and isinstance(new, NominalProfile):
-            found[name] = _nominal_overlay(old, new, words.get(name, {}))
-    return found
+            pictures[name] = _nominal_overlay(old, new, words.get(name, {}))
+    return pictures
 
 
 def _numeric_overlay(old: NumericProfile, new: NumericProfile) -> Overlay:
@@ -439,9 +439,9 @@ def _nominal_overlay(old: NominalProfile, new: NominalProfile, words: Mapping[st
     names, a, b = tallied(old, new)
     p, q = a / a.sum(), b / b.sum()
     order = sorted(range(len(names)), key=lambda place: -max(p[place], q[place]))
-    kept, rest = order[: MOST_BARS - 1], order[MOST_BARS - 1 :]
-    labels = ["other" if names[place] is None else words.get(str(names[place]), str(names[place])) for place in kept]
-    reference, current = [float(p[place]) for place in kept], [float(q[place]) for place in kept]
+    shown_places, rest = order[: MOST_BARS - 1], order[MOST_BARS - 1 :]
+    labels = ["other" if names[place] is None else words.get(str(names[place]), str(names[place])) for place in shown_places]
+    reference, current = [float(p[place]) for place in shown_places], [float(q[place]) for place in shown_places]
     if rest:
         labels, reference, current = [*labels, "others"], [*reference, float(p[rest].sum())], [*current, float(q[rest].sum())]
     return Overlay(tuple(labels), tuple(reference), tuple(current))

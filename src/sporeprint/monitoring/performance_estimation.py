@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.monitoring.data_profile import of_numbers
+from sporeprint.stats import intervals
 from sporeprint.stats.histogram import Float64, Histogram
 from sporeprint.stats.intervals import UNDEFINED, Estimate, around
-from sporeprint.stats.intervals import roc_auc as roc_auc_interval
 from sporeprint.stats.special import ndtri
 
 CONFIDENCE = 0.95
@@ -93,10 +93,10 @@ def estimate_performance(scores: ScoreHistograms, *, confidence: float = CONFIDE
     negative, positive, _ = scores.by_verdict
     whole = scores.by_verdict[0].add(scores.by_verdict[1]).add(scores.by_verdict[2])
     likelier = np.maximum(whole.values, 1 - whole.values)
-    said = np.concatenate([1 - negative.values, positive.values]), np.concatenate([negative.counts, positive.counts])
+    predicted_side = np.concatenate([1 - negative.values, positive.values]), np.concatenate([negative.counts, positive.counts])
     return EstimatedPerformance(
         rows=scores.rows,
-        accuracy=_mean(*said, confidence),
+        accuracy=_mean(*predicted_side, confidence),
         likelier=_mean(likelier, whole.counts, confidence),
         roc_auc=_roc_auc(whole, confidence),
         false_negatives=_mean(negative.values, negative.counts, confidence),
@@ -183,4 +183,4 @@ def _roc_auc(whole: Histogram, confidence: float) -> Estimate:
     # Rows with one probability may be of both classes, but never a row both: what is paired with itself is taken out.
     own = float(whole.counts @ (whole.values * (1 - whole.values))) / 2
     area = (area * p * n - own) / (p * n - 2 * own)
-    return roc_auc_interval(min(1.0, max(0.0, area)), round(p), round(n), confidence)
+    return intervals.roc_auc(min(1.0, max(0.0, area)), round(p), round(n), confidence)

@@ -152,8 +152,8 @@ def realized_performance(
         least: rows with an outcome below which nothing but the promise is estimated.
     """
     labelled, counts = tally.labelled, tally.counts
-    said = counts.sum(axis=1)  # verdict x class
-    right, answered = int(said[NEGATIVE, 0] + said[POSITIVE, 1]), int(said[[NEGATIVE, POSITIVE]].sum())
+    by_verdict = counts.sum(axis=1)  # verdict x class
+    right, answered = int(by_verdict[NEGATIVE, 0] + by_verdict[POSITIVE, 1]), int(by_verdict[[NEGATIVE, POSITIVE]].sum())
     missing: dict[str, str] = {}
     enough = labelled >= least
     if not enough:
@@ -164,7 +164,7 @@ def realized_performance(
         missing["roc_auc"] = "all outcomes are of one class; telling two apart cannot be measured"
     if enough and answered == 0:
         missing["accuracy"] = "no answer with an outcome says a class"
-    wrong, negative_outcomes = int(said[NEGATIVE, 1]) + earlier[1], int(said[NEGATIVE].sum()) + earlier[0]
+    wrong, negative_outcomes = int(by_verdict[NEGATIVE, 1]) + earlier[1], int(by_verdict[NEGATIVE].sum()) + earlier[0]
     log_e = log_e_above(wrong, negative_outcomes, alpha)
     bound = confidence_sequence.share(wrong, negative_outcomes, 1 - delta) if negative_outcomes else UNDEFINED
     return Performance(
@@ -296,7 +296,7 @@ def realised(
     Raises:
         ValueError: if windows overlap: a row would count twice.
     """
-    found: list[Realised] = []
+    windows_realised: list[Realised] = []
     ordered = sorted(windows, key=lambda window: window.begin_s)
     for before, after in pairwise(ordered):
         if after.begin_s < before.end_s:
@@ -307,10 +307,10 @@ def realised(
         share = window.tally.labelled / answers if answers else float("nan")
         mature, why = maturity(window, share, now_s, wait_s, arrived)
         measured = realized_performance(window.tally, alpha=alpha, delta=delta, earlier=(negative_outcomes, wrong))
-        said = window.tally.counts[NEGATIVE].sum(axis=0)
-        negative_outcomes, wrong = negative_outcomes + int(said.sum()), wrong + int(said[1])
-        found.append(Realised(window, mature, why, share, measured))
-    return tuple(found)
+        outcomes = window.tally.counts[NEGATIVE].sum(axis=0)
+        negative_outcomes, wrong = negative_outcomes + int(outcomes.sum()), wrong + int(outcomes[1])
+        windows_realised.append(Realised(window, mature, why, share, measured))
+    return tuple(windows_realised)
 
 
 def maturity(window: OutcomeWindow, share: float, now_s: float, wait_s: float, arrived: float) -> tuple[bool, str]:

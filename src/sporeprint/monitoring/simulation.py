@@ -19,7 +19,7 @@ MONTH, SOON, WEEK = 30, 2, 7
 
 
 @dataclass(frozen=True)
-class Traffic:
+class DailyTraffic:
     """What is simulated.
 
     Attributes:
@@ -75,7 +75,7 @@ class SimulatedMonths:
         months: each month.
     """
 
-    traffic: Traffic
+    traffic: DailyTraffic
     learned: bool
     months: tuple[SimulatedMonth, ...]
 
@@ -97,7 +97,7 @@ class SimulatedMonths:
 
 
 def simulate_months(
-    traffic: Traffic,
+    traffic: DailyTraffic,
     policy: AlarmPolicy,
     *,
     months: int,
@@ -128,7 +128,7 @@ def simulate_months(
     return SimulatedMonths(traffic, learned, tuple(made))
 
 
-def _month(traffic: Traffic, policy: AlarmPolicy, draw: np.random.Generator, length: int, *, learned: bool) -> SimulatedMonth:
+def _month(traffic: DailyTraffic, policy: AlarmPolicy, draw: np.random.Generator, length: int, *, learned: bool) -> SimulatedMonth:
     reference = _table(traffic.reference_rows, np.zeros(traffic.features), draw)
     state, days, raised = AlarmState(), [], 0
     earlier: list[EarlierWindow] = []
@@ -147,7 +147,7 @@ def _month(traffic: Traffic, policy: AlarmPolicy, draw: np.random.Generator, len
     return SimulatedMonth(tuple(days), raised)
 
 
-def _means(traffic: Traffic, day: int, draw: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _means(traffic: DailyTraffic, day: int, draw: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float64]]:
     means = draw.normal(0, traffic.day_effect, traffic.features) if traffic.day_effect else np.zeros(traffic.features)
     means[0] += traffic.weekend if day % 7 >= 5 else 0.0
     means[1] += traffic.shift if day >= 0 else 0.0

@@ -89,11 +89,11 @@ class SliceAnalysis:
 def cuts(codes: Codes) -> dict[str, Float64]:
     """Where the ranges of numeric columns end: at quantiles of these rows."""
     shares = np.arange(1, RANGES) / RANGES
-    found = {}
+    edges = {}
     for name, values in codes.numeric.items():
         present = values[np.isfinite(values)]
-        found[name] = np.unique(np.quantile(present, shares, method="inverted_cdf")) if len(present) else np.empty(0)
-    return found
+        edges[name] = np.unique(np.quantile(present, shares, method="inverted_cdf")) if len(present) else np.empty(0)
+    return edges
 
 
 def count_slices(
@@ -107,16 +107,16 @@ def count_slices(
         ends: see `cuts`: the same for both tables.
         words: nominal column -> code -> word.
     """
-    found: dict[tuple[str, str], tuple[int, int]] = {}
+    counts: dict[tuple[str, str], tuple[int, int]] = {}
     for name, values in codes.nominal.items():
         vocabulary = codes.vocabulary[name]
         labels = [f"(other {name})", NOTHING, *(words.get(name, {}).get(value, value) for value in vocabulary)]
-        _add(found, name, labels, values.astype(np.int64) - UNKNOWN, right)
-        found.pop((name, labels[0]), None)  # what the reference does not know has nothing to be compared with
+        _add(counts, name, labels, values.astype(np.int64) - UNKNOWN, right)
+        counts.pop((name, labels[0]), None)  # what the reference does not know has nothing to be compared with
     for name, numbers in codes.numeric.items():
         places = np.where(np.isfinite(numbers), 1 + np.searchsorted(ends[name], numbers, side="left"), MISSING)
-        _add(found, name, [NOTHING, *ranges(ends[name])], places, right)
-    return found
+        _add(counts, name, [NOTHING, *ranges(ends[name])], places, right)
+    return counts
 
 
 def ranges(ends: Float64) -> list[str]:
@@ -129,7 +129,7 @@ def ranges(ends: Float64) -> list[str]:
 
 
 def _add(
-    found: dict[tuple[str, str], tuple[int, int]],
+    counts: dict[tuple[str, str], tuple[int, int]],
     name: str,
     labels: Sequence[str],
     places: npt.NDArray[np.int64],
@@ -139,7 +139,7 @@ def _add(
     good = np.bincount(places[right], minlength=len(labels))
     for label, count, hits in zip(labels, rows.tolist(), good.tolist(), strict=True):
         if count:
-            found[name, label] = (count, hits)
+            counts[name, label] = (count, hits)
 
 
 def analyse_slices(
@@ -160,14 +160,14 @@ def analyse_slices(
         reason = f"no value of any column has {least} rows with an outcome, in the reference and now"
         return SliceAnalysis(source, rows, least, 0, (), reason)
     adjusted = holm([_p(reference[name], current[name]) for name in names])
-    found = []
+    drops = []
     for name, p in zip(names, adjusted, strict=True):
         (old, old_right), (new, new_right) = reference[name], current[name]
         before, now = old_right / old, proportion(new_right, new, CONFIDENCE)
         if now.value < before:
-            found.append(SliceDrop(*name, new, now, old, before, before - now.value, p, p <= level))
-    found.sort(key=lambda item: (not item.significant, -item.fall, item.column, item.value))
-    return SliceAnalysis(source, rows, least, len(names), tuple(found[:KEPT]))
+            drops.append(SliceDrop(*name, new, now, old, before, before - now.value, p, p <= level))
+    drops.sort(key=lambda item: (not item.significant, -item.fall, item.column, item.value))
+    return SliceAnalysis(source, rows, least, len(names), tuple(drops[:KEPT]))
 
 
 def _p(old: tuple[int, int], new: tuple[int, int]) -> float:

@@ -132,8 +132,8 @@ def metric_values(evaluation: Evaluation) -> Iterator[MetricValue]:
     if (mix := evaluation.expected_by_component) is not None:
         yield from _estimates({"accuracy_by_component": mix.accuracy, "likelier_by_component": mix.likelier}, mix.rows)
     if (real := evaluation.performance) is not None:
-        found = {"accuracy_realised": real.accuracy, "likelier_realised": real.likelier, "calibration_gap": real.gap}
-        yield from _estimates(found, real.labelled)
+        estimates = {"accuracy_realised": real.accuracy, "likelier_realised": real.likelier, "calibration_gap": real.gap}
+        yield from _estimates(estimates, real.labelled)
         yield from _estimates({"false_negatives_so_far": real.false_negatives}, None)
         yield MetricValue("mature", int(evaluation.mature))
     if evaluation.window_history:
@@ -142,19 +142,19 @@ def metric_values(evaluation: Evaluation) -> Iterator[MetricValue]:
 
 def with_outcomes_since(history: History, window_history: Sequence[WindowPerformance]) -> History:
     """The history, updated with the outcomes that arrived after each window was evaluated."""
-    found = dict(history)
+    updated = dict(history)
     for metric, of in (("accuracy_realised", "accuracy"), ("false_negatives", "false_negatives")):
         points = {point.at_s: point for point in history.get(metric, ())}
         for period in window_history:
             estimate: Estimate = getattr(period, of)
             if not math.isnan(estimate.value):
                 points[period.end_s] = MetricPoint(period.end_s, estimate.value, estimate.low, estimate.high)
-        found[metric] = list(points.values())
-    return found
+        updated[metric] = list(points.values())
+    return updated
 
 
-def _estimates(found: Mapping[str, Estimate], rows: int | None) -> Iterator[MetricValue]:
-    for metric, estimate in found.items():
+def _estimates(estimates: Mapping[str, Estimate], rows: int | None) -> Iterator[MetricValue]:
+    for metric, estimate in estimates.items():
         if not math.isnan(estimate.value):
             yield MetricValue(metric, estimate.value, estimate.low, estimate.high, rows)
 

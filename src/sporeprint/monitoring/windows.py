@@ -34,7 +34,7 @@ class SliceCondition:
     between: tuple[float, float] | None = None
 
     @property
-    def said(self) -> str:
+    def description(self) -> str:
         """In words."""
         if self.between is not None:
             low, high = self.between
@@ -94,7 +94,7 @@ class Window:
         return self.end_us - self.begin_us
 
     @property
-    def said(self) -> str:
+    def description(self) -> str:
         """In words."""
         if self.rows is not None:
             return f"the newest {self.rows:,} answers before {minute(self.end_us / SECOND_US)}"
@@ -116,9 +116,9 @@ class Slice:
         return bool(self.conditions)
 
     @property
-    def said(self) -> str:
+    def description(self) -> str:
         """In words; the same for the same conditions."""
-        return ", ".join(condition.said for condition in self.conditions)
+        return ", ".join(condition.description for condition in self.conditions)
 
 
 def parse_duration(text: str, option: str) -> int:
@@ -127,10 +127,10 @@ def parse_duration(text: str, option: str) -> int:
     Raises:
         UsageError: it is no such text.
     """
-    found = re.fullmatch(r"\s*([0-9]{1,9})\s*([smhdw])\s*", text)
-    if not found or not int(found[1]):
+    match = re.fullmatch(r"\s*([0-9]{1,9})\s*([smhdw])\s*", text)
+    if not match or not int(match[1]):
         raise UsageError(f"{option} is {text!r}; expected a number with s, m, h, d or w: 90m, 24h, 30d, 4w")
-    length = int(found[1]) * UNITS[found[2]]
+    length = int(match[1]) * UNITS[match[2]]
     if length > MOST_HOURS * HOUR_US:
         raise UsageError(f"{option} is {text!r}; expected ten years at most")
     return length
@@ -143,13 +143,13 @@ def parse_instant(text: str, option: str) -> int:
         UsageError: it is no such text. A time without a zone is one of several: at which of them a clock is put back, nobody can tell.
     """
     try:
-        found = datetime.fromisoformat(text.strip())
+        instant = datetime.fromisoformat(text.strip())
     except ValueError:
         raise UsageError(f"{option} is {text!r}; expected a time as in 2026-03-29T01:00Z or 2026-03-29T03:00+02:00") from None
-    if found.tzinfo is None:
+    if instant.tzinfo is None:
         raise UsageError(f"{option} is {text!r}, without a time zone; add Z for UTC, or the offset: {text.strip()}Z, {text.strip()}+02:00")
     try:
-        since = found.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+        since = instant.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     except OverflowError:
         raise UsageError(f"{option} is {text!r}; expected a year from 1970 to 9999") from None
     micros = (since.days * 86_400 + since.seconds) * SECOND_US + since.microseconds
@@ -158,37 +158,37 @@ def parse_instant(text: str, option: str) -> int:
     return micros
 
 
-def requested_window(asked: WindowRequest, now_us: int, usual_us: int) -> Window:
+def requested_window(request: WindowRequest, now_us: int, usual_us: int) -> Window:
     """The window that somebody asks for.
 
     Args:
-        asked: what was asked for.
+        request: time span, arm and filters.
         now_us: what time it is.
         usual_us: how long a window is that nothing is said of.
 
     Raises:
         UsageError: it is none, or more than one.
     """
-    kinds = {"--last": asked.last_us, "--from": asked.begin_us, "--rows": asked.rows}
+    kinds = {"--last": request.last_us, "--from": request.begin_us, "--rows": request.rows}
     if len(named := [name for name, value in kinds.items() if value is not None]) > 1:
         raise UsageError(f"{' and '.join(named)} each say what the window is; give one")
-    if asked.end_us is not None and asked.begin_us is None:
+    if request.end_us is not None and request.begin_us is None:
         raise UsageError("--to needs --from")
-    if asked.rows is not None:
-        if not 1 <= asked.rows <= MOST_ROWS:
-            raise UsageError(f"--rows is {asked.rows}; expected 1 to {MOST_ROWS:,}")
-        return Window(f"newest {asked.rows:,}", 0, now_us, asked.rows)
-    if asked.begin_us is not None:
-        end = now_us - now_us % HOUR_US if asked.end_us is None and asked.begin_us % HOUR_US == 0 else asked.end_us or now_us
-        if end <= asked.begin_us:
-            begin = minute(asked.begin_us / SECOND_US)
+    if request.rows is not None:
+        if not 1 <= request.rows <= MOST_ROWS:
+            raise UsageError(f"--rows is {request.rows}; expected 1 to {MOST_ROWS:,}")
+        return Window(f"newest {request.rows:,}", 0, now_us, request.rows)
+    if request.begin_us is not None:
+        end = now_us - now_us % HOUR_US if request.end_us is None and request.begin_us % HOUR_US == 0 else request.end_us or now_us
+        if end <= request.begin_us:
+            begin = minute(request.begin_us / SECOND_US)
             raise UsageError(f"the window ends at {minute(end / SECOND_US)}, not after it begins at {begin}")
         if end > now_us:
             raise UsageError(
                 f"the window ends at {minute(end / SECOND_US)}, and it is {minute(now_us / SECOND_US)}: nobody knows the future"
             )
-        return Window("from to", asked.begin_us, end)
-    length = asked.last_us or usual_us
+        return Window("from to", request.begin_us, end)
+    length = request.last_us or usual_us
     # The hour that is not over yet has no place in a window that is compared with others.
     end = now_us if length % HOUR_US else now_us - now_us % HOUR_US
     return Window(f"last {_shown(length)}", end - length, end)
@@ -209,7 +209,7 @@ def parse_slice(texts: Sequence[str], schema: DatasetSchema) -> Slice:
     Raises:
         UsageError: there is no such column or value.
     """
-    found: dict[str, SliceCondition] = {}
+    conditions: dict[str, SliceCondition] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not equals:
@@ -218,14 +218,14 @@ def parse_slice(texts: Sequence[str], schema: DatasetSchema) -> Slice:
         if column is None:
             raise UsageError(f"--where {text!r}: no column {name!r}{nearest(name, schema.columns)}; there are {', '.join(schema.columns)}")
         if column.is_number:
-            if name in found:
+            if name in conditions:
                 raise UsageError(f"--where {text!r}: {name} is given twice; name one range, as in {name}=1..5")
-            found[name] = SliceCondition(name, between=_between(text, _without_dates(value) if column.kind is Kind.DATE else value))
+            conditions[name] = SliceCondition(name, between=_between(text, _without_dates(value) if column.kind is Kind.DATE else value))
             continue
         code = _code(text, name, value, column.values)
-        before = found.get(name, SliceCondition(name))
-        found[name] = SliceCondition(name, tuple(dict.fromkeys((*before.values, code))))
-    return Slice(tuple(found[name] for name in sorted(found)))
+        before = conditions.get(name, SliceCondition(name))
+        conditions[name] = SliceCondition(name, tuple(dict.fromkeys((*before.values, code))))
+    return Slice(tuple(conditions[name] for name in sorted(conditions)))
 
 
 def _code(text: str, name: str, value: str, values: Mapping[str, str] | None) -> str | None:

@@ -25,7 +25,7 @@ from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
 from sporeprint.storage.oltp import ab_interim_analyses, ab_tests, ab_unit_counts, migrate, predictions
 from sporeprint.storage.oltp.ab_interim_analyses import InterimAnalysis
-from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError, Event, PinnedVersion
+from sporeprint.storage.oltp.ab_tests import AbTest, AbTestConflictError, Event, PinnedVersion
 from sporeprint.storage.oltp.ab_unit_counts import UnitCounter, VerdictCodes
 
 #: Options of a test that are not part of its design.
@@ -186,7 +186,7 @@ class ExperimentService:
         verdict, event = status.decision.verdict.value, "stopped" if breach else "concluded"
         try:
             return replace(status, test=self._end(status.test, verdict, actor, _details(status), event))
-        except ConflictError:  # somebody ended it meanwhile
+        except AbTestConflictError:  # somebody ended it meanwhile
             return replace(status, test=ab_tests.get(self.engine, status.test.test_id))
 
     # --- conclusion ---
@@ -202,7 +202,9 @@ class ExperimentService:
             raise UsageError(f"winner is {winner[:40]!r}; allowed: {', '.join(WINNERS)}, or left out: then the rule decides")
         test = ab_tests.get(self.engine, name)
         if not test.running:
-            raise ConflictError(f"the test {test.name!r} is concluded already, its verdict is {test.verdict!r}; a verdict is not changed")
+            raise AbTestConflictError(
+                f"the test {test.name!r} is concluded already, its verdict is {test.verdict!r}; a verdict is not changed"
+            )
         self.counter.count(ab_tests.running(self.engine))
         status = self.analyse(test)
         verdict = winner.lower() if winner else (status.decision.verdict if status.decision.ends else Verdict.INCONCLUSIVE).value
@@ -255,12 +257,14 @@ class ExperimentService:
         events = ab_tests.events(self.engine, test.test_id)
         promotions = [event for event in events if event.event == PROMOTED]
         if not promotions or any(event.event == ROLLED_BACK for event in events):
-            raise ConflictError(f"the test {test.name!r} has no promotion to take back: its verdict is {test.verdict!r}")
+            raise AbTestConflictError(f"the test {test.name!r} has no promotion to take back: its verdict is {test.verdict!r}")
         registry, promotion, now = self.registry, promotions[-1].details, datetime.fromtimestamp(self.clock() / 1e6, UTC)
         production = registry.production()
         if production is None or production.ref != test.b.ref:
             has = "nothing" if production is None else production.ref
-            raise ConflictError(f"{has} is served by now, not {test.b.ref}: there is nothing to take back; see: sporeprint models rollback")
+            raise AbTestConflictError(
+                f"{has} is served by now, not {test.b.ref}: there is nothing to take back; see: sporeprint models rollback"
+            )
         by = f"ab-test:{test.name}"
         if promotion["production_before"] not in (None, test.b.ref):
             registry.set_production(promotion["production_before"], reason=reason, now=now, by=by)

@@ -10,13 +10,12 @@ from typing import Any
 from sqlalchemy import Engine
 
 from sporeprint.errors import ConfigError, UsageError, nearest
-from sporeprint.monitoring.alert_rules import METRICS, AlertChange, Rule, Severity, metric
-from sporeprint.pipelines import notifications as delivery
+from sporeprint.monitoring.alert_rules import METRICS, AlertChange, AlertRule, Severity, metric
+from sporeprint.pipelines import notifications
 from sporeprint.settings import RuleSettings, Settings
 from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
-from sporeprint.storage.oltp import alerts as alert_store
-from sporeprint.storage.oltp import migrate
+from sporeprint.storage.oltp import alerts, migrate
 from sporeprint.storage.oltp.alerts import SECOND_US, Alert, AlertEvent, Delivery, Message
 
 #: Messages that are delivered after one evaluation; further ones wait for the next, or for `sporeprint alerts deliver`.
@@ -61,22 +60,22 @@ def opened(settings: Settings, root: Path) -> Iterator[Engine]:
         engine.dispose()
 
 
-def rules(settings: Settings) -> tuple[Rule, ...]:
+def rules(settings: Settings) -> tuple[AlertRule, ...]:
     """The rules of the configuration."""
     return tuple(_rule(name, rule) for name, rule in settings.alerts.rules.items())
 
 
-def _rule(name: str, given: RuleSettings) -> Rule:
-    return Rule(
+def _rule(name: str, settings: RuleSettings) -> AlertRule:
+    return AlertRule(
         name=name,
-        metric=given.metric,
-        above=given.above,
-        below=given.below,
-        clear=given.clear,
-        severity=Severity(given.severity),
-        for_s=given.for_minutes * 60,
-        cool_down_s=given.cool_down_minutes * 60,
-        remind_s=None if given.remind_hours is None else given.remind_hours * 3600,
+        metric=settings.metric,
+        above=settings.above,
+        below=settings.below,
+        clear=settings.clear,
+        severity=Severity(settings.severity),
+        for_s=settings.for_minutes * 60,
+        cool_down_s=settings.cool_down_minutes * 60,
+        remind_s=None if settings.remind_hours is None else settings.remind_hours * 3600,
     )
 
 
@@ -129,25 +128,25 @@ def _acted(act: Callable[[str, str], str], action: str, reason: str) -> str:
 
 
 def _settled(
-    settings: Settings, engine: Engine, rule: Rule, stream: str, value: float, evaluation: Mapping[str, Any], clock: Clock
+    settings: Settings, engine: Engine, rule: AlertRule, stream: str, value: float, evaluation: Mapping[str, Any], clock: Clock
 ) -> AlertEvent | None:
     summary = _summary(rule, value, evaluation)
-    return alert_store.update_rule(
+    return alerts.update_rule(
         engine, rule, stream, value, summary, now_us=clock(), messages=lambda event: _messages(settings, rule, event, evaluation)
     )
 
 
-def _summary(rule: Rule, value: float, evaluation: Mapping[str, Any]) -> str:
+def _summary(rule: AlertRule, value: float, evaluation: Mapping[str, Any]) -> str:
     if rule.metric in ("alarms", "not_computed"):
-        found = evaluation[rule.metric]
-        more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
-        return f"{rule.name}: {'; '.join(found[:NAMED]) or 'nothing any more'}{more}"
+        values = evaluation[rule.metric]
+        more = f"; and {len(values) - NAMED} more" if len(values) > NAMED else ""
+        return f"{rule.name}: {'; '.join(values[:NAMED]) or 'nothing any more'}{more}"
     if rule.metric == "promise_broken":
         return f"{rule.name}: {'more' if value else 'no more'} negative answers turned out wrong than promised"
     return f"{rule.name}: {METRICS.get(rule.metric, rule.metric)} is {value:.4g}; the limit is {rule.limit().partition(' ')[2]}"
 
 
-def _messages(settings: Settings, rule: Rule, event: AlertEvent, evaluation: Mapping[str, Any]) -> list[Message]:
+def _messages(settings: Settings, rule: AlertRule, event: AlertEvent, evaluation: Mapping[str, Any]) -> list[Message]:
     simulated = "SIMULATED DATA: " if evaluation.get("simulated") else ""
     over = event.kind is AlertChange.RECOVERED
     head = "recovered" if over else event.alert.severity.value
@@ -162,14 +161,14 @@ def _messages(settings: Settings, rule: Rule, event: AlertEvent, evaluation: Map
         *([] if over else ["", f"What to do: {ADVICE.get(rule.metric, 'Open the report.')}"]),
         *([] if over else [f"Say that you know: sporeprint alerts ack {event.alert.alert_id}"]),
     ]
-    wanted = settings.alerts.rules[rule.name].channels
-    return [Message(name, title, "\n".join(lines)) for name in _channels(settings, event.alert.severity, wanted)]
+    channels = settings.alerts.rules[rule.name].channels
+    return [Message(name, title, "\n".join(lines)) for name in _channels(settings, event.alert.severity, channels)]
 
 
-def _channels(settings: Settings, severity: Severity, wanted: Sequence[str] | None = None, but: str | None = None) -> list[str]:
+def _channels(settings: Settings, severity: Severity, chosen: Sequence[str] | None = None, but: str | None = None) -> list[str]:
     """The channels that a severity goes to."""
     there = settings.alerts.channels
-    names = there if wanted is None else wanted
+    names = there if chosen is None else chosen
     return [name for name in names if name != but and severity.rank >= Severity(there[name].severity).rank]
 
 
@@ -181,7 +180,7 @@ def _moment(microseconds: int) -> str:
 
 
 def deliver(settings: Settings, root: Path, engine: Engine, *, clock: Clock = now_us) -> list[str]:
-    """Deliver what is due, and say what became of it. A channel that takes nothing is itself an alert, told by the others.
+    """Deliver what is due, and say what became of it. A channel that takes nothing is itself an alert, sent by the others.
 
     Raises:
         StorageError, StorageUnavailableError: the database cannot be used.
@@ -190,14 +189,14 @@ def deliver(settings: Settings, root: Path, engine: Engine, *, clock: Clock = no
     # Long enough for all of them: what is taken is nobody else's until then.
     lease_us = round((chosen.timeout_s + 10) * MOST * SECOND_US)
     begin = clock()
-    for each in alert_store.claim_due(engine, now_us=begin, until_us=begin + lease_us, limit=MOST):
+    for each in alerts.claim_due(engine, now_us=begin, until_us=begin + lease_us, limit=MOST):
         error = _sent(settings, root, each)
         at = clock()
         attempts = each.attempts + 1
-        again = None if attempts >= chosen.attempts else at + round(delivery.pause_s(chosen, attempts) * SECOND_US)
-        alert_store.record_attempt(engine, each, error, now_us=at, again_us=again)
+        again = None if attempts >= chosen.attempts else at + round(notifications.pause_s(chosen, attempts) * SECOND_US)
+        alerts.record_attempt(engine, each, error, now_us=at, again_us=again)
         if error is None:
-            lines.append(f"told {each.channel}: {each.title}")
+            lines.append(f"notified {each.channel}: {each.title}")
         else:
             what = "given up" if again is None else f"next try {_moment(again)}"
             lines.append(f"channel {each.channel} did not take {each.title!r} ({attempts} of {chosen.attempts}, {what}): {error}")
@@ -211,15 +210,15 @@ def _sent(settings: Settings, root: Path, each: Delivery) -> str | None:
     if channel is None:
         return "the configuration has no such channel any more"
     try:
-        url = delivery.address(each.channel, channel, root)
-        return delivery.send(url, each.title, each.body, timeout_s=settings.alerts.timeout_s)
+        url = notifications.address(each.channel, channel, root)
+        return notifications.send(url, each.title, each.body, timeout_s=settings.alerts.timeout_s)
     except ConfigError as error:
         return str(error)
 
 
 def _channel_is(settings: Settings, engine: Engine, name: str, error: str | None, at_us: int) -> None:
     """Raise an alert about a channel that gave up, or end it."""
-    rule = Rule(f"channel {name}"[:64], "dead", above=0.5, severity=Severity.CRITICAL, cool_down_s=0, remind_s=None)
+    rule = AlertRule(f"channel {name}"[:64], "dead", above=0.5, severity=Severity.CRITICAL, cool_down_s=0, remind_s=None)
     summary = f"the channel {name!r} takes no messages: {error}"
 
     def messages(event: AlertEvent) -> list[Message]:
@@ -228,7 +227,7 @@ def _channel_is(settings: Settings, engine: Engine, name: str, error: str | None
         body = title if over else f"{summary}\n\nWhat to do: sporeprint alerts test {name}"
         return [Message(other, title, body) for other in _channels(settings, Severity.CRITICAL, but=name)]
 
-    alert_store.update_rule(engine, rule, CHANNELS, float(error is not None), summary, now_us=at_us, messages=messages)
+    alerts.update_rule(engine, rule, CHANNELS, float(error is not None), summary, now_us=at_us, messages=messages)
 
 
 def try_channel(settings: Settings, root: Path, name: str) -> str | None:
@@ -242,18 +241,18 @@ def try_channel(settings: Settings, root: Path, name: str) -> str | None:
     if channel is None:
         there = ", ".join(settings.alerts.channels) or "none; see alerts.channels in config/config.yaml"
         raise UsageError(f"there is no channel {name!r}{nearest(name, settings.alerts.channels)}; there are: {there}")
-    url = delivery.address(name, channel, root)
-    return delivery.send(url, "[test] sporeprint", "This is a test. Alerts come this way.", timeout_s=settings.alerts.timeout_s)
+    url = notifications.address(name, channel, root)
+    return notifications.send(url, "[test] sporeprint", "This is a test. Alerts come this way.", timeout_s=settings.alerts.timeout_s)
 
 
-def card(found: Alert) -> dict[str, Any]:
+def card(alert: Alert) -> dict[str, Any]:
     """An alert as JSON values."""
     return {
-        "alert_id": found.alert_id,
-        "severity": found.severity.value,
-        "status": found.status,
-        "since": _moment(found.first_us),
-        "last": _moment(found.last_us),
-        "summary": found.summary,
-        "monitor": found.monitor,
+        "alert_id": alert.alert_id,
+        "severity": alert.severity.value,
+        "status": alert.status,
+        "since": _moment(alert.first_us),
+        "last": _moment(alert.last_us),
+        "summary": alert.summary,
+        "monitor": alert.monitor,
     }

@@ -68,7 +68,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class PredictResult:
+class BatchPredictionResult:
     """What became of a scored file; `never` says why the negative class is never answered, where that is so.
 
     `guarded`: whether the rows were answered, or only scored.
@@ -138,8 +138,8 @@ def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True, em
         # A number that is none must not reach the model, not even in a row whose score is thrown away.
         finite = {name: np.where(np.isfinite(values), values, np.nan) for name, values in codes.numeric.items()}
         codes = Codes(codes.vocabulary, codes.nominal, finite, codes.rows)
-    found = _guarded(bundle.predictions(codes, unobserved=unobserved), bundle) if guarded else _scored(bundle.probability(codes), schema)
-    return _refused(found, _reasons(frame, flags, schema)) if flags else found
+    scored = _guarded(bundle.predictions(codes, unobserved=unobserved), bundle) if guarded else _scored(bundle.probability(codes), schema)
+    return _refused(scored, _reasons(frame, flags, schema)) if flags else scored
 
 
 def _completed(frame: pl.DataFrame, bundle: Bundle) -> tuple[pl.DataFrame, frozenset[str]]:
@@ -162,14 +162,14 @@ def _scored(probability: npt.NDArray[np.float64], schema: DatasetSchema) -> pl.D
 
 def _guarded(answers: Predictions, bundle: Bundle) -> pl.DataFrame:
     rows, schema = len(answers.probability), bundle.schema
-    said = {
+    columns = {
         "verdict": _chosen(verdict_words(schema), answers.verdict),
         "novelty_p": pl.Series(answers.novelty.p),
         "unseen": _listed(answers.anomalies.unseen, rows),
         "outside": _listed(answers.anomalies.outside, rows),
         "reason": _doubts(answers, bundle),
     }
-    return _scored(answers.probability, schema).drop("reason").with_columns(**said)
+    return _scored(answers.probability, schema).drop("reason").with_columns(**columns)
 
 
 def _chosen(texts: Sequence[str], numbers: npt.NDArray[Any]) -> pl.Series:
@@ -239,11 +239,11 @@ def _unusual(answers: Predictions, rows: npt.NDArray[np.bool_], bundle: Bundle) 
     return pl.Series(texts, dtype=pl.String)
 
 
-def _refused(found: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame:
+def _refused(scored: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame:
     """The answers, without those to rows that break a rule: these are unknown, for the reason given."""
-    kept = reasons.is_null()
+    accepted = reasons.is_null()
     otherwise = {"verdict": pl.lit("unknown"), "reason": pl.lit(reasons)}
-    return found.select(pl.when(kept).then(pl.col(name)).otherwise(otherwise.get(name)).alias(name) for name in found.columns)
+    return scored.select(pl.when(accepted).then(pl.col(name)).otherwise(otherwise.get(name)).alias(name) for name in scored.columns)
 
 
 def _reasons(frame: pl.DataFrame, flags: dict[str, npt.NDArray[np.bool_]], schema: DatasetSchema) -> pl.Series:
@@ -277,8 +277,8 @@ def score_batches(
 
     def work(batch: Batch) -> tuple[pl.DataFrame, Counts, int]:
         batch = replace(batch, frame=recognised(batch.frame, known))
-        said = score_frame(batch.frame, bundle, guarded=guarded, empty_is_observed=empty_is_observed)
-        result = _with_malformed(batch, said, guarded=guarded)
+        scored = score_frame(batch.frame, bundle, guarded=guarded, empty_is_observed=empty_is_observed)
+        result = _with_malformed(batch, scored, guarded=guarded)
         return result, _count(result, bundle.schema), batch.bytes_read
 
     with atomic_path(out) as temporary, _sink(temporary, out.suffix) as sink:
@@ -296,9 +296,9 @@ def beside(frame: pl.DataFrame, added: pl.DataFrame, *, further: Sequence[str] =
     return pl.concat([frame.rename({name: f"{name}_" for name in taken}), added], how="horizontal")
 
 
-def _with_malformed(batch: Batch, said: pl.DataFrame, *, guarded: bool) -> pl.DataFrame:
+def _with_malformed(batch: Batch, scored: pl.DataFrame, *, guarded: bool) -> pl.DataFrame:
     """The input columns beside the answers; rows that could not be read stand at their place, with the reason."""
-    result = beside(batch.frame, said)
+    result = beside(batch.frame, scored)
     if batch.malformed.height:
         reason = pl.format("{}: {}", pl.col("reason"), pl.col("text")).alias("reason")
         unread = batch.malformed.select("_row", *([pl.lit("unknown").alias("verdict")] if guarded else []), reason)
@@ -378,7 +378,7 @@ def predict(
     guarded: bool = True,
     empty_is_observed: bool = True,
     steps: Steps | None = None,
-) -> PredictResult:
+) -> BatchPredictionResult:
     """Answer the rows of a file with a registered model: its columns, then what `score_frame` says of each row.
 
     Raises:
@@ -389,8 +389,8 @@ def predict(
     """
     workdir, shown = Workdir(root), steps or SilentSteps()
     registry = Registry(workdir.registry)
-    found = registry.resolve(model)
-    bundle = registry.load(found.ref)
+    version = registry.resolve(model)
+    bundle = registry.load(version.ref)
     threads = len(os.sched_getaffinity(0))
     # Batches are worked on side by side; further BLAS threads in each would only wait for each other, at full speed.
     with shown.step("predict") as progress, threadpool_limits(1, "blas"), plain_table(file, workdir.extract_record.parent) as path:
@@ -402,4 +402,6 @@ def predict(
         )
     threshold = bundle.safety.threshold
     never = threshold.reason if threshold.value is None else None
-    return PredictResult(found.ref, str(out), bool(bundle.info.get("simulated")), counts, verdict_words(bundle.schema)[:2], never, guarded)
+    return BatchPredictionResult(
+        version.ref, str(out), bool(bundle.info.get("simulated")), counts, verdict_words(bundle.schema)[:2], never, guarded
+    )

@@ -51,7 +51,7 @@ def read_candidates(folder: Path, names: Sequence[str], data_run: str) -> list[C
     Raises:
         DataError: if one is missing, damaged, or was fitted on another run's tables.
     """
-    found = []
+    candidates = []
     for name in names:
         path = folder / name / "candidate.json"
         if not path.exists():
@@ -64,8 +64,8 @@ def read_candidates(folder: Path, names: Sequence[str], data_run: str) -> list[C
             raise DataError(
                 f"model {name!r} was trained on the tables of run {candidate.data_run}, not {data_run}; run sporeprint train again"
             )
-        found.append(candidate)
-    return found
+        candidates.append(candidate)
+    return candidates
 
 
 def _read(place: Path) -> Candidate:

@@ -32,14 +32,14 @@ def estimate_by_component(
     now = bundle.predictions(Codes.of(current, bundle.schema, known.codes.vocabulary))
     component, own = made.novelty.component, now.novelty.component
     right = (made.probability > HALF) == (known.y == 1)
-    said, own_said = made.verdict != UNKNOWN, now.verdict != UNKNOWN
+    has_verdict, own_said = made.verdict != UNKNOWN, now.verdict != UNKNOWN
     answered = round(answers * float(own_said.mean()))
     return ComponentEstimate(
         rows=len(own),
         reference_rows=len(component),
         components=len(np.unique(own)),
         unseen=float(np.mean(~np.isin(own, component))),
-        accuracy=expected_share_right(component[said], (made.verdict == known.y)[said], own[own_said], answered),
+        accuracy=expected_share_right(component[has_verdict], (made.verdict == known.y)[has_verdict], own[own_said], answered),
         likelier=expected_share_right(component, right, own, answers),
     )
 

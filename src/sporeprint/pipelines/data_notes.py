@@ -40,11 +40,11 @@ def data_notes(
         notes.append(f"The text is not UTF-8 and was read as {raw.dialect.encoding}. If letters look wrong, set source.csv.encoding.")
     if unlabelled:
         notes.append(f"{unlabelled:,} rows have no label and were left out.")
-    for name, found in values.items():
+    for name, counts in values.items():
         present = rows - missing.get(name, 0)
-        if len(found) >= FEW_VALUES and len(found) > MANY_VALUES_SHARE * present:
+        if len(counts) >= FEW_VALUES and len(counts) > MANY_VALUES_SHARE * present:
             notes.append(
-                f"Column {name!r} has {len(found):,} different values in {present:,} rows: an identifier, or text? A model learns hardly "
+                f"Column {name!r} has {len(counts):,} different values in {present:,} rows: an identifier, or text? A model learns hardly "
                 "anything from it, and a value it has never seen is answered with unknown. "
                 "To leave it out, take it out of dataset.columns and set dataset.extra_columns: ignore."
             )

@@ -16,7 +16,7 @@ from sporeprint import settings as configuration
 from sporeprint.common.progress import SilentProgress
 from sporeprint.common.text_table import Table
 from sporeprint.errors import DataError, UsageError, nearest
-from sporeprint.ingestion.column_inference import MISSING_CODES, ColumnForm, Role, infer_column
+from sporeprint.ingestion.column_inference import MISSING_CODES, ColumnForm, ColumnRole, infer_column
 from sporeprint.ingestion.raw_table import local_table
 from sporeprint.ingestion.table_sample import TableSample, read_sample
 from sporeprint.pipelines.run_context import utc_now
@@ -154,9 +154,9 @@ def _form_text(form: ColumnForm) -> str:
         *([f"decimal {form.decimal}"] if form.decimal != "." else []),
         *([f"thousands {form.thousands}"] if form.thousands else []),
         *([f"without {', '.join(form.strip)}"] if form.strip else []),
-        *([f"written {form.date_format or 'as in ISO 8601'}"] if form.role is Role.DATE else []),
+        *([f"written {form.date_format or 'as in ISO 8601'}"] if form.role is ColumnRole.DATE else []),
         *(["day or month first cannot be told"] if form.ambiguous else []),
-        *([f"{form.distinct} values"] if form.role is Role.NOMINAL else []),
+        *([f"{form.distinct} values"] if form.role is ColumnRole.NOMINAL else []),
     ]
     return "; ".join(parts)
 
@@ -215,7 +215,7 @@ def draft(sample: TableSample, source: str, *, target: str | None, positive: Seq
     chosen = _target(sample, places, target, positive)
     forms.pop(chosen.column)
     columns: dict[str, ColumnForm] = {}
-    groups = [name for name, form in forms.items() if form.role is Role.GROUP]
+    groups = [name for name, form in forms.items() if form.role is ColumnRole.GROUP]
     group = max(groups, key=lambda name: forms[name].distinct, default=None)
     folded: dict[str, str] = {}
     for name, form in forms.items():
@@ -225,7 +225,7 @@ def draft(sample: TableSample, source: str, *, target: str | None, positive: Seq
             left_out[name] = "its name is one that the pipeline adds"
         elif (other := folded.setdefault(name.replace("-", "_"), name)) != name:
             left_out[name] = f"its name differs from {other!r} only in '-' and '_'"
-        elif form.role in {Role.NUMERIC, Role.NOMINAL, Role.DATE}:
+        elif form.role in {ColumnRole.NUMERIC, ColumnRole.NOMINAL, ColumnRole.DATE}:
             columns[name] = form
         else:
             left_out[name] = _why(form)
@@ -240,11 +240,11 @@ def draft(sample: TableSample, source: str, *, target: str | None, positive: Seq
 
 def _why(form: ColumnForm) -> str:
     return {
-        Role.ID: f"{form.distinct:,} different values: it identifies the row",
-        Role.TEXT: f"{form.distinct:,} different values: text",
-        Role.GROUP: "it names groups, as another column does",
-        Role.EMPTY: "it holds no value",
-        Role.CONSTANT: "it holds one value only",
+        ColumnRole.ID: f"{form.distinct:,} different values: it identifies the row",
+        ColumnRole.TEXT: f"{form.distinct:,} different values: text",
+        ColumnRole.GROUP: "it names groups, as another column does",
+        ColumnRole.EMPTY: "it holds no value",
+        ColumnRole.CONSTANT: "it holds one value only",
     }.get(form.role, str(form.role))
 
 
@@ -345,11 +345,11 @@ def _words(name: str, codes: Sequence[str], positive: Sequence[str]) -> dict[str
         words = {code: code for code in codes}
         return {code: "not known" if word.lower() == "unknown" else word for code, word in words.items()}
     if len(codes) == 2 or all(re.fullmatch(r"[0-9]+", code) for code in codes):
-        said = plain if plain not in {"target", "label", "class", "y", "outcome", "response", "result"} else "positive"
-        other = f"not {said}" if said != "positive" else "negative"
-        return {**dict.fromkeys(negative, other), **dict.fromkeys(positive, said)}
-    said = " or ".join(positive) if len(positive) <= 3 else "positive"
-    return {**dict.fromkeys(negative, "other" if said != "other" else "the others"), **dict.fromkeys(positive, said)}
+        word = plain if plain not in {"target", "label", "class", "y", "outcome", "response", "result"} else "positive"
+        other = f"not {word}" if word != "positive" else "negative"
+        return {**dict.fromkeys(negative, other), **dict.fromkeys(positive, word)}
+    word = " or ".join(positive) if len(positive) <= 3 else "positive"
+    return {**dict.fromkeys(negative, "other" if word != "other" else "the others"), **dict.fromkeys(positive, word)}
 
 
 # --- the file --------------------------------------------------------------------------------------------------------
@@ -398,7 +398,7 @@ def _yaml(
     if target.unlabelled > 0:
         lines += ["", "validation:", f"  unlabelled: drop    # {target.unlabelled:.1%} of the rows have no label"]
     lines += ["", "split:", *_split(group), *(f"  {part}: {share:.2f}" for part, share in SHARES.items())]
-    indicators = [name for name, form in columns.items() if form.role is Role.NUMERIC and form.missing_share > 0.01]
+    indicators = [name for name, form in columns.items() if form.role is ColumnRole.NUMERIC and form.missing_share > 0.01]
     if indicators:
         lines += ["", "transform:", "  columns:    # a missing number may say something by itself"]
         lines += [f"    {q(name)}: {{indicator: true}}" for name in indicators]
@@ -477,7 +477,7 @@ def _column(form: ColumnForm) -> str:
 
 def _date_note(form: ColumnForm) -> str:
     """What a person has to look at in a column of dates, as a comment."""
-    if form.role is not Role.DATE:
+    if form.role is not ColumnRole.DATE:
         return ""
     doubt = "day or month first cannot be told from the values; " if form.ambiguous else ""
     return f"    # {doubt}later dates than these are new to the model; for an age or a duration add since: DATE or COLUMN"
@@ -505,4 +505,4 @@ def write_draft(drafted: Draft, path: Path) -> Settings:
     if path.exists():
         raise UsageError(f"{path} exists, and is not replaced; move it away, or name another file with --out")
     atomic_write(path, drafted.text)
-    return configuration.load(path, environ={})
+    return configuration.load_settings(path, environ={})

@@ -26,15 +26,15 @@ class ExplainResult:
     simulated: bool
     row: Mapping[str, str | float | None]
     schema: DatasetSchema
-    found: Explanation
+    explanation: Explanation
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {"model": self.model, "simulated": self.simulated, "row": dict(self.row), **self.found.to_dict()}
+        return {"model": self.model, "simulated": self.simulated, "row": dict(self.row), **self.explanation.to_dict()}
 
     def tables(self) -> list[Table]:
         """As people read it."""
-        answer, positive = self.found.prediction, self.schema.target.values[self.schema.target.positive]
+        answer, positive = self.explanation.prediction, self.schema.target.values[self.schema.target.positive]
         rows = [
             ("verdict", answer.verdict),
             *([("because", answer.reason)] if answer.reason else []),
@@ -44,18 +44,18 @@ class ExplainResult:
             ("most like", str(answer.most_like)),
             ("model", self.model + (" (trained on SIMULATED data)" if self.simulated else "")),
         ]
-        moved = tuple((reason.text, f"{reason.effect:+.3f}") for reason in self.found.attributions)
+        attributions = tuple((reason.text, f"{reason.effect:+.3f}") for reason in self.explanation.attributions)
         return [
             Table("Answer", ("", ""), tuple(rows)),
-            Table("What moved the score", ("because of", f"towards {positive}, in {self.found.unit}"), moved),
+            Table("Feature attributions", ("column", f"towards {positive}, in {self.explanation.unit}"), attributions),
             *self._nearest(),
         ]
 
     def _nearest(self) -> list[Table]:
-        near = self.found.nearest
+        near = self.explanation.nearest
         if near is None:
             return []
-        title = f"Nearest known observation: row {near.row:,} of the training table, {self.found.nearest_component}"
+        title = f"Nearest known observation: row {near.row:,} of the training table, {self.explanation.nearest_component}"
         differing = tuple(
             (name, value_in_words(self.row.get(name), name, self.schema), value_in_words(near.values[name], name, self.schema))
             for name in near.differing
@@ -138,12 +138,12 @@ def identify(root: Path, fields: Mapping[str, Any], *, model: str = "production"
     return IdentifyResult(ref, bool(bundle.info.get("simulated")), bundle.schema, identify_row(bundle, row, cannot_tell=cannot_tell))
 
 
-def explain(root: Path, given: Mapping[str, Any], *, model: str = "production") -> ExplainResult:
+def explain(root: Path, fields: Mapping[str, Any], *, model: str = "production") -> ExplainResult:
     """Answer one observation with a registered model.
 
     Args:
         root: the work directory.
-        given: column -> value, see `parse_row`.
+        fields: column -> value, see `parse_row`.
         model: production, a model's name, or one version of it.
 
     Raises:
@@ -151,7 +151,7 @@ def explain(root: Path, given: Mapping[str, Any], *, model: str = "production") 
         DataError: if a field is unknown or its value is not allowed.
     """
     registry = Registry(Workdir(root).registry)
-    found = registry.resolve(model)
-    bundle = registry.load(found.ref)
-    row = parse_row(given, bundle.schema)
-    return ExplainResult(found.ref, bool(bundle.info.get("simulated")), row, bundle.schema, explain_row(bundle, row))
+    version = registry.resolve(model)
+    bundle = registry.load(version.ref)
+    row = parse_row(fields, bundle.schema)
+    return ExplainResult(version.ref, bool(bundle.info.get("simulated")), row, bundle.schema, explain_row(bundle, row))

@@ -21,8 +21,7 @@ from sporeprint.errors import DataError, StorageError
 from sporeprint.ingestion.raw_table import RawTable
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import Settings
-from sporeprint.storage.warehouse import monitoring_queries
-from sporeprint.storage.warehouse import training_sink as warehousing
+from sporeprint.storage.warehouse import monitoring_queries, training_sink
 from sporeprint.storage.warehouse.protocol import Reader, Warehouse
 from sporeprint.storage.warehouse.sync import PREDICTIONS
 
@@ -64,25 +63,27 @@ def append_labelled_predictions(
         StorageError, StorageUnavailableError: the warehouse cannot be read, or was never filled.
     """
     path = workdir.outcomes
-    with warehousing.opened(settings.storage, workdir.root) as warehouse, _read(warehouse) as reader:
-        found = count_labels(reader, since_us or 0)
-        refuse_too_few(settings, found, since_us)
-        progress.total(found.labelled)
+    with training_sink.opened(settings.storage, workdir.root) as warehouse, _read(warehouse) as reader:
+        labels = count_labels(reader, since_us or 0)
+        refuse_too_few(settings, labels, since_us)
+        progress.total(labels.labelled)
         first, last, rows = None, 0, 0
         with atomic_path(path) as temporary, Writer(temporary, {}) as writer:
-            for frame, times in pages(reader, settings.dataset, found, since_us or 0):
+            for frame, times in pages(reader, settings.dataset, labels, since_us or 0):
                 writer.write(frame.to_arrow())
                 first, last, rows = times[0] if first is None else first, times[-1], rows + frame.height
                 progress.advance(frame.height)
         shown = warehouse.shown
     if first is None:  # counts and facts disagree
-        raise DataError(f"{shown} counts {found.labelled:,} answers with an outcome, and holds none of them; make it anew")
-    said = f"{rows:,} answers with an outcome (of {found.answers:,}) of the warehouse {shown}, given {_moment(first)} to {_moment(last)}"
+        raise DataError(f"{shown} counts {labels.labelled:,} answers with an outcome, and holds none of them; make it anew")
+    sentence = (
+        f"{rows:,} answers with an outcome (of {labels.answers:,}) of the warehouse {shown}, given {_moment(first)} to {_moment(last)}"
+    )
     before = raw.provenance
     together = hashlib.sha256(f"{before.sha256} {sha256_file(path)}".encode()).hexdigest()
     provenance = replace(
         before,
-        source=f"{before.source}, and {said}",
+        source=f"{before.source}, and {sentence}",
         bytes=before.bytes + path.stat().st_size,
         sha256=together,
         rows=None if before.rows is None else before.rows + rows,
@@ -90,17 +91,17 @@ def append_labelled_predictions(
     return replace(raw, further=path.absolute(), provenance=provenance)
 
 
-def refuse_too_few(settings: Settings, found: LabelCounts, since_us: int | None) -> None:
+def refuse_too_few(settings: Settings, labels: LabelCounts, since_us: int | None) -> None:
     """Say so, where there are too few.
 
     Raises:
         DataError: see above.
     """
     least = settings.retrain.least_rows
-    if found.labelled < least:
+    if labels.labelled < least:
         when = "" if since_us is None else f" since {_moment(since_us)}"
         raise DataError(
-            f"the warehouse has {found.labelled:,} answers with an outcome{when} (of {found.answers:,} answers), and retrain.least_rows "
+            f"the warehouse has {labels.labelled:,} answers with an outcome{when} (of {labels.answers:,} answers), and retrain.least_rows "
             f"asks for {least:,}; nothing was changed. Outcomes come by POST /predictions/ID/outcome, and then: sporeprint warehouse sync"
         )
 
@@ -115,10 +116,10 @@ def count_labels(reader: Reader, since_us: int) -> LabelCounts:
 
 
 def pages(
-    reader: Reader, schema: DatasetSchema, found: LabelCounts, since_us: int, *, page_rows: int = PAGE_ROWS
+    reader: Reader, schema: DatasetSchema, labels: LabelCounts, since_us: int, *, page_rows: int = PAGE_ROWS
 ) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     """The rows in the order in which they were asked for: the columns of the table, as text, and when each was answered."""
-    for first, last in _hour_pages(found.hours, page_rows):
+    for first, last in _hour_pages(labels.hours, page_rows):
         within = f"hour_us >= {first} AND {{0}}hour_us <= {last} AND {{0}}created_us >= {int(since_us)}"
         sql = (
             "SELECT p.features, p.probability, p.novelty_p, p.verdict, o.outcome, p.created_us FROM fact_outcome o "  # noqa: S608

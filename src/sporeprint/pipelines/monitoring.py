@@ -202,8 +202,8 @@ def model_of(workdir: Workdir, model: str | None, *, needed: bool) -> tuple[Bund
     """
     registry = Registry(workdir.registry)
     try:
-        found = registry.resolve(model or "production")
-        return registry.load(found.ref), found.ref
+        version = registry.resolve(model or "production")
+        return registry.load(version.ref), version.ref
     except RegistryError as error:
         if model is not None:
             raise
@@ -265,8 +265,8 @@ def _judged(
     if timed is not None:
         real = timed.performance
     elif (real := _realised(settings, new, remembered.earlier(subject.window))) is not None:
-        said = new.tally.counts[NEGATIVE].sum(axis=0)
-        remembered = remembered.with_outcomes(subject.window, int(said.sum()), int(said[1]))
+        outcomes = new.tally.counts[NEGATIVE].sum(axis=0)
+        remembered = remembered.with_outcomes(subject.window, int(outcomes.sum()), int(outcomes[1]))
     importance = None if bundle is None else _importance(settings, workdir, bundle)
     evaluation = Evaluation(
         at_s=at_s,
@@ -332,23 +332,23 @@ def _importance(settings: Settings, workdir: Workdir, bundle: Bundle) -> Mapping
     """Each column's share in what moves the scores of validation rows; None where the model, or the rows, do not say."""
     path = workdir.model_input / "validation.parquet"
     try:
-        key, kept = f"{bundle.identity()} {run_id_of(path)}", _kept_importance(workdir)
-        if key in kept:
-            return kept[key]
-        found = _explained(read_table(path, bundle.schema, tuple(settings.split.shares)).codes.take(slice(0, EXPLAINED)), bundle)
+        key, cached = f"{bundle.identity()} {run_id_of(path)}", _kept_importance(workdir)
+        if key in cached:
+            return cached[key]
+        shares = _explained(read_table(path, bundle.schema, tuple(settings.split.shares)).codes.take(slice(0, EXPLAINED)), bundle)
     except DataError:
         return None
-    if found is not None:
+    if shares is not None:
         with contextlib.suppress(SporeprintError, OSError):  # it takes a second longer the next time, and nothing else
-            atomic_write(workdir.monitoring / IMPORTANCE, json.dumps(dict([*kept.items(), (key, found)][-CACHED:]), indent=1))
-    return found
+            atomic_write(workdir.monitoring / IMPORTANCE, json.dumps(dict([*cached.items(), (key, shares)][-CACHED:]), indent=1))
+    return shares
 
 
 def _kept_importance(workdir: Workdir) -> dict[str, dict[str, float]]:
     """What was found of versions that were looked at before."""
     try:
-        kept = json.loads((workdir.monitoring / IMPORTANCE).read_text(encoding="utf-8"))
-        return {str(key): {str(name): float(value) for name, value in shares.items()} for key, shares in kept.items()}
+        stored = json.loads((workdir.monitoring / IMPORTANCE).read_text(encoding="utf-8"))
+        return {str(key): {str(name): float(value) for name, value in shares.items()} for key, shares in stored.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 
@@ -358,8 +358,8 @@ def _explained(codes: Codes, bundle: Bundle) -> dict[str, float] | None:
     if moved is None:
         return None
     strength = np.abs(moved[0]).mean(axis=0)
-    found = dict.fromkeys(bundle.schema.columns, 0.0)
+    totals = dict.fromkeys(bundle.schema.columns, 0.0)
     for column, value in zip(bundle.encoder.sources, strength.tolist(), strict=True):
-        found[column] += value
-    total = sum(found.values())
-    return {column: value / total for column, value in found.items()} if total > 0 else None
+        totals[column] += value
+    total = sum(totals.values())
+    return {column: value / total for column, value in totals.items()} if total > 0 else None

@@ -40,8 +40,8 @@ class MonitoringRun:
     @property
     def exit_code(self) -> int:
         """What the command ends with; an alarm goes before a report that could not be written."""
-        found = self.evaluation.exit_code
-        return StorageError.exit_code if found == 0 and self.unwritten else found
+        code = self.evaluation.exit_code
+        return StorageError.exit_code if code == 0 and self.unwritten else code
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -50,9 +50,9 @@ class MonitoringRun:
 
     def tables(self) -> list[Table]:
         """As people read it."""
-        said = [("report", path) for path in self.written] + ([("NOT WRITTEN", self.unwritten)] if self.unwritten else [])
+        files = [("report", path) for path in self.written] + ([("NOT WRITTEN", self.unwritten)] if self.unwritten else [])
         done = [Table("Actions", ("",), tuple((line,) for line in self.actions))] if self.actions else []
-        return [*self.evaluation.tables(), Table("", ("", ""), tuple(said)), *done]
+        return [*self.evaluation.tables(), Table("", ("", ""), tuple(files)), *done]
 
 
 def stream_state(workdir: Workdir, stream: str, notes: list[str]) -> StreamState:
@@ -117,13 +117,13 @@ def _remember(path: Path, stream: str, remembered: StreamState) -> None:
 
 def _history(folder: Path) -> list[monitoring_report.Earlier]:
     """The last evaluations, the newest first; what cannot be read is left out."""
-    found = []
+    points = []
     for path in sorted(folder.glob("report_*.json"), reverse=True)[:HISTORY]:
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
-            found.append(
+            points.append(
                 monitoring_report.Earlier(raw["at"], raw["status"], raw["current"], len(raw["alarms"]), path.with_suffix(".html").name)
             )
         except (OSError, ValueError, KeyError, TypeError):
             continue
-    return found
+    return points

@@ -28,17 +28,17 @@ def address(name: str, channel: ChannelSettings, root: Path, env: Mapping[str, s
     if channel.url is not None:
         return channel.url
     if channel.url_env is not None:
-        if not (found := env.get(channel.url_env, "").strip()):
+        if not (url := env.get(channel.url_env, "").strip()):
             raise ConfigError(f"alerts.channels.{name}: the environment variable {channel.url_env} is empty; it should hold the address")
-        return found
+        return url
     path = root / str(channel.url_file)
     try:
-        found = path.read_text(encoding="utf-8").strip()
+        url = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"alerts.channels.{name}: cannot read the address from {path}: {error}") from error
-    if not found:
+    if not url:
         raise ConfigError(f"alerts.channels.{name}: {path} is empty; it should hold the address")
-    return found
+    return url
 
 
 def send(url: str, title: str, body: str, *, timeout_s: float) -> str | None:
@@ -49,11 +49,11 @@ def send(url: str, title: str, body: str, *, timeout_s: float) -> str | None:
     """
     if importlib.util.find_spec("apprise") is None:
         raise ConfigError("alerts are sent by Apprise, which is not installed; run: pip install 'sporeprint[alerts]'")
-    given = json.dumps({"url": url, "title": title, "body": body})
+    message = json.dumps({"url": url, "title": title, "body": body})
     command = [sys.executable, "-m", "sporeprint.pipelines.notify_worker"]
     try:
         done = subprocess.run(  # noqa: S603 -- this package's own program
-            command, input=given, capture_output=True, text=True, encoding="utf-8", timeout=timeout_s, check=False
+            command, input=message, capture_output=True, text=True, encoding="utf-8", timeout=timeout_s, check=False
         )
     except subprocess.TimeoutExpired:
         return f"no answer within {timeout_s:g} seconds"

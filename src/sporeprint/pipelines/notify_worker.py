@@ -11,12 +11,12 @@ def main() -> None:
     """Send what the standard input says: {"url", "title", "body"}; print {"error"}, null where it was taken."""
     import apprise
 
-    given = json.load(sys.stdin)
+    message = json.load(sys.stdin)
     with apprise.LogCapture(level=apprise.logging.WARNING, fmt="%(message)s") as log:  # type: ignore[no-untyped-call]
         sender = apprise.Apprise()
-        if not sender.add(given["url"]):
+        if not sender.add(message["url"]):
             error = "the address names no service that Apprise knows; see https://github.com/caronc/apprise/wiki"
-        elif sender.notify(title=given["title"], body=given["body"], body_format=apprise.NotifyFormat.TEXT):
+        elif sender.notify(title=message["title"], body=message["body"], body_format=apprise.NotifyFormat.TEXT):
             error = None
         else:
             error = " ".join(log.getvalue().split()) or "the service did not take it"

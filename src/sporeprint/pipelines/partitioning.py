@@ -195,8 +195,8 @@ def _key_of(row: npt.NDArray[np.int64], keys: Sequence[SplitKeys]) -> npt.NDArra
     words = _words(keys)
     place = [np.array([words.index(word) for word in each.words], dtype=np.float64) for each in keys]
     key = np.concatenate([table[each.key.astype(np.intp)] if each.words else each.key for table, each in zip(place, keys, strict=True)])
-    found: npt.NDArray[np.float64] = key[np.searchsorted(np.concatenate([each.row for each in keys]), row)]
-    return found
+    keys_of_rows: npt.NDArray[np.float64] = key[np.searchsorted(np.concatenate([each.row for each in keys]), row)]
+    return keys_of_rows
 
 
 def _words(keys: Sequence[SplitKeys]) -> list[str]:
@@ -218,13 +218,13 @@ def _named_parts(key: npt.NDArray[np.float64], keys: Sequence[SplitKeys], draw: 
     if unknown := [word for word in words if word not in meaning]:
         allowed = ", ".join((*shares, "validation"))
         raise DataError(f"split.column: {split.column!r} holds {unknown[0]!r}, which is no part; allowed are {allowed}")
-    found = np.empty(len(key), dtype=np.int8)
+    part_of_key = np.empty(len(key), dtype=np.int8)
     for number, word in enumerate(words):
         mine, names = np.flatnonzero(key == number), meaning[word]
         total = sum(shares[name] for name in names)
         drawn = parts(draw[mine], y[mine].astype(np.int64), {name: shares[name] / total for name in names})
-        found[mine] = np.array([list(shares).index(name) for name in names], dtype=np.int8)[drawn]
-    return found
+        part_of_key[mine] = np.array([list(shares).index(name) for name in names], dtype=np.int8)[drawn]
+    return part_of_key
 
 
 def _write_parts(

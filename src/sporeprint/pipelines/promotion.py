@@ -163,10 +163,10 @@ def gate(settings: Settings, registry: Registry, data: ModelInput, challenger: s
     if schema_differences(settings.dataset, old.schema):
         return Gate(True, (f"{champion} is for another table, there is nothing to compare",))
     scores = {bundle_ref: bundle.probability(data.test.codes) for bundle_ref, bundle in ((challenger, new), (champion, old))}
-    found = compare_models(data.test.y, scores, confidence=settings.evaluation.confidence)[0]
-    value, low = found.difference.value, found.difference.low
-    said = f"accuracy {value:+.4f} against {champion}, at the least {low:+.4f}, {-settings.gate.margin:+.4f} is allowed"
-    return Gate(low >= -settings.gate.margin, (said,))
+    comparison = compare_models(data.test.y, scores, confidence=settings.evaluation.confidence)[0]
+    value, low = comparison.difference.value, comparison.difference.low
+    sentence = f"accuracy {value:+.4f} against {champion}, at the least {low:+.4f}, {-settings.gate.margin:+.4f} is allowed"
+    return Gate(low >= -settings.gate.margin, (sentence,))
 
 
 def _parity_fault(settings: Settings, bundle: Bundle) -> str | None:

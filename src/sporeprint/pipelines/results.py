@@ -24,7 +24,7 @@ def notes_table(notes: Sequence[str]) -> list[Table]:
 
 @dataclass(frozen=True)
 class ExtractResult:
-    """What `extract` found."""
+    """The raw table and its provenance."""
 
     raw: RawTable
 
@@ -34,13 +34,13 @@ class ExtractResult:
 
     def tables(self) -> list[Table]:
         """As people read it."""
-        found = self.raw.provenance
+        provenance = self.raw.provenance
         rows = (
-            ("source", found.source),
-            ("rows", "not counted yet" if found.rows is None else f"{found.rows:,}"),
-            ("size", f"{found.bytes / 1e6:,.1f} MB"),
-            ("sha256", found.sha256[:12]),
-            ("simulated", "yes: INVENTED DATA" if found.simulated else "no"),
+            ("source", provenance.source),
+            ("rows", "not counted yet" if provenance.rows is None else f"{provenance.rows:,}"),
+            ("size", f"{provenance.bytes / 1e6:,.1f} MB"),
+            ("sha256", provenance.sha256[:12]),
+            ("simulated", "yes: INVENTED DATA" if provenance.simulated else "no"),
         )
         return [Table("Raw table", ("", ""), rows)]
 
@@ -64,7 +64,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class ValidateResult:
-    """What `validate` found."""
+    """The raw table, checked."""
 
     checked: Validation
 
@@ -74,9 +74,9 @@ class ValidateResult:
 
     def tables(self) -> list[Table]:
         """As people read it."""
-        found = self.checked
-        rows = (("rows", f"{found.rows:,}"), ("rejected", f"{found.rejected:,}"), ("groups", found.groups.reason))
-        broken = tuple((rule, f"{count:,}") for rule, count in found.by_rule.items())
+        validation = self.checked
+        rows = (("rows", f"{validation.rows:,}"), ("rejected", f"{validation.rejected:,}"), ("groups", validation.groups.reason))
+        broken = tuple((rule, f"{count:,}") for rule, count in validation.by_rule.items())
         return [Table("Checked", ("", ""), rows), *([Table("Rejected, by rule", ("rule", "rows"), broken)] if broken else [])]
 
 
@@ -103,11 +103,11 @@ class DataResult:
             *((f"part {part}", f"{count:,}") for part, count in record.splits.items()),
             ("groups", record.groups.reason),
         ]
-        found = [Table("Published" if self.published else "Staged", ("", ""), tuple(rows))]
+        tables = [Table("Published" if self.published else "Staged", ("", ""), tuple(rows))]
         if record.by_rule:
             broken = tuple((rule, f"{count:,}") for rule, count in record.by_rule.items())
-            found.append(Table("Rejected, by rule", ("rule", "rows"), broken))
-        return [*found, *notes_table(record.notes)]
+            tables.append(Table("Rejected, by rule", ("rule", "rows"), broken))
+        return [*tables, *notes_table(record.notes)]
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,8 @@ class EvaluateResult:
         """As people read it."""
         shown = ("accuracy", "recall", "mcc", "roc_auc", "log_loss")
         rows = []
-        for name, found in self.context.evaluations.items():
-            for on, card in (("seen", found.seen), ("unseen", found.unseen)):
+        for name, evaluation in self.context.evaluations.items():
+            for on, card in (("seen", evaluation.seen), ("unseen", evaluation.unseen)):
                 if isinstance(card, Unavailable):
                     rows.append((name, on, *("-" for _ in shown), "-"))
                 else:
@@ -276,7 +276,9 @@ class NewVersionResult:
 
     def tables(self) -> list[Table]:
         """As people read it."""
-        rows = tuple((name, f"{found.value:.4f}", f"{found.low:.4f} to {found.high:.4f}") for name, found in self.seen.metrics.items())
+        rows = tuple(
+            (name, f"{estimate.value:.4f}", f"{estimate.low:.4f} to {estimate.high:.4f}") for name, estimate in self.seen.metrics.items()
+        )
         return [
             Table(f"{self.ref} ({'new' if self.created else 'unchanged'}, not promoted)", ("metric, seen rows", "value", "interval"), rows)
         ]

@@ -117,15 +117,17 @@ def _retrained(experiments: ExperimentService, served: str, since_us: int | None
         return RetrainingResult(served, None, None, str(error), exit_code=DataError.exit_code)
     if made.ref == served:
         return RetrainingResult(served, None, None, "the new version is the one in production: nothing changed", source)
-    said = "; ".join(gate.reasons)
+    reasons = "; ".join(gate.reasons)
     if not gate.passed:
-        return RetrainingResult(served, made.ref, None, f"{made.ref} does not pass the gate, and is not tested: {said}", source)
-    given = {"name": f"retrain-{made.ref.replace('/', '-')}", "model_a": served, "model_b": made.ref, "mode": Mode.SHADOW.value}
+        return RetrainingResult(served, made.ref, None, f"{made.ref} does not pass the gate, and is not tested: {reasons}", source)
+    fields = {"name": f"retrain-{made.ref.replace('/', '-')}", "model_a": served, "model_b": made.ref, "mode": Mode.SHADOW.value}
     try:
-        test = experiments.create({**given, "default_route": True}, actor=actor)
-    except ab_tests.ConflictError as error:
-        return RetrainingResult(served, made.ref, None, f"{made.ref} passes the gate ({said}), but is not tested: {error}", source)
-    return RetrainingResult(served, made.ref, test.name, f"{made.ref} passes the gate ({said}), and runs in the shadow of {served}", source)
+        test = experiments.create({**fields, "default_route": True}, actor=actor)
+    except ab_tests.AbTestConflictError as error:
+        return RetrainingResult(served, made.ref, None, f"{made.ref} passes the gate ({reasons}), but is not tested: {error}", source)
+    return RetrainingResult(
+        served, made.ref, test.name, f"{made.ref} passes the gate ({reasons}), and runs in the shadow of {served}", source
+    )
 
 
 def _shadowed(experiments: ExperimentService, served: str) -> AbTest | None:
@@ -183,7 +185,7 @@ def spawned(settings: Settings, root: Path) -> Path:
     """Start the process, and say where it writes. It goes on when this one ends; what it is to do comes on its standard input."""
     log = Workdir(root).logs / "retrain.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    given = json.dumps({"settings": settings.model_dump(mode="json"), "root": str(root.absolute())})
+    job = json.dumps({"settings": settings.model_dump(mode="json"), "root": str(root.absolute())})
     with log.open("ab") as out:
         child = subprocess.Popen(
             [sys.executable, "-m", "sporeprint.pipelines.retraining"],
@@ -194,7 +196,7 @@ def spawned(settings: Settings, root: Path) -> Path:
             start_new_session=True,
         )
     if child.stdin is not None:
-        child.stdin.write(given.encode())
+        child.stdin.write(job.encode())
         child.stdin.close()
     child.returncode = 0  # nobody waits for it, it may take hours: the interpreter is not to complain of that
     return log
@@ -204,9 +206,9 @@ def main() -> int:
     """What the process does: one line of JSON on the standard output, and the exit code of what went wrong."""
     from sporeprint import settings
 
-    given: Mapping[str, Any] = json.load(sys.stdin)
+    job: Mapping[str, Any] = json.load(sys.stdin)
     try:
-        done = retrain(settings.parse(given["settings"]), Path(given["root"]), actor="monitor")
+        done = retrain(settings.parse(job["settings"]), Path(job["root"]), actor="monitor")
     except (SporeprintError, OSError) as error:
         print(json.dumps({"at": time.time(), "error": f"{type(error).__name__}: {error}"}))
         return BusyError.exit_code if isinstance(error, BusyError) else getattr(error, "exit_code", 1)

@@ -28,8 +28,7 @@ from sporeprint.safety.novelty_guard import Guard
 from sporeprint.safety.risk_control import Threshold
 from sporeprint.safety.verdict import verdict_words
 from sporeprint.schema import DatasetSchema
-from sporeprint.settings import Settings
-from sporeprint.settings import load as load_settings
+from sporeprint.settings import Settings, load_settings
 
 CONFIGURATION = "config/config.yaml"
 
@@ -133,7 +132,7 @@ class Run:
         return candidate.safety.predictions(rows.codes, candidate.score(rows.codes), candidate.encoder, self.schema)
 
     def attributions(self, model: str, rows: Observations) -> tuple[dict[str, npt.NDArray[np.float64]], float]:
-        """How much each column moved the model's scores of n rows.
+        """The contribution of each column to the model's scores of n rows.
 
         Returns:
             column -> float64 [n], and the base they start from; both in the explainer's unit, log odds for boosted trees. Base and

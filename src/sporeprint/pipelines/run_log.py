@@ -88,7 +88,7 @@ def _peak_mib() -> float:
     """The largest memory of this process so far, MiB."""
     # Where the kernel keeps it by program: the figure of `getrusage` begins with the peak of whoever started this one.
     with contextlib.suppress(OSError):
-        if found := re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8")):
-            return int(found[1]) / 1024
+        if match := re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8")):
+            return int(match[1]) / 1024
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return largest / (1 << 20 if sys.platform == "darwin" else 1 << 10)

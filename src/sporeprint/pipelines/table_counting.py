@@ -32,7 +32,7 @@ PART = "threshold"
 
 def measure(table: Observed, schema: DatasetSchema, bundle: Bundle | None, threads: int, progress: Progress) -> TableStatistics:
     """Count a file, batch by batch: its columns, and what a model answers, if there is one and the file has no answers of its own."""
-    wanted = {
+    columns = {
         name: ColumnSpec(column.kind, frozenset(column.values or ())) for name, column in schema.columns.items() if name in table.present
     }
     answered = {name for name in ANSWERS if name in table.present}
@@ -40,12 +40,12 @@ def measure(table: Observed, schema: DatasetSchema, bundle: Bundle | None, threa
 
     def work(batch: tuple[pl.DataFrame, int]) -> TableStatistics:
         frame, unreadable = normalised(batch[0], schema), batch[1]
-        counted = profile(frame, wanted, unreadable=unreadable)
+        counted = profile(frame, columns, unreadable=unreadable)
         answers = score_frame(frame, bundle) if scored and bundle is not None else frame
         return with_predictions(counted, answers, frame, schema, answered if not scored else set(ANSWERS))
 
     progress.total(table.rows)
-    total = TableStatistics(empty_statistics(wanted, schema, set(ANSWERS) if scored else answered))
+    total = TableStatistics(empty_statistics(columns, schema, set(ANSWERS) if scored else answered))
     # Batches are worked on side by side; further BLAS threads in each would only wait for each other.
     with threadpool_limits(1, "blas"):
         for part in ahead(work, table.frames(), workers=threads):
@@ -54,17 +54,17 @@ def measure(table: Observed, schema: DatasetSchema, bundle: Bundle | None, threa
     return total
 
 
-def empty_statistics(wanted: Mapping[str, ColumnSpec], schema: DatasetSchema, answers: set[str]) -> Profile:
+def empty_statistics(columns: Mapping[str, ColumnSpec], schema: DatasetSchema, answers: set[str]) -> Profile:
     """The profile of no rows, with the columns that there would be."""
-    empty = pl.DataFrame(schema={name: pl.String if column.kind is Kind.NOMINAL else pl.Float64 for name, column in wanted.items()})
+    empty = pl.DataFrame(schema={name: pl.String if column.kind is Kind.NOMINAL else pl.Float64 for name, column in columns.items()})
     kinds = {name: pl.Float64 if kind is Kind.NUMERIC else pl.String for name, kind in ANSWERS.items()}
-    return with_predictions(profile(empty, wanted), pl.DataFrame(schema=kinds), empty, schema, answers).profile
+    return with_predictions(profile(empty, columns), pl.DataFrame(schema=kinds), empty, schema, answers).profile
 
 
 def with_predictions(
     counted: Profile, answers: pl.DataFrame, frame: pl.DataFrame, schema: DatasetSchema, there: set[str]
 ) -> TableStatistics:
-    """What was counted of some rows, with what was answered to them, and what came true.
+    """What was counted of some rows, with their predictions and outcomes.
 
     Args:
         counted: the profile of the rows' features.
@@ -73,10 +73,10 @@ def with_predictions(
         schema: the contract.
         there: the columns of answers that there are.
     """
-    wanted = {
+    specs = {
         name: ColumnSpec(kind, frozenset(verdict_words(schema)) if kind is Kind.NOMINAL else frozenset()) for name, kind in ANSWERS.items()
     }
-    counted = counted.beside(profile(answers, {name: column for name, column in wanted.items() if name in there}))
+    counted = counted.beside(profile(answers, {name: column for name, column in specs.items() if name in there}))
     if not {"probability", "verdict"} <= there:
         return TableStatistics(counted)
     probability = answers["probability"].cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
@@ -93,10 +93,10 @@ def _outcomes(frame: pl.DataFrame, schema: DatasetSchema) -> tuple[npt.NDArray[n
     target = schema.target
     if target.column not in frame.columns:
         return np.full(frame.height, -1, dtype=np.int8), 0
-    given = frame[target.column].cast(pl.String).str.strip_chars()
+    codes = frame[target.column].cast(pl.String).str.strip_chars()
     classes = {target.negative: 0, target.positive: 1}
-    y = given.replace_strict(classes, default=-1, return_dtype=pl.Int8)
-    empty = int(given.is_null().sum()) + int((given == "").sum())
+    y = codes.replace_strict(classes, default=-1, return_dtype=pl.Int8)
+    empty = int(codes.is_null().sum()) + int((codes == "").sum())
     return y.fill_null(-1).to_numpy(), int((y.fill_null(-1) < 0).sum()) - empty
 
 
@@ -127,10 +127,10 @@ def statistics_of_rows(codes: Codes, bundle: Bundle) -> TableStatistics:
     answers = bundle.predictions(codes)
     spoken = verdict_words(bundle.schema)
     counts = np.bincount(answers.verdict, minlength=len(spoken)).tolist()
-    said: dict[str, ColumnProfile] = {
+    verdict_columns: dict[str, ColumnProfile] = {
         "probability": of_numbers(answers.probability),
         "novelty_p": of_numbers(answers.novelty.p),
         "verdict": of_names(spoken, counts, spoken),
     }
-    counted = of_codes(codes, known).beside(Profile(codes.rows, said))
+    counted = of_codes(codes, known).beside(Profile(codes.rows, verdict_columns))
     return TableStatistics(counted, ScoreHistograms.of(answers.probability, answers.verdict))

@@ -12,8 +12,7 @@ from sporeprint.common.workdir import Workdir
 from sporeprint.data.dataset import concat
 from sporeprint.data.groups import GroupName, read_group_names
 from sporeprint.data.training_data import ModelInput, read_input
-from sporeprint.errors import ConfigError, NotServableError
-from sporeprint.errors import nearest as nearest_word
+from sporeprint.errors import ConfigError, NotServableError, nearest
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.inference.attributions import NO_EXPLANATION, Explainer, explainer_of
 from sporeprint.models import training
@@ -53,7 +52,7 @@ def model_settings(settings: Settings, names: Sequence[str] | None) -> dict[str,
     for name in names or ():
         if name not in settings.models:
             raise ConfigError(
-                f"no model {name!r} in the configuration{nearest_word(name, settings.models)}; there are: {', '.join(settings.models)}"
+                f"no model {name!r} in the configuration{nearest(name, settings.models)}; there are: {', '.join(settings.models)}"
             )
     return {name: settings.models[name] for name in names or settings.models}
 

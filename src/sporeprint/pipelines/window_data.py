@@ -47,7 +47,7 @@ class WindowQuery:
         bundle: the version.
         span: when they were given.
         slice_: which of them.
-        asked: what was asked for.
+        request: time span, arm and filters.
         now_us: what time it is.
     """
 
@@ -56,7 +56,7 @@ class WindowQuery:
     bundle: Bundle
     span: Window
     slice_: Slice
-    asked: WindowRequest
+    request: WindowRequest
     now_us: int
 
     @property
@@ -67,19 +67,19 @@ class WindowQuery:
     @property
     def kind(self) -> str:
         """What its stream is called, beside the version: what is the same for all windows that follow each other."""
-        arm = f", {self.asked.test} arm {self.cell.arm}" if self.cell.arm else ""
-        return f"{self.span.kind}{arm}{f', {self.slice_.said}' if self.slice_ else ''}"
+        arm = f", {self.request.test} arm {self.cell.arm}" if self.cell.arm else ""
+        return f"{self.span.kind}{arm}{f', {self.slice_.description}' if self.slice_ else ''}"
 
     @property
-    def said(self) -> str:
+    def description(self) -> str:
         """The window in words."""
-        arm = f" in arm {self.cell.arm} of {self.asked.test}" if self.cell.arm else ""
-        return f"{self.span.said} by {self.ref}{arm}{f', {self.slice_.said}' if self.slice_ else ''}"
+        arm = f" in arm {self.cell.arm} of {self.request.test}" if self.cell.arm else ""
+        return f"{self.span.description} by {self.ref}{arm}{f', {self.slice_.description}' if self.slice_ else ''}"
 
     def about(self) -> dict[str, Any]:
         """As JSON values."""
-        where = [condition.said for condition in self.slice_.conditions]
-        return {**self.span.to_dict(), "model": self.ref, "test": self.asked.test, "arm": self.cell.arm, "where": where}
+        where = [condition.description for condition in self.slice_.conditions]
+        return {**self.span.to_dict(), "model": self.ref, "test": self.request.test, "arm": self.cell.arm, "where": where}
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def counts(settings: Settings, reader: Reader, query: WindowQuery, old: TableSta
     cell, schema, window = query.cell, query.schema, query.span
     numbers = {word: number for number, word in enumerate(verdict_words(schema))}
     first = window.begin_us - (WINDOWS - 1) * window.length_us
-    said = monitoring_queries.verdicts_by_hour(reader, cell, first, window.end_us)
+    hourly_verdicts = monitoring_queries.verdicts_by_hour(reader, cell, first, window.end_us)
     true = monitoring_queries.outcomes_by_hour(reader, cell, first, window.end_us)
     known = {name: column.known for name, column in old.profile.columns.items() if isinstance(column, NominalProfile)}
     profile_of_hours, extra = monitoring_queries.profile_of_hours(
@@ -129,7 +129,7 @@ def counts(settings: Settings, reader: Reader, query: WindowQuery, old: TableSta
     )
     answered = np.zeros(3, dtype=np.int64)
     by_hour: dict[int, int] = {}
-    for hour, word, count in said:
+    for hour, word, count in hourly_verdicts:
         if hour >= window.begin_us:
             answered[numbers.get(word, UNKNOWN)] += count
             by_hour[hour] = by_hour.get(hour, 0) + count
@@ -149,7 +149,8 @@ def counts(settings: Settings, reader: Reader, query: WindowQuery, old: TableSta
     if table.height < sum(own.values()):
         notes.append(f"ROC AUC and calibration are made from {table.height:,} of {sum(own.values()):,} outcomes")
     windows = [
-        _tallied(window.begin_us - back * window.length_us, window.length_us, said, true, schema) for back in reversed(range(WINDOWS))
+        _tallied(window.begin_us - back * window.length_us, window.length_us, hourly_verdicts, true, schema)
+        for back in reversed(range(WINDOWS))
     ]
     total = windows[-1].tally
     waited, more = _waits(settings, reader, query.now_us)
@@ -203,14 +204,14 @@ def _earlier(reader: Reader, query: WindowQuery, old: TableStatistics, known: Ma
 def _tallied(
     begin_us: int,
     length_us: int,
-    said: Sequence[tuple[int, str, int]],
+    verdicts: Sequence[tuple[int, str, int]],
     true: Sequence[tuple[int, str, str, str, int]],
     schema: DatasetSchema,
 ) -> OutcomeWindow:
     numbers = {word: number for number, word in enumerate(verdict_words(schema))}
     classes = {schema.target.negative: 0, schema.target.positive: 1}
     answered, counts = np.zeros(3, dtype=np.int64), np.zeros((3, 2, 2), dtype=np.int64)
-    for hour, word, count in said:
+    for hour, word, count in verdicts:
         if begin_us <= hour < begin_us + length_us:
             answered[numbers.get(word, UNKNOWN)] += count
     for hour, word, likelier, outcome, count in true:
@@ -246,13 +247,13 @@ def answers(settings: Settings, reader: Reader, query: WindowQuery) -> WindowDat
 def read(reader: Reader, query: WindowQuery) -> tuple[TableStatistics, pl.DataFrame, pl.DataFrame, tuple[int, int, str]]:
     """The answers of a window, counted; some of those with an outcome; some of all; and begin, end and name of what was read."""
     schema, window = query.schema, query.span
-    wanted = {name: ColumnSpec(column.kind, frozenset(column.values or ())) for name, column in schema.columns.items()}
+    columns = {name: ColumnSpec(column.kind, frozenset(column.values or ())) for name, column in schema.columns.items()}
     by_hour: dict[int, int] = {}
     for hour, _, count in monitoring_queries.verdicts_by_hour(
         reader, query.cell, window.begin_us - window.begin_us % HOUR_US, window.end_us
     ):
         by_hour[hour] = by_hour.get(hour, 0) + count
-    total = TableStatistics(table_counting.empty_statistics(wanted, schema, set(ANSWERS)))
+    total = TableStatistics(table_counting.empty_statistics(columns, schema, set(ANSWERS)))
     known: list[pl.DataFrame] = []
     some: list[pl.DataFrame] = []
     ends: list[tuple[int, str]] = []
@@ -263,7 +264,7 @@ def read(reader: Reader, query: WindowQuery) -> tuple[TableStatistics, pl.DataFr
         if table.height:
             places = np.flatnonzero(fits.to_numpy())[: table.height]
             ends += [(int(table["created_us"][place]), ids[places[place]]) for place in (0, table.height - 1)]
-            total += table_counting.with_predictions(profile(table, wanted), table, table, schema, set(ANSWERS))
+            total += table_counting.with_predictions(profile(table, columns), table, table, schema, set(ANSWERS))
         if sum(part.height for part in some) < LABELLED:
             some.append(table.drop("created_us"))
         if sum(part.height for part in known) < LABELLED:
@@ -271,12 +272,12 @@ def read(reader: Reader, query: WindowQuery) -> tuple[TableStatistics, pl.DataFr
         left = None if left is None else left - table.height
         if left == 0:
             break
-    found, sample = (pl.concat(parts) if parts else monitoring_queries.frame([], schema) for parts in (known, some))
+    labelled, sample = (pl.concat(parts) if parts else monitoring_queries.frame([], schema) for parts in (known, some))
     if not ends:
-        return total, found, sample, (window.begin_us or window.end_us, window.end_us, f"{window.begin_us}-{window.end_us}-0")
+        return total, labelled, sample, (window.begin_us or window.end_us, window.end_us, f"{window.begin_us}-{window.end_us}-0")
     if window.rows is None:
-        return total, found, sample, (window.begin_us, window.end_us, f"{window.begin_us}-{window.end_us}-{total.profile.rows}")
-    return total, found, sample, (ends[-1][0], ends[0][0] + 1, f"{ends[-1][1]}-{ends[0][1]}-{total.profile.rows}")
+        return total, labelled, sample, (window.begin_us, window.end_us, f"{window.begin_us}-{window.end_us}-{total.profile.rows}")
+    return total, labelled, sample, (ends[-1][0], ends[0][0] + 1, f"{ends[-1][1]}-{ends[0][1]}-{total.profile.rows}")
 
 
 def _waits(settings: Settings, reader: Reader, now_us: int) -> tuple[int | None, list[str]]:
@@ -285,11 +286,11 @@ def _waits(settings: Settings, reader: Reader, now_us: int) -> tuple[int | None,
     if chosen.outcome_wait_hours is not None:
         return round(chosen.outcome_wait_hours), []
     delays, ages = monitoring_queries.delays(reader, now_us, DELAYED)
-    found = wait(delays, ages, chosen.mature_share)
-    if found is None:
+    waiting = wait(delays, ages, chosen.mature_share)
+    if waiting is None:
         came = int(delays.sum())
         return None, [f"how long outcomes take is not known yet: {came} came in the last 90 days"] if came else []
-    return found, [f"{chosen.mature_share:.0%} of the outcomes came within {found:,} hours"]
+    return waiting, [f"{chosen.mature_share:.0%} of the outcomes came within {waiting:,} hours"]
 
 
 def _window_history(
@@ -297,8 +298,8 @@ def _window_history(
 ) -> tuple[WindowPerformance, ...]:
     chosen, window_history = settings.monitoring, []
     for window in windows:
-        answers, said = window.tally.answered, window.tally.counts.sum(axis=1)
-        right, source = int(said[NEGATIVE, 0] + said[POSITIVE, 1]), int(said[[NEGATIVE, POSITIVE]].sum())
+        answers, by_verdict = window.tally.answered, window.tally.counts.sum(axis=1)
+        right, source = int(by_verdict[NEGATIVE, 0] + by_verdict[POSITIVE, 1]), int(by_verdict[[NEGATIVE, POSITIVE]].sum())
         total, labelled = int(answers.sum()), window.tally.labelled
         wait_s = math.inf if waited is None else waited * 3600.0
         share = labelled / total if total else math.nan
@@ -313,7 +314,7 @@ def _window_history(
                 unknown=proportion(int(answers[UNKNOWN]), total, CONFIDENCE),
                 labelled=labelled,
                 accuracy=proportion(right, source, CONFIDENCE),
-                false_negatives=proportion(int(said[NEGATIVE, 1]), int(said[NEGATIVE].sum()), CONFIDENCE),
+                false_negatives=proportion(int(by_verdict[NEGATIVE, 1]), int(by_verdict[NEGATIVE].sum()), CONFIDENCE),
             )
         )
     return tuple(window_history)
@@ -350,8 +351,8 @@ def _realised(
     promised = realized_performance(Tally(), alpha=alpha, delta=delta, earlier=(known, wrong))
     shown = realized_performance(replace(sample, answered=whole.answered), alpha=alpha, delta=delta)
     if whole.labelled > sample.labelled >= 1:
-        said = whole.counts.sum(axis=1)
-        right, source = int(said[NEGATIVE, 0] + said[POSITIVE, 1]), int(said[[NEGATIVE, POSITIVE]].sum())
+        by_verdict = whole.counts.sum(axis=1)
+        right, source = int(by_verdict[NEGATIVE, 0] + by_verdict[POSITIVE, 1]), int(by_verdict[[NEGATIVE, POSITIVE]].sum())
         likelier = int(whole.counts[:, 0, 0].sum() + whole.counts[:, 1, 1].sum())
         shown = replace(
             shown,

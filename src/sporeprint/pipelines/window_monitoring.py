@@ -42,7 +42,7 @@ def evaluate(
     settings: Settings,
     root: Path,
     warehouse: Warehouse,
-    asked: WindowRequest,
+    request: WindowRequest,
     *,
     model: str | None = None,
     now: Clock = lambda: datetime.now(UTC),
@@ -55,7 +55,7 @@ def evaluate(
         settings: the configuration.
         root: the work directory.
         warehouse: what was answered.
-        asked: which of it.
+        request: time span, arm and filters.
         model: whose answers; None: what is in production, or what the arm of a test has.
         now: the clock.
         failed: what could not be done before -> why.
@@ -68,15 +68,17 @@ def evaluate(
     """
     workdir, shown, at = Workdir(root), steps or SilentSteps(), now()
     now_us = round(at.timestamp() * SECOND_US)
-    window = requested_window(asked, now_us, parse_duration(f"{max(1, round(settings.monitoring.every_hours))}h", "monitoring.every_hours"))
+    window = requested_window(
+        request, now_us, parse_duration(f"{max(1, round(settings.monitoring.every_hours))}h", "monitoring.every_hours")
+    )
     with shown.step("read"):
         try:
             with warehouse.reading() as reader:
                 _refuse_empty(warehouse)
-                query = _window_query(workdir, reader, asked, model, window, now_us)
+                query = _window_query(workdir, reader, request, model, window, now_us)
                 subject = _comparison_input(settings, workdir, reader, warehouse, query, failed or {})
         except (StorageError, RetryableError) as error:
-            return failed_run(settings, root, str(error), current=window.said, model=model, now=lambda: at, failed=failed)
+            return failed_run(settings, root, str(error), current=window.description, model=model, now=lambda: at, failed=failed)
     return monitoring.evaluated(settings, workdir, subject, query.bundle, query.ref, at.timestamp())
 
 
@@ -116,26 +118,26 @@ def _refuse_empty(warehouse: Warehouse) -> None:
         raise StorageError(f"{warehouse.shown} holds no answers yet; run: sporeprint warehouse sync, or sporeprint monitor --sync")
 
 
-def _window_query(workdir: Workdir, reader: Reader, asked: WindowRequest, model: str | None, window: Window, now_us: int) -> WindowQuery:
+def _window_query(workdir: Workdir, reader: Reader, request: WindowRequest, model: str | None, window: Window, now_us: int) -> WindowQuery:
     test_id = None
-    if (asked.test is None) != (asked.arm is None):
+    if (request.test is None) != (request.arm is None):
         raise UsageError("--arm and --test belong together: --test NAME --arm A")
-    if asked.test is not None:
+    if request.test is not None:
         known = monitoring_queries.tests(reader)
-        if asked.test not in known:
-            raise UsageError(f"no A/B test {asked.test!r} in the warehouse; there are {', '.join(sorted(known)) or 'none'}")
-        test, arm = known[asked.test], str(asked.arm)
+        if request.test not in known:
+            raise UsageError(f"no A/B test {request.test!r} in the warehouse; there are {', '.join(sorted(known)) or 'none'}")
+        test, arm = known[request.test], str(request.arm)
         pinned = f"{test[f'model_{arm}']}/v{test[f'version_{arm}']}"
         if model is not None and Registry(workdir.registry).resolve(model).ref != pinned:
-            raise UsageError(f"--model is {model}, but arm {arm} of {asked.test} is {pinned}; leave --model out")
+            raise UsageError(f"--model is {model}, but arm {arm} of {request.test} is {pinned}; leave --model out")
         model, test_id = pinned, str(test["test_id"])
     bundle, ref = monitoring.model_of(workdir, model, needed=True)
     if bundle is None or ref is None:  # never: it is needed
         raise RegistryError("no model")
     name, _, version = ref.rpartition("/v")
-    slice_ = parse_slice(asked.where, bundle.schema)
+    slice_ = parse_slice(request.where, bundle.schema)
     return WindowQuery(
-        PredictionScope(name, int(version), test_id, asked.arm if test_id else None), ref, bundle, window, slice_, asked, now_us
+        PredictionScope(name, int(version), test_id, request.arm if test_id else None), ref, bundle, window, slice_, request, now_us
     )
 
 
@@ -144,12 +146,12 @@ def _comparison_input(
 ) -> ComparisonInput:
     counts = query.span.whole and not query.slice_
     old, held, rows, notes = _reference(settings, workdir, reader, query, counts=counts)
-    found = window_data.counts(settings, reader, query, old) if counts else window_data.answers(settings, reader, query)
+    current = window_data.counts(settings, reader, query, old) if counts else window_data.answers(settings, reader, query)
     if counts:
         old = replace(old, profile=_comparable(old.profile, query))
-    slices = _slices(query, rows, found)
-    notes = [*notes, *found.notes, *_dated(reader, query)]
-    if not found.measured.profile.rows and 0 < query.now_us - query.span.end_us < HOUR_US:
+    slices = _slices(query, rows, current)
+    notes = [*notes, *current.notes, *_dated(reader, query)]
+    if not current.measured.profile.rows and 0 < query.now_us - query.span.end_us < HOUR_US:
         notes.append("the window ends with the last full hour; for the newest answers of all: sporeprint monitor --rows N")
     if slices is not None and slices.worst is not None:
         worst = slices.worst
@@ -158,28 +160,28 @@ def _comparison_input(
     stream = f"{query.ref} against {held}, {query.kind}"
     about = query.about()
     # The same window is the same evaluation, whatever came late: what is kept of it is replaced.
-    which = found.name if query.span.rows is not None else f"{query.span.begin_us}-{query.span.end_us}"
+    which = current.name if query.span.rows is not None else f"{query.span.begin_us}-{query.span.end_us}"
     evaluation_id = RUN + hashlib.sha256(f"{stream}|{which}".encode()).hexdigest()[:24]
     part = _part(query.kind, stream)
 
     def keep(evaluation: Evaluation) -> tuple[Sequence[trends.Trend], str | None]:
-        return _kept(warehouse, evaluation, evaluation_id, part, query)
+        return _with_stored(warehouse, evaluation, evaluation_id, part, query)
 
     return ComparisonInput(
         stream=stream,
-        window=found.name,
+        window=current.name,
         old=old,
-        new=found.measured,
+        new=current.measured,
         reference=held,
-        current=query.said,
+        current=query.description,
         failed=failed,
         notes=tuple(notes),
-        earlier=found.earlier,
+        earlier=current.earlier,
         by_component=None
         if rows is None or query.slice_
-        else estimate_by_component(workdir, query.bundle, rows, found.sample, found.measured.profile.rows),
-        started=found.started,
-        timed=WindowContext({**about, "evaluation_id": evaluation_id}, found.performance, found.window_history, slices, keep),
+        else estimate_by_component(workdir, query.bundle, rows, current.sample, current.measured.profile.rows),
+        started=current.started,
+        timed=WindowContext({**about, "evaluation_id": evaluation_id}, current.performance, current.window_history, slices, keep),
     )
 
 
@@ -193,13 +195,13 @@ def _reference(
     try:
         rows, notes = table_counting.validation_rows(settings, workdir, query.bundle, query.ref)
     except DataError as error:
-        if query.asked.reference_us is None:
+        if query.request.reference_us is None:
             raise DataError(f"{error}; or name an earlier window with --reference-last") from error
         rows, notes = None, [f"slices not analysed: {error}"]
     if rows is not None and query.slice_:
         rows = rows.take(_of_slice(rows.codes, query.slice_))
-    slice_ = f" with {query.slice_.said}" if query.slice_ else ""
-    if query.asked.reference_us is None:
+    slice_ = f" with {query.slice_.description}" if query.slice_ else ""
+    if query.request.reference_us is None:
         if rows is None:  # never: it was raised
             raise DataError("no reference")
         return (
@@ -210,30 +212,30 @@ def _reference(
         )
     if query.span.rows is not None:
         raise UsageError("--reference-last names a period before the window; a window by --rows has no begin")
-    before = Window("before", query.span.begin_us - query.asked.reference_us, query.span.begin_us)
-    named = f"the {query.asked.reference_us / HOUR_US:g} hours{slice_} before it"
+    before = Window("before", query.span.begin_us - query.request.reference_us, query.span.begin_us)
+    named = f"the {query.request.reference_us / HOUR_US:g} hours{slice_} before it"
     if counts:
-        found, _ = monitoring_queries.profile_of_hours(
+        counted, _ = monitoring_queries.profile_of_hours(
             reader, query.cell, before.begin_us, before.end_us, query.schema, window_data.vocabulary(query)
         )
-        return TableStatistics(found), named, rows, notes
+        return TableStatistics(counted), named, rows, notes
     measured, _, _, _ = window_data.read(reader, replace(query, span=before))
     return measured, named, rows, notes
 
 
 def _of_slice(codes: Codes, slice_: Slice) -> npt.NDArray[np.bool_]:
-    found = np.ones(codes.rows, dtype=np.bool_)
+    in_slice = np.ones(codes.rows, dtype=np.bool_)
     for condition in slice_.conditions:
         if condition.between is not None:
             low, high = condition.between
-            found &= (codes.numeric[condition.column] >= low) & (codes.numeric[condition.column] <= high)
+            in_slice &= (codes.numeric[condition.column] >= low) & (codes.numeric[condition.column] <= high)
         else:
             vocabulary = codes.vocabulary[condition.column]
-            wanted = [
+            codes_of_values = [
                 0 if value is None else vocabulary.index(value) + 1 for value in condition.values if value is None or value in vocabulary
             ]
-            found &= np.isin(codes.nominal[condition.column], wanted)
-    return found
+            in_slice &= np.isin(codes.nominal[condition.column], codes_of_values)
+    return in_slice
 
 
 def _comparable(old: Profile, query: WindowQuery) -> Profile:
@@ -243,21 +245,21 @@ def _comparable(old: Profile, query: WindowQuery) -> Profile:
 # --- slices, and what is kept ----------------------------------------------------------------------------------------------
 
 
-def _slices(query: WindowQuery, rows: Observations | None, found: WindowData) -> slice_analysis.SliceAnalysis | None:
+def _slices(query: WindowQuery, rows: Observations | None, current: WindowData) -> slice_analysis.SliceAnalysis | None:
     """Slices compared with the rows the version was validated on; None without these, or without outcomes."""
-    table, schema = found.labelled, query.schema
+    table, schema = current.labelled, query.schema
     if rows is None or table.is_empty():
         return None
     probability, _, y = window_data.arrays(table, schema)
     known = (y >= 0) & np.isfinite(probability)
-    given = Codes.of(table, schema, rows.codes.vocabulary).take(known)
+    labelled_codes = Codes.of(table, schema, rows.codes.vocabulary).take(known)
     named = {name: column.values or {} for name, column in schema.columns.items()}
     ends = slice_analysis.cuts(rows.codes)
     before = slice_analysis.count_slices(rows.codes, (query.bundle.probability(rows.codes) > HALF) == (rows.y == 1), ends, named)
-    now = slice_analysis.count_slices(given, (probability[known] > HALF) == (y[known] == 1), ends, named)
-    source = f"answers from {minute(found.source.begin_s)} to {minute(found.source.end_s)}"
+    now = slice_analysis.count_slices(labelled_codes, (probability[known] > HALF) == (y[known] == 1), ends, named)
+    source = f"answers from {minute(current.source.begin_s)} to {minute(current.source.end_s)}"
     return slice_analysis.analyse_slices(
-        before, now, rows=given.rows, source=f"{source}, {'mature' if found.source.mature else 'immature'}"
+        before, now, rows=labelled_codes.rows, source=f"{source}, {'mature' if current.source.mature else 'immature'}"
     )
 
 
@@ -278,7 +280,7 @@ def _part(kind: str, stream: str) -> str:
     return f"{PART}{kind}"[: trends.LENGTH - len(mark) - 1] + f"~{mark}"
 
 
-def _kept(
+def _with_stored(
     warehouse: Warehouse, evaluation: Evaluation, run_id: str, part: str, query: WindowQuery
 ) -> tuple[Sequence[trends.Trend], str | None]:
     """Keep the numbers of an evaluation; one of the same window takes its place. All of the stream, as pictures."""
@@ -292,11 +294,11 @@ def _kept(
         with warehouse.loading() as load:
             load.put(star_schema.FACT_METRIC, aggregation.frame(star_schema.FACT_METRIC, rows))
         with warehouse.reading() as reader:
-            found = monitoring_queries.stored_metrics(reader, query.cell.model, part)
+            stored = monitoring_queries.stored_metrics(reader, query.cell.model, part)
     except (StorageError, RetryableError) as error:
         return (), f"the numbers of this evaluation are not in the warehouse: {error}"
     history: dict[str, list[trends.MetricPoint]] = {}
-    for metric, at_us, value, low, high in found:
+    for metric, at_us, value, low, high in stored:
         history.setdefault(metric, []).append(trends.MetricPoint(at_us / SECOND_US, value, low, high))
     columns = [item.column for item in evaluation.ranking]
     known = evaluation.window_history if query.span.whole and not query.slice_ else ()

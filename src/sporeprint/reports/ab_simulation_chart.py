@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from html import escape
 
-from sporeprint.ab_testing.simulation import Simulation
+from sporeprint.ab_testing.simulation import SimulatedErrorRates
 from sporeprint.stats.intervals import Estimate
 
 WIDTH, HEIGHT, LEFT, RIGHT = 720, 420, 190, 690
 _ROW, _TOP, _CURVE_TOP, _CURVE_BOTTOM = 44, 70, 240, 380
 
 
-def chart(simulation: Simulation, title: str, alpha: float, srm_alpha: float) -> str:
+def chart(simulation: SimulatedErrorRates, title: str, alpha: float, srm_alpha: float) -> str:
     """The picture as SVG text.
 
     Args:

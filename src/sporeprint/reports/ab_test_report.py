@@ -158,12 +158,20 @@ def arms(view: Mapping[str, Any]) -> list[tuple[str, ...]]:
     if "a" in totals:
         rows: list[tuple[str, ...]] = []
         for arm in ("a", "b"):
-            found = totals[arm]
-            units = sum(found["answers"]) + found["failed"]
-            said = "; ".join(f"{word} {count:,}" for word, count in zip(answers, found["answers"], strict=True))
-            labels = sum(map(sum, found["labelled"]))
+            counts = totals[arm]
+            units = sum(counts["answers"]) + counts["failed"]
+            verdicts = "; ".join(f"{word} {count:,}" for word, count in zip(answers, counts["answers"], strict=True))
+            labels = sum(map(sum, counts["labelled"]))
             rows.append(
-                (arm.upper(), view[f"model_{arm}"], f"{units:,}", said, f"{labels:,}", f"{found['failed']:,}", _mean(found["latency"]))
+                (
+                    arm.upper(),
+                    view[f"model_{arm}"],
+                    f"{units:,}",
+                    verdicts,
+                    f"{labels:,}",
+                    f"{counts['failed']:,}",
+                    _mean(counts["latency"]),
+                )
             )
         return rows
     pairs = [(place // 3, place % 3, units, sum(totals["labelled"][place])) for place, units in enumerate(totals["answers"])]
@@ -181,11 +189,11 @@ def _mean(moments: Mapping[str, Any]) -> str:
     return f"{moments['total'] / moments['count']:.2f} ms" if moments["count"] else ""
 
 
-def _name(rule: str, found: Mapping[str, Any]) -> str:
+def _name(rule: str, comparison: Mapping[str, Any]) -> str:
     """A metric, as a page calls it; of tests of the earlier rule, latency is a mean."""
-    if rule == "errors_by_arm" and found["metric"] == "latency":
+    if rule == "errors_by_arm" and comparison["metric"] == "latency":
         return "latency in ms"
-    return str(found.get("what") or found["metric"])
+    return str(comparison.get("what") or comparison["metric"])
 
 
 def comparisons(interim: Mapping[str, Any], rule: str) -> list[tuple[str, ...]]:
@@ -198,19 +206,19 @@ def comparisons(interim: Mapping[str, Any], rule: str) -> list[tuple[str, ...]]:
     guarded = [(one["comparison"], f"guardrail, {one['status']}", one["running"]) for one in interim["guardrails"]]
     every = [(interim["primary"], "decides", interim["running"]), *guarded, *((one, "reported", None) for one in interim["also"])]
     rows: list[tuple[str, ...]] = []
-    for found, role, running in every:
-        metric, gain = found["metric"] if rule != "errors_by_arm" else _name(rule, found), found["gain"]
+    for comparison, role, running in every:
+        metric, gain = comparison["metric"] if rule != "errors_by_arm" else _name(rule, comparison), comparison["gain"]
         low, high = (running["low"], running["high"]) if running else (gain["low"], gain["high"])
-        e = found["log_e"] if running is None else running["log_e"]
-        shown = (number(metric, found["a"]["value"]), number(metric, found["b"]["value"]), number(metric, gain["value"]))
+        e = comparison["log_e"] if running is None else running["log_e"]
+        shown = (number(metric, comparison["a"]["value"]), number(metric, comparison["b"]["value"]), number(metric, gain["value"]))
         rows.append(
             (
-                _name(rule, found),
+                _name(rule, comparison),
                 role,
                 *shown,
                 f"{number(metric, low)} to {number(metric, high)}",
                 _evidence(e),
-                f"{found['observations']:,}",
+                f"{comparison['observations']:,}",
             )
         )
     return rows

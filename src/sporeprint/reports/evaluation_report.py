@@ -47,7 +47,7 @@ UNDEFINED = "not defined"
 
 @dataclass(frozen=True, slots=True)
 class ValidationSummary:
-    """Everything that is said of a run's rows.
+    """The checks of a run's rows.
 
     Attributes:
         rows: rows in the source.
@@ -249,10 +249,10 @@ class MetricRow:
 
 def _metric_rows(context: ReportContext, words: ClassWords, unseen: Mapping[str, ScoreCard]) -> list[list[MetricRow]]:
     """For every metric its rows: seen, and unseen where it could be measured for every model."""
-    sides = {"seen": {name: found.seen for name, found in context.evaluations.items()}}
+    sides = {"seen": {name: evaluation.seen for name, evaluation in context.evaluations.items()}}
     if len(unseen) == len(context.evaluations):
         sides["unseen"] = dict(unseen)
-    found = []
+    tables = []
     for metric in next(iter(context.evaluations.values())).seen.metrics:
         label, meaning = METRIC_WORDS.get(metric, (spaced(metric), ""))
         meaning = meaning.format(p=words.positive, n=words.negative) if "{" in meaning else meaning
@@ -260,8 +260,8 @@ def _metric_rows(context: ReportContext, words: ClassWords, unseen: Mapping[str,
             MetricRow(metric, label, meaning, side, _cells([card.metrics[metric] for card in cards.values()], metric), metric in SHARES)
             for side, cards in sides.items()
         ]
-        found.append(rows)
-    return found
+        tables.append(rows)
+    return tables
 
 
 def _cells(estimates: Sequence[Estimate], metric: str) -> tuple[tuple[Estimate, bool], ...]:

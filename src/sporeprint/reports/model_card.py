@@ -38,7 +38,7 @@ def render_card(context: ReportContext, name: str) -> str:
         "",
         f"- Rows of a {group} that is not in the training data: its probability is worth there what the second table says. Its answer is "
         "then “unknown”, nearly always.",
-        f"- Deciding alone where a {positive} row taken for {negative} does harm.",
+        f"- Deciding alone where a {positive} row called {negative} does harm.",
         "- Rows collected in another way than the training rows were: none of these numbers is about them.",
         "",
     ]

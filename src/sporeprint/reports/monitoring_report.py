@@ -88,33 +88,33 @@ def picture(column: str, overlay: Overlay, alarm: bool, label: str) -> Picture:
 
 def pictures(evaluation: Evaluation) -> list[Picture]:
     """The columns whose change matters most."""
-    said: dict[str, list[str]] = {}
+    sentences: dict[str, list[str]] = {}
     for finding in evaluation.judgement.findings:
         if finding.significant:
-            said.setdefault(finding.column, []).append(evaluation.said(finding).partition(": ")[2])
-    kept = [item for item in evaluation.ranking if item.column in evaluation.overlays][:MOST_PICTURES]
-    return [picture(item.column, evaluation.overlays[item.column], item.alarm, "; ".join(said.get(item.column, []))) for item in kept]
+            sentences.setdefault(finding.column, []).append(evaluation.describe(finding).partition(": ")[2])
+    shown = [item for item in evaluation.ranking if item.column in evaluation.overlays][:MOST_PICTURES]
+    return [picture(item.column, evaluation.overlays[item.column], item.alarm, "; ".join(sentences.get(item.column, []))) for item in shown]
 
 
 def advice(evaluation: Evaluation) -> list[str]:
     """What to do about it, in sentences."""
-    found = []
+    lines = []
     checks = {finding.check.about for finding in evaluation.judgement.alarms}
     if "new values" in checks:
-        found.append(
+        lines.append(
             "New values: find out whether they are right. If they are, add them to the contract and train again; the model answers unknown."
         )
     if "missing" in checks:
-        found.append("Missing values: look at where the rows come from; a broken source is repaired there, not in the model.")
+        lines.append("Missing values: look at where the rows come from; a broken source is repaired there, not in the model.")
     if "values" in checks:
-        found.append("Changed values: compare with the outcomes, if there are any. Where answers got worse, train on newer rows.")
+        lines.append("Changed values: compare with the outcomes, if there are any. Where answers got worse, train on newer rows.")
     if evaluation.performance is not None and evaluation.performance.promise.value == "broken":
-        found.append(
+        lines.append(
             f"The answer “{evaluation.words[0]}” is wrong more often than promised: stop relying on it until the model is replaced."
         )
     if evaluation.not_computed:
-        found.append("What was not computed is not known to be fine: a larger window, or the missing columns, would tell.")
-    return found
+        lines.append("What was not computed is not known to be fine: a larger window, or the missing columns, would tell.")
+    return lines
 
 
 def since(evaluation: Evaluation) -> str:

@@ -288,7 +288,7 @@ def draw_confusion(evaluations: Mapping[str, ModelEvaluation], words: ClassWords
         for column, word in enumerate((words.negative, words.positive)):
             ax.text(middle + (column - 0.5) * cell, 0.74, shortened(word, 12), ha="center", va="center", fontsize=8, color=SOFT)
     _fill(ax, boxes, cell - 0.03, 0.52)
-    add_title(figure, "What was answered, and what was true")
+    add_title(figure, "Confusion matrices")
     return figure
 
 

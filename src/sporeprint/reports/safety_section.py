@@ -1,4 +1,4 @@
-"""What is said of the answers' safety: in counts for programs, and in rows of tables for people."""
+"""The safety of the verdicts: in counts for programs, and in rows of tables for people."""
 
 import re
 from collections.abc import Sequence
@@ -45,11 +45,11 @@ def safety_dict(context: ReportContext) -> dict[str, Any]:
     """
     missed = missed_key(context.schema)
 
-    def by_group(found: Sequence[GroupCounts]) -> list[dict[str, Any]]:
+    def by_group(counts: Sequence[GroupCounts]) -> list[dict[str, Any]]:
         names, schema = context.group_names, context.schema
-        return [{"group": item.group, "name": _name(item.group, names), **_counts(item.counts, schema)} for item in found]
+        return [{"group": item.group, "name": _name(item.group, names), **_counts(item.counts, schema)} for item in counts]
 
-    def pairs(found: Sequence[ConfusedGroups]) -> list[dict[str, Any]]:
+    def pairs(confused: Sequence[ConfusedGroups]) -> list[dict[str, Any]]:
         return [
             {
                 "group": _name(item.group, context.group_names),
@@ -58,29 +58,29 @@ def safety_dict(context: ReportContext) -> dict[str, Any]:
                 "answered": item.answered,
                 missed: item.false_negative,
             }
-            for item in found
+            for item in confused
         ]
 
-    def guard(found: GuardEvaluation | Unavailable) -> dict[str, Any]:
-        if isinstance(found, Unavailable):
-            return {"available": False, "reason": found.reason}
+    def guard(evaluation: GuardEvaluation | Unavailable) -> dict[str, Any]:
+        if isinstance(evaluation, Unavailable):
+            return {"available": False, "reason": evaluation.reason}
         return {
             "available": True,
-            "left_out": found.how,
-            "novelty_auc": found.novelty_auc,
-            "at_coverage": {f"{at:g}": _counts(item, context.schema) for at, item in found.at_coverage.items()},
-            "curve": [{"coverage": at, "answered": answered, missed: wrong} for at, answered, wrong in found.curve],
-            "ignoring_missing": None if found.ignoring_missing is None else _counts(found.ignoring_missing, context.schema),
-            "pairs": pairs(found.pairs),
-            "by_group": by_group(found.by_group),
+            "left_out": evaluation.how,
+            "novelty_auc": evaluation.novelty_auc,
+            "at_coverage": {f"{at:g}": _counts(item, context.schema) for at, item in evaluation.at_coverage.items()},
+            "curve": [{"coverage": at, "answered": answered, missed: wrong} for at, answered, wrong in evaluation.curve],
+            "ignoring_missing": None if evaluation.ignoring_missing is None else _counts(evaluation.ignoring_missing, context.schema),
+            "pairs": pairs(evaluation.pairs),
+            "by_group": by_group(evaluation.by_group),
         }
 
-    def model(name: str, found: ModelSafety) -> dict[str, Any]:
-        promise = [{key: getattr(item, key) for key in PromiseCheck.__slots__} for item in found.promise]
+    def model(name: str, safety: ModelSafety) -> dict[str, Any]:
+        promise = [{key: getattr(item, key) for key in PromiseCheck.__slots__} for item in safety.promise]
         return {
             **answers_dict(context, name),
-            "by_group": by_group(found.by_group),
-            "by_group_bound": _bound(found.by_group),
+            "by_group": by_group(safety.by_group),
+            "by_group_bound": _bound(safety.by_group),
             "promise": promise,
         }
 
@@ -100,7 +100,7 @@ def safety_dict(context: ReportContext) -> dict[str, Any]:
             }
             for item in context.partial
         ],
-        "models": {name: model(name, found.safety) for name, found in context.evaluations.items()},
+        "models": {name: model(name, evaluation.safety) for name, evaluation in context.evaluations.items()},
     }
 
 
@@ -194,7 +194,7 @@ def _row(name: str, side: str, counts: PredictionCounts, confidence: float) -> A
 
 def promise_in_words(threshold: Threshold, words: ClassWords, coverage: float, *, group: str) -> str:
     """What a threshold promises, and under which assumption, in plain words."""
-    about_guard = f"Rows unlike the training rows are answered with “unknown”; {percent(coverage)} of rows like them are not."
+    about_guard = f"Rows out of distribution get the verdict “unknown”; {percent(coverage)} of rows like them are not."
     if threshold.value is None:
         return (
             f"It never answers “{words.negative}”: no threshold was shown to keep wrong “{words.negative}” answers below "

@@ -1,4 +1,4 @@
-"""The standard report: what the questions found, in tables for people and programs, and as one HTML page."""
+"""The standard report: the results of its queries, in tables for people and programs, and as one HTML page."""
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class WarehouseReport:
-    """What the standard questions found.
+    """The results of the standard queries.
 
     Attributes:
         warehouse: where, without a password.
@@ -35,7 +35,7 @@ class WarehouseReport:
         positive: word of the positive class.
         kinds: verdict -> negative, positive or unknown.
         simulated: whether a model of invented rows is among those that answered.
-        found: question -> rows.
+        results: question -> rows.
     """
 
     warehouse: str
@@ -45,18 +45,18 @@ class WarehouseReport:
     positive: str
     kinds: Mapping[str, str]
     simulated: bool
-    found: Mapping[str, Sequence[Row]]
+    results: Mapping[str, Sequence[Row]]
 
     def to_dict(self) -> Mapping[str, Any]:
         """As JSON values."""
         since = None if self.since_us == 0 else iso(self.since_us)
         words = {"negative": self.negative, "positive": self.positive}
         made = {"warehouse": self.warehouse, "made": iso(self.made_us), "since": since, "simulated": self.simulated, "classes": words}
-        return {**made, **{name: [dict(row) for row in rows] for name, rows in self.found.items()}}
+        return {**made, **{name: [dict(row) for row in rows] for name, rows in self.results.items()}}
 
     def tables(self) -> Sequence[Table]:
         """As people read it."""
-        if not self.found["verdicts_total"]:
+        if not self.results["verdicts_total"]:
             return (Table("", ("",), (("the warehouse has no answers of this time; sporeprint warehouse sync brings them",),)),)
         title = "SIMULATED DATA: the models learned from invented rows" if self.simulated else "By model and arm"
         total, daily = self.total_table(title), self.daily_table()
@@ -68,25 +68,25 @@ class WarehouseReport:
 
     def total_table(self, title: str) -> Table:
         """The whole time, by model and arm."""
-        missed, latency = _by_cell(self.found["false_negative_total"]), _by_cell(self.found["latency_total"])
+        missed, latency = _by_cell(self.results["false_negative_total"]), _by_cell(self.results["latency_total"])
         rows = []
-        for row in self.found["verdicts_total"]:
+        for row in self.results["verdicts_total"]:
             counts = [count(row[kind]) for kind in ("answers", "negative", "positive", "unknown_answers")]
             rows.append((*named(row), *counts, *self._missed(missed.get(_cell(row))), *_milliseconds(latency.get(_cell(row)))))
         return Table(title, (*_NAMED, "answers", self.negative, self.positive, "unknown", *self._missed_heads(), *_LATENCY), tuple(rows))
 
     def daily_table(self) -> Table:
         """By day, model and arm."""
-        missed, latency = _by_cell(self.found["false_negative"]), _by_cell(self.found["latency"])
-        said: dict[tuple[Any, ...], dict[str, int]] = {}
-        for row in self.found["verdicts"]:
+        missed, latency = _by_cell(self.results["false_negative"]), _by_cell(self.results["latency"])
+        by_day: dict[tuple[Any, ...], dict[str, int]] = {}
+        for row in self.results["verdicts"]:
             kind = self.kinds.get(row["verdict"], "unknown")
-            counts = said.setdefault(_cell(row), {})
+            counts = by_day.setdefault(_cell(row), {})
             counts[kind] = counts.get(kind, 0) + row["answers"]
         rows = []
-        for row in self.found["volume"]:
+        for row in self.results["volume"]:
             key, answers = _cell(row), row["answers"]
-            counted = [percent(said.get(key, {}).get(kind, 0) / answers) for kind in ("negative", "positive", "unknown")]
+            counted = [percent(by_day.get(key, {}).get(kind, 0) / answers) for kind in ("negative", "positive", "unknown")]
             numbers = (*self._missed(missed.get(key)), *_milliseconds(latency.get(key)))
             rows.append((row["day"], *named(row), count(answers), *counted, *numbers))
         heads = ("day", *_NAMED, "answers", self.negative, self.positive, "unknown", *self._missed_heads(), *_LATENCY)
@@ -161,11 +161,11 @@ def make_warehouse_report(reader: Reader, shown: str, *, now_us: int, days: int)
     since = 0 if days == 0 else (now_us - days * DAY_US) // HOUR_US * HOUR_US
     words = {row["positive"]: row["word"] for row in reader.query("SELECT word, positive FROM dim_class").dicts()}
     kinds = {row["verdict"]: row["kind"] for row in reader.query("SELECT verdict, kind FROM dim_verdict").dicts()}
-    found = {name: queries.run(reader, name, since).dicts() for name in (*queries.DAILY, *queries.TOTAL)}
-    answered = {(row["model"], row["version"]) for row in found["verdicts_total"]}
+    results = {name: queries.run(reader, name, since).dicts() for name in (*queries.DAILY, *queries.TOTAL)}
+    answered = {(row["model"], row["version"]) for row in results["verdicts_total"]}
     invented = reader.query("SELECT model, version FROM dim_model WHERE simulated = 1").rows
     return WarehouseReport(
-        shown, now_us, since, words.get(0, "negative"), words.get(1, "positive"), kinds, any(row in answered for row in invented), found
+        shown, now_us, since, words.get(0, "negative"), words.get(1, "positive"), kinds, any(row in answered for row in invented), results
     )
 
 
@@ -173,21 +173,21 @@ def pictures(report: WarehouseReport) -> dict[str, bytes]:
     """The report's pictures: name -> PNG."""
     from sporeprint.reports import charts
 
-    found, simulated = report.found, report.simulated
-    if not found["volume"]:
+    results, simulated = report.results, report.simulated
+    if not results["volume"]:
         return {}
     drawn: dict[str, Callable[[], bytes]] = {
-        "Answers a day": lambda: charts.lines(found["volume"], "answers", "Answers a day", simulated=simulated),
-        "What was answered": lambda: charts.shares(found["verdicts"], report.kinds, "What was answered", simulated=simulated),
+        "Answers a day": lambda: charts.lines(results["volume"], "answers", "Answers a day", simulated=simulated),
+        "What was answered": lambda: charts.shares(results["verdicts"], report.kinds, "What was answered", simulated=simulated),
         f"False {report.negative}": lambda: charts.lines(
-            [{**row, "share": None if row["share"] is None else 100 * row["share"]} for row in found["false_negative"]],
+            [{**row, "share": None if row["share"] is None else 100 * row["share"]} for row in results["false_negative"]],
             "share",
             f"Of the answers “{report.negative}” with a known outcome: share that was {report.positive}",
             unit="%",
             simulated=simulated,
         ),
         "Latency": lambda: charts.lines(
-            found["latency"], "p95_ms", "Latency: 95 % of the answers took no longer", unit="ms", simulated=simulated
+            results["latency"], "p95_ms", "Latency: 95 % of the answers took no longer", unit="ms", simulated=simulated
         ),
     }
     return {name: draw() for name, draw in drawn.items()}
@@ -206,10 +206,10 @@ def render_warehouse_report(report: WarehouseReport) -> str:
         report=report,
         made=iso(report.made_us),
         since="the first answer" if report.since_us == 0 else iso(report.since_us)[:10],
-        answers=count(sum(row["answers"] for row in report.found["verdicts_total"])),
+        answers=count(sum(row["answers"] for row in report.results["verdicts_total"])),
         unknown=_share_of(report, "unknown_answers"),
-        known=count(sum(row["outcome_known"] for row in report.found["false_negative_total"])),
-        missed=count(sum(row["were_positive"] for row in report.found["false_negative_total"])),
+        known=count(sum(row["outcome_known"] for row in report.results["false_negative_total"])),
+        missed=count(sum(row["were_positive"] for row in report.results["false_negative_total"])),
         tables=[report.total_table("The whole time, by model and arm"), Table(daily.title, daily.columns, daily.rows[-PAGE_ROWS:])],
         left_out=max(0, len(daily.rows) - PAGE_ROWS),
         images=images,
@@ -217,6 +217,6 @@ def render_warehouse_report(report: WarehouseReport) -> str:
 
 
 def _share_of(report: WarehouseReport, kind: str) -> str:
-    totals = report.found["verdicts_total"]
+    totals = report.results["verdicts_total"]
     answers = sum(row["answers"] for row in totals)
     return percent(sum(row[kind] for row in totals) / answers) if answers else NOTHING

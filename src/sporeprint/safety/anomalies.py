@@ -17,7 +17,7 @@ Flags = npt.NDArray[np.bool_]
 #: Why a verdict is "unknown", in words.
 NEVER_SEEN = "never seen in training"
 OUTSIDE = "outside the training rows' range"
-UNLIKE = "unlike the training rows"
+UNLIKE = "out of distribution"
 NO_THRESHOLD = "no threshold controls the risk, so the negative class is never said"
 BETWEEN = "the probability is too high for one class and too low for the other"
 DISAGREE = "the probability and the most similar training rows disagree"

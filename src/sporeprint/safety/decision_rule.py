@@ -19,8 +19,7 @@ from sporeprint.safety.cells import Cells
 from sporeprint.safety.group_likelihood import fit_group_likelihood
 from sporeprint.safety.mixture import cluster_components, group_components, groups_are_usable
 from sporeprint.safety.novelty_guard import Guard, Novelty, calibrate_guard, fit_components
-from sporeprint.safety.partial_guard import FILE as PARTIAL_GUARD
-from sporeprint.safety.partial_guard import PartialGuard, read_partial_guard
+from sporeprint.safety.partial_guard import PARTIAL_GUARD_FILE, PartialGuard, read_partial_guard
 from sporeprint.safety.partial_rule import PartialVerdicts, decide_partial, fit_partial_rule
 from sporeprint.safety.risk_control import RiskLevels, Threshold, candidate_thresholds, choose_threshold
 from sporeprint.safety.verdict import HALF, Flag, Numbers, VerdictLimits, is_familiar, verdict
@@ -151,7 +150,7 @@ class DecisionRule:
             "components": [[item.name, item.family] for item in self.components],
         }
         return {
-            **({} if self.partial is None else {PARTIAL_GUARD: self.partial.to_bytes()}),
+            **({} if self.partial is None else {PARTIAL_GUARD_FILE: self.partial.to_bytes()}),
             CALIBRATION: self.calibration.to_json().encode(),
             GUARD: self.guard.to_bytes(),
             ANSWER: json.dumps(answer, indent=1, ensure_ascii=False, allow_nan=False).encode(),

@@ -186,11 +186,11 @@ class GroupLikelihood:
         weights = np.exp(known - top)
         positive = weights @ self._positive32
         negative = weights @ self._negative32
-        strange = STRANGER_ODDS * np.exp(np.minimum(stranger - top, np.float32(80))).sum(axis=1)
+        stranger_mass = STRANGER_ODDS * np.exp(np.minimum(stranger - top, np.float32(80))).sum(axis=1)
         least = 1e-30
         return (
             np.asarray(positive / (positive + negative), dtype=np.float64),
-            np.asarray(np.log(np.maximum(negative, least)) - np.log(np.maximum(positive + strange, least)), dtype=np.float64),
+            np.asarray(np.log(np.maximum(negative, least)) - np.log(np.maximum(positive + stranger_mass, least)), dtype=np.float64),
         )
 
     def typicality(self, cells: Cells, observed: Flags, group: Index) -> Float64:

@@ -153,12 +153,12 @@ class Questions:
         is_open = (positive > DECIDED) & (positive < 1 - DECIDED)
         return np.where(is_open[:, np.newaxis], bits, power) / self.cost, bits, power
 
-    def choose(self, cells: Cells, asked: Flags, *, left_out: npt.NDArray[np.intp] | None = None) -> npt.NDArray[np.intp]:
+    def choose(self, cells: Cells, used: Flags, *, left_out: npt.NDArray[np.intp] | None = None) -> npt.NDArray[np.intp]:
         """The best column to look at next for each of n rows: [n].
 
         Args:
             cells: the rows.
-            asked: bool [n, columns], columns that were asked, with or without an answer.
+            used: bool [n, columns], questions that were put, with or without an answer.
             left_out: intp [n], groups that are not known; None: all are.
         """
         result = np.empty(len(cells), dtype=np.intp)
@@ -168,7 +168,7 @@ class Questions:
             if left_out is not None:
                 mine = left_out[rows] >= 0
                 known[np.flatnonzero(mine), left_out[rows][mine]] = -np.inf
-            score = np.where(asked[rows], -np.inf, self._scores(_weights(known))[0])
+            score = np.where(used[rows], -np.inf, self._scores(_weights(known))[0])
             result[rows] = score.argmax(axis=1)
         return result
 
@@ -265,8 +265,8 @@ class Questions:
         surprise[:, len(layout.categories) :] += np.where(np.isnan(z), 0.0, 0.5 * (1 - z * z))
         surprise = np.where(cells.observed, surprise, 0.0)
         order = np.argsort(surprise, axis=1, kind="stable")[:, :most]
-        told = np.take_along_axis(surprise, order, axis=1) < UNUSUAL
-        return [tuple(layout.columns[at] for at in row[flags]) for row, flags in zip(order, told, strict=True)]
+        is_unusual = np.take_along_axis(surprise, order, axis=1) < UNUSUAL
+        return [tuple(layout.columns[at] for at in row[flags]) for row, flags in zip(order, is_unusual, strict=True)]
 
 
 def _weights(known: npt.NDArray[np.float32]) -> Float64:

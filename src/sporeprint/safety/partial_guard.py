@@ -4,7 +4,7 @@ Familiar: for each mask the same cells are hidden in calibration rows, which not
 is with that mask (conformal prediction with missing values: Zaffran, Dieuleveut, Josse, Romano 2023). What is computed for a mask
 is kept; the number of masks kept is bounded.
 
-Safe from strangers: a positive row of a group nobody has shown must not be taken for a known negative group. How large the margin
+Safe from strangers: a positive row of a group nobody has shown must not be confused with a known negative group. How large the margin
 of a row has to be depends on its *withheld power*: how well the columns that were not observed, and that the likeliest group has
 values of, would tell that group from others. It is measured on positive rows whose own group is left out of what is known, with
 columns hidden at random. Both are figures of the row's own mask and of the group it resembles. See docs/decisions/0041.
@@ -32,7 +32,7 @@ Index = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
 
 #: The file in a bundle.
-FILE = "partial_guard.npz"
+PARTIAL_GUARD_FILE = "partial_guard.npz"
 #: Masks kept at the most; each takes some 8 kB.
 MOST_MASKS = 1_024
 #: Sets of numeric columns whose part of the calibration rows' typicality is kept at the most.
@@ -52,7 +52,7 @@ _LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Judgement:
+class PartialJudgement:
     """What is said of n rows.
 
     Attributes:
@@ -100,7 +100,7 @@ class PartialGuard:
         trained: masks that the training rows have, as keys: there the classifier knows what an empty cell means.
         power: float64 [columns, K], how well each column tells each group from others: its expected surprise at others' values.
         curve: the margin that a row needs.
-        unseen_risk: largest share of strangers that may be taken for a known negative group.
+        unseen_risk: largest share of strangers that may be confused with a known negative group.
         threshold: largest P(positive) that is answered with the negative class, and what that promises.
         enough: withheld power at which a dialogue, which stops as soon as it may, may end with the negative class; below 0: it never does.
         profiles: mask -> sorted typicalities of calibration rows, the most recently used last.
@@ -126,18 +126,18 @@ class PartialGuard:
         """Whether a row is its to answer: one column at least was not observed, or it answers all."""
         return self.is_always_asked or len(row) < len(self.layout.columns)
 
-    def judge(self, cells: Cells) -> Judgement:
+    def judge(self, cells: Cells) -> PartialJudgement:
         """Judge n rows, each by its own mask."""
         return self.judge_evidence(cells, self.likelihood.evidence(cells))
 
-    def judge_evidence(self, cells: Cells, evidence: Evidence) -> Judgement:
+    def judge_evidence(self, cells: Cells, evidence: Evidence) -> PartialJudgement:
         """The same, where the evidence is there already."""
         p = np.empty(len(cells))
         for key, rows in _by_mask(cells.observed):
             usual = self.profile(key, cells.observed[rows[0]])
             at_most = np.searchsorted(usual, evidence.typicality[rows].astype(np.float32), side="right")
             p[rows] = (at_most + 1.0) / (len(usual) + 1.0)
-        return Judgement(evidence, p, self.curve(self.withheld(cells.observed, evidence.group)), cells.observed.sum(axis=1))
+        return PartialJudgement(evidence, p, self.curve(self.withheld(cells.observed, evidence.group)), cells.observed.sum(axis=1))
 
     def withheld(self, observed: Flags, group: Index) -> Float64:
         """Power of the columns that were not observed, by row and the group it resembles: [n]."""
@@ -288,14 +288,14 @@ def fit_partial_guard(
         seed: of the choice of the rows that are kept, and of what is hidden.
     """
     random = np.random.default_rng(seed)
-    kept = calibration.take(rows := np.sort(random.permutation(len(calibration))[:MOST_CALIBRATION]))
-    group = likelihood.evidence(kept).group if calibration_group is None else calibration_group[rows]
+    sample = calibration.take(rows := np.sort(random.permutation(len(calibration))[:MOST_CALIBRATION]))
+    group = likelihood.evidence(sample).group if calibration_group is None else calibration_group[rows]
     power = column_power(likelihood)
     chosen = _evenly(random, strangers_group, MOST_STRANGERS)
     curve = margin_curve(likelihood, power, strangers.take(chosen), strangers_group[chosen], unseen_risk=unseen_risk, random=random)
     masks = frozenset(mask_keys(np.unique(trained.observed, axis=0)))
     nothing = Threshold(None, 0.0, 0.0, 0, 0, "no threshold was chosen")
-    return PartialGuard(likelihood, kept, group, masks, power, curve, unseen_risk, nothing)
+    return PartialGuard(likelihood, sample, group, masks, power, curve, unseen_risk, nothing)
 
 
 def column_power(likelihood: GroupLikelihood) -> Float64:
@@ -375,4 +375,4 @@ def read_partial_guard(parts: Mapping[str, bytes]) -> PartialGuard | None:
     Raises:
         ValueError: if it is damaged.
     """
-    return PartialGuard.from_bytes(parts[FILE]) if FILE in parts else None
+    return PartialGuard.from_bytes(parts[PARTIAL_GUARD_FILE]) if PARTIAL_GUARD_FILE in parts else None

@@ -10,7 +10,7 @@ from sporeprint.data.dataset import Observations
 from sporeprint.safety.cells import Cells, mask_keys
 from sporeprint.safety.group_likelihood import Evidence, GroupLikelihood
 from sporeprint.safety.next_question import Questions
-from sporeprint.safety.partial_guard import SURELY_POSITIVE, Judgement, PartialGuard, fit_partial_guard, with_threshold
+from sporeprint.safety.partial_guard import SURELY_POSITIVE, PartialGuard, PartialJudgement, fit_partial_guard, with_threshold
 from sporeprint.safety.risk_control import RiskLevels, choose_threshold
 from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN, VerdictLimits, is_familiar
 from sporeprint.schema import DatasetSchema
@@ -100,7 +100,7 @@ def decide_partial(
     )
 
 
-def fed(guard: PartialGuard, judgement: Judgement) -> Flags:
+def fed(guard: PartialGuard, judgement: PartialJudgement) -> Flags:
     """Whether enough was observed of n rows to tell the likeliest group, a negative one, from strangers: bool [n]."""
     evidence = judgement.evidence
     return np.asarray((guard.likelihood.positive[evidence.group] < 0.5) & (evidence.margin > judgement.least_margin))
@@ -195,12 +195,12 @@ class Rehearsal:
     Attributes:
         verdict: int8 [steps + 1, n], by the rule for a set of columns.
         withheld: float64 [steps + 1, n].
-        asked: intp [steps, n], the column asked.
+        columns: intp [steps, n], the column asked.
     """
 
     verdict: Verdicts
     withheld: Float64
-    asked: Index
+    columns: Index
 
     def first(self, verdict: int, *, enough: float = np.inf) -> Index:
         """After how many questions each row first has a verdict, with no more power withheld than this; steps + 1 where never: [n]."""
@@ -223,17 +223,17 @@ def rehearse(
     """
     questions, columns = Questions(guard, cost), len(guard.layout.columns)
     n, steps, limits = len(cells), min(steps, columns), VerdictLimits(None, 1.0, coverage)
-    asked, everyone = np.zeros((n, columns), dtype=np.bool_), np.arange(n)
+    observed, everyone = np.zeros((n, columns), dtype=np.bool_), np.arange(n)
     verdicts, withheld, chosen = [], [], []
     for step in range(steps + 1):
-        shown = cells.hidden(asked, guard.layout)
+        shown = cells.hidden(observed, guard.layout)
         evidence = guard.likelihood.evidence(shown, left_out=left_out)
         answers = decide_partial(guard, shown, contradictory=np.zeros(n, dtype=np.bool_), limits=limits, evidence=evidence)
         verdicts.append(answers.verdict)
         withheld.append(answers.withheld)
         if step < steps:
-            column = questions.choose(shown, asked, left_out=left_out)
-            asked[everyone, column] = True
+            column = questions.choose(shown, observed, left_out=left_out)
+            observed[everyone, column] = True
             chosen.append(column)
     return Rehearsal(np.array(verdicts), np.array(withheld), np.array(chosen).reshape(steps, n))
 

@@ -66,7 +66,7 @@ class Threshold:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the rule "always negative" would keep the promise on wrong negative answers: it says nothing."""
+        """Whether the rule "always negative" would control the risk of wrong negative answers: then the promise says nothing."""
         return self.units > 0 and self.positives / self.units <= self.alpha
 
 
@@ -150,5 +150,5 @@ def _not_controlled(at: float, n: int, k: int, positives: int, counted: str, lev
     else:
         what, limit = f"{k:,} of {positives:,} {counted}positive rows were answered negative", f"{levels.missed:.0%}"
         need, unit, have = rows_needed(levels.missed, levels.delta), "positive rows", positives
-    wanted = f"needs at least {need:,} {unit}" if have < need else "allows fewer"
-    return f"no threshold controls the risk: even at {at:.4g}, {what}; {limit} at {1 - levels.delta:.0%} confidence {wanted}"
+    need_text = f"needs at least {need:,} {unit}" if have < need else "allows fewer"
+    return f"no threshold controls the risk: even at {at:.4g}, {what}; {limit} at {1 - levels.delta:.0%} confidence {need_text}"

@@ -11,7 +11,7 @@ import polars as pl
 
 from sporeprint.errors import UsageError
 from sporeprint.simulation.corruption import BAD_VALUES, CSV_ONLY, SPOIL_KINDS, WHOLE_ROW, Spoil
-from sporeprint.simulation.rows import Plan, Tile, csv_bytes
+from sporeprint.simulation.rows import RowPlan, Tile, csv_bytes
 from sporeprint.simulation.world import SEPARATOR, STREAM_SPOIL, Bools, Ints, World, check_names, word_outside
 
 
@@ -72,7 +72,7 @@ def fitting_faults(world: World, spoil: Spoil, *, parquet: bool) -> dict[str, tu
     return {kind: columns for kind, columns in fitting.items() if not spoil.kinds or kind in spoil.kinds}
 
 
-def pick_rows(plan: Plan, tile: Tile) -> Picks:
+def pick_rows(plan: RowPlan, tile: Tile) -> Picks:
     """The rows of a tile that are made bad, and how."""
     random = plan.world.random(STREAM_SPOIL, plan.draw, tile.number)
     rows = np.flatnonzero(random.random(len(tile.group)) < plan.spoil.share)
@@ -81,13 +81,13 @@ def pick_rows(plan: Plan, tile: Tile) -> Picks:
     where = random.random(len(rows))
     duplicate = np.array([kind == "duplicate" for kind, _ in faults])[which]
     source = np.where(duplicate, _source(rows, duplicate, tile.group), rows)
-    kept = np.flatnonzero(source >= 0)
-    chosen = [faults[number] for number in which[kept].tolist()]
+    copies = np.flatnonzero(source >= 0)
+    chosen = [faults[number] for number in which[copies].tolist()]
     return Picks(
-        rows=rows[kept],
+        rows=rows[copies],
         kinds=[kind for kind, _ in chosen],
-        columns=[columns[int(place * len(columns))] for (_, columns), place in zip(chosen, where[kept].tolist(), strict=True)],
-        source=source[kept],
+        columns=[columns[int(place * len(columns))] for (_, columns), place in zip(chosen, where[copies].tolist(), strict=True)],
+        source=source[copies],
     )
 
 
@@ -103,7 +103,7 @@ def _source(rows: Ints, duplicate: Bools, group: Ints) -> Ints:
     return np.where((last_sound >= begin) & (last_sound < rows), last_sound, -1)
 
 
-def spoil_rows(plan: Plan, tile: Tile, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Fault]]:
+def spoil_rows(plan: RowPlan, tile: Tile, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Fault]]:
     """The rows of a tile with its duplicates in their places, and every fault."""
     picks = pick_rows(plan, tile)
     order = np.arange(frame.height)
@@ -116,20 +116,20 @@ def _faults(world: World, first: int, frame: pl.DataFrame, picks: Picks) -> list
     text = io.StringIO(csv_bytes(frame[picks.rows], world).decode(), newline="")
     lines = csv.reader(text, delimiter=SEPARATOR)
     columns = frame.columns
-    found = []
+    faults = []
     for row, kind, column, source, fields in zip(
         picks.rows.tolist(), picks.kinds, picks.columns, picks.source.tolist(), lines, strict=True
     ):
         if column:
             at = columns.index(column)
             bad = _bad_value(world, kind, column)
-            found.append(Fault(row, column, kind, fields[at], bad, (*fields[:at], bad, *fields[at + 1 :])))
+            faults.append(Fault(row, column, kind, fields[at], bad, (*fields[:at], bad, *fields[at + 1 :])))
         elif kind == "duplicate":
-            found.append(Fault(row, "", kind, "", str(first + source), tuple(fields)))
+            faults.append(Fault(row, "", kind, "", str(first + source), tuple(fields)))
         else:
             cut = fields[:-1] if kind == "too_few_fields" else [*fields, "extra"]
-            found.append(Fault(row, "", kind, str(len(fields)), str(len(cut)), tuple(cut)))
-    return found
+            faults.append(Fault(row, "", kind, str(len(fields)), str(len(cut)), tuple(cut)))
+    return faults
 
 
 def _bad_value(world: World, kind: str, column: str) -> str:

@@ -28,8 +28,8 @@ from sporeprint.schema import DatasetSchema
 from sporeprint.simulation.bad_rows import fitting_faults
 from sporeprint.simulation.corruption import Spoil
 from sporeprint.simulation.drift import Drift
-from sporeprint.simulation.rows import Blocks, Plan, tiles_of
-from sporeprint.simulation.table_writer import CsvWriter, ParquetWriter, description, make_tile, open_ledger
+from sporeprint.simulation.rows import Blocks, RowPlan, tiles_of
+from sporeprint.simulation.table_writer import CsvWriter, ParquetTableWriter, description, make_tile, open_ledger
 from sporeprint.simulation.world import (
     MOST_ROWS,
     SEPARATOR,
@@ -45,7 +45,7 @@ from sporeprint.simulation.world import (
 
 
 @dataclass(frozen=True, slots=True)
-class Simulation:
+class SimulatedTable:
     """What was written.
 
     Attributes:
@@ -67,7 +67,7 @@ class Simulation:
     ledger: Path | None
 
 
-def simulate(
+def simulate_table(
     schema: DatasetSchema,
     out: Path,
     *,
@@ -80,7 +80,7 @@ def simulate(
     missing: bool = True,
     threads: int = 2,
     progress: Progress | None = None,
-) -> Simulation:
+) -> SimulatedTable:
     """Write a table of invented rows, to CSV (UTF-8, ';', header, LF line ends) or Parquet, by `out`'s suffix.
 
     Rows come in one block a group, in blocks of equal size (the last ones one row longer where it does not come out even).
@@ -119,7 +119,7 @@ def simulate(
     check_numbers(rows, groups, seed, draw, threads)
     check_shares(drift, spoil)
     world = draw_world(schema, seed, missing=missing)
-    plan = Plan(
+    plan = RowPlan(
         world=world,
         blocks=Blocks(rows, groups),
         draw=draw,
@@ -161,14 +161,14 @@ def simulate_names(schema: DatasetSchema, out: Path, *, groups: int, seed: int) 
                 writer.writerow([*families, group_name(schema, number), code])
 
 
-def _write(plan: Plan, out: Path, *, parquet: bool, threads: int, progress: Progress) -> Simulation:
+def _write(plan: RowPlan, out: Path, *, parquet: bool, threads: int, progress: Progress) -> SimulatedTable:
     sidecar, ledger = out.with_name(f"{out.name}.simulated.json"), out.with_name(f"{out.name}.ledger.csv")
     spoiling = plan.spoil.share > 0
     spoilt = 0
     # What is entered first is published last: the table, so that it is never seen without its mark.
     with contextlib.ExitStack() as files:
         file = files.enter_context(files.enter_context(atomic_path(out)).open("wb"))
-        writer = files.enter_context(contextlib.closing(ParquetWriter(plan, file) if parquet else CsvWriter(plan, file)))
+        writer = files.enter_context(contextlib.closing(ParquetTableWriter(plan, file) if parquet else CsvWriter(plan, file)))
         note = open_ledger(files, ledger) if spoiling else None
         for made in ahead(functools.partial(make_tile, plan, writer), tiles_of(plan), workers=threads):
             writer.write(made.rendered)
@@ -181,4 +181,4 @@ def _write(plan: Plan, out: Path, *, parquet: bool, threads: int, progress: Prog
         if not spoiling:
             ledger.unlink(missing_ok=True)  # of an earlier table of this name
         atomic_write(sidecar, json.dumps({**description(plan), "spoilt_rows": spoilt}, indent=1) + "\n")
-    return Simulation(out, plan.blocks.rows, plan.blocks.groups, plan.world.seed, spoilt, sidecar, ledger if spoiling else None)
+    return SimulatedTable(out, plan.blocks.rows, plan.blocks.groups, plan.world.seed, spoilt, sidecar, ledger if spoiling else None)

@@ -49,7 +49,7 @@ class Blocks:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class RowPlan:
     """What is to be written.
 
     Attributes:
@@ -86,7 +86,7 @@ class Tile:
         return self.number * TILE_ROWS
 
 
-def tiles_of(plan: Plan) -> Iterator[Tile]:
+def tiles_of(plan: RowPlan) -> Iterator[Tile]:
     """The tiles of a table, in order."""
     shelves, species = range(0), None
     for number in range(-(-plan.blocks.rows // TILE_ROWS)):
@@ -123,7 +123,7 @@ class Draws:
         return self.drifted & (self.drift.random(len(self.species), dtype=np.float32) < share)
 
 
-def draw_rows(plan: Plan, tile: Tile) -> pl.DataFrame:
+def draw_rows(plan: RowPlan, tile: Tile) -> pl.DataFrame:
     """Exactly the schema's table columns; nominal ones as Enum."""
     world, schema, species = plan.world, plan.world.schema, tile.species
     draws = Draws(
@@ -167,7 +167,7 @@ def _holds(name: str, condition: Condition) -> pl.Expr:
     return pl.all_horizontal(parts).fill_null(value=False)
 
 
-def _draw_codes(plan: Plan, column: NominalWorld, slots: CodeNumbers, draws: Draws) -> CodeNumbers:
+def _draw_codes(plan: RowPlan, column: NominalWorld, slots: CodeNumbers, draws: Draws) -> CodeNumbers:
     byte = draws.bytes()  # four bits of it choose the slot; the one in 256 that is zero: not noted
     codes = slots.reshape(-1).take(draws.species * SLOTS + (byte & (SLOTS - 1)))
     if plan.world.missing and not column.required:
@@ -181,7 +181,7 @@ def _draw_codes(plan: Plan, column: NominalWorld, slots: CodeNumbers, draws: Dra
     return codes
 
 
-def _draw_numbers(plan: Plan, column: NumericWorld, centre: Floats, spread: Floats, draws: Draws) -> Floats:
+def _draw_numbers(plan: RowPlan, column: NumericWorld, centre: Floats, spread: Floats, draws: Draws) -> Floats:
     noise = np.clip(draws.sound.standard_normal(len(draws.species), dtype=np.float32), -3, 3).astype(np.float64)
     byte = draws.bytes()
     drifting = column.name in plan.drifting

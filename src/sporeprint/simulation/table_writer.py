@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 else:
     pa, pq = Lazy("pyarrow"), Lazy("pyarrow.parquet")
 from sporeprint.simulation.bad_rows import Fault, spoil_rows
-from sporeprint.simulation.rows import Plan, Tile, csv_bytes, draw_rows
+from sporeprint.simulation.rows import RowPlan, Tile, csv_bytes, draw_rows
 from sporeprint.simulation.world import MARK, SEPARATOR, TILE_ROWS
 
 
@@ -37,7 +37,7 @@ class MadeTile:
     faults: Sequence[Fault]
 
 
-def make_tile(plan: Plan, writer: TableWriter, tile: Tile) -> MadeTile:
+def make_tile(plan: RowPlan, writer: TableWriter, tile: Tile) -> MadeTile:
     """Draw a tile, make some of its rows bad, and render it."""
     frame, faults = draw_rows(plan, tile), list[Fault]()
     if plan.spoil.share > 0:
@@ -69,7 +69,7 @@ class TableWriter(Protocol):
 class CsvWriter:
     """CSV, rendered by Polars; bad rows line by line."""
 
-    def __init__(self, plan: Plan, file: IO[bytes]) -> None:
+    def __init__(self, plan: RowPlan, file: IO[bytes]) -> None:
         self._world = plan.world
         self._file = file
         file.write(f"{_line(plan.world.schema.table_columns)}\n".encode())
@@ -92,12 +92,12 @@ class CsvWriter:
         """Nothing is held back."""
 
 
-class ParquetWriter:
+class ParquetTableWriter:
     """Parquet, without an Arrow schema inside."""
 
     """Row groups are tiles, so that the bytes do not depend on anything else."""
 
-    def __init__(self, plan: Plan, file: IO[bytes]) -> None:
+    def __init__(self, plan: RowPlan, file: IO[bytes]) -> None:
         self._file = file
         self._metadata = {MARK: "true", "sporeprint.simulation": json.dumps(description(plan))}
         self._writer: pq.ParquetWriter | None = None
@@ -135,7 +135,7 @@ def _line(fields: Sequence[str]) -> str:
     return buffer.getvalue()
 
 
-def description(plan: Plan) -> dict[str, Any]:
+def description(plan: RowPlan) -> dict[str, Any]:
     """What the file's note says: that it is simulated, and with which options."""
     return {
         "simulated": True,

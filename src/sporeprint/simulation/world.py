@@ -195,15 +195,15 @@ class World:
 
     def species(self, shelves: range) -> SpeciesTraits:
         """The species of some shelves in a row."""
-        found = [self.shelf(number) for number in shelves]
-        if len(found) == 1:
-            return found[0]
+        kinds = [self.shelf(number) for number in shelves]
+        if len(kinds) == 1:
+            return kinds[0]
         return SpeciesTraits(
-            found[0].first,
-            np.concatenate([each.positive for each in found]),
-            tuple(np.concatenate(parts) for parts in zip(*(each.slots for each in found), strict=True)),
-            np.concatenate([each.centre for each in found], axis=1),
-            np.concatenate([each.spread for each in found], axis=1),
+            kinds[0].first,
+            np.concatenate([each.positive for each in kinds]),
+            tuple(np.concatenate(parts) for parts in zip(*(each.slots for each in kinds), strict=True)),
+            np.concatenate([each.centre for each in kinds], axis=1),
+            np.concatenate([each.spread for each in kinds], axis=1),
         )
 
 

@@ -219,18 +219,18 @@ def crossing(low: Int64, high: Int64, truth: float) -> tuple[Float64, Float64]:
         truth: probability that a payoff that is not 0 is positive.
 
     Returns:
-        found: float64 [2, events + 1]: P(low is reached first at event n), P(high ...).
+        crossed: float64 [2, events + 1]: P(low is reached first at event n), P(high ...).
         left: float64 [events + 1]: P(so many positive ones at the end, and never reached).
     """
     events = len(low) - 1
-    at, found = np.zeros(events + 2), np.zeros((2, events + 1))
+    at, crossed = np.zeros(events + 2), np.zeros((2, events + 1))
     at[0] = 1.0
     for n in range(1, events + 1):
         at[1 : n + 1] = at[1 : n + 1] * (1 - truth) + at[:n] * truth
         at[0] *= 1 - truth
-        found[0, n], found[1, n] = at[: low[n] + 1].sum(), at[high[n] : n + 1].sum()
+        crossed[0, n], crossed[1, n] = at[: low[n] + 1].sum(), at[high[n] : n + 1].sum()
         at[: low[n] + 1] = at[high[n] : n + 1] = 0.0
-    return found, at[: events + 1]
+    return crossed, at[: events + 1]
 
 
 @functools.lru_cache(maxsize=256)
@@ -254,8 +254,8 @@ def calibrated(low: float, high: float, ratio: float, larger: float, broad: floa
     follow = FOLLOWED if horizon is None else min(horizon, FOLLOWED)
 
     def too_often(log_threshold: float) -> float:
-        found, left = crossing(*boundary(mixture, follow, log_threshold), mixture.null)
-        reached = float(found.sum())
+        crossed, left = crossing(*boundary(mixture, follow, log_threshold), mixture.null)
+        reached = float(crossed.sum())
         if horizon is None or horizon > follow:
             up, down = log_e_of_counts(mixture, np.arange(follow + 1), follow)
             reached += float((left * np.exp(np.minimum(np.logaddexp(up, down) - log_threshold, 0.0))).sum())

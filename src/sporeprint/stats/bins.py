@@ -60,7 +60,7 @@ def quantile(low: Sequence[float], high: Sequence[float], counts: Sequence[int],
         the smallest number that at least this share of the values is at or below.
     """
     cumulated = np.cumsum(counts)
-    wanted = share * float(cumulated[-1])
-    place = int(np.argmax((cumulated >= wanted) & (np.asarray(counts) > 0)))
-    into = (wanted - float(cumulated[place] - counts[place])) / counts[place]
+    rank = share * float(cumulated[-1])
+    place = int(np.argmax((cumulated >= rank) & (np.asarray(counts) > 0)))
+    into = (rank - float(cumulated[place] - counts[place])) / counts[place]
     return float(low[place] + into * (high[place] - low[place]))

@@ -30,14 +30,14 @@ def share(successes: int, trials: int, confidence: float, mixture: Mixture | Non
     expected = eprocess.beta(0.5, 0.5) if mixture is None else mixture
     least = float(expected.log_likelihood(successes, trials)) + math.log(1 - confidence)
 
-    def kept(probability: float) -> float:
+    def excess(probability: float) -> float:
         return _log_likelihood(probability, successes, trials) - least
 
     value = successes / trials if trials else 0.5
-    if kept(value) <= 0:  # the mixture fits better than any probability at all: it cannot with a confidence above 1/2
+    if excess(value) <= 0:  # the mixture fits better than any probability at all: it cannot with a confidence above 1/2
         return around(value, value, value)
-    low = 0.0 if kept(0.0) > 0 else bisect(kept, value, 0.0)
-    high = 1.0 if kept(1.0) > 0 else bisect(kept, value, 1.0)
+    low = 0.0 if excess(0.0) > 0 else bisect(excess, value, 0.0)
+    high = 1.0 if excess(1.0) > 0 else bisect(excess, value, 1.0)
     return around(value, low, high)
 
 

@@ -53,5 +53,5 @@ def population_stability(a: Counts, b: Counts) -> float:
 
 
 def total_variation(a: Counts, b: Counts) -> float:
-    """Half the sum of the absolute differences: the share of rows that would have to change their value. 0 to 1."""
+    """Total variation distance: half the sum of the absolute differences, 0 to 1."""
     return float(np.abs(shares(a) - shares(b)).sum() / 2)

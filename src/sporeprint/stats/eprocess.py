@@ -133,11 +133,11 @@ def crossing(mixture: Mixture, null: float, truth: float, trials: int, alpha: fl
         float64 [2, trials + 1]: P(it is at trial n, with few successes), P(... with many). What is missing from 1 has not happened.
     """
     low, high = boundary(mixture, null, trials, alpha)
-    at, found = np.zeros(trials + 2), np.zeros((2, trials + 1))
+    at, crossed = np.zeros(trials + 2), np.zeros((2, trials + 1))
     at[0] = 1.0
     for n in range(1, trials + 1):
         at[1 : n + 1] = at[1 : n + 1] * (1 - truth) + at[:n] * truth
         at[0] *= 1 - truth
-        found[0, n], found[1, n] = at[: low[n] + 1].sum(), at[high[n] : n + 1].sum()
+        crossed[0, n], crossed[1, n] = at[: low[n] + 1].sum(), at[high[n] : n + 1].sum()
         at[: low[n] + 1] = at[high[n] : n + 1] = 0.0
-    return found
+    return crossed

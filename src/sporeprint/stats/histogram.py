@@ -66,10 +66,10 @@ class Histogram:
 
     def within(self, most: int = MOST_BINS) -> Self:
         """The same with at most so many bins, 2 or more (one for each sign): the finest scale on which that holds."""
-        found = self
-        while len(found.keys) > max(most, 2):
-            found = found.coarser(found.shift + 1)
-        return found
+        histogram = self
+        while len(histogram.keys) > max(most, 2):
+            histogram = histogram.coarser(histogram.shift + 1)
+        return histogram
 
     def coarser(self, shift: int) -> Self:
         """The same on a scale that leaves out more bits."""
@@ -123,9 +123,9 @@ class Histogram:
     def binned(self, edges: Float64) -> Int64:
         """How many numbers are in each of the bins (-inf, e1], (e1, e2], ... (ek, inf), by the values of this histogram."""
         place = np.searchsorted(edges, self.values, side="left")
-        found = np.zeros(len(edges) + 1, dtype=np.int64)
-        np.add.at(found, place, self.counts)
-        return found
+        counts = np.zeros(len(edges) + 1, dtype=np.int64)
+        np.add.at(counts, place, self.counts)
+        return counts
 
 
 def _keys(values: Float64) -> Int64:

@@ -64,10 +64,10 @@ def f1(counts: Counts) -> Float64:
 def mcc(counts: Counts) -> Float64:
     """Matthews correlation; NaN for rows of one class; 0 where all answers are the same, its limit (Chicco & Jurman 2020)."""
     tn, fp, fn, tp = (counts[..., cell] for cell in range(4))
-    said, there = (tp + fp) * (tn + fn), (tp + fn) * (tn + fp)
+    predicted_product, there = (tp + fp) * (tn + fn), (tp + fn) * (tn + fp)
     # In this form exactly 1 without errors.
-    value = np.clip(ratio(tp * tn - fp * fn, np.sqrt(said * there)), -1, 1)
-    return np.asarray(np.where((said == 0) & (there > 0), 0.0, value))
+    value = np.clip(ratio(tp * tn - fp * fn, np.sqrt(predicted_product * there)), -1, 1)
+    return np.asarray(np.where((predicted_product == 0) & (there > 0), 0.0, value))
 
 
 def squared_errors(y: npt.NDArray[np.int8], p: Float64) -> Float64:
@@ -77,14 +77,14 @@ def squared_errors(y: npt.NDArray[np.int8], p: Float64) -> Float64:
 
 def log_losses(y: npt.NDArray[np.int8], p: Float64) -> Float64:
     """-log of the probability given to the true class, of each row; scores are kept `CLIP` away from 0 and 1."""
-    kept = np.clip(p, CLIP, 1 - CLIP)
-    return -np.log(np.where(y == 1, kept, 1 - kept))
+    clipped = np.clip(p, CLIP, 1 - CLIP)
+    return -np.log(np.where(y == 1, clipped, 1 - clipped))
 
 
 def largest_log_loss(p: Float64) -> float:
     """The log loss of the most confident score, were it wrong."""
-    kept = np.clip(p, CLIP, 1 - CLIP)
-    return float(-np.log(np.minimum(kept, 1 - kept).min()))
+    clipped = np.clip(p, CLIP, 1 - CLIP)
+    return float(-np.log(np.minimum(clipped, 1 - clipped).min()))
 
 
 def bins(p: Float64) -> npt.NDArray[np.intp]:

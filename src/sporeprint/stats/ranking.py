@@ -123,7 +123,7 @@ def thin(x: Float64, y: Float64, limit: int) -> tuple[Float64, Float64]:
     if len(x) <= limit:
         return x, y
     length = np.append(0, np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y))))
-    kept = np.searchsorted(length, np.linspace(0, length[-1], limit))
-    kept[0], kept[-1] = 0, len(x) - 1
-    kept = np.unique(kept)
-    return x[kept], y[kept]
+    places = np.searchsorted(length, np.linspace(0, length[-1], limit))
+    places[0], places[-1] = 0, len(x) - 1
+    places = np.unique(places)
+    return x[places], y[places]

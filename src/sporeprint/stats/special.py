@@ -63,8 +63,8 @@ def _logsumexp(values: npt.ArrayLike, axis: int | None = None) -> Any:
     largest = values.max(axis=axis, keepdims=True)
     safe = np.where(np.isfinite(largest), largest, 0.0)
     with np.errstate(divide="ignore"):
-        found = np.log(np.exp(values - safe).sum(axis=axis, keepdims=True)) + safe
-    return np.squeeze(found, axis=axis)[()]
+        sums = np.log(np.exp(values - safe).sum(axis=axis, keepdims=True)) + safe
+    return np.squeeze(sums, axis=axis)[()]
 
 
 def _expit(z: npt.ArrayLike) -> Any:
@@ -99,7 +99,7 @@ def _betainc(a: float, b: float, x: float) -> float:
 def _betainc_fraction(a: float, b: float, x: float) -> float:
     front = math.exp(a * math.log(x) + b * math.log1p(-x) - _log_beta(a, b)) / a
     c, d = 1.0, 1.0 / (1 - (a + b) * x / (a + 1))
-    found = d
+    fraction = d
     for m in range(1, STEPS):
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
@@ -108,10 +108,10 @@ def _betainc_fraction(a: float, b: float, x: float) -> float:
             d = 1.0 / (1 + term * d or TINY)
             c = 1 + term / c or TINY
             step = c * d
-            found *= step
+            fraction *= step
         if abs(step - 1) < 1e-16:
             break
-    return front * found
+    return front * fraction
 
 
 def _betaincinv(a: float, b: float, p: float) -> float:

@@ -264,10 +264,10 @@ def homogeneity(a: Counts, b: Counts) -> Tested:
             # One value is frequent: it against all others, a small table, which is exact.
             cells = np.array([a.sum() - a[first], a[first]]), np.array([b.sum() - b[first], b[first]])
     a, b = cells
-    found = log_likelihood(a, b, williams=True)
+    tested = log_likelihood(a, b, williams=True)
     if len(a) == 2 and (a + b).min() * (min(a.sum(), b.sum()) / (a + b).sum()) < EXACT_FOUR:
-        return Tested(found.statistic, fisher(int(a[0]), int(a[1]), int(b[0]), int(b[1])), "Fisher, exact", 2)
-    return found
+        return Tested(tested.statistic, fisher(int(a[0]), int(a[1]), int(b[0]), int(b[1])), "Fisher, exact", 2)
+    return tested
 
 
 def new_values(a: Counts, b: Counts) -> Tested:

@@ -29,8 +29,8 @@ def texts(values: pl.Series) -> pl.Series:
 
 
 def _text(column: pl.Expr) -> pl.Expr:
-    for found, written in ESCAPES:
-        column = column.str.replace_all(found, written, literal=True)
+    for character, written in ESCAPES:
+        column = column.str.replace_all(character, written, literal=True)
     return pl.concat_str(pl.lit("'"), column, pl.lit("'"))
 
 

@@ -85,35 +85,35 @@ def database_errors(url: URL) -> Iterator[None]:
 
 def translate_error(error: exc.DBAPIError, url: URL) -> SporeprintError:
     """A driver's error in the project's terms, without the statement, its parameters or the password."""
-    said = _said(error, url)
+    message = _message(error, url)
     where = redacted(url)
     number = _number(error)
     if url.get_backend_name() == SQLITE:
-        return _sqlite_meaning(where, said, number)
+        return _sqlite_meaning(where, message, number)
     if number in _REFUSED:
-        return StorageError(f"{where} refuses: {said}; check the user, its password and its rights (docs/storage.md lists the accounts)")
+        return StorageError(f"{where} refuses: {message}; check the user, its password and its rights (docs/storage.md lists the accounts)")
     if number in _NO_TABLE:
-        return _no_table(where, said)
+        return _no_table(where, message)
     if number in _PASSING or number in _GONE or error.connection_invalidated or isinstance(error, exc.InterfaceError):
-        return StorageUnavailableError(f"{where} cannot answer now: {said}; try again")
-    return StorageError(f"{where}: {said}")
+        return StorageUnavailableError(f"{where} cannot answer now: {message}; try again")
+    return StorageError(f"{where}: {message}")
 
 
-def _sqlite_meaning(where: str, said: str, number: int | None) -> SporeprintError:
+def _sqlite_meaning(where: str, message: str, number: int | None) -> SporeprintError:
     primary = (number or 0) & 0xFF
     if primary in _SQLITE_PASSING:
-        return StorageUnavailableError(f"{where} cannot be used now: {said}; try again")
+        return StorageUnavailableError(f"{where} cannot be used now: {message}; try again")
     if primary in _SQLITE_PLACE:
-        return StorageError(f"{where} cannot be used: {said}; check that the folder is there, can be written and has room")
+        return StorageError(f"{where} cannot be used: {message}; check that the folder is there, can be written and has room")
     if primary in _SQLITE_DAMAGED:
-        return StorageError(f"{where} is damaged or no SQLite file: {said}; restore it from a backup")
-    if "no such table" in said or "no such column" in said or "has no column" in said:
-        return _no_table(where, said)
-    return StorageError(f"{where}: {said}")
+        return StorageError(f"{where} is damaged or no SQLite file: {message}; restore it from a backup")
+    if "no such table" in message or "no such column" in message or "has no column" in message:
+        return _no_table(where, message)
+    return StorageError(f"{where}: {message}")
 
 
-def _no_table(where: str, said: str) -> StorageError:
-    return StorageError(f"{where} does not have the tables this version works with ({said}); run: sporeprint db upgrade")
+def _no_table(where: str, message: str) -> StorageError:
+    return StorageError(f"{where} does not have the tables this version works with ({message}); run: sporeprint db upgrade")
 
 
 def _number(error: exc.DBAPIError) -> int | None:
@@ -125,7 +125,7 @@ def _number(error: exc.DBAPIError) -> int | None:
     return code if isinstance(code, int) else None
 
 
-def _said(error: exc.DBAPIError, url: URL) -> str:
+def _message(error: exc.DBAPIError, url: URL) -> str:
     arguments: tuple[Any, ...] = getattr(error.orig, "args", ())
     text = str(arguments[1] if len(arguments) > 1 else error.orig) or "the connection is closed"
     return text.replace(str(url.password), "***") if url.password else text
@@ -196,20 +196,20 @@ def _driver_arguments(url: URL, answer_s: int) -> tuple[URL, dict[str, Any]]:
 
     With `ssl_ca`, the server's certificate and name are checked, unless the address says that they are not.
     """
-    given = {name: value for name, value in url.query.items() if isinstance(value, str)}
+    options = {name: value for name, value in url.query.items() if isinstance(value, str)}
     arguments: dict[str, Any] = {"charset": "utf8mb4", "connect_timeout": CONNECT_TIMEOUT_S}
     arguments |= {"read_timeout": answer_s, "write_timeout": answer_s}
     for name in ("connect_timeout", "read_timeout", "write_timeout"):
-        if name in given:
-            arguments[name] = _seconds(name, given[name])
+        if name in options:
+            arguments[name] = _seconds(name, options[name])
     for name in ("ssl_ca", "ssl_cert", "ssl_key"):
-        if name in given:
-            if not Path(given[name]).is_file():
-                raise ConfigError(f"{redacted(url)}: {name} names no file: {given[name]}")
-            arguments[name] = given[name]
-    checked = "true" if "ssl_ca" in given else None
+        if name in options:
+            if not Path(options[name]).is_file():
+                raise ConfigError(f"{redacted(url)}: {name} names no file: {options[name]}")
+            arguments[name] = options[name]
+    checked = "true" if "ssl_ca" in options else None
     for name in ("ssl_verify_cert", "ssl_verify_identity"):
-        if (value := given.get(name, checked)) is not None:
+        if (value := options.get(name, checked)) is not None:
             arguments[name] = _switch(name, value)
     return url.difference_update_query([*TLS_OPTIONS, "connect_timeout", "read_timeout", "write_timeout"]), arguments
 

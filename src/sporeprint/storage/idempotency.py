@@ -200,10 +200,10 @@ class IdempotencyStore:
             if connection.in_transaction:
                 connection.execute("rollback")
             raise
-        found = [_select(connection, write.key) for write in group]
-        if None in found:
+        stored = [_select(connection, write.key) for write in group]
+        if None in stored:
             raise StorageError("a prediction is gone that was written a moment ago")
-        return [prediction for prediction in found if prediction is not None]
+        return [prediction for prediction in stored if prediction is not None]
 
 
 def _select(connection: sqlite3.Connection, key: Key) -> KeyedPrediction | None:

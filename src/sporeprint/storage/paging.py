@@ -40,9 +40,9 @@ def pages(oltp: Engine, table: Table, columns: Sequence[str], gaps: Sequence[Gap
         first = gap.first
         while first <= gap.last:
             with reading(oltp) as connection:
-                found, whole = _page(connection, table, columns, (first, gap.last), rows, size)
-            last = gap.last if whole else found[-1][0]
-            yield Page(gap, first, last, found)
+                page, whole = _page(connection, table, columns, (first, gap.last), rows, size)
+            last = gap.last if whole else page[-1][0]
+            yield Page(gap, first, last, page)
             if whole:
                 break
             first = last + 1
@@ -56,9 +56,9 @@ def _page(
     taken: list[Sequence[Any]] = []
     first, held = between[0], 0
     while len(taken) < rows and held < size:
-        wanted = min(FETCH_ROWS, rows - len(taken))
+        limit = min(FETCH_ROWS, rows - len(taken))
         query = select(*(table.c[name] for name in columns)).where(table.c.seq >= first, table.c.seq <= between[1])
-        result = connection.execution_options(yield_per=READ_ROWS).execute(query.order_by(table.c.seq).limit(wanted))
+        result = connection.execution_options(yield_per=READ_ROWS).execute(query.order_by(table.c.seq).limit(limit))
         count = 0
         for part in result.partitions():
             count += len(part)
@@ -67,7 +67,7 @@ def _page(
             if held >= size:
                 break
         result.close()
-        if held < size and count < wanted:
+        if held < size and count < limit:
             return taken, True
         first = taken[-1][0] + 1
     return taken, False

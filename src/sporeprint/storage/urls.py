@@ -33,7 +33,7 @@ def oltp(settings: StorageSettings, workdir: Path, environ: Mapping[str, str] | 
         ConfigError: it is no such address, its password is missing a source, given twice, or a placeholder.
     """
     environ = os.environ if environ is None else environ
-    text, where = _given("OLTP", settings.oltp, environ)
+    text, where = _address("OLTP", settings.oltp, environ)
     if text is None:
         _no_password("OLTP", environ, "the embedded SQLite file has none")
         return _sqlite(workdir / EMBEDDED_OLTP)
@@ -53,7 +53,7 @@ def olap(settings: StorageSettings, workdir: Path, environ: Mapping[str, str] | 
         ConfigError: see `oltp`.
     """
     environ = os.environ if environ is None else environ
-    text, where = _given("OLAP", settings.olap, environ)
+    text, where = _address("OLAP", settings.olap, environ)
     if text is None:
         _no_password("OLAP", environ, "the embedded warehouse has none")
         return workdir / EMBEDDED_OLAP
@@ -67,7 +67,7 @@ def redacted(address: URL | Path) -> str:
     return address.database or "" if address.get_backend_name() == SQLITE else address.render_as_string(hide_password=True)
 
 
-def _given(base: str, configured: str | None, environ: Mapping[str, str]) -> tuple[str | None, str]:
+def _address(base: str, configured: str | None, environ: Mapping[str, str]) -> tuple[str | None, str]:
     """The address as it is written, and where it stands."""
     variable = f"SPOREPRINT_{base}_URL"
     if text := environ.get(variable):
@@ -108,12 +108,12 @@ def _server(url: URL, where: str, base: str, environ: Mapping[str, str]) -> URL:
 def _password(url: URL, where: str, base: str, environ: Mapping[str, str]) -> str | None:
     """The one password that is given, or None: a server may know its client by a certificate or a socket."""
     variable = f"SPOREPRINT_{base}_PASSWORD"
-    found = {name: environ[name] for name in (variable, f"{variable}_FILE") if environ.get(name)}
+    sources = {name: environ[name] for name in (variable, f"{variable}_FILE") if environ.get(name)}
     if url.password is not None:
-        found[where] = str(url.password)
-    if len(found) > 1:
-        raise ConfigError(f"the password of {redacted(url)} is given more than once, by {' and by '.join(found)}; leave one")
-    for name, value in found.items():
+        sources[where] = str(url.password)
+    if len(sources) > 1:
+        raise ConfigError(f"the password of {redacted(url)} is given more than once, by {' and by '.join(sources)}; leave one")
+    for name, value in sources.items():
         password = _read(name, value) if name.endswith("_FILE") else value
         if password.lower().startswith(PLACEHOLDER):
             raise ConfigError(
@@ -127,8 +127,8 @@ def _read(name: str, path: str) -> str:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        said = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"{name}: cannot read the password from {path}: {said}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{name}: cannot read the password from {path}: {reason}") from None
     password = text.rstrip("\r\n")
     if not password or "\n" in password:
         raise ConfigError(f"{name}: {path} must hold the password on one line, and nothing else")

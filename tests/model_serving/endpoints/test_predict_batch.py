@@ -24,7 +24,7 @@ from sporeprint.storage.engine import connect
 from sporeprint.storage.oltp.batch_file import BatchStore
 from sporeprint.storage.oltp.tables import batch
 from sporeprint.storage.warehouse import star_schema
-from sporeprint.storage.warehouse.sync import sync
+from sporeprint.storage.warehouse.sync import sync_warehouse
 from warehouse_support import dicts, everything, warehouse_at
 
 Start = Callable[..., Client]
@@ -240,8 +240,8 @@ def test_what_was_answered_comes_into_the_warehouse_once(
     until(lambda: registered(small_copy) != [])
     engine = database(small_copy)
     with warehouse_at(str(tmp_path / "warehouse")) as warehouse:
-        assert sync(engine, warehouse, small_settings.dataset, root=small_copy).predictions == len(ids)
-        assert sync(engine, warehouse, small_settings.dataset, root=small_copy).predictions == 0
+        assert sync_warehouse(engine, warehouse, small_settings.dataset, root=small_copy).predictions == len(ids)
+        assert sync_warehouse(engine, warehouse, small_settings.dataset, root=small_copy).predictions == 0
         found = everything(warehouse)
     engine.dispose()
     facts = dicts(found, star_schema.FACT_PREDICTION)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sporeprint.model_serving.http.encodings import BoundedUnpacker, unpack
-from sporeprint.model_serving.http.problems import ProblemError
+from sporeprint.model_serving.http.problems import HttpProblemError
 
 LIMIT = 1 << 20
 
@@ -49,7 +49,7 @@ def test_several_members_and_deflate_without_a_header() -> None:
 def test_a_bomb_is_refused(encoding: str) -> None:
     bomb = PACKERS[encoding](bytes(50 * LIMIT))
     assert len(bomb) < LIMIT
-    with pytest.raises(ProblemError) as error:
+    with pytest.raises(HttpProblemError) as error:
         unpack(encoding, bomb, LIMIT)
     assert error.value.problem.status == 413
 
@@ -58,6 +58,6 @@ def test_a_bomb_is_refused(encoding: str) -> None:
 def test_what_is_damaged_is_said_to_be(data: bytes, encoding: str, cut: int) -> None:
     packed = PACKERS[encoding](b"some text" + data)
     for broken in (packed[: min(cut, len(packed) - 1)], b"{" + packed):
-        with pytest.raises(ProblemError) as error:
+        with pytest.raises(HttpProblemError) as error:
             unpack(encoding, broken, LIMIT)
         assert error.value.problem.status == 400

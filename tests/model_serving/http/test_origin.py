@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from serving_support import Client
 from sporeprint.model_serving.http.origin import check_origin
-from sporeprint.model_serving.http.problems import ProblemError
+from sporeprint.model_serving.http.problems import HttpProblemError
 
 HOST = (b"host", b"localhost:8000")
 
@@ -16,7 +16,7 @@ HOST = (b"host", b"localhost:8000")
 def is_allowed(*headers: tuple[bytes, bytes], listed: tuple[str, ...] = ()) -> bool:
     try:
         check_origin(headers, listed)
-    except ProblemError:
+    except HttpProblemError:
         return False
     return True
 

@@ -26,9 +26,14 @@ OPERATIONS = [
     if method in {"get", "post"} and path.rpartition("/")[2] not in EXTENSIONS
 ]
 
+#: The documents have a type that JSON has not: bytes, beside a list.
+Validator = jsonschema.validators.extend(
+    jsonschema.Draft7Validator, type_checker=jsonschema.Draft7Validator.TYPE_CHECKER.redefine("bytes", lambda *_: False)
+)
+
 
 def conforms(value: Any, schema: dict[str, Any], document: str) -> None:
-    jsonschema.Draft7Validator({**schema, "components": DOCUMENTS[document]["components"]}).validate(value)
+    Validator({**schema, "components": DOCUMENTS[document]["components"]}).validate(value)
 
 
 def schema_of(operation: dict[str, Any], status: int) -> dict[str, Any] | None:
@@ -41,7 +46,12 @@ def body(small_table: Path, small_settings: Settings) -> dict[str, Any]:
     frame = pl.read_csv(small_table, separator=";", n_rows=3)
     numeric = small_settings.dataset.numeric
     inputs = [
-        {"name": name, "datatype": "FP64" if name in numeric else "BYTES", "shape": [3], "data": frame[name].to_list()}
+        {
+            "name": name,
+            "datatype": "FP64" if name in numeric else "BYTES",
+            "shape": [3],
+            "data": (frame[name] if name in numeric else frame[name].fill_null("")).to_list(),
+        }
         for name in small_settings.dataset.columns
     ]
     return {"id": "7", "parameters": {"priority": 1}, "inputs": inputs, "outputs": [{"name": "verdict"}, {"name": "probability"}]}
@@ -58,7 +68,7 @@ def test_a_response_is_as_published(
         response = client.request(method, address, json=body if address.endswith("/infer") else {} if method == "post" else None)
         named = "{" in path
         refused = address.endswith("/unload")
-        expected = 200 if (good and not refused) or not named else 400 if refused else 404
+        expected = 404 if named and not good else 400 if refused else 200
         assert response.status_code == expected, response.text
         schema = schema_of(operation, response.status_code)
         if schema is not None:

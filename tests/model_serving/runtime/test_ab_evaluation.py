@@ -10,6 +10,7 @@ import pytest
 
 from sporeprint import settings
 from sporeprint.model_serving.runtime.ab_evaluation import LEASE, BackgroundEvaluation
+from sporeprint.model_serving.runtime.metrics import Metrics
 from sporeprint.pipelines.ab_test_lifecycle import ExperimentService, experiment_service
 from sporeprint.storage.oltp import ab_interim_analyses, checkpoints
 
@@ -28,6 +29,32 @@ def test_only_one_process_looks(experiments: ExperimentService) -> None:
     checkpoints.release(experiments.engine, LEASE, "other")
     BackgroundEvaluation(experiments, "w", lambda: True).evaluate()
     assert ab_interim_analyses.last(experiments.engine, test.test_id) is not None
+
+
+def test_metrics_show_the_last_evaluation_of_running_tests(experiments: ExperimentService, small_copy: Path) -> None:
+    path = small_copy / "models/metrics/monitoring/latest.json"
+
+    def scraped() -> dict[str, float]:
+        metrics = Metrics(None, path)
+        text = metrics.to_bytes().decode()
+        metrics.close()
+        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith("sporeprint_ab_")}
+
+    assert scraped() == {}
+    test = experiments.create({"name": "t", "model_a": "xgboost", "model_b": "decision_tree"}, actor="ada")
+    BackgroundEvaluation(experiments, "w", lambda: True).evaluate()
+    shown = scraped()
+    assert {name: shown[f'sporeprint_ab_{name}{{test="{test.test_id}"}}'] for name in ("units", "labels", "log_e", "mismatch_log_e")} == {
+        "units": 0,
+        "labels": 0,
+        "log_e": 0,
+        "mismatch_log_e": 0,
+    }
+    experiments.conclude("t", winner="A", actor="ada")
+    BackgroundEvaluation(experiments, "w", lambda: True).evaluate()
+    assert scraped() == {}
+    path.with_name("ab_tests.json").write_text('[{"test": "t"}]')
+    assert scraped() == {}
 
 
 def test_it_looks_only_while_a_test_runs(experiments: ExperimentService) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from sporeprint.ab_testing.assignment import Assignment
 from sporeprint.ab_testing.design import Rule
-from sporeprint.model_serving.http.problems import ProblemError
+from sporeprint.model_serving.http.problems import HttpProblemError
 from sporeprint.model_serving.model_loader import ModelLoader
 from sporeprint.model_serving.runtime.ab_routing import NO_PARTICIPATION, Route, Routes, row_unit, unit_id_header
 from sporeprint.model_serving.runtime.row_parser import Row
@@ -84,7 +84,7 @@ def test_what_has_ended_routes_no_more(experiments: ExperimentService, loader: M
     assert refreshed(routes).default is None
     assert route_of(routes) is None
     assert route_of(routes) is None  # remembered
-    with pytest.raises(ProblemError, match="there is no A/B test 'nope'"):
+    with pytest.raises(HttpProblemError, match="there is no A/B test 'nope'"):
         route_of(routes, "nope")
 
 

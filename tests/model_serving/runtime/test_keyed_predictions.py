@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from journal_support import record
 from sporeprint.common.timestamps import DAY_US
 from sporeprint.errors import JournalError
-from sporeprint.model_serving.http.problems import ProblemError
+from sporeprint.model_serving.http.problems import HttpProblemError
 from sporeprint.model_serving.runtime.keyed_predictions import KeyedResult, digest, predict_once
 from sporeprint.model_serving.runtime.row_parser import Row
 from sporeprint.registry.manifest import VersionRef
@@ -98,7 +98,7 @@ def test_what_is_known_to_be_journaled_is_not_journaled_again(service: FakeServi
 
 def test_another_row_with_the_key_is_a_conflict_and_is_not_scored(service: FakeService) -> None:
     asyncio.run(ask(service, 1, {"cap": "x"}))
-    with pytest.raises(ProblemError) as caught:
+    with pytest.raises(HttpProblemError) as caught:
         asyncio.run(ask(service, 2, {"cap": "y"}))
     assert (caught.value.problem.status, caught.value.problem.kind) == (422, "key-used")
     assert service.scored == [{"cap": "x"}]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sporeprint import settings
 from sporeprint.errors import DataError
 from sporeprint.inference.predictor import parse_row
-from sporeprint.model_serving.http.problems import ProblemError
+from sporeprint.model_serving.http.problems import HttpProblemError
 from sporeprint.model_serving.runtime.row_parser import RowParser, example, parse_json
 from sporeprint.schema import DatasetSchema
 from support import dataset
@@ -44,7 +44,7 @@ def test_the_look_ups_say_what_the_rules_say(row: dict[str, Any]) -> None:
     try:
         expected = parse_row(row, SCHEMA)
     except (DataError, OverflowError):
-        with pytest.raises(ProblemError):
+        with pytest.raises(HttpProblemError):
             READER.row(row)
     else:
         assert READER.row(row) == expected
@@ -63,7 +63,7 @@ def test_numbers_and_truth_values_are_codes_as_they_are_written() -> None:
 
 
 def problem(body: bytes, reader: RowParser = READER) -> tuple[int, str]:
-    with pytest.raises(ProblemError) as error:
+    with pytest.raises(HttpProblemError) as error:
         reader.read(body)
     return error.value.problem.status, error.value.problem.detail
 
@@ -116,7 +116,7 @@ def test_a_required_field_is_asked_for() -> None:
 
 def test_a_key_given_twice_in_a_list_is_found() -> None:
     assert parse_json(b'[{"a": 1}, {"a": 2}]') == [{"a": 1}, {"a": 2}]
-    with pytest.raises(ProblemError, match="'a' is given twice"):
+    with pytest.raises(HttpProblemError, match="'a' is given twice"):
         parse_json(b'[{"a": 1}, {"a": 2, "a": 3}]')
-    with pytest.raises(ProblemError, match="'a' is given twice"):
+    with pytest.raises(HttpProblemError, match="'a' is given twice"):
         parse_json(b'{"rows": [{"a": 2, "a": 3}]}')

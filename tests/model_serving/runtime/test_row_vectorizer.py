@@ -64,7 +64,7 @@ def test_golden_rows_are_read_as_one_by_one(served: LoadedModel) -> None:
     rows = [*bundle.golden.rows, {}, dict.fromkeys(bundle.schema.nominal, "never heard of")]
     read = served.table.vectorize(rows)
     assert np.array_equal(read.matrix, np.stack([bundle.encoder.encode_row(row) for row in rows]))
-    assert read.strange.tolist() == [bool(row_anomalies(row, bundle.encoder, bundle.schema)) for row in rows]
+    assert read.may_be_anomalous.tolist() == [bool(row_anomalies(row, bundle.encoder, bundle.schema)) for row in rows]
 
 
 def test_more_contradictions_than_bits_are_looked_at_by_row(served: LoadedModel) -> None:
@@ -74,4 +74,4 @@ def test_more_contradictions_than_bits_are_looked_at_by_row(served: LoadedModel)
     many = schema.model_copy(update={"contradictions": (one,) * 33})
     table = RowVectorizer.of(replace(served.bundle, schema=many))
     assert table.contradictions is None
-    assert table.vectorize([{}] * 2).strange.all()
+    assert table.vectorize([{}] * 2).may_be_anomalous.all()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sporeprint.errors import JournalError
-from sporeprint.model_serving.http.problems import ProblemError
+from sporeprint.model_serving.http.problems import HttpProblemError
 from sporeprint.model_serving.http.requests import ClientGoneError
 from sporeprint.model_serving.runtime.uploads import RowFormat, read_upload_head, spool
 
@@ -29,7 +29,7 @@ def scope(**headers: str) -> dict[str, Any]:
     ],
 )
 def test_what_is_given(content_type: str, hint: RowFormat | None, given: RowFormat) -> None:
-    assert read_upload_head(scope(content_type=content_type), LIMITS, hint).given == given
+    assert read_upload_head(scope(content_type=content_type), LIMITS, hint).form == given
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_what_is_given(content_type: str, hint: RowFormat | None, given: RowForm
     ],
 )
 def test_what_is_wanted(accept: str, wanted: RowFormat) -> None:
-    assert read_upload_head(scope(content_type="text/csv", accept=accept), LIMITS).wanted == wanted
+    assert read_upload_head(scope(content_type="text/csv", accept=accept), LIMITS).response_form == wanted
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_is_wanted(accept: str, wanted: RowFormat) -> None:
     ],
 )
 def test_what_is_refused(headers: dict[str, str], hint: RowFormat | None, status: int) -> None:
-    with pytest.raises(ProblemError) as error:
+    with pytest.raises(HttpProblemError) as error:
         read_upload_head(scope(**headers), LIMITS, hint)
     assert error.value.problem.status == status
 
@@ -90,7 +90,7 @@ def test_a_body_in_parts_is_written_whole(tmp_path: Path) -> None:
 
 def test_a_body_that_is_too_large_ends_early(tmp_path: Path) -> None:
     messages = [body(b"x" * 60, more=True) for _ in range(50)]
-    with pytest.raises(ProblemError, match="100 bytes"):
+    with pytest.raises(HttpProblemError, match="100 bytes"):
         spooled(tmp_path / "x", messages, limit=100)
     assert len(messages) == 48
 
@@ -98,7 +98,7 @@ def test_a_body_that_is_too_large_ends_early(tmp_path: Path) -> None:
 def test_who_goes_and_who_says_nothing(tmp_path: Path) -> None:
     with pytest.raises(ClientGoneError):
         spooled(tmp_path / "x", [body(b"x", more=True), {"type": "http.disconnect"}])
-    with pytest.raises(ProblemError) as error:
+    with pytest.raises(HttpProblemError) as error:
         spooled(tmp_path / "x", [body(b"x", more=True)], idle_s=0.05)
     assert error.value.problem.status == 408
 

@@ -11,7 +11,7 @@ from sporeprint.ab_testing.design import Design, Guardrail, Metric, Rule
 from sporeprint.errors import UsageError
 from sporeprint.storage.engine import reading, writing
 from sporeprint.storage.oltp import ab_tests, audit_log
-from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError, Event, NoSuchTestError, PinnedVersion
+from sporeprint.storage.oltp.ab_tests import AbTest, AbTestConflictError, Event, NoSuchTestError, PinnedVersion
 from sporeprint.storage.oltp.tables import ab_test, metadata
 
 A, B = PinnedVersion("xgboost", 1, "a" * 64), PinnedVersion("xgboost", 2, "b" * 64)
@@ -42,7 +42,7 @@ def test_a_test_is_read_as_it_was_made(oltp_each: Engine) -> None:
 
 def test_a_name_is_never_used_again(oltp_each: Engine) -> None:
     ab_tests.conclude(oltp_each, make(oltp_each), "a", now_us=2, actor="ada", details={})
-    with pytest.raises(ConflictError, match="the name 'first' is taken"):
+    with pytest.raises(AbTestConflictError, match="the name 'first' is taken"):
         make(oltp_each)
     assert len(ab_tests.listed(oltp_each)) == 1
     assert len(audit_log.changes(oltp_each, ab_tests.get(oltp_each, "first").test_id)) == 2
@@ -50,7 +50,7 @@ def test_a_name_is_never_used_again(oltp_each: Engine) -> None:
 
 def test_running_tests_do_not_share_a_unit(oltp_each: Engine) -> None:
     first = make(oltp_each, independent=False)
-    with pytest.raises(ConflictError, match="'first' has the same unit"):
+    with pytest.raises(AbTestConflictError, match="'first' has the same unit"):
         make(oltp_each, "second", independent=False)
     ab_tests.create(oltp_each, replace(DESIGN, name="third", unit="prediction"), A, B, now_us=1, actor="ada")
     ab_tests.conclude(oltp_each, first, "a", now_us=2, actor="ada", details={})
@@ -64,7 +64,7 @@ def test_two_that_are_made_at_once_see_each_other(oltp_each: Engine) -> None:
         try:
             make(oltp_each, name, independent=False)
             done.append(name)
-        except ConflictError:
+        except AbTestConflictError:
             done.append("refused")
 
     threads = [threading.Thread(target=one, args=(f"n{number}",)) for number in range(4)]
@@ -78,7 +78,7 @@ def test_two_that_are_made_at_once_see_each_other(oltp_each: Engine) -> None:
 
 def test_only_one_test_is_the_default_route(oltp_each: Engine) -> None:
     make(oltp_each, default_route=True)
-    with pytest.raises(ConflictError, match="is the default route already"):
+    with pytest.raises(AbTestConflictError, match="is the default route already"):
         make(oltp_each, "second", default_route=True)
 
 
@@ -86,7 +86,7 @@ def test_a_test_ends_once(oltp_each: Engine) -> None:
     test = make(oltp_each)
     ended = ab_tests.conclude(oltp_each, test, "b", now_us=7, actor="ada", details={"forced": True})
     assert (ended.status, ended.verdict, ended.concluded_us, ended.running) == ("concluded", "b", 7, False)
-    with pytest.raises(ConflictError, match="concluded already, its verdict is 'b'"):
+    with pytest.raises(AbTestConflictError, match="concluded already, its verdict is 'b'"):
         ab_tests.conclude(oltp_each, test, "a", now_us=8, actor="eve", details={})
     assert ab_tests.get(oltp_each, "first").verdict == "b"
     assert [event.event for event in ab_tests.events(oltp_each, test.test_id)] == ["created", "concluded"]
@@ -99,7 +99,7 @@ def test_of_many_that_end_it_at_once_one_does(oltp_each: Engine) -> None:
         try:
             ab_tests.conclude(oltp_each, test, verdict, now_us=2, actor=verdict, details={})
             done.append(verdict)
-        except ConflictError:
+        except AbTestConflictError:
             done.append("refused")
 
     threads = [threading.Thread(target=one, args=(verdict,)) for verdict in ("a", "b", "equivalent", "inconclusive")]

@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy import Engine, update
 
 from sporeprint.errors import UsageError
-from sporeprint.monitoring.alert_rules import AlertChange, Rule, Severity
+from sporeprint.monitoring.alert_rules import AlertChange, AlertRule, Severity
 from sporeprint.storage.engine import writing
 from sporeprint.storage.oltp import alerts, audit_log, tables
 from sporeprint.storage.oltp.alerts import ACKNOWLEDGED, DELIVERED, GIVEN_UP, RAISED, RECOVERED, WAITING, AlertEvent, Message
 from sporeprint.storage.oltp.tables import metadata
 
-RULE = Rule("drift", "alarms", above=0.0, severity=Severity.WARNING, cool_down_s=0.0, remind_s=10.0)
+RULE = AlertRule("drift", "alarms", above=0.0, severity=Severity.WARNING, cool_down_s=0.0, remind_s=10.0)
 S = alerts.SECOND_US
 
 
@@ -28,7 +28,7 @@ def to_one(happened: AlertEvent) -> Sequence[Message]:
     return [Message("oncall", f"{happened.kind.value} {happened.alert.summary}", "body \N{MUSHROOM}")]
 
 
-def look(engine: Engine, value: float | None, at_s: int, rule: Rule = RULE, stream: str = "model/v1") -> AlertEvent | None:
+def look(engine: Engine, value: float | None, at_s: int, rule: AlertRule = RULE, stream: str = "model/v1") -> AlertEvent | None:
     return alerts.update_rule(engine, rule, stream, value, f"value {value}", now_us=at_s * S, messages=to_one)
 
 
@@ -57,7 +57,7 @@ def test_from_the_first_look_to_the_last(oltp_each: Engine) -> None:
 
 
 def test_alerts_that_flap_are_closed_without_a_message(oltp_each: Engine) -> None:
-    rule = Rule("drift", "alarms", above=0.0, cool_down_s=3600)
+    rule = AlertRule("drift", "alarms", above=0.0, cool_down_s=3600)
     for second in range(10):
         look(oltp_each, float(second % 2 == 0), second, rule=rule)
     assert alerts.list_alerts(oltp_each) == ()
@@ -79,7 +79,7 @@ def test_an_alert_that_an_earlier_version_left_on_is_closed_by_the_next(oltp_eac
 def test_streams_and_rules_are_apart_and_the_worst_comes_first(oltp_each: Engine) -> None:
     for stream in ("a", "b", "x" * 300):
         assert look(oltp_each, 1.0, 1, stream=stream) is not None
-    critical = look(oltp_each, 1.0, 1, rule=Rule("promise", "p", above=0.0, severity=Severity.CRITICAL))
+    critical = look(oltp_each, 1.0, 1, rule=AlertRule("promise", "p", above=0.0, severity=Severity.CRITICAL))
     assert critical is not None
     found = alerts.list_alerts(oltp_each)
     assert len(found) == 4

@@ -97,7 +97,7 @@ def test_old_ones_go_with_their_outcomes_and_young_ones_stay(filled: Engine) -> 
     answers(filled, [f"old{number}" for number in range(10)], age=91, revisions=2)
     answers(filled, ["young"], age=89, revisions=2)
     done = prune(filled)
-    assert (done.predictions, done.outcomes, done.kept, done.before_us) == (10, 20, 0, NOW - 90 * DAY_US)
+    assert (done.predictions, done.outcomes, done.retained, done.before_us) == (10, 20, 0, NOW - 90 * DAY_US)
     assert (ids(filled), ids(filled, outcome)) == (["young"], ["young", "young"])
 
 
@@ -115,7 +115,7 @@ def test_what_a_test_that_is_not_concluded_needs_stays(filled: Engine) -> None:
         answers(filled, [f"{test_id}{number}" for number in range(4)], age=400, test_id=test_id, revisions=1)
     answers(filled, ["free"], age=400)
     done = prune(filled)
-    assert (done.predictions, done.outcomes, done.kept) == (5, 4, 12)
+    assert (done.predictions, done.outcomes, done.retained) == (5, 4, 12)
     stay = [f"{test_id}{number}" for test_id in ("runs", "odd", "unheard_of") for number in range(4)]
     assert ids(filled) == ids(filled, outcome) == stay
 
@@ -149,7 +149,7 @@ def test_a_dry_run_counts_what_a_run_takes_and_takes_nothing(filled: Engine) -> 
     assert ids(filled) == ["a", "b", "c"]
     done = prune(filled)
     assert dry.dry_run
-    assert (dry.predictions, dry.outcomes, dry.kept) == (done.predictions, done.outcomes, done.kept) == (2, 6, 1)
+    assert (dry.predictions, dry.outcomes, dry.retained) == (done.predictions, done.outcomes, done.retained) == (2, 6, 1)
 
 
 def test_nothing_younger_than_the_limit_goes_whatever_is_asked(filled: Engine) -> None:
@@ -273,7 +273,7 @@ def test_what_the_warehouse_has_not_read_stays(filled: Engine) -> None:
     progress = ReadProgress(first + 2, (Gap(first + 1, first + 1, 0),))
     dry = prune(filled, dry_run=True, warehouse=WarehouseProgress(progress, ReadProgress(label_seq - 1)))
     done = prune(filled, warehouse=WarehouseProgress(progress, ReadProgress(label_seq - 1)))
-    assert (dry.predictions, dry.unsynced, done.predictions, done.unsynced, done.kept) == (1, 3, 1, 3, 0)
+    assert (dry.predictions, dry.unsynced, done.predictions, done.unsynced, done.retained) == (1, 3, 1, 3, 0)
     assert ids(filled) == ["in a gap", "outcome unread", "unread"]
     assert prune(filled, warehouse=WarehouseProgress(progress, ReadProgress(label_seq))).predictions == 1
     assert prune(filled, warehouse=WarehouseProgress()).unsynced == 2

@@ -9,7 +9,7 @@ from mariadb_server import MariaDB
 from sporeprint.errors import BusyError, StorageError, StorageUnavailableError
 from sporeprint.storage.warehouse import mariadb_warehouse as warehouse_mariadb
 from sporeprint.storage.warehouse.mariadb_warehouse import MariaDBWarehouse
-from sporeprint.storage.warehouse.sync import sync
+from sporeprint.storage.warehouse.sync import sync_warehouse
 from warehouse_support import SCHEMA, predictions, write
 
 
@@ -27,7 +27,7 @@ def warehouse(mariadb: MariaDB, database: str) -> Iterator[MariaDBWarehouse]:
 
 def test_an_account_that_only_reads_is_enough_to_ask(mariadb: MariaDB, database: str, warehouse: MariaDBWarehouse, oltp: Engine) -> None:
     write(oltp, predictions(5))
-    sync(oltp, warehouse, SCHEMA)
+    sync_warehouse(oltp, warehouse, SCHEMA)
     user = f"report_{database}"
     mariadb.execute(f"CREATE USER {user}@'127.0.0.1' IDENTIFIED BY 'only-reads'", f"GRANT SELECT ON {database}.* TO {user}@'127.0.0.1'")
     reporter = MariaDBWarehouse(mariadb.url(user, database, password="only-reads"))

@@ -21,7 +21,7 @@ from sporeprint.storage.oltp import tables
 from sporeprint.storage.warehouse import aggregation, monitoring_queries, star_schema
 from sporeprint.storage.warehouse.monitoring_queries import SHIFT, PredictionScope
 from sporeprint.storage.warehouse.protocol import Warehouse
-from sporeprint.storage.warehouse.sync import sync
+from sporeprint.storage.warehouse.sync import sync_warehouse
 from warehouse_support import BEGIN_US, SCHEMA, Rows, database, outcome, predictions, warehouse_at, write
 
 FIRST_US = BEGIN_US - BEGIN_US % HOUR_US
@@ -55,7 +55,7 @@ def traffic(oltp: Engine, warehouse: Warehouse) -> Rows:
     for said in true:
         said["recorded_us"] = next(row["created_us"] for row in rows if row["prediction_id"] == said["prediction_id"]) + 5 * HOUR_US
     write(oltp, true, tables.outcome)
-    sync(oltp, warehouse, SCHEMA)
+    sync_warehouse(oltp, warehouse, SCHEMA)
     return rows
 
 
@@ -121,7 +121,7 @@ def test_pages_of_answers_of_one_moment(oltp: Engine, warehouse: Warehouse, monk
     """A batch's answers have one time."""
     rows = [{**row, "model": "xgboost", "version": 1, "created_us": BEGIN_US + number // 40} for number, row in enumerate(predictions(100))]
     write(oltp, rows)
-    sync(oltp, warehouse, SCHEMA)
+    sync_warehouse(oltp, warehouse, SCHEMA)
     for size in (3, 20, 40, 41):
         monkeypatch.setattr(monitoring_queries, "PAGE_ROWS", size)
         with warehouse.reading() as reader:

@@ -11,7 +11,7 @@ from sporeprint.storage.warehouse import aggregation, manifest, star_schema
 from sporeprint.storage.warehouse import parquet_loader as parquet_load
 from sporeprint.storage.warehouse import parquet_warehouse as warehouse_parquet
 from sporeprint.storage.warehouse.parquet_warehouse import ParquetWarehouse
-from sporeprint.storage.warehouse.sync import sync
+from sporeprint.storage.warehouse.sync import sync_warehouse
 from warehouse_support import SCHEMA, counted_again, everything, predictions, write
 
 
@@ -27,7 +27,7 @@ def files(warehouse: ParquetWarehouse) -> set[str]:
 def test_many_small_files_of_a_day_become_one(oltp: Engine, warehouse: ParquetWarehouse) -> None:
     for begin in range(0, 40, 2):
         write(oltp, predictions(2, first=begin, minutes=0.1))
-        sync(oltp, warehouse, SCHEMA)
+        sync_warehouse(oltp, warehouse, SCHEMA)
     parts = manifest.read(warehouse.folder).parts("fact_prediction")
     assert len(parts) < parquet_load.MOST_SMALL
     assert sum(part.rows for part in parts) == 40
@@ -76,7 +76,7 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_said(oltp: Engine, warehouse: ParquetWarehouse) -> None:
     write(oltp, predictions(3))
-    sync(oltp, warehouse, SCHEMA)
+    sync_warehouse(oltp, warehouse, SCHEMA)
     for name in manifest.read(warehouse.folder).files["hour_answers"].values():
         (warehouse.folder / name[0].file).unlink()
     with pytest.raises(StorageError, match="hour_answers"), warehouse.reading() as reader:

@@ -13,7 +13,7 @@ from sporeprint.common.timestamps import DAY_US, HOUR_US
 from sporeprint.errors import StorageError, UsageError
 from sporeprint.storage.warehouse import aggregation, star_schema
 from sporeprint.storage.warehouse.protocol import Warehouse
-from sporeprint.storage.warehouse.sync import sync
+from sporeprint.storage.warehouse.sync import sync_warehouse
 from warehouse_support import BEGIN_US, SCHEMA, predictions, write
 
 CELL: dict[str, Any] = {
@@ -114,7 +114,7 @@ def test_a_warehouse_of_another_version_is_refused(warehouse: Warehouse, monkeyp
 
 def test_a_statement_that_reads(oltp: Engine, warehouse: Warehouse) -> None:
     write(oltp, predictions(30))
-    sync(oltp, warehouse, SCHEMA)
+    sync_warehouse(oltp, warehouse, SCHEMA)
     with warehouse.reading() as reader:
         found = reader.user_query('SELECT COUNT(*) AS "how many", AVG(latency_us) > 0 FROM fact_prediction;', rows=10)
         assert (found.columns[0], found.rows, found.more) == ("how many", ((30, 1),), False)

@@ -13,7 +13,7 @@ from sporeprint.stats.bins import log_linear, quantile
 from sporeprint.storage.oltp import tables
 from sporeprint.storage.warehouse import queries
 from sporeprint.storage.warehouse.protocol import Warehouse
-from sporeprint.storage.warehouse.sync import sync
+from sporeprint.storage.warehouse.sync import sync_warehouse
 from warehouse_support import SCHEMA, Rows, outcome, predictions, write
 
 #: 23:30 of the first day is in hour 23.
@@ -25,7 +25,7 @@ def traffic(oltp: Engine, warehouse: Warehouse) -> Rows:
     rows = predictions(300)
     write(oltp, rows)
     write(oltp, [outcome(row["prediction_id"], "ep"[number % 3 == 0]) for number, row in enumerate(rows) if number % 2], tables.outcome)
-    sync(oltp, warehouse, SCHEMA)
+    sync_warehouse(oltp, warehouse, SCHEMA)
     return rows
 
 

@@ -19,7 +19,7 @@ from sporeprint.storage.oltp.read_progress import SAFE_LAG_US
 from sporeprint.storage.warehouse import parquet_warehouse, star_schema
 from sporeprint.storage.warehouse.parquet_warehouse import ParquetWarehouse
 from sporeprint.storage.warehouse.protocol import Warehouse
-from sporeprint.storage.warehouse.sync import sync
+from sporeprint.storage.warehouse.sync import sync_warehouse
 from warehouse_support import (
     BEGIN_US,
     SCHEMA,
@@ -60,7 +60,7 @@ def check(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
 def test_facts_arrive_and_are_counted(oltp: Engine, warehouse: Warehouse) -> None:
     rows = predictions(400)
     write(oltp, rows)
-    done = sync(oltp, warehouse, SCHEMA, page_rows=150)
+    done = sync_warehouse(oltp, warehouse, SCHEMA, page_rows=150)
     assert (done.predictions, done.outcomes, done.waiting) == (400, 0, False)
     found = check(warehouse)
     assert {row["prediction_id"]: row["latency_us"] for row in dicts(found, star_schema.FACT_PREDICTION)} == {
@@ -77,7 +77,7 @@ def test_facts_arrive_and_are_counted(oltp: Engine, warehouse: Warehouse) -> Non
 
 
 def test_an_empty_database_makes_an_empty_warehouse(oltp: Engine, warehouse: Warehouse) -> None:
-    assert sync(oltp, warehouse, SCHEMA).read == 0
+    assert sync_warehouse(oltp, warehouse, SCHEMA).read == 0
     assert everything(warehouse)["fact_prediction"] == []
 
 
@@ -85,9 +85,9 @@ def test_nothing_new_changes_nothing(oltp: Engine, warehouse: Warehouse) -> None
     rows = predictions(50)
     write(oltp, rows)
     write(oltp, [outcome(row["prediction_id"], "p") for row in rows[:9]], tables.outcome)
-    sync(oltp, warehouse, SCHEMA)
+    sync_warehouse(oltp, warehouse, SCHEMA)
     before, notes = everything(warehouse), warehouse.get_note("prediction")
-    done = sync(oltp, warehouse, SCHEMA)
+    done = sync_warehouse(oltp, warehouse, SCHEMA)
     assert (done.predictions, done.outcomes, done.read) == (0, 0, 0)
     assert (everything(warehouse), warehouse.get_note("prediction")) == (before, notes)
 
@@ -100,8 +100,8 @@ def test_bit_by_bit_is_the_same_as_at_once(oltp: Engine, tmp_path: Path) -> None
     for begin in range(0, 300, 25):
         write(oltp, rows[begin : begin + 25])
         write(oltp, results[begin // 25 :: 12], tables.outcome)
-        sync(oltp, bits, SCHEMA, page_rows=20)
-    sync(oltp, whole, SCHEMA)
+        sync_warehouse(oltp, bits, SCHEMA, page_rows=20)
+    sync_warehouse(oltp, whole, SCHEMA)
     assert check(bits) == check(whole)
 
 
@@ -113,13 +113,13 @@ def test_outcomes_late_early_twice_unknown_and_changed(oltp: Engine, warehouse: 
     early, late = rows[:30], rows[30:]
     write(oltp, [outcome(row["prediction_id"], "p") for row in late[:10]] + [outcome("nobody", "p")], tables.outcome)
     write(oltp, early)
-    first = sync(oltp, warehouse, SCHEMA)
+    first = sync_warehouse(oltp, warehouse, SCHEMA)
     assert (first.predictions, first.outcomes, first.waiting) == (30, 11, True)
     assert {row["hour_us"] for row in dicts(check(warehouse), star_schema.FACT_OUTCOME)} == {star_schema.WAITING_US}
 
     write(oltp, late)
     write(oltp, [outcome(row["prediction_id"], "e") for row in early[:5]], tables.outcome)
-    assert sync(oltp, warehouse, SCHEMA).waiting is True
+    assert sync_warehouse(oltp, warehouse, SCHEMA).waiting is True
     found = check(warehouse)
     assert [row["prediction_id"] for row in dicts(found, star_schema.FACT_OUTCOME) if row["hour_us"] == star_schema.WAITING_US] == [
         "nobody"
@@ -128,7 +128,7 @@ def test_outcomes_late_early_twice_unknown_and_changed(oltp: Engine, warehouse: 
 
     changed = [outcome(row["prediction_id"], "p", 3) for row in early[:5]] + [outcome(row["prediction_id"], "e", 2) for row in early[:5]]
     write(oltp, changed, tables.outcome)
-    sync(oltp, warehouse, SCHEMA)
+    sync_warehouse(oltp, warehouse, SCHEMA)
     found = check(warehouse)
     latest = [
         row
@@ -157,10 +157,10 @@ def test_tests_are_brought_as_they_stand(oltp: Engine, warehouse: Warehouse) -> 
         "rule": "{}",
     }
     write(oltp, [row], tables.ab_test)
-    sync(oltp, warehouse, SCHEMA)
+    sync_warehouse(oltp, warehouse, SCHEMA)
     with oltp.begin() as connection:
         connection.execute(tables.ab_test.update().values(status="concluded", verdict="b", concluded_us=BEGIN_US + 1))
-    sync(oltp, warehouse, SCHEMA)
+    sync_warehouse(oltp, warehouse, SCHEMA)
     found = dicts(everything(warehouse), star_schema.DIM_TEST)
     assert [(row["name"], row["status"], row["verdict"]) for row in found] == [("first", "concluded", "b")]
 
@@ -175,15 +175,15 @@ def test_a_transaction_that_commits_late_is_picked_up(mariadb: MariaDB, warehous
         slow.execute(insert(tables.prediction), [rows[0]])  # takes number 1, and keeps it
         fast.execute(insert(tables.prediction), [rows[1]])
         fast.commit()
-        assert sync(engine, warehouse, SCHEMA, clock=lambda: clock[0]).predictions == 1
+        assert sync_warehouse(engine, warehouse, SCHEMA, clock=lambda: clock[0]).predictions == 1
         slow.execute(insert(tables.prediction), [rows[2]])  # number 3
         fast.execute(insert(tables.prediction), [rows[3]])
         fast.commit()
-        assert sync(engine, warehouse, SCHEMA, clock=lambda: clock[0]).predictions == 1
+        assert sync_warehouse(engine, warehouse, SCHEMA, clock=lambda: clock[0]).predictions == 1
         assert [gap[:2] for gap in warehouse.get_note("prediction")["gaps"]] == [[1, 1], [3, 3]]
         clock[0] += SAFE_LAG_US - 1
         slow.commit()
-    assert sync(engine, warehouse, SCHEMA, clock=lambda: clock[0]).predictions == 2
+    assert sync_warehouse(engine, warehouse, SCHEMA, clock=lambda: clock[0]).predictions == 2
     assert len(check(warehouse)["fact_prediction"]) == 4
     assert warehouse.get_note("prediction") == {"high": 4, "gaps": []}
     engine.dispose()
@@ -194,10 +194,10 @@ def test_a_number_that_never_comes_is_given_up(oltp: Engine, warehouse: Warehous
     write(oltp, predictions(5))
     with oltp.begin() as connection:
         connection.execute(delete(tables.prediction).where(tables.prediction.c.seq == 3))
-    sync(oltp, warehouse, SCHEMA, clock=lambda: clock[0])
+    sync_warehouse(oltp, warehouse, SCHEMA, clock=lambda: clock[0])
     assert warehouse.get_note("prediction") == {"high": 5, "gaps": [[3, 3, BEGIN_US]]}
     clock[0] += SAFE_LAG_US
-    sync(oltp, warehouse, SCHEMA, clock=lambda: clock[0])
+    sync_warehouse(oltp, warehouse, SCHEMA, clock=lambda: clock[0])
     assert warehouse.get_note("prediction") == {"high": 5, "gaps": []}
 
 
@@ -205,12 +205,12 @@ def test_a_database_that_was_restored_is_read_again_and_adds_nothing_twice(oltp:
     rows = predictions(40)
     write(oltp, rows)
     write(oltp, [outcome(row["prediction_id"], "p") for row in rows[:20]], tables.outcome)
-    sync(oltp, warehouse, SCHEMA)
+    sync_warehouse(oltp, warehouse, SCHEMA)
     before = without_sequences(everything(warehouse))
     other = database(URL.create("sqlite", database=str(tmp_path / "restored.db")))
     write(other, list(reversed(rows[:30])))
     write(other, [outcome(row["prediction_id"], "p") for row in rows[:10]], tables.outcome)
-    done = sync(other, warehouse, SCHEMA, page_rows=7)
+    done = sync_warehouse(other, warehouse, SCHEMA, page_rows=7)
     assert (done.predictions, done.outcomes, done.read) == (0, 0, 40)
     assert without_sequences(check(warehouse)) == before
     other.dispose()
@@ -223,7 +223,7 @@ def test_text_of_every_kind_and_size(oltp: Engine, warehouse: Warehouse) -> None
         row |= {"unit_id": text[:255], "features": '{"smell": "%s"}' % ("y" * len(text)) if len(text) > 999 else row["features"]}
         row["shadow"] = text
     write(oltp, rows)
-    sync(oltp, warehouse, SCHEMA, page_rows=3)
+    sync_warehouse(oltp, warehouse, SCHEMA, page_rows=3)
     found = {row["prediction_id"]: (row["unit_id"], row["shadow"]) for row in dicts(everything(warehouse), star_schema.FACT_PREDICTION)}
     assert found == {row["prediction_id"]: (row["unit_id"], row["shadow"]) for row in rows}
 
@@ -236,7 +236,7 @@ def test_only_one_loads_at_a_time(oltp: Engine, tmp_path: Path, monkeypatch: pyt
         warehouse.loading(),
         pytest.raises(BusyError, match=r"another process has been loading into .*warehouse for 0\.05 s; try again later"),
     ):
-        sync(oltp, warehouse, SCHEMA)
+        sync_warehouse(oltp, warehouse, SCHEMA)
 
 
 # --- kill -9 -------------------------------------------------------------------------------------------------------------
@@ -291,17 +291,17 @@ def test_killed_at_twenty_random_points_it_brings_the_same(oltp: Engine, warehou
         nursery.stdin.close()
         assert met > 2, "hardly a kill met a sync on its way"
         assert ends <= {0, -signal.SIGKILL}
-        sync(oltp, warehouse, SCHEMA)
+        sync_warehouse(oltp, warehouse, SCHEMA)
         found = check(warehouse)
         with warehouse_at(str(tmp_path / "undisturbed")) as undisturbed:
-            sync(oltp, undisturbed, SCHEMA)
+            sync_warehouse(oltp, undisturbed, SCHEMA)
             assert found == everything(undisturbed)
     assert len(found["fact_prediction"]) == written
 
 
 def test_a_failure_on_the_way_shows_nothing_of_the_page(oltp: Engine, warehouse: Warehouse) -> None:
     write(oltp, predictions(20))
-    sync(oltp, warehouse, SCHEMA)
+    sync_warehouse(oltp, warehouse, SCHEMA)
     before = everything(warehouse)
     write(oltp, predictions(20, first=20))
 
@@ -317,7 +317,7 @@ def test_a_failure_on_the_way_shows_nothing_of_the_page(oltp: Engine, warehouse:
             raise StopError
 
     with pytest.raises(StopError):
-        sync(oltp, warehouse, SCHEMA, progress=Ends())
+        sync_warehouse(oltp, warehouse, SCHEMA, progress=Ends())
     assert everything(warehouse) == before
-    assert sync(oltp, warehouse, SCHEMA).predictions == 20
+    assert sync_warehouse(oltp, warehouse, SCHEMA).predictions == 20
     check(warehouse)

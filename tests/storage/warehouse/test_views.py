@@ -12,7 +12,7 @@ from mariadb_server import MariaDB
 from sporeprint.storage.oltp import tables
 from sporeprint.storage.warehouse.mariadb_warehouse import MariaDBWarehouse
 from sporeprint.storage.warehouse.protocol import Warehouse
-from sporeprint.storage.warehouse.sync import sync
+from sporeprint.storage.warehouse.sync import sync_warehouse
 from sporeprint.storage.warehouse.views import VIEWS, View
 from warehouse_support import SCHEMA, outcome, predictions, write
 
@@ -29,7 +29,7 @@ def test_the_views_say_what_the_predictions_were(warehouse: Warehouse, oltp: Eng
     known += [outcome(row["prediction_id"], "p" if row["prediction"] == "e" else "e") for row in made[50:60]]
     corrected = outcome(made[0]["prediction_id"], "p" if made[0]["prediction"] == "e" else "e", revision=2)
     write(oltp, [*known, corrected], tables.outcome)
-    sync(oltp, warehouse, SCHEMA)
+    sync_warehouse(oltp, warehouse, SCHEMA)
     shown = {row["prediction_id"]: row for row in rows(warehouse, "SELECT * FROM v_predictions")}
     assert set(shown) == {row["prediction_id"] for row in made}
     for row in made:
@@ -64,7 +64,7 @@ def _utc(microseconds: int) -> str:
 @pytest.mark.parametrize("view", VIEWS.values(), ids=lambda view: view.name)
 def test_a_view_has_its_columns(warehouse: Warehouse, oltp: Engine, view: View) -> None:
     write(oltp, predictions(2))
-    sync(oltp, warehouse, SCHEMA)
+    sync_warehouse(oltp, warehouse, SCHEMA)
     with warehouse.reading() as reader:
         assert reader.query(f"SELECT * FROM {view.name}").columns == tuple(column.name for column in view.columns)
 
@@ -92,12 +92,12 @@ def test_an_account_that_may_not_make_views_loads_all_the_same(mariadb: MariaDB,
     write(oltp, predictions(3))
     warehouse = MariaDBWarehouse(url)
     try:
-        sync(oltp, warehouse, SCHEMA)
+        sync_warehouse(oltp, warehouse, SCHEMA)
         assert "may not make views" in caplog.text
         assert rows(warehouse, "SELECT COUNT(*) AS n FROM fact_prediction") == [{"n": 3}]
         mariadb.execute(f"GRANT CREATE VIEW ON `{database}`.* TO viewless@'%'")
         write(oltp, predictions(1, first=3))
-        sync(oltp, warehouse, SCHEMA)
+        sync_warehouse(oltp, warehouse, SCHEMA)
         assert rows(warehouse, "SELECT COUNT(*) AS n FROM v_predictions") == [{"n": 4}]
     finally:
         warehouse.close()

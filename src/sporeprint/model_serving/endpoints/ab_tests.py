@@ -22,7 +22,7 @@ from sporeprint.messages.ab_tests import (
 )
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, ServiceDep, merged, problems, router
 from sporeprint.model_serving.http.authentication import Caller, actor
-from sporeprint.model_serving.http.problems import Problem, ProblemError, bad_parameter, not_found
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, bad_parameter, not_found
 from sporeprint.model_serving.http.requests import CAREFUL
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.pipelines import ab_test_views
@@ -30,7 +30,7 @@ from sporeprint.pipelines.ab_test_views import iso
 from sporeprint.reports import ab_test_report
 from sporeprint.safety.verdict import verdict_words
 from sporeprint.storage.oltp import ab_disagreements, ab_tests
-from sporeprint.storage.oltp.ab_tests import AbTest, ConflictError, NoSuchTestError
+from sporeprint.storage.oltp.ab_tests import AbTest, AbTestConflictError, NoSuchTestError
 from sporeprint.storage.oltp.api_keys import Role
 
 Result = TypeVar("Result")
@@ -54,9 +54,9 @@ async def list_tests(
 ) -> AbTestList:
     """The A/B tests, the latest first."""
     engine = service.experiments.engine
-    found = await service.database.executor.run(_problems_of, lambda: ab_tests.listed(engine, status=status, limit=limit, before=before))
-    following = found[-1].test_id if len(found) == limit else None
-    return AbTestList(tests=tuple(AbTestSummary(**ab_test_views.summary(test)) for test in found), next=following)
+    tests = await service.database.executor.run(_problems_of, lambda: ab_tests.listed(engine, status=status, limit=limit, before=before))
+    following = tests[-1].test_id if len(tests) == limit else None
+    return AbTestList(tests=tuple(AbTestSummary(**ab_test_views.summary(test)) for test in tests), next=following)
 
 
 @routes.post("/ab-tests", name="ab_create", status_code=201, responses=PROBLEMS)
@@ -70,10 +70,10 @@ async def create_test(
 ) -> AbTestResponse:
     """Compare two versions in live traffic."""
     # It routes in this process when it is answered, in the others a second or two later.
-    given = merged(in_query, in_body)
+    fields = merged(in_query, in_body)
     database = service.database.executor
     await database.run(ab_tests.running_ids, database.engine)  # is it there? what follows may take its time
-    test = await asyncio.to_thread(_problems_of, lambda: service.experiments.create(given, actor=actor(caller)))
+    test = await asyncio.to_thread(_problems_of, lambda: service.experiments.create(fields, actor=actor(caller)))
     await service.tests.refresh()
     response.headers["location"] = f"{request.scope.get('root_path', '')}/ab-tests/{test.test_id}"
     return await _describe(service, test, caller)
@@ -103,11 +103,11 @@ def html_response(page: str, policy: str) -> HTMLResponse:
 async def list_disagreements(test_id: TestId, service: ServiceDep, limit: Limit = 100, before: Before = None) -> AbDisagreementList:
     """Units for which the versions disagree and whose outcome is wanted, the latest first."""
     if before is not None and not (before.isdecimal() and before.isascii() and len(before) < 19):
-        raise ProblemError(bad_parameter(f"parameter 'before': expected `next` of the page before, got {before[:40]!r}"))
+        raise HttpProblemError(bad_parameter(f"parameter 'before': expected `next` of the page before, got {before[:40]!r}"))
     test = await _test(service, test_id)
     number = None if before is None else int(before)
     engine = service.experiments.engine
-    found, left = await service.database.executor.run(
+    pairs, left = await service.database.executor.run(
         lambda: (
             ab_disagreements.disagreements(engine, test, limit=limit, before=number),
             ab_disagreements.awaiting_label(engine, test.test_id),
@@ -123,9 +123,9 @@ async def list_disagreements(test_id: TestId, service: ServiceDep, limit: Limit 
             created=None if each.created_us is None else iso(each.created_us),
             features=each.features,
         )
-        for each in found
+        for each in pairs
     )
-    following = str(found[-1].number) if len(found) == limit else None
+    following = str(pairs[-1].number) if len(pairs) == limit else None
     return AbDisagreementList(awaiting_label=left, disagreements=rows, next=following)
 
 
@@ -171,8 +171,8 @@ def _problems_of(work: Callable[[], Result]) -> Result:
     try:
         return work()
     except NoSuchTestError as error:
-        raise ProblemError(not_found(str(error))) from None
-    except ConflictError as error:
-        raise ProblemError(Problem(409, "conflict", "Something stands against it", str(error))) from None
+        raise HttpProblemError(not_found(str(error))) from None
+    except AbTestConflictError as error:
+        raise HttpProblemError(Problem(409, "conflict", "Something stands against it", str(error))) from None
     except UsageError as error:
-        raise ProblemError(bad_parameter(str(error))) from None
+        raise HttpProblemError(bad_parameter(str(error))) from None

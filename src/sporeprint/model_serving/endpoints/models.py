@@ -18,8 +18,8 @@ async def models(service: ServiceDep) -> ModelList:
 def _models(service: Service) -> ModelList:
     registry = service.loader.registry
     pins = {alias: pin.ref for alias, pin in registry.aliases().pins.items()}
-    found = []
+    listed = []
     for name in registry.names():
         versions = tuple(f"{name}/v{number}" for number in registry.versions(name))
-        found.append(ModelVersions(name=name, champion=pins.get(name, versions[0]), versions=versions))
-    return ModelList(production=pins.get("production"), serving=service.loader.current.ref.ref, models=tuple(found))
+        listed.append(ModelVersions(name=name, champion=pins.get(name, versions[0]), versions=versions))
+    return ModelList(production=pins.get("production"), serving=service.loader.current.ref.ref, models=tuple(listed))

@@ -19,7 +19,7 @@ from sporeprint.model_serving.endpoints.predict_batch import predict_frame
 from sporeprint.model_serving.endpoints.routing import answered_by, router
 from sporeprint.model_serving.endpoints.status import not_ready
 from sporeprint.model_serving.http.encodings import unpack
-from sporeprint.model_serving.http.problems import ProblemError, bad_parameter, not_found, not_valid, too_large
+from sporeprint.model_serving.http.problems import HttpProblemError, bad_parameter, not_found, not_valid, too_large
 from sporeprint.model_serving.http.requests import Receive, Scope, Send, content_encoding, read_body, respond
 from sporeprint.model_serving.open_inference.mapping import (
     Answers,
@@ -116,11 +116,11 @@ async def _model(service: Service, scope: Scope) -> LoadedModel:
     if version is None and name == service.loader.current.bundle.schema.name:
         return service.loader.current
     if version is not None and not version.removeprefix("v").isdigit():
-        raise ProblemError(not_found(f"model {name[:64]!r} has no version {version[:20]!r}; versions are numbers"))
+        raise HttpProblemError(not_found(f"model {name[:64]!r} has no version {version[:20]!r}; versions are numbers"))
     try:
         return await service.loader.get(name if version is None else f"{name}/v{version.removeprefix('v')}")
     except RegistryError as error:
-        raise ProblemError(not_found(str(error))) from error
+        raise HttpProblemError(not_found(str(error))) from error
 
 
 # --- repository ----------------------------------------------------------------------------------------------------------
@@ -128,10 +128,10 @@ async def _model(service: Service, scope: Scope) -> LoadedModel:
 
 async def respond_index(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
     """List every version."""
-    wanted = await _json_body(service, scope, receive)
-    ready_only = wanted.get("ready", False)
+    options = await _json_body(service, scope, receive)
+    ready_only = options.get("ready", False)
     if not isinstance(ready_only, bool):
-        raise ProblemError(not_valid(f"'ready': expected true or false, got {ready_only!r}"))
+        raise HttpProblemError(not_valid(f"'ready': expected true or false, got {ready_only!r}"))
     await _respond(send, await asyncio.to_thread(_index, service, ready_only=ready_only))
 
 
@@ -153,7 +153,7 @@ async def respond_load(service: Service, scope: Scope, receive: Receive, send: S
     parameters = (await _json_body(service, scope, receive)).get("parameters") or {}
     if not isinstance(parameters, dict) or any(name == "config" or name.startswith("file:") for name in parameters):
         detail = "models come from the registry: 'config' and 'file:' overrides are refused; use sporeprint models import"
-        raise ProblemError(bad_parameter(detail))
+        raise HttpProblemError(bad_parameter(detail))
     await _model(service, scope)
     await _respond(send, {})
 
@@ -161,7 +161,7 @@ async def respond_load(service: Service, scope: Scope, receive: Receive, send: S
 async def respond_unload(service: Service, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
     """Refuse: versions are unloaded by themselves."""
     await _model(service, scope)
-    raise ProblemError(bad_parameter("models are unloaded by themselves when nobody asks for them; what serves by itself stays"))
+    raise HttpProblemError(bad_parameter("models are unloaded by themselves when nobody asks for them; what serves by itself stays"))
 
 
 async def _json_body(service: Service, scope: Scope, receive: Receive) -> Mapping[str, Any]:
@@ -172,9 +172,9 @@ async def _json_body(service: Service, scope: Scope, receive: Receive) -> Mappin
     try:
         value = orjson.loads(unpack(content_encoding(dict(scope["headers"])), body, service.limits.max_body_kb << 10))
     except orjson.JSONDecodeError as error:
-        raise ProblemError(bad_parameter(f"the body is not JSON: {error}")) from error
+        raise HttpProblemError(bad_parameter(f"the body is not JSON: {error}")) from error
     if not isinstance(value, dict):
-        raise ProblemError(bad_parameter("the body is not a JSON object"))
+        raise HttpProblemError(bad_parameter("the body is not a JSON object"))
     return value
 
 
@@ -186,7 +186,7 @@ async def respond_infer(service: Service, scope: Scope, receive: Receive, send: 
     limit, headers = service.limits.max_batch_mb << 20, dict(scope["headers"])
     length = headers.get(b"content-length", b"0")
     if not length.isdigit() or int(length[:18]) > limit:
-        raise ProblemError(too_large(limit))
+        raise HttpProblemError(too_large(limit))
     served = await _model(service, scope)
     body = unpack(content_encoding(headers), await read_body(receive, limit), limit)
     schema = served.bundle.schema
@@ -200,7 +200,7 @@ async def respond_infer(service: Service, scope: Scope, receive: Receive, send: 
         else:
             answers, last = await _predict_rows(service, served, columns, route, unit)
     except TensorError as error:
-        raise ProblemError(bad_parameter(str(error))) from error
+        raise HttpProblemError(bad_parameter(str(error))) from error
     scope["request_context"].answered(*last)
     tensors = to_tensors(answers, outputs, binary=request.binary)
     await _respond_infer(send, scope, request, served, answers, tensors)
@@ -222,7 +222,7 @@ def _header_length(headers: Mapping[bytes, bytes]) -> int | None:
 def _row(served: LoadedModel, number: int, raw: dict[str, Any]) -> Row:
     try:
         return served.reader.row(raw)
-    except ProblemError as error:
+    except HttpProblemError as error:
         raise TensorError(f"row {number}: {error.problem.detail}") from error
 
 
@@ -276,12 +276,12 @@ async def _predict_table(service: Service, served: LoadedModel, columns: Mapping
     frame = pl.DataFrame(
         {name: columns[name] for name in served.bundle.schema.columns}, schema_overrides=dict.fromkeys(numeric, pl.Float64)
     )
-    about, found = await predict_frame(service, served, frame.with_columns(pl.exclude(numeric).cast(pl.String)))
-    if found["prediction"].null_count():
-        row = int(found["prediction"].is_null().arg_max() or 0)
-        raise TensorError(f"row {row}: {found['reason'][row]}")
-    answers = {name: found[name].to_list() for name in (*SCORES, "prediction_id")}
-    return {**answers, "model": [served.ref.ref] * found.height, "arm": [None] * found.height, "test": [None]}, (
+    about, predictions = await predict_frame(service, served, frame.with_columns(pl.exclude(numeric).cast(pl.String)))
+    if predictions["prediction"].null_count():
+        row = int(predictions["prediction"].is_null().arg_max() or 0)
+        raise TensorError(f"row {row}: {predictions['reason'][row]}")
+    answers = {name: predictions[name].to_list() for name in (*SCORES, "prediction_id")}
+    return {**answers, "model": [served.ref.ref] * predictions.height, "arm": [None] * predictions.height, "test": [None]}, (
         about.model,
         about.version,
         about.batch_id,

@@ -28,7 +28,7 @@ def document(routes: Sequence[BaseRoute], schema: DatasetSchema, root_path: str 
         schema: of the model that serves.
         root_path: path below which a gateway offers the service.
     """
-    found = get_openapi(
+    contract = get_openapi(
         title="sporeprint",
         version=__version__,
         description="Predictions with a verdict, which is `unknown` where the model has no ground for one. "
@@ -36,11 +36,11 @@ def document(routes: Sequence[BaseRoute], schema: DatasetSchema, root_path: str 
         routes=routes,
         servers=[{"url": root_path}] if root_path else None,
     )
-    for operations in found["paths"].values():
+    for operations in contract["paths"].values():
         for operation in operations.values():
             if "HTTPValidationError" in str(operation["responses"].get("422")):  # this service has problem documents
                 del operation["responses"]["422"]
-    components = found.setdefault("components", {})
+    components = contract.setdefault("components", {})
     schemas = components["schemas"]
     for each in NAMED:
         adapted = TypeAdapter(each).json_schema(ref_template=REFERENCE, mode="serialization")
@@ -53,7 +53,7 @@ def document(routes: Sequence[BaseRoute], schema: DatasetSchema, root_path: str 
         "bearer": {"type": "http", "scheme": "bearer"},
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     }
-    return found
+    return contract
 
 
 def _row(schema: DatasetSchema) -> dict[str, Any]:

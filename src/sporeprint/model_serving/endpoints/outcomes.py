@@ -17,7 +17,7 @@ from sporeprint.model_serving.endpoints.predict_batch import FormatQuery, rows_b
 from sporeprint.model_serving.endpoints.predictions import code_of, observed_at, source_of
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, DeadlineDep, ServiceDep, problems, router
 from sporeprint.model_serving.http.encodings import unpack
-from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_valid, too_much
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, not_found, not_valid, too_much
 from sporeprint.model_serving.http.requests import read_body
 from sporeprint.model_serving.http.validation import invalid_fields
 from sporeprint.model_serving.runtime.row_parser import rows_of
@@ -46,7 +46,7 @@ async def outcomes(request: Request, service: ServiceDep, deadline: DeadlineDep,
     upload = read_upload_head(request.scope, dict.fromkeys(RowFormat, limit), format)
     deadline.reschedule(asyncio.get_running_loop().time() + service.limits.batch_deadline_s)
     body = unpack(upload.encoding, await read_body(request.receive, limit), limit)
-    return await asyncio.to_thread(_record, service, body, upload.given)
+    return await asyncio.to_thread(_record, service, body, upload.form)
 
 
 def _record(service: Service, body: bytes, form: RowFormat) -> OutcomesResponse:
@@ -82,9 +82,9 @@ def _rows(service: Service, body: bytes, form: RowFormat) -> Sequence[Any]:
         if frame.height <= MOST:
             rows = frame.to_dicts()
         else:
-            raise ProblemError(_too_many(frame.height))
+            raise HttpProblemError(_too_many(frame.height))
     if len(rows) > MOST:
-        raise ProblemError(_too_many(len(rows)))
+        raise HttpProblemError(_too_many(len(rows)))
     return rows
 
 
@@ -96,17 +96,17 @@ def _table(service: Service, body: bytes, form: RowFormat) -> pl.DataFrame:
     try:
         frame = pl.read_csv(io.BytesIO(body), infer_schema=False) if form is RowFormat.CSV else _parquet(service, body)
     except TooLargeError as error:
-        raise ProblemError(too_much(f"{UPLOAD} is too large: {error}")) from None
+        raise HttpProblemError(too_much(f"{UPLOAD} is too large: {error}")) from None
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, DataError) as error:
-        raise ProblemError(not_valid(f"the upload is no table that can be read as {form.value}")) from error
+        raise HttpProblemError(not_valid(f"the upload is no table that can be read as {form.value}")) from error
     frame = frame.rename({name: known for name in frame.columns if (known := name.replace("-", "_")) in KNOWN})
     frame = frame.select(name for name in frame.columns if name)  # a column without a name, as pandas writes its index, says nothing
     if missing := [name for name in (ID, "outcome") if name not in frame.columns]:
-        raise ProblemError(not_valid(f"the upload has no column {missing[0]!r}; known: {', '.join(KNOWN)}"))
+        raise HttpProblemError(not_valid(f"the upload has no column {missing[0]!r}; known: {', '.join(KNOWN)}"))
     try:
         return frame.with_columns(pl.col(name).cast(pl.String) for name in KNOWN if name in frame.columns and name != "observed")
     except pl.exceptions.PolarsError:
-        raise ProblemError(not_valid("prediction_id, outcome and source are texts")) from None
+        raise HttpProblemError(not_valid("prediction_id, outcome and source are texts")) from None
 
 
 def _parquet(service: Service, body: bytes) -> pl.DataFrame:
@@ -122,10 +122,12 @@ def _read(row: Any, schema: DatasetSchema) -> OutcomeStatement | Problem:
     if isinstance(observed, datetime):  # of Parquet
         row = {**row, "observed": observed.isoformat()}
     try:
-        given = RowOutcomeRequest.model_validate(row)
+        statement = RowOutcomeRequest.model_validate(row)
     except ValidationError as error:
         return invalid_fields(error.errors(), KNOWN)
     try:
-        return OutcomeStatement(given.prediction_id, code_of(given.outcome, schema), source_of(given.source), observed_at(given.observed))
-    except ProblemError as error:
+        return OutcomeStatement(
+            statement.prediction_id, code_of(statement.outcome, schema), source_of(statement.source), observed_at(statement.observed)
+        )
+    except HttpProblemError as error:
         return error.problem

@@ -18,7 +18,7 @@ from sporeprint.messages.predictions import FeatureEffect, NearestObservation, P
 from sporeprint.model_serving.endpoints.predictions import IdempotencyKey
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, answered_by, problems, router
 from sporeprint.model_serving.http.encodings import unpack
-from sporeprint.model_serving.http.problems import ProblemError, bad_parameter
+from sporeprint.model_serving.http.problems import HttpProblemError, bad_parameter
 from sporeprint.model_serving.http.requests import (
     Headers,
     Receive,
@@ -66,7 +66,7 @@ class PredictOptions:
 
     Attributes:
         served: the version that scores the row, unless an A/B test assigns another one.
-        explain: whether an explanation is wanted.
+        explain: whether the response explains the prediction.
         key: of an idempotent request.
         route: the A/B test it takes part in; None: none.
         unit: the unit that keeps its arm, if the request names one.
@@ -80,12 +80,12 @@ class PredictOptions:
 
 
 async def _read_options(service: Service, scope: Scope, head: RequestHead) -> PredictOptions:
-    given = query(scope, PARAMETERS)
-    name, test = given.get("model"), given.get("ab_test")
+    options = query(scope, PARAMETERS)
+    name, test = options.get("model"), options.get("ab_test")
     if name is not None and test is not None:
-        raise ProblemError(bad_parameter("parameters 'model' and 'ab_test' exclude each other: a test chooses its model"))
+        raise HttpProblemError(bad_parameter("parameters 'model' and 'ab_test' exclude each other: a test chooses its model"))
     route = service.tests.default if test is None else await service.tests.find(test)
-    explain = parse_bool("explain", given.get("explain"))
+    explain = parse_bool("explain", options.get("explain"))
     if name is None:
         return PredictOptions(service.loader.current, explain, head.key, route, None if route is None else unit_id_header(scope))
     return PredictOptions(await service.loader.get(name), explain, head.key)
@@ -143,8 +143,8 @@ async def respond_predict(service: Service, scope: Scope, receive: Receive, send
     service.metrics.count_arm(record.test_id, record.arm)
     scope["request_context"].answered(record.model, record.version, record.prediction_id)
     explanation = await explain_prediction(served, row) if options.explain else None
-    found = _response(service, record, served, answer.outside, answer.reason, explanation)
-    await respond_json(send, found, ((b"server-timing", _timing(spent)),))
+    response = _response(service, record, served, answer.outside, answer.reason, explanation)
+    await respond_json(send, response, ((b"server-timing", _timing(spent)),))
 
 
 @routes.post("/predict", responses=problems(*UNREADABLE, 501))
@@ -152,7 +152,7 @@ async def respond_predict(service: Service, scope: Scope, receive: Receive, send
 async def predict(
     row: RowRequest,
     model: ModelQuery = None,
-    explain: Annotated[bool, Query(description="Whether an explanation is wanted.")] = False,
+    explain: Annotated[bool, Query(description="Whether the response explains the prediction.")] = False,
     ab_test: AbTestQuery = None,
     unit: Annotated[
         str | None,
@@ -208,18 +208,18 @@ def _response(
 
 async def explain_prediction(served: LoadedModel, row: Row) -> PredictionExplanation:
     """Why a version predicts what it does of a row."""
-    found = await asyncio.to_thread(predictor.explain_row, served.bundle, row)
-    near = found.nearest
+    explanation = await asyncio.to_thread(predictor.explain_row, served.bundle, row)
+    near = explanation.nearest
     return PredictionExplanation(
-        attributions=tuple(FeatureEffect(column=each.column, effect=each.effect, text=each.text) for each in found.attributions),
-        unit=found.unit,
-        base=found.base,
-        contradictions=found.prediction.contradictions,
-        most_similar_group=str(found.prediction.most_like),
+        attributions=tuple(FeatureEffect(column=each.column, effect=each.effect, text=each.text) for each in explanation.attributions),
+        unit=explanation.unit,
+        base=explanation.base,
+        contradictions=explanation.prediction.contradictions,
+        most_similar_group=str(explanation.prediction.most_like),
         nearest=None
         if near is None
         else NearestObservation(
-            row=near.row, group=str(found.nearest_component), distance=near.distance, differing=near.differing, values=near.values
+            row=near.row, group=str(explanation.nearest_component), distance=near.distance, differing=near.differing, values=near.values
         ),
     )
 

@@ -27,7 +27,7 @@ from sporeprint.messages.problem import RowProblem
 from sporeprint.model_serving.endpoints.predict import REPLAYED, AbTestQuery, ModelQuery, id_of_key, new_id
 from sporeprint.model_serving.endpoints.predictions import IdempotencyKey
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, DeadlineDep, ServiceDep, problems, router
-from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_valid, overloaded, too_large, too_much
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, not_found, not_valid, overloaded, too_large, too_much
 from sporeprint.model_serving.http.requests import ClientGoneError, Headers, Receive, Send
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.model_serving.runtime.row_parser import Row, rows_of
@@ -64,9 +64,9 @@ class Job:
     Attributes:
         served: who answers.
         batch_id: its id.
-        given: format of the body.
+        form: format of the body.
         upload: the body.
-        asked: its sha256.
+        sha256: of the body.
         created_us: when it was asked for.
         begin: the same, by a clock that only goes forward, nanoseconds.
         stop: set when nobody waits any more.
@@ -75,9 +75,9 @@ class Job:
 
     served: LoadedModel
     batch_id: str
-    given: RowFormat
+    form: RowFormat
     upload: Path
-    asked: str
+    sha256: str
     created_us: int
     begin: int
     stop: threading.Event
@@ -125,11 +125,11 @@ async def predict_batch(
     sizes = {form: json_bytes if form.is_json else file_bytes for form in RowFormat}
     upload = read_upload_head(request.scope, sizes, format, forms=True)
     if ab_test is not None:
-        raise ProblemError(not_found("a batch takes no part in an A/B test; ask row by row at POST /predict?ab_test=NAME"))
+        raise HttpProblemError(not_found("a batch takes no part in an A/B test; ask row by row at POST /predict?ab_test=NAME"))
     if explain:
-        raise ProblemError(not_found("a batch is not explained; ask for the rows that matter at POST /predict?explain=true"))
+        raise HttpProblemError(not_found("a batch is not explained; ask for the rows that matter at POST /predict?explain=true"))
     if service.batches >= RECEIVED * limits.max_batches:
-        raise ProblemError(overloaded("too many batches are in flight; try again soon"))
+        raise HttpProblemError(overloaded("too many batches are in flight; try again soon"))
     service.batches += 1
     try:
         deadline.reschedule(asyncio.get_running_loop().time() + limits.batch_deadline_s)
@@ -139,7 +139,7 @@ async def predict_batch(
     finally:
         service.batches -= 1
     request.scope["request_context"].answered(about.model, about.version, about.batch_id)
-    return StoredBatchResponse(service, about, upload.wanted, REPLAYED if replayed else ())
+    return StoredBatchResponse(service, about, upload.response_form, REPLAYED if replayed else ())
 
 
 async def _served(service: Service, name: str | None) -> LoadedModel:
@@ -153,29 +153,31 @@ async def _answered(
     store = service.database.store
     batch_id = new_batch_id() if upload.key is None else id_of_key(caller, upload.key)
     with store.part("upload") as path:
-        asked = await spool(receive, path, upload.limit, service.limits.receive_s, service.limits.min_receive_kb_s * 1024, upload.encoding)
+        request_hash = await spool(
+            receive, path, upload.limit, service.limits.receive_s, service.limits.min_receive_kb_s * 1024, upload.encoding
+        )
         if upload.boundary is not None:
             with store.part("upload") as body:
                 path.replace(body)
                 form = await asyncio.to_thread(file_of_form, body, upload.boundary, path)
-            upload = replace(upload, given=form)
+            upload = replace(upload, form=form)
             if form.is_json and path.stat().st_size > service.limits.max_batch_mb << 20:
-                raise ProblemError(too_large(service.limits.max_batch_mb << 20))
+                raise HttpProblemError(too_large(service.limits.max_batch_mb << 20))
         async with service.lock(batch_id):
             if upload.key is not None and (earlier := await asyncio.to_thread(store.about, batch_id)) is not None:
-                if earlier.asked != asked:
+                if earlier.asked != request_hash:
                     detail = "this Idempotency-Key was used for another batch; use a new key for a new one"
-                    raise ProblemError(Problem(422, "key-used", "The key was used for another request", detail))
+                    raise HttpProblemError(Problem(422, "key-used", "The key was used for another request", detail))
                 return earlier, True
             async with service.scoring:
-                job = Job(served, batch_id, upload.given, path, asked, since[1], since[0], threading.Event())
+                job = Job(served, batch_id, upload.form, path, request_hash, since[1], since[0], threading.Event())
                 about, unseen = await _scored(service, job)
-            kept = await asyncio.to_thread(store.about, batch_id)
-    if kept is None:  # it was written a moment ago
-        raise ProblemError(overloaded("the batch was removed while it was answered; send it again"))
+            existing = await asyncio.to_thread(store.about, batch_id)
+    if existing is None:  # it was written a moment ago
+        raise HttpProblemError(overloaded("the batch was removed while it was answered; send it again"))
     service.database.registrar.wake()
     service.metrics.count_batch(about.model, about.version, about.verdicts, unseen)
-    return kept, kept != about
+    return existing, existing != about
 
 
 async def predict_frame(service: Service, served: LoadedModel, frame: pl.DataFrame) -> tuple[BatchInfo, pl.DataFrame]:
@@ -190,7 +192,7 @@ async def predict_frame(service: Service, served: LoadedModel, frame: pl.DataFra
         The batch, and its ids and predictions, in the order of the rows. A row that breaks a rule has a reason and no prediction.
     """
     if service.batches >= RECEIVED * service.limits.max_batches:
-        raise ProblemError(overloaded("too many batches are in flight; try again soon"))
+        raise HttpProblemError(overloaded("too many batches are in flight; try again soon"))
     service.batches += 1
     try:
         async with service.scoring:
@@ -249,11 +251,11 @@ def _score(service: Service, job: Job) -> tuple[BatchInfo, Mapping[str, int]]:
                 unseen.update(_counts(frame["unseen"].drop_nulls().str.split(",").explode()))
                 rows, problems = rows + frame.height, problems + frame["prediction"].null_count()
         except DataError as error:
-            raise ProblemError(not_valid(str(error).replace(str(job.upload), UPLOAD))) from None
+            raise HttpProblemError(not_valid(str(error).replace(str(job.upload), UPLOAD))) from None
         except TooLargeError as error:
-            raise ProblemError(too_much(f"{UPLOAD} is too large: {error}")) from None
+            raise HttpProblemError(too_much(f"{UPLOAD} is too large: {error}")) from None
         except pl.exceptions.PanicException as error:
-            raise ProblemError(not_valid(f"{UPLOAD} cannot be read; is it damaged?")) from error
+            raise HttpProblemError(not_valid(f"{UPLOAD} cannot be read; is it damaged?")) from error
         about = BatchInfo(
             batch_id=job.batch_id,
             created_us=job.created_us,
@@ -266,9 +268,9 @@ def _score(service: Service, job: Job) -> tuple[BatchInfo, Mapping[str, int]]:
             verdicts=dict(verdicts),
             latency_us=(perf_counter_ns() - job.begin) // 1000,
             worker=service.worker,
-            given="json" if job.given.is_json else job.given.value,
+            given="json" if job.form.is_json else job.form.value,
             columns=columns,
-            asked=job.asked,
+            asked=job.sha256,
         )
         draft.close(about)
         store.publish(path, job.batch_id)
@@ -290,7 +292,7 @@ def _parts(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem
 def _sources(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None] | None]]:
     if job.frame is not None:
         return _of_frame(job.frame)
-    return _of_json(service, job) if job.given.is_json else _of_file(service, job)
+    return _of_json(service, job) if job.form.is_json else _of_file(service, job)
 
 
 def _of_frame(frame: pl.DataFrame) -> Iterator[tuple[Batch, None]]:
@@ -301,9 +303,9 @@ def _of_frame(frame: pl.DataFrame) -> Iterator[tuple[Batch, None]]:
 
 def _of_file(service: Service, job: Job) -> Iterator[tuple[Batch, None]]:
     schema, most = job.served.bundle.schema, service.limits.max_upload_rows
-    if (kind := kind_of(job.upload, UPLOAD)) != job.given:
-        raise DataError(f"{UPLOAD} is {kind}, and Content-Type says {job.given.value}")
-    if job.given is RowFormat.PARQUET:
+    if (kind := kind_of(job.upload, UPLOAD)) != job.form:
+        raise DataError(f"{UPLOAD} is {kind}, and Content-Type says {job.form.value}")
+    if job.form is RowFormat.PARQUET:
         with service.database.store.part("decoded") as path:
             for frame in service.decoder.decode(job.upload, schema, path):
                 _check_names(frame)
@@ -311,7 +313,7 @@ def _of_file(service: Service, job: Job) -> Iterator[tuple[Batch, None]]:
         return
     raw = open_table(job.upload, schema, now=lambda: datetime.now(UTC), csv=job.served.bundle.csv)
     if raw.provenance.rows is not None and raw.provenance.rows > most:
-        raise ProblemError(_too_many(raw.provenance.rows, most))
+        raise HttpProblemError(_too_many(raw.provenance.rows, most))
     for batch in read_batches(raw, schema, batch_bytes=CSV_BYTES, labelled=False):
         _check_names(batch.frame)
         if batch.malformed.height or not batch.frame.height:
@@ -327,16 +329,16 @@ def _check_names(frame: pl.DataFrame) -> None:
 
 
 def _of_json(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None]]]:
-    given, most = rows_of(job.upload.read_bytes(), job.given), service.limits.max_batch_rows
-    if len(given) > most:
-        raise ProblemError(_too_many(len(given), most))
+    rows_in, most = rows_of(job.upload.read_bytes(), job.form), service.limits.max_batch_rows
+    if len(rows_in) > most:
+        raise HttpProblemError(_too_many(len(rows_in), most))
     schema, read = job.served.bundle.schema, job.served.reader.row
-    for begin in range(0, max(1, len(given)), SCORED_ROWS):
+    for begin in range(0, max(1, len(rows_in)), SCORED_ROWS):
         rows: list[Row] = []
         problems: list[Problem | None] = []
-        for row in given[begin : begin + SCORED_ROWS]:
-            found, problem = _read(row, read)
-            rows.append(found)
+        for row in rows_in[begin : begin + SCORED_ROWS]:
+            parsed, problem = _read(row, read)
+            rows.append(parsed)
             problems.append(problem)
         yield Batch(_frame(rows, schema, begin), malformed_rows(), 0), problems
 
@@ -346,7 +348,7 @@ def _read(row: Any, read: Callable[[dict[str, Any]], Row]) -> tuple[Row, Problem
         return {}, not_valid("expected a JSON object of features")
     try:
         return read(row), None
-    except ProblemError as error:
+    except HttpProblemError as error:
         return {}, error.problem
 
 
@@ -362,10 +364,10 @@ def _too_many(rows: int, most: int) -> Problem:
 
 def _result(batch: Batch, refused: Sequence[Problem | None] | None, job: Job) -> pl.DataFrame:
     """Ids, the columns given and the answers; what could not be read stands at its place, with the reason."""
-    said = score_frame(batch.frame, job.served.bundle) if batch.frame.height else _NOTHING
+    scored = score_frame(batch.frame, job.served.bundle) if batch.frame.height else _NOTHING
     if refused is not None:
-        said = _with_problems(said, refused)
-    result = beside(batch.frame, said, further=(ID,))
+        scored = _with_problems(scored, refused)
+    result = beside(batch.frame, scored, further=(ID,))
     if batch.malformed.height:
         reason = pl.format("{}: {}", pl.col("reason"), pl.col("text")).alias("reason")
         unread = batch.malformed.select("_row", pl.lit("unknown").alias("verdict"), reason)
@@ -376,16 +378,16 @@ def _result(batch: Batch, refused: Sequence[Problem | None] | None, job: Job) ->
 _NOTHING = pl.DataFrame(schema={name: pl.Float64 if name in ("probability", "novelty_p") else pl.String for name in ANSWERS})
 
 
-def _with_problems(said: pl.DataFrame, refused: Sequence[Problem | None]) -> pl.DataFrame:
+def _with_problems(scored: pl.DataFrame, refused: Sequence[Problem | None]) -> pl.DataFrame:
     documents = [None if problem is None else problem.to_bytes().decode() for problem in refused]
-    said = said.with_columns(pl.Series(PROBLEM, documents, dtype=pl.String))
+    scored = scored.with_columns(pl.Series(PROBLEM, documents, dtype=pl.String))
     if not any(refused):
-        return said
+        return scored
     details = pl.Series("detail", [None if problem is None else problem.detail for problem in refused], dtype=pl.String)
     fine = pl.col(PROBLEM).is_null()
     scores = [pl.when(fine).then(pl.col(name)).alias(name) for name in ANSWERS if name not in ("verdict", "reason")]
     verdict = pl.when(fine).then(pl.col("verdict")).otherwise(pl.lit("unknown")).alias("verdict")
-    return said.with_columns(*scores, verdict, pl.when(fine).then(pl.col("reason")).otherwise(details).alias("reason"))
+    return scored.with_columns(*scores, verdict, pl.when(fine).then(pl.col("reason")).otherwise(details).alias("reason"))
 
 
 # --- giving --------------------------------------------------------------------------------------------------------------
@@ -394,12 +396,12 @@ def _with_problems(said: pl.DataFrame, refused: Sequence[Problem | None]) -> pl.
 class StoredBatchResponse(Response):
     """A batch, sent from the disk part by part: the next one is made when the client has taken the last."""
 
-    def __init__(self, service: Service, about: BatchInfo, wanted: RowFormat, headers: Headers) -> None:
+    def __init__(self, service: Service, about: BatchInfo, form: RowFormat, headers: Headers) -> None:
         super().__init__()
         self._path = service.database.store.path(about.batch_id)
-        self._about, self._wanted, self._deadline_s = about, wanted, service.limits.deadline_s
+        self._about, self._wanted, self._deadline_s = about, form, service.limits.deadline_s
         self.raw_headers = [
-            (b"content-type", wanted.media_type),
+            (b"content-type", form.media_type),
             (b"x-batch-id", about.batch_id.encode()),
             (b"x-model", f"{about.model}/v{about.version}".encode()),
             *headers,
@@ -429,8 +431,8 @@ class StoredBatchResponse(Response):
             gone.cancel()
 
 
-def _opened(path: Path, about: BatchInfo, wanted: RowFormat) -> Iterator[bytes]:
-    match wanted:
+def _opened(path: Path, about: BatchInfo, form: RowFormat) -> Iterator[bytes]:
+    match form:
         case RowFormat.PARQUET:
             return _as_file(path)
         case RowFormat.CSV:

@@ -12,7 +12,7 @@ from sporeprint.errors import JournalError, StorageError, StorageUnavailableErro
 from sporeprint.messages.outcomes import OutcomeRequest, OutcomeResponse, OutcomeRevision
 from sporeprint.messages.predictions import StoredPrediction
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, ServiceDep, problems, router
-from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found, not_valid
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, not_found, not_valid
 from sporeprint.model_serving.http.requests import idempotency_key
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.schema import DatasetSchema
@@ -64,7 +64,7 @@ async def prediction(prediction_id: PredictionId, service: ServiceDep) -> Stored
 )
 async def outcome(
     prediction_id: PredictionId,
-    given: OutcomeRequest,
+    request: OutcomeRequest,
     service: ServiceDep,
     caller: CallerDep,
     response: Response,
@@ -72,8 +72,8 @@ async def outcome(
 ) -> OutcomeResponse:
     """Report the ground truth of a prediction; reported differently, it is a correction."""
     key = idempotency_key({} if key is None else {b"idempotency-key": key.encode("latin-1", "replace")})
-    code = code_of(given.outcome, service.loader.current.bundle.schema)
-    source, observed_us = source_of(given.source), observed_at(given.observed)
+    code = code_of(request.outcome, service.loader.current.bundle.schema)
+    source, observed_us = source_of(request.source), observed_at(request.observed)
     record = await _find(service, prediction_id)
     # A key is its caller's: two callers may use the same one.
     own = None if key is None else hashlib.sha256(f"{caller.name}\n{key}".encode()).hexdigest()
@@ -81,13 +81,13 @@ async def outcome(
         done = await service.database.record_outcome(record.prediction_id, code, source=source, observed_us=observed_us, key=own)
     except KeyReusedError:
         detail = "this Idempotency-Key was used for another outcome; use a new key for a new outcome"
-        raise ProblemError(Problem(422, "key-used", "The key was used for another request", detail)) from None
+        raise HttpProblemError(Problem(422, "key-used", "The key was used for another request", detail)) from None
     response.status_code = 201 if done.created else 200
     return OutcomeResponse(**revision(done.outcome), created=done.created)
 
 
 async def _find(service: Service, prediction_id: str) -> PredictionRecord:
-    missing = ProblemError(not_found(f"there is no prediction {prediction_id[:MAX_ID]!r}"))
+    missing = HttpProblemError(not_found(f"there is no prediction {prediction_id[:MAX_ID]!r}"))
     if len(prediction_id) > MAX_ID or not prediction_id.isascii():
         raise missing
     record = await service.database.find(prediction_id)
@@ -104,7 +104,7 @@ def code_of(outcome: str, schema: DatasetSchema) -> str:
     if (code := text if text in values else codes.get(text.lower())) is not None:
         return code
     listed = ", ".join(f"{code} ({word})" for code, word in values.items())
-    raise ProblemError(not_valid(f"field 'outcome': expected one of {listed}; got {outcome[:40]!r}"))
+    raise HttpProblemError(not_valid(f"field 'outcome': expected one of {listed}; got {outcome[:40]!r}"))
 
 
 def source_of(source: str | None) -> str:
@@ -112,7 +112,7 @@ def source_of(source: str | None) -> str:
     if source is None:
         return SOURCE
     if not source.strip():
-        raise ProblemError(not_valid("field 'source': expected a text that is not blank"))
+        raise HttpProblemError(not_valid("field 'source': expected a text that is not blank"))
     return source.strip()
 
 
@@ -125,14 +125,14 @@ def observed_at(text: str | None) -> int | None:
     try:
         observed = datetime.fromisoformat(text if text.isprintable() else "")
         if observed.tzinfo is None:
-            raise ProblemError(problem)
+            raise HttpProblemError(problem)
         in_utc = observed.astimezone(UTC)
     except OverflowError:
-        raise ProblemError(_out_of_range(shown)) from None
+        raise HttpProblemError(_out_of_range(shown)) from None
     except ValueError:
-        raise ProblemError(problem) from None
+        raise HttpProblemError(problem) from None
     if in_utc.year not in YEARS:
-        raise ProblemError(_out_of_range(shown))
+        raise HttpProblemError(_out_of_range(shown))
     since = in_utc - datetime.fromtimestamp(0, UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 

@@ -16,7 +16,7 @@ from sporeprint.errors import RefusedError, StorageError, StorageUnavailableErro
 from sporeprint.messages.models import Alias, PromotionRequest, PromotionResponse, RollbackResponse
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, ServiceDep, merged, problems, router
 from sporeprint.model_serving.http.authentication import actor
-from sporeprint.model_serving.http.problems import Problem, ProblemError, bad_parameter
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, bad_parameter
 from sporeprint.model_serving.runtime.promotion_process import promote_in_a_process
 from sporeprint.pipelines.results import RegisterResult
 from sporeprint.registry.aliases import PRODUCTION
@@ -77,23 +77,23 @@ async def rollback(
     ref = (await asyncio.to_thread(registry.resolve, move.ref)).ref
     back = functools.partial(_rollback, registry, replace(move, ref=ref), actor(caller), service.database.executor)
     try:
-        found = await asyncio.to_thread(back)
+        version = await asyncio.to_thread(back)
     except NothingToRollBackError as error:
-        raise ProblemError(Problem(409, "conflict", "Something stands against it", str(error))) from None
+        raise HttpProblemError(Problem(409, "conflict", "Something stands against it", str(error))) from None
     served = await asyncio.to_thread(registry.production)
     production = None if served is None else served.ref
-    return RollbackResponse(ref=found.ref, alias=move.alias, production=production, before=ref, reason=move.reason)
+    return RollbackResponse(ref=version.ref, alias=move.alias, production=production, before=ref, reason=move.reason)
 
 
-def _alias_move(name: str, given: Mapping[str, Any], reason: str) -> AliasMove:
+def _alias_move(name: str, fields: Mapping[str, Any], reason: str) -> AliasMove:
     if not is_name(name):
-        raise ProblemError(bad_parameter(f"{name[:80]!r} is no name of a model"))
-    if (version := given.get("version")) is None:
-        raise ProblemError(bad_parameter("field 'version' is missing: expected a number, as in 2 or v2"))
-    text = given.get("reason") or reason
+        raise HttpProblemError(bad_parameter(f"{name[:80]!r} is no name of a model"))
+    if (version := fields.get("version")) is None:
+        raise HttpProblemError(bad_parameter("field 'version' is missing: expected a number, as in 2 or v2"))
+    text = fields.get("reason") or reason
     if not text.isprintable():
-        raise ProblemError(bad_parameter("field 'reason': expected printable characters"))
-    return AliasMove(f"{name}/v{str(version).removeprefix('v')}", given.get("alias") or "champion", text)
+        raise HttpProblemError(bad_parameter("field 'reason': expected printable characters"))
+    return AliasMove(f"{name}/v{str(version).removeprefix('v')}", fields.get("alias") or "champion", text)
 
 
 def _promote(settings: Settings, root: FilePath, move: AliasMove, who: str, executor: DatabaseExecutor, ref: str) -> RegisterResult:
@@ -118,9 +118,9 @@ def _rollback(registry: Registry, move: AliasMove, who: str, executor: DatabaseE
 
     note("model.rolling_back")  # nothing moves of which there would be no trace
     alias = PRODUCTION if move.alias == PRODUCTION else move.ref.partition("/")[0]
-    found = registry.rollback(alias, reason=move.reason, now=datetime.now(UTC), by=who, expected=move.ref)
-    _note_what_is_done(functools.partial(note, to=found.ref), "model.rolled_back")
-    return found
+    version = registry.rollback(alias, reason=move.reason, now=datetime.now(UTC), by=who, expected=move.ref)
+    _note_what_is_done(functools.partial(note, to=version.ref), "model.rolled_back")
+    return version
 
 
 def _note_what_is_done(note: Callable[[str], None], action: str) -> None:

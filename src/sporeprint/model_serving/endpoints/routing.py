@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from sporeprint.errors import RetryableError
 from sporeprint.model_serving.http.authentication import REQUIRED_ROLES, Caller
 from sporeprint.model_serving.http.origin import SAFE_METHODS, check_origin
-from sporeprint.model_serving.http.problems import PROBLEM_RESPONSE, Problem, ProblemError, not_in_time, of, overloaded, too_slow
+from sporeprint.model_serving.http.problems import PROBLEM_RESPONSE, HttpProblemError, Problem, not_in_time, of, overloaded, too_slow
 from sporeprint.model_serving.http.request_context import GONE, RequestContext
 from sporeprint.model_serving.http.requests import (
     IS_INCOMPLETE,
@@ -101,7 +101,7 @@ class Endpoint:
         except Exception as error:
             problem = of(error, service.root)
             # A database that is away is one line where that is found out, not a traceback for each request.
-            if problem.status >= 500 and not isinstance(error, ProblemError | RetryableError):
+            if problem.status >= 500 and not isinstance(error, HttpProblemError | RetryableError):
                 log.exception("%s: answered with %s", self.name, problem.kind)
             await _refuse(scope, send, problem)
 
@@ -170,12 +170,12 @@ class ServiceRoute(APIRoute):
 
 def _query_names(route: APIRoute) -> tuple[str, ...]:
     """The query parameters that an endpoint knows."""
-    found: list[str] = []
+    names: list[str] = []
     for parameter in route.dependant.query_params:
         model: Any = parameter.field_info.annotation
         is_model = isinstance(model, type) and issubclass(model, BaseModel)
-        found += list(model.model_fields) if is_model else [parameter.alias]
-    return tuple(found)
+        names += list(model.model_fields) if is_model else [parameter.alias]
+    return tuple(names)
 
 
 def router() -> APIRouter:
@@ -203,5 +203,5 @@ DeadlineDep = Annotated[asyncio.Timeout, Depends(_deadline)]
 
 def merged(in_query: BaseModel, in_body: BaseModel | None) -> Mapping[str, Any]:
     """The fields that a request gives, in the query or in its body; the body counts more."""
-    given = in_query.model_dump(mode="json", exclude_unset=True)
-    return given if in_body is None else given | in_body.model_dump(mode="json", exclude_unset=True)
+    fields = in_query.model_dump(mode="json", exclude_unset=True)
+    return fields if in_body is None else fields | in_body.model_dump(mode="json", exclude_unset=True)

@@ -9,7 +9,7 @@ from sporeprint import __version__
 from sporeprint.common.timestamps import iso_utc
 from sporeprint.messages.service import DatabaseHealth, HealthResponse, JournalHealth, ModelHealth, ServiceIndex, StatusResponse
 from sporeprint.model_serving.endpoints.routing import ServiceDep, router
-from sporeprint.model_serving.runtime import metrics as counters
+from sporeprint.model_serving.runtime.metrics import MEDIA_TYPE
 from sporeprint.model_serving.runtime.service import Service
 
 routes = router()
@@ -109,4 +109,4 @@ def _journal_fails(service: Service) -> bool:
 async def metrics(service: ServiceDep) -> Response:
     """For Prometheus."""
     service.look()
-    return Response(service.metrics.to_bytes(), media_type=counters.MEDIA_TYPE)
+    return Response(service.metrics.to_bytes(), media_type=MEDIA_TYPE)

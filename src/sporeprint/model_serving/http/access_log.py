@@ -134,10 +134,10 @@ class AccessLog:
         if seconds != self._second[0]:
             self._second = seconds, datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         trace = "" if trace_id is None else f'"trace_id":"{trace_id}",'
-        said = "null" if prediction_id is None else f'"{prediction_id}"'
+        quoted_id = "null" if prediction_id is None else f'"{prediction_id}"'
         return (
             f'{{"time":"{self._second[1]}.{left:06d}Z","request_id":"{request_id}","ms":{spent / 1e6:.3f},"bytes":{size},'
-            f'"prediction_id":{said},{trace}{rest}'
+            f'"prediction_id":{quoted_id},{trace}{rest}'
         ).encode()
 
     def _rest(self, method: str, endpoint: str, status: int, model: tuple[str, int] | None, key: str | None) -> str:
@@ -184,10 +184,10 @@ class AccessLog:
 
 def _identity(file: Path | int) -> tuple[int, int] | None:
     try:
-        found = os.stat(file)  # noqa: PTH116 -- also of open files
+        stat = os.stat(file)  # noqa: PTH116 -- also of open files
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return stat.st_dev, stat.st_ino
 
 
 class RequestIdFilter(logging.Filter):
@@ -204,11 +204,11 @@ class RequestIdFilter(logging.Filter):
 @contextlib.contextmanager
 def request_ids_in_log() -> Iterator[None]:
     """Name requests in the server's log as long as the context lasts."""
-    handlers, found = list(logging.getLogger("sporeprint").handlers), RequestIdFilter()
+    handlers, id_filter = list(logging.getLogger("sporeprint").handlers), RequestIdFilter()
     for handler in handlers:
-        handler.addFilter(found)
+        handler.addFilter(id_filter)
     try:
         yield
     finally:
         for handler in handlers:
-            handler.removeFilter(found)
+            handler.removeFilter(id_filter)

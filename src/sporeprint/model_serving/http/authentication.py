@@ -25,7 +25,7 @@ from sqlalchemy import Engine
 from sporeprint.common.files import atomic_write
 from sporeprint.errors import ConfigError, SporeprintError, StorageError, StorageUnavailableError
 from sporeprint.model_serving.http.background_task import background_task
-from sporeprint.model_serving.http.problems import Problem, ProblemError, retry
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, retry
 from sporeprint.model_serving.http.requests import Scope
 from sporeprint.storage.executor import within
 from sporeprint.storage.oltp import api_keys
@@ -169,8 +169,8 @@ def bootstrap_key(environ: Mapping[str, str]) -> ApiKey | None:
     try:
         secret = Path(name).read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        said = error.strerror if isinstance(error, OSError) else "not ASCII"
-        raise ConfigError(f"{BOOTSTRAP_VARIABLE}: {name} cannot be read: {said}") from None
+        reason = error.strerror if isinstance(error, OSError) else "not ASCII"
+        raise ConfigError(f"{BOOTSTRAP_VARIABLE}: {name} cannot be read: {reason}") from None
     if secret.startswith(api_keys.PREFIX + "_"):
         raise ConfigError(f"{BOOTSTRAP_VARIABLE}: the key in {name} begins as those of sporeprint keys create do; make another one")
     if len(secret) < SHORTEST or any(character.isspace() for character in secret):
@@ -229,7 +229,7 @@ class Authenticator:
             role: that it needs; None: nobody is asked.
 
         Raises:
-            ProblemError: if it is not let in: no key, a wrong one, one without the role, too many requests.
+            HttpProblemError: if it is not let in: no key, a wrong one, one without the role, too many requests.
         """
         if role is None:
             return self._local
@@ -239,7 +239,7 @@ class Authenticator:
         """Who sends a request, by the key in its headers.
 
         Raises:
-            ProblemError: if there is no key, or a wrong one.
+            HttpProblemError: if there is no key, or a wrong one.
         """
         return self._local_caller(scope) if self._is_open else self._caller(scope)
 
@@ -247,27 +247,27 @@ class Authenticator:
         """Let a caller do what needs a role.
 
         Raises:
-            ProblemError: if the caller lacks the role, or asks too much.
+            HttpProblemError: if the caller lacks the role, or asks too much.
         """
         if role not in caller.roles:
             has = ", ".join(sorted(caller.roles)) or "none"
             detail = f"the key {caller.name!r} has no role {role.value!r}; its roles: {has}"
-            raise ProblemError(Problem(403, "not-allowed", "The key may not do this", detail))
+            raise HttpProblemError(Problem(403, "not-allowed", "The key may not do this", detail))
         if not caller.bucket.take(time.monotonic()):
             self.limited += 1
-            raise ProblemError(TOO_MANY)
+            raise HttpProblemError(TOO_MANY)
         return caller
 
     def _local_caller(self, scope: Scope) -> Caller:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or _host_name(hosts[0]) not in LOOPBACK:
-            raise ProblemError(ELSEWHERE)
+            raise HttpProblemError(ELSEWHERE)
         return self._local
 
     def _caller(self, scope: Scope) -> Caller:
         secret = _secret(scope)
         if secret is None:
-            raise ProblemError(NOT_READ if self._keys is None and self._bootstrap is None else NO_KEY)
+            raise HttpProblemError(NOT_READ if self._keys is None and self._bootstrap is None else NO_KEY)
         return self.key_of(secret)[1]
 
     def valid_key(self, key_id: str) -> tuple[ApiKey, Caller] | None:
@@ -279,16 +279,16 @@ class Authenticator:
         """The key that a secret is.
 
         Raises:
-            ProblemError: if it is none that is taken.
+            HttpProblemError: if it is none that is taken.
         """
         digest = api_keys.digest_of(secret)
         key, caller = self._by_id.get(api_keys.id_of(secret) or "bootstrap", (None, None))
         # Also where there is no such key something is compared, so that the time taken does not tell.
         same = hmac.compare_digest(digest, key.digest if key else digest[::-1])
         if key is None and self._keys is None:
-            raise ProblemError(NOT_READ)
+            raise HttpProblemError(NOT_READ)
         if not same or key is None or caller is None or not key.is_valid(time.time_ns() // 1000):
-            raise ProblemError(WRONG_KEY)
+            raise HttpProblemError(WRONG_KEY)
         return key, caller
 
     # --- keys
@@ -317,15 +317,15 @@ class Authenticator:
     def refresh(self) -> bool:
         """Read the keys, and say whether that was possible; where it is not, what was known last counts."""
         try:
-            found = api_keys.listed(self._engine)
+            keys = api_keys.listed(self._engine)
         except (StorageError, StorageUnavailableError) as error:
             self._unread(error)
             return False
         self._away = False
-        if found != self._keys:
-            self._keys = found
-            self._take(found)
-            self._remember(found)
+        if keys != self._keys:
+            self._keys = keys
+            self._take(keys)
+            self._remember(keys)
         return True
 
     def refresh_within(self, seconds: float) -> None:

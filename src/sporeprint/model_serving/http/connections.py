@@ -37,10 +37,10 @@ SLOW = Problem(408, "too-slow", "The request took too long", "the request did no
 FULL = overloaded("there are too many connections; try again soon")
 
 
-def connection_limit(wanted: int) -> int:
+def connection_limit(limit: int) -> int:
     """How many connections this process can have: what is wanted, as far as the system lets it open so many files."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return wanted if files == resource.RLIM_INFINITY else max(1, min(wanted, files - OTHER_FILES))
+    return limit if files == resource.RLIM_INFINITY else max(1, min(limit, files - OTHER_FILES))
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import zstandard
 
-from sporeprint.model_serving.http.problems import Problem, ProblemError, too_large
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, too_large
 
 #: Bytes that are unpacked at a time.
 PIECE = 1 << 18
@@ -93,17 +93,17 @@ class BoundedUnpacker:
         Raises:
             ProblemError: if it is damaged, or there is more than the limit.
         """
-        found: list[bytes] = []
+        unpacked: list[bytes] = []
         while data:
             if self._unpacker.eof:  # what follows is a further member
                 self._unpacker = ENCODINGS[self._encoding]()
             part, data = self._fed(data)
             self.size += len(part)
             if self.size > self._limit:
-                raise ProblemError(too_large(self._limit))
+                raise HttpProblemError(too_large(self._limit))
             if part:
-                found.append(part)
-        return found
+                unpacked.append(part)
+        return unpacked
 
     def _fed(self, data: bytes) -> tuple[bytes, bytes]:
         try:
@@ -112,14 +112,14 @@ class BoundedUnpacker:
             if self._encoding == "deflate" and not self._begun:  # as some send it: without the header of zlib
                 self._begun, self._unpacker = True, _Zlib(-15)
                 return self._fed(data)
-            raise ProblemError(DAMAGED) from None
+            raise HttpProblemError(DAMAGED) from None
         self._begun = True
         return part, self._unpacker.unused_data + left if self._unpacker.eof else left
 
     def finish(self) -> None:
         """Raises: ProblemError, if the end is missing."""
         if not self._begun or not self._unpacker.eof:
-            raise ProblemError(DAMAGED)
+            raise HttpProblemError(DAMAGED)
 
 
 def unpack(encoding: str | None, data: bytes, limit: int) -> bytes:

@@ -8,7 +8,7 @@ Origin. Programs that are no browsers send neither.
 from collections.abc import Container, Iterable
 from urllib.parse import urlsplit
 
-from sporeprint.model_serving.http.problems import Problem, ProblemError
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem
 
 #: Methods that change nothing.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -49,7 +49,7 @@ def check_origin(headers: Iterable[tuple[bytes, bytes]], allowed: Container[str]
     # What the browser says of the page counts more than what a proxy may have made of the host.
     is_own = OWN_SITE.issuperset(sites) if sites else len(hosts) == 1 and all(_is_host(origin, hosts[0]) for origin in origins)
     if not is_own:
-        raise ProblemError(CROSS_SITE)
+        raise HttpProblemError(CROSS_SITE)
 
 
 def _is_host(origin: bytes, host: bytes) -> bool:

@@ -83,7 +83,7 @@ class Problem:
         return replace(self, request_id=request_id, trace_id=trace_id)
 
 
-class ProblemError(HTTPException):
+class HttpProblemError(HTTPException):
     """A request that cannot be answered, known for what it is where it was found."""
 
     def __init__(self, problem: Problem) -> None:
@@ -157,7 +157,7 @@ def of(error: Exception, root: Path) -> Problem:
     if isinstance(error, ModuleNotFoundError):
         error = missing(error) or error
     match error:
-        case ProblemError():
+        case HttpProblemError():
             return error.problem
         case MissingExtraError():
             return Problem(501, "not-installed", "This server lacks a library", str(error))

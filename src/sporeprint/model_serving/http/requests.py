@@ -12,7 +12,7 @@ import orjson
 
 from sporeprint.errors import nearest
 from sporeprint.model_serving.http.encodings import ENCODINGS, unpack
-from sporeprint.model_serving.http.problems import MEDIA_TYPE, Problem, ProblemError, bad_parameter, too_large
+from sporeprint.model_serving.http.problems import MEDIA_TYPE, HttpProblemError, Problem, bad_parameter, too_large
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -60,16 +60,16 @@ def read_request_head(scope: Scope, limit: int) -> RequestHead:
     Raises:
         ProblemError: if the body is too large or of another type, or the key is none.
     """
-    given = {name: value for name, value in scope["headers"] if name in _READ_HEADERS}
-    length = given.get(b"content-length", b"0")
+    headers = {name: value for name, value in scope["headers"] if name in _READ_HEADERS}
+    length = headers.get(b"content-length", b"0")
     if not length.isdigit() or int(length[:18]) > limit:
-        raise ProblemError(too_large(limit))
-    encoding = content_encoding(given)
+        raise HttpProblemError(too_large(limit))
+    encoding = content_encoding(headers)
     # A page of another origin may send a body without a type, but not this type, without asking first.
-    media_type = given.get(b"content-type", b"")
+    media_type = headers.get(b"content-type", b"")
     if not media_type.lower().startswith(JSON):
-        raise ProblemError(_unsupported(f"content type {_shown(media_type)}; send Content-Type: application/json"))
-    return RequestHead(idempotency_key(given), encoding)
+        raise HttpProblemError(_unsupported(f"content type {_shown(media_type)}; send Content-Type: application/json"))
+    return RequestHead(idempotency_key(headers), encoding)
 
 
 def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
@@ -78,12 +78,12 @@ def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
     Raises:
         ProblemError: if it is none.
     """
-    given = headers.get(b"idempotency-key")
-    if given is None:
+    value = headers.get(b"idempotency-key")
+    if value is None:
         return None
-    key = given.decode("latin-1")
+    key = value.decode("latin-1")
     if not _KEY.fullmatch(key):
-        raise ProblemError(bad_parameter("Idempotency-Key: expected 1 to 255 visible ASCII characters"))
+        raise HttpProblemError(bad_parameter("Idempotency-Key: expected 1 to 255 visible ASCII characters"))
     return key
 
 
@@ -102,7 +102,7 @@ async def read_json_body(scope: Scope, receive: Receive, limit: int, *, optional
     """
     if optional and not any(name == b"content-type" for name, _ in scope["headers"]):
         if await read_body(receive, limit):
-            raise ProblemError(_unsupported("a body without a content type; send Content-Type: application/json"))
+            raise HttpProblemError(_unsupported("a body without a content type; send Content-Type: application/json"))
         return b""
     head = read_request_head(scope, limit)
     return unpack(head.encoding, await read_body(receive, limit), limit)
@@ -119,7 +119,7 @@ def content_encoding(headers: Mapping[bytes, bytes]) -> str | None:
         return None
     if (name := encoding.decode("latin-1")) not in ENCODINGS:
         known = ", ".join(ENCODINGS)
-        raise ProblemError(_unsupported(f"content encoding {_shown(encoding)}; known: {known}"))
+        raise HttpProblemError(_unsupported(f"content encoding {_shown(encoding)}; known: {known}"))
     return name
 
 
@@ -155,7 +155,7 @@ async def _body(receive: Receive, limit: int) -> bytes:
         part = message.get("body", b"")
         size += len(part)
         if size > limit:
-            raise ProblemError(too_large(limit))
+            raise HttpProblemError(too_large(limit))
         if not message.get("more_body", False):
             return b"".join([*parts, part]) if parts else part
         parts.append(part)
@@ -173,15 +173,15 @@ def query(scope: Scope, known: Sequence[str]) -> dict[str, str]:
     try:
         pairs = parse_qsl(text.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=50)
     except ValueError:
-        raise ProblemError(bad_parameter("the query cannot be read")) from None
-    found: dict[str, str] = {}
+        raise HttpProblemError(bad_parameter("the query cannot be read")) from None
+    options: dict[str, str] = {}
     for name, value in pairs:
         if name not in known:
-            raise ProblemError(bad_parameter(f"unknown parameter {name[:40]!r}{nearest(name[:40], known)}; known: {', '.join(known)}"))
-        if name in found:
-            raise ProblemError(bad_parameter(f"parameter {name!r} is given twice"))
-        found[name] = value
-    return found
+            raise HttpProblemError(bad_parameter(f"unknown parameter {name[:40]!r}{nearest(name[:40], known)}; known: {', '.join(known)}"))
+        if name in options:
+            raise HttpProblemError(bad_parameter(f"parameter {name!r} is given twice"))
+        options[name] = value
+    return options
 
 
 def parse_bool(name: str, text: str | None) -> bool:
@@ -193,7 +193,7 @@ def parse_bool(name: str, text: str | None) -> bool:
     if text is None:
         return False
     if text.lower() not in _BOOLS:
-        raise ProblemError(bad_parameter(f"parameter {name!r}: expected true or false, got {text[:40]!r}"))
+        raise HttpProblemError(bad_parameter(f"parameter {name!r}: expected true or false, got {text[:40]!r}"))
     return _BOOLS[text.lower()]
 
 

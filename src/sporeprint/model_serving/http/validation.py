@@ -21,7 +21,7 @@ def invalid_request(errors: Sequence[Mapping[str, Any]], known: Sequence[str]) -
         place, *_ = error["loc"]
         if place != "body":
             name = ".".join(map(str, error["loc"][1:]))
-            return bad_parameter(f"parameter {name!r}: {_said(error)}")
+            return bad_parameter(f"parameter {name!r}: {_reason(error)}")
     first = errors[0]
     if first["loc"] == ("body",):
         shown = "nothing" if first["type"] == "missing" else f"got {str(first.get('input'))[:40]!r}"
@@ -36,16 +36,16 @@ def invalid_fields(errors: Sequence[Mapping[str, Any]], known: Sequence[str]) ->
         errors: as pydantic gives them.
         known: names of the fields.
     """
-    said: dict[str, None] = {}
+    sentences: dict[str, None] = {}
     for error in errors[:MOST]:
         name = ".".join(str(part) for part in error["loc"] if not _is_branch(part))
         if error["type"] == "extra_forbidden":
-            said[f"unknown field {name[:40]!r}{nearest(name[:40], known)}; known: {', '.join(known)}"] = None
+            sentences[f"unknown field {name[:40]!r}{nearest(name[:40], known)}; known: {', '.join(known)}"] = None
         elif error["type"] == "missing":
-            said[f"field {name!r} is missing"] = None
+            sentences[f"field {name!r} is missing"] = None
         else:
-            said[f"field {name!r}: {_said(error)}"] = None
-    return not_valid("; ".join(said))
+            sentences[f"field {name!r}: {_reason(error)}"] = None
+    return not_valid("; ".join(sentences))
 
 
 def _is_branch(part: Any) -> bool:
@@ -53,6 +53,6 @@ def _is_branch(part: Any) -> bool:
     return isinstance(part, str) and (part in ("int", "str", "float", "bool") or part.startswith(("constrained-", "function-")))
 
 
-def _said(error: Mapping[str, Any]) -> str:
+def _reason(error: Mapping[str, Any]) -> str:
     message = str(error["msg"])
     return f"{message[:1].lower()}{message[1:].replace('Input ', 'input ')}; got {str(error.get('input'))[:40]!r}"

@@ -53,13 +53,13 @@ def check_outputs(request: InferRequest) -> tuple[RequestedOutput, ...]:
     Raises:
         TensorError: naming one that does not exist or is named twice.
     """
-    wanted = request.outputs or tuple(RequestedOutput(name, None) for name in DEFAULT_OUTPUTS)
-    for place, output in enumerate(wanted):
+    requested = request.outputs or tuple(RequestedOutput(name, None) for name in DEFAULT_OUTPUTS)
+    for place, output in enumerate(requested):
         if output.name not in OUTPUTS:
             raise TensorError(f"output {output.name!r} does not exist{nearest(output.name, OUTPUTS)}; there are: {', '.join(OUTPUTS)}")
-        if output.name in {other.name for other in wanted[:place]}:
+        if output.name in {other.name for other in requested[:place]}:
             raise TensorError(f"output {output.name!r} is named twice")
-    return wanted
+    return requested
 
 
 def to_columns(request: InferRequest, schema: DatasetSchema, most: int) -> dict[str, list[Any]] | list[Row]:

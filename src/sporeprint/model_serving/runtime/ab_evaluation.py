@@ -2,14 +2,19 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
+from sporeprint.common.files import atomic_write
+from sporeprint.common.workdir import Workdir
 from sporeprint.errors import SporeprintError, StorageUnavailableError
 from sporeprint.model_serving.http.authentication import Run
 from sporeprint.model_serving.http.background_task import background_task
-from sporeprint.pipelines.ab_test_lifecycle import ExperimentService
+from sporeprint.model_serving.runtime.monitoring_gauges import AB_TESTS
+from sporeprint.pipelines.ab_test_lifecycle import AbTestStatus, ExperimentService
 from sporeprint.storage.oltp import checkpoints
 
 log = logging.getLogger(__name__)
@@ -17,6 +22,19 @@ log = logging.getLogger(__name__)
 LEASE = "evaluating"
 #: Seconds that a lease lasts beyond the pause between two evaluations. If the process dies, another one takes over after so long.
 BEYOND_S = 20.0
+
+
+def _figures(status: AbTestStatus) -> dict[str, Any]:
+    """What /metrics shows of a running test."""
+    interim = status.interim_analysis
+    return {
+        "test": status.test.test_id,
+        "units": interim.units,
+        "labels": interim.labels,
+        "log_e": interim.figures["running"]["log_e"],
+        "mismatch_log_e": interim.figures["srm_log_e"],
+        "gain": {"value": interim.figures["primary"]["gain"]["value"], **{end: interim.figures["running"][end] for end in ("low", "high")}},
+    }
 
 
 class BackgroundEvaluation:
@@ -55,7 +73,9 @@ class BackgroundEvaluation:
             now_us = time.time_ns() // 1000
             until_us = now_us + int((self._pause_s + BEYOND_S) * 1e6)
             if checkpoints.lease(self._experiments.engine, LEASE, self._worker, now_us=now_us, until_us=until_us):
-                self._experiments.evaluate(actor=f"worker:{self._worker}")
+                statuses = self._experiments.evaluate(actor=f"worker:{self._worker}")
+                path = Workdir(self._experiments.root).monitoring / AB_TESTS
+                atomic_write(path, json.dumps([_figures(status) for status in statuses]))
                 return self._experiments.has_pending_promotion()
         except SporeprintError as error:
             if not isinstance(error, StorageUnavailableError):  # the database is away: that is in the log

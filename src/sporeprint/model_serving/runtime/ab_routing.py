@@ -25,7 +25,7 @@ from sporeprint.inference.prediction import Prediction
 from sporeprint.messages.predictions import AbAssignment
 from sporeprint.model_serving.http.authentication import Run
 from sporeprint.model_serving.http.background_task import background_task
-from sporeprint.model_serving.http.problems import ProblemError, bad_parameter, not_found
+from sporeprint.model_serving.http.problems import HttpProblemError, bad_parameter, not_found
 from sporeprint.model_serving.http.requests import Scope
 from sporeprint.model_serving.model_loader import ModelLoader
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel, StageTimes, TimedPrediction
@@ -102,7 +102,7 @@ class Route:
         """Whether both versions are there."""
         return self.a is not None and self.b is not None
 
-    def unit(self, given: str | None, row: Row, prediction_id: str) -> str:
+    def unit(self, unit_header: str | None, row: Row, prediction_id: str) -> str:
         """The unit of a request: what its header or column names, otherwise its row.
 
         The same row asked again says nothing new: it is the same unit. Tests of the earlier rule take each answer for a unit of its own.
@@ -112,8 +112,8 @@ class Route:
             value = row.get(self.column)
             if value is not None:
                 return str(value)[:MOST_UNIT]
-        elif given is not None and (design.unit == "header" or design.rule is Rule.BETTING):
-            return given
+        elif unit_header is not None and (design.unit == "header" or design.rule is Rule.BETTING):
+            return unit_header
         return prediction_id if design.rule is Rule.ERRORS_BY_ARM else row_unit(row)
 
     def versions_for(self, unit_id: str) -> tuple[LoadedModel, ...]:
@@ -190,15 +190,15 @@ def unit_id_header(scope: Scope) -> str | None:
     Raises:
         ProblemError: if it is none.
     """
-    given = next((value for name, value in scope["headers"] if name == b"x-unit-id"), None)
-    if given is None:
+    header_value = next((value for name, value in scope["headers"] if name == b"x-unit-id"), None)
+    if header_value is None:
         return None
     try:
-        unit = str(given.decode("utf-8").strip())
+        unit = str(header_value.decode("utf-8").strip())
     except UnicodeDecodeError:
         unit = ""
     if not 0 < len(unit) <= MOST_UNIT or not unit.isprintable():
-        raise ProblemError(bad_parameter(f"X-Unit-Id: expected 1 to {MOST_UNIT} printable characters of UTF-8"))
+        raise HttpProblemError(bad_parameter(f"X-Unit-Id: expected 1 to {MOST_UNIT} printable characters of UTF-8"))
     return unit
 
 
@@ -239,14 +239,14 @@ class Routes:
             ProblemError: if there is no such test.
             StorageUnavailableError, StorageError: if that cannot be known now.
         """
-        if (found := self._routes.get(name)) is not None:
-            return found
+        if (route := self._routes.get(name)) is not None:
+            return route
         if name in self._ended:
             return None
         try:
             test = await self._run(functools.partial(ab_tests.get, self._engine, name))
         except NoSuchTestError as error:
-            raise ProblemError(not_found(str(error))) from None
+            raise HttpProblemError(not_found(str(error))) from None
         if not test.running:
             self._ended[name] = None
             while len(self._ended) > REMEMBERED:
@@ -290,11 +290,11 @@ class Routes:
         async with self._refreshing:
             known = {route.test.test_id: route for route in self._routes.values()}
             ids, tests = await self._run(functools.partial(self._running, set(known)))
-            found = await asyncio.to_thread(self._read, known, ids, tests, retry)
-            self._routes = {key: route for route in found for key in (route.test.test_id, route.test.name)}
-            self.default = next((route for route in found if route.test.default_route), None)
-            wanted = {pinned for route in found for pinned in (route.test.a, route.test.b)}
-            self._versions = {pinned: served for pinned, served in self._versions.items() if pinned in wanted}
+            routes = await asyncio.to_thread(self._read, known, ids, tests, retry)
+            self._routes = {key: route for route in routes for key in (route.test.test_id, route.test.name)}
+            self.default = next((route for route in routes if route.test.default_route), None)
+            pinned_refs = {pinned for route in routes for pinned in (route.test.a, route.test.b)}
+            self._versions = {pinned: served for pinned, served in self._versions.items() if pinned in pinned_refs}
 
     def _running(self, known: Collection[str]) -> tuple[list[str], dict[str, AbTest]]:
         """Ids of the running tests, and those tests that are not known yet."""
@@ -302,10 +302,10 @@ class Routes:
         return ids, {test_id: ab_tests.get(self._engine, test_id) for test_id in ids if test_id not in known}
 
     def _read(self, known: Mapping[str, Route], ids: Sequence[str], new: Mapping[str, AbTest], retry: bool) -> list[Route]:
-        kept = {test_id: route for test_id, route in known.items() if test_id in ids and (route.is_complete or not retry)}
-        tests = [known[test_id].test if test_id in known else new[test_id] for test_id in ids if test_id not in kept]
+        unchanged = {test_id: route for test_id, route in known.items() if test_id in ids and (route.is_complete or not retry)}
+        tests = [known[test_id].test if test_id in known else new[test_id] for test_id in ids if test_id not in unchanged]
         made = {test.test_id: Route.of(test, self._version(test, "a", test.a), self._version(test, "b", test.b)) for test in tests}
-        return [route for test_id in ids if (route := kept.get(test_id) or made.get(test_id)) is not None]
+        return [route for test_id in ids if (route := unchanged.get(test_id) or made.get(test_id)) is not None]
 
     def _version(self, test: AbTest, arm: str, pinned: PinnedVersion) -> LoadedModel | None:
         if pinned in self._versions:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import orjson
 
-from sporeprint.model_serving.http.problems import Problem, ProblemError
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem
 from sporeprint.model_serving.runtime.dynamic_batching import PendingRequest
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.model_serving.runtime.row_parser import Row
@@ -47,7 +47,7 @@ async def predict_once(service: Service, caller: str, key: str, request: Pending
         assert stored is not None  # noqa: S101 -- it is found, or put
         if stored.row_sha256 != row_sha256:
             detail = "this Idempotency-Key was used for another row; use a new key for a new request"
-            raise ProblemError(Problem(422, "key-used", "The key was used for another request", detail))
+            raise HttpProblemError(Problem(422, "key-used", "The key was used for another request", detail))
         record = PredictionRecord.from_bytes(stored.record)
         if not stored.is_journaled:
             await service.database.write(record)

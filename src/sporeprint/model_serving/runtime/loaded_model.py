@@ -24,8 +24,7 @@ from sporeprint.safety.anomalies import RowAnomalies, row_anomalies
 from sporeprint.safety.cells import Cells
 from sporeprint.safety.decision_rule import DecisionRule
 from sporeprint.safety.group_likelihood import Evidence
-from sporeprint.safety.partial_guard import FILE as PARTIAL_GUARD
-from sporeprint.safety.partial_guard import PartialGuard
+from sporeprint.safety.partial_guard import PARTIAL_GUARD_FILE, PartialGuard
 from sporeprint.safety.promise_notes import promise_notes
 from sporeprint.safety.verdict import UNKNOWN, verdict_words
 
@@ -63,14 +62,14 @@ class RowChecks(NamedTuple):
         novelty_p: float64 [n], the guard's p-values.
         contradictory: bool [n], whether a row contradicts itself.
         component: [n], index of the most similar mixture component.
-        strange: [n], the anomalies.
+        anomalies: [n].
         partial: which rows are partial, and what they say; None where there is no such row.
     """
 
     novelty_p: npt.NDArray[np.float64]
     contradictory: npt.NDArray[np.bool_]
     component: npt.NDArray[np.intp]
-    strange: Sequence[RowAnomalies]
+    anomalies: Sequence[RowAnomalies]
     partial: PartialRows | None = None
 
 
@@ -155,9 +154,9 @@ class LoadedModel:
             rows: n of them.
             versions: the version that scores each row; all have this one's preprocessing_key. None: this one.
         """
-        asked = (self,) * len(rows) if versions is None else versions
+        versions_by_row = (self,) * len(rows) if versions is None else versions
         if len(rows) < MIN_ROWS_TOGETHER:
-            return [served.answer(row) for served, row in zip(asked, rows, strict=True)]
+            return [served.answer(row) for served, row in zip(versions_by_row, rows, strict=True)]
         n, begin = len(rows), perf_counter_ns()
         bundle, guard = self.bundle, self.safety.guard
         read = self.table.vectorize(rows)
@@ -168,19 +167,19 @@ class LoadedModel:
         else:
             component, typicality = guard.most_typical(read.features)
             novelty_p = guard.p_value(typicality)
-        strange = [
+        anomalies = [
             row_anomalies(row, bundle.encoder, bundle.schema) if may_be else NO_ANOMALIES
-            for row, may_be in zip(rows, read.strange.tolist(), strict=True)
+            for row, may_be in zip(rows, read.may_be_anomalous.tolist(), strict=True)
         ]
         guarded = perf_counter_ns()
-        known = RowChecks(novelty_p, np.array([bool(each.contradictions) for each in strange]), component, strange, partial)
+        known = RowChecks(novelty_p, np.array([bool(each.contradictions) for each in anomalies]), component, anomalies, partial)
         places: defaultdict[int, list[int]] = defaultdict(list)
-        for place, served in enumerate(asked):
+        for place, served in enumerate(versions_by_row):
             places[id(served)].append(place)
         answers: dict[int, TimedPrediction] = {}
         for mine in places.values():
             stages = StageTimes((encoded - begin) // n, 0, (guarded - encoded) // n)
-            answers |= zip(mine, asked[mine[0]]._score_rows(read.matrix, known, mine, stages), strict=True)
+            answers |= zip(mine, versions_by_row[mine[0]]._score_rows(read.matrix, known, mine, stages), strict=True)
         return [answers[place] for place in range(n)]
 
     def _score_rows(self, matrix: Matrix, known: RowChecks, places: list[int], stages: StageTimes) -> list[TimedPrediction]:
@@ -194,7 +193,7 @@ class LoadedModel:
         codes = np.asarray(safety.decide(probability, novelty_p, known.contradictory[mine], component)).tolist()
         numbers = zip(probability.tolist(), novelty_p.tolist(), component.tolist(), codes, places, strict=True)
         answers = [
-            row_prediction(safety, self.bundle.schema, p, novelty, most_like, known.strange[place], code)
+            row_prediction(safety, self.bundle.schema, p, novelty, most_like, known.anomalies[place], code)
             for p, novelty, most_like, code, place in numbers
         ]
         if known.partial is not None:
@@ -213,9 +212,9 @@ class LoadedModel:
         if guard is None or not mine:
             return
         own, theirs = np.array([number for number, _ in mine]), np.array([number for _, number in mine])
-        strange = [known.strange[places[number]] for number in own.tolist()]
+        anomalies = [known.anomalies[places[number]] for number in own.tolist()]
         cells, evidence = partial.cells.take(theirs), partial.evidence.take(theirs)
-        made = predict_partial(self.bundle, guard, cells, probability[own], strange, evidence=evidence)
+        made = predict_partial(self.bundle, guard, cells, probability[own], anomalies, evidence=evidence)
         for number, prediction in zip(own.tolist(), made, strict=True):
             answers[number] = prediction
 
@@ -250,6 +249,6 @@ def _partial_rows(guard: PartialGuard | None, rows: Sequence[Row]) -> PartialRow
 
 
 def _preprocessing_key(bundle: Bundle) -> str:
-    partial = bundle.parts.get(PARTIAL_GUARD, b"")
+    partial = bundle.parts.get(PARTIAL_GUARD_FILE, b"")
     parts = (bundle.encoder.to_json().encode(), bundle.safety.guard.to_bytes(), bundle.schema.fingerprint().encode(), partial)
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()

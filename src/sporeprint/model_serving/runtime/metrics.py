@@ -16,7 +16,7 @@ from sporeprint.inference.prediction import Prediction
 from sporeprint.model_serving.database import Database
 from sporeprint.model_serving.model_loader import ModelLoader
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
-from sporeprint.model_serving.runtime.monitoring_gauges import gauges
+from sporeprint.model_serving.runtime.monitoring_gauges import AB_TESTS, ab_gauges, gauges
 from sporeprint.model_serving.runtime.shared_counters import CounterSnapshot, Series, SharedCounters, read_all
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -231,18 +231,18 @@ class Metrics:
 
 def aggregate(every: Iterable[CounterSnapshot]) -> dict[Series, tuple[int, ...]]:
     """The numbers of a server from those of its processes."""
-    found: dict[Series, tuple[int, ...]] = {}
+    sums: dict[Series, tuple[int, ...]] = {}
     for counted in every:
         for series, numbers in counted.numbers.items():
             family = FAMILIES.get(series[0])
             if family is None or (series[0] in GAUGES and not counted.alive):
                 continue
-            before = found.get(series, (0,) * len(numbers))
+            before = sums.get(series, (0,) * len(numbers))
             if family.kind is MetricKind.LIVE_MAX:
-                found[series] = tuple(map(max, before, numbers))
+                sums[series] = tuple(map(max, before, numbers))
             else:
-                found[series] = tuple(a + b for a, b in zip(before, numbers, strict=True))
-    return found
+                sums[series] = tuple(a + b for a, b in zip(before, numbers, strict=True))
+    return sums
 
 
 class _SharedCollector(Collector):
@@ -258,6 +258,7 @@ class _SharedCollector(Collector):
             yield _metric(name, family, of[name])
         if self._monitored is not None:
             yield from gauges(self._monitored)
+            yield from ab_gauges(self._monitored.with_name(AB_TESTS))
 
 
 def _metric(name: str, family: MetricDefinition, series: Iterable[tuple[tuple[str, ...], tuple[int, ...]]]) -> Metric:

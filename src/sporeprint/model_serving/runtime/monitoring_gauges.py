@@ -13,20 +13,48 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 MOST_BYTES = 16 << 20
 #: Columns that have a gauge.
 MOST_COLUMNS = 500
+#: File beside the monitor's, with the last evaluation of the A/B tests.
+AB_TESTS = "ab_tests.json"
+AB_GAUGES = {
+    "units": "Units counted in a running A/B test",
+    "labels": "Outcomes counted in a running A/B test",
+    "log_e": "Logarithm of the e-value against equal arms, the largest so far",
+    "mismatch_log_e": "Logarithm of the e-value against the planned shares of units (sample ratio mismatch)",
+}
 STATUSES = ("no alarm", "alarm", "not computed")
 
 
 def gauges(path: Path) -> Iterator[Metric]:
     """The gauges of an evaluation's JSON file; none where there is no such file. A damaged one says so and nothing else."""
     try:
-        found = list(_of(_read(path)))
+        gauges_of_file = list(_of(_read(path)))
     except FileNotFoundError:
         return
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         yield _one("readable", "1 if the last evaluation of the monitor can be read", 0)
         return
     yield _one("readable", "1 if the last evaluation of the monitor can be read", 1)
-    yield from found
+    yield from gauges_of_file
+
+
+def ab_gauges(path: Path) -> Iterator[Metric]:
+    """The gauges of the A/B tests that ran at their last evaluation; none where the file is missing or damaged."""
+    try:
+        tests = _read(path)
+        for name, says in AB_GAUGES.items():
+            gauge = GaugeMetricFamily(f"sporeprint_ab_{name}", says, labels=("test",))
+            for test in tests:
+                if (value := _number(test[name])) is not None:
+                    gauge.add_metric((str(test["test"]),), value)
+            yield gauge
+        gain = GaugeMetricFamily("sporeprint_ab_gain", "By how much arm b is better, and the confidence sequence", labels=("test", "bound"))
+        for test in tests:
+            for bound in ("low", "value", "high"):
+                if (value := _number(test["gain"][bound])) is not None:
+                    gain.add_metric((str(test["test"]), bound), value)
+        yield gain
+    except (OSError, ValueError, KeyError, TypeError):
+        return
 
 
 def _read(path: Path) -> Any:

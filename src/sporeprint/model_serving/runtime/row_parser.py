@@ -15,7 +15,7 @@ import orjson
 from sporeprint.common.dates import date_text
 from sporeprint.errors import DataError
 from sporeprint.inference.predictor import parse_row
-from sporeprint.model_serving.http.problems import ProblemError, not_json, not_valid
+from sporeprint.model_serving.http.problems import HttpProblemError, not_json, not_valid
 from sporeprint.model_serving.runtime.uploads import RowFormat
 from sporeprint.schema import DatasetSchema, Kind
 
@@ -72,56 +72,56 @@ class RowParser:
         Raises:
             ProblemError: if it is no JSON object, or a field cannot be understood.
         """
-        given = parse_json(body)
-        if not isinstance(given, dict):
-            raise ProblemError(not_json(f"expected a JSON object of features, as in {self.example()}; got {_kind(given)}"))
-        return self.row(given)
+        values = parse_json(body)
+        if not isinstance(values, dict):
+            raise HttpProblemError(not_json(f"expected a JSON object of features, as in {self.example()}; got {_kind(values)}"))
+        return self.row(values)
 
-    def row(self, given: dict[str, Any]) -> Row:
+    def row(self, values: dict[str, Any]) -> Row:
         """A row in the contract's names and codes.
 
         Args:
-            given: JSON values by field.
+            values: JSON values by field.
 
         Raises:
             ProblemError: naming every field that cannot be understood.
         """
-        found: Row = {}
+        row: Row = {}
         fields = self.fields
-        for key, value in given.items():
+        for key, value in values.items():
             field = fields.get(key)
             if field is None:
-                return self._parse_slowly(given)
+                return self._parse_slowly(values)
             if value is None:
-                found[field.name] = None
+                row[field.name] = None
             elif field.values is None:
                 # The exact types: true is no number.
                 if (type(value) is not float and type(value) is not int) or not field.low <= value <= field.high:
-                    return self._parse_slowly(given)
-                found[field.name] = float(value)
+                    return self._parse_slowly(values)
+                row[field.name] = float(value)
             else:
                 code = field.values.get(value) if type(value) is str else None
                 if code is None:
-                    return self._parse_slowly(given)
-                found[field.name] = code
+                    return self._parse_slowly(values)
+                row[field.name] = code
         # Fewer than were given: one was given in both spellings.
-        if len(found) < len(given) or any(found.get(name) is None for name in self.required):
-            return self._parse_slowly(given)
-        return found
+        if len(row) < len(values) or any(row.get(name) is None for name in self.required):
+            return self._parse_slowly(values)
+        return row
 
-    def _parse_slowly(self, given: dict[str, Any]) -> Row:
+    def _parse_slowly(self, values: dict[str, Any]) -> Row:
         most = 2 * len(self.schema.columns)
-        if len(given) > most:
-            raise ProblemError(not_valid(f"{len(given):,} fields are given, there are {len(self.schema.columns)}"))
-        long = [key for key, value in given.items() if len(key) > MOST_CHARACTERS or _is_long(value)]
+        if len(values) > most:
+            raise HttpProblemError(not_valid(f"{len(values):,} fields are given, there are {len(self.schema.columns)}"))
+        long = [key for key, value in values.items() if len(key) > MOST_CHARACTERS or _is_long(value)]
         if long:
-            raise ProblemError(not_valid(f"field {long[0][:40]!r}: name or value is longer than {MOST_CHARACTERS} characters"))
+            raise HttpProblemError(not_valid(f"field {long[0][:40]!r}: name or value is longer than {MOST_CHARACTERS} characters"))
         try:
-            return parse_row(given, self.schema)
+            return parse_row(values, self.schema)
         except DataError as error:
-            raise ProblemError(not_valid(str(error))) from None
+            raise HttpProblemError(not_valid(str(error))) from None
         except OverflowError:
-            raise ProblemError(not_valid("a number is larger than any that can be computed with")) from None
+            raise HttpProblemError(not_valid("a number is larger than any that can be computed with")) from None
 
     def example(self) -> str:
         """A row that can be sent as it is."""
@@ -153,22 +153,22 @@ def parse_json(body: bytes) -> Any:
         ProblemError: if it is none.
     """
     try:
-        given = orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise ProblemError(not_json(f"the body is not valid JSON: {error}")) from None
+        raise HttpProblemError(not_json(f"the body is not valid JSON: {error}")) from None
     # Every pair brings a colon: where there are no more of them than pairs, no key was given twice.
-    if body.count(b":") != _pairs(given):
+    if body.count(b":") != _pairs(value):
         _no_key_twice(body)
-    return given
+    return value
 
 
-def _pairs(given: Any) -> int:
+def _pairs(value: Any) -> int:
     """Pairs of an object, and of the objects in lists below it; fewer than there are where it is deeper."""
-    if isinstance(given, dict):
-        rows = given.get("rows")
-        return len(given) + (_pairs(rows) if isinstance(rows, list) else 0)
-    if isinstance(given, list):
-        return sum(len(row) for row in given if isinstance(row, dict))
+    if isinstance(value, dict):
+        rows = value.get("rows")
+        return len(value) + (_pairs(rows) if isinstance(rows, list) else 0)
+    if isinstance(value, list):
+        return sum(len(row) for row in value if isinstance(row, dict))
     return 0
 
 
@@ -176,18 +176,18 @@ def _no_key_twice(body: bytes) -> None:
     try:
         json.loads(body, object_pairs_hook=_unique)
     except RecursionError:
-        raise ProblemError(not_json("the body is nested too deeply")) from None
+        raise HttpProblemError(not_json("the body is nested too deeply")) from None
     except ValueError as error:
-        raise ProblemError(not_json(f"the body is not valid JSON: {error}")) from None
+        raise HttpProblemError(not_json(f"the body is not valid JSON: {error}")) from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in found if names.count(name) > 1)
-        raise ProblemError(not_json(f"field {twice[:40]!r} is given twice"))
-    return found
+        twice = next(name for name in fields if names.count(name) > 1)
+        raise HttpProblemError(not_json(f"field {twice[:40]!r} is given twice"))
+    return fields
 
 
 #: Keys under which clients send a list of rows.
@@ -202,45 +202,51 @@ def rows_of(body: bytes, form: RowFormat) -> list[Any]:
     """
     if form is RowFormat.NDJSON:
         return [parse_json(line) for line in body.splitlines() if line.strip()]
-    given = parse_json(body)
-    if isinstance(given, dict) and set(given) == {"dataframe_split"}:
-        given = given["dataframe_split"]
-    if isinstance(given, dict) and {"columns", "data"} <= set(given) <= {"columns", "data", "index", "index_names", "column_names"}:
-        return _split_rows(given["columns"], given["data"])
-    if isinstance(given, dict) and len(given) == 1 and next(iter(given)) in LISTS:
-        given = next(iter(given.values()))
-    if not isinstance(given, list):
+    body_value = parse_json(body)
+    if isinstance(body_value, dict) and set(body_value) == {"dataframe_split"}:
+        body_value = body_value["dataframe_split"]
+    if isinstance(body_value, dict) and {"columns", "data"} <= set(body_value) <= {
+        "columns",
+        "data",
+        "index",
+        "index_names",
+        "column_names",
+    }:
+        return _split_rows(body_value["columns"], body_value["data"])
+    if isinstance(body_value, dict) and len(body_value) == 1 and next(iter(body_value)) in LISTS:
+        body_value = next(iter(body_value.values()))
+    if not isinstance(body_value, list):
         expected = 'expected a JSON list of rows, {"rows": [...]}, or the columns and data of a data frame (orient="split")'
-        raise ProblemError(not_json(f"{expected}; got {_kind(given)}"))
-    return given
+        raise HttpProblemError(not_json(f"{expected}; got {_kind(body_value)}"))
+    return body_value
 
 
 def _split_rows(columns: Any, data: Any) -> list[Any]:
     if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns) or len(set(columns)) < len(columns):
-        raise ProblemError(not_json("'columns': expected a list of names, none of them twice"))
+        raise HttpProblemError(not_json("'columns': expected a list of names, none of them twice"))
     if not isinstance(data, list):
-        raise ProblemError(not_json(f"'data': expected a list of rows, got {_kind(data)}"))
+        raise HttpProblemError(not_json(f"'data': expected a list of rows, got {_kind(data)}"))
     for number, row in enumerate(data):
         if not isinstance(row, list) or len(row) != len(columns):
-            raise ProblemError(not_json(f"row {number} of 'data': expected a list of {len(columns)} values, one for each column"))
+            raise HttpProblemError(not_json(f"row {number} of 'data': expected a list of {len(columns)} values, one for each column"))
     return [dict(zip(columns, row, strict=True)) for row in data]
 
 
-def _kind(given: Any) -> str:
+def _kind(value: Any) -> str:
     names = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false", type(None): "null"}
-    return names.get(type(given), "something else")
+    return names.get(type(value), "something else")
 
 
 def example(schema: DatasetSchema) -> dict[str, Any]:
     """A row of a contract: of every nominal column the first declared value, as a word where it is one; of every number a small one."""
-    found: dict[str, Any] = {}
+    row: dict[str, Any] = {}
     for name, column in schema.columns.items():
         if column.kind is Kind.DATE:
-            found[name] = date_text(column.min if column.min is not None and column.since is None else 19_787.0)
+            row[name] = date_text(column.min if column.min is not None and column.since is None else 19_787.0)
         elif column.is_number:
             low, high = column.min if column.min is not None else 0.0, column.max if column.max is not None else 100.0
-            found[name] = round(low + (high - low) / 20, 3)
+            row[name] = round(low + (high - low) / 20, 3)
         elif column.values:
             code, word = next(iter(column.values.items()))
-            found[name] = word if column.values.get(word, code) == code else code
-    return found
+            row[name] = word if column.values.get(word, code) == code else code
+    return row

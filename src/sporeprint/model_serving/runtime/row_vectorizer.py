@@ -35,12 +35,12 @@ class VectorizedRows(NamedTuple):
     Attributes:
         matrix: float32 [n, m], what the scorer takes.
         features: float64 [n, D], what the guard takes.
-        strange: bool [n], whether anything may be strange about a row: then it has to be looked at by itself.
+        may_be_anomalous: bool [n], whether a row may have anomalies: then it is checked by itself.
     """
 
     matrix: Matrix
     features: Float64
-    strange: Flags
+    may_be_anomalous: Flags
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class RowVectorizer:
                 items.append((*cells.get(value, unseen), rows.get(value, never), value is not None and value not in known[name], fulfilled))
             items.append((*unseen, never, True, 0))
         numeric, ranges = tuple(schema.numeric), {name: bounds for name, *bounds in encoder.ranges}
-        asked = [(bit, name, condition) for bit, name, condition in bits if few and name in numeric]
+        numeric_bits = [(bit, name, condition) for bit, name, condition in bits if few and name in numeric]
         ends = np.cumsum([0, *(len(item.when) for item in schema.contradictions)]).tolist()
         masks = [sum(1 << bit for bit in range(begin, end)) for begin, end in itertools.pairwise(ends)]
         return cls(
@@ -109,9 +109,9 @@ class RowVectorizer:
             fulfils=np.array([item[4] for item in items], dtype=np.uint64),
             numeric=numeric,
             ranges=np.array([ranges[name] for name in numeric], dtype=np.float64).reshape(-1, 2).T[:, :, np.newaxis],
-            conditions=np.array([numeric.index(name) for _, name, _ in asked], dtype=np.intp),
-            bounds=_bounds([condition for _, _, condition in asked]),
-            bits=np.array([1 << bit for bit, _, _ in asked], dtype=np.uint64)[:, np.newaxis],
+            conditions=np.array([numeric.index(name) for _, name, _ in numeric_bits], dtype=np.intp),
+            bounds=_bounds([condition for _, _, condition in numeric_bits]),
+            bits=np.array([1 << bit for bit, _, _ in numeric_bits], dtype=np.uint64)[:, np.newaxis],
             contradictions=np.array(masks, dtype=np.uint64) if few else None,
         )
 
@@ -131,17 +131,19 @@ class RowVectorizer:
         features[everyone, self.place[items]] = 1.0
         guard.write_numbers(values, features.T)
         low, high = self.ranges
-        strange = self.unseen[items].any(axis=1) | self._contradictory(items, numbers) | ((numbers < low) | (numbers > high)).any(axis=0)
-        return VectorizedRows(matrix, features, strange)
+        may_be_anomalous = (
+            self.unseen[items].any(axis=1) | self._contradictory(items, numbers) | ((numbers < low) | (numbers > high)).any(axis=0)
+        )
+        return VectorizedRows(matrix, features, may_be_anomalous)
 
     def _contradictory(self, items: Index, numbers: Float64) -> Flags:
         if self.contradictions is None:
             return np.ones(len(items), dtype=np.bool_)
         fulfilled = np.bitwise_or.reduce(self.fulfils[items], axis=1)
         if len(self.conditions):
-            asked, (above, below) = numbers[self.conditions], self.bounds
+            values, (above, below) = numbers[self.conditions], self.bounds
             # A comparison with NaN is false: a bound that is not there is kept, a number that is not there keeps none.
-            holds = ~(np.isnan(asked) | (asked <= above) | (asked >= below))
+            holds = ~(np.isnan(values) | (values <= above) | (values >= below))
             fulfilled |= np.bitwise_or.reduce(holds * self.bits, axis=0)
         return np.asarray(((fulfilled[:, np.newaxis] & self.contradictions) == self.contradictions).any(axis=1))
 

@@ -164,7 +164,7 @@ class Service:
 
     @cached_property
     def batcher(self) -> DynamicBatcher:
-        """The rows that wait to be answered."""
+        """The dynamic batches."""
         return DynamicBatcher(self.database.journal, self.worker)
 
     @cached_property

@@ -147,7 +147,7 @@ def _free_file(folder: Path) -> IO[bytes]:
 
 def read_all(folder: Path, own: SharedCounters) -> list[CounterSnapshot]:
     """What every process of a server has counted, those that are gone included."""
-    return [own.read(), *(found for path in sorted(folder.glob(f"*{SUFFIX}")) if not own.is_file(path) and (found := _read(path)))]
+    return [own.read(), *(counts for path in sorted(folder.glob(f"*{SUFFIX}")) if not own.is_file(path) and (counts := _read(path)))]
 
 
 def _read(path: Path) -> CounterSnapshot | None:

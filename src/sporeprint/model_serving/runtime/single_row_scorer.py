@@ -40,13 +40,13 @@ class SingleRowScorer:
 def single_row_scorer(bundle: Bundle) -> SingleRowScorer:
     """The fastest way to score one row of a model that gives the model's own scores on its golden rows."""
     scorer, golden = bundle.scorer, bundle.golden
-    found = _of(scorer)
+    fast_scorer = _of(scorer)
     rows = [bundle.encoder.encode_row(row)[np.newaxis] for row in golden.rows]
-    if found is not None and rows:
-        served = np.array([[found.score(row) for row in rows], found.scores(np.vstack(rows))])
+    if fast_scorer is not None and rows:
+        served = np.array([[fast_scorer.score(row) for row in rows], fast_scorer.scores(np.vstack(rows))])
         if not np.abs(served - golden.scores).max() <= TOLERANCE:
-            found = None
-    return found or SingleRowScorer(lambda row: float(scorer.score(row)[0]), scorer.score, scorer.kind)
+            fast_scorer = None
+    return fast_scorer or SingleRowScorer(lambda row: float(scorer.score(row)[0]), scorer.score, scorer.kind)
 
 
 def _of(scorer: Scorer) -> SingleRowScorer | None:

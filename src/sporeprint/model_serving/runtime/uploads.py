@@ -13,9 +13,9 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import File, parse_options_header
 
 from sporeprint.model_serving.http.encodings import BoundedUnpacker
-from sporeprint.model_serving.http.problems import Problem, ProblemError, too_large, too_slow
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, too_large, too_slow
 from sporeprint.model_serving.http.requests import ClientGoneError, Receive, Scope, content_encoding, idempotency_key
-from sporeprint.storage.oltp.batch_file import kept
+from sporeprint.storage.oltp.batch_file import retryable_write
 
 #: Bytes that are written at a time.
 PIECE = 1 << 20
@@ -73,16 +73,16 @@ class UploadHead:
     """What the headers of a request with rows say.
 
     Attributes:
-        given: format of the body.
-        wanted: format of the answer.
+        form: format of the body.
+        response_form: format of the response.
         key: of an idempotent request.
         limit: most bytes of the body, as it is sent and unpacked.
         encoding: how the body is compressed; None: it is not.
         boundary: of a form that holds the file; None: the body is the file.
     """
 
-    given: RowFormat
-    wanted: RowFormat
+    form: RowFormat
+    response_form: RowFormat
     key: str | None
     limit: int
     encoding: str | None = None
@@ -101,16 +101,16 @@ def read_upload_head(scope: Scope, limits: Mapping[RowFormat, int], hint: RowFor
     Raises:
         ProblemError: if the body is too large or of another type, the answer cannot be of the type wanted, or the key is none.
     """
-    given = {bytes(name): bytes(value) for name, value in scope["headers"]}
-    content_type = given.get(b"content-type", b"").decode("latin-1")
+    headers = {bytes(name): bytes(value) for name, value in scope["headers"]}
+    content_type = headers.get(b"content-type", b"").decode("latin-1")
     boundary = _boundary(content_type) if forms else None
-    form = RowFormat.CSV if boundary else _given(content_type, hint)
-    encoding = content_encoding(given)
-    length = given.get(b"content-length", b"0")
+    form = RowFormat.CSV if boundary else _body_form(content_type, hint)
+    encoding = content_encoding(headers)
+    length = headers.get(b"content-length", b"0")
     if not length.isdigit() or int(length[:18]) > limits[form]:
-        raise ProblemError(too_large(limits[form]))
-    wanted = _wanted(given.get(b"accept", b"").decode("latin-1"), RowFormat.JSON if boundary else form)
-    return UploadHead(form, wanted, idempotency_key(given), limits[form], encoding, boundary)
+        raise HttpProblemError(too_large(limits[form]))
+    response_form = _response_form(headers.get(b"accept", b"").decode("latin-1"), RowFormat.JSON if boundary else form)
+    return UploadHead(form, response_form, idempotency_key(headers), limits[form], encoding, boundary)
 
 
 def _boundary(content_type: str) -> bytes | None:
@@ -124,18 +124,20 @@ def file_of_form(path: Path, boundary: bytes, out: Path) -> RowFormat:
     Raises:
         ProblemError: if there is none, or it is of another kind.
     """
-    found: list[RowFormat] = []
+    forms: list[RowFormat] = []
 
     def on_file(part: File) -> None:
         name = (part.file_name or b"").decode("latin-1").lower()
         media = (part.content_type or "").partition(";")[0].strip().lower()
         form = _TYPES.get(media) or _SUFFIXES.get(Path(name).suffix)
         if form is None:
-            raise ProblemError(_unsupported(f"not read here: a file {name[:60]!r} of type {media[:60]!r}; send one of {', '.join(_TYPES)}"))
+            raise HttpProblemError(
+                _unsupported(f"not read here: a file {name[:60]!r} of type {media[:60]!r}; send one of {', '.join(_TYPES)}")
+            )
         part.file_object.seek(0)
         with out.open("wb") as file:
             shutil.copyfileobj(part.file_object, file)
-        found.append(form)
+        forms.append(form)
 
     with path.open("rb") as body:
         parser = FormParser("multipart/form-data", None, on_file, boundary=boundary, config={"MAX_MEMORY_FILE_SIZE": PIECE})
@@ -144,25 +146,25 @@ def file_of_form(path: Path, boundary: bytes, out: Path) -> RowFormat:
                 parser.write(part)
             parser.finalize()
         except FormParserError as error:
-            raise ProblemError(Problem(400, "no-form", "The form cannot be read", f"the form is damaged: {error}")) from None
-    if len(found) != 1:
-        raise ProblemError(Problem(400, "no-form", "The form cannot be read", f"expected one file in the form, got {len(found)}"))
-    return found[0]
+            raise HttpProblemError(Problem(400, "no-form", "The form cannot be read", f"the form is damaged: {error}")) from None
+    if len(forms) != 1:
+        raise HttpProblemError(Problem(400, "no-form", "The form cannot be read", f"expected one file in the form, got {len(forms)}"))
+    return forms[0]
 
 
-def _given(content_type: str, hint: RowFormat | None) -> RowFormat:
+def _body_form(content_type: str, hint: RowFormat | None) -> RowFormat:
     media = content_type.partition(";")[0].strip().lower()
     if media == ANY and hint is not None:
         return hint
-    found = _TYPES.get(media)
-    if found is None:
+    form = _TYPES.get(media)
+    if form is None:
         known = ", ".join(_TYPES)
-        said = f"not read here: content type {content_type[:60]!r}; send one of {known}, or {ANY} with ?format={'|'.join(RowFormat)}"
-        raise ProblemError(_unsupported(said))
-    return found
+        sentence = f"not read here: content type {content_type[:60]!r}; send one of {known}, or {ANY} with ?format={'|'.join(RowFormat)}"
+        raise HttpProblemError(_unsupported(sentence))
+    return form
 
 
-def _wanted(accept: str, given: RowFormat) -> RowFormat:
+def _response_form(accept: str, form: RowFormat) -> RowFormat:
     """The first type of those accepted that can be answered, by weight; that of the body where anything will do."""
     weighed = []
     for place, part in enumerate(accept.split(",")):
@@ -175,12 +177,12 @@ def _wanted(accept: str, given: RowFormat) -> RowFormat:
     for weight, _, media in sorted(weighed):
         if not weight:
             continue
-        if media in ("*/*", "", ANY) or media == given.media_type.decode().partition(";")[0].partition("/")[0] + "/*":
-            return given
+        if media in ("*/*", "", ANY) or media == form.media_type.decode().partition(";")[0].partition("/")[0] + "/*":
+            return form
         if media in _TYPES:
             return _TYPES[media]
-    said = f"Accept: {accept[:100]!r}; answers are given as {', '.join(_TYPES)}"
-    raise ProblemError(Problem(406, "not-acceptable", "The answer cannot be given in this form", said))
+    sentence = f"Accept: {accept[:100]!r}; answers are given as {', '.join(_TYPES)}"
+    raise HttpProblemError(Problem(406, "not-acceptable", "The answer cannot be given in this form", sentence))
 
 
 def _unsupported(detail: str) -> Problem:
@@ -207,7 +209,7 @@ async def spool(receive: Receive, path: Path, limit: int, idle_s: float, bytes_p
     unpacker = None if encoding is None else BoundedUnpacker(encoding, limit)
     clock = asyncio.get_running_loop().time
     begin = clock()
-    with kept("an upload"), path.open("wb", buffering=0) as file:
+    with retryable_write("an upload"), path.open("wb", buffering=0) as file:
         waiting: list[bytes] = []
         held, more = 0, True
         while more:
@@ -215,15 +217,15 @@ async def spool(receive: Receive, path: Path, limit: int, idle_s: float, bytes_p
                 async with asyncio.timeout(idle_s):
                     message = await receive()
             except TimeoutError:
-                raise ProblemError(too_slow(idle_s)) from None
+                raise HttpProblemError(too_slow(idle_s)) from None
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
             part, more = message.get("body", b""), message.get("more_body", False)
             size, held = size + len(part), held + len(part)
             if more and size < (clock() - begin - idle_s) * bytes_per_s:
-                raise ProblemError(too_slow(clock() - begin))
+                raise HttpProblemError(too_slow(clock() - begin))
             if size > limit:
-                raise ProblemError(too_large(limit))
+                raise HttpProblemError(too_large(limit))
             waiting.append(part)
             if held >= PIECE or not more:
                 whole = b"".join(waiting)

@@ -19,7 +19,7 @@ from sporeprint.messages.predictions import PredictionExplanation, StoredPredict
 from sporeprint.model_serving.endpoints.identify import IdentifyResponse, identify
 from sporeprint.model_serving.endpoints.predict import RowRequest, explain_prediction, new_id
 from sporeprint.model_serving.endpoints.predictions import prediction as find_prediction
-from sporeprint.model_serving.http.problems import Problem, ProblemError
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem
 from sporeprint.model_serving.runtime.dynamic_batching import PendingRequest
 from sporeprint.model_serving.runtime.keyed_predictions import digest, predict_once
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
@@ -81,7 +81,7 @@ async def show_identify(request: PageRequest) -> PageResponse:
     if (asked := request.query.get(ASKED)) and not request.is_fragment:
         try:
             record = await find_prediction(asked, request.service)
-        except ProblemError as error:
+        except HttpProblemError as error:
             problem = error.problem
     return await _page(request, given, record=record, problem=problem)
 
@@ -93,7 +93,7 @@ async def ask(request: PageRequest) -> PageResponse | Redirect:
     try:
         row = served.reader.row(given)
         standing = await _standing(request, given)
-    except ProblemError as error:
+    except HttpProblemError as error:
         return await _page(request, given, problem=error.problem)
     said = await asyncio.to_thread(predict_row, served.bundle, row)
     if standing is not None and standing.verdict != said.verdict == _word(served.bundle.schema, positive=False):
@@ -109,7 +109,7 @@ def _observations(fields: Mapping[str, str]) -> dict[str, str]:
 
 
 async def _standing(request: PageRequest, given: Mapping[str, str]) -> IdentifyResponse | None:
-    """What fits; None where the model is of a version that cannot say. Raises: ProblemError for a field that is not understood."""
+    """What fits; None where the model is of a version that cannot say. Raises: HttpProblemError for a field that is not understood."""
     bundle = request.service.loader.current.bundle
     if bundle.safety.partial is None or bundle.questions is None:
         return None
@@ -135,7 +135,7 @@ async def _page(
             card = await verdict_card(version, row, record)
         elif withheld is not None:
             card = _withheld(served, row, withheld)
-    except ProblemError as error:
+    except HttpProblemError as error:
         problem = error.problem
     clean = address("identify", **given)
     values: dict[str, Any] = {

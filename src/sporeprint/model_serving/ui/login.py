@@ -3,7 +3,7 @@
 from typing import Any
 
 from sporeprint.model_serving.http.authentication import REQUIRED_ROLES
-from sporeprint.model_serving.http.problems import Problem, ProblemError, not_found
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, not_found
 from sporeprint.model_serving.http.requests import Receive, Send
 from sporeprint.model_serving.ui.page_endpoint import LANGUAGE_COOKIE, NAVIGATION, PageRequest, PageResponse, Redirect, header
 from sporeprint.web.assets import Asset, assets
@@ -27,7 +27,7 @@ async def log_in(request: PageRequest) -> PageResponse | Redirect:
         return PageResponse("login.html.j2", {"to": to, "problem": TOO_MANY}, TOO_MANY.status)
     try:
         key, caller = request.service.access.key_of(request.form.get("key", "").strip())
-    except ProblemError as error:
+    except HttpProblemError as error:
         return PageResponse("login.html.j2", {"to": to, "problem": error.problem}, error.problem.status)
     request.sessions.succeeded(request.address)
     cookie = request.sessions.cookie(key, is_secure=request.is_secure)
@@ -44,14 +44,16 @@ async def choose_language(request: PageRequest) -> Redirect:
     """Remember the reader's language."""
     language = request.form.get("language", "")
     if language not in LANGUAGES:
-        raise ProblemError(Problem(422, "not-valid", "A field cannot be understood", f"language: expected one of {', '.join(LANGUAGES)}"))
+        raise HttpProblemError(
+            Problem(422, "not-valid", "A field cannot be understood", f"language: expected one of {', '.join(LANGUAGES)}")
+        )
     cookie = f"{LANGUAGE_COOKIE}={language}; Path=/; Max-Age={YEAR_S}; HttpOnly; SameSite=Lax"
     return Redirect(request.form.get("to", ""), ((b"set-cookie", cookie.encode()),))
 
 
 async def missing(request: PageRequest) -> PageResponse:
     """There is no such page."""
-    raise ProblemError(not_found(f"there is no page {request.path['path'][:100]!r}"))
+    raise HttpProblemError(not_found(f"there is no page {request.path['path'][:100]!r}"))
 
 
 class AssetEndpoint:

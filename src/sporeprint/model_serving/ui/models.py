@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from sporeprint.messages.models import PromotionRequest
 from sporeprint.model_serving.endpoints.models import models
 from sporeprint.model_serving.endpoints.promotion import promote, rollback
-from sporeprint.model_serving.http.problems import ProblemError, not_valid
+from sporeprint.model_serving.http.problems import HttpProblemError, not_valid
 from sporeprint.model_serving.ui.page_endpoint import PageRequest, PageResponse, Redirect
 from sporeprint.storage.oltp.api_keys import Role
 
@@ -35,11 +35,11 @@ async def _move(request: PageRequest, move: Move) -> Redirect:
     name, _, version = request.form.get("ref", "").partition("/v")
     reason = request.form.get("reason", "").strip()
     if not reason:
-        raise ProblemError(not_valid("field 'reason': say why; it is kept in the history"))
+        raise HttpProblemError(not_valid("field 'reason': say why; it is kept in the history"))
     try:
         given = PromotionRequest.model_validate({"version": version, "alias": request.form.get("alias"), "reason": reason})
     except ValidationError as error:
         first = error.errors()[0]
-        raise ProblemError(not_valid(f"field {str(first['loc'][0])!r}: {first['msg']}")) from None
+        raise HttpProblemError(not_valid(f"field {str(first['loc'][0])!r}: {first['msg']}")) from None
     await move(name, given, request.service, request.caller)
     return Redirect("models")

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from sporeprint.errors import RetryableError
 from sporeprint.model_serving.http.authentication import REQUIRED_ROLES, Caller, TokenBucket
 from sporeprint.model_serving.http.origin import SAFE_METHODS, check_origin
-from sporeprint.model_serving.http.problems import Problem, ProblemError, bad_parameter, not_in_time, of, overloaded
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, bad_parameter, not_in_time, of, overloaded
 from sporeprint.model_serving.http.request_context import GONE
 from sporeprint.model_serving.http.requests import CAREFUL, ClientGoneError, Headers, Receive, Scope, Send, read_body
 from sporeprint.model_serving.runtime.service import Service
@@ -176,7 +176,7 @@ class PageEndpoint:
             response = refusal(request, not_in_time(service.limits.deadline_s))
         except Exception as error:
             problem = of(error, service.root)
-            if problem.status >= 500 and not isinstance(error, ProblemError | RetryableError):
+            if problem.status >= 500 and not isinstance(error, HttpProblemError | RetryableError):
                 log.exception("%s: answered with %s", self.name, problem.kind)
             if problem.status == 401 and scope["method"] == "POST" and header(scope, b"cookie"):  # a session that is over
                 request = await _with_fields(request, receive)
@@ -187,7 +187,7 @@ class PageEndpoint:
 def _check(scope: Scope) -> None:
     """Refuse what is too much, or comes from another site's page."""
     if PageEndpoint.in_flight > MOST_IN_FLIGHT:
-        raise ProblemError(overloaded("too many pages are asked for at once; try again soon"))
+        raise HttpProblemError(overloaded("too many pages are asked for at once; try again soon"))
     if scope["method"] not in SAFE_METHODS:
         check_origin(scope["headers"], ())
 
@@ -218,7 +218,9 @@ async def _with_fields(request: PageRequest, receive: Receive) -> PageRequest:
     form: Mapping[str, str] = {}
     if scope["method"] == "POST":
         if not header(scope, b"content-type").lower().startswith(FORM):
-            raise ProblemError(Problem(415, "unsupported", "The body is of a kind that is not read here", "expected the fields of a form"))
+            raise HttpProblemError(
+                Problem(415, "unsupported", "The body is of a kind that is not read here", "expected the fields of a form")
+            )
         form = _fields(await read_body(receive, request.service.limits.max_body_kb << 10), "the form")
     return replace(request, query=query, form=form)
 
@@ -227,7 +229,7 @@ def _fields(text: bytes, what: str) -> dict[str, str]:
     try:
         return dict(parse_qsl(text.decode("ascii"), errors="strict", max_num_fields=MOST_FIELDS))
     except ValueError:
-        raise ProblemError(bad_parameter(f"{what} cannot be read")) from None
+        raise HttpProblemError(bad_parameter(f"{what} cannot be read")) from None
 
 
 def _words(scope: Scope) -> Words:

@@ -8,7 +8,7 @@ from sporeprint.messages.outcomes import OutcomeRequest
 from sporeprint.messages.predictions import StoredPrediction
 from sporeprint.model_serving.endpoints.predictions import outcome as record_outcome
 from sporeprint.model_serving.endpoints.predictions import prediction as find_prediction
-from sporeprint.model_serving.http.problems import Problem, ProblemError, not_valid
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, not_valid
 from sporeprint.model_serving.ui.identify import verdict_card
 from sporeprint.model_serving.ui.page_endpoint import PageRequest, PageResponse, Redirect
 from sporeprint.storage.oltp.api_keys import Role
@@ -24,7 +24,7 @@ async def find(request: PageRequest) -> PageResponse | Redirect:
     if prediction_id := request.query.get("id", "").strip():
         try:
             found = await find_prediction(prediction_id, request.service)
-        except ProblemError as error:
+        except HttpProblemError as error:
             return PageResponse("predictions.html.j2", {"problem": error.problem, "id": prediction_id}, error.problem.status)
         return Redirect(f"predictions/{found.prediction_id}")
     return PageResponse("predictions.html.j2", {"problem": None, "id": ""})
@@ -44,7 +44,7 @@ async def enter_outcome(request: PageRequest) -> PageResponse | Redirect:
         source = form.get("source", "").strip()[:MOST_SOURCE] or request.caller.name
         given = OutcomeRequest(outcome=code, source=source)
         await record_outcome(prediction_id, given, request.service, request.caller, Response())
-    except ProblemError as error:
+    except HttpProblemError as error:
         if error.problem.status != 422 or not request.may(Role.READ):
             raise
         return await _page(request, await find_prediction(prediction_id, request.service), error.problem)
@@ -58,7 +58,7 @@ async def _page(request: PageRequest, record: StoredPrediction, problem: Problem
         served = await service.loader.get(f"{record.model}/v{record.version}")
         schema = served.bundle.schema
         card = await verdict_card(served, served.reader.row(dict(record.features)), record)
-    except (RegistryError, ProblemError):
+    except (RegistryError, HttpProblemError):
         card = None
     target = schema.target
     fields = [

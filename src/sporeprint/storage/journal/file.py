@@ -366,13 +366,13 @@ def find(folder: Path, prediction_id: str) -> bytes | None:
         try:
             with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)) as reader:
                 reader.text_factory = bytes
-                found = look_up(reader, prediction_id)
+                record = look_up(reader, prediction_id)
         except sqlite3.Error as error:
             if not path.exists() or "no such table" in str(error):  # removed, or made, this very moment
                 continue
             raise JournalError(f"cannot read the journal {path}: {describe(error)}") from error
-        if found is not None:
-            return found
+        if record is not None:
+            return record
     return None
 
 

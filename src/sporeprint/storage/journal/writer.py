@@ -163,8 +163,8 @@ class Journal:
         Raises:
             JournalError: if the journal cannot be read.
         """
-        found = self._file.get(prediction_id)
-        return None if found is None else PredictionRecord.from_bytes(found)
+        data = self._file.get(prediction_id)
+        return None if data is None else PredictionRecord.from_bytes(data)
 
     def stats(self) -> JournalStats:
         """The journal's state."""

@@ -9,8 +9,9 @@ from sqlalchemy import Engine, Row, Select, insert, select, update
 
 from sporeprint.storage.engine import reading, writing
 from sporeprint.storage.oltp import checkpoints
-from sporeprint.storage.oltp.tables import ab_interim_analysis as table
+from sporeprint.storage.oltp.tables import ab_interim_analysis
 
+_COLUMNS = ab_interim_analysis.c
 #: An interim analysis is kept where so many times as many units or labels are there as in the one before.
 GROWTH = 1.02
 
@@ -42,12 +43,12 @@ def add(engine: Engine, test_id: str, analysis: InterimAnalysis) -> None:
     values = {"at_us": analysis.at_us, "units": analysis.units, "labels": analysis.labels, "figures": text}
     with writing(engine) as connection:
         checkpoints.alone(connection, "interim analyses")
-        query = select(table.c.seq, table.c.units, table.c.labels, table.c.figures).where(table.c.test_id == test_id)
-        last = connection.execute(query.order_by(table.c.seq.desc()).limit(2)).all()
+        query = select(_COLUMNS.seq, _COLUMNS.units, _COLUMNS.labels, _COLUMNS.figures).where(_COLUMNS.test_id == test_id)
+        last = connection.execute(query.order_by(_COLUMNS.seq.desc()).limit(2)).all()
         if len(last) == 2 and not _differs(*last):
-            connection.execute(update(table).where(table.c.seq == last[0].seq).values(**values))
+            connection.execute(update(ab_interim_analysis).where(_COLUMNS.seq == last[0].seq).values(**values))
         else:
-            connection.execute(insert(table).values(test_id=test_id, **values))
+            connection.execute(insert(ab_interim_analysis).values(test_id=test_id, **values))
 
 
 def _differs(row: Any, before: Any) -> bool:
@@ -61,18 +62,18 @@ def _differs(row: Any, before: Any) -> bool:
 def all_of(engine: Engine, test_id: str) -> tuple[InterimAnalysis, ...]:
     """The stored interim analyses of a test, oldest first. Raises: as `add`."""
     with reading(engine) as connection:
-        return tuple(map(_from_row, connection.execute(_select(test_id).order_by(table.c.seq)).all()))
+        return tuple(map(_from_row, connection.execute(_select(test_id).order_by(_COLUMNS.seq)).all()))
 
 
 def last(engine: Engine, test_id: str) -> InterimAnalysis | None:
     """The last one; None if there is none. Raises: as `add`."""
     with reading(engine) as connection:
-        row = connection.execute(_select(test_id).order_by(table.c.seq.desc()).limit(1)).first()
+        row = connection.execute(_select(test_id).order_by(_COLUMNS.seq.desc()).limit(1)).first()
     return None if row is None else _from_row(row)
 
 
 def _select(test_id: str) -> Select[Any]:
-    return select(table.c.at_us, table.c.units, table.c.labels, table.c.figures).where(table.c.test_id == test_id)
+    return select(_COLUMNS.at_us, _COLUMNS.units, _COLUMNS.labels, _COLUMNS.figures).where(_COLUMNS.test_id == test_id)
 
 
 def _from_row(row: Row[Any]) -> InterimAnalysis:

@@ -29,7 +29,7 @@ class NoSuchTestError(UsageError):
     """There is no A/B test of that name or id."""
 
 
-class ConflictError(UsageError):
+class AbTestConflictError(UsageError):
     """Another test, or what became of this one, stands against it."""
 
 
@@ -139,7 +139,7 @@ def create(
         first = {
             table.name: connection.execute(select(func.max(table.c.seq))).scalar() or 0 for table in (tables.prediction, tables.outcome)
         }
-        found = AbTest(test_id, design, a, b, secrets.token_hex(16), independent, default_route, now_us, first)
+        ab_test_row = AbTest(test_id, design, a, b, secrets.token_hex(16), independent, default_route, now_us, first)
         rule = {"design": design.to_dict(), "independent": independent, "default_route": default_route, "first": first}
         try:
             with connection.begin_nested():
@@ -157,27 +157,29 @@ def create(
                         version_b=b.version,
                         sha256_b=b.sha256,
                         traffic_split=design.traffic_split,
-                        salt=found.salt,
+                        salt=ab_test_row.salt,
                         rule=json.dumps(rule, ensure_ascii=False),
                     )
                 )
         except exc.IntegrityError:
-            raise ConflictError(f"the name {design.name!r} is taken: a test's name is never used again; choose another one") from None
+            raise AbTestConflictError(f"the name {design.name!r} is taken: a test's name is never used again; choose another one") from None
         details = {"name": design.name, "model_a": a.ref, "model_b": b.ref}
         _note(connection, test_id, Event(now_us, actor, "created", details))
         audit_log.add(connection, Change(now_us, actor, "ab_test.created", test_id, details))
-    return found
+    return ab_test_row
 
 
 def _free(connection: Connection, design: Design, *, independent: bool, default_route: bool) -> None:
     others = _select(connection, ab_test.c.status == RUNNING, limit=MOST_RUNNING)
     if len(others) >= MOST_RUNNING:
-        raise ConflictError(f"{MOST_RUNNING} A/B tests run, which is as many as may; conclude one first")
+        raise AbTestConflictError(f"{MOST_RUNNING} A/B tests run, which is as many as may; conclude one first")
     for other in others:
         if default_route and other.default_route:
-            raise ConflictError(f"the test {other.name!r} is the default route already; conclude it first, or leave default_route out")
+            raise AbTestConflictError(
+                f"the test {other.name!r} is the default route already; conclude it first, or leave default_route out"
+            )
         if not independent and other.design.unit == design.unit:
-            raise ConflictError(
+            raise AbTestConflictError(
                 f"the running test {other.name!r} has the same unit ({design.unit}): the two could disturb each other. Conclude it first, "
                 "choose another unit, or say independent=true if what one changes has nothing to do with the other"
             )
@@ -191,13 +193,13 @@ def get(engine: Engine, name: str) -> AbTest:
         StorageUnavailableError, StorageError: see `engine.errors`.
     """
     with reading(engine) as connection:
-        found = _select(connection, (ab_test.c.test_id == name) | (ab_test.c.name == name), limit=2)
-        if not found:
+        rows = _select(connection, (ab_test.c.test_id == name) | (ab_test.c.name == name), limit=2)
+        if not rows:
             there = connection.execute(select(ab_test.c.name).order_by(ab_test.c.created_us.desc()).limit(10)).scalars().all()
             listed_names = f"; the latest: {', '.join(there)}" if there else "; there are none"
             raise NoSuchTestError(f"there is no A/B test {name[:130]!r}{nearest(name[:130], there)}{listed_names}")
     # An id has a form that a name may have too; then the id counts.
-    return next((test for test in found if test.test_id == name), found[0])
+    return next((test for test in rows if test.test_id == name), rows[0])
 
 
 def listed(engine: Engine, *, status: str | None = None, limit: int = 100, before: str | None = None) -> tuple[AbTest, ...]:
@@ -250,8 +252,10 @@ def conclude(
         statement = update(ab_test).where(ab_test.c.test_id == test.test_id, ab_test.c.status == RUNNING)
         done = connection.execute(statement.values(status=CONCLUDED, concluded_us=now_us, verdict=verdict))
         if done.rowcount != 1:
-            said = connection.execute(select(ab_test.c.verdict).where(ab_test.c.test_id == test.test_id)).scalar()
-            raise ConflictError(f"the test {test.name!r} is concluded already, its verdict is {said!r}; a verdict is not changed")
+            stored_verdict = connection.execute(select(ab_test.c.verdict).where(ab_test.c.test_id == test.test_id)).scalar()
+            raise AbTestConflictError(
+                f"the test {test.name!r} is concluded already, its verdict is {stored_verdict!r}; a verdict is not changed"
+            )
         _note(connection, test.test_id, Event(now_us, actor, event, {"verdict": verdict, **details}))
         audit_log.add(
             connection, Change(now_us, actor, f"ab_test.{event}", test.test_id, {"name": test.name, "verdict": verdict, **details})

@@ -100,25 +100,29 @@ def unit_of(row: Sequence[Any], known: VerdictCodes, truth: int) -> Unit:
     seq, prediction_id, test_id, arm, unit_id, verdict, latency_us, shadow = row
     answer, other, shadow_latency_us = known.answer(verdict), NONE, 0
     if shadow:
-        said = json.loads(shadow)
-        if said.get("mode") == "split":  # another version answered in the place of the arm's
+        shadow_record = json.loads(shadow)
+        if shadow_record.get("mode") == "split":  # another version answered in the place of the arm's
             answer = FAILED
-        elif said.get("failed"):
+        elif shadow_record.get("failed"):
             other = FAILED
         else:
-            other, latency_us, shadow_latency_us = known.answer(said["verdict"]), int(said["latency_a_us"]), int(said["latency_us"])
+            other, latency_us, shadow_latency_us = (
+                known.answer(shadow_record["verdict"]),
+                int(shadow_record["latency_a_us"]),
+                int(shadow_record["latency_us"]),
+            )
     return Unit(test_id, unit_id, seq, prediction_id, arm, answer, other, truth, latency_us, shadow_latency_us)
 
 
-def settle(found: Iterable[Unit], before: Mapping[tuple[str, str], Unit]) -> dict[tuple[str, str], Unit]:
+def settle(new_units: Iterable[Unit], before: Mapping[tuple[str, str], Unit]) -> dict[tuple[str, str], Unit]:
     """Units after further answers and truths; only those that are new or changed.
 
     Args:
-        found: answers, each as a unit, in their order.
+        new_units: answers, each as a unit, in their order.
         before: what the units counted with until now.
     """
     after: dict[tuple[str, str], Unit] = {}
-    for unit in found:
+    for unit in new_units:
         known = after.get(unit.key) or before.get(unit.key)
         if known is None or (known.truth == NONE and unit.truth != NONE):
             after[unit.key] = unit
@@ -145,15 +149,15 @@ def changes(
         before: as they counted until now.
         limits_us: test -> microseconds beyond which an answer is slow; of the others, none is.
     """
-    found: dict[tuple[Any, ...], list[float]] = {}
+    sums_by_cell: dict[tuple[Any, ...], list[float]] = {}
     for unit in after:
         for each, sign in ((unit, 1), (before.get((unit.test_id, unit.unit_id)), -1)):
             if each is None:
                 continue
             key = (each.test_id, each.arm, each.answer, each.shadow_answer, each.truth)
-            sums = found.get(key)
+            sums = sums_by_cell.get(key)
             if sums is None:
-                sums = found[key] = [0.0] * len(_SUMS)
+                sums = sums_by_cell[key] = [0.0] * len(_SUMS)
             latency_us, shadow_latency_us = each.latency_us, each.shadow_latency_us
             sums[0] += sign
             sums[1] += sign * latency_us
@@ -164,7 +168,7 @@ def changes(
                 a_slow, b_slow = slow(each, limits_us[each.test_id])
                 sums[5] += sign * a_slow
                 sums[6] += sign * b_slow
-    return {key: sums for key, sums in found.items() if any(sums)}
+    return {key: sums for key, sums in sums_by_cell.items() if any(sums)}
 
 
 # --- counting ------------------------------------------------------------------------------------------------------------
@@ -239,24 +243,24 @@ class UnitCounter:
         return len(mine)
 
     def _outcomes(self, connection: Connection, rows: Sequence[Sequence[Any]], limits_us: Mapping[str, float]) -> int:
-        wanted = sorted({row[1] for row in rows})
-        asked = _among(connection, prediction, COLUMNS, "prediction_id", wanted)
-        found = [row for row in asked if row[2] in limits_us and row[4] is not None]
-        truths = self._truths(connection, [row[1] for row in found])
+        ids = sorted({row[1] for row in rows})
+        predictions = _among(connection, prediction, COLUMNS, "prediction_id", ids)
+        counted = [row for row in predictions if row[2] in limits_us and row[4] is not None]
+        truths = self._truths(connection, [row[1] for row in counted])
         # The order in which the truths came, as far as it is known: the first one is the unit's.
         order = {row[1]: place for place, row in reversed(list(enumerate(rows)))}
-        found.sort(key=lambda row: order[row[1]])
-        self._apply(connection, [unit_of(row, self.words, truths.get(row[1], NONE)) for row in found], limits_us)
-        return len(found)
+        counted.sort(key=lambda row: order[row[1]])
+        self._apply(connection, [unit_of(row, self.words, truths.get(row[1], NONE)) for row in counted], limits_us)
+        return len(counted)
 
     def _truths(self, connection: Connection, ids: Sequence[str]) -> dict[str, int]:
         """What is known to be true of predictions now."""
-        said = _among(connection, outcome, ("revision", "prediction_id", "outcome"), "prediction_id", ids)
-        return {prediction_id: int(code == self.words.positive) for _, prediction_id, code in sorted(said)}
+        outcomes = _among(connection, outcome, ("revision", "prediction_id", "outcome"), "prediction_id", ids)
+        return {prediction_id: int(code == self.words.positive) for _, prediction_id, code in sorted(outcomes)}
 
-    def _apply(self, connection: Connection, found: Sequence[Unit], limits_us: Mapping[str, float]) -> None:
-        before = _units(connection, {unit.key for unit in found})
-        after = settle(found, before)
+    def _apply(self, connection: Connection, units: Sequence[Unit], limits_us: Mapping[str, float]) -> None:
+        before = _units(connection, {unit.key for unit in units})
+        after = settle(units, before)
         if not after:
             return
         if new := [(*unit, int(unit.awaits_label)) for key, unit in after.items() if key not in before]:
@@ -283,14 +287,14 @@ def _among(
     connection: Connection, table: Table, columns: Sequence[str], column: str, values: Sequence[str], where: str = "", *also: str
 ) -> list[tuple[Any, ...]]:
     """Rows whose column has one of many values. By the driver alone: SQLAlchemy would write the list anew, value by value."""
-    found: list[tuple[Any, ...]] = []
+    rows: list[tuple[Any, ...]] = []
     mark = _mark(connection)
     for begin in range(0, len(values), AT_ONCE):
         part = values[begin : begin + AT_ONCE]
         conditions = f"{f'{where} = {mark} AND ' if where else ''}{column} IN ({', '.join([mark] * len(part))})"
         query = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {conditions}"  # noqa: S608 -- our names
-        found += map(tuple, connection.exec_driver_sql(query, (*also, *part)).fetchall())
-    return found
+        rows += map(tuple, connection.exec_driver_sql(query, (*also, *part)).fetchall())
+    return rows
 
 
 def _mark(connection: Connection) -> str:
@@ -306,11 +310,11 @@ def _units(connection: Connection, keys: Iterable[tuple[str, str]]) -> dict[tupl
     by_test: dict[str, list[str]] = {}
     for test_id, unit_id in sorted(keys):
         by_test.setdefault(test_id, []).append(unit_id)
-    found = {}
+    units = {}
     for test_id, unit_ids in by_test.items():
         for row in _among(connection, ab_unit, Unit._fields, "unit_id", unit_ids, "test_id", test_id):
-            found[test_id, row[1]] = Unit(*row)
-    return found
+            units[test_id, row[1]] = Unit(*row)
+    return units
 
 
 def _add(connection: Connection, key: Mapping[str, Any], sums: Mapping[str, float]) -> None:

@@ -1,7 +1,7 @@
 """Alerts in the OLTP database: where each rule stands, what happened, and which messages wait for their channels.
 
 Where a rule stands is a note that two monitors cannot both change: of two that raise the same alert at once, one does, and its messages are
-written in the same transaction. So an alert is neither lost nor told twice because a process was killed or there are two.
+written in the same transaction. So no notification is lost or doubled because a process was killed or there are two.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, case, insert, select, update
 
 from sporeprint.errors import StorageUnavailableError, UsageError
-from sporeprint.monitoring.alert_rules import AlertChange, Rule, RuleState, Severity, step
+from sporeprint.monitoring.alert_rules import AlertChange, AlertRule, RuleState, Severity, step
 from sporeprint.storage.engine import reading, writing
 from sporeprint.storage.oltp import audit_log, checkpoints
 from sporeprint.storage.oltp.audit_log import Change
@@ -59,7 +59,7 @@ class Alert:
 
 @dataclass(frozen=True)
 class AlertEvent:
-    """What happened to an alert, and is to be told."""
+    """What happened to an alert, for a notification."""
 
     kind: AlertChange
     alert: Alert
@@ -67,7 +67,7 @@ class AlertEvent:
 
 @dataclass(frozen=True)
 class Message:
-    """What is to be told, to whom."""
+    """A notification that is due, and its channel."""
 
     channel: str
     title: str
@@ -115,7 +115,7 @@ def fingerprint(rule: str, stream: str) -> str:
 
 def update_rule(
     engine: Engine,
-    rule: Rule,
+    rule: AlertRule,
     stream: str,
     value: float | None,
     summary: str,
@@ -165,28 +165,28 @@ def _note(rule: str, stream: str) -> str:
 
 
 def _happened(
-    connection: Connection, rule: Rule, stream: str, before: RuleState, after: RuleState, kind: AlertChange, summary: str, now_us: int
+    connection: Connection, rule: AlertRule, stream: str, before: RuleState, after: RuleState, kind: AlertChange, summary: str, now_us: int
 ) -> AlertEvent:
     first_us = round((after.since_s if after.since_s is not None else before.since_s or now_us / SECOND_US) * SECOND_US)
     alert_id = before.alert_id or f"a{now_us:014x}{secrets.token_hex(6)}"
     status = RECOVERED if kind in OVER else RAISED
-    found = Alert(alert_id, fingerprint(rule.name, stream), stream[:64], rule.severity, status, first_us, now_us, summary)
+    alert_row = Alert(alert_id, fingerprint(rule.name, stream), stream[:64], rule.severity, status, first_us, now_us, summary)
     if before.alert_id is None:
-        values = {**found.__dict__, "severity": rule.severity.value}
+        values = {**alert_row.__dict__, "severity": rule.severity.value}
         # One alert of a rule and stream is on at a time; earlier versions left some on whose end was not notified.
-        same = alert.c.fingerprint == found.fingerprint, alert.c.status != RECOVERED
+        same = alert.c.fingerprint == alert_row.fingerprint, alert.c.status != RECOVERED
         connection.execute(update(alert).where(*same).values(status=RECOVERED, last_us=now_us))
         connection.execute(insert(alert).values(**values))
     else:
         changed = {"last_us": now_us, **({"status": RECOVERED} if kind in OVER else {"summary": summary})}
         connection.execute(update(alert).where(alert.c.alert_id == alert_id).values(**changed))
     _event(connection, alert_id, now_us, kind.value, {"rule": rule.name, "value": after.value, "summary": summary})
-    return AlertEvent(kind, found)
+    return AlertEvent(kind, alert_row)
 
 
 def _event(connection: Connection, alert_id: str, at_us: int, event: str, details: Mapping[str, Any]) -> None:
-    said = json.dumps(details, ensure_ascii=False)
-    connection.execute(insert(alert_event).values(alert_id=alert_id, at_us=at_us, event=event, details=said))
+    text = json.dumps(details, ensure_ascii=False)
+    connection.execute(insert(alert_event).values(alert_id=alert_id, at_us=at_us, event=event, details=text))
 
 
 def _write_messages(connection: Connection, event: AlertEvent, messages: Sequence[Message], now_us: int) -> None:
@@ -209,7 +209,7 @@ def _write_messages(connection: Connection, event: AlertEvent, messages: Sequenc
 
 
 def acknowledge(engine: Engine, alert_id: str | None, *, actor: str, note: str, now_us: int) -> tuple[Alert, ...]:
-    """Note that somebody knows of an alert, or of all that are on: it is not told again until it has recovered.
+    """Note that somebody knows of an alert, or of all that are on: there is no further notification until it has recovered.
 
     Raises:
         UsageError: if there is no such alert, or it is over.
@@ -225,13 +225,13 @@ def acknowledge(engine: Engine, alert_id: str | None, *, actor: str, note: str, 
 
 
 def _acknowledged(connection: Connection, alert_id: str | None, actor: str, note: str, now_us: int) -> tuple[Alert, ...]:
-    found = _alerts(connection, alert.c.status.in_((RAISED, ACKNOWLEDGED)) if alert_id is None else alert.c.alert_id == alert_id)
-    if alert_id is not None and not found:
+    alerts_on = _alerts(connection, alert.c.status.in_((RAISED, ACKNOWLEDGED)) if alert_id is None else alert.c.alert_id == alert_id)
+    if alert_id is not None and not alerts_on:
         raise UsageError(f"there is no alert {alert_id[:80]!r}; see: sporeprint alerts list --all")
-    if alert_id is not None and found[0].status == RECOVERED:
+    if alert_id is not None and alerts_on[0].status == RECOVERED:
         raise UsageError(f"the alert {alert_id} is over; there is nothing to acknowledge")
     known = []
-    for each in found:
+    for each in alerts_on:
         # One that recovered since it was read must not be on again for ever.
         mine = alert.c.alert_id == each.alert_id, alert.c.status != RECOVERED
         if connection.execute(update(alert).where(*mine).values(status=ACKNOWLEDGED, last_us=now_us)).rowcount:
@@ -242,10 +242,10 @@ def _acknowledged(connection: Connection, alert_id: str | None, actor: str, note
     return tuple(known)
 
 
-def _silence(connection: Connection, found: Alert) -> None:
-    name = f"alert:{found.fingerprint}"
+def _silence(connection: Connection, alert_row: Alert) -> None:
+    name = f"alert:{alert_row.fingerprint}"
     number, raw = checkpoints.read(connection, name)
-    if raw is not None and raw["standing"]["alert_id"] == found.alert_id:
+    if raw is not None and raw["standing"]["alert_id"] == alert_row.alert_id:
         checkpoints.write(connection, name, number, {**raw, "standing": {**raw["standing"], "acknowledged": True}})
 
 

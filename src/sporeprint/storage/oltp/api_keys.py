@@ -144,9 +144,9 @@ def listed(engine: Engine, *, revoked: bool = False) -> tuple[ApiKey, ...]:
         StorageUnavailableError: if the database does not answer now.
         StorageError: if it cannot.
     """
-    wanted = select(*_COLUMNS).order_by(api_key.c.created_us, api_key.c.key_id)
+    query = select(*_COLUMNS).order_by(api_key.c.created_us, api_key.c.key_id)
     with reading(engine) as connection:
-        rows = connection.execute(wanted if revoked else wanted.where(api_key.c.revoked_us.is_(None))).all()
+        rows = connection.execute(query if revoked else query.where(api_key.c.revoked_us.is_(None))).all()
     return tuple(_key(row) for row in rows)
 
 

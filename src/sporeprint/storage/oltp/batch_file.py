@@ -77,8 +77,8 @@ class BatchInfo:
             StorageError: it is no artefact.
         """
         try:
-            found = json.loads(parquet_writer.notes(path)[KEY])
-            return cls(**{**found, "columns": tuple(found["columns"])})
+            note = json.loads(parquet_writer.notes(path)[KEY])
+            return cls(**{**note, "columns": tuple(note["columns"])})
         except FileNotFoundError:
             raise
         except (OSError, KeyError, ValueError, TypeError) as error:
@@ -128,7 +128,7 @@ class BatchStore:
         Raises:
             JournalError: the folder cannot be written.
         """
-        with kept(self.folder):
+        with retryable_write(self.folder):
             self.parts.mkdir(parents=True, exist_ok=True)
             handle, path = self._locked(kind)
         try:
@@ -165,7 +165,7 @@ class BatchStore:
             JournalError: it could not be kept; the same again is harmless.
         """
         final, second = self.path(batch_id), self.waiting / f"{batch_id}.parquet"
-        with kept(self.folder):
+        with retryable_write(self.folder):
             self.waiting.mkdir(parents=True, exist_ok=True)
             part.chmod(0o644)
             sync_path(part)
@@ -214,7 +214,7 @@ class BatchDraft:
 
     def write(self, frame: pl.DataFrame) -> None:
         """Append rows; the first ones decide the columns. Raises: JournalError."""
-        with kept("a batch"):
+        with retryable_write("a batch"):
             if self._writer is None:
                 self._writer = ParquetWriter(self._path)
             self._writer.write(frame)
@@ -224,7 +224,7 @@ class BatchDraft:
         if self._writer is None:
             return
         writer, self._writer = self._writer, None
-        with kept("a batch"):
+        with retryable_write("a batch"):
             writer.close(None if about is None else {KEY: json.dumps(asdict(about))})
 
 
@@ -256,7 +256,7 @@ def _whole(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def kept(what: str) -> Iterator[None]:
+def retryable_write(what: str) -> Iterator[None]:
     """What cannot be written now is to be tried again."""
     try:
         yield

@@ -128,14 +128,14 @@ def there(store: BatchStore, ids: Iterable[str]) -> set[str]:
     rows: dict[str, list[int]] = {}
     for named in filter(None, map(ROW_ID.fullmatch, ids)):
         rows.setdefault(named[1], []).append(int(named[2]))
-    found: set[str] = set()
-    for batch_id, wanted in rows.items():
+    present: set[str] = set()
+    for batch_id, numbers in rows.items():
         try:
             answered = pl.concat([part["prediction"].is_not_null() for part in frames(store.path(batch_id), ["prediction"])])
         except FileNotFoundError:
             continue
-        found |= {f"{batch_id}:{row}" for row in wanted if row < len(answered) and answered[row]}
-    return found
+        present |= {f"{batch_id}:{row}" for row in numbers if row < len(answered) and answered[row]}
+    return present
 
 
 def share(about: BatchInfo) -> int:

@@ -39,8 +39,8 @@ def write(connection: Connection, name: str, number: int, value: Any) -> int:
         except exc.IntegrityError:
             raise LostError from None
         return 1
-    found = update(checkpoint).where(checkpoint.c.name == name, checkpoint.c.number == number)
-    if connection.execute(found.values(number=number + 1, value=text)).rowcount != 1:
+    statement = update(checkpoint).where(checkpoint.c.name == name, checkpoint.c.number == number)
+    if connection.execute(statement.values(number=number + 1, value=text)).rowcount != 1:
         raise LostError
     return number + 1
 

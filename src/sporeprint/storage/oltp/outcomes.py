@@ -86,17 +86,17 @@ def record(
         StorageUnavailableError: if the database does not answer now, or others kept writing. Trying again is harmless.
         StorageError: if it cannot.
     """
-    wanted = {"prediction_id": prediction_id, "outcome": code, "source": source}
+    statement = {"prediction_id": prediction_id, "outcome": code, "source": source}
     for _ in range(TRIES):
         with writing(engine) as connection:
             if key is not None and (used := _one(connection, select(*_COLUMNS).where(outcome.c.idempotency_key == key))):
-                return _same(used, wanted, key)
+                return _same(used, statement, key)
             last = _latest(connection, prediction_id)
             if last is not None and (last.outcome, last.source) == (code, source) and observed_us in (None, last.observed_us):
                 return OutcomeResult(last, created=False)
             revision = 1 if last is None else last.revision + 1
             values: dict[str, Any] = {
-                **wanted,
+                **statement,
                 "revision": revision,
                 "observed_us": now_us if observed_us is None else observed_us,
                 "recorded_us": now_us,
@@ -120,7 +120,7 @@ class OutcomeStatement:
     observed_us: int | None
 
 
-def record_all(engine: Engine, said: Sequence[OutcomeStatement], *, now_us: int) -> list[OutcomeResult]:
+def record_all(engine: Engine, statements: Sequence[OutcomeStatement], *, now_us: int) -> list[OutcomeResult]:
     """Write many outcomes, each as `record` would, one after the other; a part of them in each transaction.
 
     Raises:
@@ -128,15 +128,15 @@ def record_all(engine: Engine, said: Sequence[OutcomeStatement], *, now_us: int)
         StorageError: if it cannot.
     """
     done: list[OutcomeResult] = []
-    for begin in range(0, len(said), AT_ONCE):
-        done += _record_part(engine, said[begin : begin + AT_ONCE], now_us)
+    for begin in range(0, len(statements), AT_ONCE):
+        done += _record_part(engine, statements[begin : begin + AT_ONCE], now_us)
     return done
 
 
-def _record_part(engine: Engine, said: Sequence[OutcomeStatement], now_us: int) -> list[OutcomeResult]:
+def _record_part(engine: Engine, statements: Sequence[OutcomeStatement], now_us: int) -> list[OutcomeResult]:
     for _ in range(TRIES):
         with writing(engine) as connection:
-            done = _revisions(_latest_of(connection, {each.prediction_id for each in said}), said, now_us)
+            done = _revisions(_latest_of(connection, {each.prediction_id for each in statements}), statements, now_us)
             new = [asdict(each.outcome) for each in done if each.created]
             try:
                 with connection.begin_nested():
@@ -148,10 +148,10 @@ def _record_part(engine: Engine, said: Sequence[OutcomeStatement], now_us: int) 
     raise StorageUnavailableError("others kept writing the same outcomes; try again")
 
 
-def _revisions(last: dict[str, Outcome], said: Sequence[OutcomeStatement], now_us: int) -> list[OutcomeResult]:
+def _revisions(last: dict[str, Outcome], statements: Sequence[OutcomeStatement], now_us: int) -> list[OutcomeResult]:
     """What becomes of each; `last` is kept up to date on the way."""
     done = []
-    for each in said:
+    for each in statements:
         before = last.get(each.prediction_id)
         if before and (before.outcome, before.source) == (each.code, each.source) and each.observed_us in (None, before.observed_us):
             done.append(OutcomeResult(before, created=False))
@@ -168,8 +168,8 @@ def _latest_of(connection: Connection, ids: Iterable[str]) -> dict[str, Outcome]
     return {row["prediction_id"]: Outcome(**row) for row in connection.execute(query).mappings()}
 
 
-def _same(used: Outcome, wanted: dict[str, Any], key: str) -> OutcomeResult:
-    if any(getattr(used, name) != value for name, value in wanted.items()):
+def _same(used: Outcome, statement: dict[str, Any], key: str) -> OutcomeResult:
+    if any(getattr(used, name) != value for name, value in statement.items()):
         raise KeyReusedError(f"the key {key[:40]!r} was used for another outcome; use a new key for a new outcome")
     return OutcomeResult(used, created=False)
 

@@ -24,7 +24,7 @@ from sporeprint.ingestion.parquet_footer import (
     LIST,
     MAGIC,
     NOTES,
-    ROWS,
+    ROW_COUNT,
     STRUCT,
     DamagedFileError,
     Struct,
@@ -41,7 +41,7 @@ COLUMN_PLACES, DESCRIPTION, DESCRIPTION_PLACES = (2, 4, 6), 3, (9, 10, 11, 14)
 
 @dataclass(frozen=True)
 class ParquetPart:
-    """A stretch of the file that was written, and is read, as one.
+    """A part of the file that was written, and is read, as one.
 
     Attributes:
         begin: its first byte.
@@ -84,7 +84,7 @@ class ParquetWriter:
             _move(group, self._at - len(MAGIC), len(self._footer[GROUPS][1][1]) if self._footer else 0)
         if self._footer:
             self._footer[GROUPS][1][1].extend(groups)
-            self._footer[ROWS] = (I64, self._footer[ROWS][1] + footer[ROWS][1])
+            self._footer[ROW_COUNT] = (I64, self._footer[ROW_COUNT][1] + footer[ROW_COUNT][1])
         else:
             self._footer = footer
         self._parts.append(ParquetPart(self._at, len(body), zlib.crc32(body), frame.height))

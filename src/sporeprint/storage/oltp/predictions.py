@@ -40,12 +40,12 @@ def there(engine: Engine, ids: Iterable[str]) -> set[str]:
         StorageUnavailableError: if the database does not answer now.
         StorageError: if it cannot.
     """
-    wanted, found = sorted(ids), set[str]()
+    ordered, present = sorted(ids), set[str]()
     with reading(engine) as connection:
-        for begin in range(0, len(wanted), AT_ONCE):
-            query = select(prediction.c.prediction_id).where(prediction.c.prediction_id.in_(wanted[begin : begin + AT_ONCE]))
-            found.update(connection.execute(query).scalars())
-    return found
+        for begin in range(0, len(ordered), AT_ONCE):
+            query = select(prediction.c.prediction_id).where(prediction.c.prediction_id.in_(ordered[begin : begin + AT_ONCE]))
+            present.update(connection.execute(query).scalars())
+    return present
 
 
 def recent_latencies(engine: Engine, model: str, version: int, since_us: int, *, limit: int = 10_000) -> tuple[int, ...]:

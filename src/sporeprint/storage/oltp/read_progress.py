@@ -48,31 +48,31 @@ class ReadProgress:
         """What is to be read: the gaps, and from `high` on."""
         return (*self.gaps, Gap(self.high + 1, HIGHEST, 0))
 
-    def read(self, asked: Gap, first: int, last: int, found: Sequence[int], now_us: int) -> Self:
+    def read(self, span: Gap, first: int, last: int, present: Sequence[int], now_us: int) -> Self:
         """After the numbers from `first` to `last` of an open gap were read, and those found were there.
 
         Args:
-            asked: one of `open()`, or what earlier reads left of it.
+            span: one of `open()`, or what earlier reads left of it.
             first: the lowest number that was asked for.
             last: the highest that has been answered for.
-            found: the numbers that were there, ascending.
+            present: the numbers that were there, ascending.
             now_us: when the reading began.
         """
-        since = asked.since_us if asked.last <= self.high else now_us
-        missing = [Gap(low, high, since) for low, high in _between(first, last, found)]
-        if asked.last <= self.high:
-            kept = [*_outside(self.gaps, first, last), *missing]
-            return replace(self, gaps=_limited(sorted(kept, key=lambda gap: gap.first)))
-        if not found:
+        since = span.since_us if span.last <= self.high else now_us
+        missing = [Gap(low, high, since) for low, high in _between(first, last, present)]
+        if span.last <= self.high:
+            gaps = [*_outside(self.gaps, first, last), *missing]
+            return replace(self, gaps=_limited(sorted(gaps, key=lambda gap: gap.first)))
+        if not present:
             return self
-        high = found[-1]
+        high = present[-1]
         return replace(self, high=high, gaps=_limited([*self.gaps, *(gap for gap in missing if gap.first < high)]))
 
     def settled(self, now_us: int, lag_us: int = SAFE_LAG_US) -> Self:
         """Without the gaps that nothing comes into any more: they were read after the lag had passed.
 
         Args:
-            now_us: when the reading began. A clock that went back makes a gap stay longer, never shorter.
+            now_us: when the reading began. Clock skew makes a gap stay longer, never shorter.
             lag_us: how long a transaction can last.
         """
         return replace(self, gaps=tuple(gap for gap in self.gaps if now_us - gap.since_us < lag_us))
@@ -87,10 +87,10 @@ class ReadProgress:
         return cls() if raw is None else cls(raw["high"], tuple(Gap(*gap) for gap in raw["gaps"]))
 
 
-def _between(first: int, last: int, found: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _between(first: int, last: int, present: Sequence[int]) -> Iterator[tuple[int, int]]:
     """The runs of numbers from first to last that are not found."""
     following = first
-    for number in found:
+    for number in present:
         if number > following:
             yield following, number - 1
         following = number + 1
@@ -114,10 +114,10 @@ def _limited(gaps: list[Gap]) -> tuple[Gap, ...]:
     apart = [right.first - left.last for left, right in itertools.pairwise(gaps)]
     # Half as many, so that not every page takes some together.
     joined = set(sorted(range(len(apart)), key=apart.__getitem__)[: len(gaps) - MOST_GAPS // 2])
-    kept = [gaps[0]]
+    merged = [gaps[0]]
     for place, gap in enumerate(gaps[1:]):
         if place in joined:
-            kept[-1] = Gap(kept[-1].first, gap.last, max(kept[-1].since_us, gap.since_us))
+            merged[-1] = Gap(merged[-1].first, gap.last, max(merged[-1].since_us, gap.since_us))
         else:
-            kept.append(gap)
-    return tuple(kept)
+            merged.append(gap)
+    return tuple(merged)

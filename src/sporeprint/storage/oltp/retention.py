@@ -42,7 +42,7 @@ class PruneResult:
         before_us: predictions made before this time, microseconds since 1970 UTC.
         predictions: how many of them went.
         outcomes: how many revisions of outcomes went with them.
-        kept: how many of them stay, because an A/B test that is not concluded needs them.
+        retained: how many of them stay, because an A/B test that is not concluded needs them.
         unsynced: how many of them stay, because the warehouse has not read them, or an outcome of theirs.
         longest_s: the longest time that one transaction took.
         dry_run: whether nothing was done.
@@ -51,7 +51,7 @@ class PruneResult:
     before_us: int
     predictions: int
     outcomes: int
-    kept: int
+    retained: int
     unsynced: int
     longest_s: float
     dry_run: bool
@@ -93,11 +93,11 @@ def prune(
     with reading(engine) as connection:
         old, prunable = _count(connection, prediction.c.created_us < before_us), _count(connection, condition)
         unsynced = 0 if warehouse is None else _count(connection, _prunable(before_us, None)) - prunable
-        kept = old - prunable - unsynced
+        remaining = old - prunable - unsynced
         # Counted before, for a dry run; afterwards what really went is counted.
         outcomes = _outcomes(connection, condition) if dry_run else 0
     if dry_run:
-        return PruneResult(before_us, prunable, outcomes, kept, unsynced, 0.0, dry_run=True)
+        return PruneResult(before_us, prunable, outcomes, remaining, unsynced, 0.0, dry_run=True)
     progress.total(prunable)
     gone, longest, from_us = 0, 0.0, None
     while True:
@@ -107,7 +107,7 @@ def prune(
             deleted = _delete(connection, rows)
         took = time.monotonic() - began
         if not rows:
-            return PruneResult(before_us, gone, outcomes, kept, unsynced, longest, dry_run=False)
+            return PruneResult(before_us, gone, outcomes, remaining, unsynced, longest, dry_run=False)
         gone, outcomes, longest = gone + deleted[0], outcomes + deleted[1], max(longest, took)
         from_us = rows[-1].created_us
         progress.advance(len(rows))

@@ -42,9 +42,9 @@ def frame(table: star_schema.StarTable, rows: Iterable[Mapping[str, Any]]) -> pl
 
 def predictions(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> pl.DataFrame:
     """Facts of rows of the OLTP database, whose columns have these names."""
-    found = _columns(rows, names, star_schema.FACT_PREDICTION)
+    facts = _columns(rows, names, star_schema.FACT_PREDICTION)
     hour = (pl.col("created_us") - pl.col("created_us") % HOUR_US).alias("hour_us")
-    return found.with_columns(hour, pl.col("test_id", "arm").fill_null("")).select(star_schema.FACT_PREDICTION.names)
+    return facts.with_columns(hour, pl.col("test_id", "arm").fill_null("")).select(star_schema.FACT_PREDICTION.names)
 
 
 def outcomes(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> pl.DataFrame:
@@ -64,12 +64,12 @@ def _columns(rows: Sequence[Sequence[Any]], names: Sequence[str], table: star_sc
 def answers(facts: pl.DataFrame) -> pl.DataFrame:
     """Rows of `hour_answers`."""
     taken = pl.col("latency_us")
-    found = facts.group_by(*CELL_NAMES, "verdict").agg(
+    hourly = facts.group_by(*CELL_NAMES, "verdict").agg(
         pl.len().cast(pl.Int64).alias("answers"),
         taken.sum().alias("latency_sum_us"),
         taken.cast(pl.Float64).pow(2).sum().alias("latency_sum_us2"),
     )
-    return found.select(star_schema.HOUR_ANSWERS.names)
+    return hourly.select(star_schema.HOUR_ANSWERS.names)
 
 
 def latency(facts: pl.DataFrame) -> pl.DataFrame:
@@ -98,19 +98,19 @@ def _days_as_numbers(given: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame
     return table
 
 
-def features(given: pl.DataFrame, numbered: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
+def features(observed: pl.DataFrame, numbered: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
     """Rows of `hour_features`: every feature of the contract.
 
     A nominal value is counted by its code, where the code or its word was given. What the contract or the training does not know is
     counted together, as unseen: it has no end. A number that is none is invalid.
 
     Args:
-        given: columns of `given.GIVEN`; features by their place in the contract.
+        observed: columns of `feature_counts.GIVEN`; features by their place in the contract.
         numbered: see `cells`.
         schema: the contract.
     """
     names = list(schema.columns)
-    table = _days_as_numbers(given, schema).with_columns(
+    table = _days_as_numbers(observed, schema).with_columns(
         pl.col("text").str.strip_chars(), is_number=pl.col("feature").is_in([names.index(name) for name in schema.numeric])
     )
     table = table.join(_known(schema), on=["feature", "text"], how="left", maintain_order="left")
@@ -177,10 +177,12 @@ def _unseen(table: pl.DataFrame, names: Sequence[str]) -> pl.Series:
     if not listed:
         return pl.repeat(value=False, n=table.height, eager=True, dtype=pl.Boolean)
     pairs = [(text, place) for text, columns in listed.items() for place, name in enumerate(names) if name in columns]
-    said = pl.DataFrame(pairs, schema={"unseen": pl.String, "feature": pl.Int64}, orient="row").with_columns(said=pl.lit(value=True))
+    known_pairs = pl.DataFrame(pairs, schema={"unseen": pl.String, "feature": pl.Int64}, orient="row").with_columns(
+        is_unseen=pl.lit(value=True)
+    )
     return (
         table.select("unseen", "feature")
-        .join(said, on=["unseen", "feature"], how="left", maintain_order="left")["said"]
+        .join(known_pairs, on=["unseen", "feature"], how="left", maintain_order="left")["is_unseen"]
         .fill_null(value=False)
     )
 
@@ -201,7 +203,7 @@ class OutcomeUpdate:
     counts: pl.DataFrame
 
 
-def settle(before: pl.DataFrame, new: pl.DataFrame, found: pl.DataFrame) -> OutcomeUpdate:
+def settle(before: pl.DataFrame, new: pl.DataFrame, predictions_before: pl.DataFrame) -> OutcomeUpdate:
     """Give outcomes their predictions, find the latest of each, and what that changes in the counts.
 
     An outcome whose prediction is not found waits for it.
@@ -209,11 +211,13 @@ def settle(before: pl.DataFrame, new: pl.DataFrame, found: pl.DataFrame) -> Outc
     Args:
         before: every row of `fact_outcome` of the predictions concerned.
         new: further outcomes, see `outcomes`; rows that are there already change nothing.
-        found: `prediction_id` and `star_schema.OF_PREDICTION` of the predictions that are there.
+        predictions_before: `prediction_id` and `star_schema.OF_PREDICTION` of the predictions that are there.
     """
     own = [name for name in star_schema.FACT_OUTCOME.names if name not in {*star_schema.OF_PREDICTION, "latest"}]
     every = pl.concat([before.select(own), new.select(own)]).unique(["prediction_id", "revision"], keep="first", maintain_order=True)
-    every = every.join(found.select("prediction_id", *star_schema.OF_PREDICTION), on="prediction_id", how="left", maintain_order="left")
+    every = every.join(
+        predictions_before.select("prediction_id", *star_schema.OF_PREDICTION), on="prediction_id", how="left", maintain_order="left"
+    )
     every = every.with_columns(
         pl.col("created_us", "hour_us").fill_null(WAITING_US),
         pl.col("version").fill_null(0),

@@ -49,21 +49,21 @@ def parts(path: Path, about: BatchInfo, features: Sequence[str], seq: int) -> It
         rows = frame.filter(pl.col("prediction").is_not_null())
         there = [name for name in features if name in about.columns]
         unseen = pl.format('["{}"]', pl.col("unseen").str.replace_all(",", '","', literal=True)).fill_null("[]")
-        given = pl.struct(there).struct.json_encode() if there else pl.lit("{}")
-        found = rows.select(
+        features_json = pl.struct(there).struct.json_encode() if there else pl.lit("{}")
+        facts = rows.select(
             *(pl.lit(value, dtype=kinds[name]).alias(name) for name, value in fixed.items()),
             *(ID, "prediction", "probability", "verdict", "novelty_p"),
             unseen=unseen,
-            features=given,
+            features=features_json,
         )
         texts = rows.select(ID, *(pl.col(name).cast(pl.String).alias(f"{place}") for place, name in enumerate(features) if name in there))
-        yield found.select(star_schema.FACT_PREDICTION.names), partial(_count, texts)
+        yield facts.select(star_schema.FACT_PREDICTION.names), partial(_count, texts)
 
 
 def _count(texts: pl.DataFrame, new: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
     """What was given for each feature in those of the rows that are new."""
-    told = new.select(ID, *CELL_NAMES, "unseen").join(cells, on=list(CELL_NAMES), how="left")
-    both = told.select(ID, "cell", "unseen").join(texts, on=ID, how="left")
+    with_cells = new.select(ID, *CELL_NAMES, "unseen").join(cells, on=list(CELL_NAMES), how="left")
+    both = with_cells.select(ID, "cell", "unseen").join(texts, on=ID, how="left")
     counted = [
         both.group_by("cell", "unseen", pl.col(place).alias("text")).agg(answers=pl.len()).with_columns(feature=pl.lit(int(place)))
         for place in texts.columns

@@ -61,11 +61,11 @@ class DuckDBReader:
 
     def _run(self, sql: str, rows: int | None) -> QueryResult:
         with _interrupted_after(self._engine.interrupt, self._seconds):
-            found = self._engine.execute(sql)
-            columns = tuple(column[0] for column in found.description or ())
-            values = found.fetchall() if rows is None else found.fetchmany(rows + 1)
-        kept = values if rows is None else values[:rows]
-        return QueryResult(columns, plain(kept), more=len(kept) < len(values))
+            result = self._engine.execute(sql)
+            columns = tuple(column[0] for column in result.description or ())
+            values = result.fetchall() if rows is None else result.fetchmany(rows + 1)
+        returned = values if rows is None else values[:rows]
+        return QueryResult(columns, plain(returned), more=len(returned) < len(values))
 
     @contextlib.contextmanager
     def _errors(self, kind: type[UsageError | StorageError] = StorageError) -> Iterator[None]:

@@ -36,14 +36,14 @@ class FeatureCounter:
         """
         # Looking for what is hardly ever there is cheap, taking it apart is not.
         both = bool(self._marks) and bool(facts["features"].str.contains_any(self._marks).any())
-        found = "list_transform(list_zip(features->>$names, features->>$others), lambda pair: coalesce(pair[1], pair[2]))"
+        paired = "list_transform(list_zip(features->>$names, features->>$others), lambda pair: coalesce(pair[1], pair[2]))"
         parameters = {"names": [_pointer(name) for name in self._names]}
         if both:
             parameters["others"] = [_pointer(name) for name in self._others]
         page = facts.select(*CELL_NAMES, "unseen", "features").join(cells, on=list(CELL_NAMES), how="left")
         self._engine.register("page", page.select("cell", "unseen", "features"))
         try:
-            texts = found if both else "features->>$names"
+            texts = paired if both else "features->>$names"
             long = f"SELECT cell, unseen, unnest({texts}) AS text, unnest(range({len(self._names)})) AS feature FROM page"  # noqa: S608
             query = f"SELECT cell, feature, text, unseen, count(*) AS answers FROM ({long}) GROUP BY ALL"  # noqa: S608 -- none of a user's
             table = self._engine.sql(query, params=parameters).to_arrow_table()

@@ -100,15 +100,15 @@ class MariaDBLoad:
         return [tuple(row) for row in self._connection.exec_driver_sql(sql, execution_options={"no_parameters": True})]
 
     def _looked_up(self, table: StarTable, names: tuple[str, ...], ids: pl.Series, hint: str = "", within: str = "") -> pl.DataFrame:
-        found: list[Any] = []
+        records: list[Any] = []
         if not ids.is_empty():
             head = (
                 f"SELECT {bulk_insert.names(names)} FROM {table.name} {hint} WHERE {f'{within} AND ' if within else ''}prediction_id IN ("  # noqa: S608
             )
             for some in bulk_insert.joined(bulk_insert.texts(ids.unique(maintain_order=True)), size=1 << 16):
-                found += self._rows(f"{head}{some})")
+                records += self._rows(f"{head}{some})")
         kinds = {name: kind for name, kind in aggregation.types(table).items() if name in names}
-        return pl.DataFrame(found, schema={name: kinds[name] for name in names}, orient="row")
+        return pl.DataFrame(records, schema={name: kinds[name] for name in names}, orient="row")
 
 
 def _spelled_out(rows: pl.DataFrame) -> pl.DataFrame:

@@ -124,10 +124,10 @@ class MariaDBWarehouse:
         connection.execute(text(f"REPLACE INTO {NOTES} VALUES ('views', :made)"), {"made": json.dumps(made)})  # noqa: S608
 
     def _check(self, connection: Connection) -> None:
-        found = _noted(connection, "star")
-        if found not in {None, star_schema.STAR}:
+        release = _noted(connection, "star")
+        if release not in {None, star_schema.STAR}:
             raise StorageError(
-                f"{self.shown} is of another version ({found}, this one works with {star_schema.STAR}); "
+                f"{self.shown} is of another version ({release}, this one works with {star_schema.STAR}); "
                 "give an empty database and run: sporeprint warehouse sync"
             )
 
@@ -159,11 +159,11 @@ class MariaDBReader:
         result = self._connection.exec_driver_sql(sql, execution_options=options)
         columns = tuple(result.keys())
         values = result.fetchall() if rows is None else result.fetchmany(rows + 1)
-        kept = values if rows is None else values[:rows]
-        more = len(kept) < len(values)
+        returned = values if rows is None else values[:rows]
+        more = len(returned) < len(values)
         if not more:
             result.close()
-        return QueryResult(columns, plain(kept), more)
+        return QueryResult(columns, plain(returned), more)
 
 
 def _tables(connection: Connection, *names: str) -> set[str]:

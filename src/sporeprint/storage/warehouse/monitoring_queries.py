@@ -54,9 +54,9 @@ class PredictionScope:
     def where(self, table: str = "") -> str:
         """As a condition."""
         of = f"{table}." if table else ""
-        found = [f"{of}model = {text(self.model)}", f"{of}version = {int(self.version)}"]
-        found += [] if self.test_id is None else [f"{of}test_id = {text(self.test_id)}", f"{of}arm = {text(str(self.arm))}"]
-        return " AND ".join(found)
+        conditions = [f"{of}model = {text(self.model)}", f"{of}version = {int(self.version)}"]
+        conditions += [] if self.test_id is None else [f"{of}test_id = {text(self.test_id)}", f"{of}arm = {text(str(self.arm))}"]
+        return " AND ".join(conditions)
 
 
 def text(value: str) -> str:
@@ -88,14 +88,14 @@ def spread(by_hour: ByHour, most: int) -> list[int]:
     total = sum(by_hour.values())
     if total <= most:
         return ordered
-    found, held, passed = [], 0.0, 0
+    hours_taken, held, passed = [], 0.0, 0
     for hour in ordered:
         passed += by_hour[hour]
         # As much as the hours so far may have of it.
         if held + by_hour[hour] / 2 <= most * passed / total:
-            found.append(hour)
+            hours_taken.append(hour)
             held += by_hour[hour]
-    return found or ordered[-1:]
+    return hours_taken or ordered[-1:]
 
 
 # --- counts by hour ----------------------------------------------------------------------------------------------------
@@ -119,8 +119,8 @@ def negative_outcomes(reader: Reader, cell: PredictionScope, verdict: str, posit
     """Of the answers with a verdict, before an hour: how many have an outcome, and how many of those are of the positive class."""
     where = f"{cell.where()} AND verdict = {text(verdict)} AND {between(0, last_us)}"
     sql = f"SELECT outcome, SUM(answers) FROM hour_outcomes WHERE {where} GROUP BY outcome"  # noqa: S608
-    found = {outcome: int(count) for outcome, count in reader.query(sql).rows}
-    return sum(found.values()), found.get(positive, 0)
+    counts = {outcome: int(count) for outcome, count in reader.query(sql).rows}
+    return sum(counts.values()), counts.get(positive, 0)
 
 
 def profile_of_hours(
@@ -138,12 +138,12 @@ def profile_of_hours(
     """
     by = "feature, kind, value, low, high"
     sql = f"SELECT {by}, SUM(answers) FROM hour_features WHERE {cell.where()} AND {between(first_us, last_us)} GROUP BY {by}"  # noqa: S608
-    found: dict[str, list[tuple[Any, ...]]] = {}
+    cells: dict[str, list[tuple[Any, ...]]] = {}
     for feature, *rest in reader.query(sql).rows:
-        found.setdefault(feature, []).append(tuple(rest))
+        cells.setdefault(feature, []).append(tuple(rest))
     rows = sum(count for _, _, count in verdicts_by_hour(reader, cell, first_us, last_us))
-    columns = _columns(found, schema, known)
-    extra = tuple(sorted(set(found) - set(columns)))
+    columns = _columns(cells, schema, known)
+    extra = tuple(sorted(set(cells) - set(columns)))
     return Profile(rows, columns), extra
 
 
@@ -267,8 +267,8 @@ def future_predictions(reader: Reader, cell: PredictionScope, now_us: int) -> in
 
 def newest_hour(reader: Reader, now_us: int) -> int | None:
     """The last hour of which the warehouse has any answer, whoever gave it."""
-    found = reader.query(f"SELECT MAX(hour_us) FROM hour_answers WHERE hour_us <= {int(now_us)}").rows[0][0]  # noqa: S608
-    return None if found is None else int(found)
+    hour = reader.query(f"SELECT MAX(hour_us) FROM hour_answers WHERE hour_us <= {int(now_us)}").rows[0][0]  # noqa: S608
+    return None if hour is None else int(hour)
 
 
 # --- answers -------------------------------------------------------------------------------------------------------------
@@ -325,9 +325,9 @@ def delays(reader: Reader, now_us: int, most: int) -> tuple[Int64, Int64]:
     }
     where = f"revision = 1 AND {among(spread(by_hour, most))}"
     by = f"hour_us, FLOOR((recorded_us - hour_us) / {HOUR_US})"
-    found = reader.query(f"SELECT {by}, COUNT(*) FROM fact_outcome WHERE {where} GROUP BY {by}").rows  # noqa: S608
+    counts = reader.query(f"SELECT {by}, COUNT(*) FROM fact_outcome WHERE {where} GROUP BY {by}").rows  # noqa: S608
     ages, waited = np.zeros(DELAY_HOURS + 1, dtype=np.int64), np.zeros(DELAY_HOURS + 1, dtype=np.int64)
-    for hour, delay, count in found:
+    for hour, delay, count in counts:
         age = (now - int(hour)) // HOUR_US
         ages[age] += int(count)
         waited[min(max(int(delay), 0), age)] += int(count)
@@ -383,14 +383,14 @@ def frame(rows: Sequence[Sequence[Any]], schema: DatasetSchema) -> pl.DataFrame:
         rows: features as JSON, probability, novelty, verdict, outcome.
         schema: the contract.
     """
-    given = _decoded([row[0] for row in rows], schema)
+    features = _decoded([row[0] for row in rows], schema)
     answers = {
         "probability": pl.Series([row[1] for row in rows], dtype=pl.Float64),
         "novelty_p": pl.Series([row[2] for row in rows], dtype=pl.Float64),
         "verdict": pl.Series([row[3] for row in rows], dtype=pl.String),
         schema.target.column: pl.Series([row[4] for row in rows], dtype=pl.String),
     }
-    return given.with_columns(**answers)
+    return features.with_columns(**answers)
 
 
 def _decoded(texts: Sequence[str], schema: DatasetSchema) -> pl.DataFrame:
@@ -417,25 +417,25 @@ def _decoded(texts: Sequence[str], schema: DatasetSchema) -> pl.DataFrame:
 
 def _plain(raw: str, names: Sequence[str]) -> dict[str, str | None]:
     try:
-        found = json.loads(raw)
+        decoded = json.loads(raw)
     except ValueError:
-        found = {}
-    values = found if isinstance(found, dict) else {}
+        decoded = {}
+    values = decoded if isinstance(decoded, dict) else {}
     return {name: value if (value := values.get(name)) is None or isinstance(value, str) else json.dumps(value) for name in names}
 
 
 def matching_rows(table: pl.DataFrame, slice_: Slice) -> pl.Series:
     """Which rows of a frame are of a slice."""
-    found = pl.Series(np.ones(table.height, dtype=np.bool_))
+    matches = pl.Series(np.ones(table.height, dtype=np.bool_))
     for condition in slice_.conditions:
         column = table[condition.column]
         if condition.between is not None:
             number = column.cast(pl.Float64, strict=False)
-            found &= number.is_between(*condition.between).fill_null(value=False)
+            matches &= number.is_between(*condition.between).fill_null(value=False)
         else:
             fits = column.is_in([value for value in condition.values if value is not None]).fill_null(value=False)
-            found &= (fits | column.is_null()) if None in condition.values else fits
-    return found
+            matches &= (fits | column.is_null()) if None in condition.values else fits
+    return matches
 
 
 # --- tests, and what was kept --------------------------------------------------------------------------------------------

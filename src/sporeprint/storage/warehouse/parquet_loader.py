@@ -143,8 +143,8 @@ class ParquetLoad:
             self._drop(small)
 
     def _read(self, table: StarTable, parts: Iterable[WarehouseFile]) -> pl.DataFrame:
-        found = [pl.read_parquet(self._folder / part.file) for part in parts]
-        return pl.concat([aggregation.empty(table), *found])
+        frames = [pl.read_parquet(self._folder / part.file) for part in parts]
+        return pl.concat([aggregation.empty(table), *frames])
 
     def _holding(self, table: StarTable, ids: pl.Series) -> list[WarehouseFile]:
         """The files in which these ids can be."""
@@ -154,15 +154,15 @@ class ParquetLoad:
         return [part for part in self._after.parts(table.name) if part.first_id <= high and low <= part.last_id]
 
     def _rows(self, table: StarTable, parts: list[WarehouseFile], ids: pl.Series, names: tuple[str, ...]) -> pl.DataFrame:
-        wanted = pl.DataFrame({"prediction_id": ids.unique()})
-        found = [aggregation.empty(table).select(names)]
+        id_frame = pl.DataFrame({"prediction_id": ids.unique()})
+        frames = [aggregation.empty(table).select(names)]
         for part in parts:
             path = self._folder / part.file
             # The ids alone first: most files hold none of them, and the rest of a row is longer.
-            there = pl.read_parquet(path, columns=["prediction_id"]).with_row_index("place").join(wanted, on="prediction_id", how="semi")
+            there = pl.read_parquet(path, columns=["prediction_id"]).with_row_index("place").join(id_frame, on="prediction_id", how="semi")
             if not there.is_empty():
-                found.append(pl.read_parquet(path, columns=list(names)).select(names)[there["place"].sort()])
-        return pl.concat(found)
+                frames.append(pl.read_parquet(path, columns=list(names)).select(names)[there["place"].sort()])
+        return pl.concat(frames)
 
     def _new_name(self, table: str, day: str) -> str:
         return "/".join([table, *([day] if day else []), f"{self._before.generation + 1:08}-{secrets.token_hex(4)}.parquet"])

@@ -71,9 +71,9 @@ def _sweep(folder: Path, manifest: WarehouseManifest) -> None:
     """Remove what killed loads left, and what was replaced long ago. Only a holder of the lock may."""
     if not folder.exists():
         return
-    kept, now = manifest.every(), time.time()
+    files, now = manifest.every(), time.time()
     for path in folder.glob("*/**/*.parquet"):
         file = path.relative_to(folder).as_posix()
         retired = manifest.retired.get(file)
-        if file not in kept and (retired is None or now - retired > GRACE_S):
+        if file not in files and (retired is None or now - retired > GRACE_S):
             path.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ TRAINING = "training"
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """What a question found.
+    """The result of a query.
 
     Attributes:
         columns: names.
@@ -127,9 +127,9 @@ class Warehouse(Protocol):
 def plain(rows: Sequence[Sequence[Any]]) -> tuple[tuple[Any, ...], ...]:
     """Rows whose numbers are int and float: engines disagree on what a sum is."""
 
-    def value(found: Any) -> Any:
-        if isinstance(found, Decimal):
-            return int(found) if found == found.to_integral_value() else float(found)
-        return found
+    def value(cell: Any) -> Any:
+        if isinstance(cell, Decimal):
+            return int(cell) if cell == cell.to_integral_value() else float(cell)
+        return cell
 
     return tuple(tuple(map(value, row)) for row in rows)

@@ -259,8 +259,8 @@ def mariadb_ddl(table: StarTable) -> str:
 
 def _mariadb_column(column: StarColumn) -> str:
     kind = f"VARCHAR({column.length})" if column.type is ColumnType.NAME else _MARIADB[column.type]
-    said = column.says.replace("'", "''")
-    comment = f" COMMENT '{said}'" if said else ""
+    comment_text = column.says.replace("'", "''")
+    comment = f" COMMENT '{comment_text}'" if comment_text else ""
     return f"`{column.name}` {kind}{'' if column.null else ' NOT NULL'}{comment}"
 
 

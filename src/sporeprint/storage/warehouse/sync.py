@@ -72,7 +72,7 @@ class SyncResult:
         return asdict(self)
 
 
-def sync(
+def sync_warehouse(
     oltp: Engine,
     warehouse: Warehouse,
     schema: DatasetSchema,
@@ -134,8 +134,8 @@ class _SyncRun:
 
     @property
     def _tables(self) -> list[tuple[str, Table]]:
-        found = [(PREDICTIONS, tables.prediction), (OUTCOMES, tables.outcome)]
-        return found if self.root is None else [*found, (BATCHES, tables.batch)]
+        sources = [(PREDICTIONS, tables.prediction), (OUTCOMES, tables.outcome)]
+        return sources if self.root is None else [*sources, (BATCHES, tables.batch)]
 
     def _where(self, table: Table, name: str) -> ReadProgress:
         """How far the table was read; from the start again where it is not the table that was read."""
@@ -156,7 +156,7 @@ class _SyncRun:
 
     def _table(self, table: Table, name: str, take: Callable[[Load, Sequence[Sequence[Any]]], int]) -> int:
         """Read a table's open gaps page by page, and take the pages, several in one load."""
-        began, taken, kept = self.clock(), 0, self.warehouse.get_note(name)
+        began, taken, note = self.clock(), 0, self.warehouse.get_note(name)
         seen = self._where(table, name)
         following = pages(self.oltp, table, COLUMNS[name], seen.open(), rows=self.page_rows)
         page = next(following, None)
@@ -174,11 +174,11 @@ class _SyncRun:
                     if page is None:
                         break
                 if load is not None:
-                    kept = seen.to_json()
-                    load.note(name, kept)
+                    note = seen.to_json()
+                    load.note(name, note)
                     load.note(WAITING, load.waiting())
         seen = seen.settled(began, self.lag_us)
-        if seen.to_json() != kept and (kept is not None or seen.high):
+        if seen.to_json() != note and (note is not None or seen.high):
             with self.warehouse.loading() as load:
                 load.note(name, seen.to_json())
         return taken
@@ -199,8 +199,8 @@ class _SyncRun:
             path = self.root / artefact
             try:
                 about = BatchInfo.of(path)
-                for facts, given in batch_aggregation.parts(path, about, list(self.schema.columns), seq):
-                    taken += self._take(load, facts, given)
+                for facts, features in batch_aggregation.parts(path, about, list(self.schema.columns), seq):
+                    taken += self._take(load, facts, features)
             except FileNotFoundError:  # others must not wait for what is lost
                 log.warning("the artefact of batch %s is gone: %s; its answers are not in the warehouse", batch_id, artefact)
         return taken
@@ -240,10 +240,10 @@ class _SyncRun:
         self._settle(load, before, new, load.find(ids))
         return new.join(before, on=list(star_schema.FACT_OUTCOME.key), how="anti").height
 
-    def _settle(self, load: Load, before: "pl.DataFrame", new: "pl.DataFrame", found: "pl.DataFrame") -> None:
+    def _settle(self, load: Load, before: "pl.DataFrame", new: "pl.DataFrame", predictions: "pl.DataFrame") -> None:
         from sporeprint.storage.warehouse import aggregation
 
-        settled = aggregation.settle(before, new, found)
+        settled = aggregation.settle(before, new, predictions)
         load.put(star_schema.FACT_OUTCOME, settled.outcomes)
         load.add(star_schema.HOUR_OUTCOMES, settled.counts)
 

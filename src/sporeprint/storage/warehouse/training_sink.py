@@ -28,8 +28,8 @@ class WarehouseSink:
 
     def publish(self, tables: Mapping[str, Path], record: str) -> None:
         """Replace the table at once, unless it holds these very rows."""
-        found = json.loads(record)
-        says = {name: found[name] for name in SAYS}
+        summary = json.loads(record)
+        says = {name: summary[name] for name in SAYS}
         before = self._warehouse.get_note(TRAINING)
         if before is not None and before["fingerprint"] == says["fingerprint"]:
             return
@@ -72,18 +72,18 @@ def _metrics(run: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for part, card in parts.items():
             if not isinstance(card, Mapping):
                 continue
-            for metric, found in card.items():
-                numbers = _numbers(found)
+            for metric, values in card.items():
+                numbers = _numbers(values)
                 if numbers is not None:
                     yield {**same, "model": model, "part": part, "metric": metric, **numbers, "rows_measured": card.get("rows")}
 
 
-def _numbers(found: Any) -> dict[str, float | None] | None:
+def _numbers(values: Any) -> dict[str, float | None] | None:
     """Value and interval of a metric, or a plain number; None where it is neither."""
-    if isinstance(found, Mapping) and "value" in found:
-        return {name: found.get(name) for name in ("value", "low", "high")}
-    if isinstance(found, int | float) and not isinstance(found, bool):
-        return {"value": float(found)}
+    if isinstance(values, Mapping) and "value" in values:
+        return {name: values.get(name) for name in ("value", "low", "high")}
+    if isinstance(values, int | float) and not isinstance(values, bool):
+        return {"value": float(values)}
     return None
 
 

@@ -1,4 +1,4 @@
-"""What A/B tests have come to: their units, totals and looks, and how far the counting is."""
+"""What A/B tests have come to: their units, totals and interim analyses, and how far the counting is."""
 
 from sqlalchemy import BigInteger, Column, Double, PrimaryKeyConstraint, SmallInteger
 
