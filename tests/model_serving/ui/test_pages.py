@@ -366,7 +366,7 @@ def test_an_outcome_is_entered_and_corrected(client: Client, row: dict[str, Any]
     page = client.get(path)
     assert "revision 2: it was corrected" in page.text
     assert "lab &lt;b&gt;" in page.text
-    assert "<b>" not in page.text.partition('id="outcome"')[2]
+    assert "lab <b>" not in page.text
 
 
 def test_an_outcome_that_is_none_is_refused_and_what_was_typed_stays(client: Client, row: dict[str, Any]) -> None:
@@ -410,11 +410,11 @@ def test_a_version_is_rolled_back_with_a_reason_and_once(started: Callable[..., 
     assert send(client, "/ui/models/rollback", **fields).headers["location"] == "/ui/models"
     assert registry.production() == production
     assert registry.history("production")[-1].reason == "worse <b>"
-    again = send(client, "/ui/models/rollback", **fields)
-    assert again.status_code == 409
-    assert 'value="worse &lt;b&gt;"' in again.text  # nothing typed is lost
+    assert send(client, "/ui/models/rollback", **fields).headers["location"] == "/ui/models"
+    assert registry.production() == production  # it went back once
     unknown = send(client, "/ui/models/promote", **{**fields, "ref": f"{other[:-1]}99"})
     assert unknown.status_code == 404
+    assert 'value="worse &lt;b&gt;"' in unknown.text  # nothing typed is lost
 
 
 # --- overview ------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sporeprint.errors import StorageUnavailableError
 from sporeprint.inference.identification import words_of
 from sporeprint.inference.prediction import Prediction
 from sporeprint.inference.predictor import NOT_OBSERVED, predict_row
@@ -19,7 +20,7 @@ from sporeprint.messages.predictions import PredictionExplanation, StoredPredict
 from sporeprint.model_serving.endpoints.identify import IdentifyResponse, identify
 from sporeprint.model_serving.endpoints.predict import RowRequest, explain_prediction, new_id
 from sporeprint.model_serving.endpoints.predictions import prediction as find_prediction
-from sporeprint.model_serving.http.problems import HttpProblemError, Problem
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, of
 from sporeprint.model_serving.runtime.dynamic_batching import PendingRequest
 from sporeprint.model_serving.runtime.keyed_predictions import digest, predict_once
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
@@ -81,8 +82,8 @@ async def show_identify(request: PageRequest) -> PageResponse:
     if (asked := request.query.get(ASKED)) and not request.is_fragment:
         try:
             record = await find_prediction(asked, request.service)
-        except HttpProblemError as error:
-            problem = error.problem
+        except (HttpProblemError, StorageUnavailableError) as error:
+            problem = of(error, request.service.root)
     return await _page(request, given, record=record, problem=problem)
 
 

@@ -31,6 +31,7 @@ POLICY = (
 ISOLATED: Headers = ((b"cross-origin-opener-policy", b"same-origin"), (b"cross-origin-resource-policy", b"same-origin"))
 HTML = b"text/html; charset=utf-8"
 FORM = b"application/x-www-form-urlencoded"
+NO_FORM = Problem(415, "unsupported", "The body is of a kind that is not read here", "expected the fields of a form")
 LANGUAGE_COOKIE = "sporeprint-language"
 #: Pages worked on at a time: they never take the room that predictions need.
 MOST_IN_FLIGHT = 32
