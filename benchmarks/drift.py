@@ -34,7 +34,7 @@ from pathlib import Path
 from sporeprint import monitor, settings
 import jinja2, scipy.special
 began, used = time.perf_counter(), time.process_time()
-found = monitor.monitor(settings.load(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[4]), reference=Path(sys.argv[3]))
+found = monitor.monitor(settings.load_settings(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[4]), reference=Path(sys.argv[3]))
 page = Path(sys.argv[2]) / found.written[0]
 print(json.dumps({"wall_s": time.perf_counter() - began, "cpu_s": time.process_time() - used, "page_bytes": page.stat().st_size}))
 """
@@ -46,7 +46,7 @@ from sporeprint import monitor_window, settings
 from sporeprint.monitoring.windows import Asked
 from sporeprint.storage import urls
 from sporeprint.storage.warehouse.factory import open_warehouse
-chosen, root, end, day = settings.load(Path(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3]), 86_400_000_000
+chosen, root, end, day = settings.load_settings(Path(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3]), 86_400_000_000
 warehouse = open_warehouse(urls.olap(chosen.storage, root))
 at = datetime.fromtimestamp(end / 1e6 + 60, UTC)
 found = {}

@@ -92,9 +92,15 @@ def compare(server: Server, frame: pl.DataFrame, schema: DatasetSchema, seconds:
         "one row, /predict": (lambda c: checked(c.post("/predict", json=row)), 8),
     }
     rates: dict[str, list[float]] = {name: [] for name in ways}
+    micros: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(pairs):
         for name, (send, threads) in ways.items():
+            before = server.cpu_s()
             rates[name].append(rate(send, url, seconds, threads) * (BATCH if "batch" in name else 1))
+            micros[name].append((server.cpu_s() - before) * 1e6 / max(rates[name][-1] * seconds, 1.0))
+
+    def cpu(a: str, b: str) -> float:
+        return round(statistics.median(micros[b]) / statistics.median(micros[a]), 3)
 
     def ratios(a: str, b: str) -> list[float]:
         return [x / y for x, y in zip(rates[a], rates[b], strict=True)]
@@ -103,6 +109,12 @@ def compare(server: Server, frame: pl.DataFrame, schema: DatasetSchema, seconds:
         "rates": {name: round(statistics.median(values)) for name, values in rates.items()},
         "batch, binary / Parquet": ratios("batch, binary tensors", "batch, Parquet"),
         "one row, /v2 / /predict": ratios("one row, /v2", "one row, /predict"),
+        "microseconds of processor a row": {name: round(statistics.median(values), 1) for name, values in micros.items()},
+        # What the rates come to where nobody else uses the processor, which bounds a busy server.
+        "the same ratios by processor time": [
+            cpu("batch, binary tensors", "batch, Parquet"),
+            cpu("one row, /v2", "one row, /predict"),
+        ],
     }
 
 

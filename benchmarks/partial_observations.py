@@ -25,7 +25,7 @@ from sporeprint.data.splitting import parts, row_hashes
 from sporeprint.safety.cells import Cells
 from sporeprint.safety.decision_rule import fit_guards
 from sporeprint.safety.novelty_guard import Guard
-from sporeprint.safety.partial_guard import PartialGuard
+from sporeprint.safety.partial_guard import MOST_STRANGERS, PartialGuard, margin_curve
 from sporeprint.safety.partial_rule import decide_partial, random_masks, rehearse
 from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN, VerdictLimits
 from sporeprint.settings import Settings
@@ -196,6 +196,34 @@ def asked(trial: Trial) -> None:
     )
 
 
+def held_back(trial: Trial) -> None:
+    """The margins measured on half of the poisonous species, the figures on the other half: no species is on both sides."""
+    guard, coverage, random = trial.guard, trial.settings.guard.coverage, np.random.default_rng(11)
+    edible = np.flatnonzero(trial.test.y == 0)
+    seen = trial.seen.take(np.sort(random.permutation(edible)[:1_500]))
+    rows = trial.part("calibration", "threshold")
+    assert rows.group is not None
+    assert trial.unseen_rows.group is not None
+    own = trial.unseen_rows.group.astype(np.intp)
+    species = random.permutation(np.unique(own))
+    for half, measured_on in ((0, 1), (1, 0)):
+        mine = rows.take(np.flatnonzero((rows.y == 1) & np.isin(rows.group, np.array_split(species, 2)[half])))
+        mine = mine.take(np.sort(random.permutation(len(mine.y))[:MOST_STRANGERS]))
+        assert mine.group is not None
+        strangers, group = Cells.of_codes(mine.codes, guard.layout), mine.group.astype(np.intp)
+        curve = margin_curve(guard.likelihood, guard.power, strangers, group, unseen_risk=guard.unseen_risk, random=random)
+        other = np.flatnonzero(np.isin(own, np.array_split(species, 2)[measured_on]))
+        judge = replace(guard, curve=curve)
+        known = rehearse(judge, trial.cost, seen, steps=12, coverage=coverage)
+        unseen = rehearse(judge, trial.cost, trial.unseen.take(other), steps=12, coverage=coverage, left_out=own[other])
+        for count in (10, 12):
+            wrong = unseen.verdict[count] == NEGATIVE
+            print(
+                f"{count} asked, margins of 48 species, measured on the other 48 ({'AB'[measured_on]}): edible called edible "
+                f"{(known.verdict[count] == NEGATIVE).mean():.2%}, unseen {wrong.mean():.3%} ({len(np.unique(own[other][wrong]))} species)"
+            )
+
+
 def at_random(trial: Trial) -> None:
     columns = len(trial.guard.layout.columns)
     for count in (5, 8, 10, 12, 15, 18):
@@ -257,6 +285,7 @@ FIGURES: dict[str, Callable[[Trial], None]] = {
     "left-out": one_left_out,
     "all-given": all_given,
     "asked": asked,
+    "held-back": held_back,
     "random": at_random,
     "wrong": one_wrong,
     "speed": speed,

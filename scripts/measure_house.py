@@ -20,10 +20,11 @@ RESPONSE_FIELDS = ("novelty_p", "classifier_output", "prediction_id", "latency_u
 MOST_LINES = 500
 #: What the vocabulary replaces, as it stood in prose and messages.
 OLD_PHRASES = (
-    *("turned out to be true", "came true", "who is taken for whom", "the gap between", "at the least +", "keeps the promise"),
+    *("turned out to be true", "came true", "who is taken for whom", "taken for a known", "the gap between", "at the least +"),
     *("look at any time", "looked at any time", "wager", "holds at all times", "price of looking", "share alarm", "said again it changes"),
     *("a clock that jumps", "rows that wait together", "what stands for what", "kin are", "the lab ", "would have to change their value"),
-    *("fallen slices", "could not be asked", "strange values", "has not the role", "unlike the training rows"),
+    *("keeps the promise", "fallen slices", "moved the score", "after pauses that grow", "could not be asked", "strange values"),
+    *("has not the role", "unlike the training rows"),
 )
 
 
@@ -90,6 +91,14 @@ class Tree:
         """Lines of code and text that hold one of the words."""
         return sum(bool(PARTICIPLES.search(line)) for text in self.texts.values() for line in text.splitlines())
 
+    def participle_names(self) -> Iterator[tuple[Path, str]]:
+        """Variables, parameters, keywords, functions and classes whose name is such a word, and where."""
+        for path, tree in self.syntax.items():
+            for node in ast.walk(tree):
+                name = getattr(node, "id", None) or getattr(node, "arg", None) or getattr(node, "name", None)
+                if isinstance(name, str) and PARTICIPLES.fullmatch(name):
+                    yield path, name
+
     def old_phrases(self) -> dict[str, int]:
         """Phrases that the vocabulary replaces -> how often they stand in source and documentation."""
         documents = [*(self.root / "docs").rglob("*.md"), *self.root.glob("*.md")]
@@ -116,6 +125,7 @@ class Tree:
         yield "lines of tests", f"{self.lines('tests'):,}"
         yield f"files over {MOST_LINES} lines", str(len(self.long_files()))
         yield "lines with a participle for a name (found, said, ...)", f"{self.lines_with_participles():,}"
+        yield "names that are one", str(len(set(self.participle_names())))
         yield "imports renamed with `as`", str(self.renamed_imports())
         yield "public class names defined twice", str(sum(count > 1 for count in self.public_classes().values()))
         yield "phrases of the old vocabulary", str(sum(self.old_phrases().values()))

@@ -177,7 +177,7 @@ MUTANTS: list[Mutant] = [
         "model_serving/runtime/row_parser.py",
         "model_serving/runtime/test_row_parser.py",
         ("not field.low <= value <= field.high", "not field.low < value < field.high"),
-        ('if body.count(b":") != _pairs(given):', "if False:"),
+        ('if body.count(b":") != _pairs(value):', "if False:"),
     ),
 ]
 

@@ -69,7 +69,10 @@ NEEDS = {
     ),
 }
 #: Files and folders whose tests take longest: they begin.
-FIRST = ("tests/project/test_dags", "tests/project/test_docs", "tests/project/", "tests/pipelines/", "tests/models/")
+FIRST = (
+    *("tests/project/test_dags", "tests/project/test_tour", "tests/project/test_notebook", "tests/project/test_docs"),
+    *("tests/project/", "tests/pipelines/", "tests/models/", "tests/model_serving/", "tests/cli/"),
+)
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 # A busy machine is slow, which is no fault of what is tested; and a change must not fail in CI by chance.

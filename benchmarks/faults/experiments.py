@@ -3,7 +3,6 @@
 import concurrent.futures
 import gzip
 import io
-import json
 import os
 import random
 import resource
@@ -12,85 +11,32 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from lab import CONFIG, ROW, SMALL, Load, Server, call, compared, copy_of, settled
+import zstandard
+
+import database_experiments
+import input_experiments
+from crash_points import examine
+from database_experiments import MissingToolError
+from lab import ROW, Load, PeakMemory, Server, call, compared, copy_of, settled
 from sporeprint.registry.registry import Registry
 
 Outcome: TypeAlias = tuple[dict[str, Any], bool]
 
-#: Kills the process at the n-th operation that changes a file: open for writing, rename, remove, make a folder, link.
-HOOK = """
-import os, runpy, signal, sys
-CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.link", "shutil.rmtree"}
-left = int(os.environ["DIE_AT"])
-def hook(event, args):
-    global left
-    opened = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
-    if opened or event in CHANGES:
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(hook)
-sys.argv = ["sporeprint", *sys.argv[1:]]
-runpy.run_module("sporeprint", run_name="__main__")
-"""
 
-
-class MissingToolError(Exception):
-    """This machine lacks what an experiment needs."""
-
-
-def etl_crash_points(trained: Path, quick: bool) -> Outcome:
-    """`etl` is killed at a file operation; then nothing half written is visible, and the same command ends well."""
-    with copy_of(trained) as base:
-        table = base / "table.csv"
-        subprocess.run(
-            [sys.executable, "-m", "sporeprint", "simulate", "--rows", "600", "--seed", "4", "--out", str(table), "--config", str(CONFIG)],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        points, half, failed, at = 0, 0, 0, 1
-        step = 40 if quick else 1
-        while True:
-            root = base / "run"
-            shutil.rmtree(root, ignore_errors=True)
-            if _etl(root, table, {"DIE_AT": str(at)}) != -signal.SIGKILL:
-                break
-            points += 1
-            half += len(_half_files(root))
-            failed += _etl(root, table, {"DIE_AT": "0"}) != 0
-            at += step
-        return {"points": points, "half_files": half, "reruns_failed": failed}, points > 0 and not half and not failed
-
-
-def _etl(root: Path, table: Path, environ: dict[str, str]) -> int:
-    settings = [word for one in SMALL for word in ("--set", one)]
-    command = [sys.executable, "-c", HOOK, "etl", "--source", str(table), "--workdir", str(root), "--config", str(CONFIG), *settings, "-q"]
-    return subprocess.run(
-        [*command, "--allow-simulated"], env={**os.environ, **environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
-    ).returncode
-
-
-def _half_files(root: Path) -> list[Path]:
-    """Files that a reader would take for whole, and that are not."""
-    bad = []
-    for path in root.rglob("*"):
-        if path.name.startswith(".") or any(part.startswith(".") or part == "staging" for part in path.relative_to(root).parts):
-            continue
-        if path.suffix == ".json" and path.is_file():
-            try:
-                json.loads(path.read_bytes())
-            except ValueError:
-                bad.append(path)
-        elif path.suffix == ".parquet" and path.is_file() and path.read_bytes()[-4:] != b"PAR1":
-            bad.append(path)
-    return bad
+def etl_crash_points(trained: Path, quick: bool) -> Outcome:  # noqa: ARG001 -- every experiment takes it
+    """`etl` is killed at a file operation; see `crash_points.py`, which does them in pieces, too."""
+    with tempfile.TemporaryDirectory(prefix="sporeprint-faults-") as folder:
+        figure = examine(Path(folder), range(1, 10_000, 40 if quick else 1))
+    return figure, figure["points"] > 0 and not (figure["half_files"] or figure["reruns_failed"] or figure["registries_unreadable"])
 
 
 def kill_workers(trained: Path, quick: bool) -> Outcome:
@@ -245,36 +191,63 @@ def clock(trained: Path, quick: bool) -> Outcome:  # noqa: ARG001 -- every exper
 
 def bombs(trained: Path, quick: bool) -> Outcome:
     """Small uploads that unpack without end: refused, and the server goes on in little memory."""
+    with copy_of(trained) as root:
+        server = Server(root)
+        ready = call(server.port, "POST", "/predict/batch", b"cap-shape\nx\n", {"Content-Type": CSV})  # its process starts
+        figure: dict[str, Any] = {}
+        with PeakMemory(server.process.pid) as memory:
+            for name, (path, body, headers) in _bombs(quick).items():
+                response = call(server.port, "POST", path, body, headers, timeout=120)
+                figure[name] = {"bytes": len(body), "status": response.status, "s": round(response.seconds, 2)}
+        alive = ready.status < 500 and call(server.port, "POST", "/predict", ROW).status == 200
+        server.stop()
+    right = alive and all(400 <= one["status"] < 500 and one["s"] <= 5 for one in figure.values())
+    return {**figure, "alive": alive, "base_mib": memory.first, "peak_mib": memory.peak}, right and memory.peak - memory.first <= 1024
+
+
+CSV, PARQUET, JSON = "text/csv", "application/vnd.apache.parquet", "application/json"
+
+
+def _bombs(quick: bool) -> dict[str, tuple[str, bytes, dict[str, str]]]:
+    """Name -> path, body, headers."""
+    import polars as pl
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    batch, outcomes = "/predict/batch", "/predictions/outcomes"
+
+    def parquet(columns: dict[str, Any]) -> bytes:
+        out = io.BytesIO()
+        pq.write_table(pa.table(columns), out, compression="zstd")
+        return out.getvalue()
+
+    def wide(columns: int) -> bytes:
+        out = io.BytesIO()
+        pl.DataFrame({f"c{number}": [1] for number in range(columns)}).write_parquet(out)
+        return out.getvalue()
+
     rows = 20_000 if quick else 1_000_000
-    values = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array(["x" * 100_000]))
-    out = io.BytesIO()
-    pq.write_table(pa.table({"cap-shape": values}), out, compression="zstd")
-    zipped = gzip.compress(b'[{"cap-shape":"' + b"x" * (200 << 20) + b'"}]', 9)
-    wide = (",".join(f"c{number}" for number in range(20_000 if quick else 100_000)) + "\n").encode()
-    uploads = {
-        "parquet_dictionary": (out.getvalue(), {"Content-Type": "application/vnd.apache.parquet"}),
-        "gzip": (zipped, {"Content-Type": "application/json", "Content-Encoding": "gzip"}),
-        "wide_header": (wide, {"Content-Type": "text/csv"}),
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array(["x" * 100_000]))
+    cell, many = "x" * (50 << 20), 20_000 if quick else 100_000
+    blank = b" " * (200 << 20)
+    packed = {"gzip": gzip.compress(blank, 9), "zstd": zstandard.ZstdCompressor().compress(blank), "deflate": zlib.compress(blank, 9)}
+    return {
+        "parquet_dictionary": (batch, parquet({"cap-shape": texts}), {"Content-Type": PARQUET}),
+        "parquet_dictionary_outcomes": (outcomes, parquet({"prediction_id": texts, "outcome": texts}), {"Content-Type": PARQUET}),
+        "parquet_cell": (batch, parquet({"cap-shape": [cell]}), {"Content-Type": PARQUET}),
+        "parquet_pages": (batch, parquet({"cap-shape": pa.array([None] * (rows * 30), pa.string())}), {"Content-Type": PARQUET}),
+        "parquet_20000_columns": (batch, wide(20_000), {"Content-Type": PARQUET}),
+        **{f"csv_{name}": (batch, data, {"Content-Type": CSV, "Content-Encoding": name}) for name, data in packed.items()},
+        **{f"json_{name}": (batch, data, {"Content-Type": JSON, "Content-Encoding": name}) for name, data in packed.items()},
+        f"csv_{many}_columns": (batch, ",".join(f"c{number}" for number in range(many)).encode() + b"\n", {"Content-Type": CSV}),
+        f"outcomes_{many}_columns": (outcomes, ",".join(f"c{n}" for n in range(many)).encode() + b"\n", {"Content-Type": CSV}),
+        "csv_cell": (batch, b"cap-shape\n" + b"x" * (50 << 20) + b"\n", {"Content-Type": CSV}),
+        "csv_open_quote": (batch, b'cap-shape\n"' + b"x\n" * (20 << 20), {"Content-Type": CSV}),
+        "csv_blank_lines": (batch, b"\n" * (50 << 20), {"Content-Type": CSV}),
+        "json_empty_lists": (batch, b"[" + b"[]," * (5 << 20) + b"[]]", {"Content-Type": JSON}),
+        "json_empty_rows": (batch, b"[" + b"{}," * (5 << 20) + b"{}]", {"Content-Type": JSON}),
+        "json_deep": (batch, b"[" * (15 << 20), {"Content-Type": JSON}),
     }
-    with copy_of(trained) as root:
-        server = Server(root)
-        found: dict[str, Any] = {}
-        for name, (body, headers) in uploads.items():
-            response = call(server.port, "POST", "/predict/batch", body, headers, timeout=120)
-            found[name] = {"bytes": len(body), "status": response.status, "s": round(response.seconds, 2)}
-        alive = call(server.port, "POST", "/predict", ROW).status == 200
-        peak = _peak_mib(server.process.pid) if alive else None
-        server.stop()
-    right = alive and all(400 <= one["status"] < 500 and one["s"] <= 5 for one in found.values())
-    return {**found, "alive": alive, "peak_mib": peak}, right
-
-
-def _peak_mib(pid: int) -> int:
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) >> 10
 
 
 def mutated_files(trained: Path, quick: bool) -> Outcome:
@@ -338,5 +311,7 @@ EXPERIMENTS: dict[str, Callable[[Path, bool], Outcome]] = {
     "bombs": bombs,
     "mutated_files": mutated_files,
     "two_origins": two_origins,
+    **database_experiments.EXPERIMENTS,
+    **input_experiments.EXPERIMENTS,
     "etl_crash_points": etl_crash_points,
 }

@@ -13,12 +13,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 PROJECT = Path(__file__).parents[2]
+sys.path.insert(0, str(PROJECT / "tests" / "helpers"))
 CONFIG = PROJECT / "config" / "config.yaml"
 SPOREPRINT = [sys.executable, "-m", "sporeprint"]
 #: A small run: seconds instead of minutes, the same files.
@@ -140,6 +141,44 @@ def _command(pid: int) -> bytes:
     return b""
 
 
+class PeakMemory:
+    """The most memory that a process and those below it have had together, MiB, looked at twenty times a second."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self._stop = pid, threading.Event()
+        self.first = self.peak = self._now()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.05):
+            self.peak = max(self.peak, self._now())
+
+    def _now(self) -> int:
+        return sum(map(_resident_kib, _tree(self._pid))) >> 10
+
+
+def _tree(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        children = [word for path in Path(f"/proc/{pid}/task").glob("*/children") for word in path.read_text().split()]
+        return [pid, *(each for child in children for each in _tree(int(child)))]
+    return []
+
+
+def _resident_kib(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        line = next((line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")), "VmRSS: 0")
+        return int(line.split()[1])
+    return 0
+
+
 @contextlib.contextmanager
 def copy_of(trained_root: Path) -> Iterator[Path]:
     """A copy without what earlier servers left."""
@@ -156,10 +195,10 @@ def copy_of(trained_root: Path) -> Iterator[Path]:
 class Load:
     """Callers that ask on and on; every prediction they were given, by its id."""
 
-    def __init__(self, port: int, callers: int = 4, keyed: bool = False) -> None:
+    def __init__(self, port: int, callers: int = 4, keyed: bool = False, headers: Mapping[str, str] | None = None) -> None:
         self.given: dict[str, dict[str, Any]] = {}
         self.statuses: dict[int, int] = {}
-        self.slowest_s, self.port, self._keyed = 0.0, port, keyed
+        self.slowest_s, self.port, self._keyed, self._headers = 0.0, port, keyed, headers or {}
         self._stop, self._guard = threading.Event(), threading.Lock()
         self._threads = [threading.Thread(target=self._run, args=(number,), daemon=True) for number in range(callers)]
 
@@ -177,7 +216,7 @@ class Load:
         number = 0
         while not self._stop.is_set():
             number += 1
-            headers = {"Idempotency-Key": f"{caller}-{number}"} if self._keyed else {}
+            headers = {**self._headers, **({"Idempotency-Key": f"{caller}-{number}"} if self._keyed else {})}
             response = call(self.port, "POST", "/predict", {**ROW, "cap-diameter": caller + number / 1000}, headers, timeout=30)
             with self._guard:
                 self.statuses[response.status] = self.statuses.get(response.status, 0) + 1
@@ -188,9 +227,9 @@ class Load:
                 time.sleep(0.05)
 
 
-def settled(root: Path, seconds: float = 60) -> None:
+def settled(root: Path, seconds: float = 60, environ: Mapping[str, str] | None = None) -> None:
     """Start a server of this work directory once more, and wait until every journal is empty."""
-    server, until = Server(root), time.monotonic() + seconds
+    server, until = Server(root, environ=environ), time.monotonic() + seconds
     try:
         while time.monotonic() < until:
             if all(_depth(path) == 0 for path in (root / "data/journal").glob("*.db")):
@@ -208,10 +247,17 @@ def _depth(path: Path) -> int:
         return 0 if not path.exists() else -1
 
 
+PREDICTIONS = "select prediction_id, verdict, probability from prediction"
+
+
 def compared(root: Path, given: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
-    """Predictions that were given, held against the database."""
+    """Predictions that were given, held against the database, SQLite."""
     with contextlib.closing(sqlite3.connect(root / "data/sporeprint.db")) as connection:
-        rows = connection.execute("select prediction_id, verdict, probability from prediction").fetchall()
+        return differences(connection.execute(PREDICTIONS).fetchall(), given)
+
+
+def differences(rows: Sequence[Sequence[Any]], given: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """Predictions that were given, held against the rows of a database."""
     there = {row[0]: row for row in rows}
     altered = sum(1 for key, one in given.items() if key in there and (one["verdict"], one["probability"]) != tuple(there[key][1:]))
     return {"given": len(given), "lost": len(set(given) - set(there)), "doubled": len(rows) - len(there), "altered": altered}

@@ -10,7 +10,7 @@ from cli_reference import cell
 INDEX = """# Modules
 
 What other programs call first: what `import sporeprint` names, a running service by [`client`](client.md), a version in a notebook by
-[`inference`](inference.md), a run by [`pipelines`](pipelines.md). Names that begin with an underscore are left out;
+[`inference`](inference.md), a run by [`pipelines`](pipelines.md) (`load_run`). Names that begin with an underscore are left out;
 so are members that inherit their meaning.
 
 | module | |

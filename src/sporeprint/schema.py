@@ -24,6 +24,12 @@ NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 #: Texts that stand for a missing number, in lower case, as statistics programs and pandas write them.
 MISSING_NUMBERS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")
 
+#: The same for a nominal column, in the forms in which they are written.
+MISSING_TEXTS = tuple(dict.fromkeys(form for text in MISSING_NUMBERS for form in (text, text.upper(), text.capitalize(), "NaN")))
+
+#: Blanks that do not break a line: what stands between thousands in many exports.
+WIDE_BLANKS = "\u00a0\u202f\u2009"
+
 #: Names of the columns that the pipeline adds to a table; a dataset may not use them.
 RESERVED = frozenset({"_row", "_group", "_part", "_row_hash", "_cluster"})
 
@@ -74,6 +80,12 @@ Limit = BeforeValidator(_limit)
 Code = BeforeValidator(lambda value: code_text(value) if isinstance(value, int | float) else value)
 
 
+def _undeclared_markers(values: Mapping[str, str]) -> tuple[str, ...]:
+    """What stands for a missing value in a column with these codes and words; none of them does."""
+    taken = {text.lower() for pair in values.items() for text in pair}
+    return tuple(text for text in MISSING_TEXTS if text.lower() not in taken) if values else ()
+
+
 class Frozen(BaseModel):
     """Base of every value object read from the configuration: immutable; unknown keys, NaN and infinity are errors."""
 
@@ -103,6 +115,7 @@ class Column(Frozen):
     missing: tuple[str, ...] = Field((), description="Texts that stand for a missing value in this column, as '?' or '-999'.")
     decimal: Literal[".", ","] = Field(".", description="Numeric: the decimal sign of numbers that are text.")
     thousands: Literal["", ",", ".", " ", "'"] = Field("", description="Numeric: the sign between thousands; left out: none.")
+    minus: Literal["-", "\u2212", "()"] = Field("-", description="Numeric: the sign of negative numbers, or () for 5 below zero as (5).")
     empty: Literal["informative", "not_observed"] = Field(
         "informative", description="What an empty cell of the table means: a value of its own, or that nobody looked."
     )
@@ -146,7 +159,7 @@ class Column(Frozen):
             raise ValueError("'values' is empty; list the allowed codes, or leave it out to accept every value")
         _check_codes(self.values or {})
         if self.kind is not Kind.NUMERIC and self.is_formatted:
-            raise ValueError("'decimal', 'thousands' and 'strip' are of numeric columns; make it numeric, or leave them out")
+            raise ValueError("'decimal', 'thousands', 'minus' and 'strip' are of numeric columns; make it numeric, or leave them out")
         if self.decimal == self.thousands:
             raise ValueError(f"'decimal' and 'thousands' are both {self.decimal!r}; a number could not be read")
         if self.min is not None and self.max is not None and self.min > self.max:
@@ -161,7 +174,7 @@ class Column(Frozen):
     @property
     def is_formatted(self) -> bool:
         """Whether its numbers are written in a way of their own."""
-        return self.decimal != "." or bool(self.thousands) or bool(self.strip)
+        return self.decimal != "." or self.minus != "-" or bool(self.thousands) or bool(self.strip)
 
 
 def _check_codes(values: Mapping[str, str]) -> None:
@@ -290,7 +303,9 @@ class DatasetSchema(Frozen):
     contradictions: tuple[Contradiction, ...] = Field((), description="What no row can be, over several columns.")
     extra_columns: Literal["reject", "ignore"] = Field("reject", description="What a column not named here does to the run.")
     missing: tuple[str, ...] = Field(
-        (), description="Texts that stand for a missing value in every column, as '?'. In numeric columns NA, NaN, null and None always do."
+        (),
+        description="Texts that stand for a missing value in every column, as '?'. NA, NaN, null and None always do in numeric "
+        "columns, and in nominal ones whose declared values do not have them.",
     )
     further: tuple[str, ...] = Field((), description="Columns that are neither feature nor target nor group, and are read along.")
 
@@ -367,8 +382,10 @@ class DatasetSchema(Frozen):
 
     def missing_words(self, name: str) -> tuple[str, ...]:
         """Texts that stand for a missing value in a column; of the target: for a row without a label."""
-        own = self.target.missing if name == self.target.column else self.columns[name].missing
-        return (*self.missing, *own)
+        if name == self.target.column:
+            return (*self.missing, *self.target.missing)
+        column = self.columns[name]
+        return (*self.missing, *column.missing, *_undeclared_markers(column.values or {}))
 
     def word(self, column: str, code: str) -> str:
         """The word for a nominal code ('brown' for 'n'), or the code where no word is declared."""

@@ -349,7 +349,7 @@ class ServingSettings(Frozen):
     max_upload_mb: int = Field(1024, ge=1, le=1_048_576, description="Largest file of a batch in CSV or Parquet; it is kept on the disk.")
     max_upload_rows: int = Field(20_000_000, ge=1, description="Most rows of such a file.")
     max_upload_columns: int = Field(2_000, ge=1, le=100_000, description="Most columns of such a file.")
-    upload_memory_mb: int = Field(1024, ge=64, le=1_048_576, description="Memory that decoding an uploaded Parquet file may take, MiB.")
+    upload_memory_mb: int = Field(1024, ge=64, le=1_048_576, description="Memory that decoding an upload may take, MiB.")
     max_decoded_mb: int = Field(8192, ge=1, le=1_048_576, description="Most that an uploaded file may unpack to, on the disk.")
     max_in_flight: int = Field(1024, ge=1, le=100_000, description="Requests a worker works on at a time; further ones are turned away.")
     max_batches: int = Field(2, ge=1, le=64, description="Batches scored at a time; four times as many are received, more turned away.")

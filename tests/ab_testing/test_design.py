@@ -37,7 +37,8 @@ FULL = Design(
 def test_three_fields_are_enough() -> None:
     assert (SMALL.traffic_split, SMALL.mode, SMALL.metric, SMALL.likely_ratio) == (0.5, Mode.SPLIT, Metric.ACCURACY, 2.0)
     assert replace(SMALL, mode=Mode.SHADOW).likely_ratio == 4.0
-    assert FULL.likely_ratio == 3.0
+    assert FULL.likely_ratio == FULL.ratio_of(Metric.LATENCY) == 3.0
+    assert (SMALL.ratio_of(Metric.ACCURACY), SMALL.ratio_of(Metric.LATENCY)) == (2.0, 1.5)
 
 
 def test_plain_words_are_taken_for_their_members() -> None:

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from sporeprint.ab_testing.design import Design, Mode
+from sporeprint.ab_testing.design import Design, Metric, Mode
 from sporeprint.ab_testing.power import AssumedRates, decisive_trials, plan_ab_test
 from sporeprint.ab_testing.simulation import simulate_ab_test
 from sporeprint.ab_testing.traffic import Traffic
@@ -108,3 +108,12 @@ def test_a_plan_needs_a_difference_and_a_power() -> None:
         plan_ab_test(SPLIT, UNEQUAL, power=1)
     with pytest.raises(UsageError, match=r"shared is 0\.1, as are both error rates: the versions never differ"):
         decisive_trials(SHADOW, AssumedRates(0.1, 0.1, 0.1))
+
+
+def test_latency_is_planned_with_its_own_bets() -> None:
+    """B a fifth slower, lognormal with a sigma of 1: the limit that a tenth of A's answers exceeds is exceeded by 13.58 % of B's."""
+    latency = Design("latency", "a/v1", "b/v1", metric=Metric.LATENCY, latency_limit_ms=5.0, max_units=20_000)
+    slower, errors = (plan_ab_test(each, AssumedRates(0.1, 0.1358)) for each in (latency, replace(latency, metric=Metric.ACCURACY)))
+    assert slower.median_units is not None
+    assert errors.median_units is not None
+    assert slower.median_units < 2_500 < errors.median_units

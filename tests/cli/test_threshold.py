@@ -1,6 +1,7 @@
 """`sporeprint simulate-threshold`: the two ways of counting side by side, and what is out of range refused."""
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -11,11 +12,13 @@ from sporeprint.errors import UsageError
 ARGUMENTS = ["simulate-threshold", "--rows", "500", "--copies", "5", "--alpha", "0.05", "--runs", "100"]
 
 
-def test_both_counts_side_by_side() -> None:
+def test_both_counts_side_by_side(tmp_path: Path) -> None:
     found = CliRunner().invoke(cli.app, ARGUMENTS)
     assert found.exit_code == 0, found.output
     assert "every unit once, as etl does" in found.output
-    values = json.loads(CliRunner().invoke(cli.app, [*ARGUMENTS, "--json"]).stdout)
+    out = tmp_path / "broken.svg"
+    values = json.loads(CliRunner().invoke(cli.app, [*ARGUMENTS, "--out", str(out), "--json"]).stdout)
+    assert out.read_text(encoding="utf-8").startswith("<svg")
     assert values["broken_by_units"] < 15 < values["broken_by_rows"]
 
 

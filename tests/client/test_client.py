@@ -160,6 +160,31 @@ def test_a_key_of_ones_own_gives_the_same_answer(client: Client, row: dict[str, 
     assert error.value.kind == "key-used"
 
 
+def test_asked_until_there_is_nothing_to_ask(client: Client, row: dict[str, Any], database: Engine, server: Server) -> None:
+    before = rows_of(database, prediction, server)
+    observed: dict[str, Any] = {}
+    standing = client.identify(observed, model="production")
+    assert (standing.verdict, standing.unknown, standing.is_final) == ("unknown", "too_little_observed", False)
+    for _ in range(20):
+        if standing.is_final:
+            break
+        question = standing.next_questions[0].column
+        assert question not in observed
+        value = row.get(question)
+        observed[question] = "not observed" if value is None else value
+        standing = client.identify(observed)
+    assert standing.is_final
+    assert rows_of(database, prediction, server) == before
+
+
+def test_a_partial_row_says_which_unknown_it_is(client: Client, row: dict[str, Any]) -> None:
+    answers = [client.predict({}), *client.predict_batch([{}])]
+    assert [answer.unknown for answer in answers] == ["too_little_observed"] * 2
+    assert answers[0].look_at == answers[1].look_at != ()
+    strange = [client.predict(row | {"cap-shape": "never"}), *client.predict_batch([row | {"cap-shape": "never"}])]
+    assert [(answer.unknown, answer.look_at) for answer in strange] == [("out_of_distribution", ())] * 2
+
+
 def test_many_rows_and_the_ones_that_are_none(client: Client, row: dict[str, Any]) -> None:
     said = client.predict_batch(iter([row, {"no-such-field": 1}, row]), model="xgboost")
     assert [each.row for each in said] == [0, 1, 2]

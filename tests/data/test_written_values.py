@@ -99,3 +99,15 @@ def test_a_declared_code_wins() -> None:
     assert parse_code("1.0", (), {"1.0": "one", "1": "another"}, {}) == "1.0"
     assert parse_code(True, (), {"TRUE": "yes", "FALSE": "no"}, {}) == "TRUE"
     assert parse_code(" x ", ("x",), {}, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("NA", None), ("nan", None), ("NULL", None), ("<NA>", None), ("None", "None"), ("none", "none"), ("x", "x"), ("never", "never")],
+)
+def test_what_other_tools_write_for_missing_is_missing_where_no_value_is_called_so(text: str, code: str | None) -> None:
+    made = dataset({"x": NUMERIC, "c": {**OPEN, "values": {"x": "convex", "f": "none"}}, "open": OPEN})
+    assert parse_code(text, made.missing_words("c"), made.columns["c"].values or {}, {}) == code
+    assert made.missing_words("open") == ()
+    frame = normalised(pl.DataFrame({"x": [1.0], "c": [text], "open": ["NA"]}), made)
+    assert (frame["c"][0], frame["open"][0]) == (code, "NA")

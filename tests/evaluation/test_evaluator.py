@@ -27,6 +27,7 @@ from sporeprint.evaluation.evaluator import (
     score_seen,
 )
 from sporeprint.evaluation.group_folds import group_folds
+from sporeprint.evaluation.safety_scorecard import total
 from sporeprint.evaluation.scorecard import Unavailable
 from sporeprint.models.encoder import column_transforms, fit_and_encode
 from sporeprint.models.training import EncodedRows, fit_model
@@ -174,7 +175,10 @@ def test_seen_is_the_test_rows_and_unseen_is_all_rows(chosen: Settings, data: Mo
         assert model.seen.metrics["accuracy"].value == pytest.approx(right)
         assert sum(group.errors for group in model.by_group) == model.unseen.confusion.fp + model.unseen.confusion.fn
         assert model.seen == score_seen(chosen, data, candidate)
-        assert model.safety.seen == count_seen(chosen, data, candidate)
+        assert model.safety.seen == count_seen(chosen, data, candidate).seen
+        # No classifier is asked, so that they are of all models alike.
+        assert model.safety.ignoring_missing == measured[NAMES[0]].safety.ignoring_missing
+        assert total(model.safety.ignoring_missing).rows == 1800
         assert model.safety.unseen is not None
         assert (model.safety.unseen.rows, model.safety.folds, len(model.safety.by_group)) == (1800, 3, 30)
         assert sum(group.counts.answered for group in model.safety.by_group) == model.safety.unseen.answered

@@ -28,6 +28,7 @@ from sporeprint.evaluation.safety_scorecard import (
     guard_evaluation,
     leave_one_group_out,
     simulate_promise,
+    total,
 )
 from sporeprint.safety.novelty_guard import Guard, calibrate_guard, fit_components
 from sporeprint.safety.risk_control import RiskLevels, Threshold, choose_threshold
@@ -45,7 +46,7 @@ VERDICT = labels(NEGATIVE, POSITIVE, UNKNOWN, NEGATIVE, POSITIVE, POSITIVE, UNKN
 
 def test_answers_are_counted() -> None:
     assert count_predictions(Y, VERDICT) == PredictionCounts(rows=7, answered=5, correct=3, false_negative=1, negative=2, positives=4)
-    assert count_predictions(labels(), labels()) == PredictionCounts(0, 0, 0, 0, 0, 0)
+    assert count_predictions(labels(), labels()) == total(()) == PredictionCounts(0, 0, 0, 0, 0, 0)
     assert all(type(number) is int for number in asdict(count_predictions(Y, VERDICT)).values())
 
 

@@ -236,6 +236,45 @@ def test_clustered_intervals_cover() -> None:
     assert min(hits.values()) >= binom.ppf(1e-4, samples, 0.93), hits
 
 
+def test_copies_of_every_row_change_no_interval() -> None:
+    y, p, _ = sample(400)
+    one = score_rows(y, p, np.arange(400), **HOW)
+    five = score_rows(np.repeat(y, 5), np.repeat(p, 5), np.repeat(np.arange(400), 5), **HOW)
+    assert (one.units, five.units, five.rows) == (400, 400, 2000)
+    assert [name for name in METRICS if not same(one.metrics[name], five.metrics[name])] == []
+    # A row that is a unit of its own counts like an independent one.
+    counted = score_rows(y, p, **HOW)
+    assert [name for name in METRICS[:7] if not same(one.metrics[name], counted.metrics[name], 1e-12)] == []
+    # Copies of one class alone: its rows are no more than they were.
+    minority = np.concatenate([np.flatnonzero(y == 0), np.repeat(np.flatnonzero(y == 1), 20)])
+    assert same(score_rows(y[minority], p[minority], minority, **HOW).metrics["recall"], one.metrics["recall"])
+
+
+@pytest.mark.parametrize("rows", [np.zeros(50, dtype=int), np.arange(50)])
+def test_all_copies_and_a_cluster_column_of_one_value_say_what_one_row_says(rows: Groups) -> None:
+    y, p, _ = sample(50)
+    card = score_rows(y[rows], p[rows], np.zeros(50, dtype=int), **HOW)
+    assert (card.rows, card.units) == (50, 1)
+    accuracy = card.metrics["accuracy"]
+    assert accuracy.high - accuracy.low > 0.97
+    assert all(math.isnan(one.value) or one.low <= one.value <= one.high for one in card.metrics.values())
+
+
+def test_intervals_of_units_cover_where_those_of_rows_do_not() -> None:
+    truth = score_rows(*sample(400_000)[:2], confidence=0.95, replicates=1, seed=1).metrics
+    samples, hits, by_rows = 40, dict.fromkeys(METRICS, 0), 0
+    for number in range(samples):
+        y, p, unit = sample(300, seed=number + 10)
+        copies = np.repeat(unit, np.random.default_rng(number).geometric(0.2, 300))
+        card = score_rows(y[copies], p[copies], copies, **HOW)
+        for name in METRICS:
+            hits[name] += card.metrics[name].low <= truth[name].value <= card.metrics[name].high
+        wrong = score_rows(y[copies], p[copies], **HOW).metrics["accuracy"]
+        by_rows += wrong.low <= truth["accuracy"].value <= wrong.high
+    assert min(hits.values()) >= binom.ppf(1e-4, samples, 0.95), hits
+    assert by_rows < 0.8 * samples
+
+
 def test_errors_by_group() -> None:
     y, p = np.array([1, 1, 0, 0, 1]), np.array([0.9, 0.2, 0.8, 0.1, 0.4])
     found = errors_by_group(y, p, np.array([7, 7, 3, 3, 3]))
@@ -266,6 +305,18 @@ def test_compare_takes_labels_and_scores_by_row() -> None:
     values = [score_rows(y, scores, **HOW).metrics["accuracy"].value for scores in (p, other)]
     assert found.difference.value == pytest.approx(values[0] - values[1])
     assert compare_models(y, {"one": p}, confidence=0.95) == ()
+
+
+def test_a_comparison_counts_copies_once() -> None:
+    y, p, row = sample(200)
+    other = sample(200, seed=2)[1]
+    copies = np.repeat(row, 5)
+    (one,) = compare_models(y, {"one": p, "other": other}, confidence=0.95)
+    (five,) = compare_models(y[copies], {"one": p[copies], "other": other[copies]}, copies, confidence=0.95)
+    assert five.p_value == pytest.approx(one.p_value)
+    assert same(five.difference, one.difference)
+    (by_rows,) = compare_models(y[copies], {"one": p[copies], "other": other[copies]}, confidence=0.95)
+    assert by_rows.p_value < one.p_value / 10
 
 
 def test_compare_clustered_uses_the_same_replicates_for_all() -> None:
@@ -320,12 +371,12 @@ def test_clustered_comparisons_keep_their_level() -> None:
 # --- the best --------------------------------------------------------------------------------------------------------
 
 
-NOTHING_ANSWERED = ModelSafety(PredictionCounts(10, 0, 0, 0, 0, 5), None, 0, ())
+NOTHING_ANSWERED = ModelSafety(PredictionCounts(10, 0, 0, 0, 0, 5), 0.0)
 
 
 def evaluation(log_loss: float = 0.1, unseen: ScoreCard | Unavailable | None = None, **values: float) -> ModelEvaluation:
     found = {name: Estimate(values.get(name, 0.5), 0, 1) for name in METRICS} | {"log_loss": Estimate(log_loss, 0, 1)}
-    card = ScoreCard(10, 5, found, ConfusionMatrix(5, 0, 0, 5), Curve((), ()), Curve((), ()), Reliability((), (), ()))
+    card = ScoreCard(10, 5, found, ConfusionMatrix(5, 0, 0, 5), Curve((), ()), Curve((), ()), Reliability((), (), ()), 10)
     return ModelEvaluation(card, unseen or card, (), NOTHING_ANSWERED)
 
 

@@ -1,5 +1,6 @@
 """The extract step from end to end: every source, every way it can be wrong, and what is left behind."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -276,6 +277,18 @@ def test_a_simulated_file_stays_marked_as_such(suffix: str, make: Make, tmp_path
     if suffix == ".parquet":
         made.sidecar.unlink()
         assert run(make(), tmp_path, path).provenance.simulated
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_simulated_files_stay_marked_in_a_folder_and_when_packed(suffix: str, make: Make, tmp_path: Path) -> None:
+    (folder := tmp_path / "parts").mkdir()
+    for number in range(2):
+        simulate_table(make().dataset, folder / f"t{number}{suffix}", rows=100, groups=10, seed=number)
+    raw = run(make(), tmp_path, folder)
+    assert (raw.provenance.simulated, raw.provenance.rows) == (True, 200)
+    packed = folder / f"t0{suffix}.gz"
+    packed.write_bytes(gzip.compress((folder / f"t0{suffix}").read_bytes()))
+    assert run(make(), tmp_path, packed).provenance.simulated
 
 
 # --- addresses -------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from sporeprint.storage.prediction_record import PredictionRecord
 Start = Callable[..., Client]
 FIELDS = {
     *("prediction_id", "prediction", "probability", "verdict", "novelty_p", "threshold", "model", "version", "unseen"),
-    *("outside", "reason", "simulated", "ab_test", "explanation"),
+    *("outside", "reason", "unknown", "look_at", "simulated", "ab_test", "explanation"),
 }
 
 
@@ -41,7 +41,7 @@ def test_answers_are_those_of_the_library(client: Client, bundle: Bundle) -> Non
         found = client.post("/predict", json=dict(given)).json()
         expected = predict_row(bundle, given)
         assert found["probability"] == pytest.approx(expected.probability, abs=1e-6)
-        for name in ("prediction", "verdict", "novelty_p", "threshold", "reason"):
+        for name in ("prediction", "verdict", "novelty_p", "threshold", "reason", "unknown"):
             assert found[name] == getattr(expected, name)
         assert (found["unseen"], found["outside"]) == (list(expected.unseen), list(expected.outside))
 
@@ -141,6 +141,16 @@ def test_headers(client: Client, headers: dict[str, str], status: int) -> None:
     assert client.post("/predict", content=b"{}", headers=headers).status_code == status
 
 
+def test_below_a_path_of_a_gateway(started: Start) -> None:
+    client = started(serving={"root_path": "/shroom"})
+    assert client.get("/openapi.json").json()["servers"] == [{"url": "/shroom"}]
+    assert client.post("/predict", json={}).status_code == 200
+    slash = client.post("/predict/", json={})
+    assert (slash.status_code, "location" in slash.headers) == (404, False)
+    made = client.post("/ab-tests", json={"name": "t", "model_a": "xgboost", "model_b": "decision_tree"})
+    assert made.headers["location"] == f"/shroom/ab-tests/{made.json()['test_id']}"
+
+
 def test_a_large_body_without_a_length_is_refused(client: Client) -> None:
     async def parts() -> Any:
         for _ in range(1_000):
@@ -156,7 +166,7 @@ def test_a_large_body_without_a_length_is_refused(client: Client) -> None:
 def test_an_answer_is_kept_before_it_is_given(client: Client, row: dict[str, Any], shared_root: Path) -> None:
     said = client.post("/predict", json=row).json()
     found = client.get(f"/predictions/{said['prediction_id']}").json()
-    for name in FIELDS - {"outside", "reason", "simulated", "ab_test", "explanation"}:
+    for name in FIELDS - {"outside", "reason", "unknown", "look_at", "simulated", "ab_test", "explanation"}:
         assert found[name] == said[name]
     assert found["features"] == row
     assert found["outcome"] is None
@@ -258,7 +268,7 @@ def test_a_batch_answers_what_single_rows_are_answered(client: Client, bundle: B
         single = client.post("/predict", json=given).json()
         assert (said["row"], said["prediction_id"]) == (number, f"{found['batch_id']}:{number}")
         assert said["probability"] == pytest.approx(single["probability"], abs=1e-6)
-        for name in ("prediction", "verdict", "novelty_p", "unseen", "outside", "reason"):
+        for name in ("prediction", "verdict", "novelty_p", "unseen", "outside", "reason", "unknown", "look_at"):
             assert said[name] == single[name], name
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import os
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -81,6 +82,8 @@ def closed(document: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+#: Cases of each operation; twenty times as many of unusual headers.
+EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "15"))
 DOCUMENT = document(settings.load_settings(CONFIG, environ={}).dataset)
 HOW = schemathesis.Config.from_dict(
     {"generation": {"no-shrink": True, "deterministic": True}, "phases": {"coverage": {"generate-duplicate-query-parameters": True}}}
@@ -113,13 +116,15 @@ def test_the_document_is_the_servers(server: Server) -> None:
 
 
 @api.parametrize()
-@hypothesis.settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate))
+@hypothesis.settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate))
 def test_every_answer_is_as_documented(case: "schemathesis.Case[Any]", server: Server, session: requests.Session) -> None:
     wrong = [] if case.operation.definition.raw["operationId"] in IN_THEIR_PLACE else [documented.negative_data_rejection]
     case.call_and_validate(base_url=str(server.client.base_url), session=session, checks=[*CHECKS, *wrong])
 
 
-@hypothesis.settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.generate,), derandomize=True)
+@hypothesis.settings(
+    max_examples=20 * EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.generate,), derandomize=True
+)
 @given(operation=st.sampled_from(OPERATIONS), headers=UNUSUAL, data=st.data())
 def test_whatever_the_headers_say(
     operation: Any, headers: dict[str, str], data: st.DataObject, server: Server, session: requests.Session

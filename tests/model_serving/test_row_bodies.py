@@ -81,6 +81,9 @@ def test_every_form_of_the_same_rows_has_the_same_verdicts(client: Client, rows:
         "a form, csv": (*form("rows.csv", plain, CSV), {}),
         "a form, parquet": (*form("rows.parquet", as_parquet(rows, names), "application/octet-stream"), {}),
     }
+    for marker in ("NA", "NaN", "NULL", "<NA>"):  # as R, pandas and SQL clients write what is missing
+        marked = [{name: marker if value is None else value for name, value in row.items()} for row in rows]
+        bodies[f"csv, {marker}"] = as_csv(marked, names), CSV, {}
     single = [client.post("/predict", json=row).json() for row in rows]
     expected = [(each["verdict"], each["prediction"], each["unseen"]) for each in single]
     for name, (body, media, headers) in bodies.items():

@@ -5,6 +5,8 @@ import json
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,10 +18,10 @@ import httpx
 import pytest
 
 from journal_support import until
-from serving_support import NO_TLS, Load
-from sporeprint.errors import RegistryError, StorageError, UsageError
+from serving_support import NO_TLS, Load, free_port, write_config
+from sporeprint.errors import StorageError, UsageError
 from sporeprint.inference.predictor import predict_row
-from sporeprint.model_serving.server import check, listening
+from sporeprint.model_serving.server import StartCheck, check, listening
 from sporeprint.registry.registry import Registry
 from sporeprint.settings import Settings
 from sporeprint.storage.engine import connect
@@ -181,9 +183,10 @@ def test_a_taken_port_is_said_at_once() -> None:
 
 
 def test_what_stands_in_the_way_is_found_before_anything_starts(small_settings: Settings, small_copy: Path, tmp_path: Path) -> None:
-    assert check(small_settings, small_copy, "xgboost") == "xgboost/v1"
-    with pytest.raises(RegistryError, match="no version is in production yet; choose one of: none yet, run sporeprint etl"):
-        check(small_settings, tmp_path / "empty", "production")
+    assert check(small_settings, small_copy, "xgboost") == StartCheck("xgboost/v1", None, has_keys=False)
+    nothing = check(small_settings, tmp_path / "empty", "production")
+    assert nothing.ref is None
+    assert "no version is in production yet; choose one of: none yet, run sporeprint etl" in str(nothing.problem)
     engine = connect_to(small_copy)
     with engine.begin() as connection:
         connection.exec_driver_sql("drop table prediction")
@@ -191,6 +194,40 @@ def test_what_stands_in_the_way_is_found_before_anything_starts(small_settings: 
     engine.dispose()
     with pytest.raises(StorageError):
         check(small_settings, small_copy, "xgboost")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_model_that_cannot_be_read_is_one_sentence(small_copy: Path, small_config: dict[str, Any], tmp_path: Path, workers: str) -> None:
+    version = Registry(small_copy / "models/registry").resolve("production")
+    for path in (small_copy / "models/registry" / version.ref).rglob("*"):
+        if path.is_file() and path.name != "manifest.sha256" and path.suffix not in (".json", ".md"):
+            path.chmod(0o644)
+            path.write_bytes(b"of another release")
+    config = write_config(small_config, tmp_path / "config.yaml")
+    where = ["--port", str(free_port()), "--workers", workers, "--workdir", str(small_copy)]
+    command = [sys.executable, "-m", "sporeprint", "serve", *where]
+    done = subprocess.run([*command, "--config", str(config)], capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert version.ref in done.stderr
+
+
+def test_who_uses_a_connection_is_told_that_the_server_ends(served: Serve, registry: Registry) -> None:
+    server, body = served(), json.dumps(golden(registry))
+    connections = [http.client.HTTPConnection(str(server.client.base_url.host), server.client.base_url.port, timeout=30) for _ in range(8)]
+    kinds = {"Content-Type": "application/json"}
+
+    def ask(connection: http.client.HTTPConnection) -> tuple[int, str | None]:
+        connection.request("POST", "/predict", body, kinds)
+        response = connection.getresponse()
+        response.read()
+        return response.status, response.getheader("connection")
+
+    assert [ask(connection) for connection in connections] == [(200, None)] * 8
+    server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.2)
+    assert [ask(connection) for connection in connections] == [(200, "close")] * 8
+    assert server.process.wait(30) == 0
 
 
 def test_nothing_of_the_server_is_left(served: Serve, small_copy: Path) -> None:

@@ -13,11 +13,12 @@ import pytest
 from sqlalchemy import insert
 
 from sporeprint import settings
-from sporeprint.ab_testing.assignment import Assignment
+from sporeprint.ab_testing.assignment import ROW_PREFIX, Assignment
 from sporeprint.common.locks import run_lock
 from sporeprint.errors import DataError, RegistryError, UsageError
 from sporeprint.pipelines import ab_test_views
 from sporeprint.pipelines.ab_test_lifecycle import ExperimentService, experiment_service
+from sporeprint.reports import ab_test_report
 from sporeprint.settings import Settings
 from sporeprint.storage.engine import writing
 from sporeprint.storage.oltp import ab_interim_analyses, ab_tests, ab_unit_counts, audit_log, outcomes
@@ -314,6 +315,14 @@ def test_all_that_is_known_is_json(experiments: ExperimentService) -> None:
     assert json.loads(json.dumps(view, allow_nan=False))["interim_analysis"] == view["interim_analysis"]
     assert view["interim_analyses"][-1]["units_a"] + view["interim_analyses"][-1]["units_b"] == view["interim_analysis"]["units"] == 60
     assert view["design"]["name"] == "first"
+    assert view["unnamed_units"] == 0
+    units = [row(test, f"{ROW_PREFIX}{number:032x}", "a", experiments.settings.dataset.target.positive) for number in range(3)]
+    with writing(experiments.engine) as connection:
+        connection.execute(insert(prediction), units)
+    experiments.evaluate(actor="job")
+    view = ab_test_views.describe(experiments.engine, experiments.refresh("first"), experiments.settings)
+    assert (view["unnamed_units"], view["interim_analysis"]["units"]) == (3, 63)
+    assert dict(ab_test_report.facts(view))["units without a name"] == "3, each row one of its own"
     assert experiments.is_simulated("nope/v1") is False
 
 

@@ -21,7 +21,7 @@ from sporeprint.pipelines import batch_prediction as scoring
 from sporeprint.pipelines.batch_prediction import Counts, score_batches, score_frame
 from sporeprint.registry.registry import Registry
 
-ANSWERS = ["prediction", "probability", "verdict", "novelty_p", "unseen", "outside", "reason"]
+ANSWERS = ["prediction", "probability", "verdict", "novelty_p", "unseen", "outside", "reason", "unknown", "look_at"]
 
 
 @pytest.fixture(scope="session")
@@ -91,10 +91,13 @@ def test_the_answers_are_those_of_single_rows(rows: pl.DataFrame, bundle: Bundle
     singles[0]["cap-shape"], singles[1]["stem-width"], singles[2]["has-ring"], singles[2]["ring-type"] = "?", 499.0, "f", "g"
     texts = [{name: None if value is None else str(value) for name, value in row.items()} for row in singles]
     said = score(pl.DataFrame(texts, schema=dict.fromkeys(rows.columns, pl.String)), bundle)
-    for row, (prediction, probability, verdict, novelty_p, unseen, outside, reason) in zip(singles, said.iter_rows(), strict=True):
+    for row, (prediction, probability, verdict, novelty_p, unseen, outside, reason, unknown, look_at) in zip(
+        singles, said.iter_rows(), strict=True
+    ):
         one = predict_row(bundle, row)
         assert (one.prediction, one.probability, one.verdict, one.novelty_p) == (prediction, probability, verdict, novelty_p)
         assert (",".join(one.unseen) or None, ",".join(one.outside) or None, one.reason) == (unseen, outside, reason)
+        assert (one.unknown, ",".join(one.look_at) or None) == (unknown, look_at)
     assert said["verdict"][:3].to_list() == ["unknown"] * 3
 
 
@@ -132,7 +135,7 @@ def test_a_value_never_seen_is_named_and_the_row_scored(rows: pl.DataFrame, bund
 )
 def test_a_row_that_cannot_be_scored_says_why(value: str, reason: str, rows: pl.DataFrame, bundle: Bundle) -> None:
     said = score(changed(rows, "stem-width", value, 7), bundle)
-    assert said.row(7) == (None, None, "unknown", None, None, None, reason)
+    assert said.row(7) == (None, None, "unknown", None, None, None, reason, None, None)
     assert said["prediction"].null_count() == 1
     others = pl.int_range(40, eager=True) != 7
     assert said.filter(others).equals(score(rows, bundle).filter(others))
@@ -145,7 +148,7 @@ def test_missing_values_are_no_fault(rows: pl.DataFrame, bundle: Bundle) -> None
 
 
 def test_no_rows_give_no_answers(rows: pl.DataFrame, bundle: Bundle) -> None:
-    assert score(rows.clear(), bundle).shape == (0, 7)
+    assert score(rows.clear(), bundle).shape == (0, len(ANSWERS))
 
 
 def test_counts_add_up() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from sporeprint import settings
 from sporeprint.data.data_summary import DataSummary
+from sporeprint.errors import DataError
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.scorecard import Unavailable
 from sporeprint.pipelines.data_notes import performance_notes
@@ -86,3 +87,13 @@ def test_of_a_good_model_nothing_is_said(by_chance: Any) -> None:
     good = replace(evaluation.seen, metrics={**evaluation.seen.metrics, "roc_auc": replace(auc, value=0.9, low=0.8, high=0.95)})
     better = replace(context, evaluations={"tree": replace(evaluation, seen=good, unseen=Unavailable("no groups"))})
     assert performance_notes(better, "tree/v1") == ()
+
+
+def test_a_table_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    (path := tmp_path / "loans.csv").write_text(csv(loans()))
+    chosen = settings.parse(CONFIG)
+    run_extract(chosen, tmp_path)
+    with path.open("a") as file:
+        file.write(csv(loans(5, seed=9), header=False))
+    with pytest.raises(DataError, match=r"loans\.csv has changed since it was extracted"):
+        run_transform(chosen, tmp_path)

@@ -47,6 +47,8 @@ OF_A_PACKAGE = {
     "web/test_templates.py",
     "model_serving/test_telemetry.py",
     "model_serving/open_inference/test_conformance.py",
+    "pipelines/test_dates.py",
+    "pipelines/test_further_tables.py",
 }
 
 

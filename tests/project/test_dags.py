@@ -348,6 +348,16 @@ def test_a_work_directory_that_is_held_is_waited_for(standalone: Standalone, con
     standalone.ask("PATCH", f"/api/v2/dags/{ETL}/dagRuns/held", {"state": "failed"})
 
 
+def test_variables_that_are_there_and_empty_are_as_if_they_were_not(airflow: Path, home: Path) -> None:
+    names = ("MUSHROOM_RETRY_SECONDS", "SPOREPRINT_WORKDIR", "SPOREPRINT_CONFIG", "MUSHROOM_SPOREPRINT", "MUSHROOM_ETL_SCHEDULE")
+    code = "import mushroom_etl_dag, mushroom_monitoring_dag, sporeprint_steps; print(sporeprint_steps._program())"
+    empty = environment(home, **dict.fromkeys(names, ""))
+    done = subprocess.run(
+        [str(airflow.with_name("python")), "-c", code], cwd=DAGS, env=empty, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, str(ROOT / ".venv/bin/sporeprint")), done.stderr
+
+
 @pytest.mark.slow
 def test_a_wrong_configuration_ends_the_run_at_its_first_task(standalone: Standalone, tmp_path: Path) -> None:
     standalone.start("wrong", {"workdir": str(tmp_path), "set": ["split.sede=1"]})

@@ -75,13 +75,16 @@ def test_a_server_answers(environment: Path, small_copy: Path, config_file: Path
     with serving(environment, small_copy, config_file) as client:
         row = {"cap-shape": "x", "season": "a"}
         assert client.post("/predict", json=row).json()["verdict"] in ("edible", "poisonous", "unknown")
-        refused = client.post("/predict?explain=true", json=row)
-        assert (refused.status_code, refused.json()["type"]) == (501, "urn:sporeprint:problem:not-installed")
-        assert "pip install 'sporeprint[train]'" in refused.json()["detail"]
+        # Few columns are explained by the groups; as many as the classifier was trained on, by the classifier.
+        assert client.post("/predict?explain=true", json=row).json()["explanation"]["unit"] == "log odds"
 
         frame = pl.read_parquet(small_copy / "data/model_input/test.parquet").head(50)
         rows = frame.select(name for name in frame.columns if name not in ("_row", "_group", "_row_hash", "_part", "class"))
         rows.cast({pl.Categorical: pl.String}).write_parquet(small_copy / "rows.parquet")
+        recorded = {name: value for name, value in rows.row(0, named=True).items() if value is not None}
+        refused = client.post("/predict?explain=true", json=recorded)
+        assert (refused.status_code, refused.json()["type"]) == (501, "urn:sporeprint:problem:not-installed")
+        assert "pip install 'sporeprint[train]'" in refused.json()["detail"]
         found = {
             kind: client.post("/predict/batch", content=content, headers={"content-type": kind, "accept": "application/json"}).json()
             for kind, content in {
@@ -118,6 +121,29 @@ print(json.dumps([bundle.probability(rows.codes).tolist(), rows.y.tolist(), rows
     rows = read_table(small_run / "data/model_input/test.parquet", bundle.schema)
     assert np.abs(np.array(probability) - bundle.probability(rows.codes)).max() <= 1e-6
     assert (y, row_hash) == (rows.y.tolist(), rows.row_hash.tolist())
+
+
+def test_without_the_libraries_partial_rows_are_answered_the_same(small_run: Path) -> None:
+    work = f"""
+import json
+from pathlib import Path
+from sporeprint.inference.identification import identify_row
+from sporeprint.model_serving.runtime.loaded_model import LoadedModel
+from sporeprint.registry.registry import Registry
+registry = Registry(Path({str(small_run / "models/registry")!r}))
+model = LoadedModel.load(registry, registry.resolve("xgboost"))
+row = {{"cap-shape": "x", "season": "a", "cap-diameter": 8.0}}
+answers = [model.answer({{}}), model.answer(row), *model.answers([row] * 40)]
+print(json.dumps([[answer.look_at for answer, _ in answers], identify_row(model.bundle, row).to_dict()]))
+"""
+    blocked, free = (
+        json.loads(subprocess.run([sys.executable, "-c", block + work], capture_output=True, text=True, check=True).stdout)
+        for block in (BLOCKED, "")
+    )
+    assert blocked[0] == free[0]
+    assert blocked[0][0]  # nothing observed: it says what to look at
+    assert blocked[1]["next_questions"][0]["column"] == free[1]["next_questions"][0]["column"]
+    assert blocked[1]["verdict"] == free[1]["verdict"] == "unknown"
 
 
 def test_a_command_without_its_libraries_says_what_to_install(tmp_path: Path, config_file: Path, small_table: Path) -> None:

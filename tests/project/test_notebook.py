@@ -56,7 +56,7 @@ def printed(notebook: Any) -> str:
 
 def check_page(page: str, pictures: dict[str, bytes]) -> None:
     """The page for the documentation: every picture is there, every link leads to a heading, no error is shown."""
-    assert len(pictures) == 14
+    assert len(pictures) == 15
     assert re.findall(r"^!\[[\w ]+\]\((.*)\)$", page, re.MULTILINE) == list(pictures)
     assert all(picture.startswith(b"\x89PNG") for picture in pictures.values())
     headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", page, re.MULTILINE)}

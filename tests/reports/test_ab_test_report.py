@@ -56,6 +56,7 @@ def view_of(analyses: int, mode: Mode = Mode.SPLIT, metric: Metric = Metric.ACCU
         "created": "2026-01-01",
         "concluded": None,
         "awaiting_label": 3,
+        "unnamed_units": 1_500,
         "interim_analysis": seen[-1] if seen else None,
         "interim_analyses": [path(each) for each in seen],
         "events": [{"at_us": -1, "at": "t0", "actor": "<script>", "event": "created", "details": {"name": "first"}}],

@@ -51,6 +51,7 @@ def card(accuracy: Estimate, confusion: ConfusionMatrix) -> ScoreCard:
         roc=Curve((0.0, 1.0), (0.0, 1.0)),
         pr=Curve((0.0, 1.0), (1.0, 0.5)),
         reliability=Reliability((0.5,), (0.5,), (rows,)),
+        units=rows - 7,
     )
 
 
@@ -65,9 +66,11 @@ SEEN = PredictionCounts(rows=2834, answered=2800, correct=2790, false_negative=1
 UNSEEN = PredictionCounts(rows=13_209, answered=321, correct=300, false_negative=7, negative=200, positives=7777)
 SAFETY = ModelSafety(
     seen=SEEN,
+    independent=2700.0,
     unseen=UNSEEN,
     folds=5,
     by_group=(GroupCounts(0, PredictionCounts(10, 4, 1, 3, 3, 10)), GroupCounts(1, PredictionCounts(10, 0, 0, 0, 0, 0))),
+    ignoring_missing=(GroupCounts(0, PredictionCounts(10, 6, 3, 2, 3, 10)), GroupCounts(1, PredictionCounts(10, 0, 0, 0, 0, 0))),
     promise=(PromiseCheck(alpha=0.05, delta=0.05, splits=200, with_threshold=150, held=198, worst=0.06),),
 )
 GUARD = GuardEvaluation(

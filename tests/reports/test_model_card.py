@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sporeprint.evaluation.evaluation_summary import ReportContext
+from sporeprint.evaluation.safety_scorecard import total
 from sporeprint.evaluation.scorecard import Unavailable
 from sporeprint.pipelines.evaluate import CONTEXT
 from sporeprint.reports.model_card import render_card
@@ -26,9 +27,12 @@ def test_every_number_with_its_interval(context: ReportContext) -> None:
             assert f"| {name} | {estimate.value:.4f} | {estimate.low:.4f} to {estimate.high:.4f} |" in card
         assert f"{measured.confusion.fn:,} of {measured.positives:,} poisonous rows were called edible." in card
     assert card.startswith("# xgboost for mushroom\n")
-    assert card.index("### On rows of a species it has seen (270 rows)") < card.index(
-        "### On rows of a species it has never seen (1,800 rows)"
+    counted = f"{found.seen.units} different rows"
+    assert card.index(f"### On rows of a species it has seen (270 rows; intervals count {counted})") < card.index(
+        "### On rows of a species it has never seen (1,800 rows; intervals count 30 groups)"
     )
+    ignoring = total(found.safety.ignoring_missing)
+    assert f"| species it has never seen, where empty cells carry no information | {ignoring.answered:,} of 1,800 |" in card
     assert f"Trained by run {context.run_id} on {context.data['source']} (sha256 {context.data['sha256'][:12]})." in card
     assert "SIMULATED" not in card
 

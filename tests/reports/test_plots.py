@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from sporeprint.evaluation.partial_scorecard import PartialCounts
 from sporeprint.evaluation.safety_scorecard import GuardEvaluation, ModelSafety, PredictionCounts
 from sporeprint.evaluation.scorecard import ConfusionMatrix, Curve, ModelEvaluation, Reliability, ScoreCard, Unavailable
 from sporeprint.reports import plots
@@ -31,7 +32,14 @@ SCHEMA = DatasetSchema(
     groups=Groups(name="patient", block_rows=10),
 )
 
-SAFETY = ModelSafety(PredictionCounts(1000, 990, 980, 1, 500, 500), PredictionCounts(5000, 40, 30, 3, 20, 2500), 5, ())
+SAFETY = ModelSafety(PredictionCounts(1000, 990, 980, 1, 500, 500), 990.0, PredictionCounts(5000, 40, 30, 3, 20, 2500), 5, ())
+PARTIAL = tuple(
+    PartialCounts(
+        how, number, PredictionCounts(100, 5 * number, 5 * number, 0, 20, 50), PredictionCounts(80, number, number - 1, 1, 1, 80), 1, 9
+    )
+    for how in ("asked", "random")
+    for number in (4, 8, 12)
+)
 GUARD = GuardEvaluation("one patient at a time", 0.99, {}, ((0.9, 10, 0), (0.99, 30, 2), (0.999, 70, 9)), (), ())
 
 
@@ -47,6 +55,7 @@ def card(level: float, rows: int = 1000) -> ScoreCard:
         roc=Curve(tuple(steps.tolist()), tuple((steps ** (1 - level)).tolist())),
         pr=Curve(tuple(steps.tolist()), tuple((1 - steps * (1 - level)).tolist())),
         reliability=Reliability((0.1, 0.5, 0.9), (0.05, 0.4, 0.95), (rows // 2, 5, rows // 2 - 5)),
+        units=rows,
     )
 
 
@@ -64,7 +73,7 @@ def importances() -> dict[str, dict[str, float]]:
 
 @pytest.fixture(scope="module")
 def pictures(evaluations: dict[str, ModelEvaluation], importances: dict[str, dict[str, float]]) -> dict[str, bytes]:
-    return draw_all(evaluations, GUARD, importances, SCHEMA, simulated=False)
+    return draw_all(evaluations, GUARD, importances, SCHEMA, partial=PARTIAL, simulated=False)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +104,7 @@ def pixels(png: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
 def test_draws_every_picture_by_the_name_of_its_file(pictures: dict[str, bytes]) -> None:
     assert list(pictures) == [
         *("seen_against_unseen.png", "roc.png", "pr.png", "confusion.png", "reliability_seen.png"),
-        *("answers.png", "guard.png", "reliability_unseen.png"),
+        *("answers.png", "guard.png", "partial.png", "reliability_unseen.png"),
         *("importance_logistic_regression.png", "importance_xgboost.png"),
     ]
 
@@ -111,7 +120,7 @@ def test_same_values_give_the_same_bytes(
 ) -> None:
     # What a person has in matplotlibrc must not show, nor be changed.
     with mpl.rc_context({"font.size": 22.0, "axes.facecolor": "red", "axes.grid": False, "text.color": "green", "figure.dpi": 50.0}):
-        again = draw_all(evaluations, GUARD, importances, SCHEMA, simulated=False)
+        again = draw_all(evaluations, GUARD, importances, SCHEMA, partial=PARTIAL, simulated=False)
         assert mpl.rcParams["font.size"] == 22.0
     assert again == pictures
 

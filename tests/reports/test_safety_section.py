@@ -1,6 +1,7 @@
 """What is said of the answers' safety: counts for programs, sentences for people."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def test_where_nothing_is_promised_the_reason_is_given() -> None:
 
 @pytest.mark.parametrize(("missed", "verb"), [(0, "were"), (1, "was"), (2, "were")])
 def test_in_short(missed: int, verb: str) -> None:
-    safety = ModelSafety(PredictionCounts(1, 1, 1, 0, 1, 0), PredictionCounts(1000, 40, 30, missed, 20, 500), 5, ())
+    safety = ModelSafety(PredictionCounts(1, 1, 1, 0, 1, 0), 1.0, PredictionCounts(1000, 40, 30, missed, 20, 500), 5, ())
     said = "So it answers “unknown” to 960 of their 1,000 rows; of the 500 that are poisonous, "
     assert in_short(safety, WORDS) == f"{said}{missed} {verb} answered with “edible”."
     assert in_short(replace(safety, unseen=None), WORDS) == ""
@@ -92,8 +93,23 @@ def test_rows_of_the_table_are_in_the_order_of_the_models(context: ReportContext
     rows = answer_rows(context)
     assert [(row.model, row.side) for row in rows] == [(name, side) for name in context.evaluations for side in ("seen", "unseen")]
     for row in rows:
-        assert row.coverage.value == pytest.approx(row.counts.answered / row.counts.rows)
-        assert row.coverage.low <= row.coverage.value <= row.coverage.high
+        assert row.coverage == pytest.approx(row.counts.answered / row.counts.rows)
+        right = row.counts.correct / row.counts.answered if row.counts.answered else math.nan
+        assert row.accuracy.value == pytest.approx(right, nan_ok=True)
+        assert math.isnan(row.accuracy.low) == (row.side == "unseen" or not row.counts.answered)
+
+
+def test_empty_cells_that_say_nothing_are_counted_in_rows_and_in_groups(context: ReportContext) -> None:
+    name = next(iter(context.evaluations))
+    groups = tuple(GroupCounts(number, PredictionCounts(300, 2 * (number < 3), 1, int(number == 1), 1, 300)) for number in range(20))
+    evaluation = context.evaluations[name]
+    changed = {name: replace(evaluation, safety=replace(evaluation.safety, ignoring_missing=groups))}
+    found = safety_view(replace(context, evaluations=changed), name).ignoring_missing
+    assert found is not None
+    assert (found.counts.rows, found.counts.answered, found.counts.false_negative) == (6000, 6, 1)
+    assert (found.bound.groups, found.bound.wrong, len(found.answered)) == (20, 1, 3)
+    written = safety_dict(replace(context, evaluations=changed))["models"][name]["ignoring_missing"]
+    assert (written["answered"], written["false_edible"], written["by_group_bound"]["positive_groups"]) == (6, 1, 20)
 
 
 def test_the_groups_with_most_wrong_answers_come_first(context: ReportContext) -> None:

@@ -22,7 +22,7 @@ def entropy(p: float) -> float:
 def test_information_is_the_expected_fall_of_the_entropy() -> None:
     cells = cells_of({"n0": "a", "height": 52.0})
     weights = QUESTIONS.weights(cells)
-    bits, _ = QUESTIONS.gains(weights)
+    bits = QUESTIONS.bits(weights)
     at = GUARD.layout.columns.index("n4")
     shares, positive = GUARD.likelihood.shares()[at], GUARD.likelihood.positive
     expected = entropy(float(weights[0] @ positive))

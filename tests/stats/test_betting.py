@@ -1,7 +1,10 @@
 """Betting: an e-process that can be computed from counts alone, and its interval."""
 
 import itertools
+import json
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,3 +123,21 @@ def test_a_short_horizon_needs_a_lower_threshold_and_the_followed_course_is_comp
     low, high = betting.boundary(bets, 200, 2.8)
     found, left = betting.crossing(low, high, 0.5)
     assert found.sum() + left.sum() == pytest.approx(1)
+
+
+CONFSEQ = json.loads((Path(__file__).parents[1] / "golden" / "ab" / "confseq_betting_numbers.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("golden", CONFSEQ["cases"])
+def test_wealth_and_interval_are_those_of_confseq(golden: dict[str, Any]) -> None:
+    low, high, most = golden["low"], golden["high"], min(-golden["low"], golden["high"])
+    bets, even = np.array(golden["bets"]), np.full(len(golden["bets"]), -math.log(len(golden["bets"])))
+    units = Payoffs(np.array(golden["values"]), np.array(golden["counts"], dtype=float))
+    for difference, up, down in golden["log_wealth"]:
+        assert betting.log_wealth(bets, even, units, difference, low, high) == pytest.approx(up, abs=1e-8)
+        assert betting.log_wealth(-bets, even, units, difference, low, high) == pytest.approx(down, abs=1e-8)
+    half = even - math.log(2)
+    mixed = betting.Bets(low, high, -low / (high - low), bets, -bets, half, half)
+    interval = betting.interval(mixed, units, -math.log(CONFSEQ["alpha"]), most)
+    # Its ends are those of a grid.
+    assert [interval.low, interval.high] == pytest.approx(golden["interval"], abs=golden["step"] * 1.01)

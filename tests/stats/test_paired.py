@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from sporeprint.stats import paired
+from sporeprint.stats.intervals import Estimate
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 R: dict[str, Any] = json.loads((GOLDEN / "intervals_r.json").read_text(encoding="utf-8"))
@@ -35,24 +36,28 @@ def test_holm_of_nothing() -> None:
     assert paired.holm([]) == ()
 
 
+def difference(only_a: int, only_b: int, rows: int) -> Estimate:
+    return paired.difference(only_a, only_b, rows, 0.95, paired.mcnemar(only_a, only_b))
+
+
 @given(COUNT, COUNT, COUNT)
 def test_swapping_the_models_swaps_the_sign(only_a: int, only_b: int, same: int) -> None:
     rows = max(1, only_a + only_b + same)
-    one, other = paired.difference(only_a, only_b, rows, 0.95), paired.difference(only_b, only_a, rows, 0.95)
+    one, other = difference(only_a, only_b, rows), difference(only_b, only_a, rows)
     assert paired.mcnemar(only_a, only_b) == paired.mcnemar(only_b, only_a)
     assert (one.value, one.low, one.high) == pytest.approx((-other.value, -other.high, -other.low), abs=1e-12)
 
 
 @given(COUNT, COUNT, COUNT)
 def test_an_interval_without_zero_is_a_rejection(only_a: int, only_b: int, same: int) -> None:
-    found = paired.difference(only_a, only_b, max(1, only_a + only_b + same), 0.95)
+    found = difference(only_a, only_b, max(1, only_a + only_b + same))
     assert -1 <= found.low <= found.value <= found.high <= 1
     if found.low > 1e-12 or found.high < -1e-12:
         assert paired.mcnemar(only_a, only_b) <= 0.05
 
 
 def test_the_same_answers_leave_room_for_a_difference() -> None:
-    found = paired.difference(0, 0, 1000, 0.95)
+    found = difference(0, 0, 1000)
     assert found.value == 0
     assert (found.low, found.high) == pytest.approx((-0.00383, 0.00383), abs=1e-5)
 
@@ -61,7 +66,7 @@ def test_the_same_answers_leave_room_for_a_difference() -> None:
 def test_the_difference_is_covered_and_the_test_keeps_its_level(only_a: float, only_b: float) -> None:
     samples, rows = 1000, 500
     draws = np.random.default_rng(4).multinomial(rows, [only_a, only_b, 1 - only_a - only_b], size=samples)
-    found = [paired.difference(a, b, rows, 0.95) for a, b, _ in draws.tolist()]
+    found = [difference(a, b, rows) for a, b, _ in draws.tolist()]
     hits = sum(estimate.low <= only_a - only_b <= estimate.high for estimate in found)
     assert hits >= binom.ppf(1e-4, samples, 0.95), hits / samples
     if only_a == only_b:

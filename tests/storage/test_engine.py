@@ -80,6 +80,22 @@ def test_mariadb_is_strict_and_reads_what_is_committed(mariadb: MariaDB) -> None
     assert tuple(found)[1:] == ("READ-COMMITTED", "+00:00", "utf8mb4", LOCK_WAIT_S)
 
 
+def test_a_servers_own_way_to_quote_does_not_matter(mariadb: MariaDB) -> None:
+    database = mariadb.create_database()
+    (before,) = mariadb.execute("SELECT @@GLOBAL.sql_mode")[0]
+    mariadb.execute("SET GLOBAL sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'")
+    try:
+        engine = connect(mariadb.url(database=database))
+        migrate.upgrade(engine)
+        with writing(engine) as connection:
+            connection.execute(insert(tables.outcome), [{**OUTCOME, "source": 'it\'s \\ a "lab"'}])
+        with reading(engine) as connection:
+            assert connection.execute(select(tables.outcome.c.source)).scalar() == 'it\'s \\ a "lab"'
+        engine.dispose()
+    finally:
+        mariadb.execute(f"SET GLOBAL sql_mode = '{before}'")
+
+
 def test_what_a_transaction_makes_goes_when_it_fails(sqlite: Engine) -> None:
     with pytest.raises(StorageError, match="syntax error"), writing(sqlite) as connection:
         execute(connection, "CREATE TABLE x (y INT)", "INSERT INTO x VALUES (1)", "nonsense")

@@ -12,7 +12,7 @@ from sqlalchemy import URL, Engine
 from sporeprint.errors import StorageUnavailableError
 from sporeprint.storage import executor
 from sporeprint.storage.engine import connect, reading
-from sporeprint.storage.executor import QUEUE, DatabaseExecutor, SilentDatabaseError, within
+from sporeprint.storage.executor import QUEUE, DatabaseExecutor, SilentDatabaseError, in_thread, within
 
 
 @pytest.fixture
@@ -92,6 +92,20 @@ def test_no_more_calls_wait_than_are_allowed(oltp: Engine) -> None:
     calls.close()
 
 
+def test_what_was_given_up_before_it_began_is_never_done(oltp: Engine) -> None:
+    calls, held, done = DatabaseExecutor(oltp, threads=1, wait_s=0.1), threading.Event(), list[str]()
+    with pytest.raises(SilentDatabaseError) as under_way:
+        calls.call(lambda: held.wait(10) and done.append("under way"))
+    calls._away_since = None  # as after a probe
+    with pytest.raises(SilentDatabaseError) as waiting:
+        calls.call(done.append, "waiting")
+    assert (under_way.value.has_begun, waiting.value.has_begun) == (True, False)
+    held.set()
+    calls._pool.shutdown(wait=True)
+    assert done == ["under way"]
+    calls.close()
+
+
 def test_errors_of_calls_are_the_callers(oltp: Engine) -> None:
     calls = DatabaseExecutor(oltp)
 
@@ -103,7 +117,7 @@ def test_errors_of_calls_are_the_callers(oltp: Engine) -> None:
     with pytest.raises(TimeoutError, match="mine"):
         asyncio.run(calls.run(fails))
     with pytest.raises(TimeoutError, match="mine"):
-        within(5, fails)
+        within(5, in_thread(fails))
     assert calls.away_s is None
     calls.close()
 
@@ -111,5 +125,5 @@ def test_errors_of_calls_are_the_callers(oltp: Engine) -> None:
 def test_what_is_done_at_the_start_is_given_up(silent: Engine) -> None:
     began = time.monotonic()
     with pytest.raises(SilentDatabaseError, match=r"within 0\.2 s"):
-        within(0.2, lambda: ask(silent))
+        within(0.2, in_thread(lambda: ask(silent)))
     assert time.monotonic() - began < 1.5

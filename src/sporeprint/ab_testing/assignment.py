@@ -19,6 +19,8 @@ import hashlib
 from typing import Literal
 
 Arm = Literal["a", "b"]
+#: With it begins the id of a unit without a name, which is its row.
+ROW_PREFIX = "row-"
 _BYTES = 8
 
 

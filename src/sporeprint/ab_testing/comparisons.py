@@ -93,7 +93,7 @@ def _bets_arguments(design: Design, metric: Metric) -> tuple[float, float, float
     # A larger loss of B speaks for A.
     larger = {None: 0.5, "a": betting.NAMED, "b": 1 - betting.NAMED}[design.expect]
     broad = betting.BROAD_WITH_MARGIN if design.margin or design.equivalence else betting.BROAD
-    return low, high, design.likely_ratio, larger, broad
+    return low, high, design.ratio_of(metric), larger, broad
 
 
 def split_losses(design: Design, totals: SplitTotals, metric: Metric) -> tuple[Losses, Losses]:

@@ -16,6 +16,7 @@ _UNIT = re.compile(r"header|prediction|field:.{1,200}")
 #: Of alpha, what guardrails may spend together, where there are any.
 GUARDRAILS_SHARE = 0.2
 _RATIO = {"split": 2.0, "shadow": 4.0}
+_SLOW_RATIO = 1.5
 
 
 class Rule(StrEnum):
@@ -212,6 +213,10 @@ class Design:
     def likely_ratio(self) -> float:
         """Error rate of one arm as a multiple of the other's, above 1, where the test is fastest."""
         return _RATIO[self.mode] if self.ratio is None else self.ratio
+
+    def ratio_of(self, metric: Metric) -> float:
+        """`likely_ratio` of a metric. About a tenth of the answers is slow by design, so that their shares differ less than errors do."""
+        return _SLOW_RATIO if metric is Metric.LATENCY and self.ratio is None else self.likely_ratio
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

@@ -114,7 +114,7 @@ class SampleSizePlan:
 def plan_ab_test(
     design: Design, truth: AssumedRates, *, power: float = 0.8, units_a_day: float | None = None, most: int = MOST
 ) -> SampleSizePlan:
-    """Plan a test that counts one kind of error, with a margin of 0, analysed after every unit.
+    """Plan a test that counts one kind of error, or slow answers, with a margin of 0, analysed after every unit.
 
     Exact, by following all numbers of errors of either arm.
 
@@ -140,8 +140,9 @@ def plan_ab_test(
     trials = decisive_trials(design, truth)
     fixed_units, fixed_labels = _fixed(design, truth, trials, power)
     follow = min(most, 200 + 12 * math.ceil(fixed_units * trials.events))
-    threshold = log_threshold(design, Metric.ACCURACY, design.winner_alpha, decides=True)
-    crossed, _ = betting.crossing(*betting.boundary(bets_of(design, Metric.ACCURACY), follow, threshold), trials.side)
+    metric = Metric.LATENCY if design.metric is Metric.LATENCY else Metric.ACCURACY
+    threshold = log_threshold(design, metric, design.winner_alpha, decides=True)
+    crossed, _ = betting.crossing(*betting.boundary(bets_of(design, metric), follow, threshold), trials.side)
     decided = crossed.sum(axis=0)
     median_units, units = (_units(decided, trials.events, share) for share in (0.5, power))
     # With two classes exactly one of two versions that differ is right: each disagreement is one that counts.

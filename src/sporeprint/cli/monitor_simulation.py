@@ -32,6 +32,7 @@ def simulate_monitor(
     weekend: Annotated[float, typer.Option(metavar="SD", help="Shift of the first feature on two days of each week.")] = 0.0,
     shift: Annotated[float, typer.Option(metavar="SD", help="Lasting shift of the second feature from the first day on.")] = 0.0,
     history: Annotated[int, typer.Option(metavar="DAYS", help="Days before each month; 28 are needed to learn how days differ.")] = 56,
+    requests: Annotated[int, typer.Option(metavar="N", help="How often each row of a day comes.")] = 1,
     days: Annotated[int, typer.Option(metavar="DAYS", help="Length of a month.")] = 30,
     months: Annotated[int, typer.Option(metavar="N", help="Number of simulated months.")] = 5,
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 7,
@@ -46,7 +47,7 @@ def simulate_monitor(
     from sporeprint.reports.monitor_simulation_report import picture
 
     try:
-        traffic = DailyTraffic(rows, reference_rows, features, day_effect, weekend, shift, history)
+        traffic = DailyTraffic(rows, reference_rows, features, day_effect, weekend, shift, history, requests)
         results = []
         for learned, step in ((False, "rows alone"), (True, "with earlier days")):
             with session.screen.steps().step(step) as progress:
@@ -58,7 +59,7 @@ def simulate_monitor(
     except ValueError as error:
         raise UsageError(f"--{str(error).partition(' ')[0].replace('_', '-')} {str(error).partition(' ')[2]}") from error
     if out is not None:
-        atomic_write(out, picture(results, days))
+        atomic_write(out, picture(results, days, None if shift else session.settings.monitoring.false_alarms))
     lines = tuple(
         (
             "earlier days learnt" if made.learned else "days taken as alike",

@@ -35,18 +35,16 @@ def serve(
     from sporeprint.model_serving import server
     from sporeprint.model_serving.http.authentication import LOOPBACK
 
-    exposed, keys = host not in LOOPBACK, server.has_keys(session.settings, session.workdir)
-    if exposed and not keys:
+    exposed, start = host not in LOOPBACK, server.check(session.settings, session.workdir, model)
+    if exposed and not start.has_keys:
         raise UsageError(
             f"--host {host}: there are no API keys, so that everybody who reaches the server could use it; make one first: "
             f"sporeprint keys create --name NAME --role predict. Without keys, expected one of {', '.join(LOOPBACK)}"
         )
-    try:
-        ref = server.check(session.settings, session.workdir, model)
-    except RegistryError as error:
-        raise RegistryError(f"{error}\nsporeprint etl makes a model and puts the best one into production") from error
+    if start.ref is None:
+        raise RegistryError(f"{start.problem}\nsporeprint etl makes a model and puts the best one into production") from start.problem
     where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    to = "to those who have a key" if keys else "to this machine only (no API keys yet)"
-    session.screen.say(f"serving {ref} at {where}, documented at {where}/docs, {to}")
+    to = "to those who have a key" if start.has_keys else "to this machine only (no API keys yet)"
+    session.screen.say(f"serving {start.ref} at {where}, documented at {where}/docs, {to}")
     server.serve(session.settings, session.workdir, model=model, host=host, port=port, workers=workers, exposed=exposed)
-    return Facts({"served": ref}, (Table("", ("",), (("the server has ended; all predictions are stored",),)),))
+    return Facts({"served": start.ref}, (Table("", ("",), (("the server has ended; all predictions are stored",),)),))

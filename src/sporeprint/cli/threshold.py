@@ -1,6 +1,7 @@
 """`sporeprint simulate-threshold`: whether the promise behind the negative verdict holds on numbers like one's own."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,7 +21,7 @@ threshold_commands = group()
     name="simulate-threshold",
     panel=TOOLS,
     examples="sporeprint simulate-threshold --rows 4000 --copies 5\n"
-    "sporeprint simulate-threshold --rows 4000 --copies 20 --correlation 0.3 --alpha 0.01",
+    "sporeprint simulate-threshold --rows 4000 --copies 20 --correlation 0.3 --alpha 0.01 --out broken.svg",
 )
 def threshold(
     session: Session,
@@ -37,8 +38,11 @@ def threshold(
     ] = None,
     runs: Annotated[int, typer.Option(min=1, metavar="N", help="Number of simulated runs.")] = 1000,
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw the shares, as SVG.", show_default=False)] = None,
 ) -> Result:
     """Simulate how often the promise on negative answers is broken where rows repeat."""
+    from sporeprint.common.files import atomic_write
+    from sporeprint.reports.threshold_simulation_report import picture
     from sporeprint.safety.risk_control import RiskLevels
     from sporeprint.safety.threshold_simulation import simulate_threshold
 
@@ -59,7 +63,11 @@ def threshold(
         for what, broken in (("every row", outcome.broken_by_rows), ("every unit once, as etl does", outcome.broken_by_units))
     )
     title = f"Promise of {levels.alpha:.2%} at a true risk of {outcome.risk:.3%}, {rows:,} rows, {copies:,} of each unit"
-    return Facts(asdict(outcome), (Table(title, ("counted", "broken", "share", "", "allowed"), shares),))
+    if out is not None:
+        atomic_write(out, picture(outcome))
+    written = () if out is None else (Table("", ("", ""), (("picture", str(out)),)),)
+    values = {**asdict(outcome), "written": None if out is None else str(out)}
+    return Facts(values, (Table(title, ("counted", "broken", "share", "", "allowed"), shares), *written))
 
 
 def bar(share: float, width: int = 30) -> str:

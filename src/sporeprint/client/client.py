@@ -32,16 +32,17 @@ from sporeprint.client.errors import (
     AuthenticationError,
     ClientError,
     ConflictError,
+    HttpProblemError,
     InvalidError,
     NotAllowedError,
     NotFoundError,
-    ProblemError,
     UnavailableError,
     UnreachableError,
 )
 from sporeprint.client.protocol import Backoff, Call, ConnectionLost, Exchange, Request, Response, Retries, exchange
 from sporeprint.client.results import BatchFile, BatchResult, OutcomesResult, PredictResult
 from sporeprint.errors import StorageError, UsageError
+from sporeprint.messages.identification import IdentifyResponse
 from sporeprint.messages.models import ModelList, ModelVersions, PromotionResponse, RollbackResponse
 from sporeprint.messages.outcomes import OutcomeResponse, OutcomeRevision, RowOutcome
 from sporeprint.messages.predictions import FeatureEffect, PredictionExplanation, RowPrediction, StoredPrediction
@@ -59,6 +60,8 @@ __all__ = [
     "ConflictError",
     "FeatureEffect",
     "HealthResponse",
+    "HttpProblemError",
+    "IdentifyResponse",
     "InvalidError",
     "ModelList",
     "ModelVersions",
@@ -69,7 +72,6 @@ __all__ = [
     "OutcomesResult",
     "PredictResult",
     "PredictionExplanation",
-    "ProblemError",
     "PromotionResponse",
     "Retries",
     "RollbackResponse",
@@ -164,6 +166,7 @@ class _Shared:
         }
 
     predict = _method(protocol.predict)
+    identify = _method(protocol.identify)
     predict_batch = _method(protocol.predict_batch)
     predict_file = _method(protocol.predict_file)
     outcome = _method(protocol.outcome)

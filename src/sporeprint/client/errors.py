@@ -20,7 +20,7 @@ class AnswerError(ClientError):
     """What came is no answer of this service: is the address right?"""
 
 
-class ProblemError(ClientError):
+class HttpProblemError(ClientError):
     """The service says why it does not do it.
 
     Attributes:
@@ -38,34 +38,34 @@ class ProblemError(ClientError):
         self.request_id, self.retry_after_s = request_id, retry_after_s
 
 
-class InvalidError(ProblemError):
+class InvalidError(HttpProblemError):
     """The request cannot be understood or is too large (400, 406, 413, 415, 422): sent again it would be refused again."""
 
 
-class AuthenticationError(ProblemError):
+class AuthenticationError(HttpProblemError):
     """A key is needed, or the one sent is not taken (401)."""
 
 
-class NotAllowedError(ProblemError):
+class NotAllowedError(HttpProblemError):
     """The key may not do this (403)."""
 
 
-class NotFoundError(ProblemError):
+class NotFoundError(HttpProblemError):
     """There is no such prediction, model or A/B test (404)."""
 
 
-class ConflictError(ProblemError):
+class ConflictError(HttpProblemError):
     """What is there does not allow it: a gate refuses, or something has ended (409)."""
 
 
-class UnavailableError(ProblemError):
+class UnavailableError(HttpProblemError):
     """Not possible now, at every try (408, 429, 5xx)."""
 
     exit_code = 75
     retryable = True
 
 
-_KINDS: Mapping[int, type[ProblemError]] = {
+_KINDS: Mapping[int, type[HttpProblemError]] = {
     **dict.fromkeys((400, 406, 413, 415, 422), InvalidError),
     401: AuthenticationError,
     403: NotAllowedError,
@@ -75,6 +75,6 @@ _KINDS: Mapping[int, type[ProblemError]] = {
 }
 
 
-def error_type(status: int) -> type[ProblemError]:
+def error_type(status: int) -> type[HttpProblemError]:
     """What an answer with this status is raised as."""
-    return _KINDS.get(status, UnavailableError if status >= 500 else ProblemError)
+    return _KINDS.get(status, UnavailableError if status >= 500 else HttpProblemError)

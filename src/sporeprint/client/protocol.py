@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from sporeprint.client.errors import AnswerError, UnreachableError, error_type
 from sporeprint.client.results import BatchFile, BatchResult, OutcomesResult, PredictResult
 from sporeprint.errors import UsageError
+from sporeprint.messages.identification import IdentifyResponse
 from sporeprint.messages.models import ModelList, PromotionRequest, PromotionResponse, RollbackResponse
 from sporeprint.messages.outcomes import OutcomeRequest, OutcomeResponse, OutcomesResponse, RowOutcome
 from sporeprint.messages.predictions import BatchResponse, RowPrediction, StoredPrediction
@@ -173,7 +174,7 @@ def send(request: Request, retries: Retries) -> Exchange[Response]:
         retries: how often.
 
     Raises:
-        ProblemError: if the service says that it does not do it.
+        HttpProblemError: if the service says that it does not do it.
         UnreachableError: if it does not answer.
     """
     tried = 0
@@ -302,7 +303,8 @@ def predict(
     """Request for one answer.
 
     Args:
-        row: features by name, as code or word: a mapping or a pandas Series; what is left out, None, NaN or NA is missing.
+        row: features by name, as code or word: a mapping or a pandas Series; what is left out was not observed;
+            None, NaN or NA is an empty cell.
         explain: whether reasons are wanted.
         model: which one answers: production, a model's name, or one version as name/v2. Left out: the one that serves.
         ab_test: name of the A/B test it takes part in.
@@ -310,7 +312,7 @@ def predict(
         idempotency_key: the same key gives the same answer. Left out: a new one, for the tries of this call alone.
 
     Raises:
-        ProblemError: if the service says that it does not do it; one type for each kind of reason.
+        HttpProblemError: if the service says that it does not do it; one type for each kind of reason.
         UnreachableError: if it does not answer.
     """
     values = {"model": model, "ab_test": ab_test, "explain": "true" if explain else None}
@@ -318,6 +320,24 @@ def predict(
     params = {name: value for name, value in values.items() if value is not None}
     response = yield Request("POST", "/predict", params, headers, _json(_row(row)))
     return replace(response.read(PredictResult), replayed=_replayed(response))
+
+
+def identify(row: Mapping[str, Any], *, model: str | None = None) -> Call[IdentifyResponse]:
+    """Ask where the identification of one thing stands: the verdict, the known groups that fit, what to look at next.
+
+    Nothing is stored. To go on, add what was observed to the row, and ask again until `is_final`.
+
+    Args:
+        row: what was observed, by name, as code or word; None, NaN or NA is an empty cell, "not observed" cannot be told.
+        model: as for `predict`.
+
+    Raises:
+        ProblemError: if the service says that it does not do it.
+        UnreachableError: if it does not answer.
+    """
+    params = {"model": model} if model is not None else {}
+    response = yield Request("POST", "/identify", params, {"Content-Type": JSON}, _json(_row(row)))
+    return response.read(IdentifyResponse)
 
 
 def _replayed(response: Response) -> bool:
@@ -333,7 +353,7 @@ def predict_batch(rows: Iterable[Mapping[str, Any]], *, model: str | None = None
         idempotency_key: as for `predict`.
 
     Raises:
-        ProblemError: if the service says that it does not do it. A row that is not understood is no error: see its `problem`.
+        HttpProblemError: if the service says that it does not do it. A row that is not understood is no error: see its `problem`.
         UnreachableError: if it does not answer.
     """
     params = {"model": model} if model is not None else {}
@@ -363,7 +383,7 @@ def predict_file(path: str | Path, to: str | Path, *, model: str | None = None, 
         idempotency_key: as for `predict`.
 
     Raises:
-        ProblemError: if the service says that it does not do it. A row that is not understood is no error: see the file.
+        HttpProblemError: if the service says that it does not do it. A row that is not understood is no error: see the file.
         UnreachableError: if it does not answer.
         UsageError: if a file cannot be read, or is of another kind.
     """

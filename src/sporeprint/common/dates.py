@@ -58,4 +58,6 @@ def days_written(text: pl.Series, written: str) -> pl.Series:
         moment = text.str.to_datetime(written, strict=False, time_unit="us")
     else:
         moment = text.str.to_date(written, strict=False).cast(pl.Datetime("us"))
+    if "%Y" in written:  # also takes two digits, for the years 0 to 99
+        moment = moment.to_frame().select(pl.when(pl.first().dt.year() >= 1000).then(pl.first())).to_series()
     return moment.cast(pl.Int64).cast(pl.Float64) / DAY_US

@@ -7,8 +7,11 @@ On it is where `OTEL_EXPORTER_OTLP_ENDPOINT` (or that of one signal) or `OTEL_TR
 import contextlib
 import logging
 import os
+import random
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, Literal
 
 from sporeprint.common.optional_dependencies import missing
@@ -23,6 +26,12 @@ NAME = "sporeprint"
 #: What makes spans in this process; None: nobody asked for them.
 _tracer: Any = None
 _providers: list[Any] = []
+#: Whether a trace is recorded.
+_sampler: Any = None
+#: The span of the request that this context works on, where it is recorded.
+_RECORDED: ContextVar[Any] = ContextVar("_RECORDED", default=None)
+#: The number of the trace that the next span of this thread begins.
+_drawn = threading.local()
 _handler: logging.Handler | None = None
 
 
@@ -61,7 +70,7 @@ def start(instance: str | None = None) -> None:
         ConfigError: a variable is wrong.
         MissingExtraError: OpenTelemetry is not installed.
     """
-    global _tracer
+    global _tracer, _sampler
     if _providers or not requested():
         return
     try:
@@ -71,14 +80,26 @@ def start(instance: str | None = None) -> None:
         raise (missing(error) or error) from error
     if (kind := exporter_of("traces")) != "none":
         try:
-            provider = TracerProvider(resource=resource(instance))
+            provider = TracerProvider(resource=resource(instance), id_generator=_ids())
         except ValueError as error:  # a sampler's number among others
             raise ConfigError(f"OpenTelemetry: {error}") from error
         provider.add_span_processor(BatchSpanProcessor(_span_exporter(kind)))
         _providers.append(provider)
-        _tracer = provider.get_tracer(NAME)
+        _tracer, _sampler = provider.get_tracer(NAME), provider.sampler
     if (kind := exporter_of("logs")) != "none":
         _start_logs(kind, instance)
+
+
+def _ids() -> Any:
+    """Makes the numbers of traces and spans; that of a trace is the one the sampler was asked about, where it was."""
+    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+
+    class Ids(RandomIdGenerator):
+        def generate_trace_id(self) -> int:
+            number: int = _drawn.__dict__.pop("trace_id", 0)
+            return number or super().generate_trace_id()
+
+    return Ids()
 
 
 def resource(instance: str | None = None) -> Any:
@@ -135,9 +156,10 @@ def is_tracing() -> bool:
 
 def _parent(traceparent: str | None) -> Any:
     """The context of a W3C `traceparent`; the current one where there is none. One that is malformed begins a new trace."""
+    from opentelemetry.context import Context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    return None if traceparent is None else TraceContextTextMapPropagator().extract({"traceparent": traceparent})
+    return None if traceparent is None else TraceContextTextMapPropagator().extract({"traceparent": traceparent}, Context())
 
 
 @contextlib.contextmanager
@@ -161,43 +183,58 @@ def traceparent() -> str | None:
     return carrier.get("traceparent")
 
 
+class DroppedRequest:
+    """A request that is not recorded: all that is left of its span is the trace's number. Most requests are, so it is made in no time."""
+
+    __slots__ = ("trace_id",)
+
+    def __init__(self, trace_id: int) -> None:
+        self.trace_id = trace_id
+
+
 def start_request(headers: Iterable[tuple[bytes, bytes]], method: str, began_ns: int) -> Any:
     """The span of a request, which is the current one from now on in this task; only to be called while tracing."""
     from opentelemetry import context, trace
 
-    given = next((value for name, value in headers if name == b"traceparent"), None)
-    parent = None if given is None else _parent(given.decode("latin-1"))
-    # The kind and the method are known now; a sampler may look at them.
-    request = _tracer.start_span(method, parent, trace.SpanKind.SERVER, {"http.request.method": method}, start_time=began_ns)
+    attributes = {"http.request.method": method}  # what a sampler may look at
+    header = next((value for name, value in headers if name == b"traceparent"), None)
+    # Nothing is the parent that another request may have left in this context.
+    parent = context.Context() if header is None else _parent(header.decode("latin-1"))
+    if header is None:
+        # The sampler is asked before the span is made: one that is dropped would cost as much as a tenth of a prediction.
+        number = _drawn.trace_id = random.getrandbits(128) or 1
+        if not _sampler.should_sample(parent, number, method, trace.SpanKind.SERVER, attributes).decision.is_sampled():
+            del _drawn.trace_id
+            return DroppedRequest(number)
+    request = _tracer.start_span(method, parent, trace.SpanKind.SERVER, attributes, start_time=began_ns)
     context.attach(trace.set_span_in_context(request))
+    _RECORDED.set(request if request.is_recording() else None)
     return request
 
 
 def trace_id(request: Any) -> str:
     """A span's trace, as 32 hexadecimal digits."""
-    return f"{request.get_span_context().trace_id:032x}"
+    number = request.trace_id if isinstance(request, DroppedRequest) else request.get_span_context().trace_id
+    return f"{number:032x}"
 
 
-def end_request(request: Any, name: str, status: int, attributes: Mapping[str, Any]) -> None:
-    """End the span of a request."""
+def end_request(request: Any, name: str, status: int, attributes: Callable[[], Mapping[str, Any]]) -> None:
+    """End the span of a request. Its attributes are only asked for where it is recorded."""
+    if isinstance(request, DroppedRequest):
+        return
     if request.is_recording():
         from opentelemetry.trace import StatusCode
 
         request.update_name(name)
-        request.set_attributes({"http.response.status_code": status, **attributes})
+        request.set_attributes({"http.response.status_code": status, **attributes()})
         if status >= 500:
             request.set_status(StatusCode.ERROR)
     request.end()
 
 
 def recorded_span() -> Any:
-    """The current span, where it is recorded; else None."""
-    if _tracer is None:
-        return None
-    from opentelemetry.trace import get_current_span
-
-    current = get_current_span()
-    return current if current.is_recording() else None
+    """The span of the request that this task works on, where it is recorded; else None."""
+    return _RECORDED.get()
 
 
 def record_batch(spans: Sequence[Any], began_ns: int, rows: int) -> None:

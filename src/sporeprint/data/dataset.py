@@ -32,6 +32,11 @@ class Observations:
     part: npt.NDArray[np.int8] | None = None
     cluster: npt.NDArray[np.int64] | None = None
 
+    @property
+    def unit(self) -> npt.NDArray[np.uint64] | npt.NDArray[np.int64]:
+        """What promises and intervals count: the row's declared cluster, or else the different row that it is; [n]."""
+        return self.row_hash if self.cluster is None else self.cluster
+
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Self:
         """The rows at an index array or under a boolean mask."""
         return type(self)(

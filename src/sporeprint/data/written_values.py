@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 import polars as pl
 
 from sporeprint.common.dates import DAY_US, ISO_FORMATS, date_text, days_written
-from sporeprint.schema import MISSING_NUMBERS, NUMBER, Column, DatasetSchema, Kind, code_text, day_number
+from sporeprint.schema import MISSING_NUMBERS, NUMBER, WIDE_BLANKS, Column, DatasetSchema, Kind, code_text, day_number
 
 
 def normalised(frame: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
@@ -111,7 +111,7 @@ def _dates(series: pl.Series, missing: Collection[str], column: Column) -> list[
     text = (series.cast(pl.Categorical) if series.dtype == pl.Enum else series).cast(pl.String, strict=False).str.strip_chars()
     absent = text.is_null() | text.str.to_lowercase().is_in(["", *MISSING_NUMBERS]) | text.is_in(list(missing))
     days = pl.Series(series.name, [None] * len(text), dtype=pl.Float64)
-    if not series.dtype.is_numeric():
+    if not series.dtype.is_numeric() or (series.dtype.is_integer() and column.format):
         # `%y` would take the first two digits of a year for all of it.
         for written in ([column.format] if column.format else []) + ISO_FORMATS:
             if not (unread := days.is_null() & ~absent).any():
@@ -134,9 +134,15 @@ def _fixed_day(since: str, schema: DatasetSchema) -> pl.Expr:
 
 def _plain_number(text: pl.Expr, column: Column) -> pl.Expr:
     """A number as Python writes it. A sign where the column's form has none leaves a text that is no number."""
+    if column.minus != "-":
+        text = text.str.replace(*((r"^\((.*)\)$", "-$1") if column.minus == "()" else (f"^{column.minus}", "-")))
     for part in column.strip:
         text = text.str.replace_all(part.strip(), "", literal=True)
     text = text.str.strip_chars()
+    if column.thousands == " ":
+        text = text.str.replace_all(f"[{WIDE_BLANKS}]", " ")
+    elif column.thousands == "'":
+        text = text.str.replace_all("\u2019", "'", literal=True)
     if column.thousands:
         sign, decimal = re.escape(column.thousands), re.escape(column.decimal)
         grouped = text.str.contains(rf"^[+-]?[0-9]{{1,3}}({sign}[0-9]{{3}})+({decimal}[0-9]*)?$")

@@ -41,7 +41,7 @@ def checked_rows(y: Labels, p: Scores, threshold: float, name: str = "p") -> tup
     return y, p
 
 
-def indexed_groups(groups: npt.NDArray[np.int64], rows: int, least: int = 2) -> tuple[npt.NDArray[np.int64], Index]:
+def indexed_groups(groups: npt.NDArray[np.integer], rows: int, least: int = 2) -> tuple[npt.NDArray[np.int64], Index]:
     """The groups' numbers, rising, and each row's index among them."""
     groups = np.asarray(groups)
     if groups.shape != (rows,):

@@ -40,6 +40,7 @@ class ReportContext:
         seed: seed of fits and bootstraps.
         confidence: level of every interval.
         libraries: library -> version that computed all this.
+        counted: what intervals on rows of known groups count, in words.
         partial: verdicts by number of columns observed; empty where they were not counted.
     """
 
@@ -65,4 +66,5 @@ class ReportContext:
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     confidence: float = 0.95
     libraries: dict[str, str] = field(default_factory=dict)
+    counted: str = "different rows"
     partial: tuple[PartialCounts, ...] = ()

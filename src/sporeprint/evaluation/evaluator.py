@@ -2,7 +2,7 @@
 
 import importlib.metadata
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -19,9 +19,7 @@ from sporeprint.evaluation.model_comparison import ModelComparison, compare_mode
 from sporeprint.evaluation.partial_scorecard import PartialCounts, evaluate_partial
 from sporeprint.evaluation.safety_scorecard import (
     GuardEvaluation,
-    LeftOutNovelty,
     ModelSafety,
-    PredictionCounts,
     PromiseCheck,
     count_by_group,
     count_predictions,
@@ -31,11 +29,11 @@ from sporeprint.evaluation.safety_scorecard import (
 )
 from sporeprint.evaluation.scorecard import ModelEvaluation, ScoreCard, Unavailable, errors_by_group, score_groups, score_rows
 from sporeprint.safety.decision_rule import unit_representatives
-from sporeprint.safety.missing_values import ignoring_missing
 from sporeprint.safety.novelty_guard import Guard
 from sporeprint.safety.promise_notes import promise_notes
-from sporeprint.safety.verdict import is_familiar
+from sporeprint.safety.verdict import UNKNOWN, is_familiar
 from sporeprint.settings import Settings
+from sporeprint.stats.effective_size import effective_size
 
 #: Libraries whose versions the report and the manifests state.
 LIBRARIES = ("numpy", "onnxruntime", "polars", "pyarrow", "scikit-learn", "xgboost-cpu")
@@ -94,13 +92,14 @@ def _both_classes_left(y: npt.NDArray[np.int8], fold: npt.NDArray[np.int64], lea
 
 def score_seen(settings: Settings, data: ModelInput, candidate: Candidate) -> ScoreCard:
     """Measure a candidate on the test rows: other rows of groups it has seen."""
-    return score_rows(data.test.y, candidate.probabilities, **_interval_options(settings))
+    return score_rows(data.test.y, candidate.probabilities, data.test.unit, **_interval_options(settings))
 
 
-def count_seen(settings: Settings, data: ModelInput, candidate: Candidate) -> PredictionCounts:
+def count_seen(settings: Settings, data: ModelInput, candidate: Candidate) -> ModelSafety:
     """Count a candidate's answers to the test rows."""
-    predictions = candidate.safety.predictions(data.test.codes, candidate.scores, candidate.encoder, settings.dataset)
-    return count_predictions(data.test.y, predictions.verdict)
+    verdict = candidate.safety.predictions(data.test.codes, candidate.scores, candidate.encoder, settings.dataset).verdict
+    unit = np.unique(data.test.unit[verdict != UNKNOWN], return_inverse=True)[1]
+    return ModelSafety(count_predictions(data.test.y, verdict), effective_size(unit))
 
 
 def evaluate_candidates(
@@ -119,7 +118,8 @@ def evaluate_candidates(
         on_seen = score_seen(settings, data, candidate)
         progress.advance(1)
         promise = check_promise(settings, data, candidate) if full and candidate.scorer is not None else ()
-        measured[candidate.name] = _with_unseen(settings, held_out, candidate.name, on_seen, count_seen(settings, data, candidate), promise)
+        safety = replace(count_seen(settings, data, candidate), promise=promise)
+        measured[candidate.name] = _with_unseen(settings, held_out, candidate.name, on_seen, safety)
         progress.advance(1)
     return measured
 
@@ -129,19 +129,18 @@ def _with_unseen(
     held_out: CrossValidation,
     name: str,
     on_seen: ScoreCard,
-    answered: PredictionCounts,
-    promise: tuple[PromiseCheck, ...],
+    safety: ModelSafety,
 ) -> ModelEvaluation:
     rows, answers = held_out.rows, held_out.answers
     if rows is None or answers is None or rows.group is None:
-        return ModelEvaluation(on_seen, Unavailable(held_out.reason), (), ModelSafety(answered, None, 0, (), promise))
+        return ModelEvaluation(on_seen, Unavailable(held_out.reason), (), safety)
     model = answers.models[name]
-    safety = ModelSafety(
-        answered,
-        count_predictions(rows.y, model.verdict),
-        held_out.folds,
-        count_by_group(rows.y, model.verdict, rows.group),
-        promise,
+    safety = replace(
+        safety,
+        unseen=count_predictions(rows.y, model.verdict),
+        folds=held_out.folds,
+        by_group=count_by_group(rows.y, model.verdict, rows.group),
+        ignoring_missing=count_by_group(rows.y, answers.ignoring_missing, rows.group),
     )
     card = score_groups(rows.y, model.probability, rows.group, **_interval_options(settings))
     return ModelEvaluation(on_seen, card, errors_by_group(rows.y, model.probability, rows.group), safety)
@@ -177,12 +176,10 @@ def evaluate_guard(settings: Settings, data: ModelInput, fitted: Guard, held_out
     if (fitted.names >= 0).all():
         how = f"one {settings.dataset.groups.name if settings.dataset.groups else 'group'} at a time"
         left_out = leave_one_group_out(fitted, rows, calibrate)
-        silent = ignoring_missing(fitted, concat([data.train, data.part(settings, "early_stop")]))
-        ignoring: LeftOutNovelty | None = leave_one_group_out(silent, rows, calibrate)
     else:  # clusters have to be found anew without the group, as in the folds
-        how, left_out, ignoring = f"{held_out.folds} folds of whole groups", held_out.answers.guard, None
+        how, left_out = f"{held_out.folds} folds of whole groups", held_out.answers.guard
     typicality = fitted.novelty(familiar_rows.codes).typicality
-    return guard_evaluation(how, left_out, rows.y, rows.group, typicality, settings.guard.coverage, ignoring)
+    return guard_evaluation(how, left_out, rows.y, rows.group, typicality, settings.guard.coverage)
 
 
 def compare_candidates(
@@ -192,12 +189,19 @@ def compare_candidates(
     if len(candidates) < 2:
         return ()
     confidence = settings.evaluation.confidence
-    on_seen = compare_models(data.test.y, {candidate.name: candidate.probabilities for candidate in candidates}, confidence=confidence)
+    probabilities = {candidate.name: candidate.probabilities for candidate in candidates}
+    on_seen = compare_models(data.test.y, probabilities, data.test.unit, confidence=confidence)
     rows, answers = held_out.rows, held_out.answers
     if rows is None or answers is None or rows.group is None:
         return on_seen
     scores = {name: model.probability for name, model in answers.models.items()}
     return on_seen + compare_models_on_groups(rows.y, scores, rows.group, **_interval_options(settings))
+
+
+def _counted_units(settings: Settings) -> str:
+    if settings.split.by == "groups":
+        return "groups"
+    return "different rows" if settings.dataset.cluster is None else f"different values of {settings.dataset.cluster}"
 
 
 def _interval_options(settings: Settings) -> dict[str, Any]:
@@ -265,5 +269,6 @@ def report_context(
         group_names=group_names,
         seed=settings.runtime.seed,
         confidence=settings.evaluation.confidence,
+        counted=_counted_units(settings),
         libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
     )

@@ -15,9 +15,12 @@ from sporeprint.data.dataset import Observations
 from sporeprint.evaluation.safety_scorecard import LeftOutNovelty
 from sporeprint.models.encoder import Encoder, column_transforms, fit_and_encode
 from sporeprint.models.training import EncodedRows, FittedModel, fit_model
+from sporeprint.safety.cells import Cells
 from sporeprint.safety.decision_rule import fit_decision_rule, fit_guards
 from sporeprint.safety.novelty_guard import Novelty
-from sporeprint.safety.verdict import UNKNOWN
+from sporeprint.safety.partial_guard import PartialGuard
+from sporeprint.safety.partial_rule import decide_partial
+from sporeprint.safety.verdict import UNKNOWN, VerdictLimits
 from sporeprint.settings import Settings
 
 Float64 = npt.NDArray[np.float64]
@@ -40,10 +43,18 @@ class HeldOutModelPredictions:
 
 @dataclass(frozen=True)
 class HeldOutPredictions:
-    """What models and guards that never saw a row's group say of n rows."""
+    """What models and guards that never saw a row's group say of n rows.
+
+    Attributes:
+        models: by name.
+        guard: what the guard says.
+        ignoring_missing: int8 [n], verdicts where empty cells carry no information: none is an observation, and the classifier, which
+            reads the pattern of empty cells, is not asked. So a row whose empty cells are like no training row's is answered, by any model.
+    """
 
     models: dict[str, HeldOutModelPredictions]
     guard: LeftOutNovelty
+    ignoring_missing: npt.NDArray[np.int8]
 
 
 def predict_held_out(
@@ -65,6 +76,7 @@ def predict_held_out(
     """
     n = len(fold)
     answered = {name: (np.empty(n), np.full(n, UNKNOWN, dtype=np.int8), list[float | None]()) for name in settings.models}
+    ignoring = np.full(n, UNKNOWN, dtype=np.int8)
     guarded = LeftOutNovelty(np.empty(n), np.empty(n), np.empty(n, dtype=np.bool_), np.empty(n, dtype=np.int64))
     for number in np.unique(fold):
         out = fold == number
@@ -75,6 +87,7 @@ def predict_held_out(
         # The guard is asked once for all models.
         novelty, novelties = guard.novelty(mine.codes), (guard.novelty(calibrate.codes), guard.novelty(test.codes))
         _store_novelty(guarded, out, novelty, guard.positive, guard.names)
+        ignoring[out] = _ignoring_missing(partial, mine.codes, settings)
         for name, model in settings.models.items():
             transforms = column_transforms(settings.transform, model, settings.dataset)
             encoder, matrix = fit_and_encode(learn.codes, learn.y, transforms, seed=settings.runtime.seed)
@@ -101,7 +114,13 @@ def predict_held_out(
         name: HeldOutModelPredictions(probability, verdict, tuple(predictions))
         for name, (probability, verdict, predictions) in answered.items()
     }
-    return HeldOutPredictions(models, guarded)
+    return HeldOutPredictions(models, guarded, ignoring)
+
+
+def _ignoring_missing(guard: PartialGuard, codes: Codes, settings: Settings) -> npt.NDArray[np.int8]:
+    cells = Cells.of_codes(codes, guard.layout, frozenset(settings.dataset.columns))
+    limits = VerdictLimits(None, 1.0, settings.guard.coverage)
+    return decide_partial(guard, cells, contradictory=np.zeros(codes.rows, dtype=np.bool_), limits=limits).verdict
 
 
 def _parts(rows: Observations, left: npt.NDArray[np.bool_], settings: Settings) -> list[Observations]:

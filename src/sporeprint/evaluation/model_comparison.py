@@ -14,6 +14,7 @@ from sporeprint.evaluation.arguments import Index, Labels, Scores, check_levels,
 from sporeprint.evaluation.scorecard import LOSSES, Float64, ModelEvaluation, ScoreCard, Unavailable, group_interval
 from sporeprint.settings import SelectionSettings
 from sporeprint.stats import bootstrap, cluster_ranking, paired, ranking
+from sporeprint.stats.effective_size import share_of_size
 from sporeprint.stats.intervals import Estimate
 
 
@@ -42,14 +43,22 @@ class ModelComparison:
     method: str
 
 
-def compare_models(y: Labels, scores: Mapping[str, Scores], *, threshold: float = 0.5, confidence: float) -> tuple[ModelComparison, ...]:
-    """Compare the accuracy of every two models on the same independent rows, in the order of the models.
+def compare_models(
+    y: Labels,
+    scores: Mapping[str, Scores],
+    units: npt.NDArray[np.integer] | None = None,
+    *,
+    threshold: float = 0.5,
+    confidence: float,
+) -> tuple[ModelComparison, ...]:
+    """Compare the accuracy of every two models on the same rows, in the order of the models.
 
     Exact McNemar test; Tango's score interval; Holm's adjustment over the pairs.
 
     Args:
         y: 1 for the positive class, else 0 [n].
         scores: model -> P(positive) [n].
+        units: unit of each row [n], such as copies of a row, each of which the test counts once; None: each row is its own.
         threshold: a score above it is a positive answer.
         confidence: level of the intervals, between 0 and 1.
 
@@ -58,13 +67,19 @@ def compare_models(y: Labels, scores: Mapping[str, Scores], *, threshold: float 
     """
     check_levels(confidence, 1)
     right = {name: (checked_rows(y, p, threshold, name)[1] > threshold) == (np.asarray(y) == 1) for name, p in scores.items()}
-    pairs = [
-        (a, b, int(np.count_nonzero(right[a] & ~right[b])), int(np.count_nonzero(right[b] & ~right[a]))) for a, b in combinations(right, 2)
-    ]
-    tested = [
-        (a, b, paired.difference(only_a, only_b, len(y), confidence), paired.mcnemar(only_a, only_b)) for a, b, only_a, only_b in pairs
-    ]
+    unit = None if units is None else indexed_groups(units, len(y), least=1)[1]
+    gains = [(a, b, right[a].astype(np.int8) - right[b].astype(np.int8)) for a, b in combinations(right, 2)]
+    tested = [(a, b, *_paired(gain, unit, confidence)) for a, b, gain in gains]
     return _adjusted(tested, "seen", "accuracy", "McNemar's exact test, Tango's score interval")
+
+
+def _paired(gain: npt.NDArray[np.int8], unit: Index | None, confidence: float) -> tuple[Estimate, float]:
+    """The difference with its interval, and the p-value of none; 1 where only the first model is right, -1 where only the other is [n]."""
+    one_each = gain if unit is None else np.sign(np.bincount(unit, weights=gain))
+    p_value = paired.mcnemar(int(np.count_nonzero(one_each > 0)), int(np.count_nonzero(one_each < 0)))
+    worth = min(share_of_size(unit), share_of_size(unit, gain != 0))
+    only_a, only_b = (float(np.count_nonzero(gain == side)) * worth for side in (1, -1))
+    return paired.difference(only_a, only_b, len(gain) * worth, confidence, p_value), p_value
 
 
 def compare_models_on_groups(

@@ -12,6 +12,7 @@ from sporeprint.safety.cells import Cells
 from sporeprint.safety.partial_guard import PartialGuard
 from sporeprint.safety.partial_rule import decide_partial, rehearse
 from sporeprint.safety.verdict import NEGATIVE, VerdictLimits
+from sporeprint.stats.intervals import clopper_pearson
 
 Index = npt.NDArray[np.intp]
 
@@ -39,6 +40,11 @@ class PartialCounts:
     unseen: PredictionCounts | None
     wrong_groups: int
     groups: int
+
+    @property
+    def groups_at_most(self) -> float:
+        """Upper bound, with 95 % confidence, on the share of such groups of which a row is answered negative."""
+        return clopper_pearson(self.wrong_groups, self.groups, 0.9)[1] if self.groups else 1.0
 
 
 def evaluate_partial(

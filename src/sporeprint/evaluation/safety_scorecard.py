@@ -90,7 +90,6 @@ class GuardEvaluation:
         at_coverage: coverage -> counts.
         curve: for every coverage in `CURVE` the rows answered and the false negatives among them.
         by_group: at the coverage that is set.
-        ignoring_missing: the counts at that coverage by a guard to which empty cells say nothing; None without declared groups.
         pairs: the ten groups that are most easily confused with another: by rows with a class at that coverage, then by mean typicality.
     """
 
@@ -100,7 +99,6 @@ class GuardEvaluation:
     curve: tuple[tuple[float, int, int], ...]
     by_group: tuple[GroupCounts, ...]
     pairs: tuple[ConfusedGroups, ...]
-    ignoring_missing: PredictionCounts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,17 +145,22 @@ class ModelSafety:
 
     Attributes:
         seen: on test rows of known groups.
+        independent: different rows, or clusters, that the answered ones of them are worth (`stats.effective_size`); for intervals.
         unseen: on all rows, by models that did not know the row's group; None where that cannot be measured.
         folds: folds of that evaluation.
         by_group: its answers by group.
         promise: see `Promise`; empty unless everything was asked for.
+        ignoring_missing: the answers by group where an empty cell is no observation and the classifier, which reads the pattern of empty
+            cells, is not asked: what is served for rows whose empty cells are like no training row's.
     """
 
     seen: PredictionCounts
-    unseen: PredictionCounts | None
-    folds: int
-    by_group: tuple[GroupCounts, ...]
+    independent: float
+    unseen: PredictionCounts | None = None
+    folds: int = 0
+    by_group: tuple[GroupCounts, ...] = ()
     promise: tuple[PromiseCheck, ...] = ()
+    ignoring_missing: tuple[GroupCounts, ...] = ()
 
 
 # --- counting --------------------------------------------------------------------------------------------------------
@@ -184,6 +187,13 @@ def count_by_group(y: Labels, verdict: npt.NDArray[np.int8], group: npt.NDArray[
     names, starts = np.unique(group[order], return_index=True)
     parts = np.split(order, starts[1:])
     return tuple(GroupCounts(int(name), count_predictions(y[rows], verdict[rows])) for name, rows in zip(names, parts, strict=True))
+
+
+def total(groups: Iterable[GroupCounts]) -> PredictionCounts:
+    """The counts of all groups together."""
+    names = PredictionCounts.__slots__
+    rows = np.array([[getattr(item.counts, name) for name in names] for item in groups], dtype=int).reshape(-1, len(names))
+    return PredictionCounts(*rows.sum(axis=0).tolist())
 
 
 def group_bound(groups: Sequence[GroupCounts]) -> GroupBound:
@@ -268,7 +278,6 @@ def guard_evaluation(
     group: npt.NDArray[np.int64],
     familiar: Float64,
     coverage: float,
-    ignoring: LeftOutNovelty | None = None,
 ) -> GuardEvaluation:
     """What a guard is worth on groups it does not know.
 
@@ -279,13 +288,12 @@ def guard_evaluation(
         group: int64 [n].
         familiar: float64 [m], typicalities of rows of known groups that it was not fitted on.
         coverage: the coverage that is set.
-        ignoring: what a guard says of the rows to which empty cells say nothing.
     """
     labels = np.concatenate([np.ones(len(y), dtype=np.int8), np.zeros(len(familiar), dtype=np.int8)])
     ranked = ranking.rank(labels, -np.concatenate([left_out.typicality, familiar]))
 
-    def answers(at: float, by: LeftOutNovelty = left_out) -> npt.NDArray[np.int8]:
-        return np.where(is_familiar(by.p, at), by.positive, UNKNOWN).astype(np.int8)
+    def answers(at: float) -> npt.NDArray[np.int8]:
+        return np.where(is_familiar(left_out.p, at), left_out.positive, UNKNOWN).astype(np.int8)
 
     at_coverage = {at: count_predictions(y, answers(at)) for at in sorted({*COVERAGES, coverage})}
     curve = [(at, counts.answered, counts.false_negative) for at in CURVE for counts in (count_predictions(y, answers(at)),)]
@@ -297,7 +305,6 @@ def guard_evaluation(
         tuple(curve),
         count_by_group(y, chosen, group),
         _pairs(y, chosen, group, left_out),
-        None if ignoring is None else count_predictions(y, answers(coverage, ignoring)),
     )
 
 

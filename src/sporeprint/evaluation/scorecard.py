@@ -1,19 +1,22 @@
 """How good a model is, with intervals: on rows of groups it knows, and on whole groups it never saw.
 
-Rows of known groups count as independent. Rows of groups a model never saw do not: what they have in common is that the model
-never met their group, so whole groups are resampled.
+Rows of known groups count as independent, but for copies of a row and rows of a declared cluster: those count as often as they are
+worth (`stats.effective_size`). Rows of groups a model never saw do not: what they have in common is that the model never met their
+group, so whole groups are resampled.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from sporeprint.evaluation.arguments import Labels, Scores, check_levels, checked_rows, indexed_groups
+from sporeprint.evaluation.arguments import Index, Labels, Scores, check_levels, checked_rows, indexed_groups
 from sporeprint.evaluation.safety_scorecard import ModelSafety
 from sporeprint.stats import bootstrap, cluster_ranking, intervals, metrics, ranking
+from sporeprint.stats.effective_size import share_of_size
 from sporeprint.stats.group_totals import GroupTotals
 from sporeprint.stats.intervals import Estimate
 
@@ -78,6 +81,7 @@ class ScoreCard:
         roc: false positive rate -> true positive rate.
         pr: recall -> precision.
         reliability: of the scores as probabilities.
+        units: what the intervals count: different rows, declared clusters, or whole groups.
     """
 
     rows: int
@@ -87,6 +91,7 @@ class ScoreCard:
     roc: Curve
     pr: Curve
     reliability: Reliability
+    units: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +132,17 @@ class ModelEvaluation:
 # --- one model -------------------------------------------------------------------------------------------------------
 
 
-def score_rows(y: Labels, p: Scores, *, threshold: float = 0.5, confidence: float, replicates: int, seed: int) -> ScoreCard:
-    """Measure a model on independent rows.
+def score_rows(
+    y: Labels,
+    p: Scores,
+    units: npt.NDArray[np.integer] | None = None,
+    *,
+    threshold: float = 0.5,
+    confidence: float,
+    replicates: int,
+    seed: int,
+) -> ScoreCard:
+    """Measure a model on independent rows, or on rows of independent units.
 
     Intervals: Clopper-Pearson for accuracy, precision, recall and, mapped, F1; Dirichlet posterior for MCC; Newcombe's for ROC
     AUC; Boyd's binomial for PR AUC; Bayesian bootstrap with one further row for Brier score, log loss and ECE. None of them
@@ -137,6 +151,8 @@ def score_rows(y: Labels, p: Scores, *, threshold: float = 0.5, confidence: floa
     Args:
         y: 1 for the positive class, else 0 [n].
         p: P(positive) [n], from 0 to 1.
+        units: unit of each row [n]: copies of a row, or rows of one patient, share one; None: each row is its own. Metrics are of the
+            rows, their intervals count units.
         threshold: a score above it is a positive answer.
         confidence: level of the intervals, between 0 and 1.
         replicates: bootstrap replicates.
@@ -150,13 +166,14 @@ def score_rows(y: Labels, p: Scores, *, threshold: float = 0.5, confidence: floa
     # One order for all, so that the draws of the bootstrap meet the same rows.
     order = np.lexsort((y, -p))
     y, p = y[order], p[order]
+    unit = None if units is None else indexed_groups(units, len(y), least=1)[1][order]
     ranked, counts = ranking.rank(y, p), metrics.confusion(y, p, threshold)
     estimates = {
-        **_from_counts(counts, confidence, seed),
-        **_from_ranking(ranked, confidence),
-        **_from_probabilities(y, p, confidence, replicates, seed),
+        **_from_counts(y, p, unit, threshold, confidence, seed),
+        **_from_ranking(ranked, _Shares.of(unit, y == 1), confidence),
+        **_from_probabilities(y, p, unit, confidence, replicates, seed),
     }
-    return _card(y, p, ranked, counts, {name: estimates[name] for name in METRICS})
+    return _card(y, p, ranked, counts, {name: estimates[name] for name in METRICS}, len(y) if unit is None else int(unit.max()) + 1)
 
 
 def score_groups(
@@ -194,7 +211,7 @@ def score_groups(
     ranked, counts = ranking.rank(y, p), sums.counts.sum(axis=0)
     drawn = _replicates(sums, cluster_ranking.rank(y, p, group, sums.groups), replicates, seed)
     estimates = _for_groups(sums, ranked, p, drawn, confidence)
-    return _card(y, p, ranked, counts, {name: estimates[name] for name in METRICS})
+    return _card(y, p, ranked, counts, {name: estimates[name] for name in METRICS}, sums.groups)
 
 
 def errors_by_group(y: Labels, p: Scores, groups: npt.NDArray[np.int64], *, threshold: float = 0.5) -> tuple[GroupErrors, ...]:
@@ -212,7 +229,7 @@ def errors_by_group(y: Labels, p: Scores, groups: npt.NDArray[np.int64], *, thre
     )
 
 
-def _card(y: Labels, p: Scores, ranked: ranking.Ranking, counts: metrics.Counts, estimates: dict[str, Estimate]) -> ScoreCard:
+def _card(y: Labels, p: Scores, ranked: ranking.Ranking, counts: metrics.Counts, estimates: dict[str, Estimate], units: int) -> ScoreCard:
     return ScoreCard(
         rows=len(y),
         positives=ranked.positives,
@@ -221,6 +238,7 @@ def _card(y: Labels, p: Scores, ranked: ranking.Ranking, counts: metrics.Counts,
         roc=_curve(*ranking.roc_points(ranked)),
         pr=_curve(*ranking.pr_points(ranked)),
         reliability=_reliability(y, p),
+        units=units,
     )
 
 
@@ -238,34 +256,59 @@ def _reliability(y: Labels, p: Scores) -> Reliability:
     return Reliability(tuple(scores.tolist()), tuple(observed.tolist()), tuple(count[filled].tolist()))
 
 
-# --- intervals for independent rows ----------------------------------------------------------------------------------
+# --- intervals for independent rows, or units of rows ----------------------------------------------------------------
 
 
-def _from_counts(counts: metrics.Counts, confidence: float, seed: int) -> dict[str, Estimate]:
+@dataclass(frozen=True, slots=True)
+class _Shares:
+    """How much rows are worth that share units, as a share of their number: all, those of the positive class, and the others."""
+
+    rows: float
+    positives: float
+    negatives: float
+
+    @classmethod
+    def of(cls, unit: Index | None, positive: npt.NDArray[np.bool_]) -> Self:
+        return cls(share_of_size(unit), share_of_size(unit, positive), share_of_size(unit, ~positive))
+
+    @property
+    def least(self) -> float:
+        """The least of them."""
+        return min(self.rows, self.positives, self.negatives)
+
+
+def _from_counts(y: Labels, p: Scores, unit: Index | None, threshold: float, confidence: float, seed: int) -> dict[str, Estimate]:
+    positive, answered = y == 1, p > threshold
+    counts, shares = metrics.confusion(y, p, threshold), _Shares.of(unit, positive)
     tn, fp, fn, tp = (int(count) for count in counts)
+    called, either = share_of_size(unit, answered), share_of_size(unit, positive | answered)
     return {
-        "accuracy": intervals.proportion(tn + tp, tn + fp + fn + tp, confidence),
-        "precision": intervals.proportion(tp, tp + fp, confidence),
-        "recall": intervals.proportion(tp, tp + fn, confidence),
-        "f1": intervals.f1(tp, fp + fn, confidence),
-        "mcc": intervals.mcc(counts, confidence, seed),
+        "accuracy": intervals.proportion((tn + tp) * shares.rows, len(y) * shares.rows, confidence),
+        "precision": intervals.proportion(tp * called, (tp + fp) * called, confidence),
+        "recall": intervals.proportion(tp * shares.positives, (tp + fn) * shares.positives, confidence),
+        "f1": intervals.f1(tp * either, (fp + fn) * either, confidence),
+        "mcc": intervals.mcc(counts * shares.least, confidence, seed),
     }
 
 
-def _from_ranking(ranked: ranking.Ranking, confidence: float) -> dict[str, Estimate]:
+def _from_ranking(ranked: ranking.Ranking, shares: _Shares, confidence: float) -> dict[str, Estimate]:
+    positives, error = ranked.positives * shares.positives, ranking.average_precision_error(ranked) / math.sqrt(shares.least)
     return {
-        "roc_auc": intervals.roc_auc(ranking.roc_auc(ranked), ranked.positives, ranked.negatives, confidence),
-        "pr_auc": intervals.average_precision(
-            ranking.average_precision(ranked), ranked.positives, ranking.average_precision_error(ranked), confidence
-        ),
+        "roc_auc": intervals.roc_auc(ranking.roc_auc(ranked), positives, ranked.negatives * shares.negatives, confidence),
+        "pr_auc": intervals.average_precision(ranking.average_precision(ranked), positives, error, confidence),
     }
 
 
-def _from_probabilities(y: Labels, p: Scores, confidence: float, replicates: int, seed: int) -> dict[str, Estimate]:
+def _from_probabilities(y: Labels, p: Scores, unit: Index | None, confidence: float, replicates: int, seed: int) -> dict[str, Estimate]:
     squared, log = metrics.squared_errors(y, p), metrics.log_losses(y, p)
     gaps = np.zeros((len(y), metrics.BINS))
     gaps[np.arange(len(y)), metrics.bins(p)] = y - p
-    draws = bootstrap.row_draws(np.column_stack([squared, log, gaps]), replicates=replicates, seed=seed)
+    columns, sizes = np.column_stack([squared, log, gaps]), None
+    if unit is not None:
+        totals = np.column_stack([np.bincount(unit, weights=column) for column in (*columns.T, np.ones(len(y)))]).astype(np.float64)
+        totals = totals[np.lexsort(totals.T)]  # an order that that of the rows has no say in
+        columns, sizes = totals[:, :-1], totals[:, -1]
+    draws = bootstrap.row_draws(columns, sizes, replicates=replicates, seed=seed)
     return {
         "brier": bootstrap.bounded_mean(float(squared.mean()), draws, 0, 1.0, confidence),
         "log_loss": bootstrap.bounded_mean(float(log.mean()), draws, 1, metrics.largest_log_loss(p), confidence),
@@ -314,12 +357,3 @@ def _group_calibration(gaps: Float64, drawn: Float64, groups: int, confidence: f
         return bootstrap.no_spread(float(np.abs(gaps).sum()), groups, confidence, (0.0, 1.0))
     nothing_further = np.zeros(len(drawn))
     return bootstrap.absolute_sum(gaps, drawn, nothing_further, groups, bootstrap.group_tail(groups, confidence))
-
-
-# --- several models --------------------------------------------------------------------------------------------------
-
-
-# --- folds -----------------------------------------------------------------------------------------------------------
-
-
-# --- arguments -------------------------------------------------------------------------------------------------------

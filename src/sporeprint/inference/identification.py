@@ -6,122 +6,20 @@ get so far, whichever way they were asked (`PartialGuard.enough`).
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
 
-from sporeprint.data.groups import GroupName
+from sporeprint.common.dates import date_text
 from sporeprint.errors import DataError, nearest
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.inference.partial_prediction import too_little_reason
 from sporeprint.inference.prediction import TOO_LITTLE_OBSERVED
 from sporeprint.inference.predictor import predict_row
+from sporeprint.messages.identification import AnswerMeaning, GroupFit, GroupNearMiss, Identification, NextQuestion
 from sporeprint.safety.cells import Cells
 from sporeprint.safety.next_question import PossibleValue, Question
 from sporeprint.safety.verdict import verdict_words
 from sporeprint.schema import DatasetSchema, Kind
 
 Row = Mapping[str, str | float | None]
-
-
-@dataclass(frozen=True)
-class GroupFit:
-    """A known group that the observed columns do not exclude.
-
-    Attributes:
-        group: its name; a cluster has none but its number.
-        likely_class: the class's word that most of its rows have.
-        likelihood: how likely it is, among all known groups.
-    """
-
-    group: GroupName
-    likely_class: str
-    likelihood: float
-
-
-@dataclass(frozen=True)
-class GroupNearMiss:
-    """A known group that would fit, but for one column."""
-
-    group: GroupName
-    likely_class: str
-    column: str
-    value: str
-
-
-@dataclass(frozen=True)
-class AnswerMeaning:
-    """What one answer to a question would mean: its code and words, how likely it is, and P(positive class) among known groups after it."""
-
-    value: str
-    words: str
-    likelihood: float
-    positive: float
-
-
-@dataclass(frozen=True)
-class NextQuestion:
-    """A column to look at.
-
-    Attributes:
-        column: its name.
-        description: what it says, where the contract has that.
-        kind: numeric or nominal.
-        unit: of a numeric column.
-        class_bits: expected information about the class, in bits.
-        power: expected surprise, in nats, of the likeliest group at the value of a group nobody has shown.
-        cost: what it costs to look, beside the other columns.
-        answers: what each answer would mean, the likeliest first.
-    """
-
-    column: str
-    description: str | None
-    kind: Kind
-    unit: str | None
-    class_bits: float
-    power: float
-    cost: float
-    answers: tuple[AnswerMeaning, ...]
-
-
-@dataclass(frozen=True)
-class Identification:
-    """Where an identification stands.
-
-    Attributes:
-        verdict: a class's word, or "unknown".
-        is_final: whether the verdict will not get better by looking further: it is a class, or no column is left that would tell.
-        unknown: which kind of "unknown": `TOO_LITTLE_OBSERVED` or `OUT_OF_DISTRIBUTION`; None for another verdict.
-        reason: why it is unknown.
-        observed: columns observed.
-        columns: all columns.
-        fitting: known groups that fit.
-        fitting_positive: those of them of the positive class.
-        fits: the likeliest of them.
-        near_misses: groups that one column excludes.
-        next_questions: what to look at next, the best first.
-        unseen: columns whose value was never seen, each with what it may be a slip of.
-        outside: columns whose number lies outside the training rows'.
-        contradictions: what the row says against itself.
-    """
-
-    verdict: str
-    is_final: bool
-    unknown: str | None
-    reason: str | None
-    observed: int
-    columns: int
-    fitting: int
-    fitting_positive: int
-    fits: tuple[GroupFit, ...]
-    near_misses: tuple[GroupNearMiss, ...]
-    next_questions: tuple[NextQuestion, ...]
-    unseen: Mapping[str, str]
-    outside: tuple[str, ...]
-    contradictions: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
 
 
 def identify_row(
@@ -168,9 +66,17 @@ def identify_row(
         columns=columns,
         fitting=len(key.fits),
         fitting_positive=sum(fit.positive > 0.5 for fit in key.fits),
-        fits=tuple(GroupFit(names[fit.group], class_of(fit.positive), fit.likelihood) for fit in key.fits[:most_fits]),
+        fits=tuple(
+            GroupFit(group=str(names[fit.group]), likely_class=class_of(fit.positive), likelihood=fit.likelihood)
+            for fit in key.fits[:most_fits]
+        ),
         near_misses=tuple(
-            GroupNearMiss(names[miss.group], class_of(miss.positive), miss.column, words_of(row[miss.column], miss.column, schema))
+            GroupNearMiss(
+                group=str(names[miss.group]),
+                likely_class=class_of(miss.positive),
+                column=miss.column,
+                value=words_of(row[miss.column], miss.column, schema),
+            )
             for miss in key.near_misses
         ),
         next_questions=tuple(_question(question, schema) for question in next_columns) if unknown == TOO_LITTLE_OBSERVED else (),
@@ -185,7 +91,7 @@ def _question(question: Question, schema: DatasetSchema) -> NextQuestion:
     return NextQuestion(
         column=question.column,
         description=column.description,
-        kind=column.kind,
+        kind=column.kind.value,
         unit=column.unit,
         class_bits=question.class_bits,
         power=question.power,
@@ -196,11 +102,13 @@ def _question(question: Question, schema: DatasetSchema) -> NextQuestion:
 
 def _meaning(value: PossibleValue, column: str, schema: DatasetSchema) -> AnswerMeaning:
     if isinstance(value.value, str):
-        return AnswerMeaning(value.value, schema.word(column, value.value), value.likelihood, value.positive)
+        words = schema.word(column, value.value)
+        return AnswerMeaning(value=value.value, words=words, likelihood=value.likelihood, positive=value.positive)
     low, high = value.value
     unit = f" {schema.columns[column].unit}" if schema.columns[column].unit else ""
-    text = f"below {high:g}" if low is None else f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
-    return AnswerMeaning(text, text + unit, value.likelihood, value.positive)
+    first, last = (None if end is None else _number_text(end, column, schema) for end in (low, high))
+    text = f"below {last}" if first is None else f"{first} or more" if last is None else f"{first} to {last}"
+    return AnswerMeaning(value=text, words=text + unit, likelihood=value.likelihood, positive=value.positive)
 
 
 def words_of(value: str | float | None, column: str, schema: DatasetSchema) -> str:
@@ -210,7 +118,12 @@ def words_of(value: str | float | None, column: str, schema: DatasetSchema) -> s
     if isinstance(value, str):
         return schema.word(column, value)
     unit = schema.columns[column].unit
-    return f"{value:g}{f' {unit}' if unit else ''}"
+    return f"{_number_text(value, column, schema)}{f' {unit}' if unit else ''}"
+
+
+def _number_text(value: float, column: str, schema: DatasetSchema) -> str:
+    is_date = schema.columns[column].kind is Kind.DATE and schema.columns[column].since is None
+    return date_text(value) if is_date else f"{value:g}"
 
 
 def _slip(column: str, value: str | float | None, known: tuple[str, ...], schema: DatasetSchema) -> str:

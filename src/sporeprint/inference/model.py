@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sporeprint.inference.identification import Identification, identify_row
+from sporeprint.inference.identification import identify_row
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.inference.predictor import Explanation, explain_row, not_observed, parse_row
 from sporeprint.inference.table_metrics import label_array, table_metrics
 from sporeprint.inference.table_scoring import class_codes, class_probabilities, predicted_classes, verdicts
+from sporeprint.messages.identification import Identification
 from sporeprint.schema import DatasetSchema
 
 

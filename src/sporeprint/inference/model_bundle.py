@@ -106,10 +106,12 @@ class Bundle:
         partial = self.safety.partial
         return None if partial is None else Questions(partial, {name: column.cost for name, column in self.schema.columns.items()})
 
-    def predictions(self, codes: Codes, *, unobserved: frozenset[str] = frozenset()) -> Predictions:
-        """Answer n rows; an empty cell of the columns `unobserved` is no observation."""
+    def predictions(
+        self, codes: Codes, *, unobserved: frozenset[str] = frozenset(), absent: Mapping[str, npt.NDArray[np.bool_]] | None = None
+    ) -> Predictions:
+        """Answer n rows; an empty cell is no observation in the columns `unobserved`, nor where `absent` says so: column -> bool [n]."""
         scores = self.scorer.score(self.encoder.matrix(codes))
-        return self.safety.predictions(codes, scores, self.encoder, self.schema, unobserved=unobserved)
+        return self.safety.predictions(codes, scores, self.encoder, self.schema, unobserved=unobserved, absent=absent)
 
     def probability(self, codes: Codes) -> Scores:
         """P(positive) of n rows, calibrated: float64 [n]."""

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.inference.prediction import OUT_OF_DISTRIBUTION, TOO_LITTLE_OBSERVED, Prediction
+from sporeprint.messages.predictions import UnknownKind
 from sporeprint.safety.anomalies import NEVER_SEEN, OUTSIDE, UNLIKE, RowAnomalies
 from sporeprint.safety.cells import Cells
 from sporeprint.safety.group_likelihood import Evidence
@@ -63,7 +64,8 @@ def predict_partial(
     )
     for number, (probability, p, group, code, too_little, observed, row_anomalies) in enumerate(columns):
         look_at: tuple[str, ...] = ()
-        reason = unknown = None
+        reason: str | None = None
+        unknown: UnknownKind | None = None
         if code == UNKNOWN:
             one = cells.take(slice(number, number + 1))
             if too_little:

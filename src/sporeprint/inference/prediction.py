@@ -1,11 +1,14 @@
 """What a model says of one row."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from sporeprint.data.groups import GroupName
+from sporeprint.messages.predictions import UnknownKind
 
 #: The two kinds of "unknown": more columns have to be looked at; or the row is like nothing that is known.
-TOO_LITTLE_OBSERVED, OUT_OF_DISTRIBUTION = "too_little_observed", "out_of_distribution"
+TOO_LITTLE_OBSERVED: Final = "too_little_observed"
+OUT_OF_DISTRIBUTION: Final = "out_of_distribution"
 
 
 @dataclass(frozen=True)
@@ -37,5 +40,5 @@ class Prediction:
     contradictions: tuple[str, ...]
     reason: str | None
     most_like: GroupName
-    unknown: str | None = None
+    unknown: UnknownKind | None = None
     look_at: tuple[str, ...] = ()

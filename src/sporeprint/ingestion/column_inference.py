@@ -2,18 +2,22 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import polars as pl
 
-from sporeprint.common.dates import days_written
-from sporeprint.schema import MISSING_NUMBERS, NUMBER
+from sporeprint.common.dates import ISO_FORMATS, days_written
+from sporeprint.schema import MISSING_NUMBERS, NUMBER, WIDE_BLANKS
 
 #: Texts that stand for a missing value in a column of codes.
 MISSING_CODES = ("?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "<NA>", "#N/A", "-", "--", ".", "(null)", "\\N")
 #: Numbers that stand for a missing value, where all others of the column are not negative.
 SENTINELS = ("-999", "-9999", "-99999", "-999.0", "-9999.0")
+#: The minus sign of typesetters.
+MINUS = "\u2212"
+#: So many different days make a column of eight digits one of dates.
+LEAST_DAYS = 20
 #: Share of a column's values that must be of a kind.
 NEARLY_ALL = 0.98
 #: From so many different values, and such a share of the rows, a column of codes is text or identifies the row.
@@ -24,6 +28,10 @@ MOST_ROWS = 20_000
 LONG_TEXT = 60
 
 _WRITTEN = re.compile(r"([€$£¥]?)\s*([+-]?[0-9][0-9.,' ]*|[+-]?\.[0-9]+)\s*(%|[^\W\d_][\w/²³µ°]{0,15})?")
+#: Blanks and apostrophes as typesetters write them, for those of a keyboard.
+_SIGNS = str.maketrans(dict.fromkeys(WIDE_BLANKS, " ") | {"\u2019": "'"})
+_IN_PARENTHESES = re.compile(r"\(([^()]*[0-9][^()]*)\)")
+_DAY_DIGITS = re.compile("(19|20)[0-9]{6}")
 _GROUP_NAME = re.compile(
     r"(?i)(.*[_ ])?(patient|subject|person|user|customer|client|device|machine|site|species|household|account|group|participant)s?"
     r"([_ ]?(id|no|nr|number))?"
@@ -31,7 +39,9 @@ _GROUP_NAME = re.compile(
 _ID_NAME = re.compile(r"(?i)(.*[_ ]|)(id|uuid|guid|index|key|row_?(id|number|nr|no)?|unnamed: ?0)")
 #: How dates are written beside ISO 8601, the likelier first.
 _DAYS = (
-    "%Y-%m-%d",
+    "%d.%m.%y",
+    "%m/%d/%y",
+    "%d/%m/%y",
     "%d.%m.%Y",
     "%m/%d/%Y",
     "%d/%m/%Y",
@@ -73,6 +83,7 @@ class ColumnForm:
         decimal: the decimal sign.
         thousands: the sign between thousands; empty: none.
         strip: units and signs around the number.
+        minus: the sign of negative numbers; (): parentheses.
         date_format: how a date is written; None: as ISO 8601 says.
         ambiguous: whether day and month of its dates may change places.
     """
@@ -84,6 +95,7 @@ class ColumnForm:
     decimal: str = "."
     thousands: str = ""
     strip: tuple[str, ...] = ()
+    minus: str = "-"
     date_format: str | None = None
     ambiguous: bool = False
 
@@ -103,6 +115,8 @@ def infer_column(name: str, values: pl.Series) -> ColumnForm:
     if not texts or all(text.lower() in MISSING_NUMBERS for text in texts):
         return ColumnForm(ColumnRole.EMPTY, missing_share=1.0)
     rows_of = dict(counts.iter_rows())
+    if len(texts) >= LEAST_DAYS and all(map(_DAY_DIGITS.fullmatch, texts)) and _are_written(texts, "%Y%m%d"):
+        return ColumnForm(ColumnRole.DATE, (), 1 - len(present) / rows, len(texts), date_format="%Y%m%d")
     if (form := _numeric(texts, rows_of, rows)) is not None:
         return _as_identifier(name, form, present, rows)
     missing = tuple(word for word in MISSING_CODES if word in rows_of)
@@ -114,9 +128,9 @@ def infer_column(name: str, values: pl.Series) -> ColumnForm:
     if len(codes) == 1 and not lost:
         return ColumnForm(ColumnRole.CONSTANT, missing, lost, 1)
     if (written := _date_format(codes)) is not None:
-        iso, swapped = written.startswith("%Y-%m-%d"), written.replace("%m/%d", "%d/%m")
+        swapped = written.replace("%m/%d", "%d/%m")
         ambiguous = swapped != written and _are_written(codes, swapped)
-        return ColumnForm(ColumnRole.DATE, missing, lost, len(codes), date_format=None if iso else written, ambiguous=ambiguous)
+        return ColumnForm(ColumnRole.DATE, missing, lost, len(codes), date_format=written or None, ambiguous=ambiguous)
     known = rows * (1 - lost)
     if _GROUP_NAME.fullmatch(name) and MANY_SHARE / 25 < len(codes) / known <= MANY_SHARE and len(codes) > 2:
         return ColumnForm(ColumnRole.GROUP, missing, lost, len(codes))
@@ -152,6 +166,14 @@ def _as_identifier(name: str, form: ColumnForm, present: pl.Series, rows: int) -
 
 def _numeric(texts: Sequence[str], rows_of: dict[str, int], rows: int) -> ColumnForm | None:
     """The form of a column of numbers; None where it is none."""
+    minus = "()" if any(map(_IN_PARENTHESES.fullmatch, texts)) else MINUS if any(text.startswith(MINUS) for text in texts) else "-"
+    if minus != "-":
+        spelled: dict[str, int] = {}
+        for text, count in rows_of.items():
+            other = _IN_PARENTHESES.sub(r"-\1", text) if minus == "()" else text.replace(MINUS, "-", 1)
+            spelled[other] = spelled.get(other, 0) + count
+        form = _numeric([*spelled], spelled, rows)
+        return None if form is None else replace(form, minus=minus)
     always = [text for text in texts if text.lower() in MISSING_NUMBERS]
     rest = [text for text in texts if text.lower() not in MISSING_NUMBERS]
     plain = re.compile(NUMBER)
@@ -190,7 +212,7 @@ def _stands_for_missing(text: str) -> bool:
 
 def _written(texts: Sequence[str]) -> tuple[str, str, tuple[str, ...]] | None:
     """Decimal sign, sign between thousands, and units, of numbers that are written another way; None where they are no numbers."""
-    matches = [match for text in texts[:20_000] if (match := _WRITTEN.fullmatch(text))]
+    matches = [match for text in texts[:20_000] if (match := _WRITTEN.fullmatch(text.translate(_SIGNS)))]
     if not texts or len(matches) < NEARLY_ALL * min(len(texts), 20_000):
         return None
     units = {part for match in matches for part in (match[1], match[3]) if part}
@@ -221,15 +243,18 @@ def _fits(core: str, decimal: str, thousands: str) -> bool:
 
 
 def _date_format(texts: Sequence[str]) -> str | None:
-    """How dates are written; None where the texts are no dates."""
+    """How dates are written, an empty text for ISO 8601; None where the texts are no dates."""
     if not re.match(r"[0-9]{1,4}[-./ ]|[A-Za-z]{3,9} [0-9]", texts[0]):
         return None
+    if _are_written(texts, *ISO_FORMATS):
+        return ""
     return next((day + time for day in _DAYS for time in _TIMES if _are_written(texts, day + time)), None)
 
 
-def _are_written(texts: Sequence[str], date_format: str) -> bool:
+def _are_written(texts: Sequence[str], *formats: str) -> bool:
     for size in (20, 5000):  # most formats are ruled out by a few texts
         sample = pl.Series(texts[:size], dtype=pl.String)
-        if days_written(sample, date_format).null_count() > (1 - NEARLY_ALL) * len(sample):
+        days = pl.DataFrame([days_written(sample, each).alias(each) for each in formats]).select(pl.coalesce(pl.all())).to_series()
+        if days.null_count() > (1 - NEARLY_ALL) * len(sample):
             return False
     return True

@@ -13,6 +13,8 @@ import polars as pl
 from sporeprint.errors import DataError
 from sporeprint.ingestion.file_formats import kind_of
 
+#: Ending of the note that lies beside a simulated table.
+SIMULATED_NOTE = ".simulated.json"
 #: Bytes copied at a time.
 BLOCK = 4 << 20
 #: Ending of a name -> what goes with it.
@@ -102,6 +104,11 @@ def _from_json(path: Path, folder: Path) -> Path:
     return plain
 
 
+def _is_data(name: str) -> bool:
+    """Whether a file in a folder is one of the table: no marker of a writer, no note beside a simulated table."""
+    return not name.startswith((".", "_")) and not name.endswith(SIMULATED_NOTE)
+
+
 def files_of(named: str) -> tuple[Path, ...] | None:
     """The files of a folder or pattern, in the order of their names; None where it is neither.
 
@@ -110,13 +117,13 @@ def files_of(named: str) -> tuple[Path, ...] | None:
     """
     path = Path(named)
     if path.is_dir():
-        files = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith((".", "_")))
+        files = sorted(each for each in path.iterdir() if each.is_file() and _is_data(each.name))
         if not files:
             raise DataError(f"{path} is a folder without files; name a table")
         return tuple(files)
     if path.exists() or not any(sign in named for sign in "*?["):
         return None
-    if not (files := sorted(each for each in path.parent.glob(path.name) if each.is_file() and not each.name.startswith("."))):
+    if not (files := sorted(each for each in path.parent.glob(path.name) if each.is_file() and _is_data(each.name))):
         if not any(sign in named for sign in "*?"):  # brackets stand in names of files, too
             return None
         raise DataError(f"no file is called {named}; name a table")

@@ -22,7 +22,7 @@ from sporeprint.common.progress import Progress, SilentProgress
 from sporeprint.common.redaction import redacted
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import ConfigError, DataError, SourceUnavailableError
-from sporeprint.ingestion.conversion import convert, files_of, is_convertible, join
+from sporeprint.ingestion.conversion import SIMULATED_NOTE, convert, files_of, is_convertible, join
 from sporeprint.ingestion.csv_dialect import CsvDialect, detect, detect_alike
 from sporeprint.ingestion.csv_reader import read_csv
 from sporeprint.ingestion.file_formats import check_sha256, kind_of, publish, workspace
@@ -34,9 +34,9 @@ from sporeprint.schema import DatasetSchema
 from sporeprint.settings import CsvSettings, DownloadSettings, Settings
 
 __all__ = ["Batch", "CsvDialect", "Provenance", "RawTable", "open_raw_table", "open_table", "read_batches"]
-
-#: Size of the simulated table: that of the real one, in blocks of the size the schema declares.
+#: Size of the simulated table, in blocks of the size the schema declares; endings of Parquet files.
 SIMULATED_GROUPS, SIMULATED_BLOCK = 173, 353
+PARQUET = frozenset({".parquet", ".pq"})
 
 Kind = Literal["file", "url", "sql", "simulated"]
 Clock = Callable[[], datetime]
@@ -120,8 +120,7 @@ def open_raw_table(
 ) -> RawTable:
     """Find, download or simulate the raw table; determine its format, dialect and columns.
 
-    A local file stays where it is; everything else ends below `data/raw` of the work directory, when it is complete and
-    checked.
+    A local file stays where it is; everything else ends below `data/raw` of the work directory, complete and checked.
 
     Args:
         settings: what the table is and where it comes from.
@@ -184,8 +183,7 @@ def open_table(path: Path, schema: DatasetSchema, *, now: Clock, csv: CsvSetting
         path: a plain CSV or Parquet file.
         schema: the contract.
         now: the clock.
-        csv: how the table that the model was trained on was read: an encoding that cannot be told from the bytes, and the order of
-            the columns of a file without their names.
+        csv: how the table was read that the model was trained on.
 
     Raises:
         DataError: no such file, not readable, not a table, or a feature is missing.
@@ -287,6 +285,7 @@ class _SourceTable:
         source: as in `Provenance`.
         kind: as in `Provenance`.
         moves: files that go to their places once the table has proved good; the table may be one of them.
+        marked: whether what it was made of says that it was simulated.
     """
 
     path: Path
@@ -294,6 +293,7 @@ class _SourceTable:
     source: str
     kind: Kind
     moves: Mapping[Path, Path] = field(default_factory=dict)
+    marked: bool = False
 
 
 def _find(job: _Job, source: str | None) -> _SourceTable:
@@ -326,13 +326,14 @@ def _from_file(job: _Job, path: Path, named: str) -> _SourceTable:
 def _converted(job: _Job, path: Path, named: str, kind: Kind, place: Path | None = None) -> _SourceTable:
     """A compressed or JSON file, as a plain file below `data/raw`."""
     plain = convert(path, place or job.workspace(), max_mb=job.limits.max_mb)
-    return _SourceTable(plain, named, named, kind, {plain: job.folder / plain.name})
+    return _SourceTable(plain, named, named, kind, {plain: job.folder / plain.name}, marked=_has_note(path))
 
 
 def _from_files(job: _Job, files: Sequence[Path], named: str) -> _SourceTable:
     """Several files of one table, joined below `data/raw`."""
     joined = join(files, job.workspace(), max_mb=job.limits.max_mb)
-    return _SourceTable(joined, named, named, "file", {joined: job.folder / f"{job.settings.dataset.name}{joined.suffix}"})
+    marked = any(_has_note(path) or (path.suffix in PARQUET and is_simulated(path)) for path in files)
+    return _SourceTable(joined, named, named, "file", {joined: job.folder / f"{job.settings.dataset.name}{joined.suffix}"}, marked=marked)
 
 
 def _from_url(job: _Job, url: str) -> _SourceTable:
@@ -462,7 +463,7 @@ def _is_parquet(table: _SourceTable, job: _Job) -> bool:
     is_parquet, required = kind_of(table.path, table.where) == "parquet", job.settings.source.format
     if table.kind in {"file", "url"} and required != "auto" and (required == "parquet") != is_parquet:
         raise DataError(f"{table.where} is {'a' if is_parquet else 'no'} Parquet file, but source.format says {required}; set it to auto")
-    if table.moves.get(table.path, table.path).suffix in {".parquet", ".pq"} and not is_parquet:
+    if table.moves.get(table.path, table.path).suffix in PARQUET and not is_parquet:
         raise DataError(f"{table.where} is no Parquet file, it does not begin as one; was it cut or renamed?")
     return is_parquet
 
@@ -486,7 +487,12 @@ def _inspect_csv(table: _SourceTable, job: _Job) -> _TableFacts:
 
 def _is_marked(table: _SourceTable) -> bool:
     """Whether the note of `sporeprint simulate` lies beside the file."""
-    return table.kind == "simulated" or table.path.with_name(f"{table.path.name}.simulated.json").exists()
+    return table.kind == "simulated" or table.marked or _has_note(table.path)
+
+
+def _has_note(path: Path) -> bool:
+    """Whether a note lies beside a file, or beside what a compressed file was, that it was simulated."""
+    return any(path.with_name(f"{name}{SIMULATED_NOTE}").exists() for name in (path.name, path.stem))
 
 
 def _rows_of(scanned: Scan, dialect: CsvDialect) -> int | None:

@@ -246,6 +246,7 @@ class AbTestResponse(AbTestSummary):
         manifests: the versions that it compares.
         answers: the words of the verdicts, in the order of the counts.
         awaiting_label: disagreements without a label.
+        unnamed_units: units whose requests named none: each of their rows is a unit of its own.
         interim_analysis: the last one; null: there is none yet.
         interim_analyses: earlier ones, for the charts.
         events: its history.
@@ -257,6 +258,7 @@ class AbTestResponse(AbTestSummary):
     manifests: Manifests
     answers: tuple[str, ...]
     awaiting_label: int
+    unnamed_units: int
     interim_analysis: Mapping[str, Any] | None
     interim_analyses: tuple[Mapping[str, Any], ...]
     events: tuple[AbTestEvent, ...]

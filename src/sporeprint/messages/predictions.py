@@ -8,6 +8,8 @@ from sporeprint.messages.outcomes import OutcomeRevision
 from sporeprint.messages.problem import RowProblem
 
 Arm = Literal["a", "b"]
+#: Which kind of unknown a verdict is: more columns have to be looked at, or the row is like nothing the model knows.
+UnknownKind = Literal["too_little_observed", "out_of_distribution"]
 
 
 @response
@@ -98,6 +100,8 @@ class PredictResponse:
         unseen: columns whose value never occurred in training.
         outside: columns whose number lies outside the range of the training rows.
         reason: why the verdict is unknown; null if it is not.
+        unknown: which kind of unknown it is; null if the verdict is a class, or unknown for another reason.
+        look_at: where too little was observed: the columns to look at next, the best first.
         simulated: whether the model was trained on invented rows.
         ab_test: its part in an A/B test; null if it has none.
         explanation: with explain=true; null otherwise.
@@ -114,6 +118,8 @@ class PredictResponse:
     unseen: tuple[str, ...]
     outside: tuple[str, ...]
     reason: str | None
+    unknown: UnknownKind | None = None
+    look_at: tuple[str, ...] = ()
     simulated: bool = False
     ab_test: AbAssignment | None = None
     explanation: PredictionExplanation | None = None
@@ -133,6 +139,8 @@ class RowPrediction:
         unseen: columns whose value never occurred in training.
         outside: columns whose number lies outside the range of the training rows.
         reason: why the verdict is unknown.
+        unknown: which kind of unknown it is; null if the verdict is a class, or unknown for another reason.
+        look_at: where too little was observed: the columns to look at next, the best first.
         problem: why the row was not understood; null if it was.
     """
 
@@ -145,6 +153,8 @@ class RowPrediction:
     unseen: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
     reason: str | None = None
+    unknown: UnknownKind | None = None
+    look_at: tuple[str, ...] = ()
     problem: RowProblem | None = None
 
 

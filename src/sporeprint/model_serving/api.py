@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import hashlib
+import logging
 import os
 import platform
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from sporeprint import __version__
 from sporeprint.common import telemetry
+from sporeprint.errors import SporeprintError
 from sporeprint.model_serving.endpoints import (
     ab_tests,
     documentation,
@@ -42,6 +44,8 @@ from sporeprint.model_serving.ui.routes import UI_ROUTES
 from sporeprint.model_serving.ui.session import Sessions
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import Settings
+
+log = logging.getLogger(__name__)
 
 BUSIEST = "/predict"
 #: In the order in which addresses are looked up: /predictions/outcomes is no prediction's id.
@@ -83,7 +87,7 @@ class Application(FastAPI):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request, count it and write it down."""
         if scope["type"] != "http":
-            await super().__call__(scope, receive, send)
+            await self._live(scope, receive, send)
             return
         context = scope["request_context"] = RequestContext(scope, send)
         try:
@@ -99,6 +103,34 @@ class Application(FastAPI):
             del scope["request_context"]
             self.state.service.finished(context)
             context.end_span(PATHS.get(context.endpoint))
+
+    async def _live(self, scope: Any, receive: Any, send: Any) -> None:
+        """Start and end. What is known to stand in the way of a start is one sentence in the log, not a traceback."""
+        problem: SporeprintError | None = None
+        lifespan = self.router.lifespan_context
+
+        @contextlib.asynccontextmanager
+        async def noted(app: Any) -> AsyncIterator[Any]:
+            nonlocal problem
+            try:
+                async with lifespan(app) as state:
+                    yield state
+            except SporeprintError as error:
+                problem = error
+                raise
+
+        async def say(message: Any) -> None:
+            if problem is not None and message["type"] == "lifespan.startup.failed":
+                message = {**message, "message": f"error: {problem}"}
+            await send(message)
+
+        self.router.lifespan_context = noted
+        try:
+            await super().__call__(scope, receive, say)
+        except SporeprintError:
+            log.debug("the server cannot start", exc_info=True)
+        finally:
+            self.router.lifespan_context = lifespan
 
 
 def _worker_name() -> str:
@@ -176,7 +208,7 @@ def create_app(
 
 def _response(request: Request, problem: Problem, headers: Any = None) -> Response:
     context: RequestContext = request.scope["request_context"]
-    problem = problem.of_request(context.request_id, context.trace_id)
+    problem = problem.without(request.app.state.service.root).of_request(context.request_id, context.trace_id)
     own = {name.decode(): value.decode() for name, value in (*SECURITY, *problem.headers)}
     if is_open_inference(request.scope):
         body = problem.to_open_inference()

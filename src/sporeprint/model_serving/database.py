@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -17,7 +18,7 @@ from sporeprint.errors import StorageError, StorageUnavailableError
 from sporeprint.settings import JournalSettings, StorageSettings
 from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
-from sporeprint.storage.executor import DatabaseExecutor, SilentDatabaseError, within
+from sporeprint.storage.executor import DatabaseExecutor, SilentDatabaseError, in_thread, within
 from sporeprint.storage.idempotency import IdempotencyStore
 from sporeprint.storage.journal.file import find
 from sporeprint.storage.journal.salvage import damaged_journals, orphan_journals
@@ -35,6 +36,27 @@ log = logging.getLogger(__name__)
 WAIT_S = 10.0
 #: Seconds after which the database counts as silent: for the driver, at the start, and for who asks how it is.
 ANSWER_S, START_S, HEALTH_S = 12, 2.0, 2.0
+#: The same for an SQLite file at the start: longer than another process may hold its lock.
+FILE_S = 60.0
+
+
+class DatabaseStart:
+    """The first look at the database: begun, so that what else a start needs is done meanwhile."""
+
+    def __init__(self, settings: StorageSettings, root: Path) -> None:
+        self.engine = connect(urls.oltp(settings, root), answer_s=ANSWER_S)
+        self._begun = time.monotonic()
+        self._prepared = in_thread(functools.partial(migrate.prepare, self.engine))
+
+    def finish(self) -> None:
+        """Wait until its tables were made and looked at: of a server for what is left of `START_S`; a file on this machine is never silent.
+
+        Raises:
+            StorageError: if it has other tables than this version works with.
+            StorageUnavailableError: if it does not answer.
+        """
+        is_file = self.engine.url.get_backend_name() == urls.SQLITE
+        within(FILE_S if is_file else START_S, self._prepared, since=self._begun)
 
 
 class Database:
@@ -56,25 +78,27 @@ class Database:
         self.store, self.registrar, self.idempotency = store, registrar, idempotency
 
     @classmethod
-    def open(cls, settings: StorageSettings, root: Path, worker: str) -> Self:
+    def open(cls, settings: StorageSettings, root: Path, worker: str, start: "DatabaseStart | None" = None) -> Self:
         """Take the journal of a worker, and begin to ship.
 
         Args:
             settings: where journal and database are.
             root: the work directory.
             worker: name of this process, no other's.
+            start: of the database, where it was begun earlier.
 
         Raises:
             StorageError: if the database has other tables than this version works with, or the journal cannot be opened.
             ConfigError: if the database's address is none.
         """
-        engine = connect(urls.oltp(settings, root), answer_s=ANSWER_S)
+        start = start or DatabaseStart(settings, root)
+        engine = start.engine
         with contextlib.ExitStack() as stack:
             stack.callback(engine.dispose)
             executor = DatabaseExecutor(engine)
             stack.callback(executor.close)
             try:
-                within(START_S, functools.partial(migrate.prepare, engine))
+                start.finish()
             except SilentDatabaseError as error:  # predictions are kept until it is back
                 executor.trip(error)
             except StorageUnavailableError as error:

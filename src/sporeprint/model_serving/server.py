@@ -12,28 +12,26 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.main import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from sporeprint.common import telemetry
 from sporeprint.common.optional_dependencies import leave_out
 from sporeprint.common.workdir import Workdir
-from sporeprint.errors import StorageError, StorageUnavailableError, UsageError
+from sporeprint.errors import RegistryError, StorageError, StorageUnavailableError, UsageError
 from sporeprint.model_serving.api import create_app
-from sporeprint.model_serving.database import ANSWER_S, START_S
+from sporeprint.model_serving.database import START_S, DatabaseStart
 from sporeprint.model_serving.http.authentication import Authenticator, bootstrap_key
 from sporeprint.model_serving.http.connections import Connection
 from sporeprint.model_serving.runtime.shared_counters import folder_of_server
 from sporeprint.registry.registry import Registry
 from sporeprint.settings import Settings
-from sporeprint.storage import urls
-from sporeprint.storage.engine import connect
-from sporeprint.storage.executor import within
-from sporeprint.storage.oltp import migrate
 
 log = logging.getLogger(__name__)
 
@@ -59,45 +57,47 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def check(settings: Settings, root: Path, model: str) -> str:
+@dataclass(frozen=True)
+class StartCheck:
+    """What is known before a server starts.
+
+    Attributes:
+        ref: the version that would serve; None where there is none.
+        problem: why there is none.
+        has_keys: whether there is an API key, as far as that can be known now.
+    """
+
+    ref: str | None
+    problem: RegistryError | None
+    has_keys: bool
+
+
+def check(settings: Settings, root: Path, model: str) -> StartCheck:
     """Find out whether a server could start, so that what stands in its way is said once, and not by each worker.
 
-    Returns:
-        The version that would serve.
-
-    Raises:
-        RegistryError: if there is no such model, or it is damaged.
-        StorageError: if the database has other tables than this version works with.
-        ConfigError: if its address is none.
-    """
-    telemetry.requested()
-    version = Registry(Workdir(root).registry).resolve(model)
-    engine = connect(urls.oltp(settings.storage, root), answer_s=ANSWER_S)
-    try:
-        with contextlib.suppress(StorageUnavailableError):  # answers are kept until it is back
-            within(START_S, functools.partial(migrate.prepare, engine))
-    finally:
-        engine.dispose()
-    return version.ref
-
-
-def has_keys(settings: Settings, root: Path) -> bool:
-    """Whether there is an API key, as far as that can be known now.
+    A database that is silent is waited for once, for `START_S`, and that counts for its keys, too.
 
     Raises:
         StorageError: if the database has other tables than this version works with.
         ConfigError: if its address is none, or the first key of a container.
     """
+    telemetry.requested()
     bootstrap = bootstrap_key(os.environ)
-    engine = connect(urls.oltp(settings.storage, root), answer_s=ANSWER_S)
+    start = DatabaseStart(settings.storage, root)
+    access = Authenticator(start.engine, root, exposed=True, rate=0, burst=1, bootstrap=bootstrap)
+    ref, problem = None, None
     try:
-        with contextlib.suppress(StorageUnavailableError):
-            within(START_S, functools.partial(migrate.prepare, engine))
-        access = Authenticator(engine, root, exposed=True, rate=0, burst=1, bootstrap=bootstrap)
+        ref = Registry(Workdir(root).registry).resolve(model).ref
+    except RegistryError as error:
+        problem = error
+    try:
+        start.finish()
         access.refresh_within(START_S)
+    except StorageUnavailableError as error:  # answers are kept until it is back
+        access.unread(error)
     finally:
-        engine.dispose()
-    return access.any
+        start.engine.dispose()
+    return StartCheck(ref, problem, access.any)
 
 
 def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, workers: int, exposed: bool) -> None:
@@ -126,7 +126,10 @@ def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, w
             timeout_worker_healthcheck=SILENT_S,
         )
         if workers > 1:
-            Multiprocess(config, sockets=[sock]).run()
+            supervisor = Multiprocess(config, sockets=[sock])
+            supervisor.run()
+            if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+                raise StorageError("a worker could not start; what it says above tells why")
             return
         server = Server(config)
         server.run([sock])

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from sporeprint.data.coded_table import Codes
 from sporeprint.errors import NotServableError, UsageError, nearest
 from sporeprint.models.encoder import Encoder, Encoding, Matrix, NominalEncoding, NumericEncoding
-from sporeprint.models.imported_model import NUMBER_OF, ImportedModel, ModelInput
+from sporeprint.models.imported_model import NUMBER_OF, ImportedModel, InputSignature
 from sporeprint.models.onnx_export import OPSETS
 from sporeprint.schema import DatasetSchema
 
@@ -187,7 +187,7 @@ def places_of(features: Sequence[Feature], encoder: Encoder, missing_text: str) 
     return Places(tuple(at), tuple(missing), texts)
 
 
-def raw_input(X: Matrix, item: ModelInput, places: Places) -> npt.NDArray[Any]:
+def raw_input(X: Matrix, item: InputSignature, places: Places) -> npt.NDArray[Any]:
     """What one input takes for n encoded rows, without the graph: for the model's own library, to compare with."""
     values: npt.NDArray[Any] = X[:, list(places.at)].astype(np.float64)
     if places.texts:
@@ -228,7 +228,7 @@ class _GraphParts:
         return out
 
 
-def _feed(parts: _GraphParts, item: ModelInput, places: Places) -> None:
+def _feed(parts: _GraphParts, item: InputSignature, places: Places) -> None:
     """Nodes from the encoder's matrix X to one input of the model."""
     from onnx import TensorProto
 

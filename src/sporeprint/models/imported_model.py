@@ -36,7 +36,7 @@ NO_PICKLE = "it is a pickle, which can run any code when it is loaded; save the 
 
 
 @dataclass(frozen=True)
-class ModelInput:
+class InputSignature:
     """One tensor that a model takes.
 
     Attributes:
@@ -68,7 +68,7 @@ class ImportedModel:
 
     format: Format
     graph: bytes
-    inputs: tuple[ModelInput, ...]
+    inputs: tuple[InputSignature, ...]
     output: str
     labels: tuple[str, ...]
     features: tuple[str, ...] = ()
@@ -139,13 +139,13 @@ def read_onnx(data: bytes) -> ImportedModel:
     return ImportedModel("onnx", graph, inputs, output, labels, features)
 
 
-def _input(value: Any) -> ModelInput:
+def _input(value: Any) -> InputSignature:
     tensor = value.type.tensor_type
     sizes = [dimension.dim_value if dimension.HasField("dim_value") else None for dimension in tensor.shape.dim]
     kind = KINDS.get(tensor.elem_type) if value.type.HasField("tensor_type") else None
     if kind is None or len(sizes) not in {1, 2}:
         raise NotServableError(f"input {value.name!r} is no tensor [rows] or [rows, columns] of {', '.join(KINDS.values())}")
-    return ModelInput(value.name, kind, len(sizes), 1 if len(sizes) == 1 else sizes[1])
+    return InputSignature(value.name, kind, len(sizes), 1 if len(sizes) == 1 else sizes[1])
 
 
 def _only_probabilities(proto: Any) -> tuple[Any, str, tuple[str, ...]]:
@@ -201,7 +201,7 @@ def read_xgboost(data: bytes) -> ImportedModel:
         raise NotServableError("its trees split by categories, or are of dart; train it on numbers with booster=gbtree")
     graph = _with_sigmoid(scorer.graph)
     names = tuple(booster.feature_names or ())
-    return ImportedModel("xgboost", graph, (ModelInput("X", "float", 2, scorer.n_features),), "positive", (), names, scorer.model)
+    return ImportedModel("xgboost", graph, (InputSignature("X", "float", 2, scorer.n_features),), "positive", (), names, scorer.model)
 
 
 def _with_sigmoid(graph: bytes) -> bytes:

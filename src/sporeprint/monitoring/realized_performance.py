@@ -110,8 +110,8 @@ class Performance:
         roc_auc: of the probabilities.
         brier: mean squared error of the probabilities; NaN without rows.
         gap: positives minus probabilities, a row on average: what calibration is off in the large.
-        false_negatives: of the negative answers, the earlier ones too, the share that was positive; its interval holds at all times at
-            once.
+        false_negatives: of the negative answers, the earlier ones too, the share that was positive, with a confidence
+            sequence.
         log_e: evidence, as a logarithm, that the share is above alpha; it ever reaches ln(1 / delta) with probability delta at most.
         promise: what that says of the promise.
         reliability: for each bin of probabilities with rows in it: rows, mean probability, share of positives with its interval.

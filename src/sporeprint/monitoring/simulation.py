@@ -30,6 +30,7 @@ class DailyTraffic:
         weekend: effect of two days of each week on the first feature, in the same unit.
         shift: added to the second feature from the first day of the month on; 0: nothing changes.
         history: days before the month.
+        requests: how often each row of a day comes: 1, or more where callers repeat themselves.
     """
 
     rows: int = 1000
@@ -39,9 +40,10 @@ class DailyTraffic:
     weekend: float = 0.0
     shift: float = 0.0
     history: int = MOST_WINDOWS
+    requests: int = 1
 
     def __post_init__(self) -> None:
-        least = {"rows": 30, "reference_rows": 30, "features": 2, "history": 0}
+        least = {"rows": 30, "reference_rows": 30, "features": 2, "history": 0, "requests": 1}
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least {low}")
@@ -133,7 +135,7 @@ def _month(traffic: DailyTraffic, policy: AlarmPolicy, draw: np.random.Generator
     state, days, raised = AlarmState(), [], 0
     earlier: list[EarlierWindow] = []
     for day in range(-traffic.history if learned else 0, length):
-        current = _table(traffic.rows, _means(traffic, day, draw), draw)
+        current = _table(traffic.rows, _means(traffic, day, draw), draw, traffic.requests)
         end_s = (day + MOST_WINDOWS) * DAY_S
         if day >= 0:
             windows = tuple(replace(window, age=len(earlier) - place) for place, window in enumerate(earlier))
@@ -154,8 +156,9 @@ def _means(traffic: DailyTraffic, day: int, draw: np.random.Generator) -> np.nda
     return means
 
 
-def _table(rows: int, means: np.ndarray[Any, np.dtype[np.float64]], draw: np.random.Generator) -> Profile:
-    values = means[:, np.newaxis] + draw.normal(size=(len(means), rows))
+def _table(rows: int, means: np.ndarray[Any, np.dtype[np.float64]], draw: np.random.Generator, requests: int = 1) -> Profile:
+    different = means[:, np.newaxis] + draw.normal(size=(len(means), -(-rows // requests)))
+    values = np.repeat(different, requests, axis=1)[:, :rows]
     # In bins a sixteenth as wide as their lower end, as the warehouse counts numbers.
     columns = {f"feature {number}": NumericProfile(of_numbers(row).histogram.coarser(52 - 4)) for number, row in enumerate(values)}
     return Profile(rows, dict(columns))

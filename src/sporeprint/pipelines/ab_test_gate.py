@@ -1,10 +1,9 @@
 """The gate of A/B tests on the default route: a version that may answer any request must be one that could be promoted."""
 
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from sporeprint.common.child_process import run_in_child
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import RefusedError
 from sporeprint.registry.aliases import PRODUCTION
@@ -25,9 +24,7 @@ def check_arms(settings: Settings, root: Path, refs: Sequence[str]) -> None:
     if production is None or not new:
         return
     # In a process of its own: it scores all test rows, and a server's requests must not wait for it.
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        failures = pool.submit(_failures, settings, root, new, production.ref).result()
-    if failures:
+    if failures := run_in_child(_failures, settings, root, new, production.ref):
         advice = "a test without default_route may have it"
         raise RefusedError(f"on the default route any request may be answered by it: {'; '.join(failures)}; {advice}")
 

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from sporeprint.safety.verdict import verdict_words
 from sporeprint.settings import Settings
-from sporeprint.storage.oltp import ab_disagreements, ab_interim_analyses, ab_tests
+from sporeprint.storage.oltp import ab_disagreements, ab_interim_analyses, ab_tests, ab_unit_counts
 from sporeprint.storage.oltp.ab_interim_analyses import InterimAnalysis
 from sporeprint.storage.oltp.ab_tests import AbTest
 
@@ -48,6 +48,7 @@ def describe(engine: Engine, test: AbTest, settings: Settings) -> dict[str, Any]
         "manifests": {"a": test.a.sha256, "b": test.b.sha256},
         "answers": list(verdict_words(settings.dataset)),
         "awaiting_label": ab_disagreements.awaiting_label(engine, test.test_id),
+        "unnamed_units": ab_unit_counts.unnamed(engine, test),
         "interim_analysis": None if last is None else _interim_analysis(last),
         "interim_analyses": [_path_point(each) for each in ab_interim_analyses.all_of(engine, test.test_id)],
         "events": [{**asdict(event), "at": iso(event.at_us)} for event in ab_tests.events(engine, test.test_id)],

@@ -25,6 +25,7 @@ from sporeprint.data.written_values import normalised, words_as_codes
 from sporeprint.errors import DataError, UsageError
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.inference.partial_prediction import look_at_next, too_little_reason, unusual_columns
+from sporeprint.inference.prediction import OUT_OF_DISTRIBUTION, TOO_LITTLE_OBSERVED
 from sporeprint.ingestion.plain_table import plain_table
 from sporeprint.ingestion.raw_batch import Batch
 from sporeprint.ingestion.raw_table import open_table, read_batches
@@ -33,6 +34,8 @@ from sporeprint.safety.anomalies import BETWEEN, DISAGREE, NEVER_SEEN, NO_THRESH
 from sporeprint.safety.decision_rule import Predictions, joint_vocabulary
 from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
 from sporeprint.schema import DatasetSchema
+
+Flags = npt.NDArray[np.bool_]
 
 #: Bytes of a CSV file that are scored at a time.
 BATCH_BYTES = 8 << 20
@@ -107,7 +110,14 @@ class BatchPredictionResult:
         return [Table("Scored", ("", ""), rows)]
 
 
-def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True, empty_is_observed: bool = True) -> pl.DataFrame:
+def score_frame(
+    frame: pl.DataFrame,
+    bundle: Bundle,
+    *,
+    guarded: bool = True,
+    empty_is_observed: bool = True,
+    absent: Mapping[str, Flags] | None = None,
+) -> pl.DataFrame:
     """What a model says of the rows of a frame.
 
     Args:
@@ -116,6 +126,8 @@ def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True, em
         guarded: whether it is asked what it knows of each row; without, there is no verdict: `prediction`, `probability` and `reason`.
         empty_is_observed: whether an empty cell is an observation where the contract says so; if not, nobody looked. A column that is
             not there was not observed.
+        absent: column -> bool [n], the rows in which it was not observed beside those, where the contract would take it as an empty
+            cell that says something. None: in none.
 
     Raises:
         DataError: if a column is not there and the model is of a version that needs all of them.
@@ -123,9 +135,12 @@ def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True, em
     Returns:
         `prediction` (the likelier class's code), `probability` (of the positive class), `verdict` (a class's word, or "unknown"),
         `novelty_p` (the guard's p-value), `unseen` (the columns whose value the model has never seen, comma-separated), `outside`
-        (those whose number lies outside the training rows'), `reason` (why the verdict is "unknown"). A row that breaks a rule
-        has a verdict and a reason only.
+        (those whose number lies outside the training rows'), `reason` (why the verdict is "unknown"), `unknown` (which kind of
+        "unknown" it is), `look_at` (where too little was observed: the columns to look at next, comma-separated). A row that breaks
+        a rule has a verdict and a reason only.
     """
+    if absent and not np.logical_or.reduce(list(absent.values())).all():
+        return _apart(frame, absent, bundle, empty_is_observed=empty_is_observed)
     schema = bundle.schema
     frame, unobserved = _completed(frame, bundle)
     unobserved |= frozenset() if empty_is_observed else frozenset(schema.columns)
@@ -138,8 +153,23 @@ def score_frame(frame: pl.DataFrame, bundle: Bundle, *, guarded: bool = True, em
         # A number that is none must not reach the model, not even in a row whose score is thrown away.
         finite = {name: np.where(np.isfinite(values), values, np.nan) for name, values in codes.numeric.items()}
         codes = Codes(codes.vocabulary, codes.nominal, finite, codes.rows)
-    scored = _guarded(bundle.predictions(codes, unobserved=unobserved), bundle) if guarded else _scored(bundle.probability(codes), schema)
+    scored = (
+        _guarded(bundle.predictions(codes, unobserved=unobserved, absent=absent), bundle)
+        if guarded
+        else _scored(bundle.probability(codes), schema)
+    )
     return _refused(scored, _reasons(frame, flags, schema)) if flags else scored
+
+
+def _apart(frame: pl.DataFrame, absent: Mapping[str, Flags], bundle: Bundle, *, empty_is_observed: bool) -> pl.DataFrame:
+    """Answers to rows of which some lack columns: those are judged as partial rows, the others as they would be alone."""
+    lacking = np.logical_or.reduce(list(absent.values()))
+    parts = []
+    for rows in (np.flatnonzero(lacking), np.flatnonzero(~lacking)):
+        flags = {name: values[rows] for name, values in absent.items() if values[rows].any()}
+        answers = score_frame(frame[rows], bundle, empty_is_observed=empty_is_observed, absent=flags)
+        parts.append(answers.with_columns(_at=pl.Series(rows)))
+    return pl.concat(parts).sort("_at").drop("_at")
 
 
 def _completed(frame: pl.DataFrame, bundle: Bundle) -> tuple[pl.DataFrame, frozenset[str]]:
@@ -167,7 +197,7 @@ def _guarded(answers: Predictions, bundle: Bundle) -> pl.DataFrame:
         "novelty_p": pl.Series(answers.novelty.p),
         "unseen": _listed(answers.anomalies.unseen, rows),
         "outside": _listed(answers.anomalies.outside, rows),
-        "reason": _doubts(answers, bundle),
+        **_doubts(answers, bundle),
     }
     return _scored(answers.probability, schema).drop("reason").with_columns(**columns)
 
@@ -185,17 +215,18 @@ def _listed(flags: Mapping[str, npt.NDArray[np.bool_]], rows: int) -> pl.Series:
     return pl.DataFrame(dict(flags)).select(pl.when(joined != "").then(joined)).to_series()
 
 
-def _doubts(answers: Predictions, bundle: Bundle) -> pl.Series:
-    """Why the verdict is "unknown", where it is."""
+def _doubts(answers: Predictions, bundle: Bundle) -> dict[str, pl.Series]:
+    """Why the verdict is "unknown", where it is: `reason`, `unknown` and `look_at`."""
     safety = bundle.safety
     unknown = answers.verdict == UNKNOWN
     if not unknown.any():
-        return pl.repeat(None, len(unknown), dtype=pl.String, eager=True)
+        return {name: pl.repeat(None, len(unknown), dtype=pl.String, eager=True) for name in ("reason", "unknown", "look_at")}
     anomalies, rows, limits = answers.anomalies, len(unknown), safety.limits
     unlike = ~np.asarray(is_familiar(answers.novelty.p, limits.coverage))
     novel = pl.DataFrame({"p": answers.novelty.p, "unlike": unlike, "where": _unusual(answers, unlike & unknown, bundle)})
+    too_little, look_at = _too_little(answers, bundle)
     parts = [
-        _too_little(answers, bundle),
+        too_little,
         _where(unlike, _prefixed(NEVER_SEEN, _listed(anomalies.unseen, rows))),
         _where(unlike, _prefixed(OUTSIDE, _listed(anomalies.outside, rows))),
         _listed(anomalies.contradictions, rows),
@@ -205,8 +236,12 @@ def _doubts(answers: Predictions, bundle: Bundle) -> pl.Series:
     texts = (NO_THRESHOLD,) if limits.negative is None else (BETWEEN, DISAGREE)
     otherwise = _chosen(texts, answers.probability <= limits.negative if limits.negative is not None else np.zeros(rows))
     named = pl.DataFrame({**{str(number): part for number, part in enumerate(parts)}, "unknown": unknown, "otherwise": otherwise})
+    lacking = too_little.is_not_null().to_numpy()
+    strange = unknown & ~lacking & (np.ones(rows, dtype=np.bool_) if answers.partial is not None else unlike)
+    kind = _chosen((TOO_LITTLE_OBSERVED, OUT_OF_DISTRIBUTION), strange)
     joined = pl.concat_str(*(str(number) for number in range(len(parts))), separator="; ", ignore_nulls=True)
-    return named.select(pl.when("unknown").then(pl.when(joined != "").then(joined).otherwise("otherwise"))).to_series()
+    reason = named.select(pl.when("unknown").then(pl.when(joined != "").then(joined).otherwise("otherwise"))).to_series()
+    return {"reason": reason, "unknown": _where(lacking | strange, kind), "look_at": look_at}
 
 
 def _prefixed(text: str, columns: pl.Series) -> pl.Series:
@@ -217,16 +252,18 @@ def _where(flags: npt.NDArray[np.bool_], texts: pl.Series) -> pl.Series:
     return pl.DataFrame({"flag": flags, "text": texts}).select(pl.when("flag").then("text")).to_series()
 
 
-def _too_little(answers: Predictions, bundle: Bundle) -> pl.Series:
-    """How little was observed of the rows that are unknown for that reason, and what to look at; null elsewhere."""
+def _too_little(answers: Predictions, bundle: Bundle) -> tuple[pl.Series, pl.Series]:
+    """How little was observed of the rows that are unknown for that reason, and what to look at; both null elsewhere."""
     partial = answers.partial
     texts: list[str | None] = [None] * len(answers.verdict)
+    columns_to_look_at = list(texts)
     if partial is not None and (rows := np.flatnonzero(partial.too_little)).size:
         look_at = look_at_next(bundle, partial.cells.take(rows))
         columns = partial.cells.observed.shape[1]
         for row, names, observed in zip(rows.tolist(), look_at, partial.observed[rows].tolist(), strict=True):
             texts[row] = too_little_reason(observed, columns, names)
-    return pl.Series(texts, dtype=pl.String)
+            columns_to_look_at[row] = ",".join(names) or None
+    return pl.Series(texts, dtype=pl.String), pl.Series(columns_to_look_at, dtype=pl.String)
 
 
 def _unusual(answers: Predictions, rows: npt.NDArray[np.bool_], bundle: Bundle) -> pl.Series:

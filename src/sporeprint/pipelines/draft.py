@@ -12,7 +12,6 @@ from pathlib import Path
 
 import polars as pl
 
-from sporeprint import settings as configuration
 from sporeprint.common.progress import SilentProgress
 from sporeprint.common.text_table import Table
 from sporeprint.errors import DataError, UsageError, nearest
@@ -21,7 +20,7 @@ from sporeprint.ingestion.raw_table import local_table
 from sporeprint.ingestion.table_sample import TableSample, read_sample
 from sporeprint.pipelines.run_context import utc_now
 from sporeprint.schema import RESERVED, code_text
-from sporeprint.settings import Settings
+from sporeprint.settings import Settings, load_settings, parse
 
 #: Names that a target often has.
 TARGET_NAMES = (
@@ -181,7 +180,7 @@ def draft_configuration(
     if "://" in source and not re.match(r"https?://", source, re.IGNORECASE):
         sample = _from_database(source, query, workdir)
     else:
-        plain = configuration.parse(_UNKNOWN)
+        plain = parse(_UNKNOWN)
         with local_table(plain, workdir, source, progress=SilentProgress(), now=utc_now) as (path, where):
             sample = read_sample(path, where)
     return draft(sample, source, target=target, positive=positive, query=query)
@@ -471,6 +470,7 @@ def _column(form: ColumnForm) -> str:
     parts += [f"decimal: {_quoted(form.decimal)}"] if form.decimal != "." else []
     parts += [f"thousands: {_quoted(form.thousands)}"] if form.thousands else []
     parts += [f"strip: {_list(form.strip)}"] if form.strip else []
+    parts += [f"minus: {_quoted(form.minus)}"] if form.minus != "-" else []
     parts += [f"format: {_quoted(form.date_format)}"] if form.date_format else []
     return ", ".join(parts)
 
@@ -505,4 +505,4 @@ def write_draft(drafted: Draft, path: Path) -> Settings:
     if path.exists():
         raise UsageError(f"{path} exists, and is not replaced; move it away, or name another file with --out")
     atomic_write(path, drafted.text)
-    return configuration.load_settings(path, environ={})
+    return load_settings(path, environ={})

@@ -7,7 +7,6 @@ from sporeprint.common.workdir import Workdir
 from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluator import count_seen, score_seen
-from sporeprint.evaluation.safety_scorecard import ModelSafety
 from sporeprint.evaluation.scorecard import ModelEvaluation, Unavailable
 from sporeprint.pipelines.evaluate import evaluate, report_context, store_metrics, write_report
 from sporeprint.pipelines.extract import Outcomes, extract, read_extract_record
@@ -88,10 +87,10 @@ def register_one(run: RunContext, data: ModelInput, candidate: Candidate) -> New
     """Measure one candidate on test rows, and register it without promoting it."""
     settings, name = run.settings, candidate.name
     with run.log.step("evaluate"):
-        seen, answered = score_seen(settings, data, candidate), count_seen(settings, data, candidate)
+        seen, safety = score_seen(settings, data, candidate), count_seen(settings, data, candidate)
     with run.log.step("register"):
         unseen = Unavailable("a further version is measured on seen rows only; sporeprint etl measures both")
-        evaluations = {name: ModelEvaluation(seen, unseen, (), ModelSafety(answered, None, 0, ()))}
+        evaluations = {name: ModelEvaluation(seen, unseen, (), safety)}
         context = report_context(run, data, [candidate], evaluations, (), unseen)
         bundle = bundle_of(settings, data, candidate, metrics_dict(context)["models"][name], context)
         registered = Registry(run.workdir.registry).register(bundle, now=utc_now(), by=run.run_id)

@@ -70,7 +70,9 @@ def evaluate(run: RunContext, data: ModelInput, trained: Sequence[Candidate], *,
         partial = evaluator.evaluate_partial_rows(settings, data, trained[0], held_out)
     context = replace(report_context(run, data, trained, evaluations, comparisons, guarded), partial=partial)
     with log.step("plot"):
-        images = draw_all(context.evaluations, context.guard, context.importances, context.schema, simulated=context.simulated)
+        images = draw_all(
+            context.evaluations, context.guard, context.importances, context.schema, partial=context.partial, simulated=context.simulated
+        )
         return replace(context, images=images)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 from sporeprint.common.text_table import Table
 from sporeprint.common.workdir import Workdir
 from sporeprint.inference.attributions import value_in_words
-from sporeprint.inference.identification import Identification, identify_row
+from sporeprint.inference.identification import identify_row
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.inference.predictor import Explanation, explain_row, not_observed, parse_row
+from sporeprint.messages.identification import Identification
 from sporeprint.registry.registry import Registry
 from sporeprint.schema import DatasetSchema
 

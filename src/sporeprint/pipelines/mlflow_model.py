@@ -19,6 +19,8 @@ OUTPUTS: Mapping[str, str] = {
     "unseen": "string",
     "outside": "string",
     "reason": "string",
+    "unknown": "string",
+    "look_at": "string",
 }
 
 

@@ -1,11 +1,8 @@
 """`sporeprint models import`: a model made elsewhere becomes a version, calibrated and guarded on the published table."""
 
 import hashlib
-import multiprocessing
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from sporeprint.common.child_process import ChildDiedError, run_in_child
 from sporeprint.common.progress import Steps
 from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.errors import DataError, NotServableError, SporeprintError, UsageError
@@ -241,10 +239,9 @@ def _rest(options: ImportOptions) -> tuple[str | None, float | None, str]:
 
 def _in_a_process(read: Callable[[bytes], ImportedModel], data: bytes) -> ImportedModel:
     """Read in a process of its own: parsers of binary models end the process on much of what is none."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        try:
-            return pool.submit(read, data).result()
-        except BrokenProcessPool as error:
-            raise NotServableError("its library crashed when it read the file, so it is damaged") from error
-        except MemoryError as error:
-            raise DataError("it does not fit into memory") from error
+    try:
+        return run_in_child(read, data)
+    except ChildDiedError as error:
+        raise NotServableError("its library crashed when it read the file, so it is damaged") from error
+    except MemoryError as error:
+        raise DataError("it does not fit into memory") from error

@@ -12,6 +12,7 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sporeprint.common.files import atomic_path, atomic_write
+from sporeprint.common.files import atomic_path, atomic_write, sha256_file
 from sporeprint.common.optional_dependencies import Lazy
 from sporeprint.common.parallel import ahead
 from sporeprint.common.progress import Progress, Steps
@@ -183,9 +184,23 @@ def _ingest(settings: Settings, raw: RawTable, folder: Path, metadata: Mapping[s
                 bad.write(batch.rejected.to_arrow())
             _add(tally, batch, schema)
             progress.advance(batch.bytes_read)
+    _refuse_changed(raw)
     if not tally.rows:
         raise DataError(f"{raw.provenance.source} holds no rows")
     return tally
+
+
+def _refuse_changed(raw: RawTable) -> None:
+    """Refuse a table that was written to since it was extracted: its rows are not those of the record.
+
+    Raises:
+        DataError: see above.
+    """
+    about = raw.provenance
+    if raw.further is not None or raw.path.stat().st_mtime < datetime.fromisoformat(about.extracted_at).timestamp():
+        return
+    if sha256_file(raw.path) != about.sha256:
+        raise DataError(f"{raw.path} has changed since it was extracted; run it again when nothing writes to the file any more")
 
 
 def _check_batch(batch: Batch, settings: Settings) -> _CheckedBatch:

@@ -118,6 +118,7 @@ def facts(view: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("B", f"{view['model_b']} ({view['manifests']['b'][:12]})"),
         ("mode", f"{view['mode']}: {split}"),
         ("unit", str(design["unit"])),
+        *([("units without a name", f"{view['unnamed_units']:,}, each row one of its own")] if view["unnamed_units"] else []),
         ("decided by", f"{design['metric']}, margin {design['margin']:g}{equal}"),
         ("rule", RULES[design["rule"]]),
         ("labels", _labels(design)),

@@ -118,8 +118,8 @@ def _card_dict(card: ScoreCard | Unavailable, missed: str) -> dict[str, Any]:
     if isinstance(card, Unavailable):
         return {"available": False, "reason": card.reason}
     estimates = {name: _finite(asdict(estimate)) for name, estimate in card.metrics.items()}
-    counts = {"rows": card.rows, "positives": card.positives, "confusion": asdict(card.confusion), missed: card.confusion.fn}
-    return {"available": True, **estimates, **counts}
+    counts = {"rows": card.rows, "units": card.units, "positives": card.positives}
+    return {"available": True, **estimates, **counts, "confusion": asdict(card.confusion), missed: card.confusion.fn}
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def render_evaluation(context: ReportContext) -> str:
             served=_served(context),
             headline=_headline(evaluation, words, spaced(lead)),
             verdict=_verdict(evaluation, words),
-            sides=_sides(evaluation, words),
+            sides=_sides(evaluation, words, context.counted),
             guess=_guess(evaluation, words),
             unavailable=evaluation.unseen.reason if isinstance(evaluation.unseen, Unavailable) else None,
             colours=palette(list(context.evaluations)),
@@ -226,12 +226,14 @@ class Side:
     title: str
     how: str
     card: ScoreCard
+    counted: str
 
 
-def _sides(evaluation: ModelEvaluation, words: ClassWords) -> list[Side]:
-    sides = [Side(words.seen, "rows held out at random", evaluation.seen)]
+def _sides(evaluation: ModelEvaluation, words: ClassWords, counted: str) -> list[Side]:
+    sides = [Side(words.seen, "rows held out at random", evaluation.seen, counted)]
     if not isinstance(evaluation.unseen, Unavailable):
-        sides.append(Side(words.unseen, f"whole {words.unseen.removeprefix('unseen ')} held out", evaluation.unseen))
+        groups = words.unseen.removeprefix("unseen ")
+        sides.append(Side(words.unseen, f"whole {groups} held out", evaluation.unseen, groups))
     return sides
 
 

@@ -4,7 +4,7 @@ After Mitchell et al. (2019), *Model cards for model reporting*, in the order in
 """
 
 from sporeprint.evaluation.evaluation_summary import ReportContext
-from sporeprint.evaluation.safety_scorecard import ModelSafety
+from sporeprint.evaluation.safety_scorecard import ModelSafety, total
 from sporeprint.evaluation.scorecard import ScoreCard, Unavailable
 from sporeprint.reports.class_words import ClassWords
 from sporeprint.reports.safety_section import promise_in_words
@@ -26,8 +26,8 @@ def render_card(context: ReportContext, name: str) -> str:
         "",
         "## How good it is",
         "",
-        *_metrics(f"On rows of a {group} it has seen", evaluation.seen, positive, negative),
-        *_metrics(f"On rows of a {group} it has never seen", evaluation.unseen, positive, negative),
+        *_metrics(f"On rows of a {group} it has seen", evaluation.seen, positive, negative, context.counted),
+        *_metrics(f"On rows of a {group} it has never seen", evaluation.unseen, positive, negative, "groups"),
         "## What it answers",
         "",
         promise_in_words(context.thresholds[name], ClassWords.of(context.schema), context.guard_settings.coverage, group=group),
@@ -47,7 +47,12 @@ def render_card(context: ReportContext, name: str) -> str:
 
 def _answers(safety: ModelSafety, context: ReportContext, group: str) -> list[str]:
     words = ClassWords.of(context.schema)
-    sides = [(f"{group} it has seen", safety.seen), (f"{group} it has never seen", safety.unseen)]
+    ignoring = total(safety.ignoring_missing) if safety.ignoring_missing else None
+    sides = [
+        (f"{group} it has seen", safety.seen),
+        (f"{group} it has never seen", safety.unseen),
+        (f"{group} it has never seen, where empty cells carry no information", ignoring),
+    ]
     rows = [
         f"| {side} | {counts.answered:,} of {counts.rows:,} | {counts.correct:,} | {counts.false_negative:,} of {counts.positives:,} |"
         for side, counts in sides
@@ -57,9 +62,10 @@ def _answers(safety: ModelSafety, context: ReportContext, group: str) -> list[st
     return [header, "|---|---|---|---|", *rows, ""]
 
 
-def _metrics(title: str, card: ScoreCard | Unavailable, positive: str, negative: str) -> list[str]:
+def _metrics(title: str, card: ScoreCard | Unavailable, positive: str, negative: str, counted: str) -> list[str]:
     if isinstance(card, Unavailable):
         return [f"### {title}", "", f"Not available: {card.reason}.", ""]
     rows = [f"| {metric} | {e.value:.4f} | {e.low:.4f} to {e.high:.4f} |" for metric, e in card.metrics.items() if metric in _SHOWN]
     missed = f"{card.confusion.fn:,} of {card.positives:,} {positive} rows were called {negative}."
-    return [f"### {title} ({card.rows:,} rows)", "", "| metric | value | interval |", "|---|---|---|", *rows, "", missed, ""]
+    title = f"### {title} ({card.rows:,} rows; intervals count {card.units:,} {counted})"
+    return [title, "", "| metric | value | interval |", "|---|---|---|", *rows, "", missed, ""]

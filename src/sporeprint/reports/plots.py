@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from sporeprint.evaluation.partial_scorecard import PartialCounts
 from sporeprint.evaluation.safety_scorecard import GuardEvaluation, ModelSafety, PredictionCounts
 from sporeprint.evaluation.scorecard import ConfusionMatrix, Curve, ModelEvaluation, ScoreCard, Unavailable
 from sporeprint.reports.class_words import ClassWords
 from sporeprint.reports.figures import COLOURS, INK, LIGHTER, MARKERS, SOFT, add_axes, add_title, new_figure, palette, picture, shortened
+from sporeprint.reports.partial_plot import draw_partial
 from sporeprint.schema import DatasetSchema
 from sporeprint.stats.intervals import Estimate
 
@@ -45,6 +47,7 @@ def draw_all(
     importances: Mapping[str, Mapping[str, float]],
     schema: DatasetSchema,
     *,
+    partial: Sequence[PartialCounts] = (),
     simulated: bool,
 ) -> dict[str, bytes]:
     """Every picture that the evaluations allow.
@@ -54,11 +57,12 @@ def draw_all(
         guard: the guard alone.
         importances: model -> dataset column -> share; a model without, or with an empty one, gets no such picture.
         schema: the contract, for words.
+        partial: verdicts by number of fields; none where that was not measured.
         simulated: whether the rows were invented; then every picture says so.
 
     Returns:
         file name -> PNG: `seen_against_unseen.png`, `roc.png`, `pr.png`, `confusion.png`, `reliability_seen.png`,
-        `answers.png`, `importance_<model>.png`; `reliability_unseen.png` and `guard.png` where these could be measured.
+        `answers.png`, `importance_<model>.png`; `reliability_unseen.png`, `guard.png` and `partial.png` where these could be measured.
     """
     words, colours = ClassWords.of(schema), palette(list(evaluations))
     seen = {name: evaluation.seen for name, evaluation in evaluations.items()}
@@ -73,6 +77,8 @@ def draw_all(
     }
     if not isinstance(guard, Unavailable):
         pictures["guard.png"] = draw_guard(guard, words, simulated=simulated)
+    if partial:
+        pictures["partial.png"] = draw_partial(partial, words, simulated=simulated)
     if unseen:
         pictures["reliability_unseen.png"] = draw_reliability(unseen, words, f"on {words.unseen}", simulated=simulated)
     for name, colour in colours.items():

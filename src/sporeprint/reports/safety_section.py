@@ -1,5 +1,6 @@
 """The safety of the verdicts: in counts for programs, and in rows of tables for people."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from sporeprint.evaluation.safety_scorecard import (
     PredictionCounts,
     PromiseCheck,
     group_bound,
+    total,
 )
 from sporeprint.evaluation.scorecard import Unavailable
 from sporeprint.reports.class_words import ClassWords
@@ -70,10 +72,13 @@ def safety_dict(context: ReportContext) -> dict[str, Any]:
             "novelty_auc": evaluation.novelty_auc,
             "at_coverage": {f"{at:g}": _counts(item, context.schema) for at, item in evaluation.at_coverage.items()},
             "curve": [{"coverage": at, "answered": answered, missed: wrong} for at, answered, wrong in evaluation.curve],
-            "ignoring_missing": None if evaluation.ignoring_missing is None else _counts(evaluation.ignoring_missing, context.schema),
             "pairs": pairs(evaluation.pairs),
             "by_group": by_group(evaluation.by_group),
         }
+
+    def ignoring(groups: Sequence[GroupCounts]) -> dict[str, Any] | None:
+        counts = _counts(total(groups), context.schema)
+        return {**counts, "by_group": by_group(groups), "by_group_bound": _bound(groups)} if groups else None
 
     def model(name: str, safety: ModelSafety) -> dict[str, Any]:
         promise = [{key: getattr(item, key) for key in PromiseCheck.__slots__} for item in safety.promise]
@@ -81,6 +86,7 @@ def safety_dict(context: ReportContext) -> dict[str, Any]:
             **answers_dict(context, name),
             "by_group": by_group(safety.by_group),
             "by_group_bound": _bound(safety.by_group),
+            "ignoring_missing": ignoring(safety.ignoring_missing),
             "promise": promise,
         }
 
@@ -97,6 +103,7 @@ def safety_dict(context: ReportContext) -> dict[str, Any]:
                 "unseen": None if item.unseen is None else _counts(item.unseen, context.schema),
                 "wrong_groups": item.wrong_groups,
                 "groups": item.groups,
+                "groups_at_most": item.groups_at_most,
             }
             for item in context.partial
         ],
@@ -118,6 +125,7 @@ def answers_dict(context: ReportContext, name: str) -> dict[str, Any]:
         "positive_from": context.guard_settings.positive_from,
         "notes": list(context.notes.get(name, ())),
         "seen": _counts(model_safety.seen, context.schema),
+        "seen_answered_independent": round(model_safety.independent, 1),
         f"unseen_{_groups_word(context.schema)}": unseen,
     }
 
@@ -159,37 +167,33 @@ class AnswerRow:
         side: "seen" or "unseen".
         counts: the answers.
         coverage: share of rows that got one.
-        accuracy: share of the answers that are right; NaN without answers.
-        missed: share of the negative answers that are wrong; NaN without such answers.
+        accuracy: share of the answers that are right; NaN without answers. The interval, of known groups alone, counts different rows, or
+            declared clusters.
     """
 
     model: str
     side: str
     counts: PredictionCounts
-    coverage: Estimate
+    coverage: float
     accuracy: Estimate
-    missed: Estimate
 
 
 def answer_rows(context: ReportContext) -> list[AnswerRow]:
     """For every model its answers on known groups, and on unknown ones where these could be measured."""
     rows = []
     for name, evaluation in context.evaluations.items():
-        rows.append(_row(name, "seen", evaluation.safety.seen, context.confidence))
-        if evaluation.safety.unseen is not None:
-            rows.append(_row(name, "unseen", evaluation.safety.unseen, context.confidence))
+        safety = evaluation.safety
+        rows.append(_row(name, "seen", safety.seen, safety.independent, context.confidence))
+        if safety.unseen is not None:
+            # Rows of one group are answered alike: how many groups those are, the section says.
+            rows.append(_row(name, "unseen", safety.unseen, 0.0, context.confidence))
     return rows
 
 
-def _row(name: str, side: str, counts: PredictionCounts, confidence: float) -> AnswerRow:
-    return AnswerRow(
-        name,
-        side,
-        counts,
-        proportion(counts.answered, counts.rows, confidence),
-        proportion(counts.correct, counts.answered, confidence),
-        proportion(counts.false_negative, counts.negative, confidence),
-    )
+def _row(name: str, side: str, counts: PredictionCounts, independent: float, confidence: float) -> AnswerRow:
+    right = counts.correct / counts.answered if counts.answered else math.nan
+    accuracy = proportion(right * independent, independent, confidence) if independent else Estimate(right, math.nan, math.nan)
+    return AnswerRow(name, side, counts, counts.answered / counts.rows if counts.rows else math.nan, accuracy)
 
 
 def promise_in_words(threshold: Threshold, words: ClassWords, coverage: float, *, group: str) -> str:
@@ -232,6 +236,29 @@ def percent(share: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupSummary:
+    """What verdicts on groups that a model did not know say of the next one.
+
+    Attributes:
+        counts: in rows.
+        bound: in groups.
+        answered: the first groups that any answer is from, by name.
+    """
+
+    counts: PredictionCounts
+    bound: GroupBound
+    answered: tuple[tuple[str, PredictionCounts], ...]
+
+    @classmethod
+    def of(cls, groups: Sequence[GroupCounts], names: Sequence[str] | None) -> "GroupSummary | None":
+        """None without groups."""
+        if not groups:
+            return None
+        bound = group_bound(groups)
+        return cls(total(groups), bound, tuple((_name(item.group, names), item.counts) for item in bound.answered[:15]))
+
+
+@dataclass(frozen=True, slots=True)
 class SafetyView:
     """What the page's section about answers shows."""
 
@@ -243,15 +270,14 @@ class SafetyView:
     pairs: tuple[tuple[str, str, ConfusedGroups], ...]
     wrong_groups: tuple[tuple[str, PredictionCounts], ...]
     promises: dict[str, tuple[PromiseCheck, ...]]
-    bound: GroupBound | None
-    answered_groups: tuple[tuple[str, PredictionCounts], ...]
+    unknown_groups: GroupSummary | None
+    ignoring_missing: GroupSummary | None
     partial: tuple[PartialCounts, ...]
 
 
 def safety_view(context: ReportContext, lead: str) -> SafetyView:
     """The section's content; `lead` is the model that the page is about."""
     guard, safety = context.guard, context.evaluations[lead].safety
-    bound = group_bound(safety.by_group) if safety.by_group else None
     named = [(_name(item.group, context.group_names), item.counts) for item in safety.by_group if item.counts.answered]
     ordered = sorted(named, key=lambda item: (-item[1].false_negative, item[1].correct - item[1].answered, -item[1].answered))
     return SafetyView(
@@ -265,7 +291,7 @@ def safety_view(context: ReportContext, lead: str) -> SafetyView:
         else tuple((_name(pair.group, context.group_names), _name(pair.taken_for, context.group_names), pair) for pair in guard.pairs),
         wrong_groups=tuple(ordered[:15]),
         promises={name: item.safety.promise for name, item in context.evaluations.items() if item.safety.promise},
-        bound=bound,
-        answered_groups=tuple((_name(item.group, context.group_names), item.counts) for item in bound.answered[:15]) if bound else (),
+        unknown_groups=GroupSummary.of(safety.by_group, context.group_names),
+        ignoring_missing=GroupSummary.of(safety.ignoring_missing, context.group_names),
         partial=context.partial,
     )

@@ -92,6 +92,22 @@ class WarehouseReport:
         heads = ("day", *_NAMED, "answers", self.negative, self.positive, "unknown", *self._missed_heads(), *_LATENCY)
         return Table("By day", heads, tuple(rows))
 
+    def cells_table(self) -> Table:
+        """Which columns were not observed, or recorded as empty: a source that loses one stands first."""
+        shown = [row for row in self.results["cells_total"] if row["observed"] < row["answers"]]
+        shown.sort(key=lambda row: row["observed"] / row["answers"])
+        heads = ("column", "model", "answers", "with a value", "recorded as empty", "not observed")
+        rows = [
+            (
+                row["feature"],
+                f"{row['model']}/v{row['version']}",
+                count(row["answers"]),
+                *(percent(row[kind] / row["answers"]) for kind in ("observed", "empty_cells", "not_observed")),
+            )
+            for row in shown
+        ]
+        return Table("Columns without a value, the most first", heads, tuple(rows))
+
     def _missed_heads(self) -> tuple[str, ...]:
         return (f"{self.negative}, outcome known", f"false {self.negative}", f"at most ({CONFIDENCE:.0%})")
 
@@ -210,7 +226,11 @@ def render_warehouse_report(report: WarehouseReport) -> str:
         unknown=_share_of(report, "unknown_answers"),
         known=count(sum(row["outcome_known"] for row in report.results["false_negative_total"])),
         missed=count(sum(row["were_positive"] for row in report.results["false_negative_total"])),
-        tables=[report.total_table("The whole time, by model and arm"), Table(daily.title, daily.columns, daily.rows[-PAGE_ROWS:])],
+        tables=[
+            report.total_table("The whole time, by model and arm"),
+            *([cells] if (cells := report.cells_table()).rows else []),
+            Table(daily.title, daily.columns, daily.rows[-PAGE_ROWS:]),
+        ],
         left_out=max(0, len(daily.rows) - PAGE_ROWS),
         images=images,
     )

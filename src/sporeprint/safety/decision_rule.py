@@ -28,6 +28,7 @@ from sporeprint.settings import GuardSettings
 
 Float64 = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
+Flags = npt.NDArray[np.bool_]
 
 CALIBRATION, GUARD, ANSWER = "calibration.json", "guard.npz", "answer.json"
 #: Of `answer.json`. Format 1 had one threshold for both classes and one witness.
@@ -105,6 +106,7 @@ class DecisionRule:
         *,
         novelty: Novelty | None = None,
         unobserved: frozenset[str] = frozenset(),
+        absent: Mapping[str, Flags] | None = None,
     ) -> Predictions:
         """Predict n rows.
 
@@ -115,9 +117,15 @@ class DecisionRule:
             schema: the contract, with the contradictions it declares.
             novelty: what the guard says of the rows, where it was computed before.
             unobserved: columns whose empty cells are no observation, beside those that the contract says so of.
+            absent: column -> bool [n], further rows in which it was not observed. None: in none.
         """
-        if self.partial is not None and (unobserved or self.partial.is_always_asked):
-            return self._partial_predictions(self.partial, codes, scores, encoder, schema, unobserved)
+        if self.partial is not None and (unobserved or absent or self.partial.is_always_asked):
+            cells = Cells.of_codes(codes, self.partial.layout, unobserved)
+            if absent:
+                everywhere = np.ones(codes.rows, dtype=np.bool_)
+                seen = [~absent[name] if name in absent else everywhere for name in self.partial.layout.columns]
+                cells = cells.hidden(np.stack(seen, axis=1), self.partial.layout)
+            return self._partial_predictions(self.partial, codes, scores, encoder, schema, cells)
         novelty = self.guard.novelty(codes) if novelty is None else novelty
         probability, anomalies = self.calibration(scores), table_anomalies(codes, encoder, schema)
         verdicts = self.decide(probability, novelty.p, anomalies.contradictory(codes.rows), novelty.component)
@@ -130,9 +138,8 @@ class DecisionRule:
         scores: Float64,
         encoder: Encoder,
         schema: DatasetSchema,
-        unobserved: frozenset[str],
+        cells: Cells,
     ) -> Predictions:
-        cells = Cells.of_codes(codes, partial.layout, unobserved)
         anomalies = table_anomalies(codes, encoder, schema)
         verdicts = decide_partial(
             partial, cells, contradictory=anomalies.contradictory(codes.rows), limits=self.limits, classifier=self.calibration(scores)
@@ -201,9 +208,8 @@ def unit_representatives(rows: Observations) -> Index:
     A unit is a declared cluster (a patient), or else a different row: copies of a row say nothing that the row has not said.
     The row is the one that comes first in the order of a hash of its number, so that labels have no say in the choice.
     """
-    unit = rows.row_hash if rows.cluster is None else rows.cluster
     order = np.argsort(rows.row.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15), kind="stable")
-    first = np.unique(unit[order], return_index=True)[1]
+    first = np.unique(rows.unit[order], return_index=True)[1]
     return np.sort(order[first])
 
 

@@ -111,9 +111,15 @@ class Questions:
         self.guard = guard
         layout = guard.layout
         self.cost = np.array([cost.get(name, 1.0) for name in layout.columns])
-        shares = guard.likelihood.shares()
+        likelihood = guard.likelihood
+        shares = likelihood.shares()
         self._starts = np.cumsum([0, *(len(part) for part in shares)])
-        self._shares = np.vstack(shares) if shares else np.zeros((0, len(guard.likelihood.names)))
+        self._shares = np.vstack(shares) if shares else np.zeros((0, len(likelihood.names)))
+        # Most groups are of one class: each product is taken over the groups that count in it.
+        self._classes = tuple(
+            (share[share > 0], np.flatnonzero(share > 0), np.ascontiguousarray(self._shares[:, share > 0].T))
+            for share in (likelihood.positive, 1 - likelihood.positive)
+        )
 
     @cached_property
     def _segments(self) -> list[slice]:
@@ -124,34 +130,51 @@ class Questions:
         known, _ = self.guard.likelihood.log_likelihoods(cells, ~np.isnan(cells.numbers[0]))
         return _weights(known)
 
-    def gains(self, weights: Float64) -> tuple[Float64, Float64]:
-        """Information about the class, in bits, and power to unmask a stranger, of every column for n rows: [n, columns] each."""
-        positive = self.guard.likelihood.positive
-        both = weights @ self._shares.T
-        of_positive = (weights * positive) @ self._shares.T
-        share = of_positive / np.maximum(both, 1e-300)
-        remaining = both * _entropy(share)
-        now = _entropy(weights @ positive)
-        sums = np.stack([remaining[:, part].sum(axis=1) for part in self._segments], axis=1)
-        negative = weights * (1 - positive)
+    def bits(self, weights: Float64) -> Float64:
+        """Expected information about the class, in bits, of every column for n rows: [n, columns]."""
+        positive, negative = ((weights[:, groups] * share) @ shares for share, groups, shares in self._classes)
+        remaining = _log2_times(positive + negative) - _log2_times(positive) - _log2_times(negative)
+        now = _entropy(weights @ self.guard.likelihood.positive)
+        gains = np.zeros((len(weights), len(self.cost)))
+        there = np.flatnonzero(np.diff(self._starts) > 0)  # a column without a value in any group tells nothing
+        if there.size:
+            gains[:, there] = np.maximum(now[:, np.newaxis] - np.add.reduceat(remaining, self._starts[there], axis=1), 0.0)
+        return gains
+
+    def power(self, weights: Float64) -> Float64:
+        """Power to unmask a stranger, of every column for n rows: [n, columns]."""
+        share, groups, _ = self._classes[1]
+        negative = weights[:, groups] * share
         total = negative.sum(axis=1, keepdims=True)
-        likely = np.where(total > 1e-12, negative / np.maximum(total, 1e-300), weights)
-        return np.maximum(now[:, np.newaxis] - sums, 0.0), likely @ self.guard.power.T
+        of_negative = (negative / np.maximum(total, 1e-300)) @ self.guard.power[:, groups].T
+        return np.asarray(of_negative if (total > 1e-12).all() else np.where(total > 1e-12, of_negative, weights @ self.guard.power.T))
 
     def order(self, cells: Cells) -> tuple[npt.NDArray[np.intp], Float64, Float64]:
         """Columns of n rows with the same observed numbers, the best to look at next first; and both gains: [n, columns] each.
 
         Columns already observed come last.
         """
-        score, bits, power = self._scores(self.weights(cells))
-        score = np.where(cells.observed, -np.inf, score)
-        return np.argsort(-score, axis=1, kind="stable"), bits, power
+        weights = self.weights(cells)
+        score = np.where(cells.observed, -np.inf, self._scores(weights, ~cells.observed))
+        return np.argsort(-score, axis=1, kind="stable"), self.bits(weights), self.power(weights)
 
-    def _scores(self, weights: Float64) -> tuple[Float64, Float64, Float64]:
-        bits, power = self.gains(weights)
+    def _scores(self, weights: Float64, left: Flags) -> Float64:
+        """How good each column is to look at next, for n rows: [n, columns].
+
+        Args:
+            weights: [n, K].
+            left: bool [n, columns], columns that can be looked at.
+        """
+        score = np.zeros(left.shape)
         positive = weights @ self.guard.likelihood.positive
-        is_open = (positive > DECIDED) & (positive < 1 - DECIDED)
-        return np.where(is_open[:, np.newaxis], bits, power) / self.cost, bits, power
+        rows = np.flatnonzero((positive > DECIDED) & (positive < 1 - DECIDED))
+        if rows.size:
+            score[rows] = self.bits(weights[rows])
+        # Also where the class is open and no column that is left would tell.
+        rows = np.flatnonzero(((score > LEAST_GAIN) & left).sum(axis=1) == 0)
+        if rows.size:
+            score[rows] = self.power(weights[rows])
+        return np.asarray(score / self.cost)
 
     def choose(self, cells: Cells, used: Flags, *, left_out: npt.NDArray[np.intp] | None = None) -> npt.NDArray[np.intp]:
         """The best column to look at next for each of n rows: [n].
@@ -168,7 +191,7 @@ class Questions:
             if left_out is not None:
                 mine = left_out[rows] >= 0
                 known[np.flatnonzero(mine), left_out[rows][mine]] = -np.inf
-            score = np.where(used[rows], -np.inf, self._scores(_weights(known))[0])
+            score = np.where(used[rows], -np.inf, self._scores(_weights(known), ~used[rows]))
             result[rows] = score.argmax(axis=1)
         return result
 
@@ -198,9 +221,10 @@ class Questions:
         names = self.guard.layout.columns
         for observed, rows in self.guard.likelihood.by_numbers(cells):
             known, _ = self.guard.likelihood.log_likelihoods(cells.take(rows), observed)
-            score, bits, power = self._scores(_weights(known))
-            tells = ~cells.observed[rows] & ((bits > LEAST_GAIN) | (power > LEAST_GAIN))
-            order = np.argsort(-np.where(tells, score, -np.inf), axis=1, kind="stable")[:, :most]
+            left = ~cells.observed[rows]
+            score = np.where(left, self._scores(_weights(known), left), 0.0)
+            tells = score > 0
+            order = np.argsort(-score, axis=1, kind="stable")[:, :most]
             for number, row in enumerate(rows.tolist()):
                 result[row] = tuple(names[at] for at in order[number].tolist() if tells[number, at])
         return result
@@ -272,6 +296,11 @@ class Questions:
 def _weights(known: npt.NDArray[np.float32]) -> Float64:
     weights = np.exp(known.astype(np.float64) - known.max(axis=1, keepdims=True))
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+def _log2_times(p: Float64) -> Float64:
+    """Of each p: p log2(p), and 0 at 0."""
+    return np.asarray(p * np.log2(np.maximum(p, 1e-300)))
 
 
 def _entropy(p: Float64) -> Float64:

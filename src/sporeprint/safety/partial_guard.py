@@ -40,7 +40,8 @@ MOST_NUMBER_SETS = 256
 #: Calibration rows and strangers kept with a model at the most, and how often columns are hidden in each stranger.
 MOST_CALIBRATION, MOST_STRANGERS, HIDINGS = 2_000, 3_000, 24
 #: P(positive) from which the positive class is answered, however few columns were observed: that answer is never the dangerous one.
-SURELY_POSITIVE = 0.95
+#: Clusters are not of one class: there a row of the purest one has to be enough, but for this share of it.
+SURELY_POSITIVE, ALL_BUT = 0.95, 0.98
 #: Points of the curve of margins; each stands for as many strangers as can show the risk, and several times over.
 MARGIN_POINTS, STRANGERS_A_POINT = 16, 4_000
 #: Likelihoods below this count as this much where the power of a column is reckoned.
@@ -60,12 +61,14 @@ class PartialJudgement:
         p: float64 [n], conformal p-value with the row's own mask.
         least_margin: float64 [n], what the margin has to be above, so that few strangers pass.
         observed: int [n], number of columns observed.
+        withheld: float64 [n], power of the columns not observed.
     """
 
     evidence: Evidence
     p: Float64
     least_margin: Float64
     observed: Index
+    withheld: Float64
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ class PartialGuard:
             usual = self.profile(key, cells.observed[rows[0]])
             at_most = np.searchsorted(usual, evidence.typicality[rows].astype(np.float32), side="right")
             p[rows] = (at_most + 1.0) / (len(usual) + 1.0)
-        return PartialJudgement(evidence, p, self.curve(self.withheld(cells.observed, evidence.group)), cells.observed.sum(axis=1))
+        withheld = self.withheld(cells.observed, evidence.group)
+        return PartialJudgement(evidence, p, self.curve(withheld), cells.observed.sum(axis=1), withheld)
 
     def withheld(self, observed: Flags, group: Index) -> Float64:
         """Power of the columns that were not observed, by row and the group it resembles: [n]."""
@@ -188,6 +192,11 @@ class PartialGuard:
     def is_always_asked(self) -> bool:
         """Whether it answers every row: where an empty cell of some column is no observation, the table's own rows are partial."""
         return len(self.layout.informative) < len(self.layout.columns)
+
+    @property
+    def surely_positive(self) -> float:
+        """P(positive) from which the positive class is answered."""
+        return max(0.5, min(SURELY_POSITIVE, ALL_BUT * float(self.likelihood.positive.max(initial=0.0))))
 
     @property
     def most_probability(self) -> float:

@@ -10,7 +10,7 @@ from sporeprint.data.dataset import Observations
 from sporeprint.safety.cells import Cells, mask_keys
 from sporeprint.safety.group_likelihood import Evidence, GroupLikelihood
 from sporeprint.safety.next_question import Questions
-from sporeprint.safety.partial_guard import SURELY_POSITIVE, PartialGuard, PartialJudgement, fit_partial_guard, with_threshold
+from sporeprint.safety.partial_guard import PartialGuard, PartialJudgement, fit_partial_guard, with_threshold
 from sporeprint.safety.risk_control import RiskLevels, choose_threshold
 from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN, VerdictLimits, is_familiar
 from sporeprint.schema import DatasetSchema
@@ -75,7 +75,7 @@ def decide_partial(
     """
     judgement = guard.judge(cells) if evidence is None else guard.judge_evidence(cells, evidence)
     probability = judgement.evidence.positive
-    agreed, surely = np.ones(len(cells), dtype=np.bool_), np.full(len(cells), SURELY_POSITIVE)
+    agreed, surely = np.ones(len(cells), dtype=np.bool_), np.full(len(cells), guard.surely_positive)
     if classifier is not None:
         trained = np.array([key in guard.trained for key in mask_keys(cells.observed)], dtype=np.bool_)
         probability = np.where(trained, classifier, probability)
@@ -95,7 +95,7 @@ def decide_partial(
         np.where(nothing, UNKNOWN, verdict).astype(np.int8),
         (familiar & (verdict == UNKNOWN)) | nothing,
         judgement.observed,
-        guard.withheld(cells.observed, judgement.evidence.group),
+        judgement.withheld,
         cells,
     )
 

@@ -28,8 +28,8 @@ class RowDraws:
 
     Attributes:
         means: float64 [replicates, k], weighted means of the k columns over the rows that were seen.
-        further: float64 [replicates], the weight of the further row.
-        units: how many were drawn from: rows, or bundles of them.
+        further: float64 [replicates], the weight of the further row, or of the further unit.
+        units: how many were drawn from: rows, units of several rows, or bundles of them.
     """
 
     means: Float64
@@ -37,24 +37,25 @@ class RowDraws:
     units: int
 
 
-def row_draws(columns: Float64, *, replicates: int, seed: int) -> RowDraws:
+def row_draws(columns: Float64, sizes: Float64 | None = None, *, replicates: int, seed: int) -> RowDraws:
     """Draw weighted means of columns (Rubin 1981, with one further row).
 
     Args:
-        columns: float64 [n, k], one row each. The order of the rows decides which draw belongs to which.
+        columns: float64 [n, k], one row each, or the sums of a unit of rows. Their order decides which draw belongs to which.
+        sizes: float64 [n], rows of each unit; None: 1. A further unit is as large as the one that a row is in on average.
         replicates: number of draws.
         seed: of the draws.
     """
     draw = np.random.default_rng(seed)
+    columns = np.column_stack([columns, np.ones(len(columns)) if sizes is None else sizes])
     if len(columns) > UNITS:
         columns = _bundled(columns, draw)
-    units = len(columns)
-    columns = np.column_stack([columns, np.ones(units)])
+    units, sizes = len(columns), columns[:, -1]
     step = max(1, CHUNK // units)
     sums = np.concatenate(
         [draw.standard_exponential((min(step, replicates - start), units)) @ columns for start in range(0, replicates, step)]
     )
-    further = draw.standard_exponential(replicates)
+    further = draw.standard_exponential(replicates) * float(sizes @ sizes / sizes.sum())
     return RowDraws(sums[:, :-1] / sums[:, -1:], further / (sums[:, -1] + further), units)
 
 

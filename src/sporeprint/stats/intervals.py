@@ -64,7 +64,7 @@ def proportion(successes: float, trials: float, confidence: float) -> Estimate:
     return around(successes / trials, *clopper_pearson(successes, trials, confidence))
 
 
-def f1(true_positives: int, errors: int, confidence: float) -> Estimate:
+def f1(true_positives: float, errors: float, confidence: float) -> Estimate:
     """F1 with an exact interval.
 
     F1 = 2J / (1 + J) rises with J = tp / (tp + fp + fn), and given its denominator tp is binomial: the Clopper-Pearson interval
@@ -101,7 +101,7 @@ def mcc(counts: metrics.Counts, confidence: float, seed: int) -> Estimate:
     return around(value, float(low), float(high))
 
 
-def roc_auc(value: float, positives: int, negatives: int, confidence: float) -> Estimate:
+def roc_auc(value: float, positives: float, negatives: float, confidence: float) -> Estimate:
     """ROC AUC with an interval from the class sizes alone: Newcombe's, widened to a Clopper-Pearson interval of the same variance.
 
     Score intervals such as Newcombe's end too low just below 1: with less than one row out of order expected, a 95 % interval was
@@ -110,8 +110,8 @@ def roc_auc(value: float, positives: int, negatives: int, confidence: float) -> 
 
     Args:
         value: area under the curve.
-        positives: rows of the positive class.
-        negatives: rows of the negative class.
+        positives: rows of the positive class; need not be whole.
+        negatives: rows of the negative class; need not be whole.
         confidence: level, between 0 and 1.
     """
     if math.isnan(value):
@@ -122,7 +122,7 @@ def roc_auc(value: float, positives: int, negatives: int, confidence: float) -> 
     return around(value, min(low, exact_low), max(high, exact_high))
 
 
-def newcombe(value: float, positives: int, negatives: int, confidence: float) -> tuple[float, float]:
+def newcombe(value: float, positives: float, negatives: float, confidence: float) -> tuple[float, float]:
     """The score-type interval of a ROC AUC (Newcombe 2006, part 2, method 5).
 
     The ends solve (value - a)^2 = z^2 V(a), where V is Hanley & McNeil's (1982) variance for exponential scores with both class
@@ -140,13 +140,13 @@ def newcombe(value: float, positives: int, negatives: int, confidence: float) ->
     return low, high
 
 
-def _inflation(area: float, positives: int, negatives: int) -> float:
+def _inflation(area: float, positives: float, negatives: float) -> float:
     """How much more an area varies than the share of as many independent pairs."""
     size = (positives + negatives) / 2 - 1
     return 1 + size * (1 - area) / (2 - area) + size * area / (1 + area)
 
 
-def average_precision(value: float, positives: int, standard_error: float, confidence: float) -> Estimate:
+def average_precision(value: float, positives: float, standard_error: float, confidence: float) -> Estimate:
     """PR AUC with the binomial interval of Boyd, Eng & Page (2013), in its exact form.
 
     They treat the area as a share of the positives. Where few negatives decide, the area varies more than such a share does; the
@@ -160,7 +160,7 @@ def average_precision(value: float, positives: int, standard_error: float, confi
     """
     if math.isnan(value):
         return UNDEFINED
-    trials = float(positives)
+    trials = positives
     if standard_error > 0:
         trials = min(trials, value * (1 - value) / standard_error**2)
     # A share near 0 or 1 that still varies would leave no trial at all.

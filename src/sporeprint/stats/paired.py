@@ -20,28 +20,29 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return float(min(1.0, 2 * bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
 
-def difference(only_a: int, only_b: int, rows: int, confidence: float) -> Estimate:
+def difference(only_a: float, only_b: float, rows: float, confidence: float, p_value: float) -> Estimate:
     """Accuracy of a minus accuracy of b.
 
-    The asymptotic score interval (Tango 1998; recommended by Fagerland, Lydersen & Laake 2014). Where `mcnemar` does not reject,
+    The asymptotic score interval (Tango 1998; recommended by Fagerland, Lydersen & Laake 2014). Where the test does not reject,
     it is widened to the exact interval given the number of rows on which they differ, so that it never excludes 0 when the test
     does not.
 
     Args:
-        only_a: rows on which only a is right.
-        only_b: rows on which only b is right.
-        rows: all rows, at least 1.
+        only_a: rows on which only a is right; need not be whole.
+        only_b: rows on which only b is right; need not be whole.
+        rows: all rows, at least 1; need not be whole.
         confidence: level, between 0 and 1.
+        p_value: of `mcnemar`.
     """
     low, high = tango(only_a, only_b, rows, confidence)
     differing = only_a + only_b
-    if differing and mcnemar(only_a, only_b) > 1 - confidence:
+    if differing and p_value > 1 - confidence:
         exact = (differing / rows * (2 * end - 1) for end in clopper_pearson(only_a, differing, confidence))
-        low, high = min(low, next(exact)), max(high, next(exact))
+        low, high = min(low, next(exact), 0.0), max(high, next(exact), 0.0)
     return around((only_a - only_b) / rows, low, high)
 
 
-def tango(only_a: int, only_b: int, rows: int, confidence: float) -> tuple[float, float]:
+def tango(only_a: float, only_b: float, rows: float, confidence: float) -> tuple[float, float]:
     """The score interval of a difference of paired shares (Tango 1998)."""
     z = float(ndtri((1 + confidence) / 2))
 

@@ -23,6 +23,8 @@ LOCK_WAIT_S: Final = 10
 #: Seconds for a connection, and for one answer on it. A server that is silent for longer counts as gone.
 CONNECT_TIMEOUT_S: Final = 10
 ANSWER_TIMEOUT_S: Final = 120
+#: How MariaDB reads statements and takes values, whatever the server's own mode is.
+SQL_MODE: Final = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 #: Connections are made anew after so many seconds: below every firewall's and server's idea of an idle one.
 RECYCLE_S: Final = 1800
 
@@ -54,7 +56,7 @@ def connect(url: URL, *, pool_size: int = 5, answer_s: int = ANSWER_TIMEOUT_S) -
         return _sqlite(url)
     base, arguments = _driver_arguments(url, answer_s)
     # Parameters stay out of errors and logs: they are people's data.
-    engine = create_engine(
+    return create_engine(
         base,
         connect_args=arguments,
         hide_parameters=True,
@@ -64,8 +66,6 @@ def connect(url: URL, *, pool_size: int = 5, answer_s: int = ANSWER_TIMEOUT_S) -
         pool_size=pool_size,
         pool_timeout=CONNECT_TIMEOUT_S,
     )
-    event.listen(engine, "connect", _prepare_mariadb)
-    return engine
 
 
 @contextmanager
@@ -199,6 +199,8 @@ def _driver_arguments(url: URL, answer_s: int) -> tuple[URL, dict[str, Any]]:
     options = {name: value for name, value in url.query.items() if isinstance(value, str)}
     arguments: dict[str, Any] = {"charset": "utf8mb4", "connect_timeout": CONNECT_TIMEOUT_S}
     arguments |= {"read_timeout": answer_s, "write_timeout": answer_s}
+    # By the driver, before anything else looks: a server's own ANSI_QUOTES would decide how names are quoted.
+    arguments |= {"sql_mode": SQL_MODE, "init_command": f"SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = {LOCK_WAIT_S}"}
     for name in ("connect_timeout", "read_timeout", "write_timeout"):
         if name in options:
             arguments[name] = _seconds(name, options[name])
@@ -225,12 +227,3 @@ def _switch(name: str, text: str) -> bool:
     if text.lower() not in words:
         raise ConfigError(f"{name}: expected true or false, not {text!r}")
     return words[text.lower()]
-
-
-def _prepare_mariadb(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    cursor = connection.cursor()
-    cursor.execute(
-        "SET SESSION sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', "
-        f"innodb_lock_wait_timeout = {LOCK_WAIT_S}"
-    )
-    cursor.close()

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import Engine
 
@@ -26,7 +26,13 @@ log = logging.getLogger(__name__)
 
 
 class SilentDatabaseError(StorageUnavailableError):
-    """A database takes connections and does not answer."""
+    """A database takes connections and does not answer.
+
+    Attributes:
+        has_begun: whether the call was under way, so that what it asks for may still be done.
+    """
+
+    has_begun = False
 
 
 P = ParamSpec("P")
@@ -67,12 +73,13 @@ class DatabaseExecutor:
 
     async def run_within(self, seconds: float | None, call: Callable[[], Result]) -> Result:
         """The same with another deadline; None: as long as the driver waits. Only a deadline of at least `wait_s` opens the circuit."""
-        future = asyncio.wrap_future(self._submit(call))
+        pending = self._submit(call)
+        future = asyncio.wrap_future(pending)
         # Its error is somebody's, also when nobody waits any more.
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.wait([future], timeout=seconds)
         if not future.done():
-            raise self._timed_out(seconds or self.wait_s)
+            raise self._timed_out(pending, seconds or self.wait_s)
         return future.result()
 
     def call(self, call: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
@@ -83,7 +90,7 @@ class DatabaseExecutor:
         except FutureTimeoutError:
             if future.done():  # the call's own
                 raise
-            raise self._timed_out(self.wait_s) from None
+            raise self._timed_out(future, self.wait_s) from None
 
     def trip(self, error: SilentDatabaseError) -> None:
         """Take the database for away, until a probe gets an answer."""
@@ -114,8 +121,9 @@ class DatabaseExecutor:
         with self._guard:
             self._pending -= 1
 
-    def _timed_out(self, seconds: float) -> SilentDatabaseError:
+    def _timed_out(self, call: "Future[Any]", seconds: float) -> SilentDatabaseError:
         error = SilentDatabaseError(f"{redacted(self.engine.url)} did not answer within {seconds:g} s; try again later")
+        error.has_begun = not call.cancel()  # whoever was told that it failed must not find it done later
         if seconds >= self.wait_s:
             self.trip(error)
         return error
@@ -145,12 +153,8 @@ def _is_refusal(error: StorageUnavailableError) -> bool:
     return "refused" in str(error)
 
 
-def within(seconds: float, call: Callable[[], Result]) -> Result:
-    """Run a call in a thread of its own; for what is done once, before there is an executor.
-
-    Raises:
-        StorageUnavailableError: it takes longer than so many seconds. The thread ends when the driver gives up.
-    """
+def in_thread(call: Callable[[], Result]) -> "Future[Result]":
+    """Begin a call in a thread of its own; for what is done once, before there is an executor. The thread ends when the driver gives up."""
     future: Future[Result] = Future()
 
     def run() -> None:
@@ -163,9 +167,25 @@ def within(seconds: float, call: Callable[[], Result]) -> Result:
             future.set_result(result)
 
     threading.Thread(target=run, name="database-start", daemon=True).start()
+    return future
+
+
+def within(seconds: float, call: "Future[Result]", *, since: float | None = None) -> Result:
+    """The result of a call that was begun.
+
+    Args:
+        seconds: longest that it may take.
+        call: see `in_thread`.
+        since: when it began, by the steady clock; now, if left out.
+
+    Raises:
+        SilentDatabaseError: it takes longer.
+    """
+    # At the least a moment, as an answer may have come while this process was busy.
+    left = seconds if since is None else max(0.5, since + seconds - time.monotonic())
     try:
-        return future.result(seconds)
+        return call.result(left)
     except FutureTimeoutError:
-        if future.done():
+        if call.done():
             raise
         raise SilentDatabaseError(f"the database did not answer within {seconds:g} s; try again later") from None

@@ -104,6 +104,7 @@ class IdempotencyStore:
         except (sqlite3.Error, OSError) as error:
             raise StorageError(f"cannot use {path}: {error}; if it is damaged, move it away, and its keys are forgotten") from error
         store._thread.start()
+        store.find("", "")  # opens the file for reading: the first request is as fast as the others
         return store
 
     def find(self, caller: str, key: str) -> KeyedPrediction | None:
@@ -151,6 +152,8 @@ class IdempotencyStore:
 
     def _run(self) -> None:
         connection: sqlite3.Connection | None = None
+        with contextlib.suppress(sqlite3.Error, OSError):  # then it is tried again
+            connection = self._connect()
         is_open = True
         while is_open:
             group, is_open = self._next_group()

@@ -26,7 +26,7 @@ def test_a_question_is_answered_and_nothing_is_stored(client: Client, row: dict[
     assert "prediction_id" not in answer
     expected = identify_row(Registry(small_run / "models/registry").load("xgboost/v1"), few)
     assert answer["verdict"] == expected.verdict
-    assert [fit["group"]["name"] for fit in answer["fits"]] == [fit.group.name for fit in expected.fits]
+    assert [fit["group"] for fit in answer["fits"]] == [fit.group for fit in expected.fits]
 
 
 def test_no_field_at_all_is_a_question(client: Client) -> None:
@@ -45,6 +45,23 @@ def test_every_field_cannot_be_told(client: Client, small_run: Path) -> None:
     columns = Registry(small_run / "models/registry").load("xgboost/v1").schema.columns
     answer = client.post("/identify", json=dict.fromkeys(columns, "not observed")).json()
     assert (answer["verdict"], answer["is_final"], answer["next_questions"]) == ("unknown", True, [])
+
+
+def test_an_empty_text_is_an_empty_cell_as_null_is(client: Client) -> None:
+    answers = [client.post("/identify", json={"cap-shape": "x", "veil-type": empty}).json() for empty in ("", "  ", None)]
+    assert answers[0] == answers[1] == answers[2]
+    # In this table an empty cell is no observation.
+    assert answers[0]["observed"] == client.post("/identify", json={"cap-shape": "x"}).json()["observed"] == 1
+
+
+def test_a_contradiction_that_comes_with_the_fifth_answer(client: Client) -> None:
+    row = {"cap-shape": "x", "cap-color": "n", "season": "a", "has-ring": "f"}
+    assert client.post("/identify", json=row).json()["contradictions"] == []
+    answer = client.post("/identify", json=row | {"ring-type": "g"}).json()
+    assert (answer["verdict"], answer["unknown"], answer["is_final"]) == ("unknown", "out_of_distribution", True)
+    assert answer["contradictions"] == ["no ring, but a type of ring"]
+    single = client.post("/predict", json=row | {"ring-type": "g"}).json()
+    assert (single["verdict"], single["unknown"]) == ("unknown", "out_of_distribution")
 
 
 @pytest.mark.parametrize(

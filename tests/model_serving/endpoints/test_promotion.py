@@ -1,5 +1,6 @@
 """Back over HTTP to what served before. Promotions themselves are in test_access.py, because of who may do them."""
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,6 +83,25 @@ def test_a_version_that_moved_meanwhile_is_left_alone(started: Callable[..., Cli
     found = client.post("/models/decision_tree/rollback?version=v1&alias=production")
     assert (found.status_code, found.json()["type"]) == (409, "urn:sporeprint:problem:conflict")
     assert registry.resolve("production").ref == "logistic_regression/v1"
+
+
+def test_an_answer_says_what_has_become_of_a_promotion(started: Callable[..., Client], registry: Registry) -> None:
+    client = started(serving={"batch_deadline_s": 0.05})
+    found = client.post("/models/xgboost/promote?version=1&alias=production")
+    assert (found.status_code, found.headers["retry-after"]) == (503, "1")
+    detail = found.json()["detail"]
+    assert "the promotion of xgboost/v1 was stopped: the gate took longer than 0.05 s" in detail
+    assert "in production is decision_tree/v1" in detail
+    assert registry.resolve("production").ref == "decision_tree/v1"
+    engine = client.app.state.service.database.engine
+    assert [change.action for change in changes(engine, "xgboost/v1")] == ["model.promoting", "model.stopped"]
+
+
+def test_without_data_to_hold_two_models_against_nothing_is_promoted(started: Callable[..., Client], small_copy: Path) -> None:
+    shutil.rmtree(small_copy / "data", ignore_errors=True)
+    found = started().post("/models/xgboost/promote?version=1&alias=production")
+    assert found.status_code == 409
+    assert "no data has been loaded in .; run sporeprint load first" in found.json()["detail"]
 
 
 # --- a winner ------------------------------------------------------------------------------------------------------------

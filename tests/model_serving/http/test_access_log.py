@@ -20,6 +20,7 @@ from sporeprint.model_serving.http import access_log as logs
 from sporeprint.model_serving.http.access_log import AccessLog, RequestIdFilter, request_ids_in_log
 from sporeprint.model_serving.http.request_context import REQUEST, RequestContext
 from sporeprint.registry.registry import Registry
+from sporeprint.storage.oltp import api_keys
 
 Start = Callable[..., Client]
 SECRET = "spk_0123_secret"
@@ -77,6 +78,18 @@ def test_a_line_for_each_request(started: Start, small_copy: Path, row: dict[str
     text = path.read_text(encoding="utf-8")
     assert SECRET not in text
     assert not any(f'"{name}"' in text for name in row)
+
+
+def test_who_is_turned_away_is_named(started: Start, small_copy: Path) -> None:
+    client = started(serving={"rate_limit_per_s": 0.001, "rate_burst": 1})
+    engine = client.app.state.service.database.engine
+    _, secret = api_keys.create(engine, "shop", frozenset({api_keys.Role.READ}), now_us=1, actor="t")
+    until(lambda: client.get("/models").status_code == 401)
+    client.headers["authorization"] = f"Bearer {secret}"
+    statuses = [client.post("/predict", json={}).status_code, *(client.get("/models").status_code for _ in range(2))]
+    assert statuses == [403, 200, 429]
+    path = small_copy / "logs/access.jsonl"
+    until(lambda: path.exists() and [line["key"] for line in lines(path)][-3:] == ["shop"] * 3)
 
 
 def test_none_where_none_is_wanted(started: Start, small_copy: Path, row: dict[str, Any]) -> None:

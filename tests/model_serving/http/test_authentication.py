@@ -170,8 +170,11 @@ def test_what_is_known_of_keys_outlasts_the_database(
     # What is known of another database is not taken.
     (small_copy / KEYS_FILE).parent.mkdir(exist_ok=True)
     (small_copy / KEYS_FILE).write_text(json.dumps({"format": 1, "database": "other", "keys": []}))
-    closed = started("first").post("/predict", json={}, headers=bearer(secret))
+    first = started("first")
+    closed = first.post("/predict", json={}, headers=bearer(secret))
     assert (closed.status_code, closed.json()["type"]) == (503, "urn:sporeprint:problem:keys-unknown")
+    # A load balancer goes elsewhere as long as nobody is let in.
+    assert (first.get("/health/ready").status_code, first.get("/health/live").status_code) == (503, 200)
     mariadb.start()
     assert started("second").post("/predict", json={}, headers=bearer(secret)).status_code == 200
     assert (small_copy / KEYS_FILE).stat().st_mode & 0o777 == 0o600

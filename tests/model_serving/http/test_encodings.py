@@ -9,7 +9,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sporeprint.model_serving.http.encodings import BoundedUnpacker, unpack
+from sporeprint.model_serving.http.encodings import FREE_BYTES, MOST_RATIO, BoundedUnpacker, unpack
 from sporeprint.model_serving.http.problems import HttpProblemError
 
 LIMIT = 1 << 20
@@ -43,6 +43,16 @@ def test_several_members_and_deflate_without_a_header() -> None:
     assert unpack("gzip", gzip.compress(b"one ") + gzip.compress(b"two"), LIMIT) == b"one two"
     assert unpack("deflate", _raw_deflate(b"text"), LIMIT) == b"text"
     assert unpack(None, b"as it is", LIMIT) == b"as it is"
+
+
+def test_a_body_that_grows_too_much_is_refused_below_the_limit_too() -> None:
+    data = bytes(40 << 20)
+    for encoding, packer in PACKERS.items():
+        packed = packer(data)
+        assert len(packed) * MOST_RATIO < len(data) - FREE_BYTES
+        with pytest.raises(HttpProblemError, match="more than 200 times its size"):
+            unpack(encoding, packed, 1 << 30)
+        assert len(unpack(encoding, packer(data[:FREE_BYTES]), 1 << 30)) == FREE_BYTES
 
 
 @pytest.mark.parametrize("encoding", sorted(PACKERS))

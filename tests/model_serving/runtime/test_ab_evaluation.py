@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sporeprint import settings
+from sporeprint.errors import StorageUnavailableError
 from sporeprint.model_serving.runtime.ab_evaluation import LEASE, BackgroundEvaluation
 from sporeprint.model_serving.runtime.metrics import Metrics
 from sporeprint.pipelines.ab_test_lifecycle import ExperimentService, experiment_service
@@ -85,3 +86,23 @@ def test_what_goes_wrong_is_logged_and_tried_again(experiments: ExperimentServic
     with caplog.at_level(logging.WARNING):
         BackgroundEvaluation(experiments, "w", lambda: True).evaluate()
     assert "cannot be evaluated" in caplog.text
+
+
+def test_a_circuit_that_is_open_for_a_while_does_not_end_it(experiments: ExperimentService) -> None:
+    asked: list[int] = []
+
+    async def work() -> None:
+        enough = asyncio.Event()
+
+        async def run(_: Any) -> bool:
+            asked.append(1)
+            if len(asked) < 3:
+                raise StorageUnavailableError("it has not answered for 5 s")
+            enough.set()
+            return False
+
+        async with BackgroundEvaluation(experiments, "w", lambda: True, run=run).running():
+            await asyncio.wait_for(enough.wait(), 20)
+
+    asyncio.run(work())
+    assert len(asked) >= 3

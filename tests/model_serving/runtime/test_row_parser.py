@@ -12,7 +12,7 @@ from sporeprint import settings
 from sporeprint.errors import DataError
 from sporeprint.inference.predictor import parse_row
 from sporeprint.model_serving.http.problems import HttpProblemError
-from sporeprint.model_serving.runtime.row_parser import RowParser, example, parse_json
+from sporeprint.model_serving.runtime.row_parser import VALUE_BYTES, RowParser, check_values, example, parse_json
 from sporeprint.schema import DatasetSchema
 from support import dataset
 
@@ -112,6 +112,12 @@ def test_a_required_field_is_asked_for() -> None:
     schema = DatasetSchema.model_validate({**SCHEMA.model_dump(), "columns": {"a": {"kind": "nominal", "required": True}}})
     assert problem(b"{}", RowParser.of(schema)) == (422, "field 'a' is required")
     assert problem(b'{"a": null}', RowParser.of(schema)) == (422, "field 'a' is required")
+
+
+def test_values_are_counted_before_they_are_made() -> None:
+    check_values(b'[{"a":1},{"a":2}]', 4 * VALUE_BYTES)
+    with pytest.raises(HttpProblemError, match="up to 5 values, at most 4 may be"):
+        check_values(b"[[],[],0]", 4 * VALUE_BYTES)
 
 
 def test_a_key_given_twice_in_a_list_is_found() -> None:

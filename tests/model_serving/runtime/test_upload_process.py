@@ -42,13 +42,13 @@ def test_rows_come_as_they_were_written(decoder: UploadDecoder, small_settings: 
     schema = small_settings.dataset
     columns: dict[str, Any] = {name: [1.5, None, 3.0] if name in schema.numeric else ["x", None, ""] for name in schema.columns}
     frame = pl.DataFrame({name.replace("-", "_"): values for name, values in columns.items()} | {"id": [1, 2, 3]})
-    found = pl.concat(decoder.decode(written(frame, tmp_path / "a.parquet"), schema, tmp_path / "out"))
+    found = pl.concat(batch.frame for batch in decoder.decode(written(frame, tmp_path / "a.parquet"), schema))
     assert found.columns == ["_row", *schema.columns, "id"]
     assert found["id"].to_list() == [1, 2, 3]
     assert found[schema.numeric[0]].to_list() == [1.5, None, 3.0]
     assert found[schema.nominal[0]].to_list() == ["x", None, None]
-    none = decoder.decode(written(frame.clear(), tmp_path / "b.parquet"), schema, tmp_path / "out2")
-    assert pl.concat(none).height == 0
+    (none,) = decoder.decode(written(frame.clear(), tmp_path / "b.parquet"), schema)
+    assert none.frame.height == 0
 
 
 def test_bombs_are_refused_and_the_next_file_is_read(decoder: UploadDecoder, tmp_path: Path) -> None:
@@ -57,11 +57,11 @@ def test_bombs_are_refused_and_the_next_file_is_read(decoder: UploadDecoder, tmp
         path.write_bytes(bomb(cell, rows))
         assert path.stat().st_size < 1 << 20
         with pytest.raises((TooLargeError, DataError)):
-            decoder.decode_table(path, tmp_path / "out")
+            decoder.decode_table(path)
     many = pl.DataFrame({f"c{number}": [1] for number in range(500)})
     with pytest.raises(TooLargeError, match="it has 500 columns, at most 200 may be"):
-        decoder.decode_table(written(many, path), tmp_path / "out")
-    assert decoder.decode_table(written(pl.DataFrame({"a": [1, 2]}), path), tmp_path / "out")["a"].to_list() == [1, 2]
+        decoder.decode_table(written(many, path))
+    assert decoder.decode_table(written(pl.DataFrame({"a": [1, 2]}), path))["a"].to_list() == [1, 2]
 
 
 def test_flipped_bytes_are_the_files_fault(decoder: UploadDecoder, tmp_path: Path) -> None:
@@ -73,14 +73,14 @@ def test_flipped_bytes_are_the_files_fault(decoder: UploadDecoder, tmp_path: Pat
             broken[chance.randrange(len(broken))] = chance.randrange(256)
         path.write_bytes(bytes(broken))
         try:
-            decoder.decode_table(path, tmp_path / "out")
+            decoder.decode_table(path)
         except (DataError, TooLargeError):
             continue
 
 
-def serve_one(path: Path, out: Path, said: Connection) -> None:
+def serve_one(path: Path, said: Connection) -> None:
     decoder = UploadDecoder(LIMITS)
-    decoder.decode_table(path, out)
+    decoder.decode_table(path)
     said.send([child.pid for child in multiprocessing.active_children()])
     said.recv()
 
@@ -88,7 +88,7 @@ def serve_one(path: Path, out: Path, said: Connection) -> None:
 def test_a_killed_server_leaves_no_process(tmp_path: Path) -> None:
     path = written(pl.DataFrame({"a": [1]}), tmp_path / "a.parquet")
     here, there = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve_one, args=(path, tmp_path / "out", there))
+    server = multiprocessing.get_context("spawn").Process(target=serve_one, args=(path, there))
     server.start()
     assert here.poll(120)
     (decoder,) = here.recv()

@@ -9,7 +9,7 @@ import pytest
 
 from sporeprint.errors import JournalError
 from sporeprint.model_serving.http.problems import HttpProblemError
-from sporeprint.model_serving.http.requests import ClientGoneError
+from sporeprint.model_serving.http.requests import ClientGoneError, Pace
 from sporeprint.model_serving.runtime.uploads import RowFormat, read_upload_head, spool
 
 LIMITS = {RowFormat.JSON: 10, RowFormat.CSV: 100, RowFormat.PARQUET: 100}
@@ -73,7 +73,7 @@ def spooled(path: Path, messages: list[dict[str, Any]], *, limit: int = 10_000_0
             await asyncio.sleep(60)
         return messages.pop(0)
 
-    return asyncio.run(spool(receive, path, limit, idle_s))
+    return asyncio.run(spool(receive, path, limit, Pace(idle_s, 0)))
 
 
 def body(data: bytes, *, more: bool) -> dict[str, Any]:

@@ -71,8 +71,8 @@ def test_a_number_is_counted_in_its_bin(value: object, counted: tuple[str, str, 
 
 
 def test_names_with_underscores_and_what_is_not_given() -> None:
-    found = one('{"cap_shape": "b"}')
-    assert found == {"cap-shape": ("value", "b", 0, 0), "size": ("missing", "", 0, 0), "smell": ("missing", "", 0, 0)}
+    found = one('{"cap_shape": "b", "size": null}')
+    assert found == {"cap-shape": ("value", "b", 0, 0), "size": ("missing", "", 0, 0), "smell": ("absent", "", 0, 0)}
 
 
 def test_what_training_did_not_know_is_counted_together() -> None:

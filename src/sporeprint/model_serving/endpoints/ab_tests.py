@@ -20,7 +20,7 @@ from sporeprint.messages.ab_tests import (
     ConclusionRequest,
     Manifests,
 )
-from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, ServiceDep, merged, problems, router
+from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, DeadlineDep, ServiceDep, merged, problems, router
 from sporeprint.model_serving.http.authentication import Caller, actor
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, bad_parameter, not_found
 from sporeprint.model_serving.http.requests import CAREFUL
@@ -66,9 +66,11 @@ async def create_test(
     in_query: Annotated[AbTestFields, Query()],
     service: ServiceDep,
     caller: CallerDep,
+    deadline: DeadlineDep,
     in_body: AbTestRequest | None = None,
 ) -> AbTestResponse:
     """Compare two versions in live traffic."""
+    deadline.reschedule(None)  # the gate of a default route takes its time, and the answer says what has become of the test
     # It routes in this process when it is answered, in the others a second or two later.
     fields = merged(in_query, in_body)
     database = service.database.executor
@@ -135,9 +137,11 @@ async def conclude_test(
     in_query: Annotated[ConclusionRequest, Query()],
     service: ServiceDep,
     caller: CallerDep,
+    deadline: DeadlineDep,
     in_body: ConclusionRequest | None = None,
 ) -> AbTestResponse:
     """End a test: with a winner that is named, or by the test's rule."""
+    deadline.reschedule(None)
     winner = merged(in_query, in_body).get("winner")
     test = await _test(service, test_id)
     # A promotion takes as long as its gate; it goes on when the caller no longer waits.

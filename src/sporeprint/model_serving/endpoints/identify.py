@@ -1,31 +1,17 @@
 """`POST /identify`: where the identification of one thing stands. Nothing is stored: a question is no prediction."""
 
 import asyncio
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from sporeprint.errors import DataError
-from sporeprint.inference.identification import Identification, identify_row
+from sporeprint.inference.identification import identify_row
 from sporeprint.inference.predictor import not_observed
+from sporeprint.messages.identification import IdentifyResponse
 from sporeprint.model_serving.endpoints.predict import ModelQuery, RowRequest
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, ServiceDep, problems, router
 from sporeprint.model_serving.http.problems import HttpProblemError, not_valid
 
 routes = router()
-
-
-@dataclass(frozen=True)
-class IdentifyResponse(Identification):
-    """Where an identification stands, and by which version.
-
-    Attributes:
-        model: the model's name.
-        version: its version.
-        simulated: whether it was trained on simulated data.
-    """
-
-    model: str
-    version: int
-    simulated: bool
 
 
 @routes.post("/identify", responses=problems(*UNREADABLE))

@@ -35,6 +35,7 @@ from sporeprint.model_serving.open_inference.tensors import InferRequest, Limits
 from sporeprint.model_serving.runtime.ab_routing import MOST_UNIT, Route, unit_id_header
 from sporeprint.model_serving.runtime.dynamic_batching import PendingRequest
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
+from sporeprint.model_serving.runtime.row_parser import check_values
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.schema import Kind
 
@@ -45,7 +46,7 @@ HEADER_LENGTH = b"inference-header-content-length"
 #: Rows that are predicted one by one, each a record of its own; more are a batch, kept as a file.
 FEW_ROWS = 128
 #: Outputs that are fields of a prediction.
-SCORES = ("verdict", "probability", "prediction", "novelty_p", "reason")
+SCORES = ("verdict", "probability", "prediction", "novelty_p", "reason", "unknown")
 #: Name and version of the model, and the id of the last prediction, or of the batch.
 Reference = tuple[str, int, str]
 PREFIX = "/v2"
@@ -110,7 +111,7 @@ async def _model(service: Service, scope: Scope) -> LoadedModel:
     """The version that an address names.
 
     Raises:
-        ProblemError: if there is none.
+        HttpProblemError: if there is none.
     """
     name, version = _parameters(scope)["model"], _parameters(scope).get("version")
     if version is None and name == service.loader.current.bundle.schema.name:
@@ -191,7 +192,9 @@ async def respond_infer(service: Service, scope: Scope, receive: Receive, send: 
     body = unpack(content_encoding(headers), await read_body(receive, limit), limit)
     schema = served.bundle.schema
     try:
-        request = read_request(body, _header_length(headers), Limits(tensors=2 * len(schema.columns), elements=limit))
+        header = _header_length(headers)
+        check_values(body if header is None else body[:header], service.limits.upload_memory_mb << 20)
+        request = read_request(body, header, Limits(tensors=2 * len(schema.columns), elements=limit))
         outputs = check_outputs(request)
         columns = to_columns(request, schema, service.limits.max_batch_rows)
         route, unit = await _route(service, scope, request)
@@ -252,13 +255,11 @@ async def _predict_rows(
     else:
         completed = await service.batcher.predict_all(requests)
     for each in completed:
-        service.metrics.count_prediction(each.served, each.answer.verdict, each.answer.unseen)
+        service.metrics.count_prediction(each.served, each.answer, each.record.features)
         service.metrics.count_arm(each.record.test_id, each.record.arm)
     answers = {
-        **{
-            name: [getattr(each.answer, name) for each in completed]
-            for name in ("verdict", "probability", "prediction", "novelty_p", "reason")
-        },
+        **{name: [getattr(each.answer, name) for each in completed] for name in SCORES},
+        "look_at": [",".join(each.answer.look_at) for each in completed],
         "prediction_id": [each.record.prediction_id for each in completed],
         "model": [f"{each.record.model}/v{each.record.version}" for each in completed],
         "arm": [each.record.arm for each in completed],
@@ -280,7 +281,7 @@ async def _predict_table(service: Service, served: LoadedModel, columns: Mapping
     if predictions["prediction"].null_count():
         row = int(predictions["prediction"].is_null().arg_max() or 0)
         raise TensorError(f"row {row}: {predictions['reason'][row]}")
-    answers = {name: predictions[name].to_list() for name in (*SCORES, "prediction_id")}
+    answers = {name: predictions[name].to_list() for name in (*SCORES, "look_at", "prediction_id")}
     return {**answers, "model": [served.ref.ref] * predictions.height, "arm": [None] * predictions.height, "test": [None]}, (
         about.model,
         about.version,

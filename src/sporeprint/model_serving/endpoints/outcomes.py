@@ -1,7 +1,6 @@
 """`POST /predictions/outcomes`: the ground truth of many predictions, as JSON, CSV or Parquet."""
 
 import asyncio
-import io
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -13,17 +12,17 @@ from pydantic import ValidationError
 from sporeprint.errors import DataError
 from sporeprint.messages.models import fields
 from sporeprint.messages.outcomes import OutcomesResponse, RowOutcome, RowOutcomeRequest
-from sporeprint.model_serving.endpoints.predict_batch import FormatQuery, rows_body
+from sporeprint.model_serving.endpoints.predict_batch import RECEIVED, FormatQuery, rows_body
 from sporeprint.model_serving.endpoints.predictions import code_of, observed_at, source_of
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, DeadlineDep, ServiceDep, problems, router
 from sporeprint.model_serving.http.encodings import unpack
-from sporeprint.model_serving.http.problems import HttpProblemError, Problem, not_found, not_valid, too_much
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, not_found, not_valid, overloaded, too_much
 from sporeprint.model_serving.http.requests import read_body
 from sporeprint.model_serving.http.validation import invalid_fields
-from sporeprint.model_serving.runtime.row_parser import rows_of
+from sporeprint.model_serving.runtime.row_parser import check_values, rows_of
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.model_serving.runtime.upload_process import UPLOAD, TooLargeError
-from sporeprint.model_serving.runtime.uploads import RowFormat, read_upload_head
+from sporeprint.model_serving.runtime.uploads import RowFormat, UploadHead, read_upload_head
 from sporeprint.schema import DatasetSchema
 from sporeprint.storage.oltp.outcomes import OutcomeStatement
 
@@ -45,13 +44,20 @@ async def outcomes(request: Request, service: ServiceDep, deadline: DeadlineDep,
     limit = service.limits.max_batch_mb << 20
     upload = read_upload_head(request.scope, dict.fromkeys(RowFormat, limit), format)
     deadline.reschedule(asyncio.get_running_loop().time() + service.limits.batch_deadline_s)
-    body = unpack(upload.encoding, await read_body(request.receive, limit), limit)
-    return await asyncio.to_thread(_record, service, body, upload.form)
+    if service.outcome_uploads >= RECEIVED * service.limits.max_batches:
+        raise HttpProblemError(overloaded("too many uploads of outcomes are in flight; try again soon"))
+    service.outcome_uploads += 1
+    try:
+        packed = await read_body(request.receive, limit, service.pace)
+        async with service.recording:
+            return await asyncio.to_thread(_record, service, upload, packed, limit)
+    finally:
+        service.outcome_uploads -= 1
 
 
-def _record(service: Service, body: bytes, form: RowFormat) -> OutcomesResponse:
-    schema = service.loader.current.bundle.schema
-    read = [_read(row, schema) for row in _rows(service, body, form)]
+def _record(service: Service, upload: UploadHead, packed: bytes, limit: int) -> OutcomesResponse:
+    schema, body = service.loader.current.bundle.schema, unpack(upload.encoding, packed, limit)
+    read = [_read(row, schema) for row in _rows(service, body, upload.form)]
     done = iter(service.database.record_outcomes([each for each in read if isinstance(each, OutcomeStatement)]))
     results: list[RowOutcome] = []
     for number, each in enumerate(read):
@@ -76,6 +82,7 @@ def _record(service: Service, body: bytes, form: RowFormat) -> OutcomesResponse:
 
 def _rows(service: Service, body: bytes, form: RowFormat) -> Sequence[Any]:
     if form.is_json:
+        check_values(body, service.limits.upload_memory_mb << 20)
         rows: Sequence[Any] = rows_of(body, form)
     else:
         frame = _table(service, body, form)
@@ -94,7 +101,7 @@ def _too_many(rows: int) -> Problem:
 
 def _table(service: Service, body: bytes, form: RowFormat) -> pl.DataFrame:
     try:
-        frame = pl.read_csv(io.BytesIO(body), infer_schema=False) if form is RowFormat.CSV else _parquet(service, body)
+        frame = _decoded(service, body)
     except TooLargeError as error:
         raise HttpProblemError(too_much(f"{UPLOAD} is too large: {error}")) from None
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, DataError) as error:
@@ -109,10 +116,10 @@ def _table(service: Service, body: bytes, form: RowFormat) -> pl.DataFrame:
         raise HttpProblemError(not_valid("prediction_id, outcome and source are texts")) from None
 
 
-def _parquet(service: Service, body: bytes) -> pl.DataFrame:
-    with service.database.store.part("upload") as path, service.database.store.part("decoded") as out:
+def _decoded(service: Service, body: bytes) -> pl.DataFrame:
+    with service.database.store.part("upload") as path:
         path.write_bytes(body)
-        return service.decoder.decode_table(path, out)
+        return service.decoder.decode_table(path)
 
 
 def _read(row: Any, schema: DatasetSchema) -> OutcomeStatement | Problem:

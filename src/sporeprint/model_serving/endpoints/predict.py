@@ -13,6 +13,7 @@ from fastapi import Header, Query
 from pydantic import BaseModel, ConfigDict
 
 from sporeprint.inference import predictor
+from sporeprint.inference.prediction import Prediction
 from sporeprint.messages.base import trusted
 from sporeprint.messages.predictions import FeatureEffect, NearestObservation, PredictionExplanation, PredictResponse
 from sporeprint.model_serving.endpoints.predictions import IdempotencyKey
@@ -139,11 +140,11 @@ async def respond_predict(service: Service, scope: Scope, receive: Receive, send
     request = PendingRequest(row, options.served, options.route, options.unit, new_id(), created_us, begin)
     served, answer, stages, record, at = await service.batcher.predict(request, is_idle=service.in_flight == 1)
     spent = (parsed, *stages, perf_counter_ns() - at)
-    service.metrics.observe_prediction(served, answer, spent)
+    service.metrics.observe_prediction(served, answer, row, spent)
     service.metrics.count_arm(record.test_id, record.arm)
     scope["request_context"].answered(record.model, record.version, record.prediction_id)
     explanation = await explain_prediction(served, row) if options.explain else None
-    response = _response(service, record, served, answer.outside, answer.reason, explanation)
+    response = _response(service, record, served, answer, explanation)
     await respond_json(send, response, ((b"server-timing", _timing(spent)),))
 
 
@@ -174,17 +175,15 @@ async def _predict_once(service: Service, scope: Scope, options: PredictOptions,
     record, served, is_replayed = await predict_once(service, scope["caller"].name, key, request)
     headers = REPLAYED if is_replayed else ()
     scope["request_context"].answered(record.model, record.version, record.prediction_id)
-    outside, reason = served.why(row, record.verdict, record.probability, record.novelty_p)
     explanation = await explain_prediction(served, row) if options.explain else None
-    await respond_json(send, _response(service, record, served, outside, reason, explanation), headers)
+    await respond_json(send, _response(service, record, served, served.why(row), explanation), headers)
 
 
 def _response(
     service: Service,
     record: PredictionRecord,
     served: LoadedModel,
-    outside: Sequence[str],
-    reason: str | None,
+    answer: Prediction,
     explanation: PredictionExplanation | None,
 ) -> PredictResponse:
     return trusted(
@@ -198,8 +197,10 @@ def _response(
         model=record.model,
         version=record.version,
         unseen=record.unseen,
-        outside=tuple(outside),
-        reason=reason,
+        outside=answer.outside,
+        reason=answer.reason,
+        unknown=answer.unknown,
+        look_at=answer.look_at,
         simulated=served.simulated,
         ab_test=None if record.test_id is None else service.tests.describe(record),
         explanation=explanation,

@@ -7,13 +7,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Annotated, Any
 
-import orjson
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from fastapi import Query, Request, Response
 
@@ -21,23 +21,21 @@ from sporeprint.common.parallel import ahead
 from sporeprint.errors import DataError
 from sporeprint.ingestion.file_formats import kind_of
 from sporeprint.ingestion.raw_batch import Batch, malformed_rows
-from sporeprint.ingestion.raw_table import open_table, read_batches
-from sporeprint.messages.predictions import BatchHead, RowPrediction
-from sporeprint.messages.problem import RowProblem
 from sporeprint.model_serving.endpoints.predict import REPLAYED, AbTestQuery, ModelQuery, id_of_key, new_id
 from sporeprint.model_serving.endpoints.predictions import IdempotencyKey
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, DeadlineDep, ServiceDep, problems, router
+from sporeprint.model_serving.endpoints.stored_batch import StoredBatchResponse
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, not_found, not_valid, overloaded, too_large, too_much
-from sporeprint.model_serving.http.requests import ClientGoneError, Headers, Receive, Send
+from sporeprint.model_serving.http.requests import Receive
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
-from sporeprint.model_serving.runtime.row_parser import Row, rows_of
+from sporeprint.model_serving.runtime.metrics import EMPTY, NOT_OBSERVED
+from sporeprint.model_serving.runtime.row_parser import Row, check_values, rows_of
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.model_serving.runtime.upload_process import UPLOAD, TooLargeError
 from sporeprint.model_serving.runtime.uploads import RowFormat, UploadHead, file_of_form, read_upload_head, spool
 from sporeprint.pipelines.batch_prediction import beside, score_frame
 from sporeprint.schema import DatasetSchema
 from sporeprint.storage.oltp.batch_file import ANSWERS, ID, PROBLEM, BatchDraft, BatchInfo, frames
-from sporeprint.storage.oltp.batch_index import names
 
 routes = router()
 
@@ -48,9 +46,8 @@ MORE = ("application/x-ndjson", "multipart/form-data")
 FormatQuery = Annotated[RowFormat | None, Query(description="Of a body whose content type is application/octet-stream.")]
 #: Batches that are received at a time, for each that is scored.
 RECEIVED = 4
-#: Rows that are scored at a time, bytes of a CSV file, rows of JSON; rows that are written at a time, and bytes of a file.
-ROWS, CSV_BYTES, SCORED_ROWS, GIVEN_ROWS, PIECE = 65_536, 4 << 20, 16_384, 4_096, 1 << 20
-_NAMES = ("unseen", "outside")
+#: Rows that are scored at a time, rows of JSON.
+ROWS, SCORED_ROWS = 65_536, 16_384
 
 
 class StoppedError(Exception):
@@ -153,9 +150,7 @@ async def _answered(
     store = service.database.store
     batch_id = new_batch_id() if upload.key is None else id_of_key(caller, upload.key)
     with store.part("upload") as path:
-        request_hash = await spool(
-            receive, path, upload.limit, service.limits.receive_s, service.limits.min_receive_kb_s * 1024, upload.encoding
-        )
+        request_hash = await spool(receive, path, upload.limit, service.pace, upload.encoding)
         if upload.boundary is not None:
             with store.part("upload") as body:
                 path.replace(body)
@@ -171,12 +166,12 @@ async def _answered(
                 return earlier, True
             async with service.scoring:
                 job = Job(served, batch_id, upload.form, path, request_hash, since[1], since[0], threading.Event())
-                about, unseen = await _scored(service, job)
+                about, counts = await _scored(service, job)
             existing = await asyncio.to_thread(store.about, batch_id)
     if existing is None:  # it was written a moment ago
         raise HttpProblemError(overloaded("the batch was removed while it was answered; send it again"))
     service.database.registrar.wake()
-    service.metrics.count_batch(about.model, about.version, about.verdicts, unseen)
+    service.metrics.count_batch(about.model, about.version, about.verdicts, counts.unseen, counts.cells)
     return existing, existing != about
 
 
@@ -198,13 +193,13 @@ async def predict_frame(service: Service, served: LoadedModel, frame: pl.DataFra
         async with service.scoring:
             since = time.time_ns() // 1000, perf_counter_ns()
             job = Job(served, new_batch_id(), RowFormat.JSON, Path(), "", *since, threading.Event(), frame)
-            about, unseen = await _scored(service, job)
+            about, counts = await _scored(service, job)
         path = service.database.store.path(about.batch_id)
         answers = await asyncio.to_thread(lambda: pl.concat(frames(path, [ID, *ANSWERS])))
     finally:
         service.batches -= 1
     service.database.registrar.wake()
-    service.metrics.count_batch(about.model, about.version, about.verdicts, unseen)
+    service.metrics.count_batch(about.model, about.version, about.verdicts, counts.unseen, counts.cells)
     return about, answers
 
 
@@ -216,7 +211,7 @@ def new_batch_id() -> str:
 # --- scoring -------------------------------------------------------------------------------------------------------------
 
 
-async def _scored(service: Service, job: Job) -> tuple[BatchInfo, Mapping[str, int]]:
+async def _scored(service: Service, job: Job) -> tuple[BatchInfo, "BatchCounts"]:
     """Score in a thread; who is cancelled waits until the thread has seen it, as it works on files that go then."""
     task = asyncio.ensure_future(asyncio.to_thread(_score, service, job))
     try:
@@ -229,26 +224,49 @@ async def _scored(service: Service, job: Job) -> tuple[BatchInfo, Mapping[str, i
         raise
 
 
-def _score(service: Service, job: Job) -> tuple[BatchInfo, Mapping[str, int]]:
+@dataclass(frozen=True)
+class BatchCounts:
+    """What is counted of a batch beside its verdicts.
+
+    Attributes:
+        unseen: column -> values that were new.
+        cells: kind and column -> cells without a value.
+    """
+
+    unseen: Counter[str]
+    cells: Counter[tuple[str, str]]
+
+
+def _cells(part: "Part", schema: DatasetSchema) -> dict[tuple[str, str], int]:
+    """The cells without a value, by kind and column."""
+    frame, absent, counts = part.batch.frame, part.absent, {}
+    for name in schema.columns:
+        missing = frame.height if name not in frame.columns else int(absent[name].sum()) if name in absent else 0
+        counts[NOT_OBSERVED, name] = missing
+        counts[EMPTY, name] = frame[name].null_count() - missing if name in frame.columns else 0
+    return counts
+
+
+def _score(service: Service, job: Job) -> tuple[BatchInfo, BatchCounts]:
     store, bundle = service.database.store, job.served.bundle
     verdicts: Counter[str] = Counter()
-    unseen: Counter[str] = Counter()
+    counts = BatchCounts(Counter(), Counter())
     rows = problems = 0
     columns: tuple[str, ...] = ()
 
-    def work(part: tuple[Batch, Sequence[Problem | None] | None]) -> tuple[pl.DataFrame, tuple[str, ...]]:
-        batch, refused = part
-        return _result(batch, refused, job), tuple(name for name in batch.frame.columns if name != "_row")
+    def work(part: Part) -> tuple[pl.DataFrame, tuple[str, ...], dict[tuple[str, str], int]]:
+        return _result(part, job), tuple(name for name in part.batch.frame.columns if name != "_row"), _cells(part, bundle.schema)
 
     with store.part("artefact") as path, contextlib.ExitStack() as stack:
         draft = BatchDraft(path)
         stack.callback(draft.close, None)
         try:
-            for frame, named in ahead(work, _parts(service, job), workers=len(os.sched_getaffinity(0))):
+            for frame, named, cells in ahead(work, _parts(service, job), workers=len(os.sched_getaffinity(0))):
                 draft.write(frame)
                 columns = named
                 verdicts.update(_counts(frame["verdict"]))
-                unseen.update(_counts(frame["unseen"].drop_nulls().str.split(",").explode()))
+                counts.cells.update(cells)
+                counts.unseen.update(_counts(frame["unseen"].drop_nulls().str.split(",").explode()))
                 rows, problems = rows + frame.height, problems + frame["prediction"].null_count()
         except DataError as error:
             raise HttpProblemError(not_valid(str(error).replace(str(job.upload), UPLOAD))) from None
@@ -274,53 +292,59 @@ def _score(service: Service, job: Job) -> tuple[BatchInfo, Mapping[str, int]]:
         )
         draft.close(about)
         store.publish(path, job.batch_id)
-    return about, unseen
+    return about, counts
 
 
 def _counts(values: pl.Series) -> dict[str, int]:
     return dict(values.value_counts().iter_rows())
 
 
-def _parts(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None] | None]]:
-    """The rows, some at a time; those of JSON with the problems of each."""
+@dataclass(frozen=True)
+class Part:
+    """Rows that are scored at a time.
+
+    Attributes:
+        batch: the rows.
+        refused: of rows of JSON the problem of each; None for others.
+        absent: column -> bool [n], the rows of JSON that have no such member.
+    """
+
+    batch: Batch
+    refused: Sequence[Problem | None] | None = None
+    absent: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
+
+
+def _parts(service: Service, job: Job) -> Iterator[Part]:
+    """The rows, some at a time."""
     for part in _sources(service, job):
         if job.stop.is_set():
             raise StoppedError
         yield part
 
 
-def _sources(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None] | None]]:
+def _sources(service: Service, job: Job) -> Iterator[Part]:
     if job.frame is not None:
         return _of_frame(job.frame)
     return _of_json(service, job) if job.form.is_json else _of_file(service, job)
 
 
-def _of_frame(frame: pl.DataFrame) -> Iterator[tuple[Batch, None]]:
+def _of_frame(frame: pl.DataFrame) -> Iterator[Part]:
     numbered = frame.insert_column(0, pl.Series("_row", range(frame.height), dtype=pl.Int64))
     for part in numbered.iter_slices(SCORED_ROWS):
-        yield Batch(part, malformed_rows(), 0), None
+        yield Part(Batch(part, malformed_rows(), 0))
 
 
-def _of_file(service: Service, job: Job) -> Iterator[tuple[Batch, None]]:
-    schema, most = job.served.bundle.schema, service.limits.max_upload_rows
+def _of_file(service: Service, job: Job) -> Iterator[Part]:
+    schema = job.served.bundle.schema
     if (kind := kind_of(job.upload, UPLOAD)) != job.form:
         raise DataError(f"{UPLOAD} is {kind}, and Content-Type says {job.form.value}")
-    if job.form is RowFormat.PARQUET:
-        with service.database.store.part("decoded") as path:
-            for frame in service.decoder.decode(job.upload, schema, path):
-                _check_names(frame)
-                yield Batch(frame, malformed_rows(), 0), None
-        return
-    raw = open_table(job.upload, schema, now=lambda: datetime.now(UTC), csv=job.served.bundle.csv)
-    if raw.provenance.rows is not None and raw.provenance.rows > most:
-        raise HttpProblemError(_too_many(raw.provenance.rows, most))
-    for batch in read_batches(raw, schema, batch_bytes=CSV_BYTES, labelled=False):
+    for batch in service.decoder.decode(job.upload, schema, job.served.bundle.csv):
         _check_names(batch.frame)
         if batch.malformed.height or not batch.frame.height:
-            yield batch, None
+            yield Part(batch)
         else:
             for frame in batch.frame.iter_slices(ROWS):
-                yield Batch(frame, malformed_rows(), 0), None
+                yield Part(Batch(frame, malformed_rows(), 0))
 
 
 def _check_names(frame: pl.DataFrame) -> None:
@@ -328,8 +352,10 @@ def _check_names(frame: pl.DataFrame) -> None:
         raise DataError(f"{UPLOAD}: the column {taken[0]!r} has the name of one that is to be added; rename it")
 
 
-def _of_json(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Problem | None]]]:
-    rows_in, most = rows_of(job.upload.read_bytes(), job.form), service.limits.max_batch_rows
+def _of_json(service: Service, job: Job) -> Iterator[Part]:
+    body = job.upload.read_bytes()
+    check_values(body, service.limits.upload_memory_mb << 20)
+    rows_in, most = rows_of(body, job.form), service.limits.max_batch_rows
     if len(rows_in) > most:
         raise HttpProblemError(_too_many(len(rows_in), most))
     schema, read = job.served.bundle.schema, job.served.reader.row
@@ -340,7 +366,9 @@ def _of_json(service: Service, job: Job) -> Iterator[tuple[Batch, Sequence[Probl
             parsed, problem = _read(row, read)
             rows.append(parsed)
             problems.append(problem)
-        yield Batch(_frame(rows, schema, begin), malformed_rows(), 0), problems
+        absent = {name: np.array([name not in row for row in rows]) for name in schema.columns}
+        absent = {name: flags for name, flags in absent.items() if flags.any()}
+        yield Part(Batch(_frame(rows, schema, begin), malformed_rows(), 0), problems, absent)
 
 
 def _read(row: Any, read: Callable[[dict[str, Any]], Row]) -> tuple[Row, Problem | None]:
@@ -362,11 +390,15 @@ def _too_many(rows: int, most: int) -> Problem:
     return too_much(f"{rows:,} rows are given, at most {most:,} may be")
 
 
-def _result(batch: Batch, refused: Sequence[Problem | None] | None, job: Job) -> pl.DataFrame:
+def _result(part: Part, job: Job) -> pl.DataFrame:
     """Ids, the columns given and the answers; what could not be read stands at its place, with the reason."""
-    scored = score_frame(batch.frame, job.served.bundle) if batch.frame.height else _NOTHING
-    if refused is not None:
-        scored = _with_problems(scored, refused)
+    batch, bundle = part.batch, job.served.bundle
+    # Elsewhere an empty cell is no observation either.
+    telling = frozenset() if bundle.safety.partial is None else bundle.safety.partial.layout.informative
+    absent = {name: flags for name, flags in part.absent.items() if name in telling}
+    scored = score_frame(batch.frame, bundle, absent=absent) if batch.frame.height else _NOTHING
+    if part.refused is not None:
+        scored = _with_problems(scored, part.refused)
     result = beside(batch.frame, scored, further=(ID,))
     if batch.malformed.height:
         reason = pl.format("{}: {}", pl.col("reason"), pl.col("text")).alias("reason")
@@ -388,94 +420,3 @@ def _with_problems(scored: pl.DataFrame, refused: Sequence[Problem | None]) -> p
     scores = [pl.when(fine).then(pl.col(name)).alias(name) for name in ANSWERS if name not in ("verdict", "reason")]
     verdict = pl.when(fine).then(pl.col("verdict")).otherwise(pl.lit("unknown")).alias("verdict")
     return scored.with_columns(*scores, verdict, pl.when(fine).then(pl.col("reason")).otherwise(details).alias("reason"))
-
-
-# --- giving --------------------------------------------------------------------------------------------------------------
-
-
-class StoredBatchResponse(Response):
-    """A batch, sent from the disk part by part: the next one is made when the client has taken the last."""
-
-    def __init__(self, service: Service, about: BatchInfo, form: RowFormat, headers: Headers) -> None:
-        super().__init__()
-        self._path = service.database.store.path(about.batch_id)
-        self._about, self._wanted, self._deadline_s = about, form, service.limits.deadline_s
-        self.raw_headers = [
-            (b"content-type", form.media_type),
-            (b"x-batch-id", about.batch_id.encode()),
-            (b"x-model", f"{about.model}/v{about.version}".encode()),
-            *headers,
-        ]
-
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- of ASGI
-        """Send it."""
-        if self._wanted is RowFormat.PARQUET:
-            self.raw_headers.append((b"content-length", str(self._path.stat().st_size).encode()))
-        parts = await asyncio.to_thread(_opened, self._path, self._about, self._wanted)
-        first = await asyncio.to_thread(next, parts, b"")
-        gone = asyncio.ensure_future(receive())  # the body was read: what comes now is that the client hangs up
-        try:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            part: bytes | None = first
-            while part is not None:
-                if gone.done():
-                    raise ClientGoneError
-                try:
-                    async with asyncio.timeout(self._deadline_s):
-                        await send({"type": "http.response.body", "body": part, "more_body": True})
-                except TimeoutError:  # it has begun: all that can be said is nothing
-                    raise ClientGoneError from None
-                part = await asyncio.to_thread(next, parts, None)
-            await send({"type": "http.response.body", "body": b""})
-        finally:
-            gone.cancel()
-
-
-def _opened(path: Path, about: BatchInfo, form: RowFormat) -> Iterator[bytes]:
-    match form:
-        case RowFormat.PARQUET:
-            return _as_file(path)
-        case RowFormat.CSV:
-            return _as_csv(path)
-        case _:
-            return _as_json(path, about)
-
-
-def _as_file(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while part := file.read(PIECE):
-            yield part
-
-
-def _as_csv(path: Path) -> Iterator[bytes]:
-    header = True
-    for frame in frames(path):
-        for part in frame.drop(PROBLEM, strict=False).iter_slices(GIVEN_ROWS):
-            yield part.write_csv(include_header=header).encode()
-            header = False
-
-
-def _as_json(path: Path, about: BatchInfo) -> Iterator[bytes]:
-    head = BatchHead(
-        batch_id=about.batch_id,
-        model=about.model,
-        version=about.version,
-        threshold=about.threshold,
-        rows=about.rows,
-        problems=about.problems,
-        simulated=about.simulated,
-    )
-    yield orjson.dumps(head)[:-1] + b',"predictions":['
-    row = 0
-    for frame in frames(path, None if about.given == RowFormat.JSON else [ID, *ANSWERS]):
-        for part in frame.select(ID, *ANSWERS, *(name for name in (PROBLEM,) if name in frame.columns)).iter_slices(GIVEN_ROWS):
-            rows = orjson.dumps([_row(row + number, values) for number, values in enumerate(part.iter_rows(named=True))])
-            yield (b"," if row and len(rows) > 2 else b"") + rows[1:-1]
-            row += part.height
-    yield b"]}"
-
-
-def _row(row: int, values: dict[str, Any]) -> RowPrediction:
-    if (problem := values.pop(PROBLEM, None)) is not None:
-        return RowPrediction(row=row, problem=RowProblem(**orjson.loads(problem)))
-    return RowPrediction(row=row, **{**values, **{name: tuple(names(values[name])) for name in _NAMES}})

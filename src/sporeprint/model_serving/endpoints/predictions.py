@@ -97,7 +97,7 @@ async def _find(service: Service, prediction_id: str) -> PredictionRecord:
 
 
 def code_of(outcome: str, schema: DatasetSchema) -> str:
-    """A class as code, from its code or word. Raises: ProblemError."""
+    """A class as code, from its code or word. Raises: HttpProblemError."""
     values = schema.target.values
     text = parse_code(outcome, (), values, schema.target.aliases) or ""
     codes = {word.lower(): code for code, word in values.items()}
@@ -108,7 +108,7 @@ def code_of(outcome: str, schema: DatasetSchema) -> str:
 
 
 def source_of(source: str | None) -> str:
-    """Who reports it. Raises: ProblemError."""
+    """Who reports it. Raises: HttpProblemError."""
     if source is None:
         return SOURCE
     if not source.strip():
@@ -117,7 +117,7 @@ def source_of(source: str | None) -> str:
 
 
 def observed_at(text: str | None) -> int | None:
-    """When it was observed, microseconds since 1970 UTC. Raises: ProblemError."""
+    """When it was observed, microseconds since 1970 UTC. Raises: HttpProblemError."""
     if text is None:
         return None
     shown = f"got {text[:40]!r}"

@@ -12,12 +12,12 @@ from typing import Annotated, Any
 from fastapi import Path, Query
 
 from sporeprint.common.timestamps import now_us
-from sporeprint.errors import RefusedError, StorageError, StorageUnavailableError
+from sporeprint.errors import DataError, RefusedError, StorageError, StorageUnavailableError
 from sporeprint.messages.models import Alias, PromotionRequest, PromotionResponse, RollbackResponse
-from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, ServiceDep, merged, problems, router
+from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, DeadlineDep, ServiceDep, merged, problems, router
 from sporeprint.model_serving.http.authentication import actor
-from sporeprint.model_serving.http.problems import HttpProblemError, Problem, bad_parameter
-from sporeprint.model_serving.runtime.promotion_process import promote_in_a_process
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, bad_parameter, retry
+from sporeprint.model_serving.runtime.promotion_process import PromotionStoppedError, promote_in_a_process
 from sporeprint.pipelines.results import RegisterResult
 from sporeprint.registry.aliases import PRODUCTION
 from sporeprint.registry.manifest import VersionRef
@@ -52,9 +52,15 @@ class AliasMove:
 
 @routes.post("/models/{name}/promote", responses=PROBLEMS)
 async def promote(
-    name: ModelName, in_query: InQuery, service: ServiceDep, caller: CallerDep, in_body: PromotionRequest | None = None
+    name: ModelName,
+    in_query: InQuery,
+    service: ServiceDep,
+    caller: CallerDep,
+    deadline: DeadlineDep,
+    in_body: PromotionRequest | None = None,
 ) -> PromotionResponse:
     """Make a version its model's champion, or the one that is served, if it passes the gate."""
+    deadline.reschedule(None)  # an answer says what has become of it: each part has a limit of its own
     # The gate compares two models on all test rows: in a process of its own.
     move = _alias_move(name, merged(in_query, in_body), "promoted over HTTP")
     ref = (await asyncio.to_thread(service.loader.registry.resolve, move.ref)).ref  # says what there is, where this is not
@@ -68,9 +74,15 @@ async def promote(
 
 @routes.post("/models/{name}/rollback", responses=PROBLEMS)
 async def rollback(
-    name: ModelName, in_query: InQuery, service: ServiceDep, caller: CallerDep, in_body: PromotionRequest | None = None
+    name: ModelName,
+    in_query: InQuery,
+    service: ServiceDep,
+    caller: CallerDep,
+    deadline: DeadlineDep,
+    in_body: PromotionRequest | None = None,
 ) -> RollbackResponse:
     """Take back that a version became its model's champion, or the one that is served: the one before it is, again."""
+    deadline.reschedule(None)  # as in a promotion
     # It has served before: no gate is asked.
     move = _alias_move(name, merged(in_query, in_body), "rolled back over HTTP")
     registry = service.loader.registry
@@ -107,6 +119,11 @@ def _promote(settings: Settings, root: FilePath, move: AliasMove, who: str, exec
     except RefusedError:
         _note_what_is_done(note, "model.refused")
         raise
+    except PromotionStoppedError as error:
+        _note_what_is_done(note, "model.stopped")
+        raise HttpProblemError(retry("not-in-time", "Not answered in time", str(error))) from None
+    except DataError as error:  # nothing of the request's: there are no test rows to hold two models against
+        raise HttpProblemError(Problem(409, "conflict", "Something stands against it", str(error))) from None
     _note_what_is_done(note, "model.promoted")
     return done
 

@@ -31,6 +31,7 @@ from sporeprint.model_serving.http.requests import (
 )
 from sporeprint.model_serving.runtime.row_parser import parse_json
 from sporeprint.model_serving.runtime.service import Service
+from sporeprint.storage.oltp.api_keys import Role
 
 log = logging.getLogger(__name__)
 
@@ -89,15 +90,17 @@ class Endpoint:
         try:
             if scope["method"] not in SAFE_METHODS:
                 check_origin(scope["headers"], service.limits.cors_origins)
-            caller = scope["caller"] = service.access.admit(scope, self._role)
-            context.key = None if self._role is None else caller.name
+            caller = scope["caller"] = service.access.identify(scope, self._role)
+            context.key = None if self._role is None else caller.name  # also of who is turned away
+            service.access.authorize(caller, self._role)
             async with asyncio.timeout(service.limits.deadline_s) as scope["deadline"]:
                 await self._work(service, scope, receive, send)
         except ClientGoneError:
             raise
         except TimeoutError:
             seconds = service.limits.deadline_s
-            await _refuse(scope, send, too_slow(seconds) if IS_INCOMPLETE.get() else not_in_time(seconds))
+            may_be_done = self._role in (Role.OPERATE, Role.LABEL) and scope["method"] not in SAFE_METHODS
+            await _refuse(scope, send, too_slow(seconds) if IS_INCOMPLETE.get() else not_in_time(seconds, may_be_done=may_be_done))
         except Exception as error:
             problem = of(error, service.root)
             # A database that is away is one line where that is found out, not a traceback for each request.

@@ -27,7 +27,7 @@ from sporeprint.errors import ConfigError, SporeprintError, StorageError, Storag
 from sporeprint.model_serving.http.background_task import background_task
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, retry
 from sporeprint.model_serving.http.requests import Scope
-from sporeprint.storage.executor import within
+from sporeprint.storage.executor import in_thread, within
 from sporeprint.storage.oltp import api_keys
 from sporeprint.storage.oltp.api_keys import ApiKey, Role
 
@@ -222,33 +222,33 @@ class Authenticator:
     # --- requests
 
     def admit(self, scope: Scope, role: Role | None) -> Caller:
-        """Let a request in.
+        """Let a request in. See `identify` and `authorize`."""
+        caller = self.identify(scope, role)
+        self.authorize(caller, role)
+        return caller
+
+    def identify(self, scope: Scope, role: Role | None) -> Caller:
+        """Who calls.
 
         Args:
             scope: of the request.
             role: that it needs; None: nobody is asked.
 
         Raises:
-            HttpProblemError: if it is not let in: no key, a wrong one, one without the role, too many requests.
+            HttpProblemError: no key, or a wrong one.
         """
         if role is None:
             return self._local
-        return self.permit(self.caller(scope), role)
-
-    def caller(self, scope: Scope) -> Caller:
-        """Who sends a request, by the key in its headers.
-
-        Raises:
-            HttpProblemError: if there is no key, or a wrong one.
-        """
         return self._local_caller(scope) if self._is_open else self._caller(scope)
 
-    def permit(self, caller: Caller, role: Role) -> Caller:
+    def authorize(self, caller: Caller, role: Role | None) -> None:
         """Let a caller do what needs a role.
 
         Raises:
-            HttpProblemError: if the caller lacks the role, or asks too much.
+            HttpProblemError: its key lacks the role, or has made too many requests.
         """
+        if role is None:
+            return
         if role not in caller.roles:
             has = ", ".join(sorted(caller.roles)) or "none"
             detail = f"the key {caller.name!r} has no role {role.value!r}; its roles: {has}"
@@ -256,7 +256,6 @@ class Authenticator:
         if not caller.bucket.take(time.monotonic()):
             self.limited += 1
             raise HttpProblemError(TOO_MANY)
-        return caller
 
     def _local_caller(self, scope: Scope) -> Caller:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
@@ -312,14 +311,14 @@ class Authenticator:
         try:
             await self._run(self.refresh)
         except StorageUnavailableError as error:  # it is silent
-            self._unread(error)
+            self.unread(error)
 
     def refresh(self) -> bool:
         """Read the keys, and say whether that was possible; where it is not, what was known last counts."""
         try:
             keys = api_keys.listed(self._engine)
         except (StorageError, StorageUnavailableError) as error:
-            self._unread(error)
+            self.unread(error)
             return False
         self._away = False
         if keys != self._keys:
@@ -331,17 +330,17 @@ class Authenticator:
     def refresh_within(self, seconds: float) -> None:
         """Read the keys once, where there is no executor yet."""
         try:
-            within(seconds, self.refresh)
+            within(seconds, in_thread(self.refresh))
         except StorageUnavailableError as error:
-            self._unread(error)
+            self.unread(error)
 
-    def _unread(self, error: Exception) -> None:
+    def unread(self, error: Exception) -> None:
         """What was known last counts, in this process or before it started."""
         if self._keys is None:
             self._keys = self._remembered()
             self._take(self._keys)
         if not self._away:
-            who = "nobody is let in" if self._keys is None else "those known last count"
+            who = "nobody is let in" if not self.knows_keys else "those known last count"
             log.warning("the API keys cannot be read, %s: %s", who, error)
         self._away = True
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 HEAD_BYTES, HEADERS = 32 << 10, 100
 #: Bodies up to so many bytes are waited for before the work begins; larger ones are read by the work itself, part by part.
 WHOLE_BYTES = 64 << 10
+#: Seconds for which a server that ends still answers on connections that were in use.
+DRAIN_S = 0.5
+CLOSE = (b"connection", b"close")
 #: Open files that are kept free for everything else: databases, journals, models, uploads.
 OTHER_FILES = 200
 #: Seconds between two looks for connections that have waited too long.
@@ -106,6 +109,7 @@ class Connection(HttpToolsProtocol):
         self._head: int | None = None  # bytes of a head that is not complete, but for the read in which it began
         self._refusal = NO_HTTP
         self._ended = False
+        self._is_last = False  # the server ends: the next answer is the last one here
         #: Whether it waits for a further request, of which nothing has arrived yet.
         self.is_idle = False
 
@@ -140,11 +144,26 @@ class Connection(HttpToolsProtocol):
             self._refuse(LARGE_HEAD)
 
     def shutdown(self) -> None:
-        """End after the request at work; one that is not whole is not waited for."""
+        """End after the request at work, which says so; one that is not whole is not waited for.
+
+        Who has used this connection may send a further request at this moment: for a short time it is answered, and told to close.
+        """
         if self._held is not None:
             self.give_up()
-        else:
+        elif self.is_idle:
+            self._is_last = True
+            self.loop.call_later(DRAIN_S, self._close_if_idle)
+        elif self.cycle is None or self.cycle.response_complete:
             super().shutdown()
+        else:
+            self._tell_to_close()
+
+    def _close_if_idle(self) -> None:
+        if self.is_idle:
+            self.transport.close()
+
+    def _tell_to_close(self) -> None:
+        self.cycle.default_headers = [*self.cycle.default_headers, CLOSE]
 
     # --- of the parser
 
@@ -181,6 +200,8 @@ class Connection(HttpToolsProtocol):
             self.is_idle = self._head is None
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
+        if self._is_last:
+            self._tell_to_close()
         if cycle.more_body and not cycle.waiting_for_100_continue and _length(cycle) <= WHOLE_BYTES:
             self._held = cycle, app
             # What is behind another request on this connection begins to wait now.
@@ -227,7 +248,7 @@ class Connection(HttpToolsProtocol):
         headers = [
             (b"content-type", MEDIA_TYPE),
             (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
+            CLOSE,
             (HEADER, request_id.encode()),
             *problem.headers,
         ]

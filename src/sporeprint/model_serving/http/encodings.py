@@ -6,10 +6,12 @@ from typing import Protocol
 
 import zstandard
 
-from sporeprint.model_serving.http.problems import HttpProblemError, Problem, too_large
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, too_large, too_much
 
 #: Bytes that are unpacked at a time.
 PIECE = 1 << 18
+#: How often its size a body may unpack to, beyond what anybody may: tables unpack to 5 to 50 times their size, bombs to 1,000 and more.
+MOST_RATIO, FREE_BYTES = 200, 16 << 20
 #: Largest window of zstd, bytes: what a frame may make a reader hold.
 ZSTD_WINDOW = 8 << 20
 DAMAGED = Problem(
@@ -83,7 +85,7 @@ class BoundedUnpacker:
             encoding: one of `ENCODINGS`.
             limit: most bytes unpacked.
         """
-        self._encoding, self._limit, self.size = encoding, limit, 0
+        self._encoding, self._limit, self.size, self._packed = encoding, limit, 0, 0
         self._unpacker = ENCODINGS[encoding]()
         self._begun = False
 
@@ -91,9 +93,10 @@ class BoundedUnpacker:
         """Unpack a further part.
 
         Raises:
-            ProblemError: if it is damaged, or there is more than the limit.
+            HttpProblemError: if it is damaged, or there is more than the limit.
         """
         unpacked: list[bytes] = []
+        self._packed += len(data)
         while data:
             if self._unpacker.eof:  # what follows is a further member
                 self._unpacker = ENCODINGS[self._encoding]()
@@ -101,6 +104,8 @@ class BoundedUnpacker:
             self.size += len(part)
             if self.size > self._limit:
                 raise HttpProblemError(too_large(self._limit))
+            if self.size > FREE_BYTES + MOST_RATIO * self._packed:
+                raise HttpProblemError(too_much(f"the body unpacks to more than {MOST_RATIO} times its size"))
             if part:
                 unpacked.append(part)
         return unpacked
@@ -117,7 +122,7 @@ class BoundedUnpacker:
         return part, self._unpacker.unused_data + left if self._unpacker.eof else left
 
     def finish(self) -> None:
-        """Raises: ProblemError, if the end is missing."""
+        """Raises: HttpProblemError, if the end is missing."""
         if not self._begun or not self._unpacker.eof:
             raise HttpProblemError(DAMAGED)
 
@@ -126,7 +131,7 @@ def unpack(encoding: str | None, data: bytes, limit: int) -> bytes:
     """A body, unpacked.
 
     Raises:
-        ProblemError: if it is damaged, or larger than the limit.
+        HttpProblemError: if it is damaged, or larger than the limit.
     """
     if encoding is None:
         return data

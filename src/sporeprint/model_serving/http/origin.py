@@ -30,7 +30,7 @@ def check_origin(headers: Iterable[tuple[bytes, bytes]], allowed: Container[str]
         allowed: origins that are listed, as https://example.org.
 
     Raises:
-        ProblemError: 403, if the page is of another origin that is not listed.
+        HttpProblemError: 403, if the page is of another origin that is not listed.
     """
     sites: list[bytes] = []
     origins: list[bytes] = []

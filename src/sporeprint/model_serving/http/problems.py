@@ -22,6 +22,7 @@ from sporeprint.errors import (
 )
 from sporeprint.messages.problem import TYPE_PREFIX, ProblemDocument, RowProblem, TracedProblemDocument
 from sporeprint.registry.manifest import DamagedError
+from sporeprint.storage.executor import SilentDatabaseError
 
 MEDIA_TYPE = b"application/problem+json"
 #: In the OpenAPI document.
@@ -77,6 +78,11 @@ class Problem:
         """The problem as the Open Inference Protocol has it, whose clients read nothing else."""
         detail = self.detail if len(self.detail) <= MOST_DETAIL else f"{self.detail[:MOST_DETAIL]} ..."
         return orjson.dumps({"error": detail})
+
+    def without(self, root: Path) -> Self:
+        """The same without the names of the server's folders."""
+        detail = self.detail.replace(f"{root.absolute()}/", "").replace(str(root.absolute()), ".")
+        return self if detail == self.detail else replace(self, detail=detail)
 
     def of_request(self, request_id: str, trace_id: str | None = None) -> Self:
         """The same with the ids by which logs and traces know the request."""
@@ -139,9 +145,14 @@ def too_slow(seconds: float) -> Problem:
     return Problem(408, "too-slow", "The request took too long", f"the request was not complete within {seconds:g} s")
 
 
-def not_in_time(seconds: float) -> Problem:
+#: Of what was given up while it was under way.
+MAY_BE_DONE = "what was asked for may still be done: look before you ask again"
+
+
+def not_in_time(seconds: float, *, may_be_done: bool = False) -> Problem:
     """The request came in time, and its answer did not."""
-    return retry("not-in-time", "Not answered in time", f"this service did not answer within {seconds:g} s; try again soon")
+    advice = MAY_BE_DONE if may_be_done else "try again soon"
+    return retry("not-in-time", "Not answered in time", f"this service did not answer within {seconds:g} s; {advice}")
 
 
 UNEXPECTED = Problem(500, "unexpected", "Something went wrong here", "this is a fault of the server; its log says more")
@@ -154,6 +165,10 @@ def of(error: Exception, root: Path) -> Problem:
         error: what was raised.
         root: the work directory.
     """
+    return _of(error).without(root)
+
+
+def _of(error: Exception) -> Problem:
     if isinstance(error, ModuleNotFoundError):
         error = missing(error) or error
     match error:
@@ -168,9 +183,9 @@ def of(error: Exception, root: Path) -> Problem:
         case DamagedError():
             return Problem(503, "model-damaged", "The model is not as it was registered", "this version is damaged; name another one")
         case RefusedError():
-            return Problem(409, "refused", "The gate refuses it", _without(root, str(error)))
+            return Problem(409, "refused", "The gate refuses it", str(error))
         case RegistryError():
-            return Problem(404, "no-such-model", "There is no such model", _without(root, str(error)))
+            return Problem(404, "no-such-model", "There is no such model", str(error))
         case _:
             return _of_storage(error)
 
@@ -181,6 +196,8 @@ def _of_storage(error: Exception) -> Problem:
             return overloaded("too many answers wait for the disk or the database; try again soon")
         case JournalError():
             return retry("not-kept", "The answer could not be kept", "an answer is given only when it is kept, which failed; try again")
+        case SilentDatabaseError() if error.has_begun:
+            return retry("database-away", "The database does not answer", f"the database did not answer in time; {MAY_BE_DONE}")
         case StorageUnavailableError():
             return retry("database-away", "The database does not answer", "the database does not answer now; try again soon")
         case RetryableError():
@@ -189,7 +206,3 @@ def _of_storage(error: Exception) -> Problem:
             return UNEXPECTED
         case _:
             return UNEXPECTED
-
-
-def _without(root: Path, text: str) -> str:
-    return text.replace(f"{root.absolute()}/", "").replace(str(root.absolute()), ".")

@@ -90,11 +90,18 @@ class RequestContext:
         """End its span, if it has one; `path` is the address of its endpoint, with the names of what varies in it."""
         if self.span is None:
             return
-        attributes: dict[str, Any] = {"sporeprint.request_id": self.request_id, "sporeprint.endpoint": self.endpoint}
-        if path is not None:
-            attributes["http.route"] = path
-        if self.model is not None:
-            attributes |= {"sporeprint.model": f"{self.model[0]}/v{self.model[1]}", "sporeprint.prediction_id": self.prediction_id or ""}
+
+        def attributes() -> dict[str, Any]:
+            model = None if self.model is None else f"{self.model[0]}/v{self.model[1]}"
+            every = {
+                "http.route": path,
+                "sporeprint.request_id": self.request_id,
+                "sporeprint.endpoint": self.endpoint,
+                "sporeprint.model": model,
+                "sporeprint.prediction_id": self.prediction_id,
+            }
+            return {name: value for name, value in every.items() if value is not None}
+
         telemetry.end_request(self.span, f"{self.method} {path or self.endpoint}", self.status, attributes)
 
     async def send(self, message: Any) -> None:

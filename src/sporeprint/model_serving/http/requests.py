@@ -12,7 +12,7 @@ import orjson
 
 from sporeprint.errors import nearest
 from sporeprint.model_serving.http.encodings import ENCODINGS, unpack
-from sporeprint.model_serving.http.problems import MEDIA_TYPE, HttpProblemError, Problem, bad_parameter, too_large
+from sporeprint.model_serving.http.problems import MEDIA_TYPE, HttpProblemError, Problem, bad_parameter, too_large, too_slow
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -58,7 +58,7 @@ def read_request_head(scope: Scope, limit: int) -> RequestHead:
         limit: most bytes of its body.
 
     Raises:
-        ProblemError: if the body is too large or of another type, or the key is none.
+        HttpProblemError: if the body is too large or of another type, or the key is none.
     """
     headers = {name: value for name, value in scope["headers"] if name in _READ_HEADERS}
     length = headers.get(b"content-length", b"0")
@@ -76,7 +76,7 @@ def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
     """The key of an idempotent request.
 
     Raises:
-        ProblemError: if it is none.
+        HttpProblemError: if it is none.
     """
     value = headers.get(b"idempotency-key")
     if value is None:
@@ -97,7 +97,7 @@ async def read_json_body(scope: Scope, receive: Receive, limit: int, *, optional
         optional: whether there may be none, and then no content type.
 
     Raises:
-        ProblemError: if it is too large or of another type.
+        HttpProblemError: if it is too large or of another type.
         ClientGoneError: if the client hung up.
     """
     if optional and not any(name == b"content-type" for name, _ in scope["headers"]):
@@ -112,7 +112,7 @@ def content_encoding(headers: Mapping[bytes, bytes]) -> str | None:
     """How a body is compressed; None: it is not.
 
     Raises:
-        ProblemError: if in a way that is not known.
+        HttpProblemError: if in a way that is not known.
     """
     encoding = headers.get(b"content-encoding", IDENTITY).strip().lower()
     if encoding == IDENTITY:
@@ -131,22 +131,59 @@ def _unsupported(detail: str) -> Problem:
     return Problem(415, "unsupported", "The body is of a kind that is not read here", f"not read here: {detail}")
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
+@dataclass(frozen=True)
+class Pace:
+    """How slowly a body may arrive.
+
+    Attributes:
+        idle_s: longest that the client may send nothing, seconds; the rate counts after as long.
+        bytes_per_s: slowest on average; 0: any speed.
+    """
+
+    idle_s: float
+    bytes_per_s: float
+
+    async def next(self, receive: Receive) -> Any:
+        """The next message of a body.
+
+        Raises:
+            HttpProblemError: nothing came for too long.
+        """
+        try:
+            async with asyncio.timeout(self.idle_s):
+                return await receive()
+        except TimeoutError:
+            raise HttpProblemError(too_slow(self.idle_s)) from None
+
+    def check(self, size: int, seconds: float) -> None:
+        """Raises: HttpProblemError, if so many bytes are too few after so many seconds."""
+        if size < (seconds - self.idle_s) * self.bytes_per_s:
+            raise HttpProblemError(too_slow(seconds))
+
+
+async def read_body(receive: Receive, limit: int, pace: Pace | None = None) -> bytes:
     """Read a body to its end.
 
+    Args:
+        receive: of the request.
+        limit: most bytes.
+        pace: how slowly it may arrive, where the deadline of the request is a long one.
+
     Raises:
-        ProblemError: if it is larger than `limit` bytes.
+        HttpProblemError: if it is larger than `limit` bytes, or too slow.
         ClientGoneError: if the client hung up.
     """
     try:
-        return await _body(receive, limit)
+        return await _body(receive, limit, pace)
     except asyncio.CancelledError:
         IS_INCOMPLETE.set(True)
         raise
 
 
-async def _body(receive: Receive, limit: int) -> bytes:
-    message = await receive()
+async def _body(receive: Receive, limit: int, pace: Pace | None) -> bytes:
+    clock = asyncio.get_running_loop().time
+    begin = clock()
+    message = await (receive() if pace is None else pace.next(receive))
     parts: list[bytes] = []
     size = 0
     while True:
@@ -159,14 +196,16 @@ async def _body(receive: Receive, limit: int) -> bytes:
         if not message.get("more_body", False):
             return b"".join([*parts, part]) if parts else part
         parts.append(part)
-        message = await receive()
+        if pace is not None:
+            pace.check(size, clock() - begin)
+        message = await (receive() if pace is None else pace.next(receive))
 
 
 def query(scope: Scope, known: Sequence[str]) -> dict[str, str]:
     """The query parameters.
 
     Raises:
-        ProblemError: if one is unknown or given twice.
+        HttpProblemError: if one is unknown or given twice.
     """
     if not (text := scope["query_string"]):
         return {}
@@ -188,7 +227,7 @@ def parse_bool(name: str, text: str | None) -> bool:
     """A parameter that is on or off.
 
     Raises:
-        ProblemError: if it is neither.
+        HttpProblemError: if it is neither.
     """
     if text is None:
         return False

@@ -26,6 +26,8 @@ OUTPUTS: Mapping[str, str] = {
     "novelty_p": "FP64",
     "prediction_id": BYTES,
     "reason": BYTES,
+    "unknown": BYTES,
+    "look_at": BYTES,
     "model": BYTES,
     "arm": BYTES,
 }

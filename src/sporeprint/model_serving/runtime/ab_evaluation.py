@@ -65,7 +65,10 @@ class BackgroundEvaluation:
             await asyncio.sleep(self._pause_s)
             runs = self._any_runs()
             if runs or more:
-                more = await self._run_in_thread(self.evaluate) or runs
+                try:
+                    more = await self._run_in_thread(self.evaluate) or runs
+                except StorageUnavailableError:  # the circuit is open: nothing was begun, and this task must outlast it
+                    more = True
 
     def evaluate(self) -> bool:
         """Evaluate once, if no other process does. Returns whether something may be left to do when no test runs."""

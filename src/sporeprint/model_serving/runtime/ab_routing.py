@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Engine
 
-from sporeprint.ab_testing.assignment import Arm, Assignment
+from sporeprint.ab_testing.assignment import ROW_PREFIX, Arm, Assignment
 from sporeprint.ab_testing.design import Mode, Rule
 from sporeprint.errors import RegistryError, SporeprintError
 from sporeprint.inference.prediction import Prediction
@@ -181,14 +181,14 @@ class Route:
 def row_unit(row: Row) -> str:
     """The unit id of a row: a hash of its cleaned values. Fields without a value make no difference."""
     values = {name: value for name, value in row.items() if value is not None}
-    return f"row-{hashlib.blake2b(orjson.dumps(values, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()}"
+    return f"{ROW_PREFIX}{hashlib.blake2b(orjson.dumps(values, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()}"
 
 
 def unit_id_header(scope: Scope) -> str | None:
     """The unit that a request names in its header.
 
     Raises:
-        ProblemError: if it is none.
+        HttpProblemError: if it is none.
     """
     header_value = next((value for name, value in scope["headers"] if name == b"x-unit-id"), None)
     if header_value is None:
@@ -236,7 +236,7 @@ class Routes:
         """A running test by its name or id; None where it has ended: then what serves otherwise answers.
 
         Raises:
-            ProblemError: if there is no such test.
+            HttpProblemError: if there is no such test.
             StorageUnavailableError, StorageError: if that cannot be known now.
         """
         if (route := self._routes.get(name)) is not None:

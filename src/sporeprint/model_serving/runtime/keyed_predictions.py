@@ -34,7 +34,7 @@ async def predict_once(service: Service, caller: str, key: str, request: Pending
     second gets the first one's, or a conflict if its row is another one. The database is not asked.
 
     Raises:
-        ProblemError: 422, the key was used for another row.
+        HttpProblemError: 422, the key was used for another row.
         JournalError: the prediction is not kept; the same request again is harmless.
     """
     store, row_sha256 = service.database.idempotency, digest(request.row)
@@ -53,7 +53,7 @@ async def predict_once(service: Service, caller: str, key: str, request: Pending
             await service.database.write(record)
             store.mark_journaled(caller, key)
     if is_new and record.prediction_id == request.prediction_id:
-        service.metrics.count_prediction(served, answer.verdict, answer.unseen)
+        service.metrics.count_prediction(served, answer, record.features)
         service.metrics.count_arm(record.test_id, record.arm)
         return KeyedResult(record, served, is_replayed=False)
     # The version that made it, whichever serves now.
@@ -61,6 +61,5 @@ async def predict_once(service: Service, caller: str, key: str, request: Pending
 
 
 def digest(row: Row) -> bytes:
-    """Equal for rows with equal values, in whatever order; a missing value and no value are the same."""
-    values = {name: value for name, value in row.items() if value is not None}
-    return hashlib.sha256(orjson.dumps(values, option=orjson.OPT_SORT_KEYS)).digest()
+    """Equal for rows with equal values, in whatever order. An empty cell is a value; a column left out was not observed."""
+    return hashlib.sha256(orjson.dumps(dict(row), option=orjson.OPT_SORT_KEYS)).digest()

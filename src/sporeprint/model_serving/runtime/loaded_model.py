@@ -13,7 +13,7 @@ import numpy.typing as npt
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.inference.partial_prediction import predict_partial
 from sporeprint.inference.prediction import Prediction
-from sporeprint.inference.predictor import Row, predict_row, row_prediction, unknown_reason
+from sporeprint.inference.predictor import Row, predict_row, row_prediction
 from sporeprint.model_serving.runtime.row_parser import RowParser
 from sporeprint.model_serving.runtime.row_vectorizer import RowVectorizer
 from sporeprint.model_serving.runtime.single_row_scorer import SingleRowScorer, single_row_scorer
@@ -26,7 +26,7 @@ from sporeprint.safety.decision_rule import DecisionRule
 from sporeprint.safety.group_likelihood import Evidence
 from sporeprint.safety.partial_guard import PARTIAL_GUARD_FILE, PartialGuard
 from sporeprint.safety.promise_notes import promise_notes
-from sporeprint.safety.verdict import UNKNOWN, verdict_words
+from sporeprint.safety.verdict import verdict_words
 
 #: Fewer rows are scored one by one.
 MIN_ROWS_TOGETHER = 4
@@ -218,14 +218,9 @@ class LoadedModel:
         for number, prediction in zip(own.tolist(), made, strict=True):
             answers[number] = prediction
 
-    def why(self, row: Row, verdict: str, probability: float | None, novelty_p: float | None) -> tuple[Sequence[str], str | None]:
-        """What a stored prediction leaves out: the columns outside the training rows' range, and why it is unknown."""
-        anomalies = row_anomalies(row, self.bundle.encoder, self.bundle.schema)
-        if verdict != self.words[UNKNOWN] or novelty_p is None or probability is None:
-            return anomalies.outside, None
-        if self.safety.partial is not None and self.safety.partial.answers(row):
-            return anomalies.outside, predict_row(self.bundle, row).reason
-        return anomalies.outside, unknown_reason(self.safety, probability, novelty_p, anomalies)
+    def why(self, row: Row) -> Prediction:
+        """The prediction anew, for what a stored one leaves out: the columns outside the training rows' range, and why it is unknown."""
+        return predict_row(self.bundle, row)
 
     def describe(self) -> dict[str, Any]:
         """What it is, as JSON values."""

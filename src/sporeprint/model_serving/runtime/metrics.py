@@ -7,6 +7,7 @@ from enum import Enum
 from itertools import accumulate
 from pathlib import Path
 from time import time
+from typing import Any
 
 from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -55,11 +56,16 @@ class MetricDefinition:
     unit: float = 1.0
 
 
+#: Kinds of cells without a value.
+NOT_OBSERVED, EMPTY = "not_observed", "empty"
 MILLISECONDS = 1e-3
 FAMILIES: Mapping[str, MetricDefinition] = {
     "answers": MetricDefinition(MetricKind.COUNTER, "Answers given", ("model", "version", "verdict")),
     "ab_predictions": MetricDefinition(MetricKind.COUNTER, "Predictions given in A/B tests", ("test", "arm")),
     "unseen_values": MetricDefinition(MetricKind.COUNTER, "Values never seen in training", ("feature",)),
+    "cells_without_value": MetricDefinition(
+        MetricKind.COUNTER, "Answers given without a value of the feature: it was not observed, or recorded as empty", ("feature", "kind")
+    ),
     "requests": MetricDefinition(MetricKind.COUNTER, "Requests", ("endpoint", "status")),
     "rate_limited": MetricDefinition(MetricKind.COUNTER, "Requests turned away because their key had made too many"),
     "request_seconds": MetricDefinition(MetricKind.HISTOGRAM, "Time of a whole request, its sending included", ("endpoint",)),
@@ -105,6 +111,7 @@ class Metrics:
         # Places are looked up once: the look-up costs more than the counting.
         self._of_verdict: dict[tuple[str, int, str], int] = {}
         self._of_request: dict[tuple[str, int], tuple[int, int]] = {}
+        self._of_cell: dict[tuple[str, str], int] = {}
         self._seen: dict[str, int] = {}
         self._serving: tuple[str, str] | None = None
 
@@ -121,39 +128,59 @@ class Metrics:
 
     # --- counting
 
-    def observe_prediction(self, served: LoadedModel, answer: Prediction, nanoseconds: Sequence[int]) -> None:
+    def observe_prediction(self, served: LoadedModel, answer: Prediction, row: Mapping[str, Any], nanoseconds: Sequence[int]) -> None:
         """Count one answer.
 
         Args:
             served: who gave it.
             answer: what was said.
+            row: of what.
             nanoseconds: of each stage, as in `STAGES`.
         """
-        self.count_prediction(served, answer.verdict, answer.unseen)
+        self.count_prediction(served, answer, row)
         for place, each in zip(self._stages, nanoseconds, strict=True):
             self._observe(place, each)
 
-    def count_prediction(self, served: LoadedModel, verdict: str, unseen: Sequence[str]) -> None:
-        """Count a verdict and the values that were new to it."""
+    def count_prediction(self, served: LoadedModel, answer: Prediction, row: Mapping[str, Any]) -> None:
+        """Count a verdict, the values that were new to it, and the cells without a value."""
+        verdict = answer.verdict
         key = (served.ref.name, served.ref.version, verdict)
         place = self._of_verdict.get(key)
         if place is None:
             place = self._of_verdict[key] = self._place("answers", (key[0], str(key[1]), verdict))
         self._values[place] += 1
-        for name in unseen:
+        for name in answer.unseen:
             self._values[self._place("unseen_values", (name,))] += 1
+        columns = served.bundle.schema.columns
+        if len(row) < len(columns):
+            for name in columns:
+                if name not in row:
+                    self._values[self._place_of_cell(NOT_OBSERVED, name)] += 1
+        for name, value in row.items():
+            if value is None:
+                self._values[self._place_of_cell(EMPTY, name)] += 1
+
+    def _place_of_cell(self, kind: str, column: str) -> int:
+        place = self._of_cell.get((kind, column))
+        if place is None:
+            place = self._of_cell[kind, column] = self._place("cells_without_value", (column, kind))
+        return place
 
     def count_arm(self, test_id: str | None, arm: str | None) -> None:
         """Count a prediction in its arm of an A/B test; none where it takes part in none."""
         if test_id is not None and arm is not None:
             self._values[self._place("ab_predictions", (test_id, arm))] += 1
 
-    def count_batch(self, model: str, version: int, verdicts: Mapping[str, int], unseen: Mapping[str, int]) -> None:
-        """Count the verdicts of a batch, and the values that were new to it."""
+    def count_batch(
+        self, model: str, version: int, verdicts: Mapping[str, int], unseen: Mapping[str, int], cells: Mapping[tuple[str, str], int]
+    ) -> None:
+        """Count the verdicts of a batch, the values that were new to it, and the cells without a value, by kind and column."""
         for verdict, rows in verdicts.items():
             self._values[self._place("answers", (model, str(version), verdict))] += rows
         for name, rows in unseen.items():
             self._values[self._place("unseen_values", (name,))] += rows
+        for (kind, name), rows in cells.items():
+            self._values[self._place_of_cell(kind, name)] += rows
 
     def observe_request(self, endpoint: str, status: int, nanoseconds: int) -> None:
         """Count a request."""

@@ -1,19 +1,40 @@
 """Promotions in a process of their own: the gate holds two models against all test rows, and requests must not wait for it."""
 
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from sporeprint.common import telemetry
+from sporeprint.common.child_process import ChildDiedError, run_in_child
+from sporeprint.common.workdir import Workdir
+from sporeprint.errors import RetryableError
 from sporeprint.pipelines.results import RegisterResult
+from sporeprint.registry.registry import Registry
 from sporeprint.settings import Settings
 
 
+class PromotionStoppedError(RetryableError):
+    """The process of a promotion ended before it said what became of it: the message does."""
+
+
 def promote_in_a_process(settings: Settings, root: Path, ref: str, reason: str, by: str, *, production: bool = True) -> RegisterResult:
-    """Make a version its model's champion, and what is served. Raises: what `pipeline.promote` raises."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_promote, settings, root, ref, reason, by, production, telemetry.traceparent()).result()
+    """Make a version its model's champion, and what is served.
+
+    Raises:
+        PromotionStoppedError: it took longer than a batch may, or its process was killed.
+        SporeprintError: see `run_promote`.
+    """
+    seconds = settings.serving.batch_deadline_s
+    try:
+        return run_in_child(_promote, settings, root, ref, reason, by, production, telemetry.traceparent(), seconds=seconds)
+    except TimeoutError:
+        why = f"the gate took longer than {seconds:g} s"
+    except ChildDiedError:
+        why = "its process was killed"
+    # The process is gone: what it has not done by now, it will not do.
+    registry, name = Registry(Workdir(root).registry), ref.partition("/")[0]
+    served = registry.production()
+    now = f"champion of {name} is {registry.champion(name).ref}, in production is {served.ref if served else 'nothing'}"
+    raise PromotionStoppedError(f"the promotion of {ref} was stopped: {why}; now {now}")
 
 
 def _promote(settings: Settings, root: Path, ref: str, reason: str, by: str, production: bool, traceparent: str | None) -> RegisterResult:

@@ -15,7 +15,7 @@ import orjson
 from sporeprint.common.dates import date_text
 from sporeprint.errors import DataError
 from sporeprint.inference.predictor import parse_row
-from sporeprint.model_serving.http.problems import HttpProblemError, not_json, not_valid
+from sporeprint.model_serving.http.problems import HttpProblemError, not_json, not_valid, too_much
 from sporeprint.model_serving.runtime.uploads import RowFormat
 from sporeprint.schema import DatasetSchema, Kind
 
@@ -70,7 +70,7 @@ class RowParser:
         """Read a body that is one row.
 
         Raises:
-            ProblemError: if it is no JSON object, or a field cannot be understood.
+            HttpProblemError: if it is no JSON object, or a field cannot be understood.
         """
         values = parse_json(body)
         if not isinstance(values, dict):
@@ -84,7 +84,7 @@ class RowParser:
             values: JSON values by field.
 
         Raises:
-            ProblemError: naming every field that cannot be understood.
+            HttpProblemError: naming every field that cannot be understood.
         """
         row: Row = {}
         fields = self.fields
@@ -150,7 +150,7 @@ def parse_json(body: bytes) -> Any:
     """Read JSON strictly: no NaN, no key given twice.
 
     Raises:
-        ProblemError: if it is none.
+        HttpProblemError: if it is none.
     """
     try:
         value = orjson.loads(body)
@@ -190,6 +190,21 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
+#: Most bytes that a value of JSON takes in memory, beside its own characters: an object with one field, in a list.
+VALUE_BYTES = 256
+
+
+def check_values(body: bytes, limit: int) -> None:
+    """Count the values of a JSON body before it is read: three bytes may become an object of 64.
+
+    Raises:
+        HttpProblemError: if they may take more than so many bytes of memory.
+    """
+    values = body.count(b",") + body.count(b"[") + body.count(b"{") + body.count(b"\n")
+    if values * VALUE_BYTES > limit:
+        raise HttpProblemError(too_much(f"the body has up to {values:,} values, at most {limit // VALUE_BYTES:,} may be"))
+
+
 #: Keys under which clients send a list of rows.
 LISTS = ("rows", "instances", "dataframe_records")
 
@@ -198,7 +213,7 @@ def rows_of(body: bytes, form: RowFormat) -> list[Any]:
     """The rows of a JSON body: a list, an object that holds it as other tools send it, or one row a line.
 
     Raises:
-        ProblemError: if it is none of these.
+        HttpProblemError: if it is none of these.
     """
     if form is RowFormat.NDJSON:
         return [parse_json(line) for line in body.splitlines() if line.strip()]

@@ -15,11 +15,12 @@ from time import perf_counter_ns
 from threadpoolctl import threadpool_limits
 
 from sporeprint.common.workdir import Workdir
-from sporeprint.model_serving.database import Database
+from sporeprint.model_serving.database import Database, DatabaseStart
 from sporeprint.model_serving.http.access_log import STDERR, AccessLog, request_ids_in_log
 from sporeprint.model_serving.http.authentication import Authenticator, bootstrap_key
 from sporeprint.model_serving.http.background_task import background_task
 from sporeprint.model_serving.http.request_context import RequestContext
+from sporeprint.model_serving.http.requests import Pace
 from sporeprint.model_serving.model_loader import ModelLoader
 from sporeprint.model_serving.runtime.ab_evaluation import BackgroundEvaluation
 from sporeprint.model_serving.runtime.ab_routing import Routes
@@ -54,6 +55,7 @@ class Service:
         access_log: of the requests; None: none is wanted.
         in_flight: requests that are worked on.
         batches: batches among them that are received or scored.
+        outcome_uploads: uploads of outcomes that are received or recorded.
         keys: idempotent requests that are worked on, by the id of their answer.
     """
 
@@ -69,6 +71,7 @@ class Service:
     access_log: AccessLog | None = None
     in_flight: int = 0
     batches: int = 0
+    outcome_uploads: int = 0
     keys: weakref.WeakValueDictionary[str, asyncio.Lock] = field(default_factory=weakref.WeakValueDictionary)
 
     @classmethod
@@ -100,8 +103,14 @@ class Service:
             RegistryError: if there is no such model, or it is damaged.
             StorageError: if database or journal cannot be used.
         """
-        loader, bootstrap, limits = ModelLoader(Workdir(root).registry, model), bootstrap_key(os.environ), settings.serving
-        database = Database.open(settings.storage, root, worker)
+        bootstrap, limits = bootstrap_key(os.environ), settings.serving
+        start = DatabaseStart(settings.storage, root)  # a database that is silent is waited for while the model is loaded
+        try:
+            loader = ModelLoader(Workdir(root).registry, model)
+        except BaseException:
+            start.engine.dispose()
+            raise
+        database = Database.open(settings.storage, root, worker, start)
         try:
             metrics = Metrics(counts, Workdir(root).monitoring / "latest.json")
             access = Authenticator(
@@ -180,6 +189,16 @@ class Service:
                 seconds=limits.batch_deadline_s,
             )
         )
+
+    @property
+    def pace(self) -> Pace:
+        """How slowly the body of an upload may arrive."""
+        return Pace(self.limits.receive_s, self.limits.min_receive_kb_s * 1024)
+
+    @cached_property
+    def recording(self) -> asyncio.Semaphore:
+        """Room for the uploads of outcomes that are read at a time."""
+        return asyncio.Semaphore(self.limits.max_batches)
 
     @cached_property
     def scoring(self) -> asyncio.Semaphore:

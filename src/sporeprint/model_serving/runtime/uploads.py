@@ -13,8 +13,8 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import File, parse_options_header
 
 from sporeprint.model_serving.http.encodings import BoundedUnpacker
-from sporeprint.model_serving.http.problems import HttpProblemError, Problem, too_large, too_slow
-from sporeprint.model_serving.http.requests import ClientGoneError, Receive, Scope, content_encoding, idempotency_key
+from sporeprint.model_serving.http.problems import HttpProblemError, Problem, too_large
+from sporeprint.model_serving.http.requests import ClientGoneError, Pace, Receive, Scope, content_encoding, idempotency_key
 from sporeprint.storage.oltp.batch_file import retryable_write
 
 #: Bytes that are written at a time.
@@ -99,7 +99,7 @@ def read_upload_head(scope: Scope, limits: Mapping[RowFormat, int], hint: RowFor
         forms: whether a form with one file is read, too.
 
     Raises:
-        ProblemError: if the body is too large or of another type, the answer cannot be of the type wanted, or the key is none.
+        HttpProblemError: if the body is too large or of another type, the answer cannot be of the type wanted, or the key is none.
     """
     headers = {bytes(name): bytes(value) for name, value in scope["headers"]}
     content_type = headers.get(b"content-type", b"").decode("latin-1")
@@ -122,7 +122,7 @@ def file_of_form(path: Path, boundary: bytes, out: Path) -> RowFormat:
     """Take the file out of a form, and find its format by its content type or name.
 
     Raises:
-        ProblemError: if there is none, or it is of another kind.
+        HttpProblemError: if there is none, or it is of another kind.
     """
     forms: list[RowFormat] = []
 
@@ -189,19 +189,18 @@ def _unsupported(detail: str) -> Problem:
     return Problem(415, "unsupported", "The body is of a kind that is not read here", detail)
 
 
-async def spool(receive: Receive, path: Path, limit: int, idle_s: float, bytes_per_s: float = 0.0, encoding: str | None = None) -> str:
+async def spool(receive: Receive, path: Path, limit: int, pace: Pace, encoding: str | None = None) -> str:
     """Write a body to a file, and give its sha256.
 
     Args:
         receive: of the request.
         path: a file of one's own.
         limit: most bytes.
-        idle_s: longest that the client may send nothing, seconds; the rate counts after as long.
-        bytes_per_s: slowest that the body may arrive, on average; 0: any speed.
+        pace: how slowly it may arrive.
         encoding: how the body is compressed: the file is unpacked, within the limit, too.
 
     Raises:
-        ProblemError: if it is larger, or nothing came for so long.
+        HttpProblemError: if it is larger, or nothing came for so long.
         ClientGoneError: if the client hung up.
         JournalError: if it cannot be written.
     """
@@ -213,17 +212,13 @@ async def spool(receive: Receive, path: Path, limit: int, idle_s: float, bytes_p
         waiting: list[bytes] = []
         held, more = 0, True
         while more:
-            try:
-                async with asyncio.timeout(idle_s):
-                    message = await receive()
-            except TimeoutError:
-                raise HttpProblemError(too_slow(idle_s)) from None
+            message = await pace.next(receive)
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
             part, more = message.get("body", b""), message.get("more_body", False)
             size, held = size + len(part), held + len(part)
-            if more and size < (clock() - begin - idle_s) * bytes_per_s:
-                raise HttpProblemError(too_slow(clock() - begin))
+            if more:
+                pace.check(size, clock() - begin)
             if size > limit:
                 raise HttpProblemError(too_large(limit))
             waiting.append(part)

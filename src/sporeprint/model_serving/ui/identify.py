@@ -16,8 +16,9 @@ from sporeprint.errors import StorageUnavailableError
 from sporeprint.inference.identification import words_of
 from sporeprint.inference.prediction import Prediction
 from sporeprint.inference.predictor import NOT_OBSERVED, predict_row
+from sporeprint.messages.identification import IdentifyResponse
 from sporeprint.messages.predictions import PredictionExplanation, StoredPrediction
-from sporeprint.model_serving.endpoints.identify import IdentifyResponse, identify
+from sporeprint.model_serving.endpoints.identify import identify
 from sporeprint.model_serving.endpoints.predict import RowRequest, explain_prediction, new_id
 from sporeprint.model_serving.endpoints.predictions import prediction as find_prediction
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, of

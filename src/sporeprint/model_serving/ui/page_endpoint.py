@@ -164,9 +164,9 @@ class PageEndpoint:
         try:
             _check(scope)
             if self.role is not None:
-                caller = session_caller(service, scope, sessions) or service.access.caller(scope)
+                caller = session_caller(service, scope, sessions) or service.access.identify(scope, self.role)
                 request = replace(request, caller=caller)
-                service.access.permit(caller, self.role)
+                service.access.authorize(caller, self.role)
                 scope["request_context"].key = caller.name
             async with asyncio.timeout(service.limits.deadline_s):
                 request = await _with_fields(request, receive)

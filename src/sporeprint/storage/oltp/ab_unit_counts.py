@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Table, func, insert, select, update
+from sqlalchemy import Connection, Engine, Table, and_, func, insert, select, update
 
-from sporeprint.ab_testing.design import Mode
+from sporeprint.ab_testing.assignment import ROW_PREFIX
+from sporeprint.ab_testing.design import Mode, Rule
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals, Totals
 from sporeprint.errors import StorageUnavailableError
 from sporeprint.safety.verdict import UNKNOWN, verdict_words
@@ -340,6 +341,18 @@ def totals(engine: Engine, test: AbTest) -> Totals:
     if test.design.mode is Mode.SHADOW:
         return _shadow(rows)
     return SplitTotals(_arm([row for row in rows if row.arm == "a"]), _arm([row for row in rows if row.arm == "b"]))
+
+
+def unnamed(engine: Engine, test: AbTest) -> int:
+    """How many units of a test have no name, because their requests named none. Raises: as `totals`.
+
+    Each of their rows is a unit of its own; in tests of the earlier rule each of their predictions.
+    """
+    # A range of the primary key; "." follows "-".
+    is_row = and_(ab_unit.c.unit_id >= ROW_PREFIX, ab_unit.c.unit_id < ROW_PREFIX[:-1] + ".")
+    is_unnamed = ab_unit.c.unit_id == ab_unit.c.prediction_id if test.design.rule is Rule.ERRORS_BY_ARM else is_row
+    with reading(engine) as connection:
+        return int(connection.execute(select(func.count()).where(ab_unit.c.test_id == test.test_id, is_unnamed)).scalar() or 0)
 
 
 def _arm(rows: Sequence[Any]) -> ArmTotals:

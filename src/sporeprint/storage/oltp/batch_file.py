@@ -27,7 +27,7 @@ from sporeprint.storage.oltp.parquet_writer import ParquetWriter
 KEY = "sporeprint.batch"
 #: Columns beside those that were given. `problem` is there where the rows came as JSON: the problem document of a row that is none.
 ID, PROBLEM = "prediction_id", "problem"
-ANSWERS = ("prediction", "probability", "verdict", "novelty_p", "unseen", "outside", "reason")
+ANSWERS = ("prediction", "probability", "verdict", "novelty_p", "unseen", "outside", "reason", "unknown", "look_at")
 #: Ids of batches: nothing else becomes part of a path.
 BATCH_ID = re.compile(r"[0-9a-f]{32}|k[0-9a-f]{31}")
 ROW_ID = re.compile(rf"({BATCH_ID.pattern}):(0|[1-9][0-9]{{0,11}})")
@@ -229,14 +229,20 @@ class BatchDraft:
 
 
 def frames(path: Path, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
-    """The rows of an artefact, part by part.
+    """The rows of an artefact, part by part; columns of answers that it was written without, by an earlier release, are null.
 
     Raises:
         FileNotFoundError: it is not there.
         StorageError: it is damaged.
     """
     with _whole(path):
-        yield from parquet_writer.frames(path, columns)
+        if columns is not None:
+            there = pl.read_parquet_schema(path)
+            absent = [pl.lit(None, dtype=pl.String).alias(name) for name in columns if name not in there and name in ANSWERS]
+            for frame in parquet_writer.frames(path, [name for name in columns if name in there]):
+                yield frame.with_columns(absent).select(columns)
+        else:
+            yield from parquet_writer.frames(path)
 
 
 def row_of(path: Path, row: int) -> dict[str, Any] | None:

@@ -87,9 +87,9 @@ def cells(facts: pl.DataFrame) -> pl.DataFrame:
     return facts.select(CELL_NAMES).unique(maintain_order=True).with_row_index("cell")
 
 
-def _days_as_numbers(given: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
+def _days_as_numbers(observed: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
     """The texts of dates as day numbers, which is what single predictions were recorded with; batches keep what was in the file."""
-    table = given
+    table = observed
     for place, (name, column) in enumerate(schema.columns.items()):
         if column.kind is Kind.DATE:
             mine, others = table.filter(pl.col("feature") == place), table.filter(pl.col("feature") != place)
@@ -102,7 +102,8 @@ def features(observed: pl.DataFrame, numbered: pl.DataFrame, schema: DatasetSche
     """Rows of `hour_features`: every feature of the contract.
 
     A nominal value is counted by its code, where the code or its word was given. What the contract or the training does not know is
-    counted together, as unseen: it has no end. A number that is none is invalid.
+    counted together, as unseen: it has no end. A number that is none is invalid. What was not observed is absent, what was given as
+    empty is missing.
 
     Args:
         observed: columns of `feature_counts.GIVEN`; features by their place in the contract.
@@ -122,7 +123,9 @@ def features(observed: pl.DataFrame, numbered: pl.DataFrame, schema: DatasetSche
     table = table.with_columns(pl.when(pl.col("number").is_finite()).then(pl.col("number")).alias("number"), unseen=_unseen(table, names))
     low, high = log_linear(table["number"].fill_null(0.0).to_numpy())
     kind = (
-        pl.when(pl.col("text").is_null() | (pl.col("text") == ""))
+        pl.when(~pl.col("there"))
+        .then(pl.lit("absent"))
+        .when(pl.col("text").is_null() | (pl.col("text") == ""))
         .then(pl.lit("missing"))
         .when(pl.col("is_number") & pl.col("number").is_null())
         .then(pl.lit("invalid"))

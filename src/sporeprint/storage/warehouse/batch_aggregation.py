@@ -57,17 +57,19 @@ def parts(path: Path, about: BatchInfo, features: Sequence[str], seq: int) -> It
             features=features_json,
         )
         texts = rows.select(ID, *(pl.col(name).cast(pl.String).alias(f"{place}") for place, name in enumerate(features) if name in there))
-        yield facts.select(star_schema.FACT_PREDICTION.names), partial(_count, texts)
+        yield facts.select(star_schema.FACT_PREDICTION.names), partial(_count, texts, len(features))
 
 
-def _count(texts: pl.DataFrame, new: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
-    """What was given for each feature in those of the rows that are new."""
+def _count(texts: pl.DataFrame, features: int, new: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
+    """What was given for each of so many features in those of the rows that are new; a column that the file has not was not observed."""
     with_cells = new.select(ID, *CELL_NAMES, "unseen").join(cells, on=list(CELL_NAMES), how="left")
     both = with_cells.select(ID, "cell", "unseen").join(texts, on=ID, how="left")
+    absent = {str(place) for place in range(features)} - set(texts.columns)
     counted = [
-        both.group_by("cell", "unseen", pl.col(place).alias("text")).agg(answers=pl.len()).with_columns(feature=pl.lit(int(place)))
-        for place in texts.columns
-        if place != ID
+        both.group_by("cell", "unseen", (pl.lit(None) if place in absent else pl.col(place)).cast(pl.String).alias("text"))
+        .agg(answers=pl.len())
+        .with_columns(feature=pl.lit(int(place)), there=pl.lit(place not in absent))
+        for place in map(str, range(features))
     ]
     empty = pl.DataFrame(schema=GIVEN)
     return pl.concat([empty, *(part.select(*GIVEN).cast(GIVEN) for part in counted)])  # type: ignore[arg-type]  # a dict of types is what it takes

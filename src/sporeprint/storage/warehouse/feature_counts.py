@@ -10,8 +10,9 @@ import polars as pl
 
 from sporeprint.storage.warehouse.star_schema import CELL_NAMES
 
-#: What was given, and how often: `cell` (a number for each hour, model and arm), `feature` (its place), `text`, `unseen`, `answers`.
-GIVEN = {"cell": pl.UInt32, "feature": pl.Int64, "text": pl.String, "unseen": pl.String, "answers": pl.Int64}
+#: What was given, and how often: `cell` (a number for each hour, model and arm), `feature` (its place), `text`, `there` (whether it was
+#: given at all: null and "" are, and say that it is empty), `unseen`, `answers`.
+GIVEN = {"cell": pl.UInt32, "feature": pl.Int64, "text": pl.String, "there": pl.Boolean, "unseen": pl.String, "answers": pl.Int64}
 
 
 class FeatureCounter:
@@ -37,15 +38,17 @@ class FeatureCounter:
         # Looking for what is hardly ever there is cheap, taking it apart is not.
         both = bool(self._marks) and bool(facts["features"].str.contains_any(self._marks).any())
         paired = "list_transform(list_zip(features->>$names, features->>$others), lambda pair: coalesce(pair[1], pair[2]))"
+        either = "list_transform(list_zip(json_exists(features, $names), json_exists(features, $others)), lambda pair: pair[1] OR pair[2])"
         parameters = {"names": [_pointer(name) for name in self._names]}
         if both:
             parameters["others"] = [_pointer(name) for name in self._others]
         page = facts.select(*CELL_NAMES, "unseen", "features").join(cells, on=list(CELL_NAMES), how="left")
         self._engine.register("page", page.select("cell", "unseen", "features"))
         try:
-            texts = paired if both else "features->>$names"
-            long = f"SELECT cell, unseen, unnest({texts}) AS text, unnest(range({len(self._names)})) AS feature FROM page"  # noqa: S608
-            query = f"SELECT cell, feature, text, unseen, count(*) AS answers FROM ({long}) GROUP BY ALL"  # noqa: S608 -- none of a user's
+            texts, there = (paired, either) if both else ("features->>$names", "json_exists(features, $names)")
+            columns = f"unnest({texts}) AS text, unnest({there}) AS there, unnest(range({len(self._names)})) AS feature"
+            long = f"SELECT cell, unseen, {columns} FROM page"  # noqa: S608
+            query = f"SELECT cell, feature, text, there, unseen, count(*) AS answers FROM ({long}) GROUP BY ALL"  # noqa: S608 -- none of a user's
             table = self._engine.sql(query, params=parameters).to_arrow_table()
         finally:
             self._engine.unregister("page")

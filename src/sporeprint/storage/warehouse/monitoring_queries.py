@@ -210,12 +210,13 @@ def _column(cells: Sequence[tuple[Any, ...]], kind: Kind, known: frozenset[str])
     kinds = {cell[0] for cell in cells}
     # What it was counted as decides: the contract may have changed since.
     numeric = kind is not Kind.NOMINAL if not kinds & {"number", "invalid", "value", "unseen"} else bool(kinds & {"number", "invalid"})
-    sums = {name: sum(int(cell[4]) for cell in cells if cell[0] == name) for name in ("missing", "invalid", "unseen")}
+    sums = {name: sum(int(cell[4]) for cell in cells if cell[0] == name) for name in ("missing", "absent", "invalid", "unseen")}
+    without = sums["missing"] + sums["absent"]
     if numeric:
         histogram, broken = _histogram(cells)
-        return NumericProfile(histogram, sums["missing"], sums["invalid"] + broken)
+        return NumericProfile(histogram, without, sums["invalid"] + broken)
     counts = {str(cell[1]): int(cell[4]) for cell in cells if cell[0] == "value"}
-    return NominalProfile(counts, sums["missing"], sums["unseen"], known | frozenset(counts))
+    return NominalProfile(counts, without, sums["unseen"], known | frozenset(counts))
 
 
 def _histogram(cells: Sequence[tuple[Any, ...]]) -> tuple[Histogram, int]:

@@ -7,7 +7,7 @@ from sporeprint.storage.warehouse.protocol import QueryResult, Reader
 
 #: By day, model and arm; then over the whole time, by model and arm.
 DAILY = ("volume", "verdicts", "false_negative", "latency")
-TOTAL = ("verdicts_total", "false_negative_total", "latency_total")
+TOTAL = ("verdicts_total", "false_negative_total", "latency_total", "cells_total")
 #: Those that are the daily statement without its day.
 WITHOUT_DAY = ("false_negative_total", "latency_total")
 

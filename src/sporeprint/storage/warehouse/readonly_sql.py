@@ -36,7 +36,8 @@ def one_that_reads(sql: str) -> str:
     Raises:
         UsageError: it is none, more than one, or can do more than read from the database.
     """
-    words, ended, last = [], False, 0
+    words: list[str] = []
+    ended, last, name = False, 0, ""
     for piece in _PIECE.finditer(sql):
         kind = piece.lastgroup
         if kind == "broken":
@@ -49,7 +50,9 @@ def one_that_reads(sql: str) -> str:
             if ended:
                 raise UsageError("expected one statement, there is something after the first ';'")
             last = piece.end()
-            words += [piece[0].upper() if kind == "word" else ""]
+            # A quoted name before a parenthesis calls the function of that name.
+            words += [piece[0].upper() if kind == "word" else name if piece[0] == "(" else ""]
+            name = piece[0][1:-1].upper() if kind == "name" else ""
     first = next((word for word in words if word), "")
     if not first:
         raise UsageError("expected a statement, as in: SELECT * FROM dim_model")

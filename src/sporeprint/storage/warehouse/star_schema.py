@@ -201,7 +201,8 @@ HOUR_LATENCY = StarTable(
     counts=("answers",),
     by="hour_us",
 )
-#: Every feature as a histogram. kind: value (a nominal one), number (low <= x < high), missing, unseen, invalid.
+#: Every feature as a histogram. kind: value (a nominal one), number (low <= x < high), missing
+#: (recorded as empty), absent (not observed; earlier releases counted it as missing), unseen, invalid.
 HOUR_FEATURES = StarTable(
     "hour_features",
     TableKind.COUNT,

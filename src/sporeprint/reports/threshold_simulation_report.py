@@ -1,0 +1,17 @@
+"""The runs of a simulated threshold as a picture: how often its promise is broken, by what is counted."""
+
+from sporeprint.reports.promise_bars import STEP, bars, opening
+from sporeprint.safety.threshold_simulation import ThresholdSimulation
+from sporeprint.stats.intervals import proportion
+
+_TOP = 70
+
+
+def picture(found: ThresholdSimulation) -> str:
+    """An SVG document with a bar for each way of counting."""
+    measured = tuple(
+        (what, proportion(broken, found.runs, 0.99), found.delta)
+        for what, broken in (("every row counted", found.broken_by_rows), ("every unit counted once", found.broken_by_units))
+    )
+    subtitle = f"{found.runs:,} runs of {found.rows:,} rows, {found.copies:,} of each unit"
+    return "\n".join([*opening("How often the promise is broken", subtitle, _TOP + 2 * STEP), *bars(measured, _TOP), "</svg>\n"])
