@@ -3,7 +3,7 @@
     PYTHON_WITH_GRPCIO benchmarks/grpc_bound.py [--url http://127.0.0.1:8000 --body FILE] [--seconds 3]
 
 Both sides get one row as JSON bytes over eight connections of threads of this process. Without --url only the bound is measured. The gRPC
-server takes and gives bytes unread: parsing, scoring, journal, keys and limits would come on top.
+server takes and gives bytes unread, and so does an HTTP server beside it: parsing, scoring, journal, keys and limits would come on top.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import asyncio
 import http.client
 import json
 import multiprocessing
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -38,6 +39,20 @@ def serve(ready: Any) -> None:
         await server.wait_for_termination()
 
     asyncio.run(main())
+
+
+def serve_http(ready: Any) -> None:
+    import uvicorn
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            body = (await receive())["body"]
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]})
+            await send({"type": "http.response.body", "body": body})
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    ready.put(listening.getsockname()[1])
+    uvicorn.Server(uvicorn.Config(answer, log_level="error", lifespan="off")).run([listening])
 
 
 def rate(connect: Callable[[], Callable[[], None]], seconds: float) -> float:
@@ -89,14 +104,20 @@ def main() -> None:
     row = {"inputs": [{"name": "rows", "datatype": "BYTES", "shape": [1], "data": ['{"cap-shape": "convex"}']}]}
     body = options.body.read_bytes() if options.body else json.dumps(row).encode()
     ready: Any = multiprocessing.Queue()
-    process = multiprocessing.Process(target=serve, args=(ready,), daemon=True)
-    process.start()
-    port, rates = ready.get(timeout=30), {"grpc, nothing done": [], "http /v2, everything": []}
+    processes = [multiprocessing.Process(target=target, args=(ready,), daemon=True) for target in (serve, serve_http)]
+    ports = []
+    for process in processes:
+        process.start()
+        ports.append(ready.get(timeout=30))
+    port, echo = ports[0], f"http://127.0.0.1:{ports[1]}"
+    rates: dict[str, list[int]] = {"grpc, nothing done": [], "http, nothing done": [], "http /v2, everything": []}
     for _ in range(3):
         rates["grpc, nothing done"].append(round(rate(lambda: grpc_call(port, body), options.seconds)))
+        rates["http, nothing done"].append(round(rate(lambda: http_call(echo, body), options.seconds)))
         if options.url:
             rates["http /v2, everything"].append(round(rate(lambda: http_call(options.url, body), options.seconds)))
-    process.terminate()
+    for process in processes:
+        process.terminate()
     print(json.dumps(rates, indent=1))
 
 

@@ -46,6 +46,7 @@ OF_A_PACKAGE = {
     "model_serving/open_inference/test_conformance.py",
     "pipelines/test_dates.py",
     "pipelines/test_further_tables.py",
+    "pipelines/test_hard_tables.py",
 }
 
 

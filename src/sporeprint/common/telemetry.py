@@ -23,7 +23,7 @@ EXPORTERS = ("otlp", "console", "none")
 PROTOCOL = "http/protobuf"
 NAME = "sporeprint"
 
-#: What makes spans in this process; None: nobody asked for them.
+#: What makes spans in this process; None: tracing is off.
 _tracer: Any = None
 _providers: list[Any] = []
 #: Whether a trace is recorded.
@@ -91,7 +91,7 @@ def start(instance: str | None = None) -> None:
 
 
 def _ids() -> Any:
-    """Makes the numbers of traces and spans; that of a trace is the one the sampler was asked about, where it was."""
+    """Makes the numbers of traces and spans; that of a trace is the one the sampler saw, where it saw one."""
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
     class Ids(RandomIdGenerator):
@@ -201,7 +201,7 @@ def start_request(headers: Iterable[tuple[bytes, bytes]], method: str, began_ns:
     # Nothing is the parent that another request may have left in this context.
     parent = context.Context() if header is None else _parent(header.decode("latin-1"))
     if header is None:
-        # The sampler is asked before the span is made: one that is dropped would cost as much as a tenth of a prediction.
+        # The sampler decides before the span is made: one that is dropped would cost as much as a tenth of a prediction.
         number = _drawn.trace_id = random.getrandbits(128) or 1
         if not _sampler.should_sample(parent, number, method, trace.SpanKind.SERVER, attributes).decision.is_sampled():
             del _drawn.trace_id
@@ -219,7 +219,7 @@ def trace_id(request: Any) -> str:
 
 
 def end_request(request: Any, name: str, status: int, attributes: Callable[[], Mapping[str, Any]]) -> None:
-    """End the span of a request. Its attributes are only asked for where it is recorded."""
+    """End the span of a request. Its attributes are only made where it is recorded."""
     if isinstance(request, DroppedRequest):
         return
     if request.is_recording():

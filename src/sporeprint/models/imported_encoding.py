@@ -174,7 +174,7 @@ def places_of(features: Sequence[Feature], encoder: Encoder, missing_text: str) 
         start, column = offsets[feature.column]
         if isinstance(column, NumericEncoding):
             if feature.kind == "missing" and not column.indicator:
-                raise UsageError(f"feature {feature.column}:missing cannot be told where --missing-number replaces what is missing")
+                raise UsageError(f"feature {feature.column}:missing has no meaning where --missing-number replaces what is missing")
             at.append(start + (feature.kind == "missing"))
             missing.append(start + 1 if column.indicator and feature.kind == "number" else -1)
             continue

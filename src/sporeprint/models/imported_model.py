@@ -154,7 +154,7 @@ def _only_probabilities(proto: Any) -> tuple[Any, str, tuple[str, ...]]:
 
     maps = {node.output[0]: node for node in proto.graph.node if node.op_type == "ZipMap"}
     labels = _labels(proto)
-    for node in maps.values():  # a list of dictionaries, made of the tensor that is wanted
+    for node in maps.values():  # a list of dictionaries, made of the tensor of probabilities
         proto.graph.node.remove(node)
     floats = {TensorProto.FLOAT, TensorProto.DOUBLE}
     names = [maps[value.name].input[0] if value.name in maps else value.name for value in proto.graph.output
@@ -174,7 +174,7 @@ def _only_probabilities(proto: Any) -> tuple[Any, str, tuple[str, ...]]:
 
 
 def _labels(proto: Any) -> tuple[str, ...]:
-    """The classes that a classifier of the graph names, the last one first looked at."""
+    """The classes that a classifier of the graph names, from the last node backwards."""
     for node in reversed(proto.graph.node):
         for attribute in node.attribute:
             if attribute.name == "classlabels_strings" and attribute.strings:

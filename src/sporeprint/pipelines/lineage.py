@@ -226,7 +226,7 @@ def _short(error: Exception) -> str:
 
 
 def lineage_of(settings: Settings, workdir: Workdir, run_id: str) -> Lineage | None:
-    """What reports a run; None where nobody asked for it.
+    """What reports a run; None where no receiver is named.
 
     Raises:
         ConfigError: the environment's transport is none.

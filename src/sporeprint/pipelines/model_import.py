@@ -56,7 +56,7 @@ class ImportOptions:
     missing_text: str = ""
 
 
-#: Nothing said beside the file.
+#: No options: the file explains itself.
 AS_THE_FILE_SAYS = ImportOptions()
 
 

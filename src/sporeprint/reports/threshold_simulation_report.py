@@ -7,11 +7,11 @@ from sporeprint.stats.intervals import proportion
 _TOP = 70
 
 
-def picture(found: ThresholdSimulation) -> str:
+def picture(simulation: ThresholdSimulation) -> str:
     """An SVG document with a bar for each way of counting."""
     measured = tuple(
-        (what, proportion(broken, found.runs, 0.99), found.delta)
-        for what, broken in (("every row counted", found.broken_by_rows), ("every unit counted once", found.broken_by_units))
+        (what, proportion(broken, simulation.runs, 0.99), simulation.delta)
+        for what, broken in (("every row counted", simulation.broken_by_rows), ("every unit counted once", simulation.broken_by_units))
     )
-    subtitle = f"{found.runs:,} runs of {found.rows:,} rows, {found.copies:,} of each unit"
+    subtitle = f"{simulation.runs:,} runs of {simulation.rows:,} rows, {simulation.copies:,} of each unit"
     return "\n".join([*opening("How often the promise is broken", subtitle, _TOP + 2 * STEP), *bars(measured, _TOP), "</svg>\n"])
