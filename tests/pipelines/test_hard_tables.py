@@ -138,7 +138,8 @@ def test_a_wide_table_is_known_by_its_own_kind(tmp_path: Path) -> None:
     bundle = Registry(tmp_path / "models/registry").load(str(result.registered.production))
     fresh = frame_of({f"x{place}": draw.normal(size=300).round(3).tolist() for place in range(60)})
     answers = score_frame(fresh, bundle)
-    assert (answers["novelty_p"].to_numpy() > 0.05).mean() > 0.9
+    # 40 rows calibrate the guard: what it covers is Beta(39, 2), 0.95 in the mean, and below 0.8 in 2 of 1,000 tables.
+    assert (answers["novelty_p"].to_numpy() > 0.05).mean() > 0.8
     assert class_probabilities(bundle, fresh).shape == (300, 2)
 
 

@@ -303,8 +303,7 @@ def predict(
     """Request for one answer.
 
     Args:
-        row: features by name, as code or word: a mapping or a pandas Series; what is left out was not observed;
-            None, NaN or NA is an empty cell.
+        row: features by name, as code or word: a mapping or a pandas Series; what is left out was not observed.
         explain: whether reasons are wanted.
         model: which one answers: production, a model's name, or one version as name/v2. Left out: the one that serves.
         ab_test: name of the A/B test it takes part in.
@@ -323,20 +322,8 @@ def predict(
 
 
 def identify(row: Mapping[str, Any], *, model: str | None = None) -> Call[IdentifyResponse]:
-    """Ask where the identification of one thing stands: the verdict, the known groups that fit, what to look at next.
-
-    Nothing is stored. To go on, add what was observed to the row, and ask again until `is_final`.
-
-    Args:
-        row: what was observed, by name, as code or word; None, NaN or NA is an empty cell, "not observed" cannot be told.
-        model: as for `predict`.
-
-    Raises:
-        ProblemError: if the service says that it does not do it.
-        UnreachableError: if it does not answer.
-    """
-    params = {"model": model} if model is not None else {}
-    response = yield Request("POST", "/identify", params, {"Content-Type": JSON}, _json(_row(row)))
+    """Ask where the identification of a row stands; nothing is stored. Takes and raises as `predict`; "not observed" cannot be told."""
+    response = yield Request("POST", "/identify", {} if model is None else {"model": model}, {"Content-Type": JSON}, _json(_row(row)))
     return response.read(IdentifyResponse)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from sporeprint.data.written_values import normalised
 from sporeprint.errors import StorageError
 from sporeprint.monitoring.data_profile import ColumnProfile, NominalProfile, NumericProfile, Profile
 from sporeprint.monitoring.performance_estimation import ScoreHistograms
@@ -410,10 +411,14 @@ def _decoded(texts: Sequence[str], schema: DatasetSchema) -> pl.DataFrame:
         if column.kind is Kind.NOMINAL and column.values:
             words_of = {word: code for code, word in column.values.items() if word not in column.values}
             value = value.replace(words_of) if words_of else value
-        if column.kind is Kind.DATE:  # recorded as a day number
-            value = value.cast(pl.Float64, strict=False)
         columns.append(value.alias(name))
-    return table.select(columns)
+    plain = table.select(columns)
+    dates = [name for name, column in schema.columns.items() if column.kind is Kind.DATE]
+    if not dates:
+        return plain
+    # Single predictions were recorded with the day number, batches with the text they came with.
+    days = normalised(plain.select(dates), schema)
+    return plain.with_columns(pl.coalesce(pl.col(name).cast(pl.Float64, strict=False), days[name]) for name in dates)
 
 
 def _plain(raw: str, names: Sequence[str]) -> dict[str, str | None]:
