@@ -68,6 +68,15 @@ def whole(response: httpx.Response) -> Reader:
     return page
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _ready(client: Client) -> None:
+    """On a busy machine the database may not have said in time whether there are keys; until it has, nobody is let in."""
+    end = time.monotonic() + 30
+    while client.get("/ui/").status_code == 503:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 @pytest.fixture(scope="module")
 def row(shared_root: Path) -> dict[str, Any]:
     found = Registry(shared_root / "models/registry").load("production").golden.rows[0]
