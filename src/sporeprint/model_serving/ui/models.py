@@ -41,5 +41,5 @@ async def _move(request: PageRequest, move: Move) -> Redirect:
     except ValidationError as error:
         first = error.errors()[0]
         raise HttpProblemError(not_valid(f"field {str(first['loc'][0])!r}: {first['msg']}")) from None
-    await move(name, given, request.service, request.caller)
+    await move(name, given, request.service, request.caller, deadline=request.scope["deadline"])
     return Redirect("models")

@@ -168,7 +168,7 @@ class PageEndpoint:
                 request = replace(request, caller=caller)
                 service.access.authorize(caller, self.role)
                 scope["request_context"].key = caller.name
-            async with asyncio.timeout(service.limits.deadline_s):
+            async with asyncio.timeout(service.limits.deadline_s) as scope["deadline"]:
                 request = await _with_fields(request, receive)
                 response = await self._view(request)
         except ClientGoneError:
