@@ -40,6 +40,7 @@ OF_A_PACKAGE = {
     "model_serving/test_ab_bad_input.py",
     "model_serving/test_row_bodies.py",
     "model_serving/test_browser.py",
+    "model_serving/test_database_faults.py",
     "model_serving/test_faults.py",
     "model_serving/test_openapi_contract.py",
     "model_serving/test_telemetry.py",

@@ -173,7 +173,7 @@ def send(request: Request, retries: Retries) -> Exchange[Response]:
         retries: how often.
 
     Raises:
-        HttpProblemError: if the service says that it does not do it.
+        ProblemError: if the service says that it does not do it.
         UnreachableError: if it does not answer.
     """
     tried = 0
@@ -310,7 +310,7 @@ def predict(
         idempotency_key: the same key gives the same answer. Left out: a new one, for the tries of this call alone.
 
     Raises:
-        HttpProblemError: if the service says that it does not do it; one type for each kind of reason.
+        ProblemError: if the service says that it does not do it; one type for each kind of reason.
         UnreachableError: if it does not answer.
     """
     values = (("model", model), ("ab_test", ab_test), ("explain", "true" if explain else None))
@@ -338,7 +338,7 @@ def predict_batch(rows: Iterable[Mapping[str, Any]], *, model: str | None = None
         idempotency_key: as for `predict`.
 
     Raises:
-        HttpProblemError: if the service says that it does not do it. A row that is not understood is no error: see its `problem`.
+        ProblemError: if the service says that it does not do it. A row that is not understood is no error: see its `problem`.
         UnreachableError: if it does not answer.
     """
     params = {"model": model} if model is not None else {}
@@ -368,7 +368,7 @@ def predict_file(path: str | Path, to: str | Path, *, model: str | None = None, 
         idempotency_key: as for `predict`.
 
     Raises:
-        HttpProblemError: if the service says that it does not do it. A row that is not understood is no error: see the file.
+        ProblemError: if the service says that it does not do it. A row that is not understood is no error: see the file.
         UnreachableError: if it does not answer.
         UsageError: if a file cannot be read, or is of another kind.
     """
