@@ -1,7 +1,6 @@
 """The client without its transport: what is sent, what an answer means, and when to try again.
 
-A call is a generator: it asks for requests to be sent and returns its result; `exchange` adds the tries and the pauses between them.
-So the client that waits and the one that awaits are the same code but for the sending itself, and each call is a method of both.
+A call is a generator that asks for requests and returns its result, and a method of both clients; `exchange` adds tries and pauses.
 """
 
 import functools
@@ -314,17 +313,16 @@ def predict(
         ProblemError: if the service says that it does not do it; one type for each kind of reason.
         UnreachableError: if it does not answer.
     """
-    values = {"model": model, "ab_test": ab_test, "explain": "true" if explain else None}
+    values = (("model", model), ("ab_test", ab_test), ("explain", "true" if explain else None))
     headers = {"Content-Type": JSON, **_key(idempotency_key), **({"X-Unit-Id": unit} if unit is not None else {})}
-    params = {name: value for name, value in values.items() if value is not None}
-    response = yield Request("POST", "/predict", params, headers, _json(_row(row)))
+    response = yield Request("POST", "/predict", {name: value for name, value in values if value is not None}, headers, _json(_row(row)))
     return replace(response.read(PredictResult), replayed=_replayed(response))
 
 
 def identify(row: Mapping[str, Any], *, model: str | None = None) -> Call[IdentifyResponse]:
     """Ask where the identification of a row stands; nothing is stored. Takes and raises as `predict`; "not observed" cannot be told."""
-    response = yield Request("POST", "/identify", {} if model is None else {"model": model}, {"Content-Type": JSON}, _json(_row(row)))
-    return response.read(IdentifyResponse)
+    reply = yield Request("POST", "/identify", {"model": model} if model else {}, {"Content-Type": JSON}, _json(_row(row)))
+    return reply.read(IdentifyResponse)
 
 
 def _replayed(response: Response) -> bool:
