@@ -23,7 +23,7 @@ export SPOREPRINT_GUARD__ALPHA=0.01
 # An alarm makes a challenger, and what the shadow test finds is acted on.
 export SPOREPRINT_ALERTS__RULES='{"drift": {"metric": "alarms", "above": 0, "action": "retrain"}}'
 export SPOREPRINT_ALERTS__CHANNELS='{"team": {"url_env": "TOUR_TEAM"}}'
-export SPOREPRINT_AB_TESTING__AUTO_CONCLUDE=true SPOREPRINT_AB_TESTING__LOOK_S=1
+export SPOREPRINT_AB_TESTING__AUTO_CONCLUDE=true SPOREPRINT_AB_TESTING__EVALUATE_EVERY_S=1
 sporeprint=$root/.venv/bin/sporeprint python=$root/.venv/bin/python season=$root/examples/tour/season.py
 
 started=()

@@ -24,7 +24,7 @@ def test_all_rows_stand_in_the_order_of_the_source(run: Run) -> None:
 def test_predictions_are_those_of_the_run(run: Run) -> None:
     test, model = run.tables.test, run.models["xgboost"]
     predictions = run.predictions("xgboost", test)
-    np.testing.assert_allclose(predictions.probability, model.probabilities)
+    np.testing.assert_array_equal(model.score(test.codes), model.scores)
     assert run.verdict_words[0] == run.words.negative
     counts = run.evaluation.evaluations["xgboost"].safety.seen
     assert counts.answered == (predictions.verdict != run.verdict_words.index("unknown")).sum()

@@ -10,13 +10,13 @@ from measure_house import MOST_LINES, Tree  # noqa: E402 -- a script, not a pack
 
 TREE = Tree(ROOT)
 #: Lines of code and prose with a word that says that something was done: found, said, told, asked, given, wanted, looked, kept.
-PARTICIPLES = 510
+PARTICIPLES = 530
 #: Names that are such a word: fields of the note in stored batches.
 STORED_FIELDS = {"given", "asked"}
 #: Imports under another name, because two things share one: the command `sporeprint etl` and the function `sporeprint.etl`.
 RENAMED = 1
 #: Files over 500 lines.
-LONG = {"draft.py", "group_likelihood.py", "registry.py", "settings.py"}
+LONG = {"draft.py", "group_likelihood.py", "protocol.py", "registry.py", "settings.py"}
 
 
 def test_values_have_nouns_for_names() -> None:

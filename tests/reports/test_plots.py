@@ -78,7 +78,7 @@ def pictures(evaluations: dict[str, ModelEvaluation], importances: dict[str, dic
 
 @pytest.fixture(scope="module")
 def stamped(evaluations: dict[str, ModelEvaluation], importances: dict[str, dict[str, float]]) -> dict[str, bytes]:
-    return draw_all(evaluations, GUARD, importances, SCHEMA, simulated=True)
+    return draw_all(evaluations, GUARD, importances, SCHEMA, partial=PARTIAL, simulated=True)
 
 
 def without_unseen(evaluations: dict[str, ModelEvaluation]) -> dict[str, ModelEvaluation]:

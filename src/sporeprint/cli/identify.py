@@ -32,7 +32,7 @@ class Dialogue:
 
     Attributes:
         bundle: the model.
-        fields: what was answered, by column, in the order of the answers; `NOT_OBSERVED` for what could not be told.
+        fields: what was answered, by column, in the order of the answers; `NOT_OBSERVED` for "cannot tell".
     """
 
     bundle: Bundle

@@ -20,7 +20,7 @@ class AnswerError(ClientError):
     """What came is no answer of this service: is the address right?"""
 
 
-class HttpProblemError(ClientError):
+class ProblemError(ClientError):
     """The service says why it does not do it.
 
     Attributes:
@@ -38,34 +38,34 @@ class HttpProblemError(ClientError):
         self.request_id, self.retry_after_s = request_id, retry_after_s
 
 
-class InvalidError(HttpProblemError):
+class InvalidError(ProblemError):
     """The request cannot be understood or is too large (400, 406, 413, 415, 422): sent again it would be refused again."""
 
 
-class AuthenticationError(HttpProblemError):
+class AuthenticationError(ProblemError):
     """A key is needed, or the one sent is not taken (401)."""
 
 
-class NotAllowedError(HttpProblemError):
+class NotAllowedError(ProblemError):
     """The key may not do this (403)."""
 
 
-class NotFoundError(HttpProblemError):
+class NotFoundError(ProblemError):
     """There is no such prediction, model or A/B test (404)."""
 
 
-class ConflictError(HttpProblemError):
+class ConflictError(ProblemError):
     """What is there does not allow it: a gate refuses, or something has ended (409)."""
 
 
-class UnavailableError(HttpProblemError):
+class UnavailableError(ProblemError):
     """Not possible now, at every try (408, 429, 5xx)."""
 
     exit_code = 75
     retryable = True
 
 
-_KINDS: Mapping[int, type[HttpProblemError]] = {
+_KINDS: Mapping[int, type[ProblemError]] = {
     **dict.fromkeys((400, 406, 413, 415, 422), InvalidError),
     401: AuthenticationError,
     403: NotAllowedError,
@@ -75,6 +75,6 @@ _KINDS: Mapping[int, type[HttpProblemError]] = {
 }
 
 
-def error_type(status: int) -> type[HttpProblemError]:
+def error_type(status: int) -> type[ProblemError]:
     """What an answer with this status is raised as."""
-    return _KINDS.get(status, UnavailableError if status >= 500 else HttpProblemError)
+    return _KINDS.get(status, UnavailableError if status >= 500 else ProblemError)

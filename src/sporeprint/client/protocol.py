@@ -1,7 +1,6 @@
 """The client without its transport: what is sent, what an answer means, and when to try again.
 
-A call is a generator: it asks for requests to be sent and returns its result; `exchange` adds the tries and the pauses between them.
-So the client that waits and the one that awaits are the same code but for the sending itself, and each call is a method of both.
+A call is a generator that asks for requests and returns its result, and a method of both clients; `exchange` adds tries and pauses.
 """
 
 import functools
@@ -174,7 +173,7 @@ def send(request: Request, retries: Retries) -> Exchange[Response]:
         retries: how often.
 
     Raises:
-        HttpProblemError: if the service says that it does not do it.
+        ProblemError: if the service says that it does not do it.
         UnreachableError: if it does not answer.
     """
     tried = 0
@@ -303,8 +302,7 @@ def predict(
     """Request for one answer.
 
     Args:
-        row: features by name, as code or word: a mapping or a pandas Series; what is left out was not observed;
-            None, NaN or NA is an empty cell.
+        row: features by name, as code or word: a mapping or a pandas Series; what is left out was not observed.
         explain: whether reasons are wanted.
         model: which one answers: production, a model's name, or one version as name/v2. Left out: the one that serves.
         ab_test: name of the A/B test it takes part in.
@@ -312,32 +310,19 @@ def predict(
         idempotency_key: the same key gives the same answer. Left out: a new one, for the tries of this call alone.
 
     Raises:
-        HttpProblemError: if the service says that it does not do it; one type for each kind of reason.
+        ProblemError: if the service says that it does not do it; one type for each kind of reason.
         UnreachableError: if it does not answer.
     """
-    values = {"model": model, "ab_test": ab_test, "explain": "true" if explain else None}
+    values = (("model", model), ("ab_test", ab_test), ("explain", "true" if explain else None))
     headers = {"Content-Type": JSON, **_key(idempotency_key), **({"X-Unit-Id": unit} if unit is not None else {})}
-    params = {name: value for name, value in values.items() if value is not None}
-    response = yield Request("POST", "/predict", params, headers, _json(_row(row)))
+    response = yield Request("POST", "/predict", {name: value for name, value in values if value is not None}, headers, _json(_row(row)))
     return replace(response.read(PredictResult), replayed=_replayed(response))
 
 
 def identify(row: Mapping[str, Any], *, model: str | None = None) -> Call[IdentifyResponse]:
-    """Ask where the identification of one thing stands: the verdict, the known groups that fit, what to look at next.
-
-    Nothing is stored. To go on, add what was observed to the row, and ask again until `is_final`.
-
-    Args:
-        row: what was observed, by name, as code or word; None, NaN or NA is an empty cell, "not observed" cannot be told.
-        model: as for `predict`.
-
-    Raises:
-        ProblemError: if the service says that it does not do it.
-        UnreachableError: if it does not answer.
-    """
-    params = {"model": model} if model is not None else {}
-    response = yield Request("POST", "/identify", params, {"Content-Type": JSON}, _json(_row(row)))
-    return response.read(IdentifyResponse)
+    """Ask where the identification of a row stands; nothing is stored. Takes and raises as `predict`; "not observed" cannot be told."""
+    reply = yield Request("POST", "/identify", {"model": model} if model else {}, {"Content-Type": JSON}, _json(_row(row)))
+    return reply.read(IdentifyResponse)
 
 
 def _replayed(response: Response) -> bool:
@@ -353,7 +338,7 @@ def predict_batch(rows: Iterable[Mapping[str, Any]], *, model: str | None = None
         idempotency_key: as for `predict`.
 
     Raises:
-        HttpProblemError: if the service says that it does not do it. A row that is not understood is no error: see its `problem`.
+        ProblemError: if the service says that it does not do it. A row that is not understood is no error: see its `problem`.
         UnreachableError: if it does not answer.
     """
     params = {"model": model} if model is not None else {}
@@ -383,7 +368,7 @@ def predict_file(path: str | Path, to: str | Path, *, model: str | None = None, 
         idempotency_key: as for `predict`.
 
     Raises:
-        HttpProblemError: if the service says that it does not do it. A row that is not understood is no error: see the file.
+        ProblemError: if the service says that it does not do it. A row that is not understood is no error: see the file.
         UnreachableError: if it does not answer.
         UsageError: if a file cannot be read, or is of another kind.
     """

@@ -102,9 +102,9 @@ def _serve(pipe: Connection, prepare: Callable[..., None] | None, arguments: tup
         prepare(*arguments)
     with contextlib.suppress(EOFError, OSError):
         while True:
-            work, given = pipe.recv()
+            work, arguments = pipe.recv()
             try:
-                for item in work(*given):
+                for item in work(*arguments):
                     pipe.send(("item", item))
             except Exception as error:  # noqa: BLE001 -- it is raised where the work was asked for
                 error.add_note(traceback.format_exc())

@@ -163,7 +163,7 @@ class Questions:
 
         Args:
             weights: [n, K].
-            left: bool [n, columns], columns that can be looked at.
+            left: bool [n, columns], columns that are left.
         """
         score = np.zeros(left.shape)
         positive = weights @ self.guard.likelihood.positive

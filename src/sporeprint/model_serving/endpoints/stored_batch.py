@@ -1,4 +1,4 @@
-"""A batch as it is sent: from the disk, part by part, in the form that was asked for."""
+"""A batch as it is sent: from the disk, part by part, in the form of the request."""
 
 import asyncio
 from collections.abc import Iterator

@@ -64,7 +64,7 @@ FAMILIES: Mapping[str, MetricDefinition] = {
     "ab_predictions": MetricDefinition(MetricKind.COUNTER, "Predictions given in A/B tests", ("test", "arm")),
     "unseen_values": MetricDefinition(MetricKind.COUNTER, "Values never seen in training", ("feature",)),
     "cells_without_value": MetricDefinition(
-        MetricKind.COUNTER, "Answers given without a value of the feature: it was not observed, or recorded as empty", ("feature", "kind")
+        MetricKind.COUNTER, "Answers without a value of the feature: it was not observed, or recorded as empty", ("feature", "kind")
     ),
     "requests": MetricDefinition(MetricKind.COUNTER, "Requests", ("endpoint", "status")),
     "rate_limited": MetricDefinition(MetricKind.COUNTER, "Requests turned away because their key had made too many"),

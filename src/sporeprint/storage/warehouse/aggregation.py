@@ -102,7 +102,7 @@ def features(observed: pl.DataFrame, numbered: pl.DataFrame, schema: DatasetSche
     """Rows of `hour_features`: every feature of the contract.
 
     A nominal value is counted by its code, where the code or its word was given. What the contract or the training does not know is
-    counted together, as unseen: it has no end. A number that is none is invalid. What was not observed is absent, what was given as
+    counted together, as unseen: it has no end. A number that is none is invalid. What was not observed is absent, what was recorded as
     empty is missing.
 
     Args:

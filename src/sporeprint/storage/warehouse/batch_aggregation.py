@@ -61,7 +61,7 @@ def parts(path: Path, about: BatchInfo, features: Sequence[str], seq: int) -> It
 
 
 def _count(texts: pl.DataFrame, features: int, new: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:
-    """What was given for each of so many features in those of the rows that are new; a column that the file has not was not observed."""
+    """The cells of so many features in those of the rows that are new; a column that the file has not was not observed."""
     with_cells = new.select(ID, *CELL_NAMES, "unseen").join(cells, on=list(CELL_NAMES), how="left")
     both = with_cells.select(ID, "cell", "unseen").join(texts, on=ID, how="left")
     absent = {str(place) for place in range(features)} - set(texts.columns)

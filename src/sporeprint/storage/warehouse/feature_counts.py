@@ -10,8 +10,8 @@ import polars as pl
 
 from sporeprint.storage.warehouse.star_schema import CELL_NAMES
 
-#: What was given, and how often: `cell` (a number for each hour, model and arm), `feature` (its place), `text`, `there` (whether it was
-#: given at all: null and "" are, and say that it is empty), `unseen`, `answers`.
+#: Cells, and how often: `cell` (a number for each hour, model and arm), `feature` (its place), `text`, `there` (whether it was
+#: there at all: null and "" are, and say that it is empty), `unseen`, `answers`.
 GIVEN = {"cell": pl.UInt32, "feature": pl.Int64, "text": pl.String, "there": pl.Boolean, "unseen": pl.String, "answers": pl.Int64}
 
 
