@@ -66,7 +66,6 @@ def etl(root: Path, table: Path, die_at: int = 0) -> int:
             _kill_at(die_at)
             sys.argv = ["sporeprint", *command(root, table)]
             main()
-            code = 0
         except SystemExit as ending:
             code = ending.code or 0
         finally:

@@ -81,7 +81,7 @@ def frozen_database(trained: Path, quick: bool) -> tuple[dict[str, Any], bool]:
             healthy = bool(call(server.port, "GET", "/health", headers=CALLER).body["status"] == "ok")
             time.sleep(0.2)
         server.stop()
-    figure = {
+    figure: dict[str, Any] = {
         "start_to_ready_s": second.ready_s and round(second.ready_s, 2),
         "health": [health.body["database"]["status"], round(health.seconds, 2)],
         "outcomes": [sorted({each.status for each in outcomes}), round(max(each.seconds for each in outcomes), 2)],
@@ -127,7 +127,12 @@ def kill_database(trained: Path, quick: bool) -> tuple[dict[str, Any], bool]:
         traces = server.traces()
         server.stop()
         settled(root, environ=environ)
-        figure = {"kills": kills, **differences(in_database(mariadb, name), load.given), "statuses": load.statuses, "tracebacks": traces}
+        figure: dict[str, Any] = {
+            "kills": kills,
+            **differences(in_database(mariadb, name), load.given),
+            "statuses": load.statuses,
+            "tracebacks": traces,
+        }
     return figure, figure["given"] > 0 and not (figure["lost"] or figure["doubled"] or figure["altered"]) and set(load.statuses) == {200}
 
 
@@ -146,7 +151,12 @@ def dropping_link(trained: Path, quick: bool) -> tuple[dict[str, Any], bool]:
         traces = server.traces()
         server.stop()
         settled(root, environ=environ)
-        figure = {"faults": turns, **differences(in_database(mariadb, name), load.given), "statuses": load.statuses, "tracebacks": traces}
+        figure: dict[str, Any] = {
+            "faults": turns,
+            **differences(in_database(mariadb, name), load.given),
+            "statuses": load.statuses,
+            "tracebacks": traces,
+        }
     return figure, figure["given"] > 0 and not (figure["lost"] or figure["doubled"] or figure["altered"]) and set(load.statuses) == {200}
 
 

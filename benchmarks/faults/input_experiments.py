@@ -166,12 +166,12 @@ JSON = (("Content-Type", "application/json"),)
 
 
 def _bad_outcomes() -> Iterator[BadInput]:
-    bad: list[dict[str, Any]] = [{"outcome": value} for value in (None, "", "q", 7, [], {}, "x" * 300)]
-    bad += [
-        {"outcome": "p", "observed": value}
-        for value in ("yesterday", "2026-02-30", "2026-01-01T00:00", "9999-12-31T23:59:59-23:59", 7, [], "1900-01-01T00:00:00Z")
-    ]
-    bad += [{"outcome": "p", "source": value} for value in ("", "x" * 300, 7, [], "a\x00b")]
+    codes: tuple[Any, ...] = (None, "", "q", 7, [], {}, "x" * 300)
+    times: tuple[Any, ...] = ("yesterday", "2026-02-30", "2026-01-01T00:00", "9999-12-31T23:59:59-23:59", 7, [], "1900-01-01T00:00:00Z")
+    sources: tuple[Any, ...] = ("", "x" * 300, 7, [], "a\x00b")
+    bad: list[dict[str, Any]] = [{"outcome": value} for value in codes]
+    bad += [{"outcome": "p", "observed": value} for value in times]
+    bad += [{"outcome": "p", "source": value} for value in sources]
     bad += [{"outcome": "p", "extra": 1}, {"Outcome": "p"}, {}]
     for fields in bad:
         body = json.dumps(fields).encode()
@@ -182,6 +182,7 @@ def _bad_outcomes() -> Iterator[BadInput]:
 
 
 def _bad_operations() -> Iterator[BadInput]:
+    body: Any
     for what in ("promote", "rollback"):
         for body in (
             {},

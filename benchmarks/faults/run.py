@@ -18,7 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import lab
-from experiments import EXPERIMENTS, MissingToolError
+from database_experiments import MissingToolError
+from experiments import EXPERIMENTS
 
 
 def main() -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.main import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from sporeprint.common import telemetry
@@ -39,6 +38,8 @@ log = logging.getLogger(__name__)
 GRACE_S = 20
 #: Seconds that a worker may be silent before another one takes its place.
 SILENT_S = 30
+#: Exit code of a worker that could not start, as uvicorn ends it.
+STARTUP_FAILURE = 3
 #: Connections that wait for a worker to take them.
 BACKLOG = 2048
 
