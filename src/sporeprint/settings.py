@@ -366,6 +366,7 @@ class ServingSettings(Frozen):
     keep_alive_s: float = Field(75.0, ge=1, le=86_400, description="Seconds an idle connection stays open: more than the proxy's own.")
     min_receive_kb_s: float = Field(16.0, ge=0, le=1e6, description="Slowest that a body may arrive, in KiB a second; 0: any speed.")
     deadline_s: float = Field(30.0, gt=0, le=600, description="Longest a request may take, its sending included.")
+    ui: bool = Field(True, description="Whether people find pages under /ui/.")
     access_log: Literal["none", "json"] = Field("json", description="Whether a line of JSON is written for each request.")
     access_log_path: str = Field("logs/access.jsonl", min_length=1, description="Its file, below the work directory; '-': stderr.")
     access_log_mb: int = Field(256, ge=0, description="Size after which the file becomes .1, in place of the one before; 0: never.")

@@ -94,12 +94,17 @@ def test_no_more_calls_wait_than_are_allowed(oltp: Engine) -> None:
 
 def test_what_was_given_up_before_it_began_is_never_done(oltp: Engine) -> None:
     calls, held, done = DatabaseExecutor(oltp, threads=1, wait_s=0.1), threading.Event(), list[str]()
-    with pytest.raises(SilentDatabaseError) as under_way:
-        calls.call(lambda: held.wait(10) and done.append("under way"))
+
+    def under_way() -> None:
+        held.wait(10)
+        done.append("under way")
+
+    with pytest.raises(SilentDatabaseError) as begun:
+        calls.call(under_way)
     calls._away_since = None  # as after a probe
     with pytest.raises(SilentDatabaseError) as waiting:
         calls.call(done.append, "waiting")
-    assert (under_way.value.has_begun, waiting.value.has_begun) == (True, False)
+    assert (begun.value.has_begun, waiting.value.has_begun) == (True, False)
     held.set()
     calls._pool.shutdown(wait=True)
     assert done == ["under way"]

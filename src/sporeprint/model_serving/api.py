@@ -40,6 +40,8 @@ from sporeprint.model_serving.http.request_context import RequestContext
 from sporeprint.model_serving.http.requests import SECURITY, is_open_inference
 from sporeprint.model_serving.http.validation import invalid_request
 from sporeprint.model_serving.runtime.service import Service
+from sporeprint.model_serving.ui.routes import UI_ROUTES
+from sporeprint.model_serving.ui.session import Sessions
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import Settings
 
@@ -65,7 +67,7 @@ ROUTERS = tuple(
 )
 ROUTES = tuple(route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute))
 #: Endpoint -> its address.
-PATHS = {route.name: route.path for route in ROUTES}
+PATHS = {route.name: route.path for route in (*ROUTES, *UI_ROUTES)}
 
 
 def document(schema: DatasetSchema, root_path: str = "") -> dict[str, Any]:
@@ -166,6 +168,8 @@ def create_app(
             waiting.watched(),
         ):
             app.state.service = service
+            if settings.serving.ui:
+                app.state.sessions = Sessions.open(root, os.environ)
             # What is there now stays: looking through it for garbage would hold up every answer for a tenth of a second.
             gc.freeze()
             yield {"waiting": waiting}
@@ -183,6 +187,8 @@ def create_app(
     )
     for router in ROUTERS:
         app.include_router(router)
+    if settings.serving.ui:
+        app.router.routes.extend(UI_ROUTES)
     if settings.serving.cors_origins:
         allowed = ["Authorization", "X-API-Key", "Content-Type", "Content-Encoding", "Idempotency-Key", "X-Unit-Id", "X-Request-Id"]
         app.add_middleware(
@@ -225,8 +231,9 @@ async def _http(request: Request, error: Exception) -> Response:
 def _allowed(request: Request) -> str:
     """The methods of an address that does not take the one that was sent. The router knows those of one endpoint alone."""
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    address = next(route.path for route in ROUTES if route.path_regex.match(path))  # the first that fits is the one that answers
-    methods = {method for route in ROUTES if route.path == address for method in route.methods or ()}
+    every = (*ROUTES, *UI_ROUTES)
+    address = next(route.path for route in every if route.path_regex.match(path))  # the first that fits is the one that answers
+    methods = {method for route in every if route.path == address for method in route.methods or ()}
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 

@@ -22,6 +22,7 @@ from sporeprint.common.timestamps import DAY_US
 from sporeprint.errors import ConfigError
 from sporeprint.model_serving.api import ROUTES, create_app
 from sporeprint.model_serving.http.authentication import KEYS_FILE, REQUIRED_ROLES, TokenBucket, bootstrap_key
+from sporeprint.model_serving.ui.routes import UI_ROUTES
 from sporeprint.registry.registry import Registry
 from sporeprint.settings import Settings
 from sporeprint.storage import urls
@@ -33,6 +34,7 @@ from sporeprint.storage.oltp.audit_log import changes
 Serve = Callable[..., Server]
 Keys = dict[str, str]
 ENDPOINTS = [(route.path, next(iter(route.methods or ())), route.name) for route in ROUTES]
+PAGES = {route.name for route in UI_ROUTES}
 #: What an endpoint needs in its address, and a body that it takes.
 BODY: dict[str, Any] = {
     "predict": {},
@@ -82,10 +84,10 @@ def ask(client: Client, path: str, method: str, name: str, headers: dict[str, st
 
 
 def test_every_endpoint_says_which_role_it_needs() -> None:
-    assert set(REQUIRED_ROLES) == {name for _, _, name in ENDPOINTS}
+    assert set(REQUIRED_ROLES) == {name for _, _, name in ENDPOINTS} | PAGES
     open_inference = {"oip_live", "oip_ready", "oip_server"}  # its clients ask these before they have a key
     free = {"live", "ready", "openapi", "docs", "docs_asset", "index"} | open_inference
-    assert {name for name, role in REQUIRED_ROLES.items() if role is None} == free
+    assert {name for name, role in REQUIRED_ROLES.items() if role is None} - PAGES == free
     changing = {name for _, method, name in ENDPOINTS if method != "GET"}
     listing = {"oip_index"}  # Triton's list of models is a POST that changes nothing
     assert all(REQUIRED_ROLES[name] in (Role.PREDICT, Role.LABEL, Role.OPERATE) for name in changing - listing)

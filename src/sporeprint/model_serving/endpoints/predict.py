@@ -143,7 +143,7 @@ async def respond_predict(service: Service, scope: Scope, receive: Receive, send
     service.metrics.observe_prediction(served, answer, row, spent)
     service.metrics.count_arm(record.test_id, record.arm)
     scope["request_context"].answered(record.model, record.version, record.prediction_id)
-    explanation = await _explain(served, row) if options.explain else None
+    explanation = await explain_prediction(served, row) if options.explain else None
     response = _response(service, record, served, answer, explanation)
     await respond_json(send, response, ((b"server-timing", _timing(spent)),))
 
@@ -175,7 +175,7 @@ async def _predict_once(service: Service, scope: Scope, options: PredictOptions,
     record, served, is_replayed = await predict_once(service, scope["caller"].name, key, request)
     headers = REPLAYED if is_replayed else ()
     scope["request_context"].answered(record.model, record.version, record.prediction_id)
-    explanation = await _explain(served, row) if options.explain else None
+    explanation = await explain_prediction(served, row) if options.explain else None
     await respond_json(send, _response(service, record, served, served.why(row), explanation), headers)
 
 
@@ -207,7 +207,8 @@ def _response(
     )
 
 
-async def _explain(served: LoadedModel, row: Row) -> PredictionExplanation:
+async def explain_prediction(served: LoadedModel, row: Row) -> PredictionExplanation:
+    """Why a version predicts what it does of a row."""
     explanation = await asyncio.to_thread(predictor.explain_row, served.bundle, row)
     near = explanation.nearest
     return PredictionExplanation(

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from fastapi import Response
+from fastapi import Request, Response
+from fastapi.responses import RedirectResponse
 
 from sporeprint import __version__
 from sporeprint.common.timestamps import iso_utc
@@ -21,9 +22,11 @@ def _or_503(model: Any) -> dict[int | str, dict[str, Any]]:
     return {503: {"description": "It cannot serve, or a problem document (RFC 9457)", "content": {**content, **problem}}}
 
 
-@routes.get("/")
-async def index(service: ServiceDep) -> ServiceIndex:
-    """What this is."""
+@routes.get("/", response_model=ServiceIndex)
+async def index(request: Request, service: ServiceDep) -> ServiceIndex | RedirectResponse:
+    """What this is. A browser is sent to the pages for people."""
+    if service.limits.ui and "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse(f"{request.scope.get('root_path', '')}/ui/", 303)
     links = {name: f"/{name}" for name in ("predict", "models", "health", "metrics")}
     return ServiceIndex(
         service="sporeprint",

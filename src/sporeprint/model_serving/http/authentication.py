@@ -82,6 +82,22 @@ REQUIRED_ROLES: Mapping[str, Role | None] = {
     "oip_index": Role.READ,
     "oip_load": Role.OPERATE,
     "oip_unload": Role.OPERATE,
+    "ui_root": None,
+    "ui_overview": Role.READ,
+    "ui_identify": Role.PREDICT,
+    "ui_ask": Role.PREDICT,
+    "ui_predictions": Role.READ,
+    "ui_prediction": Role.READ,
+    "ui_outcome": Role.LABEL,
+    "ui_models": Role.READ,
+    "ui_promote": Role.OPERATE,
+    "ui_rollback": Role.OPERATE,
+    "ui_login": None,
+    "ui_log_in": None,
+    "ui_log_out": None,
+    "ui_language": None,
+    "ui_asset": None,
+    "ui_missing": None,
 }
 
 _HOST = re.compile(r"(?:\[(?P<bracketed>[0-9a-f:.]+)\]|(?P<name>[^\[\]:/@\s]+))(?::[0-9]{1,5})?")
@@ -251,6 +267,19 @@ class Authenticator:
         secret = _secret(scope)
         if secret is None:
             raise HttpProblemError(NOT_READ if self._keys is None and self._bootstrap is None else NO_KEY)
+        return self.key_of(secret)[1]
+
+    def valid_key(self, key_id: str) -> tuple[ApiKey, Caller] | None:
+        """A key that is taken now, by its id; None: there is none."""
+        key, caller = self._by_id.get(key_id, (None, None))
+        return None if key is None or caller is None or not key.is_valid(time.time_ns() // 1000) else (key, caller)
+
+    def key_of(self, secret: str) -> tuple[ApiKey, Caller]:
+        """The key that a secret is.
+
+        Raises:
+            HttpProblemError: if it is none that is taken.
+        """
         digest = api_keys.digest_of(secret)
         key, caller = self._by_id.get(api_keys.id_of(secret) or "bootstrap", (None, None))
         # Also where there is no such key something is compared, so that the time taken does not tell.
@@ -259,7 +288,7 @@ class Authenticator:
             raise HttpProblemError(NOT_READ)
         if not same or key is None or caller is None or not key.is_valid(time.time_ns() // 1000):
             raise HttpProblemError(WRONG_KEY)
-        return caller
+        return key, caller
 
     # --- keys
 
@@ -365,7 +394,7 @@ class Authenticator:
 
 
 def _secret(scope: Scope) -> str | None:
-    """The key that a request brings."""
+    """The secret of the key that a request brings."""
     for name, value in scope["headers"]:
         if name == b"authorization":
             kind, _, secret = value.partition(b" ")

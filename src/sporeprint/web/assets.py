@@ -1,0 +1,54 @@
+"""The files that pages link: each under an address with its hash, so that a browser keeps it for good."""
+
+import functools
+import gzip
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+MEDIA_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+#: Name in templates -> the file below `static`.
+NAMES: Mapping[str, str] = {
+    "ui.css": "ui.css",
+    "ui.js": "ui.js",
+    "htmx.js": "vendor/htmx-4.0.1.min.js",
+    "pictures.svg": "pictures.svg",
+    "icon.svg": "icon.svg",
+}
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file of the pages.
+
+    Attributes:
+        name: with which templates name it.
+        digest: the first digits of its sha256.
+        media_type: of HTTP.
+        body: its bytes.
+        packed: the same by gzip.
+    """
+
+    name: str
+    digest: str
+    media_type: str
+    body: bytes
+    packed: bytes
+
+    @property
+    def address(self) -> str:
+        """Where it is, below the pages."""
+        return f"assets/{self.digest}/{self.name}"
+
+
+@functools.cache
+def assets() -> Mapping[str, Asset]:
+    """All of them, by name."""
+    folder = files(__package__) / "static"
+    return {name: _asset(name, (folder / path).read_bytes()) for name, path in NAMES.items()}
+
+
+def _asset(name: str, body: bytes) -> Asset:
+    media_type = MEDIA_TYPES[name.rpartition(".")[2]]
+    return Asset(name, hashlib.sha256(body).hexdigest()[:12], media_type, body, gzip.compress(body, 9, mtime=0))

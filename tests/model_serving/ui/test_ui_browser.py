@@ -1,0 +1,95 @@
+"""The pages in a real browser: no message, nothing from elsewhere, no overflow, light on the wire, and the paths a person goes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from browser import Browser
+from serving_support import Server, start_server, write_config
+from sporeprint.registry.registry import Registry
+
+PAGES = ("", "identify", "predictions", "models", "identify?cap-shape=x&cap-color=n&stem-height=5")
+WIDTHS = (320, 390, 768, 1280)
+#: Bytes of a first visit with everything that a page links, as they come over the wire.
+MOST_BYTES = 60_000
+
+
+@pytest.fixture(scope="module")
+def server(shared_root: Path, _small: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    config = write_config(_small, tmp_path_factory.mktemp("ui") / "config.yaml")
+    server = start_server(shared_root, config)
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def base(server: Server) -> str:
+    return f"{str(server.client.base_url).rstrip('/')}/ui/"
+
+
+@pytest.fixture
+def browser(chromium: str, tmp_path: Path) -> Iterator[Browser]:
+    with Browser(chromium, tmp_path / "profile") as browser:
+        yield browser
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_quiet_light_at_home_and_never_wider_than_its_window(browser: Browser, base: str, path: str) -> None:
+    for is_dark in (False, True):
+        for width in WIDTHS:
+            browser.screen(width, is_dark=is_dark)
+            browser.open(base + path)
+            assert browser.overflow <= 0, (width, is_dark)
+    assert browser.messages == []
+    assert {urlsplit(address).netloc for address in browser.requests if not address.startswith("about:")} == {urlsplit(base).netloc}
+    assets = [address for address in browser.requests if "/assets/" in address]
+    assert sum(browser.requests[address] for address in assets) < MOST_BYTES
+    assert {address.rpartition("/")[2] for address in assets} >= {"ui.css", "ui.js", "htmx.js"}
+
+
+def test_identify_by_keyboard_alone_to_a_verdict(browser: Browser, base: str) -> None:
+    browser.screen(1280)
+    browser.open(f"{base}identify")
+    browser.press("Tab")
+    assert browser.run("document.activeElement.className") == "skip"
+    browser.run("document.querySelector('[name=cap-shape]').closest('fieldset').previousElementSibling.querySelector('input').focus()")
+    browser.press("Tab")
+    assert browser.run("document.activeElement.name") == "cap-shape"
+    browser.press("ArrowRight")
+    browser.wait("document.querySelector('#panel').innerText.includes('1 of 20 fields')")
+    browser.wait("location.search.startsWith('?cap-shape=')")
+    assert browser.run("document.activeElement.name") == "cap-shape"  # the answer moves nobody's place
+    browser.run("document.querySelector('.button.main').focus()")
+    browser.press("Enter")
+    browser.wait("document.querySelector('.verdict')")
+    assert browser.messages == []
+
+
+def test_identify_without_scripts(browser: Browser, base: str) -> None:
+    browser.screen(1280)
+    browser.scripts(are_on=False)
+    browser.open(f"{base}identify")
+    browser.click("label:has([name=cap-shape][value=x])")
+    browser.click(".nojs")
+    browser.wait("location.search.includes('cap-shape=x') && document.readyState === 'complete'")
+    assert "1 of 20 fields" in browser.run("document.querySelector('#panel').innerText")
+    browser.click(".button.main")
+    browser.wait("document.querySelector('.verdict')")
+    browser.click("main ~ footer .plain")
+    browser.wait("document.documentElement.lang === 'de'")
+
+
+def test_a_shared_address_and_back_show_what_was_entered(browser: Browser, base: str, shared_root: Path) -> None:
+    golden = Registry(shared_root / "models/registry").load("production").golden.rows[0]
+    row = {name: value for name, value in golden.items() if isinstance(value, str)}
+    browser.open(f"{base}identify?" + "&".join(f"{name}={value}" for name, value in row.items()))
+    assert browser.run("document.querySelectorAll('fieldset :checked:not([value=\"\"])').length") == len(row)
+    browser.click(".button.main")
+    browser.wait("document.querySelector('.verdict')")
+    browser.run("history.back()")
+    browser.wait("!document.querySelector('.verdict')")
+    assert browser.run("document.querySelectorAll('fieldset :checked:not([value=\"\"])').length") == len(row)
+    assert browser.messages == []
