@@ -49,7 +49,7 @@ def scores(folder: str) -> None:
 
 def usual(folder: str) -> None:
     """Rows of the test part, mixed."""
-    table = pl.read_parquet(Path(folder) / "data/model_input/test.parquet").drop("row", "group", "row_hash", "part", strict=False)
+    table = pl.read_parquet(Path(folder) / "data/model_input/test.parquet").select(pl.exclude("^_.*$"))
     table.sample(fraction=1, shuffle=True, seed=1).write_csv(Path(folder) / "usual.csv", separator=";")
 
 
