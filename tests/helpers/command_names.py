@@ -32,6 +32,7 @@ COMMANDS = [
     ["models", "promote"],
     ["models", "rollback"],
     ["models", "history"],
+    ["models", "import"],
     *(["ab-test", *word] for word in ([], ["create"], ["list"], ["show"], ["conclude"], ["evaluate"], ["rollback"])),
     *(["ab-test", word] for word in ("plan", "simulate", "report", "disagreements")),
     *(["alerts", *word] for word in ([], ["list"], ["ack"], ["test"], ["deliver"])),

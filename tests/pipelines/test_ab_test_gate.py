@@ -30,7 +30,7 @@ def without_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def started(*_: Any, **__: Any) -> None:
         pytest.fail("a process was started")
 
-    monkeypatch.setattr(ab_test_gate, "ProcessPoolExecutor", started)
+    monkeypatch.setattr(ab_test_gate, "run_in_child", started)
 
 
 def served(work: Path) -> set[str]:

@@ -22,6 +22,15 @@ from sporeprint.pipelines.train import run_train
 from sporeprint.pipelines.transform import run_transform
 
 
+@pytest.fixture(autouse=True)
+def _environment_as_before() -> Iterator[None]:
+    """OpenLineage's client writes its variables in their other spelling into the environment."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with receiving() as found:

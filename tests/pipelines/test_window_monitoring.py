@@ -64,9 +64,9 @@ def frame(small_table: Path) -> pl.DataFrame:
     return pl.read_csv(small_table, separator=";", infer_schema=False).sample(ROWS, seed=0)
 
 
-def evaluate(here: Service, asked: WindowRequest = DAY, *, day: float = 1, minutes: int = 10, **given: Any) -> MonitoringRun:
+def evaluate(here: Service, request: WindowRequest = DAY, *, day: float = 1, minutes: int = 10, **given: Any) -> MonitoringRun:
     now = datetime.fromtimestamp((BEGIN_US + day * DAY_US) / 1e6 + 60 * minutes, UTC)
-    return window_monitoring.evaluate(here.settings, here.root, here.warehouse, asked, now=lambda: now, **given)
+    return window_monitoring.evaluate(here.settings, here.root, here.warehouse, request, now=lambda: now, **given)
 
 
 def effects(found: MonitoringRun) -> dict[str, dict[str, float]]:

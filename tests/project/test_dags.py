@@ -305,8 +305,8 @@ def test_a_run_through_an_outage_and_a_kill_ends_as_the_whole_run_does_and_a_rer
         # It may be told that the other is at work. So may the other, too often: then the next one finishes what is left.
         assert subprocess.run(command, check=False, capture_output=True, timeout=240).returncode in (0, 75)
         if until(lambda: standalone.ended("again")) != "success":
-            standalone.start("at last", place)
-            assert until(lambda: standalone.ended("at last")) == "success"
+            standalone.start("at_last", place)
+            assert until(lambda: standalone.ended("at_last")) == "success"
     assert changed_at(work) == before
     assert production(work) == production(small_run)
 
@@ -348,10 +348,10 @@ def test_a_work_directory_that_is_held_is_waited_for(standalone: Standalone, con
     standalone.ask("PATCH", f"/api/v2/dags/{ETL}/dagRuns/held", {"state": "failed"})
 
 
-def test_variables_that_are_there_and_empty_are_as_if_they_were_not(airflow: Path, home: Path) -> None:
+def test_variables_that_are_there_and_empty_are_as_if_they_were_not(airflow: Path, tmp_path: Path) -> None:
     names = ("MUSHROOM_RETRY_SECONDS", "SPOREPRINT_WORKDIR", "SPOREPRINT_CONFIG", "MUSHROOM_SPOREPRINT", "MUSHROOM_ETL_SCHEDULE")
     code = "import mushroom_etl_dag, mushroom_monitoring_dag, sporeprint_steps; print(sporeprint_steps._program())"
-    empty = environment(home, **dict.fromkeys(names, ""))
+    empty = environment(tmp_path, **dict.fromkeys(names, ""))
     done = subprocess.run(
         [str(airflow.with_name("python")), "-c", code], cwd=DAGS, env=empty, capture_output=True, text=True, timeout=120, check=False
     )

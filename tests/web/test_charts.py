@@ -2,12 +2,12 @@
 
 import pytest
 
-from sporeprint.web.charts import Part, share_bar
+from sporeprint.web.charts import BarPart, share_bar
 from sporeprint.web.pages import moment, number, share
 
 
 def test_a_bar_shares_its_whole_width() -> None:
-    drawn = share_bar([Part(1, "warn", "a"), Part(3, "good", "b"), Part(0, "soft", "c")], "one <of> four")
+    drawn = share_bar([BarPart(1, "warn", "a"), BarPart(3, "good", "b"), BarPart(0, "soft", "c")], "one <of> four")
     assert 'class="warn" x="0.00" y="0" width="25.00"' in drawn
     assert 'class="good" x="25.00" y="0" width="75.00"' in drawn
     assert 'class="soft"' not in drawn
@@ -15,7 +15,7 @@ def test_a_bar_shares_its_whole_width() -> None:
 
 
 def test_nothing_has_no_parts() -> None:
-    assert share_bar([Part(0, "warn", "a")], "none").count("<rect") == 1
+    assert share_bar([BarPart(0, "warn", "a")], "none").count("<rect") == 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The prediction for rows of which only some columns were observed, with what is missing for a verdict."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from sporeprint.safety.anomalies import NEVER_SEEN, OUTSIDE, UNLIKE, RowAnomalie
 from sporeprint.safety.cells import Cells
 from sporeprint.safety.group_likelihood import Evidence
 from sporeprint.safety.partial_guard import PartialGuard
-from sporeprint.safety.partial_rule import decide_partial
+from sporeprint.safety.partial_rule import RowVerdict, decide_partial, decide_row
 from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
 
 Row = Mapping[str, str | float | None]
@@ -43,26 +43,17 @@ def predict_partial(
         evidence: what the rows say, where somebody has asked it already.
     """
     rule, target, words = bundle.safety, bundle.schema.target, verdict_words(bundle.schema)
-    verdicts = decide_partial(
-        guard,
-        cells,
-        contradictory=np.array([bool(each.contradictions) for each in anomalies], dtype=np.bool_),
-        limits=rule.limits,
-        classifier=classifier,
-        evidence=evidence,
-    )
+    verdicts: Iterable[RowVerdict]
+    if len(cells) == 1 and evidence is None:
+        verdicts = [decide_row(guard, cells, float(classifier[0]), contradictory=bool(anomalies[0].contradictions), limits=rule.limits)]
+    else:
+        contradictory = np.array([bool(each.contradictions) for each in anomalies], dtype=np.bool_)
+        verdicts = decide_partial(
+            guard, cells, contradictory=contradictory, limits=rule.limits, classifier=classifier, evidence=evidence
+        ).rows()
     result = []
-    columns = zip(
-        verdicts.probability.tolist(),
-        verdicts.p.tolist(),
-        verdicts.group.tolist(),
-        verdicts.verdict.tolist(),
-        verdicts.too_little.tolist(),
-        verdicts.observed.tolist(),
-        anomalies,
-        strict=True,
-    )
-    for number, (probability, p, group, code, too_little, observed, row_anomalies) in enumerate(columns):
+    for number, (row, row_anomalies) in enumerate(zip(verdicts, anomalies, strict=True)):
+        probability, p, group, code, too_little, observed = row
         look_at: tuple[str, ...] = ()
         reason: str | None = None
         unknown: UnknownKind | None = None

@@ -180,11 +180,11 @@ def create_app(
         title="sporeprint",
         version=__version__,
         lifespan=lifespan,
-        root_path=settings.serving.root_path,
         redirect_slashes=False,  # a redirect would lose the scheme and the path of a gateway in front
         openapi_url=None,  # the document depends on the model that serves: endpoints/documentation.py
         exception_handlers={StarletteHTTPException: _http, RequestValidationError: _not_valid, Exception: _unexpected},
     )
+    app.root_path = settings.serving.root_path  # the server's own would be put before the paths of requests, too
     for router in ROUTERS:
         app.include_router(router)
     if settings.serving.ui:

@@ -34,7 +34,9 @@ def requested(environ: Mapping[str, str] = os.environ) -> bool:
     if environ.get("OPENLINEAGE_DISABLED", "").strip().lower() == "true":
         return False
     named = ("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG")
-    return any(environ.get(name) for name in named) or any(name.startswith("OPENLINEAGE__TRANSPORT") for name in environ)
+    return any(environ.get(name) for name in named) or any(
+        value and name.startswith("OPENLINEAGE__TRANSPORT") for name, value in environ.items()
+    )
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A finished run as a person reads it from Python: its tables, its fitted models, and how good they are."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -172,7 +173,8 @@ def load_run(workdir: str | Path = ".", *, config: Settings | str | Path | None 
 
     Args:
         workdir: the work directory that `sporeprint etl` wrote.
-        config: the configuration it was made with, or its file; None: config/config.yaml in the work directory.
+        config: the configuration it was made with, or its file; None: the one that SPOREPRINT_CONFIG names, else
+            config/config.yaml in the work directory.
 
     Raises:
         ConfigError: the configuration is missing or wrong.
@@ -186,7 +188,11 @@ def load_run(workdir: str | Path = ".", *, config: Settings | str | Path | None 
     True
     """
     place = Workdir(Path(workdir))
-    settings = config if isinstance(config, Settings) else load_settings(Path(config or place.root / CONFIGURATION))
+    settings = (
+        config
+        if isinstance(config, Settings)
+        else load_settings(Path(config or os.environ.get("SPOREPRINT_CONFIG") or place.root / CONFIGURATION))
+    )
     tables = read_input(settings, place)
     candidates = read_candidates(place.candidates, list(settings.models), tables.record.run_id)
     return Run(settings, place, tables, {candidate.name: candidate for candidate in candidates})

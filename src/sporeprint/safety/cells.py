@@ -1,9 +1,10 @@
 """The cells of rows, in three kinds: a value, not observed, recorded as empty. What the likelihoods of partial rows start from."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ Flags = npt.NDArray[np.bool_]
 #: Places of a column's first rows in the tables of log-likelihoods: a value never seen in training, no observation, recorded as
 #: empty; then the values in order. For a numeric column the first stands for "has a number".
 NEVER_SEEN, NOT_OBSERVED, EMPTY, FIRST_VALUE = 0, 1, 2, 3
+
+#: Stands for a cell that a row does not have: its column was not observed.
+ABSENT: Final[Any] = object()
 
 
 @dataclass(frozen=True)
@@ -44,19 +48,31 @@ class Layout:
         return np.concatenate([[0], np.cumsum(widths)[:-1]]).astype(np.intp) if widths else np.zeros(0, dtype=np.intp)
 
     @cached_property
+    def not_observed(self) -> npt.NDArray[np.intp]:
+        """For every column the row of a table that stands for no observation: [columns]."""
+        return self.starts + NOT_OBSERVED
+
+    @cached_property
     def height(self) -> int:
         """Rows of a table."""
         return sum(FIRST_VALUE + len(values) for values in self.categories.values()) + FIRST_VALUE * len(self.scales)
 
     @cached_property
     def look_ups(self) -> tuple[tuple[str, dict[Any, int], int], ...]:
-        """For every nominal column: value -> row of a table (None: an empty cell), and the row of values never seen."""
+        """For every nominal column: value -> row of a table (None: an empty cell; ABSENT), and the row of values never seen."""
         result = []
         for start, (name, values) in zip(self.starts.tolist(), self.categories.items(), strict=False):
             empty = EMPTY if name in self.informative else NOT_OBSERVED
             rows: dict[Any, int] = {value: start + FIRST_VALUE + number for number, value in enumerate(values)}
-            result.append((name, rows | {None: start + empty}, start))
+            result.append((name, rows | {None: start + empty, ABSENT: start + NOT_OBSERVED}, start))
         return tuple(result)
+
+    @cached_property
+    def measures(self) -> tuple[tuple[str, float, float, int, int], ...]:
+        """For every numeric column mean, standard deviation, and the rows of a table for a number and for an empty cell."""
+        starts = self.starts[len(self.categories) :].tolist()
+        empty = {name: EMPTY if name in self.informative else NOT_OBSERVED for name in self.scales}
+        return tuple((name, *self.scales[name], start, start + empty[name]) for name, start in zip(self.scales, starts, strict=True))
 
     @cached_property
     def center_and_scale(self) -> npt.NDArray[np.float64]:
@@ -102,27 +118,26 @@ class Cells:
             empty = EMPTY if name in layout.informative and name not in unobserved else NOT_OBSERVED
             places[at] = np.where(np.isnan(values[:, at - nominal]), start + empty, start)
         places = np.ascontiguousarray(places.T)
-        return cls(places, _standardised(values, layout), places != layout.starts + NOT_OBSERVED)
+        return cls(places, _standardised(values, layout), places != layout.not_observed)
 
     @classmethod
     def of_rows(cls, rows: Sequence[Row], layout: Layout) -> Self:
         """The cells of rows as requests give them: column -> code, number or None (an empty cell). A column left out is not observed."""
-        n, nominal = len(rows), len(layout.categories)
-        places = np.empty((n, len(layout.columns)), dtype=np.intp)
-        values = np.full((n, len(layout.scales)), np.nan)
-        for at, (name, known, start) in enumerate(layout.look_ups):
-            places[:, at] = [known.get(row[name], start) if name in row else start + NOT_OBSERVED for row in rows]
-        for at, name in enumerate(layout.scales):
-            start = int(layout.starts[nominal + at])
-            empty = start + (EMPTY if name in layout.informative else NOT_OBSERVED)
-            for number, row in enumerate(rows):
-                value = row.get(name)
-                if value is None or value != value:
-                    places[number, nominal + at] = empty if name in row else start + NOT_OBSERVED
+        places, numbers = [], []
+        for row in rows:
+            mine = [known.get(row.get(name, ABSENT), start) for name, known, start in layout.look_ups]
+            for name, center, scale, start, empty in layout.measures:
+                value = row.get(name, ABSENT)
+                if value is ABSENT or value is None or value != value:
+                    mine.append(start + NOT_OBSERVED if value is ABSENT else empty)
+                    numbers.append(math.nan)
                 else:
-                    places[number, nominal + at] = start
-                    values[number, at] = float(value)
-        return cls(places, _standardised(values, layout), places != layout.starts + NOT_OBSERVED)
+                    mine.append(start)
+                    numbers.append(min(max((float(value) - center) / scale, -FARTHEST), FARTHEST))
+            places.append(mine)
+        at = np.array(places, dtype=np.intp).reshape(len(rows), len(layout.columns))
+        standardised = np.array(numbers, dtype=np.float64).reshape(len(rows), len(layout.scales))
+        return cls(at, standardised, at != layout.not_observed)
 
     def take(self, rows: npt.NDArray[Any] | slice) -> Self:
         """The rows at an index array, under a boolean mask or in a slice."""
@@ -137,7 +152,7 @@ class Cells:
         """
         observed = self.observed & mask
         nominal = len(layout.categories)
-        places = np.where(observed, self.places, layout.starts + NOT_OBSERVED)
+        places = np.where(observed, self.places, layout.not_observed)
         return type(self)(places, np.where(observed[:, nominal:], self.numbers, np.nan), observed)
 
 

@@ -10,6 +10,7 @@ value of just any group, and its numbers spread `WIDENING` times as wide. So the
 their values, the less likely it is that the row comes from a stranger that only resembles it. See docs/decisions/0041.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,6 +41,7 @@ MUTATION, WIDENING, STRANGER_ODDS = 0.3, 1.5, 0.05
 MOST_CORRELATED = 16
 #: Bins in which numbers are looked at where it is reckoned what a column may tell.
 BINS = 10
+_ONE = np.ones(1)
 #: Rows whose likelihoods in all groups are held in memory at a time.
 BLOCK_ROWS = 256
 
@@ -89,6 +91,11 @@ class _Numbers:
         z = numbers[:, self.observed]
         return np.hstack([np.ones((len(z), 1)), z, z[:, self.first] * z[:, self.second]])
 
+    def row_features(self, numbers: Float64) -> Float64:
+        """The same of one row: [1 + observed + pairs]."""
+        z = numbers[self.observed]
+        return np.concatenate((_ONE, z, z[self.first] * z[self.second]))
+
 
 @dataclass(frozen=True)
 class GroupLikelihood:
@@ -130,10 +137,29 @@ class GroupLikelihood:
             left_out: intp [n], for each row a group that is not known; -1 for none. None: all are known.
         """
         n = len(cells)
+        if n == 1 and left_out is None:  # most requests are one row
+            positive, margin, group, typicality = self.row_evidence(cells)
+            return Evidence(np.array([positive]), np.array([margin]), np.array([group]), np.array([typicality]))
         result = Evidence(np.empty(n), np.empty(n), np.empty(n, dtype=np.intp), np.empty(n))
         for observed, rows in self.by_numbers(cells):
             self._block(cells.take(rows), observed, None if left_out is None else left_out[rows], rows, result)
         return result
+
+    def row_evidence(self, cells: Cells) -> tuple[float, float, int, float]:
+        """What one row says, as `evidence` does: `positive`, `margin`, `group` and `typicality`, without the cost of arrays of one."""
+        numbers, width, places = self._numbers(~np.isnan(cells.numbers[0])), len(self.names), cells.places[0]
+        features = numbers.row_features(cells.numbers[0])
+        both = features.astype(np.float32) @ numbers.both
+        both += self._both.take(places, axis=0).sum(axis=0)
+        group = int(both[:width].argmax())
+        top = both[group]
+        weights = np.exp(np.minimum(both - top, np.float32(80)))
+        positive, negative = (weights[:width] @ self._by_class).tolist()
+        least = 1e-30
+        margin = math.log(max(negative, least)) - math.log(max(positive + STRANGER_ODDS * float(weights[width:].sum()), least))
+        surprise = self.surprise.ravel().take(places * width + group).sum(dtype=np.float64)
+        typicality = float(features @ numbers.known[:, group] - numbers.average[group] + surprise)
+        return positive / (positive + negative), margin, group, round(max(typicality, -1e6), 4)
 
     def by_numbers(self, cells: Cells) -> Iterator[tuple[Flags, Index]]:
         """Blocks of rows with the same observed numbers: those, and the rows."""
@@ -153,15 +179,10 @@ class GroupLikelihood:
     def log_likelihoods(self, cells: Cells, observed: Flags) -> tuple[Float32, Float32]:
         """Log-likelihood of rows with the same observed numbers in every known group and in a stranger like it: [n, K] each."""
         numbers = self._numbers(observed)
-        if len(cells) == 1:
-            both = numbers.features(cells.numbers)[0].astype(np.float32) @ numbers.both
-            both += self._both.take(cells.places[0], axis=0).sum(axis=0)
-            both = both[np.newaxis]
-        else:
-            both = numbers.features(cells.numbers).astype(np.float32) @ numbers.both
-            for at, places in enumerate(cells.places.T):
-                if cells.observed[:, at].any():  # the others add nothing
-                    both += self._both.take(places, axis=0)
+        both = numbers.features(cells.numbers).astype(np.float32) @ numbers.both
+        for at, places in enumerate(cells.places.T):
+            if cells.observed[:, at].any():  # the others add nothing
+                both += self._both.take(places, axis=0)
         width = len(self.names)
         return both[:, :width], both[:, width:]
 
@@ -199,10 +220,6 @@ class GroupLikelihood:
         numbers, width = self._numbers(observed), self.known.shape[1]
         flat = self.surprise.ravel()
         features = numbers.features(cells.numbers)
-        if len(cells) == 1:  # the same sum without a loop: most requests are one row
-            at = int(group[0])
-            one = features[0] @ numbers.known[:, at] - numbers.average[at] + flat.take(cells.places[0] * width + at).sum(dtype=np.float64)
-            return np.array([np.round(max(one, -1e6), 4)])
         result = -numbers.average[group]
         for at, feature in enumerate(features.T):
             result += feature * numbers.known[at].take(group)
@@ -242,6 +259,11 @@ class GroupLikelihood:
         """Between the bins of a numeric column, standardised: [BINS - 1]. A tenth of the groups' centres lies in each bin."""
         steps = np.linspace(0.0, 1.0, BINS + 1)[1:-1]
         return np.asarray(np.quantile(self.means[:, number], steps))
+
+    @cached_property
+    def _by_class(self) -> Float32:
+        """Shares of positive and of negative rows in each group: [K, 2]."""
+        return np.stack([self._positive32, self._negative32], axis=1)
 
     @cached_property
     def _positive32(self) -> Float32:

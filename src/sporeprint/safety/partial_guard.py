@@ -25,6 +25,7 @@ from sporeprint.common.npz import from_npz, to_npz
 from sporeprint.safety.cells import NOT_OBSERVED, Cells, Layout, mask_keys
 from sporeprint.safety.group_likelihood import Evidence, GroupLikelihood
 from sporeprint.safety.risk_control import Threshold
+from sporeprint.safety.verdict import HALF
 
 Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
@@ -143,6 +144,18 @@ class PartialGuard:
         withheld = self.withheld(cells.observed, evidence.group)
         return PartialJudgement(evidence, p, self.curve(withheld), cells.observed.sum(axis=1), withheld)
 
+    def row_p(self, key: bytes, observed: Flags, typicality: float) -> float:
+        """The conformal p-value of one row with these columns, whose key is given."""
+        usual = self.profile(key, observed)
+        return (int(usual.searchsorted(np.float32(typicality), side="right")) + 1.0) / (len(usual) + 1.0)
+
+    def row_fed(self, observed: Flags, group: int, margin: float) -> bool:
+        """Whether enough was observed of one row to tell its likeliest group, a negative one, from strangers."""
+        if self.likelihood.positive[group] >= HALF:
+            return False
+        withheld = np.where(observed, 0.0, self._power_by_group[group]).sum()
+        return bool(margin > self.curve(withheld))
+
     def withheld(self, observed: Flags, group: Index) -> Float64:
         """Power of the columns that were not observed, by row and the group it resembles: [n]."""
         return np.asarray(np.where(observed, 0.0, self._power_by_group[group]).sum(axis=1))
@@ -188,12 +201,12 @@ class PartialGuard:
     def _numbers_parts(self) -> dict[bytes, Float64]:
         return {}
 
-    @property
+    @cached_property
     def is_always_asked(self) -> bool:
         """Whether it answers every row: where an empty cell of some column is no observation, the table's own rows are partial."""
         return len(self.layout.informative) < len(self.layout.columns)
 
-    @property
+    @cached_property
     def surely_positive(self) -> float:
         """P(positive) from which the positive class is answered."""
         return max(0.5, min(SURELY_POSITIVE, ALL_BUT * float(self.likelihood.positive.max(initial=0.0))))

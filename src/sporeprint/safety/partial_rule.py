@@ -1,7 +1,8 @@
 """The verdict for rows of which only some columns were observed: fitting, deciding, and the dialogue that asks one column at a time."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from sporeprint.safety.group_likelihood import Evidence, GroupLikelihood
 from sporeprint.safety.next_question import Questions
 from sporeprint.safety.partial_guard import PartialGuard, PartialJudgement, fit_partial_guard, with_threshold
 from sporeprint.safety.risk_control import RiskLevels, choose_threshold
-from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN, VerdictLimits, is_familiar
+from sporeprint.safety.verdict import HALF, NEGATIVE, POSITIVE, UNKNOWN, VerdictLimits, is_familiar
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import GuardSettings
 
@@ -27,6 +28,17 @@ CANDIDATES = np.array([0.001, 0.002, 0.005, 0.01, 0.02])
 REHEARSED, MOST_QUESTIONS = 1_000, 16
 #: Withheld powers at which the dialogue could end, from the most generous one on.
 ENOUGH = np.array([12.0, 10.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0])
+
+
+class RowVerdict(NamedTuple):
+    """What is answered to one partial row; each field as in `PartialVerdicts`."""
+
+    probability: float
+    p: float
+    group: int
+    verdict: int
+    too_little: bool
+    observed: int
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,11 @@ class PartialVerdicts:
     observed: Index
     withheld: Float64
     cells: Cells
+
+    def rows(self) -> Iterator[RowVerdict]:
+        """Row by row."""
+        columns = (self.probability, self.p, self.group, self.verdict, self.too_little, self.observed)
+        return map(RowVerdict, *(column.tolist() for column in columns))
 
 
 def decide_partial(
@@ -98,6 +115,27 @@ def decide_partial(
         judgement.withheld,
         cells,
     )
+
+
+def decide_row(guard: PartialGuard, cells: Cells, classifier: float, *, contradictory: bool, limits: VerdictLimits) -> RowVerdict:
+    """`decide_partial` of one row, without the cost of arrays of one: most requests are one row."""
+    observed = cells.observed[0]
+    key, columns = np.packbits(observed).tobytes(), int(observed.sum())
+    of_groups, margin, group, typicality = guard.likelihood.row_evidence(cells)
+    p = guard.row_p(key, observed, typicality)
+    trained = key in guard.trained
+    probability = classifier if trained else of_groups
+    familiar = bool(is_familiar(p, limits.coverage)) and not contradictory
+    agreed = not trained or classifier <= (-1.0 if limits.negative is None else limits.negative)
+    verdict = UNKNOWN
+    if familiar and columns:
+        if agreed and of_groups <= guard.most_probability and guard.row_fed(observed, group, margin):
+            verdict = NEGATIVE
+        elif (probability > limits.positive if trained else probability >= guard.surely_positive) or (
+            columns == len(observed) and probability > HALF
+        ):
+            verdict = POSITIVE
+    return RowVerdict(probability, p, group, verdict, (familiar and verdict == UNKNOWN) or not columns, columns)
 
 
 def fed(guard: PartialGuard, judgement: PartialJudgement) -> Flags:

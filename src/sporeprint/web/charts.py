@@ -6,7 +6,7 @@ from typing import NamedTuple
 from markupsafe import Markup, escape
 
 
-class Part(NamedTuple):
+class BarPart(NamedTuple):
     """One part of a whole.
 
     Attributes:
@@ -20,7 +20,7 @@ class Part(NamedTuple):
     label: str
 
 
-def share_bar(parts: Sequence[Part], title: str) -> Markup:
+def share_bar(parts: Sequence[BarPart], title: str) -> Markup:
     """A bar of parts that make a whole; what each is stands in its title, as the chart's own says the finding."""
     whole = sum(part.amount for part in parts)
     x, drawn = 0.0, []

@@ -35,7 +35,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Question:
+class FormField:
     """A column as it is asked for.
 
     Attributes:
@@ -69,7 +69,7 @@ class Section:
     """Questions that belong together. The last one, of what belongs to nothing else, has no title."""
 
     title: str | None
-    questions: tuple[Question, ...]
+    questions: tuple[FormField, ...]
 
 
 def label_of(name: str) -> str:
@@ -87,21 +87,21 @@ def sections(schema: DatasetSchema, pictures: frozenset[str] = frozenset()) -> t
     """
     first = {name: label_of(name).split(" ")[0] for name in schema.columns}
     shared = {word for word, count in Counter(first.values()).items() if count > 1}
-    titled: dict[str | None, list[Question]] = {}
+    titled: dict[str | None, list[FormField]] = {}
     for name, column in schema.columns.items():
         title = first[name] if first[name] in shared else None
         titled.setdefault(title, []).append(_question(name, column, pictures))
     others = titled.pop(None, [])
-    found = [Section(title, tuple(questions)) for title, questions in titled.items()]
-    return (*found, *([Section(None, tuple(others))] if others else []))
+    titled_sections = [Section(title, tuple(questions)) for title, questions in titled.items()]
+    return (*titled_sections, *([Section(None, tuple(others))] if others else []))
 
 
-def _question(name: str, column: Column, pictures: frozenset[str]) -> Question:
+def _question(name: str, column: Column, pictures: frozenset[str]) -> FormField:
     label = label_of(name)
     if column.kind is Kind.NUMERIC:
-        return Question(name, label, column.description, "number", unit=column.unit, low=column.min, high=column.max)
+        return FormField(name, label, column.description, "number", unit=column.unit, low=column.min, high=column.max)
     if column.values is None:
-        return Question(name, label, column.description, "text")
+        return FormField(name, label, column.description, "text")
     is_colour = any(part in name.lower() for part in COLOUR_NAMES)
     choices = tuple(
         Choice(
@@ -112,4 +112,4 @@ def _question(name: str, column: Column, pictures: frozenset[str]) -> Question:
         )
         for code, word in column.values.items()
     )
-    return Question(name, label, column.description, "chips" if len(choices) <= MOST_CHIPS else "list", choices)
+    return FormField(name, label, column.description, "chips" if len(choices) <= MOST_CHIPS else "list", choices)

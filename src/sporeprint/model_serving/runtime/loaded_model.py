@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any, NamedTuple, Self, TypeAlias
@@ -188,35 +188,43 @@ class LoadedModel:
         mine = slice(None) if len(places) == len(matrix) else np.array(places)
         probability = safety.calibration(self.scorer.scores(matrix[mine]))
         scored = perf_counter_ns()
-        novelty_p = known.novelty_p[mine]
-        component = known.component[mine]
-        codes = np.asarray(safety.decide(probability, novelty_p, known.contradictory[mine], component)).tolist()
-        numbers = zip(probability.tolist(), novelty_p.tolist(), component.tolist(), codes, places, strict=True)
-        answers = [
-            row_prediction(safety, self.bundle.schema, p, novelty, most_like, known.anomalies[place], code)
-            for p, novelty, most_like, code, place in numbers
-        ]
-        if known.partial is not None:
-            self._answer_partial(known, known.partial, places, probability, answers)
+        partial: Mapping[int, Prediction] = {}
+        if known.partial is not None and safety.partial is not None:
+            partial = self._answer_partial(safety.partial, known.anomalies, known.partial, places, probability)
+        answers: list[Prediction] = list(partial.values())
+        if len(partial) < len(places):
+            novelty_p, component = known.novelty_p[mine], known.component[mine]
+            codes = np.asarray(safety.decide(probability, novelty_p, known.contradictory[mine], component)).tolist()
+            numbers = zip(probability.tolist(), novelty_p.tolist(), component.tolist(), codes, places, strict=True)
+            answers = [
+                partial.get(place) or row_prediction(safety, self.bundle.schema, p, novelty, most_like, known.anomalies[place], code)
+                for p, novelty, most_like, code, place in numbers
+            ]
         n = len(places)
         share = StageTimes(stages.encode, (scored - begin) // n, stages.guard + (perf_counter_ns() - scored) // n)
         return [(answer, share) for answer in answers]
 
     def _answer_partial(
-        self, known: RowChecks, partial: PartialRows, places: list[int], probability: npt.NDArray[np.float64], answers: list[Prediction]
-    ) -> None:
-        """Put in place what is answered to those of the rows that are partial."""
-        guard = self.safety.partial
+        self,
+        guard: PartialGuard,
+        anomalies: Sequence[RowAnomalies],
+        partial: PartialRows,
+        places: list[int],
+        probability: npt.NDArray[np.float64],
+    ) -> dict[int, Prediction]:
+        """What is answered to those of the rows that are partial, by their places and in their order."""
+        if len(partial.places) == len(places) == len(anomalies):  # all are, as with a table whose own rows have cells not observed
+            made = predict_partial(self.bundle, guard, partial.cells, probability, anomalies, evidence=partial.evidence)
+            return dict(zip(places, made, strict=True))
         at = {place: number for number, place in enumerate(partial.places)}
-        mine = [(number, at[place]) for number, place in enumerate(places) if place in at]
-        if guard is None or not mine:
-            return
-        own, theirs = np.array([number for number, _ in mine]), np.array([number for _, number in mine])
-        anomalies = [known.anomalies[places[number]] for number in own.tolist()]
+        own = [number for number, place in enumerate(places) if place in at]
+        if not own:
+            return {}
+        chosen = [places[number] for number in own]
+        theirs = np.array([at[place] for place in chosen])
         cells, evidence = partial.cells.take(theirs), partial.evidence.take(theirs)
-        made = predict_partial(self.bundle, guard, cells, probability[own], anomalies, evidence=evidence)
-        for number, prediction in zip(own.tolist(), made, strict=True):
-            answers[number] = prediction
+        made = predict_partial(self.bundle, guard, cells, probability[own], [anomalies[place] for place in chosen], evidence=evidence)
+        return dict(zip(chosen, made, strict=True))
 
     def why(self, row: Row) -> Prediction:
         """The prediction anew, for what a stored one leaves out: the columns outside the training rows' range, and why it is unknown."""

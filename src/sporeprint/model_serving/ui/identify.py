@@ -1,6 +1,6 @@
 """`/ui/identify`: what still fits, what to look at next, and the verdict once somebody asks for it.
 
-The key (what fits) and the verdict are two things. The key is worked out with every change and is not kept. A verdict is a prediction: it
+The key (what fits) and the verdict are two things. The key is worked out with every change and is not stored. A verdict is a prediction: it
 is asked for by a button, kept, and has an id. Step by step more is needed for the negative class than for one row alone (see `/identify`),
 so the page does not ask for a verdict that the dialogue would withhold.
 """
@@ -18,9 +18,9 @@ from sporeprint.inference.prediction import Prediction
 from sporeprint.inference.predictor import NOT_OBSERVED, predict_row
 from sporeprint.messages.identification import IdentifyResponse
 from sporeprint.messages.predictions import PredictionExplanation, StoredPrediction
+from sporeprint.model_serving.endpoints import predictions
 from sporeprint.model_serving.endpoints.identify import identify
 from sporeprint.model_serving.endpoints.predict import RowRequest, explain_prediction, new_id
-from sporeprint.model_serving.endpoints.predictions import prediction as find_prediction
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, of
 from sporeprint.model_serving.runtime.dynamic_batching import PendingRequest
 from sporeprint.model_serving.runtime.keyed_predictions import digest, predict_once
@@ -50,7 +50,7 @@ class VerdictCard:
         unseen: columns whose value was never seen.
         outside: columns whose number lies outside the training rows'.
         contradictions: what the row says against itself.
-        explanation: why; None where nothing was kept.
+        explanation: why; None where nothing was stored.
         observed: fields that were observed, with column and value in words.
         columns: of the table.
         alpha: largest share of negative verdicts that are wrong, as promised.
@@ -77,50 +77,50 @@ class VerdictCard:
 
 async def show_identify(request: PageRequest) -> PageResponse:
     """The form, what fits, and the verdict that was asked for."""
-    given = _observations(request.query)
+    observations = _observations(request.query)
     record: StoredPrediction | None = None
     problem: Problem | None = None
-    if (asked := request.query.get(ASKED)) and not request.is_fragment:
+    if (prediction_id := request.query.get(ASKED)) and not request.is_fragment:
         try:
-            record = await find_prediction(asked, request.service)
+            record = await predictions.prediction(prediction_id, request.service)
         except (HttpProblemError, StorageUnavailableError) as error:
             problem = of(error, request.service.root)
-    return await _page(request, given, record=record, problem=problem)
+    return await _page(request, observations, record=record, problem=problem)
 
 
 async def ask(request: PageRequest) -> PageResponse | Redirect:
     """Ask for a verdict, and keep it: however often the same form is sent, it is one prediction."""
-    given, service = _observations(request.form), request.service
+    observations, service = _observations(request.form), request.service
     served = service.loader.current
     try:
-        row = served.reader.row(given)
-        standing = await _standing(request, given)
+        row = served.reader.row(observations)
+        standing = await _standing(request, observations)
     except HttpProblemError as error:
-        return await _page(request, given, problem=error.problem)
-    said = await asyncio.to_thread(predict_row, served.bundle, row)
-    if standing is not None and standing.verdict != said.verdict == _word(served.bundle.schema, positive=False):
-        return await _page(request, given, withheld=standing)
+        return await _page(request, observations, problem=error.problem)
+    prediction = await asyncio.to_thread(predict_row, served.bundle, row)
+    if standing is not None and standing.verdict != prediction.verdict == _word(served.bundle.schema, positive=False):
+        return await _page(request, observations, withheld=standing)
     key = hashlib.sha256(request.form.get(ONCE, "").encode() + digest(row)).hexdigest()
-    kept = await predict_once(service, request.caller.name, f"ui-{key}", PendingRequest(row, served, None, None, new_id()))
-    request.scope["request_context"].answered(kept.record.model, kept.record.version, kept.record.prediction_id)
-    return Redirect(address("identify", **given, **{ASKED: kept.record.prediction_id}) + "#verdict")
+    completed = await predict_once(service, request.caller.name, f"ui-{key}", PendingRequest(row, served, None, None, new_id()))
+    request.scope["request_context"].answered(completed.record.model, completed.record.version, completed.record.prediction_id)
+    return Redirect(address("identify", **observations, **{ASKED: completed.record.prediction_id}) + "#verdict")
 
 
 def _observations(fields: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in fields.items() if not name.startswith(OWN) and value.strip()}
 
 
-async def _standing(request: PageRequest, given: Mapping[str, str]) -> IdentifyResponse | None:
+async def _standing(request: PageRequest, observations: Mapping[str, str]) -> IdentifyResponse | None:
     """What fits; None where the model is of a version that cannot say. Raises: HttpProblemError for a field that is not understood."""
     bundle = request.service.loader.current.bundle
     if bundle.safety.partial is None or bundle.questions is None:
         return None
-    return await identify(RowRequest.model_validate(given), request.service)
+    return await identify(RowRequest.model_validate(observations), request.service)
 
 
 async def _page(
     request: PageRequest,
-    given: dict[str, str],
+    observations: dict[str, str],
     *,
     record: StoredPrediction | None = None,
     withheld: IdentifyResponse | None = None,
@@ -130,8 +130,8 @@ async def _page(
     schema, safety = served.bundle.schema, served.bundle.safety
     standing, card = None, None
     try:
-        standing = await _standing(request, given)
-        row = served.reader.row(given)
+        standing = await _standing(request, observations)
+        row = served.reader.row(observations)
         if record is not None and _is_same(record.features, row):
             version = await request.service.loader.get(f"{record.model}/v{record.version}")
             card = await verdict_card(version, row, record)
@@ -139,10 +139,10 @@ async def _page(
             card = _withheld(served, row, withheld)
     except HttpProblemError as error:
         problem = error.problem
-    clean = address("identify", **given)
+    clean = address("identify", **observations)
     values: dict[str, Any] = {
         "sections": sections(schema, symbols()),
-        "given": given,
+        "observations": observations,
         "standing": standing,
         "card": card,
         "problem": problem,
@@ -162,8 +162,8 @@ async def _page(
 
 async def verdict_card(served: LoadedModel, row: Row, record: StoredPrediction) -> VerdictCard:
     """A kept prediction as it is shown; why it is so is worked out now, by the version that gave it."""
-    said, explanation = await asyncio.gather(asyncio.to_thread(predict_row, served.bundle, row), explain_prediction(served, row))
-    return _card(served, row, said, said.look_at, explanation, record)
+    prediction, explanation = await asyncio.gather(asyncio.to_thread(predict_row, served.bundle, row), explain_prediction(served, row))
+    return _card(served, row, prediction, prediction.look_at, explanation, record)
 
 
 def _withheld(served: LoadedModel, row: Row, standing: IdentifyResponse) -> VerdictCard:
@@ -174,24 +174,24 @@ def _withheld(served: LoadedModel, row: Row, standing: IdentifyResponse) -> Verd
 def _card(
     served: LoadedModel,
     row: Row,
-    said: Prediction | IdentifyResponse,
+    prediction: Prediction | IdentifyResponse,
     look_at: tuple[str, ...],
     explanation: PredictionExplanation | None = None,
     record: StoredPrediction | None = None,
 ) -> VerdictCard:
     schema, threshold = served.bundle.schema, served.bundle.safety.threshold
     roles = {_word(schema, positive=True): "warn", _word(schema, positive=False): "good"}
-    verdict = said.verdict if record is None else record.verdict
+    verdict = prediction.verdict if record is None else record.verdict
     return VerdictCard(
         verdict=verdict,
         role=roles.get(verdict, "unknown"),
         model=served.ref.ref,
-        unknown=said.unknown,
-        reason=said.reason,
+        unknown=prediction.unknown,
+        reason=prediction.reason,
         look_at=look_at,
-        unseen=tuple(said.unseen),
-        outside=said.outside,
-        contradictions=said.contradictions,
+        unseen=tuple(prediction.unseen),
+        outside=prediction.outside,
+        contradictions=prediction.contradictions,
         explanation=explanation,
         observed=tuple((label_of(name), words_of(value, name, schema)) for name, value in row.items()),
         columns=len(schema.columns),

@@ -37,9 +37,9 @@ async def _move(request: PageRequest, move: Move) -> Redirect:
     if not reason:
         raise HttpProblemError(not_valid("field 'reason': say why; it is kept in the history"))
     try:
-        given = PromotionRequest.model_validate({"version": version, "alias": request.form.get("alias"), "reason": reason})
+        promotion = PromotionRequest.model_validate({"version": version, "alias": request.form.get("alias"), "reason": reason})
     except ValidationError as error:
         first = error.errors()[0]
         raise HttpProblemError(not_valid(f"field {str(first['loc'][0])!r}: {first['msg']}")) from None
-    await move(name, given, request.service, request.caller, deadline=request.scope["deadline"])
+    await move(name, promotion, request.service, request.caller, deadline=request.scope["deadline"])
     return Redirect("models")

@@ -280,8 +280,8 @@ def frame(request: PageRequest) -> dict[str, Any]:
 
 def address(path: str, **parameters: str | int | None) -> str:
     """A page's address below `/ui/`, without what is empty."""
-    given = {name: value for name, value in parameters.items() if value not in (None, "")}
-    return f"{path}?{urlencode(given)}" if given else path
+    query = {name: value for name, value in parameters.items() if value not in (None, "")}
+    return f"{path}?{urlencode(query)}" if query else path
 
 
 def pages(routes: Sequence[tuple[str, str, str, View]]) -> tuple[Route, ...]:

@@ -6,8 +6,7 @@ from sporeprint.errors import RegistryError
 from sporeprint.inference.identification import words_of
 from sporeprint.messages.outcomes import OutcomeRequest
 from sporeprint.messages.predictions import StoredPrediction
-from sporeprint.model_serving.endpoints.predictions import outcome as record_outcome
-from sporeprint.model_serving.endpoints.predictions import prediction as find_prediction
+from sporeprint.model_serving.endpoints import predictions
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, not_valid
 from sporeprint.model_serving.ui.identify import verdict_card
 from sporeprint.model_serving.ui.page_endpoint import PageRequest, PageResponse, Redirect
@@ -23,31 +22,31 @@ async def find(request: PageRequest) -> PageResponse | Redirect:
     """The page that asks for an id, and leads to the prediction."""
     if prediction_id := request.query.get("id", "").strip():
         try:
-            found = await find_prediction(prediction_id, request.service)
+            record = await predictions.prediction(prediction_id, request.service)
         except HttpProblemError as error:
             return PageResponse("predictions.html.j2", {"problem": error.problem, "id": prediction_id}, error.problem.status)
-        return Redirect(f"predictions/{found.prediction_id}")
+        return Redirect(f"predictions/{record.prediction_id}")
     return PageResponse("predictions.html.j2", {"problem": None, "id": ""})
 
 
 async def show_prediction(request: PageRequest) -> PageResponse:
     """One prediction."""
-    return await _page(request, await find_prediction(request.path["prediction_id"], request.service))
+    return await _page(request, await predictions.prediction(request.path["prediction_id"], request.service))
 
 
 async def enter_outcome(request: PageRequest) -> PageResponse | Redirect:
     """Keep what a prediction turned out to be; said differently from before, it is a correction."""
     prediction_id, form = request.path["prediction_id"], request.form
     if not (code := form.get("outcome")):
-        return await _page(request, await find_prediction(prediction_id, request.service), NOT_CHOSEN)
+        return await _page(request, await predictions.prediction(prediction_id, request.service), NOT_CHOSEN)
     try:
         source = form.get("source", "").strip()[:MOST_SOURCE] or request.caller.name
-        given = OutcomeRequest(outcome=code, source=source)
-        await record_outcome(prediction_id, given, request.service, request.caller, Response())
+        report = OutcomeRequest(outcome=code, source=source)
+        await predictions.outcome(prediction_id, report, request.service, request.caller, Response())
     except HttpProblemError as error:
         if error.problem.status != 422 or not request.may(Role.READ):
             raise
-        return await _page(request, await find_prediction(prediction_id, request.service), error.problem)
+        return await _page(request, await predictions.prediction(prediction_id, request.service), error.problem)
     return Redirect(f"predictions/{prediction_id}#outcome")
 
 

@@ -77,10 +77,10 @@ class Sessions:
             is_over = int(end) < time.time()
         except ValueError:
             return None
-        found = access.valid_key(key_id)
-        if found is None or is_over or not hmac.compare_digest(signature, self._signature(f"{key_id}.{end}", found[0])):
+        key = access.valid_key(key_id)
+        if key is None or is_over or not hmac.compare_digest(signature, self._signature(f"{key_id}.{end}", key[0])):
             return None
-        return found[1]
+        return key[1]
 
     def may_try(self, address: str) -> bool:
         """Whether an address may try another log-in: each failed one counts."""
