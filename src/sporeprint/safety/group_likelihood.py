@@ -75,7 +75,7 @@ class _Numbers:
         first: index [pairs], of each pair of numbers the first.
         second: index [pairs], the second.
         known: float64 [1 + observed + pairs, K], without the share of the group.
-        both: float32 [1 + observed + pairs, 2 K], of known groups and of strangers, each with the log share of its group.
+        both: float64 [1 + observed + pairs, 2 K], of known groups and of strangers, each with the log share of its group.
         average: float64 [K], average log-likelihood of a group's own numbers.
     """
 
@@ -83,7 +83,7 @@ class _Numbers:
     first: Index
     second: Index
     known: Float64
-    both: Float32
+    both: Float64
     average: Float64
 
     def features(self, numbers: Float64) -> Float64:
@@ -149,8 +149,8 @@ class GroupLikelihood:
         """What one row says, as `evidence` does: `positive`, `margin`, `group` and `typicality`, without the cost of arrays of one."""
         numbers, width, places = self._numbers(~np.isnan(cells.numbers[0])), len(self.names), cells.places[0]
         features = numbers.row_features(cells.numbers[0])
-        both = features.astype(np.float32) @ numbers.both
-        both += self._both.take(places, axis=0).sum(axis=0)
+        both = self._both.take(places, axis=0).sum(axis=0)
+        both += (features @ numbers.both).astype(np.float32)
         group = int(both[:width].argmax())
         top = both[group]
         weights = np.exp(np.minimum(both - top, np.float32(80)))
@@ -179,10 +179,12 @@ class GroupLikelihood:
     def log_likelihoods(self, cells: Cells, observed: Flags) -> tuple[Float32, Float32]:
         """Log-likelihood of rows with the same observed numbers in every known group and in a stranger like it: [n, K] each."""
         numbers = self._numbers(observed)
-        both = numbers.features(cells.numbers).astype(np.float32) @ numbers.both
+        # Column by column and the numbers last, as in `row_evidence`: the same rounding, so that a row's answer is the same everywhere.
+        both = np.zeros((len(cells), 2 * len(self.names)), dtype=np.float32)
         for at, places in enumerate(cells.places.T):
             if cells.observed[:, at].any():  # the others add nothing
                 both += self._both.take(places, axis=0)
+        both += (numbers.features(cells.numbers) @ numbers.both).astype(np.float32)
         width = len(self.names)
         return both[:, :width], both[:, width:]
 
@@ -307,7 +309,7 @@ class GroupLikelihood:
         known, stranger = weights(1.0), weights(WIDENING)
         both = np.hstack([known, stranger])
         both[0] += np.tile(self.prior, 2)
-        return _Numbers(at, first, second, known, both.astype(np.float32), -0.5 * len(at) - logs)
+        return _Numbers(at, first, second, known, both, -0.5 * len(at) - logs)
 
     # --- files --------------------------------------------------------------------------------------------------------
 
