@@ -15,6 +15,6 @@ ensure_venv dev
 [[ ${REQUIRE_CLIENTS:-} != 1 ]] || "$root/scripts/clients_dev.sh" --setup
 offer_data "$root"
 cd -- "$root"
-# Two processes more than there are processors, because many tests wait for a program that they started. A file's tests stay
+# One process more than there are processors, because many tests wait for a program that they started. A file's tests stay
 # together, in the order of the files; `-n 0` is one process, in which a debugger works.
-exec .venv/bin/python -m pytest -n "$(($(getconf _NPROCESSORS_ONLN) + 2))" --dist loadfile --no-loadscope-reorder "$@"
+exec .venv/bin/python -m pytest -n "$(($(getconf _NPROCESSORS_ONLN) + 1))" --dist loadfile --no-loadscope-reorder "$@"

@@ -116,8 +116,8 @@ def test_every_answer_of_a_killed_worker_is_kept_and_another_takes_its_place(
         until(lambda: len(now := workers(server)) == 2 and not now & before, 60)
         answered = len(load.answers)
         until(lambda: len(load.answers) > answered + 20)
-    # Connections that broke; no answer that was an error.
-    assert {said.partition("(")[0] for said in load.failures} <= {"ConnectError", "ReadError", "RemoteProtocolError"}
+    # Connections that broke, or waited too long for the next worker; no answer that was an error.
+    assert {said.partition("(")[0] for said in load.failures} <= {"ConnectError", "ReadError", "ReadTimeout", "RemoteProtocolError"}
     until(lambda: server.client.get("/health").json()["journal"]["depth"] == 0, 30)
     # The journals of the killed are shipped by those that live.
     until(lambda: set(ids(load)) <= set(stored(database)), 60)

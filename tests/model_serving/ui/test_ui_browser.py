@@ -58,8 +58,15 @@ def test_identify_by_keyboard_alone_to_a_verdict(browser: Browser, base: str) ->
     browser.run("document.querySelector('[name=cap-shape]').closest('fieldset').previousElementSibling.querySelector('input').focus()")
     browser.press("Tab")
     assert browser.run("document.activeElement.name") == "cap-shape"
-    browser.press("ArrowRight")
-    browser.wait("document.querySelector('#panel').innerText.includes('1 of 20 fields')")
+    for attempt in range(3):  # a server without a processor refuses what it cannot answer in time; who presses again gets it
+        browser.press("ArrowRight")
+        try:
+            browser.wait("document.querySelector('#panel').innerText.includes('1 of 20 fields')", 12)
+        except AssertionError:
+            if attempt == 2:
+                raise
+        else:
+            break
     browser.wait("location.search.startsWith('?cap-shape=')")
     assert browser.run("document.activeElement.name") == "cap-shape"  # the answer moves nobody's place
     browser.run("document.querySelector('.button.main').focus()")
