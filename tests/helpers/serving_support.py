@@ -145,14 +145,15 @@ def start_server(root: Path, config: Path, *options: str, env: Mapping[str, str]
 class Load:
     """Clients that ask without a pause, as long as the context lasts."""
 
-    def __init__(self, client: httpx.Client, row: dict[str, Any], clients: int = 4) -> None:
+    def __init__(self, client: httpx.Client, row: dict[str, Any], clients: int = 4, patience_s: float = 10) -> None:
         self._url, self._row, self._end = str(client.base_url.join("/predict")), row, threading.Event()
+        self._patience_s = patience_s
         self.answers: list[dict[str, Any]] = []
         self.failures: list[str] = []
         self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
 
     def _ask(self) -> None:
-        with httpx.Client(timeout=10, verify=NO_TLS) as client:
+        with httpx.Client(timeout=self._patience_s, verify=NO_TLS) as client:
             while not self._end.is_set():
                 try:
                     found = client.post(self._url, json=self._row)

@@ -108,7 +108,7 @@ def test_every_answer_of_a_killed_worker_is_kept_and_another_takes_its_place(
     server = served("--workers", "2", env=on_mariadb(database))
     until(lambda: len(workers(server)) == 2, 60)
     before = workers(server)
-    with Load(server.client, row) as load:
+    with Load(server.client, row, patience_s=60) as load:  # a request may have to wait for the next worker
         time.sleep(0.5)
         for pid in before:
             os.kill(pid, signal.SIGKILL)
@@ -116,8 +116,8 @@ def test_every_answer_of_a_killed_worker_is_kept_and_another_takes_its_place(
         until(lambda: len(now := workers(server)) == 2 and not now & before, 60)
         answered = len(load.answers)
         until(lambda: len(load.answers) > answered + 20)
-    # Connections that broke, or waited too long for the next worker; no answer that was an error.
-    assert {said.partition("(")[0] for said in load.failures} <= {"ConnectError", "ReadError", "ReadTimeout", "RemoteProtocolError"}
+    # Connections that broke; no answer that was an error.
+    assert {said.partition("(")[0] for said in load.failures} <= {"ConnectError", "ReadError", "RemoteProtocolError"}
     until(lambda: server.client.get("/health").json()["journal"]["depth"] == 0, 30)
     # The journals of the killed are shipped by those that live.
     until(lambda: set(ids(load)) <= set(stored(database)), 60)
