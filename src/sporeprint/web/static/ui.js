@@ -10,3 +10,12 @@ document.addEventListener("submit", (event) => {
 addEventListener("pageshow", () => { // back from the answer: the form can be sent again
   for (const button of document.querySelectorAll("[data-sent]")) { delete button.dataset.sent; button.removeAttribute("aria-busy"); }
 });
+// What was entered before htmx was ready, or what the browser has filled in again, is looked up now.
+const isChanged = (field) => field.options
+  ? field.selectedIndex !== Math.max(0, [...field.options].findIndex((each) => each.defaultSelected))
+  : field.checked !== field.defaultChecked || !["radio", "checkbox"].includes(field.type) && field.value !== field.defaultValue;
+document.addEventListener("htmx:after:init", ({ target: form }) => {
+  if (form instanceof HTMLFormElement && [...form.elements].some(isChanged)) {
+    form.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+});
