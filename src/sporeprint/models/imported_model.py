@@ -232,6 +232,7 @@ def read_skops(data: bytes) -> Any:
                 "classes of scikit-learn and what skops trusts are taken"
             )
         estimator = skops.loads(data, trusted=types)
+    # What skops, and the standard library's zip and JSON below it, raise of damaged files.
     except (ValueError, TypeError, KeyError, AttributeError, ImportError, zipfile.BadZipFile, NotImplementedError) as error:
         raise NotServableError(f"skops does not read it: {first_line(error)}") from error
     if not callable(getattr(estimator, "predict_proba", None)):

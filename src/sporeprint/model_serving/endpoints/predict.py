@@ -166,6 +166,7 @@ async def predict(
     key: IdempotencyKey = None,
 ) -> PredictResponse:
     """Predict one row."""
+    # Only its signature is used, for the OpenAPI document.
     raise NotImplementedError("the request is answered by respond_predict")
 
 

@@ -247,7 +247,7 @@ async def _send(request: PageRequest, response: PageResponse | Redirect, send: S
     try:
         page = render(response.template, request.words, {**frame(request), **response.values}).encode()
         status = response.status
-    except Exception:
+    except Exception:  # whatever is wrong with a template, the visitor gets an answer and the log gets the reason
         log.exception("%s cannot be made", response.template)
         page, status = b"<!doctype html><title>500</title><p>Something went wrong here; the server's log says more.</p>", 500
     headers = [*response.headers, (b"content-security-policy", POLICY), (b"vary", b"HX-Request, Cookie, Accept-Encoding, Accept-Language")]
