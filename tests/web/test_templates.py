@@ -27,7 +27,7 @@ def texts() -> set[str]:
         found |= {each for pair in re.findall(rf"_\.count\([^\"]*{QUOTED}, {QUOTED}", text) for each in pair}
     for path in VIEWS.glob("*.py"):
         source = path.read_text(encoding="utf-8")
-        found |= set(re.findall(rf"\bConcern\({QUOTED}", source))
+        found |= set(re.findall(rf"\b(?:Concern|words)\({QUOTED}", source))
         found |= set(re.findall(rf'^    "ui_\w+": \("[^"]*", {QUOTED}\)', source, re.MULTILINE))
     return found
 

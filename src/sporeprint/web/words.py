@@ -35,10 +35,11 @@ class Words:
 
 @functools.cache
 def catalogue(language: str) -> Mapping[str, str]:
-    """English text -> text of a language."""
+    """English text -> text of a language, from the files of its folder: one for each part of the pages, so that a text is easily found."""
     if language == SOURCE:
         return {}
-    return tomllib.loads((files(__package__) / "catalogue" / f"{language}.toml").read_text(encoding="utf-8"))
+    parts = (part for part in (files(__package__) / "catalogue" / language).iterdir() if part.name.endswith(".toml"))
+    return {text: known for part in parts for text, known in tomllib.loads(part.read_text(encoding="utf-8")).items()}
 
 
 def language_of(*wishes: str) -> str:

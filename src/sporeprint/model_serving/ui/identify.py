@@ -26,7 +26,7 @@ from sporeprint.model_serving.runtime.dynamic_batching import PendingRequest
 from sporeprint.model_serving.runtime.keyed_predictions import digest, predict_once
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.model_serving.runtime.row_parser import Row
-from sporeprint.model_serving.ui.page_endpoint import PageRequest, PageResponse, Redirect, address
+from sporeprint.model_serving.ui.page_endpoint import Page, PageRequest, PageResponse, Redirect, address
 from sporeprint.schema import DatasetSchema
 from sporeprint.web.form import label_of, sections
 from sporeprint.web.pictures import symbols
@@ -208,3 +208,9 @@ def _word(schema: DatasetSchema, *, positive: bool) -> str:
 def _is_same(features: Mapping[str, Any], row: Row) -> bool:
     """Whether a kept prediction is of this row: otherwise the address was changed, and its verdict says nothing of it."""
     return {name: value for name, value in features.items() if value is not None} == {k: v for k, v in row.items() if v is not None}
+
+
+IDENTIFY_PAGES: tuple[Page, ...] = (
+    ("ui_identify", "GET", "/identify", show_identify),
+    ("ui_ask", "POST", "/identify", ask),
+)

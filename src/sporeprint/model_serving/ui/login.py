@@ -5,7 +5,7 @@ from typing import Any
 from sporeprint.model_serving.http.authentication import REQUIRED_ROLES
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, not_found
 from sporeprint.model_serving.http.requests import Receive, Send
-from sporeprint.model_serving.ui.page_endpoint import LANGUAGE_COOKIE, NAVIGATION, PageRequest, PageResponse, Redirect, header
+from sporeprint.model_serving.ui.page_endpoint import LANGUAGE_COOKIE, NAVIGATION, Page, PageRequest, PageResponse, Redirect, header
 from sporeprint.web.assets import Asset, assets
 from sporeprint.web.words import LANGUAGES
 
@@ -82,3 +82,11 @@ class AssetEndpoint:
             headers.append((b"content-encoding", b"gzip"))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+LOGIN_PAGES: tuple[Page, ...] = (
+    ("ui_login", "GET", "/login", show_login),
+    ("ui_log_in", "POST", "/login", log_in),
+    ("ui_log_out", "POST", "/logout", log_out),
+    ("ui_language", "POST", "/language", choose_language),
+)

@@ -9,7 +9,7 @@ from sporeprint.messages.models import PromotionRequest
 from sporeprint.model_serving.endpoints.models import models
 from sporeprint.model_serving.endpoints.promotion import promote, rollback
 from sporeprint.model_serving.http.problems import HttpProblemError, not_valid
-from sporeprint.model_serving.ui.page_endpoint import PageRequest, PageResponse, Redirect
+from sporeprint.model_serving.ui.page_endpoint import Page, PageRequest, PageResponse, Redirect
 from sporeprint.storage.oltp.api_keys import Role
 
 #: Moves an alias: an endpoint of the API.
@@ -43,3 +43,10 @@ async def _move(request: PageRequest, move: Move) -> Redirect:
         raise HttpProblemError(not_valid(f"field {str(first['loc'][0])!r}: {first['msg']}")) from None
     await move(name, promotion, request.service, request.caller, deadline=request.scope["deadline"])
     return Redirect("models")
+
+
+MODEL_PAGES: tuple[Page, ...] = (
+    ("ui_models", "GET", "/models", show_models),
+    ("ui_promote", "POST", "/models/promote", promote_version),
+    ("ui_rollback", "POST", "/models/rollback", roll_back_version),
+)

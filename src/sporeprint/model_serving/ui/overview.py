@@ -10,7 +10,7 @@ from sporeprint.messages.ab_tests import AbTestSummary
 from sporeprint.model_serving.endpoints.ab_tests import list_tests
 from sporeprint.model_serving.endpoints.models import models
 from sporeprint.model_serving.endpoints.status import health
-from sporeprint.model_serving.ui.page_endpoint import PageRequest, PageResponse, Redirect
+from sporeprint.model_serving.ui.page_endpoint import Page, PageRequest, PageResponse, Redirect
 
 #: Most running tests that are named.
 MOST_TESTS = 5
@@ -56,3 +56,9 @@ async def _running(request: PageRequest) -> tuple[AbTestSummary, ...] | None:
         return (await list_tests(request.service, status="running", limit=MOST_TESTS)).tests
     except (StorageError, StorageUnavailableError):
         return None
+
+
+OVERVIEW_PAGES: tuple[Page, ...] = (
+    ("ui_root", "GET", "", go_to_overview),
+    ("ui_overview", "GET", "/", show_overview),
+)

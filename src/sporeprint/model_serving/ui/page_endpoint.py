@@ -128,6 +128,8 @@ class Redirect:
 
 
 View = Callable[[PageRequest], Awaitable[PageResponse | Redirect]]
+#: Name, method, path below `/ui`, view.
+Page = tuple[str, str, str, View]
 
 
 def header(scope: Scope, name: bytes) -> bytes:
@@ -284,8 +286,8 @@ def address(path: str, **parameters: str | int | None) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 
 
-def pages(routes: Sequence[tuple[str, str, str, View]]) -> tuple[Route, ...]:
-    """Routes of pages: (name, method, path below `/ui`, view)."""
+def pages(routes: Sequence[Page]) -> tuple[Route, ...]:
+    """Routes of pages."""
     made = []
     for name, method, path, view in routes:
         endpoint: Any = PageEndpoint(name, view)

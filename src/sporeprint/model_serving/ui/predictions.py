@@ -9,7 +9,7 @@ from sporeprint.messages.predictions import StoredPrediction
 from sporeprint.model_serving.endpoints import predictions
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, not_valid
 from sporeprint.model_serving.ui.identify import verdict_card
-from sporeprint.model_serving.ui.page_endpoint import PageRequest, PageResponse, Redirect
+from sporeprint.model_serving.ui.page_endpoint import Page, PageRequest, PageResponse, Redirect
 from sporeprint.storage.oltp.api_keys import Role
 from sporeprint.web.form import label_of
 
@@ -79,3 +79,10 @@ async def _page(request: PageRequest, record: StoredPrediction, problem: Problem
         "typed": request.form,
     }
     return PageResponse("prediction.html.j2", values, 200 if problem is None else problem.status)
+
+
+PREDICTION_PAGES: tuple[Page, ...] = (
+    ("ui_predictions", "GET", "/predictions", find),
+    ("ui_prediction", "GET", "/predictions/{prediction_id}", show_prediction),
+    ("ui_outcome", "POST", "/predictions/{prediction_id}", enter_outcome),
+)

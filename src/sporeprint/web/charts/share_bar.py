@@ -1,4 +1,4 @@
-"""Charts as SVG: drawn where the page is made, from numbers alone, in the colours of its style sheet."""
+"""A bar of parts that make a whole."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,0 +1,5 @@
+"""Charts as SVG or tables, drawn where the page is made, in the colours of its style sheet: one file a chart."""
+
+from sporeprint.web.charts.share_bar import BarPart, share_bar
+
+__all__ = ["BarPart", "share_bar"]
