@@ -3,7 +3,9 @@
 import csv
 import itertools
 import json
+import os
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,6 +17,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from s3_server import S3Server
 from sporeprint import settings
 from sporeprint.data.data_summary import DataSummary
 from sporeprint.data.dataset import concat
@@ -41,7 +44,7 @@ RULE = {
 }
 
 
-def transformed(raw: dict[str, Any], root: Path, table: Path) -> DataSummary:
+def transformed(raw: dict[str, Any], root: Path, table: str | Path) -> DataSummary:
     """Extract and transform a table in a work directory."""
     chosen = settings.parse(raw)
     run_extract(chosen, root, source=str(table))
@@ -193,6 +196,46 @@ def test_batches_make_no_difference(small_config: dict[str, Any], tmp_path: Path
     assert all(records[1][key] == records[16][key] for key in records[1].keys() - ignored)
     for name in ("processed", "train", "validation", "test", "rejected"):
         assert staged(tmp_path / "1", name).equals(staged(tmp_path / "16", name)), name
+
+
+@pytest.mark.parametrize("named", ["folder", "pattern", "file://", "s3://"])
+def test_eleven_files_give_what_one_gives(
+    named: str, small_config: dict[str, Any], small_table: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    one = transformed(small_config, tmp_path / "one", small_table)
+    header, *rows = lines(small_table)
+    (folder := tmp_path / "parts").mkdir()
+    for number in range(11):
+        written(folder / f"part-{number:02}.csv", [header, *rows[number * 170 : (number + 1) * 170]])
+    source = {"folder": str(folder), "pattern": f"{folder}/part-*.csv", "file://": folder.as_uri()}.get(named)
+    if source is None:
+        store: S3Server = request.getfixturevalue("object_store")
+        for path in folder.iterdir():
+            source = store.put(f"eleven/{path.name}", path.read_bytes()).rpartition("/")[0]
+    many = transformed(small_config, tmp_path / "many", str(source))
+    assert many.fingerprint == one.fingerprint
+    assert (many.rows, many.provenance["rows"], many.splits, many.simulated) == (1800, 1800, one.splits, one.simulated)
+    for name in ("processed", "train", "validation", "test", "rejected"):
+        assert staged(tmp_path / "many", name).equals(staged(tmp_path / "one", name)), name
+
+
+def test_a_part_that_is_gone_or_was_changed_since_the_extract_is_named(
+    small_config: dict[str, Any], small_table: Path, tmp_path: Path
+) -> None:
+    header, *rows = lines(small_table)
+    (folder := tmp_path / "parts").mkdir()
+    for number in range(3):
+        written(folder / f"{number}.csv", [header, *rows[number * 600 : (number + 1) * 600]])
+    chosen = settings.parse(small_config)
+    run_extract(chosen, tmp_path, source=str(folder))
+    written(folder / "1.csv", [header, *rows[:600]])
+    os.utime(folder / "1.csv", (time.time() + 60,) * 2)
+    with pytest.raises(DataError, match=rf"^{folder}/1\.csv has changed since it was extracted"):
+        run_transform(chosen, tmp_path)
+    (folder / "2.csv").unlink()
+    with pytest.raises(DataError, match=rf"^{folder}/2\.csv is missing; run sporeprint extract again"):
+        run_transform(chosen, tmp_path)
+    assert not (tmp_path / "data" / "staging").exists()
 
 
 def test_parquet_gives_what_csv_gives(small_config: dict[str, Any], small_table: Path, tmp_path: Path) -> None:

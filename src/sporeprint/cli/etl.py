@@ -22,7 +22,10 @@ Simulate = Annotated[bool, typer.Option("--simulate", help="Simulate a table if 
 AllowSimulated = Annotated[bool, typer.Option("--allow-simulated", help="Permit promotion of models trained on simulated data.")]
 
 Source = Annotated[
-    str | None, typer.Option(metavar="FILE|URL", help="Table to read: a file, an address or a database. Default: the configuration's.")
+    str | None,
+    typer.Option(
+        metavar="FILE|FOLDER|URL", help="Table to read: a file, folder, pattern, address or database. Default: the configuration's."
+    ),
 ]
 
 

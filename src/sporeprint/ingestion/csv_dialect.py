@@ -68,7 +68,9 @@ class CsvDialect:
 # --- the dialect -----------------------------------------------------------------------------------------------------
 
 
-def detect(path: Path, chosen: CsvSettings, schema: DatasetSchema, scan: Scan, *, where: str, labelled: bool = True) -> CsvDialect:
+def detect(
+    path: Path, chosen: CsvSettings, schema: DatasetSchema, scan: Scan, *, where: str, labelled: bool = True, rows: bool = True
+) -> CsvDialect:
     """Find out how a CSV file is written. What the settings say is taken as it is.
 
     Args:
@@ -78,6 +80,7 @@ def detect(path: Path, chosen: CsvSettings, schema: DatasetSchema, scan: Scan, *
         scan: what a pass over the bytes counted.
         where: what the file is, for messages.
         labelled: whether the target (and the group column) must be there.
+        rows: whether there must be rows, where they have to be labelled.
 
     Raises:
         DataError: if the file is empty, has no rows, or its header does not fit the schema.
@@ -93,7 +96,7 @@ def detect(path: Path, chosen: CsvSettings, schema: DatasetSchema, scan: Scan, *
     if not chosen.header and chosen.columns is None and labelled:
         _check_order(head, dialect, schema, where)
     _, used = header_columns(head, dialect, schema, where, labelled=labelled)
-    if labelled and not head[used:].strip() and len(head) < MAX_LINE:
+    if labelled and rows and not head[used:].strip() and len(head) < MAX_LINE:
         raise DataError(f"{where} has a header and no rows")
     return dialect
 

@@ -2,6 +2,7 @@
 
 import codecs
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,8 +30,8 @@ class Scan:
     high_control: bool
 
 
-def scan(path: Path, progress: Progress, *, block_bytes: int = 4 << 20) -> Scan:
-    """Hash a file and look at its bytes.
+def scan(path: Path, progress: Progress, *, block_bytes: int = 4 << 20, see: Callable[[bytes], None] | None = None) -> Scan:
+    """Hash a file and look at its bytes; whoever else wants to see them is shown each block.
 
     Raises:
         OSError: if it cannot be read.
@@ -42,6 +43,8 @@ def scan(path: Path, progress: Progress, *, block_bytes: int = 4 << 20) -> Scan:
             size += len(block)
             digest.update(block)
             lines.see(block)
+            if see is not None:
+                see(block)
             if not block.isascii():
                 values = np.frombuffer(block, np.uint8)
                 high_control = high_control or bool(np.any((values >= 0x80) & (values < 0xA0)))

@@ -196,11 +196,10 @@ def _refuse_changed(raw: RawTable) -> None:
     Raises:
         DataError: see above.
     """
-    about = raw.provenance
-    if raw.further is not None or raw.path.stat().st_mtime < datetime.fromisoformat(about.extracted_at).timestamp():
-        return
-    if sha256_file(raw.path) != about.sha256:
-        raise DataError(f"{raw.path} has changed since it was extracted; run it again when nothing writes to the file any more")
+    extracted = datetime.fromisoformat(raw.provenance.extracted_at).timestamp()
+    for file in raw.files:
+        if file.path.stat().st_mtime >= extracted and sha256_file(file.path) != file.sha256:
+            raise DataError(f"{file.path} has changed since it was extracted; run it again when nothing writes to the file any more")
 
 
 def _check_batch(batch: Batch, settings: Settings) -> _CheckedBatch:
