@@ -400,18 +400,26 @@ def _decoder(encoding: str) -> Callable[[bytes, bool], bytes]:
     return lambda block, final: decoder.decode(block, final).encode("utf-8", "sporeprint.mark")
 
 
-def blocks(path: Path, encoding: str, size: int) -> Iterator[tuple[bytes, int]]:
+def blocks(path: Path, encoding: str, size: int, part: tuple[int, int | None] = (0, None)) -> Iterator[tuple[bytes, int]]:
     """A file as UTF-8 text without byte order mark, each block with the number of the file's bytes it took.
+
+    Args:
+        path: the file.
+        encoding: of its text.
+        size: bytes of a block.
+        part: which bytes are read: from, up to (None: all).
 
     Raises:
         DataError: if the file is in another encoding altogether.
         OSError: if it cannot be read.
     """
     decode = _decoder(encoding)
-    begun = False
+    begun, (place, end) = part[0] > 0, part
     try:
         with path.open("rb") as file:
-            while block := file.read(max(size, len(codecs.BOM_UTF8))):
+            file.seek(place)
+            while block := file.read(max(size, len(codecs.BOM_UTF8)) if end is None else min(size, end - place)):
+                place += len(block)
                 text = decode(block, False)
                 if not begun:
                     begun = bool(text)

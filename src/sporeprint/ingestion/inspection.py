@@ -11,7 +11,7 @@ import polars as pl
 from sporeprint.common.files import sha256_file
 from sporeprint.common.progress import Progress
 from sporeprint.errors import DataError
-from sporeprint.ingestion.csv_dialect import BOMS, CsvDialect, detect
+from sporeprint.ingestion.csv_dialect import BOMS, CsvDialect, detect, header_columns, read_head
 from sporeprint.ingestion.file_formats import kind_of
 from sporeprint.ingestion.file_scan import Scan, scan
 from sporeprint.ingestion.parquet_reader import count_rows
@@ -122,17 +122,23 @@ def inspect_csv(named: Mapping[Path, str], chosen: CsvSettings, schema: DatasetS
         scanned = scan(path, progress, see=joined.see if len(named) > 1 else None)
         dialect = detect(path, chosen, schema, scanned, where=where, labelled=labelled, rows=len(named) == 1)
         progress.text(f"{where}: separator {dialect.separator!r}, encoding {dialect.encoding}")
-        files.append(RawFile(path, scanned.size, scanned.sha256, rows_of(scanned, dialect), dialect))
+        head = read_head(path, dialect.encoding)
+        above = head[: header_columns(head, dialect, schema, where, labelled=labelled)[1]].count(b"\n")
+        rows = rows_of(scanned, dialect, above)
+        cuts = () if rows is None else tuple((byte, lines - above) for byte, lines in scanned.cuts if lines > above and byte < scanned.size)
+        files.append(RawFile(path, scanned.size, scanned.sha256, rows, dialect, cuts))
     if labelled and all(file.rows == 0 for file in files):
         raise DataError(f"{next(iter(named.values()))} and the files after it hold a header and no rows")
     _refuse_twice(files, list(named.values()))
     return Inspection(tuple(files), joined.sha256 if len(files) > 1 else files[0].sha256)
 
 
-def rows_of(scanned: Scan, dialect: CsvDialect) -> int | None:
-    """Rows of a file whose lines are rows; None for any other."""
+def rows_of(scanned: Scan, dialect: CsvDialect, above: int | None = None) -> int | None:
+    """Rows of a file whose lines are rows; None for any other. `above`: lines up to the one with the column names; None: that one."""
     wide = codecs.lookup(dialect.encoding).name.startswith(("utf-16", "utf-32"))
-    return None if scanned.lines is None or wide or dialect.newline == "\r" else scanned.lines - dialect.header
+    return (
+        None if scanned.lines is None or wide or dialect.newline == "\r" else scanned.lines - (dialect.header if above is None else above)
+    )
 
 
 def _refuse_twice(files: Sequence[RawFile], named: Sequence[str]) -> None:

@@ -86,8 +86,8 @@ class Store:
             raise DataError(f"{self.shown}: a key is no part of the address; set it in the environment, as the store's own tools have it")
         self._base = f"{scheme}://{root}"
         with _errors(self.shown):
-            self._files, found = fs.FileSystem.from_uri(f"{self._base}/{sign}{options}")
-        self._root = str(found).rstrip("/")
+            self._files, base = fs.FileSystem.from_uri(f"{self._base}/{sign}{options}")
+        self._root = str(base).rstrip("/")
 
     def files(self) -> tuple[StoredFile, ...]:
         """The files, at least one.

@@ -157,15 +157,9 @@ def read_batches(raw: RawTable, schema: DatasetSchema, *, batch_bytes: int, labe
     """
     rows = 0
     for file in raw.files:
-        first = rows
-        with _readable(file.path):
-            if file.dialect is None:
-                batches = read_parquet(file.path, schema, labelled=labelled)
-            else:
-                batches = read_csv(file.path, file.dialect, schema, batch_bytes=batch_bytes, labelled=labelled)
-            for batch in batches:
-                rows += batch.frame.height + batch.malformed.height
-                yield _further(batch, first)
+        for batch in read_piece(file, schema, batch_bytes=batch_bytes, labelled=labelled, first_row=rows):
+            rows += batch.frame.height + batch.malformed.height
+            yield batch
     if not rows and not labelled:  # a table of no rows has an answer of no rows
         empty = pl.DataFrame(schema={"_row": pl.Int64, **dict.fromkeys(schema.columns, pl.String)})
         yield Batch(empty, malformed_rows(), raw.provenance.bytes)
@@ -173,6 +167,25 @@ def read_batches(raw: RawTable, schema: DatasetSchema, *, batch_bytes: int, labe
         with _readable(raw.further):
             for batch in read_parquet(raw.further, schema, labelled=labelled):
                 yield _further(batch, rows)
+
+
+def read_piece(
+    file: RawFile,
+    schema: DatasetSchema,
+    *,
+    batch_bytes: int,
+    labelled: bool = True,
+    part: tuple[int, int | None] = (0, None),
+    first_row: int = 0,
+) -> Iterator[Batch]:
+    """Read one file of a table, or of a CSV file the bytes `part`, whose first row has the number `first_row`. Else as `read_batches`."""
+    with _readable(file.path):
+        if file.dialect is None:
+            batches = read_parquet(file.path, schema, labelled=labelled)
+        else:
+            batches = read_csv(file.path, file.dialect, schema, batch_bytes=batch_bytes, labelled=labelled, part=part)
+        for batch in batches:
+            yield _further(batch, first_row)
 
 
 def _further(batch: Batch, rows: int) -> Batch:

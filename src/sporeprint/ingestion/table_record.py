@@ -50,6 +50,7 @@ class RawFile:
         sha256: of its bytes, in hex.
         rows: as in `Provenance`.
         dialect: how the CSV is written; None for Parquet.
+        cuts: where it can be read in parts: the byte where a row begins, and the rows before it. Empty where it cannot.
     """
 
     path: Path
@@ -57,12 +58,14 @@ class RawFile:
     sha256: str
     rows: int | None
     dialect: CsvDialect | None
+    cuts: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
         """Read what `asdict` gave and JSON made of it."""
         dialect = None if raw["dialect"] is None else CsvDialect.from_dict(raw["dialect"])
-        return cls(Path(raw["path"]), raw["bytes"], raw["sha256"], raw["rows"], dialect)
+        cuts = tuple((byte, rows) for byte, rows in raw.get("cuts", ()))
+        return cls(Path(raw["path"]), raw["bytes"], raw["sha256"], raw["rows"], dialect, cuts)
 
 
 @dataclass(frozen=True, slots=True)

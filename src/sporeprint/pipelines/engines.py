@@ -1,0 +1,32 @@
+"""The engine of a run, as it is configured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sporeprint.common.engine import LocalEngine
+from sporeprint.common.workdir import Workdir
+from sporeprint.settings import Settings
+
+if TYPE_CHECKING:
+    from sporeprint.common.spark_engine import SparkEngine
+
+
+@contextmanager
+def open_engine(settings: Settings, workdir: Workdir) -> Iterator[LocalEngine | SparkEngine]:
+    """The engine, for as long as the block runs.
+
+    Raises:
+        MissingExtraError: it needs what is not installed.
+        ConfigError: the cluster lacks what the tasks need; see `check_cluster`.
+        SourceUnavailableError: there is no cluster there.
+    """
+    if settings.engine.kind == "local":
+        yield LocalEngine(settings.threads)
+        return
+    from sporeprint.common.spark_engine import spark_engine  # loads PySpark
+
+    with spark_engine(settings.engine.master or "", settings.engine.workers, settings.engine.executor_memory, workdir.root) as engine:
+        yield engine
