@@ -8,7 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,17 @@ import pytest
 
 from s3_server import S3Server
 from sporeprint import settings
+from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import DataSummary
 from sporeprint.data.dataset import concat
-from sporeprint.data.parquet_store import RUN_ID, read_tables
+from sporeprint.data.parquet_store import RUN_ID, read_table, read_tables
+from sporeprint.data.part_files import part_files
+from sporeprint.data.training_data import read_input
 from sporeprint.errors import ConfigError, DataError, StorageError
+from sporeprint.ingestion import splits as pieces
 from sporeprint.pipelines.etl import run_etl
 from sporeprint.pipelines.extract import run_extract
+from sporeprint.pipelines.load import run_load
 from sporeprint.pipelines.transform import run_transform
 from sporeprint.safety.decision_rule import unit_representatives
 from sporeprint.simulation.corruption import Spoil
@@ -217,6 +222,38 @@ def test_eleven_files_give_what_one_gives(
     assert (many.rows, many.provenance["rows"], many.splits, many.simulated) == (1800, 1800, one.splits, one.simulated)
     for name in ("processed", "train", "validation", "test", "rejected"):
         assert staged(tmp_path / "many", name).equals(staged(tmp_path / "one", name)), name
+
+
+@pytest.mark.parametrize("groups", ["hold", "do not"])
+def test_a_table_of_many_pieces_is_what_it_is_at_once(
+    groups: str, small_config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_config |= {"runtime": {"threads": 1}}
+    small_config["validation"] |= {"max_rejected_share": 0.5, "duplicates": "drop"}
+    chosen = settings.parse(small_config)
+    made = simulate_table(chosen.dataset, tmp_path / "bad.csv", rows=1800, groups=30, seed=3, spoil=Spoil(share=0.1))
+    header, *rows = lines(made.path)
+    (folder := tmp_path / "parts").mkdir()
+    rows = rows if groups == "hold" else rows[:-7]
+    for number in range(11):
+        written(folder / f"part-{number:02}.csv", [header, *rows[number * 170 : (number + 1) * 170]])
+    one = transformed(small_config, tmp_path / "one", folder)
+    monkeypatch.setattr(pieces, "MOST_ROWS", 400)
+    many = transformed(small_config, tmp_path / "many", folder)
+    assert replace(many, run_id="", created="", provenance={}) == replace(one, run_id="", created="", provenance={})
+    assert many.dropped > 0
+    for name in ("processed", "train", "validation", "test", "rejected"):
+        table = tmp_path / "many" / "data" / "staging" / f"{name}.parquet"
+        assert len(part_files(table, whole=True)) == (1 if name == "rejected" else 6)
+        assert pl.concat(map(pl.read_parquet, part_files(table)), how="vertical_relaxed").equals(staged(tmp_path / "one", name)), name
+    for root in ("one", "many"):
+        run_load(chosen, tmp_path / root)
+    read = [
+        read_table(Workdir(tmp_path / root).model_input / "train.parquet", chosen.dataset, tuple(chosen.split.shares))
+        for root in ("one", "many")
+    ]
+    assert np.array_equal(read[0].row_hash, read[1].row_hash)
+    assert read_input(chosen, Workdir(tmp_path / "many")).record.run_id == many.run_id
 
 
 def test_a_part_that_is_gone_or_was_changed_since_the_extract_is_named(

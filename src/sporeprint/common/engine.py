@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from sporeprint.errors import RetryableError
@@ -38,29 +37,36 @@ class Engine(Protocol):
         """
 
 
-@dataclass(frozen=True)
 class LocalEngine:
-    """Processes of this machine; a single task runs in this one."""
+    """Processes of this machine, started with the first tasks that are several; a single task runs in this one."""
 
-    workers: int
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._pool: ProcessPoolExecutor | None = None
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """See `Engine`."""
         if len(tasks) == 1 or self.workers == 1:
             yield from map(work, tasks)
             return
-        # Forked processes would have copies of this one's locked locks.
-        with ProcessPoolExecutor(min(self.workers, len(tasks)), mp_context=multiprocessing.get_context("spawn")) as pool:
-            waiting: deque[Future[Result]] = deque()
-            try:
-                for task in tasks:
-                    waiting.append(pool.submit(work, task))
-                    if len(waiting) > self.workers:
-                        yield waiting.popleft().result()
-                while waiting:
+        if self._pool is None:
+            # Forked processes would have copies of this one's locked locks.
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=multiprocessing.get_context("spawn"))
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for task in tasks:
+                waiting.append(self._pool.submit(work, task))
+                if len(waiting) > self.workers:
                     yield waiting.popleft().result()
-            except BrokenProcessPool as error:
-                raise RetryableError("a process of this run ended without a word, killed for its memory perhaps; run it again") from error
-            finally:
-                for future in waiting:
-                    future.cancel()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise RetryableError("a process of this run ended without a word, killed for its memory perhaps; run it again") from error
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)

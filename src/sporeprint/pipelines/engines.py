@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from sporeprint.common.engine import LocalEngine
@@ -24,7 +24,8 @@ def open_engine(settings: Settings, workdir: Workdir) -> Iterator[LocalEngine | 
         SourceUnavailableError: there is no cluster there.
     """
     if settings.engine.kind == "local":
-        yield LocalEngine(settings.threads)
+        with closing(LocalEngine(settings.threads)) as local:
+            yield local
         return
     from sporeprint.common.spark_engine import spark_engine  # loads PySpark
 
