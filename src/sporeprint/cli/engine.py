@@ -24,7 +24,7 @@ def check(session: Session, engine: EngineName = None) -> Result:
         if isinstance(running, LocalEngine):
             rows = [("this machine", f"{running.workers} processes")]
             return Facts({"kind": "local", "workers": running.workers}, (Table("Engine", ("", ""), tuple(rows)),))
-        reports = running.check("")
+        reports = running.reports
     values = {"kind": "spark", "master": settings.engine.master, "workers": [vars(report) for report in reports]}
     cells = tuple((report.host, report.python, f"{report.packages['sporeprint']}", "yes") for report in reports)
     return Facts(values, (Table("Engine", ("worker", "Python", "sporeprint", "sees the work directory"), cells),))

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,8 +32,6 @@ Result = TypeVar("Result")
 
 #: What tasks need beside Python: packages of one version everywhere.
 PACKAGES = ("numpy", "polars", "pyarrow", "pydantic", "sporeprint")
-#: Seconds that the cluster has to start every executor and answer.
-DEADLINE_S = 60.0
 #: Seconds in which a master must take a connection.
 CONNECT_S = 5.0
 #: What a result of `mapInArrow` is.
@@ -58,7 +56,7 @@ class WorkerReport:
 
 
 @contextlib.contextmanager
-def spark_engine(master: str, workers: int, memory: str, share: Path, *, deadline_s: float = DEADLINE_S) -> Iterator[SparkEngine]:
+def spark_engine(master: str, workers: int, memory: str, share: Path, *, start_s: float) -> Iterator[SparkEngine]:
     """A session on a cluster that has answered, for as long as the block runs.
 
     Args:
@@ -66,7 +64,7 @@ def spark_engine(master: str, workers: int, memory: str, share: Path, *, deadlin
         workers: tasks that run at once.
         memory: of each executor's JVM, as Spark writes it.
         share: a folder that driver and workers see under the same path.
-        deadline_s: how long the cluster has to start and answer.
+        start_s: how long the cluster has to start and answer.
 
     Raises:
         MissingExtraError: PySpark or Java is not installed.
@@ -77,8 +75,7 @@ def spark_engine(master: str, workers: int, memory: str, share: Path, *, deadlin
     session = _session(master, workers, memory)
     try:
         engine = SparkEngine(session, workers, share.absolute())
-        engine.check(f"{workers} x 1 core with {memory}", deadline_s)
-        yield engine
+        yield replace(engine, reports=engine.check(f"{workers} x 1 core with {memory}", start_s))
     finally:
         session.stop()
 
@@ -129,11 +126,13 @@ class SparkEngine:
         session: of Spark.
         workers: tasks that run at once.
         share: a folder that driver and workers see.
+        reports: what the workers said of themselves when the session began.
     """
 
     session: Any
     workers: int
     share: Path
+    reports: tuple[WorkerReport, ...] = ()
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """See `Engine`. An error of `work` that says what is wrong with the data comes back as it is; any other is tried again."""
@@ -155,7 +154,7 @@ class SparkEngine:
             raise _failure(error) from error
         return {row["task"]: pickle.loads(row["result"]) for row in rows}  # noqa: S301 -- what this run's own tasks wrote
 
-    def check(self, asked: str, deadline_s: float = DEADLINE_S) -> list[WorkerReport]:
+    def check(self, resources: str, start_s: float) -> tuple[WorkerReport, ...]:
         """What the workers say of themselves.
 
         Raises:
@@ -165,15 +164,15 @@ class SparkEngine:
         with tempfile.NamedTemporaryFile(prefix=".seen-", dir=self.share) as sign, ThreadPoolExecutor(1) as pool:
             answer = pool.submit(self._run, _probe(sign.name), self.workers)
             try:
-                reports = [WorkerReport(*each) for each in answer.result(deadline_s).values()]
+                reports = tuple(WorkerReport(*each) for each in answer.result(start_s).values())
             except TimeoutError:
                 self._interrupt()
                 raise ConfigError(
-                    f"no executor has started and answered in {deadline_s:.0f} s; {asked} were asked for (engine.workers, "
+                    f"no executor has started and answered in {start_s:.0f} s; {resources} were asked for (engine.workers, "
                     "engine.executor_memory): has any worker of the cluster as much free?"
                 ) from None
         for report in reports:
-            _refuse_unlike(report, self.share)
+            refuse_unlike(report, self.share)
         return reports
 
     def _interrupt(self) -> None:
@@ -184,7 +183,12 @@ class SparkEngine:
             self.session.interruptAll()
 
 
-def _refuse_unlike(report: WorkerReport, share: Path) -> None:
+def refuse_unlike(report: WorkerReport, share: Path) -> None:
+    """Refuse a worker on which tasks would fail, or do something else.
+
+    Raises:
+        ConfigError: see `SparkEngine.check`.
+    """
     mine = versions()
     for name, version in report.packages.items():
         if version is None:

@@ -29,5 +29,6 @@ def open_engine(settings: Settings, workdir: Workdir) -> Iterator[LocalEngine | 
         return
     from sporeprint.common.spark_engine import spark_engine  # loads PySpark
 
-    with spark_engine(settings.engine.master or "", settings.engine.workers, settings.engine.executor_memory, workdir.root) as engine:
+    chosen = settings.engine
+    with spark_engine(str(chosen.master), chosen.workers, chosen.executor_memory, workdir.root, start_s=chosen.start_s) as engine:
         yield engine
