@@ -187,11 +187,13 @@ def command(
         name: the command's, where it is not the function's.
         panel: where it stands on the group's help page.
         examples: lines for its own help page.
-        fields: further options, which the function takes as one mapping `fields`, of those that are given.
+        fields: further options; the function's last argument, `given`, is the mapping of those that are given.
     """
 
     def register(work: Work) -> Work:
-        own = [each for each in list(inspect.signature(work, eval_str=True).parameters.values())[1:] if each.name != "fields"]
+        own = [
+            each for each in list(inspect.signature(work, eval_str=True).parameters.values())[1:] if not (fields and each.name == "given")
+        ]
         own += [inspect.Parameter(key, _KEYWORD, default=None, annotation=_field_option(key, *fields[key])) for key in fields]
         common = [inspect.Parameter(key, _KEYWORD, default=_SHARED[key][1], annotation=_SHARED[key][0]) for key in shared]
         parameters = [parameter.replace(kind=_KEYWORD) for parameter in own] + common
@@ -200,8 +202,7 @@ def command(
         def run(**options: Any) -> None:
             session = _session({key: options.pop(key) for key in shared})
             if fields:
-                given = {key: value for key in fields if (value := options.pop(key)) is not None}
-                options["fields"] = given
+                options["given"] = {key: value for key in fields if (value := options.pop(key)) is not None}
             result = work(session, **options)
             session.screen.show(result)
             raise typer.Exit(getattr(result, "exit_code", 0))
