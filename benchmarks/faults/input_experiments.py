@@ -292,7 +292,7 @@ def bad_commands(root: Path, schema: DatasetSchema) -> Iterator[list[str]]:
         "empty": b"",
         "nul": b"\x00" * 99,
         "nothing": b"a,b\n1,2\n",
-        "header": ",".join(names[1:]).encode() + b"\n",
+        "header": ",".join([*names, names[0]]).encode() + b"\n",
         "pdf": b"%PDF-1.4",
     }
     for name, data in files.items():
