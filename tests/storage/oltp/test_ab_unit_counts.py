@@ -1,6 +1,5 @@
 """The counting of A/B tests in both databases, held against the plainest way to count."""
 
-import json
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -8,20 +7,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, select
 
 from ab_support import VERDICT_CODES as WORDS
 from ab_support import other, row, ship
 from sporeprint.ab_testing.design import Design, Mode
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals
 from sporeprint.errors import StorageUnavailableError
-from sporeprint.storage.engine import connect, writing
+from sporeprint.storage.engine import connect
 from sporeprint.storage.oltp import ab_disagreements, ab_interim_analyses, ab_tests, ab_unit_counts, checkpoints, outcomes
 from sporeprint.storage.oltp.ab_interim_analyses import InterimAnalysis
 from sporeprint.storage.oltp.ab_tests import AbTest, PinnedVersion
-from sporeprint.storage.oltp.ab_unit_counts import FAILED, NONE, Unit, UnitCounter, VerdictCodes, changes, settle, slow
+from sporeprint.storage.oltp.ab_unit_counts import FAILED, NONE, Unit, UnitCounter, changes, settle, slow
 from sporeprint.storage.oltp.checkpoints import LostError
-from sporeprint.storage.oltp.tables import ab_unit, metadata, prediction
+from sporeprint.storage.oltp.tables import ab_unit, metadata
 
 VERDICTS = list(WORDS.answers)
 #: Microseconds beyond which an answer is slow.

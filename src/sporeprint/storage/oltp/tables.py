@@ -163,7 +163,7 @@ ab_unit = Table(
     **OPTIONS,
 )
 
-#: Who has an item of a shadow test in hand to label it, until when, and what it was labelled. One row an item: two people never have the same.
+#: Who has an item of a shadow test in hand to label it, until when, and its label. One row an item: no two people have the same.
 ab_lease = Table(
     "ab_lease",
     metadata,
