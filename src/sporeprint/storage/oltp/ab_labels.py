@@ -174,8 +174,8 @@ def _items(test_id: str, ids: list[str]) -> Select[Any]:
 
 
 def _item(row: Row[Any]) -> LabelItem:
-    prediction_id, features, created_us, until_us, label = row
-    return LabelItem(prediction_id, None if features is None else json.loads(features), created_us, until_us, label)
+    features = None if row.features is None else json.loads(row.features)
+    return LabelItem(row.prediction_id, features, row.created_us, row.until_us, row.label)
 
 
 def _is(test_id: str, prediction_id: str) -> ColumnElement[bool]:
