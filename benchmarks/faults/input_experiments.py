@@ -52,7 +52,7 @@ def five_ways(trained: Path, quick: bool) -> tuple[dict[str, Any], bool]:
 def _rows(root: Path, schema: DatasetSchema, count: int) -> list[dict[str, Any]]:
     """Training rows in codes and words, some of them changed, with gaps and with values that nobody has seen."""
     chance, found = random.Random(12), []
-    known = pl.read_parquet(root / "data/model_input/train.parquet").select(schema.columns)
+    known = pl.read_parquet(root / "data/model_input/train.parquet").select(list(schema.columns))
     for observed in known.sample(count, with_replacement=True, seed=12).iter_rows(named=True):
         strangeness, row = chance.choice((0, 0, 0.02)), dict[str, Any]()
         for name, value in observed.items():
