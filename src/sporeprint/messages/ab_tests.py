@@ -17,6 +17,8 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Alpha = Annotated[float, Field(gt=0, lt=0.5)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
+#: Why, in words: at least one character that is none of space.
+Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
 
 
 class AbTestFields(RequestMessage):
@@ -112,11 +114,23 @@ class ConclusionRequest(RequestMessage):
 
     Attributes:
         winner: the winner; left out: by the test's rule.
+        reason: why; needed where the winner is not what the rule says.
     """
 
-    model_config = ConfigDict(json_schema_extra={"example": {"winner": "B"}})
+    model_config = ConfigDict(json_schema_extra={"example": {"winner": "B", "reason": "A costs too much to run"}})
 
     winner: Literal["A", "B"] | None = None
+    reason: Reason | None = None
+
+
+class AbRollbackRequest(RequestMessage):
+    """That the promotion of a test's winner is to be taken back.
+
+    Attributes:
+        reason: why, for the history.
+    """
+
+    reason: Reason
 
 
 @response
