@@ -169,6 +169,44 @@ class AbTestSummary:
 
 
 @response
+class AbStanding:
+    """What follows from the last interim analysis of a test.
+
+    Attributes:
+        at: when anything last changed, ISO 8601.
+        units: counted until then.
+        labels: counted until then.
+        verdict: what the rule says: continue, a, b, equivalent, inconclusive or invalid.
+        sentence: the same in words.
+        gain: by how much B is better, in the metric's unit; null: not known.
+        low: its interval's lower end, which holds at all times at once; null: none.
+        high: its upper end; null: none.
+    """
+
+    at: str
+    units: int
+    labels: int
+    verdict: str
+    sentence: str
+    gain: float | None
+    low: float | None
+    high: float | None
+
+
+@response
+class AbTestListItem(AbTestSummary):
+    """A test in a list, with what follows so far.
+
+    Attributes:
+        margin: by how much a version has to be better to win.
+        standing: what follows; null: nothing has been counted yet.
+    """
+
+    margin: float
+    standing: AbStanding | None
+
+
+@response
 class AbTestList:
     """Some tests.
 
@@ -177,7 +215,7 @@ class AbTestList:
         next: the parameter `before` of the next page; null on the last one.
     """
 
-    tests: tuple[AbTestSummary, ...]
+    tests: tuple[AbTestListItem, ...]
     next: str | None
 
 

@@ -1,6 +1,6 @@
 """What is shown of an A/B test, as JSON values: the same for HTTP, the command line and the report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -31,6 +31,25 @@ def summary(test: AbTest) -> dict[str, Any]:
         "created": iso(test.created_us),
         "concluded": None if test.concluded_us is None else iso(test.concluded_us),
     }
+
+
+def listed(engine: Engine, tests: Sequence[AbTest]) -> list[dict[str, Any]]:
+    """Tests in a list, each with what follows so far. Raises: as `describe`."""
+    last = ab_interim_analyses.last_of(engine, [test.test_id for test in tests])
+    return [
+        {
+            **summary(test),
+            "margin": test.design.margin,
+            "standing": _standing(last[test.test_id]) if test.test_id in last else None,
+        }
+        for test in tests
+    ]
+
+
+def _standing(each: InterimAnalysis) -> dict[str, Any]:
+    point = _path_point(each)
+    same = {name: point[name] for name in ("at", "units", "labels", "gain", "low", "high")}
+    return {**same, "verdict": point["decision"]["verdict"], "sentence": point["decision"]["sentence"]}
 
 
 def describe(engine: Engine, test: AbTest, settings: Settings, since_us: int = -1) -> dict[str, Any]:

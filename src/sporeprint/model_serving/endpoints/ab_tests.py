@@ -13,12 +13,13 @@ from sporeprint.messages.ab_tests import (
     AbDisagreement,
     AbDisagreementList,
     AbRollbackRequest,
+    AbStanding,
     AbTestEvent,
     AbTestFields,
     AbTestList,
+    AbTestListItem,
     AbTestRequest,
     AbTestResponse,
-    AbTestSummary,
     ConclusionRequest,
     Manifests,
 )
@@ -57,9 +58,14 @@ async def list_tests(
 ) -> AbTestList:
     """The A/B tests, the latest first."""
     engine = service.experiments.engine
-    tests = await service.database.executor.run(as_problem, lambda: ab_tests.listed(engine, status=status, limit=limit, before=before))
-    following = tests[-1].test_id if len(tests) == limit else None
-    return AbTestList(tests=tuple(AbTestSummary(**ab_test_views.summary(test)) for test in tests), next=following)
+
+    def read() -> list[dict[str, Any]]:
+        return ab_test_views.listed(engine, ab_tests.listed(engine, status=status, limit=limit, before=before))
+
+    tests = await service.database.executor.run(as_problem, read)
+    following = tests[-1]["test_id"] if len(tests) == limit else None
+    items = (AbTestListItem(**{**test, "standing": test["standing"] and AbStanding(**test["standing"])}) for test in tests)
+    return AbTestList(tests=tuple(items), next=following)
 
 
 @routes.post("/ab-tests", name="ab_create", status_code=201, responses=PROBLEMS)

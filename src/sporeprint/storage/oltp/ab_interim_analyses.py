@@ -1,11 +1,11 @@
 """Stores the interim analyses of A/B tests. Their number grows with the logarithm of the units."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Row, Select, insert, select, update
+from sqlalchemy import Engine, Row, Select, func, insert, select, update
 
 from sporeprint.storage.engine import reading, writing
 from sporeprint.storage.oltp import checkpoints
@@ -79,6 +79,15 @@ def last(engine: Engine, test_id: str) -> InterimAnalysis | None:
     with reading(engine) as connection:
         row = connection.execute(_select(test_id).order_by(_COLUMNS.seq.desc()).limit(1)).first()
     return None if row is None else _from_row(row)
+
+
+def last_of(engine: Engine, test_ids: Sequence[str]) -> dict[str, InterimAnalysis]:
+    """The last one of each test that has one, by the test's id. Raises: as `add`."""
+    newest = select(func.max(_COLUMNS.seq)).where(_COLUMNS.test_id.in_(test_ids)).group_by(_COLUMNS.test_id)
+    with reading(engine) as connection:
+        numbers = list(connection.execute(newest).scalars())
+        rows = connection.execute(select(ab_interim_analysis).where(_COLUMNS.seq.in_(numbers))).all()
+    return {row.test_id: _from_row(row) for row in rows}
 
 
 def _select(test_id: str) -> Select[Any]:
