@@ -18,7 +18,13 @@ SETTLED = 0.25
 
 def e_text(log_e: float) -> str:
     """An e-value in words, from its logarithm: 4.1, 1,250 or 10^12."""
-    return f"{math.exp(log_e):,.3g}" if log_e < math.log(1e4) else f"{math.exp(log_e):,.0f}" if log_e < 13.8 else f"10^{log_e / math.log(10):.0f}"
+    return (
+        f"{math.exp(log_e):,.3g}"
+        if log_e < math.log(1e4)
+        else f"{math.exp(log_e):,.0f}"
+        if log_e < 13.8
+        else f"10^{log_e / math.log(10):.0f}"
+    )
 
 
 def evidence_chart(name: str, title: str, finding: str, points: Sequence[tuple[float, float]], threshold: float, *, reached: str) -> Chart:

@@ -25,7 +25,10 @@ def interval_bar(value: float | None, low: float | None, high: float | None, tit
     def at(number: float) -> float:
         return round(WIDTH * scale.at(number), 1)
 
-    parts = [tag("line", x1=0.0, x2=WIDTH, y1=middle, y2=middle, class_="grid"), tag("line", x1=at(0), x2=at(0), y1=1.0, y2=HEIGHT - 1, class_="tick")]
+    parts = [
+        tag("line", x1=0.0, x2=WIDTH, y1=middle, y2=middle, class_="grid"),
+        tag("line", x1=at(0), x2=at(0), y1=1.0, y2=HEIGHT - 1, class_="tick"),
+    ]
     parts += [tag("line", x1=at(end), x2=at(end), y1=2.0, y2=HEIGHT - 2, class_="mark warn") for end in (margin, -margin) if margin]
     if low is not None and high is not None:
         parts.append(tag("line", x1=at(low), x2=at(high), y1=middle, y2=middle, class_="span s1"))
