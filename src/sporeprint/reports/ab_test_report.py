@@ -58,7 +58,7 @@ def head(view: Mapping[str, Any], words: Words = ENGLISH) -> str:
     if interim and interim["decision"]["reason"] == "guardrail":
         return words("Stopped: B broke a guardrail.")
     if view["status"] == "concluded":
-        return f"{words('Concluded.')} {verdicts.get(view['verdict'], view['verdict'])}"
+        return " ".join((words("Concluded."), verdicts.get(view["verdict"], view["verdict"])))
     return verdicts[interim["decision"]["verdict"]] if interim else words("Nothing has been counted yet.")
 
 

@@ -74,9 +74,9 @@ def difference_chart(
     fitted = Axis().scale(ends)
     axis = Axis("linear", unit, low=fitted.low, high=fitted.high)
     lines = [Line(observed, points, "s1")]
-    if finite and finite[-1].low is not None and finite[-1].high is not None:
-        last = finite[-1]
-        lines += [Line(axis.text(end), [Point(last.at, min(max(end, fitted.low), fitted.high))], "s1") for end in (last.high, last.low)]
+    if finite and (last := finite[-1]).low is not None and last.high is not None:
+        for end in (last.high, last.low):
+            lines.append(Line(axis.text(end), [Point(last.at, min(max(end, fitted.low), fitted.high))], "s1"))
     table = DataTable(
         ("time (UTC)", observed), [(Axis("time").text(point.at), f"{axis.text(point.value)}{_around(point, axis)}") for point in finite]
     )
