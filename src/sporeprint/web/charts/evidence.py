@@ -75,8 +75,8 @@ def difference_chart(
     axis = Axis("linear", unit, low=fitted.low, high=fitted.high)
     lines = [Line(observed, points, "s1")]
     if finite and (last := finite[-1]).low is not None and last.high is not None:
-        for end in (last.high, last.low):
-            lines.append(Line(axis.text(end), [Point(last.at, min(max(end, fitted.low), fitted.high))], "s1"))
+        heights = {end: min(max(end, fitted.low), fitted.high) for end in (last.high, last.low)}
+        lines += [Line(axis.text(end), [Point(last.at, height)], "s1") for end, height in heights.items()]
     table = DataTable(
         ("time (UTC)", observed), [(Axis("time").text(point.at), f"{axis.text(point.value)}{_around(point, axis)}") for point in finite]
     )
