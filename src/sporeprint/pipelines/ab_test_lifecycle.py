@@ -105,7 +105,7 @@ class ExperimentService:
         """
         values = {**fields}
         flags = {name: _boolean(name, values.pop(name, False)) for name in FLAGS}
-        design = _design(self.settings, values)
+        design = design_of(self.settings, values)
         registry = self.registry
         a, b = (_pinned(registry, name, ref) for name, ref in (("model_a", design.model_a), ("model_b", design.model_b)))
         if (a.model, a.version) == (b.model, b.version):
@@ -193,11 +193,17 @@ class ExperimentService:
 
     # --- conclusion ---
 
-    def conclude(self, name: str, *, winner: str | None, actor: str) -> AbTest:
+    def conclude(self, name: str, *, winner: str | None, actor: str, reason: str | None = None) -> AbTest:
         """End a test by hand: with the given winner, or with what its rule concludes now. If B wins, it is promoted.
 
+        Args:
+            name: of the test, or its id.
+            winner: A or B; None: what the rule says.
+            actor: who ends it, for the audit log.
+            reason: why; needed where the winner is not what the rule says, which is then written down as forced.
+
         Raises:
-            UsageError: there is no such test, or no such winner.
+            UsageError: there is no such test, no such winner, or no reason to go against the rule.
             ConflictError: it has ended already.
         """
         if winner is not None and winner not in WINNERS:
@@ -209,8 +215,13 @@ class ExperimentService:
             )
         self.counter.count(ab_tests.running(self.engine))
         status = self.analyse(test)
-        verdict = winner.lower() if winner else (status.decision.verdict if status.decision.ends else Verdict.INCONCLUSIVE).value
-        ended = self._end(test, verdict, actor, {**_details(status), "forced": winner is not None}, "concluded")
+        by_rule = (status.decision.verdict if status.decision.ends else Verdict.INCONCLUSIVE).value
+        verdict = winner.lower() if winner else by_rule
+        forced, why = verdict != by_rule, (reason or "").strip() or None
+        if forced and why is None:
+            raise UsageError(f"reason is missing: {winner} is not what the test's rule says ({status.decision.sentence}); say why")
+        given = {} if why is None else {"why": why}
+        ended = self._end(test, verdict, actor, {**_details(status), "forced": forced, **given}, "concluded")
         self.promote_winners(actor=actor, only=ended)
         return ab_tests.get(self.engine, ended.test_id)
 
@@ -308,7 +319,8 @@ def _boolean(name: str, value: Any) -> bool:
     return value
 
 
-def _design(settings: Settings, fields: Mapping[str, Any]) -> Design:
+def design_of(settings: Settings, fields: Mapping[str, Any]) -> Design:
+    """The design of a test; fields that are left out have the configuration's values. Raises: UsageError."""
     defaults = settings.ab_testing.model_dump(exclude={"evaluate_every_s"})
     guarded = defaults["guardrails"].items()
     defaults["guardrails"] = [{"metric": metric, "margin": margin, "prove": False} for metric, margin in guarded]

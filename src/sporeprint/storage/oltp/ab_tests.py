@@ -274,11 +274,13 @@ def add_event(engine: Engine, test_id: str, event: Event, *, audited: bool = Fal
             audit_log.add(connection, Change(event.at_us, event.actor, f"ab_test.{event.event}", test_id, event.details))
 
 
-def events(engine: Engine, test_id: str) -> tuple[Event, ...]:
-    """What happened to a test, oldest first. Raises: as `note`."""
+def events(engine: Engine, test_id: str, since_us: int = -1) -> tuple[Event, ...]:
+    """What happened to a test after a time, oldest first. Raises: as `note`."""
     columns = (ab_event.c.at_us, ab_event.c.actor, ab_event.c.event, ab_event.c.details)
     with reading(engine) as connection:
-        rows = connection.execute(select(*columns).where(ab_event.c.test_id == test_id).order_by(ab_event.c.seq)).all()
+        rows = connection.execute(
+            select(*columns).where(ab_event.c.test_id == test_id, ab_event.c.at_us > since_us).order_by(ab_event.c.seq)
+        ).all()
     return tuple(Event(row.at_us, row.actor, row.event, json.loads(row.details)) for row in rows)
 
 
