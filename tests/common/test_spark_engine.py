@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -42,7 +43,7 @@ def test_a_cluster_that_loses_an_executor_writes_what_this_machine_does(spark: S
     options = ["--config", str(config_file), "--workdir", str(tmp_path / "there"), "--set", "engine.start_s=240"]
     arguments = [*options, *(f"--set={change}" for change in changes)]
     with spark.driver("transform", "--engine", spark.master, *arguments) as driver:
-        killed = _kill_one_at_work(tmp_path / "there" / "data")
+        killed = _kill_one_at_work(tmp_path / "there" / "data", driver)
         _, errors = driver.communicate(timeout=400)
     assert (driver.returncode, killed) == (0, True), errors
     there = DataSummary.from_json((tmp_path / "there" / "data/staging/record.json").read_text())
@@ -54,9 +55,9 @@ def test_a_cluster_that_loses_an_executor_writes_what_this_machine_does(spark: S
             assert pl.read_parquet(one).equals(pl.read_parquet(other)), one
 
 
-def _kill_one_at_work(data: Path) -> bool:
+def _kill_one_at_work(data: Path, driver: "subprocess.Popen[str]") -> bool:
     """Kill an executor as soon as the first part file is there, while others are written."""
-    for _ in range(4000):
+    while driver.poll() is None:
         if list(data.glob(".staging-*/processed.parquet/part-*.parquet")):
             os.kill(executors()[0], signal.SIGKILL)
             return True

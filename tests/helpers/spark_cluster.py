@@ -51,7 +51,7 @@ def executors() -> list[int]:
 
 
 #: In the environment of all processes of this run's cluster.
-MARK = f"SPOREPRINT_TEST_CLUSTER={os.getpid()}"
+MARK = f"TEST_CLUSTER_OF={os.getpid()}"
 
 
 @contextmanager
