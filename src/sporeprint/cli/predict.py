@@ -28,7 +28,7 @@ EMPTY = ("as-declared", "not-observed")
 )
 def predict(
     session: Session,
-    file: Annotated[str, typer.Argument(metavar="FILE|FOLDER|URL", help="Rows to predict, CSV or Parquet.", show_default=False)],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Rows to predict: a file, folder, pattern or address.", show_default=False)],
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write, CSV or Parquet by its suffix.", show_default=False)],
     model: Annotated[str, typer.Option(metavar="NAME", help="production, a model's name, or one version of it as name/v2.")] = "production",
     scores: Annotated[
