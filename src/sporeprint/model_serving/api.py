@@ -21,9 +21,13 @@ from sporeprint.common import telemetry
 from sporeprint.errors import SporeprintError
 from sporeprint.model_serving.endpoints import (
     ab_tests,
+    administration,
+    alerts,
     documentation,
     identify,
+    keys,
     models,
+    monitoring,
     open_inference,
     openapi,
     outcomes,
@@ -31,6 +35,7 @@ from sporeprint.model_serving.endpoints import (
     predict_batch,
     predictions,
     promotion,
+    runs,
     status,
 )
 from sporeprint.model_serving.endpoints.routing import Endpoint
@@ -60,6 +65,11 @@ ROUTERS = tuple(
         models,
         promotion,
         ab_tests,
+        alerts,
+        monitoring,
+        runs,
+        keys,
+        administration,
         status,
         documentation,
         open_inference,
@@ -194,7 +204,7 @@ def create_app(
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.serving.cors_origins,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=allowed,
             expose_headers=["X-Request-Id"],
         )
