@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 #: Longest that a run waits for its database, seconds: an SQLite file's lock is waited for longer by the driver itself.
 WAIT_S = 3.0
 FILE_S = 15.0
+#: After so many seconds, a database that did not answer may do so.
+AGAIN_S = 20.0
 #: Most characters of an error, and of what is listed.
 MOST_TEXT = 2_000
 INTERRUPTED = 130
@@ -150,7 +152,7 @@ def recorded(record: RunRecord, *, is_alone: bool) -> Iterator[None]:
         record: the run.
         is_alone: whether no other run of the work directory goes on beside it.
     """
-    problem = None
+    problem, began_s = None, time.monotonic()
     if is_alone:
         record.details["place"] = place_of(record.root)
         begun = record.to_row(is_over=False)
@@ -162,8 +164,8 @@ def recorded(record: RunRecord, *, is_alone: bool) -> Iterator[None]:
         raise
     finally:
         row = record.to_row(is_over=True)
-        # A database that did not answer at the begin may do so now; one that was silent then is not waited for again and again.
-        problem = record.write(lambda engine: pipeline_runs.finish(engine, row, record.metrics))
+        if problem is None or time.monotonic() - began_s > AGAIN_S:  # one that was silent just now is not waited for again
+            problem = record.write(lambda engine: pipeline_runs.finish(engine, row, record.metrics))
         if problem is not None:
             log.warning("the run %s is not in the database, but in logs/: %s", record.run_id, problem)
         record.close()

@@ -1,5 +1,7 @@
 """Charts as SVG or tables, drawn where the page is made, in the colours of its style sheet: one file a chart."""
 
+from sporeprint.web.charts.lines import Line, Mark, Point, lines_chart
+from sporeprint.web.charts.scale import Axis
 from sporeprint.web.charts.share_bar import BarPart, share_bar
 
-__all__ = ["BarPart", "share_bar"]
+__all__ = ["Axis", "BarPart", "Line", "Mark", "Point", "lines_chart", "share_bar"]

@@ -5,8 +5,8 @@ from sqlalchemy import Column, PrimaryKeyConstraint
 from sporeprint.storage.migrations.steps import create_index, create_table, drop_tables
 from sporeprint.storage.oltp.tables import BYTES, LONG, MICROSECONDS, name
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
