@@ -168,6 +168,7 @@ def requests(prediction_id: str, test: str, model: str, columns: Mapping[str, bo
         "audit": stored("GET", "/audit"),
         "metrics": Ask("GET", "/metrics"),
         "health": Ask("GET", "/health"),
+        "activity": Ask("GET", "/activity"),
         "live": Ask("GET", "/health/live"),
         "ready": Ask("GET", "/health/ready"),
         "openapi": Ask("GET", "/openapi.json"),
