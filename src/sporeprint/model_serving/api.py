@@ -20,6 +20,8 @@ from sporeprint import __version__
 from sporeprint.common import telemetry
 from sporeprint.errors import SporeprintError
 from sporeprint.model_serving.endpoints import (
+    ab_labels,
+    ab_plans,
     ab_tests,
     administration,
     alerts,
@@ -64,6 +66,8 @@ ROUTERS = tuple(
         predictions,
         models,
         promotion,
+        ab_plans,
+        ab_labels,
         ab_tests,
         alerts,
         monitoring,
