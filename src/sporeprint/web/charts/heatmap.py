@@ -74,7 +74,7 @@ class HeatMap:
         head = tag("thead", tag("tr", Markup("").join(heads)))
         body = tag("tbody", Markup("").join(self._row(label, cells) for label, cells in self.rows))
         table = tag("table", tag("caption", self.title) + head + body, class_="heat")
-        return tag("div", table, class_="wide", tabindex="0", role="region", aria_label=self.title)
+        return tag("div", table, class_="wide from-end", tabindex="0", role="region", aria_label=self.title)
 
     def _row(self, label: str, cells: Sequence[HeatCell | None]) -> Markup:
         return tag("tr", tag("th", label, scope="row") + Markup("").join(map(self._cell, cells)))
