@@ -85,7 +85,7 @@ def evaluations(*, stream: str | None = None, since: str | None = None, limit: i
 
 
 def evaluation(evaluation_id: str) -> Call[EvaluationResponse]:
-    """Look at all that is kept of an evaluation."""
+    """Look at an evaluation in full."""
     return (yield from _get(_below("/monitoring/evaluations", evaluation_id), EvaluationResponse))
 
 
@@ -156,7 +156,7 @@ def keys(*, revoked: bool = False) -> Call[ApiKeyList]:
 
 
 def create_key(name: str, roles: tuple[RoleName, ...], *, expires_days: int | None = None) -> Call[NewApiKey]:
-    """Make an API key. Its secret is told this once.
+    """Make an API key. Its secret is shown this once.
 
     Args:
         name: who gets it.

@@ -78,7 +78,7 @@ class ApiKeyRequest(RequestMessage):
 
 @response
 class NewApiKey:
-    """A key that was made. Its secret is told this once.
+    """A key that was made. Its secret is shown this once.
 
     Attributes:
         key: the secret: what requests bring.

@@ -84,9 +84,9 @@ class EvaluationSummary:
         evaluation_id: its id.
         stream_id: of what is evaluated.
         at: when, ISO 8601.
-        status: alarm; not computed: nothing was found, and not all could be looked at; no alarm.
+        status: alarm; not computed: no alarm, but not all could be computed; no alarm.
         model: whose answers; null: no model's.
-        current: what was looked at, in words.
+        current: the evaluated rows, in words.
         reference: against what.
         rows: how many.
         simulated: whether rows are invented.

@@ -117,7 +117,7 @@ class ActivityHour:
     Attributes:
         begin: its begin, ISO 8601.
         answers: how many there were.
-        unknown: how many of them said neither class.
+        unknown: how many of them were unknown.
     """
 
     begin: str
@@ -132,7 +132,7 @@ class ActivityResponse:
     Attributes:
         since: since when the worker that answered this counts, ISO 8601; null: not yet.
         answers: in the last 24 hours, or since then.
-        unknown: how many of them said neither class.
+        unknown: how many of them were unknown.
         hours: the last 24 hours, the oldest first.
     """
 

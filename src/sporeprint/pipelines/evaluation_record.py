@@ -13,7 +13,7 @@ from sporeprint.storage.oltp.evaluations import SUMMARY_BYTES, StoredEvaluation,
 
 
 def keep(record: RunRecord, made: MonitoringRun) -> MonitoringRun:
-    """Write an evaluation to the database. Where that fails it is said: an evaluation is not lost by it."""
+    """Write an evaluation to the database. Where that fails, its actions say so: an evaluation is not lost by it."""
     evaluation, stream = made.evaluation, made.evaluation.stream
     record.rows, record.exit_code = evaluation.drift.rows[1], made.exit_code
     record.details |= {"evaluation_id": record.run_id, "current": evaluation.current, "status": evaluation.status.value}

@@ -26,7 +26,7 @@ class RunContext:
         settings: the configuration.
         workdir: the work directory, locked for this run.
         log: times and logs the steps.
-        record: what the database is told of it.
+        record: what the database has of it.
     """
 
     settings: Settings
@@ -52,7 +52,7 @@ def new_run_id() -> str:
 
 @contextmanager
 def open_run(settings: Settings, root: Path, steps: Steps | None, command: str) -> Iterator[RunContext]:
-    """Lock the work directory and start a run, which the database is told of.
+    """Lock the work directory and start a run, with its row in the database.
 
     Raises:
         BusyError: another run holds the work directory.

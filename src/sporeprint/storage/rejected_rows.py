@@ -29,13 +29,13 @@ def read(path: Path, *, rule: str | None, column: str | None, limit: int, after:
     Raises:
         StorageError: the file cannot be read.
     """
-    wanted = pl.lit(True)
+    condition = pl.lit(True)
     if rule is not None:
-        wanted &= pl.col("rules").list.contains(rule)
+        condition &= pl.col("rules").list.contains(rule)
     if column is not None:
-        wanted &= pl.col("rules").list.eval(pl.element().str.splitn(":", 2).struct.field("field_1") == column).list.any()
+        condition &= pl.col("rules").list.eval(pl.element().str.splitn(":", 2).struct.field("field_1") == column).list.any()
     try:
-        fitting = pl.scan_parquet(path).filter(wanted)
+        fitting = pl.scan_parquet(path).filter(condition)
         count = fitting.select(pl.len()).collect().item()
         rows = fitting if after is None else fitting.filter(pl.col("_row") > after)
         frame = rows.sort("_row").head(limit).collect()

@@ -167,7 +167,7 @@ def test_a_real_evaluation_is_shown_in_words(
 def test_an_alert_is_acknowledged_with_a_note(filled: tuple[Client, Engine, str]) -> None:
     client, _, alert_id = filled
     assert "2 alerts are on" not in fine(client.get("/ui/"))
-    assert "alerts are on that nobody has said they know of" in client.get("/ui/").text
+    assert "alerts are on that nobody has acknowledged" in client.get("/ui/").text
     assert send(client, f"/ui/alerts/{alert_id}", note="y" * 2_001).status_code == 422
     assert "y" * 1_000 in send(client, f"/ui/alerts/{alert_id}", note="y" * 2_001).text  # nothing typed is lost
     assert send(client, f"/ui/alerts/{alert_id}", note="<b>mine").headers["location"] == f"/ui/alerts/{alert_id}"

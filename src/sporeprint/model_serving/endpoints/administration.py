@@ -35,7 +35,7 @@ async def list_changes(
     if before is not None and not (before.isdecimal() and before.isascii() and len(before) < 19):
         raise HttpProblemError(bad_parameter(f"parameter 'before': expected `next` of the page before, got {before[:40]!r}"))
     since_us, number = instant(since, "since"), None if before is None else int(before)
-    found = await service.database.executor.run(
+    result = await service.database.executor.run(
         lambda: audit_log.listed(
             service.database.engine, subject=subject, actor=actor, action=action, since_us=since_us, limit=limit, before=number
         )
@@ -44,6 +44,6 @@ async def list_changes(
         AuditChange(
             at=iso_utc(each.at_us, "milliseconds"), actor=each.actor, action=each.action, subject=each.subject, details=each.details
         )
-        for _, each in found
+        for _, each in result
     )
-    return AuditList(changes=tuple(changes), next=str(found[-1][0]) if len(found) == limit else None)
+    return AuditList(changes=tuple(changes), next=str(result[-1][0]) if len(result) == limit else None)

@@ -30,9 +30,9 @@ async def list_alerts(
     """The alerts that are on, the worst first; or all of them."""
 
     def read() -> AlertList:
-        found = alerts.list_alerts(service.database.engine, over=over, limit=limit)
-        streams = alerts.streams(service.database.engine, found)
-        return AlertList(alerts=tuple(_summary(each, streams.get(each.fingerprint, each.monitor)) for each in found))
+        result = alerts.list_alerts(service.database.engine, over=over, limit=limit)
+        streams = alerts.streams(service.database.engine, result)
+        return AlertList(alerts=tuple(_summary(each, streams.get(each.fingerprint, each.monitor)) for each in result))
 
     return await service.database.executor.run(read)
 
@@ -64,19 +64,19 @@ async def acknowledge_alert(
 
 
 def _alert(service: Service, alert_id: str) -> Alert:
-    found = alerts.get(service.database.engine, alert_id)
-    if found is None:
+    result = alerts.get(service.database.engine, alert_id)
+    if result is None:
         raise HttpProblemError(not_found(f"there is no alert {alert_id[:80]!r}; GET /alerts?over=true lists them"))
-    return found
+    return result
 
 
 def _described(service: Service, alert_id: str) -> AlertResponse:
     engine = service.database.engine
-    found = _alert(service, alert_id)
+    result = _alert(service, alert_id)
     happened = alerts.events(engine, alert_id)
     messages = alerts.deliveries(engine, alert_id=alert_id, limit=MOST_DELIVERIES)
     return AlertResponse(
-        alert=_summary(found, alerts.streams(engine, [found]).get(found.fingerprint, found.monitor)),
+        alert=_summary(result, alerts.streams(engine, [result]).get(result.fingerprint, result.monitor)),
         evaluation_id=next((str(each["evaluation_id"]) for _, _, each in happened if each.get("evaluation_id")), None),
         events=tuple(AlertHistoryEvent(at=_iso(at), event=event, details=details) for at, event, details in happened),
         deliveries=tuple(

@@ -30,13 +30,13 @@ async def me(service: ServiceDep, caller: CallerDep) -> CallerResponse:
 @routes.get("/keys", name="keys")
 async def list_keys(service: ServiceDep, revoked: Annotated[bool, Query(description="Those that are revoked, too.")] = False) -> ApiKeyList:
     """The API keys, without their secrets."""
-    found = await service.database.executor.run(lambda: api_keys.listed(service.database.engine, revoked=revoked))
-    return ApiKeyList(keys=tuple(map(_described, found)))
+    result = await service.database.executor.run(lambda: api_keys.listed(service.database.engine, revoked=revoked))
+    return ApiKeyList(keys=tuple(map(_described, result)))
 
 
 @routes.post("/keys", name="create_key", status_code=201, responses=problems(*UNREADABLE, 409))
 async def create_key(request: ApiKeyRequest, service: ServiceDep, caller: CallerDep) -> NewApiKey:
-    """Make an API key. Its secret is told this once."""
+    """Make an API key. Its secret is shown this once."""
     line = f"sporeprint keys create --name {request.name} {' '.join(f'--role {role}' for role in request.roles)}"
 
     def write() -> tuple[ApiKey, str]:

@@ -52,19 +52,19 @@ async def list_evaluations(
 ) -> EvaluationList:
     """Evaluations, the newest first."""
     since_us = instant(since, "since")
-    found = await service.database.executor.run(
+    result = await service.database.executor.run(
         lambda: evaluations.listed(service.database.engine, stream_id=stream, since_us=since_us, limit=limit)
     )
-    return EvaluationList(evaluations=tuple(map(_summary, found)))
+    return EvaluationList(evaluations=tuple(map(_summary, result)))
 
 
 @routes.get("/monitoring/evaluations/{evaluation_id}", name="evaluation", responses=problems(404))
 async def show_evaluation(evaluation_id: EvaluationId, service: ServiceDep) -> EvaluationResponse:
-    """All that is kept of an evaluation."""
-    found = await service.database.executor.run(evaluations.get, service.database.engine, evaluation_id)
-    if found is None:
+    """All that the database has of an evaluation."""
+    result = await service.database.executor.run(evaluations.get, service.database.engine, evaluation_id)
+    if result is None:
         raise _missing(evaluation_id)
-    item, details = found
+    item, details = result
     return EvaluationResponse(stream=item.stream, summary=_summary(item), details=details, has_report=details is not None)
 
 

@@ -33,10 +33,10 @@ async def list_runs(
     before: Annotated[str | None, Query(description="`next` of the page before.", max_length=64)] = None,
 ) -> RunList:
     """Runs of the pipeline, the latest first."""
-    found = await service.database.executor.run(
+    result = await service.database.executor.run(
         lambda: pipeline_runs.listed(service.database.engine, command=command, status=status, limit=limit, before=before)
     )
-    return RunList(runs=tuple(map(_summary, found)), next=found[-1].run_id if len(found) == limit else None)
+    return RunList(runs=tuple(map(_summary, result)), next=result[-1].run_id if len(result) == limit else None)
 
 
 @routes.get("/runs/{run_id}", name="run", responses=problems(404))

@@ -255,7 +255,7 @@ class Metrics:
         return generate_latest(_SharedCollector(self._all_numbers(), self._monitored))  # all it asks for is collect()
 
     def answers(self) -> dict[str, int]:
-        """Verdict -> answers that were given, by all workers, since the server began."""
+        """Verdict -> answers of all workers since the server began."""
         counts: dict[str, int] = {}
         for (name, labels), numbers in self._all_numbers().items():
             if name == "answers":

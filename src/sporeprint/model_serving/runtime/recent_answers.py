@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 HOUR_S = 3_600
-#: Hours that are kept, the one that goes on among them.
+#: Hours, the current one among them.
 HOURS = 24
 
 

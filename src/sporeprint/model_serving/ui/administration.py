@@ -14,7 +14,7 @@ from sporeprint.storage.oltp.api_keys import Role
 
 #: Changes of a page.
 PAGE = 50
-#: What changes are looked for by.
+#: Filters of the audit trail.
 FILTERS = ("subject", "actor", "action", "since")
 ROLE_FIELD = "role-"
 
@@ -38,8 +38,8 @@ async def make_key(request: PageRequest) -> PageResponse:
     roles = [name.removeprefix(ROLE_FIELD) for name in request.form if name.startswith(ROLE_FIELD)]
     fields = {"name": request.form.get("name", "").strip(), "roles": roles, **({"expires_days": days} if days else {})}
     try:
-        wanted = ApiKeyRequest.model_validate(fields)
-        made = await create_key(wanted, request.service, request.caller)
+        filters = ApiKeyRequest.model_validate(fields)
+        made = await create_key(filters, request.service, request.caller)
     except ValidationError as error:
         return await _keys(request, not_valid(_explained(error)))
     except HttpProblemError as error:
@@ -65,13 +65,13 @@ async def revoke(request: PageRequest) -> PageResponse | Redirect:
 
 async def audit_page(request: PageRequest) -> PageResponse:
     """Who changed what."""
-    wanted: dict[str, Any] = {name: request.query.get(name, "").strip() or None for name in FILTERS}
+    filters: dict[str, Any] = {name: request.query.get(name, "").strip() or None for name in FILTERS}
     problem = None
     try:
-        found = await list_changes(request.service, **wanted, limit=PAGE, before=request.query.get("before"))
+        result = await list_changes(request.service, **filters, limit=PAGE, before=request.query.get("before"))
     except HttpProblemError as error:
-        found, problem = await list_changes(request.service, limit=PAGE), error.problem
-    values = {"found": found, "wanted": {name: value or "" for name, value in wanted.items()}, "problem": problem}
+        result, problem = await list_changes(request.service, limit=PAGE), error.problem
+    values = {"result": result, "filters": {name: value or "" for name, value in filters.items()}, "problem": problem}
     return PageResponse("audit.html.j2", values, 200 if problem is None else problem.status)
 
 

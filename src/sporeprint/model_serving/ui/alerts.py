@@ -37,8 +37,8 @@ async def acknowledge(request: PageRequest) -> PageResponse | Redirect:
 
 
 async def _page(request: PageRequest, problem: Problem | None = None) -> PageResponse:
-    found = await show_alert(request.path["alert_id"], request.service)
-    values = {"found": found, "problem": problem, "may_operate": request.may(Role.OPERATE), "typed": request.form}
+    result = await show_alert(request.path["alert_id"], request.service)
+    values = {"result": result, "problem": problem, "may_operate": request.may(Role.OPERATE), "typed": request.form}
     return PageResponse("alert.html.j2", values, 200 if problem is None else problem.status)
 
 

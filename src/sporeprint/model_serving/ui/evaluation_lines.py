@@ -1,4 +1,4 @@
-"""What an evaluation found, for people: one line a column, distributions side by side, and the slices that fell most."""
+"""The findings of an evaluation, for people: one line a column, distributions side by side, and the slices that fell most."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class ColumnLine:
 
     Attributes:
         label: what people call the column; empty where it is of none.
-        parts: what was found of it, in words.
+        parts: what was seen of it, in words.
         column: its name.
     """
 
@@ -37,7 +37,7 @@ class SliceLine:
         label: column and value, in words.
         before: share that was right.
         now: share that is right.
-        rows: that were looked at.
+        rows: of the slice, with an outcome.
         is_significant: whether it is more than chance.
     """
 

@@ -21,19 +21,19 @@ MOST_ROWS, MOST_COLUMNS = 20, 60
 async def show_monitoring(request: PageRequest) -> PageResponse:
     """One stream over time."""
     streams = (await list_streams(request.service)).streams
-    wanted = request.query.get("stream", "")
-    chosen = next((each for each in streams if each.stream_id == wanted), streams[0] if streams else None)
-    found = () if chosen is None else (await list_evaluations(request.service, stream=chosen.stream_id, limit=MOST_COLUMNS)).evaluations
+    filters = request.query.get("stream", "")
+    chosen = next((each for each in streams if each.stream_id == filters), streams[0] if streams else None)
+    result = () if chosen is None else (await list_evaluations(request.service, stream=chosen.stream_id, limit=MOST_COLUMNS)).evaluations
     negative, positive, _ = verdict_words(request.service.settings.dataset)
     values: dict[str, Any] = {
         "streams": streams,
         "chosen": chosen,
-        "evaluations": found,
-        "last": found[0] if found else None,
-        "lines": _alarm_lines(found[0]) if found else [],
+        "evaluations": result,
+        "last": result[0] if result else None,
+        "lines": _alarm_lines(result[0]) if result else [],
     }
-    if found:
-        oldest_first = found[::-1]
+    if result:
+        oldest_first = result[::-1]
         values |= {
             "heat": _heat_map(oldest_first, request.base, request.words),
             "charts_over_time": _over_time(oldest_first, (negative, positive), request.words),
@@ -43,14 +43,14 @@ async def show_monitoring(request: PageRequest) -> PageResponse:
 
 async def show_one(request: PageRequest) -> PageResponse:
     """One evaluation."""
-    found = await show_evaluation(request.path["evaluation_id"], request.service)
+    result = await show_evaluation(request.path["evaluation_id"], request.service)
     schema = request.service.settings.dataset
     negative, positive, _ = verdict_words(schema)
-    details: Mapping[str, Any] = found.details or {}
-    lines = column_lines(details, schema, request.words) if details else [ColumnLine(*each) for each in _alarm_lines(found.summary)]
+    details: Mapping[str, Any] = result.details or {}
+    lines = column_lines(details, schema, request.words) if details else [ColumnLine(*each) for each in _alarm_lines(result.summary)]
     values = {
-        "found": found,
-        "summary": found.summary,
+        "result": result,
+        "summary": result.summary,
         "lines": lines,
         "overlays": overlays(details, lines, request.words),
         "slices": worst_slices(details, schema),
@@ -63,9 +63,9 @@ async def show_one(request: PageRequest) -> PageResponse:
 
 async def show_report(request: PageRequest) -> Document:
     """The report that was written then, as it was."""
-    found = await report_evaluation(request.path["evaluation_id"], request.service)
+    result = await report_evaluation(request.path["evaluation_id"], request.service)
     return Document(
-        bytes(found.body), "text/html; charset=utf-8", ((b"content-security-policy", found.headers["content-security-policy"].encode()),)
+        bytes(result.body), "text/html; charset=utf-8", ((b"content-security-policy", result.headers["content-security-policy"].encode()),)
     )
 
 
@@ -92,7 +92,7 @@ def _heat_map(evaluations: Sequence[EvaluationSummary], base: str, words: Words)
     by_name = [{column.column: column for column in each.columns} for each in evaluations]
     columns = [HeatColumn(label, moment(each.at), f"{base}monitoring/{each.evaluation_id}") for label, each in _labelled(evaluations)]
     rows = [(label_of(name), [_cell(known.get(name), words) for known in by_name]) for name in names]
-    return HeatMap(words("How much each column has changed"), words("Column"), columns, rows, words("not looked at"))
+    return HeatMap(words("How much each column has changed"), words("Column"), columns, rows, words("no evaluation"))
 
 
 def _labelled(evaluations: Sequence[EvaluationSummary]) -> Iterator[tuple[str, EvaluationSummary]]:
@@ -158,8 +158,8 @@ def _over_time(evaluations: Sequence[EvaluationSummary], classes: tuple[str, str
 
 
 def _points(evaluations: Iterable[EvaluationSummary], of: Any) -> list[Point]:
-    found: list[tuple[EvaluationSummary, MetricRange | None]] = [(each, of(each)) for each in evaluations]
-    return [Point(_at(each).timestamp(), known.value, known.low, known.high) for each, known in found if known is not None]
+    result: list[tuple[EvaluationSummary, MetricRange | None]] = [(each, of(each)) for each in evaluations]
+    return [Point(_at(each).timestamp(), known.value, known.low, known.high) for each, known in result if known is not None]
 
 
 def _chart(name: str, title: str, lines: Sequence[Line], words: Words, marks: Sequence[Mark] = ()) -> Chart:

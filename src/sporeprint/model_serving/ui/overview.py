@@ -73,7 +73,7 @@ async def show_overview(request: PageRequest) -> PageResponse:
     if state.journal.refused or state.journal.damaged:
         concerns.append(Concern("{n} records were refused by the database; see the log.", {"n": state.journal.refused}))
     if alerts is not None and (unknown := [each for each in alerts.alerts if each.status == "raised"]):
-        concerns.append(Concern("{n} alerts are on that nobody has said they know of.", {"n": len(unknown)}))
+        concerns.append(Concern("{n} alerts are on that nobody has acknowledged.", {"n": len(unknown)}))
     values = {
         "state": state,
         "registered": registered,
@@ -88,10 +88,10 @@ async def show_overview(request: PageRequest) -> PageResponse:
     return PageResponse("overview.html.j2", values)
 
 
-async def _known(found: Awaitable[Result]) -> Result | None:
+async def _known(reply: Awaitable[Result]) -> Result | None:
     """What the database says; None: it does not answer."""
     try:
-        return await found
+        return await reply
     except (StorageError, StorageUnavailableError):
         return None
 

@@ -55,19 +55,19 @@ async def show_runs(request: PageRequest) -> PageResponse:
         raise HttpProblemError(
             bad_parameter(f"parameter 'status': expected one of {', '.join(get_args(RunStatus))}, got {str(status)[:40]!r}")
         )
-    found = await list_runs(request.service, command=command, status=status, limit=PAGE, before=request.query.get("before"))  # type: ignore[arg-type]
-    last = found.runs[0] if found.runs else None
-    return PageResponse("runs.html.j2", {"found": found, "last": last, "command": command or "", "status": status or ""})
+    result = await list_runs(request.service, command=command, status=status, limit=PAGE, before=request.query.get("before"))  # type: ignore[arg-type]
+    last = result.runs[0] if result.runs else None
+    return PageResponse("runs.html.j2", {"result": result, "last": last, "command": command or "", "status": status or ""})
 
 
 async def show_one(request: PageRequest) -> PageResponse:
     """A run: steps, checks, figures."""
-    found = await show_run(request.path["run_id"], request.service)
-    previous = await list_runs(request.service, command=found.run.command, limit=1, before=found.run.run_id)
+    result = await show_run(request.path["run_id"], request.service)
+    previous = await list_runs(request.service, command=result.run.command, limit=1, before=result.run.run_id)
     values = {
-        "found": found,
-        "rules": [_rule(rule, count) for rule, count in found.by_rule.items()],
-        "missing": _missing(found.details.get("missing"), found.run.rows, found.run.rejected),
+        "result": result,
+        "rules": [_rule(rule, count) for rule, count in result.by_rule.items()],
+        "missing": _missing(result.details.get("missing"), result.run.rows, result.run.rejected),
         "before": previous.runs[0] if previous.runs else None,
         "label_of": label_of,
     }
@@ -79,15 +79,15 @@ async def show_rejected(request: PageRequest) -> PageResponse:
     run_id, rule, after = request.path["run_id"], request.query.get("rule") or None, request.query.get("after", "")
     if after and not (after.isdecimal() and after.isascii() and len(after) < 16):
         raise HttpProblemError(bad_parameter(f"parameter 'after': expected `next` of the page before, got {after[:40]!r}"))
-    found = await list_rejected(run_id, request.service, rule=rule, limit=PAGE, after=int(after) if after else None)
+    result = await list_rejected(run_id, request.service, rule=rule, limit=PAGE, after=int(after) if after else None)
     run = await show_run(run_id, request.service)
     schema = request.service.settings.dataset
     values = {
-        "found": found,
+        "result": result,
         "run": run.run,
         "rules": [_rule(each, count) for each, count in run.by_rule.items()],
         "rule": rule or "",
-        "rows": [(row, _cells(row, schema)) for row in found.rows],
+        "rows": [(row, _cells(row, schema)) for row in result.rows],
     }
     return PageResponse("rejected.html.j2", values)
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from sporeprint.storage.engine import reading, writing
-from sporeprint.storage.oltp.tables import monitor_evaluation as evaluation
+from sporeprint.storage.oltp.tables import monitor_evaluation
 
 #: Evaluations in one answer.
 MOST = 90
@@ -18,7 +18,13 @@ MOST = 90
 MOST_STREAMS = 200
 #: Most bytes of a summary.
 SUMMARY_BYTES = 16_384
-_COLUMNS = (evaluation.c.evaluation_id, evaluation.c.stream_id, evaluation.c.stream, evaluation.c.at_us, evaluation.c.status)
+_COLUMNS = (
+    monitor_evaluation.c.evaluation_id,
+    monitor_evaluation.c.stream_id,
+    monitor_evaluation.c.stream,
+    monitor_evaluation.c.at_us,
+    monitor_evaluation.c.status,
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class Stream:
 
 
 def stream_id_of(stream: str) -> str:
-    """What a stream is looked up by: its words may be of any length."""
+    """The id of a stream: its words may be of any length."""
     return hashlib.sha256(stream.encode()).hexdigest()[:24]
 
 
@@ -89,24 +95,33 @@ def keep(engine: Engine, item: StoredEvaluation, details: Mapping[str, Any], rep
         "report": None if report is None else gzip.compress(report, 6, mtime=0),
     }
     with writing(engine) as connection:
-        if not connection.execute(update(evaluation).where(evaluation.c.evaluation_id == item.evaluation_id).values(**row)).rowcount:
-            connection.execute(insert(evaluation).values(**row))
+        if not connection.execute(
+            update(monitor_evaluation).where(monitor_evaluation.c.evaluation_id == item.evaluation_id).values(**row)
+        ).rowcount:
+            connection.execute(insert(monitor_evaluation).values(**row))
         _thin(connection, item.stream_id, whole)
 
 
 def _thin(connection: Connection, stream_id: str, whole: int) -> None:
     """Take details and pages of old evaluations away."""
-    same = evaluation.c.stream_id == stream_id
-    last = connection.execute(select(evaluation.c.at_us).where(same).order_by(evaluation.c.at_us.desc()).offset(whole).limit(1)).scalar()
+    same = monitor_evaluation.c.stream_id == stream_id
+    last = connection.execute(
+        select(monitor_evaluation.c.at_us).where(same).order_by(monitor_evaluation.c.at_us.desc()).offset(whole).limit(1)
+    ).scalar()
     if last is not None:
-        old = same, evaluation.c.at_us <= last, evaluation.c.details.is_not(None)
-        connection.execute(update(evaluation).where(*old).values(details=None, report=None))
+        old = same, monitor_evaluation.c.at_us <= last, monitor_evaluation.c.details.is_not(None)
+        connection.execute(update(monitor_evaluation).where(*old).values(details=None, report=None))
 
 
 def streams(engine: Engine) -> tuple[Stream, ...]:
     """What is evaluated, the newest first. Raises: as `keep`."""
-    last = func.max(evaluation.c.at_us)
-    grouped = select(evaluation.c.stream_id, func.count(), last).group_by(evaluation.c.stream_id).order_by(last.desc()).limit(MOST_STREAMS)
+    last = func.max(monitor_evaluation.c.at_us)
+    grouped = (
+        select(monitor_evaluation.c.stream_id, func.count(), last)
+        .group_by(monitor_evaluation.c.stream_id)
+        .order_by(last.desc())
+        .limit(MOST_STREAMS)
+    )
     with reading(engine) as connection:
         rows = connection.execute(grouped).all()
         return tuple(
@@ -115,23 +130,29 @@ def streams(engine: Engine) -> tuple[Stream, ...]:
 
 
 def _words_of(stream_id: str) -> Any:
-    return select(evaluation.c.stream).where(evaluation.c.stream_id == stream_id).limit(1)
+    return select(monitor_evaluation.c.stream).where(monitor_evaluation.c.stream_id == stream_id).limit(1)
 
 
 def listed(engine: Engine, *, stream_id: str | None = None, since_us: int | None = None, limit: int = MOST) -> tuple[StoredEvaluation, ...]:
     """Evaluations, the newest first. Raises: as `keep`."""
-    query = select(*_COLUMNS, evaluation.c.summary).order_by(evaluation.c.at_us.desc(), evaluation.c.evaluation_id.desc()).limit(limit)
+    query = (
+        select(*_COLUMNS, monitor_evaluation.c.summary)
+        .order_by(monitor_evaluation.c.at_us.desc(), monitor_evaluation.c.evaluation_id.desc())
+        .limit(limit)
+    )
     if stream_id is not None:
-        query = query.where(evaluation.c.stream_id == stream_id)
+        query = query.where(monitor_evaluation.c.stream_id == stream_id)
     if since_us is not None:
-        query = query.where(evaluation.c.at_us >= since_us)
+        query = query.where(monitor_evaluation.c.at_us >= since_us)
     with reading(engine) as connection:
         return tuple(_evaluation(row) for row in connection.execute(query))
 
 
 def get(engine: Engine, evaluation_id: str) -> tuple[StoredEvaluation, Mapping[str, Any] | None] | None:
     """An evaluation, and all that was computed, as long as that is there; None: there is no such evaluation. Raises: as `keep`."""
-    query = select(*_COLUMNS, evaluation.c.summary, evaluation.c.details).where(evaluation.c.evaluation_id == evaluation_id)
+    query = select(*_COLUMNS, monitor_evaluation.c.summary, monitor_evaluation.c.details).where(
+        monitor_evaluation.c.evaluation_id == evaluation_id
+    )
     with reading(engine) as connection:
         row = connection.execute(query).first()
     return None if row is None else (_evaluation(row), None if row.details is None else json.loads(row.details))
@@ -140,7 +161,7 @@ def get(engine: Engine, evaluation_id: str) -> tuple[StoredEvaluation, Mapping[s
 def report(engine: Engine, evaluation_id: str) -> bytes | None:
     """The page of an evaluation; None where there is none. Raises: as `keep`."""
     with reading(engine) as connection:
-        packed = connection.execute(select(evaluation.c.report).where(evaluation.c.evaluation_id == evaluation_id)).scalar()
+        packed = connection.execute(select(monitor_evaluation.c.report).where(monitor_evaluation.c.evaluation_id == evaluation_id)).scalar()
     return None if packed is None else gzip.decompress(packed)
 
 

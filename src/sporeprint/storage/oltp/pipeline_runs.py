@@ -131,7 +131,7 @@ def metrics(engine: Engine, run_id: str) -> tuple[RunMetric, ...]:
 
 
 def _end_lost(connection: Connection, run: PipelineRun) -> None:
-    """Runs of a place that are said to go on, though another one begins there, were killed."""
+    """Runs of a place that are still marked as running, though another one begins there, were killed."""
     rows = connection.execute(select(*_COLUMNS).where(pipeline_run.c.status == RUNNING)).all()
     for lost in map(_run, rows):
         if "place" in run.details and lost.details.get("place") == run.details["place"]:
