@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sporeprint.reports.page import render
+
 WIDTH, HEIGHT = 640.0, 200.0
 #: Room for what stands beside a picture.
 LEFT, BOTTOM, TOP = 58.0, 24.0, 10.0
@@ -71,12 +73,9 @@ def page(view: Mapping[str, Any], *, simulated: bool = False) -> str:
         view: what `ab_test_views.describe` gives.
         simulated: whether the models were trained on invented rows.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("sporeprint.reports")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     interim = view["interim_analysis"]
-    return environment.get_template("ab_test.html.j2").render(
+    return render(
+        "ab_test.html.j2",
         simulated=simulated,
         view=view,
         interim=interim,

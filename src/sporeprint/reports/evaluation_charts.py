@@ -109,7 +109,7 @@ def _values(evaluations: Mapping[str, ModelEvaluation], words: ClassWords, metri
 def roc_chart(evaluations: Mapping[str, ModelEvaluation], words: ClassWords, stamp: str = "") -> Chart:
     """ROC curves of all models: seen solid, unseen dashed."""
     lines = _curves(evaluations, lambda card: card.roc, "roc_auc", is_stepped=False)
-    lines.append(Line("guessing 0.5", [Point(at, at) for at in (0.0, 0.5, 1.0)], "soft", is_dashed=True))
+    lines.append(Line("guessing 0.5", [Point(at, at) for at in (0.0, 0.5, 1.0)], "soft", is_dashed=True, has_dots=False))
     title, finding = f"ROC: {words.positive} found, against false alarms", f"ROC curves. Area of {_values(evaluations, words, 'roc_auc')}."
     axes = f"share of {words.negative} called {words.positive}", f"share of {words.positive} called {words.positive}"
     return _square("roc", title, finding, lines, axes, "The nearer to the upper left corner the better. Numbers: area.", stamp)
@@ -121,7 +121,9 @@ def pr_chart(evaluations: Mapping[str, ModelEvaluation], words: ClassWords, stam
     lines = _curves(evaluations, lambda card: card.pr, "pr_auc", is_stepped=True)
     card = next(iter(evaluations.values())).seen
     share = card.positives / max(card.rows, 1)
-    lines.append(Line(f"calling all {words.positive}", [Point(at, share) for at in (0.0, 0.5, 1.0)], "soft", is_dashed=True))
+    lines.append(
+        Line(f"calling all {words.positive}", [Point(at, share) for at in (0.0, 0.5, 1.0)], "soft", is_dashed=True, has_dots=False)
+    )
     finding = f"Precision over recall. Area of {_values(evaluations, words, 'pr_auc')}."
     axes = f"recall: share of {words.positive} found", f"precision: {words.positive} among those called so"
     return _square("pr", "Precision and recall", finding, lines, axes, "Numbers: area.", stamp)
@@ -145,7 +147,7 @@ def _curves(evaluations: Mapping[str, ModelEvaluation], curve: Callable[[ScoreCa
 
 def reliability_chart(name: str, cards: Mapping[str, ScoreCard], words: ClassWords, where: str, stamp: str = "") -> Chart:
     """Observed share over the probability that was said, with the interval that the number of rows allows."""
-    lines = [Line("as said", [Point(at, at) for at in (0.0, 0.5, 1.0)], "soft", is_dashed=True)]
+    lines = [Line("as said", [Point(at, at) for at in (0.0, 0.5, 1.0)], "soft", is_dashed=True, has_dots=False)]
     for model, role in palette(list(cards)).items():
         bins = cards[model].reliability
         points = []

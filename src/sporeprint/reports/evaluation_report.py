@@ -159,7 +159,9 @@ def render_evaluation(context: ReportContext) -> str:
         comparisons=[_comparison(item, context.confidence) for item in context.comparisons],
         charts=evaluation_charts(context),
         methods={item.on: item.method for item in context.comparisons},
-        most_used={name: _most_used(shares, words) for name, shares in context.importances.items() if shares and name in context.evaluations},
+        most_used={
+            name: _most_used(shares, words) for name, shares in context.importances.items() if shares and name in context.evaluations
+        },
         spread=_spread(evaluation.by_group),
         hardest=_hardest(evaluation, context.group_names, words),
         careful=in_short(evaluation.safety, words),

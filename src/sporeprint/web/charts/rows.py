@@ -70,6 +70,11 @@ class Row:
     text: str = ""
 
     @property
+    def is_heading(self) -> bool:
+        """Whether it has nothing to draw."""
+        return not self.parts and not self.dots
+
+    @property
     def ends(self) -> list[float]:
         """What has to be on the scale."""
         limits = [] if self.limit is None else [self.limit]
@@ -110,17 +115,17 @@ def rows_chart(
 
 def _draw(width: float, rows: Sequence[Row], axis: Axis, key: Sequence[tuple[str, str]]) -> Drawing:
     scale = axis.scale([end for row in rows for end in row.ends], 5 if width > 400 else 3)
-    label = 10 + CHARACTER * max((len(row.label) for row in rows), default=0)
+    label = 10 + CHARACTER * max((len(row.label) for row in rows if not row.is_heading), default=0)
     is_beside, text = label <= MOST_LABEL * width, CHARACTER * max((len(row.text) for row in rows), default=0)
     key_shapes, top = _key(key, width)
     step = ROW if is_beside else TALL_ROW
     bottom = top + step * len(rows)
-    area = Area(label if is_beside else 4.0, width - (text + 10 if text else 8.0), top, bottom, scale, Scale(0.0, 1.0, ()))
+    area = Area(label if is_beside else 4.0, width - (text + 14 if text else 8.0), top, bottom, scale, Scale(0.0, 1.0, ()))
     parts = [key_shapes, _ticks(area)]
     for place, row in enumerate(rows):
         middle = top + step * (place + 1) - ROW / 2
         parts.append(_row(row, area, middle, is_beside=is_beside))
-        parts.append(tag("text", row.text, x=area.right + 8, y=middle + 4.5) if row.text else Markup(""))
+        parts.append(tag("text", row.text, x=area.right + 11, y=middle + 4.5) if row.text else Markup(""))
     return Drawing(bottom + LINE + 6, Markup("").join(parts))
 
 
@@ -148,8 +153,7 @@ def _ticks(area: Area) -> Markup:
 
 
 def _row(row: Row, area: Area, middle: float, *, is_beside: bool) -> Markup:
-    is_heading = not row.parts and not row.dots
-    if is_heading:
+    if row.is_heading:
         return tag("text", row.label, x=0.0, y=middle + 4.5, class_="strong ink")
     label = {"x": area.left - 8, "y": middle + 4.5, "class_": "end"} if is_beside else {"x": area.left, "y": middle - BAR + 1}
     parts, start = [tag("text", row.label, **label)], 0.0
