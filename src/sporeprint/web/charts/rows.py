@@ -114,13 +114,15 @@ def rows_chart(
 
 
 def _draw(width: float, rows: Sequence[Row], axis: Axis, key: Sequence[tuple[str, str]]) -> Drawing:
-    scale = axis.scale([end for row in rows for end in row.ends], 5 if width > 400 else 3)
     label = 10 + CHARACTER * max((len(row.label) for row in rows if not row.is_heading), default=0)
     is_beside, text = label <= MOST_LABEL * width, CHARACTER * max((len(row.text) for row in rows), default=0)
+    left = label if is_beside else 4.0
+    long = width - left - (text + 14 if text else 8.0)
+    scale = axis.scale([end for row in rows for end in row.ends], max(2, int(long / 80)))
     key_shapes, top = _key(key, width)
     step = ROW if is_beside else TALL_ROW
     bottom = top + step * len(rows)
-    area = Area(label if is_beside else 4.0, width - (text + 14 if text else 8.0), top, bottom, scale, Scale(0.0, 1.0, ()))
+    area = Area(left, left + long, top, bottom, scale, Scale(0.0, 1.0, ()))
     parts = [key_shapes, _ticks(area)]
     for place, row in enumerate(rows):
         middle = top + step * (place + 1) - ROW / 2
