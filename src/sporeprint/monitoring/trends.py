@@ -1,4 +1,4 @@
-"""The numbers of an evaluation that are kept, and what they were over time."""
+"""The numbers of an evaluation that are stored, and what they were over time."""
 
 import hashlib
 import math

@@ -10,7 +10,7 @@ from sporeprint.evaluation.scorecard import Curve, ModelEvaluation, ScoreCard, U
 from sporeprint.reports.class_words import ClassWords, shortened, spaced
 from sporeprint.reports.numbers import decimal, percent
 from sporeprint.stats.intervals import Estimate, clopper_pearson
-from sporeprint.web.charts import Axis, Chart, Dot, Line, Part, Point, Row, lines_chart, rows_chart
+from sporeprint.web.charts import Axis, Chart, Dot, Line, Point, Row, RowPart, lines_chart, rows_chart
 from sporeprint.web.charts.figure import SERIES
 
 #: Metrics of the chart that sets seen against unseen: name, and what it says.
@@ -146,8 +146,8 @@ def _curves(evaluations: Mapping[str, ModelEvaluation], curve: Callable[[ScoreCa
 
 
 def reliability_chart(name: str, cards: Mapping[str, ScoreCard], words: ClassWords, where: str, stamp: str = "") -> Chart:
-    """Observed share over the probability that was said, with the interval that the number of rows allows."""
-    lines = [Line("as said", [Point(at, at) for at in (0.0, 0.5, 1.0)], "soft", is_dashed=True, has_dots=False)]
+    """Observed share over the stated probability, with the interval that the number of rows allows."""
+    lines = [Line("as stated", [Point(at, at) for at in (0.0, 0.5, 1.0)], "soft", is_dashed=True, has_dots=False)]
     for model, role in palette(list(cards)).items():
         bins = cards[model].reliability
         points = []
@@ -158,14 +158,14 @@ def reliability_chart(name: str, cards: Mapping[str, ScoreCard], words: ClassWor
     finding = (
         f"Observed share over stated probability, on {where}. ECE of {'; '.join(line.label.replace(', ECE', '') for line in lines[1:])}."
     )
-    axes = f"probability of {words.positive} that the model said", f"share that is {words.positive}"
+    axes = f"stated probability of {words.positive}", f"share that is {words.positive}"
     return _square(name, title, finding, lines, axes, f"Shaded: {CONFIDENCE:.0%} intervals, wide where rows are few.", stamp)
 
 
 def importance_chart(chart: str, name: str, shares: Mapping[str, float], words: ClassWords, role: str, stamp: str = "") -> Chart:
     """The columns that a model uses most, as shares of all it uses."""
     top = sorted(shares.items(), key=lambda item: -item[1])[:MOST_FEATURES]
-    rows = [Row(shortened(words.columns.get(column, column)), [Part(share, role)], text=percent(share)) for column, share in top]
+    rows = [Row(shortened(words.columns.get(column, column)), [RowPart(share, role)], text=percent(share)) for column, share in top]
     finding = f"What {spaced(name)} uses most: {', '.join(f'{row.label} {row.text}' for row in rows[:5])}."
     heads = "column", "share of use"
     return rows_chart(chart, f"What {shortened(name)} uses", finding, rows, axis=SHARE, heads=heads, stamp=stamp, is_small=True)
@@ -182,7 +182,7 @@ def answers_chart(evaluations: Mapping[str, ModelEvaluation], words: ClassWords,
     for name, evaluation in evaluations.items():
         for side, counts in (("seen", evaluation.safety.seen), ("unseen", evaluation.safety.unseen)):
             if counts is not None:
-                parts = [Part(share, role) for share, role in zip(_answer_shares(counts), ANSWER_ROLES, strict=True)]
+                parts = [RowPart(share, role) for share, role in zip(_answer_shares(counts), ANSWER_ROLES, strict=True)]
                 rows.append(Row(f"{shortened(name)}, {side}", parts, text=f"{counts.false_negative:,} missed"))
     finding = f"Of all rows, {missed}: {'; '.join(f'{row.label} {row.text}' for row in rows)}."
     key = tuple(zip(ANSWER_ROLES, (missed, "other wrong answer", "right answer", "unknown"), strict=True))
@@ -229,7 +229,7 @@ def partial_charts(partial: Sequence[PartialCounts], words: ClassWords, stamp: s
             missed.append(Line(f"{getattr(words, side)}, {how}", points, role, is_dashed))
     x = Axis(label="fields")
     last = partial[-1]
-    said = f"{last.seen.answered:,} of {last.seen.rows:,} rows of {words.seen} are answered with {last.columns} fields."
+    with_most = f"{last.seen.answered:,} of {last.seen.rows:,} rows of {words.seen} are answered with {last.columns} fields."
     wrong = "; ".join(f"{line.label}: {percent(max((point.value for point in line.points), default=0.0))} at most" for line in missed)
     called = f"{words.positive} called {words.negative}"
 
@@ -237,6 +237,6 @@ def partial_charts(partial: Sequence[PartialCounts], words: ClassWords, stamp: s
         return lines_chart(f"partial-{kind}", title, finding, lines, x=x, y=y, stamp=stamp, is_small=True, has_table=False)
 
     return {
-        "answered": chart("answered", f"Answered, of {words.seen}", said, answered, Axis("share", low=0.0, high=1.0)),
+        "answered": chart("answered", f"Answered, of {words.seen}", with_most, answered, Axis("share", low=0.0, high=1.0)),
         "missed": chart("missed", f"Share of {called}", f"{called}: {wrong}.", missed, SHARE),
     }

@@ -9,7 +9,7 @@ from sporeprint.monitoring.drift_importance import RankedColumn
 from sporeprint.monitoring.evaluation import Evaluation, EvaluationStatus, Overlay, percent
 from sporeprint.monitoring.trends import Trend
 from sporeprint.reports import page
-from sporeprint.web.charts import Axis, Chart, Dot, Line, Mark, Part, Point, Row, lines_chart, rows_chart
+from sporeprint.web.charts import Axis, Chart, Dot, Line, Mark, Point, Row, RowPart, lines_chart, rows_chart
 
 #: Distributions, slices, and lines of a list on a page; what is more of a list is folded.
 MOST_OVERLAYS, MOST_SLICES, MOST_LINES = 24, 20, 5
@@ -51,7 +51,7 @@ def overlay_chart(name: str, column: RankedColumn, overlay: Overlay, change: str
     """Two distributions: bars are the reference's shares, dots the current ones."""
     role = "warn" if column.alarm else "ink"
     rows = [
-        Row(label, [Part(old, "pale")], [Dot(new, role=role)], text=f"{old:.0%} \N{RIGHTWARDS ARROW} {new:.0%}")
+        Row(label, [RowPart(old, "pale")], [Dot(new, role=role)], text=f"{old:.0%} \N{RIGHTWARDS ARROW} {new:.0%}")
         for label, old, new in zip(overlay.labels, overlay.reference, overlay.current, strict=True)
     ]
     title = f"{column.column}: alarm" if column.alarm else column.column

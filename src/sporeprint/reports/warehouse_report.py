@@ -256,7 +256,7 @@ def render_warehouse_report(report: WarehouseReport) -> str:
         tables=[
             report.total_table("The whole time, by model and arm"),
             *([cells] if (cells := report.cells_table()).rows else []),
-            Table(daily.title, daily.columns, daily.rows[-PAGE_ROWS:]),
+            Table("By day, the newest first", daily.columns, daily.rows[: -PAGE_ROWS - 1 : -1]),
         ],
         left_out=max(0, len(daily.rows) - PAGE_ROWS),
         charts=charts(report),

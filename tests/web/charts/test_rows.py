@@ -3,7 +3,7 @@
 import math
 import re
 
-from sporeprint.web.charts import Axis, Chart, Dot, Part, Row, rows_chart
+from sporeprint.web.charts import Axis, Chart, Dot, Row, RowPart, rows_chart
 
 SHARE = Axis("share", low=0.0, high=1.0)
 
@@ -17,7 +17,7 @@ def widths(chart: Chart) -> list[float]:
 
 
 def test_parts_of_a_bar_lie_one_behind_the_other() -> None:
-    chart = drawn(Row("one", [Part(0.25, "warn"), Part(0.0), Part(0.75, "good")], text="25 % <missed>"))
+    chart = drawn(Row("one", [RowPart(0.25, "warn"), RowPart(0.0), RowPart(0.75, "good")], text="25 % <missed>"))
     wrong, right = widths(chart)
     assert math.isclose(right, 3 * wrong, rel_tol=0.01)
     assert "25 % &lt;missed&gt;" in str(chart)
@@ -35,18 +35,18 @@ def test_an_estimate_has_its_interval_and_two_have_the_way_between() -> None:
 
 
 def test_a_row_without_numbers_is_a_heading() -> None:
-    assert 'class="strong ink">accuracy</text>' in str(drawn(Row("accuracy"), Row("one", [Part(1)])))
+    assert 'class="strong ink">accuracy</text>' in str(drawn(Row("accuracy"), Row("one", [RowPart(1)])))
 
 
 def test_long_names_stand_above_their_bars() -> None:
     name = "a name that is long for a phone"
-    chart = drawn(Row(name, [Part(1)]))
+    chart = drawn(Row(name, [RowPart(1)]))
     assert chart.draw(340).height > chart.draw(640).height
-    assert widths(drawn(Row(name, [Part(1)], text="1")))[0] < widths(drawn(Row("n", [Part(1)], text="1")))[0]
+    assert widths(drawn(Row(name, [RowPart(1)], text="1")))[0] < widths(drawn(Row("n", [RowPart(1)], text="1")))[0]
 
 
 def test_the_key_and_the_table_are_there_where_wanted() -> None:
-    chart = str(drawn(Row("one", [Part(1)], text="100 %"), key=[("warn", "missed"), ("good", "right")], heads=("what", "share")))
+    chart = str(drawn(Row("one", [RowPart(1)], text="100 %"), key=[("warn", "missed"), ("good", "right")], heads=("what", "share")))
     assert ">missed</text>" in chart
     assert '<th scope="row">one</th><td class="n">100 %</td>' in chart
-    assert "<details>" not in str(drawn(Row("one", [Part(1)], text="100 %")))
+    assert "<details>" not in str(drawn(Row("one", [RowPart(1)], text="100 %")))

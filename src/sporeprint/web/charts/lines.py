@@ -91,7 +91,7 @@ def lines_chart(
         title: above it.
         finding: what it says, in a sentence.
         lines: up to six; what has no finite number is left out.
-        x: the lower axis; times, if not given.
+        x: the lower axis; by default times.
         y: the left axis; numbers beyond fixed ends are drawn at those.
         marks: thresholds.
         note: how to read it.
@@ -99,7 +99,7 @@ def lines_chart(
         stamp: words across it.
         height: of the part within the axes.
         is_small: whether several such charts stand side by side.
-        has_table: whether its numbers are said below it; not where a table of the page has them.
+        has_table: whether its numbers stand below it; not where a table of the page has them.
     """
     x, y = x or Axis("time"), y or Axis()
     cut = [_line(line, place) for place, line in enumerate(lines)]
@@ -172,14 +172,14 @@ def _path(line: Line, area: Area) -> Markup:
 
 
 def _apart(places: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
-    """The points without those that nobody tells from the one before; few are all kept, and so are both ends."""
+    """The points without those that nobody tells apart from the one before; of few none is left out, nor are both ends."""
     if len(places) <= MOST_DOTS:
         return places
-    kept = [places[0]]
+    clear = [places[0]]
     for place in places[1:-1]:
-        if math.dist(place, kept[-1]) >= NEAR:
-            kept.append(place)
-    return [*kept, places[-1]]
+        if math.dist(place, clear[-1]) >= NEAR:
+            clear.append(place)
+    return [*clear, places[-1]]
 
 
 def _mark(mark: Mark, area: Area) -> Markup:

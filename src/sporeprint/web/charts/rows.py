@@ -16,7 +16,7 @@ ROW, BAR, TALL_ROW = 24.0, 13.0, 38.0
 MOST_LABEL = 0.4
 
 
-class Part(NamedTuple):
+class RowPart(NamedTuple):
     """A part of a bar.
 
     Attributes:
@@ -64,7 +64,7 @@ class Row:
     """
 
     label: str
-    parts: Sequence[Part] = ()
+    parts: Sequence[RowPart] = ()
     dots: Sequence[Dot] = ()
     limit: float | None = None
     text: str = ""
@@ -101,7 +101,7 @@ def rows_chart(
         title: above it.
         finding: what it says, in a sentence.
         rows: from above.
-        axis: their scale; from 0, if not given.
+        axis: their scale; by default from 0.
         key: class of the style sheet -> what that is, where colours are parts of a whole.
         heads: of the table of labels and texts; empty: none, as a table of the page has them.
         note: how to read it.
