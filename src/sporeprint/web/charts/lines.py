@@ -193,11 +193,11 @@ def _names_beside(lines: Sequence[Line], area: Area) -> list[Markup]:
     """The names at the ends of the lines, moved apart where they would touch; one line needs none."""
     if len(lines) < 2:
         return []
-    wanted = sorted((area.up(line.points[-1].value), place) for place, line in enumerate(lines))
-    heights = apart([height for height, _ in wanted], LINE, area.top, area.bottom)
+    at_ends = sorted((area.up(line.points[-1].value), place) for place, line in enumerate(lines))
+    heights = apart([height for height, _ in at_ends], LINE, area.top, area.bottom)
     return [
         tag("text", lines[place].label, x=area.right + 8, y=height + 4.5, class_=lines[place].role)
-        for height, (_, place) in zip(heights, wanted, strict=True)
+        for height, (_, place) in zip(heights, at_ends, strict=True)
     ]
 
 
@@ -225,8 +225,8 @@ def apart(heights: Sequence[float], least: float, top: float, bottom: float) -> 
 
 def _table(lines: Sequence[Line], x: Axis, y: Axis) -> DataTable:
     every = sorted({point.at for line in lines for point in line.points})
-    found = [{point.at: point for point in line.points} for line in lines]
-    rows = [(x.text(at), *(_cell(points.get(at), y) for points in found)) for at in (every[place] for place in thinned(len(every)))]
+    by_place = [{point.at: point for point in line.points} for line in lines]
+    rows = [(x.text(at), *(_cell(points.get(at), y) for points in by_place)) for at in (every[place] for place in thinned(len(every)))]
     return DataTable((x.label or ("time (UTC)" if x.kind == "time" else ""), *(line.label for line in lines)), rows)
 
 
