@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sporeprint.schema import DatasetSchema
-from sporeprint.web.charts import Chart, overlay_chart
+from sporeprint.web.charts import Axis, Chart, Dot, Row, RowPart, rows_chart
 from sporeprint.web.form import label_of
 from sporeprint.web.pages import share
 from sporeprint.web.words import Words
@@ -84,17 +84,18 @@ def _word(value: object, column: Any) -> str:
     return str((column.values or {}).get(value, value)) if column is not None else str(value)
 
 
-def overlays(details: Mapping[str, Any], lines: Sequence[ColumnLine], words: Words) -> list[Chart]:
-    """The distributions of the columns with alarms, before and now."""
+def overlays(details: Mapping[str, Any], lines: Sequence[ColumnLine]) -> list[Chart]:
+    """The distributions of the columns with alarms: bars are the reference's shares, dots the current ones."""
     known = details.get("overlays", {})
     charts = []
     for place, line in enumerate([each for each in lines if each.column in known][:MOST_OVERLAYS]):
         values = known[line.column]
-        heads = (words("Value"), words("Reference"), words("Now"))
-        finding = "; ".join(line.parts)
-        charts.append(
-            overlay_chart(f"overlay-{place}", line.label, finding, values["labels"], values["reference"], values["current"], heads)
-        )
+        rows = [
+            Row(label, [RowPart(old, "pale")], [Dot(new, role="warn")], text=f"{old:.0%} → {new:.0%}")
+            for label, old, new in zip(values["labels"], values["reference"], values["current"], strict=True)
+        ]
+        axis = Axis("share", from_zero=True)
+        charts.append(rows_chart(f"overlay-{place}", line.label, "; ".join(line.parts), rows, axis=axis, is_small=True))
     return charts
 
 

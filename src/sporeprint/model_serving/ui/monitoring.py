@@ -52,7 +52,7 @@ async def show_one(request: PageRequest) -> PageResponse:
         "result": result,
         "summary": result.summary,
         "lines": lines,
-        "overlays": overlays(details, lines, request.words),
+        "overlays": overlays(details, lines),
         "slices": worst_slices(details, schema),
         "negative": negative,
         "positive": positive,

@@ -3,7 +3,6 @@
 from sporeprint.web.charts.figure import Chart, svg_file
 from sporeprint.web.charts.heatmap import HeatCell, HeatColumn, HeatMap
 from sporeprint.web.charts.lines import Line, Mark, Point, lines_chart
-from sporeprint.web.charts.overlay import overlay_chart
 from sporeprint.web.charts.rows import Dot, Row, RowPart, rows_chart
 from sporeprint.web.charts.scale import Axis
 from sporeprint.web.charts.share_bar import BarPart, share_bar
@@ -23,7 +22,6 @@ __all__ = [
     "Row",
     "RowPart",
     "lines_chart",
-    "overlay_chart",
     "rows_chart",
     "share_bar",
     "spark",
