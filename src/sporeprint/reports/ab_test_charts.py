@@ -21,7 +21,7 @@ def charts(view: Mapping[str, Any], words: Words = ENGLISH) -> list[Chart]:
         view: what `ab_test_views.describe` gives.
         words: of the reader's language.
     """
-    analyses = view["interim_analyses"]
+    analyses = sorted(view["interim_analyses"], key=lambda each: each["at_us"])  # clocks of two workers may differ
     if len(analyses) < 2:
         return []
     return [_evidence(view, analyses, words), _difference(view, analyses, words), _counted(view, analyses, words)]
