@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from ab_support import made, other, row, ship, until
-from page_support import log_in, send, until_ready, whole
+from page_support import forget, log_in, send, until_ready, whole
 from serving_support import Client
 from sporeprint.storage.oltp import ab_tests, api_keys
 from sporeprint.storage.oltp.api_keys import Role
@@ -48,6 +48,14 @@ def traffic(client: Client, name: str, count: int) -> list[str]:
     ship(service.database.engine, [{**each, "features": '{"cap-shape": "x", "stem-height": 5.0}'} for each in rows])
     service.experiments.refresh(name)
     return [each["prediction_id"] for each in rows]
+
+
+def visit(client: Client, path: str) -> tuple[httpx.Response, dict[str, str]]:
+    """A page as somebody sees it who was never there, and the cookie by which they are known from then on."""
+    client.run(forget(client))
+    page = client.get(path)
+    client.run(forget(client))
+    return page, {"cookie": page.headers["set-cookie"].partition(";")[0]}
 
 
 def items(response: httpx.Response) -> list[str]:
@@ -217,8 +225,7 @@ def test_a_test_that_is_called_as_a_page_is_found_by_its_id(client: Client) -> N
 
 def test_items_are_labelled_blind_by_forms_alone(client: Client, name: str) -> None:
     path = f"/ui/tests/{name}/label"
-    page = client.get(path)
-    labeller = {"cookie": page.headers["set-cookie"].partition(";")[0]}
+    page, labeller = visit(client, path)
     first, *_ = items(page)
     assert "convex" in page.text
     assert "5 cm" in page.text
@@ -241,18 +248,17 @@ def test_items_are_labelled_blind_by_forms_alone(client: Client, name: str) -> N
 def test_two_people_have_different_items_and_a_label_of_another_ones_is_refused(client: Client, name: str) -> None:
     path = f"/ui/tests/{name}/label"
     traffic(client, name, 4)
-    pages = [client.get(path), client.get(path)]
-    cookies = [{"cookie": page.headers["set-cookie"].partition(";")[0]} for page in pages]
-    ada, bob = (items(page) for page in pages)
+    (ada_page, ada_is), (bob_page, bob_is) = visit(client, path), visit(client, path)
+    ada, bob = items(ada_page), items(bob_page)
     assert not set(ada) & set(bob)
-    assert items(client.get(path, headers=cookies[0])) == ada
-    refused = send(client, path, {**cookies[1], **FRAGMENT}, prediction_id=ada[0], outcome="p")
+    assert items(client.get(path, headers=ada_is)) == ada
+    refused = send(client, path, {**bob_is, **FRAGMENT}, prediction_id=ada[0], outcome="p")
     assert refused.status_code == 409
     assert "somebody else has this item in hand: nothing was kept" in refused.text
-    kept = send(client, path, {**cookies[0], **FRAGMENT}, prediction_id=ada[0], outcome="p")
+    kept = send(client, path, {**ada_is, **FRAGMENT}, prediction_id=ada[0], outcome="p")
     assert kept.text.startswith('<div id="items"')
     assert ada[0] not in items_of(kept)
-    assert client.get(f"{path}?item={ada[0]}", headers=cookies[1]).status_code == 404
+    assert client.get(f"{path}?item={ada[0]}", headers=bob_is).status_code == 404
 
 
 def items_of(fragment: httpx.Response) -> list[str]:
@@ -261,8 +267,7 @@ def items_of(fragment: httpx.Response) -> list[str]:
 
 def test_a_page_open_while_its_test_ends_keeps_no_label(client: Client, name: str) -> None:
     path = f"/ui/tests/{name}/label"
-    page = client.get(path)
-    labeller = {"cookie": page.headers["set-cookie"].partition(";")[0]}
+    page, labeller = visit(client, path)
     client.post(f"/ab-tests/{name}/conclude")
     refused = send(client, path, labeller, prediction_id=items(page)[0], outcome="p")
     assert refused.status_code == 409
