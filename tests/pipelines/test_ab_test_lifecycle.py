@@ -188,6 +188,20 @@ def test_a_horizon_that_is_too_short_is_refused_with_the_least(experiments: Expe
     assert create(experiments, max_units=13, min_units=0).running
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"margin": 1}, "margin is 1: no versions differ by so much in accuracy; it has to be below 1"),
+        ({"equivalence": 2}, "equivalence is 2: no versions differ by so much"),
+        ({"metric": "expected_cost", "margin": 1000}, "margin is 1000: .* in expected_cost; it has to be below 1000"),
+        ({"guardrails": [{"metric": "failures", "margin": 1.5}]}, "margin of the guardrail failures is 1.5: "),
+    ],
+)
+def test_a_margin_that_nothing_can_reach_is_refused(experiments: ExperimentService, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        create(experiments, **fields)
+
+
 # --- interim analyses and conclusion -------------------------------------------------------------------------------------
 
 

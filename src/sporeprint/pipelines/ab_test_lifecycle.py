@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from sporeprint.ab_testing.analysis import NO_EXTREMES, analyse, extremes_from
+from sporeprint.ab_testing.comparison import events_by_weight
 from sporeprint.ab_testing.comparisons import least_units
 from sporeprint.ab_testing.decision import Decision, Reason, Verdict, decide
 from sporeprint.ab_testing.design import Design, Metric, Mode
@@ -114,6 +115,7 @@ class ExperimentService:
                 raise DataError(f"{pinned.ref} has another schema, so that it cannot take part: {'; '.join(differences)}")
         _check_unit(design.unit, self.settings)
         design = self._with_latency_limit(replace(design, model_a=a.ref, model_b=b.ref), a)
+        _check_margins(design)
         _check_horizon(design)
         if flags["default_route"]:  # in a shadow test, B answers nobody
             check_arms(self.settings, self.root, [a.ref] if design.mode is Mode.SHADOW else [a.ref, b.ref])
@@ -329,6 +331,14 @@ def design_of(settings: Settings, fields: Mapping[str, Any]) -> Design:
         return Design.from_dict({**defaults, **fields})
     except (TypeError, ValueError, AttributeError):
         raise UsageError("a field of the test has a value of another kind than it should: see GET /openapi.json, or --help") from None
+
+
+def _check_margins(design: Design) -> None:
+    margins = [("margin", design.metric, design.margin), ("equivalence", design.metric, design.equivalence)]
+    margins += [(f"margin of the guardrail {one.metric.value}", one.metric, one.margin) for one in design.guardrails]
+    for name, metric, value in margins:
+        if value >= (most := max(events_by_weight(metric, design.costs))):
+            raise UsageError(f"{name} is {value:g}: no versions differ by so much in {metric.value}; it has to be below {most:g}")
 
 
 def _check_horizon(design: Design) -> None:

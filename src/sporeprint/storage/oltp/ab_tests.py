@@ -4,6 +4,7 @@ A name is never used again, and the two versions are pinned by the digests of th
 """
 
 import json
+import re
 import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -220,6 +221,8 @@ def listed(engine: Engine, *, status: str | None = None, limit: int = 100, befor
         raise UsageError(f"limit is {limit}; allowed: 1 to {MOST}")
     conditions = [ab_test.c.status == status] if status else []
     if before is not None:
+        if not re.fullmatch("t[0-9a-f]{26}", before):
+            raise UsageError(f"before is {before[:40]!r}: expected the id of a test, which `next` of the page before is")
         # Ids begin with the time.
         conditions.append(ab_test.c.test_id < before)
     with reading(engine) as connection:
