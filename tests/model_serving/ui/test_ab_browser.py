@@ -1,6 +1,8 @@
 """A person's way through an A/B test in a real browser: made, labelled by keys, concluded, rolled back; and each key does what it says."""
 
+import functools
 import itertools
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,6 @@ WIDTHS = (320, 390, 768, 1280)
 
 @pytest.fixture(scope="module")
 def root(_small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import shutil
-
     return Path(shutil.copytree(_small_run, tmp_path_factory.mktemp("ab") / "work"))
 
 
@@ -68,6 +68,10 @@ def disagree(server: Server, engine: Engine, name: str, count: int) -> list[str]
 
 def outcome(client: httpx.Client, prediction_id: str) -> Any:
     return client.get(f"/predictions/{prediction_id}").json()["outcome"]
+
+
+def has_outcome(client: httpx.Client, prediction_id: str, code: str | None) -> bool:
+    return (outcome(client, prediction_id) or {}).get("outcome") == code
 
 
 def test_a_test_is_made_labelled_by_keys_concluded_and_rolled_back(
@@ -148,7 +152,7 @@ def test_every_key_of_the_cheat_sheet_does_something(browser: Browser, base: str
     browser.wait("document.activeElement === document.body")
     assert seen[0] == len(seen) - 1, "a key of the sheet was not tried"
     for item, code in zip(items, ("e", "p", None, "p"), strict=False):
-        until(lambda item=item, code=code: (outcome(server.client, item) or {}).get("outcome") == code)
+        until(functools.partial(has_outcome, server.client, item, code))
     browser.click("label:has(#keys-on)")
     browser.press("2")
     assert browser.run(shown) == items[4]

@@ -66,7 +66,7 @@ async def create(request: PageRequest) -> PageResponse | Redirect:
     try:
         body = AbTestRequest.model_validate(_fields(typed))
         test = await create_test(
-            *(Request(request.scope), Response(), AbTestFields(), request.service, request.caller), request.scope["deadline"], body
+            *(Request({**request.scope}), Response(), AbTestFields(), request.service, request.caller), request.scope["deadline"], body
         )
     except ValidationError as error:
         return await _page(request, typed, PlanView(), of_fields(error))
