@@ -103,7 +103,9 @@ def test_a_test_is_made_labelled_by_keys_concluded_and_rolled_back(
     browser.click("label:has([name=winner][value=B])")
     browser.run("document.querySelector('#conclude-reason').value = 'every label said so'")
     browser.click("#conclude button")
-    browser.wait("document.querySelector('#rollback')")
+    browser.wait("document.querySelector('#live') && !document.querySelector('#conclude')")
+    until(lambda: {each["event"] for each in server.client.get("/ab-tests/way").json()["events"]} & {"promoted", "promotion_refused"}, 120)
+    browser.wait("document.querySelector('#rollback')")  # the page has looked again meanwhile
     assert registry.production() == registry.resolve(f"{winner}/v1")
     browser.run("document.querySelector('#rollback-reason').value = 'too slow'")
     browser.click("#rollback button")

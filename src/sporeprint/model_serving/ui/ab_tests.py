@@ -11,6 +11,7 @@ from sporeprint.messages.ab_tests import AbRollbackRequest, AbTestResponse, Conc
 from sporeprint.model_serving.endpoints import ab_tests as api
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, bad_parameter, not_valid
 from sporeprint.model_serving.ui.page_endpoint import Page, PageRequest, PageResponse, Redirect, address
+from sporeprint.pipelines.ab_test_lifecycle import SETTLED
 from sporeprint.reports import ab_test_report
 from sporeprint.reports.ab_test_charts import charts, threshold_of
 from sporeprint.storage.oltp.api_keys import Role
@@ -79,10 +80,15 @@ async def show_test(request: PageRequest) -> PageResponse:
         answer = await api.show_test(name, service, request.caller, int(since[:18]))
         if isinstance(answer, Response):
             return NOTHING_NEW
-        if answer.status == "concluded":  # what may be done is another thing now
-            return PageResponse("", status=204, headers=((b"hx-refresh", b"true"),))
     test = await api.describe_test(service, await api.find_test(service, name), request.caller)
+    if request.is_fragment and is_settled(test):  # what may be done is another thing now
+        return PageResponse("", status=204, headers=((b"hx-refresh", b"true"),))
     return _page(request, test, fragment=request.is_fragment)
+
+
+def is_settled(test: AbTestResponse) -> bool:
+    """Whether nothing more will happen to a test by itself: it has ended, and a winner's promotion is done or refused."""
+    return test.status == "concluded" and (test.verdict != "b" or any(event.event in SETTLED for event in test.events))
 
 
 async def conclude(request: PageRequest) -> PageResponse | Redirect:
@@ -150,6 +156,7 @@ def _page(
         "unknown": ab_test_report.unknown_counts(view),
         "facts": ab_test_report.facts(view, words),
         "history": ab_test_report.history(view),
+        "is_settled": is_settled(test),
         "by_rule": interim["decision"]["verdict"] if interim else "continue",
         "is_promoted": "promoted" in events and "rolled_back" not in events,
         "may_operate": request.may(Role.OPERATE),
