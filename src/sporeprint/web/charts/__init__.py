@@ -2,7 +2,22 @@
 
 from sporeprint.web.charts.figure import Chart, svg_file
 from sporeprint.web.charts.lines import Line, Mark, Point, lines_chart
+from sporeprint.web.charts.rows import Dot, Row, RowPart, rows_chart
 from sporeprint.web.charts.scale import Axis
 from sporeprint.web.charts.share_bar import BarPart, share_bar
 
-__all__ = ["Axis", "BarPart", "Chart", "Line", "Mark", "Point", "lines_chart", "share_bar", "svg_file"]
+__all__ = [
+    "Axis",
+    "BarPart",
+    "Chart",
+    "Dot",
+    "Line",
+    "Mark",
+    "Point",
+    "Row",
+    "RowPart",
+    "lines_chart",
+    "rows_chart",
+    "share_bar",
+    "svg_file",
+]
