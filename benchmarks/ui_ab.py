@@ -70,8 +70,8 @@ def copies(engine: Engine, name: str, count: int) -> None:
     test = ab_tests.get(engine, name)
     with writing(engine) as connection:
         (like,) = connection.execute(select(tables.ab_test).where(tables.ab_test.c.test_id == test.test_id)).mappings()
-        looks = connection.execute(select(tables.ab_interim_analysis).where(tables.ab_interim_analysis.c.test_id == test.test_id))
-        look = {**looks.mappings().first()}
+        looks = select(tables.ab_interim_analysis).where(tables.ab_interim_analysis.c.test_id == test.test_id).limit(1)
+        look = dict(connection.execute(looks).mappings().one())
         ids = [f"t{number:014x}000000000000" for number in range(count)]
         ended = {"status": "concluded", "verdict": "a", "concluded_us": 2}
         connection.execute(insert(tables.ab_test), [{**like, **ended, "test_id": each, "name": each} for each in ids])
