@@ -55,7 +55,7 @@ def difference_chart(
     margin: float,
     words: tuple[str, str, str],
 ) -> Chart:
-    """By how much one version is better, with the interval that holds at all times at once, its ends named.
+    """By how much one version is better, with its always valid interval, the ends named.
 
     Args:
         name: of the chart, within the page.
