@@ -1,5 +1,6 @@
-"""Pages without a browser: what they are made of, whether they are whole, and how a form is sent and a session begun."""
+"""Pages without a browser: forms are sent, and a page is held to what every page keeps to."""
 
+import time
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ from serving_support import Client
 from sporeprint.model_serving.ui.routes import UI_ROUTES
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
+MARKUP = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'; drop --", "\u202e evil", "a" * 300]
 
 
 class Reader(HTMLParser):
@@ -61,3 +63,12 @@ def log_in(client: Client, secret: str) -> dict[str, str]:
 
 async def forget(client: Client) -> None:
     client._client.cookies.clear()
+
+
+def until_ready(client: Client) -> Client:
+    """Wait until the database has said whether there are keys: on a busy machine that may be late, and until then nobody is let in."""
+    end = time.monotonic() + 30
+    while client.get("/ui/").status_code == 503:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return client

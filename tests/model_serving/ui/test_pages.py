@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from page_support import FORM, forget, log_in, send, whole
+from page_support import FORM, MARKUP, forget, log_in, send, until_ready, whole
 from serving_support import Client
 from sporeprint.model_serving.api import PATHS
 from sporeprint.model_serving.http.authentication import REQUIRED_ROLES
@@ -22,17 +22,12 @@ from sporeprint.storage.engine import connect
 from sporeprint.storage.oltp import api_keys, migrate
 from sporeprint.storage.oltp.api_keys import Role
 
-MARKUP = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'; drop --", "\u202e evil", "a" * 300]
 Keys = dict[str, str]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _ready(client: Client) -> None:
-    """On a busy machine the database may not have said in time whether there are keys; until it has, nobody is let in."""
-    end = time.monotonic() + 30
-    while client.get("/ui/").status_code == 503:
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    until_ready(client)
 
 
 @pytest.fixture(scope="module")

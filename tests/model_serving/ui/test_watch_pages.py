@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from page_support import log_in, send, whole
+from page_support import log_in, send, until_ready, whole
 from serving_support import Client
 from sporeprint.pipelines.monitoring import monitor
 from sporeprint.settings import Settings
@@ -23,7 +23,7 @@ PAGES = ("", "monitoring", "alerts", "alerts?over=true", "runs", "settings", "ke
 @pytest.fixture
 def filled(started: Callable[..., Client]) -> tuple[Client, Engine, str]:
     """A server whose monitor, pipeline and people wrote texts that nobody wants in a page; its database, and an alert that is on."""
-    client = started()
+    client = until_ready(started())
     engine = client.app.state.service.database.engine
     add_evaluations(engine, 14, text=HOSTILE)
     add_runs(engine, 3, HOSTILE)
@@ -46,7 +46,7 @@ def fine(response: Any) -> str:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_a_fresh_install_says_what_to_do_first(client: Client, path: str) -> None:
-    page = fine(client.get(f"/ui/{path}"))
+    page = fine(until_ready(client).get(f"/ui/{path}"))
     first = {
         "": "sporeprint etl",
         "monitoring": "sporeprint monitor --watch",
@@ -150,7 +150,7 @@ def test_a_real_evaluation_is_shown_in_words(
     shifted = [lines[0], *(";".join([*cells[:column], "o", *cells[column + 1 :]]) for cells in (line.split(";") for line in lines[1:]))]
     (tmp_path / "shifted.csv").write_text("\n".join(shifted))
     made = monitor(small_settings, small_copy, tmp_path / "shifted.csv")
-    client = started()
+    client = until_ready(started())
     page = fine(client.get(f"/ui/monitoring/{made.evaluation_id}"))
     assert "<b>Gill color</b>: " in page
     assert "orange" in page  # the distribution, in words
@@ -199,7 +199,7 @@ def test_rejected_rows_mark_the_cell_that_is_broken(
     run_extract(small_settings, small_copy, source=str(tmp_path / "broken.csv"))
     with pytest.raises(DataError):
         run_validate(small_settings, small_copy)
-    client = started()
+    client = until_ready(started())
     run = client.get("/runs?command=validate").json()["runs"][0]
     page = fine(client.get(f"/ui/runs/{run['run_id']}"))
     assert "Why it stopped" in page
@@ -229,7 +229,7 @@ def test_runs_are_filtered_and_paged(filled: tuple[Client, Engine, str]) -> None
 
 
 def test_a_new_key_is_shown_once(started: Callable[..., Client]) -> None:
-    client = started()
+    client = until_ready(started())
     for wrong, field in (
         ({"name": "a b"}, "name"),
         ({"name": "shop"}, "roles"),
