@@ -405,7 +405,7 @@ def simulate(
     from sporeprint.ab_testing.simulation import simulate_ab_test
     from sporeprint.ab_testing.traffic import Latencies, Traffic
     from sporeprint.common.files import atomic_write
-    from sporeprint.reports.ab_simulation_chart import chart
+    from sporeprint.reports.ab_simulation_chart import picture
 
     more: dict[str, Any] = {"metric": metric, "labels": labels, **_options(option)}
     more |= {} if expect is None else {"expect": expect}
@@ -429,7 +429,7 @@ def simulate(
     keeps = result.keeps(design.alpha, design.srm_alpha)
     if out is not None:
         title = f"{metric}, {mode}, {rate_a:.2%} against {rate_b:.2%} errors"
-        atomic_write(out, chart(result, title, design.alpha, design.srm_alpha))
+        atomic_write(out, picture(result, title, design.alpha, design.srm_alpha))
     ends = result.false_ends
     rows = (
         ("A won", f"{result.won_a.value:.2%}"),
