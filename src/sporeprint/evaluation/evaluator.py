@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from sporeprint.common.progress import Progress
 from sporeprint.data.dataset import Observations, concat
+from sporeprint.data.row_sample import smallest
 from sporeprint.data.training_data import ModelInput
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
@@ -63,7 +64,8 @@ class CrossValidation:
 
 def cross_validate(settings: Settings, data: ModelInput, progress: Progress, *, full: bool = False) -> CrossValidation:
     """Answer all rows with their group held out: fold by fold, or, if `full`, one group at a time."""
-    rows = concat([data.train, data.validation, data.test])
+    # Of samples by hash the rows with the smallest hashes are a sample of all: each part gives its share.
+    rows = smallest(concat([data.train, data.validation, data.test]), settings.runtime.most_rows)
     if not data.record.groups.available or rows.group is None or rows.part is None:
         return CrossValidation.nothing(data.record.groups.reason)
     folds = len(np.unique(rows.group)) if full else settings.evaluation.folds
