@@ -98,14 +98,13 @@ class ModelInput:
         return KnownRows(StoredRows(self.stored, settings, parts), smallest(held, settings.runtime.most_rows), is_whole=False)
 
     @cached_property
-    def samples(self) -> dict[str, str]:
-        """For every table that is a sample: what it is a sample of, in words."""
+    def notes(self) -> tuple[str, ...]:
+        """That the tables in memory are samples, where they are: a sentence."""
         held = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {
-            name: f"{len(held[name].y):,} of {rows:,} {name} rows, chosen by hash (runtime.most_rows)"
-            for name, rows in _published(self.record).items()
-            if len(held[name].y) < rows
-        }
+        parts = [
+            f"{len(held[name].y):,} of {rows:,} {name} rows" for name, rows in _published(self.record).items() if len(held[name].y) < rows
+        ]
+        return (f"Measured, calibrated and held out in folds on samples by hash: {', '.join(parts)} (runtime.most_rows).",) if parts else ()
 
 
 def read_input(settings: Settings, workdir: Workdir) -> ModelInput:

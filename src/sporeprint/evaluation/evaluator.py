@@ -29,6 +29,7 @@ from sporeprint.evaluation.safety_scorecard import (
     simulate_promise,
 )
 from sporeprint.evaluation.scorecard import ModelEvaluation, ScoreCard, Unavailable, errors_by_group, score_groups, score_rows
+from sporeprint.models.training import SAMPLED
 from sporeprint.safety.decision_rule import unit_representatives
 from sporeprint.safety.novelty_guard import Guard
 from sporeprint.safety.promise_notes import promise_notes
@@ -260,7 +261,14 @@ def report_context(
         guard=guard_found,
         thresholds={candidate.name: candidate.safety.threshold for candidate in candidates},
         guard_settings=settings.guard,
-        notes={candidate.name: promise_notes(candidate.safety, settings.dataset) for candidate in candidates},
+        notes={
+            candidate.name: (
+                *promise_notes(candidate.safety, settings.dataset),
+                *data.notes,
+                *(note for note in candidate.notes if SAMPLED in note),
+            )
+            for candidate in candidates
+        },
         production="",
         rule=f"best {settings.selection.metric} on {settings.selection.on} rows",
         versions={},

@@ -18,7 +18,7 @@ Float64 = npt.NDArray[np.float64]
 #: Rows that are in float64 at a time.
 BLOCK_ROWS = 16_384
 #: A step whose squared Newton decrement is below this is the last: what is left after it is of the square of that.
-CONVERGED = 1e-6
+CONVERGED = 1e-9
 #: Relative to a loss, a difference that is rounding.
 ROUNDING = 1e-12
 #: Shortest step, as a share of Newton's.

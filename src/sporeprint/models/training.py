@@ -23,6 +23,8 @@ Scores = npt.NDArray[np.float64]
 #: scikit-learn's modules that work in float32 anyway. Everything else is given float64: Newton solvers do not converge in float32.
 FLOAT32 = ("sklearn.tree", "sklearn.ensemble")
 
+#: How a note ends of what was fitted on a part of the rows.
+SAMPLED = "chosen by hash (runtime.most_rows)"
 #: Names of the estimator that is fitted by Newton's method over batches, from how many rows on, and with how many it begins. Fewer
 #: rows are scikit-learn's, which stops earlier: what was measured of them stays.
 LOGISTIC = ("sklearn.linear_model.LogisticRegression",)
@@ -111,12 +113,12 @@ def fit_model(
     """
     if model.estimator == "xgboost":
         return _fit_xgboost(model, train, stop, seed=seed, threads=threads, each_round=each_round)
-    if train.count > NEWTON_ROWS and model.estimator in LOGISTIC and takes_newton(model.params):
+    if train.count > min(NEWTON_ROWS, most_rows) and model.estimator in LOGISTIC and takes_newton(model.params):
         return _fit_newton(model, train, seed=seed, threads=threads)
     fitted = _fit_sklearn(model, rows := train.sample(most_rows), seed=seed, threads=threads)
     if rows.count == train.count:
         return fitted
-    note = f"fitted on {rows.count:,} of {train.count:,} training rows, chosen by hash (runtime.most_rows)"
+    note = f"fitted on {rows.count:,} of {train.count:,} training rows, {SAMPLED}"
     return replace(fitted, notes=(*fitted.notes, note))
 
 

@@ -65,6 +65,8 @@ def train(run: RunContext, data: ModelInput, chosen: Mapping[str, ModelSettings]
     with run.log.step("train") as progress:
         # The last evaluation is not of the models that are trained now.
         workdir.evaluation_record.unlink(missing_ok=True)
+        for note in data.notes:
+            run.log.note(note)
         progress.total(sum(fit_units(model) for model in chosen.values()) + WHOLE_FIT)
         progress.text("guard")
         shared = shared_parts(settings, workdir, data)
@@ -72,6 +74,8 @@ def train(run: RunContext, data: ModelInput, chosen: Mapping[str, ModelSettings]
         for name, model in chosen.items():
             progress.text(name)
             candidate = fit_candidate(settings, name, model, data, shared, progress)
+            for note in candidate.notes:
+                run.log.note(f"{name}: {note}")
             write_candidate(workdir.candidates, candidate)
             fitted.append(candidate)
     return fitted

@@ -99,7 +99,8 @@ class NumberTally:
         z, where = (values[present] - scale[0]) / scale[1], component[present]
         n = np.bincount(where, minlength=components)
         means = np.bincount(where, weights=z, minlength=components) / np.maximum(n, 1)
-        return cls(n, means, np.bincount(where, weights=(z - means[where]) ** 2, minlength=components))
+        squares = np.bincount(where, weights=(z - means[where]) ** 2, minlength=components)
+        return cls(n, means, squares.astype(np.float64))
 
     def merge(self, other: Self) -> Self:
         """Of both (Chan, Golub, LeVeque 1983)."""
