@@ -57,7 +57,7 @@ def test_clusters_of_a_sample_are_found_in_all_rows_each_of_one_class() -> None:
 
 
 def test_rows_are_chosen_of_every_component() -> None:
-    rare = replace(ROWS, group=np.where(np.arange(3000) % 300 == 0, 9, ROWS.group))
+    rare = replace(ROWS, group=np.where(np.arange(3000) % 300 == 0, 9, np.asarray(ROWS.group)))
     components, _ = found(stored(rare, 700))
     sizes = count_components(components, 7, SCHEMA).values.sizes
     chosen, masks = components.chosen(sizes, SCHEMA)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from sporeprint.errors import ConfigError, NotServableError, nearest
 from sporeprint.models.encoder import Labels, Matrix
@@ -283,7 +284,8 @@ def _fit_newton(model: ModelSettings, train: TrainingRows, *, seed: int, threads
     """Logistic regression by Newton's method over batches, begun where a sample of the rows ends."""
     sample, estimator = train.sample(START_ROWS), make_estimator(model, seed=seed, threads=threads)
     features = sample.X.shape[1]
-    found = fit_newton(train, features, model.params, fit_newton(sample, features, model.params).w)
+    with threadpool_limits(1, "blas"):  # small sums: further threads would only wait for each other, at full speed
+        found = fit_newton(train, features, model.params, fit_newton(sample, features, model.params).w)
     estimator.classes_ = np.array([0, 1], dtype=np.int8)
     estimator.coef_, estimator.intercept_ = found.w[np.newaxis, :-1], found.w[-1:]
     estimator.n_features_in_, estimator.n_iter_ = features, np.array([found.steps], dtype=np.int32)
