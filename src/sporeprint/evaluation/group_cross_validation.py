@@ -86,7 +86,9 @@ def predict_held_out(
         learn, stop, calibrate, test = left
         known, seed = _joined(rows, ~out, settings), settings.runtime.seed
         guard, partial = fit_guards(KnownRows.of(known), calibrate, test, settings.dataset, settings.guard, seed=seed, is_rehearsed=False)
-        # The guard is asked once for all models.
+        # The guards are asked once for all models.
+        asked = Cells.of_codes(mine.codes, partial.layout) if partial.is_always_asked else None
+        evidence = None if asked is None else partial.likelihood.evidence(asked)
         novelty, novelties = guard.novelty(mine.codes), (guard.novelty(calibrate.codes), guard.novelty(test.codes))
         _store_novelty(guarded, out, novelty, guard.positive, guard.names)
         ignoring[out] = _ignoring_missing(partial, mine.codes, settings)
@@ -107,7 +109,7 @@ def predict_held_out(
             safe = fit_decision_rule(
                 score, encoder, guard, calibrate, test, settings.dataset, settings.guard, novelties=novelties, partial=partial
             )
-            predictions = safe.predictions(mine.codes, score(mine.codes), encoder, settings.dataset, novelty=novelty)
+            predictions = safe.predictions(mine.codes, score(mine.codes), encoder, settings.dataset, novelty=novelty, evidence=evidence)
             probability, verdict, thresholds = answered[name]
             probability[out], verdict[out] = predictions.probability, predictions.verdict
             thresholds.append(safe.threshold.value)

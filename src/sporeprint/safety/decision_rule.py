@@ -18,7 +18,7 @@ from sporeprint.safety.anomalies import TableAnomalies, table_anomalies
 from sporeprint.safety.calibration import Calibration, fit_calibration
 from sporeprint.safety.cells import Cells
 from sporeprint.safety.component_counts import ComponentCounts, ComponentRows, count_components
-from sporeprint.safety.group_likelihood import likelihood_of
+from sporeprint.safety.group_likelihood import Evidence, likelihood_of
 from sporeprint.safety.known_components import find_components
 from sporeprint.safety.novelty_guard import Guard, Novelty, calibrate_guard, guard_of
 from sporeprint.safety.partial_guard import PARTIAL_GUARD_FILE, PartialGuard, read_partial_guard
@@ -109,6 +109,7 @@ class DecisionRule:
         novelty: Novelty | None = None,
         unobserved: frozenset[str] = frozenset(),
         absent: Mapping[str, Flags] | None = None,
+        evidence: Evidence | None = None,
     ) -> Predictions:
         """Predict n rows.
 
@@ -120,6 +121,7 @@ class DecisionRule:
             novelty: what the guard says of the rows, where it was computed before.
             unobserved: columns whose empty cells are no observation, beside those that the contract says so of.
             absent: column -> bool [n], further rows in which it was not observed. None: in none.
+            evidence: what the groups say of the rows as they are recorded, where it was computed before.
         """
         if self.partial is not None and (unobserved or absent or self.partial.is_always_asked):
             cells = Cells.of_codes(codes, self.partial.layout, unobserved)
@@ -127,7 +129,7 @@ class DecisionRule:
                 everywhere = np.ones(codes.rows, dtype=np.bool_)
                 seen = [~absent[name] if name in absent else everywhere for name in self.partial.layout.columns]
                 cells = cells.hidden(np.stack(seen, axis=1), self.partial.layout)
-            return self._partial_predictions(self.partial, codes, scores, encoder, schema, cells)
+            return self._partial_predictions(self.partial, codes, scores, encoder, schema, cells, evidence)
         novelty = self.guard.novelty(codes) if novelty is None else novelty
         probability, anomalies = self.calibration(scores), table_anomalies(codes, encoder, schema)
         verdicts = self.decide(probability, novelty.p, anomalies.contradictory(codes.rows), novelty.component)
@@ -141,11 +143,11 @@ class DecisionRule:
         encoder: Encoder,
         schema: DatasetSchema,
         cells: Cells,
+        evidence: Evidence | None,
     ) -> Predictions:
         anomalies = table_anomalies(codes, encoder, schema)
-        verdicts = decide_partial(
-            partial, cells, contradictory=anomalies.contradictory(codes.rows), limits=self.limits, classifier=self.calibration(scores)
-        )
+        contradictory, classifier = anomalies.contradictory(codes.rows), self.calibration(scores)
+        verdicts = decide_partial(partial, cells, contradictory=contradictory, limits=self.limits, classifier=classifier, evidence=evidence)
         novelty = Novelty(verdicts.p, verdicts.group, np.zeros(codes.rows))
         return Predictions(verdicts.probability, novelty, anomalies, verdicts.verdict, verdicts)
 
