@@ -110,7 +110,10 @@ def roc_chart(evaluations: Mapping[str, ModelEvaluation], words: ClassWords, sta
     """ROC curves of all models: seen solid, unseen dashed."""
     lines = _curves(evaluations, lambda card: card.roc, "roc_auc", is_stepped=False)
     lines.append(Line("guessing 0.5", [Point(at, at) for at in (0.0, 0.5, 1.0)], "soft", is_dashed=True, has_dots=False))
-    title, finding = f"ROC: {words.positive} detected, against false alarms", f"ROC curves. Area of {_values(evaluations, words, 'roc_auc')}."
+    title, finding = (
+        f"ROC: {words.positive} detected, against false alarms",
+        f"ROC curves. Area of {_values(evaluations, words, 'roc_auc')}.",
+    )
     axes = f"share of {words.negative} called {words.positive}", f"share of {words.positive} called {words.positive}"
     return _square("roc", title, finding, lines, axes, "The nearer to the upper left corner the better. Numbers: area.", stamp)
 
