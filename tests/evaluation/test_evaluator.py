@@ -238,7 +238,7 @@ def test_what_the_report_is_told(chosen: Settings, data: ModelInput, found: list
     assert context.data["rows"] == 1800
     assert context.data["splits"] == dict(data.record.splits)
     assert context.rule == "best mcc on seen rows"
-    assert (context.production, context.versions, context.images) == ("", {}, {})
+    assert (context.production, context.versions) == ("", {})
     assert context.fit_seconds == {candidate.name: candidate.fit_seconds for candidate in found}
     for shares in context.importances.values():
         assert sum(shares.values()) == pytest.approx(1)
