@@ -257,6 +257,9 @@ class GuardSettings(Frozen):
     )
     clusters: int = Field(200, ge=2, le=1000, description="How many clusters, where there are no groups.")
     kept_rows: int = Field(200, ge=1, description="Training rows of each component kept with a model, to name the nearest known one.")
+    calibration_rows: int = Field(
+        100_000, ge=100, description="Most calibration rows, chosen by hash; their typicality is kept with a model."
+    )
 
     @property
     def largest_threshold(self) -> float:
@@ -517,6 +520,11 @@ class RuntimeSettings(Frozen):
     seed: int = Field(20201107, ge=0, description="Seed of every fit and every bootstrap.")
     threads: int = Field(0, ge=0, description="Threads of a fit; 0: as many as the machine has.")
     batch_mb: int = Field(16, ge=1, le=1024, description="Megabytes of raw table read at a time: what bounds the memory.")
+    most_rows: int = Field(
+        500_000,
+        ge=100,
+        description="Most rows in memory, chosen by hash, for what need not see all: test rows, folds, clusters, other estimators.",
+    )
 
 
 class EngineSettings(Frozen):

@@ -342,7 +342,7 @@ cli.main()
             [],
             "error: unexpected KeyError: '[red]x'\nThis is a fault in sporeprint",
         ),
-        ("MemoryError", [], "error: not enough memory; a smaller runtime.batch_mb or fewer runtime.threads need less\n"),
+        ("MemoryError", [], "error: not enough memory; a smaller runtime.most_rows needs less"),
     ],
 )
 def test_an_unexpected_error_is_short_and_ends_with_1(error: str, options: list[str], shown: str, tmp_path: Path) -> None:

@@ -177,7 +177,9 @@ def _unexpected(kind: type[BaseException], error: BaseException, trace: Tracebac
     if screen.verbose:
         screen.trace(causes(error))
     if isinstance(error, MemoryError):
-        screen.error("MemoryError", "not enough memory; a smaller runtime.batch_mb or fewer runtime.threads need less")
+        screen.error(
+            "MemoryError", "not enough memory; a smaller runtime.most_rows needs less from train on, a smaller runtime.batch_mb before"
+        )
         return
     hint = "" if screen.verbose else " Run it again with --verbose to see where."
     screen.error(kind.__name__, f"unexpected {kind.__name__}: {error}\nThis is a fault in sporeprint, not in what you gave it.{hint}")
