@@ -161,26 +161,22 @@ class SparkEngine:
             ConfigError: no executor has started, or one has another Python, lacks a package or has another version, or does not see the
                 share; it is named.
         """
-        with tempfile.NamedTemporaryFile(prefix=".seen-", dir=self.share) as sign, ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(self._run, _probe(sign.name), self.workers)
-            try:
+        pool = ThreadPoolExecutor(1)
+        try:
+            with tempfile.NamedTemporaryFile(prefix=".seen-", dir=self.share) as sign:
+                answer = pool.submit(self._run, _probe(sign.name), self.workers)
                 reports = tuple(WorkerReport(*each) for each in answer.result(start_s).values())
-            except TimeoutError:
-                self._interrupt()
-                raise ConfigError(
-                    f"no executor has started and answered in {start_s:.0f} s; {resources} were asked for (engine.workers, "
-                    "engine.executor_memory): has any worker of the cluster as much free?"
-                ) from None
+        except TimeoutError:
+            raise ConfigError(
+                f"no executor has started and answered in {start_s:.0f} s; {resources} were asked for (engine.workers, "
+                "engine.executor_memory): has any worker of the cluster as much free?"
+            ) from None
+        finally:
+            # A job that waits for executors cannot be cancelled before Spark has it; it ends with the session.
+            pool.shutdown(wait=False)
         for report in reports:
             refuse_unlike(report, self.share)
         return reports
-
-    def _interrupt(self) -> None:
-        """End what runs, so that nobody waits for it."""
-        with contextlib.suppress(Exception):  # it ends anyway with the session
-            self.session.sparkContext.cancelAllJobs()
-        with contextlib.suppress(Exception):
-            self.session.interruptAll()
 
 
 def refuse_unlike(report: WorkerReport, share: Path) -> None:
