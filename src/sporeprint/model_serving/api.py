@@ -22,7 +22,9 @@ from sporeprint.errors import SporeprintError
 from sporeprint.model_serving.endpoints import (
     ab_tests,
     documentation,
+    gate_check,
     identify,
+    model_versions,
     models,
     open_inference,
     openapi,
@@ -58,6 +60,8 @@ ROUTERS = tuple(
         outcomes,
         predictions,
         models,
+        model_versions,
+        gate_check,
         promotion,
         ab_tests,
         status,

@@ -8,6 +8,7 @@ from sporeprint.model_serving.ui.models import MODEL_PAGES
 from sporeprint.model_serving.ui.overview import OVERVIEW_PAGES
 from sporeprint.model_serving.ui.page_endpoint import pages
 from sporeprint.model_serving.ui.predictions import PREDICTION_PAGES
+from sporeprint.model_serving.ui.promotion import PROMOTION_PAGES
 
 UI_ROUTES: tuple[Route, ...] = (
     Route("/ui/assets/{digest}/{name}", AssetEndpoint(), methods=["GET"], name="ui_asset", include_in_schema=False),
@@ -15,6 +16,7 @@ UI_ROUTES: tuple[Route, ...] = (
     *pages(IDENTIFY_PAGES),
     *pages(PREDICTION_PAGES),
     *pages(MODEL_PAGES),
+    *pages(PROMOTION_PAGES),
     *pages(LOGIN_PAGES),
     *pages([("ui_missing", "GET", "/{path:path}", missing)]),
 )

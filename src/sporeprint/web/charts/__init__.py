@@ -1,5 +1,6 @@
 """Charts as SVG or tables, drawn where the page is made, in the colours of its style sheet: one file a chart."""
 
+from sporeprint.web.charts.dot_interval import DotMark, DotScale, dot_interval, dot_scale
 from sporeprint.web.charts.share_bar import BarPart, share_bar
 
-__all__ = ["BarPart", "share_bar"]
+__all__ = ["BarPart", "DotMark", "DotScale", "dot_interval", "dot_scale", "share_bar"]
