@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 MEDIA_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
-#: Name in templates -> the file below `static`.
-NAMES: Mapping[str, str] = {
-    "ui.css": "ui.css",
-    "ui.js": "ui.js",
-    "htmx.js": "vendor/htmx-4.0.1.min.js",
-    "pictures.svg": "pictures.svg",
-    "icon.svg": "icon.svg",
+#: Name in templates -> the files below `static` that it is made of.
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "ui.css": ("ui.css", "charts.css"),
+    "ui.js": ("ui.js",),
+    "htmx.js": ("vendor/htmx-4.0.1.min.js",),
+    "pictures.svg": ("pictures.svg",),
+    "icon.svg": ("icon.svg",),
 }
 
 
@@ -46,7 +46,7 @@ class Asset:
 def assets() -> Mapping[str, Asset]:
     """All of them, by name."""
     folder = files(__package__) / "static"
-    return {name: _asset(name, (folder / path).read_bytes()) for name, path in NAMES.items()}
+    return {name: _asset(name, b"".join((folder / path).read_bytes() for path in paths)) for name, paths in NAMES.items()}
 
 
 def _asset(name: str, body: bytes) -> Asset:

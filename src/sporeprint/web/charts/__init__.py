@@ -1,6 +1,20 @@
 """Charts as SVG or tables, drawn where the page is made, in the colours of its style sheet: one file a chart."""
 
 from sporeprint.web.charts.dot_interval import DotMark, DotScale, dot_interval, dot_scale
+from sporeprint.web.charts.lines import Line, Mark, Point, lines_chart
+from sporeprint.web.charts.scale import Axis
 from sporeprint.web.charts.share_bar import BarPart, share_bar
 
-__all__ = ["BarPart", "DotMark", "DotScale", "dot_interval", "dot_scale", "share_bar"]
+__all__ = [
+    "Axis",
+    "BarPart",
+    "DotMark",
+    "DotScale",
+    "Line",
+    "Mark",
+    "Point",
+    "dot_interval",
+    "dot_scale",
+    "lines_chart",
+    "share_bar",
+]
