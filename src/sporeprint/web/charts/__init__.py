@@ -1,6 +1,7 @@
 """Charts as SVG or tables, drawn where the page is made, in the colours of its style sheet: one file a chart."""
 
 from sporeprint.web.charts.dot_interval import DotMark, DotScale, dot_interval, dot_scale
+from sporeprint.web.charts.figure import Chart, svg_file
 from sporeprint.web.charts.lines import Line, Mark, Point, lines_chart
 from sporeprint.web.charts.scale import Axis
 from sporeprint.web.charts.share_bar import BarPart, share_bar
@@ -8,6 +9,7 @@ from sporeprint.web.charts.share_bar import BarPart, share_bar
 __all__ = [
     "Axis",
     "BarPart",
+    "Chart",
     "DotMark",
     "DotScale",
     "Line",
@@ -17,4 +19,5 @@ __all__ = [
     "dot_scale",
     "lines_chart",
     "share_bar",
+    "svg_file",
 ]

@@ -1,16 +1,19 @@
 """What every chart shares: its frame for two widths, its title in words, and the table of its numbers.
 
 A chart is drawn twice, 640 and 340 wide; the style sheet shows the one that fits, so that its text is never smaller than 11 pixels.
-A new chart is a function width -> `Drawing`, given to `figure`; `tag`, `axes` and `Area` are what it draws with. Colours are classes of
-`charts.css`: `s1` to `s6` for series, `warn`, `good`, `soft`, `ink`, `bar`, each beside what is drawn in it: `line`, `dot`, `band`, `area`,
+A new chart is a function width -> `Drawing`, given to `Chart`; `tag`, `axes` and `Area` are what it draws with. Colours are classes of
+`charts.css`: `s1` to `s6` for series, `warn`, `good`, `soft`, `ink`, `pale`, each beside what it colours: `line`, `dot`, `band`, `area`,
 `mark`, or a text. Nothing has a `style` attribute: pages forbid those.
 """
 
+import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
+from sporeprint.web.assets import style_sheet
 from sporeprint.web.charts.scale import Scale
 
 #: Class of a drawing -> width of its view box.
@@ -56,21 +59,12 @@ class Area(NamedTuple):
         return self.bottom - (self.bottom - self.top) * self.y.at(value)
 
 
-def figure(
-    name: str,
-    title: str,
-    finding: str,
-    draw: Callable[[float], Drawing],
-    table: DataTable | None = None,
-    *,
-    note: str = "",
-    numbers: str = "The numbers",
-    stamp: str = "",
-) -> Markup:
-    """A chart as a part of a page.
+@dataclass(frozen=True)
+class Chart:
+    """A chart: markup where a template names it, and a picture of its own as a file.
 
-    Args:
-        name: of letters, digits and hyphens; no other chart of the page has it.
+    Attributes:
+        name: of letters, digits, hyphens and underscores; no other chart of the page has it.
         title: above it, a few words.
         finding: what it says, in a sentence with its numbers; read to those who do not see it.
         draw: width -> the drawing.
@@ -78,25 +72,56 @@ def figure(
         note: how to read it.
         numbers: words that open the table.
         stamp: words across it, such as SIMULATED DATA.
+        is_small: whether it is never wider than the narrow drawing, because several stand side by side.
     """
-    drawings = Markup("").join(svg(f"{name}-{kind}", finding, draw(width), width, kind=kind, stamp=stamp) for kind, width in WIDTHS.items())
-    text = tag("strong", escape(title)) + (Markup(" ") + escape(note) if note else "")
-    opened = tag("details", tag("summary", escape(numbers)) + _table(title, table)) if table and table.rows else ""
-    return tag("figure", tag("figcaption", text) + drawings + opened, class_="chart")
+
+    name: str
+    title: str
+    finding: str
+    draw: Callable[[float], Drawing]
+    table: DataTable | None = None
+    note: str = ""
+    numbers: str = "The numbers"
+    stamp: str = ""
+    is_small: bool = False
+
+    def __html__(self) -> Markup:
+        """The chart as a part of a page."""
+        widths = {"small": WIDTHS["narrow"]} if self.is_small else WIDTHS
+        drawings = Markup("").join(self._svg(kind, width) for kind, width in widths.items())
+        text = tag("strong", escape(self.title)) + (Markup(" ") + escape(self.note) if self.note else "")
+        opened = (
+            tag("details", tag("summary", escape(self.numbers)) + _table(self.title, self.table)) if self.table and self.table.rows else ""
+        )
+        return tag("figure", tag("figcaption", text) + drawings + opened, class_="chart small" if self.is_small else "chart")
+
+    def __str__(self) -> str:
+        return self.__html__()
+
+    def _svg(self, kind: str, width: float) -> Markup:
+        drawing, key = self.draw(width), f"{self.name}-{kind}"
+        across = tag("text", self.stamp, x=width / 2, y=drawing.height / 2, class_="stamp") if self.stamp else ""
+        shapes = tag("title", self.finding, id=key) + drawing.shapes + across
+        return tag("svg", shapes, class_=kind, viewBox=f"0 0 {width:.0f} {drawing.height:.0f}", role="img", aria_labelledby=key)
 
 
-def svg(name: str, finding: str, drawing: Drawing, width: float, *, kind: str = "", stamp: str = "", style: str = "") -> Markup:
-    """A drawing with its title; `style`: a style sheet of its own, for one that is a file."""
-    across = tag("text", escape(stamp), x=width / 2, y=drawing.height / 2, class_="stamp") if stamp else ""
-    return tag(
-        "svg",
-        tag("title", escape(finding), id=f"{name}-title") + (tag("style", Markup(style)) if style else "") + drawing.shapes + across,  # noqa: S704 -- our own
-        xmlns="http://www.w3.org/2000/svg" if style else None,
-        class_=kind or "chart",
-        viewBox=f"0 0 {width:.0f} {drawing.height:.0f}",
-        role="img",
-        aria_labelledby=f"{name}-title",
-    )
+def svg_file(*charts: Chart) -> str:
+    """Charts below each other as one SVG file, with the style sheet inside: light or dark, as the reader's screen."""
+    width, edge, y, parts = WIDTHS["broad"], 16.0, 0.0, []
+    for chart in charts:
+        drawing = chart.draw(width)
+        heads = tag("text", chart.title, x=0.0, y=y + 20, class_="head")
+        lines = textwrap.wrap(chart.note or chart.finding, 92)
+        heads += Markup("").join(tag("text", text, x=0.0, y=y + 40 + LINE * place) for place, text in enumerate(lines))
+        y += 36 + LINE * len(lines)
+        across = tag("text", chart.stamp, x=width / 2, y=drawing.height / 2, class_="stamp") if chart.stamp else ""
+        parts += [heads, tag("g", drawing.shapes + across, transform=f"translate(0 {y:.0f})")]
+        y += drawing.height + edge
+    finding = " ".join(f"{chart.title}: {chart.finding}" for chart in charts)
+    ground = tag("rect", x=-edge, y=-edge, width=width + 2 * edge, height=y + edge, class_="ground")
+    shapes = tag("title", finding, id="finding") + tag("style", style_sheet("tokens.css", "charts.css")) + ground + Markup("").join(parts)
+    box = f"{-edge:.0f} {-edge:.0f} {width + 2 * edge:.0f} {y + edge:.0f}"
+    return f"{tag('svg', shapes, xmlns='http://www.w3.org/2000/svg', viewBox=box, class_='chart', role='img', aria_labelledby='finding')}\n"
 
 
 def tag(name: str, content: Markup | str = "", **attributes: str | float | None) -> Markup:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from sporeprint.web.charts.figure import CHARACTER, LINE, SERIES, Area, DataTable, Drawing, axes, figure, left_margin, tag, thinned
+from sporeprint.web.charts.figure import CHARACTER, LINE, SERIES, Area, Chart, DataTable, Drawing, axes, left_margin, tag, thinned
 from sporeprint.web.charts.scale import Axis
 
 #: Points of a line: more are not seen.
@@ -76,7 +76,10 @@ def lines_chart(
     note: str = "",
     numbers: str = "The numbers",
     stamp: str = "",
-) -> Markup:
+    height: float = HEIGHT,
+    is_small: bool = False,
+    has_table: bool = True,
+) -> Chart:
     """Lines, their intervals as bands, and heights that matter.
 
     Args:
@@ -90,12 +93,25 @@ def lines_chart(
         note: how to read it.
         numbers: words that open its table.
         stamp: words across it.
+        height: of the part within the axes.
+        is_small: whether several such charts stand side by side.
+        has_table: whether its numbers are said below it; not where a table of the page has them.
     """
     x, y = x or Axis("time"), y or Axis()
     cut = [_line(line, place) for place, line in enumerate(lines)]
     cut = [line for line in cut if line.points]
     table = _table(cut, x, y)
-    return figure(name, title, finding, lambda width: _draw(width, cut, x, y, marks), table, note=note, numbers=numbers, stamp=stamp)
+    return Chart(
+        name,
+        title,
+        finding,
+        lambda width: _draw(width, cut, x, y, marks, height),
+        table if has_table else None,
+        note,
+        numbers,
+        stamp,
+        is_small,
+    )
 
 
 def _line(line: Line, place: int) -> Line:
@@ -104,7 +120,7 @@ def _line(line: Line, place: int) -> Line:
     return Line(line.label, few, line.role or SERIES[place % len(SERIES)], line.is_dashed, line.is_stepped)
 
 
-def _draw(width: float, lines: Sequence[Line], x: Axis, y: Axis, marks: Sequence[Mark]) -> Drawing:
+def _draw(width: float, lines: Sequence[Line], x: Axis, y: Axis, marks: Sequence[Mark], height: float) -> Drawing:
     points = [point for line in lines for point in line.points]
     ends = [end for point in points for end in (point.value, point.low, point.high) if end is not None]
     y_scale = y.scale([*ends, *(mark.value for mark in marks)])
@@ -113,7 +129,7 @@ def _draw(width: float, lines: Sequence[Line], x: Axis, y: Axis, marks: Sequence
     is_beside = margin <= MOST_MARGIN * width
     top = 8 + (LINE if y.label else 0) + (0 if is_beside else LINE * len(lines))
     right = width - (margin if is_beside and len(lines) > 1 else 10)
-    area = Area(left_margin(y_scale), right, top, top + HEIGHT, x_scale, y_scale)
+    area = Area(left_margin(y_scale), right, top, top + height, x_scale, y_scale)
     parts = [axes(area, x_label=x.label, y_label=y.label)]
     parts += [_mark(mark, area) for mark in marks if y_scale.low <= mark.value <= y_scale.high]
     parts += [band_path(line.points, area, line.role) for line in lines]
