@@ -21,6 +21,7 @@ from sporeprint.common import telemetry
 from sporeprint.errors import SporeprintError
 from sporeprint.model_serving.endpoints import (
     ab_tests,
+    batches,
     documentation,
     gate_check,
     identify,
@@ -31,9 +32,11 @@ from sporeprint.model_serving.endpoints import (
     outcomes,
     predict,
     predict_batch,
+    prediction_search,
     predictions,
     promotion,
     status,
+    table_schema,
 )
 from sporeprint.model_serving.endpoints.routing import Endpoint
 from sporeprint.model_serving.http.connections import IdleConnections, connection_limit
@@ -57,8 +60,11 @@ ROUTERS = tuple(
         predict,
         predict_batch,
         identify,
+        table_schema,
         outcomes,
+        prediction_search,
         predictions,
+        batches,
         models,
         model_versions,
         gate_check,

@@ -2,6 +2,7 @@
 
 from starlette.routing import Route
 
+from sporeprint.model_serving.ui.batches import BATCH_PAGES
 from sporeprint.model_serving.ui.identify import IDENTIFY_PAGES
 from sporeprint.model_serving.ui.login import LOGIN_PAGES, AssetEndpoint, missing
 from sporeprint.model_serving.ui.models import MODEL_PAGES
@@ -15,6 +16,7 @@ UI_ROUTES: tuple[Route, ...] = (
     *pages(OVERVIEW_PAGES),
     *pages(IDENTIFY_PAGES),
     *pages(PREDICTION_PAGES),
+    *pages(BATCH_PAGES),
     *pages(MODEL_PAGES),
     *pages(PROMOTION_PAGES),
     *pages(LOGIN_PAGES),
