@@ -20,6 +20,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi import checks as documented
 
+from ab_support import until
 from serving_support import Server, start_server, write_config
 from sporeprint import settings
 from sporeprint.model_serving.api import document
@@ -177,7 +178,12 @@ def test_good_answers_have_every_member_that_is_documented_and_no_other(server: 
     for model in ("decision_tree", "logistic_regression"):
         ask("predict", body={}, query={"explain": "true", "model": model})
     ask("identify", body=rows[0])
-    ask("predict_batch", body=[rows[0], {"no-such": 1}, 7])
+    ask("schema", query={"model": "xgboost"})
+    batch: dict[str, Any] = {"path_parameters": {"batch_id": ask("predict_batch", body=[rows[0], {"no-such": 1}, 7]).json()["batch_id"]}}
+    ask("batch", **batch)
+    for form in ("json", "csv", "parquet"):
+        ask("batch_file", **batch, query={"format": form})
+    assert ask("prediction_search", query=batch["path_parameters"]).json()["predictions"] != []
     for media_type, raw in (("text/csv", frame.write_csv().encode()), ("application/vnd.apache.parquet", parquet(frame))):
         assert ask("predict_batch", media_type=media_type, raw=raw).headers["content-type"][0].startswith(media_type)
         assert ask("predict_batch", media_type=media_type, raw=raw, headers={"Accept": "application/json"}).json()["rows"] == 3
@@ -185,7 +191,9 @@ def test_good_answers_have_every_member_that_is_documented_and_no_other(server: 
     ask("prediction", path_parameters=of_one)
     ask("outcome", 201, path_parameters=of_one, body={"outcome": "edible", "observed": "2026-01-31T12:00:00Z"})
     ask("outcome", 200, path_parameters=of_one, body={"outcome": "edible", "observed": "2026-01-31T12:00:00Z"})
-    assert ask("prediction", path_parameters=of_one).json()["outcome"]["outcome"] == "e"
+    assert ask("prediction", path_parameters=of_one, query={"explain": "true"}).json()["outcome"]["outcome"] == "e"
+    for listing in ("prediction_search", "batches"):  # what the database has, which may take a moment
+        until(lambda: ask(listing, query={"limit": 1}).json()["next"] is not None, 30)  # noqa: B023 -- called at once
     said = [{"prediction_id": each, "outcome": "p"} for each in ids] + [{"prediction_id": "none", "outcome": "p"}, {}]
     assert ask("outcomes", body=said).json()["problems"] == 2
     for media_type, raw in (
