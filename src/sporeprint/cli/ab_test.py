@@ -101,7 +101,7 @@ def _options(options: list[str] | None) -> dict[str, Any]:
     ab_test,
     ALL,
     panel=_RUN,
-    examples="sporeprint ab-test conclude first\nsporeprint ab-test conclude first --winner B",
+    examples="sporeprint ab-test conclude first\nsporeprint ab-test conclude first --winner B --reason 'A costs too much to run'",
 )
 def conclude(
     session: Session,
@@ -109,12 +109,15 @@ def conclude(
     winner: Annotated[
         str | None, typer.Option("--winner", metavar="A|B", help="Left out: what the test's rule says now.", show_default=False)
     ] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="TEXT", help="Why; needed against the rule.", show_default=False)
+    ] = None,
 ) -> Result:
     """End a test. If B has won, it is promoted through the gate."""
     from sporeprint.pipelines import ab_test_views
 
     with _experiments(session) as experiments:
-        ended = experiments.conclude(test, winner=winner, actor=_actor())
+        ended = experiments.conclude(test, winner=winner, actor=_actor(), reason=reason)
         return _shown(ab_test_views.describe(experiments.engine, ended, session.settings))
 
 

@@ -20,6 +20,8 @@ from sporeprint import __version__
 from sporeprint.common import telemetry
 from sporeprint.errors import SporeprintError
 from sporeprint.model_serving.endpoints import (
+    ab_labels,
+    ab_plans,
     ab_tests,
     batches,
     documentation,
@@ -69,6 +71,8 @@ ROUTERS = tuple(
         model_versions,
         gate_check,
         promotion,
+        ab_plans,
+        ab_labels,
         ab_tests,
         status,
         documentation,

@@ -77,9 +77,9 @@ def test_filters_are_the_databases(client: Client, ids: list[str]) -> None:
     [
         ({"since": "yesterday"}, 422, "field 'since': expected a time with its zone"),
         ({"before": "1"}, 400, "parameter 'before': expected `next` of the page before, got '1'"),
-        ({"before": "x"}, 422, "before"),
-        ({"outcome": "maybe"}, 422, "outcome"),
-        ({"limit": 0}, 422, "limit"),
+        ({"before": "x"}, 400, "before"),
+        ({"outcome": "maybe"}, 400, "outcome"),
+        ({"limit": 0}, 400, "limit"),
         ({"batch_id": "none"}, 404, "there is no batch 'none'"),
         ({"batch_id": "0" * 32, "unit_id": "u"}, 400, "parameter 'unit_id': rows of a batch are searched by verdict and unseen alone"),
         ({"colour": "red"}, 400, "colour"),

@@ -303,12 +303,14 @@ def test_looks_that_differ_little_are_one(engine: Engine) -> None:
     assert (kept[0].units, kept[-1].units) == (1, 399)
     assert len(kept) < 200
     ab_interim_analyses.add(engine, test.test_id, interim_analysis(400, 399, "b"))
-    ab_interim_analyses.add(engine, test.test_id, interim_analysis(401, 399, "b"))
-    ab_interim_analyses.add(engine, test.test_id, interim_analysis(402, 399, "b"))
+    ab_interim_analyses.add(engine, test.test_id, interim_analysis(401, 400, "b"))
+    ab_interim_analyses.add(engine, test.test_id, interim_analysis(402, 401, "b"))
+    ab_interim_analyses.add(engine, test.test_id, interim_analysis(403, 401, "b"))  # nothing of it is new
     last = ab_interim_analyses.last(engine, test.test_id)
     assert last is not None
     assert (last.at_us, last.figures["decision"]["verdict"]) == (402, "b")
     assert [each.figures["decision"]["verdict"] for each in ab_interim_analyses.all_of(engine, test.test_id)].count("b") == 2
+    assert ab_interim_analyses.all_of(engine, test.test_id, 400) == (last,)
 
 
 def test_disagreements_wait_for_a_label(engine: Engine) -> None:

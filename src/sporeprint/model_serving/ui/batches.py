@@ -20,8 +20,10 @@ async def show_batches(request: PageRequest) -> PageResponse:
         listing = await batches(request.service, limit=50, before=request.query.get("before") or None)
     except (HttpProblemError, StorageError, StorageUnavailableError) as error:
         problem = of(error, request.service.root)
-    words = class_words(request.service.loader.current.bundle.schema)
-    return PageResponse("batches.html.j2", {"listing": listing, "problem": problem, **words}, 200 if problem is None else problem.status)
+    values = {"listing": listing, "problem": problem, **class_words(request.service.loader.current.bundle.schema)}
+    if problem is None:
+        return PageResponse("batches.html.j2", values)
+    return PageResponse("batches.html.j2", values, problem.status, problem.headers)
 
 
 async def show_batch(request: PageRequest) -> PageResponse:

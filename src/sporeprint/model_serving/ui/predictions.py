@@ -80,7 +80,9 @@ def _search_page(request: PageRequest, listing: PredictionList | None = None, pr
         "columns": {name: label_of(name) for name in schema.columns},
         **class_words(schema),
     }
-    return PageResponse("predictions.html.j2", values, 200 if problem is None else problem.status)
+    if problem is None:
+        return PageResponse("predictions.html.j2", values)
+    return PageResponse("predictions.html.j2", values, problem.status, problem.headers)
 
 
 def class_words(schema: DatasetSchema) -> dict[str, Any]:
