@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import fields
 from typing import Annotated, Any
 
-from fastapi import Path, Query, Response
+from fastapi import Path, Query, Request, Response
 
 from sporeprint.common.timestamps import iso_utc
 from sporeprint.messages.prediction_search import BatchDetails, BatchList, BatchSummary
@@ -12,6 +12,7 @@ from sporeprint.model_serving.endpoints.predict_batch import FILES
 from sporeprint.model_serving.endpoints.prediction_search import batch_info, cursor, position
 from sporeprint.model_serving.endpoints.routing import ServiceDep, problems, router
 from sporeprint.model_serving.endpoints.stored_batch import StoredBatchResponse
+from sporeprint.model_serving.runtime.service import Service
 from sporeprint.model_serving.runtime.uploads import RowFormat
 from sporeprint.storage.oltp.batch_search import BatchEntry, listed
 
@@ -75,8 +76,14 @@ async def batch(batch_id: BatchId, service: ServiceDep) -> BatchDetails:
         },
     },
 )
-async def batch_file(batch_id: BatchId, service: ServiceDep, form: Form = RowFormat.PARQUET) -> Response:
+async def batch_file(batch_id: BatchId, request: Request, service: ServiceDep, form: Form = RowFormat.PARQUET) -> Response:
     """The rows of a stored batch with their predictions, as a file."""
+    await request.body()  # what comes after it is that the client hangs up
+    return await stored_batch(batch_id, service, form)
+
+
+async def stored_batch(batch_id: str, service: Service, form: RowFormat) -> Response:
+    """A stored batch as a file. Raises: HttpProblemError."""
     about = await batch_info(service, batch_id)
     form = RowFormat.JSON if form.is_json else form
     name = f"attachment; filename={batch_id}.{form}"

@@ -2,7 +2,7 @@
 
 from sporeprint.errors import StorageError, StorageUnavailableError
 from sporeprint.messages.prediction_search import BatchList
-from sporeprint.model_serving.endpoints.batches import batch, batch_file, batches
+from sporeprint.model_serving.endpoints.batches import batch, batches, stored_batch
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, not_valid, of
 from sporeprint.model_serving.runtime.uploads import RowFormat
 from sporeprint.model_serving.ui.page_endpoint import Answer, Page, PageRequest, PageResponse
@@ -38,7 +38,7 @@ async def download_batch(request: PageRequest) -> Answer:
     form = request.query.get("format", RowFormat.CSV.value)
     if form not in FORMS:
         raise HttpProblemError(not_valid(f"field 'format': expected one of {', '.join(FORMS)}; got {form[:40]!r}"))
-    return await batch_file(request.path["batch_id"], request.service, RowFormat(form))
+    return await stored_batch(request.path["batch_id"], request.service, RowFormat(form))
 
 
 BATCH_PAGES: tuple[Page, ...] = (

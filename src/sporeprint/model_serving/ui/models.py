@@ -32,7 +32,8 @@ async def show_models(request: PageRequest) -> PageResponse:
     metrics = list(dict.fromkeys(metric for each in details for part in each.parts for metric in part.metrics))
     wish = request.query.get("metric", "")
     metric = wish if wish in metrics else USUAL_METRIC
-    newest = next((each.ref for each in details if each.ref != registered.production and each.problem is None), None)
+    others = [each for each in details if each.ref != registered.production and each.problem is None]
+    newest = max(others, key=lambda each: (each.created or "", each.version)).ref if others else None
     values = {
         "registered": registered,
         "name": name,
@@ -43,6 +44,7 @@ async def show_models(request: PageRequest) -> PageResponse:
         "mark": mark,
         "lower_is_better": metric in LOSSES,
         "preset": (registered.production or newest, newest),
+        "elsewhere": None if any(each.ref == registered.production for each in details) else registered.production,
     }
     return PageResponse("models.html.j2", values)
 
