@@ -268,6 +268,7 @@ def _judged(
         outcomes = new.tally.counts[NEGATIVE].sum(axis=0)
         remembered = remembered.with_outcomes(subject.window, int(outcomes.sum()), int(outcomes[1]))
     importance = None if bundle is None else _importance(settings, workdir, bundle)
+    value_words = {name: column.values or {} for name, column in schema.columns.items()}
     evaluation = Evaluation(
         at_s=at_s,
         reference=subject.reference,
@@ -278,7 +279,8 @@ def _judged(
         judgement=judgement,
         policy=policy(settings),
         ranking=rank(changed, judgement, importance),
-        overlays=overlays(old.profile, new.profile, {name: column.values or {} for name, column in schema.columns.items()}),
+        overlays=overlays(old.profile, new.profile, value_words),
+        value_words=value_words,
         expected=None if not new.scores.rows and not new.tally.answered.sum() else estimate_performance(new.scores),
         expected_by_component=subject.by_component,
         performance=real,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sporeprint.reports.ab_test_charts import ENGLISH, charts
-from sporeprint.web.assets import style_sheet
+from sporeprint.reports.page import render
 from sporeprint.web.words import Words
 
 #: What a test's rule is called on its page.
@@ -23,12 +23,9 @@ def page(view: Mapping[str, Any], *, simulated: bool = False) -> str:
         view: what `ab_test_views.describe` gives.
         simulated: whether the models were trained on invented rows.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("sporeprint.reports")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     interim = view["interim_analysis"]
-    return environment.get_template("ab_test.html.j2").render(
+    return render(
+        "ab_test.html.j2",
         simulated=simulated,
         view=view,
         interim=interim,
@@ -39,7 +36,6 @@ def page(view: Mapping[str, Any], *, simulated: bool = False) -> str:
         tested=e_value_of(view["design"]["rule"]),
         unknown=unknown_counts(view),
         charts=charts(view),
-        chart_style=style_sheet("charts.css"),
         history=history(view),
     )
 

@@ -3,6 +3,7 @@
 from sporeprint.web.charts.dot_interval import DotMark, DotScale, dot_interval, dot_scale
 from sporeprint.web.charts.figure import Chart, svg_file
 from sporeprint.web.charts.lines import Line, Mark, Point, lines_chart
+from sporeprint.web.charts.rows import Dot, Row, RowPart, rows_chart
 from sporeprint.web.charts.scale import Axis
 from sporeprint.web.charts.share_bar import BarPart, share_bar
 
@@ -10,14 +11,18 @@ __all__ = [
     "Axis",
     "BarPart",
     "Chart",
+    "Dot",
     "DotMark",
     "DotScale",
     "Line",
     "Mark",
     "Point",
+    "Row",
+    "RowPart",
     "dot_interval",
     "dot_scale",
     "lines_chart",
+    "rows_chart",
     "share_bar",
     "svg_file",
 ]

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -15,6 +15,8 @@ from sporeprint.web.charts.scale import Axis
 MOST_POINTS = 400
 #: Up to so many points each has a dot; below `FEWEST` there are dots alone, as two points make no trend.
 MOST_DOTS, FEWEST = 30, 3
+#: Of many points, one that is nearer to the one before is left out.
+NEAR = 2.5
 #: Height of the part within the axes.
 HEIGHT = 190.0
 #: Most of the width that names at the ends of lines may take; longer ones stand above.
@@ -47,6 +49,7 @@ class Line:
         role: its class in the style sheet; empty: by its place among the lines.
         is_dashed: for what is expected rather than measured.
         is_stepped: whether each number holds back to the one before.
+        has_dots: whether few points have a dot each; not where the line is a rule, not numbers.
     """
 
     label: str
@@ -54,6 +57,7 @@ class Line:
     role: str = ""
     is_dashed: bool = False
     is_stepped: bool = False
+    has_dots: bool = True
 
 
 class Mark(NamedTuple):
@@ -87,7 +91,7 @@ def lines_chart(
         title: above it.
         finding: what it says, in a sentence.
         lines: up to six; what has no finite number is left out.
-        x: the lower axis; times, if not given.
+        x: the lower axis; by default times.
         y: the left axis; numbers beyond fixed ends are drawn at those.
         marks: thresholds.
         note: how to read it.
@@ -95,7 +99,7 @@ def lines_chart(
         stamp: words across it.
         height: of the part within the axes.
         is_small: whether several such charts stand side by side.
-        has_table: whether its numbers are said below it; not where a table of the page has them.
+        has_table: whether its numbers stand below it; not where a table of the page has them.
     """
     x, y = x or Axis("time"), y or Axis()
     cut = [_line(line, place) for place, line in enumerate(lines)]
@@ -117,7 +121,7 @@ def lines_chart(
 def _line(line: Line, place: int) -> Line:
     points = [point for point in line.points if math.isfinite(point.value)]
     few = [points[at] for at in thinned(len(points), MOST_POINTS)]
-    return Line(line.label, few, line.role or SERIES[place % len(SERIES)], line.is_dashed, line.is_stepped)
+    return replace(line, points=few, role=line.role or SERIES[place % len(SERIES)])
 
 
 def _draw(width: float, lines: Sequence[Line], x: Axis, y: Axis, marks: Sequence[Mark], height: float) -> Drawing:
@@ -152,7 +156,7 @@ def band_path(points: Sequence[Point], area: Area, role: str) -> Markup:
 
 
 def _path(line: Line, area: Area) -> Markup:
-    places = [(area.across(point.at), area.up(point.value)) for point in line.points]
+    places = _apart([(area.across(point.at), area.up(point.value)) for point in line.points])
     parts = []
     if len(places) >= FEWEST:
         corners = [f"{places[0][0]:.1f},{places[0][1]:.1f}"]
@@ -160,11 +164,22 @@ def _path(line: Line, area: Area) -> Markup:
             corners += [f"{before:.1f},{height:.1f}"] if line.is_stepped else []
             corners.append(f"{at:.1f},{height:.1f}")
         parts.append(tag("polyline", points=" ".join(corners), class_=f"line {line.role}{' dashed' if line.is_dashed else ''}"))
-    if len(places) <= MOST_DOTS:
+    if len(line.points) <= MOST_DOTS and line.has_dots:
         parts += [
             tag("circle", cx=at, cy=height, r=3.0, class_=f"dot {line.role}{' hollow' if line.is_dashed else ''}") for at, height in places
         ]
     return Markup("").join(parts)
+
+
+def _apart(places: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+    """The points without those that nobody tells apart from the one before; of few none is left out, nor are both ends."""
+    if len(places) <= MOST_DOTS:
+        return places
+    clear = [places[0]]
+    for place in places[1:-1]:
+        if math.dist(place, clear[-1]) >= NEAR:
+            clear.append(place)
+    return [*clear, places[-1]]
 
 
 def _mark(mark: Mark, area: Area) -> Markup:
@@ -178,11 +193,11 @@ def _names_beside(lines: Sequence[Line], area: Area) -> list[Markup]:
     """The names at the ends of the lines, moved apart where they would touch; one line needs none."""
     if len(lines) < 2:
         return []
-    wanted = sorted((area.up(line.points[-1].value), place) for place, line in enumerate(lines))
-    heights = apart([height for height, _ in wanted], LINE, area.top, area.bottom)
+    at_ends = sorted((area.up(line.points[-1].value), place) for place, line in enumerate(lines))
+    heights = apart([height for height, _ in at_ends], LINE, area.top, area.bottom)
     return [
         tag("text", lines[place].label, x=area.right + 8, y=height + 4.5, class_=lines[place].role)
-        for height, (_, place) in zip(heights, wanted, strict=True)
+        for height, (_, place) in zip(heights, at_ends, strict=True)
     ]
 
 
@@ -210,8 +225,8 @@ def apart(heights: Sequence[float], least: float, top: float, bottom: float) -> 
 
 def _table(lines: Sequence[Line], x: Axis, y: Axis) -> DataTable:
     every = sorted({point.at for line in lines for point in line.points})
-    found = [{point.at: point for point in line.points} for line in lines]
-    rows = [(x.text(at), *(_cell(points.get(at), y) for points in found)) for at in (every[place] for place in thinned(len(every)))]
+    by_place = [{point.at: point for point in line.points} for line in lines]
+    rows = [(x.text(at), *(_cell(points.get(at), y) for points in by_place)) for at in (every[place] for place in thinned(len(every)))]
     return DataTable((x.label or ("time (UTC)" if x.kind == "time" else ""), *(line.label for line in lines)), rows)
 
 

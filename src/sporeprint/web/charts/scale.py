@@ -138,7 +138,7 @@ def nice_step(least: float) -> float:
 
 def _power(value: float) -> str:
     """A tick of a logarithmic axis: 0.01, 20, 1,000 or 10\N{SUPERSCRIPT SEVEN}."""
-    if 1e-4 < value < 1e6:
+    if 5e-5 < value < 1e6:
         return f"{value:,.6g}"
     mantissa, _, power = f"{value:.0e}".partition("e")
     front = "" if mantissa == "1" else f"{mantissa}\N{MULTIPLICATION SIGN}"
