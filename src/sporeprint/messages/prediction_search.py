@@ -1,4 +1,4 @@
-"""Predictions and batches as lists: what is looked for, and a line for each."""
+"""Predictions and batches as lists: the filter, and a line for each."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -13,7 +13,7 @@ Text = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class PredictionSearchRequest(RequestMessage):
-    """Which predictions are listed; what is left out is not asked of them.
+    """Which predictions are listed: those that every field allows.
 
     Attributes:
         since: made from then on, ISO 8601 with its time zone.

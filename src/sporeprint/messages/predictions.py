@@ -195,7 +195,7 @@ class BatchResponse(BatchHead):
 
 
 @response
-class FeatureInWords:
+class StoredFeature:
     """A column of a stored prediction, in words.
 
     Attributes:
@@ -234,7 +234,7 @@ class StoredPrediction:
         shadow: the other arm's prediction, in a shadow test.
         outcome: the latest revision of its outcome; null if none was reported.
         outcome_unknown: why the outcome cannot be looked up now; null if it can.
-        outcomes: with explain=true every revision of its outcome, the first one first; null otherwise, or if it cannot be looked up.
+        outcomes: with explain=true every revision of its outcome, the first one first; null otherwise, or while the database is away.
         features_in_words: with explain=true the row in words; null otherwise.
         explanation: with explain=true why it is so, worked out now by the version that predicted; null if that is gone, too.
         explanation_unknown: with explain=true why there is no explanation; null if there is one.
@@ -259,6 +259,6 @@ class StoredPrediction:
     outcome: OutcomeRevision | None = None
     outcome_unknown: str | None = None
     outcomes: tuple[OutcomeRevision, ...] | None = None
-    features_in_words: tuple[FeatureInWords, ...] | None = None
+    features_in_words: tuple[StoredFeature, ...] | None = None
     explanation: PredictionExplanation | None = None
     explanation_unknown: str | None = None

@@ -1,4 +1,4 @@
-"""Two registered versions side by side, from what is kept of each: nothing is scored."""
+"""Two registered versions side by side, from what is stored of each: nothing is scored."""
 
 from collections.abc import Mapping
 from typing import Any, Literal

@@ -12,7 +12,7 @@ from sporeprint.data.written_values import parse_code
 from sporeprint.errors import JournalError, MissingExtraError, RegistryError, StorageError, StorageUnavailableError
 from sporeprint.inference.identification import words_of
 from sporeprint.messages.outcomes import OutcomeRequest, OutcomeResponse, OutcomeRevision
-from sporeprint.messages.predictions import FeatureInWords, StoredPrediction
+from sporeprint.messages.predictions import StoredFeature, StoredPrediction
 from sporeprint.model_serving.endpoints.explanation import explain_prediction
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, ServiceDep, problems, router
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, not_found, not_valid, of
@@ -82,7 +82,7 @@ async def _explained(service: Service, record: PredictionRecord) -> dict[str, An
     except (RegistryError, HttpProblemError, MissingExtraError, ModuleNotFoundError) as error:
         unknown = of(error, service.root).detail
     features = tuple(
-        FeatureInWords(column=name, text=in_words(value, name, schema), unseen=name in record.unseen, outside=name in outside)
+        StoredFeature(column=name, text=in_words(value, name, schema), unseen=name in record.unseen, outside=name in outside)
         for name, value in record.features.items()
     )
     return {"features_in_words": features, "explanation": explanation, "explanation_unknown": unknown}
