@@ -1,13 +1,14 @@
 """What is known of every version without loading one."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from registry_support import further_version
 from sporeprint.registry.registry import Registry
-from sporeprint.registry.version_summary import VersionSummaries
+from sporeprint.registry.version_summary import RULES, VersionSummaries
 
 
 @pytest.fixture
@@ -59,3 +60,13 @@ def test_a_version_is_read_once_and_a_damaged_one_until_it_is_mended(registry: R
 def test_a_version_that_is_gone_is_a_problem_and_no_error(registry: Registry) -> None:
     problem = VersionSummaries(registry).of("xgboost", 9).problem
     assert problem == "manifest.json cannot be read: No such file or directory"
+
+
+def test_the_rules_of_a_few_versions_are_remembered(registry: Registry) -> None:
+    summaries = VersionSummaries(registry)
+    summary = summaries.of("xgboost", 1)
+    assert summaries.rule(summary) is summaries.rule(summary)
+    assert summaries.rule(summary).threshold == registry.load("xgboost/v1").safety.threshold
+    for number in range(RULES):
+        summaries.rule(replace(summary, digest=str(number)))
+    assert len(summaries._rules) == RULES

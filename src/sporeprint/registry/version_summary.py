@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,11 +12,14 @@ from sporeprint.errors import RegistryError
 from sporeprint.messages.version_details import MetricEstimate, Part, VerdictCounts, VersionPart
 from sporeprint.registry.manifest import MANIFEST, Manifest, VersionRef, read_checked, read_manifest
 from sporeprint.registry.registry import Registry
+from sporeprint.safety.decision_rule import DecisionRule
 
 METRICS = "metrics.json"
 PARTS: tuple[Part, ...] = ("seen", "unseen")
 #: Counts of what was answered on a part: rows, answered, correct, false negatives, answered negative, positives.
 COUNTS = 6
+#: Decision rules that are remembered.
+RULES = 8
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class VersionSummaries:
         self._registry = registry
         self._guard = threading.Lock()
         self._by_ref: dict[str, tuple[tuple[int, int, int], VersionSummary]] = {}
+        self._rules: OrderedDict[str, DecisionRule] = OrderedDict()
 
     def of(self, name: str, version: int) -> VersionSummary:
         """One version; for a damaged one the problem."""
@@ -106,6 +111,20 @@ class VersionSummaries:
     def of_model(self, name: str) -> tuple[VersionSummary, ...]:
         """All versions of a model, the oldest first; none for an unknown name."""
         return tuple(self.of(name, version) for version in self._registry.versions(name))
+
+    def rule(self, summary: VersionSummary) -> DecisionRule:
+        """The decision rule of a sound version; those of a few versions are remembered. Raises: RegistryError."""
+        with self._guard:
+            if (known := self._rules.get(summary.digest)) is not None:
+                self._rules.move_to_end(summary.digest)
+                return known
+        parts = () if summary.manifest is None else summary.manifest.parts
+        rule = DecisionRule.from_files({name: self._registry.read(summary.ref, name) for name in parts})
+        with self._guard:
+            self._rules[summary.digest] = rule
+            while len(self._rules) > RULES:
+                self._rules.popitem(last=False)
+        return rule
 
     def _read(self, ref: str, name: str, version: int) -> VersionSummary:
         try:

@@ -15,7 +15,6 @@ from sporeprint.registry.manifest import DamagedError, read_checked
 from sporeprint.registry.registry import Registry, is_name
 from sporeprint.registry.version_comparison import compare_metrics, compare_values
 from sporeprint.registry.version_summary import VersionSummary
-from sporeprint.safety.decision_rule import DecisionRule
 from sporeprint.schema import DatasetSchema
 
 routes = router()
@@ -108,15 +107,18 @@ def _version(service: Service, name: str, number: int) -> VersionResponse:
 
 
 def _compare(service: Service, a: str, b: str) -> ComparisonResponse:
-    registry, aliases = service.loader.registry, service.loader.registry.aliases()
+    registry, summaries = service.loader.registry, service.summaries
+    aliases = registry.aliases()
     one, other = (_sound(service, ref) for ref in (a, b))
-    schemas = [DatasetSchema.model_validate_json(registry.read(each.ref, SCHEMA)) for each in (one, other)]
+    contract: tuple[str, ...] = ()
+    if one.manifest and other.manifest and one.manifest.schema_sha256 != other.manifest.schema_sha256:
+        contract = schema_differences(*(DatasetSchema.model_validate_json(registry.read(each.ref, SCHEMA)) for each in (one, other)))
     return ComparisonResponse(
         a=version_details(one, aliases),
         b=version_details(other, aliases),
         metrics=compare_metrics(one, other),
-        values=compare_values(one, other, (_rule(registry, one), _rule(registry, other))),
-        contract=schema_differences(*schemas),
+        values=compare_values(one, other, (summaries.rule(one), summaries.rule(other))),
+        contract=contract,
     )
 
 
@@ -127,8 +129,3 @@ def _sound(service: Service, ref: str) -> VersionSummary:
     if summary.problem is not None:
         raise DamagedError(summary.problem)
     return summary
-
-
-def _rule(registry: Registry, summary: VersionSummary) -> DecisionRule:
-    parts = () if summary.manifest is None else summary.manifest.parts
-    return DecisionRule.from_files({name: registry.read(summary.ref, name) for name in parts})

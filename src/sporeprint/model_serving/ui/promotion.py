@@ -1,6 +1,7 @@
 """Forms of `/ui/models`: what the gate would say, promotion and rollback, each with a reason and after the question whether it is meant."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -76,12 +77,11 @@ def _message(kind: type[Message], fields: dict[str, str]) -> Message:
 
 
 async def _page(request: PageRequest, status: int = 200, **more: Any) -> PageResponse:
-    """The page that the form stands on, with what came of it; a script gets the forms alone, and the question its own page."""
+    """The page that the form stands on, with what came of it; the question whether it is meant has a page of its own."""
     name, number = version_of(dict(zip(("name", "version"), request.form.get("ref", "").partition("/v")[::2], strict=True)))
-    if request.is_fragment or "confirm" in more:
+    if "confirm" in more:
         shown = await version_page(request, name, number, status, **more)
-        template = "model_confirm.html.j2" if "confirm" in more else "_promotion.html.j2"
-        return PageResponse(template, {**shown.values, "back": request.form.get("back", "")}, 200 if request.is_fragment else status)
+        return replace(shown, template="model_confirm.html.j2")
     if back := request.form.get("back"):
         return await comparison_page(request, back, f"{name}/v{number}", status, **more)
     return await version_page(request, name, number, status, **more)
