@@ -141,7 +141,8 @@ class Browser:
         """Wait until an expression holds in the page."""
         end = time.monotonic() + patience_s
         while True:
-            with contextlib.suppress(PageScriptError, AssertionError):
+            # While the page gives way to the next one, a question to it can fail, or get lost.
+            with contextlib.suppress(PageScriptError, AssertionError, TimeoutError):
                 if self.run(f"Boolean({condition})"):
                     return
             assert time.monotonic() < end, (

@@ -73,6 +73,8 @@ class LabelItem:
         features_in_words: its fields that were given.
         leased_until: until when nobody else gets it, ISO 8601.
         label: what the labeller said of it before: a class code or cannot_tell; null: nothing.
+        a: verdict of model_a; null before the label.
+        b: verdict of model_b; null likewise.
     """
 
     prediction_id: str
@@ -80,6 +82,8 @@ class LabelItem:
     features_in_words: tuple[FeatureInWords, ...]
     leased_until: str
     label: str | None
+    a: str | None
+    b: str | None
 
 
 @response

@@ -179,7 +179,7 @@ class AbStanding:
         verdict: what the rule says: continue, a, b, equivalent, inconclusive or invalid.
         sentence: the same in words.
         gain: by how much B is better, in the metric's unit; null: not known.
-        low: its interval's lower end, which holds at all times at once; null: none.
+        low: lower end of its always valid interval; null: none.
         high: its upper end; null: none.
     """
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sporeprint.common.counts import number_of
 from sporeprint.common.files import atomic_write
 from sporeprint.common.progress import SilentSteps, Steps
 from sporeprint.common.workdir import Workdir
@@ -272,7 +273,7 @@ def _judged(
     evaluation = Evaluation(
         at_s=at_s,
         reference=subject.reference,
-        current=f"{subject.current} ({new.profile.rows:,} row{'' if new.profile.rows == 1 else 's'})",
+        current=f"{subject.current} ({number_of(new.profile.rows, 'row')})",
         model=ref,
         simulated=bundle is not None and bool(bundle.info.get("simulated")),
         drift=changed,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sporeprint.ab_testing.design import Metric
-from sporeprint.web.charts import Axis, Chart, Line, Point, lines_chart
+from sporeprint.web.charts import Axis, Chart, Dot, Line, Point, Row, lines_chart, rows_chart
 from sporeprint.web.charts.evidence import difference_chart, e_text, evidence_chart
 from sporeprint.web.words import SOURCE, Words
 
@@ -21,15 +21,21 @@ def charts(view: Mapping[str, Any], words: Words = ENGLISH) -> list[Chart]:
         view: what `ab_test_views.describe` gives.
         words: of the reader's language.
     """
-    analyses = view["interim_analyses"]
+    analyses = sorted(view["interim_analyses"], key=lambda each: each["at_us"])  # clocks of two workers may differ
     if len(analyses) < 2:
         return []
-    return [_evidence(view, analyses, words), _difference(view, analyses, words), _counted(view, analyses, words)]
+    drawn = [_evidence(view, analyses, words), _difference(view, analyses, words), _rates(view, words), _counted(view, analyses, words)]
+    return [chart for chart in drawn if chart is not None]
 
 
 def threshold_of(view: Mapping[str, Any]) -> float:
     """The e-value from which the versions of a test differ."""
     return math.exp(view["interim_analysis"]["primary"].get("log_threshold") or -math.log(view["design"]["alpha"]))
+
+
+def _is_share(design: Mapping[str, Any]) -> bool:
+    """Whether the metric that decides is a share; of the earlier rule, latency was a mean."""
+    return design["metric"] in SHARES and not (design["metric"] == Metric.LATENCY and design["rule"] == "errors_by_arm")
 
 
 def _times(analyses: Sequence[Mapping[str, Any]]) -> list[float]:
@@ -44,8 +50,8 @@ def _evidence(view: Mapping[str, Any], analyses: Sequence[Mapping[str, Any]], wo
 
 
 def _difference(view: Mapping[str, Any], analyses: Sequence[Mapping[str, Any]], words: Words) -> Chart:
-    design, metric = view["design"], Metric(view["design"]["metric"])
-    is_share = metric in SHARES and not (metric is Metric.LATENCY and design["rule"] == "errors_by_arm")
+    design = view["design"]
+    is_share = _is_share(design)
     scale = 100.0 if is_share else 1.0
     unit = words("percentage points") if is_share else words("a unit")
 
@@ -62,6 +68,24 @@ def _difference(view: Mapping[str, Any], analyses: Sequence[Mapping[str, Any]], 
     title = words("Difference: by how much B is better")
     names = (words("no difference"), words("margin"), words("observed"))
     return difference_chart("difference", title, held, points, unit=unit, margin=scale * design["margin"], words=names)
+
+
+def _rates(view: Mapping[str, Any], words: Words) -> Chart | None:
+    """Both arms in the metric that decides; None where an arm alone is not known, as in a shadow test."""
+    primary = view["interim_analysis"]["primary"]
+    arms = [primary[arm] for arm in ("a", "b")]
+    if not _is_share(view["design"]) or any(arm["value"] is None or arm["low"] is None or arm["high"] is None for arm in arms):
+        return None
+    texts = [f"{arm['value']:.1%}".replace("%", " %") for arm in arms]
+    rows = [
+        Row(f"{name} {view[f'model_{name.lower()}']}", dots=[Dot(arm["value"], arm["low"], arm["high"], role)], text=text)
+        for name, role, arm, text in zip("AB", ("s1", "s2"), arms, texts, strict=True)
+    ]
+    finding = words("A has {a}, B {b}.", a=texts[0], b=texts[1])
+    title = words("Both arms: {metric}", metric=primary.get("what") or primary["metric"])
+    return rows_chart(
+        "rates", title, finding, rows, axis=Axis("share"), note=words("Each with the interval that holds at all times at once.")
+    )
 
 
 def _counted(view: Mapping[str, Any], analyses: Sequence[Mapping[str, Any]], words: Words) -> Chart:

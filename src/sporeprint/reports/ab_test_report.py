@@ -53,6 +53,9 @@ def head(view: Mapping[str, Any], words: Words = ENGLISH) -> str:
     }
     if interim and interim["decision"]["reason"] == "guardrail":
         return words("Stopped: B broke a guardrail.")
+    if view["status"] == "concluded" and any(event["details"].get("forced") for event in view["events"]):
+        ends = words("Concluded by hand, against the rule: A stays.") if view["verdict"] == "a" else ""
+        return ends or words("Concluded by hand, against the rule: B wins.")
     if view["status"] == "concluded":
         return " ".join((words("Concluded."), verdicts.get(view["verdict"], view["verdict"])))
     return verdicts[interim["decision"]["verdict"]] if interim else words("Nothing has been counted yet.")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from sporeprint.common.counts import number_of
 from sporeprint.common.text_table import Table
 from sporeprint.monitoring.drift_importance import RankedColumn
 from sporeprint.monitoring.evaluation import Evaluation, EvaluationStatus, Overlay, percent
@@ -114,9 +115,9 @@ def render(evaluation: Evaluation, history: Sequence[Earlier], trends: Sequence[
     if evaluation.slices is not None and evaluation.slices.drops:
         tables.append(evaluation.slice_table(MOST_SLICES))
     columns = len({finding.column for finding in evaluation.judgement.alarms})
-    where = f" in {plural(columns, 'column')}" if columns else ""
+    where = f" in {number_of(columns, 'column')}" if columns else ""
     head = {
-        EvaluationStatus.ALARM: f"{plural(len(evaluation.alarms), 'alarm')}{where}.",
+        EvaluationStatus.ALARM: f"{number_of(len(evaluation.alarms), 'alarm')}{where}.",
         EvaluationStatus.NOT_COMPUTED: "No alarm, but not all could be computed.",
         EvaluationStatus.FINE: "No alarm; everything was computed.",
     }[evaluation.status]
@@ -137,8 +138,3 @@ def render(evaluation: Evaluation, history: Sequence[Earlier], trends: Sequence[
         days=f"{evaluation.policy.period_s / 86_400:g}",
         level=f"{evaluation.judgement.level:.2g}",
     )
-
-
-def plural(number: int, word: str) -> str:
-    """A count with its word: 1 alarm, 2 alarms."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"

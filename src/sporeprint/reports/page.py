@@ -5,6 +5,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from sporeprint.common.counts import number_of
 from sporeprint.reports import numbers
 from sporeprint.reports.class_words import spaced
 from sporeprint.web.assets import style_sheet
@@ -28,6 +29,6 @@ def _environment() -> Environment:
         loader=PackageLoader("sporeprint.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     made.filters |= {name: getattr(numbers, name) for name in ("percent", "decimal", "count", "estimate", "interval", "p_value")}
-    made.filters |= {"spaced": spaced, "moment": moment}
+    made.filters |= {"spaced": spaced, "moment": moment, "number_of": number_of}
     made.globals["style"] = style_sheet("tokens.css", "charts.css", "report.css")
     return made

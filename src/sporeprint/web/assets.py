@@ -14,6 +14,7 @@ MEDIA_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset
 NAMES: Mapping[str, tuple[str, ...]] = {
     "ui.css": ("tokens.css", "ui.css", "charts.css"),
     "ui.js": ("ui.js",),
+    "label.js": ("label.js",),
     "htmx.js": ("vendor/htmx-4.0.1.min.js",),
     "pictures.svg": ("pictures.svg",),
     "icon.svg": ("icon.svg",),

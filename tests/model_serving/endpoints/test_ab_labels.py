@@ -38,7 +38,8 @@ def test_an_item_is_seen_without_the_answers_and_told_with_them_once_it_is_label
     assert (found["running"], found["waiting"], found["enough"], len(found["items"])) == (True, 3, False, 2)
     assert found["fewest"] > 0
     item = found["items"][0]
-    assert set(item) == {"prediction_id", "created", "features_in_words", "leased_until", "label"}
+    assert set(item) == {"prediction_id", "created", "features_in_words", "leased_until", "label", "a", "b"}
+    assert item["label"] is item["a"] is item["b"] is None
     assert item["features_in_words"] == [{"column": "cap-shape", "says": "convex"}, {"column": "stem-height", "says": "5 cm"}]
     assert "poisonous" not in str(item)
     said = label(client, name, item["prediction_id"], "poisonous", labeller="ada", note="from a laboratory").json()
@@ -49,7 +50,7 @@ def test_an_item_is_seen_without_the_answers_and_told_with_them_once_it_is_label
     corrected = label(client, name, item["prediction_id"], "e", labeller="ada", source="lab").json()
     assert (corrected["outcome"], corrected["revision"]) == ("e", 2)
     again = lease(client, name, labeller="ada", prediction_id=item["prediction_id"])["items"]
-    assert [each["label"] for each in again] == ["e"]
+    assert [(each["label"], each["a"], each["b"]) for each in again] == [("e", "edible", "poisonous")]
 
 
 def test_two_people_do_not_label_the_same_item(client: Client, name: str) -> None:

@@ -1,6 +1,7 @@
 """`/ab-tests/{test_id}/labels`: the disagreements of a shadow test are leased and labelled, blind."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from sqlalchemy import Engine
@@ -39,8 +40,8 @@ async def lease_items(test_id: TestId, request: LeaseRequest, service: ServiceDe
         return ab_labels.lease(engine, test, holder, count=request.count, now_us=now_us()) if test.running else ()
 
     items = await service.database.executor.run(as_problem, lease)
-    schema = service.loader.current.bundle.schema
-    return LeaseResponse(**asdict(await queue_state(service, test)), items=tuple(_item(each, schema) for each in items))
+    schema, words = service.loader.current.bundle.schema, verdict_words(service.settings.dataset)
+    return LeaseResponse(**asdict(await queue_state(service, test)), items=tuple(_item(each, schema, words) for each in items))
 
 
 @routes.post("/ab-tests/{test_id}/labels", name="ab_label", responses=PROBLEMS)
@@ -74,7 +75,7 @@ def _holder(caller: Caller, labeller: str | None) -> str:
     return caller.name if labeller is None else f"{caller.name}/{labeller}"
 
 
-def _item(item: ab_labels.LabelItem, schema: DatasetSchema) -> LabelItem:
+def _item(item: ab_labels.LabelItem, schema: DatasetSchema, words: Sequence[str]) -> LabelItem:
     features = {name: value for name, value in (item.features or {}).items() if value is not None and not isinstance(value, bool)}
     in_words = ((name, words_of(value, name, schema) if name in schema.columns else str(value)) for name, value in features.items())
     return LabelItem(
@@ -83,6 +84,8 @@ def _item(item: ab_labels.LabelItem, schema: DatasetSchema) -> LabelItem:
         features_in_words=tuple(FeatureInWords(column=name, says=says) for name, says in in_words),
         leased_until=iso_utc(item.until_us),
         label=item.label,
+        a=None if item.answers is None else words[item.answers.answer_a],
+        b=None if item.answers is None else words[item.answers.answer_b],
     )
 
 
@@ -96,6 +99,10 @@ def _read_state(engine: Engine, test: AbTest) -> QueueState:
     decided = last is not None and last.figures["decision"]["verdict"] != Verdict.CONTINUE.value
     totals, fewest = ab_unit_counts.totals(engine, test), None
     if isinstance(totals, ShadowTotals) and test.design.rule is Rule.BETTING and test.design.metric.needs_labels:
-        fewest = fewest_labels(test.design, totals)
+        fewest = _fewest(test.design, ShadowTotals(totals.answers, totals.labelled))
     waiting = ab_labels.waiting(engine, test.test_id)
     return QueueState(running=test.running, waiting=waiting, enough=decided or not test.running, fewest=fewest)
+
+
+#: Answers and labels alone matter, and both change seldom.
+_fewest = functools.lru_cache(256)(fewest_labels)

@@ -23,25 +23,6 @@ _LOCK = "labels"
 
 
 @dataclass(frozen=True, slots=True)
-class LabelItem:
-    """An item to label, without what the versions answered.
-
-    Attributes:
-        prediction_id: what is labelled.
-        features: the row; None where the prediction is no longer kept.
-        created_us: time of the request, microseconds since 1970 UTC; None likewise.
-        until_us: until when it is its holder's.
-        label: what its holder said of it: a class code or `cannot_tell`; None: nothing yet.
-    """
-
-    prediction_id: str
-    features: Mapping[str, Any] | None
-    created_us: int | None
-    until_us: int
-    label: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class LabelAnswers:
     """What the versions answered, for whoever has labelled the item.
 
@@ -52,6 +33,27 @@ class LabelAnswers:
 
     answer_a: int
     answer_b: int
+
+
+@dataclass(frozen=True, slots=True)
+class LabelItem:
+    """An item to label.
+
+    Attributes:
+        prediction_id: what is labelled.
+        features: the row; None where the prediction is no longer kept.
+        created_us: time of the request, microseconds since 1970 UTC; None likewise.
+        until_us: until when it is its holder's.
+        label: what its holder said of it: a class code or `cannot_tell`; None: nothing yet.
+        answers: what the versions answered; None before the label.
+    """
+
+    prediction_id: str
+    features: Mapping[str, Any] | None
+    created_us: int | None
+    until_us: int
+    label: str | None
+    answers: LabelAnswers | None
 
 
 def lease(engine: Engine, test: AbTest, holder: str, *, count: int, now_us: int) -> tuple[LabelItem, ...]:
@@ -111,7 +113,7 @@ def claim(engine: Engine, test: AbTest, prediction_id: str, holder: str, *, labe
     with writing(engine) as connection:
         checkpoints.alone(connection, _LOCK)
         seq = connection.execute(select(prediction.c.seq).where(prediction.c.prediction_id == prediction_id)).scalar()
-        unit = and_(ab_unit.c.test_id == test.test_id, ab_unit.c.awaits_label.in_((0, 1)), ab_unit.c.prediction_seq == seq)
+        unit = and_(ab_unit.c.test_id == test.test_id, _is_unit(seq))
         item = connection.execute(select(ab_unit.c.answer, ab_unit.c.shadow_answer, ab_unit.c.awaits_label).where(unit)).first()
         row = connection.execute(select(ab_lease).where(_is(test.test_id, prediction_id))).first()
         if item is None or not (item.awaits_label or row):
@@ -156,6 +158,11 @@ def _waits() -> ColumnElement[bool]:
     return and_(ab_unit.c.awaits_label == 1, ~known)
 
 
+def _is_unit(seq: Any) -> ColumnElement[bool]:
+    """Whether a unit is that of a prediction's number; as an index finds it."""
+    return and_(ab_unit.c.awaits_label.in_((0, 1)), ab_unit.c.prediction_seq == seq)
+
+
 def _queue() -> Any:
     same = and_(ab_lease.c.test_id == ab_unit.c.test_id, ab_lease.c.prediction_id == ab_unit.c.prediction_id)
     return ab_unit.outerjoin(ab_lease, same)
@@ -167,15 +174,18 @@ def _ids(connection: Connection, test: AbTest, condition: ColumnElement[bool], c
 
 
 def _items(test_id: str, ids: list[str]) -> Select[Any]:
-    columns = (ab_lease.c.prediction_id, prediction.c.features, prediction.c.created_us, ab_lease.c.until_us, ab_lease.c.label)
+    leased = (ab_lease.c[name] for name in ("prediction_id", "until_us", "label"))
+    columns = (*leased, prediction.c.features, prediction.c.created_us, ab_unit.c.answer, ab_unit.c.shadow_answer)
     joined = ab_lease.outerjoin(prediction, prediction.c.prediction_id == ab_lease.c.prediction_id)
+    joined = joined.outerjoin(ab_unit, and_(ab_unit.c.test_id == test_id, _is_unit(prediction.c.seq)))
     query = select(*columns).select_from(joined).where(ab_lease.c.test_id == test_id, ab_lease.c.prediction_id.in_(ids))
     return query.order_by(prediction.c.seq.desc())
 
 
 def _item(row: Row[Any]) -> LabelItem:
     features = None if row.features is None else json.loads(row.features)
-    return LabelItem(row.prediction_id, features, row.created_us, row.until_us, row.label)
+    answers = None if row.label is None or row.answer is None else LabelAnswers(row.answer, row.shadow_answer)
+    return LabelItem(row.prediction_id, features, row.created_us, row.until_us, row.label, answers)
 
 
 def _is(test_id: str, prediction_id: str) -> ColumnElement[bool]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sporeprint.web.charts.figure import Chart, DataTable
 from sporeprint.web.charts.lines import Line, Mark, Point, lines_chart
-from sporeprint.web.charts.scale import Axis
+from sporeprint.web.charts.scale import SUPERSCRIPTS, Axis
 
 #: Logarithm of the largest e-value that is drawn: beyond it nobody needs to tell two of them apart.
 MOST_LOG_E = 300.0
@@ -17,14 +17,10 @@ SETTLED = 0.25
 
 
 def e_text(log_e: float) -> str:
-    """An e-value in words, from its logarithm: 4.1, 1,250 or 10^12."""
-    return (
-        f"{math.exp(log_e):,.3g}"
-        if log_e < math.log(1e4)
-        else f"{math.exp(log_e):,.0f}"
-        if log_e < 13.8
-        else f"10^{log_e / math.log(10):.0f}"
-    )
+    """An e-value in words, from its logarithm: 4.1, 1,250 or 10\N{SUPERSCRIPT ONE}\N{SUPERSCRIPT TWO}."""
+    if log_e > math.log(1e6):
+        return f"10{str(round(log_e / math.log(10))).translate(SUPERSCRIPTS)}"
+    return f"{math.exp(log_e):,.0f}" if log_e > math.log(1e3) else f"{math.exp(log_e):.3g}"
 
 
 def evidence_chart(name: str, title: str, finding: str, points: Sequence[tuple[float, float]], threshold: float, *, reached: str) -> Chart:
@@ -55,7 +51,7 @@ def difference_chart(
     margin: float,
     words: tuple[str, str, str],
 ) -> Chart:
-    """By how much one version is better, with the interval that holds at all times at once, its ends named.
+    """By how much one version is better, with its always valid interval, the ends named.
 
     Args:
         name: of the chart, within the page.
@@ -64,10 +60,10 @@ def difference_chart(
         points: the difference and its interval, over time.
         unit: of the difference.
         margin: by how much a version has to be better to win; 0: by anything.
-        words: what no difference, the margin and the difference are called.
+        words: what no difference, the margin and the difference are called; the margin's name stands alone where there is one.
     """
     none, needed, observed = words
-    marks = [Mark(0.0, none, "soft"), *([Mark(margin, needed), Mark(-margin, "")] if margin else [])]
+    marks = [Mark(0.0, "" if margin else none, "soft"), *([Mark(margin, needed), Mark(-margin, "")] if margin else [])]
     finite = [point for point in points if math.isfinite(point.value)]
     settled = finite[int(len(finite) * SETTLED) :]
     ends = [end for point in settled for end in (point.value, point.low, point.high) if end is not None] + [mark.value for mark in marks]
