@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -112,6 +113,17 @@ SEARCHES = {
 }
 
 
+def watched(client: httpx.Client) -> Iterator[str]:
+    """Pages of monitoring, alerts, runs and the server itself, and one of each kind that there is."""
+    yield from ("/ui/monitoring", "/ui/alerts?over=true", "/ui/runs", "/ui/settings", "/ui/keys", "/ui/audit")
+    lists = (
+        ("/monitoring/evaluations", "evaluations", "evaluation_id", "monitoring"),
+        ("/alerts?over=true", "alerts", "alert_id", "alerts"),
+    )
+    for path, name, key, page in (*lists, ("/runs", "runs", "run_id", "runs")):
+        yield from (f"/ui/{page}/{each[key]}" for each in client.get(path).json()[name][:1])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--address", default="http://127.0.0.1:8000")
@@ -128,7 +140,7 @@ def main() -> None:
         prediction = client.post("/predict", json={}).json()["prediction_id"]
         refs = client.get("/models").json()["models"][0]["versions"]
         one = ("/ui/", "/ui/identify", "/ui/models", f"/ui/models/{refs[0]}", "/ui/models/history", "/ui/batches")
-        for path in (*one, f"/ui/models/compare?a={refs[0]}&b={refs[-1]}", f"/ui/predictions/{prediction}"):
+        for path in (*one, f"/ui/models/compare?a={refs[0]}&b={refs[-1]}", f"/ui/predictions/{prediction}", *watched(client)):
             print(on_the_server(client, path, options.times))
         for says, query in SEARCHES.items():
             print(f"{says}:\n  {on_the_server(client, f'/ui/predictions?{query}', options.times)}")

@@ -328,13 +328,13 @@ def real_run(real_data: Path, config_file: Path, tmp_path_factory: pytest.TempPa
 def published() -> Callable[[Path], dict[str, str]]:
     """A function from a work directory to the sha256 of every file a reader sees there.
 
-    Left out are what says of a run that it was there: logs, the lock, the note of the last extract, what was rejected, and the
-    warehouse, which keeps the metrics of every run.
+    Left out are what says of a run that it was there: logs, the lock, the note of the last extract, what was rejected, and both
+    databases, which keep the metrics of every run.
     """
 
     def look(root: Path) -> dict[str, str]:
         found = (path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if path.is_file())
-        own = ("logs/", "data/raw/", "data/warehouse/", "data/validation/rejected/", ".sporeprint.lock")
+        own = ("logs/", "data/raw/", "data/warehouse/", "data/sporeprint.db", "data/validation/rejected/", ".sporeprint.lock")
         return {name: sha256_file(root / name) for name in found if not name.startswith(own)}
 
     return look

@@ -6,11 +6,11 @@ Environment variables with a meaning of their own (database addresses and the li
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, FiniteFloat, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, FiniteFloat, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -28,6 +28,18 @@ UNREADABLE = (YAMLError, ValueError, RecursionError)
 
 Share = Field(gt=0, lt=1)
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+Origin = Literal["default", "file", "environment", "--set"]
+
+
+class Origins(dict[str, Origin]):
+    """Key of a setting, with dots -> who says what it is. No part of the settings: those that differ in nothing else are equal."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Origins)
+
+    __hash__ = None  # as a dict
 
 
 class CsvSettings(Frozen):
@@ -532,6 +544,13 @@ class Settings(Frozen):
     retrain: RetrainSettings = RetrainSettings()
     ab_testing: AbTestingSettings = AbTestingSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+    _origins: Origins = PrivateAttr(default_factory=lambda: Origins())
+
+    def origin_of(self, key: str) -> Origin:
+        """Who says what a setting is: default, where nobody does."""
+        parts = key.split(".")
+        named = (self._origins.get(".".join(parts[:length])) for length in range(len(parts), 0, -1))
+        return next((origin for origin in named if origin is not None), "default")
 
     @field_validator("transform", mode="before")
     @classmethod
@@ -620,17 +639,30 @@ def load_settings(path: Path, *, environ: Mapping[str, str] | None = None, overr
     11
     """
     raw = _read_yaml(path)
-    changed_by = []
+    origins, changed_by = Origins(dict.fromkeys(_keys_of(raw), "file")), []
     for key, value in _from_environment(os.environ if environ is None else environ).items():
         changed_by.append(f"{ENV_PREFIX}{key.upper()}")
         _put(raw, key.split("__"), value, changed_by[-1])
+        origins[key.replace("__", ".")] = "environment"
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set {override!r}: expected key=value, as in models.xgboost.params.max_depth=8")
         changed_by.append(f"--set {key}")
         _put(raw, key.split("."), value, changed_by[-1])
-    return parse(raw, where=f"{path} with {', '.join(changed_by)}" if changed_by else str(path))
+        origins[key] = "--set"
+    settings = parse(raw, where=f"{path} with {', '.join(changed_by)}" if changed_by else str(path))
+    settings._origins.update(origins)
+    return settings
+
+
+def _keys_of(raw: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """The keys of a file's values, with dots."""
+    for key, value in raw.items():
+        if isinstance(value, Mapping) and value:
+            yield from _keys_of(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}"
 
 
 def parse(raw: Mapping[str, Any], *, where: str = "configuration") -> Settings:

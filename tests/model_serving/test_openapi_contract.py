@@ -209,7 +209,7 @@ def test_good_answers_have_every_member_that_is_documented_and_no_other(server: 
         test: dict[str, Any] = {"path_parameters": {"test_id": mode}}
         ask("ab_test", **test)
         ask("ab_report", **test)
-        ask("ab_conclude", **test, query={"winner": "A"})
+        ask("ab_conclude", **test, query={"winner": "A", "reason": "to see"})
         ask("ab_disagreements", **test)
         assert ask("ab_test", **test).json()["interim_analysis"] is not None
     assert ask("ab_tests", query={"limit": 1}).json()["next"] is not None

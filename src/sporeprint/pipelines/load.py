@@ -32,7 +32,7 @@ def run_load(settings: Settings, root: Path, *, run_id: str | None = None, steps
     Raises:
         DataError: nothing is staged, or another run.
     """
-    with open_run(settings, root, steps) as run:
+    with open_run(settings, root, steps, "load") as run:
         return DataResult(load(run, run_id), published=True)
 
 
@@ -48,6 +48,7 @@ def load(run: RunContext, run_id: str | None = None) -> DataSummary:
             raise DataError(f"run {run_id} is neither staged in {workdir.staging} nor published; run sporeprint transform again")
         if summary is None:
             raise DataError(f"nothing is staged in {workdir.staging}; run sporeprint transform first")
+        run.record.add_data(summary)
         with opened(run.settings.storage, workdir.root) as warehouse:
             publish(workdir, run.settings.dataset.name, summary.run_id, summary.to_json(), (WarehouseSink(warehouse),))
         return summary

@@ -34,7 +34,10 @@ from sporeprint.monitoring.stream_state import StreamState
 from sporeprint.monitoring.table_statistics import TableStatistics
 from sporeprint.monitoring.trends import Trend
 from sporeprint.pipelines import monitoring_files
+from sporeprint.pipelines.evaluation_record import keep
 from sporeprint.pipelines.monitoring_files import MonitoringRun
+from sporeprint.pipelines.run_context import new_run_id
+from sporeprint.pipelines.run_record import RunRecord, recorded
 from sporeprint.pipelines.table_counting import measure, validated
 from sporeprint.registry.registry import Registry
 from sporeprint.safety.verdict import NEGATIVE, verdict_words
@@ -113,7 +116,12 @@ def monitor(
         RegistryError: there is no such model, or it is damaged; or neither a model nor a reference.
         UsageError: both tables are the same file.
     """
-    workdir, shown = Workdir(root), steps or SilentSteps()
+    with recorded(record := RunRecord(settings, root, new_run_id(), "monitor"), is_alone=False):
+        return _of_table(record, current, reference, model, now, steps or SilentSteps())
+
+
+def _of_table(record: RunRecord, current: Path, reference: Path | None, model: str | None, now: Clock, shown: Steps) -> MonitoringRun:
+    settings, workdir = record.settings, Workdir(record.root)
     if reference is not None and reference.exists() and current.exists() and reference.samefile(current):
         raise UsageError(f"--current and --reference are the same file, {current}; it cannot differ from itself")
     with shown.step("read") as progress, ExitStack() as stack:
@@ -140,7 +148,7 @@ def monitor(
         failed={"answers": lacking} if bundle is not None and there.absent else {},
         notes=(*notes, *more),
     )
-    return evaluated(settings, workdir, subject, bundle, ref, now().timestamp())
+    return evaluated(record, subject, bundle, ref, now().timestamp())
 
 
 @dataclass(frozen=True)
@@ -238,15 +246,14 @@ def policy(settings: Settings) -> AlarmPolicy:
     )
 
 
-def evaluated(
-    settings: Settings, workdir: Workdir, subject: ComparisonInput, bundle: Bundle | None, ref: str | None, at_s: float
-) -> MonitoringRun:
+def evaluated(record: RunRecord, subject: ComparisonInput, bundle: Bundle | None, ref: str | None, at_s: float) -> MonitoringRun:
     """Judge what was counted, and write the reports."""
-    notes = list(subject.notes)
+    settings, workdir, notes = record.settings, Workdir(record.root), list(subject.notes)
     remembered = monitoring_files.stream_state(workdir, subject.stream, notes)
     evaluation, remembered = _judged(settings, workdir, replace(subject, notes=tuple(notes)), remembered, bundle, ref, at_s)
     trends, unkept = ((), None) if subject.timed is None else subject.timed.keep(evaluation)
-    return monitoring_files.write(workdir, evaluation, settings.monitoring.keep_reports, (subject.stream, remembered), trends, unkept)
+    made = monitoring_files.write(workdir, evaluation, settings.monitoring.keep_reports, (subject.stream, remembered), trends, unkept)
+    return keep(record, made)
 
 
 def _judged(

@@ -38,9 +38,10 @@ def run_train(settings: Settings, root: Path, *, models: Sequence[str] | None = 
         ConfigError: a model is not in the configuration, or its estimator does not take its parameters.
         DataError: no data is loaded.
     """
-    with open_run(settings, root, steps) as run:
-        chosen = model_settings(settings, models)
-        return TrainResult(tuple(train(run, read_input(settings, run.workdir), chosen)))
+    with open_run(settings, root, steps, "train") as run:
+        chosen, data = model_settings(settings, models), read_input(settings, run.workdir)
+        run.record.add_data(data.record)
+        return TrainResult(tuple(train(run, data, chosen)))
 
 
 def model_settings(settings: Settings, names: Sequence[str] | None) -> dict[str, ModelSettings]:
@@ -73,6 +74,7 @@ def train(run: RunContext, data: ModelInput, chosen: Mapping[str, ModelSettings]
             candidate = fit_candidate(settings, name, model, data, shared, progress)
             write_candidate(workdir.candidates, candidate)
             fitted.append(candidate)
+    run.record.details["trained"] = {item.name: item.fit_seconds for item in fitted}
     return fitted
 
 

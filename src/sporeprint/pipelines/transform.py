@@ -58,7 +58,7 @@ def run_transform(settings: Settings, root: Path, *, steps: Steps | None = None)
     Raises:
         DataError: see `transform`; nothing has been extracted.
     """
-    with open_run(settings, root, steps) as run:
+    with open_run(settings, root, steps, "transform") as run:
         return DataResult(transform(run, read_extract_record(run.workdir)), published=False)
 
 
@@ -69,7 +69,7 @@ def run_validate(settings: Settings, root: Path, *, steps: Steps | None = None) 
         DataError: too many rejected rows (written to a file, as `transform` does); nothing has been extracted.
         StorageError: the work directory cannot be written.
     """
-    with open_run(settings, root, steps) as run:
+    with open_run(settings, root, steps, "validate") as run:
         raw = read_extract_record(run.workdir)
         with run.log.step("validate") as progress:
             return ValidateResult(_validate(run, raw, progress))
@@ -87,14 +87,18 @@ def transform(run: RunContext, raw: RawTable) -> DataSummary:
     """
     created = utc_now().isoformat(timespec="seconds")
     with run.log.step("transform") as progress:
-        return _stage(run.settings, run.workdir, raw, run_id=run.run_id, created=created, progress=progress)
+        summary = _stage(run, raw, created=created, progress=progress)
+    run.record.add_data(summary)
+    return summary
 
 
-def _stage(settings: Settings, workdir: Workdir, raw: RawTable, *, run_id: str, created: str, progress: Progress) -> DataSummary:
+def _stage(run: RunContext, raw: RawTable, *, created: str, progress: Progress) -> DataSummary:
+    settings, workdir, run_id = run.settings, run.workdir, run.run_id
     folder = _fresh(workdir, run_id)
     metadata = {RUN_ID.decode(): run_id, "sporeprint.simulated": str(raw.provenance.simulated).lower()}
     try:
         tally = _ingest(settings, raw, folder, metadata, progress)
+        run.record.add_counts(tally.rows, tally.rejected, dict(tally.by_rule.most_common()), raw.provenance.sha256)
         _refuse_too_many(settings, workdir, tally, folder, run_id)
         groups = _check_groups(settings.dataset, tally, raw)
         record = _finish(settings, raw, tally, groups, folder, metadata, created)
@@ -114,6 +118,7 @@ def _validate(run: RunContext, raw: RawTable, progress: Progress) -> Validation:
     folder = _fresh(workdir, run_id)
     try:
         tally = _ingest(settings, raw, folder, {RUN_ID.decode(): run_id}, progress)
+        run.record.add_counts(tally.rows, tally.rejected, dict(tally.by_rule.most_common()), raw.provenance.sha256)
         _refuse_too_many(settings, workdir, tally, folder, run_id)
         groups = _check_groups(settings.dataset, tally, raw)
     except OSError as error:

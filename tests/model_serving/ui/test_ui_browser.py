@@ -12,7 +12,11 @@ import pytest
 from browser import Browser
 from registry_support import further_version
 from serving_support import Server, start_server, write_config
+from sporeprint import settings
 from sporeprint.registry.registry import Registry
+from sporeprint.storage import urls
+from sporeprint.storage.engine import connect
+from watch_support import add_evaluations, add_runs, raise_alert
 
 PAGES = (
     *("", "identify", "predictions", "models", "identify?cap-shape=x&cap-color=n&stem-height=5"),
@@ -174,3 +178,40 @@ def test_two_versions_are_compared_and_one_is_promoted_once_after_a_question(bro
     browser.click("[name=confirmed]")
     browser.wait("document.querySelector('h1').innerText === 'decision_tree/v1 is in production'")
     assert registry.history("production")[-1].undo
+
+
+@pytest.fixture(scope="module")
+def alert(server: Server, registry: Registry, _small: dict[str, Any]) -> str:
+    """An alert that is on, beside evaluations and runs; its id."""
+    engine = connect(urls.oltp(settings.parse(_small).storage, registry.root.parents[1]))
+    add_evaluations(engine, 40)
+    add_runs(engine, 3)
+    alert_id = raise_alert(engine, text="a-text-without-a-break-" * 20)
+    engine.dispose()
+    return alert_id
+
+
+def test_an_alert_is_acknowledged(browser: Browser, base: str, alert: str) -> None:
+    browser.screen(390)
+    browser.open(f"{base}alerts")
+    browser.click(f'a[href$="/{alert}"]')
+    browser.wait("document.querySelector('#note')")
+    browser.run("document.querySelector('#note').value = 'looking <b>into</b> it'")
+    browser.click(".button.main")
+    browser.wait("document.querySelector('.timeline')?.innerText.includes('looking <b>into</b> it')")
+    assert browser.run("document.querySelector('#note').value") == ""
+    browser.run("history.back()")
+    browser.wait("document.readyState === 'complete'")
+    assert browser.messages == []
+
+
+def test_what_is_watched_is_quiet_and_fits_its_window(browser: Browser, base: str, alert: str) -> None:
+    run_id = "20261101T000003Z-aaaa"
+    more = (f"alerts/{alert}", f"runs/{run_id}", "monitoring/run-040")
+    for path in ("", "monitoring", "alerts?over=true", "runs", "settings", "keys", "audit", *more):
+        for width, is_dark in ((320, True), (1280, False)):
+            browser.screen(width, is_dark=is_dark)
+            browser.open(base + path)
+            assert browser.overflow <= 0, (path, width)
+    assert browser.messages == []
+    assert {urlsplit(address).netloc for address in browser.requests if not address.startswith("about:")} == {urlsplit(base).netloc}

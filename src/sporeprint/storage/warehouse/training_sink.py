@@ -59,14 +59,15 @@ def keep_metrics(warehouse: Warehouse, run: Mapping[str, Any]) -> None:
     """
     from sporeprint.storage.warehouse import aggregation
 
-    metrics = aggregation.frame(star_schema.FACT_METRIC, _metrics(run))
+    metrics = aggregation.frame(star_schema.FACT_METRIC, measured(run))
     versions = aggregation.frame(star_schema.DIM_MODEL, _versions(run))
     with warehouse.loading() as load:
         load.put(star_schema.FACT_METRIC, metrics)
         load.put(star_schema.DIM_MODEL, versions)
 
 
-def _metrics(run: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def measured(run: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The numbers that a run measured, one row for each model, part and metric; `run` is what `report.metrics_dict` gives."""
     same = {"run_id": run["run_id"], "created_us": _microseconds(run["created"]), "simulated": int(run["simulated"])}
     for model, parts in run["models"].items():
         for part, card in parts.items():

@@ -2,10 +2,12 @@
 
 from sporeprint.web.charts.dot_interval import DotMark, DotScale, dot_interval, dot_scale
 from sporeprint.web.charts.figure import Chart, svg_file
+from sporeprint.web.charts.heatmap import HeatCell, HeatColumn, HeatMap
 from sporeprint.web.charts.lines import Line, Mark, Point, lines_chart
 from sporeprint.web.charts.rows import Dot, Row, RowPart, rows_chart
 from sporeprint.web.charts.scale import Axis
 from sporeprint.web.charts.share_bar import BarPart, share_bar
+from sporeprint.web.charts.spark import spark
 
 __all__ = [
     "Axis",
@@ -14,6 +16,9 @@ __all__ = [
     "Dot",
     "DotMark",
     "DotScale",
+    "HeatCell",
+    "HeatColumn",
+    "HeatMap",
     "Line",
     "Mark",
     "Point",
@@ -24,5 +29,6 @@ __all__ = [
     "lines_chart",
     "rows_chart",
     "share_bar",
+    "spark",
     "svg_file",
 ]
