@@ -185,6 +185,20 @@ class Asker:
         return found
 
 
+def ask_about_batch(ask: Asker, batch: dict[str, Any]) -> None:
+    """Everything about one stored batch."""
+    ask("batch", **batch)
+    for form in ("json", "csv", "parquet"):
+        ask("batch_file", **batch, query={"format": form})
+    assert ask("prediction_search", query=batch["path_parameters"]).json()["predictions"] != []
+
+
+def ask_about_lists(ask: Asker) -> None:
+    """Lists of what the database has."""
+    for listing in ("prediction_search", "batches"):  # what the database has, which may take a moment
+        until(lambda: ask(listing, query={"limit": 1}).json()["next"] is not None, 30)  # noqa: B023 -- called at once
+
+
 def ask_about_models(ask: Asker) -> None:
     """Everything about registered versions; one is promoted, and taken back."""
     tree: dict[str, Any] = {"path_parameters": {"name": "decision_tree"}}
@@ -209,10 +223,7 @@ def test_good_answers_have_every_member_that_is_documented_and_no_other(server: 
     ask("identify", body=rows[0])
     ask("schema", query={"model": "xgboost"})
     batch: dict[str, Any] = {"path_parameters": {"batch_id": ask("predict_batch", body=[rows[0], {"no-such": 1}, 7]).json()["batch_id"]}}
-    ask("batch", **batch)
-    for form in ("json", "csv", "parquet"):
-        ask("batch_file", **batch, query={"format": form})
-    assert ask("prediction_search", query=batch["path_parameters"]).json()["predictions"] != []
+    ask_about_batch(ask, batch)
     for media_type, raw in (("text/csv", frame.write_csv().encode()), ("application/vnd.apache.parquet", parquet(frame))):
         assert ask("predict_batch", media_type=media_type, raw=raw).headers["content-type"][0].startswith(media_type)
         assert ask("predict_batch", media_type=media_type, raw=raw, headers={"Accept": "application/json"}).json()["rows"] == 3
@@ -221,8 +232,7 @@ def test_good_answers_have_every_member_that_is_documented_and_no_other(server: 
     ask("outcome", 201, path_parameters=of_one, body={"outcome": "edible", "observed": "2026-01-31T12:00:00Z"})
     ask("outcome", 200, path_parameters=of_one, body={"outcome": "edible", "observed": "2026-01-31T12:00:00Z"})
     assert ask("prediction", path_parameters=of_one, query={"explain": "true"}).json()["outcome"]["outcome"] == "e"
-    for listing in ("prediction_search", "batches"):  # what the database has, which may take a moment
-        until(lambda: ask(listing, query={"limit": 1}).json()["next"] is not None, 30)  # noqa: B023 -- called at once
+    ask_about_lists(ask)
     said = [{"prediction_id": each, "outcome": "p"} for each in ids] + [{"prediction_id": "none", "outcome": "p"}, {}]
     assert ask("outcomes", body=said).json()["problems"] == 2
     for media_type, raw in (
