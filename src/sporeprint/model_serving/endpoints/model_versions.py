@@ -29,7 +29,7 @@ Name = Annotated[str, Path(description="Name of the model.", max_length=200)]
 Number = Annotated[int, Path(description="Number of the version.", ge=1, lt=1 << 31)]
 FileName = Annotated[str, Path(description="Name of the file: a picture, a model card or JSON.", max_length=200)]
 Ref = Annotated[str, Query(description="A version, as name/v2, a model for its champion, or production.", min_length=1, max_length=200)]
-CONTENT = {media_type: {"schema": {"type": "string"}} for media_type in (*MEDIA_TYPES.values(),)}
+CONTENT = {media: {"schema": {} if ending == "json" else {"type": "string"}} for ending, media in MEDIA_TYPES.items()}
 
 
 @routes.get("/models/compare", name="model_compare", responses=problems(404))
