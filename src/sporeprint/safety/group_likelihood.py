@@ -42,8 +42,8 @@ MOST_CORRELATED = 16
 #: Bins in which numbers are looked at where it is reckoned what a column may tell.
 BINS = 10
 _ONE = np.ones(1)
-#: Rows whose likelihoods in all groups are held in memory at a time.
-BLOCK_ROWS = 256
+#: Rows whose likelihoods in all groups are held in memory at a time; of a few, all columns are.
+BLOCK_ROWS, FEW_ROWS = 256, 16
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,14 @@ class GroupLikelihood:
         if n == 1 and left_out is None:  # most requests are one row
             positive, margin, group, typicality = self.row_evidence(cells)
             return Evidence(np.array([positive]), np.array([margin]), np.array([group]), np.array([typicality]))
+        blocks = list(self.by_numbers(cells))
+        if len(blocks) == 1:
+            return self._block(cells, blocks[0][0], left_out)
         result = Evidence(np.empty(n), np.empty(n), np.empty(n, dtype=np.intp), np.empty(n))
-        for observed, rows in self.by_numbers(cells):
-            self._block(cells.take(rows), observed, None if left_out is None else left_out[rows], rows, result)
+        for observed, rows in blocks:
+            block = self._block(cells.take(rows), observed, None if left_out is None else left_out[rows])
+            result.positive[rows], result.margin[rows] = block.positive, block.margin
+            result.group[rows], result.typicality[rows] = block.group, block.typicality
         return result
 
     def row_evidence(self, cells: Cells) -> tuple[float, float, int, float]:
@@ -180,10 +185,13 @@ class GroupLikelihood:
         """Log-likelihood of rows with the same observed numbers in every known group and in a stranger like it: [n, K] each."""
         numbers = self._numbers(observed)
         # Column by column and the numbers last, as in `row_evidence`: the same rounding, so that a row's answer is the same everywhere.
-        both = np.zeros((len(cells), 2 * len(self.names)), dtype=np.float32)
-        for at, places in enumerate(cells.places.T):
-            if cells.observed[:, at].any():  # the others add nothing
-                both += self._both.take(places, axis=0)
+        if len(cells) <= FEW_ROWS:
+            both = self._both.take(cells.places, axis=0).sum(axis=1)
+        else:
+            both = np.zeros((len(cells), 2 * len(self.names)), dtype=np.float32)
+            for at, places in enumerate(cells.places.T):
+                if cells.observed[:, at].any():  # the others add nothing
+                    both += self._both.take(places, axis=0)
         both += (numbers.features(cells.numbers) @ numbers.both).astype(np.float32)
         width = len(self.names)
         return both[:, :width], both[:, width:]
@@ -193,16 +201,14 @@ class GroupLikelihood:
         """Tables of known groups and of strangers side by side: one look-up gives both."""
         return np.ascontiguousarray(np.hstack([self.known, self.stranger]))
 
-    def _block(self, cells: Cells, observed: Flags, left_out: Index | None, rows: Index, result: Evidence) -> None:
+    def _block(self, cells: Cells, observed: Flags, left_out: Index | None) -> Evidence:
         known, stranger = self.log_likelihoods(cells, observed)
-        everyone = np.arange(len(rows))
         if left_out is not None:
-            mine = left_out >= 0
-            known[everyone[mine], left_out[mine]] = stranger[everyone[mine], left_out[mine]] = -np.inf
+            mine = np.flatnonzero(left_out >= 0)
+            known[mine, left_out[mine]] = stranger[mine, left_out[mine]] = -np.inf
         group = known.argmax(axis=1)
-        result.group[rows] = group
-        result.positive[rows], result.margin[rows] = self.decide(known, stranger)
-        result.typicality[rows] = self.typicality(cells, observed, group)
+        positive, margin = self.decide(known, stranger)
+        return Evidence(positive, margin, group, self.typicality(cells, observed, group))
 
     def decide(self, known: Float32, stranger: Float32) -> tuple[Float64, Float64]:
         """`positive` and `margin` of n rows, from what `log_likelihoods` gives."""
@@ -220,14 +226,28 @@ class GroupLikelihood:
     def typicality(self, cells: Cells, observed: Flags, group: Index) -> Float64:
         """How typical rows with the same observed numbers are of one group each: [n]."""
         numbers, width = self._numbers(observed), self.known.shape[1]
-        flat = self.surprise.ravel()
-        features = numbers.features(cells.numbers)
-        result = -numbers.average[group]
-        for at, feature in enumerate(features.T):
-            result += feature * numbers.known[at].take(group)
-        for places in cells.places.T:
-            result += flat.take(places * width + group)
-        return np.asarray(np.round(np.maximum(result, -1e6), 4), dtype=np.float64)
+        of_numbers = (numbers.features(cells.numbers).T * numbers.known.take(group, axis=1)).sum(axis=0) - numbers.average[group]
+        surprise = self.surprise.ravel().take(cells.places * width + group[:, np.newaxis]).sum(axis=1, dtype=np.float64)
+        return _rounded(of_numbers + surprise)
+
+    def typicality_everywhere(self, cells: Cells) -> tuple[Float64, Float64]:
+        """How typical one row is of every group, [K]; and with each of its observed columns left out, [observed, K]."""
+        present, nominal = ~np.isnan(cells.numbers[0]), len(self.layout.categories)
+        surprise = self.surprise.take(cells.places[0], axis=0).astype(np.float64)
+        of_cells, of_numbers = surprise.sum(axis=0), self._of_numbers(cells.numbers[0], present)
+        columns = np.flatnonzero(cells.observed[0])
+        without = of_cells + of_numbers - surprise[columns]
+        for at, column in enumerate(columns.tolist()):
+            if column >= nominal and present[column - nominal]:
+                others = present.copy()
+                others[column - nominal] = False
+                without[at] += self._of_numbers(cells.numbers[0], others) - of_numbers
+        return _rounded(of_cells + of_numbers), _rounded(without)
+
+    def _of_numbers(self, z: Float64, observed: Flags) -> Float64:
+        """What the numbers of one row add to its typicality in every group, if these are observed: [K]."""
+        numbers = self._numbers(observed)
+        return np.asarray(numbers.row_features(z) @ numbers.known - numbers.average)
 
     def typicality_in(self, cells: Cells, group: Index) -> Float64:
         """How typical n rows, with any numbers observed, are of one group each: [n]."""
@@ -358,6 +378,10 @@ class GroupLikelihood:
             ValueError: if the bytes are none.
         """
         return cls.from_arrays(from_npz(data))
+
+
+def _rounded(typicality: Float64) -> Float64:
+    return np.asarray(np.round(np.maximum(typicality, -1e6), 4), dtype=np.float64)
 
 
 _ARRAYS = ("known", "stranger", "surprise", "means", "spreads", "correlation", "prior", "positive", "names", "silent")

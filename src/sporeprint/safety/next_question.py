@@ -149,15 +149,6 @@ class Questions:
         of_negative = (negative / np.maximum(total, 1e-300)) @ self.guard.power[:, groups].T
         return np.asarray(of_negative if (total > 1e-12).all() else np.where(total > 1e-12, of_negative, weights @ self.guard.power.T))
 
-    def order(self, cells: Cells) -> tuple[npt.NDArray[np.intp], Float64, Float64]:
-        """Columns of n rows with the same observed numbers, the best to look at next first; and both gains: [n, columns] each.
-
-        Columns already observed come last.
-        """
-        weights = self.weights(cells)
-        score = np.where(cells.observed, -np.inf, self._scores(weights, ~cells.observed))
-        return np.argsort(-score, axis=1, kind="stable"), self.bits(weights), self.power(weights)
-
     def _scores(self, weights: Float64, left: Flags) -> Float64:
         """How good each column is to look at next, for n rows: [n, columns].
 
@@ -203,16 +194,17 @@ class Questions:
             most: how many at most.
             without: columns that cannot be answered.
         """
-        order, bits, power = self.order(cells)
-        weights = self.weights(cells)[0]
+        every = self.weights(cells)
+        bits, power, weights = self.bits(every)[0], self.power(every)[0], every[0]
+        order = np.argsort(-self._scores(every, ~cells.observed)[0], kind="stable").tolist()
         columns = self.guard.layout.columns
         result: list[Question] = []
-        for at in order[0].tolist():
+        for at in order:
             name = columns[at]
-            tells = bits[0, at] > LEAST_GAIN or power[0, at] > LEAST_GAIN
+            tells = bits[at] > LEAST_GAIN or power[at] > LEAST_GAIN
             if len(result) < most and tells and not cells.observed[0, at] and name not in without:
                 values = self._values(at, weights)
-                result.append(Question(name, float(bits[0, at]), float(power[0, at]), float(self.cost[at]), values))
+                result.append(Question(name, float(bits[at]), float(power[at]), float(self.cost[at]), values))
         return tuple(result)
 
     def columns(self, cells: Cells, *, most: int) -> list[tuple[str, ...]]:
@@ -255,24 +247,16 @@ class Questions:
             most_near_misses: near misses that are named.
         """
         likelihood = self.guard.likelihood
-        groups = len(likelihood.names)
-        observed = ~np.isnan(cells.numbers[0])
-        repeated = cells.take(np.zeros(groups, dtype=np.intp))
-        everyone = np.arange(groups)
-        typicality = likelihood.typicality(repeated, observed, everyone)
+        typicality, without = likelihood.typicality_everywhere(cells)
         usual = self.guard.profile(np.packbits(cells.observed[0]).tobytes(), cells.observed[0])
         level = usual[min(int((1 - coverage) * (len(usual) + 1)), len(usual) - 1)] if len(usual) else -np.inf
         fitting = typicality >= level
         weights = self.weights(cells)[0]
         order = np.argsort(-weights, kind="stable").tolist()
         fits = tuple(Fit(k, float(weights[k]), float(likelihood.positive[k])) for k in order if fitting[k])
-        misses = []
-        for at in np.flatnonzero(cells.observed[0]).tolist():
-            mask = cells.observed[0].copy()
-            mask[at] = False
-            without = repeated.hidden(mask, self.guard.layout)
-            better = likelihood.typicality(without, ~np.isnan(without.numbers[0]), everyone)
-            misses += [(float(better[k]), k, at) for k in np.flatnonzero(~fitting & (better >= level)).tolist()]
+        at, groups = np.nonzero((without >= level) & ~fitting)
+        observed = np.flatnonzero(cells.observed[0])
+        misses = zip(without[at, groups].tolist(), groups.tolist(), observed[at].tolist(), strict=True)
         best: dict[int, tuple[float, int]] = {}
         for value, k, at in misses:
             if k not in best or value > best[k][0]:

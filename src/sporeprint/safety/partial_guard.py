@@ -12,8 +12,8 @@ columns hidden at random. Both are figures of the row's own mask and of the grou
 
 import json
 import threading
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -129,6 +129,10 @@ class PartialGuard:
     def answers(self, row: Mapping[str, str | float | None]) -> bool:
         """Whether a row is its to answer: one column at least was not observed, or it answers all."""
         return self.is_always_asked or len(row) < len(self.layout.columns)
+
+    def trusts_classifier(self, cells: Cells) -> bool:
+        """Whether the classifier was trained on rows with the columns of one of the rows: of others its probability does not count."""
+        return not self.trained.isdisjoint(mask_keys(cells.observed))
 
     def judge(self, cells: Cells) -> PartialJudgement:
         """Judge n rows, each by its own mask."""
@@ -267,20 +271,12 @@ class PartialGuard:
             raise ValueError(f"not a guard of partial rows: {error!r}") from error
 
 
-def _by_mask(observed: Flags) -> list[tuple[bytes, Index]]:
+def _by_mask(observed: Flags) -> Iterable[tuple[bytes, list[int]]]:
     """The masks among n rows, each with its rows."""
-    if len(observed) == 1:
-        return [(np.packbits(observed[0]).tobytes(), np.zeros(1, dtype=np.intp))]
-    if not len(observed):
-        return []
-    packed = np.packbits(observed, axis=1)
-    if not packed.shape[1]:
-        return [(b"", np.arange(len(observed)))]
-    void = np.ascontiguousarray(packed).view(np.dtype((np.void, packed.shape[1]))).ravel()
-    keys, which = np.unique(void, return_inverse=True)
-    order = np.argsort(which.ravel(), kind="stable")
-    parts = np.split(order, np.cumsum(np.bincount(which.ravel()))[:-1])
-    return [(key.tobytes(), rows) for key, rows in zip(keys, parts, strict=True)]
+    rows: defaultdict[bytes, list[int]] = defaultdict(list)
+    for row, key in enumerate(mask_keys(observed)):
+        rows[key].append(row)
+    return rows.items()
 
 
 # --- fitting ---------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The verdict for rows of which only some columns were observed: fitting, deciding, and the dialogue that asks one column at a time."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -65,11 +65,6 @@ class PartialVerdicts:
     withheld: Float64
     cells: Cells
 
-    def rows(self) -> Iterator[RowVerdict]:
-        """Row by row."""
-        columns = (self.probability, self.p, self.group, self.verdict, self.too_little, self.observed)
-        return map(RowVerdict, *(column.tolist() for column in columns))
-
 
 def decide_partial(
     guard: PartialGuard,
@@ -117,25 +112,32 @@ def decide_partial(
     )
 
 
-def decide_row(guard: PartialGuard, cells: Cells, classifier: float, *, contradictory: bool, limits: VerdictLimits) -> RowVerdict:
-    """`decide_partial` of one row, without the cost of arrays of one: most requests are one row."""
-    observed = cells.observed[0]
-    key, columns = np.packbits(observed).tobytes(), int(observed.sum())
-    of_groups, margin, group, typicality = guard.likelihood.row_evidence(cells)
-    p = guard.row_p(key, observed, typicality)
-    trained = key in guard.trained
-    probability = classifier if trained else of_groups
-    familiar = bool(is_familiar(p, limits.coverage)) and not contradictory
-    agreed = not trained or classifier <= (-1.0 if limits.negative is None else limits.negative)
-    verdict = UNKNOWN
-    if familiar and columns:
-        if agreed and of_groups <= guard.most_probability and guard.row_fed(observed, group, margin):
-            verdict = NEGATIVE
-        elif (probability > limits.positive if trained else probability >= guard.surely_positive) or (
-            columns == len(observed) and probability > HALF
-        ):
-            verdict = POSITIVE
-    return RowVerdict(probability, p, group, verdict, (familiar and verdict == UNKNOWN) or not columns, columns)
+def decide_rows(
+    guard: PartialGuard,
+    cells: Cells,
+    evidence: Evidence,
+    *,
+    contradictory: Sequence[bool],
+    limits: VerdictLimits,
+    classifier: Sequence[float],
+) -> Iterator[RowVerdict]:
+    """`decide_partial` of a few rows, one by one: for them arrays cost more than they save. The arguments as there."""
+    said = zip(*(column.tolist() for column in (evidence.positive, evidence.margin, evidence.group, evidence.typicality)), strict=True)
+    rows = zip(said, mask_keys(cells.observed), cells.observed, contradictory, classifier, strict=True)
+    for (of_groups, margin, group, typicality), key, observed, is_contradictory, of_classifier in rows:
+        p, columns, trained = guard.row_p(key, observed, typicality), int(observed.sum()), key in guard.trained
+        probability = of_classifier if trained else of_groups
+        familiar = bool(is_familiar(p, limits.coverage)) and not is_contradictory
+        verdict = UNKNOWN
+        if familiar and columns:
+            agreed = not trained or of_classifier <= (-1.0 if limits.negative is None else limits.negative)
+            if agreed and of_groups <= guard.most_probability and guard.row_fed(observed, group, margin):
+                verdict = NEGATIVE
+            elif (probability > limits.positive if trained else probability >= guard.surely_positive) or (
+                columns == len(observed) and probability > HALF
+            ):
+                verdict = POSITIVE
+        yield RowVerdict(probability, p, group, verdict, (familiar and verdict == UNKNOWN) or not columns, columns)
 
 
 def fed(guard: PartialGuard, judgement: PartialJudgement) -> Flags:
