@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.inference.prediction import OUT_OF_DISTRIBUTION, TOO_LITTLE_OBSERVED, Prediction
+from sporeprint.messages.base import trusted
 from sporeprint.messages.predictions import UnknownKind
 from sporeprint.safety.anomalies import NEVER_SEEN, OUTSIDE, UNLIKE, RowAnomalies
 from sporeprint.safety.cells import Cells
@@ -53,7 +54,8 @@ def predict_partial(
     )
     doubts = _doubts(bundle, cells, verdicts, anomalies) if any(row.verdict == UNKNOWN for row in verdicts) else {}
     return [
-        Prediction(
+        trusted(
+            Prediction,
             prediction=target.positive if row.probability > HALF else target.negative,
             probability=row.probability,
             verdict=words[row.verdict],

@@ -27,7 +27,7 @@ from sporeprint.safety.anomalies import (
     RowAnomalies,
     row_anomalies,
 )
-from sporeprint.safety.cells import Cells, mask_keys
+from sporeprint.safety.cells import Cells
 from sporeprint.safety.decision_rule import DecisionRule
 from sporeprint.safety.nearest_neighbour import REFERENCE_FILE, NearestRow, ReferenceRows
 from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
@@ -152,7 +152,7 @@ def explain_row(bundle: Bundle, row: Row, *, most: int = 5) -> Explanation:
     cells = None if partial is None else Cells.of_rows([row], partial.layout)
     component = rule.guard.row(row)[1] if partial is None or cells is None else int(partial.likelihood.evidence(cells).group[0])
     unit: str | None
-    if partial is not None and cells is not None and mask_keys(cells.observed)[0] not in partial.trained:
+    if partial is not None and cells is not None and not partial.trusts_classifier(cells):
         # The classifier never saw rows with this set of columns: what it would say of them is no reason.
         columns, effects, base = partial_effects(partial, cells)
         named, unit = top_attributions(effects, columns, row, bundle.schema, most=most), LOG_ODDS

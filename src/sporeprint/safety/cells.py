@@ -102,6 +102,11 @@ class Cells:
     def __len__(self) -> int:
         return len(self.places)
 
+    @cached_property
+    def keys(self) -> list[bytes]:
+        """For each row the bytes that stand for its set of observed columns."""
+        return mask_keys(self.observed)
+
     @classmethod
     def of_codes(cls, codes: Codes, layout: Layout, unobserved: Collection[str] = ()) -> Self:
         """The cells of a table.
@@ -137,21 +142,30 @@ class Cells:
     @classmethod
     def of_rows(cls, rows: Sequence[Row], layout: Layout) -> Self:
         """The cells of rows as requests give them: column -> code, number or None (an empty cell). A column left out is not observed."""
-        places, numbers = [], []
-        for row in rows:
-            mine = [known.get(row.get(name, ABSENT), start) for name, known, start in layout.look_ups]
-            for name, center, scale, start, empty in layout.measures:
-                value = row.get(name, ABSENT)
-                if value is ABSENT or value is None or value != value:
-                    mine.append(start + NOT_OBSERVED if value is ABSENT else empty)
-                    numbers.append(math.nan)
-                else:
-                    mine.append(start)
-                    numbers.append(min(max((float(value) - center) / scale, -FARTHEST), FARTHEST))
-            places.append(mine)
-        at = np.array(places, dtype=np.intp).reshape(len(rows), len(layout.columns))
-        standardised = np.array(numbers, dtype=np.float64).reshape(len(rows), len(layout.scales))
-        return cls(at, standardised, at != layout.not_observed)
+        cells = [
+            cls.of_row_places([known.get(row.get(name, ABSENT), start) for name, known, start in layout.look_ups], row, layout)
+            for row in rows
+        ]
+        if len(cells) == 1:
+            return cells[0]
+        places = np.array([each.places[0] for each in cells], dtype=np.intp).reshape(len(rows), len(layout.columns))
+        numbers = np.array([each.numbers[0] for each in cells], dtype=np.float64).reshape(len(rows), len(layout.scales))
+        return cls(places, numbers, places != layout.not_observed)
+
+    @classmethod
+    def of_row_places(cls, places: list[int], row: Row, layout: Layout) -> Self:
+        """The cells of one row, whose nominal columns were looked up."""
+        numbers = []
+        for name, center, scale, start, empty in layout.measures:
+            value = row.get(name, ABSENT)
+            if value is ABSENT or value is None or value != value:
+                places.append(start + NOT_OBSERVED if value is ABSENT else empty)
+                numbers.append(math.nan)
+            else:
+                places.append(start)
+                numbers.append(min(max((float(value) - center) / scale, -FARTHEST), FARTHEST))
+        at = np.array([places], dtype=np.intp)
+        return cls(at, np.array([numbers], dtype=np.float64), at != layout.not_observed)
 
     def take(self, rows: npt.NDArray[Any] | slice) -> Self:
         """The rows at an index array, under a boolean mask or in a slice."""
