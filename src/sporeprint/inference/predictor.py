@@ -76,7 +76,7 @@ def predict_row(bundle: Bundle, row: Row) -> Prediction:
     anomalies = row_anomalies(row, bundle.encoder, bundle.schema)
     partial = rule.partial if rule.partial is not None and rule.partial.answers(row) else None
     cells = None if partial is None else Cells.of_rows([row], partial.layout)
-    if partial is not None and cells is not None and not partial.trusts_classifier(cells):
+    if partial is not None and cells is not None and cells.keys[0] not in partial.trained:
         return predict_partial(bundle, partial, cells, NOT_SCORED, [anomalies])[0]
     probability = rule.calibration(bundle.scorer.score(bundle.encoder.encode_row(row)[np.newaxis]))
     if partial is not None and cells is not None:
@@ -152,7 +152,7 @@ def explain_row(bundle: Bundle, row: Row, *, most: int = 5) -> Explanation:
     cells = None if partial is None else Cells.of_rows([row], partial.layout)
     component = rule.guard.row(row)[1] if partial is None or cells is None else int(partial.likelihood.evidence(cells).group[0])
     unit: str | None
-    if partial is not None and cells is not None and not partial.trusts_classifier(cells):
+    if partial is not None and cells is not None and cells.keys[0] not in partial.trained:
         # The classifier never saw rows with this set of columns: what it would say of them is no reason.
         columns, effects, base = partial_effects(partial, cells)
         named, unit = top_attributions(effects, columns, row, bundle.schema, most=most), LOG_ODDS

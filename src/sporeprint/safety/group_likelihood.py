@@ -42,6 +42,8 @@ MOST_CORRELATED = 16
 #: Bins in which numbers are looked at where it is reckoned what a column may tell.
 BINS = 10
 _ONE = np.ones(1)
+#: Beyond, odds are cut off: float32 has no larger exponential, and nothing is that unlikely.
+MOST_EXPONENT, LEAST_MASS = np.float32(80), 1e-30
 #: Rows whose likelihoods in all groups are held in memory at a time; of a few, all columns are.
 BLOCK_ROWS, FEW_ROWS = 256, 16
 
@@ -152,17 +154,18 @@ class GroupLikelihood:
 
     def row_evidence(self, cells: Cells) -> tuple[float, float, int, float]:
         """What one row says, as `evidence` does: `positive`, `margin`, `group` and `typicality`, without the cost of arrays of one."""
-        numbers, width, places = self._numbers(~np.isnan(cells.numbers[0])), len(self.names), cells.places[0]
-        features = numbers.row_features(cells.numbers[0])
-        both = self._both.take(places, axis=0).sum(axis=0)
+        z, places, width = cells.numbers[0], cells.places[0], len(self.names)
+        numbers = self._numbers(~np.isnan(z))
+        features = numbers.row_features(z)
+        both = np.add.reduce(self._both.take(places, axis=0), axis=0)
         both += (features @ numbers.both).astype(np.float32)
         group = int(both[:width].argmax())
-        top = both[group]
-        weights = np.exp(np.minimum(both - top, np.float32(80)))
+        both -= both[group]
+        weights = np.exp(np.minimum(both, MOST_EXPONENT, out=both), out=both)
         positive, negative = (weights[:width] @ self._by_class).tolist()
-        least = 1e-30
-        margin = math.log(max(negative, least)) - math.log(max(positive + STRANGER_ODDS * float(weights[width:].sum()), least))
-        surprise = self.surprise.ravel().take(places * width + group).sum(dtype=np.float64)
+        stranger = STRANGER_ODDS * float(np.add.reduce(weights[width:]))
+        margin = math.log(max(negative, LEAST_MASS)) - math.log(max(positive + stranger, LEAST_MASS))
+        surprise = np.add.reduce(self._flat_surprise.take(places * width + group), dtype=np.float64)
         typicality = float(features @ numbers.known[:, group] - numbers.average[group] + surprise)
         return positive / (positive + negative), margin, group, round(max(typicality, -1e6), 4)
 
@@ -183,18 +186,29 @@ class GroupLikelihood:
 
     def log_likelihoods(self, cells: Cells, observed: Flags) -> tuple[Float32, Float32]:
         """Log-likelihood of rows with the same observed numbers in every known group and in a stranger like it: [n, K] each."""
-        numbers = self._numbers(observed)
+        both, width = self._summed(self._both, cells, observed), len(self.names)
+        return both[:, :width], both[:, width:]
+
+    def known_likelihoods(self, cells: Cells, observed: Flags) -> Float32:
+        """The same in known groups alone: [n, K]."""
+        return self._summed(self.known, cells, observed)
+
+    def _summed(self, table: Float32, cells: Cells, observed: Flags) -> Float32:
         # Column by column and the numbers last, as in `row_evidence`: the same rounding, so that a row's answer is the same everywhere.
         if len(cells) <= FEW_ROWS:
-            both = self._both.take(cells.places, axis=0).sum(axis=1)
+            summed = table.take(cells.places, axis=0).sum(axis=1)
         else:
-            both = np.zeros((len(cells), 2 * len(self.names)), dtype=np.float32)
+            summed = np.zeros((len(cells), table.shape[1]), dtype=np.float32)
             for at, places in enumerate(cells.places.T):
                 if cells.observed[:, at].any():  # the others add nothing
-                    both += self._both.take(places, axis=0)
-        both += (numbers.features(cells.numbers) @ numbers.both).astype(np.float32)
-        width = len(self.names)
-        return both[:, :width], both[:, width:]
+                    summed += table.take(places, axis=0)
+        numbers = self._numbers(observed)
+        summed += (numbers.features(cells.numbers) @ numbers.both[:, : table.shape[1]]).astype(np.float32)
+        return np.asarray(summed, dtype=np.float32)
+
+    @cached_property
+    def _flat_surprise(self) -> Float32:
+        return self.surprise.ravel()
 
     @cached_property
     def _both(self) -> Float32:
@@ -216,18 +230,19 @@ class GroupLikelihood:
         weights = np.exp(known - top)
         positive = weights @ self._positive32
         negative = weights @ self._negative32
-        stranger_mass = STRANGER_ODDS * np.exp(np.minimum(stranger - top, np.float32(80))).sum(axis=1)
-        least = 1e-30
+        stranger_mass = STRANGER_ODDS * np.exp(np.minimum(stranger - top, MOST_EXPONENT)).sum(axis=1)
         return (
             np.asarray(positive / (positive + negative), dtype=np.float64),
-            np.asarray(np.log(np.maximum(negative, least)) - np.log(np.maximum(positive + stranger_mass, least)), dtype=np.float64),
+            np.asarray(
+                np.log(np.maximum(negative, LEAST_MASS)) - np.log(np.maximum(positive + stranger_mass, LEAST_MASS)), dtype=np.float64
+            ),
         )
 
     def typicality(self, cells: Cells, observed: Flags, group: Index) -> Float64:
         """How typical rows with the same observed numbers are of one group each: [n]."""
         numbers, width = self._numbers(observed), self.known.shape[1]
         of_numbers = (numbers.features(cells.numbers).T * numbers.known.take(group, axis=1)).sum(axis=0) - numbers.average[group]
-        surprise = self.surprise.ravel().take(cells.places * width + group[:, np.newaxis]).sum(axis=1, dtype=np.float64)
+        surprise = self._flat_surprise.take(cells.places * width + group[:, np.newaxis]).sum(axis=1, dtype=np.float64)
         return _rounded(of_numbers + surprise)
 
     def typicality_everywhere(self, cells: Cells) -> tuple[Float64, Float64]:

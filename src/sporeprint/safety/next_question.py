@@ -127,8 +127,7 @@ class Questions:
 
     def weights(self, cells: Cells) -> Float64:
         """How likely each known group is, for n rows: [n, K]."""
-        known, _ = self.guard.likelihood.log_likelihoods(cells, ~np.isnan(cells.numbers[0]))
-        return _weights(known)
+        return _weights(self.guard.likelihood.known_likelihoods(cells, ~np.isnan(cells.numbers[0])))
 
     def bits(self, weights: Float64) -> Float64:
         """Expected information about the class, in bits, of every column for n rows: [n, columns]."""
@@ -178,7 +177,7 @@ class Questions:
         result = np.empty(len(cells), dtype=np.intp)
         likelihood = self.guard.likelihood
         for observed, rows in likelihood.by_numbers(cells):
-            known, _ = likelihood.log_likelihoods(cells.take(rows), observed)
+            known = likelihood.known_likelihoods(cells.take(rows), observed)
             if left_out is not None:
                 mine = left_out[rows] >= 0
                 known[np.flatnonzero(mine), left_out[rows][mine]] = -np.inf
@@ -209,16 +208,22 @@ class Questions:
 
     def columns(self, cells: Cells, *, most: int) -> list[tuple[str, ...]]:
         """The columns to look at next about n rows, the best first; only such as may tell something."""
-        result: list[tuple[str, ...]] = [()] * len(cells)
-        names = self.guard.layout.columns
+        names = (*self.guard.layout.columns, None)
+        return [tuple(name for at in row if (name := names[at]) is not None) for row in self.ranked(cells, most=most).tolist()]
+
+    def ranked(self, cells: Cells, *, most: int) -> npt.NDArray[np.intp]:
+        """The numbers of the same columns, -1 where there is none that tells: [n, most]."""
+        result = np.full((len(cells), most), -1, dtype=np.intp)
         for observed, rows in self.guard.likelihood.by_numbers(cells):
-            known, _ = self.guard.likelihood.log_likelihoods(cells.take(rows), observed)
-            left = ~cells.observed[rows]
-            score = np.where(left, self._scores(_weights(known), left), 0.0)
-            tells = score > 0
-            order = np.argsort(-score, axis=1, kind="stable")[:, :most]
-            for number, row in enumerate(rows.tolist()):
-                result[row] = tuple(names[at] for at in order[number].tolist() if tells[number, at])
+            left, everyone = ~cells.observed[rows], np.arange(len(rows))
+            if not left.any():
+                continue
+            score = self._scores(_weights(self.guard.likelihood.known_likelihoods(cells.take(rows), observed)), left)
+            score[~left] = 0.0
+            for place in range(min(most, score.shape[1])):
+                best = score.argmax(axis=1)
+                result[rows, place] = np.where(score[everyone, best] > 0, best, -1)
+                score[everyone, best] = 0.0
         return result
 
     def _values(self, at: int, weights: Float64) -> tuple[PossibleValue, ...]:

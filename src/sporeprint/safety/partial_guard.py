@@ -35,7 +35,7 @@ Flags = npt.NDArray[np.bool_]
 #: The file in a bundle.
 PARTIAL_GUARD_FILE = "partial_guard.npz"
 #: Masks kept at the most; each takes some 11 kB.
-MOST_MASKS = 1_024
+MOST_MASKS = 4_096
 #: Sets of numeric columns whose part of the calibration rows' typicality is kept at the most.
 MOST_NUMBER_SETS = 256
 #: Calibration rows and strangers kept with a model at the most, and how often columns are hidden in each stranger.
@@ -159,9 +159,9 @@ class PartialGuard:
         """Whether a row is its to answer: one column at least was not observed, or it answers all."""
         return self.is_always_asked or len(row) < len(self.layout.columns)
 
-    def trusts_classifier(self, cells: Cells) -> bool:
-        """Whether the classifier was trained on rows with the columns of one of the rows: of others its probability does not count."""
-        return not self.trained.isdisjoint(cells.keys)
+    def trusted(self, cells: Cells) -> Flags:
+        """Whether the classifier was trained on rows with the columns of each row, so that its probability counts: bool [n]."""
+        return np.array([key in self.trained for key in cells.keys], dtype=np.bool_)
 
     def judge(self, cells: Cells) -> PartialJudgement:
         """Judge n rows, each by its own mask."""

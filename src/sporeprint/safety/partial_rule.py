@@ -89,7 +89,7 @@ def decide_partial(
     probability = judgement.evidence.positive
     agreed, surely = np.ones(len(cells), dtype=np.bool_), np.full(len(cells), guard.surely_positive)
     if classifier is not None:
-        trained = np.array([key in guard.trained for key in cells.keys], dtype=np.bool_)
+        trained = guard.trusted(cells)
         probability = np.where(trained, classifier, probability)
         agreed = ~trained | (classifier <= (-1.0 if limits.negative is None else limits.negative))
         # "Above" there, "from" here: the next number keeps the comparison below the same for all rows.

@@ -138,7 +138,7 @@ class LoadedModel:
         cells, may_be_anomalous = self.table.vectorize_row(row, self.buffer[0], None if partial is None else partial.layout)
         anomalies = row_anomalies(row, bundle.encoder, bundle.schema) if may_be_anomalous else NO_ANOMALIES
         encoded = perf_counter_ns()
-        if partial is None or cells is None or partial.trusts_classifier(cells):
+        if partial is None or cells is None or cells.keys[0] in partial.trained:
             probability = safety.calibration(np.array([self.scorer.score(self.buffer)]))
         else:
             probability = NOT_SCORED

@@ -153,12 +153,12 @@ class Metrics:
             self._values[self._place("unseen_values", (name,))] += 1
         columns = served.bundle.schema.columns
         if len(row) < len(columns):
-            for name in columns:
-                if name not in row:
-                    self._values[self._place_of_cell(NOT_OBSERVED, name)] += 1
-        for name, value in row.items():
-            if value is None:
-                self._values[self._place_of_cell(EMPTY, name)] += 1
+            for name in columns.keys() - row.keys():
+                self._values[self._place_of_cell(NOT_OBSERVED, name)] += 1
+        if None in row.values():
+            for name, value in row.items():
+                if value is None:
+                    self._values[self._place_of_cell(EMPTY, name)] += 1
 
     def _place_of_cell(self, kind: str, column: str) -> int:
         place = self._of_cell.get((kind, column))

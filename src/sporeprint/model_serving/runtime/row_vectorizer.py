@@ -169,8 +169,7 @@ class RowVectorizer:
             if raised & mask == mask and not may_be_anomalous:
                 may_be_anomalous = all(holds(get(name), condition) for name, condition in others)
         for name, low, high in self._ranges:
-            if (number := get(name)) is not None and not low <= number <= high:
-                may_be_anomalous = True
+            may_be_anomalous |= (number := get(name)) is not None and not low <= float(number) <= high
         return None if layout is None else Cells.of_row_places([places[item] for item in items], row, layout), may_be_anomalous
 
     @cached_property
