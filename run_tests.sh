@@ -10,6 +10,8 @@ set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 . "$root/scripts/setup.sh"
 
+# The tests start some hundred programs, and each would compile its imports anew.
+unset PYTHONDONTWRITEBYTECODE
 ensure_venv dev
 [[ ${REQUIRE_AIRFLOW:-} != 1 ]] || "$root/scripts/airflow_dev.sh" --setup
 [[ ${REQUIRE_CLIENTS:-} != 1 ]] || "$root/scripts/clients_dev.sh" --setup

@@ -16,8 +16,8 @@ tests=(
   tests/ingestion/test_csv_reader.py tests/ingestion/test_parquet_reader.py tests/data/test_parquet_store.py tests/models/test_encoder.py
   # scikit-learn, xgboost, onnx, skl2onnx, onnxruntime, joblib
   tests/models/test_training.py tests/models/test_scorers.py tests/models/test_onnx_export.py tests/inference/test_sklearn_estimator.py
-  # scipy, matplotlib, jinja2
-  tests/evaluation/test_scorecard.py tests/reports/test_plots.py tests/reports/test_evaluation_report.py
+  # scipy, jinja2
+  tests/evaluation/test_scorecard.py tests/reports/test_evaluation_charts.py tests/reports/test_evaluation_report.py
   # fastapi, uvicorn, httpx, orjson, prometheus-client
   tests/model_serving/test_api.py tests/model_serving/test_server.py
   # sqlalchemy, alembic, pymysql, duckdb

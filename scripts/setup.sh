@@ -149,7 +149,8 @@ install_into() {
   local python=$1 requirements=$2
   say "set-up: installing ${requirements##*/}, every file checked against its sha256, with ${uv:-pip}"
   if [[ -n $uv ]]; then
-    uv pip install --python "$python" --require-hashes -r "$requirements" >&2
+    # As pip does: otherwise, where Python may not write beside what it imports, every command compiles its imports anew.
+    uv pip install --compile-bytecode --python "$python" --require-hashes -r "$requirements" >&2
     uv pip install --python "$python" --no-deps --no-build-isolation -e "$root" >&2
   else
     # An environment made by uv has no pip.

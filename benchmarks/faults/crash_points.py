@@ -1,22 +1,24 @@
 """`etl` is killed at each operation that changes a file; then nothing half written is visible, and the same command ends well.
 
-    python benchmarks/faults/crash_points.py                          # all points: about 500 runs and reruns, an hour
+    python benchmarks/faults/crash_points.py                          # all points: about 500 reruns, twenty minutes
     python benchmarks/faults/crash_points.py --first 101 --last 200   # a piece of them
 
-The libraries are loaded once; each run is a fork of that process, which kills itself at its point.
+What `kill -9` leaves is what the kernel has been handed: the work directory as it stands at that moment. So one run stops before each
+operation and copies its work directory; each copy is then examined, and run again in the place of the first. Equal copies are one. The
+libraries are loaded once and each run is a fork of that process; the pictures are drawn once and written by every run.
 """
 
 import argparse
 import contextlib
+import hashlib
 import importlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
@@ -40,21 +42,23 @@ finally:
 
 def command(root: Path, table: Path) -> list[str]:
     """The arguments of the run."""
-    settings = [word for one in SMALL for word in ("--set", one)]
+    settings = [word for one in (*SMALL, "guard.clusters=10") for word in ("--set", one)]
     return ["etl", "--source", str(table), "--workdir", str(root), "--config", str(CONFIG), *settings, "-q", "--allow-simulated"]
 
 
 def preload(root: Path, table: Path) -> None:
-    """Load what a run loads, so that a fork need not."""
+    """Load what a run loads, and take over its pictures, so that a fork need not."""
     done = subprocess.run([sys.executable, "-c", LIST_MODULES, *command(root, table)], check=True, capture_output=True, text=True)
     for name in done.stdout.split():
         if name.split(".")[0] not in ("__main__", "__mp_main__"):
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
+    pictures = {path.name: path.read_bytes() for path in (root / "models/metrics").glob("*.png")}
+    importlib.import_module("sporeprint.pipelines.evaluate").draw_all = lambda *_, **__: pictures  # type: ignore[attr-defined]
 
 
-def etl(root: Path, table: Path, die_at: int = 0) -> int:
-    """Run it in a fork, killed at a point; 0: at none. Returns its exit code, negative for a signal."""
+def etl(root: Path, table: Path, at_change: Callable[[], None] | None = None) -> int:
+    """Run it in a fork; `at_change` is called before each operation that changes a file. Returns the exit code, negative for a signal."""
     if (pid := os.fork()) == 0:
         quiet = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
@@ -63,7 +67,8 @@ def etl(root: Path, table: Path, die_at: int = 0) -> int:
         try:
             from sporeprint.cli.app import main
 
-            _kill_at(die_at)
+            if at_change is not None:
+                _call_at_changes(at_change)
             sys.argv = ["sporeprint", *command(root, table)]
             main()
         except SystemExit as ending:
@@ -73,18 +78,38 @@ def etl(root: Path, table: Path, die_at: int = 0) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def _kill_at(point: int) -> None:
-    left = point
+def _call_at_changes(at_change: Callable[[], None]) -> None:
+    is_inside = False
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        nonlocal left
+        nonlocal is_inside
         opened = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR) and args[0] != os.devnull
-        if opened or event in CHANGES:
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+        if (opened or event in CHANGES) and not is_inside:
+            is_inside = True
+            at_change()
+            is_inside = False
 
     sys.addaudithook(hook)
+
+
+class Copies:
+    """Copies of a work directory, by the number of the operation that comes next; one equal to the copy before it is left out."""
+
+    def __init__(self, root: Path, to: Path, points: Container[int]) -> None:
+        self._root, self._to, self._points = root, to, points
+        self._point, self._last = 0, ""
+
+    def __call__(self) -> None:
+        """Copy it."""
+        self._point += 1
+        if self._point not in self._points or not self._root.exists():
+            return
+        paths = sorted(self._root.rglob("*"))
+        state = [f"{path} {path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest()}" for path in paths]
+        if (last := "\n".join(state)) != self._last:
+            shutil.copytree(self._root, self._to / f"{self._point:05}", symlinks=True)
+        self._last = last
+        (self._to / "points").write_text(str(self._point))
 
 
 def half_files(root: Path) -> list[Path]:
@@ -103,30 +128,32 @@ def half_files(root: Path) -> list[Path]:
     return bad
 
 
-def examine(base: Path, points: Iterable[int]) -> dict[str, int]:
-    """Kill at each of the points, until there is none; then run again.
+def examine(base: Path, points: range) -> dict[str, int]:
+    """Stop at each of the points, and run again from what is there.
 
     Returns:
-        Points tried, half-written files seen, reruns that failed, registries that could not be read after the rerun; last point tried.
+        Last point, different work directories at the points, half-written files seen, reruns that failed, registries that could not be
+        read after the rerun.
     """
-    table, root = base / "table.csv", base / "run"
+    table, root, copies = base / "table.csv", base / "run", base / "copies"
     simulate = [*SPOREPRINT, "simulate", "--rows", "300", "--seed", "4", "--out", str(table), "--config", str(CONFIG)]
     subprocess.run(simulate, check=True, stdout=subprocess.DEVNULL)
     preload(base / "first", table)
-    figure = {"points": 0, "half_files": 0, "reruns_failed": 0, "registries_unreadable": 0, "last": 0}
-    for at in points:
-        shutil.rmtree(root, ignore_errors=True)
-        if etl(root, table, at) != -signal.SIGKILL:
-            break
+    copies.mkdir()
+    etl(root, table, Copies(root, copies, points))
+    figure = {"points": int((copies / "points").read_text()), "states": 0}
+    figure |= {"half_files": 0, "reruns_failed": 0, "registries_unreadable": 0}
+    for copy in sorted(path for path in copies.iterdir() if path.is_dir()):
+        shutil.rmtree(root)
+        copy.rename(root)
         half, failed = half_files(root), etl(root, table) != 0
-        figure["points"] += 1
-        figure["last"] = at
+        figure["states"] += 1
         figure["half_files"] += len(half)
         figure["reruns_failed"] += failed
         figure["registries_unreadable"] += not _is_readable(root)
         if half or failed:
-            print(f"point {at}: half-written {half}, rerun {'failed' if failed else 'fine'}", flush=True)
-        elif figure["points"] % 20 == 0:
+            print(f"point {copy.name}: half-written {half}, rerun {'failed' if failed else 'fine'}", flush=True)
+        elif figure["states"] % 20 == 0:
             print(json.dumps(figure), flush=True)
     return figure
 

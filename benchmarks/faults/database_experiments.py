@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from database_faults import FAULTS, Ask, FaultyLink, problem_of, requests
+from database_faults import FAULTS, Ask, FaultyLink, page_requests, problem_of, requests
 from lab import PREDICTIONS, ROW, Load, Response, Server, call, copy_of, differences, settled
-from mariadb_server import ADMIN_PASSWORD, MARIADBD, MariaDB
+from mariadb_server import MARIADBD, MariaDB
 from sporeprint.registry.registry import Registry
 
 KEY = "0123456789abcdef" * 4
@@ -44,8 +44,8 @@ def environment(root: Path, mariadb: MariaDB, name: str, port: int | None = None
     """Of a server with this database, reached by a port, and a key that needs no database."""
     key = root / "key"
     key.write_text(KEY)
-    url = mariadb.url(database=name).set(port=port or mariadb.port, password=None).render_as_string()
-    return {"SPOREPRINT_OLTP_URL": url, "SPOREPRINT_OLTP_PASSWORD": ADMIN_PASSWORD, "SPOREPRINT_BOOTSTRAP_KEY_FILE": str(key)}
+    url = mariadb.url(database=name).set(port=port or mariadb.port).render_as_string(hide_password=False)
+    return {"SPOREPRINT_OLTP_URL": url, "SPOREPRINT_BOOTSTRAP_KEY_FILE": str(key)}
 
 
 def in_database(mariadb: MariaDB, name: str) -> list[tuple[object, ...]]:
@@ -174,9 +174,11 @@ def every_endpoint(trained: Path, quick: bool) -> tuple[dict[str, Any], bool]:  
             server = Server(root, environ=environ)
             one = call(server.port, "POST", "/predict", ROW, CALLER).body["prediction_id"]
             for moment in ("start", "load"):
-                asks = requests(one, "t", "xgboost", columns)
+                asks, pages = requests(one, "t", "xgboost", columns), page_requests(one, "t", "xgboost")
                 with Load(server.port, callers=2, headers=CALLER):
-                    answers = _all_at_once(server.port, asks)
+                    # Pages apart: of two promotions at once, one is to come again.
+                    answers = _all_at_once(server.port, asks) | _all_at_once(server.port, pages)
+                asks |= pages
                 for endpoint, response in answers.items():
                     asked += 1
                     kind = "independent_s" if asks[endpoint].is_independent else "stored_s"

@@ -29,7 +29,7 @@ def five_ways(trained: Path, quick: bool) -> tuple[dict[str, Any], bool]:
     """The same rows by JSON, JSON batch, CSV, Parquet and the command line, in codes and words: rows of which anything differs."""
     with copy_of(trained) as root:
         schema = Registry(root / "models/registry").load("production").schema
-        rows = _rows(schema, 400 if quick else 10_000)
+        rows = _rows(root, schema, 400 if quick else 10_000)
         server = Server(root)
         single = [_told(call(server.port, "POST", "/predict", row).body) for row in rows]
         ways = {"JSON batch": [_told(row) for row in _batch(server.port, json.dumps(rows).encode(), "application/json")]}
@@ -49,16 +49,18 @@ def five_ways(trained: Path, quick: bool) -> tuple[dict[str, Any], bool]:
     return {"rows": len(rows), "verdicts": dict(Counter(each[0] for each in single)), "differing": differing}, not any(differing.values())
 
 
-def _rows(schema: DatasetSchema, count: int) -> list[dict[str, Any]]:
-    """Rows of codes and words, most of them known, with gaps."""
+def _rows(root: Path, schema: DatasetSchema, count: int) -> list[dict[str, Any]]:
+    """Training rows in codes and words, some of them changed, with gaps and with values that nobody has seen."""
     chance, found = random.Random(12), []
-    for _ in range(count):
-        strangeness = chance.choice((0, 0, 0.02))
-        row: dict[str, Any] = {}
-        for name, column in schema.columns.items():
-            values = [*(column.values or {}), *(column.values or {}).values()]
-            known = round(chance.uniform(0, 20), 2) if name in schema.numeric else chance.choice(values)
-            row[name] = None if chance.random() < 0.1 else "never" if name in schema.nominal and chance.random() < strangeness else known
+    known = pl.read_parquet(root / "data/model_input/train.parquet").select(list(schema.columns))
+    for observed in known.sample(count, with_replacement=True, seed=12).iter_rows(named=True):
+        strangeness, row = chance.choice((0, 0, 0.02)), dict[str, Any]()
+        for name, value in observed.items():
+            words = schema.columns[name].values or {}
+            if chance.random() < 0.02:
+                value = round(chance.uniform(0, 20), 2) if name in schema.numeric else chance.choice(list(words))
+            word = words.get(value, value) if chance.random() < 0.5 else value
+            row[name] = None if chance.random() < 0.05 else "never" if words and chance.random() < strangeness else word
         found.append(row)
     return found
 
@@ -292,7 +294,7 @@ def bad_commands(root: Path, schema: DatasetSchema) -> Iterator[list[str]]:
         "empty": b"",
         "nul": b"\x00" * 99,
         "nothing": b"a,b\n1,2\n",
-        "header": ",".join(names[1:]).encode() + b"\n",
+        "header": ",".join([*names, names[0]]).encode() + b"\n",
         "pdf": b"%PDF-1.4",
     }
     for name, data in files.items():

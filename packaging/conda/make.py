@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = Path(__file__).with_name("recipe.yaml")
 #: Packages that conda-forge has by another name.
-NAMES = {"xgboost-cpu": "py-xgboost-cpu", "duckdb": "python-duckdb", "matplotlib": "matplotlib-base"}
+NAMES = {"xgboost-cpu": "py-xgboost-cpu", "duckdb": "python-duckdb"}
 
 HEAD = """# The form of rattler-build and conda-forge:  rattler-build build --recipe packaging/conda/recipe.yaml
 # Made from pyproject.toml by packaging/conda/make.py.

@@ -9,6 +9,9 @@ import pytest
 
 from serving_support import write_config
 from sporeprint.cli import app as cli
+from sporeprint.cli.ab_test import _FIELDS
+from sporeprint.messages.ab_tests import AbTestFields
+from sporeprint.messages.base import descriptions
 
 TWO = ("--model-a", "xgboost", "--model-b", "logistic_regression/v1")
 
@@ -37,12 +40,12 @@ def test_a_test_from_the_first_call_to_the_last(call: Callable[..., tuple[int, A
         *TWO,
         "--split",
         "0.2",
-        "--option",
-        "alpha=0.01",
+        "--alpha",
+        "0.01",
         "--option",
         "also=[latency]",
-        "--option",
-        "latency_limit_ms=50",
+        "--latency-limit-ms",
+        "50",
     )
     assert (code, made["status"], made["traffic_split"], made["design"]["alpha"]) == (0, "running", 0.2, 0.01)
     assert call("create", "--name", "second", *TWO, "--mode", "shadow")[1]["unit"] == "prediction"
@@ -129,3 +132,11 @@ def test_before_a_test(capsys: pytest.CaptureFixture[str]) -> None:
     assert "What the test will need" in capsys.readouterr().out
     assert cli.run(["ab-test", "simulate", *rates, "--units", "500", "--tests", "50"]) == 0
     assert "error rates controlled" in capsys.readouterr().out
+
+
+def test_every_field_of_a_test_has_an_option_that_says_what_the_message_says() -> None:
+    assert set(_FIELDS) | {"name", "model_a", "model_b", "traffic_split"} == set(AbTestFields.model_fields)
+    words = descriptions(AbTestFields)
+    assert {field: text.casefold() for field, (_, text) in _FIELDS.items() if field != "mode"} == {
+        field: words[field].casefold() for field in _FIELDS if field != "mode"
+    }

@@ -182,6 +182,25 @@ def test_a_table_fits_the_terminal_and_loses_nothing(monkeypatch: pytest.MonkeyP
         assert "logistic_regression" in text
 
 
+def test_a_wide_table_of_numbers_says_which_columns_had_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    heads = ("version", "stands for", "accuracy, seen", "mcc, seen", "accuracy, unseen", "created")
+    rows = tuple((f"tree/v{number}", "champion", "0.9959", "0.9916", "0.5480", "2026-11-29T10:10:14+00:00") for number in (1, 2))
+
+    def lines(width: int) -> list[str]:
+        monkeypatch.setenv("COLUMNS", str(width))
+        out = Terminal()
+        Screen(out, io.StringIO()).show(Found((Table("Models", heads, rows),)))
+        return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).strip().split("\n")]
+
+    assert lines(120)[-1].endswith("2026-11-29 10:10")
+    narrow = lines(60)
+    assert max(map(len, narrow)) <= 60
+    assert narrow[4].split() == ["tree/v1", "champion", "0.9959", "0.9916", "0.5480"]  # below the title, two lines of names, and a rule
+    assert " ".join(narrow[6:]) == "more at a greater width, or with --json: created"
+    assert len(lines(30)) > 10  # too narrow for half of it: one value a line
+
+
 def test_a_full_disk_is_a_storage_error() -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         screen = Screen(full, io.StringIO())

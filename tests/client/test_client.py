@@ -24,12 +24,16 @@ from sqlalchemy import Engine, func, select
 from flaky_proxy import FlakyProxy
 from journal_support import until
 from serving_support import Server, free_port, start_server, write_config
-from sporeprint.client import AsyncClient, Client, Retries, protocol
+from sporeprint.ab_testing.design import Design, Mode
+from sporeprint.client import AsyncClient, Client, Retries, ab_tests, protocol
 from sporeprint.client import client as clients
+from sporeprint.client.errors import ConflictError, NotFoundError, ProblemError
 from sporeprint.client.protocol import Backoff, ConnectionLost, Request, Response, send
 from sporeprint.errors import StorageError, UsageError
 from sporeprint.registry.registry import Registry
 from sporeprint.storage.engine import connect
+from sporeprint.storage.oltp import ab_tests as store
+from sporeprint.storage.oltp.ab_tests import PinnedVersion
 from sporeprint.storage.oltp.tables import batch, outcome, prediction
 
 FAST = Retries(more=4, first_s=0.01, longest_s=5)
@@ -263,8 +267,9 @@ def test_many_are_awaited_at_once(address: str, row: dict[str, Any]) -> None:
 
 
 def test_methods_show_what_they_take() -> None:
-    calls = [getattr(protocol, name) for name in vars(protocol) if not name.startswith("_") and hasattr(Client, name)]
-    assert {"predict", "predict_batch", "outcome", "health"} <= {call.__name__ for call in calls}
+    homes = (protocol, ab_tests)
+    calls = [getattr(home, name) for home in homes for name in vars(home) if not name.startswith("_") and hasattr(Client, name)]
+    assert {"predict", "predict_batch", "outcome", "health", "ab_test", "label"} <= {call.__name__ for call in calls}
     for call in calls:
         for kind in (Client, AsyncClient):
             method = getattr(kind, call.__name__)
@@ -294,6 +299,29 @@ def test_versions_are_moved_and_moved_back(client: Client, folder: Path) -> None
 
 
 # --- what it raises
+
+
+def test_an_ab_test_from_its_plan_to_its_end(client: Client, database: Engine) -> None:
+    plan = client.plan_ab_test(0.1, 0.02, mode="shadow", shared=0.01, per_day=100)
+    assert plan.days is not None
+    assert plan.days.median is not None
+    with pytest.raises(ProblemError, match="rate_a and rate_b are both"):
+        client.plan_ab_test(0.1, 0.1)
+    name = f"t-{secrets.token_hex(4)}"
+    a, b = (PinnedVersion(model, 1, "0") for model in ("xgboost", "decision_tree"))
+    test = store.create(database, Design(name, a.ref, b.ref, mode=Mode.SHADOW), a, b, now_us=1, actor="t", independent=True)
+    assert client.lease_labels(name, count=2).items == ()
+    with pytest.raises(NotFoundError, match="is no item of the test"):
+        client.label(name, "none", "p")
+    seen = client.ab_test(name)
+    assert seen is not None
+    assert seen.test_id == test.test_id
+    with pytest.raises(ProblemError, match="reason is missing"):
+        client.conclude_ab_test(name, winner="A")
+    ended = client.conclude_ab_test(name, winner="A", reason="tried")
+    assert client.ab_test(name, since=ended.events[-1].at_us) is None
+    with pytest.raises(ConflictError, match="no promotion to take back"):
+        client.rollback_ab_test(name, reason="tried")
 
 
 def test_what_is_refused_is_said_with_the_documents_fields(client: Client, row: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sporeprint.data.coded_table import LARGEST, coded_frame
@@ -236,3 +236,10 @@ def test_rows_are_good_where_a_plain_reading_says_so(change: dict[str, str | Non
 def test_a_sentence_without_bounds_below_or_above() -> None:
     assert sentence("range:height", -7.25, SCHEMA) == "height: -7.25 is out of range, allowed is at least -1.5"
     assert sentence("range:width", 6, SCHEMA) == "width: 6 is out of range, allowed is at most 5"
+
+
+@given(st.text("0123456789.,' €%kg+-{}", min_size=1, max_size=12))
+@example("1 2")
+@example("12 kg")
+def test_every_text_that_is_no_number_has_a_sentence(text: str) -> None:
+    assert sentence("number:weight", text, SCHEMA).startswith(f"weight: {text!r} is ")

@@ -1,12 +1,16 @@
 """A link to a database that refuses, is silent, slow, or cut in the middle of an answer; and one request for each endpoint of a server."""
 
 import contextlib
+import re
 import socket
 import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
+from urllib.parse import urlencode
+
+from sporeprint.model_serving.ui.routes import UI_ROUTES
 
 Fault = Literal["refused", "silent", "slow", "cut"]
 FAULTS: tuple[Fault, ...] = ("refused", "silent", "slow", "cut")
@@ -102,9 +106,10 @@ class Ask(NamedTuple):
         method: of HTTP.
         path: with its parameters.
         status: of the answer.
-        body: JSON values.
+        body: JSON values, or the bytes of a form.
         headers: further ones.
         is_independent: whether it is answered the same while the database is away.
+        is_page: whether it is a page, which may also say what is missing, or lead elsewhere.
     """
 
     method: str
@@ -113,6 +118,7 @@ class Ask(NamedTuple):
     body: Any = None
     headers: dict[str, str] = {}  # noqa: RUF012 -- of a NamedTuple
     is_independent: bool = True
+    is_page: bool = False
 
 
 ROW = {"cap-shape": "x"}
@@ -150,6 +156,10 @@ def requests(prediction_id: str, test: str, model: str, columns: Mapping[str, bo
         "ab_disagreements": stored("GET", f"/ab-tests/{test}/disagreements"),
         "ab_report": stored("GET", f"/ab-tests/{test}/report"),
         "ab_conclude": stored("POST", "/ab-tests/none/conclude", 404, {}),
+        "ab_rollback": stored("POST", "/ab-tests/none/rollback", 404, {"reason": "worse"}),
+        "ab_plan": Ask("POST", "/ab-tests/plan", 400, {"rate_a": 0.1, "rate_b": 0.01, "unit": "none"}),
+        "ab_lease": stored("POST", f"/ab-tests/{test}/labels/lease", body={}),
+        "ab_label": stored("POST", f"/ab-tests/{test}/labels", 404, {"prediction_id": "none", "outcome": "p"}),
         "metrics": Ask("GET", "/metrics"),
         "health": Ask("GET", "/health"),
         "live": Ask("GET", "/health/live"),
@@ -173,9 +183,32 @@ def requests(prediction_id: str, test: str, model: str, columns: Mapping[str, bo
     }
 
 
+def page_requests(prediction_id: str, test: str, model: str) -> dict[str, Ask]:
+    """One request for each page for people, by its name; a form that is not listed here is sent empty."""
+    places = {"prediction_id": prediction_id, "test_id": test}
+    forms = {
+        "ui_ask": ROW,
+        "ui_outcome": {"outcome": "p"},
+        "ui_promote": {"ref": f"{model}/v1", "alias": "production", "reason": "a trial"},
+        "ui_rollback": {"ref": f"{model}/v1", "alias": "production", "reason": "a trial"},
+        "ui_log_in": {"key": "none"},
+    }
+    asks = {}
+    for route in UI_ROUTES:
+        path = re.sub(r"\{(\w+)[^}]*\}", lambda found: places.get(found[1], found[1]), route.path)
+        ask = Ask("GET", path, is_independent=False, is_page=True)
+        if "POST" in (route.methods or ()):
+            body = urlencode(forms.get(route.name, {})).encode()
+            ask = ask._replace(method="POST", body=body, headers={"Content-Type": "application/x-www-form-urlencoded"})
+        asks[route.name] = ask
+    return asks
+
+
 def problem_of(ask: Ask, status: int, seconds: float, headers: Any, patience: float = 1.0) -> str | None:
     """What is wrong with an answer while the database fails; None: nothing. Seconds are held against the limits times `patience`."""
     if status // 100 == ask.status // 100 == 2:  # an outcome is created once
+        status = ask.status
+    if ask.is_page and status < 500:
         status = ask.status
     if ask.is_independent and status != ask.status:
         return f"{status} instead of {ask.status}"

@@ -24,6 +24,8 @@ def form(values: Sequence[str | None], name: str = "x") -> ColumnForm:
         ([f"u{number}" for number in range(100)], ColumnRole.ID),
         ([f"some words {number}" for number in range(100)], ColumnRole.TEXT),
         ([str(number) for number in range(1000, 1100)], ColumnRole.ID),
+        ([str(number * 7919 % 1009) for number in range(1, 500)], ColumnRole.ID),  # half of the numbers to 1,008, shuffled
+        ([str(number * 7919 % 10_007) for number in range(1, 120)], ColumnRole.NUMERIC),  # all different by chance
         ([f"2026-{month:02}-{day:02}" for month in range(1, 13) for day in range(1, 9)], ColumnRole.DATE),
         ([f"{day:02}.{month:02}.2026" for month in range(1, 13) for day in range(1, 9)], ColumnRole.DATE),
         ([None] * 10, ColumnRole.EMPTY),

@@ -45,6 +45,7 @@ def test_a_response_is_written_and_read_again() -> None:
         prediction_id="i",
         prediction="e",
         probability=0.25,
+        probability_of="poisonous",
         verdict="edible",
         novelty_p=0.5,
         threshold=None,

@@ -41,7 +41,7 @@ def copies(client: Client, name: str, count: int, **changes: Any) -> None:
 
 def test_ten_thousand_tests_are_no_burden(client: Client) -> None:
     made(client)
-    assert client.post("/ab-tests/first/conclude?winner=A").status_code == 200
+    assert client.post("/ab-tests/first/conclude?winner=A&reason=tried").status_code == 200
     copies(client, "first", 10_000)
     made(client, "another")
     began = time.process_time()
@@ -66,7 +66,7 @@ def test_not_too_many_run_at_a_time(client: Client) -> None:
     engine = engine_of(client)
     with reading(engine) as connection:
         assert connection.execute(select(func.count()).where(ab_test.c.name == "one-more")).scalar() == 0
-    assert client.post("/ab-tests/first/conclude?winner=A").status_code == 200
+    assert client.post("/ab-tests/first/conclude?winner=A&reason=tried").status_code == 200
     assert [change.action for change in audit_log.changes(engine, made(client, "one-more")["test_id"])] == ["ab_test.created"]
 
 
@@ -95,11 +95,11 @@ def test_concluded_while_a_promotion_runs_the_winner_serves_when_it_is_done(clie
     registry.set_production("xgboost", reason="test", now=datetime.now(UTC))
     made(client)
     with run_lock(small_copy):
-        ended = client.post("/ab-tests/first/conclude?winner=B")
+        ended = client.post("/ab-tests/first/conclude?winner=B&reason=tried")
         assert (ended.status_code, ended.json()["verdict"]) == (200, "b")
         assert [event["event"] for event in ended.json()["events"]] == ["created", "concluded"]
         assert client.post("/predict", json={}).json()["model"] == "xgboost"
-        assert client.post("/ab-tests/first/conclude?winner=A").status_code == 409
+        assert client.post("/ab-tests/first/conclude?winner=A&reason=tried").status_code == 409
         # No test runs any more: longer than a worker would go on looking for its own sake.
         time.sleep(1)
     until(lambda: client.post("/predict", json={}).json()["model"] == "logistic_regression", 60)
@@ -130,18 +130,18 @@ def test_a_winner_that_was_deleted_is_not_promoted_and_nothing_else_is(client: C
     registry.set_production("xgboost", reason="test", now=datetime.now(UTC))
     made(client)
     shutil.rmtree(registry.root / "logistic_regression/v1")
-    ended = client.post("/ab-tests/first/conclude?winner=B")
+    ended = client.post("/ab-tests/first/conclude?winner=B&reason=tried")
     assert (ended.status_code, ended.json()["verdict"]) == (200, "b")
     assert [event["event"] for event in ended.json()["events"]] == ["created", "concluded", "promotion_refused"]
     assert "it cannot be promoted" in ended.json()["events"][-1]["details"]["reason"]
     assert registry.resolve("production").ref == "xgboost/v1"
-    assert client.post("/predict", json={}).json()["model"] == "xgboost"
+    until(lambda: client.post("/predict", json={}).json()["model"] == "xgboost")  # a worker looks once a second
 
 
 @pytest.mark.parametrize("name", ["a%2Fb", "%F0%9F%8D%84", "x" * 300, "%00", "%2e%2e", "a%20b", "'", "%"])
 def test_names_that_no_test_has(client: Client, name: str) -> None:
     for path in (f"/ab-tests/{name}", f"/ab-tests/{name}/report", f"/ab-tests/{name}/disagreements"):
         assert client.get(path).status_code == 404, path
-    concluded = client.post(f"/ab-tests/{name}/conclude?winner=A")
+    concluded = client.post(f"/ab-tests/{name}/conclude?winner=A&reason=tried")
     assert (concluded.status_code, concluded.headers["content-type"]) == (404, "application/problem+json")
     assert client.post(f"/predict?ab_test={name}", json={}).status_code in (400, 404)

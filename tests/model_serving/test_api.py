@@ -19,7 +19,7 @@ from sporeprint.storage.prediction_record import PredictionRecord
 Start = Callable[..., Client]
 FIELDS = {
     *("prediction_id", "prediction", "probability", "verdict", "novelty_p", "threshold", "model", "version", "unseen"),
-    *("outside", "reason", "unknown", "look_at", "simulated", "ab_test", "explanation"),
+    *("outside", "reason", "unknown", "look_at", "simulated", "ab_test", "explanation", "probability_of"),
 }
 
 
@@ -50,6 +50,8 @@ def test_an_answer_has_its_fields_and_its_times(client: Client, row: dict[str, A
     found = client.post("/predict", json=row)
     assert found.status_code == 200
     assert set(found.json()) == FIELDS
+    assert list(found.json())[:5] == ["prediction_id", "verdict", "reason", "unknown", "look_at"]
+    assert found.json()["probability_of"] == "poisonous"
     stages = [part.split(";dur=") for part in found.headers["server-timing"].split(", ")]
     assert [name for name, _ in stages] == ["parse", "encode", "score", "guard", "log"]
     assert all(float(duration) >= 0 for _, duration in stages)
@@ -166,7 +168,7 @@ def test_a_large_body_without_a_length_is_refused(client: Client) -> None:
 def test_an_answer_is_kept_before_it_is_given(client: Client, row: dict[str, Any], shared_root: Path) -> None:
     said = client.post("/predict", json=row).json()
     found = client.get(f"/predictions/{said['prediction_id']}").json()
-    for name in FIELDS - {"outside", "reason", "unknown", "look_at", "simulated", "ab_test", "explanation"}:
+    for name in FIELDS - {"outside", "reason", "unknown", "look_at", "simulated", "ab_test", "explanation", "probability_of"}:
         assert found[name] == said[name]
     assert found["features"] == row
     assert found["outcome"] is None

@@ -1,15 +1,19 @@
 """OpenTelemetry of a running server, received over OTLP on the loopback interface."""
 
+import contextvars
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from http_receiver import Receiver, attributes, receiving
 from serving_support import Server
+from sporeprint.common import telemetry
+from sporeprint.errors import ConfigError
 from sporeprint.registry.registry import Registry
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -117,9 +121,6 @@ def test_a_receiver_that_is_away_harms_no_request(served: Callable[..., Server],
     ],
 )
 def test_a_wrong_variable_is_named(environment: dict[str, str], match: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sporeprint.common import telemetry
-    from sporeprint.errors import ConfigError
-
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=match):
@@ -127,6 +128,26 @@ def test_a_wrong_variable_is_named(environment: dict[str, str], match: str, monk
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     telemetry.start()
     assert not telemetry.is_tracing()
+
+
+@pytest.mark.parametrize(
+    ("sampler", "least", "most"), [("parentbased_traceidratio", 50, 200), ("traceidratio", 50, 200), ("parentbased_always_off", 0, 0)]
+)
+def test_only_the_sampled_share_of_the_requests_is_recorded(sampler: str, least: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"EXPORTER": "console", "SAMPLER": sampler, "SAMPLER_ARG": "0.1"}.items():
+        monkeypatch.setenv(f"OTEL_TRACES_{name}", value)
+    telemetry.start()
+    try:
+        begin = partial(contextvars.Context().run, telemetry.start_request)
+        made = [begin([], "POST", 1) for _ in range(1_000)]
+        recorded = [one for one in made if not isinstance(one, telemetry.DroppedRequest)]
+        assert least <= len(recorded) <= most
+        assert all(one.is_recording() and int(telemetry.trace_id(one)[16:], 16) < 0.1 * 2**64 for one in recorded)
+        assert len(set(map(telemetry.trace_id, made))) == 1_000
+        followed = begin([(b"traceparent", b"00-" + b"5" * 32 + b"-" + b"6" * 16 + b"-01")], "POST", 1)
+        assert followed.is_recording() == (sampler != "traceidratio")
+    finally:
+        telemetry.stop()
 
 
 def test_off_nothing_of_it_is_imported() -> None:

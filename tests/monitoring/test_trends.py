@@ -9,10 +9,8 @@ from sporeprint.monitoring.drift import drift
 from sporeprint.monitoring.evaluation import WindowPerformance
 from sporeprint.monitoring.realized_performance import Tally, realized_performance
 from sporeprint.monitoring.trends import (
-    HEIGHT,
     LENGTH,
     MOST_POINTS,
-    WIDTH,
     History,
     MetricPoint,
     metric_values,
@@ -57,17 +55,17 @@ def history(count: int) -> History:
 
 
 @pytest.mark.parametrize("count", [2, 5, 500])
-def test_pictures_fit(count: int) -> None:
+def test_lines_are_the_newest_numbers_by_time(count: int) -> None:
     made = {trend.title.partition(" ")[0]: trend for trend in trends(history(count), ["size", "shape"], words=("e", "p"), alpha=0.001)}
     assert set(made) == {"Drift", "Right,", "“e”"}
     for trend in made.values():
         for line in trend.lines:
-            assert len(line.marks) <= MOST_POINTS
-            assert all(-1e-6 <= x <= WIDTH + 1e-6 and -1e-6 <= y <= HEIGHT + 1e-6 for x, y, _ in line.marks)
-            assert [x for x, _, _ in line.marks] == sorted(x for x, _, _ in line.marks)
-    assert made["“e”"].limit is not None
-    assert made["Right,"].lines[0].band
-    assert not made["Drift"].lines[0].band
+            times = [point.at_s for point in line.points]
+            assert len(times) == (2 if trend.limit else min(count, MOST_POINTS))
+            assert times == sorted(times)
+    assert made["“e”"].limit == 0.001
+    assert [line.label for line in made["Right,"].lines] == ["with outcomes"]
+    assert not made["Drift"].is_share
 
 
 def test_what_is_known_later_takes_the_place_of_what_was_known() -> None:

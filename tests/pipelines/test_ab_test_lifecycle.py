@@ -188,6 +188,20 @@ def test_a_horizon_that_is_too_short_is_refused_with_the_least(experiments: Expe
     assert create(experiments, max_units=13, min_units=0).running
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"margin": 1}, "margin is 1: no versions differ by so much in accuracy; it has to be below 1"),
+        ({"equivalence": 2}, "equivalence is 2: no versions differ by so much"),
+        ({"metric": "expected_cost", "margin": 1000}, "margin is 1000: .* in expected_cost; it has to be below 1000"),
+        ({"guardrails": [{"metric": "failures", "margin": 1.5}]}, "margin of the guardrail failures is 1.5: "),
+    ],
+)
+def test_a_margin_that_nothing_can_reach_is_refused(experiments: ExperimentService, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        create(experiments, **fields)
+
+
 # --- interim analyses and conclusion -------------------------------------------------------------------------------------
 
 
@@ -211,7 +225,7 @@ def test_a_winner_is_found_and_served_and_taken_back(experiments: ExperimentServ
 
 def test_no_rollback_of_what_something_else_replaced(experiments: ExperimentService) -> None:
     create(experiments)
-    experiments.conclude("first", winner="B", actor="ada")
+    experiments.conclude("first", winner="B", actor="ada", reason="tried")
     experiments.registry.set_production("decision_tree", reason="test", now=datetime.now(UTC))
     with pytest.raises(AbTestConflictError, match="decision_tree/v1 is served by now"):
         experiments.rollback("first", reason="no", actor="ada")
@@ -241,15 +255,32 @@ def test_no_difference_and_no_winner(experiments: ExperimentService) -> None:
     assert experiments.conclude("first", winner=None, actor="ada").verdict == "inconclusive"
     assert names(experiments, test) == ["created", "concluded"]
     with pytest.raises(AbTestConflictError, match="concluded already, its verdict is 'inconclusive'"):
-        experiments.conclude("first", winner="B", actor="ada")
+        experiments.conclude("first", winner="B", actor="ada", reason="tried")
 
 
 def test_what_cannot_be_concluded(experiments: ExperimentService) -> None:
     create(experiments)
     with pytest.raises(UsageError, match="winner is 'C'; allowed: A, B"):
-        experiments.conclude("first", winner="C", actor="ada")
+        experiments.conclude("first", winner="C", actor="ada", reason="tried")
     with pytest.raises(UsageError, match="there is no A/B test 'other'"):
-        experiments.conclude("other", winner="A", actor="ada")
+        experiments.conclude("other", winner="A", actor="ada", reason="tried")
+
+
+def test_against_the_rule_only_with_a_reason(experiments: ExperimentService) -> None:
+    test = create(experiments)
+    for reason in (None, "", "  "):
+        with pytest.raises(UsageError, match="reason is missing: A is not what the test's rule says"):
+            experiments.conclude("first", winner="A", actor="ada", reason=reason)
+    experiments.conclude("first", winner="A", actor="ada", reason=" B costs too much ")
+    details = ab_tests.events(experiments.engine, test.test_id)[1].details
+    assert (details["forced"], details["why"]) == (True, "B costs too much")
+
+
+def test_the_rules_own_winner_is_not_forced(experiments: ExperimentService) -> None:
+    test = create(experiments)
+    traffic(experiments, test, 400, {"a": 0.4, "b": 0.0})
+    experiments.conclude("first", winner="B", actor="ada")
+    assert ab_tests.events(experiments.engine, test.test_id)[1].details["forced"] is False
 
 
 def test_the_gate_has_the_last_word(experiments: ExperimentService, small_config: dict[str, Any], small_copy: Path) -> None:
@@ -259,7 +290,7 @@ def test_the_gate_has_the_last_word(experiments: ExperimentService, small_config
         experiments.registry.set_production("xgboost", reason="test", now=datetime.now(UTC))
         lost = small_copy / "data/validation"
         lost.rename(small_copy / "gone")
-        ended = experiments.conclude("first", winner="B", actor="ada")
+        ended = experiments.conclude("first", winner="B", actor="ada", reason="tried")
         assert (ended.status, ended.verdict) == ("concluded", "b")
         assert names(experiments, test) == ["created", "concluded", "promotion_refused"]
         assert experiments.registry.production() == experiments.registry.resolve("xgboost/v1")
@@ -268,7 +299,7 @@ def test_the_gate_has_the_last_word(experiments: ExperimentService, small_config
 def test_concluded_while_another_run_holds_the_work_directory(experiments: ExperimentService) -> None:
     test = create(experiments)
     with run_lock(experiments.root):
-        assert experiments.conclude("first", winner="B", actor="ada").verdict == "b"
+        assert experiments.conclude("first", winner="B", actor="ada", reason="tried").verdict == "b"
         assert names(experiments, test) == ["created", "concluded"]
         assert experiments.registry.production() == experiments.registry.resolve("xgboost/v1")
     experiments.evaluate(actor="job")
@@ -281,7 +312,7 @@ def test_of_many_that_conclude_at_once_one_does(experiments: ExperimentService) 
 
     def one() -> None:
         try:
-            experiments.conclude("first", winner="A", actor="ada")
+            experiments.conclude("first", winner="A", actor="ada", reason="tried")
             done.append("done")
         except AbTestConflictError:
             done.append("refused")
@@ -299,7 +330,7 @@ def test_a_version_that_was_exchanged_is_not_promoted(experiments: ExperimentSer
     test = create(experiments)
     manifest = experiments.registry.root / "logistic_regression/v1/manifest.json"
     manifest.write_text(manifest.read_text(encoding="utf-8") + " ", encoding="utf-8")
-    experiments.conclude("first", winner="B", actor="ada")
+    experiments.conclude("first", winner="B", actor="ada", reason="tried")
     assert names(experiments, test)[-1] == "promotion_refused"
     assert experiments.registry.production() == experiments.registry.resolve("xgboost/v1")
 

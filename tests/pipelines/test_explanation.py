@@ -62,3 +62,9 @@ def test_what_is_wrong_is_said(small_run: Path, tmp_path: Path) -> None:
         explain(small_run, {"cap-shap": "x"})
     with pytest.raises(RegistryError, match="no version is in production yet"):
         explain(tmp_path, {"cap-shape": "x"})
+
+
+def test_a_value_that_was_never_seen_may_be_a_slip_and_no_probability_stands_beside_unknown(small_run: Path) -> None:
+    text = shown(small_run, **{"cap-shape": "convexx", "season": "autumn"})
+    assert "'convexx' was never seen (did you mean 'convex'?)" in text
+    assert "probability of" not in text

@@ -90,10 +90,11 @@ def test_what_is_likelier_negative_is_never_called_positive(frequent: tuple[Path
     assert answers.filter((pl.col("verdict") == "late") & (pl.col("prediction") == "0")).is_empty()
 
 
-def test_rare_positives_are_not_lost_behind_an_empty_promise(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("rows", "intercept"), [(4_000, -5), (20_000, -7.3), (20_000, -9)])  # 1 of 25, of 230, of 1,100
+def test_rare_positives_are_not_lost_behind_an_empty_promise(tmp_path: Path, rows: int, intercept: float) -> None:
     draw = np.random.default_rng(3)
-    x, other = draw.normal(size=(2, 4000)).round(3)
-    late = (draw.random(4000) < expit(2 * x - 5)).astype(int)
+    x, other = draw.normal(size=(2, rows)).round(3)
+    late = (draw.random(rows) < expit(2 * x + intercept)).astype(int)
     columns = {"x": x.tolist(), "other": other.tolist(), "late": late.tolist()}
     result = trained(tmp_path, columns, LINEAR)
     bundle = Registry(tmp_path / "models/registry").load(str(result.registered.production))
@@ -120,6 +121,15 @@ def test_one_row_repeated_a_thousand_times_is_no_reason_to_stop(tmp_path: Path) 
     result = trained(tmp_path, columns, LINEAR)
     assert result.data.record.rejected == 0
     assert auc(tmp_path, "linear") > 0.75
+
+
+def test_a_hundred_rows_and_a_line_of_totals(tmp_path: Path) -> None:
+    table = loans(100)
+    totals = {"income": [str(round(sum(table["income"]), 2))]}
+    result = trained(tmp_path, {name: [*values, *totals.get(name, [None])] for name, values in table.items()}, LINEAR)
+    assert (result.data.record.rows, result.data.record.rejected) == (100, 0)
+    assert "1 rows have no label and were left out" in noted(result)
+    assert str(result.registered.production) == "linear/v1"
 
 
 def test_rows_without_a_group_are_groups_of_their_own(tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def test_where_a_version_comes_from_stands_in_its_manifest(
 
 def test_pictures_are_stored_with_the_version(small_run: Path) -> None:
     version = small_run / "models/registry/xgboost/v1"
-    for name in ("seen_against_unseen.png", "confusion.png", "importance_xgboost.png"):
+    for name in ("seen_against_unseen.svg", "importance_xgboost.svg"):
         assert (version / name).read_bytes() == (small_run / "models/metrics" / name).read_bytes()
 
 

@@ -53,12 +53,12 @@ def test_the_tables_say_the_same(result: EtlResult) -> None:
     assert facts["duplicates"] == "0 (kept, and shared out like other rows)"
     card = result.evaluated.context.evaluations["decision_tree"].seen
     row = next(row for row in tables[EVALUATED].rows if row[:2] == ("decision_tree", "seen"))
-    assert row[2] == f"{card.metrics['accuracy'].value:.4f}"
-    assert row[-1] == f"{card.confusion.fn:,} of {card.positives:,}"
-    assert tables[EVALUATED].columns[-1] == tables[ANSWERED].columns[-1] == "poisonous called edible"
+    assert row[2:4] == (f"{card.confusion.fn:,} of {card.positives:,}", f"{card.metrics['accuracy'].value:.4f}")
+    assert tables[EVALUATED].columns[2] == tables[ANSWERED].columns[2] == "poisonous called edible"
     counts = result.evaluated.context.evaluations["decision_tree"].safety.seen
     row = next(row for row in tables[ANSWERED].rows if row[:2] == ("decision_tree", "seen"))
-    assert row[2:] == (f"{counts.answered:,} of {counts.rows:,}", f"{counts.correct:,}", f"{counts.false_negative:,}")
+    missed = f"{counts.false_negative:,} of {counts.positives:,}"
+    assert row[2:] == (missed, f"{counts.answered:,} of {counts.rows:,}", f"{counts.correct:,}")
     assert [row[1] for row in tables["Registered"].rows] == ["logistic_regression/v1", "decision_tree/v1"]
     assert tables["Production"].rows[0][0] == result.registered.production
 

@@ -317,7 +317,8 @@ OUTCOME = {"prediction_id": "p", "outcome": "e", "source": "lab", "observed_us":
 EVERY_TABLE = sorted(tables.metadata.tables)
 APPEND_ONLY = sorted(
     {*EVERY_TABLE}
-    - {"ab_test", "ab_unit", "ab_total", "ab_interim_analysis", "checkpoint", "alert", "alert_delivery", "pipeline_run", "api_key"}
+    - {"ab_test", "ab_unit", "ab_total", "ab_interim_analysis", "ab_lease"}
+    - {"checkpoint", "alert", "alert_delivery", "pipeline_run", "api_key"}
 )
 
 

@@ -3,6 +3,7 @@
 import doctest
 import functools
 import importlib
+import importlib.metadata
 import itertools
 import json
 import re
@@ -48,6 +49,7 @@ ELSEWHERE = {
 #: How a line begins that is not run, and why.
 NOT_RUN = {
     "git clone ": "the tests are in a clone already",
+    "source .venv/bin/activate": "it is active in the tests",
     "./run_etl.sh": "tests/project/test_scripts.py runs it",
     "./run_tests.sh": "the tests are what it runs",
     "./run_api.sh": "runs until it is stopped",
@@ -109,6 +111,30 @@ def name(page: Path) -> str:
 RUN = [page for page in PAGES if name(page) not in ELSEWHERE and any(not block.why for block in blocks(page))]
 
 
+#: A program of a page finds what the README's set-up installs, and nothing that only developers have.
+ONLY_WHAT_THE_README_INSTALLS = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def developers_modules() -> set[str]:
+    """Modules of distributions that the developers' requirements have and the users' do not."""
+    locked = [(ROOT / file).read_text(encoding="utf-8") for file in ("requirements.txt", "requirements-dev.txt")]
+    users, developers = (set(re.findall(r"^([a-z0-9][\w.-]*)==", text, re.MULTILINE)) for text in locked)
+    return {
+        module
+        for module, owners in importlib.metadata.packages_distributions().items()
+        if {re.sub(r"[-_.]+", "-", owner).lower() for owner in owners} <= developers - users
+    }
+
+
 @dataclass(frozen=True)
 class Place:
     """Where the pages' commands are run: a folder with a run, tables, answers that were given, and a server."""
@@ -125,6 +151,7 @@ class Place:
             "SPOREPRINT_WORKDIR": str(self.folder),
             "SPOREPRINT_CONFIG": str(self.config),
             "CURL_HOME": str(tools),
+            "PYTHONPATH": str(tools),
             "ALARM_IS_AN_ANSWER": "1",
         }
         with (tools / "said").open("w+") as said:
@@ -154,6 +181,7 @@ def place(_small_run: Path, _small: dict[str, Any], small_table: Path, tmp_path_
         write(found.engine, outcomes(given[:40], frame["class"], delay_us=minute_us), tables.outcome)
     tools = folder.parent / "bin"
     tools.mkdir()
+    (tools / "sitecustomize.py").write_text(ONLY_WHAT_THE_README_INSTALLS.format(names=developers_modules()))
     (tools / ".curlrc").write_text("fail-with-body\nsilent\nshow-error\n")
     server = start_server(folder, config)
     yield Place(folder, config, server)
@@ -166,6 +194,11 @@ def test_what_the_page_tells_to_type_works(page: Path, place: Place) -> None:
         if not block.why:
             code, said = place.run(block.script())
             assert code == 0, f"{block.text}\n{said[-2000:]}"
+
+
+def test_programs_of_the_pages_do_not_find_what_only_developers_have() -> None:
+    assert {"pandas", "pytest", "mlflow"} <= developers_modules()
+    assert not {"polars", "sporeprint", "numpy", "xgboost"} & developers_modules()
 
 
 def test_no_command_is_left_out_without_a_reason() -> None:

@@ -1,4 +1,4 @@
-"""Every block with curl and every program of docs/serving.md, and the curl lines of the README's part on HTTP, against a real server."""
+"""Every block with curl and every program of docs/serving.md, against a real server."""
 
 import json
 import shutil
@@ -18,7 +18,6 @@ from sporeprint.registry.registry import Registry
 
 PAGE = "docs/serving.md"
 COMMANDS = [block for block in blocks(PAGE, "bash") if "curl " in block]
-LINES = [line for block in blocks("README.md", "bash") for line in block.replace("\\\n", " ").splitlines() if line.startswith("curl ")]
 PROGRAMS = blocks(PAGE, "python")
 
 
@@ -35,11 +34,10 @@ def server(_small_run: Path, _small: dict[str, Any], tmp_path_factory: pytest.Te
 
 def test_there_are_some() -> None:
     assert sum(block.count("curl ") for block in COMMANDS) >= 14
-    assert len(LINES) >= 2
     assert len(PROGRAMS) == 2
 
 
-@pytest.mark.parametrize("block", [*COMMANDS, *LINES], ids=lambda block: block.split("\n")[0][:40])
+@pytest.mark.parametrize("block", COMMANDS, ids=lambda block: block.split("\n")[0][:40])
 def test_it_runs(block: str, server: Server, tmp_path: Path) -> None:
     said = run_block(block, tmp_path, server.client.base_url.port)
     if "answers.parquet" in block:

@@ -68,7 +68,9 @@ def view_of(analyses: int, mode: Mode = Mode.SPLIT, metric: Metric = Metric.ACCU
 @pytest.mark.parametrize("analyses", [0, 1, 30])
 def test_every_kind_of_test_has_a_page(mode: Mode, metric: Metric, analyses: int) -> None:
     page = ab_test_report.page(view_of(analyses, mode, metric))
-    assert page.count("<svg") == (3 if analyses > 1 else 0)
+    is_known = mode is Mode.SPLIT and metric is not Metric.EXPECTED_COST  # of each arm alone; with the interval of a share
+    assert page.count('<figure class="chart">') in ((3, 4) if analyses > 1 and is_known else (3,) if analyses > 1 else (0,))
+    assert ("Both arms: " in page) == (page.count('<figure class="chart">') == 4)
     assert "nan" not in re.sub(r"<style>.*</style>", "", page, flags=re.DOTALL)
     assert "http" not in page
     assert "<script>" not in page
@@ -116,14 +118,31 @@ def test_the_analysis_of_an_earlier_release_is_drawn() -> None:
     assert "latency in ms" in ab_test_report.page(view)
 
 
-def test_a_line_keeps_within_its_picture() -> None:
-    found = view_of(12)
-    for chart in ab_test_report.charts(found):
-        for line in (*(line.points for line in chart.lines), chart.band):
-            for point in filter(None, line.split(" ")):
-                x, y = map(float, point.split(","))
-                assert 0 <= x <= ab_test_report.WIDTH
-                assert 0 <= y <= ab_test_report.HEIGHT
+def test_unknown_answers_say_what_they_count_as() -> None:
+    """A rate above 0 without one error, and an e-value that belongs to another question, would contradict the counts."""
+    view = view_of(3)
+    totals = view["interim_analysis"]["totals"]
+    totals["b"]["labelled"][2] = [30, 8]
+    costs = view["design"]["costs"]
+    assert ab_test_report.unknown_counts(view) == [
+        f"38 of 338 labelled answers of B are unknown: they count as {38 * costs[name]:.4g} {what} ({costs[name]:g} each)."
+        for name, what in (("unknown_as_error", "errors"), ("unknown_as_false_negative", "false negatives"))
+        if costs[name]
+    ]
+    assert "38 of 338 labelled answers of B are unknown" in ab_test_report.page(view)
+    rows = {row[1].partition(",")[0]: row[6] for row in ab_test_report.comparisons(view["interim_analysis"], "betting")}
+    assert rows["decides"] != "-"
+    assert rows["guardrail"] == rows["reported"] == "-"
+    shadow = view_of(3, Mode.SHADOW)
+    shadow["interim_analysis"]["totals"]["labelled"][2] = [0, 5]  # A negative, B unknown
+    assert all(each.startswith("5 of ") and "of B" in each for each in ab_test_report.unknown_counts(shadow))
+
+
+def test_a_conclusion_against_the_rule_says_so_and_why() -> None:
+    details = {"verdict": "a", "sentence": "Keep going.", "forced": True, "why": "B costs too much"}
+    event = {"at_us": 10**9, "at": "t1", "actor": "ada", "event": "concluded", "details": details}
+    *_, last = ab_test_report.history({**view_of(3), "events": [event]})
+    assert last[3] == "By hand, against the rule. Verdict a. Keep going. Why: B costs too much."
 
 
 @pytest.mark.parametrize(

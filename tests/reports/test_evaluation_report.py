@@ -1,10 +1,10 @@
 """The pages and the numbers for programs: what they say, that they hold everything, and that nothing in them can run."""
 
-import base64
 import json
 import math
 import re
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -133,7 +133,6 @@ def context() -> ReportContext:
         versions={"sharp_model": "v3"},
         importances={"sharp_model": {"age": 0.2, "blood-count": 0.8}, "dull_model": {}},
         fit_seconds={"dull_model": 0.25, "sharp_model": 1.5},
-        images={"seen_against_unseen.png": b"\x89PNG-gap", "importance_sharp_model.png": b"\x89PNG-importance"},
         steps={"extract": 0.5, "train": 2.25},
         group_names=("Ada", "Bert", "Cleo", "Dora", "Emil"),
         seed=20201107,
@@ -230,11 +229,11 @@ def test_verdict_follows_the_intervals(context: ReportContext, unseen: Estimate,
 
 
 def test_production_and_its_rule(context: ReportContext) -> None:
-    assert "In production: sharp_model/v3 (best mcc on seen rows)." in Page(render_evaluation(context)).text
+    assert "In production on 2 Jan 2026, 03:04 UTC: sharp_model/v3 (best mcc on seen rows);" in Page(render_evaluation(context)).text
 
 
 @pytest.mark.parametrize(
-    ("production", "said"), [("", "These models are candidates, not registered yet."), ("none", "Nothing is in production.")]
+    ("production", "said"), [("", "These models are candidates, not registered yet."), ("none", "Nothing was in production then.")]
 )
 def test_nothing_in_production(context: ReportContext, production: str, said: str) -> None:
     text = Page(render_evaluation(replace(context, production=production))).text
@@ -247,7 +246,7 @@ def test_the_best_leads_where_the_served_model_was_not_evaluated(context: Report
     found = {"blind": undefined, "dull_model": DULL, "sharp_model": better}
     text = Page(render_evaluation(replace(context, evaluations=found, production="gone/v9"))).text
     assert "A random split says sharp model" in text
-    assert "In production: gone/v9" in text
+    assert "In production on 2 Jan 2026, 03:04 UTC: gone/v9" in text
 
 
 def test_every_metric_of_every_model_with_its_interval(context: ReportContext) -> None:
@@ -305,7 +304,7 @@ def test_undefined_numbers_are_called_so(context: ReportContext) -> None:
 def test_false_negatives_in_the_words_of_the_schema(context: ReportContext) -> None:
     text = Page(render_evaluation(context)).text
     assert "sick called healthy" in text
-    assert "2,222 of 7,777 sick called healthy" in text
+    assert "2,222 of 7,777 sick rows called healthy" in text
     assert "2,777 of 7,777, 35.7 %" in text
     assert "1,111 of 5,432, 20.5 %" in text
 
@@ -347,9 +346,7 @@ def test_data_and_provenance(context: ReportContext) -> None:
 
 def test_data_may_be_little_known(context: ReportContext) -> None:
     data = {key: context.data[key] for key in ("source", "sha256", "rows", "rejected", "duplicates")}
-    bare = replace(
-        context, data=data, steps={}, seed=None, libraries={}, importances={}, images={}, comparisons=(), versions={}, fit_seconds={}
-    )
+    bare = replace(context, data=data, steps={}, seed=None, libraries={}, importances={}, comparisons=(), versions={}, fit_seconds={})
     page = Page(render_evaluation(bare))
     assert "13,245" in page.text
     assert page.attributes("src") == []
@@ -370,23 +367,36 @@ def test_simulated_stands_at_the_top(context: ReportContext) -> None:
     assert "SIMULATED" not in render_evaluation(context)
 
 
-def test_pictures_are_inside_and_have_words_for_those_who_cannot_see_them(context: ReportContext) -> None:
-    page = Page(render_evaluation(context))
-    inside = [base64.b64decode(source.removeprefix("data:image/png;base64,")) for source in page.attributes("src")]
-    assert inside == list(context.images.values())
-    alts = page.attributes("alt")
-    assert "Accuracy of dull model: seen patients 0.8646, unseen patients 0.5800; sharp model: seen patients 1.0000" in alts[0]
-    assert alts[1].replace(NBSP, " ") == "What sharp model uses most: blood count 80.0 %, age 20.0 %."
+def test_charts_have_words_for_those_who_cannot_see_them(context: ReportContext) -> None:
+    html = render_evaluation(context)
+    page = Page(html)
+    titles = re.findall(r'<title id="(.*?)">(.*?)</title>', html)
+    assert len(titles) == html.count('role="img"') == len(page.attributes("aria-labelledby"))
+    said = {name: unescape(text).replace(NBSP, " ") for name, text in titles}
+    assert "Accuracy of dull model: seen patients 0.8646, unseen patients 0.5800; sharp model: seen patients 1.0000" in said["gap-broad"]
+    assert said["importance-1-small"] == "What sharp model uses most: blood count 80.0 %, age 20.0 %."
     assert "sharp model relies most on blood count and age." in page.text
 
 
+def test_two_tables_that_look_alike_are_told_apart_by_their_headings(context: ReportContext) -> None:
+    headings = re.findall(r"<h2>(.*?)</h2>", render_evaluation(context))
+    assert [text for text in headings if "unknown" in text] == [
+        "Verdicts: what is served, with “unknown”",
+        "Classifier output: every row called one class or the other, without “unknown”",
+    ]
+
+
+def test_a_report_says_as_of_when_and_what_was_in_production_then(context: ReportContext) -> None:
+    text = Page(render_evaluation(context)).text
+    assert "as of 2 Jan 2026, 03:04 UTC" in text
+    assert "In production on 2 Jan 2026, 03:04 UTC: sharp_model/v3" in text
+
+
 def test_page_is_one_file_that_needs_no_network_and_runs_nothing(context: ReportContext) -> None:
-    html = render_evaluation(
-        replace(context, images={"roc.png": bytes(80_000)} | {f"importance_{at}.png": bytes(80_000) for at in range(9)})
-    )
+    html = render_evaluation(context)
     page = Page(html)
-    assert len(html) < 2_000_000
-    assert all(source.startswith("data:image/png;base64,") for source in page.attributes("src"))
+    assert len(html) < 150_000
+    assert page.attributes("src") == []
     assert all(target.startswith("#") for target in page.attributes("href"))
     assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in page.tags}
     assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
@@ -410,7 +420,6 @@ def test_what_people_name_is_text_and_never_markup(context: ReportContext) -> No
         production=EVIL,
         rule=EVIL,
         importances={EVIL: {column: 1.0}},
-        images={f"importance_{EVIL}.png": b"png"},
         group_names=(EVIL,) * 5,
         steps={EVIL: 1.0},
         libraries={EVIL: EVIL},
@@ -428,7 +437,7 @@ def test_what_is_answered_and_what_that_promises(context: ReportContext) -> None
     assert "Of its “healthy” answers at most 5 % are sick, with 95 % confidence: on 900 rows that nothing was fitted on, 4 were" in text
     assert "dull model: never answers “healthy”: 3 of 12 negative answers were wrong even at 0.1." in text
     assert "sharp model: up to a probability of 0.25: 4 of 900 negative answers were wrong at 0.25." in text
-    assert "sharp model unseen 2.4 % 321 of 13,209 93.5 % 7 of 7,777 sick, 200 called healthy" in text
+    assert "unseen 7 of 7,777 sick rows 2.4 % 321 of 13,209 rows: 200 “healthy”, 121 “sick” 93.5 %" in text
     assert "sharp model 5 % 198 of 200 150 6.0 %" in text
     assert "99 % 11 of 50 9 2 of 35" in text
     assert "Ada Dora 9 6 2" in text  # taken for
@@ -443,7 +452,7 @@ def test_what_is_answered_where_groups_could_not_be_measured(context: ReportCont
     text = Page(render_evaluation(replace(without_unseen(context), evaluations=found, guard=Unavailable("shuffled")))).text
     assert "The guard alone" not in text
     assert "So it answers" not in text
-    assert "sharp model seen 98.8 % 2,800 of 2,834" in text
+    assert "sharp model seen 1 of 1,600 sick rows 98.8 % 2,800 of 2,834 rows: 1,200 “healthy”, 1,600 “sick”" in text
 
 
 def test_same_context_gives_the_same_page(context: ReportContext) -> None:

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 import sporeprint.model_serving.ui
+import sporeprint.reports
 import sporeprint.web
 from sporeprint.web.assets import assets
 from sporeprint.web.words import LANGUAGES, SOURCE, Words, catalogue, language_of
 
 WEB = Path(sporeprint.web.__path__[0])
 VIEWS = Path(sporeprint.model_serving.ui.__path__[0])
+#: What speaks through the catalogue beside the templates.
+SPEAKERS = (*VIEWS.glob("*.py"), *(Path(sporeprint.reports.__path__[0]) / f"ab_test_{name}.py" for name in ("report", "charts")))
 TEMPLATES = {path.name: path.read_text(encoding="utf-8") for path in (WEB / "templates").glob("*.j2")}
 QUOTED = r'"((?:[^"\\]|\\.)*)"'
 
@@ -25,9 +28,9 @@ def texts() -> set[str]:
     for text in TEMPLATES.values():
         found |= set(re.findall(rf"\b_\({QUOTED}", text)) | set(re.findall(r"\b_\('([^']*)'", text))
         found |= {each for pair in re.findall(rf"_\.count\([^\"]*{QUOTED}, {QUOTED}", text) for each in pair}
-    for path in VIEWS.glob("*.py"):
+    for path in SPEAKERS:
         source = path.read_text(encoding="utf-8")
-        found |= set(re.findall(rf"\b(?:Concern|words)\({QUOTED}", source))
+        found |= set(re.findall(rf"\b(?:Concern|words)\(\s*{QUOTED}", source))
         found |= set(re.findall(rf'^    "ui_\w+": \("[^"]*", {QUOTED}\)', source, re.MULTILINE))
     return found
 

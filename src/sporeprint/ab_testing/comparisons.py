@@ -3,6 +3,7 @@
 e-value and interval are dual: a difference of 0 is outside the interval exactly if the e-value has reached its threshold.
 """
 
+import bisect
 import math
 from dataclasses import dataclass
 
@@ -240,3 +241,30 @@ def _certain(design: Design, units: int, better: str) -> bool:
     difference, _, _ = _difference(design, metric, payoffs, design.winner_alpha, decides=True)
     margin = design.margin if metric is not Metric.EXPECTED_COST else min(design.margin, most)
     return difference.low > margin if better == "a" else difference.high < -margin
+
+
+def fewest_labels(design: Design, totals: ShadowTotals) -> int | None:
+    """The fewest further labels of disagreements that can name a winner: all of them in favour of one version; None: not a million can.
+
+    A lower bound: labels that favour the other version make it more. Guardrails, and the least units or duration, are not looked at.
+    """
+    rate, most = totals.disagreements / totals.units if totals.units else 0.0, max(events_by_weight(design.metric, design.costs))
+    counts = _differences(design, totals, design.metric)
+
+    def decided(labels: int) -> bool:
+        for loss in (-most, most):
+            more = {**counts, loss: counts.get(loss, 0) + labels}
+            payoffs = Payoffs(np.array(list(more)), np.array(list(more.values()), dtype=np.float64))
+            difference, _, _ = _difference(design, design.metric, payoffs, design.winner_alpha, decides=True)
+            if difference.low * rate > design.margin or difference.high * rate < -design.margin:
+                return True
+        return False
+
+    if decided(0):
+        return 0
+    most_labels = 1
+    while not decided(most_labels):
+        most_labels *= 2
+        if most_labels > 1 << 20:
+            return None
+    return bisect.bisect_left(range(most_labels), True, lo=most_labels // 2, key=decided)

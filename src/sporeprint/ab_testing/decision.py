@@ -7,6 +7,7 @@ from sporeprint.ab_testing.analysis import Analysis, GuardrailResult, GuardrailS
 from sporeprint.ab_testing.comparison import Comparison
 from sporeprint.ab_testing.design import Design, Labels, Metric, Mode, Rule
 from sporeprint.ab_testing.totals import SplitTotals
+from sporeprint.common.counts import number_of
 
 #: Below, a lower end is shown as 0.
 SMALLEST_SHOWN = 1e-12
@@ -133,7 +134,7 @@ def _too_early(analysis: Analysis) -> Decision | None:
     design, units = analysis.design, analysis.totals.units
     if units >= design.min_units and analysis.elapsed_s >= design.min_duration_s:
         return None
-    left = [f"{design.min_units - units:,} more units"] if units < design.min_units else []
+    left = [number_of(design.min_units - units, "more unit")] if units < design.min_units else []
     left += [_duration(design.min_duration_s - analysis.elapsed_s)] if analysis.elapsed_s < design.min_duration_s else []
     return Decision(Verdict.CONTINUE, Reason.TOO_EARLY, f"Keep going: by its rule the test runs for {' and '.join(left)} yet.")
 
@@ -175,10 +176,9 @@ def _equivalent(analysis: Analysis) -> Decision | None:
 
 def _open(analysis: Analysis) -> Decision:
     design, running, metric = analysis.design, analysis.running, analysis.design.metric
-    unit, seen = ("requests" if design.mode is Mode.SHADOW else "units"), analysis.totals.units
-    so_far = f"after {seen:,} {unit}"
+    so_far = f"after {number_of(analysis.totals.units, 'request' if design.mode is Mode.SHADOW else 'unit')}"
     if metric.needs_labels:
-        so_far += f" and {analysis.totals.labels:,} labels"
+        so_far += f" and {number_of(analysis.totals.labels, 'label')}"
     if running.low > -float("inf") and running.high < float("inf"):
         most_a, most_b = (_amount(design, metric, max(0.0, most)) for most in (-running.low, running.high))
         so_far += f" A may be better by up to {most_a} or B by up to {most_b} in {_what(analysis.primary)}"

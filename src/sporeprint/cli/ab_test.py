@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sporeprint.cli.command import ALL, Facts, Session, command, group, user
+from sporeprint.cli.command import ALL, Facts, FieldOptions, Session, command, group, user
 from sporeprint.cli.console import Result
 from sporeprint.common.text_table import Table
 from sporeprint.errors import UsageError
@@ -45,13 +45,39 @@ def _actor() -> str:
 # --- running -------------------------------------------------------------------------------------------------------------
 
 
+#: The fields of a test that are one value, as `AbTestFields` describes them; without pydantic, which is slow to import.
+_FIELDS: FieldOptions = {
+    "mode": (str, "split or shadow."),
+    "unit": (str, "What keeps an arm and counts once: header (X-Unit-Id), prediction (its row) or field:<column>."),
+    "metric": (str, "What decides."),
+    "direction": (str, "Whether a higher or a lower value is better."),
+    "alpha": (float, "Largest probability of a false winner or a false breach of a guardrail."),
+    "margin": (float, "By how much a version has to be better to win."),
+    "equivalence": (float, "Versions that differ by less are equivalent."),
+    "ratio": (float, "Ratio of the error rates at which the test is most sensitive."),
+    "expect": (str, "The arm that is expected to be better; shortens a split test."),
+    "labels": (str, "Which outcomes come: all, of units drawn at random, or reports of errors alone."),
+    "label_share": (float, "Share of the units whose outcome is asked for, if random."),
+    "latency_limit_ms": (float, "An answer that takes longer is slow; for the metric latency."),
+    "srm_alpha": (float, "Largest probability of a false alarm of sample ratio mismatch."),
+    "min_duration_s": (float, "Seconds before which there is no verdict."),
+    "max_duration_s": (float, "Seconds after which the test ends without a winner."),
+    "min_units": (int, "Units before which there is no verdict."),
+    "max_units": (int, "Units after which the test ends without a winner."),
+    "auto_conclude": (bool, "Whether the verdict is acted on without a person."),
+    "independent": (bool, "Whether it may run beside tests with the same unit."),
+    "default_route": (bool, "Whether requests that name neither a test nor a model take part."),
+}
+
+
 @command(
     ab_test,
     ALL,
     panel=_RUN,
+    fields=_FIELDS,
     examples="sporeprint ab-test create --name first --model-a xgboost/v1 --model-b xgboost/v2\n"
     "sporeprint ab-test create --name second --model-a production --model-b xgboost/v3 --mode shadow\n"
-    "sporeprint ab-test create --name third --model-a xgboost/v1 --model-b xgboost/v2 --option metric=false_negative --option alpha=0.01",
+    "sporeprint ab-test create --name third --model-a xgboost/v1 --model-b xgboost/v2 --metric false_negative --alpha 0.01",
 )
 def create(
     session: Session,
@@ -61,22 +87,24 @@ def create(
     split: Annotated[
         float | None, typer.Option("--split", metavar="SHARE", help="Of the units that go to B, above 0 and below 1.", show_default=False)
     ] = None,
-    mode: Annotated[str | None, typer.Option("--mode", metavar="MODE", help="split or shadow.", show_default=False)] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
-            "--option", metavar="FIELD=VALUE", help="Any other field of the test. Can be given several times.", show_default=False
+            "--option",
+            metavar="FIELD=VALUE",
+            help="A field of several values: guardrails, also, costs. As YAML; repeatable.",
+            show_default=False,
         ),
     ] = None,
+    given: Mapping[str, Any] = MappingProxyType({}),
 ) -> Result:
     """Make a test; what is left out comes from the configuration. It runs at once, and nothing of it can be changed later."""
     from sporeprint.pipelines import ab_test_views
 
-    fields: dict[str, Any] = {"name": name, "model_a": model_a, "model_b": model_b}
-    fields |= {} if split is None else {"traffic_split": split}
-    fields |= {} if mode is None else {"mode": mode}
+    shared = {} if split is None else {"traffic_split": split}
     with _experiments(session) as experiments:
-        test = experiments.create({**fields, **_options(option)}, actor=_actor())
+        wanted = {"name": name, "model_a": model_a, "model_b": model_b, **shared, **given, **_options(option)}
+        test = experiments.create(wanted, actor=_actor())
         return _shown(ab_test_views.describe(experiments.engine, test, session.settings))
 
 
@@ -101,7 +129,7 @@ def _options(options: list[str] | None) -> dict[str, Any]:
     ab_test,
     ALL,
     panel=_RUN,
-    examples="sporeprint ab-test conclude first\nsporeprint ab-test conclude first --winner B",
+    examples="sporeprint ab-test conclude first\nsporeprint ab-test conclude first --winner B --reason 'A costs too much to run'",
 )
 def conclude(
     session: Session,
@@ -109,12 +137,15 @@ def conclude(
     winner: Annotated[
         str | None, typer.Option("--winner", metavar="A|B", help="Left out: what the test's rule says now.", show_default=False)
     ] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="TEXT", help="Why; needed against the rule.", show_default=False)
+    ] = None,
 ) -> Result:
     """End a test. If B has won, it is promoted through the gate."""
     from sporeprint.pipelines import ab_test_views
 
     with _experiments(session) as experiments:
-        ended = experiments.conclude(test, winner=winner, actor=_actor())
+        ended = experiments.conclude(test, winner=winner, actor=_actor(), reason=reason)
         return _shown(ab_test_views.describe(experiments.engine, ended, session.settings))
 
 
@@ -211,11 +242,13 @@ def disagreements(
     return Facts({"disagreements": values}, (Table("Disagreements", ("prediction", "A says", "B says"), rows),))
 
 
-@command(ab_test, ALL, panel=_SHOW, examples="sporeprint ab-test report first --out first.html")
+@command(ab_test, ALL, panel=_SHOW, examples="sporeprint ab-test report first\nsporeprint ab-test report first --out first.html")
 def report(
     session: Session,
     test: Name,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the page goes.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Where the page goes; left out: ab_test_<name>.html.", show_default=False)
+    ] = None,
 ) -> Result:
     """Write a page about a test: one file that needs no network."""
     from sporeprint.common.files import atomic_write
@@ -225,6 +258,7 @@ def report(
     with _experiments(session) as experiments:
         view = ab_test_views.describe(experiments.engine, experiments.refresh(test), session.settings)
         simulated = experiments.is_simulated(view["model_a"])
+    out = out or Path(f"ab_test_{view['name']}.html")
     atomic_write(out, ab_test_report.page(view, simulated=simulated))
     return Facts({"out": str(out)}, (Table("", ("",), ((f"written to {out}",),)),))
 
@@ -371,7 +405,7 @@ def simulate(
     from sporeprint.ab_testing.simulation import simulate_ab_test
     from sporeprint.ab_testing.traffic import Latencies, Traffic
     from sporeprint.common.files import atomic_write
-    from sporeprint.reports.ab_simulation_chart import chart
+    from sporeprint.reports.ab_simulation_chart import picture
 
     more: dict[str, Any] = {"metric": metric, "labels": labels, **_options(option)}
     more |= {} if expect is None else {"expect": expect}
@@ -395,7 +429,7 @@ def simulate(
     keeps = result.keeps(design.alpha, design.srm_alpha)
     if out is not None:
         title = f"{metric}, {mode}, {rate_a:.2%} against {rate_b:.2%} errors"
-        atomic_write(out, chart(result, title, design.alpha, design.srm_alpha))
+        atomic_write(out, picture(result, title, design.alpha, design.srm_alpha))
     ends = result.false_ends
     rows = (
         ("A won", f"{result.won_a.value:.2%}"),

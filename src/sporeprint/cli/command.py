@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -165,8 +166,18 @@ _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 Work = TypeVar("Work", bound=Callable[..., Result])
 
 
+#: Options that only fill the fields of one request: field -> its type and its help.
+FieldOptions = Mapping[str, tuple[type, str]]
+
+
 def command(
-    group: typer.Typer, shared: Sequence[str], *, name: str | None = None, panel: str = "", examples: str = ""
+    group: typer.Typer,
+    shared: Sequence[str],
+    *,
+    name: str | None = None,
+    panel: str = "",
+    examples: str = "",
+    fields: FieldOptions = MappingProxyType({}),
 ) -> Callable[[Work], Work]:
     """Make a command of a function from a session and its own options to a result.
 
@@ -176,16 +187,22 @@ def command(
         name: the command's, where it is not the function's.
         panel: where it stands on the group's help page.
         examples: lines for its own help page.
+        fields: further options; the function's last argument, `given`, is the mapping of those that are given.
     """
 
     def register(work: Work) -> Work:
-        own = list(inspect.signature(work, eval_str=True).parameters.values())[1:]
+        own = [
+            each for each in list(inspect.signature(work, eval_str=True).parameters.values())[1:] if not (fields and each.name == "given")
+        ]
+        own += [inspect.Parameter(key, _KEYWORD, default=None, annotation=_field_option(key, *fields[key])) for key in fields]
         common = [inspect.Parameter(key, _KEYWORD, default=_SHARED[key][1], annotation=_SHARED[key][0]) for key in shared]
         parameters = [parameter.replace(kind=_KEYWORD) for parameter in own] + common
 
         @functools.wraps(work)
         def run(**options: Any) -> None:
             session = _session({key: options.pop(key) for key in shared})
+            if fields:
+                options["given"] = {key: value for key in fields if (value := options.pop(key)) is not None}
             result = work(session, **options)
             session.screen.show(result)
             raise typer.Exit(getattr(result, "exit_code", 0))
@@ -196,6 +213,13 @@ def command(
         return work
 
     return register
+
+
+def _field_option(name: str, kind: type, text: str) -> Any:
+    option = name.replace("_", "-")
+    declared = (f"--{option}/--no-{option}",) if kind is bool else (f"--{option}",)
+    metavar = None if kind is bool else name.rpartition("_")[2].upper()
+    return Annotated[kind | None, typer.Option(*declared, metavar=metavar, help=text, show_default=False)]
 
 
 def user() -> str:

@@ -58,7 +58,7 @@ def list_models(session: Session) -> Result:
     if not listing:
         return Facts(values, (Table("", ("",), ((f"no model is registered in {registry.root}; sporeprint etl makes some",),)),))
     rows = [_row(version) for model in listing for version in model["versions"]]
-    heads = ("version", "stands for", "created", *(f"{metric}, {on}" for on, metric in LISTED), "note")
+    heads = ("version", "stands for", "note", *(f"{metric}, {on}" for on, metric in LISTED), "created")
     return Facts(values, (_without_empty("Registered models", heads, rows),))
 
 
@@ -84,7 +84,7 @@ def _row(version: Mapping[str, Any]) -> tuple[str, ...]:
     note = "of SIMULATED data" if version["simulated"] else ""
     if version["problem"] is not None:
         note = f"DAMAGED: {version['problem']}"
-    return (version["ref"], ", ".join(version["stands_for"]), str(version["created"] or ""), *values, note)
+    return (version["ref"], ", ".join(version["stands_for"]), note, *values, str(version["created"] or ""))
 
 
 def _metric(metrics: Mapping[str, Any], on: str, name: str) -> str:

@@ -1,6 +1,7 @@
 """Tables as lines of text, and as Rich draws them."""
 
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,10 @@ from sporeprint.cli.terminal import printable
 from sporeprint.common.text_table import Table
 
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?( ?(%|[a-zA-Zµ]{1,3}(/s)?))?|-|", re.ASCII)
+
+
+#: A time of ISO 8601 in UTC: its day, and its minute.
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)[\d:.]*(?:\+00:00|Z)", re.ASCII)
 
 
 def plain_table(table: Table) -> str:
@@ -61,13 +66,16 @@ def drawn_table(table: Table, width: int) -> Any:
         header_style="dim",
         border_style="dim",
     )
+    table, left_out = _fitted(_to_the_minute(table), width)
     wraps = _wrapping(table)
+    if left_out:
+        drawn.caption, drawn.caption_justify = Text(f"more at a greater width, or with --json: {', '.join(left_out)}", style="dim"), "left"
     if len(table.columns) > 2 and _narrowest(table, wraps) > width:
         table, wraps = _records(table), [False, True]
         drawn.box, drawn.show_header, drawn.padding = None, False, (0, 2, 0, 0)
     for number, (name, right) in enumerate(zip(table.columns, _right_aligned(table), strict=True)):
         drawn.add_column(
-            Text(printable(name)),
+            Text(printable(name, keep="\n")),
             justify="right" if right else "left",
             style=None if number else "cyan",
             no_wrap=not wraps[number],
@@ -84,7 +92,10 @@ _UNBROKEN, _BROKEN = 24, 16
 
 def _widths(table: Table) -> list[int]:
     cells = _head(table) + list(table.rows)
-    return [max((_width(printable(row[number])) for row in cells), default=0) for number in range(len(table.columns))]
+    return [
+        max((_width(printable(line)) for row in cells for line in row[number].split("\n")), default=0)
+        for number in range(len(table.columns))
+    ]
 
 
 def _wrapping(table: Table) -> list[bool]:
@@ -94,6 +105,35 @@ def _wrapping(table: Table) -> list[bool]:
 def _narrowest(table: Table, wraps: Sequence[bool]) -> int:
     gaps = 2 * (len(table.columns) - 1)
     return gaps + sum(_BROKEN if wrap else width for width, wrap in zip(_widths(table), wraps, strict=True))
+
+
+def _to_the_minute(table: Table) -> Table:
+    """A table with columns, its times without seconds, so that they need not be broken."""
+    if len(table.columns) < 3:
+        return table
+    return Table(table.title, table.columns, tuple(tuple(_TIME.sub(r"\1 \2", cell) for cell in row) for row in table.rows))
+
+
+def _fitted(table: Table, width: int) -> tuple[Table, tuple[str, ...]]:
+    """A table of several rows that is too wide: with the names of its columns in lines, and then without its last columns.
+
+    Returns:
+        the table, and the names of the columns that had no room; the table as it is where those would hold longer texts, or be half of it.
+    """
+    if len(table.rows) < 2 or len(table.columns) < 3 or _narrowest(table, _wrapping(table)) <= width:
+        return table, ()
+    cells = _widths(Table("", ("",) * len(table.columns), table.rows))
+    heads = tuple(
+        "\n".join(textwrap.wrap(name, max(cell, 5), break_long_words=False)) for name, cell in zip(table.columns, cells, strict=True)
+    )
+    wraps = _wrapping(table)
+    for number in range(len(table.columns), len(table.columns) // 2, -1):
+        if any(wraps[number:]):
+            break
+        fitted = Table(table.title, heads[:number], tuple(row[:number] for row in table.rows))
+        if _narrowest(fitted, _wrapping(fitted)) <= width:
+            return fitted, tuple(name for name in table.columns[number:] if name)
+    return table, ()
 
 
 def _records(table: Table) -> Table:

@@ -26,7 +26,7 @@ from typing import IO, Any, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpac
 import httpx
 
 from sporeprint import __version__
-from sporeprint.client import protocol
+from sporeprint.client import ab_tests, protocol
 from sporeprint.client.errors import (
     AnswerError,
     AuthenticationError,
@@ -42,6 +42,9 @@ from sporeprint.client.errors import (
 from sporeprint.client.protocol import Backoff, Call, ConnectionLost, Exchange, Request, Response, Retries, exchange
 from sporeprint.client.results import BatchFile, BatchResult, OutcomesResult, PredictResult
 from sporeprint.errors import StorageError, UsageError
+from sporeprint.messages.ab_labels import LabelResponse, LeaseResponse
+from sporeprint.messages.ab_plans import AbPlanResponse
+from sporeprint.messages.ab_tests import AbTestResponse
 from sporeprint.messages.identification import IdentifyResponse
 from sporeprint.messages.models import ModelList, ModelVersions, PromotionResponse, RollbackResponse
 from sporeprint.messages.outcomes import OutcomeResponse, OutcomeRevision, RowOutcome
@@ -50,6 +53,8 @@ from sporeprint.messages.problem import RowProblem
 from sporeprint.messages.service import HealthResponse
 
 __all__ = [
+    "AbPlanResponse",
+    "AbTestResponse",
     "AnswerError",
     "AsyncClient",
     "AuthenticationError",
@@ -62,6 +67,8 @@ __all__ = [
     "HealthResponse",
     "IdentifyResponse",
     "InvalidError",
+    "LabelResponse",
+    "LeaseResponse",
     "ModelList",
     "ModelVersions",
     "NotAllowedError",
@@ -176,6 +183,12 @@ class _Shared:
     promote = _method(protocol.promote)
     rollback = _method(protocol.rollback)
     health = _method(protocol.health)
+    ab_test = _method(ab_tests.ab_test)
+    plan_ab_test = _method(ab_tests.plan_ab_test)
+    conclude_ab_test = _method(ab_tests.conclude_ab_test)
+    rollback_ab_test = _method(ab_tests.rollback_ab_test)
+    lease_labels = _method(ab_tests.lease_labels)
+    label = _method(ab_tests.label)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._options['base_url']!r})"

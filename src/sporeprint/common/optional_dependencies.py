@@ -18,7 +18,6 @@ EXTRAS = {
     "fastapi": "serve",
     "httpx": "serve",
     "joblib": "train",
-    "matplotlib": "train",
     "mlflow": "mlflow",
     "onnx": "train",
     "onnxruntime": "serve",

@@ -28,6 +28,9 @@ _tracer: Any = None
 _providers: list[Any] = []
 #: Whether a trace is recorded.
 _sampler: Any = None
+#: A trace that begins here is recorded where its number's last 64 bits are below it; None: the sampler decides by more than that.
+_bound: int | None = None
+_LAST_64_BITS = (1 << 64) - 1
 #: The span of the request that this context works on, where it is recorded.
 _RECORDED: ContextVar[Any] = ContextVar("_RECORDED", default=None)
 #: The number of the trace that the next span of this thread begins.
@@ -70,7 +73,7 @@ def start(instance: str | None = None) -> None:
         ConfigError: a variable is wrong.
         MissingExtraError: OpenTelemetry is not installed.
     """
-    global _tracer, _sampler
+    global _tracer, _sampler, _bound
     if _providers or not requested():
         return
     try:
@@ -85,9 +88,17 @@ def start(instance: str | None = None) -> None:
             raise ConfigError(f"OpenTelemetry: {error}") from error
         provider.add_span_processor(BatchSpanProcessor(_span_exporter(kind)))
         _providers.append(provider)
-        _tracer, _sampler = provider.get_tracer(NAME), provider.sampler
+        _tracer, _sampler, _bound = provider.get_tracer(NAME), provider.sampler, _bound_of(provider.sampler)
     if (kind := exporter_of("logs")) != "none":
         _start_logs(kind, instance)
+
+
+def _bound_of(sampler: Any) -> int | None:
+    """The bound of a sampler that goes by the number of a trace alone, where the trace begins here."""
+    from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
+
+    root = getattr(sampler, "_root", sampler)  # of one that goes by the parent first; without the attribute the sampler is asked
+    return root.bound if type(root) is TraceIdRatioBased else None
 
 
 def _ids() -> Any:
@@ -194,18 +205,20 @@ class DroppedRequest:
 
 def start_request(headers: Iterable[tuple[bytes, bytes]], method: str, began_ns: int) -> Any:
     """The span of a request, which is the current one from now on in this task; only to be called while tracing."""
+    header = next((value for name, value in headers if name == b"traceparent"), None)
+    number = random.getrandbits(128) or 1
+    # What is dropped is so before anything else is made: most requests are, and a span costs as much as a tenth of a prediction.
+    if header is None and _bound is not None and number & _LAST_64_BITS >= _bound:
+        return DroppedRequest(number)
     from opentelemetry import context, trace
 
     attributes = {"http.request.method": method}  # what a sampler may look at
-    header = next((value for name, value in headers if name == b"traceparent"), None)
     # Nothing is the parent that another request may have left in this context.
     parent = context.Context() if header is None else _parent(header.decode("latin-1"))
     if header is None:
-        # The sampler decides before the span is made: one that is dropped would cost as much as a tenth of a prediction.
-        number = _drawn.trace_id = random.getrandbits(128) or 1
-        if not _sampler.should_sample(parent, number, method, trace.SpanKind.SERVER, attributes).decision.is_sampled():
-            del _drawn.trace_id
+        if _bound is None and not _sampler.should_sample(parent, number, method, trace.SpanKind.SERVER, attributes).decision.is_sampled():
             return DroppedRequest(number)
+        _drawn.trace_id = number
     request = _tracer.start_span(method, parent, trace.SpanKind.SERVER, attributes, start_time=began_ns)
     context.attach(trace.set_span_in_context(request))
     _RECORDED.set(request if request.is_recording() else None)
@@ -219,9 +232,7 @@ def trace_id(request: Any) -> str:
 
 
 def end_request(request: Any, name: str, status: int, attributes: Callable[[], Mapping[str, Any]]) -> None:
-    """End the span of a request. Its attributes are only made where it is recorded."""
-    if isinstance(request, DroppedRequest):
-        return
+    """End the span of a request that was not dropped. Its attributes are only made where it is recorded."""
     if request.is_recording():
         from opentelemetry.trace import StatusCode
 

@@ -185,6 +185,7 @@ def _number_hint(text: str) -> str:
         return f"; if {match[1]!r} stands between thousands: {{column}}.thousands: {match[1]!r}"
     if re.fullmatch(r"[+-]?[0-9]+,[0-9]+", text):
         return "; if ',' is its decimal sign: {column}.decimal: ','"
-    if match := re.fullmatch(r"([€$£¥])?\s*[+-]?[0-9.,' ]*[0-9](\s*%|\s+[^\W\d]+)?", text):
-        return f"; if {(match[1] or match[2]).strip()!r} is its unit: {{column}}.strip: [{(match[1] or match[2]).strip()!r}]"
+    match = re.fullmatch(r"([€$£¥])?\s*[+-]?[0-9.,' ]*[0-9](\s*%|\s+[^\W\d]+)?", text)
+    if match and (unit := (match[1] or match[2] or "").strip()):
+        return f"; if {unit!r} is its unit: {{column}}.strip: [{unit!r}]"
     return ""

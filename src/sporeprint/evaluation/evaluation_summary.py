@@ -34,7 +34,6 @@ class ReportContext:
         versions: model -> its version, as in v2; a model that was not registered has none.
         importances: model -> dataset column -> share.
         fit_seconds: model -> seconds.
-        images: file name -> PNG, as `plots.draw_all` names them; the page leaves out what is not there.
         steps: step -> seconds.
         group_names: names of the groups, by their number; None where nobody knows them.
         seed: seed of fits and bootstraps.
@@ -59,7 +58,6 @@ class ReportContext:
     versions: dict[str, str]
     importances: dict[str, dict[str, float]]
     fit_seconds: dict[str, float]
-    images: dict[str, bytes]
     steps: dict[str, float]
     group_names: tuple[str, ...] | None
     seed: int | None = None

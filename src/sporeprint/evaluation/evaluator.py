@@ -264,7 +264,6 @@ def report_context(
         versions={},
         importances={candidate.name: dict(candidate.importance) for candidate in candidates},
         fit_seconds={candidate.name: candidate.fit_seconds for candidate in candidates},
-        images={},
         steps=dict(steps),
         group_names=group_names,
         seed=settings.runtime.seed,

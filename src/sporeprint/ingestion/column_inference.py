@@ -1,5 +1,6 @@
 """What a column of text holds: numbers, codes, dates, identifiers or text, and how its numbers and missing values are written."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ LEAST_DAYS = 20
 NEARLY_ALL = 0.98
 #: From so many different values, and such a share of the rows, a column of codes is text or identifies the row.
 MANY, MANY_SHARE = 50, 0.5
+#: Whole numbers that are all different where that is less likely than this, were they measured, are numbers of the rows.
+DIFFERENT_BY_CHANCE = 1e-6
 #: Rows of a column that are looked at, evenly over the sample.
 MOST_ROWS = 20_000
 #: Longest text that is a code: longer ones are text.
@@ -157,9 +160,10 @@ def _as_identifier(name: str, form: ColumnForm, present: pl.Series, rows: int) -
     if _GROUP_NAME.fullmatch(name) and 2 < numbers <= MANY_SHARE * rows:
         return ColumnForm(ColumnRole.GROUP, form.missing, form.missing_share, numbers)
     if numbers == len(present) >= MANY:
-        values = present.cast(pl.Int64, strict=False)
-        counted = values.is_sorted() and values.null_count() == 0 and int(values[-1]) - int(values[0]) == len(values) - 1
-        if counted or _ID_NAME.fullmatch(name):
+        values = present.cast(pl.Float64)
+        # Draws from a range, however distributed, are all different with at most this probability (the birthday problem).
+        chance = math.exp(-numbers * (numbers - 1) / 2 / (values.max() - values.min() + 1))  # type: ignore[operator]  # Polars' types
+        if chance < DIFFERENT_BY_CHANCE or _ID_NAME.fullmatch(name):
             return ColumnForm(ColumnRole.ID, form.missing, form.missing_share, numbers)
     return form
 

@@ -17,6 +17,8 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Alpha = Annotated[float, Field(gt=0, lt=0.5)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
+#: Why, in words: at least one character that is none of space.
+Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
 
 
 class AbTestFields(RequestMessage):
@@ -112,11 +114,23 @@ class ConclusionRequest(RequestMessage):
 
     Attributes:
         winner: the winner; left out: by the test's rule.
+        reason: why; needed where the winner is not what the rule says.
     """
 
-    model_config = ConfigDict(json_schema_extra={"example": {"winner": "B"}})
+    model_config = ConfigDict(json_schema_extra={"example": {"winner": "B", "reason": "A costs too much to run"}})
 
     winner: Literal["A", "B"] | None = None
+    reason: Reason | None = None
+
+
+class AbRollbackRequest(RequestMessage):
+    """That the promotion of a test's winner is to be taken back.
+
+    Attributes:
+        reason: why, for the history.
+    """
+
+    reason: Reason
 
 
 @response
@@ -155,6 +169,44 @@ class AbTestSummary:
 
 
 @response
+class AbStanding:
+    """What follows from the last interim analysis of a test.
+
+    Attributes:
+        at: when anything last changed, ISO 8601.
+        units: counted until then.
+        labels: counted until then.
+        verdict: what the rule says: continue, a, b, equivalent, inconclusive or invalid.
+        sentence: the same in words.
+        gain: by how much B is better, in the metric's unit; null: not known.
+        low: lower end of its always valid interval; null: none.
+        high: its upper end; null: none.
+    """
+
+    at: str
+    units: int
+    labels: int
+    verdict: str
+    sentence: str
+    gain: float | None
+    low: float | None
+    high: float | None
+
+
+@response
+class AbTestListItem(AbTestSummary):
+    """A test in a list, with what follows so far.
+
+    Attributes:
+        margin: by how much a version has to be better to win.
+        standing: what follows; null: nothing has been counted yet.
+    """
+
+    margin: float
+    standing: AbStanding | None
+
+
+@response
 class AbTestList:
     """Some tests.
 
@@ -163,7 +215,7 @@ class AbTestList:
         next: the parameter `before` of the next page; null on the last one.
     """
 
-    tests: tuple[AbTestSummary, ...]
+    tests: tuple[AbTestListItem, ...]
     next: str | None
 
 

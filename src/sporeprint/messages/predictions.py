@@ -90,36 +90,38 @@ class PredictResponse:
 
     Attributes:
         prediction_id: under which it is kept; its outcome is reported by it.
-        prediction: code of the likelier class.
-        probability: of the positive class, calibrated, 0 to 1.
         verdict: a class in words, or unknown.
-        novelty_p: p-value of the novelty guard, 0 to 1; near 0 for rows unlike any training row.
-        threshold: largest probability for which the verdict is the negative class; null if the verdict is never the negative class.
-        model: name of the model.
-        version: its version.
-        unseen: columns whose value never occurred in training.
-        outside: columns whose number lies outside the range of the training rows.
         reason: why the verdict is unknown; null if it is not.
         unknown: which kind of unknown it is; null if the verdict is a class, or unknown for another reason.
         look_at: where too little was observed: the columns to look at next, the best first.
+        novelty_p: p-value of the novelty guard, 0 to 1; near 0 for rows unlike any training row.
+        unseen: columns whose value never occurred in training.
+        outside: columns whose number lies outside the range of the training rows.
+        prediction: the classifier's own output, whatever the verdict: code of the likelier class.
+        probability: the classifier's own output, calibrated, 0 to 1: of the class `probability_of`.
+        probability_of: the positive class, in words.
+        threshold: largest probability for which the verdict is the negative class; null if the verdict is never the negative class.
+        model: name of the model.
+        version: its version.
         simulated: whether the model was trained on invented rows.
         ab_test: its part in an A/B test; null if it has none.
         explanation: with explain=true; null otherwise.
     """
 
     prediction_id: str
-    prediction: str
-    probability: float
     verdict: str
-    novelty_p: float
-    threshold: float | None
-    model: str
-    version: int
-    unseen: tuple[str, ...]
-    outside: tuple[str, ...]
     reason: str | None
     unknown: UnknownKind | None = None
     look_at: tuple[str, ...] = ()
+    novelty_p: float
+    unseen: tuple[str, ...]
+    outside: tuple[str, ...]
+    prediction: str
+    probability: float
+    probability_of: str
+    threshold: float | None
+    model: str
+    version: int
     simulated: bool = False
     ab_test: AbAssignment | None = None
     explanation: PredictionExplanation | None = None
@@ -132,29 +134,29 @@ class RowPrediction:
     Attributes:
         row: its number in the batch, from 0.
         prediction_id: under which it is kept.
-        prediction: code of the likelier class.
-        probability: of the positive class.
         verdict: a class in words, or unknown.
-        novelty_p: near 0 for rows unlike any training row.
-        unseen: columns whose value never occurred in training.
-        outside: columns whose number lies outside the range of the training rows.
         reason: why the verdict is unknown.
         unknown: which kind of unknown it is; null if the verdict is a class, or unknown for another reason.
         look_at: where too little was observed: the columns to look at next, the best first.
+        novelty_p: near 0 for rows unlike any training row.
+        unseen: columns whose value never occurred in training.
+        outside: columns whose number lies outside the range of the training rows.
+        prediction: the classifier's own output, whatever the verdict: code of the likelier class.
+        probability: the classifier's own output: of the positive class.
         problem: why the row was not understood; null if it was.
     """
 
     row: int
     prediction_id: str | None = None
-    prediction: str | None = None
-    probability: float | None = None
     verdict: str = "unknown"
-    novelty_p: float | None = None
-    unseen: tuple[str, ...] = ()
-    outside: tuple[str, ...] = ()
     reason: str | None = None
     unknown: UnknownKind | None = None
     look_at: tuple[str, ...] = ()
+    novelty_p: float | None = None
+    unseen: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
+    prediction: str | None = None
+    probability: float | None = None
     problem: RowProblem | None = None
 
 

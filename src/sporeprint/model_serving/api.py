@@ -20,6 +20,8 @@ from sporeprint import __version__
 from sporeprint.common import telemetry
 from sporeprint.errors import SporeprintError
 from sporeprint.model_serving.endpoints import (
+    ab_labels,
+    ab_plans,
     ab_tests,
     documentation,
     identify,
@@ -59,6 +61,8 @@ ROUTERS = tuple(
         predictions,
         models,
         promotion,
+        ab_plans,
+        ab_labels,
         ab_tests,
         status,
         documentation,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sporeprint.common.counts import number_of
 from sporeprint.monitoring.data_profile import ColumnProfile, NominalProfile, NumericProfile, Profile
 from sporeprint.stats import effect_sizes, two_sample
 from sporeprint.stats.histogram import Float64, Histogram, Int64, common, middles, widths
@@ -200,7 +201,7 @@ def _too_few(old: ColumnProfile, new: ColumnProfile, least: int) -> str | None:
     """Why the values of a column cannot be compared; None if they can."""
     for which, column in (("the reference", old), ("the current table", new)):
         if column.present < least:
-            values = f"{column.present} value{'' if column.present == 1 else 's'}" if column.present else "no value"
+            values = number_of(column.present, "value") if column.present else "no value"
             return f"{which} has {values}; at least {least} are needed to compare them"
     return None
 

@@ -108,6 +108,7 @@ class Evaluation:
         window: what was asked for, as JSON values; empty for a file.
         answered: current rows by verdict: negative, positive, unknown.
         window_history: how good the answers of windows of equal length were, the current one last; empty for a file.
+        value_words: nominal column -> code -> word.
         expected_by_component: the same, from the accuracy of each of the guard's components; None where it was not estimated.
         slices: slice analysis; None if it was not done.
     """
@@ -134,6 +135,7 @@ class Evaluation:
     window_history: tuple[WindowPerformance, ...] = ()
     slices: SliceAnalysis | None = None
     expected_by_component: ComponentEstimate | None = None
+    value_words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def mature(self) -> bool:
@@ -143,14 +145,25 @@ class Evaluation:
     @property
     def alarms(self) -> tuple[str, ...]:
         """What raised an alarm, in words."""
-        sentences = [self.describe(finding) for finding in self.judgement.alarms]
+        return (*(self.describe(finding) for finding in self.judgement.alarms), *self._promise)
+
+    @property
+    def alarms_by_column(self) -> tuple[str, ...]:
+        """The same with one line a column: first a promise that is broken, then the columns that matter most."""
+        columns: dict[str, list[str]] = {item.column: [] for item in self.ranking}
+        for finding in self.judgement.alarms:
+            columns.setdefault(finding.column, []).append(self._changed(finding))
+        return (*self._promise, *(f"{column}: {'; '.join(changes)}" for column, changes in columns.items() if changes))
+
+    @property
+    def _promise(self) -> tuple[str, ...]:
         if self.performance is not None and self.performance.promise is PromiseStatus.BROKEN:
             share = self.performance.false_negatives
-            sentences.append(
+            return (
                 f"of the answers “{self.words[0]}” {percent(share.value)} were {self.words[1]} (at least {percent(share.low)}); "
-                f"promised was at most {percent(self.alpha)}"
+                f"promised was at most {percent(self.alpha)}",
             )
-        return tuple(sentences)
+        return ()
 
     @property
     def not_computed(self) -> tuple[str, ...]:
@@ -181,8 +194,11 @@ class Evaluation:
 
     def describe(self, finding: Finding) -> str:
         """A finding in words."""
+        return f"{finding.column}: {self._changed(finding)}"
+
+    def _changed(self, finding: Finding) -> str:
         column = next(column for column in self.drift.columns if column.column == finding.column)
-        return f"{finding.column}: {what_changed(column, finding)}"
+        return what_changed(column, finding, self.value_words.get(finding.column, {}))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; what is not a number is None."""
@@ -255,7 +271,7 @@ class Evaluation:
             rows.append(row if most is not None else (*row, *more))
         left = len(self.ranking) - len(rows)
         title = "By column, what matters most first" + (f" ({left} more in the report)" if left else "")
-        heads = ("column", "", "distance", "p, adjusted", "missing", "shift (sd)", "importance")
+        heads = ("column", "state", "distance", "p, adjusted", "missing", "shift (sd)", "importance")
         return Table(title, heads[:5] if most is not None else heads, tuple(rows))
 
     def performance_table(self) -> Table:
@@ -275,7 +291,7 @@ class Evaluation:
             (f"promise of at most {percent(self.alpha)}", "", NOTHING if real is None else real.promise.value),
             ("calibration gap", "", shown(None if real is None else real.gap)),
         ]
-        heads = ("", "expected", "with outcomes" if self.mature else "so far (IMMATURE)")
+        heads = ("what", "expected", "with outcomes" if self.mature else "so far (IMMATURE)")
         return Table("Performance", heads, tuple(rows))
 
     def _by_component(self) -> list[tuple[str, str, str]]:
@@ -338,7 +354,7 @@ class Evaluation:
             )
             for item in drops[:most]
         )
-        return Table(title, ("slice", "right before", "right now", "drop", "p, adjusted", ""), rows)
+        return Table(title, ("slice", "right before", "right now", "drop", "p, adjusted", "so"), rows)
 
 
 def moment(at_s: float) -> str:
@@ -360,7 +376,7 @@ def state_of(column: ColumnDrift, findings: Sequence[Finding]) -> str:
     return "changed, little" if any(finding.significant for finding in findings) else "unchanged"
 
 
-def what_changed(column: ColumnDrift, finding: Finding) -> str:
+def what_changed(column: ColumnDrift, finding: Finding, words: Mapping[str, str]) -> str:
     """A finding in words."""
     effect = finding.check.effect
     if finding.check.span:
@@ -368,7 +384,7 @@ def what_changed(column: ColumnDrift, finding: Finding) -> str:
     if finding.check.about == "missing":
         return f"missing in {percent(column.missing[1])} of the rows, was {percent(column.missing[0])}"
     if finding.check.about == "new values":
-        named = ", ".join(f"{item.value!r}" for item in column.new[:3]) + (" ..." if len(column.new) > 3 else "")
+        named = ", ".join(words.get(item.value, repr(item.value)) for item in column.new[:3]) + (" ..." if len(column.new) > 3 else "")
         return f"{percent(effect)} of the values are new: {named or 'counted together, as values that nobody knows'}"
     if column.kind == "numeric":
         return f"shifted by {number(effect)} standard deviations of the reference (Wasserstein distance)"

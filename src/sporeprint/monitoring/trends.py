@@ -1,10 +1,9 @@
-"""The numbers of an evaluation that are kept, and what they were over time, as lines of a picture."""
+"""The numbers of an evaluation that are stored, and what they were over time."""
 
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from sporeprint.monitoring.evaluation import Evaluation, WindowPerformance
 from sporeprint.stats.intervals import Estimate
@@ -15,10 +14,8 @@ LENGTH = 64
 DRIFT, ALARM = "drift:", "alarm:"
 #: Evaluations on a picture.
 MOST_POINTS = 120
-#: Of a picture, in units of its own.
-WIDTH, HEIGHT = 320.0, 110.0
 #: Columns that have a line.
-MOST_COLUMNS = 8
+MOST_COLUMNS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,45 +60,33 @@ History = Mapping[str, Sequence[MetricPoint]]
 
 @dataclass(frozen=True, slots=True)
 class TrendLine:
-    """A line of a picture.
+    """A number over time.
 
     Attributes:
         label: what it is.
-        points: its corners, as SVG has them: "x,y x,y".
-        marks: x, y and words of every number.
-        band: the interval around it, as a polygon; empty where it has none.
-        last: the last number, in words.
-        style: number of its colour.
+        points: by time.
+        is_expected: whether it is estimated before outcomes are known.
     """
 
     label: str
-    points: str
-    marks: tuple[tuple[float, float, str], ...]
-    band: str
-    last: str
-    style: int
+    points: tuple[MetricPoint, ...]
+    is_expected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """A picture of numbers over time.
+    """Numbers over time that belong on one picture.
 
     Attributes:
-        title: what it shows.
-        first: time of its left end.
-        last: time of its right end.
-        low: number at its bottom.
-        high: number at its top.
-        lines: its lines.
-        limit: height of what is promised; None where nothing is.
+        title: what they are.
+        lines: each of them.
+        is_share: whether they are shares of a whole.
+        limit: what is promised; None where nothing is.
     """
 
     title: str
-    first: str
-    last: str
-    low: str
-    high: str
     lines: tuple[TrendLine, ...]
+    is_share: bool = False
     limit: float | None = None
 
 
@@ -169,56 +154,24 @@ def trends(history: History, columns: Sequence[str], *, words: tuple[str, str], 
         alpha: what is promised of the negative answers.
     """
     drifted = [(column, name_of(DRIFT, column)) for column in columns if len(history.get(name_of(DRIFT, column), ())) > 1]
-    chosen: list[tuple[str, list[tuple[str, str]], float | None]] = [
-        ("Drift by column (Jensen-Shannon distance)", drifted[:MOST_COLUMNS], None),
-        ("Share of the answers", [(words[0], "share_negative"), (words[1], "share_positive"), ("unknown", "share_unknown")], None),
-        (f"“{words[0]}” that are {words[1]}", [("of the window", "false_negatives"), ("so far", "false_negatives_so_far")], alpha),
-        (
-            "Right, where a class was said",
-            [
-                ("with outcomes", "accuracy_realised"),
-                ("expected by component", "accuracy_by_component"),
-                ("expected by probability", "accuracy_estimated"),
-            ],
-            None,
-        ),
-        ("Alarms", [("alarms", "alarms")], None),
+    shares = [(words[0], "share_negative"), (words[1], "share_positive"), ("unknown", "share_unknown")]
+    wrong = [("of the window", "false_negatives"), ("so far", "false_negatives_so_far")]
+    right = [
+        ("with outcomes", "accuracy_realised"),
+        ("expected by component", "accuracy_by_component"),
+        ("expected by probability", "accuracy_estimated"),
     ]
-    drawn = (_trend(title, [(label, history.get(metric, ())) for label, metric in lines], limit) for title, lines, limit in chosen)
-    return [trend for trend in drawn if trend is not None]
+    every = [
+        Trend("Drift by column (Jensen-Shannon distance)", _lines(history, drifted[:MOST_COLUMNS])),
+        Trend("Share of the answers", _lines(history, shares), is_share=True),
+        Trend(f"“{words[0]}” that are {words[1]}", _lines(history, wrong), is_share=True, limit=alpha),
+        Trend("Right, where a class was said", _lines(history, right), is_share=True),
+        Trend("Alarms", _lines(history, [("alarms", "alarms")])),
+    ]
+    return [trend for trend in every if trend.lines]
 
 
-def _trend(title: str, series: Sequence[tuple[str, Sequence[MetricPoint]]], limit: float | None) -> Trend | None:
-    """A picture; None where no line has two points."""
-    cut = [(label, sorted(points, key=lambda point: point.at_s)[-MOST_POINTS:]) for label, points in series]
-    cut = [(label, points) for label, points in cut if len(points) > 1]
-    if not cut:
-        return None
-    every = [point for _, points in cut for point in points]
-    first, last = min(point.at_s for point in every), max(point.at_s for point in every)
-    numbers = [number for point in every for number in (point.value, point.low, point.high) if number is not None]
-    numbers += [] if limit is None else [limit]
-    low, high = min(numbers), max(numbers)
-    if 0 <= low < 0.5 * high:
-        low = 0.0
-    room = (high - low) or 1.0
-
-    def x(at_s: float) -> float:
-        return WIDTH * (at_s - first) / ((last - first) or 1.0)
-
-    def y(value: float) -> float:
-        return HEIGHT * (1 - (value - low) / room)
-
-    lines = []
-    for place, (label, points) in enumerate(cut):
-        marks = tuple((x(point.at_s), y(point.value), f"{label}, {_minute(point.at_s)}: {point.value:.4g}") for point in points)
-        ends = [(x(point.at_s), y(point.high), y(point.low)) for point in points if point.low is not None and point.high is not None]
-        around = [(at, top) for at, top, _ in ends] + [(at, bottom) for at, _, bottom in reversed(ends)]
-        line = " ".join(f"{at:.1f},{height:.1f}" for at, height, _ in marks)
-        band = " ".join(f"{at:.1f},{height:.1f}" for at, height in around) if len(ends) > 1 else ""
-        lines.append(TrendLine(label, line, marks, band, f"{points[-1].value:.4g}", place))
-    return Trend(title, _minute(first), _minute(last), f"{low:.3g}", f"{high:.3g}", tuple(lines), None if limit is None else y(limit))
-
-
-def _minute(at_s: float) -> str:
-    return f"{datetime.fromtimestamp(int(at_s), UTC):%Y-%m-%d %H:%M}"
+def _lines(history: History, chosen: Sequence[tuple[str, str]]) -> tuple[TrendLine, ...]:
+    """The numbers that have at least two points, the newest of them."""
+    series = ((label, sorted(history.get(metric, ()), key=lambda point: point.at_s)[-MOST_POINTS:]) for label, metric in chosen)
+    return tuple(TrendLine(label, tuple(points), label.startswith("expected")) for label, points in series if len(points) > 1)

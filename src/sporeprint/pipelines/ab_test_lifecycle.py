@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from sporeprint.ab_testing.analysis import NO_EXTREMES, analyse, extremes_from
+from sporeprint.ab_testing.comparison import events_by_weight
 from sporeprint.ab_testing.comparisons import least_units
 from sporeprint.ab_testing.decision import Decision, Reason, Verdict, decide
 from sporeprint.ab_testing.design import Design, Metric, Mode
@@ -104,7 +105,7 @@ class ExperimentService:
         """
         values = {**fields}
         flags = {name: _boolean(name, values.pop(name, False)) for name in FLAGS}
-        design = _design(self.settings, values)
+        design = design_of(self.settings, values)
         registry = self.registry
         a, b = (_pinned(registry, name, ref) for name, ref in (("model_a", design.model_a), ("model_b", design.model_b)))
         if (a.model, a.version) == (b.model, b.version):
@@ -114,6 +115,7 @@ class ExperimentService:
                 raise DataError(f"{pinned.ref} has another schema, so that it cannot take part: {'; '.join(differences)}")
         _check_unit(design.unit, self.settings)
         design = self._with_latency_limit(replace(design, model_a=a.ref, model_b=b.ref), a)
+        _check_margins(design)
         _check_horizon(design)
         if flags["default_route"]:  # in a shadow test, B answers nobody
             check_arms(self.settings, self.root, [a.ref] if design.mode is Mode.SHADOW else [a.ref, b.ref])
@@ -191,11 +193,17 @@ class ExperimentService:
 
     # --- conclusion ---
 
-    def conclude(self, name: str, *, winner: str | None, actor: str) -> AbTest:
+    def conclude(self, name: str, *, winner: str | None, actor: str, reason: str | None = None) -> AbTest:
         """End a test by hand: with the given winner, or with what its rule concludes now. If B wins, it is promoted.
 
+        Args:
+            name: of the test, or its id.
+            winner: A or B; None: what the rule says.
+            actor: who ends it, for the audit log.
+            reason: why; needed where the winner is not what the rule says, which is then written down as forced.
+
         Raises:
-            UsageError: there is no such test, or no such winner.
+            UsageError: there is no such test, no such winner, or no reason to go against the rule.
             ConflictError: it has ended already.
         """
         if winner is not None and winner not in WINNERS:
@@ -207,8 +215,13 @@ class ExperimentService:
             )
         self.counter.count(ab_tests.running(self.engine))
         status = self.analyse(test)
-        verdict = winner.lower() if winner else (status.decision.verdict if status.decision.ends else Verdict.INCONCLUSIVE).value
-        ended = self._end(test, verdict, actor, {**_details(status), "forced": winner is not None}, "concluded")
+        by_rule = (status.decision.verdict if status.decision.ends else Verdict.INCONCLUSIVE).value
+        verdict = winner.lower() if winner else by_rule
+        forced, why = verdict != by_rule, (reason or "").strip() or None
+        if forced and why is None:
+            raise UsageError(f"reason is missing: {winner} is not what the test's rule says ({status.decision.sentence}); say why")
+        given = {} if why is None else {"why": why}
+        ended = self._end(test, verdict, actor, {**_details(status), "forced": forced, **given}, "concluded")
         self.promote_winners(actor=actor, only=ended)
         return ab_tests.get(self.engine, ended.test_id)
 
@@ -306,7 +319,8 @@ def _boolean(name: str, value: Any) -> bool:
     return value
 
 
-def _design(settings: Settings, fields: Mapping[str, Any]) -> Design:
+def design_of(settings: Settings, fields: Mapping[str, Any]) -> Design:
+    """The design of a test; fields that are left out have the configuration's values. Raises: UsageError."""
     defaults = settings.ab_testing.model_dump(exclude={"evaluate_every_s"})
     guarded = defaults["guardrails"].items()
     defaults["guardrails"] = [{"metric": metric, "margin": margin, "prove": False} for metric, margin in guarded]
@@ -317,6 +331,14 @@ def _design(settings: Settings, fields: Mapping[str, Any]) -> Design:
         return Design.from_dict({**defaults, **fields})
     except (TypeError, ValueError, AttributeError):
         raise UsageError("a field of the test has a value of another kind than it should: see GET /openapi.json, or --help") from None
+
+
+def _check_margins(design: Design) -> None:
+    margins = [("margin", design.metric, design.margin), ("equivalence", design.metric, design.equivalence)]
+    margins += [(f"margin of the guardrail {one.metric.value}", one.metric, one.margin) for one in design.guardrails]
+    for name, metric, value in margins:
+        if value >= (most := max(events_by_weight(metric, design.costs))):
+            raise UsageError(f"{name} is {value:g}: no versions differ by so much in {metric.value}; it has to be below {most:g}")
 
 
 def _check_horizon(design: Design) -> None:

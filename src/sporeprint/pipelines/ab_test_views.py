@@ -1,6 +1,6 @@
 """What is shown of an A/B test, as JSON values: the same for HTTP, the command line and the report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -33,8 +33,33 @@ def summary(test: AbTest) -> dict[str, Any]:
     }
 
 
-def describe(engine: Engine, test: AbTest, settings: Settings) -> dict[str, Any]:
+def listed(engine: Engine, tests: Sequence[AbTest]) -> list[dict[str, Any]]:
+    """Tests in a list, each with what follows so far. Raises: as `describe`."""
+    last = ab_interim_analyses.last_of(engine, [test.test_id for test in tests])
+    return [
+        {
+            **summary(test),
+            "margin": test.design.margin,
+            "standing": _standing(last[test.test_id]) if test.test_id in last else None,
+        }
+        for test in tests
+    ]
+
+
+def _standing(each: InterimAnalysis) -> dict[str, Any]:
+    point = _path_point(each)
+    same = {name: point[name] for name in ("at", "units", "labels", "gain", "low", "high")}
+    return {**same, "verdict": point["decision"]["verdict"], "sentence": point["decision"]["sentence"]}
+
+
+def describe(engine: Engine, test: AbTest, settings: Settings, since_us: int = -1) -> dict[str, Any]:
     """All of a test: its summary, design, last interim analysis, the path of the earlier ones, and its events.
+
+    Args:
+        engine: of the OLTP database.
+        test: the test.
+        settings: the configuration.
+        since_us: only later interim analyses and events in its path and history, microseconds since 1970 UTC.
 
     Raises:
         StorageUnavailableError, StorageError: the database cannot be used.
@@ -50,8 +75,8 @@ def describe(engine: Engine, test: AbTest, settings: Settings) -> dict[str, Any]
         "awaiting_label": ab_disagreements.awaiting_label(engine, test.test_id),
         "unnamed_units": ab_unit_counts.unnamed(engine, test),
         "interim_analysis": None if last is None else _interim_analysis(last),
-        "interim_analyses": [_path_point(each) for each in ab_interim_analyses.all_of(engine, test.test_id)],
-        "events": [{**asdict(event), "at": iso(event.at_us)} for event in ab_tests.events(engine, test.test_id)],
+        "interim_analyses": [_path_point(each) for each in ab_interim_analyses.all_of(engine, test.test_id, since_us)],
+        "events": [{**asdict(event), "at": iso(event.at_us)} for event in ab_tests.events(engine, test.test_id, since_us)],
     }
 
 

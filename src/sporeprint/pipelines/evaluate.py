@@ -23,11 +23,12 @@ from sporeprint.pipelines.candidate_files import read_candidates
 from sporeprint.pipelines.results import EvaluateResult
 from sporeprint.pipelines.run_context import RunContext, open_run, utc_now
 from sporeprint.pipelines.train import group_names
+from sporeprint.reports.evaluation_charts import evaluation_charts
 from sporeprint.reports.evaluation_report import metrics_dict, render_evaluation
-from sporeprint.reports.plots import draw_all
 from sporeprint.reports.safety_section import safety_dict
 from sporeprint.settings import Settings
 from sporeprint.storage.warehouse.training_sink import keep_metrics, opened
+from sporeprint.web.charts import svg_file
 
 #: How an evaluation is stored between `evaluate` and `register`.
 CONTEXT = TypeAdapter(ReportContext)
@@ -54,7 +55,7 @@ def run_evaluate(settings: Settings, root: Path, *, full: bool = False, steps: S
 
 
 def evaluate(run: RunContext, data: ModelInput, trained: Sequence[Candidate], *, full: bool = False) -> ReportContext:
-    """Measure and compare the candidates, and draw the pictures."""
+    """Measure and compare the candidates."""
     settings, log = run.settings, run.log
     # Small sums: further BLAS threads would only wait for each other, at full speed.
     with log.step("cross-validate") as progress, threadpool_limits(1, "blas"):
@@ -68,12 +69,7 @@ def evaluate(run: RunContext, data: ModelInput, trained: Sequence[Candidate], *,
         guarded = evaluator.evaluate_guard(settings, data, trained[0].safety.guard, held_out)
         progress.advance(1)
         partial = evaluator.evaluate_partial_rows(settings, data, trained[0], held_out)
-    context = replace(report_context(run, data, trained, evaluations, comparisons, guarded), partial=partial)
-    with log.step("plot"):
-        images = draw_all(
-            context.evaluations, context.guard, context.importances, context.schema, partial=context.partial, simulated=context.simulated
-        )
-        return replace(context, images=images)
+    return replace(report_context(run, data, trained, evaluations, comparisons, guarded), partial=partial)
 
 
 def report_context(
@@ -84,7 +80,7 @@ def report_context(
     comparisons: tuple[ModelComparison, ...],
     guarded: GuardEvaluation | Unavailable,
 ) -> ReportContext:
-    """What the reports and the model cards need of an evaluation, without pictures."""
+    """What the reports and the model cards need of an evaluation."""
     created, steps = utc_now().isoformat(timespec="seconds"), {step.step: step.wall_s for step in run.log.times}
     names = group_names(run.settings, run.workdir, data)
     named = None if names is None else tuple(map(str, names))
@@ -95,12 +91,12 @@ def write_report(run: RunContext, context: ReportContext) -> None:
     """Write metrics, pictures and the page, and the whole context for a later `register`."""
     workdir = run.workdir
     with run.log.step("report"):
-        for name, image in context.images.items():
-            atomic_write(workdir.metrics / name, image)
+        for name, chart in evaluation_charts(context).items():
+            atomic_write(workdir.metrics / f"{name}.svg", svg_file(chart))
         atomic_write(workdir.metrics / "metrics.json", json.dumps(metrics_dict(context), indent=1, ensure_ascii=False, allow_nan=False))
         atomic_write(workdir.metrics / "safety.json", json.dumps(safety_dict(context), indent=1, ensure_ascii=False, allow_nan=False))
         atomic_write(workdir.metrics / "report.html", render_evaluation(context))
-        atomic_write(workdir.evaluation_record, json.dumps(CONTEXT.dump_python(replace(context, images={}), mode="json")))
+        atomic_write(workdir.evaluation_record, json.dumps(CONTEXT.dump_python(context, mode="json")))
 
 
 def store_metrics(run: RunContext, context: ReportContext) -> None:
@@ -126,4 +122,4 @@ def read_report_context(workdir: Workdir, data: ModelInput, trained: Sequence[Ca
         raise DataError("the models were evaluated on another table than the one that is loaded; run sporeprint evaluate again")
     if missing := [candidate.name for candidate in trained if candidate.name not in context.evaluations]:
         raise DataError(f"model {missing[0]!r} has not been evaluated with the others; run sporeprint evaluate again")
-    return replace(context, images={image.name: image.read_bytes() for image in sorted(workdir.metrics.glob("*.png"))})
+    return context

@@ -7,6 +7,7 @@ from typing import Any
 
 from sporeprint.common.text_table import Table
 from sporeprint.common.workdir import Workdir
+from sporeprint.errors import nearest
 from sporeprint.inference.attributions import value_in_words
 from sporeprint.inference.identification import identify_row
 from sporeprint.inference.model_bundle import Bundle
@@ -40,7 +41,9 @@ class ExplainResult:
             ("verdict", answer.verdict),
             *([("because", answer.reason)] if answer.reason else []),
             *([("look at", ", ".join(answer.look_at))] if answer.look_at else []),
-            (f"probability of {positive}", f"{answer.probability:.4g}"),
+            *((name, f"{self.row[name]!r} was never seen{self._meant(name)}") for name in answer.unseen),
+            # Beside "unknown", a probability would be read as an answer.
+            *([(f"probability of {positive}", f"{answer.probability:.4g}")] if answer.reason is None else []),
             ("novelty p-value", f"{answer.novelty_p:.4g}"),
             ("most like", str(answer.most_like)),
             ("model", self.model + (" (trained on SIMULATED data)" if self.simulated else "")),
@@ -51,6 +54,10 @@ class ExplainResult:
             Table("Feature attributions", ("column", f"towards {positive}, in {self.explanation.unit}"), attributions),
             *self._nearest(),
         ]
+
+    def _meant(self, column: str) -> str:
+        """What a value that was never seen may be a slip of."""
+        return nearest(str(self.row[column]), list((self.schema.columns[column].values or {}).values()))
 
     def _nearest(self) -> list[Table]:
         near = self.explanation.nearest

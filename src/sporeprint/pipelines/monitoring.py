@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sporeprint.common.counts import number_of
 from sporeprint.common.files import atomic_write
 from sporeprint.common.progress import SilentSteps, Steps
 from sporeprint.common.workdir import Workdir
@@ -268,17 +269,19 @@ def _judged(
         outcomes = new.tally.counts[NEGATIVE].sum(axis=0)
         remembered = remembered.with_outcomes(subject.window, int(outcomes.sum()), int(outcomes[1]))
     importance = None if bundle is None else _importance(settings, workdir, bundle)
+    value_words = {name: column.values or {} for name, column in schema.columns.items()}
     evaluation = Evaluation(
         at_s=at_s,
         reference=subject.reference,
-        current=f"{subject.current} ({new.profile.rows:,} row{'' if new.profile.rows == 1 else 's'})",
+        current=f"{subject.current} ({number_of(new.profile.rows, 'row')})",
         model=ref,
         simulated=bundle is not None and bool(bundle.info.get("simulated")),
         drift=changed,
         judgement=judgement,
         policy=policy(settings),
         ranking=rank(changed, judgement, importance),
-        overlays=overlays(old.profile, new.profile, {name: column.values or {} for name, column in schema.columns.items()}),
+        overlays=overlays(old.profile, new.profile, value_words),
+        value_words=value_words,
         expected=None if not new.scores.rows and not new.tally.answered.sum() else estimate_performance(new.scores),
         expected_by_component=subject.by_component,
         performance=real,

@@ -17,8 +17,10 @@ from sporeprint.evaluation.model_comparison import best_model, compare_models
 from sporeprint.inference.model_bundle import Bundle, GoldenRows, check_parity, schema_differences
 from sporeprint.registry.aliases import PRODUCTION
 from sporeprint.registry.registry import Registry
+from sporeprint.reports.evaluation_charts import evaluation_charts
 from sporeprint.reports.model_card import render_card
 from sporeprint.settings import Settings
+from sporeprint.web.charts import svg_file
 
 #: Test rows stored with every version, on which the served scores are held against the pipeline's.
 GOLDEN_ROWS = 64
@@ -122,7 +124,7 @@ def bundle_of(settings: Settings, data: ModelInput, candidate: Candidate, metric
         raise NotServableError(str(candidate.not_servable))
     chosen = np.unique(np.linspace(0, len(data.test.y) - 1, GOLDEN_ROWS).astype(int))
     golden = GoldenRows(tuple(to_rows(data.test.codes.take(chosen))), tuple(candidate.reference[chosen].tolist()))
-    pictures = ("seen_against_unseen.png", "confusion.png", f"importance_{candidate.name}.png")
+    charts, pictures = evaluation_charts(context), ("seen_against_unseen", f"importance_{candidate.name}")
     return Bundle(
         name=candidate.name,
         encoder=candidate.encoder,
@@ -148,7 +150,7 @@ def bundle_of(settings: Settings, data: ModelInput, candidate: Candidate, metric
         metrics=metrics,
         extras={
             "model_card.md": render_card(context, candidate.name).encode(),
-            **{name: context.images[name] for name in pictures if name in context.images},
+            **{f"{name}.svg": svg_file(charts[name]).encode() for name in pictures if name in charts},
         },
     )
 

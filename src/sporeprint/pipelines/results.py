@@ -163,25 +163,25 @@ class EvaluateResult:
         for name, evaluation in self.context.evaluations.items():
             for on, card in (("seen", evaluation.seen), ("unseen", evaluation.unseen)):
                 if isinstance(card, Unavailable):
-                    rows.append((name, on, *("-" for _ in shown), "-"))
+                    rows.append((name, on, "-", *("-" for _ in shown)))
                 else:
                     values = (f"{card.metrics[metric].value:.4f}" for metric in shown)
-                    rows.append((name, on, *values, f"{card.confusion.fn:,} of {card.positives:,}"))
+                    rows.append((name, on, f"{card.confusion.fn:,} of {card.positives:,}", *values))
         target = self.context.schema.target
         missed = f"{target.values[target.positive]} called {target.values[target.negative]}"
         answered = tuple(
             (
                 row.model,
                 row.side,
+                f"{row.counts.false_negative:,} of {row.counts.positives:,}",
                 f"{row.counts.answered:,} of {row.counts.rows:,}",
                 f"{row.counts.correct:,}",
-                f"{row.counts.false_negative:,}",
             )
             for row in answer_rows(self.context)
         )
         return [
-            Table("Classifier output, every row called one class or the other", ("model", "rows", *shown, missed), tuple(rows)),
-            Table("Verdicts, with unknown among them", ("model", "rows", "answered", "right", missed), answered),
+            Table("Classifier output, every row called one class or the other", ("model", "rows", missed, *shown), tuple(rows)),
+            Table("Verdicts, with unknown among them", ("model", "rows", missed, "answered", "right"), answered),
             *_notes(self.context),
         ]
 

@@ -340,8 +340,7 @@ class Registry:
                 raise NothingToRollBackError(f"{alias} stands for {pin.ref}, not for {expected}: there is nothing to roll back")
             before = self.aliases().previous(alias)
             if before is None:
-                times = len(self.history(alias))
-                raise NothingToRollBackError(f"{alias!r} has no earlier version to go back to; it changed {times} times")
+                raise NothingToRollBackError(f"{alias!r} has no earlier version to go back to; see: sporeprint models history")
             version_ref = self.resolve(before)
             self._check_simulated(version_ref, allow_simulated)
             self._set_alias(alias, version_ref, reason=reason, now=now, by=by, undo=True)

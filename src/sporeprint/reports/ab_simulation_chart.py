@@ -1,15 +1,11 @@
-"""A picture of a simulation of A/B tests, as one SVG file: what was measured against what is promised, and how long it took."""
-
-from collections.abc import Sequence
+"""A simulation of A/B tests as one SVG file: what was measured against what is promised, and how long it took."""
 
 from sporeprint.ab_testing.simulation import SimulatedErrorRates
-from sporeprint.reports.promise_bars import LEFT, RIGHT, bars, opening
-
-HEIGHT = 420
-_TOP, _CURVE_TOP, _CURVE_BOTTOM = 70, 240, 380
+from sporeprint.reports.promise_bars import promise_chart
+from sporeprint.web.charts import Axis, Line, Point, lines_chart, svg_file
 
 
-def chart(simulation: SimulatedErrorRates, title: str, alpha: float, srm_alpha: float) -> str:
+def picture(simulation: SimulatedErrorRates, title: str, alpha: float, srm_alpha: float) -> str:
     """The picture as SVG text.
 
     Args:
@@ -23,20 +19,9 @@ def chart(simulation: SimulatedErrorRates, title: str, alpha: float, srm_alpha: 
         ("interval missed the truth", simulation.missed, alpha),
         ("sample ratio alarm", simulation.alarmed, srm_alpha),
     )
-    parts = opening(title, f"{simulation.tests:,} simulated tests of {simulation.units:,} requests", HEIGHT)
-    return "\n".join([*parts, *bars(measured, _TOP), *_curve(simulation.decided_by, simulation.units), "</svg>\n"])
-
-
-def _curve(decided_by: Sequence[int], units: int) -> list[str]:
-    points = [(0.0, 0.0), *((each, (number + 1) / 10) for number, each in enumerate(decided_by))]
-    placed = " ".join(
-        f"{LEFT + (RIGHT - LEFT) * at / units:.1f},{_CURVE_BOTTOM - (_CURVE_BOTTOM - _CURVE_TOP) * share:.1f}" for at, share in points
-    )
-    return [
-        f'<text x="{LEFT - 10}" y="{_CURVE_TOP + 5}" text-anchor="end">100 % have a winner</text>',
-        f'<text x="{LEFT - 10}" y="{_CURVE_BOTTOM + 5}" text-anchor="end">0 %</text>',
-        f'<rect x="{LEFT}" y="{_CURVE_TOP}" width="{RIGHT - LEFT}" height="{_CURVE_BOTTOM - _CURVE_TOP}" fill="none" stroke="#aaa"/>',
-        f'<polyline points="{placed}" fill="none" stroke="#478" stroke-width="2"/>',
-        f'<text x="{LEFT}" y="{_CURVE_BOTTOM + 20}" fill="#555">0 requests</text>',
-        f'<text x="{RIGHT}" y="{_CURVE_BOTTOM + 20}" text-anchor="end" fill="#555">{units:,}</text>',
-    ]
+    bars = promise_chart(title, f"{simulation.tests:,} simulated tests of {simulation.units:,} requests", measured)
+    points = [Point(0, 0.0), *(Point(each, (number + 1) / 10) for number, each in enumerate(simulation.decided_by))]
+    last = points[-1]
+    finding = f"{last.value:.0%} of the tests have a winner within {last.at:,.0f} requests."
+    x, y = Axis(label="requests", low=0.0, high=float(simulation.units)), Axis("share", low=0.0, high=1.0)
+    return svg_file(bars, lines_chart("winners", "Tests that have a winner by then", finding, [Line("a winner", points)], x=x, y=y))

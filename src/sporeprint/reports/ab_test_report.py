@@ -1,67 +1,19 @@
 """A test as one HTML file that needs no network: who, what and when, the paths, the guardrails, the verdict and how it came about."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-WIDTH, HEIGHT = 640.0, 200.0
-#: Room for what stands beside a picture.
-LEFT, BOTTOM, TOP = 58.0, 24.0, 10.0
-#: Points of a path: more are not seen.
-MOST_POINTS = 400
+from sporeprint.reports.ab_test_charts import ENGLISH, charts
+from sporeprint.reports.page import render
+from sporeprint.web.words import Words
+
 #: What a test's rule is called on its page.
 RULES = {
     "betting": "betting on the weighted loss",
     "errors_by_arm": "errors by arm: the rule before the present one; this test was made with it and keeps it",
 }
 _PERCENT = ("accuracy", "false_negative", "unknown_share", "failures", "latency")
-_VERDICTS = {
-    "a": "A is better.",
-    "b": "B is better.",
-    "equivalent": "No relevant difference.",
-    "inconclusive": "No winner.",
-    "invalid": "No verdict: the test is not valid.",
-    "continue": "Keep going.",
-}
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of a chart.
-
-    Attributes:
-        says: what it is.
-        colour: of the page's palette.
-        points: as SVG wants them.
-    """
-
-    says: str
-    colour: str
-    points: str
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart over time.
-
-    Attributes:
-        title: what it shows.
-        says: what to look for.
-        lines: the paths.
-        band: an area, as SVG wants its points; empty: none.
-        marks: heights with a label each.
-        first: when it begins.
-        last: when it ends.
-    """
-
-    title: str
-    says: str
-    lines: tuple[Line, ...]
-    band: str
-    marks: tuple[tuple[float, str], ...]
-    first: str
-    last: str
 
 
 def page(view: Mapping[str, Any], *, simulated: bool = False) -> str:
@@ -71,37 +23,45 @@ def page(view: Mapping[str, Any], *, simulated: bool = False) -> str:
         view: what `ab_test_views.describe` gives.
         simulated: whether the models were trained on invented rows.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("sporeprint.reports")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     interim = view["interim_analysis"]
-    return environment.get_template("ab_test.html.j2").render(
+    return render(
+        "ab_test.html.j2",
         simulated=simulated,
         view=view,
         interim=interim,
-        head=_head(view),
+        head=head(view),
         facts=facts(view),
         arms=arms(view) if interim else [],
         comparisons=comparisons(interim, view["design"]["rule"]) if interim else [],
+        tested=e_value_of(view["design"]["rule"]),
+        unknown=unknown_counts(view),
         charts=charts(view),
         history=history(view),
-        width=WIDTH,
-        height=HEIGHT,
-        left=LEFT,
     )
 
 
-def _head(view: Mapping[str, Any]) -> str:
+def head(view: Mapping[str, Any], words: Words = ENGLISH) -> str:
+    """What has become of a test, in a few words."""
     interim = view["interim_analysis"]
+    verdicts = {
+        "a": words("A is better."),
+        "b": words("B is better."),
+        "equivalent": words("No relevant difference."),
+        "inconclusive": words("No winner."),
+        "invalid": words("No verdict: the test is not valid."),
+        "continue": words("Keep going."),
+    }
     if interim and interim["decision"]["reason"] == "guardrail":
-        return "Stopped: B broke a guardrail."
+        return words("Stopped: B broke a guardrail.")
+    if view["status"] == "concluded" and any(event["details"].get("forced") for event in view["events"]):
+        ends = words("Concluded by hand, against the rule: A stays.") if view["verdict"] == "a" else ""
+        return ends or words("Concluded by hand, against the rule: B wins.")
     if view["status"] == "concluded":
-        return f"Concluded. {_VERDICTS.get(view['verdict'], view['verdict'])}"
-    return _VERDICTS[interim["decision"]["verdict"]] if interim else "Nothing has been counted yet."
+        return " ".join((words("Concluded."), verdicts.get(view["verdict"], view["verdict"])))
+    return verdicts[interim["decision"]["verdict"]] if interim else words("Nothing has been counted yet.")
 
 
-def facts(view: Mapping[str, Any]) -> list[tuple[str, str]]:
+def facts(view: Mapping[str, Any], words: Words = ENGLISH) -> list[tuple[str, str]]:
     """What was fixed before the first unit."""
     design = view["design"]
     guardrails = ", ".join(
@@ -113,23 +73,25 @@ def facts(view: Mapping[str, Any]) -> list[tuple[str, str]]:
     )
     equal = f", equivalent below {design['equivalence']:g}" if design["equivalence"] else ""
     split = "both score every request, A answers" if view["mode"] == "shadow" else f"{design['traffic_split']:.2%} of the units go to B"
+    limit = f"an answer that takes longer than {design['latency_limit_ms'] or 0:g} ms"
+    unnamed = f"{view['unnamed_units']:,}, each row one of its own"
     return [
-        ("A, stays unless B wins", f"{view['model_a']} ({view['manifests']['a'][:12]})"),
+        (words("A, stays unless B wins"), f"{view['model_a']} ({view['manifests']['a'][:12]})"),
         ("B", f"{view['model_b']} ({view['manifests']['b'][:12]})"),
-        ("mode", f"{view['mode']}: {split}"),
-        ("unit", str(design["unit"])),
-        *([("units without a name", f"{view['unnamed_units']:,}, each row one of its own")] if view["unnamed_units"] else []),
-        ("decided by", f"{design['metric']}, margin {design['margin']:g}{equal}"),
-        ("rule", RULES[design["rule"]]),
-        ("labels", _labels(design)),
-        *([("slow", f"an answer that takes longer than {design['latency_limit_ms']:g} ms")] if design["latency_limit_ms"] else []),
-        *([("expected to be better", design["expect"].upper())] if design["expect"] else []),
-        ("a false end", _false_end(design)),
-        ("guardrails", guardrails or "none"),
-        ("limits", limits),
-        ("acted on", "by the rule alone" if design["auto_conclude"] else "by a person; a broken guardrail ends it at once"),
-        ("made", view["created"]),
-        ("concluded", view["concluded"] or "not yet"),
+        (words("mode"), f"{view['mode']}: {split}"),
+        (words("unit"), str(design["unit"])),
+        *([(words("units without a name"), unnamed)] if view["unnamed_units"] else []),
+        (words("decided by"), f"{design['metric']}, margin {design['margin']:g}{equal}"),
+        (words("rule"), RULES[design["rule"]]),
+        (words("labels"), _labels(design)),
+        *([(words("slow"), limit)] if design["latency_limit_ms"] else []),
+        *([(words("expected to be better"), design["expect"].upper())] if design["expect"] else []),
+        (words("a false end"), _false_end(design)),
+        (words("guardrails"), guardrails or words("none")),
+        (words("limits"), limits),
+        (words("acted on"), "by the rule alone" if design["auto_conclude"] else "by a person; a broken guardrail ends it at once"),
+        (words("made"), view["created"]),
+        (words("concluded"), view["concluded"] or words("not yet")),
     ]
 
 
@@ -200,6 +162,8 @@ def _name(rule: str, comparison: Mapping[str, Any]) -> str:
 def comparisons(interim: Mapping[str, Any], rule: str) -> list[tuple[str, ...]]:
     """Metrics with the gain of B: the one that decides, guardrails, further ones.
 
+    The e-value of the metric that decides alone: that of a guardrail says whether the arms differ, and not whether its margin holds.
+
     Args:
         interim: an interim analysis.
         rule: of the test.
@@ -210,7 +174,7 @@ def comparisons(interim: Mapping[str, Any], rule: str) -> list[tuple[str, ...]]:
     for comparison, role, running in every:
         metric, gain = comparison["metric"] if rule != "errors_by_arm" else _name(rule, comparison), comparison["gain"]
         low, high = (running["low"], running["high"]) if running else (gain["low"], gain["high"])
-        e = comparison["log_e"] if running is None else running["log_e"]
+        e = running["log_e"] if running and role == "decides" else None
         shown = (number(metric, comparison["a"]["value"]), number(metric, comparison["b"]["value"]), number(metric, gain["value"]))
         rows.append(
             (
@@ -225,6 +189,45 @@ def comparisons(interim: Mapping[str, Any], rule: str) -> list[tuple[str, ...]]:
     return rows
 
 
+def e_value_of(rule: str) -> str:
+    """What the e-value of a test speaks against."""
+    if rule == "errors_by_arm":
+        return 'The e-value speaks against "each kind of error is as frequent in both"; the gain beside it is another question.'
+    return 'The e-value speaks against "both are equally good", a gain of 0.'
+
+
+def unknown_counts(view: Mapping[str, Any]) -> list[str]:
+    """What labelled answers that are unknown count as, for each metric and arm that has some."""
+    interim, design = view["interim_analysis"], view["design"]
+    if interim is None:
+        return []
+    costs = design["costs"]
+    weights = {
+        "accuracy": (costs["unknown_as_error"], "errors"),
+        "false_negative": (costs["unknown_as_false_negative"], "false negatives"),
+        "expected_cost": (costs["unknown"], "in cost"),
+    }
+    metrics = dict.fromkeys((design["metric"], *(one["metric"] for one in design["guardrails"])))
+    return [
+        f"{unknown:,} of {labelled:,} labelled answers of {arm} are unknown: they count as {unknown * weight:.4g} {what} ({weight:g} each)."
+        for metric in metrics
+        if metric in weights
+        for weight, what in [weights[metric]]
+        for arm, (unknown, labelled) in zip("AB", _unknown(interim["totals"]), strict=True)
+        if unknown and weight
+    ]
+
+
+def _unknown(totals: Mapping[str, Any]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Of each arm, how many labelled answers are unknown, and how many there are. In a shadow test, of disagreements."""
+    if "a" in totals:
+        a, b = ([sum(truths) for truths in totals[arm]["labelled"]] for arm in ("a", "b"))
+    else:
+        pairs = [sum(truths) if place // 3 != place % 3 else 0 for place, truths in enumerate(totals["labelled"])]
+        a, b = ([sum(pairs[3 * each : 3 * each + 3]) for each in range(3)], [sum(pairs[each::3]) for each in range(3)])
+    return (a[-1], sum(a)), (b[-1], sum(b))
+
+
 def number(metric: str, value: float | None) -> str:
     """A value of a metric for people; what is not known is a hyphen."""
     if value is None:
@@ -236,101 +239,6 @@ def number(metric: str, value: float | None) -> str:
 
 def _evidence(log_e: float | None) -> str:
     return "-" if log_e is None else f"{math.exp(log_e):.3g}" if log_e < 20 else f"10^{log_e / math.log(10):.0f}"
-
-
-def charts(view: Mapping[str, Any]) -> list[Chart]:
-    """The paths, where there are at least two analyses."""
-    analyses = _thinned(view["interim_analyses"])
-    if len(analyses) < 2:
-        return []
-    design = view["design"]
-    alpha, primary = design["alpha"], view["interim_analysis"]["primary"]
-    metric = _name(design["rule"], primary)
-    scale = 100.0 if primary["metric"] in _PERCENT and metric != "latency in ms" else 1.0
-    unit = "percentage points" if scale > 1 else "a unit"
-    lows, highs, gains = ([None if each[name] is None else scale * each[name] for each in analyses] for name in ("low", "high", "gain"))
-    names = (("units_a", "A", "var(--link)"), ("units_b", "B", "var(--warn)"))
-    units = [(says, colour, [float(each[name]) for each in analyses]) for name, says, colour in names]
-    if view["mode"] == "shadow":
-        units = [("requests", "var(--link)", [float(each["units"]) for each in analyses])]
-    units.append(("labels", "var(--good)", [float(each["labels"]) for each in analyses]))
-    threshold = math.exp(primary.get("log_threshold") or -math.log(alpha))
-    return [
-        chart(analyses, "Units over time", "Each unit counts once.", units),
-        chart(
-            analyses,
-            f"By how much B is better in {metric}, {unit}",
-            f"The band holds the true value at all times at once with a probability of at least {1 - alpha:.0%}. "
-            "B wins when all of it is above the margin, A when all of it is below.",
-            [("observed", "var(--ink)", gains)],
-            band=(lows, highs),
-            marks=((0.0, "0"), *(((scale * design["margin"], "margin"),) if design["margin"] else ())),
-        ),
-        chart(
-            analyses,
-            "Evidence that the versions differ (powers of 10)",
-            f"An e-value: from {threshold:.3g} on, the versions differ. It is valid at any time.",
-            [("e-value", "var(--link)", [max(0.0, each["log_e"] / math.log(10)) for each in analyses])],
-            marks=((math.log10(threshold), f"{threshold:.3g}"),),
-        ),
-    ]
-
-
-def _thinned(analyses: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    if len(analyses) <= MOST_POINTS:
-        return analyses
-    step = (len(analyses) - 1) / (MOST_POINTS - 1)
-    return [analyses[round(place * step)] for place in range(MOST_POINTS)]
-
-
-def chart(
-    analyses: Sequence[Mapping[str, Any]],
-    title: str,
-    says: str,
-    lines: Sequence[tuple[str, str, Sequence[float | None]]],
-    *,
-    band: tuple[Sequence[float | None], Sequence[float | None]] = ((), ()),
-    marks: Sequence[tuple[float, str]] = (),
-) -> Chart:
-    """Place lines in a picture.
-
-    Args:
-        analyses: when each point was.
-        title: of the picture.
-        says: below it.
-        lines: what each is, its colour, its heights; None where there is no value.
-        band: lower and upper ends of an area.
-        marks: heights to be marked.
-    """
-    times = [each["at_us"] for each in analyses]
-    span = (times[-1] - times[0]) or 1
-    across = [LEFT + (WIDTH - LEFT) * (time - times[0]) / span for time in times]
-    heights = [value for _, _, values in lines for value in values if value is not None]
-    if band[0]:
-        # The first intervals are as wide as everything: the later ones are what is to be seen.
-        begin = len(analyses) // 4
-        heights += [value for ends in band for value in ends[begin:] if value is not None]
-    heights += [height for height, _ in marks]
-    low, high = min(heights, default=0.0), max(heights, default=1.0)
-    low, high = (low, high) if high > low else (low - 1, high + 1)
-
-    def up(value: float) -> float:
-        clipped = min(max(value, low), high)
-        return TOP + (HEIGHT - TOP - BOTTOM) * (high - clipped) / (high - low)
-
-    def points(values: Sequence[float | None]) -> str:
-        return " ".join(f"{x:.1f},{up(value):.1f}" for x, value in zip(across, values, strict=True) if value is not None)
-
-    area = ""
-    if band[0]:
-        there = [(x, a, b) for x, a, b in zip(across, *band, strict=True) if a is not None and b is not None and a <= b]
-        upper = [f"{x:.1f},{up(b):.1f}" for x, _, b in there]
-        area = " ".join([*upper, *(f"{x:.1f},{up(a):.1f}" for x, a, _ in reversed(there))])
-    ends = () if len(marks) > 1 else ((high, f"{high:,.4g}"), (low, f"{low:,.4g}"))
-    placed = [(up(height), label) for height, label in (*marks, *ends)]
-    apart = [place for number, place in enumerate(placed) if all(abs(place[0] - other[0]) > BOTTOM / 2 for other in placed[:number])]
-    drawn = tuple(Line(name, colour, points(values)) for name, colour, values in lines)
-    return Chart(title, says, drawn, area, tuple(apart), analyses[0]["at"], analyses[-1]["at"])
 
 
 def history(view: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -349,6 +257,7 @@ def history(view: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 def _event(event: Mapping[str, Any]) -> str:
     details = event["details"]
     if "sentence" in details:
-        forced = "By hand, against or without the rule. " if details.get("forced") else ""
-        return f"{forced}Verdict {details['verdict']}. {details['sentence']}"
+        forced = "By hand, against the rule. " if details.get("forced") else ""
+        why = f" Why: {details['why']}." if details.get("why") else ""
+        return f"{forced}Verdict {details['verdict']}. {details['sentence']}{why}"
     return ", ".join(f"{name}: {value}" for name, value in details.items() if value is not None)

@@ -47,3 +47,9 @@ def plural(word: str) -> str:
 def spaced(name: str) -> str:
     """A name of the configuration as people read it."""
     return name.replace("_", " ").replace("-", " ")
+
+
+def shortened(name: str, length: int = 22) -> str:
+    """A name that is not longer than a chart has room for."""
+    text = spaced(name)
+    return text if len(text) <= length else f"{text[: length - 1]}…"

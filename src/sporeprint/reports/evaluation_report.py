@@ -3,21 +3,18 @@
 Pure: value objects in, text out. A page is one file, pictures and style inside; it needs no network and no script.
 """
 
-import base64
-import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.model_comparison import ModelComparison
 from sporeprint.evaluation.scorecard import LOSSES, GroupErrors, ModelEvaluation, ScoreCard, Unavailable
 from sporeprint.reports.class_words import ClassWords, plural, spaced
-from sporeprint.reports.figures import palette
-from sporeprint.reports.plots import unseen_cards
+from sporeprint.reports.evaluation_charts import evaluation_charts, palette, unseen_cards
+from sporeprint.reports.numbers import percent
+from sporeprint.reports.page import render
 from sporeprint.reports.safety_section import answers_dict, in_short, missed_key, promise_in_words, safety_view
 from sporeprint.schema import DatasetSchema
 from sporeprint.stats.intervals import Estimate
@@ -41,8 +38,6 @@ SHARES = frozenset({"accuracy", "precision", "recall"})
 HARDEST, STEPS = 15, 5
 #: Characters of a rejected row's value on the page: one field may hold megabytes.
 LONGEST_VALUE = 120
-#: A number that is undefined, on the page.
-UNDEFINED = "not defined"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,36 +139,35 @@ def render_evaluation(context: ReportContext) -> str:
     words, unseen = ClassWords.of(context.schema), unseen_cards(context.evaluations)
     lead = _lead(context)
     evaluation = context.evaluations[lead]
-    return (
-        _environment()
-        .get_template("evaluation.html.j2")
-        .render(
-            context=context,
-            words=words,
-            group=_group_word(context.schema),
-            groups=plural(_group_word(context.schema)),
-            lead=lead,
-            served=_served(context),
-            headline=_headline(evaluation, words, spaced(lead)),
-            verdict=_verdict(evaluation, words),
-            sides=_sides(evaluation, words, context.counted),
-            guess=_guess(evaluation, words),
-            unavailable=evaluation.unseen.reason if isinstance(evaluation.unseen, Unavailable) else None,
-            colours=palette(list(context.evaluations)),
-            metrics=_metric_rows(context, words, unseen),
-            mistakes=_mistake_rows(context, unseen),
-            comparisons=[_comparison(item, context.confidence) for item in context.comparisons],
-            images={name: base64.b64encode(data).decode() for name, data in context.images.items()},
-            alt=_alt(context, words, unseen),
-            methods={item.on: item.method for item in context.comparisons},
-            most_used={name: _most_used(shares, words) for name, shares in context.importances.items() if shares},
-            spread=_spread(evaluation.by_group),
-            hardest=_hardest(evaluation, context.group_names, words),
-            careful=in_short(evaluation.safety, words),
-            safety=safety_view(context, lead),
-            promise=promise_in_words(context.thresholds[lead], words, context.guard_settings.coverage, group=_group_word(context.schema)),
-            level=f"{context.confidence * 100:g}\N{NO-BREAK SPACE}%",
-        )
+    return render(
+        "evaluation.html.j2",
+        simulated=context.simulated,
+        context=context,
+        words=words,
+        group=_group_word(context.schema),
+        groups=plural(_group_word(context.schema)),
+        lead=lead,
+        served=_served(context),
+        headline=_headline(evaluation, words, spaced(lead)),
+        verdict=_verdict(evaluation, words),
+        sides=_sides(evaluation, words, context.counted),
+        guess=_guess(evaluation, words),
+        unavailable=evaluation.unseen.reason if isinstance(evaluation.unseen, Unavailable) else None,
+        colours=palette(list(context.evaluations)),
+        metrics=_metric_rows(context, words, unseen),
+        mistakes=_mistake_rows(context, unseen),
+        comparisons=[_comparison(item, context.confidence) for item in context.comparisons],
+        charts=evaluation_charts(context),
+        methods={item.on: item.method for item in context.comparisons},
+        most_used={
+            name: _most_used(shares, words) for name, shares in context.importances.items() if shares and name in context.evaluations
+        },
+        spread=_spread(evaluation.by_group),
+        hardest=_hardest(evaluation, context.group_names, words),
+        careful=in_short(evaluation.safety, words),
+        safety=safety_view(context, lead),
+        promise=promise_in_words(context.thresholds[lead], words, context.guard_settings.coverage, group=_group_word(context.schema)),
+        level=f"{context.confidence * 100:g}\N{NO-BREAK SPACE}%",
     )
 
 
@@ -192,16 +186,16 @@ def _group_word(schema: DatasetSchema) -> str:
 
 def _headline(evaluation: ModelEvaluation, words: ClassWords, name: str) -> tuple[str, str]:
     """What the random split says, and what it is worth."""
-    seen = f"A random split says {name} is right {_percent(evaluation.seen.metrics['accuracy'].value)} of the time."
+    seen = f"A random split says {name} is right {percent(evaluation.seen.metrics['accuracy'].value)} of the time."
     if isinstance(evaluation.unseen, Unavailable):
         return seen, f"Nobody knows yet how it does on {words.unseen}."
-    return seen, f"On {words.unseen} it is right {_percent(evaluation.unseen.metrics['accuracy'].value)} of the time."
+    return seen, f"On {words.unseen} it is right {percent(evaluation.unseen.metrics['accuracy'].value)} of the time."
 
 
 def _verdict(evaluation: ModelEvaluation, words: ClassWords) -> str:
     """What follows from the two numbers, by their intervals and by what one same answer to everything would give."""
     word, level = _guess(evaluation, words)
-    same = f"always answering “{word}”, which is right {_percent(level)} of the time"
+    same = f"always answering “{word}”, which is right {percent(level)} of the time"
     if isinstance(evaluation.unseen, Unavailable):
         return f"Compare it with {same}, and trust it for {words.seen} only."
     seen, unseen = evaluation.seen.metrics["accuracy"], evaluation.unseen.metrics["accuracy"]
@@ -311,31 +305,6 @@ def _hardest(groups: ModelEvaluation, names: Sequence[str] | None, words: ClassW
     ]
 
 
-def _alt(context: ReportContext, words: ClassWords, unseen: Mapping[str, ScoreCard]) -> dict[str, str]:
-    """What the pictures show, with their numbers, for those who cannot see them: file name -> text."""
-
-    def values(metric: str) -> str:
-        parts = []
-        for name, evaluation in context.evaluations.items():
-            after = f", {words.unseen} {_decimal(unseen[name].metrics[metric].value)}" if name in unseen else ""
-            parts.append(f"{spaced(name)}: {words.seen} {_decimal(evaluation.seen.metrics[metric].value)}{after}")
-        return "; ".join(parts)
-
-    texts = {
-        "seen_against_unseen.png": f"Each model's metrics on {words.seen} and on {words.unseen}. Accuracy of {values('accuracy')}.",
-        "roc.png": f"ROC curves. Area of {values('roc_auc')}.",
-        "pr.png": f"Precision over recall. Area of {values('pr_auc')}.",
-        "confusion.png": "Confusion matrices of all models; the table of mistakes has their numbers.",
-        "reliability_seen.png": f"Observed share over stated probability, on {words.seen}. ECE of {values('ece')}.",
-        "reliability_unseen.png": f"Observed share over stated probability, on {words.unseen}.",
-    }
-    for name, shares in context.importances.items():
-        top = sorted(shares.items(), key=lambda item: -item[1])[:5]
-        parts = ", ".join(f"{words.columns.get(column, column)} {_percent(share)}" for column, share in top)
-        texts[f"importance_{name}.png"] = f"What {spaced(name)} uses most: {parts}."
-    return texts
-
-
 def _most_used(shares: Mapping[str, float], words: ClassWords) -> str:
     """The three columns that come first, in words."""
     first = [words.columns.get(column, column) for column, _ in sorted(shares.items(), key=lambda item: -item[1])[:3]]
@@ -347,15 +316,13 @@ def _most_used(shares: Mapping[str, float], words: ClassWords) -> str:
 
 def render_validation(summary: ValidationSummary) -> str:
     """The page about the rows, as HTML."""
-    return (
-        _environment()
-        .get_template("validation.html.j2")
-        .render(
-            summary=summary,
-            by_rule=sorted(summary.by_rule.items(), key=lambda item: -item[1]),
-            examples=[_example(row) for row in summary.examples],
-            missing=sorted(summary.missing.items(), key=lambda item: (-item[1], item[0])),
-        )
+    return render(
+        "validation.html.j2",
+        simulated=summary.simulated,
+        summary=summary,
+        by_rule=sorted(summary.by_rule.items(), key=lambda item: -item[1]),
+        examples=[_example(row) for row in summary.examples],
+        missing=sorted(summary.missing.items(), key=lambda item: (-item[1], item[0])),
     )
 
 
@@ -377,62 +344,3 @@ def _example(row: Mapping[str, Any]) -> dict[str, Any]:
 def _clipped(value: object, longest: int = LONGEST_VALUE) -> str:
     text = str(value)
     return text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"
-
-
-# --- words and numbers -----------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("sporeprint.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        percent=_percent, decimal=_decimal, count=_count, spaced=spaced, estimate=_estimate, interval=_interval, p_value=_p_value
-    )
-    return environment
-
-
-def _percent(share: float) -> str:
-    """One digit, two near 0 and 1, and neither a rounded 0 nor a rounded 100."""
-    if math.isnan(share):
-        return UNDEFINED
-    unit = "\N{NO-BREAK SPACE}%"
-    if share in (0, 1):
-        return f"{share * 100:.0f}{unit}"
-    text = f"{share * 100:.{1 if 0.01 < share < 0.99 else 2}f}"
-    bounds = {"0.00": "<\N{NO-BREAK SPACE}0.01", "100.00": ">\N{NO-BREAK SPACE}99.99"}
-    return f"{bounds.get(text, text)}{unit}"
-
-
-def _decimal(value: float, digits: int = 4) -> str:
-    """So many digits, and neither a rounded 0 nor a rounded 1."""
-    if math.isnan(value):
-        return UNDEFINED
-    step = 10.0**-digits
-    if 0 < value < step / 2:
-        return f"<\N{NO-BREAK SPACE}{step:.{digits}f}"
-    if 1 - step / 2 <= value < 1:
-        return f">\N{NO-BREAK SPACE}{1 - step:.{digits}f}"
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def _estimate(estimate: Estimate, *, share: bool = False) -> str:
-    return _percent(estimate.value) if share else _decimal(estimate.value)
-
-
-def _interval(estimate: Estimate, *, share: bool = False) -> str:
-    """Both ends of an interval, or nothing where it is undefined."""
-    if math.isnan(estimate.low) or math.isnan(estimate.high):
-        return ""
-    if share:
-        return f"{_percent(estimate.low)} to {_percent(estimate.high)}"
-    return f"{_decimal(estimate.low)} to {_decimal(estimate.high)}"
-
-
-def _count(number: int) -> str:
-    return f"{number:,}"
-
-
-def _p_value(value: float) -> str:
-    return _decimal(value) if math.isnan(value) or value >= 0.00005 else "<\N{NO-BREAK SPACE}0.0001"

@@ -1,19 +1,19 @@
-"""An evaluation as one HTML file that needs no network. Its pictures are boxes, drawn in it: its size does not grow with the data."""
+"""An evaluation as one HTML file that needs no network. Its charts are drawn in it: its size does not grow with the data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from sporeprint.common.counts import number_of
 from sporeprint.common.text_table import Table
+from sporeprint.monitoring.drift_importance import RankedColumn
 from sporeprint.monitoring.evaluation import Evaluation, EvaluationStatus, Overlay, percent
 from sporeprint.monitoring.trends import Trend
+from sporeprint.reports import page
+from sporeprint.web.charts import Axis, Chart, Dot, Line, Mark, Point, Row, RowPart, lines_chart, rows_chart
 
-#: Pictures, and slices, on a page.
-MOST_PICTURES, MOST_SLICES = 24, 20
-#: Of a picture, in units of its own.
-WIDTH, HEIGHT = 320.0, 110.0
-#: Of lines over time: told apart by people who do not see red or green, on white and on black.
-COLOURS = ("#2f7dd1", "#d1641c", "#1f9d77", "#a05bc0")
+#: Distributions, slices, and lines of a list on a page; what is more of a list is folded.
+MOST_OVERLAYS, MOST_SLICES, MOST_LINES = 24, 20, 5
 
 
 @dataclass(frozen=True)
@@ -35,65 +35,41 @@ class Earlier:
     file: str
 
 
-@dataclass(frozen=True)
-class Bar:
-    """A bin of a picture: where it is, how high the two bars are, and its text.
-
-    Attributes:
-        x: left end.
-        width: of the bin.
-        reference: height of the reference's bar.
-        current: height of the current one.
-        label: in words.
-    """
-
-    x: float
-    width: float
-    reference: float
-    current: float
-    label: str
-
-
-@dataclass(frozen=True)
-class Picture:
-    """Two distributions on top of each other.
-
-    Attributes:
-        column: whose.
-        alarm: whether it raised an alarm.
-        label: what changed, in words; empty if nothing did.
-        first: label of the first bin.
-        last: label of the last bin.
-        bars: the bins.
-    """
-
-    column: str
-    alarm: bool
-    label: str
-    first: str
-    last: str
-    bars: tuple[Bar, ...]
-
-
-def picture(column: str, overlay: Overlay, alarm: bool, label: str) -> Picture:
-    """Place the bars."""
-    highest = max((*overlay.reference, *overlay.current), default=0.0) or 1.0
-    width = WIDTH / max(1, len(overlay.labels))
-    bars = tuple(
-        Bar(place * width, width, old / highest * HEIGHT, new / highest * HEIGHT, f"{label}: {percent(new)}, was {percent(old)}")
-        for place, (label, old, new) in enumerate(zip(overlay.labels, overlay.reference, overlay.current, strict=True))
-    )
-    return Picture(column, alarm, label, overlay.labels[0], overlay.labels[-1], bars)
-
-
-def pictures(evaluation: Evaluation) -> list[Picture]:
-    """The columns whose change matters most."""
+def overlay_charts(evaluation: Evaluation) -> list[Chart]:
+    """The distributions of the columns whose change matters most."""
     sentences: dict[str, list[str]] = {}
     for finding in evaluation.judgement.findings:
         if finding.significant:
             sentences.setdefault(finding.column, []).append(evaluation.describe(finding).partition(": ")[2])
-    shown = [item for item in evaluation.ranking if item.column in evaluation.overlays][:MOST_PICTURES]
-    return [picture(item.column, evaluation.overlays[item.column], item.alarm, "; ".join(sentences.get(item.column, []))) for item in shown]
+    shown = [item for item in evaluation.ranking if item.column in evaluation.overlays][:MOST_OVERLAYS]
+    return [
+        overlay_chart(f"column-{place}", item, evaluation.overlays[item.column], "; ".join(sentences.get(item.column, [])))
+        for place, item in enumerate(shown)
+    ]
+
+
+def overlay_chart(name: str, column: RankedColumn, overlay: Overlay, change: str) -> Chart:
+    """Two distributions: bars are the reference's shares, dots the current ones."""
+    role = "warn" if column.alarm else "ink"
+    rows = [
+        Row(label, [RowPart(old, "pale")], [Dot(new, role=role)], text=f"{old:.0%} \N{RIGHTWARDS ARROW} {new:.0%}")
+        for label, old, new in zip(overlay.labels, overlay.reference, overlay.current, strict=True)
+    ]
+    title = f"{column.column}: alarm" if column.alarm else column.column
+    finding = f"{column.column}: {change or 'no change that is more than chance'}."
+    return rows_chart(name, title, finding, rows, axis=Axis("share", from_zero=True), note=change, is_small=True)
+
+
+def trend_chart(name: str, trend: Trend) -> Chart:
+    """Numbers over time."""
+    y = Axis("share") if trend.is_share else Axis(from_zero=True)
+    lines = [
+        Line(line.label, [Point(each.at_s, each.value, each.low, each.high) for each in line.points], is_dashed=line.is_expected)
+        for line in trend.lines
+    ]
+    marks = [] if trend.limit is None else [Mark(trend.limit, f"promised: at most {percent(trend.limit)}")]
+    finding = f"{trend.title}, at last: {'; '.join(f'{line.label} {y.text(line.points[-1].value)}' for line in lines)}."
+    return lines_chart(name, trend.title, finding, lines, y=y, marks=marks)
 
 
 def advice(evaluation: Evaluation) -> list[str]:
@@ -120,7 +96,7 @@ def advice(evaluation: Evaluation) -> list[str]:
 def since(evaluation: Evaluation) -> str:
     """Since when the oldest alarm is on."""
     times = [finding.since_s for finding in evaluation.judgement.alarms if finding.since_s is not None]
-    return datetime.fromtimestamp(min(times), UTC).isoformat(timespec="minutes") if times else ""
+    return datetime.fromtimestamp(min(times), UTC).isoformat() if times else ""
 
 
 def render(evaluation: Evaluation, history: Sequence[Earlier], trends: Sequence[Trend] = ()) -> str:
@@ -131,10 +107,6 @@ def render(evaluation: Evaluation, history: Sequence[Earlier], trends: Sequence[
         history: earlier evaluations.
         trends: numbers of earlier evaluations of the same kind, and of this one.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("sporeprint.reports")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     tables: list[Table] = [evaluation.column_table()] if evaluation.drift.columns and not evaluation.drift.problems else []
     if evaluation.expected is not None or evaluation.performance is not None:
         tables.append(evaluation.performance_table())
@@ -142,24 +114,26 @@ def render(evaluation: Evaluation, history: Sequence[Earlier], trends: Sequence[
         tables.append(evaluation.window_table())
     if evaluation.slices is not None and evaluation.slices.drops:
         tables.append(evaluation.slice_table(MOST_SLICES))
+    columns = len({finding.column for finding in evaluation.judgement.alarms})
+    where = f" in {number_of(columns, 'column')}" if columns else ""
     head = {
-        EvaluationStatus.ALARM: f"{len(evaluation.alarms)} alarm{'s' if len(evaluation.alarms) > 1 else ''}.",
+        EvaluationStatus.ALARM: f"{number_of(len(evaluation.alarms), 'alarm')}{where}.",
         EvaluationStatus.NOT_COMPUTED: "No alarm, but not all could be computed.",
         EvaluationStatus.FINE: "No alarm; everything was computed.",
     }[evaluation.status]
-    return environment.get_template("monitoring.html.j2").render(
+    return page.render(
+        "monitoring.html.j2",
         simulated=evaluation.simulated,
         evaluation=evaluation,
         head=head,
         since=since(evaluation),
         advice=advice(evaluation),
-        pictures=pictures(evaluation),
+        alarms=evaluation.alarms_by_column,
+        most=MOST_LINES,
+        overlays=overlay_charts(evaluation),
         tables=tables,
         history=history,
-        trends=trends,
-        colours=COLOURS,
-        width=WIDTH,
-        height=HEIGHT,
+        trends=[trend_chart(f"trend-{place}", trend) for place, trend in enumerate(trends)],
         false_alarms=percent(evaluation.policy.alpha),
         days=f"{evaluation.policy.period_s / 86_400:g}",
         level=f"{evaluation.judgement.level:.2g}",

@@ -1,23 +1,25 @@
 """The standard report: the results of its queries, in tables for people and programs, and as one HTML page."""
 
-import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sporeprint.common.text_table import Table
 from sporeprint.common.timestamps import DAY_US, HOUR_US
+from sporeprint.reports.page import render
 from sporeprint.stats.intervals import clopper_pearson
 from sporeprint.storage.warehouse import queries
 from sporeprint.storage.warehouse.protocol import Reader
+from sporeprint.web.charts import Axis, Chart, Line, Point, lines_chart
+from sporeprint.web.charts.figure import SERIES
 
 #: Level of the interval of a share.
 CONFIDENCE = 0.95
 #: Rows of the table by day that are shown on a terminal; the page and JSON have them all.
 SHOWN_DAYS = 14
 #: Rows of a table on the page, the newest; what keeps it small.
-PAGE_ROWS = 1000
+PAGE_ROWS = 300
 NOTHING = "-"
 
 Row = Mapping[str, Any]
@@ -185,39 +187,64 @@ def make_warehouse_report(reader: Reader, shown: str, *, now_us: int, days: int)
     )
 
 
-def pictures(report: WarehouseReport) -> dict[str, bytes]:
-    """The report's pictures: name -> PNG."""
-    from sporeprint.reports import charts
-
-    results, simulated = report.results, report.simulated
+def charts(report: WarehouseReport) -> list[Chart]:
+    """What happened day by day: answers, shares of the verdicts, wrong negative answers, latency; the tables have the numbers."""
+    results, stamp = report.results, "SIMULATED DATA" if report.simulated else ""
     if not results["volume"]:
-        return {}
-    drawn: dict[str, Callable[[], bytes]] = {
-        "Answers a day": lambda: charts.lines(results["volume"], "answers", "Answers a day", simulated=simulated),
-        "What was answered": lambda: charts.shares(results["verdicts"], report.kinds, "What was answered", simulated=simulated),
-        f"False {report.negative}": lambda: charts.lines(
-            [{**row, "share": None if row["share"] is None else 100 * row["share"]} for row in results["false_negative"]],
-            "share",
-            f"Of the answers “{report.negative}” with a known outcome: share that was {report.positive}",
-            unit="%",
-            simulated=simulated,
+        return []
+
+    def chart(name: str, title: str, lines: Sequence[Line], y: Axis) -> Chart:
+        ends = "; ".join(f"{line.label} {y.text(line.points[-1].value)}" for line in lines if line.points)
+        return lines_chart(name, title, f"{title}, on the last day: {ends}.", lines, y=y, stamp=stamp, has_table=False)
+
+    missed = f"Of the answers “{report.negative}” with a known outcome: share that was {report.positive}"
+    return [
+        chart("volume", "Answers a day", _by_model(results["volume"], "answers"), Axis(from_zero=True)),
+        chart("verdicts", "What was answered", _verdict_shares(report), Axis("share", low=0.0, high=1.0)),
+        chart("missed", missed, _by_model(results["false_negative"], "share"), Axis("share", from_zero=True)),
+        chart(
+            "latency",
+            "Latency: 95 % of the answers took no longer",
+            _by_model(results["latency"], "p95_ms"),
+            Axis(label="ms", from_zero=True),
         ),
-        "Latency": lambda: charts.lines(
-            results["latency"], "p95_ms", "Latency: 95 % of the answers took no longer", unit="ms", simulated=simulated
-        ),
-    }
-    return {name: draw() for name, draw in drawn.items()}
+    ]
+
+
+def _by_model(rows: Sequence[Row], column: str) -> list[Line]:
+    """A number by day, one line for each model and arm; days without it are left out."""
+    lines: dict[str, list[Point]] = {}
+    for row in rows:
+        test = f" · {row['test_id']} {row['arm']}".rstrip() if row["test_id"] else ""
+        points = lines.setdefault(f"{row['model']}/v{row['version']}{test}", [])
+        if row[column] is not None:
+            points.append(Point(_day_s(row["day"]), row[column]))
+    return [Line(name, points) for name, points in list(lines.items())[: len(SERIES)]]
+
+
+def _verdict_shares(report: WarehouseReport) -> list[Line]:
+    """The share of each kind of verdict by day, all models and arms together."""
+    counts: dict[str, dict[str, int]] = {}
+    for row in report.results["verdicts"]:
+        day, kind = counts.setdefault(row["day"], {}), report.kinds.get(row["verdict"], "unknown")
+        day[kind] = day.get(kind, 0) + row["answers"]
+    kinds = (("negative", report.negative, "good"), ("positive", report.positive, "warn"), ("unknown", "unknown", "soft"))
+    return [
+        Line(word, [Point(_day_s(day), each.get(kind, 0) / sum(each.values())) for day, each in sorted(counts.items())], role)
+        for kind, word, role in kinds
+    ]
+
+
+def _day_s(day: str) -> float:
+    """The beginning of a day, in seconds since 1970."""
+    return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
 
 
 def render_warehouse_report(report: WarehouseReport) -> str:
     """The report as one HTML file that needs no network."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("sporeprint.reports")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    images = {name: base64.b64encode(image).decode() for name, image in pictures(report).items()}
     daily = report.daily_table()
-    return environment.get_template("warehouse.html.j2").render(
+    return render(
+        "warehouse.html.j2",
         simulated=report.simulated,
         report=report,
         made=iso(report.made_us),
@@ -229,10 +256,10 @@ def render_warehouse_report(report: WarehouseReport) -> str:
         tables=[
             report.total_table("The whole time, by model and arm"),
             *([cells] if (cells := report.cells_table()).rows else []),
-            Table(daily.title, daily.columns, daily.rows[-PAGE_ROWS:]),
+            Table("By day, the newest first", daily.columns, daily.rows[: -PAGE_ROWS - 1 : -1]),
         ],
         left_out=max(0, len(daily.rows) - PAGE_ROWS),
-        images=images,
+        charts=charts(report),
     )
 
 

@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
+from markupsafe import Markup
+
 MEDIA_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
-#: Name in templates -> the file below `static`.
-NAMES: Mapping[str, str] = {
-    "ui.css": "ui.css",
-    "ui.js": "ui.js",
-    "htmx.js": "vendor/htmx-4.0.1.min.js",
-    "pictures.svg": "pictures.svg",
-    "icon.svg": "icon.svg",
+#: Name in templates -> the files below `static` that it is made of.
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "ui.css": ("tokens.css", "ui.css", "charts.css"),
+    "ui.js": ("ui.js",),
+    "label.js": ("label.js",),
+    "htmx.js": ("vendor/htmx-4.0.1.min.js",),
+    "pictures.svg": ("pictures.svg",),
+    "icon.svg": ("icon.svg",),
 }
 
 
@@ -46,7 +49,12 @@ class Asset:
 def assets() -> Mapping[str, Asset]:
     """All of them, by name."""
     folder = files(__package__) / "static"
-    return {name: _asset(name, (folder / path).read_bytes()) for name, path in NAMES.items()}
+    return {name: _asset(name, b"".join((folder / path).read_bytes() for path in paths)) for name, paths in NAMES.items()}
+
+
+def style_sheet(*names: str) -> Markup:
+    """Style sheets as text, to be put into a page or a picture that is one file."""
+    return Markup("".join((files(__package__) / "static" / name).read_text(encoding="utf-8") for name in names))  # noqa: S704 -- our own
 
 
 def _asset(name: str, body: bytes) -> Asset:

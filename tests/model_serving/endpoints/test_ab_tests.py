@@ -156,7 +156,7 @@ def test_the_default_route(started: Callable[..., Client]) -> None:
     test = made(client, default_route=True)
     assert client.post("/predict", json={}).json()["ab_test"]["test_id"] == test["test_id"]
     assert client.post("/predict?model=production", json={}).json()["ab_test"] is None
-    client.post("/ab-tests/first/conclude?winner=A")
+    client.post("/ab-tests/first/conclude?winner=A&reason=tried")
     assert client.post("/predict", json={}).json()["ab_test"] is None
     assert client.post("/predict?ab_test=first", json={}).status_code == 200
 

@@ -186,6 +186,8 @@ def test_errors_have_the_shape_of_the_protocol_everywhere_below_v2(client: Clien
     for method, address, status in (
         ("GET", "/v2/nothing", 404),
         ("GET", "/v2/models/nobody", 404),
+        ("GET", "/v2/models/decision_tree%2Fv1/ready", 404),  # a name has no slash: a version is named behind /versions/
+        ("POST", "/v2/models/decision_tree/v1/infer", 404),
         ("GET", "/v2/models/mushroom/infer", 405),
         ("POST", "/v2/models/mushroom/infer", 400),
         ("POST", "/v2/repository/models/xgboost/unload", 400),

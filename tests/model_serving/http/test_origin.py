@@ -77,6 +77,8 @@ PAGES = {"sec-fetch-site": "cross-site", "origin": "http://evil.example"}
         "/models/xgboost/promote?version=1&alias=production",
         "/ab-tests?name=fromevil&model_a=xgboost&model_b=decision_tree&default_route=true",
         "/ab-tests/x/conclude",
+        "/ab-tests/x/rollback",
+        "/ab-tests/x/labels",
         "/predict",
         "/predict/batch",
         "/predictions/outcomes",

@@ -51,7 +51,7 @@ def test_metrics_show_the_last_evaluation_of_running_tests(experiments: Experime
         "log_e": 0,
         "mismatch_log_e": 0,
     }
-    experiments.conclude("t", winner="A", actor="ada")
+    experiments.conclude("t", winner="A", actor="ada", reason="tried")
     BackgroundEvaluation(experiments, "w", lambda: True).evaluate()
     assert scraped() == {}
     path.with_name("ab_tests.json").write_text('[{"test": "t"}]')

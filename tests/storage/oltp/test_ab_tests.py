@@ -131,6 +131,8 @@ def test_what_is_not_there(oltp_each: Engine) -> None:
         ab_tests.listed(oltp_each, status="going")
     with pytest.raises(UsageError, match="allowed: 1 to 1000"):
         ab_tests.listed(oltp_each, limit=0)
+    with pytest.raises(UsageError, match="before is 'x': expected the id of a test"):
+        ab_tests.listed(oltp_each, before="x")
 
 
 def test_many_are_listed_page_by_page(oltp_each: Engine) -> None:

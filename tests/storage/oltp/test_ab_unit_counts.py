@@ -1,6 +1,5 @@
 """The counting of A/B tests in both databases, held against the plainest way to count."""
 
-import json
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -8,20 +7,21 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, select
 
+from ab_support import VERDICT_CODES as WORDS
+from ab_support import other, row, ship
 from sporeprint.ab_testing.design import Design, Mode
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals
 from sporeprint.errors import StorageUnavailableError
-from sporeprint.storage.engine import connect, writing
+from sporeprint.storage.engine import connect
 from sporeprint.storage.oltp import ab_disagreements, ab_interim_analyses, ab_tests, ab_unit_counts, checkpoints, outcomes
 from sporeprint.storage.oltp.ab_interim_analyses import InterimAnalysis
 from sporeprint.storage.oltp.ab_tests import AbTest, PinnedVersion
-from sporeprint.storage.oltp.ab_unit_counts import FAILED, NONE, Unit, UnitCounter, VerdictCodes, changes, settle, slow
+from sporeprint.storage.oltp.ab_unit_counts import FAILED, NONE, Unit, UnitCounter, changes, settle, slow
 from sporeprint.storage.oltp.checkpoints import LostError
-from sporeprint.storage.oltp.tables import ab_unit, metadata, prediction
+from sporeprint.storage.oltp.tables import ab_unit, metadata
 
-WORDS = VerdictCodes({"edible": 0, "poisonous": 1, "unknown": 2}, "p")
 VERDICTS = list(WORDS.answers)
 #: Microseconds beyond which an answer is slow.
 LIMIT_US = 5_000.0
@@ -37,35 +37,6 @@ def engine(empty: Engine) -> Engine:
 def make(engine: Engine, name: str = "t", mode: Mode = Mode.SPLIT) -> AbTest:
     a, b = PinnedVersion("m", 1, "a"), PinnedVersion("m", 2, "b")
     return ab_tests.create(engine, Design(name, a.ref, b.ref, mode=mode), a, b, now_us=1, actor="t", independent=True)
-
-
-def row(number: int, test: AbTest | None, unit: str, verdict: str, *, arm: str = "a", shadow: Any = None) -> dict[str, Any]:
-    return {
-        "prediction_id": f"p{number}",
-        "created_us": number,
-        "model": "m",
-        "version": 1,
-        "prediction": "e",
-        "verdict": verdict,
-        "unseen": "[]",
-        "features": json.dumps({"x": number}),
-        "test_id": test and test.test_id,
-        "arm": arm if test else None,
-        "unit_id": unit if test else None,
-        "shadow": None if shadow is None else json.dumps(shadow),
-        "latency_us": 1_000 + number,
-        "worker": "w",
-        "recorded_us": number,
-    }
-
-
-def other(verdict: str) -> dict[str, Any]:
-    return {"mode": "shadow", "verdict": verdict, "latency_us": 500, "latency_a_us": 400}
-
-
-def ship(engine: Engine, rows: Sequence[dict[str, Any]]) -> None:
-    with writing(engine) as connection:
-        connection.execute(insert(prediction), list(rows))
 
 
 def say(engine: Engine, number: int, code: str) -> None:
@@ -332,12 +303,14 @@ def test_looks_that_differ_little_are_one(engine: Engine) -> None:
     assert (kept[0].units, kept[-1].units) == (1, 399)
     assert len(kept) < 200
     ab_interim_analyses.add(engine, test.test_id, interim_analysis(400, 399, "b"))
-    ab_interim_analyses.add(engine, test.test_id, interim_analysis(401, 399, "b"))
-    ab_interim_analyses.add(engine, test.test_id, interim_analysis(402, 399, "b"))
+    ab_interim_analyses.add(engine, test.test_id, interim_analysis(401, 400, "b"))
+    ab_interim_analyses.add(engine, test.test_id, interim_analysis(402, 401, "b"))
+    ab_interim_analyses.add(engine, test.test_id, interim_analysis(403, 401, "b"))  # nothing of it is new
     last = ab_interim_analyses.last(engine, test.test_id)
     assert last is not None
     assert (last.at_us, last.figures["decision"]["verdict"]) == (402, "b")
     assert [each.figures["decision"]["verdict"] for each in ab_interim_analyses.all_of(engine, test.test_id)].count("b") == 2
+    assert ab_interim_analyses.all_of(engine, test.test_id, 400) == (last,)
 
 
 def test_disagreements_wait_for_a_label(engine: Engine) -> None:

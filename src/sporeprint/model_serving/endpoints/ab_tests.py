@@ -1,6 +1,7 @@
 """`/ab-tests`: tests are created, listed, shown, labelled and concluded over HTTP."""
 
 import asyncio
+import functools
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -11,12 +12,14 @@ from sporeprint.errors import UsageError
 from sporeprint.messages.ab_tests import (
     AbDisagreement,
     AbDisagreementList,
+    AbRollbackRequest,
+    AbStanding,
     AbTestEvent,
     AbTestFields,
     AbTestList,
+    AbTestListItem,
     AbTestRequest,
     AbTestResponse,
-    AbTestSummary,
     ConclusionRequest,
     Manifests,
 )
@@ -42,6 +45,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-an
 TestId = Annotated[str, Path(description="Id or name of a test.")]
 Limit = Annotated[int, Query(description="At most so many.", ge=1, le=ab_tests.MOST)]
 Before = Annotated[str | None, Query(description="`next` of the page before.", max_length=200)]
+Since = Annotated[int | None, Query(description="Only interim analyses and events after this `at_us`.", ge=0, lt=1 << 63)]
 PROBLEMS = problems(*UNREADABLE, 409)
 
 
@@ -54,9 +58,14 @@ async def list_tests(
 ) -> AbTestList:
     """The A/B tests, the latest first."""
     engine = service.experiments.engine
-    tests = await service.database.executor.run(_problems_of, lambda: ab_tests.listed(engine, status=status, limit=limit, before=before))
-    following = tests[-1].test_id if len(tests) == limit else None
-    return AbTestList(tests=tuple(AbTestSummary(**ab_test_views.summary(test)) for test in tests), next=following)
+
+    def read() -> list[dict[str, Any]]:
+        return ab_test_views.listed(engine, ab_tests.listed(engine, status=status, limit=limit, before=before))
+
+    tests = await service.database.executor.run(as_problem, read)
+    following = tests[-1]["test_id"] if len(tests) == limit else None
+    items = (AbTestListItem(**{**test, "standing": test["standing"] and AbStanding(**test["standing"])}) for test in tests)
+    return AbTestList(tests=tuple(items), next=following)
 
 
 @routes.post("/ab-tests", name="ab_create", status_code=201, responses=PROBLEMS)
@@ -75,22 +84,30 @@ async def create_test(
     fields = merged(in_query, in_body)
     database = service.database.executor
     await database.run(ab_tests.running_ids, database.engine)  # is it there? what follows may take its time
-    test = await asyncio.to_thread(_problems_of, lambda: service.experiments.create(fields, actor=actor(caller)))
+    test = await asyncio.to_thread(as_problem, lambda: service.experiments.create(fields, actor=actor(caller)))
     await service.tests.refresh()
     response.headers["location"] = f"{request.scope.get('root_path', '')}/ab-tests/{test.test_id}"
-    return await _describe(service, test, caller)
+    return await describe_test(service, test, caller)
 
 
-@routes.get("/ab-tests/{test_id}", name="ab_test", responses=problems(404))
-async def show_test(test_id: TestId, service: ServiceDep, caller: CallerDep) -> AbTestResponse:
+@routes.get(
+    "/ab-tests/{test_id}",
+    name="ab_test",
+    response_model=AbTestResponse,
+    responses={**problems(404), 304: {"description": "Nothing is later than `since`"}},
+)
+async def show_test(test_id: TestId, service: ServiceDep, caller: CallerDep, since: Since = None) -> AbTestResponse | Response:
     """All that is known of a test."""
-    return await _describe(service, await _test(service, test_id), caller)
+    test = await describe_test(service, await find_test(service, test_id), caller, -1 if since is None else since)
+    if since is not None and not test.interim_analyses and not test.events:
+        return Response(status_code=304)
+    return test
 
 
 @routes.get("/ab-tests/{test_id}/report", name="ab_report", response_class=HTMLResponse, responses=problems(404))
 async def report_test(test_id: TestId, service: ServiceDep) -> HTMLResponse:
     """All that is known of a test, as a page."""
-    view = await _view(service, await _test(service, test_id))
+    view = await _view(service, await find_test(service, test_id))
     page = await asyncio.to_thread(ab_test_report.page, view, simulated=service.loader.current.simulated)
     return html_response(page, POLICY)
 
@@ -106,7 +123,7 @@ async def list_disagreements(test_id: TestId, service: ServiceDep, limit: Limit 
     """Units for which the versions disagree and whose outcome is wanted, the latest first."""
     if before is not None and not (before.isdecimal() and before.isascii() and len(before) < 19):
         raise HttpProblemError(bad_parameter(f"parameter 'before': expected `next` of the page before, got {before[:40]!r}"))
-    test = await _test(service, test_id)
+    test = await find_test(service, test_id)
     number = None if before is None else int(before)
     engine = service.experiments.engine
     pairs, left = await service.database.executor.run(
@@ -142,27 +159,42 @@ async def conclude_test(
 ) -> AbTestResponse:
     """End a test: with a winner that is named, or by the test's rule."""
     deadline.reschedule(None)
-    winner = merged(in_query, in_body).get("winner")
-    test = await _test(service, test_id)
+    fields = merged(in_query, in_body)
+    test = await find_test(service, test_id)
+    end = functools.partial(service.experiments.conclude, test.test_id, winner=fields.get("winner"), reason=fields.get("reason"))
     # A promotion takes as long as its gate; it goes on when the caller no longer waits.
-    ended = await asyncio.to_thread(_problems_of, lambda: service.experiments.conclude(test.test_id, winner=winner, actor=actor(caller)))
+    ended = await asyncio.to_thread(as_problem, lambda: end(actor=actor(caller)))
     await service.tests.refresh()
-    return await _describe(service, ended, caller)
+    return await describe_test(service, ended, caller)
+
+
+@routes.post("/ab-tests/{test_id}/rollback", name="ab_rollback", responses=PROBLEMS)
+async def roll_back_test(
+    test_id: TestId, in_body: AbRollbackRequest, service: ServiceDep, caller: CallerDep, deadline: DeadlineDep
+) -> AbTestResponse:
+    """Take back the promotion of a test's winner: what served before serves again."""
+    deadline.reschedule(None)  # as in a conclusion
+    test = await find_test(service, test_id)
+    back = functools.partial(service.experiments.rollback, test.test_id, reason=in_body.reason.strip(), actor=actor(caller))
+    await asyncio.to_thread(as_problem, back)
+    return await describe_test(service, test, caller)
 
 
 # --- shared --------------------------------------------------------------------------------------------------------------
 
 
-async def _test(service: Service, name: str) -> AbTest:
-    return await service.database.executor.run(_problems_of, lambda: ab_tests.get(service.experiments.engine, name))
+async def find_test(service: Service, name: str) -> AbTest:
+    """A test by its id or name. Raises: HttpProblemError."""
+    return await service.database.executor.run(as_problem, lambda: ab_tests.get(service.experiments.engine, name))
 
 
-async def _view(service: Service, test: AbTest) -> Mapping[str, Any]:
-    return await service.database.executor.run(ab_test_views.describe, service.experiments.engine, test, service.settings)
+async def _view(service: Service, test: AbTest, since_us: int = -1) -> Mapping[str, Any]:
+    return await service.database.executor.run(ab_test_views.describe, service.experiments.engine, test, service.settings, since_us)
 
 
-async def _describe(service: Service, test: AbTest, caller: Caller) -> AbTestResponse:
-    view = dict(await _view(service, test))
+async def describe_test(service: Service, test: AbTest, caller: Caller, since_us: int = -1) -> AbTestResponse:
+    """All that is known of a test, as far as a caller may know it; of its path and history, what is later than a time."""
+    view = dict(await _view(service, test, since_us))
     if Role.OPERATE not in caller.roles:  # who knows the salt can choose an arm
         view["salt"] = None
     view["events"] = tuple(AbTestEvent(**event) for event in view["events"])
@@ -170,8 +202,8 @@ async def _describe(service: Service, test: AbTest, caller: Caller) -> AbTestRes
     return AbTestResponse(**{**view, "manifests": Manifests(**view["manifests"])})
 
 
-def _problems_of(work: Callable[[], Result]) -> Result:
-    """Do something; what goes wrong becomes a problem document."""
+def as_problem(work: Callable[[], Result]) -> Result:
+    """Do something with a test; what goes wrong becomes a problem document. Raises: HttpProblemError."""
     try:
         return work()
     except NoSuchTestError as error:

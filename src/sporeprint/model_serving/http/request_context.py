@@ -88,7 +88,7 @@ class RequestContext:
 
     def end_span(self, path: str | None) -> None:
         """End its span, if it has one; `path` is the address of its endpoint, with the names of what varies in it."""
-        if self.span is None:
+        if self.span is None or isinstance(self.span, telemetry.DroppedRequest):
             return
 
         def attributes() -> dict[str, Any]:

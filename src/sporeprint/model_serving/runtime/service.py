@@ -23,6 +23,7 @@ from sporeprint.model_serving.http.request_context import RequestContext
 from sporeprint.model_serving.http.requests import Pace
 from sporeprint.model_serving.model_loader import ModelLoader
 from sporeprint.model_serving.runtime.ab_evaluation import BackgroundEvaluation
+from sporeprint.model_serving.runtime.ab_planning import Planner
 from sporeprint.model_serving.runtime.ab_routing import Routes
 from sporeprint.model_serving.runtime.dynamic_batching import DynamicBatcher
 from sporeprint.model_serving.runtime.metrics import Metrics
@@ -189,6 +190,11 @@ class Service:
                 seconds=limits.batch_deadline_s,
             )
         )
+
+    @cached_property
+    def planner(self) -> Planner:
+        """Plans of A/B tests."""
+        return Planner()
 
     @property
     def pace(self) -> Pace:

@@ -59,7 +59,7 @@ class DecodeLimits:
     rows: int
     columns: int
     seconds: float
-    cpu_s: float = 4.0
+    cpu_s: float = 3.0
     bytes_per_cpu_s: int = 2 << 20
 
 

@@ -44,6 +44,8 @@ NAVIGATION: Mapping[str, tuple[str, str]] = {
     "ui_identify": ("identify", "Identify"),
     "ui_predictions": ("predictions", "Predictions"),
     "ui_models": ("models", "Models"),
+    "ui_tests": ("tests", "A/B tests"),
+    "ui_labels": ("labels", "Labels"),
 }
 
 
@@ -104,7 +106,7 @@ class PageRequest:
 
 @dataclass(frozen=True)
 class PageResponse:
-    """A page, as template and values.
+    """A page, as template and values; with the status 204, nothing that the reader does not have.
 
     Attributes:
         template: its name.
@@ -245,6 +247,9 @@ async def _send(request: PageRequest, response: PageResponse | Redirect, send: S
     if isinstance(response, Redirect):
         location = quote(f"{request.base}{response.to}", safe="/?&=%:@!$'()*+,;~#").encode()
         await _bytes(send, 303, b"", (*response.headers, (b"location", location)))
+        return
+    if response.status == 204:
+        await _bytes(send, 204, b"", response.headers)
         return
     try:
         page = render(response.template, request.words, {**frame(request), **response.values}).encode()

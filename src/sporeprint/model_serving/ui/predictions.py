@@ -24,7 +24,9 @@ async def find(request: PageRequest) -> PageResponse | Redirect:
         try:
             record = await predictions.prediction(prediction_id, request.service)
         except HttpProblemError as error:
-            return PageResponse("predictions.html.j2", {"problem": error.problem, "id": prediction_id}, error.problem.status)
+            return PageResponse(
+                "predictions.html.j2", {"problem": error.problem, "id": prediction_id}, error.problem.status, error.problem.headers
+            )
         return Redirect(f"predictions/{record.prediction_id}")
     return PageResponse("predictions.html.j2", {"problem": None, "id": ""})
 

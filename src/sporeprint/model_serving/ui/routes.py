@@ -2,6 +2,9 @@
 
 from starlette.routing import Route
 
+from sporeprint.model_serving.ui.ab_labelling import LABEL_PAGES
+from sporeprint.model_serving.ui.ab_planning import PLAN_PAGES
+from sporeprint.model_serving.ui.ab_tests import AB_TEST_PAGES
 from sporeprint.model_serving.ui.identify import IDENTIFY_PAGES
 from sporeprint.model_serving.ui.login import LOGIN_PAGES, AssetEndpoint, missing
 from sporeprint.model_serving.ui.models import MODEL_PAGES
@@ -15,6 +18,9 @@ UI_ROUTES: tuple[Route, ...] = (
     *pages(IDENTIFY_PAGES),
     *pages(PREDICTION_PAGES),
     *pages(MODEL_PAGES),
+    *pages(PLAN_PAGES),
+    *pages(LABEL_PAGES),
+    *pages(AB_TEST_PAGES),
     *pages(LOGIN_PAGES),
     *pages([("ui_missing", "GET", "/{path:path}", missing)]),
 )

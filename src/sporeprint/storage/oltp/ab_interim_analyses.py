@@ -1,11 +1,11 @@
 """Stores the interim analyses of A/B tests. Their number grows with the logarithm of the units."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Row, Select, insert, select, update
+from sqlalchemy import Engine, Row, Select, func, insert, select, update
 
 from sporeprint.storage.engine import reading, writing
 from sporeprint.storage.oltp import checkpoints
@@ -34,7 +34,9 @@ class InterimAnalysis:
 
 
 def add(engine: Engine, test_id: str, analysis: InterimAnalysis) -> None:
-    """Store an interim analysis. It replaces the last one where that differs little from the one before it.
+    """Store an interim analysis, if more is new in it than the time.
+
+    It replaces the last one where that differs little from the one before it.
 
     Raises:
         StorageUnavailableError, StorageError: see `engine.errors`.
@@ -45,10 +47,16 @@ def add(engine: Engine, test_id: str, analysis: InterimAnalysis) -> None:
         checkpoints.alone(connection, "interim analyses")
         query = select(_COLUMNS.seq, _COLUMNS.units, _COLUMNS.labels, _COLUMNS.figures).where(_COLUMNS.test_id == test_id)
         last = connection.execute(query.order_by(_COLUMNS.seq.desc()).limit(2)).all()
+        if last and _timeless(json.loads(last[0].figures)) == _timeless(json.loads(text)):
+            return
         if len(last) == 2 and not _differs(*last):
             connection.execute(update(ab_interim_analysis).where(_COLUMNS.seq == last[0].seq).values(**values))
         else:
             connection.execute(insert(ab_interim_analysis).values(test_id=test_id, **values))
+
+
+def _timeless(figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in figures.items() if name != "elapsed_s"}
 
 
 def _differs(row: Any, before: Any) -> bool:
@@ -59,10 +67,11 @@ def _differs(row: Any, before: Any) -> bool:
     return any(now[name] != then[name] for name in ("verdict", "reason"))
 
 
-def all_of(engine: Engine, test_id: str) -> tuple[InterimAnalysis, ...]:
-    """The stored interim analyses of a test, oldest first. Raises: as `add`."""
+def all_of(engine: Engine, test_id: str, since_us: int = -1) -> tuple[InterimAnalysis, ...]:
+    """The stored interim analyses of a test after a time, oldest first. Raises: as `add`."""
+    query = _select(test_id).where(_COLUMNS.at_us > since_us)
     with reading(engine) as connection:
-        return tuple(map(_from_row, connection.execute(_select(test_id).order_by(_COLUMNS.seq)).all()))
+        return tuple(map(_from_row, connection.execute(query.order_by(_COLUMNS.seq)).all()))
 
 
 def last(engine: Engine, test_id: str) -> InterimAnalysis | None:
@@ -70,6 +79,15 @@ def last(engine: Engine, test_id: str) -> InterimAnalysis | None:
     with reading(engine) as connection:
         row = connection.execute(_select(test_id).order_by(_COLUMNS.seq.desc()).limit(1)).first()
     return None if row is None else _from_row(row)
+
+
+def last_of(engine: Engine, test_ids: Sequence[str]) -> dict[str, InterimAnalysis]:
+    """The last one of each test that has one, by the test's id. Raises: as `add`."""
+    newest = select(func.max(_COLUMNS.seq)).where(_COLUMNS.test_id.in_(test_ids)).group_by(_COLUMNS.test_id)
+    with reading(engine) as connection:
+        numbers = list(connection.execute(newest).scalars())
+        rows = connection.execute(select(ab_interim_analysis).where(_COLUMNS.seq.in_(numbers))).all()
+    return {row.test_id: _from_row(row) for row in rows}
 
 
 def _select(test_id: str) -> Select[Any]:

@@ -4,6 +4,7 @@ A name is never used again, and the two versions are pinned by the digests of th
 """
 
 import json
+import re
 import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -220,6 +221,8 @@ def listed(engine: Engine, *, status: str | None = None, limit: int = 100, befor
         raise UsageError(f"limit is {limit}; allowed: 1 to {MOST}")
     conditions = [ab_test.c.status == status] if status else []
     if before is not None:
+        if not re.fullmatch("t[0-9a-f]{26}", before):
+            raise UsageError(f"before is {before[:40]!r}: expected the id of a test, which `next` of the page before is")
         # Ids begin with the time.
         conditions.append(ab_test.c.test_id < before)
     with reading(engine) as connection:
@@ -271,11 +274,13 @@ def add_event(engine: Engine, test_id: str, event: Event, *, audited: bool = Fal
             audit_log.add(connection, Change(event.at_us, event.actor, f"ab_test.{event.event}", test_id, event.details))
 
 
-def events(engine: Engine, test_id: str) -> tuple[Event, ...]:
-    """What happened to a test, oldest first. Raises: as `note`."""
+def events(engine: Engine, test_id: str, since_us: int = -1) -> tuple[Event, ...]:
+    """What happened to a test after a time, oldest first. Raises: as `note`."""
     columns = (ab_event.c.at_us, ab_event.c.actor, ab_event.c.event, ab_event.c.details)
     with reading(engine) as connection:
-        rows = connection.execute(select(*columns).where(ab_event.c.test_id == test_id).order_by(ab_event.c.seq)).all()
+        rows = connection.execute(
+            select(*columns).where(ab_event.c.test_id == test_id, ab_event.c.at_us > since_us).order_by(ab_event.c.seq)
+        ).all()
     return tuple(Event(row.at_us, row.actor, row.event, json.loads(row.details)) for row in rows)
 
 

@@ -27,7 +27,7 @@ from sporeprint.storage.oltp.parquet_writer import ParquetWriter
 KEY = "sporeprint.batch"
 #: Columns beside those that were given. `problem` is there where the rows came as JSON: the problem document of a row that is none.
 ID, PROBLEM = "prediction_id", "problem"
-ANSWERS = ("prediction", "probability", "verdict", "novelty_p", "unseen", "outside", "reason", "unknown", "look_at")
+ANSWERS = ("verdict", "reason", "unknown", "look_at", "novelty_p", "unseen", "outside", "prediction", "probability")
 #: Ids of batches: nothing else becomes part of a path.
 BATCH_ID = re.compile(r"[0-9a-f]{32}|k[0-9a-f]{31}")
 ROW_ID = re.compile(rf"({BATCH_ID.pattern}):(0|[1-9][0-9]{{0,11}})")

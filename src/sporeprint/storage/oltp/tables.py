@@ -163,6 +163,21 @@ ab_unit = Table(
     **OPTIONS,
 )
 
+#: Who has an item of a shadow test in hand to label it, until when, and its label. One row an item: no two people have the same.
+ab_lease = Table(
+    "ab_lease",
+    metadata,
+    Column("test_id", name(64), primary_key=True),
+    Column("prediction_id", name(64), primary_key=True),
+    Column("holder", name(255), nullable=False, comment="who has it, or had it last"),
+    Column("until_us", MICROSECONDS, nullable=False),
+    Column("label", name(64), comment="class code or cannot_tell; null: not labelled yet"),
+    Column("labelled_us", MICROSECONDS),
+    Column("note", LONG),
+    Index(None, "test_id", "holder"),
+    **OPTIONS,
+)
+
 #: How many units of a test there are of each kind. Its size does not grow with the units.
 ab_total = Table(
     "ab_total",

@@ -1,5 +1,23 @@
 """Charts as SVG or tables, drawn where the page is made, in the colours of its style sheet: one file a chart."""
 
+from sporeprint.web.charts.figure import Chart, svg_file
+from sporeprint.web.charts.lines import Line, Mark, Point, lines_chart
+from sporeprint.web.charts.rows import Dot, Row, RowPart, rows_chart
+from sporeprint.web.charts.scale import Axis
 from sporeprint.web.charts.share_bar import BarPart, share_bar
 
-__all__ = ["BarPart", "share_bar"]
+__all__ = [
+    "Axis",
+    "BarPart",
+    "Chart",
+    "Dot",
+    "Line",
+    "Mark",
+    "Point",
+    "Row",
+    "RowPart",
+    "lines_chart",
+    "rows_chart",
+    "share_bar",
+    "svg_file",
+]

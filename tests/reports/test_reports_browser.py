@@ -1,0 +1,39 @@
+"""Reports in a real browser: never wider than their window, and their charts readable on a phone."""
+
+from pathlib import Path
+
+import pytest
+
+from browser import Browser
+from evaluation_support import DRAW, evaluation, with_column
+from sporeprint.monitoring.data_profile import of_numbers
+from sporeprint.monitoring.trends import MetricPoint, Trend, TrendLine
+from sporeprint.reports.monitoring_report import render
+
+WIDTHS = (320, 360, 390, 768, 1280)
+#: Height of letters of every chart that is seen, in pixels of the screen: their 13 units, times what a unit is wide.
+LETTERS = """[...document.querySelectorAll('.chart svg')].filter(svg => svg.checkVisibility())
+    .map(svg => 13 * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width)"""
+
+
+@pytest.fixture
+def pages(small_run: Path, tmp_path: Path) -> list[Path]:
+    points = tuple(MetricPoint(1e9 + 3600 * place, 0.9, 0.8, 0.95) for place in range(5))
+    trend = Trend("Right", (TrendLine("with outcomes", points), TrendLine("expected by probability", points)), is_share=True, limit=0.5)
+    monitoring = tmp_path / "monitoring.html"
+    monitoring.write_text(render(evaluation(with_column(size=of_numbers(DRAW.normal(1, 1, size=2000)))), [], [trend]), encoding="utf-8")
+    return [small_run / "models/metrics/report.html", small_run / "data/validation/report.html", monitoring]
+
+
+def test_reports_fit_every_window_and_their_charts_can_be_read(chromium: str, pages: list[Path], tmp_path: Path) -> None:
+    with Browser(chromium, tmp_path / "profile") as browser:
+        for page in pages:
+            for width in WIDTHS:
+                browser.screen(width, is_dark=width == 390)
+                browser.open(page.as_uri())
+                assert browser.overflow <= 0, (page.name, width)
+                letters = browser.run(LETTERS)
+                assert letters or "validation" in page.parts
+                assert min(letters, default=99) >= (11 if width >= 360 else 9.5), (page.name, width)
+        assert browser.messages == []
+        assert all(address.startswith(("file:", "about:")) for address in browser.requests)
