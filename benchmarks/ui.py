@@ -12,6 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -58,6 +59,17 @@ def clicks(address: str, chromium: str, times: int) -> list[float]:
         return list(browser.run("window.times"))
 
 
+def watched(client: httpx.Client) -> Iterator[str]:
+    """Pages of monitoring, alerts, runs and the server itself, and one of each kind that there is."""
+    yield from ("/ui/monitoring", "/ui/alerts?over=true", "/ui/runs", "/ui/settings", "/ui/keys", "/ui/audit")
+    lists = (
+        ("/monitoring/evaluations", "evaluations", "evaluation_id", "monitoring"),
+        ("/alerts?over=true", "alerts", "alert_id", "alerts"),
+    )
+    for path, name, key, page in (*lists, ("/runs", "runs", "run_id", "runs")):
+        yield from (f"/ui/{page}/{each[key]}" for each in client.get(path).json()[name][:1])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--address", default="http://127.0.0.1:8000")
@@ -66,7 +78,7 @@ def main() -> None:
     options = parser.parse_args()
     with httpx.Client(base_url=options.address, timeout=30) as client:
         prediction = client.post("/predict", json={}).json()["prediction_id"]
-        for path in ("/ui/", "/ui/identify", "/ui/predictions", f"/ui/predictions/{prediction}"):
+        for path in ("/ui/", "/ui/identify", "/ui/predictions", f"/ui/predictions/{prediction}", *watched(client)):
             print(on_the_server(client, path, options.times))
     if options.chromium:
         took = clicks(options.address, options.chromium, options.times)

@@ -23,7 +23,11 @@ from schemathesis.specs.openapi import checks as documented
 from serving_support import Server, start_server, write_config
 from sporeprint import settings
 from sporeprint.model_serving.api import document
+from sporeprint.model_serving.http.authentication import BOOTSTRAP_VARIABLE
 from sporeprint.registry.registry import Registry
+from sporeprint.storage import urls
+from sporeprint.storage.engine import connect
+from watch_support import add_evaluations, raise_alert
 
 CONFIG = Path(__file__).resolve().parents[2] / "config/config.yaml"
 #: What is asked of every answer.
@@ -38,6 +42,9 @@ CHECKS: list[Any] = [
 ]
 #: Lists in which what is wrong has a problem in its place: the answer is good.
 IN_THEIR_PLACE = ("predict_batch", "outcomes")
+#: What an address may have in it.
+IN_PATHS = ("prediction_id", "test_id", "name", "alert_id", "evaluation_id", "run_id")
+KEY = "k" * 32
 #: Longest that an answer may take where a process is started for it, to decode a file or to promote a model: this machine may be busy.
 ANSWER_S = 60
 #: What a request may bring beside what the document names.
@@ -99,7 +106,14 @@ def server(_small_run: Path, _small: dict[str, Any], tmp_path_factory: pytest.Te
     shutil.copytree(_small_run, root)
     # The tree is promoted below and taken back: another one serves before, whichever was the best of so few rows.
     Registry(root / "models/registry").set_production("xgboost", reason="test", now=datetime.now(UTC))
-    server = start_server(root, write_config({**_small, "gate": {"margin": 0.99}}, root / "config.yaml"))
+    engine = connect(urls.oltp(settings.parse(_small).storage, root))
+    add_evaluations(engine, 3)
+    raise_alert(engine)
+    engine.dispose()
+    # With a key: the first one that a test makes would otherwise turn all the others away.
+    (root / "key").write_text(KEY)
+    config = write_config({**_small, "gate": {"margin": 0.99}}, root / "config.yaml")
+    server = start_server(root, config, env={BOOTSTRAP_VARIABLE: str(root / "key")})
     yield server
     server.end()
 
@@ -108,6 +122,7 @@ def server(_small_run: Path, _small: dict[str, Any], tmp_path_factory: pytest.Te
 def session(server: Server) -> Iterator[requests.Session]:
     with requests.Session() as session:
         session.trust_env = False
+        session.headers["X-API-Key"] = KEY
         yield session
 
 
@@ -131,12 +146,12 @@ def test_whatever_the_headers_say(
 ) -> None:
     case = (
         operation.Case(
-            path_parameters=dict.fromkeys(("prediction_id", "test_id", "name"), "nothing"),
+            path_parameters=dict.fromkeys(IN_PATHS, "nothing"),
             body=data.draw(st.sampled_from([{}, [], [{}], {"outcome": "p"}, {"version": 9}])),
             media_type="application/json",
         )
         if operation.method == "post"
-        else operation.Case(path_parameters=dict.fromkeys(("prediction_id", "test_id"), "nothing"))
+        else operation.Case(path_parameters=dict.fromkeys(IN_PATHS, "nothing"))
     )
     case.call_and_validate(base_url=str(server.client.base_url), session=session, headers=headers, checks=CHECKS)
 
@@ -210,6 +225,18 @@ def test_good_answers_have_every_member_that_is_documented_and_no_other(server: 
     assert ask("rollback", **tree, query={"version": "v1", "alias": "production"}).json()["before"] == "decision_tree/v1"
     for operation_id in ("models", "metrics", "health", "live", "ready", "openapi", "docs", "index"):
         ask(operation_id)
+    for operation_id in ("me", "activity", "streams", "evaluations", "settings", "keys", "audit"):
+        ask(operation_id)
+    alert = {"alert_id": ask("alerts").json()["alerts"][0]["alert_id"]}
+    ask("alert", path_parameters=alert)
+    ask("acknowledge", path_parameters=alert, body={"note": "seen"})
+    for operation_id in ("evaluation", "evaluation_report"):
+        ask(operation_id, path_parameters={"evaluation_id": "run-003"})
+    run = {"run_id": ask("runs", query={"command": "etl"}).json()["runs"][0]["run_id"]}
+    for operation_id in ("run", "rejected"):
+        ask(operation_id, path_parameters=run)
+    ask("create_key", 201, body={"name": "shop", "roles": ["read"]})
+    ask("revoke_key", path_parameters={"name": "shop"})
     assert ask.done == set(BY_ID)
 
 

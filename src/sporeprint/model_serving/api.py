@@ -23,9 +23,13 @@ from sporeprint.model_serving.endpoints import (
     ab_labels,
     ab_plans,
     ab_tests,
+    administration,
+    alerts,
     documentation,
     identify,
+    keys,
     models,
+    monitoring,
     open_inference,
     openapi,
     outcomes,
@@ -33,6 +37,7 @@ from sporeprint.model_serving.endpoints import (
     predict_batch,
     predictions,
     promotion,
+    runs,
     status,
 )
 from sporeprint.model_serving.endpoints.routing import Endpoint
@@ -64,6 +69,11 @@ ROUTERS = tuple(
         ab_plans,
         ab_labels,
         ab_tests,
+        alerts,
+        monitoring,
+        runs,
+        keys,
+        administration,
         status,
         documentation,
         open_inference,
@@ -198,7 +208,7 @@ def create_app(
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.serving.cors_origins,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=allowed,
             expose_headers=["X-Request-Id"],
         )

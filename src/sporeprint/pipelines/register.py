@@ -35,8 +35,9 @@ def run_register(
     Raises:
         DataError: no evaluated candidate.
     """
-    with open_run(settings, root, steps) as run:
+    with open_run(settings, root, steps, "register") as run:
         data = read_input(settings, run.workdir)
+        run.record.add_data(data.record)
         trained = read_candidates(run.workdir.candidates, list(settings.models), data.record.run_id)
         context = read_report_context(run.workdir, data, trained)
         result, context = register(run, data, trained, context, promote=promote, allow_simulated=allow_simulated)
@@ -79,6 +80,7 @@ def register(
             served = registry.production()
             production, reason = None if served is None else served.ref, "nothing was promoted"
     versions = {item.name: item.ref.partition("/")[2] for item in items if item.ref is not None}
+    run.record.details |= {"registered": [item.ref for item in items if item.ref], "production": production, "reason": reason}
     notes = performance_notes(context, production)
     return RegisterResult(tuple(items), production, reason, notes), replace(context, versions=versions, production=production or "none")
 
@@ -101,7 +103,7 @@ def run_promote(
         RefusedError: if the gate refuses it, or it was trained on simulated data and that is not allowed.
         DataError: if no data is loaded to hold it against the version it replaces.
     """
-    with open_run(settings, root, steps) as run, run.log.step("promote"):
+    with open_run(settings, root, steps, "promote") as run, run.log.step("promote"):
         registry, data = Registry(run.workdir.registry), read_input(settings, run.workdir)
         version, served = registry.resolve(ref), registry.production()
         replaced = [registry.champion(version.name).ref, *([served.ref] if production and served is not None else [])]

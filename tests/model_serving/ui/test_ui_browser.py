@@ -9,7 +9,11 @@ import pytest
 
 from browser import Browser
 from serving_support import Server, start_server, write_config
+from sporeprint import settings
 from sporeprint.registry.registry import Registry
+from sporeprint.storage import urls
+from sporeprint.storage.engine import connect
+from watch_support import add_evaluations, add_runs, raise_alert
 
 PAGES = ("", "identify", "predictions", "models", "identify?cap-shape=x&cap-color=n&stem-height=5")
 WIDTHS = (320, 390, 768, 1280)
@@ -112,3 +116,41 @@ def test_a_shared_address_and_back_show_what_was_entered(browser: Browser, base:
     browser.wait("document.readyState === 'complete' && document.querySelector('#panel') && !document.querySelector('.verdict')")
     assert browser.run("document.querySelectorAll('fieldset :checked:not([value=\"\"])').length") == len(row)
     assert browser.messages == []
+
+
+@pytest.fixture(scope="module")
+def alert(server: Server, shared_root: Path, _small: dict[str, Any]) -> str:
+    """An alert that is on, beside evaluations and runs; its id."""
+    engine = connect(urls.oltp(settings.parse(_small).storage, shared_root))
+    add_evaluations(engine, 40)
+    add_runs(engine, 3)
+    alert_id = raise_alert(engine, text="a-text-without-a-break-" * 20)
+    engine.dispose()
+    return alert_id
+
+
+def test_an_alert_is_acknowledged(browser: Browser, base: str, alert: str) -> None:
+    browser.screen(390)
+    browser.open(f"{base}alerts")
+    browser.run(f"document.querySelector('a[href$=\"/{alert}\"]').focus()")
+    browser.press("Enter")
+    browser.wait("document.querySelector('#note')")
+    browser.run("document.querySelector('#note').value = 'looking <b>into</b> it'")
+    browser.click(".button.main")
+    browser.wait("document.querySelector('.timeline')?.innerText.includes('looking <b>into</b> it')")
+    assert browser.run("document.querySelector('#note').value") == ""
+    browser.run("history.back()")
+    browser.wait("document.readyState === 'complete'")
+    assert browser.messages == []
+
+
+def test_what_is_watched_is_quiet_and_fits_its_window(browser: Browser, base: str, alert: str) -> None:
+    run_id = "20261101T000003Z-aaaa"
+    more = (f"alerts/{alert}", f"runs/{run_id}", "monitoring/run-040")
+    for path in ("", "monitoring", "alerts?over=true", "runs", "settings", "keys", "audit", *more):
+        for width, is_dark in ((320, True), (1280, False)):
+            browser.screen(width, is_dark=is_dark)
+            browser.open(base + path)
+            assert browser.overflow <= 0, (path, width)
+    assert browser.messages == []
+    assert {urlsplit(address).netloc for address in browser.requests if not address.startswith("about:")} == {urlsplit(base).netloc}

@@ -46,6 +46,10 @@ NAVIGATION: Mapping[str, tuple[str, str]] = {
     "ui_models": ("models", "Models"),
     "ui_tests": ("tests", "A/B tests"),
     "ui_labels": ("labels", "Labels"),
+    "ui_monitoring": ("monitoring", "Monitoring"),
+    "ui_alerts": ("alerts", "Alerts"),
+    "ui_runs": ("runs", "Runs"),
+    "ui_settings": ("settings", "Settings"),
 }
 
 
@@ -129,7 +133,22 @@ class Redirect:
     headers: Headers = ()
 
 
-View = Callable[[PageRequest], Awaitable[PageResponse | Redirect]]
+@dataclass(frozen=True)
+class Document:
+    """What is no page of this user interface: a report, a file.
+
+    Attributes:
+        body: its bytes.
+        media_type: of HTTP.
+        headers: further ones.
+    """
+
+    body: bytes
+    media_type: str
+    headers: Headers = ()
+
+
+View = Callable[[PageRequest], Awaitable[PageResponse | Redirect | Document]]
 #: Name, method, path below `/ui`, view.
 Page = tuple[str, str, str, View]
 
@@ -243,7 +262,10 @@ def _words(scope: Scope) -> Words:
     return Words(language_of(chosen, header(scope, b"accept-language").decode("latin-1")))
 
 
-async def _send(request: PageRequest, response: PageResponse | Redirect, send: Send) -> None:
+async def _send(request: PageRequest, response: PageResponse | Redirect | Document, send: Send) -> None:
+    if isinstance(response, Document):
+        await _bytes(send, 200, response.body, response.headers, response.media_type.encode())
+        return
     if isinstance(response, Redirect):
         location = quote(f"{request.base}{response.to}", safe="/?&=%:@!$'()*+,;~#").encode()
         await _bytes(send, 303, b"", (*response.headers, (b"location", location)))
@@ -264,8 +286,8 @@ async def _send(request: PageRequest, response: PageResponse | Redirect, send: S
     await _bytes(send, status, page, headers)
 
 
-async def _bytes(send: Send, status: int, body: bytes, headers: Headers) -> None:
-    own = [(b"content-type", HTML), (b"content-length", str(len(body)).encode()), *CAREFUL, *ISOLATED, *headers]
+async def _bytes(send: Send, status: int, body: bytes, headers: Headers, media_type: bytes = HTML) -> None:
+    own = [(b"content-type", media_type), (b"content-length", str(len(body)).encode()), *CAREFUL, *ISOLATED, *headers]
     await send({"type": "http.response.start", "status": status, "headers": own})
     await send({"type": "http.response.body", "body": body})
 
