@@ -20,6 +20,7 @@ from sporeprint.cli.command import COMMON, group
 from sporeprint.cli.config import config, tools
 from sporeprint.cli.console import Screen, causes, described
 from sporeprint.cli.db import db
+from sporeprint.cli.engine import engine_commands
 from sporeprint.cli.etl import etl_commands
 from sporeprint.cli.export import export
 from sporeprint.cli.init import init_commands
@@ -93,6 +94,7 @@ for name, panel, commands in (
     ("warehouse", USE, warehouse),
     ("db", TOOLS, db),
     ("config", TOOLS, config),
+    ("engine", TOOLS, engine_commands),
 ):
     commands.callback()(_needs_command)
     app.add_typer(commands, name=name, rich_help_panel=panel)
