@@ -188,7 +188,8 @@ def every_endpoint(trained: Path, quick: bool) -> tuple[dict[str, Any], bool]:  
                 if moment == "start":
                     link.fault = None
                     _healthy(server.port)
-                    call(server.port, "POST", "/ab-tests", asks["ab_create"].body, CALLER)
+                    for made in ("ab_create", "create_key"):
+                        call(server.port, "POST", asks[made].path, asks[made].body, CALLER)
                     link.fault = fault
             link.fault = None
             server.stop()

@@ -10,8 +10,8 @@ database=${MARIADB_DATABASE:?}
 export MYSQL_PWD=${MARIADB_ROOT_PASSWORD:?}
 
 # What gets rows, and what of it is changed later. No prediction is, and no outcome.
-written=(prediction batch outcome ab_test ab_event ab_unit ab_total ab_interim_analysis ab_lease checkpoint audit alert alert_event alert_delivery pipeline_run run_metric)
-changed=(ab_test ab_unit ab_total ab_interim_analysis ab_lease checkpoint alert alert_delivery pipeline_run)
+written=(prediction batch outcome ab_test ab_event ab_unit ab_total ab_interim_analysis ab_lease checkpoint audit alert alert_event alert_delivery pipeline_run run_metric monitor_evaluation)
+changed=(ab_test ab_unit ab_total ab_interim_analysis ab_lease checkpoint alert alert_delivery pipeline_run monitor_evaluation)
 
 quoted() {
   local text=${1//\\/\\\\}

@@ -6,11 +6,11 @@ Environment variables with a meaning of their own (database addresses and the li
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, FiniteFloat, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, FiniteFloat, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -28,6 +28,18 @@ UNREADABLE = (YAMLError, ValueError, RecursionError)
 
 Share = Field(gt=0, lt=1)
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+Origin = Literal["default", "file", "environment", "--set"]
+
+
+class Origins(dict[str, Origin]):
+    """Key of a setting, with dots -> who says what it is. No part of the settings: those that differ in nothing else are equal."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Origins)
+
+    __hash__ = None  # as a dict
 
 
 class CsvSettings(Frozen):
@@ -245,6 +257,7 @@ class GuardSettings(Frozen):
     )
     clusters: int = Field(200, ge=2, le=1000, description="How many clusters, where there are no groups.")
     kept_rows: int = Field(200, ge=1, description="Training rows of each component kept with a model, to name the nearest known one.")
+    calibration_rows: int = Field(100_000, ge=100, description="Most calibration rows, chosen by hash; a model holds a number of each.")
 
     @property
     def largest_threshold(self) -> float:
@@ -505,6 +518,32 @@ class RuntimeSettings(Frozen):
     seed: int = Field(20201107, ge=0, description="Seed of every fit and every bootstrap.")
     threads: int = Field(0, ge=0, description="Threads of a fit; 0: as many as the machine has.")
     batch_mb: int = Field(16, ge=1, le=1024, description="Megabytes of raw table read at a time: what bounds the memory.")
+    most_rows: int = Field(
+        500_000,
+        ge=100,
+        description="Most rows in memory, chosen by hash, for what need not see all: test rows, folds, clusters, other estimators.",
+    )
+
+
+class EngineSettings(Frozen):
+    """Where checking and splitting run: on this machine, or on a Spark cluster."""
+
+    kind: Literal["local", "spark"] = "local"
+    master: str | None = Field(
+        None, description="The cluster: spark://HOST:PORT, local[N], yarn, k8s://..., or Spark Connect's sc://HOST:PORT."
+    )
+    workers: int = Field(2, ge=1, description="Tasks that run on the cluster at once.")
+    executor_memory: str = Field(
+        "1g", pattern=r"^[1-9]\d*[mg]$", description="Memory of each executor's JVM; Python takes its own beside it."
+    )
+    start_s: float = Field(60, gt=0, description="Seconds that the cluster has to start its executors; a busy one queues them.")
+    split_mb: int = Field(64, ge=1, le=1024, description="Megabytes of raw table a task checks; a part file has at most 1,000,000 rows.")
+
+    @model_validator(mode="after")
+    def _master_fits(self) -> Self:
+        if (self.kind == "spark") != (self.master is not None):
+            raise ValueError("'master' goes with kind: spark, and is needed there")
+        return self
 
 
 class Settings(Frozen):
@@ -531,7 +570,15 @@ class Settings(Frozen):
     alerts: AlertSettings = AlertSettings()
     retrain: RetrainSettings = RetrainSettings()
     ab_testing: AbTestingSettings = AbTestingSettings()
+    engine: EngineSettings = EngineSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+    _origins: Origins = PrivateAttr(default_factory=lambda: Origins())
+
+    def origin_of(self, key: str) -> Origin:
+        """Who says what a setting is: default, where nobody does."""
+        parts = key.split(".")
+        named = (self._origins.get(".".join(parts[:length])) for length in range(len(parts), 0, -1))
+        return next((origin for origin in named if origin is not None), "default")
 
     @field_validator("transform", mode="before")
     @classmethod
@@ -620,17 +667,30 @@ def load_settings(path: Path, *, environ: Mapping[str, str] | None = None, overr
     11
     """
     raw = _read_yaml(path)
-    changed_by = []
+    origins, changed_by = Origins(dict.fromkeys(_keys_of(raw), "file")), []
     for key, value in _from_environment(os.environ if environ is None else environ).items():
         changed_by.append(f"{ENV_PREFIX}{key.upper()}")
         _put(raw, key.split("__"), value, changed_by[-1])
+        origins[key.replace("__", ".")] = "environment"
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set {override!r}: expected key=value, as in models.xgboost.params.max_depth=8")
         changed_by.append(f"--set {key}")
         _put(raw, key.split("."), value, changed_by[-1])
-    return parse(raw, where=f"{path} with {', '.join(changed_by)}" if changed_by else str(path))
+        origins[key] = "--set"
+    settings = parse(raw, where=f"{path} with {', '.join(changed_by)}" if changed_by else str(path))
+    settings._origins.update(origins)
+    return settings
+
+
+def _keys_of(raw: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """The keys of a file's values, with dots."""
+    for key, value in raw.items():
+        if isinstance(value, Mapping) and value:
+            yield from _keys_of(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}"
 
 
 def parse(raw: Mapping[str, Any], *, where: str = "configuration") -> Settings:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sporeprint.ab_testing.comparisons import compare, least_units, log_threshold
+from sporeprint.ab_testing.comparisons import compare, fewest_labels, least_units, log_threshold
 from sporeprint.ab_testing.design import Costs, Design, Labels, Metric, Mode
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals
 
@@ -122,6 +122,23 @@ def test_beyond_its_horizon_a_threshold_is_that_of_any_horizon() -> None:
     within, beyond = (compare(design, SplitTotals(arm(50, errors), arm(50, 5)), Metric.ACCURACY, 0.05, decides=True) for errors in (9, 50))
     assert within.log_threshold == pytest.approx(short)
     assert beyond.log_threshold == pytest.approx(-math.log(0.05)) or beyond.decisive <= 60
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.02])
+def test_the_fewest_labels_that_can_decide(margin: float) -> None:
+    """So many in favour of the version that is ahead decide, and one fewer does not."""
+    design = Design(name="t", model_a="a", model_b="b", mode=Mode.SHADOW, margin=margin)
+
+    def totals(labels: int) -> ShadowTotals:  # B is right each time but once
+        return ShadowTotals.of([(0, 1, 1, 3 + labels), (0, 1, 0, 1), (0, 1, None, 200 - labels), (1, 1, None, 300)])
+
+    fewest = fewest_labels(design, totals(0))
+    assert fewest is not None
+    assert fewest_labels(design, totals(fewest)) == 0
+    assert fewest_labels(design, totals(fewest - 1)) == 1
+    gains = [compare(design, totals(each), Metric.ACCURACY, design.winner_alpha, decides=True).gain for each in (fewest - 1, fewest)]
+    if not margin:
+        assert gains[0].low <= 0 < gains[1].low
 
 
 def test_the_fewest_units_that_can_decide() -> None:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -117,3 +118,17 @@ def test_latency_is_planned_with_its_own_bets() -> None:
     assert slower.median_units is not None
     assert errors.median_units is not None
     assert slower.median_units < 2_500 < errors.median_units
+
+
+@pytest.mark.parametrize(
+    ("fields", "rates", "says"),
+    [
+        ({"alpha": 5e-324}, (0.02, 0.01, 0.0), "alpha is 5e-324: a plan needs at least 1e-09"),
+        ({"traffic_split": 1e-300}, (0.02, 0.01, 0.0), "traffic_split is 1e-300"),
+        ({}, (5e-324, 1e-300, 0.0), "rate_a is 5e-324"),
+        ({"mode": "shadow"}, (0.02, 0.02 + 1e-15, 0.02), "the share of units that carry evidence is"),
+    ],
+)
+def test_what_is_too_small_for_a_plan_is_refused(fields: dict[str, Any], rates: tuple[float, float, float], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        plan_ab_test(Design(name="plan", model_a="a", model_b="b", **fields), AssumedRates(*rates))

@@ -45,6 +45,7 @@ OF_A_PACKAGE = {
     "model_serving/test_openapi_contract.py",
     "model_serving/ui/test_pages.py",
     "model_serving/ui/test_ui_browser.py",
+    "model_serving/ui/test_watch_pages.py",
     "web/test_templates.py",
     "model_serving/test_telemetry.py",
     "model_serving/open_inference/test_conformance.py",

@@ -318,7 +318,7 @@ EVERY_TABLE = sorted(tables.metadata.tables)
 APPEND_ONLY = sorted(
     {*EVERY_TABLE}
     - {"ab_test", "ab_unit", "ab_total", "ab_interim_analysis", "ab_lease"}
-    - {"checkpoint", "alert", "alert_delivery", "pipeline_run", "api_key"}
+    - {"checkpoint", "alert", "alert_delivery", "pipeline_run", "monitor_evaluation", "api_key"}
 )
 
 

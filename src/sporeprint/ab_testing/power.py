@@ -15,6 +15,8 @@ from sporeprint.stats.special import bdtrc
 
 #: Errors, or pairs in which one of two errs, that a plan follows. Their squares are the time it takes: some seconds.
 MOST = 20_000
+#: Smallest probability that a plan is worked out for.
+SMALLEST = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ def plan_ab_test(
     if not design.alpha < power < 1:
         raise UsageError(f"power is {power!r}: it has to be above alpha, {design.alpha}, and below 1")
     trials = decisive_trials(design, truth)
+    _check_size(design, truth, trials)
     fixed_units, fixed_labels = _fixed(design, truth, trials, power)
     follow = min(most, 200 + 12 * math.ceil(fixed_units * trials.events))
     metric = Metric.LATENCY if design.metric is Metric.LATENCY else Metric.ACCURACY
@@ -159,6 +162,15 @@ def plan_ab_test(
         power=power,
         days=units / units_a_day if units is not None and units_a_day else None,
     )
+
+
+def _check_size(design: Design, truth: AssumedRates, trials: DecisiveTrials) -> None:
+    """Refuse what is too small to be worked out in floating-point numbers."""
+    split = design.traffic_split
+    sizes = {"alpha": design.alpha, "traffic_split": split, "1 - traffic_split": 1 - split, "rate_a": truth.rate_a, "rate_b": truth.rate_b}
+    for name, size in {**sizes, "the share of units that carry evidence": trials.events}.items():
+        if size < SMALLEST:
+            raise UsageError(f"{name} is {size!r}: a plan needs at least {SMALLEST:g}")
 
 
 def _quantile(decided: Float64, share: float) -> int | None:

@@ -25,7 +25,7 @@ keys = group(
 )
 
 _WHO = "Keys"
-ROLES = "predict: request predictions; label: report outcomes; operate: promote models; read: read everything"
+ROLES = "predict: request predictions; label: report outcomes; operate: promote models; read: read everything; admin: make keys"
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from typing import IO, Any, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpac
 import httpx
 
 from sporeprint import __version__
-from sporeprint.client import ab_tests, protocol
+from sporeprint.client import ab_tests, administration, protocol
 from sporeprint.client.errors import (
     AnswerError,
     AuthenticationError,
@@ -183,6 +183,21 @@ class _Shared:
     promote = _method(protocol.promote)
     rollback = _method(protocol.rollback)
     health = _method(protocol.health)
+    me = _method(administration.me)
+    alerts = _method(administration.alerts)
+    alert = _method(administration.alert)
+    acknowledge = _method(administration.acknowledge)
+    streams = _method(administration.streams)
+    evaluations = _method(administration.evaluations)
+    evaluation = _method(administration.evaluation)
+    runs = _method(administration.runs)
+    run = _method(administration.run)
+    rejected = _method(administration.rejected)
+    settings = _method(administration.settings)
+    audit = _method(administration.audit)
+    keys = _method(administration.keys)
+    create_key = _method(administration.create_key)
+    revoke_key = _method(administration.revoke_key)
     ab_test = _method(ab_tests.ab_test)
     plan_ab_test = _method(ab_tests.plan_ab_test)
     conclude_ab_test = _method(ab_tests.conclude_ab_test)

@@ -25,7 +25,7 @@ class AbPlanRequest(AbTestRequest):
     rate_a: Rate
     rate_b: Rate
     shared: Annotated[float, Field(ge=0, lt=1)] | None = None
-    per_day: Annotated[float, Field(gt=0, le=1e12)] | None = None
+    per_day: Annotated[float, Field(ge=0.001, le=1e12)] | None = None
 
 
 @response

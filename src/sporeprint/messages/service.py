@@ -111,6 +111,38 @@ class DatabaseHealth:
 
 
 @response
+class ActivityHour:
+    """The answers of an hour.
+
+    Attributes:
+        begin: its begin, ISO 8601.
+        answers: how many there were.
+        unknown: how many of them were unknown.
+    """
+
+    begin: str
+    answers: int
+    unknown: int
+
+
+@response
+class ActivityResponse:
+    """How much the service answered, by the counters of its workers.
+
+    Attributes:
+        since: since when the worker that answered this counts, ISO 8601; null: not yet.
+        answers: in the last 24 hours, or since then.
+        unknown: how many of them were unknown.
+        hours: the last 24 hours, the oldest first.
+    """
+
+    since: str | None
+    answers: int
+    unknown: int
+    hours: tuple[ActivityHour, ...]
+
+
+@response
 class HealthResponse:
     """How the worker that answered is.
 

@@ -99,7 +99,7 @@ def name_of(kind: str, column: str) -> str:
 
 
 def metric_values(evaluation: Evaluation) -> Iterator[MetricValue]:
-    """The numbers of an evaluation that are kept. What could not be computed has none."""
+    """The numbers of an evaluation that are stored. What could not be computed has none."""
     yield MetricValue("exit_code", evaluation.exit_code)
     yield MetricValue("alarms", len(evaluation.alarms))
     yield MetricValue("not_computed", len(evaluation.not_computed))

@@ -132,7 +132,10 @@ def _settled(
 ) -> AlertEvent | None:
     summary = _summary(rule, value, evaluation)
     return alerts.update_rule(
-        engine, rule, stream, value, summary, now_us=clock(), messages=lambda event: _messages(settings, rule, event, evaluation)
+        *(engine, rule, stream, value, summary),
+        now_us=clock(),
+        messages=lambda event: _messages(settings, rule, event, evaluation),
+        evaluation_id=evaluation.get("evaluation_id"),
     )
 
 

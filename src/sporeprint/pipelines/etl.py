@@ -51,7 +51,7 @@ def run_etl(
     >>> etl(settings, Path("work"), source="table.csv").to_dict()["simulated"]
     True
     """
-    with open_run(settings, root, steps) as run:
+    with open_run(settings, root, steps, "etl") as run:
         transform(run, extract(run, source, outcomes))
         summary = load(run)
         data = read_input(settings, run.workdir)
@@ -70,8 +70,10 @@ def run_new_version(settings: Settings, root: Path, model: str, *, steps: Steps 
         ConfigError: the model is not in the configuration.
         RegistryError: it cannot be served.
     """
-    with open_run(settings, root, steps) as run:
-        return _new_version(run, read_input(settings, run.workdir), model)
+    with open_run(settings, root, steps, "train") as run:
+        data = read_input(settings, run.workdir)
+        run.record.add_data(data.record)
+        return _new_version(run, data, model)
 
 
 def _new_version(run: RunContext, data: ModelInput, model: str) -> NewVersionResult:
@@ -92,8 +94,10 @@ def register_one(run: RunContext, data: ModelInput, candidate: Candidate) -> New
         unseen = Unavailable("a further version is measured on seen rows only; sporeprint etl measures both")
         evaluations = {name: ModelEvaluation(seen, unseen, (), safety)}
         context = report_context(run, data, [candidate], evaluations, (), unseen)
+        run.record.add_metrics(metrics_dict(context))
         bundle = bundle_of(settings, data, candidate, metrics_dict(context)["models"][name], context)
         registered = Registry(run.workdir.registry).register(bundle, now=utc_now(), by=run.run_id)
+    run.record.details["registered"] = [registered.ref]
     return NewVersionResult(name, registered.ref, registered.created, seen)
 
 
@@ -116,7 +120,7 @@ def run_challenge(
         DataError: there are too few outcomes; nothing was changed.
         SporeprintError: see each step.
     """
-    with open_run(settings, root, steps) as run:
+    with open_run(settings, root, steps, "retrain") as run:
         raw = extract(run, _last_table(run.workdir), outcomes)
         transform(run, raw)
         load(run)
@@ -130,5 +134,5 @@ def _last_table(workdir: Workdir) -> str | None:
     """The table of the last extract step, which need not be the configured one; None where it is gone."""
     if not workdir.extract_record.exists():
         return None
-    path = read_extract_record(workdir).path
-    return str(path) if path.exists() else None
+    raw = read_extract_record(workdir)
+    return str(raw.path) if raw.is_there else None

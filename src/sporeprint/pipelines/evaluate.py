@@ -46,8 +46,9 @@ def run_evaluate(settings: Settings, root: Path, *, full: bool = False, steps: S
     Raises:
         DataError: no data is loaded or a model is not trained.
     """
-    with open_run(settings, root, steps) as run:
+    with open_run(settings, root, steps, "evaluate") as run:
         data = read_input(settings, run.workdir)
+        run.record.add_data(data.record)
         trained = read_candidates(run.workdir.candidates, list(settings.models), data.record.run_id)
         context = evaluate(run, data, trained, full=full)
         write_report(run, context)
@@ -90,6 +91,7 @@ def report_context(
 def write_report(run: RunContext, context: ReportContext) -> None:
     """Write metrics, pictures and the page, and the whole context for a later `register`."""
     workdir = run.workdir
+    run.record.add_metrics(metrics_dict(context))
     with run.log.step("report"):
         for name, chart in evaluation_charts(context).items():
             atomic_write(workdir.metrics / f"{name}.svg", svg_file(chart))

@@ -31,7 +31,7 @@ def run_extract(settings: Settings, root: Path, *, source: str | None = None, st
     Raises:
         SporeprintError: see `sporeprint.ingestion.raw_table.open_raw_table`.
     """
-    with open_run(settings, root, steps) as run:
+    with open_run(settings, root, steps, "extract") as run:
         return ExtractResult(extract(run, source))
 
 

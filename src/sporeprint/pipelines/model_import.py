@@ -89,7 +89,7 @@ def run_import(
     if name in settings.models:
         raise UsageError(f"--name {name!r} is a model of the configuration, which sporeprint train makes; choose another name")
     data = _read(path)
-    with open_run(settings, root, steps) as run:
+    with open_run(settings, root, steps, "import") as run:
         if source is not None:
             transform(run, extract(run, source, None))
             load(run)

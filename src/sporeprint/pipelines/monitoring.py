@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sporeprint.common.counts import number_of
-from sporeprint.common.files import atomic_write
+from sporeprint.common.files import atomic_write, is_same_file
 from sporeprint.common.progress import SilentSteps, Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.coded_table import Codes
@@ -34,7 +34,10 @@ from sporeprint.monitoring.stream_state import StreamState
 from sporeprint.monitoring.table_statistics import TableStatistics
 from sporeprint.monitoring.trends import Trend
 from sporeprint.pipelines import monitoring_files
+from sporeprint.pipelines.evaluation_record import keep
 from sporeprint.pipelines.monitoring_files import MonitoringRun
+from sporeprint.pipelines.run_context import new_run_id
+from sporeprint.pipelines.run_record import RunRecord, recorded
 from sporeprint.pipelines.table_counting import measure, validated
 from sporeprint.registry.registry import Registry
 from sporeprint.safety.verdict import NEGATIVE, verdict_words
@@ -90,9 +93,9 @@ def watch(
 def monitor(
     settings: Settings,
     root: Path,
-    current: Path,
+    current: str | Path,
     *,
-    reference: Path | None = None,
+    reference: str | Path | None = None,
     model: str | None = None,
     now: Clock = lambda: datetime.now(UTC),
     steps: Steps | None = None,
@@ -102,7 +105,7 @@ def monitor(
     Args:
         settings: the configuration.
         root: the work directory.
-        current: the table, CSV or Parquet, with an outcome in the target's column or without.
+        current: the table, as `plain_table` takes it, with an outcome in the target's column or without.
         reference: another table that it is held against; None: the rows that the model was validated on.
         model: whose answers are looked at; None: what is in production, if anything is.
         now: the clock.
@@ -113,19 +116,26 @@ def monitor(
         RegistryError: there is no such model, or it is damaged; or neither a model nor a reference.
         UsageError: both tables are the same file.
     """
-    workdir, shown = Workdir(root), steps or SilentSteps()
-    if reference is not None and reference.exists() and current.exists() and reference.samefile(current):
+    with recorded(record := RunRecord(settings, root, new_run_id(), "monitor"), is_alone=False):
+        return _of_table(record, current, reference, model, now, steps or SilentSteps())
+
+
+def _of_table(
+    record: RunRecord, current: str | Path, reference: str | Path | None, model: str | None, now: Clock, shown: Steps
+) -> MonitoringRun:
+    settings, workdir = record.settings, Workdir(record.root)
+    if reference is not None and is_same_file(reference, current):
         raise UsageError(f"--current and --reference are the same file, {current}; it cannot differ from itself")
     with shown.step("read") as progress, ExitStack() as stack:
         bundle, ref = model_of(workdir, model, needed=reference is None)
         schema = settings.dataset if bundle is None else bundle.schema
         folder, csv = workdir.extract_record.parent, settings.source.csv
-        there = observe(stack.enter_context(plain_table(current, folder)), schema, csv)
+        there = observe(stack.enter_context(plain_table(str(current), folder)), schema, csv)
         notes = _oddities("the current table", there)
         if reference is None and bundle is not None:
             old, held, more = validated(settings, workdir, bundle, str(ref))
         else:
-            other = observe(stack.enter_context(plain_table(Path(str(reference)), folder)), schema, csv)
+            other = observe(stack.enter_context(plain_table(str(reference), folder)), schema, csv)
             old, held, more = measure(other, schema, bundle, settings.threads, progress), str(reference), _oddities("the reference", other)
         new = measure(there, schema, bundle, settings.threads, progress)
     stream, window = f"{ref or 'no model'} against {held}", there.sha256[:16]
@@ -140,7 +150,7 @@ def monitor(
         failed={"answers": lacking} if bundle is not None and there.absent else {},
         notes=(*notes, *more),
     )
-    return evaluated(settings, workdir, subject, bundle, ref, now().timestamp())
+    return evaluated(record, subject, bundle, ref, now().timestamp())
 
 
 @dataclass(frozen=True)
@@ -238,15 +248,14 @@ def policy(settings: Settings) -> AlarmPolicy:
     )
 
 
-def evaluated(
-    settings: Settings, workdir: Workdir, subject: ComparisonInput, bundle: Bundle | None, ref: str | None, at_s: float
-) -> MonitoringRun:
+def evaluated(record: RunRecord, subject: ComparisonInput, bundle: Bundle | None, ref: str | None, at_s: float) -> MonitoringRun:
     """Judge what was counted, and write the reports."""
-    notes = list(subject.notes)
+    settings, workdir, notes = record.settings, Workdir(record.root), list(subject.notes)
     remembered = monitoring_files.stream_state(workdir, subject.stream, notes)
     evaluation, remembered = _judged(settings, workdir, replace(subject, notes=tuple(notes)), remembered, bundle, ref, at_s)
     trends, unkept = ((), None) if subject.timed is None else subject.timed.keep(evaluation)
-    return monitoring_files.write(workdir, evaluation, settings.monitoring.keep_reports, (subject.stream, remembered), trends, unkept)
+    made = monitoring_files.write(workdir, evaluation, settings.monitoring.keep_reports, (subject.stream, remembered), trends, unkept)
+    return keep(record, made)
 
 
 def _judged(

@@ -30,12 +30,14 @@ class MonitoringRun:
         written: the report's files.
         unwritten: why they could not be written; None if they were.
         actions: what was done about it, in lines.
+        evaluation_id: its name in the database; None: it is not there.
     """
 
     evaluation: Evaluation
     written: tuple[str, ...]
     unwritten: str | None = None
     actions: tuple[str, ...] = ()
+    evaluation_id: str | None = None
 
     @property
     def exit_code(self) -> int:
@@ -46,7 +48,7 @@ class MonitoringRun:
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         written = {"written": list(self.written), "not_written": self.unwritten, "actions": list(self.actions)}
-        return {**self.evaluation.to_dict(), **written, "exit_code": self.exit_code}
+        return {**self.evaluation.to_dict(), "evaluation_id": self.evaluation_id, **written, "exit_code": self.exit_code}
 
     def tables(self) -> list[Table]:
         """As people read it."""

@@ -14,6 +14,7 @@ from sporeprint.common.progress import SilentSteps, Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.pipelines.lineage import lineage_of
 from sporeprint.pipelines.run_log import RunLog
+from sporeprint.pipelines.run_record import RunRecord, recorded
 from sporeprint.settings import Settings
 
 
@@ -25,11 +26,13 @@ class RunContext:
         settings: the configuration.
         workdir: the work directory, locked for this run.
         log: times and logs the steps.
+        record: what the database has of it.
     """
 
     settings: Settings
     workdir: Workdir
     log: RunLog
+    record: RunRecord
 
     @property
     def run_id(self) -> str:
@@ -48,15 +51,17 @@ def new_run_id() -> str:
 
 
 @contextmanager
-def open_run(settings: Settings, root: Path, steps: Steps | None) -> Iterator[RunContext]:
-    """Lock the work directory and start a run.
+def open_run(settings: Settings, root: Path, steps: Steps | None, command: str) -> Iterator[RunContext]:
+    """Lock the work directory and start a run, with its row in the database.
 
     Raises:
         BusyError: another run holds the work directory.
     """
     workdir, run_id = Workdir(root), new_run_id()
-    with _traced(run_id), run_lock(root):
-        yield RunContext(settings, workdir, RunLog(run_id, workdir.logs, steps or SilentSteps(), lineage_of(settings, workdir, run_id)))
+    record = RunRecord(settings, root, run_id, command)
+    with _traced(run_id), run_lock(root), recorded(record, is_alone=True):
+        log = RunLog(run_id, workdir.logs, steps or SilentSteps(), lineage_of(settings, workdir, run_id), record.times)
+        yield RunContext(settings, workdir, log, record)
 
 
 @contextmanager

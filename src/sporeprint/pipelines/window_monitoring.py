@@ -23,8 +23,11 @@ from sporeprint.monitoring.table_statistics import TableStatistics
 from sporeprint.monitoring.windows import HOUR_US, SECOND_US, Slice, Window, WindowRequest, parse_duration, parse_slice, requested_window
 from sporeprint.pipelines import monitoring, monitoring_files, table_counting, window_data
 from sporeprint.pipelines.component_performance import estimate_by_component
+from sporeprint.pipelines.evaluation_record import keep
 from sporeprint.pipelines.monitoring import Clock, ComparisonInput, WindowContext
 from sporeprint.pipelines.monitoring_files import MonitoringRun
+from sporeprint.pipelines.run_context import new_run_id
+from sporeprint.pipelines.run_record import RunRecord, recorded
 from sporeprint.pipelines.window_data import WindowData, WindowQuery
 from sporeprint.registry.registry import Registry
 from sporeprint.safety.verdict import HALF, verdict_words
@@ -66,7 +69,20 @@ def evaluate(
         RegistryError: there is no such model, or it is damaged.
         DataError: the rows it was validated on are gone.
     """
-    workdir, shown, at = Workdir(root), steps or SilentSteps(), now()
+    with recorded(record := RunRecord(settings, root, new_run_id(), "monitor"), is_alone=False):
+        return _of_window(record, warehouse, request, model, now(), failed, steps or SilentSteps())
+
+
+def _of_window(
+    record: RunRecord,
+    warehouse: Warehouse,
+    request: WindowRequest,
+    model: str | None,
+    at: datetime,
+    failed: Mapping[str, str] | None,
+    shown: Steps,
+) -> MonitoringRun:
+    settings, workdir = record.settings, Workdir(record.root)
     now_us = round(at.timestamp() * SECOND_US)
     window = requested_window(
         request, now_us, parse_duration(f"{max(1, round(settings.monitoring.every_hours))}h", "monitoring.every_hours")
@@ -78,23 +94,22 @@ def evaluate(
                 query = _window_query(workdir, reader, request, model, window, now_us)
                 subject = _comparison_input(settings, workdir, reader, warehouse, query, failed or {})
         except (StorageError, RetryableError) as error:
-            return failed_run(settings, root, str(error), current=window.description, model=model, now=lambda: at, failed=failed)
-    return monitoring.evaluated(settings, workdir, subject, query.bundle, query.ref, at.timestamp())
+            return _failed(record, str(error), current=window.description, model=model, at=at, failed=failed)
+    return monitoring.evaluated(record, subject, query.bundle, query.ref, at.timestamp())
 
 
-def failed_run(
-    settings: Settings,
-    root: Path,
-    reason: str,
-    *,
-    current: str,
-    model: str | None = None,
-    now: Clock = lambda: datetime.now(UTC),
-    failed: Mapping[str, str] | None = None,
-) -> MonitoringRun:
+def failed_run(settings: Settings, root: Path, reason: str, *, current: str, model: str | None = None) -> MonitoringRun:
     """An evaluation that says why there is none. It replaces the latest one: what is not known is not fine."""
+    with recorded(record := RunRecord(settings, root, new_run_id(), "monitor"), is_alone=False):
+        return _failed(record, reason, current=current, model=model, at=datetime.now(UTC), failed=None)
+
+
+def _failed(
+    record: RunRecord, reason: str, *, current: str, model: str | None, at: datetime, failed: Mapping[str, str] | None
+) -> MonitoringRun:
+    settings = record.settings
     evaluation = Evaluation(
-        at_s=now().timestamp(),
+        at_s=at.timestamp(),
         reference="nothing",
         current=current,
         model=model,
@@ -110,7 +125,7 @@ def failed_run(
         words=verdict_words(settings.dataset)[:2],
         failed=failed or {},
     )
-    return monitoring_files.write(Workdir(root), evaluation, settings.monitoring.keep_reports)
+    return keep(record, monitoring_files.write(Workdir(record.root), evaluation, settings.monitoring.keep_reports))
 
 
 def _refuse_empty(warehouse: Warehouse) -> None:

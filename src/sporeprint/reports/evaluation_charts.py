@@ -16,7 +16,7 @@ from sporeprint.web.charts.figure import SERIES
 #: Metrics of the chart that sets seen against unseen: name, and what it says.
 COMPARED = {
     "accuracy": ("accuracy", "share of right answers"),
-    "roc_auc": ("ROC AUC", "how well the classes are told apart"),
+    "roc_auc": ("ROC AUC", "how well the classes are separated"),
     "mcc": ("MCC", "0 is guessing, 1 is always right"),
 }
 #: Columns in a chart of feature importance.
@@ -110,7 +110,10 @@ def roc_chart(evaluations: Mapping[str, ModelEvaluation], words: ClassWords, sta
     """ROC curves of all models: seen solid, unseen dashed."""
     lines = _curves(evaluations, lambda card: card.roc, "roc_auc", is_stepped=False)
     lines.append(Line("guessing 0.5", [Point(at, at) for at in (0.0, 0.5, 1.0)], "soft", is_dashed=True, has_dots=False))
-    title, finding = f"ROC: {words.positive} found, against false alarms", f"ROC curves. Area of {_values(evaluations, words, 'roc_auc')}."
+    title, finding = (
+        f"ROC: {words.positive} detected, against false alarms",
+        f"ROC curves. Area of {_values(evaluations, words, 'roc_auc')}.",
+    )
     axes = f"share of {words.negative} called {words.positive}", f"share of {words.positive} called {words.positive}"
     return _square("roc", title, finding, lines, axes, "The nearer to the upper left corner the better. Numbers: area.", stamp)
 
@@ -125,7 +128,7 @@ def pr_chart(evaluations: Mapping[str, ModelEvaluation], words: ClassWords, stam
         Line(f"calling all {words.positive}", [Point(at, share) for at in (0.0, 0.5, 1.0)], "soft", is_dashed=True, has_dots=False)
     )
     finding = f"Precision over recall. Area of {_values(evaluations, words, 'pr_auc')}."
-    axes = f"recall: share of {words.positive} found", f"precision: {words.positive} among those called so"
+    axes = f"recall: share of {words.positive} detected", f"precision: {words.positive} among those called so"
     return _square("pr", "Precision and recall", finding, lines, axes, "Numbers: area.", stamp)
 
 

@@ -40,6 +40,10 @@ _SQLITE_PLACE = frozenset({8, 10, 14})
 _SQLITE_DAMAGED = frozenset({11, 26})
 
 
+class AccessDeniedError(StorageError):
+    """The account has not the right to do it."""
+
+
 def connect(url: URL, *, pool_size: int = 5, answer_s: int = ANSWER_TIMEOUT_S) -> Engine:
     """An engine for an address. No connection is made yet; an SQLite file's folder is.
 
@@ -91,7 +95,9 @@ def translate_error(error: exc.DBAPIError, url: URL) -> SporeprintError:
     if url.get_backend_name() == SQLITE:
         return _sqlite_meaning(where, message, number)
     if number in _REFUSED:
-        return StorageError(f"{where} refuses: {message}; check the user, its password and its rights (docs/storage.md lists the accounts)")
+        return AccessDeniedError(
+            f"{where} refuses: {message}; check the user, its password and its rights (docs/storage.md lists the accounts)"
+        )
     if number in _NO_TABLE:
         return _no_table(where, message)
     if number in _PASSING or number in _GONE or error.connection_invalidated or isinstance(error, exc.InterfaceError):

@@ -151,6 +151,10 @@ def test_a_plan_is_told_in_units_labels_and_days(client: Client) -> None:
     later = client.post("/ab-tests/plan", json={**PLAN, "min_units": 10**6, "margin": 0.01}).json()  # worked out already
     assert later["units"] == {"median": 10**6, "p90": 10**6}
     assert later["assumes"] == ["a margin of 0: with 0.01 it takes longer"]
+    never = client.post(
+        "/ab-tests/plan", json={**PLAN, "min_units": 10**18 * 9, "labels": "random", "label_share": 5e-324, "mode": "split"}
+    )
+    assert never.status_code in (200, 400), never.text
 
 
 def test_one_plan_is_worked_out_at_a_time(client: Client) -> None:
@@ -169,7 +173,8 @@ def test_one_plan_is_worked_out_at_a_time(client: Client) -> None:
         ({"shared": 0.5}, "shared is 0.5"),
         ({"rate_a": 1}, "less than 1"),
         ({"unit": "nothing"}, "unit is 'nothing'"),
-        ({"per_day": 0}, "greater than 0"),
+        ({"alpha": 5e-324}, "alpha is 5e-324: a plan needs at least 1e-09"),
+        ({"per_day": 0}, "greater than or equal to 0.001"),
         ({"days": 3}, "days"),
     ],
 )

@@ -3,15 +3,13 @@
 import re
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pytest
 
+from page_support import FORM, MARKUP, forget, log_in, send, until_ready, whole
 from serving_support import Client
 from sporeprint.model_serving.api import PATHS
 from sporeprint.model_serving.http.authentication import REQUIRED_ROLES
@@ -23,58 +21,12 @@ from sporeprint.storage.engine import connect
 from sporeprint.storage.oltp import api_keys, migrate
 from sporeprint.storage.oltp.api_keys import Role
 
-FORM = {"content-type": "application/x-www-form-urlencoded"}
-MARKUP = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'; drop --", "\u202e evil", "a" * 300]
 Keys = dict[str, str]
-
-
-class Reader(HTMLParser):
-    """What a page is made of."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def of(self, name: str) -> list[dict[str, str | None]]:
-        return [attributes for tag, attributes in self.tags if tag == name]
-
-
-def send(client: Client, path: str, headers: dict[str, str] | None = None, /, **fields: str) -> httpx.Response:
-    return client.post(path, data=fields, headers={**FORM, **(headers or {})})
-
-
-def whole(response: httpx.Response) -> Reader:
-    """A page that is well made: one title, one h1, ids that are unique, no address that leads nowhere."""
-    page = Reader(response.text)
-    charts = [each for each in page.of("svg") if each.get("role") == "img"]
-    assert len(page.of("h1")) == len(page.of("title")) - len(charts) == len(page.of("main")) == 1
-    ids = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
-    assert len(ids) == len(set(ids))
-    for tag, attributes in page.tags:
-        for name in ("href", "src", "action", "formaction", "hx-get"):
-            address = attributes.get(name)
-            if address and not address.startswith("#"):
-                path = urlsplit(address.replace("/ui/../", "/")).path
-                known = path in ("/docs", "/") or any(route.path_regex.match(path) for route in UI_ROUTES if "{path" not in route.path)
-                assert known, (tag, address)
-    labelled = {attributes.get("for") for attributes in page.of("label")}
-    for attributes in page.of("input"):
-        if attributes.get("type") == "text":
-            assert attributes.get("id") in labelled
-    return page
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _ready(client: Client) -> None:
-    """On a busy machine the database may not have said in time whether there are keys; until it has, nobody is let in."""
-    end = time.monotonic() + 30
-    while client.get("/ui/").status_code == 503:
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    until_ready(client)
 
 
 @pytest.fixture(scope="module")
@@ -91,18 +43,6 @@ def keys(small_settings: Settings, small_copy: Path) -> Iterator[Keys]:
         role.value: api_keys.create(engine, role.value, frozenset({role}), now_us=time.time_ns() // 1000, actor="test")[1] for role in Role
     }
     engine.dispose()
-
-
-def log_in(client: Client, secret: str) -> dict[str, str]:
-    """The cookie of a session."""
-    response = send(client, "/ui/login", key=secret)
-    assert response.status_code == 303, response.text
-    client.run(_forget(client))
-    return {"cookie": response.headers["set-cookie"].partition(";")[0]}
-
-
-async def _forget(client: Client) -> None:
-    client._client.cookies.clear()
 
 
 # --- every page ----------------------------------------------------------------------------------------------------------
@@ -163,7 +103,7 @@ def test_a_page_speaks_the_language_that_is_asked_for_or_chosen(client: Client) 
     chosen = send(client, "/ui/language", language="en", to="identify")
     assert chosen.headers["location"] == "/ui/identify"
     cookie = chosen.headers["set-cookie"].partition(";")[0]
-    client.run(_forget(client))
+    client.run(forget(client))
     assert "What did you find?" in client.get("/ui/identify", headers={"accept-language": "de", "cookie": cookie}).text
     assert send(client, "/ui/language", language="tlh").status_code == 422
 
@@ -210,7 +150,7 @@ def test_a_session_is_for_pages_alone_and_a_log_in_goes_back_to_where_it_was_ask
     assert "HttpOnly" in kept
     assert "SameSite=Lax" in kept
     cookie = {"cookie": kept.partition(";")[0]}
-    client.run(_forget(client))
+    client.run(forget(client))
     assert client.get("/ui/identify", headers=cookie).status_code == 200
     assert client.get("/models", headers=cookie).status_code == 401
     assert client.post("/predict", json={}, headers=cookie).status_code == 401
@@ -397,33 +337,6 @@ def test_an_id_leads_to_its_prediction(client: Client, row: dict[str, Any]) -> N
         whole(response)
         assert "<b>" not in response.text.partition("</h1>")[2].replace("<b>There", "")
     assert client.get("/ui/predictions/none").status_code == 404
-
-
-# --- models --------------------------------------------------------------------------------------------------------------
-
-
-def test_a_version_is_rolled_back_with_a_reason_and_once(started: Callable[..., Client], small_copy: Path) -> None:
-    client = started()
-    registry = Registry(small_copy / "models/registry")
-    production = registry.production()
-    assert production is not None
-    other = next(f"{name}/v1" for name in registry.names() if name != production.name)
-    registry.set_production(other, reason="a test", now=datetime.now(UTC))
-    page = client.get("/ui/models")
-    whole(page)
-    assert f"<h1>{other} is in production</h1>" in page.text
-    fields = {"ref": other, "alias": "production", "reason": "worse <b>"}
-    assert send(client, "/ui/models/rollback", **{**fields, "reason": " "}).status_code == 422
-    assert send(client, "/ui/models/rollback", **{**fields, "alias": "none"}).status_code == 422
-    assert send(client, "/ui/models/rollback", **{**fields, "ref": "../x/v1"}).status_code == 400
-    assert send(client, "/ui/models/rollback", **fields).headers["location"] == "/ui/models"
-    assert registry.production() == production
-    assert registry.history("production")[-1].reason == "worse <b>"
-    assert send(client, "/ui/models/rollback", **fields).headers["location"] == "/ui/models"
-    assert registry.production() == production  # it went back once
-    unknown = send(client, "/ui/models/promote", **{**fields, "ref": f"{other[:-1]}99"})
-    assert unknown.status_code == 404
-    assert 'value="worse &lt;b&gt;"' in unknown.text  # nothing typed is lost
 
 
 # --- overview ------------------------------------------------------------------------------------------------------------

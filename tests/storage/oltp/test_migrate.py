@@ -50,6 +50,8 @@ def value(column: Any, number: int) -> Any:
     length = getattr(column.type, "length", None)
     if column.type.python_type is str:
         return f"{number}{ODD}"[: length or None]
+    if column.type.python_type is bytes:
+        return bytes([number])
     return number + 0.5 if column.type.python_type is float else number
 
 

@@ -1,5 +1,6 @@
 """`/health`, `/metrics` and `/`: what the service is and how it is."""
 
+from time import time
 from typing import Any
 
 from fastapi import Request, Response
@@ -7,10 +8,20 @@ from fastapi.responses import RedirectResponse
 
 from sporeprint import __version__
 from sporeprint.common.timestamps import iso_utc
-from sporeprint.messages.service import DatabaseHealth, HealthResponse, JournalHealth, ModelHealth, ServiceIndex, StatusResponse
+from sporeprint.messages.service import (
+    ActivityHour,
+    ActivityResponse,
+    DatabaseHealth,
+    HealthResponse,
+    JournalHealth,
+    ModelHealth,
+    ServiceIndex,
+    StatusResponse,
+)
 from sporeprint.model_serving.endpoints.routing import ServiceDep, router
 from sporeprint.model_serving.runtime.metrics import MEDIA_TYPE
 from sporeprint.model_serving.runtime.service import Service
+from sporeprint.safety.verdict import verdict_words
 
 routes = router()
 
@@ -102,6 +113,23 @@ def _journal_fails(service: Service) -> bool:
         or journal.depth >= limits.max_records
         or journal.bytes >= limits.max_mb << 20
         or journal.waiting >= limits.waiting_records
+    )
+
+
+@routes.get("/activity")
+async def activity(service: ServiceDep) -> ActivityResponse:
+    """How much was answered in the last 24 hours, hour by hour."""
+    recent, unknown = service.recent, verdict_words(service.settings.dataset)[-1]
+    recent.add(time(), service.metrics.answers())
+    hours = tuple(
+        ActivityHour(
+            begin=iso_utc(each.begin_s * 1_000_000), answers=sum(each.by_verdict.values()), unknown=each.by_verdict.get(unknown, 0)
+        )
+        for each in recent.hours(time())
+    )
+    since = None if recent.since_s is None else iso_utc(round(recent.since_s * 1e6))
+    return ActivityResponse(
+        since=since, answers=sum(each.answers for each in hours), unknown=sum(each.unknown for each in hours), hours=hours
     )
 
 

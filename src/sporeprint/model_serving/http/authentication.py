@@ -17,6 +17,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -44,15 +45,33 @@ SHORTEST = 32
 KEYS_FILE = Path("data/keys.json")
 EVERYTHING = frozenset(Role)
 
+
+class AnyRole(StrEnum):
+    """What an endpoint needs that every key may call."""
+
+    ANY = "any"
+
+
+Requirement: TypeAlias = Role | AnyRole
 #: Endpoint -> the role that it needs; None: nobody is asked, and nothing is told that not everybody may know.
-REQUIRED_ROLES: Mapping[str, Role | None] = {
+REQUIRED_ROLES: Mapping[str, Requirement | None] = {
     "predict": Role.PREDICT,
     "predict_batch": Role.PREDICT,
     "identify": Role.PREDICT,
+    "schema": Role.PREDICT,
+    "prediction_search": Role.READ,
     "prediction": Role.READ,
+    "batches": Role.READ,
+    "batch": Role.READ,
+    "batch_file": Role.READ,
     "outcome": Role.LABEL,
     "outcomes": Role.LABEL,
     "models": Role.READ,
+    "model_version": Role.READ,
+    "model_file": Role.READ,
+    "model_compare": Role.READ,
+    "alias_history": Role.READ,
+    "gate_check": Role.OPERATE,
     "promote": Role.OPERATE,
     "rollback": Role.OPERATE,
     "ab_tests": Role.READ,
@@ -67,6 +86,23 @@ REQUIRED_ROLES: Mapping[str, Role | None] = {
     "ab_label": Role.LABEL,
     "metrics": Role.READ,
     "health": Role.READ,
+    "activity": Role.READ,
+    "me": AnyRole.ANY,
+    "alerts": Role.READ,
+    "alert": Role.READ,
+    "acknowledge": Role.OPERATE,
+    "streams": Role.READ,
+    "evaluations": Role.READ,
+    "evaluation": Role.READ,
+    "evaluation_report": Role.READ,
+    "runs": Role.READ,
+    "run": Role.READ,
+    "rejected": Role.READ,
+    "settings": Role.OPERATE,
+    "audit": Role.OPERATE,
+    "keys": Role.OPERATE,
+    "create_key": Role.ADMIN,
+    "revoke_key": Role.OPERATE,
     "live": None,
     "ready": None,
     "openapi": None,
@@ -93,7 +129,15 @@ REQUIRED_ROLES: Mapping[str, Role | None] = {
     "ui_predictions": Role.READ,
     "ui_prediction": Role.READ,
     "ui_outcome": Role.LABEL,
+    "ui_batches": Role.READ,
+    "ui_batch": Role.READ,
+    "ui_batch_file": Role.READ,
     "ui_models": Role.READ,
+    "ui_model_history": Role.READ,
+    "ui_model_compare": Role.READ,
+    "ui_model": Role.READ,
+    "ui_model_file": Role.READ,
+    "ui_gate_check": Role.OPERATE,
     "ui_promote": Role.OPERATE,
     "ui_rollback": Role.OPERATE,
     "ui_tests": Role.READ,
@@ -105,6 +149,20 @@ REQUIRED_ROLES: Mapping[str, Role | None] = {
     "ui_labels": Role.LABEL,
     "ui_label": Role.LABEL,
     "ui_label_item": Role.LABEL,
+    "ui_monitoring": Role.READ,
+    "ui_evaluation": Role.READ,
+    "ui_evaluation_report": Role.READ,
+    "ui_alerts": Role.READ,
+    "ui_alert": Role.READ,
+    "ui_acknowledge": Role.OPERATE,
+    "ui_runs": Role.READ,
+    "ui_run": Role.READ,
+    "ui_rejected": Role.READ,
+    "ui_settings": Role.OPERATE,
+    "ui_keys": Role.OPERATE,
+    "ui_make_key": Role.ADMIN,
+    "ui_revoke_key": Role.OPERATE,
+    "ui_audit": Role.OPERATE,
     "ui_login": None,
     "ui_log_in": None,
     "ui_log_out": None,
@@ -234,13 +292,13 @@ class Authenticator:
 
     # --- requests
 
-    def admit(self, scope: Scope, role: Role | None) -> Caller:
+    def admit(self, scope: Scope, role: Requirement | None) -> Caller:
         """Let a request in. See `identify` and `authorize`."""
         caller = self.identify(scope, role)
         self.authorize(caller, role)
         return caller
 
-    def identify(self, scope: Scope, role: Role | None) -> Caller:
+    def identify(self, scope: Scope, role: Requirement | None) -> Caller:
         """Who calls.
 
         Args:
@@ -254,7 +312,7 @@ class Authenticator:
             return self._local
         return self._local_caller(scope) if self._is_open else self._caller(scope)
 
-    def authorize(self, caller: Caller, role: Role | None) -> None:
+    def authorize(self, caller: Caller, role: Requirement | None) -> None:
         """Let a caller do what needs a role.
 
         Raises:
@@ -262,7 +320,7 @@ class Authenticator:
         """
         if role is None:
             return
-        if role not in caller.roles:
+        if role is not AnyRole.ANY and role not in caller.roles:
             has = ", ".join(sorted(caller.roles)) or "none"
             detail = f"the key {caller.name!r} has no role {role.value!r}; its roles: {has}"
             raise HttpProblemError(Problem(403, "not-allowed", "The key may not do this", detail))
@@ -356,6 +414,10 @@ class Authenticator:
             who = "nobody is let in" if not self.knows_keys else "those known last count"
             log.warning("the API keys cannot be read, %s: %s", who, error)
         self._away = True
+
+    def key_named(self, name: str) -> ApiKey | None:
+        """The key of a caller; None: it has none."""
+        return next((key for key, caller in self._by_id.values() if caller.name == name), None)
 
     @property
     def needs_keys(self) -> bool:

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from sporeprint.ab_testing.design import Design, Labels, Metric, Mode
-from sporeprint.ab_testing.power import AssumedRates, SampleSizePlan, plan_ab_test
+from sporeprint.ab_testing.power import SMALLEST, AssumedRates, SampleSizePlan, plan_ab_test
 from sporeprint.common.child_process import ChildDiedError, run_in_child
 from sporeprint.errors import UsageError
 from sporeprint.messages.ab_plans import AbPlanResponse, FixedHorizon, PlanQuantiles
@@ -18,6 +18,8 @@ MOST_S = 20.0
 #: Plans that are kept: people ask for the same one again.
 KEPT = 64
 DAY_S = 86_400.0
+#: More units are not told apart: nobody waits for them.
+MOST_UNITS = 10**18
 
 Question = tuple[Design, AssumedRates]
 
@@ -90,7 +92,7 @@ def plan_message(design: Design, plan: SampleSizePlan, per_day: float | None, as
     share = design.label_share if design.labels is Labels.RANDOM and design.label_share and design.metric.needs_labels else 1.0
 
     def units(number: int | None) -> float | None:
-        return None if number is None else float(max(math.ceil(number / share), design.min_units))
+        return None if number is None else float(min(max(math.ceil(number / max(share, SMALLEST)), design.min_units), MOST_UNITS))
 
     def days(number: float | None) -> float | None:
         return None if number is None or per_day is None else max(number / per_day, design.min_duration_s / DAY_S)

@@ -252,8 +252,18 @@ class Metrics:
 
     def to_bytes(self) -> bytes:
         """The numbers of all workers, as Prometheus reads them."""
-        every = [self._counts.read()] if self._folder is None else read_all(self._folder, self._counts)
-        return generate_latest(_SharedCollector(aggregate(every), self._monitored))  # all it asks for is collect()
+        return generate_latest(_SharedCollector(self._all_numbers(), self._monitored))  # all it asks for is collect()
+
+    def answers(self) -> dict[str, int]:
+        """Verdict -> answers of all workers since the server began."""
+        counts: dict[str, int] = {}
+        for (name, labels), numbers in self._all_numbers().items():
+            if name == "answers":
+                counts[labels[-1]] = counts.get(labels[-1], 0) + numbers[0]
+        return counts
+
+    def _all_numbers(self) -> dict[Series, tuple[int, ...]]:
+        return aggregate([self._counts.read()] if self._folder is None else read_all(self._folder, self._counts))
 
 
 def aggregate(every: Iterable[CounterSnapshot]) -> dict[Series, tuple[int, ...]]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import itertools
 import logging
 import os
 import weakref
@@ -10,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from time import perf_counter_ns
+from time import perf_counter_ns, time
 
 from threadpoolctl import threadpool_limits
 
@@ -29,14 +30,18 @@ from sporeprint.model_serving.runtime.dynamic_batching import DynamicBatcher
 from sporeprint.model_serving.runtime.metrics import Metrics
 from sporeprint.model_serving.runtime.metrics_export import exporting
 from sporeprint.model_serving.runtime.promotion_process import promote_in_a_process
+from sporeprint.model_serving.runtime.recent_answers import RecentAnswers
 from sporeprint.model_serving.runtime.upload_process import DecodeLimits, UploadDecoder
 from sporeprint.pipelines.ab_test_lifecycle import ExperimentService
+from sporeprint.registry.version_summary import VersionSummaries
 from sporeprint.settings import ServingSettings, Settings
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two looks at what the other workers are to know.
 REFRESH_S = 1.0
+#: Of so many looks, one counts the answers of the hour.
+RECENT_EVERY = 60
 
 
 @dataclass
@@ -58,6 +63,7 @@ class Service:
         batches: batches among them that are received or scored.
         outcome_uploads: uploads of outcomes that are received or recorded.
         keys: idempotent requests that are worked on, by the id of their answer.
+        recent: answers by hour.
     """
 
     settings: Settings
@@ -74,6 +80,12 @@ class Service:
     batches: int = 0
     outcome_uploads: int = 0
     keys: weakref.WeakValueDictionary[str, asyncio.Lock] = field(default_factory=weakref.WeakValueDictionary)
+    recent: RecentAnswers = field(default_factory=RecentAnswers)
+
+    @functools.cached_property
+    def summaries(self) -> VersionSummaries:
+        """What is known of every registered version."""
+        return VersionSummaries(self.loader.registry)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -160,9 +172,11 @@ class Service:
             yield
 
     async def _watch(self) -> None:
-        while True:
+        for number in itertools.count():
             try:
                 self.look()
+                if number % RECENT_EVERY == 0:
+                    self.recent.add(time(), self.metrics.answers())
             except Exception:  # whatever it was: the numbers would never be new again
                 log.exception("how this worker is could not be written down")
             await asyncio.sleep(REFRESH_S)

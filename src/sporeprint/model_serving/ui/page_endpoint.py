@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
+from starlette.responses import Response
 from starlette.routing import Route
 
 from sporeprint.errors import RetryableError
@@ -46,6 +47,10 @@ NAVIGATION: Mapping[str, tuple[str, str]] = {
     "ui_models": ("models", "Models"),
     "ui_tests": ("tests", "A/B tests"),
     "ui_labels": ("labels", "Labels"),
+    "ui_monitoring": ("monitoring", "Monitoring"),
+    "ui_alerts": ("alerts", "Alerts"),
+    "ui_runs": ("runs", "Runs"),
+    "ui_settings": ("settings", "Settings"),
 }
 
 
@@ -129,7 +134,26 @@ class Redirect:
     headers: Headers = ()
 
 
-View = Callable[[PageRequest], Awaitable[PageResponse | Redirect]]
+@dataclass(frozen=True)
+class Document:
+    """What is no page of this user interface: a report, a file.
+
+    Attributes:
+        body: its bytes.
+        media_type: of HTTP.
+        headers: further ones.
+    """
+
+    body: bytes
+    media_type: str
+    headers: Headers = ()
+
+
+#: A response of its own is what is sent part by part, such as a batch.
+Answer = PageResponse | Redirect | Document | Response
+View = Callable[[PageRequest], Awaitable[Answer]]
+
+
 #: Name, method, path below `/ui`, view.
 Page = tuple[str, str, str, View]
 
@@ -174,7 +198,7 @@ class PageEndpoint:
                 scope["request_context"].key = caller.name
             async with asyncio.timeout(service.limits.deadline_s) as scope["deadline"]:
                 request = await _with_fields(request, receive)
-                response = await self._view(request)
+                response: Answer = await self._view(request)
         except ClientGoneError:
             raise
         except TimeoutError:
@@ -186,7 +210,14 @@ class PageEndpoint:
             if problem.status == 401 and scope["method"] == "POST" and header(scope, b"cookie"):  # a session that is over
                 request = await _with_fields(request, receive)
             response = refusal(request, problem)
-        await _send(request, response, send)
+        if isinstance(response, Response):
+            if scope["method"] in SAFE_METHODS:  # of a form it was read
+                await read_body(receive, service.limits.max_body_kb << 10)
+            named = {name for name, _ in response.raw_headers}
+            response.raw_headers += [(name, value) for name, value in (*CAREFUL, *ISOLATED) if name not in named]
+            await response(scope, receive, send)
+        else:
+            await _send(request, response, send)
 
 
 def _check(scope: Scope) -> None:
@@ -243,7 +274,10 @@ def _words(scope: Scope) -> Words:
     return Words(language_of(chosen, header(scope, b"accept-language").decode("latin-1")))
 
 
-async def _send(request: PageRequest, response: PageResponse | Redirect, send: Send) -> None:
+async def _send(request: PageRequest, response: PageResponse | Redirect | Document, send: Send) -> None:
+    if isinstance(response, Document):
+        await _bytes(send, 200, response.body, response.headers, response.media_type.encode())
+        return
     if isinstance(response, Redirect):
         location = quote(f"{request.base}{response.to}", safe="/?&=%:@!$'()*+,;~#").encode()
         await _bytes(send, 303, b"", (*response.headers, (b"location", location)))
@@ -264,8 +298,8 @@ async def _send(request: PageRequest, response: PageResponse | Redirect, send: S
     await _bytes(send, status, page, headers)
 
 
-async def _bytes(send: Send, status: int, body: bytes, headers: Headers) -> None:
-    own = [(b"content-type", HTML), (b"content-length", str(len(body)).encode()), *CAREFUL, *ISOLATED, *headers]
+async def _bytes(send: Send, status: int, body: bytes, headers: Headers, media_type: bytes = HTML) -> None:
+    own = [(b"content-type", media_type), (b"content-length", str(len(body)).encode()), *CAREFUL, *ISOLATED, *headers]
     await send({"type": "http.response.start", "status": status, "headers": own})
     await send({"type": "http.response.body", "body": body})
 

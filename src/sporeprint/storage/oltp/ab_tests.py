@@ -219,7 +219,8 @@ def listed(engine: Engine, *, status: str | None = None, limit: int = 100, befor
         raise UsageError(f"status is {str(status)[:40]!r}; allowed: {RUNNING}, {CONCLUDED}")
     if not 1 <= limit <= MOST:
         raise UsageError(f"limit is {limit}; allowed: 1 to {MOST}")
-    conditions = [ab_test.c.status == status] if status else []
+    # Most tests are concluded: SQLite would take the index of the status for `=`, and sort them all.
+    conditions = [] if status is None else [ab_test.c.status == RUNNING if status == RUNNING else ab_test.c.status != RUNNING]
     if before is not None:
         if not re.fullmatch("t[0-9a-f]{26}", before):
             raise UsageError(f"before is {before[:40]!r}: expected the id of a test, which `next` of the page before is")

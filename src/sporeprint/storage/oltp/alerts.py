@@ -122,6 +122,7 @@ def update_rule(
     *,
     now_us: int,
     messages: Callable[[AlertEvent], Sequence[Message]],
+    evaluation_id: str | None = None,
 ) -> AlertEvent | None:
     """Bring a rule to where it stands after a further number, and write what that leads to, with its messages, in one transaction.
 
@@ -133,6 +134,7 @@ def update_rule(
         summary: what would be said of it, in a line.
         now_us: when.
         messages: whom to tell what.
+        evaluation_id: of the evaluation that the number is of, if it is in the database.
 
     Returns:
         What happened; None: nothing that is new, or another process was first.
@@ -148,7 +150,8 @@ def update_rule(
             after, kind = step(rule, before, value, now_us / SECOND_US)
             if after == before:
                 return None
-            event = None if kind is None else _happened(connection, rule, stream, before, after, kind, summary, now_us)
+            details = {"rule": rule.name, "value": after.value, "summary": summary, "evaluation_id": evaluation_id}
+            event = None if kind is None else _happened(connection, rule, stream, before, after, kind, details, now_us)
             if event is not None and kind not in OVER:
                 after = replace(after, alert_id=event.alert.alert_id)
             checkpoints.write(connection, name, number, {"rule": rule.name, "stream": stream, "standing": after.to_dict()})
@@ -165,11 +168,18 @@ def _note(rule: str, stream: str) -> str:
 
 
 def _happened(
-    connection: Connection, rule: AlertRule, stream: str, before: RuleState, after: RuleState, kind: AlertChange, summary: str, now_us: int
+    connection: Connection,
+    rule: AlertRule,
+    stream: str,
+    before: RuleState,
+    after: RuleState,
+    kind: AlertChange,
+    details: dict[str, Any],
+    now_us: int,
 ) -> AlertEvent:
     first_us = round((after.since_s if after.since_s is not None else before.since_s or now_us / SECOND_US) * SECOND_US)
     alert_id = before.alert_id or f"a{now_us:014x}{secrets.token_hex(6)}"
-    status = RECOVERED if kind in OVER else RAISED
+    status, summary = RECOVERED if kind in OVER else RAISED, str(details["summary"])
     alert_row = Alert(alert_id, fingerprint(rule.name, stream), stream[:64], rule.severity, status, first_us, now_us, summary)
     if before.alert_id is None:
         values = {**alert_row.__dict__, "severity": rule.severity.value}
@@ -180,7 +190,7 @@ def _happened(
     else:
         changed = {"last_us": now_us, **({"status": RECOVERED} if kind in OVER else {"summary": summary})}
         connection.execute(update(alert).where(alert.c.alert_id == alert_id).values(**changed))
-    _event(connection, alert_id, now_us, kind.value, {"rule": rule.name, "value": after.value, "summary": summary})
+    _event(connection, alert_id, now_us, kind.value, {name: value for name, value in details.items() if value is not None})
     return AlertEvent(kind, alert_row)
 
 
@@ -264,6 +274,23 @@ def events(engine: Engine, alert_id: str) -> list[tuple[int, str, Mapping[str, A
     with reading(engine) as connection:
         rows = connection.execute(query.order_by(alert_event.c.seq)).all()
     return [(at_us, event, json.loads(details)) for at_us, event, details in rows]
+
+
+def get(engine: Engine, alert_id: str) -> Alert | None:
+    """An alert; None: there is none. Raises: as `update_rule`."""
+    with reading(engine) as connection:
+        return next(iter(_alerts(connection, alert.c.alert_id == alert_id)), None)
+
+
+def streams(engine: Engine, alerts: Sequence[Alert]) -> dict[str, str]:
+    """Fingerprint -> what the alerts were raised for, in full: an alert itself has it shortened. Raises: as `update_rule`."""
+    known = {}
+    with reading(engine) as connection:
+        for each in {item.fingerprint for item in alerts}:
+            _, raw = checkpoints.read(connection, f"alert:{each}")
+            if raw is not None:
+                known[each] = str(raw["stream"])
+    return known
 
 
 def _alerts(connection: Connection, condition: Any, *, limit: int = MOST, worst: bool = False) -> tuple[Alert, ...]:

@@ -32,6 +32,7 @@ class Role(StrEnum):
     LABEL = "label"
     OPERATE = "operate"
     READ = "read"
+    ADMIN = "admin"
 
 
 @dataclass(frozen=True)

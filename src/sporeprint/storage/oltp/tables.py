@@ -7,8 +7,21 @@ has no statement that changes it.
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, SmallInteger, String, Table, Text, UniqueConstraint
-from sqlalchemy.dialects.mysql import LONGTEXT, VARCHAR
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.mysql import LONGBLOB, LONGTEXT, VARCHAR
 
 #: One name per constraint, the same on both databases: a migration has to be able to name what it drops.
 metadata = MetaData(
@@ -31,6 +44,8 @@ SEQUENCE = BigInteger().with_variant(Integer, "sqlite")
 MICROSECONDS = BigInteger()
 #: Text of any length: JSON, reasons.
 LONG = Text().with_variant(LONGTEXT(charset="utf8mb4", collation="utf8mb4_nopad_bin"), "mysql", "mariadb")
+#: Bytes of any number.
+BYTES = LargeBinary().with_variant(LONGBLOB(), "mysql", "mariadb")
 
 
 def name(length: int) -> String:
@@ -330,5 +345,22 @@ run_metric = Table(
     Column("low", Double),
     Column("high", Double),
     Column("rows", BigInteger),
+    **OPTIONS,
+)
+
+#: What the monitor evaluated. The newest of a stream keep all that was computed, and the page; older ones their summary.
+monitor_evaluation = Table(
+    "monitor_evaluation",
+    metadata,
+    Column("evaluation_id", name(64), primary_key=True),
+    Column("stream_id", name(64), nullable=False, comment="of what it is held against, by a hash of its words"),
+    Column("stream", LONG, nullable=False, comment="the same in words"),
+    Column("at_us", MICROSECONDS, nullable=False),
+    Column("status", name(16), nullable=False, comment="alarm, not computed or no alarm"),
+    Column("summary", LONG, nullable=False, comment="JSON object, 16 kB at most"),
+    Column("details", LONG, comment="JSON object: all that was computed"),
+    Column("report", BYTES, comment="the page, packed by gzip"),
+    Index(None, "at_us"),
+    Index(None, "stream_id", "at_us"),
     **OPTIONS,
 )

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sporeprint.data.part_files import part_files
 from sporeprint.settings import StorageSettings
 from sporeprint.storage import urls
 from sporeprint.storage.warehouse import star_schema
@@ -34,7 +35,7 @@ class WarehouseSink:
         if before is not None and before["fingerprint"] == says["fingerprint"]:
             return
         with self._warehouse.loading() as load:
-            load.training([tables[name] for name in SPLIT], says)
+            load.training([file for name in SPLIT for file in part_files(tables[name])], says)
 
 
 @contextmanager
@@ -59,14 +60,15 @@ def keep_metrics(warehouse: Warehouse, run: Mapping[str, Any]) -> None:
     """
     from sporeprint.storage.warehouse import aggregation
 
-    metrics = aggregation.frame(star_schema.FACT_METRIC, _metrics(run))
+    metrics = aggregation.frame(star_schema.FACT_METRIC, measured(run))
     versions = aggregation.frame(star_schema.DIM_MODEL, _versions(run))
     with warehouse.loading() as load:
         load.put(star_schema.FACT_METRIC, metrics)
         load.put(star_schema.DIM_MODEL, versions)
 
 
-def _metrics(run: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def measured(run: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The numbers that a run measured, one row for each model, part and metric; `run` is what `report.metrics_dict` gives."""
     same = {"run_id": run["run_id"], "created_us": _microseconds(run["created"]), "simulated": int(run["simulated"])}
     for model, parts in run["models"].items():
         for part, card in parts.items():

@@ -1,7 +1,7 @@
 """What every chart shares: its frame for two widths, its title in words, and the table of its numbers.
 
 A chart is drawn twice, 640 and 340 wide; the style sheet shows the one that fits, so that its text is never smaller than 11 pixels.
-A new chart is a function width -> `Drawing`, given to `Chart`; `tag`, `axes` and `Area` are what it draws with. Colours are classes of
+A new chart is a function width -> `Drawing`, passed to `Chart`; `tag`, `axes` and `Area` are what it draws with. Colours are classes of
 `charts.css`: `s1` to `s6` for series, `warn`, `good`, `soft`, `ink`, `pale`, each beside what it colours: `line`, `dot`, `band`, `area`,
 `mark`, or a text. Nothing has a `style` attribute: pages forbid those.
 """

@@ -1,0 +1,60 @@
+"""Reads the file of the rows that a run rejected, a page at a time."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from sporeprint.errors import StorageError
+
+#: Columns of the file that are no column of the table. One of the table with such a name has `_` behind it.
+OWN = ("_row", "rules", "reason", "text")
+#: Most characters of a cell.
+MOST_TEXT = 10_000
+
+
+def read(path: Path, *, rule: str | None, column: str | None, limit: int, after: int | None) -> tuple[list[dict[str, Any]], int]:
+    """Some rows, in the order of the source, and how many there are of this rule and column.
+
+    Args:
+        path: of the Parquet file, as `transform` wrote it.
+        rule: only rows that broke it, as kind:column.
+        column: only rows that broke a rule of it.
+        limit: at most so many.
+        after: only rows with a higher number.
+
+    Returns:
+        Rows as row, rules, reason, values (column -> text), text; and the number of all that fit rule and column.
+
+    Raises:
+        StorageError: the file cannot be read.
+    """
+    condition = pl.lit(True)
+    if rule is not None:
+        condition &= pl.col("rules").list.contains(rule)
+    if column is not None:
+        condition &= pl.col("rules").list.eval(pl.element().str.splitn(":", 2).struct.field("field_1") == column).list.any()
+    try:
+        fitting = pl.scan_parquet(path).filter(condition)
+        count = fitting.select(pl.len()).collect().item()
+        rows = fitting if after is None else fitting.filter(pl.col("_row") > after)
+        frame = rows.sort("_row").head(limit).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise StorageError(f"{path} cannot be read: {error}") from None
+    return [_row(values) for values in frame.iter_rows(named=True)], count
+
+
+def _row(values: dict[str, Any]) -> dict[str, Any]:
+    cells = {_name(name): None if value is None else value[:MOST_TEXT] for name, value in values.items() if name not in OWN}
+    text = values["text"]
+    return {
+        "row": values["_row"],
+        "rules": tuple(values["rules"] or ()),
+        "reason": values["reason"],
+        "values": cells,
+        "text": None if text is None else text[:MOST_TEXT],
+    }
+
+
+def _name(column: str) -> str:
+    return column[:-1] if column[:-1] in OWN and column.endswith("_") else column
