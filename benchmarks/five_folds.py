@@ -15,7 +15,7 @@ from sklearn.model_selection import StratifiedKFold
 from measure import say
 from sporeprint import settings as reading
 from sporeprint.data import validation as validate
-from sporeprint.models.encoder import column_transforms, fit_encoder
+from sporeprint.models.encoder_fit import column_transforms, fit_encoder
 from sporeprint.models.training import EncodedRows, fit_model
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -20,7 +20,8 @@ from sporeprint import settings
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations, to_rows
 from sporeprint.evaluation.safety_scorecard import leave_one_group_out
-from sporeprint.models.encoder import Encoder, column_transforms, fit_encoder
+from sporeprint.models.encoder import Encoder
+from sporeprint.models.encoder_fit import column_transforms, fit_encoder
 from sporeprint.safety.anomalies import row_anomalies, table_anomalies
 from sporeprint.safety.decision_rule import fit_guard
 from sporeprint.safety.novelty_guard import Guard

@@ -30,7 +30,7 @@ from sporeprint.data import splitting as split
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations
 from sporeprint.safety import novelty_guard
-from sporeprint.safety.mixture import cluster_components, group_components
+from sporeprint.safety.mixture import cluster_components
 from sporeprint.safety.novelty_guard import Guard, fit_components
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,13 +56,13 @@ def by_components(judge: Callable[[Observations], Guard], known: Observations, r
 
 def species(known: Observations, rows: list[Observations], config: settings.Settings) -> list[Judged]:
     assert known.group is not None
-    component, names = group_components(known.group)
+    names, component = np.unique(known.group, return_inverse=True)
     return by_components(lambda table: fit_components(table.codes, table.y, component, names, config.dataset), known, rows)
 
 
 def naive(known: Observations, rows: list[Observations], config: settings.Settings) -> list[Judged]:
     assert known.group is not None
-    component, names = group_components(known.group)
+    names, component = np.unique(known.group, return_inverse=True)
     before = novelty_guard.PSEUDO_COUNT
     novelty_guard.PSEUDO_COUNT = 1.0  # the one thing that this family does otherwise, beside the centre
     try:

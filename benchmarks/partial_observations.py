@@ -22,6 +22,7 @@ from sporeprint import settings as configuration
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations
 from sporeprint.data.splitting import parts, row_hashes
+from sporeprint.data.training_data import KnownRows
 from sporeprint.safety.cells import Cells
 from sporeprint.safety.decision_rule import fit_guards
 from sporeprint.safety.novelty_guard import Guard
@@ -43,7 +44,9 @@ class Trial:
         self.rows = read(table, settings)
         known, calibrate, test = (self.part(*names) for names in (("train", "early_stop"), ("calibration",), ("threshold",)))
         begin = time.process_time()
-        self.full, self.guard = fit_guards(known, calibrate, test, settings.dataset, settings.guard, seed=settings.runtime.seed)
+        self.full, self.guard = fit_guards(
+            KnownRows.of(known), calibrate, test, settings.dataset, settings.guard, seed=settings.runtime.seed
+        )
         print(f"fitted in {time.process_time() - begin:.1f} CPU s; {self.guard.threshold.reason}; enough: {self.guard.enough:g}")
         self.limits = VerdictLimits(None, 1.0, settings.guard.coverage)
         self.cost = {name: column.cost for name, column in settings.dataset.columns.items()}

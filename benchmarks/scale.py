@@ -1,12 +1,15 @@
 """Extract, validate, transform to Parquet on simulated rows against a bare Polars `scan_csv -> sink_parquet` of the same file.
 
     python benchmarks/scale.py [--rows 600100 6001000 60999812] [--pairs 3] [--folder DIR]
+    python benchmarks/scale.py --fits [--rows 1000113 6001370] [--folder DIR]
 
 The numbers of rows are whole numbers of species blocks. The files are made by `sporeprint simulate` where they are missing
-(61 million rows: about 3 GB, in --folder).
+(61 million rows: about 3 GB, in --folder). With --fits, the whole of `sporeprint etl`: processor seconds, peak memory by step, and the
+size of the guard; 173 species, each with an equal share of the rows.
 """
 
 import argparse
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -59,14 +62,43 @@ def measure(rows: int, folder: Path, times: int) -> dict[str, object]:
     }
 
 
+def measure_fits(rows: int, folder: Path) -> dict[str, object]:
+    """All of `sporeprint etl` on rows / 173 rows of each species."""
+    block = rows // 173
+    table, workdir = folder / f"simulated_{173 * block}_173.csv", folder / "work"
+    if not table.exists():
+        run([*SPOREPRINT, "simulate", "--rows", str(173 * block), "--species", "173", "--seed", "7", "--out", str(table), *CONFIG])
+    shutil.rmtree(workdir, ignore_errors=True)
+    keys = (f"dataset.groups.block_rows={block}", "dataset.groups.names_file=null")
+    options = [*CONFIG, *(option for key in keys for option in ("--set", key))]
+    done = run([*SPOREPRINT, "etl", "--allow-simulated", "--source", str(table), "--workdir", str(workdir), *options, "--json"])
+    (log,) = (workdir / "logs").glob("*.jsonl")
+    steps = [entry for line in log.read_text(encoding="utf-8").splitlines() if "step" in (entry := json.loads(line))]
+    (guard, *_) = (workdir / "models/registry").glob("*/v1/guard.npz")
+    found = {
+        "rows": 173 * block,
+        "cpu_s": round(done.cpu_s, 1),
+        "wall_s": round(done.wall_s, 1),
+        "peak_mib": round(done.peak_mib),
+        "steps": {step["step"]: {"cpu_s": step["cpu_s"], "peak_mib": step["peak_mib"]} for step in steps},
+        "guard_bytes": guard.stat().st_size,
+    }
+    shutil.rmtree(workdir)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="+", default=[600_100, 6_001_000, 60_999_812])
+    parser.add_argument("--rows", type=int, nargs="+")
+    parser.add_argument("--fits", action="store_true")
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=ROOT / "benchmarks/out")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    for rows in options.rows:
+    for rows in options.rows or ((1_000_113, 6_001_370) if options.fits else (600_100, 6_001_000, 60_999_812)):
+        if options.fits:
+            say("etl, three models", measure_fits(rows, options.folder))
+            continue
         say("extract, validate, transform to Parquet", measure(rows, options.folder, options.pairs))
 
 

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -19,12 +19,16 @@ from shared_folder import made_once
 from sporeprint import settings
 from sporeprint.common.files import sha256_file
 
+if TYPE_CHECKING:
+    from s3_server import S3Server
+
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT / "data" / "raw" / "secondary_data.csv"
 # As the command line does, before anything loads OpenMP: tests share the machine with the processes they start.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 AIRFLOW = ROOT / ".venv-airflow" / "bin" / "airflow"
 CLIENTS = ROOT / ".venv-clients" / "bin" / "python"
+CLUSTER = ROOT / ".venv-cluster" / "bin" / "python"
 #: Loaded into a process, it makes its clock say what a file says.
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 #: A browser, by the names that distributions give it.
@@ -66,6 +70,11 @@ NEEDS = {
         CLIENTS.exists(),
         "REQUIRE_CLIENTS",
         "tests with MLflow and the clients of KServe and Triton were left out: no .venv-clients (scripts/clients_dev.sh --setup)",
+    ),
+    "cluster": (
+        CLUSTER.exists(),
+        "REQUIRE_CLUSTER",
+        "tests with Spark and an object store were left out: no .venv-cluster (scripts/cluster_dev.sh --setup)",
     ),
 }
 #: Files and folders whose tests take longest: they begin.
@@ -155,6 +164,13 @@ def clients() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cluster() -> Path:
+    """The Python of an environment with Spark and an S3 server."""
+    _here("cluster")
+    return CLUSTER
+
+
+@pytest.fixture(scope="session")
 def airflow() -> Path:
     """The program of an Airflow in an environment of its own."""
     _here("airflow")
@@ -232,6 +248,15 @@ def oltp(tmp_path: Path) -> Iterator[Engine]:
     engine = database(URL.create("sqlite", database=str(tmp_path / "oltp.db")))
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def object_store(cluster: Path) -> Iterator["S3Server"]:
+    """A real S3 server with an empty bucket, named by the environment."""
+    from s3_server import s3_server  # loads Arrow's file systems, which most tests do not need
+
+    with s3_server(cluster) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -119,7 +119,7 @@ WRONG = [
     # unknown and missing keys
     (
         "splt.seed=1",
-        "splt: unknown key (did you mean 'split'?); allowed here: ab_testing, alerts, dataset, evaluation, gate, guard, models, ",
+        "splt: unknown key (did you mean 'split'?); allowed here: ab_testing, alerts, dataset, engine, evaluation, gate, guard, models, ",
     ),
     (
         "split.sed=4",

@@ -257,6 +257,7 @@ class GuardSettings(Frozen):
     )
     clusters: int = Field(200, ge=2, le=1000, description="How many clusters, where there are no groups.")
     kept_rows: int = Field(200, ge=1, description="Training rows of each component kept with a model, to name the nearest known one.")
+    calibration_rows: int = Field(100_000, ge=100, description="Most calibration rows, chosen by hash; a model holds a number of each.")
 
     @property
     def largest_threshold(self) -> float:
@@ -517,6 +518,32 @@ class RuntimeSettings(Frozen):
     seed: int = Field(20201107, ge=0, description="Seed of every fit and every bootstrap.")
     threads: int = Field(0, ge=0, description="Threads of a fit; 0: as many as the machine has.")
     batch_mb: int = Field(16, ge=1, le=1024, description="Megabytes of raw table read at a time: what bounds the memory.")
+    most_rows: int = Field(
+        500_000,
+        ge=100,
+        description="Most rows in memory, chosen by hash, for what need not see all: test rows, folds, clusters, other estimators.",
+    )
+
+
+class EngineSettings(Frozen):
+    """Where checking and splitting run: on this machine, or on a Spark cluster."""
+
+    kind: Literal["local", "spark"] = "local"
+    master: str | None = Field(
+        None, description="The cluster: spark://HOST:PORT, local[N], yarn, k8s://..., or Spark Connect's sc://HOST:PORT."
+    )
+    workers: int = Field(2, ge=1, description="Tasks that run on the cluster at once.")
+    executor_memory: str = Field(
+        "1g", pattern=r"^[1-9]\d*[mg]$", description="Memory of each executor's JVM; Python takes its own beside it."
+    )
+    start_s: float = Field(60, gt=0, description="Seconds that the cluster has to start its executors; a busy one queues them.")
+    split_mb: int = Field(64, ge=1, le=1024, description="Megabytes of raw table a task checks; a part file has at most 1,000,000 rows.")
+
+    @model_validator(mode="after")
+    def _master_fits(self) -> Self:
+        if (self.kind == "spark") != (self.master is not None):
+            raise ValueError("'master' goes with kind: spark, and is needed there")
+        return self
 
 
 class Settings(Frozen):
@@ -543,6 +570,7 @@ class Settings(Frozen):
     alerts: AlertSettings = AlertSettings()
     retrain: RetrainSettings = RetrainSettings()
     ab_testing: AbTestingSettings = AbTestingSettings()
+    engine: EngineSettings = EngineSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     _origins: Origins = PrivateAttr(default_factory=lambda: Origins())
 

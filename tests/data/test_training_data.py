@@ -10,7 +10,7 @@ import pytest
 
 from sporeprint import settings
 from sporeprint.common.workdir import Workdir
-from sporeprint.data.training_data import read_input
+from sporeprint.data.training_data import KNOWN, read_input
 from sporeprint.errors import DataError
 
 
@@ -28,6 +28,30 @@ def test_the_parts_come_as_they_were_split(small_config: dict[str, Any], small_r
     for table in tables.values():
         assert table.group is not None
         assert np.array_equal(table.group, table.row // 60)
+
+
+def test_large_tables_are_samples_and_all_rows_are_read_in_batches(small_config: dict[str, Any], small_run: Path) -> None:
+    whole = read_input(settings.parse(small_config), Workdir(small_run))
+    small_config["runtime"] = {**small_config.get("runtime", {}), "most_rows": 300}
+    small_config["guard"] = {**small_config.get("guard", {}), "calibration_rows": 100}
+    chosen = settings.parse(small_config)
+    data = read_input(chosen, Workdir(small_run))
+    assert whole.notes == ()
+    assert data.notes == (
+        "Measured, calibrated and held out in folds on samples by hash: "
+        f"300 of {len(whole.train.y):,} train rows, 300 of {len(whole.validation.y):,} validation rows (runtime.most_rows).",
+    )
+    assert np.array_equal(data.test.row, whole.test.row)
+    assert set(data.train.row.tolist()) < set(whole.train.row.tolist())
+    assert len(data.part(chosen, "calibration").y) <= 100
+    known = data.known(chosen, KNOWN)
+    expected = [*whole.train.row.tolist(), *whole.part(chosen, "early_stop").row.tolist()]
+    assert [row for batch in known.batches for row in batch.row.tolist()] == expected
+    assert [row for batch in known.batches for row in batch.row.tolist()] == expected  # again
+    assert len(known.sample.y) <= 300
+    assert not known.is_whole
+    (only,) = whole.known(chosen, KNOWN).batches
+    assert only.row.tolist() == expected
 
 
 def test_the_values_are_those_of_the_published_table(small_config: dict[str, Any], small_run: Path) -> None:

@@ -14,7 +14,7 @@ from sporeprint.common.progress import SilentProgress
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import GroupCheck
 from sporeprint.data.dataset import Observations, concat
-from sporeprint.data.training_data import ModelInput, read_input
+from sporeprint.data.training_data import KnownRows, ModelInput, read_input
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluator import (
     CrossValidation,
@@ -29,7 +29,7 @@ from sporeprint.evaluation.evaluator import (
 from sporeprint.evaluation.group_folds import group_folds
 from sporeprint.evaluation.safety_scorecard import total
 from sporeprint.evaluation.scorecard import Unavailable
-from sporeprint.models.encoder import column_transforms, fit_and_encode
+from sporeprint.models.encoder_fit import column_transforms, fit_and_encode
 from sporeprint.models.training import EncodedRows, fit_model
 from sporeprint.pipelines.candidate_files import read_candidates
 from sporeprint.safety.decision_rule import fit_decision_rule, fit_guard, fit_guards
@@ -89,7 +89,7 @@ def test_scores_are_of_models_that_never_saw_the_group(chosen: Settings, data: M
     fitted = fit_model(model, encoded, encoded, seed=chosen.runtime.seed, threads=1)
     known, calibrate, test = (rows.take((fold != 1) & np.isin(rows.part, parts)) for parts in ((0, 1), (2,), (3,)))
     seed = chosen.runtime.seed
-    guard, partial = fit_guards(known, calibrate, test, chosen.dataset, chosen.guard, seed=seed, is_rehearsed=False)
+    guard, partial = fit_guards(KnownRows.of(known), calibrate, test, chosen.dataset, chosen.guard, seed=seed, is_rehearsed=False)
     safe = fit_decision_rule(
         lambda codes: fitted.score(encoder.matrix(codes)),
         encoder,
@@ -238,7 +238,7 @@ def test_what_the_report_is_told(chosen: Settings, data: ModelInput, found: list
     assert context.data["rows"] == 1800
     assert context.data["splits"] == dict(data.record.splits)
     assert context.rule == "best mcc on seen rows"
-    assert (context.production, context.versions, context.images) == ("", {}, {})
+    assert (context.production, context.versions) == ("", {})
     assert context.fit_seconds == {candidate.name: candidate.fit_seconds for candidate in found}
     for shares in context.importances.values():
         assert sum(shares.values()) == pytest.approx(1)

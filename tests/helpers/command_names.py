@@ -23,6 +23,8 @@ COMMANDS = [
     ["version"],
     ["config"],
     ["config", "check"],
+    ["engine"],
+    ["engine", "check"],
     ["export"],
     ["export", "mlflow"],
     ["models"],

@@ -9,7 +9,7 @@ from safety_support import VOCABULARY
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations
 from sporeprint.data.splitting import row_hashes
-from sporeprint.safety.cells import Cells
+from sporeprint.safety.cells import Cells, observed_masks
 from sporeprint.safety.group_likelihood import GroupLikelihood, fit_group_likelihood
 from sporeprint.safety.partial_guard import PartialGuard
 from sporeprint.safety.partial_rule import fit_partial_rule
@@ -70,6 +70,6 @@ def likelihood_of(rows: Observations, schema: DatasetSchema = SCHEMA) -> GroupLi
 def fitted() -> World:
     """Fitted once for all tests; nobody changes it."""
     known, calibration, test = world(3000, seed=1), world(2500, seed=2), world(3000, seed=3)
-    guard = fit_partial_rule(likelihood_of(known), known, calibration, test, SCHEMA, SETTINGS, seed=5)
+    guard = fit_partial_rule(likelihood_of(known), observed_masks(known.codes, SCHEMA), calibration, test, SCHEMA, SETTINGS, seed=5)
     rows = world(2000, seed=4)
     return World(guard, rows, Cells.of_codes(rows.codes, guard.layout))

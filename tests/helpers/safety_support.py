@@ -13,7 +13,8 @@ from sporeprint import settings
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations
 from sporeprint.data.splitting import parts, row_hashes
-from sporeprint.models.encoder import Encoder, column_transforms, fit_encoder
+from sporeprint.models.encoder import Encoder
+from sporeprint.models.encoder_fit import column_transforms, fit_encoder
 from sporeprint.safety.decision_rule import fit_guard
 from sporeprint.safety.novelty_guard import Guard
 from sporeprint.schema import DatasetSchema

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations
 from sporeprint.data.splitting import row_hashes
-from sporeprint.models.encoder import fit_encoder
+from sporeprint.models.encoder_fit import fit_encoder
 from sporeprint.safety.decision_rule import DecisionRule, fit_decision_rule, fit_guard
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import GuardSettings, NominalTransform, NumericTransform

@@ -27,7 +27,8 @@ from sporeprint.inference.attributions import (
     top_attributions,
     value_in_words,
 )
-from sporeprint.models.encoder import Matrix, column_transforms, fit_encoder
+from sporeprint.models.encoder import Matrix
+from sporeprint.models.encoder_fit import column_transforms, fit_encoder
 from sporeprint.models.scorers import LinearScorer, XGBoostScorer, scorer_from_estimator
 from sporeprint.settings import ModelSettings, TransformSettings
 from support import NUMERIC, OPEN, codes, dataset, nominal

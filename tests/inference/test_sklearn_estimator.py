@@ -26,7 +26,8 @@ from sporeprint import settings
 from sporeprint.data.coded_table import Codes
 from sporeprint.errors import UsageError
 from sporeprint.inference.sklearn_estimator import SporeprintClassifier, to_joblib
-from sporeprint.models.encoder import Encoder, column_transforms, fit_encoder
+from sporeprint.models.encoder import Encoder
+from sporeprint.models.encoder_fit import column_transforms, fit_encoder
 from sporeprint.models.scorers import Scorer, XGBoostScorer, scorer_from_estimator
 from sporeprint.safety.calibration import Calibration
 from sporeprint.safety.decision_rule import DecisionRule

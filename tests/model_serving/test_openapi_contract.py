@@ -20,10 +20,15 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi import checks as documented
 
+from ab_support import until
 from serving_support import Server, start_server, write_config
 from sporeprint import settings
 from sporeprint.model_serving.api import document
+from sporeprint.model_serving.http.authentication import BOOTSTRAP_VARIABLE
 from sporeprint.registry.registry import Registry
+from sporeprint.storage import urls
+from sporeprint.storage.engine import connect
+from watch_support import add_evaluations, raise_alert
 
 CONFIG = Path(__file__).resolve().parents[2] / "config/config.yaml"
 #: What is asked of every answer.
@@ -38,6 +43,9 @@ CHECKS: list[Any] = [
 ]
 #: Lists in which what is wrong has a problem in its place: the answer is good.
 IN_THEIR_PLACE = ("predict_batch", "outcomes")
+#: What an address may have in it.
+IN_PATHS = ("prediction_id", "test_id", "name", "alert_id", "evaluation_id", "run_id")
+KEY = "k" * 32
 #: Longest that an answer may take where a process is started for it, to decode a file, plan a test or promote a model: on a busy machine.
 ANSWER_S = 60
 #: What a request may bring beside what the document names.
@@ -99,7 +107,14 @@ def server(_small_run: Path, _small: dict[str, Any], tmp_path_factory: pytest.Te
     shutil.copytree(_small_run, root)
     # The tree is promoted below and taken back: another one serves before, whichever was the best of so few rows.
     Registry(root / "models/registry").set_production("xgboost", reason="test", now=datetime.now(UTC))
-    server = start_server(root, write_config({**_small, "gate": {"margin": 0.99}}, root / "config.yaml"))
+    engine = connect(urls.oltp(settings.parse(_small).storage, root))
+    add_evaluations(engine, 3)
+    raise_alert(engine)
+    engine.dispose()
+    # With a key: the first one that a test makes would otherwise turn all the others away.
+    (root / "key").write_text(KEY)
+    config = write_config({**_small, "gate": {"margin": 0.99}}, root / "config.yaml")
+    server = start_server(root, config, env={BOOTSTRAP_VARIABLE: str(root / "key")})
     yield server
     server.end()
 
@@ -108,6 +123,7 @@ def server(_small_run: Path, _small: dict[str, Any], tmp_path_factory: pytest.Te
 def session(server: Server) -> Iterator[requests.Session]:
     with requests.Session() as session:
         session.trust_env = False
+        session.headers["X-API-Key"] = KEY
         yield session
 
 
@@ -131,12 +147,12 @@ def test_whatever_the_headers_say(
 ) -> None:
     case = (
         operation.Case(
-            path_parameters=dict.fromkeys(("prediction_id", "test_id", "name"), "nothing"),
+            path_parameters=dict.fromkeys(IN_PATHS, "nothing"),
             body=data.draw(st.sampled_from([{}, [], [{}], {"outcome": "p"}, {"version": 9}])),
             media_type="application/json",
         )
         if operation.method == "post"
-        else operation.Case(path_parameters=dict.fromkeys(("prediction_id", "test_id"), "nothing"))
+        else operation.Case(path_parameters=dict.fromkeys(IN_PATHS, "nothing"))
     )
     case.call_and_validate(base_url=str(server.client.base_url), session=session, headers=headers, checks=CHECKS)
 
@@ -169,6 +185,34 @@ class Asker:
         return found
 
 
+def ask_about_batch(ask: Asker, batch: dict[str, Any]) -> None:
+    """Everything about one stored batch."""
+    ask("batch", **batch)
+    for form in ("json", "csv", "parquet"):
+        ask("batch_file", **batch, query={"format": form})
+    assert ask("prediction_search", query=batch["path_parameters"]).json()["predictions"] != []
+
+
+def ask_about_lists(ask: Asker) -> None:
+    """Lists of what the database has."""
+    for listing in ("prediction_search", "batches"):  # what the database has, which may take a moment
+        until(lambda: ask(listing, query={"limit": 1}).json()["next"] is not None, 30)  # noqa: B023 -- called at once
+
+
+def ask_about_models(ask: Asker) -> None:
+    """Everything about registered versions; one is promoted, and taken back."""
+    tree: dict[str, Any] = {"path_parameters": {"name": "decision_tree"}}
+    version = {"name": "decision_tree", "version": 1}
+    ask("model_version", path_parameters=version)
+    ask("model_file", path_parameters={**version, "file": "metrics.json"})
+    ask("model_compare", query={"a": "xgboost", "b": "decision_tree"})
+    assert ask("gate_check", **tree, body={"version": 1, "alias": "production"}).json()["passes"]
+    assert ask("promote", **tree, body={"version": 1, "alias": "production", "reason": "to see"}).json()["production"] == "decision_tree/v1"
+    assert ask("rollback", **tree, query={"version": "v1", "alias": "production"}).json()["before"] == "decision_tree/v1"
+    assert ask("models", query={"details": "true", "limit": 1}).json()["models"][0]["details"] is not None
+    assert ask("alias_history", query={"limit": 1}).json()["next"] is not None
+
+
 def test_good_answers_have_every_member_that_is_documented_and_no_other(server: Server, session: requests.Session, small_run: Path) -> None:
     ask = Asker(server, session)
     rows = [dict(row) for row in Registry(small_run / "models/registry").load("production").golden.rows]
@@ -177,7 +221,9 @@ def test_good_answers_have_every_member_that_is_documented_and_no_other(server: 
     for model in ("decision_tree", "logistic_regression"):
         ask("predict", body={}, query={"explain": "true", "model": model})
     ask("identify", body=rows[0])
-    ask("predict_batch", body=[rows[0], {"no-such": 1}, 7])
+    ask("schema", query={"model": "xgboost"})
+    batch: dict[str, Any] = {"path_parameters": {"batch_id": ask("predict_batch", body=[rows[0], {"no-such": 1}, 7]).json()["batch_id"]}}
+    ask_about_batch(ask, batch)
     for media_type, raw in (("text/csv", frame.write_csv().encode()), ("application/vnd.apache.parquet", parquet(frame))):
         assert ask("predict_batch", media_type=media_type, raw=raw).headers["content-type"][0].startswith(media_type)
         assert ask("predict_batch", media_type=media_type, raw=raw, headers={"Accept": "application/json"}).json()["rows"] == 3
@@ -185,7 +231,8 @@ def test_good_answers_have_every_member_that_is_documented_and_no_other(server: 
     ask("prediction", path_parameters=of_one)
     ask("outcome", 201, path_parameters=of_one, body={"outcome": "edible", "observed": "2026-01-31T12:00:00Z"})
     ask("outcome", 200, path_parameters=of_one, body={"outcome": "edible", "observed": "2026-01-31T12:00:00Z"})
-    assert ask("prediction", path_parameters=of_one).json()["outcome"]["outcome"] == "e"
+    assert ask("prediction", path_parameters=of_one, query={"explain": "true"}).json()["outcome"]["outcome"] == "e"
+    ask_about_lists(ask)
     said = [{"prediction_id": each, "outcome": "p"} for each in ids] + [{"prediction_id": "none", "outcome": "p"}, {}]
     assert ask("outcomes", body=said).json()["problems"] == 2
     for media_type, raw in (
@@ -209,11 +256,21 @@ def test_good_answers_have_every_member_that_is_documented_and_no_other(server: 
     ask("ab_rollback", path_parameters={"test_id": "shadow"}, body={"reason": "to see"})
     ask("ab_plan", body={"rate_a": 0.2, "rate_b": 0.05, "per_day": 10})
     assert ask("ab_tests", query={"limit": 1}).json()["next"] is not None
-    tree: dict[str, Any] = {"path_parameters": {"name": "decision_tree"}}
-    assert ask("promote", **tree, body={"version": 1, "alias": "production", "reason": "to see"}).json()["production"] == "decision_tree/v1"
-    assert ask("rollback", **tree, query={"version": "v1", "alias": "production"}).json()["before"] == "decision_tree/v1"
+    ask_about_models(ask)
     for operation_id in ("models", "metrics", "health", "live", "ready", "openapi", "docs", "index"):
         ask(operation_id)
+    for operation_id in ("me", "activity", "streams", "evaluations", "settings", "keys", "audit"):
+        ask(operation_id)
+    alert = {"alert_id": ask("alerts").json()["alerts"][0]["alert_id"]}
+    ask("alert", path_parameters=alert)
+    ask("acknowledge", path_parameters=alert, body={"note": "seen"})
+    for operation_id in ("evaluation", "evaluation_report"):
+        ask(operation_id, path_parameters={"evaluation_id": "run-003"})
+    run = {"run_id": ask("runs", query={"command": "etl"}).json()["runs"][0]["run_id"]}
+    for operation_id in ("run", "rejected"):
+        ask(operation_id, path_parameters=run)
+    ask("create_key", 201, body={"name": "shop", "roles": ["read"]})
+    ask("revoke_key", path_parameters={"name": "shop"})
     assert ask.done == set(BY_ID)
 
 

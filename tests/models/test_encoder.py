@@ -18,17 +18,8 @@ from sklearn.preprocessing import OneHotEncoder, RobustScaler, StandardScaler, T
 from sporeprint import settings
 from sporeprint.data.coded_table import LARGEST, Codes
 from sporeprint.data.dataset import to_rows
-from sporeprint.models.encoder import (
-    LEAST_ROWS,
-    MOST_FEATURES,
-    SMOOTHING,
-    Encoder,
-    NominalEncoding,
-    NumericEncoding,
-    column_transforms,
-    fit_and_encode,
-    fit_encoder,
-)
+from sporeprint.models.encoder import Encoder, NominalEncoding, NumericEncoding
+from sporeprint.models.encoder_fit import LEAST_ROWS, MOST_FEATURES, SMOOTHING, column_transforms, fit_and_encode, fit_encoder
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import ModelSettings, NominalTransform, NumericTransform, TransformSettings
 from support import NUMERIC, OPEN, Labelled, codes, dataset, labels, nominal, tables

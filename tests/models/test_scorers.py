@@ -38,7 +38,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sporeprint import settings
 from sporeprint.data.coded_table import Codes
 from sporeprint.errors import NotServableError, RegistryError
-from sporeprint.models.encoder import column_transforms, fit_encoder
+from sporeprint.models.encoder_fit import column_transforms, fit_encoder
 from sporeprint.models.scorers import (
     SEAL,
     TOLERANCE,

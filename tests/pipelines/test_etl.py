@@ -500,6 +500,26 @@ def test_a_model_that_cannot_be_served_is_evaluated_only(small_config: dict[str,
 # --- data without groups ---------------------------------------------------------------------------------------------
 
 
+def test_a_table_larger_than_what_is_held_in_memory_is_fitted_in_batches_and_every_place_says_so(
+    small_config: dict[str, Any], small_table: Path, tmp_path: Path
+) -> None:
+    small_config["runtime"] = {**small_config.get("runtime", {}), "most_rows": 400}
+    small_config["guard"] = {**small_config.get("guard", {}), "calibration_rows": 100}
+    again(small_config, tmp_path, small_table)
+    sampled = "Measured, calibrated and held out in folds on samples by hash: 400 of"
+    in_part = "fitted on 400 of"
+    cards = {name: (tmp_path / f"models/registry/{name}/v1/model_card.md").read_text(encoding="utf-8") for name in small_config["models"]}
+    assert all(sampled in card for card in cards.values())
+    assert {name for name, card in cards.items() if in_part in card} == {"decision_tree"}
+    assert sampled in (tmp_path / "models/metrics/report.html").read_text(encoding="utf-8")
+    (log,) = (tmp_path / "logs").glob("*.jsonl")
+    assert sampled in log.read_text(encoding="utf-8")
+    assert in_part in log.read_text(encoding="utf-8")
+    served = registry(tmp_path).production()
+    assert served is not None
+    assert len(registry(tmp_path).load(served.ref).safety.guard.calibration) <= 100
+
+
 def test_a_shuffled_table_has_no_unseen_evaluation_and_says_why(small_config: dict[str, Any], small_table: Path, tmp_path: Path) -> None:
     header, *rows = small_table.read_text(encoding="utf-8").splitlines()
     random.Random(1).shuffle(rows)

@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from s3_server import S3Server
 from sporeprint import settings
 from sporeprint.errors import DataError
 from sporeprint.pipelines.batch_prediction import predict
@@ -86,8 +87,8 @@ FORMS: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.fixture(params=[*FORMS, "folder", "pattern", "headerless.csv"])
-def further(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+@pytest.fixture(params=[*FORMS, "folder", "pattern", "s3", "headerless.csv"])
+def further(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
     """The sixty rows in one form."""
     name: str = request.param
     if name in FORMS:
@@ -101,10 +102,15 @@ def further(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     header, *lines = TEXT.splitlines(keepends=True)
     for number in range(3):
         (folder / f"part-{number}.csv").write_text("".join([header, *lines[20 * number : 20 * number + 20]]))
+    if name == "s3":
+        store: S3Server = request.getfixturevalue("object_store")
+        for path in folder.iterdir():
+            store.put(f"further/{path.name}", path.read_bytes())
+        return "s3://tables/further/part-*.csv"
     return folder if name == "folder" else folder / "part-*.csv"
 
 
-def test_every_form_is_scored_alike(further: Path, trained: tuple[Path, Settings], tmp_path: Path) -> None:
+def test_every_form_is_scored_alike(further: str | Path, trained: tuple[Path, Settings], tmp_path: Path) -> None:
     root, _ = trained
     (plain := tmp_path / "as_plain.csv").write_text(TEXT)
     predict(root, plain, tmp_path / "expected.parquet")
@@ -115,7 +121,7 @@ def test_every_form_is_scored_alike(further: Path, trained: tuple[Path, Settings
     assert answers.select("probability", "verdict").equals(expected.select("probability", "verdict"))
 
 
-def test_every_form_is_monitored(further: Path, trained: tuple[Path, Settings]) -> None:
+def test_every_form_is_monitored(further: str | Path, trained: tuple[Path, Settings]) -> None:
     root, chosen = trained
     run = monitor(chosen, root, further, now=lambda: datetime.now(UTC))
     assert "(60 rows)" in run.evaluation.current

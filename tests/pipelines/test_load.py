@@ -47,6 +47,24 @@ def published(run: str) -> dict[str, str]:
     return tables | {"data/validation/summary.json": f"{run} record", "data/validation/report.html": f"{run} page"}
 
 
+def stage_parts(workdir: Workdir, run: str) -> None:
+    stage(workdir, run)
+    (path := workdir.staging / "train.parquet").unlink()
+    path.mkdir()
+    for name in ("part-00000.parquet", "manifest.json"):
+        (path / name).write_text(f"{run} {name}", encoding="utf-8")
+
+
+def test_a_file_and_a_folder_of_parts_take_each_others_place(workdir: Workdir) -> None:
+    parts = {f"data/model_input/train.parquet/{name}" for name in ("part-00000.parquet", "manifest.json")}
+    for run, tables in (("a", False), ("b", True), ("c", True), ("d", False)):
+        (stage_parts if tables else stage)(workdir, run)
+        publish(workdir, "shrooms", "run-1", f"{run} record")
+        there = seen(workdir)
+        assert set(there) == (set(published(run)) - {"data/model_input/train.parquet"}) | parts if tables else set(published(run))
+        assert all(text.startswith(f"{run} ") for text in there.values())
+
+
 class Watcher:
     """A sink that notes what it is given."""
 

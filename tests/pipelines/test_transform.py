@@ -3,10 +3,12 @@
 import csv
 import itertools
 import json
+import os
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,19 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from s3_server import S3Server
 from sporeprint import settings
+from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import DataSummary
 from sporeprint.data.dataset import concat
-from sporeprint.data.parquet_store import RUN_ID, read_tables
+from sporeprint.data.parquet_store import RUN_ID, read_table, read_tables
+from sporeprint.data.part_files import part_files
+from sporeprint.data.training_data import read_input
 from sporeprint.errors import ConfigError, DataError, StorageError
+from sporeprint.ingestion import splits as pieces
 from sporeprint.pipelines.etl import run_etl
 from sporeprint.pipelines.extract import run_extract
+from sporeprint.pipelines.load import run_load
 from sporeprint.pipelines.transform import run_transform
 from sporeprint.safety.decision_rule import unit_representatives
 from sporeprint.simulation.corruption import Spoil
@@ -41,7 +49,7 @@ RULE = {
 }
 
 
-def transformed(raw: dict[str, Any], root: Path, table: Path) -> DataSummary:
+def transformed(raw: dict[str, Any], root: Path, table: str | Path) -> DataSummary:
     """Extract and transform a table in a work directory."""
     chosen = settings.parse(raw)
     run_extract(chosen, root, source=str(table))
@@ -193,6 +201,78 @@ def test_batches_make_no_difference(small_config: dict[str, Any], tmp_path: Path
     assert all(records[1][key] == records[16][key] for key in records[1].keys() - ignored)
     for name in ("processed", "train", "validation", "test", "rejected"):
         assert staged(tmp_path / "1", name).equals(staged(tmp_path / "16", name)), name
+
+
+@pytest.mark.parametrize("named", ["folder", "pattern", "file://", "s3://"])
+def test_eleven_files_give_what_one_gives(
+    named: str, small_config: dict[str, Any], small_table: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    one = transformed(small_config, tmp_path / "one", small_table)
+    header, *rows = lines(small_table)
+    (folder := tmp_path / "parts").mkdir()
+    for number in range(11):
+        written(folder / f"part-{number:02}.csv", [header, *rows[number * 170 : (number + 1) * 170]])
+    source = {"folder": str(folder), "pattern": f"{folder}/part-*.csv", "file://": folder.as_uri()}.get(named)
+    if source is None:
+        store: S3Server = request.getfixturevalue("object_store")
+        for path in folder.iterdir():
+            source = store.put(f"eleven/{path.name}", path.read_bytes()).rpartition("/")[0]
+    many = transformed(small_config, tmp_path / "many", str(source))
+    assert many.fingerprint == one.fingerprint
+    assert (many.rows, many.provenance["rows"], many.splits, many.simulated) == (1800, 1800, one.splits, one.simulated)
+    for name in ("processed", "train", "validation", "test", "rejected"):
+        assert staged(tmp_path / "many", name).equals(staged(tmp_path / "one", name)), name
+
+
+@pytest.mark.parametrize("groups", ["hold", "do not"])
+def test_a_table_of_many_pieces_is_what_it_is_at_once(
+    groups: str, small_config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_config |= {"runtime": {"threads": 1}}
+    small_config["validation"] |= {"max_rejected_share": 0.5, "duplicates": "drop"}
+    chosen = settings.parse(small_config)
+    made = simulate_table(chosen.dataset, tmp_path / "bad.csv", rows=1800, groups=30, seed=3, spoil=Spoil(share=0.1))
+    header, *rows = lines(made.path)
+    (folder := tmp_path / "parts").mkdir()
+    rows = rows if groups == "hold" else rows[:-7]
+    for number in range(11):
+        written(folder / f"part-{number:02}.csv", [header, *rows[number * 170 : (number + 1) * 170]])
+    one = transformed(small_config, tmp_path / "one", folder)
+    monkeypatch.setattr(pieces, "MOST_ROWS", 400)
+    many = transformed(small_config, tmp_path / "many", folder)
+    assert replace(many, run_id="", created="", provenance={}) == replace(one, run_id="", created="", provenance={})
+    assert many.dropped > 0
+    for name in ("processed", "train", "validation", "test", "rejected"):
+        table = tmp_path / "many" / "data" / "staging" / f"{name}.parquet"
+        assert len(part_files(table, whole=True)) == (1 if name == "rejected" else 6)
+        assert pl.concat(map(pl.read_parquet, part_files(table)), how="vertical_relaxed").equals(staged(tmp_path / "one", name)), name
+    for root in ("one", "many"):
+        run_load(chosen, tmp_path / root)
+    read = [
+        read_table(Workdir(tmp_path / root).model_input / "train.parquet", chosen.dataset, tuple(chosen.split.shares))
+        for root in ("one", "many")
+    ]
+    assert np.array_equal(read[0].row_hash, read[1].row_hash)
+    assert read_input(chosen, Workdir(tmp_path / "many")).record.run_id == many.run_id
+
+
+def test_a_part_that_is_gone_or_was_changed_since_the_extract_is_named(
+    small_config: dict[str, Any], small_table: Path, tmp_path: Path
+) -> None:
+    header, *rows = lines(small_table)
+    (folder := tmp_path / "parts").mkdir()
+    for number in range(3):
+        written(folder / f"{number}.csv", [header, *rows[number * 600 : (number + 1) * 600]])
+    chosen = settings.parse(small_config)
+    run_extract(chosen, tmp_path, source=str(folder))
+    written(folder / "1.csv", [header, *rows[:600]])
+    os.utime(folder / "1.csv", (time.time() + 60,) * 2)
+    with pytest.raises(DataError, match=rf"^{folder}/1\.csv has changed since it was extracted"):
+        run_transform(chosen, tmp_path)
+    (folder / "2.csv").unlink()
+    with pytest.raises(DataError, match=rf"^{folder}/2\.csv is missing; run sporeprint extract again"):
+        run_transform(chosen, tmp_path)
+    assert not (tmp_path / "data" / "staging").exists()
 
 
 def test_parquet_gives_what_csv_gives(small_config: dict[str, Any], small_table: Path, tmp_path: Path) -> None:

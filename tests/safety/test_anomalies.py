@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from safety_support import encoder_of, real
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import to_rows
-from sporeprint.models.encoder import Encoder, column_transforms, fit_encoder
+from sporeprint.models.encoder import Encoder
+from sporeprint.models.encoder_fit import column_transforms, fit_encoder
 from sporeprint.safety.anomalies import RowAnomalies, TableAnomalies, row_anomalies, table_anomalies
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import ModelSettings, TransformSettings

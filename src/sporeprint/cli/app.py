@@ -20,6 +20,7 @@ from sporeprint.cli.command import COMMON, group
 from sporeprint.cli.config import config, tools
 from sporeprint.cli.console import Screen, causes, described
 from sporeprint.cli.db import db
+from sporeprint.cli.engine import engine_commands
 from sporeprint.cli.etl import etl_commands
 from sporeprint.cli.export import export
 from sporeprint.cli.init import init_commands
@@ -93,6 +94,7 @@ for name, panel, commands in (
     ("warehouse", USE, warehouse),
     ("db", TOOLS, db),
     ("config", TOOLS, config),
+    ("engine", TOOLS, engine_commands),
 ):
     commands.callback()(_needs_command)
     app.add_typer(commands, name=name, rich_help_panel=panel)
@@ -175,7 +177,9 @@ def _unexpected(kind: type[BaseException], error: BaseException, trace: Tracebac
     if screen.verbose:
         screen.trace(causes(error))
     if isinstance(error, MemoryError):
-        screen.error("MemoryError", "not enough memory; a smaller runtime.batch_mb or fewer runtime.threads need less")
+        screen.error(
+            "MemoryError", "not enough memory; a smaller runtime.most_rows needs less from train on, a smaller runtime.batch_mb before"
+        )
         return
     hint = "" if screen.verbose else " Run it again with --verbose to see where."
     screen.error(kind.__name__, f"unexpected {kind.__name__}: {error}\nThis is a fault in sporeprint, not in what you gave it.{hint}")

@@ -22,7 +22,15 @@ Simulate = Annotated[bool, typer.Option("--simulate", help="Simulate a table if 
 AllowSimulated = Annotated[bool, typer.Option("--allow-simulated", help="Permit promotion of models trained on simulated data.")]
 
 Source = Annotated[
-    str | None, typer.Option(metavar="FILE|URL", help="Table to read: a file, an address or a database. Default: the configuration's.")
+    str | None,
+    typer.Option(
+        metavar="FILE|FOLDER|URL", help="Table to read: a file, folder, pattern, address or database. Default: the configuration's."
+    ),
+]
+
+EngineName = Annotated[
+    str | None,
+    typer.Option("--engine", metavar="MASTER", help="local, or a Spark master such as spark://host:7077. Default: the configuration's."),
 ]
 
 
@@ -36,6 +44,7 @@ Source = Annotated[
     "sporeprint etl --source https://example.org/observations.zip\n"
     "sporeprint etl --set split.seed=11 --set evaluation.folds=10\n"
     "sporeprint etl --from-warehouse --since 90d\n"
+    "sporeprint etl --engine spark://host:7077    checks and splits on a cluster that sees the work directory\n"
     "sporeprint etl --json > run.json",
 )
 def etl(
@@ -56,6 +65,7 @@ def etl(
         str | None,
         typer.Option(metavar="URI", help="Log the run to this MLflow tracking server: http://host:5000, or a folder.", show_default=False),
     ] = None,
+    engine: EngineName = None,
 ) -> Result:
     """Run all steps: extract, transform, load, train, evaluate, register."""
     if since is not None and not from_warehouse:
@@ -65,7 +75,7 @@ def etl(
 
     outcomes = Outcomes(None if since is None else _since(since)) if from_warehouse else None
     settings = session.settings if target is None else _drafted(session, source, target, positive)
-    settings = _with_simulation(settings, simulate)
+    settings = with_engine(_with_simulation(settings, simulate), engine)
     source = source if target is None else None  # the drafted configuration names it
     result = run_etl(
         settings, session.workdir, source=source, outcomes=outcomes, allow_simulated=allow_simulated, steps=session.screen.steps()
@@ -101,6 +111,14 @@ def _with_simulation(settings: "Settings", simulate: bool) -> "Settings":
     return settings.model_copy(update={"source": settings.source.model_copy(update={"fallback": "simulate"})})
 
 
+def with_engine(settings: "Settings", name: str | None) -> "Settings":
+    """The settings, with the engine that a command names: local, or the master of a Spark cluster."""
+    if name is None:
+        return settings
+    where = {"kind": "local", "master": None} if name == "local" else {"kind": "spark", "master": name}
+    return settings.model_copy(update={"engine": settings.engine.model_copy(update=where)})
+
+
 @command(etl_commands, ALL, panel=STEPS, examples="sporeprint extract\nsporeprint extract --source observations.parquet")
 def extract(session: Session, source: Source = None, simulate: Simulate = False) -> Result:
     """Find, download or simulate the table."""
@@ -110,19 +128,19 @@ def extract(session: Session, source: Source = None, simulate: Simulate = False)
 
 
 @command(etl_commands, ALL, panel=STEPS, examples="sporeprint validate\nsporeprint validate --set validation.max_rejected_share=0.05")
-def validate(session: Session) -> Result:
+def validate(session: Session, engine: EngineName = None) -> Result:
     """Check every row of the extracted table; write nothing."""
     from sporeprint.pipelines.transform import run_validate
 
-    return run_validate(session.settings, session.workdir, steps=session.screen.steps())
+    return run_validate(with_engine(session.settings, engine), session.workdir, steps=session.screen.steps())
 
 
 @command(etl_commands, ALL, panel=STEPS, examples="sporeprint transform\nsporeprint transform --set validation.max_rejected_share=0.05")
-def transform(session: Session) -> Result:
+def transform(session: Session, engine: EngineName = None) -> Result:
     """Check, clean and split the extracted table into a staging folder."""
     from sporeprint.pipelines.transform import run_transform
 
-    return run_transform(session.settings, session.workdir, steps=session.screen.steps())
+    return run_transform(with_engine(session.settings, engine), session.workdir, steps=session.screen.steps())
 
 
 @command(etl_commands, ALL, panel=STEPS, examples="sporeprint load\nsporeprint load --run 20260329T010000Z-3f9c")

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,16 +51,18 @@ def add_monitor_to(app: typer.Typer, panel: str) -> None:
 def monitor(
     session: Session,
     current: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="FILE",
+            metavar="FILE|FOLDER|URL",
             help="Rows to look at, CSV or Parquet, labelled or not. Left out: what the service answered.",
             show_default=False,
         ),
     ] = None,
     reference: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="What to hold them against. Left out: the rows the model was validated on.", show_default=False),
+        str | None,
+        typer.Option(
+            metavar="FILE|FOLDER|URL", help="What to hold them against. Left out: the rows the model was validated on.", show_default=False
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -129,7 +130,7 @@ def follow_up(session: Session, *, alert: bool) -> "FollowUp":
     return lambda made: alerting.handle(session.settings, session.workdir, made.to_dict(), act=act)
 
 
-def _file(session: Session, current: Path, reference: Path | None, model: str | None, *, alert: bool) -> "MonitoringRun":
+def _file(session: Session, current: str, reference: str | None, model: str | None, *, alert: bool) -> "MonitoringRun":
     from sporeprint.pipelines import monitoring
 
     steps = session.screen.steps()

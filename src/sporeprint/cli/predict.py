@@ -28,7 +28,7 @@ EMPTY = ("as-declared", "not-observed")
 )
 def predict(
     session: Session,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows to predict, CSV or Parquet.", show_default=False)],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Rows to predict: a file, folder, pattern or address.", show_default=False)],
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write, CSV or Parquet by its suffix.", show_default=False)],
     model: Annotated[str, typer.Option(metavar="NAME", help="production, a model's name, or one version of it as name/v2.")] = "production",
     scores: Annotated[
@@ -39,10 +39,11 @@ def predict(
     ] = "as-declared",
 ) -> Result:
     """Predict the rows of a file; adds verdict, probability and novelty p-value."""
+    from sporeprint.common.files import is_same_file
     from sporeprint.common.optional_dependencies import leave_out
     from sporeprint.pipelines import batch_prediction
 
-    if out.exists() and file.exists() and file.samefile(out):
+    if is_same_file(file, str(out)):
         raise UsageError(f"--out {out} is the file to score itself; name another one")
     if empty not in EMPTY:
         raise UsageError(f"--empty {empty}: expected {' or '.join(EMPTY)}")

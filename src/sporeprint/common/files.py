@@ -49,6 +49,12 @@ def atomic_write(path: Path, data: bytes | str) -> None:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
+def is_same_file(one: str | Path, other: str | Path) -> bool:
+    """Whether two names are those of one file that is there."""
+    first, second = Path(one), Path(other)
+    return first.exists() and second.exists() and first.samefile(second)
+
+
 def sha256_file(path: Path) -> str:
     """sha256 of a file's bytes, in hex."""
     with path.open("rb") as file:

@@ -25,6 +25,7 @@ EXTRAS = {
     "opentelemetry": "otel",
     "prometheus_client": "serve",
     "pyarrow": "train",
+    "pyspark": "spark",
     "scipy": "train",
     "skl2onnx": "train",
     "sklearn": "train",

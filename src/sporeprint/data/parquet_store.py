@@ -15,6 +15,7 @@ import polars as pl
 from sporeprint.common.optional_dependencies import Lazy, has
 from sporeprint.data.coded_table import Codes, refuse_too_many
 from sporeprint.data.dataset import Observations, concat
+from sporeprint.data.part_files import part_files
 from sporeprint.data.validation import ADDED
 from sporeprint.errors import DataError
 from sporeprint.schema import DatasetSchema
@@ -112,14 +113,16 @@ def _said_plainly(schema: pa.Schema) -> dict[bytes, bytes]:
 
 
 def read_tables(path: Path, schema: DatasetSchema, parts: Sequence[str] = (), *, rows: int = BATCH_ROWS) -> Iterator[Observations]:
-    """Read a written table batch by batch.
+    """Read a written table, of one file or of part files, batch by batch.
 
     Raises:
         DataError: if the file is missing, cannot be read, or lacks a column.
     """
-    if not has("pyarrow"):
-        yield from _without_arrow(path, schema, parts, rows)
-        return
+    for file in part_files(path):
+        yield from (_with_arrow if has("pyarrow") else _without_arrow)(file, schema, parts, rows)
+
+
+def _with_arrow(path: Path, schema: DatasetSchema, parts: Sequence[str], rows: int) -> Iterator[Observations]:
     try:
         # Dictionaries are read as such: a nominal value is looked up once per batch, not once per row.
         nominal = [schema.target.column, *schema.nominal, *(["_part"] if parts else [])]
@@ -230,9 +233,10 @@ def run_id_of(path: Path) -> str:
         DataError: if the file is missing or was not written by a run.
     """
     try:
+        first = part_files(path)[0]
         if not has("pyarrow"):
-            return pl.read_parquet_metadata(path)[RUN_ID.decode()]
-        metadata = pq.read_schema(path).metadata or {}
+            return pl.read_parquet_metadata(first)[RUN_ID.decode()]
+        metadata = pq.read_schema(first).metadata or {}
         return str(metadata[RUN_ID].decode())
     except FileNotFoundError:
         raise DataError(f"{path} is missing; write it with sporeprint transform, then sporeprint load") from None

@@ -67,4 +67,4 @@ class Candidate:
         """
         if self.scorer is None:
             raise NotServableError(str(self.not_servable))
-        return self.scorer.score(self.encoder.matrix(codes))
+        return self.encoder.scored(codes, self.scorer.score)

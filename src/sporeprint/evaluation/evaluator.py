@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from sporeprint.common.progress import Progress
 from sporeprint.data.dataset import Observations, concat
+from sporeprint.data.row_sample import smallest
 from sporeprint.data.training_data import ModelInput
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
@@ -28,6 +29,7 @@ from sporeprint.evaluation.safety_scorecard import (
     simulate_promise,
 )
 from sporeprint.evaluation.scorecard import ModelEvaluation, ScoreCard, Unavailable, errors_by_group, score_groups, score_rows
+from sporeprint.models.training import SAMPLED
 from sporeprint.safety.decision_rule import unit_representatives
 from sporeprint.safety.novelty_guard import Guard
 from sporeprint.safety.promise_notes import promise_notes
@@ -63,7 +65,8 @@ class CrossValidation:
 
 def cross_validate(settings: Settings, data: ModelInput, progress: Progress, *, full: bool = False) -> CrossValidation:
     """Answer all rows with their group held out: fold by fold, or, if `full`, one group at a time."""
-    rows = concat([data.train, data.validation, data.test])
+    # Of samples by hash the rows with the smallest hashes are a sample of all: each part gives its share.
+    rows = smallest(concat([data.train, data.validation, data.test]), settings.runtime.most_rows)
     if not data.record.groups.available or rows.group is None or rows.part is None:
         return CrossValidation.nothing(data.record.groups.reason)
     folds = len(np.unique(rows.group)) if full else settings.evaluation.folds
@@ -258,7 +261,14 @@ def report_context(
         guard=guard_found,
         thresholds={candidate.name: candidate.safety.threshold for candidate in candidates},
         guard_settings=settings.guard,
-        notes={candidate.name: promise_notes(candidate.safety, settings.dataset) for candidate in candidates},
+        notes={
+            candidate.name: (
+                *promise_notes(candidate.safety, settings.dataset),
+                *data.notes,
+                *(note for note in candidate.notes if SAMPLED in note),
+            )
+            for candidate in candidates
+        },
         production="",
         rule=f"best {settings.selection.metric} on {settings.selection.on} rows",
         versions={},

@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations
+from sporeprint.data.training_data import KnownRows
 from sporeprint.evaluation.safety_scorecard import LeftOutNovelty
-from sporeprint.models.encoder import Encoder, column_transforms, fit_and_encode
+from sporeprint.models.encoder import Encoder
+from sporeprint.models.encoder_fit import column_transforms, fit_and_encode
 from sporeprint.models.training import EncodedRows, FittedModel, fit_model
 from sporeprint.safety.cells import Cells
 from sporeprint.safety.decision_rule import fit_decision_rule, fit_guards
@@ -83,8 +85,10 @@ def predict_held_out(
         left, mine = _parts(rows, ~out, settings), rows.take(out)
         learn, stop, calibrate, test = left
         known, seed = _joined(rows, ~out, settings), settings.runtime.seed
-        guard, partial = fit_guards(known, calibrate, test, settings.dataset, settings.guard, seed=seed, is_rehearsed=False)
-        # The guard is asked once for all models.
+        guard, partial = fit_guards(KnownRows.of(known), calibrate, test, settings.dataset, settings.guard, seed=seed, is_rehearsed=False)
+        # The guards answer once for all models.
+        cells = Cells.of_codes(mine.codes, partial.layout) if partial.is_always_asked else None
+        evidence = None if cells is None else partial.likelihood.evidence(cells)
         novelty, novelties = guard.novelty(mine.codes), (guard.novelty(calibrate.codes), guard.novelty(test.codes))
         _store_novelty(guarded, out, novelty, guard.positive, guard.names)
         ignoring[out] = _ignoring_missing(partial, mine.codes, settings)
@@ -100,12 +104,12 @@ def predict_held_out(
             )
 
             def score(codes: Codes, encoder: Encoder = encoder, fitted: FittedModel = fitted) -> Float64:
-                return fitted.score(encoder.matrix(codes))
+                return encoder.scored(codes, fitted.score)
 
             safe = fit_decision_rule(
                 score, encoder, guard, calibrate, test, settings.dataset, settings.guard, novelties=novelties, partial=partial
             )
-            predictions = safe.predictions(mine.codes, score(mine.codes), encoder, settings.dataset, novelty=novelty)
+            predictions = safe.predictions(mine.codes, score(mine.codes), encoder, settings.dataset, novelty=novelty, evidence=evidence)
             probability, verdict, thresholds = answered[name]
             probability[out], verdict[out] = predictions.probability, predictions.verdict
             thresholds.append(safe.threshold.value)

@@ -115,7 +115,7 @@ class Bundle:
 
     def probability(self, codes: Codes) -> Scores:
         """P(positive) of n rows, calibrated: float64 [n]."""
-        return self.safety.calibration(self.scorer.score(self.encoder.matrix(codes)))
+        return self.safety.calibration(self.encoder.scored(codes, self.scorer.score))
 
     def serving_files(self) -> dict[str, bytes]:
         """File name -> bytes of what answers: encoder, scorer and further parts."""

@@ -68,7 +68,9 @@ class CsvDialect:
 # --- the dialect -----------------------------------------------------------------------------------------------------
 
 
-def detect(path: Path, chosen: CsvSettings, schema: DatasetSchema, scan: Scan, *, where: str, labelled: bool = True) -> CsvDialect:
+def detect(
+    path: Path, chosen: CsvSettings, schema: DatasetSchema, scan: Scan, *, where: str, labelled: bool = True, rows: bool = True
+) -> CsvDialect:
     """Find out how a CSV file is written. What the settings say is taken as it is.
 
     Args:
@@ -78,6 +80,7 @@ def detect(path: Path, chosen: CsvSettings, schema: DatasetSchema, scan: Scan, *
         scan: what a pass over the bytes counted.
         where: what the file is, for messages.
         labelled: whether the target (and the group column) must be there.
+        rows: whether there must be rows, where they have to be labelled.
 
     Raises:
         DataError: if the file is empty, has no rows, or its header does not fit the schema.
@@ -93,7 +96,7 @@ def detect(path: Path, chosen: CsvSettings, schema: DatasetSchema, scan: Scan, *
     if not chosen.header and chosen.columns is None and labelled:
         _check_order(head, dialect, schema, where)
     _, used = header_columns(head, dialect, schema, where, labelled=labelled)
-    if labelled and not head[used:].strip() and len(head) < MAX_LINE:
+    if labelled and rows and not head[used:].strip() and len(head) < MAX_LINE:
         raise DataError(f"{where} has a header and no rows")
     return dialect
 
@@ -397,18 +400,26 @@ def _decoder(encoding: str) -> Callable[[bytes, bool], bytes]:
     return lambda block, final: decoder.decode(block, final).encode("utf-8", "sporeprint.mark")
 
 
-def blocks(path: Path, encoding: str, size: int) -> Iterator[tuple[bytes, int]]:
+def blocks(path: Path, encoding: str, size: int, part: tuple[int, int | None] = (0, None)) -> Iterator[tuple[bytes, int]]:
     """A file as UTF-8 text without byte order mark, each block with the number of the file's bytes it took.
+
+    Args:
+        path: the file.
+        encoding: of its text.
+        size: bytes of a block.
+        part: which bytes are read: from, up to (None: all).
 
     Raises:
         DataError: if the file is in another encoding altogether.
         OSError: if it cannot be read.
     """
     decode = _decoder(encoding)
-    begun = False
+    begun, (place, end) = part[0] > 0, part
     try:
         with path.open("rb") as file:
-            while block := file.read(max(size, len(codecs.BOM_UTF8))):
+            file.seek(place)
+            while block := file.read(max(size, len(codecs.BOM_UTF8)) if end is None else min(size, end - place)):
+                place += len(block)
                 text = decode(block, False)
                 if not begun:
                     begun = bool(text)

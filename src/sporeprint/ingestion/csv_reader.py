@@ -83,8 +83,24 @@ class _Parsed:
     used: int
 
 
-def read_csv(path: Path, dialect: CsvDialect, schema: DatasetSchema, *, batch_bytes: int, labelled: bool = True) -> Iterator[Batch]:
+def read_csv(
+    path: Path,
+    dialect: CsvDialect,
+    schema: DatasetSchema,
+    *,
+    batch_bytes: int,
+    labelled: bool = True,
+    part: tuple[int, int | None] = (0, None),
+) -> Iterator[Batch]:
     """Read a CSV file batch by batch; memory is bounded by `batch_bytes` and `MAX_LINE`, whatever the file holds.
+
+    Args:
+        path: the file.
+        dialect: how it is written.
+        schema: the contract.
+        batch_bytes: bytes read at a time.
+        labelled: as in `match_columns`.
+        part: which bytes are read: from the beginning of a line up to that of another (None: up to the end).
 
     Raises:
         DataError: if the header does not fit the schema.
@@ -98,7 +114,8 @@ def read_csv(path: Path, dialect: CsvDialect, schema: DatasetSchema, *, batch_by
         order=tuple(name for name in (schema.table_columns if labelled else columns) if name in columns and name is not None),
     )
     row, unsaid = 0, 0
-    for parsed, size in _parse_all(_without_header(blocks(path, dialect.encoding, batch_bytes), skip), layout):
+    read = blocks(path, dialect.encoding, batch_bytes, part)
+    for parsed, size in _parse_all(read if part[0] else _without_header(read, skip), layout):
         unsaid += size
         if parsed.count:
             yield _batch(parsed, row, unsaid)

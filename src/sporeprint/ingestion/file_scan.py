@@ -2,6 +2,7 @@
 
 import codecs
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ class Scan:
         utf8: whether the text is UTF-8. A stray other byte in text that was UTF-8 up to there makes a bad row, not another encoding.
         lines: lines ended by a line feed, plus an unfinished last one; None where they are not rows: quotes, blank lines.
         high_control: whether bytes 0x80 to 0x9F occur: letters in cp1252, control characters in Latin-1.
+        cuts: where the file can be cut between lines, about one place a block: the byte, and the lines before it.
     """
 
     size: int
@@ -27,10 +29,11 @@ class Scan:
     utf8: bool
     lines: int | None
     high_control: bool
+    cuts: tuple[tuple[int, int], ...] = ()
 
 
-def scan(path: Path, progress: Progress, *, block_bytes: int = 4 << 20) -> Scan:
-    """Hash a file and look at its bytes.
+def scan(path: Path, progress: Progress, *, block_bytes: int = 4 << 20, see: Callable[[bytes], None] | None = None) -> Scan:
+    """Hash a file and look at its bytes; whoever else wants to see them is shown each block.
 
     Raises:
         OSError: if it cannot be read.
@@ -42,12 +45,16 @@ def scan(path: Path, progress: Progress, *, block_bytes: int = 4 << 20) -> Scan:
             size += len(block)
             digest.update(block)
             lines.see(block)
+            if see is not None:
+                see(block)
             if not block.isascii():
                 values = np.frombuffer(block, np.uint8)
                 high_control = high_control or bool(np.any((values >= 0x80) & (values < 0xA0)))
             text.see(block)
             progress.advance(len(block))
-    return Scan(size=size, sha256=digest.hexdigest(), utf8=text.is_utf8, lines=lines.total(size), high_control=high_control)
+    total = lines.total(size)
+    cuts = () if total is None else tuple(lines.cuts)
+    return Scan(size=size, sha256=digest.hexdigest(), utf8=text.is_utf8, lines=total, high_control=high_control, cuts=cuts)
 
 
 @dataclass(slots=True)
@@ -79,6 +86,7 @@ class _LineCount:
     _last: int = -1
     _plain: bool = True
     _size: int = 0
+    cuts: list[tuple[int, int]] = field(default_factory=list)
 
     def see(self, block: bytes) -> None:
         if not self._plain:
@@ -89,7 +97,9 @@ class _LineCount:
             self._plain = False
             return
         self._count += len(ends)
-        self._last = int(ends[-1]) if len(ends) else self._last
+        if len(ends):
+            self._last = int(ends[-1])
+            self.cuts.append((self._last + 1, self._count))
         self._size += len(block)
 
     def total(self, size: int) -> int | None:

@@ -43,21 +43,22 @@ TEXTUAL = [pl.Categorical, pl.Enum, pl.Binary, pl.Null]
 SIMULATED = b"sporeprint.simulated"
 
 
-def count_rows(path: Path, schema: DatasetSchema, *, where: str, labelled: bool = True) -> int:
+def count_rows(path: Path, schema: DatasetSchema, *, where: str, labelled: bool = True, rows: bool = True) -> int:
     """Rows of a Parquet file whose columns are those of the dataset.
 
     Args:
         path: the file.
         schema: the contract.
         where: what the file is, for messages.
-        labelled: whether the target and the group column must be there, and rows.
+        labelled: whether the target and the group column must be there.
+        rows: whether there must be rows, where they have to be labelled.
 
     Raises:
         DataError: they are not, or the file is damaged.
     """
     look = _look(path, where)
     _columns(look, schema, where, labelled=labelled)
-    if labelled and not look.rows:
+    if labelled and rows and not look.rows:
         raise DataError(f"{where} holds no rows")
     return look.rows
 

@@ -1,13 +1,15 @@
-"""One plain file of whatever holds a table on this machine: compressed files, zips, JSON, folders and patterns of files."""
+"""One plain file of whatever holds a table: compressed files, zips, JSON, folders, patterns of files, addresses of object stores."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from sporeprint.common.progress import SilentProgress
 from sporeprint.errors import DataError, StorageError
 from sporeprint.ingestion.conversion import convert, files_of, is_convertible, join
 from sporeprint.ingestion.file_formats import kind_of
+from sporeprint.ingestion.object_store import fetch_all, is_store, local_path
 from sporeprint.ingestion.zip_archive import unpack
 
 #: Most that one table may take unpacked, in MB, where no setting says so.
@@ -15,43 +17,53 @@ MAX_MB = 8192.0
 
 
 @contextmanager
-def plain_table(path: Path, folder: Path, *, max_mb: float = MAX_MB) -> Iterator[Path]:
-    """The table at a path as one plain CSV or Parquet file, for as long as the block runs.
+def plain_table(source: str, folder: Path, *, max_mb: float = MAX_MB) -> Iterator[Path]:
+    """The table at a path or address as one plain CSV or Parquet file, for as long as the block runs.
 
     Args:
-        path: a file, folder or pattern of files.
+        source: a file, folder, pattern of files, or address of an object store.
         folder: where it may be unpacked meanwhile; made if it is not there.
         max_mb: largest size accepted, unpacked.
 
     Raises:
         DataError: there is nothing, it is damaged or too large, or holds no table.
+        SourceUnavailableError: the object store does not answer.
         StorageError: it cannot be unpacked there.
     """
     try:
-        files = files_of(str(path))
-        if files is None:
-            if not path.is_file():
-                raise DataError(f"no such file: {path}" if not path.exists() else f"{path} is no file; name a table")
-            if not is_convertible(path) and kind_of(path, str(path)) != "zip":
-                yield path
-                return
+        files = None if is_store(source) else _local(local_path(source))
+        if files is not None and len(files) == 1 and not is_convertible(files[0]) and kind_of(files[0], str(files[0])) != "zip":
+            yield files[0]
+            return
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        raise DataError(f"cannot read {source}: {error.strerror or error}") from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
         place = tempfile.TemporaryDirectory(prefix=".unpacked-", dir=folder, ignore_cleanup_errors=True)
     except OSError as error:
-        raise StorageError(f"cannot unpack {path} in {folder}: {error.strerror or error}") from error
+        raise StorageError(f"cannot unpack {source} in {folder}: {error.strerror or error}") from error
     with place as name:
         try:
-            plain = join(files, Path(name), max_mb=max_mb) if files is not None else _unpacked(path, Path(name), max_mb)
+            files = files or fetch_all(source, Path(name), SilentProgress())[0]
+            (unpacked := Path(name) / "unpacked").mkdir()
+            plain = _unpacked(files[0], unpacked, max_mb) if len(files) == 1 else join(files, unpacked, max_mb=max_mb)
         except OSError as error:
-            raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+            raise DataError(f"cannot read {source}: {error.strerror or error}") from error
         yield plain
+
+
+def _local(named: str) -> Sequence[Path]:
+    path = Path(named)
+    files = files_of(named)
+    if files is None and not path.is_file():
+        raise DataError(f"no such file: {path}" if not path.exists() else f"{path} is no file; name a table")
+    return files or (path,)
 
 
 def _unpacked(path: Path, place: Path, max_mb: float) -> Path:
     if is_convertible(path):
         return convert(path, place, max_mb=max_mb)
-    (table,) = unpack(path, place / "unpacked", set(), max_mb=max_mb, where=str(path)).values()
+    if kind_of(path, str(path)) != "zip":
+        return path
+    (table,) = unpack(path, place / "zip", set(), max_mb=max_mb, where=str(path)).values()
     return convert(table, place, max_mb=max_mb) if is_convertible(table) else table

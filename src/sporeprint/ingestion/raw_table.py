@@ -4,31 +4,30 @@ A table comes from a file, an http(s) address, a database, or, where the configu
 download; where that cannot be reached either, it is simulated and marked as such.
 """
 
-import codecs
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
-from sporeprint.common.files import sha256_file
 from sporeprint.common.progress import Progress, SilentProgress
 from sporeprint.common.redaction import redacted
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import ConfigError, DataError, SourceUnavailableError
 from sporeprint.ingestion.conversion import SIMULATED_NOTE, convert, files_of, is_convertible, join
-from sporeprint.ingestion.csv_dialect import CsvDialect, detect, detect_alike
+from sporeprint.ingestion.csv_dialect import CsvDialect, detect_alike
 from sporeprint.ingestion.csv_reader import read_csv
 from sporeprint.ingestion.file_formats import check_sha256, kind_of, publish, workspace
-from sporeprint.ingestion.file_scan import Scan, scan
+from sporeprint.ingestion.file_scan import scan
+from sporeprint.ingestion.inspection import Inspection, inspect_csv, inspect_parquet, one_kind, rows_of
+from sporeprint.ingestion.object_store import fetch_all, is_store, local_path
 from sporeprint.ingestion.parquet_reader import count_rows, is_simulated, read_parquet
 from sporeprint.ingestion.raw_batch import Batch, malformed_rows
+from sporeprint.ingestion.table_record import Kind, Provenance, RawFile, RawTable
 from sporeprint.ingestion.zip_archive import names_in, unpack
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import CsvSettings, DownloadSettings, Settings
@@ -38,75 +37,7 @@ __all__ = ["Batch", "CsvDialect", "Provenance", "RawTable", "open_raw_table", "o
 SIMULATED_GROUPS, SIMULATED_BLOCK = 173, 353
 PARQUET = frozenset({".parquet", ".pq"})
 
-Kind = Literal["file", "url", "sql", "simulated"]
 Clock = Callable[[], datetime]
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """Where a table came from.
-
-    Attributes:
-        source: the file, address or query's database as it was named, secrets masked; for a simulated table, why.
-        kind: file, url, sql or simulated.
-        path: the file that is read, relative to the work directory where it lies below it.
-        bytes: its size.
-        sha256: of its bytes, in hex.
-        rows: data rows, malformed ones included; None where counting them would take a full parse (quotes, blank lines,
-            UTF-16, carriage returns as newlines).
-        extracted_at: ISO 8601, UTC.
-        seconds: how long it took.
-        simulated: whether the table is invented.
-    """
-
-    source: str
-    kind: Kind
-    path: str
-    bytes: int
-    sha256: str
-    rows: int | None
-    extracted_at: str
-    seconds: float
-    simulated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RawTable:
-    """A table, opened: its file, format and dialect.
-
-    Attributes:
-        path: the file.
-        format: csv or parquet.
-        dialect: how the CSV is written; None for Parquet.
-        provenance: where it came from.
-        further: a Parquet file of rows that follow those of the file, if there are any.
-    """
-
-    path: Path
-    format: Literal["csv", "parquet"]
-    dialect: CsvDialect | None
-    provenance: Provenance
-    further: Path | None = None
-
-    def to_json(self) -> str:
-        """As JSON, for `from_json`."""
-        further = None if self.further is None else str(self.further)
-        return json.dumps({**asdict(self), "path": str(self.path), "further": further}, indent=2) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> "RawTable":
-        """Read what `to_json` wrote.
-
-        Raises:
-            DataError: if it is something else.
-        """
-        try:
-            raw = json.loads(text)
-            dialect = None if raw["dialect"] is None else CsvDialect.from_dict(raw["dialect"])
-            further = None if raw.get("further") is None else Path(raw["further"])
-            return cls(Path(raw["path"]), raw["format"], dialect, Provenance(**raw["provenance"]), further)
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"the record of the last extract is damaged ({error}); run sporeprint extract again") from error
 
 
 def open_raw_table(
@@ -141,24 +72,29 @@ def open_raw_table(
     with ExitStack() as stack:
         job = _Job(settings, Workdir(workdir), progress or SilentProgress(), now, labelled, stack)
         table = _find(job, source)
-        with _readable(table.path):
-            facts = (_inspect_parquet if _is_parquet(table, job) else _inspect_csv)(table, job)
+        with _readable(table.where):
+            facts = _inspection(table, job)
+            simulated = table.marked or table.kind == "simulated" or any(map(_is_marked, table.paths))
         # Only a table that can be used is put in the place of another.
         for path, target in table.moves.items():
             publish(path, target)
-    final = table.moves.get(table.path, table.path)
+        if len(table.paths) > 1 and job.several.is_dir():
+            for path in set(job.several.iterdir()) - set(table.moves.values()):
+                path.unlink()
+    files = tuple(replace(file, path=table.moves.get(file.path, file.path).absolute()) for file in facts.files)
+    final = files[0].path if len(files) == 1 else table.together or files[0].path.parent
     provenance = Provenance(
         source=table.source,
         kind=table.kind,
-        path=job.workdir.shown(final),
-        bytes=facts.size,
+        path=job.workdir.shown(table.moves.get(table.path, table.path) if len(files) == 1 else final),
+        bytes=facts.bytes,
         sha256=facts.sha256,
         rows=facts.rows,
         extracted_at=begun.astimezone(UTC).isoformat(timespec="seconds"),
         seconds=round((now() - begun).total_seconds(), 3),
-        simulated=facts.simulated,
+        simulated=simulated,
     )
-    return RawTable(final.absolute(), "csv" if facts.dialect else "parquet", facts.dialect, provenance)
+    return RawTable(final.absolute(), "csv" if files[0].dialect else "parquet", provenance, files)
 
 
 @contextmanager
@@ -169,9 +105,11 @@ def local_table(settings: Settings, workdir: Path, source: str, *, progress: Pro
         SporeprintError: see `open_raw_table`.
     """
     with ExitStack() as stack:
-        table = _find(_Job(settings, Workdir(workdir), progress, now, labelled=False, stack=stack), source)
+        job = _Job(settings, Workdir(workdir), progress, now, labelled=False, stack=stack)
+        table = _find(job, source)
         with _readable(table.path):
-            yield table.path, table.where
+            path = table.path if len(table.paths) == 1 else join(table.paths, job.workspace(), max_mb=job.limits.max_mb)
+            yield path, table.where
 
 
 def open_table(path: Path, schema: DatasetSchema, *, now: Clock, csv: CsvSettings | None = None) -> RawTable:
@@ -193,17 +131,16 @@ def open_table(path: Path, schema: DatasetSchema, *, now: Clock, csv: CsvSetting
         raise DataError(f"no such file: {path}" if not path.exists() else f"{path} is no file; name a table")
     with _readable(path):
         if kind_of(path, str(path)) == "parquet":
-            facts = _TableFacts(0, "", count_rows(path, schema, where=str(path), labelled=False), None, simulated=False)
+            file = RawFile(path.absolute(), path.stat().st_size, "", count_rows(path, schema, where=str(path), labelled=False), None)
         else:
             scanned = scan(path, SilentProgress())
             dialect = detect_alike(path, csv or CsvSettings(), schema, scanned, where=str(path), labelled=False)
-            facts = _TableFacts(scanned.size, scanned.sha256, _rows_of(scanned, dialect), dialect, simulated=False)
-        size = path.stat().st_size
+            file = RawFile(path.absolute(), path.stat().st_size, scanned.sha256, rows_of(scanned, dialect), dialect)
     seconds = (now() - begun).total_seconds()
     where = Provenance(
-        str(path), "file", str(path), size, facts.sha256, facts.rows, begun.isoformat(timespec="seconds"), seconds, simulated=False
+        str(path), "file", str(path), file.bytes, file.sha256, file.rows, begun.isoformat(timespec="seconds"), seconds, simulated=False
     )
-    return RawTable(path.absolute(), "csv" if facts.dialect else "parquet", facts.dialect, where)
+    return RawTable(file.path, "csv" if file.dialect else "parquet", where, (file,))
 
 
 def read_batches(raw: RawTable, schema: DatasetSchema, *, batch_bytes: int, labelled: bool = True) -> Iterator[Batch]:
@@ -219,12 +156,8 @@ def read_batches(raw: RawTable, schema: DatasetSchema, *, batch_bytes: int, labe
         DataError: if the file is gone, cannot be read, is damaged, or its columns are no longer those of the dataset.
     """
     rows = 0
-    with _readable(raw.path):
-        if raw.dialect is None:
-            batches = read_parquet(raw.path, schema, labelled=labelled)
-        else:
-            batches = read_csv(raw.path, raw.dialect, schema, batch_bytes=batch_bytes, labelled=labelled)
-        for batch in batches:
+    for file in raw.files:
+        for batch in read_piece(file, schema, batch_bytes=batch_bytes, labelled=labelled, first_row=rows):
             rows += batch.frame.height + batch.malformed.height
             yield batch
     if not rows and not labelled:  # a table of no rows has an answer of no rows
@@ -233,15 +166,40 @@ def read_batches(raw: RawTable, schema: DatasetSchema, *, batch_bytes: int, labe
     if raw.further is not None:
         with _readable(raw.further):
             for batch in read_parquet(raw.further, schema, labelled=labelled):
-                yield replace(batch, frame=batch.frame.with_columns(pl.col("_row") + rows))
+                yield _further(batch, rows)
+
+
+def read_piece(
+    file: RawFile,
+    schema: DatasetSchema,
+    *,
+    batch_bytes: int,
+    labelled: bool = True,
+    part: tuple[int, int | None] = (0, None),
+    first_row: int = 0,
+) -> Iterator[Batch]:
+    """Read one file of a table, or of a CSV file the bytes `part`, whose first row has the number `first_row`. Else as `read_batches`."""
+    with _readable(file.path):
+        if file.dialect is None:
+            batches = read_parquet(file.path, schema, labelled=labelled)
+        else:
+            batches = read_csv(file.path, file.dialect, schema, batch_bytes=batch_bytes, labelled=labelled, part=part)
+        for batch in batches:
+            yield _further(batch, first_row)
+
+
+def _further(batch: Batch, rows: int) -> Batch:
+    """A batch whose rows follow others."""
+    later = pl.col("_row") + rows
+    return replace(batch, frame=batch.frame.with_columns(later), malformed=batch.malformed.with_columns(later)) if rows else batch
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _readable(path: Path | str) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing; run sporeprint extract again, or name another table with --source") from None
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename or path} is missing; run sporeprint extract again, or name another table with --source") from None
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
 
@@ -259,6 +217,7 @@ class _Job:
     now: Clock
     labelled: bool
     stack: ExitStack
+    places: list[Path] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
@@ -266,46 +225,70 @@ class _Job:
         return self.workdir.extract_record.parent
 
     @property
+    def several(self) -> Path:
+        """Where the files of a table of several files end that are not left in place."""
+        return self.folder / f"{self.settings.dataset.name}.files"
+
+    @property
     def limits(self) -> DownloadSettings:
         """What bounds any download and any archive: the configured limits, or the default ones."""
         return self.settings.source.download or DownloadSettings(url="https://")
 
     def workspace(self) -> Path:
-        """An empty folder that is gone after the job."""
-        return self.stack.enter_context(workspace(self.folder))
+        """A folder that is gone after the job."""
+        if not self.places:
+            self.places.append(self.stack.enter_context(workspace(self.folder)))
+        return self.places[0]
 
 
 @dataclass(frozen=True, slots=True)
 class _SourceTable:
-    """A table that can be facts at.
+    """A table that can be inspected.
 
     Attributes:
-        path: where it lies now.
+        paths: where its files lie now, in the order of their rows.
         where: what it is, for messages.
         source: as in `Provenance`.
         kind: as in `Provenance`.
         moves: files that go to their places once the table has proved good; the table may be one of them.
         marked: whether what it was made of says that it was simulated.
+        together: of several files their folder, or the pattern of their names; None: the folder they end in.
+        names: of several files, what each is, for messages.
     """
 
-    path: Path
+    paths: tuple[Path, ...]
     where: str
     source: str
     kind: Kind
     moves: Mapping[Path, Path] = field(default_factory=dict)
     marked: bool = False
+    together: Path | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """Where its first file lies now."""
+        return self.paths[0]
+
+    @property
+    def named(self) -> dict[Path, str]:
+        """Each file, and what it is for messages."""
+        return dict(zip(self.paths, self.names or (self.where,), strict=True))
 
 
 def _find(job: _Job, source: str | None) -> _SourceTable:
     named = job.settings.source.path if source is None else source
     if re.match(r"https?://", named, re.IGNORECASE):
         return _from_url(job, named)
-    if "://" in named:
+    if is_store(named):
+        return _from_store(job, named)
+    plain = local_path(named)
+    if "://" in plain:
         return _from_database(job, named)
-    path = job.workdir.at(named) if source is None else Path(named)
+    path = job.workdir.at(plain) if source is None else Path(plain)
     with _readable(path):
         if (files := files_of(str(path))) is not None:
-            return _from_files(job, files, named)
+            return _from_files(job, files, named, path)
         if path.exists():
             return _from_file(job, path, named)
     if source is not None:
@@ -320,20 +303,41 @@ def _from_file(job: _Job, path: Path, named: str) -> _SourceTable:
         return _converted(job, path, named, "file")
     if kind_of(path, str(path)) == "zip":
         return _from_zip(job, path, job.workspace(), source=named, kind="file")
-    return _SourceTable(path, str(path), named, "file")
+    return _SourceTable((path,), str(path), named, "file")
 
 
 def _converted(job: _Job, path: Path, named: str, kind: Kind, place: Path | None = None) -> _SourceTable:
     """A compressed or JSON file, as a plain file below `data/raw`."""
     plain = convert(path, place or job.workspace(), max_mb=job.limits.max_mb)
-    return _SourceTable(plain, named, named, kind, {plain: job.folder / plain.name}, marked=_has_note(path))
+    return _SourceTable((plain,), named, named, kind, {plain: job.folder / plain.name}, marked=_has_note(path))
 
 
-def _from_files(job: _Job, files: Sequence[Path], named: str) -> _SourceTable:
-    """Several files of one table, joined below `data/raw`."""
-    joined = join(files, job.workspace(), max_mb=job.limits.max_mb)
-    marked = any(_has_note(path) or (path.suffix in PARQUET and is_simulated(path)) for path in files)
-    return _SourceTable(joined, named, named, "file", {joined: job.folder / f"{job.settings.dataset.name}{joined.suffix}"}, marked=marked)
+def _from_files(job: _Job, files: Sequence[Path], named: str, together: Path) -> _SourceTable:
+    """Several files of one table, where they lie; those that are compressed or JSON, unpacked below `data/raw`."""
+    if len(files) == 1:
+        return _from_file(job, files[0], named)
+    plain, moves, place = [], {}, job.workspace()
+    for number, path in enumerate(files):
+        if not is_convertible(path):
+            plain.append(path)
+            continue
+        (folder := place / str(number)).mkdir()
+        plain.append(convert(path, folder, max_mb=job.limits.max_mb))
+        moves[plain[-1]] = job.several / f"{number:05}-{plain[-1].name}"
+    marked = any(map(_has_note, files))
+    return _SourceTable(tuple(plain), named, named, "file", moves, marked, together, tuple(map(str, files)))
+
+
+def _from_store(job: _Job, address: str) -> _SourceTable:
+    """The files behind an address of an object store or of HDFS, copied below `data/raw`."""
+    place = job.workspace()
+    (fetched := place / "fetched").mkdir()
+    files, names = fetch_all(address, fetched, job.progress)
+    shown = redacted(address)
+    table = replace(_from_files(job, files, shown, place), source=shown, kind="store")
+    folder = job.folder if len(files) == 1 else job.several
+    moves = {**{path: folder / path.name for path in table.paths}, **table.moves}
+    return replace(table, moves=moves, together=None, names=names if len(files) > 1 else ())
 
 
 def _from_url(job: _Job, url: str) -> _SourceTable:
@@ -344,7 +348,7 @@ def _from_url(job: _Job, url: str) -> _SourceTable:
         return _converted(job, named, shown, "url", place)
     if kind_of(got, shown) == "zip":
         return _from_zip(job, got, place, source=shown, kind="url")
-    return _SourceTable(got, shown, shown, "url", {got: job.folder / _file_name(job, url)})
+    return _SourceTable((got,), shown, shown, "url", {got: job.folder / _file_name(job, url)})
 
 
 def _from_download(job: _Job, path: Path) -> _SourceTable:
@@ -365,7 +369,7 @@ def _from_download(job: _Job, path: Path) -> _SourceTable:
         raise SourceUnavailableError(f"{path} is missing, and {error}; {hint}") from error
     if kind_of(got, shown) == "zip":
         return _from_zip(job, got, place, source=shown, kind="url", configured=path)
-    return _SourceTable(got, shown, shown, "url", {got: path})
+    return _SourceTable((got,), shown, shown, "url", {got: path})
 
 
 def _simulated(job: _Job, why: str) -> _SourceTable:
@@ -383,7 +387,7 @@ def _simulated(job: _Job, why: str) -> _SourceTable:
         threads=job.settings.threads,
         progress=job.progress,
     )
-    return _SourceTable(path, str(path), f"simulated, because {why}", "simulated")
+    return _SourceTable((path,), str(path), f"simulated, because {why}", "simulated")
 
 
 def _from_database(job: _Job, url: str) -> _SourceTable:
@@ -397,7 +401,7 @@ def _from_database(job: _Job, url: str) -> _SourceTable:
     job.progress.total(None)
     path = job.workspace() / "rows.parquet"
     read_query(address, query, path, job.settings.read_schema, job.progress, labelled=job.labelled)
-    return _SourceTable(path, shown, shown, "sql", {path: job.folder / f"{job.settings.dataset.name}.parquet"})
+    return _SourceTable((path,), shown, shown, "sql", {path: job.folder / f"{job.settings.dataset.name}.parquet"})
 
 
 def _file_name(job: _Job, url: str) -> str:
@@ -444,57 +448,35 @@ def _from_zip(job: _Job, archive: Path, place: Path, *, source: str, kind: Kind,
     else:
         table = next(iter(files.values()))
         moves = {table: configured or job.folder / table.name}
-    return _SourceTable(table, f"{table.name} in {source}", source, kind, moves)
+    return _SourceTable((table,), f"{table.name} in {source}", source, kind, moves)
 
 
 # --- what it is ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _TableFacts:
-    size: int
-    sha256: str
-    rows: int | None
-    dialect: CsvDialect | None
-    simulated: bool
+def _inspection(table: _SourceTable, job: _Job) -> Inspection:
+    schema, labelled = job.settings.read_schema, job.labelled
+    if _is_parquet(table, job):
+        job.progress.text(f"reading {table.where}")
+        return inspect_parquet(table.named, schema, labelled=labelled)
+    chosen = CsvSettings() if table.kind == "simulated" else job.settings.source.csv
+    return inspect_csv(table.named, chosen, schema, job.progress, labelled=labelled)
 
 
 def _is_parquet(table: _SourceTable, job: _Job) -> bool:
-    is_parquet, required = kind_of(table.path, table.where) == "parquet", job.settings.source.format
-    if table.kind in {"file", "url"} and required != "auto" and (required == "parquet") != is_parquet:
+    is_parquet, required = one_kind(table.named) == "parquet", job.settings.source.format
+    if table.kind in {"file", "url", "store"} and required != "auto" and (required == "parquet") != is_parquet:
         raise DataError(f"{table.where} is {'a' if is_parquet else 'no'} Parquet file, but source.format says {required}; set it to auto")
     if table.moves.get(table.path, table.path).suffix in PARQUET and not is_parquet:
         raise DataError(f"{table.where} is no Parquet file, it does not begin as one; was it cut or renamed?")
     return is_parquet
 
 
-def _inspect_parquet(table: _SourceTable, job: _Job) -> _TableFacts:
-    path = table.path
-    job.progress.text(f"reading {table.where}")
-    rows = count_rows(path, job.settings.read_schema, where=table.where, labelled=job.labelled)
-    return _TableFacts(path.stat().st_size, sha256_file(path), rows, dialect=None, simulated=_is_marked(table) or is_simulated(path))
-
-
-def _inspect_csv(table: _SourceTable, job: _Job) -> _TableFacts:
-    job.progress.text(f"reading {table.where}")
-    job.progress.total(table.path.stat().st_size)
-    scanned = scan(table.path, job.progress)
-    chosen = CsvSettings() if table.kind == "simulated" else job.settings.source.csv
-    dialect = detect(table.path, chosen, job.settings.read_schema, scanned, where=table.where, labelled=job.labelled)
-    job.progress.text(f"{table.where}: separator {dialect.separator!r}, encoding {dialect.encoding}")
-    return _TableFacts(scanned.size, scanned.sha256, _rows_of(scanned, dialect), dialect, simulated=_is_marked(table))
-
-
-def _is_marked(table: _SourceTable) -> bool:
-    """Whether the note of `sporeprint simulate` lies beside the file."""
-    return table.kind == "simulated" or table.marked or _has_note(table.path)
+def _is_marked(path: Path) -> bool:
+    """Whether a file, or the note of `sporeprint simulate` beside it, says that it was simulated."""
+    return _has_note(path) or (kind_of(path, str(path)) == "parquet" and is_simulated(path))
 
 
 def _has_note(path: Path) -> bool:
     """Whether a note lies beside a file, or beside what a compressed file was, that it was simulated."""
     return any(path.with_name(f"{name}{SIMULATED_NOTE}").exists() for name in (path.name, path.stem))
-
-
-def _rows_of(scanned: Scan, dialect: CsvDialect) -> int | None:
-    wide = codecs.lookup(dialect.encoding).name.startswith(("utf-16", "utf-32"))
-    return None if scanned.lines is None or wide or dialect.newline == "\r" else scanned.lines - dialect.header

@@ -7,7 +7,7 @@ missing value, a value that was never seen in training, and a known value are th
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -16,27 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.common.dates import date_part
-from sporeprint.data.coded_table import LARGEST, MISSING, UNKNOWN, Codes
-from sporeprint.schema import DatasetSchema, Kind
-from sporeprint.settings import ModelSettings, NominalTransform, NumericTransform, TransformSettings
+from sporeprint.data.coded_table import LARGEST, Codes
 
 Matrix = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int8]
 
-#: Rows of the overall mean that a category's mean is mixed with (target_mean), so that rare categories stay near it.
-SMOOTHING = 10.0
-
-#: Folds in which orders and means by the label are cross-fitted.
-FOLDS = 5
-#: A value that so many training rows hold is given its own number in all of them: one label moves it by 1 % at most.
-OWN_NUMBER = 100
-#: A value that fewer training rows hold has no number by the label: it is encoded like a value never seen.
-LEAST_ROWS = 5
-#: Most values of a column with a feature each (one_hot); the rarest of the others are encoded like values never seen.
-MOST_FEATURES = 300
-
-#: What is read off a date for further features; the hour only where there are times of day.
-DATE_PARTS = ("month", "weekday", "hour")
+#: Rows that are encoded at a time where a table is scored.
+SCORED_ROWS = 65_536
 
 #: Relative to a column's numbers, a spread that is none.
 ROUNDING = 10 * float(np.finfo(np.float64).eps)
@@ -171,6 +157,16 @@ class Encoder:
             at += width
         self.write_numbers(codes.numeric, features.T)
         return np.ascontiguousarray(features.T)
+
+    def scored(self, codes: Codes, score: Callable[[Matrix], npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+        """The scores of n rows, whose matrix is never whole in memory: float64 [n].
+
+        Args:
+            codes: n rows.
+            score: float32 [b, m] -> float64 [b].
+        """
+        starts = range(0, max(codes.rows, 1), SCORED_ROWS)
+        return np.concatenate([score(self.matrix(codes.take(slice(start, start + SCORED_ROWS)))) for start in starts])
 
     def write_numbers(self, values: Mapping[str, npt.NDArray[np.float64]], out: Matrix) -> None:
         """Encode the numeric columns of n rows, to the same numbers as `matrix`.
@@ -318,175 +314,3 @@ def _rows_of(categories: Sequence[str], vocabulary: Sequence[str]) -> npt.NDArra
     """For codes -1 (unknown), 0 (missing), 1 ... of a vocabulary: the row in an encoding's look-up table."""
     rows = {category: index + 2 for index, category in enumerate(categories)}
     return np.array([0, 1, *(rows.get(value, 0) for value in vocabulary)], dtype=np.intp)
-
-
-def column_transforms(
-    settings: TransformSettings, model: ModelSettings, schema: DatasetSchema
-) -> dict[str, NominalTransform | NumericTransform]:
-    """What is to be done with every column for one model: the kind's default, under the model's wish, under the column's exception."""
-    wishes: dict[str, dict[str, str | None]] = {
-        "nominal": {"encode": model.nominal},
-        "numeric": {"encode": model.numeric},
-        "date": {"encode": model.numeric},
-    }
-    transforms: dict[str, NominalTransform | NumericTransform] = {}
-    for name, column in schema.columns.items():
-        default = settings.nominal if name in schema.nominal else settings.numeric
-        wish = {key: value for key, value in wishes[column.kind].items() if value is not None}
-        exception = settings.columns[name].model_dump(exclude_unset=True) if name in settings.columns else {}
-        if "impute" in exception:  # the default's constant goes with the default's way to impute
-            exception.setdefault("constant", None)
-        if column.kind is Kind.DATE and column.since is None:
-            exception.setdefault("parts", DATE_PARTS)
-        transforms[name] = type(default).model_validate({**default.model_dump(), **wish, **exception})
-    return transforms
-
-
-def fit_encoder(codes: Codes, y: Labels, chosen: Mapping[str, NominalTransform | NumericTransform]) -> Encoder:
-    """Fit an encoder on training rows.
-
-    Args:
-        codes: n training rows.
-        y: int8 [n], 1 for the positive class.
-        chosen: for every column what is to be done, see `choices`; its order is the order of the matrix.
-    """
-    columns: list[Encoding] = []
-    for name, choice in chosen.items():
-        if isinstance(choice, NominalTransform):
-            columns.append(_fit_nominal(name, codes.nominal[name], codes.vocabulary[name], y, choice))
-        else:
-            columns.append(_fit_numeric(name, codes.numeric[name], choice))
-    return Encoder(tuple(columns))
-
-
-def fit_and_encode(
-    codes: Codes, y: Labels, chosen: Mapping[str, NominalTransform | NumericTransform], *, seed: int
-) -> tuple[Encoder, Matrix]:
-    """Fit an encoder on training rows, and encode them for the fit of a model.
-
-    Numbers that come from the label (`ordinal`, `target_mean`) are cross-fitted: a training row's number is taken from rows of
-    other folds, since its own label would leak into it; with as many values as rows the model would read the label off.
-    The matrix is therefore not `Encoder.matrix` of the same rows, which is what every other row gets.
-
-    Args:
-        codes: n training rows.
-        y: int8 [n], 1 for the positive class.
-        chosen: see `fit_encoder`.
-        seed: of the folds.
-
-    Returns:
-        The encoder, and float32 [n, m].
-    """
-    encoder = fit_encoder(codes, y, chosen)
-    matrix = encoder.matrix(codes)
-    fold = _folds(y, seed)
-    for at, column in encoder.offsets:
-        choice = chosen[column.name]
-        if isinstance(column, NominalEncoding) and isinstance(choice, NominalTransform) and not column.one_hot:
-            _cross_fit(column, choice, codes, y, fold, matrix[:, at])
-    return encoder, matrix
-
-
-def _folds(y: Labels, seed: int) -> npt.NDArray[np.int64]:
-    """A fold for every row, each with the same share of both classes: otherwise the mean of the others would tell of a fold's own."""
-    order = np.random.default_rng(seed).permutation(len(y))
-    order = order[np.argsort(y[order], kind="stable")]
-    fold = np.empty(len(y), dtype=np.int64)
-    fold[order] = np.arange(len(y)) % FOLDS
-    return fold
-
-
-def _cross_fit(
-    column: NominalEncoding, choice: NominalTransform, codes: Codes, y: Labels, fold: npt.NDArray[np.int64], out: npt.NDArray[np.float32]
-) -> None:
-    """Write the cross-fitted numbers of the rows whose value at least `LEAST_ROWS` and fewer than `OWN_NUMBER` rows hold."""
-    values, vocabulary = codes.nominal[column.name], codes.vocabulary[column.name]
-    size = len(vocabulary) + 2
-    counts = np.bincount(values + 1, minlength=size)
-    few = np.flatnonzero((counts[values + 1] >= LEAST_ROWS) & (counts[values + 1] < OWN_NUMBER) & (values > MISSING))
-    if not len(few):
-        return
-    means, ranks = _smoothed(values, y, size), np.zeros(size)
-    if choice.encode == "ordinal":
-        # The number is a rank: a mean of the other folds stands between the ranks of the means around it.
-        order = [vocabulary.index(value) + 2 for value in column.categories]
-        ranks[order] = column.numbers
-        ladder = np.maximum.accumulate(means[order])
-    for number in range(FOLDS):
-        mine = few[fold[few] == number]
-        other = _smoothed(values[fold != number], y[fold != number], size)[values[mine] + 1]
-        out[mine] = other if choice.encode == "target_mean" else np.interp(other, ladder, column.numbers)
-
-
-def _smoothed(values: npt.NDArray[np.int16], y: Labels, size: int) -> npt.NDArray[np.float64]:
-    """The positive share by code + 1, shrunk towards the overall share (Micci-Barreca 2001)."""
-    counts = np.bincount(values + 1, minlength=size)
-    positives = np.bincount(values + 1, weights=y, minlength=size)
-    counts[UNKNOWN + 1] = positives[UNKNOWN + 1] = 0  # unknown values teach nothing
-    overall = positives.sum() / max(counts.sum(), 1)
-    means: npt.NDArray[np.float64] = (positives + SMOOTHING * overall) / (counts + SMOOTHING)
-    return means
-
-
-def _fit_nominal(
-    name: str, values: npt.NDArray[np.int16], vocabulary: Sequence[str], y: Labels, choice: NominalTransform
-) -> NominalEncoding:
-    # Counts by code, shifted by one so that unknown values (-1) come first; they teach nothing.
-    counts = np.bincount(values + 1, minlength=len(vocabulary) + 2)[1:]
-    seen = [code for code in range(1, len(vocabulary) + 1) if counts[code]]
-    if choice.encode == "one_hot":
-        frequent = set(sorted(seen, key=lambda code: (-counts[code], vocabulary[code - 1]))[:MOST_FEATURES])
-        rare = tuple(vocabulary[code - 1] for code in seen if code not in frequent)
-        seen = [code for code in seen if code in frequent]
-        categories = tuple(vocabulary[code - 1] for code in seen)
-        encoding = NominalEncoding(name, one_hot=True, categories=categories, numbers=(), missing=0.0, unseen=0.0, rare=rare)
-        return _impute(encoding, counts[seen], choice)
-    rare = tuple(vocabulary[code - 1] for code in seen if counts[code] < LEAST_ROWS)
-    seen = [code for code in seen if counts[code] >= LEAST_ROWS]
-    means = _smoothed(values, y, len(vocabulary) + 3)[1:]  # the last is of a value that no row holds: the overall share
-    if choice.encode == "ordinal":
-        # In the order of the positive share: for one split of a tree this order loses nothing (Breiman et al. 1984, ch. 4.2.2).
-        # Shrunk, so that values of few rows stand in the middle.
-        seen.sort(key=lambda code: (means[code], vocabulary[code - 1]))
-        numbers = tuple(float(rank) for rank in range(1, len(seen) + 1))
-        missing, unseen = float(MISSING), float(UNKNOWN)
-    else:
-        numbers = tuple(float(means[code]) for code in seen)
-        missing, unseen = float(means[MISSING]), float(means[-1])
-    categories = tuple(vocabulary[code - 1] for code in seen)
-    return _impute(NominalEncoding(name, False, categories, numbers, missing, unseen, rare), counts[seen], choice)
-
-
-def _impute(encoding: NominalEncoding, counts: npt.NDArray[np.intp], choice: NominalTransform) -> NominalEncoding:
-    """Read a missing value as a category, where the choice says so and the category was seen."""
-    if choice.impute == "category" or not encoding.categories:
-        return encoding
-    index = int(counts.argmax()) if choice.impute == "most_frequent" else _index(encoding.categories, choice.constant)
-    if index is None:  # the constant was never seen in training: missing stays a value of its own
-        return encoding
-    return replace(encoding, missing=float(index + 1) if encoding.one_hot else encoding.numbers[index])
-
-
-def _index(categories: tuple[str, ...], value: str | None) -> int | None:
-    return categories.index(value) if value in categories else None
-
-
-def _fit_numeric(name: str, values: npt.NDArray[np.float64], choice: NumericTransform) -> NumericEncoding:
-    present = values[~np.isnan(values)]
-    has_times = bool((present != np.floor(present)).any())
-    parts = tuple(part for part in choice.parts if part != "hour" or has_times)
-    if not len(present):  # nothing to learn from: every value passes as it is, missing is the constant or 0
-        return NumericEncoding(name, 0.0, 1.0, choice.constant or 0.0, choice.indicator, None, None, parts)
-    low, high = float(present.min()), float(present.max())
-    quartiles = np.quantile(present, [0.25, 0.5, 0.75])
-    mean, median = min(max(float(present.mean()), low), high), float(quartiles[1])
-    center, scale = {
-        "standard": (mean, float(present.std())),
-        "robust": (median, float(quartiles[2] - quartiles[0])),
-        "none": (0.0, 1.0),
-    }[choice.encode]
-    fill = median if choice.impute == "median" else mean if choice.constant is None else choice.constant
-    # Rounding alone spreads equal numbers by so much; divided by that, any other number would be enormous.
-    if scale <= ROUNDING * max(abs(low), abs(high)):
-        scale = 1.0
-    return NumericEncoding(name, center, scale, fill, choice.indicator, low, high, parts)

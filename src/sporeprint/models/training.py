@@ -5,22 +5,31 @@ import inspect
 import json
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from sporeprint.errors import ConfigError, NotServableError, nearest
 from sporeprint.models.encoder import Labels, Matrix
+from sporeprint.models.newton import fit_newton, takes_newton
 from sporeprint.models.scorers import Scorer, XGBoostScorer, scorer_from_estimator
-from sporeprint.settings import ModelSettings
+from sporeprint.settings import ModelSettings, RuntimeSettings
 
 Scores = npt.NDArray[np.float64]
 
 #: scikit-learn's modules that work in float32 anyway. Everything else is given float64: Newton solvers do not converge in float32.
 FLOAT32 = ("sklearn.tree", "sklearn.ensemble")
+
+#: How a note ends of what was fitted on a part of the rows.
+SAMPLED = "chosen by hash (runtime.most_rows)"
+#: Names of the estimator that is fitted by Newton's method over batches, from how many rows on, and with how many it begins. Fewer
+#: rows are scikit-learn's, which stops earlier: what was measured of them stays.
+LOGISTIC = ("sklearn.linear_model.LogisticRegression",)
+NEWTON_ROWS = START_ROWS = 100_000
 
 #: What XGBoost learns. Another objective gives no probability of a class.
 OBJECTIVE = "binary:logistic"
@@ -53,14 +62,40 @@ class EncodedRows:
     X: Matrix
     y: Labels
 
+    def __iter__(self) -> Iterator["EncodedRows"]:
+        """They are one batch."""
+        yield self
+
+    @property
+    def count(self) -> int:
+        """N."""
+        return len(self.y)
+
+    def sample(self, most: int) -> "EncodedRows":
+        """At most so many of them, evenly spread over the table."""
+        step = -(-self.count // most)
+        return self if step <= 1 else EncodedRows(self.X[::step], self.y[::step])
+
+
+class TrainingRows(Protocol):
+    """Encoded training rows, in memory (`EncodedRows`) or read in batches as often as they are iterated over."""
+
+    def __iter__(self) -> Iterator[EncodedRows]: ...
+
+    @property
+    def count(self) -> int: ...  # noqa: D102
+
+    def sample(self, most: int) -> EncodedRows: ...  # noqa: D102
+
 
 def fit_model(
     model: ModelSettings,
-    train: EncodedRows,
+    train: TrainingRows,
     stop: EncodedRows,
     *,
     seed: int,
     threads: int,
+    most_rows: int = RuntimeSettings().most_rows,
     each_round: Callable[[int], None] = lambda _: None,
 ) -> FittedModel:
     """Fit a model.
@@ -71,6 +106,7 @@ def fit_model(
         stop: the rows that tell XGBoost when to stop; without any it makes all its rounds. Other estimators do not see them.
         seed: seed of everything random.
         threads: threads the fit may use.
+        most_rows: rows that an estimator is fitted on which has to hold them in memory; a note says where there are more.
         each_round: called with 1 after every boosting round.
 
     Raises:
@@ -78,7 +114,13 @@ def fit_model(
     """
     if model.estimator == "xgboost":
         return _fit_xgboost(model, train, stop, seed=seed, threads=threads, each_round=each_round)
-    return _fit_sklearn(model, train, seed=seed, threads=threads)
+    if train.count > min(NEWTON_ROWS, most_rows) and model.estimator in LOGISTIC and takes_newton(model.params):
+        return _fit_newton(model, train, seed=seed, threads=threads)
+    fitted = _fit_sklearn(model, rows := train.sample(most_rows), seed=seed, threads=threads)
+    if rows.count == train.count:
+        return fitted
+    note = f"fitted on {rows.count:,} of {train.count:,} training rows, {SAMPLED}"
+    return replace(fitted, notes=(*fitted.notes, note))
 
 
 def importance(fitted: FittedModel, X: Matrix, sources: Sequence[str]) -> dict[str, float]:
@@ -127,9 +169,21 @@ def to_scorer(fitted: FittedModel, sample: Matrix, *, threads: int) -> Scorer:
 
 
 def _fit_xgboost(
-    model: ModelSettings, train: EncodedRows, stop: EncodedRows, *, seed: int, threads: int, each_round: Callable[[int], None]
+    model: ModelSettings, train: TrainingRows, stop: EncodedRows, *, seed: int, threads: int, each_round: Callable[[int], None]
 ) -> FittedModel:
     import xgboost as xgb
+
+    class Batches(xgb.DataIter):
+        """The rows as XGBoost asks for them, several times: it keeps a byte of each value."""
+
+        def reset(self) -> None:
+            self.batches = iter(train)
+
+        def next(self, input_data: Any) -> bool:
+            rows = next(self.batches, None)
+            if rows is not None:
+                input_data(data=rows.X, label=rows.y)
+            return rows is not None
 
     class Round(xgb.callback.TrainingCallback):
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002  # xgboost's signature
@@ -152,7 +206,7 @@ def _fit_xgboost(
     patience = model.early_stopping_rounds if len(stop.y) else None
     bins = {"max_bin": model.params["max_bin"]} if "max_bin" in model.params else {}
     try:
-        data = xgb.QuantileDMatrix(train.X, train.y, nthread=threads, **bins)
+        data = xgb.QuantileDMatrix(Batches(), nthread=threads, **bins)
         _refuse_unused(params, data)
         watch = []
         if patience:
@@ -224,6 +278,19 @@ def _fit_sklearn(model: ModelSettings, train: EncodedRows, *, seed: int, threads
         return np.asarray(estimator.predict(wide_X), dtype=np.float64)
 
     return FittedModel(score, estimator, None, notes)
+
+
+def _fit_newton(model: ModelSettings, train: TrainingRows, *, seed: int, threads: int) -> FittedModel:
+    """Logistic regression by Newton's method over batches, begun where a sample of the rows ends."""
+    sample, estimator = train.sample(START_ROWS), make_estimator(model, seed=seed, threads=threads)
+    features = sample.X.shape[1]
+    with threadpool_limits(1, "blas"):  # small sums: further threads would only wait for each other, at full speed
+        fit = fit_newton(train, features, model.params, fit_newton(sample, features, model.params).w)
+    estimator.classes_ = np.array([0, 1], dtype=np.int8)
+    estimator.coef_, estimator.intercept_ = fit.w[np.newaxis, :-1], fit.w[-1:]
+    estimator.n_features_in_, estimator.n_iter_ = features, np.array([fit.steps], dtype=np.int32)
+    notes = () if fit.has_converged else (f"Newton's method did not converge in {fit.steps} steps; raise max_iter",)
+    return FittedModel(lambda X: np.asarray(estimator.predict_proba(X.astype(np.float64))[:, 1]), estimator, None, notes)
 
 
 def make_estimator(model: ModelSettings, *, seed: int, threads: int) -> Any:

@@ -408,7 +408,7 @@ class _ParquetSink:
 
 def predict(
     root: Path,
-    file: Path,
+    source: str | Path,
     out: Path,
     *,
     model: str = "production",
@@ -416,11 +416,13 @@ def predict(
     empty_is_observed: bool = True,
     steps: Steps | None = None,
 ) -> BatchPredictionResult:
-    """Answer the rows of a file with a registered model: its columns, then what `score_frame` says of each row.
+    """Answer the rows of a table with a registered model: its columns, then what `score_frame` says of each row.
+
+    `source` is as `plain_table` takes it.
 
     Raises:
         RegistryError: if there is no such model, or it is damaged.
-        DataError: if the file is no table with the model's features.
+        DataError: if the source is no table with the model's features.
         UsageError: if `out` names no known format.
         StorageError: if `out` cannot be written.
     """
@@ -430,7 +432,7 @@ def predict(
     bundle = registry.load(version.ref)
     threads = len(os.sched_getaffinity(0))
     # Batches are worked on side by side; further BLAS threads in each would only wait for each other, at full speed.
-    with shown.step("predict") as progress, threadpool_limits(1, "blas"), plain_table(file, workdir.extract_record.parent) as path:
+    with shown.step("predict") as progress, threadpool_limits(1, "blas"), plain_table(str(source), workdir.extract_record.parent) as path:
         raw = open_table(path, bundle.schema, now=lambda: datetime.now(UTC), csv=bundle.csv)
         progress.total(raw.provenance.bytes)
         batches = read_batches(raw, bundle.schema, batch_bytes=BATCH_BYTES, labelled=False)

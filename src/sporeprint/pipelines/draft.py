@@ -16,6 +16,7 @@ from sporeprint.common.progress import SilentProgress
 from sporeprint.common.text_table import Table
 from sporeprint.errors import DataError, UsageError, nearest
 from sporeprint.ingestion.column_inference import MISSING_CODES, ColumnForm, ColumnRole, infer_column
+from sporeprint.ingestion.object_store import is_store, local_path
 from sporeprint.ingestion.raw_table import local_table
 from sporeprint.ingestion.table_sample import TableSample, read_sample
 from sporeprint.pipelines.run_context import utc_now
@@ -177,7 +178,7 @@ def draft_configuration(
         UsageError: it cannot be known which column is the target, or which class is the positive one.
         SporeprintError: see `sporeprint.ingestion.raw_table.open_raw_table`.
     """
-    if "://" in source and not re.match(r"https?://", source, re.IGNORECASE):
+    if "://" in local_path(source) and not is_store(source) and not re.match(r"https?://", source, re.IGNORECASE):
         sample = _from_database(source, query, workdir)
     else:
         plain = parse(_UNKNOWN)

@@ -134,5 +134,5 @@ def _last_table(workdir: Workdir) -> str | None:
     """The table of the last extract step, which need not be the configured one; None where it is gone."""
     if not workdir.extract_record.exists():
         return None
-    path = read_extract_record(workdir).path
-    return str(path) if path.exists() else None
+    raw = read_extract_record(workdir)
+    return str(raw.path) if raw.is_there else None

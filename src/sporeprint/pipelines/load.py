@@ -13,7 +13,7 @@ from sporeprint.common.files import atomic_path, atomic_write
 from sporeprint.common.progress import Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import DataSummary
-from sporeprint.errors import DataError
+from sporeprint.errors import DataError, StorageError
 from sporeprint.pipelines.results import DataResult
 from sporeprint.pipelines.run_context import RunContext, open_run
 from sporeprint.settings import Settings
@@ -87,10 +87,46 @@ class Folders:
         """Replace each file atomically; readers tell a half-published run by the run ids in the files."""
         for name, staged in tables.items():
             for place in self._places[name]:
+                if staged.is_dir() or place.is_dir():
+                    _put(staged, place)
+                    continue
                 with atomic_path(place) as temporary:
                     temporary.unlink()
                     _link(staged, temporary)
         atomic_write(self._workdir.data_record, record)
+
+
+def _put(staged: Path, place: Path) -> None:
+    """Put a table in the place of another where one of them is a folder of part files.
+
+    A folder cannot be replaced in one step: killed between the two renames, there is no table there until `load` is run again.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    fresh, old = (place.with_name(f".{place.name}.{word}") for word in ("fresh", "old"))
+    try:
+        for left in (fresh, old):
+            _remove(left)
+        if staged.is_dir():
+            fresh.mkdir(parents=True)
+            for path in staged.iterdir():
+                _link(path, fresh / path.name)
+        else:
+            _link(staged, fresh)
+        if place.exists():
+            place.rename(old)
+        fresh.rename(place)
+        _remove(old)
+    except OSError as error:
+        raise StorageError(f"cannot write {place}: {error.strerror or error}") from error
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _link(source: Path, target: Path) -> None:

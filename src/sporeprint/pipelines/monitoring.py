@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sporeprint.common.counts import number_of
-from sporeprint.common.files import atomic_write
+from sporeprint.common.files import atomic_write, is_same_file
 from sporeprint.common.progress import SilentSteps, Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.coded_table import Codes
@@ -93,9 +93,9 @@ def watch(
 def monitor(
     settings: Settings,
     root: Path,
-    current: Path,
+    current: str | Path,
     *,
-    reference: Path | None = None,
+    reference: str | Path | None = None,
     model: str | None = None,
     now: Clock = lambda: datetime.now(UTC),
     steps: Steps | None = None,
@@ -105,7 +105,7 @@ def monitor(
     Args:
         settings: the configuration.
         root: the work directory.
-        current: the table, CSV or Parquet, with an outcome in the target's column or without.
+        current: the table, as `plain_table` takes it, with an outcome in the target's column or without.
         reference: another table that it is held against; None: the rows that the model was validated on.
         model: whose answers are looked at; None: what is in production, if anything is.
         now: the clock.
@@ -120,20 +120,22 @@ def monitor(
         return _of_table(record, current, reference, model, now, steps or SilentSteps())
 
 
-def _of_table(record: RunRecord, current: Path, reference: Path | None, model: str | None, now: Clock, shown: Steps) -> MonitoringRun:
+def _of_table(
+    record: RunRecord, current: str | Path, reference: str | Path | None, model: str | None, now: Clock, shown: Steps
+) -> MonitoringRun:
     settings, workdir = record.settings, Workdir(record.root)
-    if reference is not None and reference.exists() and current.exists() and reference.samefile(current):
+    if reference is not None and is_same_file(reference, current):
         raise UsageError(f"--current and --reference are the same file, {current}; it cannot differ from itself")
     with shown.step("read") as progress, ExitStack() as stack:
         bundle, ref = model_of(workdir, model, needed=reference is None)
         schema = settings.dataset if bundle is None else bundle.schema
         folder, csv = workdir.extract_record.parent, settings.source.csv
-        there = observe(stack.enter_context(plain_table(current, folder)), schema, csv)
+        there = observe(stack.enter_context(plain_table(str(current), folder)), schema, csv)
         notes = _oddities("the current table", there)
         if reference is None and bundle is not None:
             old, held, more = validated(settings, workdir, bundle, str(ref))
         else:
-            other = observe(stack.enter_context(plain_table(Path(str(reference)), folder)), schema, csv)
+            other = observe(stack.enter_context(plain_table(str(reference), folder)), schema, csv)
             old, held, more = measure(other, schema, bundle, settings.threads, progress), str(reference), _oddities("the reference", other)
         new = measure(there, schema, bundle, settings.threads, progress)
     stream, window = f"{ref or 'no model'} against {held}", there.sha256[:16]

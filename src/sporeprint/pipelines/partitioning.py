@@ -16,11 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from sporeprint.common.engine import Engine
 from sporeprint.common.files import atomic_path
 from sporeprint.common.optional_dependencies import Lazy
 from sporeprint.data.data_summary import GroupCheck
 from sporeprint.data.dataset import Observations
 from sporeprint.data.parquet_store import BATCH_ROWS, Writer, read_tables, to_arrow
+from sporeprint.data.part_files import PartFile, part_files, part_path, write_manifest
 from sporeprint.data.splitting import (
     EXACT_ROWS,
     CopyNumbers,
@@ -114,7 +116,13 @@ def _times(column: pl.Series) -> npt.NDArray[np.float64]:
 
 
 def share_out(
-    settings: Settings, folder: Path, metadata: Mapping[str, str], groups: GroupCheck, rows: int, keys: Sequence[SplitKeys]
+    settings: Settings,
+    folder: Path,
+    metadata: Mapping[str, str],
+    groups: GroupCheck,
+    rows: int,
+    keys: Sequence[SplitKeys],
+    engine: Engine,
 ) -> Partition:
     """Write the split tables of `processed.parquet`; drop exact copies from it where validation does.
 
@@ -125,6 +133,7 @@ def share_out(
         groups: whether the groups hold.
         rows: rows of the cleaned table.
         keys: what the split column holds, batch by batch; empty where rows or groups are shared out.
+        engine: what writes the split tables.
 
     Raises:
         DataError: a part lacks a class; no groups, where whole groups are to be shared out; a word that names no part.
@@ -138,16 +147,17 @@ def share_out(
     if drop or (schema.groups is not None and not groups.available):
         _rewrite(processed, schema, metadata, keep_groups=groups.available, drop=copied if drop else None)
     part = _whole_table_parts(processed, settings, again, keys, grouped=groups.available)
-    counts = _write_parts(processed, folder, metadata, settings, part, again)
+    counts = _write_parts(processed, metadata, settings, part, again, engine)
     target = schema.target
     check_counts(counts, split.shares, (target.values[target.negative], target.values[target.positive]), by=split.by)
     return Partition(counts, copies, repeats, copies if drop else 0)
 
 
 def _column(path: Path, name: str) -> Iterator[Hashes]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[name]):
-            yield batch[name].to_numpy()
+    for each in part_files(path):
+        with pq.ParquetFile(each) as file:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[name]):
+                yield batch[name].to_numpy()
 
 
 def _labelled(path: Path, schema: DatasetSchema) -> Iterator[Hashes]:
@@ -158,10 +168,16 @@ def _labelled(path: Path, schema: DatasetSchema) -> Iterator[Hashes]:
 def _rewrite(path: Path, schema: DatasetSchema, metadata: Mapping[str, str], *, keep_groups: bool, drop: Hashes | None) -> None:
     """Write the cleaned table anew: without later copies of equal rows, without groups that do not hold."""
     numbers = None if drop is None else CopyNumbers(drop)
-    with atomic_path(path) as temporary, Writer(temporary, metadata) as writer:
-        for table in read_tables(path, schema):
-            first = table if numbers is None else table.take(numbers(labelled_hashes(table.row_hash, table.y)) == 0)
-            writer.write(to_arrow(first if keep_groups else _ungrouped(first), schema))
+    parts = []
+    for file in part_files(path):
+        rows = 0
+        with atomic_path(file) as temporary, Writer(temporary, metadata) as writer:
+            for table in read_tables(file, schema):
+                first = table if numbers is None else table.take(numbers(labelled_hashes(table.row_hash, table.y)) == 0)
+                writer.write(to_arrow(first if keep_groups else _ungrouped(first), schema))
+                rows += len(first.y)
+        parts.append(PartFile.of(file, rows))
+    write_manifest(path, parts)
 
 
 def _ungrouped(table: Observations) -> Observations:
@@ -171,7 +187,7 @@ def _ungrouped(table: Observations) -> Observations:
 def _whole_table_parts(path: Path, settings: Settings, again: Hashes, keys: Sequence[SplitKeys], *, grouped: bool) -> Parts | None:
     """Every row's part; None for a table too long to be sorted, whose rows are shared out by their hash alone."""
     schema, split = settings.dataset, settings.split
-    if split.by == "rows" and pq.read_metadata(path).num_rows > EXACT_ROWS:
+    if split.by == "rows" and sum(pq.read_metadata(file).num_rows for file in part_files(path)) > EXACT_ROWS:
         return None
     numbers = CopyNumbers(again)
     drawn, labels, group, row = [], [], [], []
@@ -227,31 +243,83 @@ def _named_parts(key: npt.NDArray[np.float64], keys: Sequence[SplitKeys], draw: 
     return part_of_key
 
 
+@dataclass(frozen=True)
+class ShareTask:
+    """One file of the cleaned table, to be written to the split tables.
+
+    Attributes:
+        processed: the file.
+        targets: for each of `FILES`, where its rows go.
+        part: int8 [n], the part of each row.
+        metadata: notes of every file.
+        settings: the configuration.
+    """
+
+    processed: Path
+    targets: tuple[Path, ...]
+    part: Parts
+    metadata: Mapping[str, str]
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class SharedRows:
+    """What one file of the cleaned table became: the rows of each class (first axis) in each part (second), and the files."""
+
+    counts: npt.NDArray[np.int64]
+    processed: PartFile
+    files: tuple[PartFile, ...]
+
+
 def _write_parts(
-    processed: Path, folder: Path, metadata: Mapping[str, str], settings: Settings, part: Parts | None, again: Hashes
+    processed: Path, metadata: Mapping[str, str], settings: Settings, part: Parts | None, again: Hashes, engine: Engine
 ) -> npt.NDArray[np.int64]:
-    """Write the split tables; the rows of each class (first axis) in each part (second).
+    """Write the split tables; the rows of each class (first axis) in each part (second)."""
+    files, numbers, done = part_files(processed), CopyNumbers(again), 0
+    tables = [processed.with_name(f"{name}.parquet") for name in FILES]
+    tasks = []
+    for number, file in enumerate(files):
+        rows = pq.read_metadata(file).num_rows
+        mine = _by_hash(file, numbers, settings) if part is None else part[done : done + rows]
+        targets = tuple(part_path(table, number, len(files)) for table in tables)
+        tasks.append(ShareTask(file, targets, mine, metadata, settings))
+        done += rows
+    shared = list(engine.map(write_shares, tasks))
+    write_manifest(processed, [each.processed for each in shared])
+    for place, table in enumerate(tables):
+        write_manifest(table, [each.files[place] for each in shared])
+    counts: npt.NDArray[np.int64] = np.sum([each.counts for each in shared], axis=0)
+    return counts
+
+
+def _by_hash(file: Path, numbers: CopyNumbers, settings: Settings) -> Parts:
+    """The parts of rows that are shared out by their hash alone."""
+    drawn = [parts(draws(hashes, numbers(hashes)), None, settings.split.shares) for hashes in _column(file, "_row_hash")]
+    return np.concatenate(drawn) if drawn else np.empty(0, dtype=np.int8)
+
+
+def write_shares(task: ShareTask) -> SharedRows:
+    """Write the rows of one file of the cleaned table to the split tables.
 
     Rows are copied as Arrow has them: decoding and encoding them again would take twice as long.
     """
-    shares, numbers = settings.split.shares, CopyNumbers(again)
+    shares = task.settings.split.shares
     counts, done = np.zeros((2, len(shares)), dtype=np.int64), 0
-    files = [[at for at, other in enumerate(shares) if _file_of(other) == name] for name in FILES]
+    places = [[at for at, other in enumerate(shares) if _file_of(other) == name] for name in FILES]
     with ExitStack() as stack:
-        writers = [stack.enter_context(Writer(folder / f"{name}.parquet", metadata)) for name in FILES]
+        paths = [stack.enter_context(atomic_path(target)) for target in task.targets]
+        writers = [stack.enter_context(Writer(path, task.metadata)) for path in paths]
         pool = stack.enter_context(ThreadPoolExecutor(len(FILES)))
-        for rows, y in _label_batches(processed, settings.dataset):
-            if part is None:
-                hashes = rows["_row_hash"].to_numpy()
-                mine = parts(draws(hashes, numbers(hashes)), None, shares)
-            else:
-                mine = part[done : done + len(y)]
+        for rows, y in _label_batches(task.processed, task.settings.dataset):
+            mine = task.part[done : done + len(y)]
             done += len(y)
             counts += np.bincount(y * len(shares) + mine, minlength=counts.size).reshape(counts.shape)
             marked = _with_part(rows, mine, tuple(shares))
-            masks = [pa.array(np.isin(mine, places)) for places in files]
+            masks = [pa.array(np.isin(mine, numbers)) for numbers in places]
             list(pool.map(lambda writer, mask, table=marked: writer.write(table.filter(mask)), writers, masks))
-    return counts
+    sizes = [int(counts[:, numbers].sum()) for numbers in places]
+    files = tuple(PartFile.of(target, rows) for target, rows in zip(task.targets, sizes, strict=True))
+    return SharedRows(counts, PartFile.of(task.processed, done), files)
 
 
 def _file_of(part: str) -> str:
@@ -261,11 +329,12 @@ def _file_of(part: str) -> str:
 def _label_batches(path: Path, schema: DatasetSchema, columns: list[str] | None = None) -> Iterator[tuple[pa.Table, npt.NDArray[np.int8]]]:
     """The cleaned table batch by batch as Arrow, and int8 [n], 1 for the positive class."""
     target = schema.target.column
-    with pq.ParquetFile(path, read_dictionary=[target, *schema.nominal]) as file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
-            classes = batch[target]
-            positive = np.array([value == schema.target.positive for value in classes.dictionary.to_pylist()], dtype=np.int8)
-            yield pa.Table.from_batches([batch]), positive.take(classes.indices.to_numpy())
+    for each in part_files(path):
+        with pq.ParquetFile(each, read_dictionary=[target, *schema.nominal]) as file:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
+                classes = batch[target]
+                positive = np.array([value == schema.target.positive for value in classes.dictionary.to_pylist()], dtype=np.int8)
+                yield pa.Table.from_batches([batch]), positive.take(classes.indices.to_numpy())
 
 
 def _with_part(rows: pa.Table, part: npt.NDArray[np.int8], names: tuple[str, ...]) -> pa.Table:

@@ -7,10 +7,11 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sporeprint.common import telemetry
 from sporeprint.common.progress import Progress, Steps
@@ -47,6 +48,11 @@ class RunLog:
     lineage: Lineage | None = None
     times: list[StepTime] = field(default_factory=list)
 
+    def note(self, text: str) -> None:
+        """Log what a person should know of the run."""
+        logger.info("%s", text)
+        self._write({"note": text})
+
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[Progress]:
         """Time a step, show its progress, and log it, whether it succeeds or fails."""
@@ -60,7 +66,8 @@ class RunLog:
             taken = StepTime(name, round(time.perf_counter() - wall, 3), round(time.process_time() - cpu, 3), round(_peak_mib(), 1))
             self.times.append(taken)
             try:
-                self._write(taken, outcome)
+                logger.debug("%s %s in %.2f s", taken.step, outcome, taken.wall_s)
+                self._write({"outcome": outcome, **asdict(taken)})
             except StorageError:
                 if outcome == "done":  # else the step's own error says more
                     raise
@@ -68,14 +75,8 @@ class RunLog:
     def _reported(self, name: str) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self.lineage is None else self.lineage.step(name)
 
-    def _write(self, taken: StepTime, outcome: str) -> None:
-        entry = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "run_id": self.run_id,
-            "outcome": outcome,
-            **asdict(taken),
-        }
-        logger.debug("%s %s in %.2f s", taken.step, outcome, taken.wall_s)
+    def _write(self, values: Mapping[str, Any]) -> None:
+        entry = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "run_id": self.run_id, **values}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with (self.folder / f"{self.run_id}.jsonl").open("a", encoding="utf-8") as file:

@@ -9,15 +9,16 @@ from typing import Any
 
 from sporeprint.common.progress import Progress, Steps
 from sporeprint.common.workdir import Workdir
-from sporeprint.data.dataset import concat
 from sporeprint.data.groups import GroupName, read_group_names
-from sporeprint.data.training_data import ModelInput, read_input
+from sporeprint.data.training_data import KNOWN, ModelInput, read_input
 from sporeprint.errors import ConfigError, NotServableError, nearest
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.inference.attributions import NO_EXPLANATION, Explainer, explainer_of
 from sporeprint.models import training
-from sporeprint.models.encoder import Encoder, Matrix, column_transforms, fit_and_encode
+from sporeprint.models.encoder import SCORED_ROWS, Encoder, Matrix
+from sporeprint.models.encoder_fit import column_transforms
 from sporeprint.models.scorers import Scorer, Scores
+from sporeprint.models.training_rows import fit_encoder_and_rows
 from sporeprint.pipelines.candidate_files import write_candidate
 from sporeprint.pipelines.results import TrainResult
 from sporeprint.pipelines.run_context import RunContext, open_run
@@ -65,6 +66,8 @@ def train(run: RunContext, data: ModelInput, chosen: Mapping[str, ModelSettings]
     with run.log.step("train") as progress:
         # The last evaluation is not of the models that are trained now.
         workdir.evaluation_record.unlink(missing_ok=True)
+        for note in data.notes:
+            run.log.note(note)
         progress.total(sum(fit_units(model) for model in chosen.values()) + WHOLE_FIT)
         progress.text("guard")
         shared = shared_parts(settings, workdir, data)
@@ -72,6 +75,8 @@ def train(run: RunContext, data: ModelInput, chosen: Mapping[str, ModelSettings]
         for name, model in chosen.items():
             progress.text(name)
             candidate = fit_candidate(settings, name, model, data, shared, progress)
+            for note in candidate.notes:
+                run.log.note(f"{name}: {note}")
             write_candidate(workdir.candidates, candidate)
             fitted.append(candidate)
     run.record.details["trained"] = {item.name: item.fit_seconds for item in fitted}
@@ -95,11 +100,11 @@ class SharedParts:
 
 def shared_parts(settings: Settings, workdir: Workdir, data: ModelInput) -> SharedParts:
     """Fit the guard on training and early-stopping rows."""
-    rows = concat([data.train, data.part(settings, "early_stop")])
+    known = data.known(settings, KNOWN)
     calibrate, test = data.part(settings, "calibration"), data.part(settings, "threshold")
-    fitted, partial = fit_guards(rows, calibrate, test, settings.dataset, settings.guard, seed=settings.runtime.seed)
+    fitted, partial = fit_guards(known, calibrate, test, settings.dataset, settings.guard, seed=settings.runtime.seed)
     return SharedParts(
-        fitted, partial, reference_rows(rows, fitted, most=settings.guard.kept_rows), group_names(settings, workdir, data) or ()
+        fitted, partial, reference_rows(known.batches, fitted, most=settings.guard.kept_rows), group_names(settings, workdir, data) or ()
     )
 
 
@@ -117,8 +122,7 @@ def fit_candidate(
     """Fit one model, convert it to its served form, and calibrate its verdict."""
     stop = data.part(settings, "early_stop")
     transforms = column_transforms(settings.transform, model, settings.dataset)
-    encoder, matrix = fit_and_encode(data.train.codes, data.train.y, transforms, seed=settings.runtime.seed)
-    rows = training.EncodedRows(matrix, data.train.y)
+    encoder, rows = fit_encoder_and_rows(data.known(settings, ("train",)), transforms, seed=settings.runtime.seed)
     done = 0
 
     def each_round(rounds: int) -> None:
@@ -133,17 +137,18 @@ def fit_candidate(
         training.EncodedRows(encoder.matrix(stop.codes), stop.y),
         seed=settings.runtime.seed,
         threads=settings.threads,
+        most_rows=settings.runtime.most_rows,
         each_round=each_round,
     )
     seconds = time.perf_counter() - began
     progress.advance(fit_units(model) - done)
-    test = encoder.matrix(data.test.codes)
-    reference = fitted.score(test)
+    reference = encoder.scored(data.test.codes, fitted.score)
     scorer, reason = None, None
     try:
-        scorer = training.to_scorer(fitted, test, threads=settings.threads)
+        scorer = training.to_scorer(fitted, encoder.matrix(data.test.codes.take(slice(SCORED_ROWS))), threads=settings.threads)
     except NotServableError as error:
         reason = str(error)
+    sample = rows.sample(training.START_ROWS)
     return decided(
         settings,
         data,
@@ -157,9 +162,9 @@ def fit_candidate(
         notes=fitted.notes,
         described=model.model_dump(mode="json"),
         not_servable=reason,
-        explainer=explainer_of(scorer, fitted.estimator, rows.X),
+        explainer=explainer_of(scorer, fitted.estimator, sample.X),
         rounds=fitted.rounds,
-        importance=training.importance(fitted, rows.X, encoder.sources),
+        importance=training.importance(fitted, sample.X, encoder.sources),
     )
 
 
@@ -183,7 +188,7 @@ def decided(
 ) -> Candidate:
     """Calibrate the verdict of a model, fitted here or elsewhere, and gather everything as a candidate; see `Candidate`."""
     safe = fit_decision_rule(
-        lambda codes: score(encoder.matrix(codes)),
+        lambda codes: encoder.scored(codes, score),
         encoder,
         shared.guard,
         data.part(settings, "calibration"),
@@ -199,7 +204,7 @@ def decided(
         scorer=scorer,
         not_servable=not_servable,
         parts={**safe.to_files(), **explainer.to_files(), REFERENCE_FILE: shared.known.to_bytes()},
-        scores=reference if scorer is None else score(encoder.matrix(data.test.codes)),
+        scores=reference if scorer is None else encoder.scored(data.test.codes, score),
         reference=reference,
         fit_seconds=fit_seconds,
         rounds=rounds,

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from sporeprint.common.engine import Engine
 from sporeprint.common.files import atomic_path, atomic_write, sha256_file
 from sporeprint.common.optional_dependencies import Lazy
 from sporeprint.common.parallel import ahead
@@ -28,12 +29,15 @@ from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import DataSummary, GroupCheck
 from sporeprint.data.dataset import Observations
 from sporeprint.data.parquet_store import RUN_ID, Writer, rejected_columns, to_arrow
+from sporeprint.data.part_files import PartFile, part_path, write_manifest
 from sporeprint.data.splitting import row_hashes
 from sporeprint.data.validation import MALFORMED, check
 from sporeprint.errors import DataError, StorageError
 from sporeprint.ingestion.raw_batch import Batch
-from sporeprint.ingestion.raw_table import RawTable, read_batches
+from sporeprint.ingestion.raw_table import RawTable
+from sporeprint.ingestion.splits import Split, splits
 from sporeprint.pipelines.data_notes import data_notes
+from sporeprint.pipelines.engines import open_engine
 from sporeprint.pipelines.extract import read_extract_record
 from sporeprint.pipelines.partitioning import SplitKeys, share_out, split_keys
 from sporeprint.pipelines.results import DataResult, ValidateResult, Validation
@@ -97,11 +101,12 @@ def _stage(run: RunContext, raw: RawTable, *, created: str, progress: Progress) 
     folder = _fresh(workdir, run_id)
     metadata = {RUN_ID.decode(): run_id, "sporeprint.simulated": str(raw.provenance.simulated).lower()}
     try:
-        tally = _ingest(settings, raw, folder, metadata, progress)
-        run.record.add_counts(tally.rows, tally.rejected, dict(tally.by_rule.most_common()), raw.provenance.sha256)
-        _refuse_too_many(settings, workdir, tally, folder, run_id)
-        groups = _check_groups(settings.dataset, tally, raw)
-        record = _finish(settings, raw, tally, groups, folder, metadata, created)
+        with open_engine(settings, workdir) as engine:
+            tally = _ingest(settings, raw, folder, metadata, progress, engine)
+            run.record.add_counts(tally.rows, tally.rejected, dict(tally.by_rule.most_common()), raw.provenance.sha256)
+            _refuse_too_many(settings, workdir, tally, folder, run_id)
+            groups = _check_groups(settings.dataset, tally, raw)
+            record = _finish(settings, raw, tally, groups, folder, metadata, created, engine)
         atomic_write(folder / "record.json", record.to_json())
         atomic_write(folder / "report.html", render_validation(_summary(record, tally.examples)))
         shutil.rmtree(workdir.staging, ignore_errors=True)
@@ -117,7 +122,8 @@ def _validate(run: RunContext, raw: RawTable, progress: Progress) -> Validation:
     settings, workdir, run_id = run.settings, run.workdir, run.run_id
     folder = _fresh(workdir, run_id)
     try:
-        tally = _ingest(settings, raw, folder, {RUN_ID.decode(): run_id}, progress)
+        with open_engine(settings, workdir) as engine:
+            tally = _ingest(settings, raw, folder, {RUN_ID.decode(): run_id}, progress, engine)
         run.record.add_counts(tally.rows, tally.rejected, dict(tally.by_rule.most_common()), raw.provenance.sha256)
         _refuse_too_many(settings, workdir, tally, folder, run_id)
         groups = _check_groups(settings.dataset, tally, raw)
@@ -160,6 +166,22 @@ class _Tally:
     split_keys: list[SplitKeys] = field(default_factory=list)
     values: dict[str, set[str]] = field(default_factory=dict)
 
+    def merge(self, later: _Tally) -> None:
+        """Add the counts of rows that follow."""
+        for name in ("rows", "unlabelled", "rejected", "malformed"):
+            setattr(self, name, getattr(self, name) + getattr(later, name))
+        self.by_rule.update(later.by_rule)
+        self.missing.update(later.missing)
+        self.examples += later.examples[: EXAMPLES - len(self.examples)]
+        self.groups |= later.groups
+        self.split_keys += later.split_keys
+        for name, values in later.values.items():
+            self.values.setdefault(name, set()).update(values)
+        count = len(later.lowest)
+        _grow(self, count)
+        np.minimum(self.lowest[:count], later.lowest, out=self.lowest[:count])
+        np.maximum(self.highest[:count], later.highest, out=self.highest[:count])
+
 
 @dataclass(frozen=True)
 class _CheckedBatch:
@@ -176,23 +198,86 @@ class _CheckedBatch:
     split_keys: SplitKeys | None
 
 
-def _ingest(settings: Settings, raw: RawTable, folder: Path, metadata: Mapping[str, str], progress: Progress) -> _Tally:
-    schema, tally = settings.dataset, _Tally()
-    progress.total(raw.provenance.bytes)
-    batches = read_batches(raw, settings.read_schema, batch_bytes=settings.runtime.batch_mb << 20)
-    empty = pl.DataFrame(schema=rejected_columns(schema)).to_arrow()
-    with Writer(folder / "processed.parquet", metadata) as good, Writer(folder / "rejected.parquet", metadata) as bad:
+@dataclass(frozen=True)
+class CheckTask:
+    """A piece of the raw table, to be checked.
+
+    Attributes:
+        split: the piece.
+        good: where its good rows are written.
+        bad: where its rejected rows are written.
+        metadata: notes of both files.
+        settings: the configuration.
+        threads: batches that are checked at once.
+    """
+
+    split: Split
+    good: Path
+    bad: Path
+    metadata: Mapping[str, str]
+    settings: Settings
+    threads: int
+
+
+def check_split(task: CheckTask) -> _Tally:
+    """Check a piece of the raw table, and write its good and its rejected rows.
+
+    Raises:
+        DataError: see `read_batches`; it holds other rows than it did.
+    """
+    settings, tally = task.settings, _Tally()
+    batches = task.split.batches(settings.read_schema, batch_bytes=settings.runtime.batch_mb << 20)
+    empty = pl.DataFrame(schema=rejected_columns(settings.dataset)).to_arrow()
+    with (
+        atomic_path(task.good) as fine,
+        atomic_path(task.bad) as poor,
+        Writer(fine, task.metadata) as good,
+        Writer(poor, task.metadata) as bad,
+    ):
         bad.write(empty)
-        for batch in ahead(lambda batch: _check_batch(batch, settings), batches, workers=settings.threads):
+        for batch in ahead(lambda batch: _check_batch(batch, settings), batches, workers=task.threads):
             good.write(batch.arrow)
             if batch.rejected.height:
                 bad.write(batch.rejected.to_arrow())
-            _add(tally, batch, schema)
-            progress.advance(batch.bytes_read)
+            _add(tally, batch, settings.dataset)
+    expected = task.split.rows
+    if expected is not None and tally.rows + tally.unlabelled != expected:
+        name = task.split.pieces[0].file.path
+        raise DataError(f"{name} has changed since it was extracted; run it again when nothing writes to the file any more")
+    return tally
+
+
+def _ingest(settings: Settings, raw: RawTable, folder: Path, metadata: Mapping[str, str], progress: Progress, engine: Engine) -> _Tally:
+    pieces = splits(raw, most_bytes=settings.engine.split_mb << 20)
+    good, bad = folder / "processed.parquet", folder / "rejected"
+    threads = settings.threads if len(pieces) == 1 else max(1, settings.threads // engine.workers)
+    tasks = [
+        CheckTask(each, part_path(good, each.number, len(pieces)), bad / f"{each.number:05}.parquet", metadata, settings, threads)
+        for each in pieces
+    ]
+    progress.total(raw.provenance.bytes)
+    tally, parts = _Tally(), []
+    for task, each in zip(tasks, engine.map(check_split, tasks), strict=True):
+        tally.merge(each)
+        parts.append(PartFile.of(task.good, each.rows - each.rejected))
+        progress.advance(sum(piece.bytes for piece in task.split.pieces))
     _refuse_changed(raw)
     if not tally.rows:
         raise DataError(f"{raw.provenance.source} holds no rows")
+    write_manifest(good, parts)
+    _join_rejected([task.bad for task in tasks], folder / "rejected.parquet", metadata)
+    shutil.rmtree(bad)
     return tally
+
+
+def _join_rejected(parts: Sequence[Path], target: Path, metadata: Mapping[str, str]) -> None:
+    """One file of the few rows that were rejected."""
+    if len(parts) == 1:
+        parts[0].rename(target)
+        return
+    with Writer(target, metadata) as writer:
+        for path in parts:
+            writer.write(pq.read_table(path))
 
 
 def _refuse_changed(raw: RawTable) -> None:
@@ -201,11 +286,10 @@ def _refuse_changed(raw: RawTable) -> None:
     Raises:
         DataError: see above.
     """
-    about = raw.provenance
-    if raw.further is not None or raw.path.stat().st_mtime < datetime.fromisoformat(about.extracted_at).timestamp():
-        return
-    if sha256_file(raw.path) != about.sha256:
-        raise DataError(f"{raw.path} has changed since it was extracted; run it again when nothing writes to the file any more")
+    extracted = datetime.fromisoformat(raw.provenance.extracted_at).timestamp()
+    for file in raw.files:
+        if file.path.stat().st_mtime >= extracted and sha256_file(file.path) != file.sha256:
+            raise DataError(f"{file.path} has changed since it was extracted; run it again when nothing writes to the file any more")
 
 
 def _check_batch(batch: Batch, settings: Settings) -> _CheckedBatch:
@@ -291,13 +375,18 @@ def _widen(tally: _Tally, blocks: npt.NDArray[np.int64], y: npt.NDArray[np.int8]
     """Keep the lowest and highest class of every block."""
     if not len(blocks):
         return
-    more = int(blocks.max()) + 1 - len(tally.lowest)
+    _grow(tally, int(blocks.max()) + 1)
+    np.minimum.at(tally.lowest, blocks, y)
+    np.maximum.at(tally.highest, blocks, y)
+
+
+def _grow(tally: _Tally, count: int) -> None:
+    """Room for so many blocks."""
+    more = count - len(tally.lowest)
     if more > 0:
         more += len(tally.lowest) // 2  # grown by half, so that growing costs little in all
         tally.lowest = np.r_[tally.lowest, np.full(more, 2, dtype=np.int8)]
         tally.highest = np.r_[tally.highest, np.full(more, -1, dtype=np.int8)]
-    np.minimum.at(tally.lowest, blocks, y)
-    np.maximum.at(tally.highest, blocks, y)
 
 
 def _refuse_too_many(settings: Settings, workdir: Workdir, tally: _Tally, folder: Path, run_id: str) -> None:
@@ -339,10 +428,17 @@ def _check_groups(schema: DatasetSchema, tally: _Tally, raw: RawTable) -> GroupC
 
 
 def _finish(
-    settings: Settings, raw: RawTable, tally: _Tally, groups: GroupCheck, folder: Path, metadata: Mapping[str, str], created: str
+    settings: Settings,
+    raw: RawTable,
+    tally: _Tally,
+    groups: GroupCheck,
+    folder: Path,
+    metadata: Mapping[str, str],
+    created: str,
+    engine: Engine,
 ) -> DataSummary:
     target = settings.dataset.target
-    shared = share_out(settings, folder, metadata, groups, tally.rows - tally.rejected, tally.split_keys)
+    shared = share_out(settings, folder, metadata, groups, tally.rows - tally.rejected, tally.split_keys, engine)
     names = (target.values[target.negative], target.values[target.positive])
     return DataSummary(
         run_id=metadata[RUN_ID.decode()],

@@ -9,7 +9,8 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from sporeprint.data.coded_table import Codes
+from sporeprint.data.coded_table import MISSING, Codes
+from sporeprint.schema import DatasetSchema
 
 Row = Mapping[str, str | float | None]
 Flags = npt.NDArray[np.bool_]
@@ -175,3 +176,14 @@ def mask_keys(observed: Flags) -> list[bytes]:
     width = packed.shape[1]
     text = packed.tobytes()
     return [text[at : at + width] for at in range(0, len(text), width)] if width else [b""] * len(observed)
+
+
+def observed_masks(codes: Codes, schema: DatasetSchema) -> frozenset[bytes]:
+    """The keys of the sets of observed columns that occur in a table, as `Cells.of_codes` has them with the contract's layout."""
+    present = [codes.nominal[name] != MISSING for name in schema.nominal] + [~np.isnan(codes.numeric[name]) for name in schema.numeric]
+    names = (*schema.nominal, *schema.numeric)
+    seen = [np.ones_like(flags) if name in schema.informative else flags for name, flags in zip(names, present, strict=True)]
+    if not seen:
+        return frozenset([b""] if codes.rows else [])
+    packed = np.packbits(np.stack(seen, axis=1), axis=1)
+    return frozenset(row.tobytes() for row in np.unique(packed, axis=0))

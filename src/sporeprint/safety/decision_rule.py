@@ -12,13 +12,15 @@ import numpy.typing as npt
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations
 from sporeprint.data.groups import GroupName
+from sporeprint.data.training_data import KnownRows
 from sporeprint.models.encoder import Encoder
 from sporeprint.safety.anomalies import TableAnomalies, table_anomalies
 from sporeprint.safety.calibration import Calibration, fit_calibration
 from sporeprint.safety.cells import Cells
-from sporeprint.safety.group_likelihood import fit_group_likelihood
-from sporeprint.safety.mixture import cluster_components, group_components, groups_are_usable
-from sporeprint.safety.novelty_guard import Guard, Novelty, calibrate_guard, fit_components
+from sporeprint.safety.component_counts import ComponentCounts, ComponentRows, count_components
+from sporeprint.safety.group_likelihood import Evidence, likelihood_of
+from sporeprint.safety.known_components import find_components
+from sporeprint.safety.novelty_guard import Guard, Novelty, calibrate_guard, guard_of
 from sporeprint.safety.partial_guard import PARTIAL_GUARD_FILE, PartialGuard, read_partial_guard
 from sporeprint.safety.partial_rule import PartialVerdicts, decide_partial, fit_partial_rule
 from sporeprint.safety.risk_control import RiskLevels, Threshold, candidate_thresholds, choose_threshold
@@ -107,6 +109,7 @@ class DecisionRule:
         novelty: Novelty | None = None,
         unobserved: frozenset[str] = frozenset(),
         absent: Mapping[str, Flags] | None = None,
+        evidence: Evidence | None = None,
     ) -> Predictions:
         """Predict n rows.
 
@@ -118,6 +121,7 @@ class DecisionRule:
             novelty: what the guard says of the rows, where it was computed before.
             unobserved: columns whose empty cells are no observation, beside those that the contract says so of.
             absent: column -> bool [n], further rows in which it was not observed. None: in none.
+            evidence: what the groups say of the rows as they are recorded, where it was computed before.
         """
         if self.partial is not None and (unobserved or absent or self.partial.is_always_asked):
             cells = Cells.of_codes(codes, self.partial.layout, unobserved)
@@ -125,7 +129,7 @@ class DecisionRule:
                 everywhere = np.ones(codes.rows, dtype=np.bool_)
                 seen = [~absent[name] if name in absent else everywhere for name in self.partial.layout.columns]
                 cells = cells.hidden(np.stack(seen, axis=1), self.partial.layout)
-            return self._partial_predictions(self.partial, codes, scores, encoder, schema, cells)
+            return self._partial_predictions(self.partial, codes, scores, encoder, schema, cells, evidence)
         novelty = self.guard.novelty(codes) if novelty is None else novelty
         probability, anomalies = self.calibration(scores), table_anomalies(codes, encoder, schema)
         verdicts = self.decide(probability, novelty.p, anomalies.contradictory(codes.rows), novelty.component)
@@ -139,11 +143,11 @@ class DecisionRule:
         encoder: Encoder,
         schema: DatasetSchema,
         cells: Cells,
+        evidence: Evidence | None,
     ) -> Predictions:
         anomalies = table_anomalies(codes, encoder, schema)
-        verdicts = decide_partial(
-            partial, cells, contradictory=anomalies.contradictory(codes.rows), limits=self.limits, classifier=self.calibration(scores)
-        )
+        contradictory, classifier = anomalies.contradictory(codes.rows), self.calibration(scores)
+        verdicts = decide_partial(partial, cells, contradictory=contradictory, limits=self.limits, classifier=classifier, evidence=evidence)
         novelty = Novelty(verdicts.p, verdicts.group, np.zeros(codes.rows))
         return Predictions(verdicts.probability, novelty, anomalies, verdicts.verdict, verdicts)
 
@@ -223,11 +227,14 @@ def fit_guard(rows: Observations, calibrate: Observations, schema: DatasetSchema
         settings: see `GuardSettings`.
         seed: of the clustering.
     """
-    return _fit_guard(rows, calibrate.take(unit_representatives(calibrate)), *_components(rows, schema, settings, seed), schema)
+    components = find_components(KnownRows.of(rows), schema, settings, seed)
+    counted = count_components(components, len(components.names), schema)
+    chosen, _ = components.chosen(counted.values.sizes, schema)
+    return _fit_guard(counted, chosen, components.names, calibrate.take(unit_representatives(calibrate)))
 
 
 def fit_guards(
-    rows: Observations,
+    known: KnownRows,
     calibrate: Observations,
     test: Observations,
     schema: DatasetSchema,
@@ -239,7 +246,7 @@ def fit_guards(
     """Fit and calibrate both guards, on the same components: of rows as they are recorded, and of partial rows.
 
     Args:
-        rows: rows that the guards are to know.
+        known: rows that the guards are to know.
         calibrate: see `fit_guard`.
         test: further such rows, on which the promise of the partial rows' threshold is tested.
         schema: the contract.
@@ -247,26 +254,19 @@ def fit_guards(
         seed: of everything that is drawn.
         is_rehearsed: see `fit_partial_rule`.
     """
-    component, names = _components(rows, schema, settings, seed)
-    counted, tested = calibrate.take(unit_representatives(calibrate)), test.take(unit_representatives(test))
-    guard = _fit_guard(rows, counted, component, names, schema)
-    likelihood = replace(fit_group_likelihood(rows.codes, rows.y, component, names, schema), positive=guard.positive)
-    return guard, fit_partial_rule(likelihood, rows, counted, tested, schema, settings, seed=seed, is_rehearsed=is_rehearsed)
+    components = find_components(known, schema, settings, seed)
+    names = components.names
+    counted = count_components(components, len(names), schema)
+    chosen, masks = components.chosen(counted.values.sizes, schema)
+    calibrate, test = calibrate.take(unit_representatives(calibrate)), test.take(unit_representatives(test))
+    guard = _fit_guard(counted, chosen, names, calibrate)
+    likelihood = replace(likelihood_of(counted, chosen, names, schema), positive=guard.positive)
+    return guard, fit_partial_rule(likelihood, masks, calibrate, test, schema, settings, seed=seed, is_rehearsed=is_rehearsed)
 
 
-def _components(
-    rows: Observations, schema: DatasetSchema, settings: GuardSettings, seed: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int64]]:
-    if settings.components != "clusters" and rows.group is not None and groups_are_usable(rows.group, settings.components):
-        return group_components(rows.group)
-    return cluster_components(rows.codes, rows.y, schema, clusters=settings.clusters, seed=seed)
-
-
-def _fit_guard(
-    rows: Observations, counted: Observations, component: npt.NDArray[np.intp], names: npt.NDArray[np.int64], schema: DatasetSchema
-) -> Guard:
-    guard = calibrate_guard(fit_components(rows.codes, rows.y, component, names, schema), counted.codes)
-    return guard if (names >= 0).all() else with_measured_classes(guard, counted)
+def _fit_guard(counted: ComponentCounts, chosen: ComponentRows, names: npt.NDArray[np.int64], calibrate: Observations) -> Guard:
+    guard = calibrate_guard(guard_of(counted, chosen, names), calibrate.codes)
+    return guard if (names >= 0).all() else with_measured_classes(guard, calibrate)
 
 
 def with_measured_classes(guard: Guard, rows: Observations) -> Guard:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from sporeprint.common.npz import from_npz, to_npz
 from sporeprint.data.coded_table import Codes
 from sporeprint.safety.cells import EMPTY, FIRST_VALUE, NEVER_SEEN, NOT_OBSERVED, Cells, Layout
+from sporeprint.safety.component_counts import ComponentCounts, ComponentRows, count_components, scale_of
 from sporeprint.schema import Column, DatasetSchema
 from sporeprint.stats.special import ndtr
 
@@ -34,6 +35,8 @@ Flags = npt.NDArray[np.bool_]
 PSEUDO_COUNT = 1e-3
 #: Smallest standard deviation of a numeric column in a group, as a share of its standard deviation over all rows.
 LEAST_SPREAD = 0.05
+#: Smallest standard deviation of a numeric column over all rows, relative to its numbers; below, it is rounding.
+LEAST_SCALE = 1e-12
 #: A group never seen: how often a column's value is that of just any group, its numbers' variance as a multiple, and how likely it
 #: is that a row comes from one (the odds against all known groups together).
 MUTATION, WIDENING, STRANGER_ODDS = 0.3, 1.5, 0.05
@@ -374,7 +377,7 @@ def fit_group_likelihood(
     schema: DatasetSchema,
     informative: frozenset[str] | None = None,
 ) -> GroupLikelihood:
-    """Describe groups by the rows in each.
+    """Describe groups by the rows in each, which are in memory.
 
     Args:
         codes: n training rows.
@@ -384,29 +387,45 @@ def fit_group_likelihood(
         schema: the contract.
         informative: columns whose empty cell is a value of its own; None: as the contract says.
     """
+    rows = ComponentRows(codes, y, component)
+    return likelihood_of(count_components([rows], len(names), schema), rows, names, schema, informative)
+
+
+def likelihood_of(
+    counted: ComponentCounts,
+    chosen: ComponentRows,
+    names: npt.NDArray[np.int64],
+    schema: DatasetSchema,
+    informative: frozenset[str] | None = None,
+) -> GroupLikelihood:
+    """The likelihoods of groups that were counted.
+
+    Args:
+        counted: of all training rows, none of the K groups empty.
+        chosen: rows of which the correlation of numbers is taken.
+        names: int64 [K], the group that each is, or -1.
+        schema: the contract.
+        informative: see `fit_group_likelihood`.
+    """
     informative = schema.informative if informative is None else informative
-    sizes = np.bincount(component, minlength=len(names)).astype(np.float64)
+    sizes = counted.values.sizes.astype(np.float64)
     categories, tables, silent = {}, [], []
     for name in schema.nominal:
-        seen = [int(code) for code in np.unique(codes.nominal[name]) if code > 0]
-        categories[name] = tuple(codes.vocabulary[name][code - 1] for code in seen)
-        counts = _counts(codes.nominal[name], seen, component, len(sizes))
+        categories[name] = counted.categories(name)
+        counts = counted.values.counts[name][[1, *(code + 1 for code in counted.seen(name))]].astype(np.float64)
         tables.append(_nominal(counts, categories[name], schema.columns[name], with_empty=name in informative))
         silent.append(counts[1:].sum(axis=0) + (counts[0] if name in informative else 0) == 0)
     scales: dict[str, tuple[float, float]] = {}
     means, spreads, residuals = [], [], []
     for name in schema.numeric:
-        values = codes.numeric[name]
-        present = ~np.isnan(values)
-        scales[name] = _scale(values[present])
-        z = (values - scales[name][0]) / scales[name][1]
-        n = np.bincount(component[present], minlength=len(sizes)).astype(np.float64)
-        mean = np.bincount(component[present], weights=z[present], minlength=len(sizes)) / np.maximum(n, 1)
-        rest = np.where(present, z - mean[component], 0.0)
-        variance = np.bincount(component, weights=rest**2, minlength=len(sizes)) / np.maximum(n, 1)
-        means.append(mean)
+        scales[name] = scale_of(counted.values.moments[name], LEAST_SCALE)
+        numbers = counted.numbers[name].rescaled(counted.scales[name][1] / scales[name][1])
+        n = numbers.n.astype(np.float64)
+        variance = numbers.squares / np.maximum(n, 1)
+        means.append(numbers.means)
         spreads.append(np.where(n > 0, np.hypot(np.sqrt(variance), schema.columns[name].error_rate), 1.0).clip(LEAST_SPREAD))
-        residuals.append(np.where(present, rest / np.maximum(spreads[-1][component], LEAST_SPREAD), np.nan))
+        z = (chosen.codes.numeric[name] - scales[name][0]) / scales[name][1]
+        residuals.append((z - numbers.means[chosen.component]) / np.maximum(spreads[-1][chosen.component], LEAST_SPREAD))
         silent.append(n == 0)
         recorded = np.stack([n, sizes - n]) if name in informative else None
         tables.append(_recorded(recorded, len(sizes)))
@@ -421,19 +440,10 @@ def fit_group_likelihood(
         spreads=np.array(spreads).reshape(len(scales), len(sizes)).T,
         correlation=_correlation(residuals),
         prior=np.log(sizes / sizes.sum()),
-        positive=np.bincount(component, weights=y, minlength=len(names)) / sizes,
+        positive=counted.values.positives / sizes,
         names=names,
         silent=np.array(silent),
     )
-
-
-def _counts(values: npt.NDArray[np.int16], seen: list[int], component: Index, groups: int) -> Float64:
-    """Counts [1 + values, K]: empty, then each value seen."""
-    rows = np.zeros(int(values.max(initial=0)) + 2, dtype=np.intp)
-    rows[np.array(seen, dtype=np.intp) + 1] = np.arange(len(seen)) + 1
-    usable = values >= 0
-    flat = rows.take(values[usable] + np.int16(1)) * groups + component[usable]
-    return np.bincount(flat, minlength=(len(seen) + 1) * groups).reshape(len(seen) + 1, groups).astype(np.float64)
 
 
 def _nominal(counts: Float64, values: tuple[str, ...], column: Column, *, with_empty: bool) -> tuple[Float64, Float64, Float64]:
@@ -502,13 +512,6 @@ def _recorded(counts: Float64 | None, groups: int) -> tuple[Float64, Float64, Fl
     stranger[rows] = np.log((1 - MUTATION) * shares + MUTATION * common)
     surprise[rows] = known[rows] - (shares * np.log(shares)).sum(axis=0)
     return known, stranger, surprise
-
-
-def _scale(numbers: Float64) -> tuple[float, float]:
-    if not len(numbers):
-        return 0.0, 1.0
-    mean, sd = float(numbers.mean()), float(numbers.std())
-    return mean, sd if sd > 1e-12 * float(np.abs(numbers).max()) else 1.0
 
 
 def _correlation(residuals: list[Float64]) -> Float64:

@@ -4,12 +4,17 @@ k-means++ and mini-batches (Sculley 2010) on the encoded rows give a start; clas
 guard's own distributions moves every row to the cluster that it is most likely in, until few move.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
 from sporeprint.data.coded_table import Codes
-from sporeprint.safety.novelty_guard import fit_components, row_blocks, scale_of
+from sporeprint.data.dataset import Observations
+from sporeprint.safety.component_counts import scale_of
+from sporeprint.safety.novelty_guard import Guard, fit_components, row_blocks
 from sporeprint.schema import DatasetSchema
+from sporeprint.stats.moments import Moments
 
 Index = npt.NDArray[np.intp]
 
@@ -25,18 +30,11 @@ SETTLED = 0.002
 START_ROWS = 50_000
 
 
-def groups_are_usable(group: npt.NDArray[np.int64], wish: str) -> bool:
-    """Whether declared groups are to be the components: as wished; with `auto` where most have enough rows and they are not too many."""
+def groups_are_usable(sizes: npt.NDArray[np.int64], wish: str) -> bool:
+    """Whether declared groups of so many rows are to be the components: as wished; with `auto` where most are large, and they are few."""
     if wish == "groups":
         return True
-    sizes = np.unique(group, return_counts=True)[1]
     return len(sizes) <= MOST_GROUPS and float(np.median(sizes)) >= 2 * LEAST_ROWS
-
-
-def group_components(group: npt.NDArray[np.int64]) -> tuple[Index, npt.NDArray[np.int64]]:
-    """Components of declared groups: the component of each row [n], and the group that each component is [K]."""
-    names, component = np.unique(group, return_inverse=True)
-    return component.astype(np.intp), names
 
 
 def cluster_components(
@@ -67,18 +65,58 @@ def cluster_components(
     return component, np.full(used, -1, dtype=np.int64)
 
 
+class ClusterOf:
+    """The cluster of each row of a table of which a sample was clustered: the likeliest of those of the row's class.
+
+    Args:
+        codes: the sample.
+        y: int8 [n], its labels.
+        component: int [n], the cluster of each of its rows, as `cluster_components` gives them.
+        schema: the contract.
+
+    Attributes:
+        count: how many clusters there are, each with a row of the sample.
+    """
+
+    def __init__(self, codes: Codes, y: npt.NDArray[np.int8], component: Index, schema: DatasetSchema) -> None:
+        self._of_class: dict[int, tuple[int, Guard]] = {}
+        self.count = 0
+        for label in np.unique(y).tolist():
+            rows = np.flatnonzero(y == label)
+            mine = codes.take(rows)
+            guard = _likelihoods(mine, component[rows] - component[rows].min(), schema)
+            used = np.unique(guard.novelty(mine).component)
+            guard = replace(guard, weights=guard.weights[:, used], names=guard.names[used], positive=guard.positive[used])
+            self._of_class[label] = self.count, guard
+            self.count += len(used)
+
+    def __call__(self, rows: Observations) -> Index:
+        """The cluster of each of n rows; of a class that the sample has no row of, the first one."""
+        component = np.zeros(len(rows.y), dtype=np.intp)
+        for label, (first, guard) in self._of_class.items():
+            mine = np.flatnonzero(rows.y == label)
+            component[mine] = first + guard.novelty(rows.codes.take(mine)).component
+        return component
+
+
+def _likelihoods(codes: Codes, cluster: Index, schema: DatasetSchema) -> Guard:
+    """A guard with which a row's likelihood in a cluster counts, not how typical it is there."""
+    sizes = np.bincount(cluster)
+    names = np.full(len(sizes), -1, dtype=np.int64)
+    fitted = fit_components(codes, np.zeros(codes.rows, dtype=np.int8), cluster, names, schema)
+    fitted.weights[0] = np.log(sizes / sizes.sum())
+    return fitted
+
+
 def _clusters(codes: Codes, schema: DatasetSchema, count: int, seed: int) -> Index:
     cluster = _start(codes, count, seed)
-    labels = np.zeros(codes.rows, dtype=np.int8)
     for _ in range(PASSES):
         sizes = np.bincount(cluster)
         large = np.flatnonzero(sizes >= min(LEAST_ROWS, sizes.max()))
         place = np.full(len(sizes), -1, dtype=np.intp)
         place[large] = np.arange(len(large))
         mine = place[cluster] >= 0
-        fitted = fit_components(codes.take(mine), labels[mine], place[cluster[mine]], np.full(len(large), -1, dtype=np.int64), schema)
-        fitted.weights[0] = np.log(sizes[large] / sizes[large].sum())  # here a row's likelihood counts, not how typical it is
-        moved = fitted.novelty(codes).component
+        moved = _likelihoods(codes.take(mine), place[cluster[mine]], schema).novelty(codes).component
         changed = float((moved != place[cluster]).mean())
         cluster = np.unique(moved, return_inverse=True)[1].astype(np.intp)
         if changed < SETTLED:
@@ -101,6 +139,6 @@ def _encoded(codes: Codes) -> npt.NDArray[np.float32]:
     parts = [np.eye(len(codes.vocabulary[name]) + 2, dtype=np.float32)[values + np.int16(1)] for name, values in codes.nominal.items()]
     for values in codes.numeric.values():
         present = ~np.isnan(values)
-        mean, sd = scale_of(values[present])
+        mean, sd = scale_of(Moments.of(values[present]))
         parts.append(np.where(present, (values - mean) / sd, 0.0).astype(np.float32)[:, np.newaxis])
     return np.hstack(parts)

@@ -4,7 +4,7 @@ Distance: one for every nominal column that differs (missing is a value), and fo
 of the training rows, at most one (the heterogeneous metric of Wilson and Martinez 1997, without its overlap of missing values).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.common.npz import from_npz, to_npz
-from sporeprint.data.dataset import Observations
+from sporeprint.data.dataset import Observations, concat
 from sporeprint.safety.novelty_guard import Guard
 
 Row = Mapping[str, str | float | None]
@@ -132,26 +132,33 @@ def _numeric_distance(value: str | float | None, numbers: npt.NDArray[np.float64
     return apart
 
 
-def reference_rows(rows: Observations, guard: Guard, *, most: int) -> ReferenceRows:
+def reference_rows(batches: Iterable[Observations], guard: Guard, *, most: int) -> ReferenceRows:
     """Choose the training rows that are kept: of each component at most so many, by their hash.
 
     Args:
-        rows: the rows the guard was fitted on.
+        batches: the rows the guard was fitted on.
         guard: the guard.
         most: rows of a component.
     """
-    if rows.group is None or (guard.names < 0).any():
-        component = guard.novelty(rows.codes).component
-    else:
-        component = np.searchsorted(guard.names, rows.group).astype(np.intp)
-    order = np.lexsort((rows.row_hash, component))
-    sizes = np.bincount(component, minlength=len(guard.names))
-    place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    chosen = order[place < most]
-    codes = rows.codes.take(chosen)
+    chosen: Observations | None = None
+    for batch in batches:
+        rows = batch if chosen is None else concat([chosen, batch])
+        component = _component(rows, guard)
+        order = np.lexsort((rows.row_hash, component))
+        sizes = np.bincount(component, minlength=len(guard.names))
+        place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        chosen = rows.take(order[place < most])
+    if chosen is None:
+        raise ValueError("there are no rows to keep")
     nominal = {}
     for name, categories in guard.categories.items():
         index = {value: number for number, value in enumerate(categories, start=1)}
-        table = np.array([0, 0, *(index.get(value, 0) for value in codes.vocabulary[name])], dtype=np.int16)
-        nominal[name] = table.take(codes.nominal[name] + np.int16(1))
-    return ReferenceRows(nominal, dict(codes.numeric), rows.row[chosen], component[chosen].astype(np.int32))
+        table = np.array([0, 0, *(index.get(value, 0) for value in chosen.codes.vocabulary[name])], dtype=np.int16)
+        nominal[name] = table.take(chosen.codes.nominal[name] + np.int16(1))
+    return ReferenceRows(nominal, dict(chosen.codes.numeric), chosen.row, _component(chosen, guard).astype(np.int32))
+
+
+def _component(rows: Observations, guard: Guard) -> npt.NDArray[np.intp]:
+    if rows.group is None or (guard.names < 0).any():
+        return guard.novelty(rows.codes).component
+    return np.searchsorted(guard.names, rows.group).astype(np.intp)

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from sporeprint.common.npz import from_npz, to_npz
 from sporeprint.data.coded_table import Codes
-from sporeprint.models.encoder import ROUNDING
+from sporeprint.safety.component_counts import ComponentCounts, ComponentRows, NumberTally, count_components
 from sporeprint.schema import DatasetSchema
 
 Float64 = npt.NDArray[np.float64]
@@ -369,7 +369,7 @@ def row_blocks(rows: int) -> Iterator[slice]:
 
 
 def fit_components(codes: Codes, y: npt.NDArray[np.int8], component: Index, names: npt.NDArray[np.int64], schema: DatasetSchema) -> Guard:
-    """Describe components by the rows in each; not calibrated yet.
+    """Describe components by the rows in each, which are in memory; not calibrated yet.
 
     Args:
         codes: n training rows.
@@ -378,58 +378,51 @@ def fit_components(codes: Codes, y: npt.NDArray[np.int8], component: Index, name
         names: int64 [K], the group that each component is, or -1.
         schema: the contract.
     """
-    sizes = np.bincount(component, minlength=len(names)).astype(np.float64)
-    weights, categories, scales, ranges = [np.zeros((1, len(names)))], {}, {}, {}
-    for name in schema.nominal:
-        seen = np.unique(codes.nominal[name])
-        categories_seen = [int(code) for code in seen if code > 0]
-        categories[name] = tuple(codes.vocabulary[name][code - 1] for code in categories_seen)
-        weights.append(_nominal_weights(codes.nominal[name], categories_seen, component, sizes))
-    for name in schema.numeric:
-        part, scales[name] = _numeric_weights(codes.numeric[name], component, sizes)
-        weights.append(part)
-        present = codes.numeric[name][~np.isnan(codes.numeric[name])]
-        ranges[name] = (float(present.min()), float(present.max())) if len(present) else (np.inf, -np.inf)
-    positive = np.bincount(component, weights=y, minlength=len(names)) / sizes
-    guard = Guard(categories, scales, ranges, np.vstack(weights), names, positive, np.empty(0, dtype=np.float64))
-    guard.weights[0] = -own_medians(guard, codes, component)
+    rows = ComponentRows(codes, y, component)
+    return guard_of(count_components([rows], len(names), schema), rows, names)
+
+
+def guard_of(counted: ComponentCounts, chosen: ComponentRows, names: npt.NDArray[np.int64]) -> Guard:
+    """The guard of components that were counted; not calibrated yet.
+
+    Args:
+        counted: of all training rows, none of the K components empty.
+        chosen: rows of every component, of which the medians are taken.
+        names: int64 [K], the group that each component is, or -1.
+    """
+    values = counted.values
+    sizes = values.sizes.astype(np.float64)
+    nominal = [_nominal_weights(values.counts[name][[0, 1, *(code + 1 for code in counted.seen(name))]], sizes) for name in values.counts]
+    numeric = [_numeric_weights(numbers, sizes) for numbers in counted.numbers.values()]
+    guard = Guard(
+        {name: counted.categories(name) for name in values.counts},
+        counted.scales,
+        {name: (moments.low, moments.high) for name, moments in values.moments.items()},
+        np.vstack([np.zeros((1, len(names))), *nominal, *numeric]),
+        names,
+        values.positives / sizes,
+        np.empty(0, dtype=np.float64),
+    )
+    guard.weights[0] = -own_medians(guard, chosen.codes, chosen.component)
     return guard
 
 
-def _nominal_weights(values: npt.NDArray[np.int16], codes_seen: Sequence[int], component: Index, sizes: Float64) -> Float64:
-    """Log shares [k + 2, K]: never seen, missing, each kept value."""
-    rows = np.zeros(int(values.max(initial=0)) + 2, dtype=np.intp)
-    rows[1] = 1
-    rows[np.array(codes_seen, dtype=np.intp) + 1] = np.arange(len(codes_seen)) + 2
-    width = len(codes_seen) + 2
-    counts = np.bincount(rows.take(values + np.int16(1)) * len(sizes) + component, minlength=width * len(sizes)).reshape(width, len(sizes))
-    return np.log((counts + PSEUDO_COUNT) / (sizes + PSEUDO_COUNT * width))
+def _nominal_weights(counts: npt.NDArray[np.int64], sizes: Float64) -> Float64:
+    """Log shares, of counts [k + 2, K]: never seen, missing, each kept value."""
+    return np.asarray(np.log((counts + PSEUDO_COUNT) / (sizes + PSEUDO_COUNT * len(counts))))
 
 
-def _numeric_weights(values: Float64, component: Index, sizes: Float64) -> tuple[Float64, tuple[float, float]]:
-    """[4, K]: log share missing, log share present with the normal curve's constant, factors of z and z²; and z's scale."""
-    is_present = ~np.isnan(values)
-    mean, sd = scale_of(values[is_present])
-    z, where = (values[is_present] - mean) / sd, component[is_present]
-    present = np.bincount(where, minlength=len(sizes)).astype(np.float64)
-    n = np.maximum(present, 1.0)
-    means = np.bincount(where, weights=z, minlength=len(sizes)) / n
-    variance = np.bincount(where, weights=(z - means[where]) ** 2, minlength=len(sizes)) / n
+def _numeric_weights(numbers: NumberTally, sizes: Float64) -> Float64:
+    """[4, K]: log share missing, log share present with the normal curve's constant, factors of z and z²."""
+    present, means = numbers.n.astype(np.float64), numbers.means
+    variance = numbers.squares / np.maximum(present, 1.0)
     # A component that never has a value here knows nothing of it: the curve of all rows.
     spread = np.where(present > 0, np.maximum(np.sqrt(variance), LEAST_SD), 1.0)
     log_missing = np.log((sizes - present + PSEUDO_COUNT) / (sizes + 2 * PSEUDO_COUNT))
     log_present = np.log((present + PSEUDO_COUNT) / (sizes + 2 * PSEUDO_COUNT))
     precision = 1.0 / spread**2
     constant = log_present - np.log(spread) - 0.5 * means**2 * precision
-    return np.vstack([log_missing, constant, means * precision, -0.5 * precision]), (mean, sd)
-
-
-def scale_of(numbers: Float64) -> tuple[float, float]:
-    """Mean and standard deviation of numbers; 1 for the latter where rounding alone, or nothing, spreads them."""
-    if not len(numbers):
-        return 0.0, 1.0
-    mean, sd = float(numbers.mean()), float(numbers.std())
-    return mean, sd if sd > ROUNDING * float(np.abs(numbers).max()) else 1.0
+    return np.vstack([log_missing, constant, means * precision, -0.5 * precision])
 
 
 def own_medians(guard: Guard, codes: Codes, component: Index) -> Float64:

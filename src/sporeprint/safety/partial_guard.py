@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.common.npz import from_npz, to_npz
-from sporeprint.safety.cells import NOT_OBSERVED, Cells, Layout, mask_keys
+from sporeprint.safety.cells import NOT_OBSERVED, Cells, Layout
 from sporeprint.safety.group_likelihood import Evidence, GroupLikelihood
 from sporeprint.safety.risk_control import Threshold
 from sporeprint.safety.verdict import HALF
@@ -288,7 +288,7 @@ def _by_mask(observed: Flags) -> list[tuple[bytes, Index]]:
 
 def fit_partial_guard(
     likelihood: GroupLikelihood,
-    trained: Cells,
+    trained: frozenset[bytes],
     calibration: Cells,
     calibration_group: Index | None,
     strangers: Cells,
@@ -301,7 +301,7 @@ def fit_partial_guard(
 
     Args:
         likelihood: of the groups.
-        trained: cells of the training rows: their masks are those that the classifier knows.
+        trained: masks that the training rows have, as keys.
         calibration: cells of rows that nothing was fitted on.
         calibration_group: intp [c], their groups among the likelihood's; None: the likeliest one of each.
         strangers: cells of positive rows that nothing was fitted on.
@@ -315,9 +315,8 @@ def fit_partial_guard(
     power = column_power(likelihood)
     chosen = _evenly(random, strangers_group, MOST_STRANGERS)
     curve = margin_curve(likelihood, power, strangers.take(chosen), strangers_group[chosen], unseen_risk=unseen_risk, random=random)
-    masks = frozenset(mask_keys(np.unique(trained.observed, axis=0)))
     nothing = Threshold(None, 0.0, 0.0, 0, 0, "no threshold was chosen")
-    return PartialGuard(likelihood, sample, group, masks, power, curve, unseen_risk, nothing)
+    return PartialGuard(likelihood, sample, group, trained, power, curve, unseen_risk, nothing)
 
 
 def column_power(likelihood: GroupLikelihood) -> Float64:

@@ -149,7 +149,7 @@ def fed(guard: PartialGuard, judgement: PartialJudgement) -> Flags:
 
 def fit_partial_rule(
     likelihood: GroupLikelihood,
-    rows: Observations,
+    trained: frozenset[bytes],
     calibrate: Observations,
     test: Observations,
     schema: DatasetSchema,
@@ -162,7 +162,7 @@ def fit_partial_rule(
 
     Args:
         likelihood: of the groups.
-        rows: the rows that it was fitted on.
+        trained: the sets of observed columns, as keys, that the rows have that it was fitted on.
         calibrate: other rows, that nothing was fitted on; copies left out.
         test: further ones; the threshold's promise is tested on them, each with columns hidden at random.
         schema: the contract.
@@ -190,7 +190,7 @@ def fit_partial_rule(
     strangers, strangers_group = both.take(positive), groups[positive]
     guard = fit_partial_guard(
         likelihood,
-        Cells.of_codes(rows.codes, layout),
+        trained,
         calibration,
         groups[: len(calibration)],
         strangers,

@@ -43,7 +43,7 @@ async def list_streams(service: ServiceDep) -> MonitoringStreamList:
     )
 
 
-@routes.get("/monitoring/evaluations", name="evaluations", responses=problems(422))
+@routes.get("/monitoring/evaluations", name="evaluations")
 async def list_evaluations(
     service: ServiceDep,
     stream: Annotated[str | None, Query(description="Only of this stream, by its id.", max_length=64)] = None,

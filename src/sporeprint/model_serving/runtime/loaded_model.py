@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter_ns
 from typing import Any, NamedTuple, Self, TypeAlias
 
@@ -14,6 +15,7 @@ from sporeprint.inference.model_bundle import Bundle
 from sporeprint.inference.partial_prediction import predict_partial
 from sporeprint.inference.prediction import Prediction
 from sporeprint.inference.predictor import Row, predict_row, row_prediction
+from sporeprint.inference.telling_columns import telling_columns
 from sporeprint.model_serving.runtime.row_parser import RowParser
 from sporeprint.model_serving.runtime.row_vectorizer import RowVectorizer
 from sporeprint.model_serving.runtime.single_row_scorer import SingleRowScorer, single_row_scorer
@@ -225,6 +227,11 @@ class LoadedModel:
         cells, evidence = partial.cells.take(theirs), partial.evidence.take(theirs)
         made = predict_partial(self.bundle, guard, cells, probability[own], [anomalies[place] for place in chosen], evidence=evidence)
         return dict(zip(chosen, made, strict=True))
+
+    @cached_property
+    def telling_columns(self) -> tuple[str, ...]:
+        """The columns that say most about a row, the most important first; worked out when somebody first needs them."""
+        return telling_columns(self.bundle)
 
     def why(self, row: Row) -> Prediction:
         """The prediction anew, for what a stored one leaves out: the columns outside the training rows' range, and why it is unknown."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sporeprint.data.part_files import part_files
 from sporeprint.settings import StorageSettings
 from sporeprint.storage import urls
 from sporeprint.storage.warehouse import star_schema
@@ -34,7 +35,7 @@ class WarehouseSink:
         if before is not None and before["fingerprint"] == says["fingerprint"]:
             return
         with self._warehouse.loading() as load:
-            load.training([tables[name] for name in SPLIT], says)
+            load.training([file for name in SPLIT for file in part_files(tables[name])], says)
 
 
 @contextmanager

@@ -1,0 +1,72 @@
+"""Where tasks run: on this machine, or on a cluster. An engine runs one function over many tasks, and hands back what is small."""
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Protocol, TypeVar
+
+from sporeprint.errors import RetryableError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+class Engine(Protocol):
+    """Runs tasks.
+
+    Attributes:
+        workers: tasks that run at once.
+    """
+
+    @property
+    def workers(self) -> int:
+        """Tasks that run at once."""
+
+    def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        """The results of a function over tasks, in the tasks' order.
+
+        Args:
+            work: a function of a module. It may run more than once for a task: it writes files under final names, whole or not at all.
+            tasks: values that can be pickled, as their results; a result is small, some MiB at most.
+
+        Raises:
+            Exception: what `work` raises.
+            RetryableError: workers were lost.
+        """
+
+
+class LocalEngine:
+    """Processes of this machine, started with the first tasks that are several; a single task runs in this one."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        """See `Engine`."""
+        if len(tasks) == 1 or self.workers == 1:
+            yield from map(work, tasks)
+            return
+        if self._pool is None:
+            # Forked processes would have copies of this one's locked locks.
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=multiprocessing.get_context("spawn"))
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for task in tasks:
+                waiting.append(self._pool.submit(work, task))
+                if len(waiting) > self.workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise RetryableError("a process of this run ended without a word, killed for its memory perhaps; run it again") from error
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)

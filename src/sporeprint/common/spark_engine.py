@@ -1,0 +1,294 @@
+"""Tasks on a Spark cluster, classic or Spark Connect. The one file that knows PySpark.
+
+Spark starts Python where there is room, tries again what was lost, and brings back small results; no row passes through its JVM. Tasks are
+read from a folder of the share, where they also read and write tables, so driver and workers must see it under the same path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import re
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sporeprint.common.optional_dependencies import Lazy
+from sporeprint.errors import ConfigError, RetryableError, SourceUnavailableError
+
+if TYPE_CHECKING:
+    import pyspark.sql as spark_sql
+else:
+    spark_sql = Lazy("pyspark.sql")
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+#: What tasks need beside Python: packages of one version everywhere.
+PACKAGES = ("numpy", "polars", "pyarrow", "pydantic", "sporeprint")
+#: Seconds in which a master must take a connection.
+CONNECT_S = 5.0
+#: What a result of `mapInArrow` is.
+_COLUMNS = "task bigint, result binary"
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """What a worker says of itself.
+
+    Attributes:
+        host: its name.
+        python: version and place of its Python.
+        packages: of `PACKAGES`, the versions; None: not there.
+        sees_share: whether it sees a file that the driver wrote to the share.
+    """
+
+    host: str
+    python: str
+    packages: dict[str, str | None]
+    sees_share: bool
+
+
+@contextlib.contextmanager
+def spark_engine(master: str, workers: int, memory: str, share: Path, *, start_s: float) -> Iterator[SparkEngine]:
+    """A session on a cluster that has answered, for as long as the block runs.
+
+    Args:
+        master: its address.
+        workers: tasks that run at once.
+        memory: of each executor's JVM, as Spark writes it.
+        share: a folder that driver and workers see under the same path.
+        start_s: how long the cluster has to start and answer.
+
+    Raises:
+        MissingExtraError: PySpark or Java is not installed.
+        SourceUnavailableError: nothing answers at that address.
+        ConfigError: what the workers lack; see `SparkEngine.check`.
+    """
+    _reach(master)
+    session = _session(master, workers, memory)
+    try:
+        engine = SparkEngine(session, workers, share.absolute())
+        yield replace(engine, reports=engine.check(f"{workers} x 1 core with {memory}", start_s))
+    finally:
+        session.stop()
+
+
+def _reach(master: str) -> None:
+    """Refuse an address where nobody listens: Spark itself would try for minutes."""
+    match = re.fullmatch(r"(?:spark|sc)://([^/,:;]+):(\d+).*", master)
+    if match is None:
+        return
+    try:
+        socket.create_connection((match[1], int(match[2])), CONNECT_S).close()
+    except OSError as error:
+        raise SourceUnavailableError(f"no Spark master answers at {master}: {error.strerror or error}; is it running?") from error
+
+
+def _session(master: str, workers: int, memory: str) -> spark_sql.SparkSession:
+    os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON") or sys.executable
+    builder = spark_sql.SparkSession.builder.appName("sporeprint")
+    if master.startswith("sc://"):
+        return builder.remote(master).getOrCreate()
+    options = {
+        "spark.executor.cores": 1,
+        "spark.cores.max": workers,
+        "spark.executor.memory": memory,
+        "spark.executorEnv.PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+        "spark.sql.artifact.isolation.enabled": "false",
+        "spark.task.maxFailures": 4,
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    if re.match(r"spark://(127\.|localhost)", master):
+        options |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    for name, value in options.items():
+        builder = builder.config(name, value)
+    try:
+        session = builder.master(master).getOrCreate()
+    except Exception as error:  # PySpark's own errors, py4j's and Java's: the session did not start, and each says why
+        raise SourceUnavailableError(f"Spark did not start on {master}: {_reason(error)}") from error
+    session.sparkContext.setLogLevel("OFF")
+    return session
+
+
+@dataclass(frozen=True)
+class SparkEngine:
+    """An engine, as `sporeprint.common.engine.Engine` says.
+
+    Attributes:
+        session: of Spark.
+        workers: tasks that run at once.
+        share: a folder that driver and workers see.
+        reports: of the workers, from when the session began.
+    """
+
+    session: Any
+    workers: int
+    share: Path
+    reports: tuple[WorkerReport, ...] = ()
+
+    def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        """See `Engine`. An error of `work` that says what is wrong with the data comes back as it is; any other is tried again."""
+        with tempfile.TemporaryDirectory(prefix=".tasks-", dir=self.share, ignore_cleanup_errors=True) as folder:
+            for number, task in enumerate(tasks):
+                Path(folder, f"{number}.task").write_bytes(pickle.dumps((work, task)))
+            Path(folder).chmod(0o755)
+            outcomes = self._run(_runner(folder), len(tasks))
+        for number in range(len(tasks)):
+            outcome = outcomes[number]
+            if isinstance(outcome, Exception):
+                raise outcome
+            yield outcome
+
+    def _run(self, run: Callable[[Iterable[Any]], Iterator[Any]], tasks: int) -> dict[int, Any]:
+        try:
+            rows = self.session.range(0, tasks, 1, tasks).mapInArrow(run, _COLUMNS).collect()
+        except Exception as error:  # PySpark's own errors, py4j's and gRPC's have no common base
+            raise _failure(error) from error
+        return {row["task"]: pickle.loads(row["result"]) for row in rows}  # noqa: S301 -- what this run's own tasks wrote
+
+    def check(self, resources: str, start_s: float) -> tuple[WorkerReport, ...]:
+        """What the workers say of themselves.
+
+        Raises:
+            ConfigError: no executor has started, or one has another Python, lacks a package or has another version, or does not see the
+                share; it is named.
+        """
+        with tempfile.NamedTemporaryFile(prefix=".seen-", dir=self.share) as sign, ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(self._run, _probe(sign.name), self.workers)
+            try:
+                reports = tuple(WorkerReport(*each) for each in answer.result(start_s).values())
+            except TimeoutError:
+                self._interrupt()
+                raise ConfigError(
+                    f"no executor has started and answered in {start_s:.0f} s; {resources} were asked for (engine.workers, "
+                    "engine.executor_memory): has any worker of the cluster as much free?"
+                ) from None
+        for report in reports:
+            refuse_unlike(report, self.share)
+        return reports
+
+    def _interrupt(self) -> None:
+        """End what runs, so that nobody waits for it."""
+        with contextlib.suppress(Exception):  # it ends anyway with the session
+            self.session.sparkContext.cancelAllJobs()
+        with contextlib.suppress(Exception):
+            self.session.interruptAll()
+
+
+def refuse_unlike(report: WorkerReport, share: Path) -> None:
+    """Refuse a worker on which tasks would fail, or do something else.
+
+    Raises:
+        ConfigError: see `SparkEngine.check`.
+    """
+    mine = versions()
+    for name, version in report.packages.items():
+        if version is None:
+            raise ConfigError(
+                f"the worker {report.host} has no {name} in its Python ({report.python}); install there what is installed here"
+            )
+        if version != mine[name]:
+            raise ConfigError(f"the worker {report.host} has {name} {version}, here is {mine[name]}; install the same version on both")
+    if not report.sees_share:
+        raise ConfigError(
+            f"the worker {report.host} does not see the work directory {share}; "
+            "put it on a share that every worker mounts under the same path"
+        )
+
+
+def versions() -> dict[str, str | None]:
+    """The versions of `PACKAGES` here; None: not there."""
+    return _probe_packages()(PACKAGES)
+
+
+def _probe_packages() -> Callable[[Sequence[str]], dict[str, str | None]]:
+    """A function that needs nothing of sporeprint: it is sent by value, to where sporeprint may be missing."""
+
+    def versions_of(names: Sequence[str]) -> dict[str, str | None]:
+        import importlib.metadata
+        import importlib.util
+
+        result: dict[str, str | None] = {}
+        for name in names:
+            if importlib.util.find_spec(name) is None:
+                result[name] = None
+                continue
+            try:
+                result[name] = importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:
+                result[name] = "of a source tree"
+        return result
+
+    return versions_of
+
+
+def _probe(sign: str) -> Callable[[Iterable[Any]], Iterator[Any]]:
+    versions_of, names = _probe_packages(), PACKAGES
+
+    def run(batches: Iterable[Any]) -> Iterator[Any]:
+        import pickle
+        import socket
+        import sys
+        from pathlib import Path
+
+        import pyarrow as pa
+
+        for batch in batches:
+            for number in batch.column(0).to_pylist():
+                python = f"{sys.version.split()[0]} at {sys.executable}"
+                report = pickle.dumps((socket.gethostname(), python, versions_of(names), Path(sign).exists()))
+                yield pa.RecordBatch.from_pydict({"task": [number], "result": [report]})
+
+    return run
+
+
+def _runner(folder: str) -> Callable[[Iterable[Any]], Iterator[Any]]:
+    def run(batches: Iterable[Any]) -> Iterator[Any]:
+        import pickle
+        from pathlib import Path
+
+        import pyarrow as pa
+
+        from sporeprint.errors import SporeprintError
+
+        for batch in batches:
+            for number in batch.column(0).to_pylist():
+                work, task = pickle.loads(Path(folder, f"{number}.task").read_bytes())  # noqa: S301 -- what the driver of this run wrote
+                try:
+                    outcome = work(task)
+                except SporeprintError as error:
+                    outcome = error
+                yield pa.RecordBatch.from_pydict({"task": [number], "result": [pickle.dumps(outcome)]})
+
+    return run
+
+
+#: What Spark says -> what it means for whoever runs this.
+_CAUSES = {
+    "PYTHON_VERSION_MISMATCH": "the workers have another Python than the driver; set PYSPARK_PYTHON to one of its version on every worker",
+    "Cannot run program": "the workers do not have the driver's Python; set PYSPARK_PYTHON to one that is on every worker",
+    "No module named": "the workers' Python lacks a package; install there what is installed here",
+    "PACKAGE_NOT_INSTALLED": "PySpark lacks a package; install it with: pip install 'sporeprint[spark]'",
+}
+
+
+def _failure(error: Exception) -> ConfigError | RetryableError:
+    text = str(error)
+    for sign, meaning in _CAUSES.items():
+        if sign in text:
+            line = next((line.strip() for line in text.splitlines() if sign in line), "")
+            return ConfigError(f"{meaning} ({line[:200]})")
+    return RetryableError(f"the cluster gave up a task; run it again: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]

@@ -1,0 +1,112 @@
+"""A real Spark cluster on loopback: a master and two workers, each a process of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Small JVMs that compile little: they live for a minute.
+JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto"
+
+
+@dataclass(frozen=True)
+class SparkCluster:
+    """Where the master listens, and what a driver needs around it."""
+
+    master: str
+    environment: dict[str, str]
+
+    def driver(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+        """`sporeprint` with PySpark beside it, started."""
+        command = [sys.executable, "-m", "sporeprint", *arguments]
+        return subprocess.Popen(
+            command, env={**self.environment, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        )
+
+    def run(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
+        """`sporeprint` with PySpark beside it: exit code, what it wrote, and its errors."""
+        with self.driver(*arguments, **environment) as process:
+            out, errors = process.communicate(timeout=300)
+        return process.returncode, out, errors
+
+
+def executors() -> list[int]:
+    """Process ids of the executors of this user's clusters below this process."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with_cluster = path.parent / "environ"
+        try:
+            if b"CoarseGrainedExecutorBackend" in path.read_bytes() and MARK.encode() in with_cluster.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+#: In the environment of all processes of this run's cluster.
+MARK = f"TEST_CLUSTER_OF={os.getpid()}"
+
+
+@contextmanager
+def spark_cluster(python: Path, folder: Path) -> Iterator[SparkCluster]:
+    """A cluster for as long as the block runs.
+
+    Args:
+        python: of the environment with PySpark.
+        folder: for its logs, and what executors write.
+    """
+    packages = next((python.parents[1] / "lib").glob("python3.*/site-packages"))
+    (beside := folder / "pyspark").mkdir()
+    for name in ("pyspark", "py4j"):
+        (beside / name).symlink_to(packages / name)
+    name, _, value = MARK.partition("=")
+    environment = {
+        **os.environ,
+        name: value,
+        "SPARK_HOME": str(packages / "pyspark"),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_NO_DAEMONIZE": "1",
+        "SPARK_DAEMON_JAVA_OPTS": JAVA,
+        "SPARK_MASTER_OPTS": "-Dspark.master.rest.enabled=false",
+        "JAVA_TOOL_OPTIONS": JAVA,
+    }
+    with ExitStack() as stack:
+        master = _started(
+            stack, environment, folder / "master.log", "master.Master", "--host", "127.0.0.1", "--port", "0", "--webui-port", "0"
+        )
+        address = _logged(master, folder / "master.log", r"Starting Spark master at (spark://127\.0\.0\.1:\d+)")
+        for number in range(2):
+            log = folder / f"worker{number}.log"
+            work = ("--cores", "1", "--memory", "1g", "--webui-port", "0", "--work-dir", str(folder / f"work{number}"))
+            worker = _started(stack, environment, log, "worker.Worker", "--host", "127.0.0.1", *work, address)
+            _logged(worker, log, "Successfully registered with master")
+        yield SparkCluster(address, {**environment, "PYTHONPATH": f"{beside}{os.pathsep}{ROOT / 'src'}"})
+
+
+def _started(stack: ExitStack, environment: dict[str, str], log: Path, kind: str, *options: str) -> "subprocess.Popen[bytes]":
+    program = Path(environment["SPARK_HOME"]) / "bin" / "spark-class"
+    command: Sequence[str] = [str(program), f"org.apache.spark.deploy.{kind}", *options]
+    process = subprocess.Popen(command, env=environment, stdout=stack.enter_context(log.open("wb")), stderr=subprocess.STDOUT)
+    stack.callback(_stop, process)
+    return process
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)
+
+
+def _logged(process: "subprocess.Popen[bytes]", log: Path, pattern: str) -> str:
+    for _ in range(1200):
+        if match := re.search(pattern, log.read_text(errors="replace")):
+            return match[match.lastindex or 0]
+        assert process.poll() is None, log.read_text(errors="replace")
+        time.sleep(0.1)
+    raise AssertionError(log.read_text(errors="replace"))
