@@ -126,7 +126,7 @@ class SparkEngine:
         session: of Spark.
         workers: tasks that run at once.
         share: a folder that driver and workers see.
-        reports: what the workers said of themselves when the session began.
+        reports: of the workers, from when the session began.
     """
 
     session: Any

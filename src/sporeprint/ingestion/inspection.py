@@ -107,7 +107,7 @@ def inspect_csv(named: Mapping[Path, str], chosen: CsvSettings, schema: DatasetS
         named: path -> what the file is, for messages.
         chosen: how the files are written, as far as it is set.
         schema: the contract.
-        progress: told of every byte.
+        progress: counts the bytes.
         labelled: whether the target (and the group column) must be there.
 
     Raises:

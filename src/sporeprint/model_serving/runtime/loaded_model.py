@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter_ns
 from typing import Any, NamedTuple, Self, TypeAlias
 
@@ -14,6 +15,7 @@ from sporeprint.inference.model_bundle import Bundle
 from sporeprint.inference.partial_prediction import NOT_SCORED, predict_partial
 from sporeprint.inference.prediction import Prediction
 from sporeprint.inference.predictor import Row, predict_row, row_prediction
+from sporeprint.inference.telling_columns import telling_columns
 from sporeprint.model_serving.runtime.row_parser import RowParser
 from sporeprint.model_serving.runtime.row_vectorizer import RowVectorizer, VectorizedRows
 from sporeprint.model_serving.runtime.single_row_scorer import SingleRowScorer, single_row_scorer
@@ -237,6 +239,11 @@ class LoadedModel:
         cells = self.table.cells(read, rows, guard.layout)
         cells = cells if len(places) == len(rows) else cells.take(np.array(places))
         return PartialRows(places, cells, guard.likelihood.evidence(cells))
+
+    @cached_property
+    def telling_columns(self) -> tuple[str, ...]:
+        """The columns that say most about a row, the most important first; worked out when somebody first needs them."""
+        return telling_columns(self.bundle)
 
     def why(self, row: Row) -> Prediction:
         """The prediction anew, for what a stored one leaves out: the columns outside the training rows' range, and why it is unknown."""
