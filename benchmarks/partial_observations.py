@@ -273,7 +273,7 @@ def speed(trial: Trial) -> None:
         fresh.judge(rows.take(slice(at, at + 1)))
     new = (time.process_time() - begin) / 2_000
     fresh.judge(rows)
-    kept = sum(profile.nbytes for profile in fresh.profiles.values()) / 2**20
+    kept = sum(profile.usual.nbytes + 2 * profile.withheld.nbytes for profile in fresh.profiles.values()) / 2**20
     begin = time.process_time()
     for _ in range(2_000):
         fresh.judge(rows.take(slice(9_999, 10_000)))

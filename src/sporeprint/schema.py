@@ -227,7 +227,7 @@ class Target(Frozen):
             raise ValueError("'unknown' is the answer for rows the model does not know; give the class another word")
         return self
 
-    @property
+    @cached_property
     def negative(self) -> str:
         """Code of the other class."""
         return next(code for code in self.values if code != self.positive)

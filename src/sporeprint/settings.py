@@ -257,9 +257,7 @@ class GuardSettings(Frozen):
     )
     clusters: int = Field(200, ge=2, le=1000, description="How many clusters, where there are no groups.")
     kept_rows: int = Field(200, ge=1, description="Training rows of each component kept with a model, to name the nearest known one.")
-    calibration_rows: int = Field(
-        100_000, ge=100, description="Most calibration rows, chosen by hash; their typicality is kept with a model."
-    )
+    calibration_rows: int = Field(100_000, ge=100, description="Most calibration rows, chosen by hash; a model holds a number of each.")
 
     @property
     def largest_threshold(self) -> float:

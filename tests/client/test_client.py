@@ -231,7 +231,7 @@ def test_outcomes(client: Client, row: dict[str, Any], tmp_path: Path) -> None:
     first = client.outcome(ids[0], "poisonous", source="laboratory", observed=seen)
     assert (first.revision, first.outcome, first.source, first.created) == (1, "p", "laboratory", True)
     assert first.observed == "2026-01-31T12:00:00.000Z"
-    kept = client.prediction(ids[0])
+    kept = client.prediction(ids[0], explain=True)
     assert kept.outcome is not None
     assert (kept.outcome.outcome, kept.prediction_id, kept.outcome_unknown) == ("p", ids[0], None)
     assert client.outcome(ids[0], "edible").revision == 2

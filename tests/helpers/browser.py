@@ -137,15 +137,16 @@ class Browser:
             raise PageScriptError(found["exceptionDetails"])
         return found["result"].get("value")
 
-    def wait(self, condition: str) -> None:
+    def wait(self, condition: str, patience_s: float = PATIENCE_S) -> None:
         """Wait until an expression holds in the page."""
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + patience_s
         while True:
-            with contextlib.suppress(PageScriptError, AssertionError):
+            # While the page gives way to the next one, a question to it can fail, or get lost.
+            with contextlib.suppress(PageScriptError, AssertionError, TimeoutError):
                 if self.run(f"Boolean({condition})"):
                     return
             assert time.monotonic() < end, (
-                f"not so within {PATIENCE_S:g} s: {condition}; the page: {self.run('document.body.innerText')[:2000]}"
+                f"not so within {patience_s:g} s: {condition}; the page: {self.run('document.body.innerText')[:2000]}"
             )
             time.sleep(0.02)
 

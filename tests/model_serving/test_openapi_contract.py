@@ -20,6 +20,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi import checks as documented
 
+from ab_support import until
 from serving_support import Server, start_server, write_config
 from sporeprint import settings
 from sporeprint.model_serving.api import document
@@ -45,7 +46,7 @@ IN_THEIR_PLACE = ("predict_batch", "outcomes")
 #: What an address may have in it.
 IN_PATHS = ("prediction_id", "test_id", "name", "alert_id", "evaluation_id", "run_id")
 KEY = "k" * 32
-#: Longest that an answer may take where a process is started for it, to decode a file or to promote a model: this machine may be busy.
+#: Longest that an answer may take where a process is started for it, to decode a file, plan a test or promote a model: on a busy machine.
 ANSWER_S = 60
 #: What a request may bring beside what the document names.
 UNUSUAL = st.fixed_dictionaries(
@@ -134,7 +135,7 @@ def test_the_document_is_the_servers(server: Server) -> None:
 @hypothesis.settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate))
 def test_every_answer_is_as_documented(case: "schemathesis.Case[Any]", server: Server, session: requests.Session) -> None:
     wrong = [] if case.operation.definition.raw["operationId"] in IN_THEIR_PLACE else [documented.negative_data_rejection]
-    case.call_and_validate(base_url=str(server.client.base_url), session=session, checks=[*CHECKS, *wrong])
+    case.call_and_validate(base_url=str(server.client.base_url), session=session, checks=[*CHECKS, *wrong], timeout=ANSWER_S)
 
 
 @hypothesis.settings(
@@ -184,6 +185,34 @@ class Asker:
         return found
 
 
+def ask_about_batch(ask: Asker, batch: dict[str, Any]) -> None:
+    """Everything about one stored batch."""
+    ask("batch", **batch)
+    for form in ("json", "csv", "parquet"):
+        ask("batch_file", **batch, query={"format": form})
+    assert ask("prediction_search", query=batch["path_parameters"]).json()["predictions"] != []
+
+
+def ask_about_lists(ask: Asker) -> None:
+    """Lists of what the database has."""
+    for listing in ("prediction_search", "batches"):  # what the database has, which may take a moment
+        until(lambda: ask(listing, query={"limit": 1}).json()["next"] is not None, 30)  # noqa: B023 -- called at once
+
+
+def ask_about_models(ask: Asker) -> None:
+    """Everything about registered versions; one is promoted, and taken back."""
+    tree: dict[str, Any] = {"path_parameters": {"name": "decision_tree"}}
+    version = {"name": "decision_tree", "version": 1}
+    ask("model_version", path_parameters=version)
+    ask("model_file", path_parameters={**version, "file": "metrics.json"})
+    ask("model_compare", query={"a": "xgboost", "b": "decision_tree"})
+    assert ask("gate_check", **tree, body={"version": 1, "alias": "production"}).json()["passes"]
+    assert ask("promote", **tree, body={"version": 1, "alias": "production", "reason": "to see"}).json()["production"] == "decision_tree/v1"
+    assert ask("rollback", **tree, query={"version": "v1", "alias": "production"}).json()["before"] == "decision_tree/v1"
+    assert ask("models", query={"details": "true", "limit": 1}).json()["models"][0]["details"] is not None
+    assert ask("alias_history", query={"limit": 1}).json()["next"] is not None
+
+
 def test_good_answers_have_every_member_that_is_documented_and_no_other(server: Server, session: requests.Session, small_run: Path) -> None:
     ask = Asker(server, session)
     rows = [dict(row) for row in Registry(small_run / "models/registry").load("production").golden.rows]
@@ -192,7 +221,9 @@ def test_good_answers_have_every_member_that_is_documented_and_no_other(server: 
     for model in ("decision_tree", "logistic_regression"):
         ask("predict", body={}, query={"explain": "true", "model": model})
     ask("identify", body=rows[0])
-    ask("predict_batch", body=[rows[0], {"no-such": 1}, 7])
+    ask("schema", query={"model": "xgboost"})
+    batch: dict[str, Any] = {"path_parameters": {"batch_id": ask("predict_batch", body=[rows[0], {"no-such": 1}, 7]).json()["batch_id"]}}
+    ask_about_batch(ask, batch)
     for media_type, raw in (("text/csv", frame.write_csv().encode()), ("application/vnd.apache.parquet", parquet(frame))):
         assert ask("predict_batch", media_type=media_type, raw=raw).headers["content-type"][0].startswith(media_type)
         assert ask("predict_batch", media_type=media_type, raw=raw, headers={"Accept": "application/json"}).json()["rows"] == 3
@@ -200,7 +231,8 @@ def test_good_answers_have_every_member_that_is_documented_and_no_other(server: 
     ask("prediction", path_parameters=of_one)
     ask("outcome", 201, path_parameters=of_one, body={"outcome": "edible", "observed": "2026-01-31T12:00:00Z"})
     ask("outcome", 200, path_parameters=of_one, body={"outcome": "edible", "observed": "2026-01-31T12:00:00Z"})
-    assert ask("prediction", path_parameters=of_one).json()["outcome"]["outcome"] == "e"
+    assert ask("prediction", path_parameters=of_one, query={"explain": "true"}).json()["outcome"]["outcome"] == "e"
+    ask_about_lists(ask)
     said = [{"prediction_id": each, "outcome": "p"} for each in ids] + [{"prediction_id": "none", "outcome": "p"}, {}]
     assert ask("outcomes", body=said).json()["problems"] == 2
     for media_type, raw in (
@@ -216,13 +248,15 @@ def test_good_answers_have_every_member_that_is_documented_and_no_other(server: 
         test: dict[str, Any] = {"path_parameters": {"test_id": mode}}
         ask("ab_test", **test)
         ask("ab_report", **test)
-        ask("ab_conclude", **test, query={"winner": "A"})
+        ask("ab_lease", **test, body={"count": 2})
+        ask("ab_label", 404, **test, body={"prediction_id": "none", "outcome": "p"})  # a good one needs a disagreement that was counted
+        ask("ab_conclude", **test, query={"winner": "A" if mode == "split" else "B", "reason": "to see"})
         ask("ab_disagreements", **test)
         assert ask("ab_test", **test).json()["interim_analysis"] is not None
+    ask("ab_rollback", path_parameters={"test_id": "shadow"}, body={"reason": "to see"})
+    ask("ab_plan", body={"rate_a": 0.2, "rate_b": 0.05, "per_day": 10})
     assert ask("ab_tests", query={"limit": 1}).json()["next"] is not None
-    tree: dict[str, Any] = {"path_parameters": {"name": "decision_tree"}}
-    assert ask("promote", **tree, body={"version": 1, "alias": "production", "reason": "to see"}).json()["production"] == "decision_tree/v1"
-    assert ask("rollback", **tree, query={"version": "v1", "alias": "production"}).json()["before"] == "decision_tree/v1"
+    ask_about_models(ask)
     for operation_id in ("models", "metrics", "health", "live", "ready", "openapi", "docs", "index"):
         ask(operation_id)
     for operation_id in ("me", "activity", "streams", "evaluations", "settings", "keys", "audit"):

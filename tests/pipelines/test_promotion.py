@@ -160,7 +160,8 @@ def test_a_version_for_another_table_passes_nowhere_and_stops_nobody(
     assert item.champion
     assert item.reason == f"{NAME}/v1 is for another table, there is nothing to compare"
     back = release.gate(chosen, registry, data, f"{NAME}/v1", f"{NAME}/v2")
-    assert back == release.Gate(False, (f"{NAME}/v1 is for another table: column 'stem-width': limits differ",))
+    assert (back.passed, back.reasons) == (False, (f"{NAME}/v1 is for another table: column 'stem-width': limits differ",))
+    assert [(check.name, check.passed) for check in back.checks] == [("parity", True), ("contract", False)]
 
 
 def test_where_a_version_comes_from_stands_in_its_manifest(

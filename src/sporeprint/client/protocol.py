@@ -441,9 +441,9 @@ def outcomes(outcomes: Iterable[Mapping[str, Any]] | str | Path) -> Call[Outcome
     return OutcomesResult(tuple(results))
 
 
-def prediction(prediction_id: str) -> Call[StoredPrediction]:
-    """Look at an answer that was given, and its outcome where one is known."""
-    response = yield Request("GET", f"/predictions/{quote(prediction_id, safe='')}")
+def prediction(prediction_id: str, *, explain: bool = False) -> Call[StoredPrediction]:
+    """Look at a stored prediction and its outcome; with `explain` in words, too, with its reasons and every revision of the outcome."""
+    response = yield Request("GET", f"/predictions/{quote(prediction_id, safe='')}", {"explain": "true"} if explain else {})
     return response.read(StoredPrediction)
 
 

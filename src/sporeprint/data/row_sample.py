@@ -37,7 +37,7 @@ def sample(batches: Iterable[Observations], rows: int, most: int) -> Observation
     """
     if rows <= most:
         return concat(list(batches))
-    # Six standard deviations more than needed are kept while reading, and the smallest of them chosen in the end.
+    # Six standard deviations more than needed stay while reading, and the smallest of them chosen in the end.
     limit = np.uint64(min((most + 6 * math.sqrt(most) + 6) / rows, 1.0) * (2.0**64 - 2048))
     return smallest(concat([batch.take(row_keys(batch) <= limit) for batch in batches]), most)
 

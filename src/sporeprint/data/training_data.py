@@ -37,12 +37,12 @@ class StoredRows:
 
     def __iter__(self) -> Iterator[Observations]:
         """The rows, in the order of the files."""
-        wanted = [list(self.settings.split.shares).index(name) for name in self.parts]
+        numbers = [list(self.settings.split.shares).index(name) for name in self.parts]
         for table in dict.fromkeys("validation" if name not in TABLES else name for name in self.parts):
             for batch in read_batches(self.settings, self.workdir, table):
-                if batch.part is None or np.isin(batch.part, wanted).all():
+                if batch.part is None or np.isin(batch.part, numbers).all():
                     yield batch
-                elif len(chosen := np.flatnonzero(np.isin(batch.part, wanted))):
+                elif len(chosen := np.flatnonzero(np.isin(batch.part, numbers))):
                     yield batch.take(chosen)
 
 

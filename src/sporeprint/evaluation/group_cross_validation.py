@@ -86,9 +86,9 @@ def predict_held_out(
         learn, stop, calibrate, test = left
         known, seed = _joined(rows, ~out, settings), settings.runtime.seed
         guard, partial = fit_guards(KnownRows.of(known), calibrate, test, settings.dataset, settings.guard, seed=seed, is_rehearsed=False)
-        # The guards are asked once for all models.
-        asked = Cells.of_codes(mine.codes, partial.layout) if partial.is_always_asked else None
-        evidence = None if asked is None else partial.likelihood.evidence(asked)
+        # The guards answer once for all models.
+        cells = Cells.of_codes(mine.codes, partial.layout) if partial.is_always_asked else None
+        evidence = None if cells is None else partial.likelihood.evidence(cells)
         novelty, novelties = guard.novelty(mine.codes), (guard.novelty(calibrate.codes), guard.novelty(test.codes))
         _store_novelty(guarded, out, novelty, guard.positive, guard.names)
         ignoring[out] = _ignoring_missing(partial, mine.codes, settings)

@@ -110,8 +110,15 @@ class Bundle:
         self, codes: Codes, *, unobserved: frozenset[str] = frozenset(), absent: Mapping[str, npt.NDArray[np.bool_]] | None = None
     ) -> Predictions:
         """Answer n rows; an empty cell is no observation in the columns `unobserved`, nor where `absent` says so: column -> bool [n]."""
-        scores = self.scorer.score(self.encoder.matrix(codes))
-        return self.safety.predictions(codes, scores, self.encoder, self.schema, unobserved=unobserved, absent=absent)
+        cells = self.safety.partial_cells(codes, unobserved, absent)
+        counted = None if cells is None or self.safety.partial is None else self.safety.partial.trusted(cells)
+        if counted is None or counted.all():
+            scores = self.scorer.score(self.encoder.matrix(codes))
+        else:  # what the classifier says of the other rows does not count
+            scores = np.full(codes.rows, np.nan)
+            if (rows := np.flatnonzero(counted)).size:
+                scores[rows] = self.scorer.score(self.encoder.matrix(codes.take(rows)))
+        return self.safety.predictions(codes, scores, self.encoder, self.schema, cells=cells)
 
     def probability(self, codes: Codes) -> Scores:
         """P(positive) of n rows, calibrated: float64 [n]."""

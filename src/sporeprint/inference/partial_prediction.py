@@ -1,24 +1,28 @@
 """The prediction for rows of which only some columns were observed, with what is missing for a verdict."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.inference.prediction import OUT_OF_DISTRIBUTION, TOO_LITTLE_OBSERVED, Prediction
+from sporeprint.messages.base import trusted
 from sporeprint.messages.predictions import UnknownKind
 from sporeprint.safety.anomalies import NEVER_SEEN, OUTSIDE, UNLIKE, RowAnomalies
 from sporeprint.safety.cells import Cells
 from sporeprint.safety.group_likelihood import Evidence
 from sporeprint.safety.partial_guard import PartialGuard
-from sporeprint.safety.partial_rule import RowVerdict, decide_partial, decide_row
+from sporeprint.safety.partial_rule import RowVerdict, decide_rows
 from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
 
 Row = Mapping[str, str | float | None]
 
 #: Columns to look at that a reason names.
 MOST_NAMED = 3
+#: Stands for the classifier's probability of one row whose columns it was not trained on: it does not count.
+NOT_SCORED = np.full(1, np.nan)
 #: Unit of the effects of columns, and probabilities beyond which log odds are cut off.
 LOG_ODDS, LEAST_PROBABILITY = "log odds", 1e-6
 
@@ -43,46 +47,53 @@ def predict_partial(
         evidence: what the rows say, where somebody has asked it already.
     """
     rule, target, words = bundle.safety, bundle.schema.target, verdict_words(bundle.schema)
-    verdicts: Iterable[RowVerdict]
-    if len(cells) == 1 and evidence is None:
-        verdicts = [decide_row(guard, cells, float(classifier[0]), contradictory=bool(anomalies[0].contradictions), limits=rule.limits)]
-    else:
-        contradictory = np.array([bool(each.contradictions) for each in anomalies], dtype=np.bool_)
-        verdicts = decide_partial(
-            guard, cells, contradictory=contradictory, limits=rule.limits, classifier=classifier, evidence=evidence
-        ).rows()
-    result = []
-    for number, (row, row_anomalies) in enumerate(zip(verdicts, anomalies, strict=True)):
-        probability, p, group, code, too_little, observed = row
-        look_at: tuple[str, ...] = ()
-        reason: str | None = None
-        unknown: UnknownKind | None = None
-        if code == UNKNOWN:
-            one = cells.take(slice(number, number + 1))
-            if too_little:
-                unknown = TOO_LITTLE_OBSERVED
-                look_at = look_at_next(bundle, one)[0]
-                reason = too_little_reason(observed, len(guard.layout.columns), look_at)
-            else:
-                unknown = OUT_OF_DISTRIBUTION
-                reason = unlike_reason(bundle, one, np.array([group]), row_anomalies, p)
-        result.append(
-            Prediction(
-                prediction=target.positive if probability > HALF else target.negative,
-                probability=probability,
-                verdict=words[code],
-                novelty_p=p,
-                threshold=rule.threshold.value,
-                unseen=row_anomalies.unseen,
-                outside=row_anomalies.outside,
-                contradictions=row_anomalies.contradictions,
-                reason=reason,
-                most_like=rule.components[group],
-                unknown=unknown,
-                look_at=look_at,
-            )
+    evidence = guard.likelihood.evidence(cells) if evidence is None else evidence
+    contradictory = [bool(each.contradictions) for each in anomalies]
+    verdicts = list(
+        decide_rows(guard, cells, evidence, contradictory=contradictory, limits=rule.limits, classifier=np.asarray(classifier).tolist())
+    )
+    doubts = _doubts(bundle, cells, verdicts, anomalies) if any(row.verdict == UNKNOWN for row in verdicts) else {}
+    return [
+        trusted(
+            Prediction,
+            prediction=target.positive if row.probability > HALF else target.negative,
+            probability=row.probability,
+            verdict=words[row.verdict],
+            novelty_p=row.p,
+            threshold=rule.threshold.value,
+            unseen=row_anomalies.unseen,
+            outside=row_anomalies.outside,
+            contradictions=row_anomalies.contradictions,
+            most_like=rule.components[row.group],
+            **doubts.get(number, _NO_DOUBT),
         )
-    return result
+        for number, (row, row_anomalies) in enumerate(zip(verdicts, anomalies, strict=True))
+    ]
+
+
+class _Doubt(TypedDict):
+    """Why the verdict on a row is unknown; see `Prediction`."""
+
+    reason: str | None
+    unknown: UnknownKind | None
+    look_at: tuple[str, ...]
+
+
+_NO_DOUBT = _Doubt(reason=None, unknown=None, look_at=())
+
+
+def _doubts(bundle: Bundle, cells: Cells, verdicts: Sequence[RowVerdict], anomalies: Sequence[RowAnomalies]) -> dict[int, _Doubt]:
+    """Why verdicts are unknown, by the numbers of their rows."""
+    doubts, columns = {}, cells.observed.shape[1]
+    if lacking := [number for number, row in enumerate(verdicts) if row.too_little]:
+        for number, look_at in zip(lacking, look_at_next(bundle, cells.take(np.array(lacking))), strict=True):
+            reason = too_little_reason(verdicts[number].observed, columns, look_at)
+            doubts[number] = _Doubt(reason=reason, unknown=TOO_LITTLE_OBSERVED, look_at=look_at)
+    for number, row in enumerate(verdicts):
+        if row.verdict == UNKNOWN and not row.too_little:
+            reason = unlike_reason(bundle, cells.take(slice(number, number + 1)), np.array([row.group]), anomalies[number], row.p)
+            doubts[number] = _Doubt(reason=reason, unknown=OUT_OF_DISTRIBUTION, look_at=())
+    return doubts
 
 
 def partial_effects(guard: PartialGuard, cells: Cells) -> tuple[tuple[str, ...], npt.NDArray[np.float64], float]:

@@ -15,7 +15,7 @@ from sporeprint.data.written_values import date_form, parse_code, parse_date, pa
 from sporeprint.errors import DataError, nearest
 from sporeprint.inference.attributions import Attribution, Explainer, top_attributions, value_in_words
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.inference.partial_prediction import LOG_ODDS, partial_effects, predict_partial
+from sporeprint.inference.partial_prediction import LOG_ODDS, NOT_SCORED, partial_effects, predict_partial
 from sporeprint.inference.prediction import OUT_OF_DISTRIBUTION, Prediction
 from sporeprint.safety.anomalies import (
     BETWEEN,
@@ -27,7 +27,7 @@ from sporeprint.safety.anomalies import (
     RowAnomalies,
     row_anomalies,
 )
-from sporeprint.safety.cells import Cells, mask_keys
+from sporeprint.safety.cells import Cells
 from sporeprint.safety.decision_rule import DecisionRule
 from sporeprint.safety.nearest_neighbour import REFERENCE_FILE, NearestRow, ReferenceRows
 from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
@@ -73,14 +73,16 @@ def predict_row(bundle: Bundle, row: Row) -> Prediction:
             answer partial rows it is empty.
     """
     rule = bundle.safety
-    score = bundle.scorer.score(bundle.encoder.encode_row(row)[np.newaxis])
     anomalies = row_anomalies(row, bundle.encoder, bundle.schema)
-    if rule.partial is not None and rule.partial.answers(row):
-        cells = Cells.of_rows([row], rule.partial.layout)
-        return predict_partial(bundle, rule.partial, cells, rule.calibration(score), [anomalies])[0]
-    probability = float(rule.calibration(score)[0])
+    partial = rule.partial if rule.partial is not None and rule.partial.answers(row) else None
+    cells = None if partial is None else Cells.of_rows([row], partial.layout)
+    if partial is not None and cells is not None and cells.keys[0] not in partial.trained:
+        return predict_partial(bundle, partial, cells, NOT_SCORED, [anomalies])[0]
+    probability = rule.calibration(bundle.scorer.score(bundle.encoder.encode_row(row)[np.newaxis]))
+    if partial is not None and cells is not None:
+        return predict_partial(bundle, partial, cells, probability, [anomalies])[0]
     novelty_p, component = rule.guard.row(row)
-    return row_prediction(rule, bundle.schema, probability, novelty_p, component, anomalies)
+    return row_prediction(rule, bundle.schema, float(probability[0]), novelty_p, component, anomalies)
 
 
 def row_prediction(
@@ -150,7 +152,7 @@ def explain_row(bundle: Bundle, row: Row, *, most: int = 5) -> Explanation:
     cells = None if partial is None else Cells.of_rows([row], partial.layout)
     component = rule.guard.row(row)[1] if partial is None or cells is None else int(partial.likelihood.evidence(cells).group[0])
     unit: str | None
-    if partial is not None and cells is not None and mask_keys(cells.observed)[0] not in partial.trained:
+    if partial is not None and cells is not None and cells.keys[0] not in partial.trained:
         # The classifier never saw rows with this set of columns: what it would say of them is no reason.
         columns, effects, base = partial_effects(partial, cells)
         named, unit = top_attributions(effects, columns, row, bundle.schema, most=most), LOG_ODDS

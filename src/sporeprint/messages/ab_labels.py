@@ -15,7 +15,7 @@ PredictionId = Annotated[str, Field(min_length=1, max_length=MAX_PREDICTION_ID, 
 
 
 class LeaseRequest(RequestMessage):
-    """Items that are asked for. Those that are had already come first.
+    """A request for items. Those that the labeller has already come first.
 
     Attributes:
         count: at most so many.
@@ -35,9 +35,9 @@ class LabelRequest(RequestMessage):
 
     Attributes:
         prediction_id: the item.
-        outcome: the class, by code or word; or cannot_tell, of which no outcome is kept.
+        outcome: the class, by code or word; or cannot_tell, which is no outcome.
         source: who says so; left out: the key's name.
-        note: what else is to be known, as why it cannot be told.
+        note: what else is to be known, as why nobody can tell.
         labeller: as in the lease.
     """
 
@@ -69,10 +69,10 @@ class LabelItem:
 
     Attributes:
         prediction_id: to label it by.
-        created: when it was predicted, ISO 8601; null if it is no longer kept.
-        features_in_words: its fields that were given.
+        created: when it was predicted, ISO 8601; null if it was deleted.
+        features_in_words: its fields, without those that are missing.
         leased_until: until when nobody else gets it, ISO 8601.
-        label: what the labeller said of it before: a class code or cannot_tell; null: nothing.
+        label: the labeller's own, of before: a class code or cannot_tell; null: nothing.
         a: verdict of model_a; null before the label.
         b: verdict of model_b; null likewise.
     """
@@ -108,7 +108,7 @@ class LeaseResponse(QueueState):
     """Items that are the labeller's for ten minutes.
 
     Attributes:
-        items: the items, the latest first; what the versions answered is not told before the label.
+        items: the items, the latest first; the versions' answers come after the label.
     """
 
     items: tuple[LabelItem, ...]
@@ -116,11 +116,11 @@ class LeaseResponse(QueueState):
 
 @response
 class LabelResponse(QueueState):
-    """A label that is kept, and what the versions had answered.
+    """A stored label, and what the versions had answered.
 
     Attributes:
         prediction_id: the item.
-        outcome: code of the class; null: it cannot be told.
+        outcome: code of the class; null: nobody can tell.
         revision: of the outcome: 1 for the first, further ones are corrections; null without one.
         a: verdict of model_a.
         b: verdict of model_b.

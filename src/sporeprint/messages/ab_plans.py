@@ -43,7 +43,7 @@ class PlanQuantiles:
 
 @response
 class FixedHorizon:
-    """What a test needs that is analysed once, at its end, for the same power. It must not be looked at before.
+    """What a test needs that is analysed once, at its end, for the same power. No analysis may come before.
 
     Attributes:
         units: units.

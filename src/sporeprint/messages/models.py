@@ -1,12 +1,11 @@
 """Registered models, promotion and rollback."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
 from sporeprint.messages.base import RequestMessage, response
-
-Alias = Literal["champion", "production"]
+from sporeprint.messages.version_details import Alias, VersionDetails
 
 
 class PromotionRequest(RequestMessage):
@@ -16,6 +15,7 @@ class PromotionRequest(RequestMessage):
         version: the version, as 2 or v2.
         alias: champion: of its model; production: that, and the version that serves.
         reason: why, for the history.
+        allow_simulated: whether it may be a version that was trained on invented rows.
     """
 
     model_config = ConfigDict(json_schema_extra={"example": {"version": 2, "alias": "production"}})
@@ -23,6 +23,7 @@ class PromotionRequest(RequestMessage):
     version: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^v?[1-9][0-9]{0,8}$")] | None = None
     alias: Alias | None = None
     reason: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    allow_simulated: bool | None = None
 
 
 @response
@@ -33,11 +34,15 @@ class ModelVersions:
         name: its name.
         champion: its best version, as name/v2.
         versions: all of them, the oldest first.
+        details: of the newest ones, with details=true, the latest first; null otherwise.
+        next: for `before`, where older ones have details, too; null otherwise.
     """
 
     name: str
     champion: str
     versions: tuple[str, ...]
+    details: tuple[VersionDetails, ...] | None = None
+    next: int | None = None
 
 
 @response

@@ -195,6 +195,23 @@ class BatchResponse(BatchHead):
 
 
 @response
+class StoredFeature:
+    """A column of a stored prediction, in words.
+
+    Attributes:
+        column: its name.
+        text: its value in words.
+        unseen: whether the value never occurred in training.
+        outside: whether the number lies outside the range of the training rows; false where the version is gone.
+    """
+
+    column: str
+    text: str
+    unseen: bool
+    outside: bool
+
+
+@response
 class StoredPrediction:
     """A prediction as it is kept.
 
@@ -217,6 +234,10 @@ class StoredPrediction:
         shadow: the other arm's prediction, in a shadow test.
         outcome: the latest revision of its outcome; null if none was reported.
         outcome_unknown: why the outcome cannot be looked up now; null if it can.
+        outcomes: with explain=true every revision of its outcome, the first one first; null otherwise, or while the database is away.
+        features_in_words: with explain=true the row in words; null otherwise.
+        explanation: with explain=true why it is so, worked out now by the version that predicted; null if that is gone, too.
+        explanation_unknown: with explain=true why there is no explanation; null if there is one.
     """
 
     prediction_id: str
@@ -237,3 +258,7 @@ class StoredPrediction:
     shadow: Mapping[str, Any] | None = None
     outcome: OutcomeRevision | None = None
     outcome_unknown: str | None = None
+    outcomes: tuple[OutcomeRevision, ...] | None = None
+    features_in_words: tuple[StoredFeature, ...] | None = None
+    explanation: PredictionExplanation | None = None
+    explanation_unknown: str | None = None

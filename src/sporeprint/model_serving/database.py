@@ -149,9 +149,9 @@ class Database:
             return PredictionRecord.from_bytes(data)
         return batch_index.find(self.store, prediction_id)
 
-    async def latest_outcome(self, prediction_id: str) -> Outcome | None:
-        """The ground truth of a prediction, as far as it is known. Raises: StorageError."""
-        return await self.executor.run(outcomes.latest, self.engine, prediction_id)
+    async def outcome_revisions(self, prediction_id: str) -> tuple[Outcome, ...]:
+        """The ground truth of a prediction, as far as it is known: every revision, the first one first. Raises: StorageError."""
+        return await self.executor.run(outcomes.revisions, self.engine, prediction_id)
 
     async def record_outcome(
         self, prediction_id: str, code: str, *, source: str, observed_us: int | None, key: str | None

@@ -205,6 +205,11 @@ class Encoder:
         for name, look_up, unseen in self.look_ups:
             at, value = look_up.get(row.get(name), unseen)
             out[at] = value
+        self.write_row_numbers(row, out)
+        return out
+
+    def write_row_numbers(self, row: Mapping[str, str | float | None], out: Matrix) -> None:
+        """Encode the numeric columns of one row into float32 [m]."""
         for at, column in self._numbers:
             number = row.get(column.name)
             missing = number is None or number != number
@@ -214,7 +219,6 @@ class Encoder:
                 out[at + 1] = missing
             for place, part in enumerate(column.parts, at + 1 + column.indicator):
                 out[place] = date_part(np.array([np.nan if missing else number], dtype=np.float64), part)[0]
-        return out
 
     def unseen(self, codes: Codes) -> dict[str, npt.NDArray[np.bool_]]:
         """For every nominal column where it happens: bool [n], whether the value was never seen in training."""

@@ -130,9 +130,9 @@ def tallied(batches: Iterable[RowsWithFolds]) -> TrainingCounts:
     def again(bins: Mapping[str, ValueCounts]) -> Mapping[str, ValueCounts]:
         counts: dict[str, ValueCounts] = {}
         for rows in batches:
-            for name, wanted in bins.items():
+            for name, limits in bins.items():
                 values = rows.codes.numeric[name]
-                part = ValueCounts.of(values[~np.isnan(values)], bins=wanted)
+                part = ValueCounts.of(values[~np.isnan(values)], bins=limits)
                 counts[name] = counts[name].merge(part) if name in counts else part
         return counts
 

@@ -16,7 +16,7 @@ from sporeprint.stats.special import expit
 Float64 = npt.NDArray[np.float64]
 
 #: Rows that are in float64 at a time.
-BLOCK_ROWS = 16_384
+BLOCK_ROWS = 4_096
 #: A step whose squared Newton decrement is below this is the last: what is left after it is of the square of that.
 CONVERGED = 1e-9
 #: Relative to a loss, a difference that is rounding.
@@ -84,7 +84,7 @@ class NewtonFit:
 
 
 def takes_newton(params: Mapping[str, Any]) -> bool:
-    """Whether `LogisticRegression` with these parameters has the optimum that is found here."""
+    """Whether `LogisticRegression` with these parameters has the optimum of this method."""
     return set(params) <= PARAMETERS and params.get("solver", "lbfgs") in SOLVERS and 0 < params.get("C", 1.0) < np.inf
 
 

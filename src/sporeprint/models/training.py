@@ -285,11 +285,11 @@ def _fit_newton(model: ModelSettings, train: TrainingRows, *, seed: int, threads
     sample, estimator = train.sample(START_ROWS), make_estimator(model, seed=seed, threads=threads)
     features = sample.X.shape[1]
     with threadpool_limits(1, "blas"):  # small sums: further threads would only wait for each other, at full speed
-        found = fit_newton(train, features, model.params, fit_newton(sample, features, model.params).w)
+        fit = fit_newton(train, features, model.params, fit_newton(sample, features, model.params).w)
     estimator.classes_ = np.array([0, 1], dtype=np.int8)
-    estimator.coef_, estimator.intercept_ = found.w[np.newaxis, :-1], found.w[-1:]
-    estimator.n_features_in_, estimator.n_iter_ = features, np.array([found.steps], dtype=np.int32)
-    notes = () if found.has_converged else (f"Newton's method did not converge in {found.steps} steps; raise max_iter",)
+    estimator.coef_, estimator.intercept_ = fit.w[np.newaxis, :-1], fit.w[-1:]
+    estimator.n_features_in_, estimator.n_iter_ = features, np.array([fit.steps], dtype=np.int32)
+    notes = () if fit.has_converged else (f"Newton's method did not converge in {fit.steps} steps; raise max_iter",)
     return FittedModel(lambda X: np.asarray(estimator.predict_proba(X.astype(np.float64))[:, 1]), estimator, None, notes)
 
 

@@ -194,7 +194,7 @@ class ExperimentService:
     # --- conclusion ---
 
     def conclude(self, name: str, *, winner: str | None, actor: str, reason: str | None = None) -> AbTest:
-        """End a test by hand: with the given winner, or with what its rule concludes now. If B wins, it is promoted.
+        """End a test by hand: with a winner of one's own, or with what its rule concludes now. If B wins, it is promoted.
 
         Args:
             name: of the test, or its id.
@@ -220,8 +220,8 @@ class ExperimentService:
         forced, why = verdict != by_rule, (reason or "").strip() or None
         if forced and why is None:
             raise UsageError(f"reason is missing: {winner} is not what the test's rule says ({status.decision.sentence}); say why")
-        given = {} if why is None else {"why": why}
-        ended = self._end(test, verdict, actor, {**_details(status), "forced": forced, **given}, "concluded")
+        reasons = {} if why is None else {"why": why}
+        ended = self._end(test, verdict, actor, {**_details(status), "forced": forced, **reasons}, "concluded")
         self.promote_winners(actor=actor, only=ended)
         return ab_tests.get(self.engine, ended.test_id)
 

@@ -24,7 +24,7 @@ from sporeprint.data.validation import broken_rules, explain, feature_rules
 from sporeprint.data.written_values import normalised, words_as_codes
 from sporeprint.errors import DataError, UsageError
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.inference.partial_prediction import look_at_next, too_little_reason, unusual_columns
+from sporeprint.inference.partial_prediction import MOST_NAMED, too_little_reason, unusual_columns
 from sporeprint.inference.prediction import OUT_OF_DISTRIBUTION, TOO_LITTLE_OBSERVED
 from sporeprint.ingestion.plain_table import plain_table
 from sporeprint.ingestion.raw_batch import Batch
@@ -254,16 +254,23 @@ def _where(flags: npt.NDArray[np.bool_], texts: pl.Series) -> pl.Series:
 
 def _too_little(answers: Predictions, bundle: Bundle) -> tuple[pl.Series, pl.Series]:
     """How little was observed of the rows that are unknown for that reason, and what to look at; both null elsewhere."""
-    partial = answers.partial
-    texts: list[str | None] = [None] * len(answers.verdict)
-    columns_to_look_at = list(texts)
-    if partial is not None and (rows := np.flatnonzero(partial.too_little)).size:
-        look_at = look_at_next(bundle, partial.cells.take(rows))
-        columns = partial.cells.observed.shape[1]
-        for row, names, observed in zip(rows.tolist(), look_at, partial.observed[rows].tolist(), strict=True):
-            texts[row] = too_little_reason(observed, columns, names)
-            columns_to_look_at[row] = ",".join(names) or None
-    return pl.Series(texts, dtype=pl.String), pl.Series(columns_to_look_at, dtype=pl.String)
+    partial, questions = answers.partial, bundle.questions
+    if partial is None or questions is None or not partial.too_little.any():
+        nothing = pl.repeat(None, len(answers.verdict), dtype=pl.String, eager=True)
+        return nothing, nothing
+    rows, columns = np.flatnonzero(partial.too_little), questions.guard.layout.columns
+    ranked = questions.ranked(partial.cells.take(rows), most=MOST_NAMED)
+    # Few situations are different: each is put into words once.
+    situations = np.column_stack([partial.observed[rows], ranked])
+    numbered = np.ravel_multi_index(tuple((situations + 1).T), (len(columns) + 2,) * situations.shape[1])
+    _, first, which = np.unique(numbered, return_index=True, return_inverse=True)
+    different = situations[first]
+    situation = np.full(len(answers.verdict), len(different), dtype=np.uint32)
+    situation[rows] = which.ravel()
+    named = [(observed, [columns[at] for at in best if at >= 0]) for observed, *best in different.tolist()]
+    reasons = [too_little_reason(observed, len(columns), names) for observed, names in named]
+    look_at = [",".join(names) or None for _, names in named]
+    return pl.Series([*reasons, None], dtype=pl.String).gather(situation), pl.Series([*look_at, None], dtype=pl.String).gather(situation)
 
 
 def _unusual(answers: Predictions, rows: npt.NDArray[np.bool_], bundle: Bundle) -> pl.Series:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -29,16 +29,42 @@ UNASKED = "trained on SIMULATED data: no alias moves to it without --allow-simul
 
 
 @dataclass(frozen=True)
+class GateCheck:
+    """One check of the gate.
+
+    Attributes:
+        name: which one.
+        passed: whether it holds.
+        value: what was measured; None where nothing is measured.
+        limit: what is allowed; None where nothing is measured.
+        reason: the same as a sentence.
+    """
+
+    name: Literal["parity", "contract", "accuracy"]
+    passed: bool
+    value: float | None
+    limit: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
 class Gate:
     """What a version had to show before an alias moved to it.
 
     Attributes:
         passed: whether it may.
-        reasons: one sentence for every check.
+        reasons: what decided it, as sentences.
+        checks: every check that was made, in their order.
     """
 
     passed: bool
     reasons: tuple[str, ...]
+    checks: tuple[GateCheck, ...] = ()
+
+    @classmethod
+    def of(cls, *checks: GateCheck) -> Self:
+        """From its checks: the first that does not hold is the last that is made, and decides."""
+        return cls(all(check.passed for check in checks), (checks[-1].reason,), checks)
 
 
 @dataclass(frozen=True)
@@ -82,8 +108,8 @@ def register_candidate(
     if candidate.scorer is None:
         return Registration(candidate.name, None, created=False, champion=False, gate=None, reason=str(candidate.not_servable))
     bundle = bundle_of(settings, data, candidate, metrics, context)
-    if refused := _parity_fault(settings, bundle):
-        return Registration(candidate.name, None, created=False, champion=False, gate=Gate(False, (refused,)), reason=refused)
+    if not (parity := _parity(settings, bundle)).passed:
+        return Registration(candidate.name, None, created=False, champion=False, gate=Gate.of(parity), reason=parity.reason)
     first = not registry.versions(candidate.name)
     done = registry.register(bundle, now=now, by=context.run_id)
     champion = registry.champion(candidate.name)
@@ -158,25 +184,29 @@ def bundle_of(settings: Settings, data: ModelInput, candidate: Candidate, metric
 def gate(settings: Settings, registry: Registry, data: ModelInput, challenger: str, champion: str) -> Gate:
     """Hold a version against the one it would replace, on the current test rows, both in the form that is served."""
     new, old = registry.load(challenger, threads=settings.threads), registry.load(champion, threads=settings.threads)
-    if refused := _parity_fault(settings, new):
-        return Gate(False, (refused,))
-    if differences := schema_differences(settings.dataset, new.schema):
-        return Gate(False, (f"{challenger} is for another table: {'; '.join(differences)}",))
+    if not (parity := _parity(settings, new)).passed:
+        return Gate.of(parity)
+    differences = schema_differences(settings.dataset, new.schema)
+    says = f"{challenger} is for another table: {'; '.join(differences)}" if differences else f"{challenger} is for the configured table"
+    contract = GateCheck("contract", not differences, None, None, says)
+    if differences:
+        return Gate.of(parity, contract)
     if schema_differences(settings.dataset, old.schema):
-        return Gate(True, (f"{champion} is for another table, there is nothing to compare",))
+        return Gate.of(
+            parity, contract, GateCheck("accuracy", True, None, None, f"{champion} is for another table, there is nothing to compare")
+        )
     scores = {bundle_ref: bundle.probability(data.test.codes) for bundle_ref, bundle in ((challenger, new), (champion, old))}
     comparison = compare_models(data.test.y, scores, confidence=settings.evaluation.confidence)[0]
-    value, low = comparison.difference.value, comparison.difference.low
-    sentence = f"accuracy {value:+.4f} against {champion}, at the least {low:+.4f}, {-settings.gate.margin:+.4f} is allowed"
-    return Gate(low >= -settings.gate.margin, (sentence,))
+    value, low, limit = comparison.difference.value, comparison.difference.low, -settings.gate.margin
+    sentence = f"accuracy {value:+.4f} against {champion}, at the least {low:+.4f}, {limit:+.4f} is allowed"
+    return Gate.of(parity, contract, GateCheck("accuracy", low >= limit, low, limit, sentence))
 
 
-def _parity_fault(settings: Settings, bundle: Bundle) -> str | None:
-    """What is wrong if the served scores are not those of the training pipeline."""
-    parity = check_parity(bundle)
-    if parity <= settings.gate.parity:
-        return None
-    return f"served scores differ from the pipeline's by up to {parity:.2g}, {settings.gate.parity:.2g} is allowed (gate.parity)"
+def _parity(settings: Settings, bundle: Bundle) -> GateCheck:
+    """Whether the served scores are those of the training pipeline."""
+    parity, limit = check_parity(bundle), settings.gate.parity
+    reason = f"served scores differ from the pipeline's by up to {parity:.2g}, {limit:.2g} is allowed (gate.parity)"
+    return GateCheck("parity", parity <= limit, parity, limit, reason)
 
 
 def choose_production(

@@ -83,9 +83,7 @@ def _rates(view: Mapping[str, Any], words: Words) -> Chart | None:
     ]
     finding = words("A has {a}, B {b}.", a=texts[0], b=texts[1])
     title = words("Both arms: {metric}", metric=primary.get("what") or primary["metric"])
-    return rows_chart(
-        "rates", title, finding, rows, axis=Axis("share"), note=words("Each with the interval that holds at all times at once.")
-    )
+    return rows_chart("rates", title, finding, rows, axis=Axis("share"), note=words("Each with its confidence sequence."))
 
 
 def _counted(view: Mapping[str, Any], analyses: Sequence[Mapping[str, Any]], words: Words) -> Chart:

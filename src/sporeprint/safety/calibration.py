@@ -11,6 +11,7 @@ import itertools
 import json
 import math
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Literal, Self, get_args
 
 import numpy as np
@@ -68,7 +69,7 @@ class Calibration:
         probabilities: Float64 = expit(a * np.log(squeezed) - b * np.log1p(-squeezed) + c)
         return probabilities
 
-    @property
+    @cached_property
     def _knots(self) -> tuple[Float64, Float64]:
         return np.array(self.x), np.array(self.y)
 

@@ -54,6 +54,11 @@ class Layout:
         return self.starts + NOT_OBSERVED
 
     @cached_property
+    def empty(self) -> npt.NDArray[np.intp]:
+        """For every numeric column what an empty cell is: EMPTY or NOT_OBSERVED, [q]."""
+        return np.array([EMPTY if name in self.informative else NOT_OBSERVED for name in self.scales], dtype=np.intp)
+
+    @cached_property
     def height(self) -> int:
         """Rows of a table."""
         return sum(FIRST_VALUE + len(values) for values in self.categories.values()) + FIRST_VALUE * len(self.scales)
@@ -72,8 +77,8 @@ class Layout:
     def measures(self) -> tuple[tuple[str, float, float, int, int], ...]:
         """For every numeric column mean, standard deviation, and the rows of a table for a number and for an empty cell."""
         starts = self.starts[len(self.categories) :].tolist()
-        empty = {name: EMPTY if name in self.informative else NOT_OBSERVED for name in self.scales}
-        return tuple((name, *self.scales[name], start, start + empty[name]) for name, start in zip(self.scales, starts, strict=True))
+        ends = zip(self.scales.items(), starts, self.empty.tolist(), strict=True)
+        return tuple((name, *scale, start, start + empty) for (name, scale), start, empty in ends)
 
     @cached_property
     def center_and_scale(self) -> npt.NDArray[np.float64]:
@@ -98,6 +103,11 @@ class Cells:
     def __len__(self) -> int:
         return len(self.places)
 
+    @cached_property
+    def keys(self) -> list[bytes]:
+        """For each row the bytes that stand for its set of observed columns."""
+        return mask_keys(self.observed)
+
     @classmethod
     def of_codes(cls, codes: Codes, layout: Layout, unobserved: Collection[str] = ()) -> Self:
         """The cells of a table.
@@ -107,38 +117,56 @@ class Cells:
             layout: where the columns stand.
             unobserved: columns whose empty cells are no observation, whatever the layout says.
         """
-        places = np.empty((len(layout.columns), codes.rows), dtype=np.intp)
-        nominal = len(layout.categories)
+        places = np.empty((codes.rows, len(layout.categories)), dtype=np.intp)
         for at, (name, rows, start) in enumerate(layout.look_ups):
             empty = start + NOT_OBSERVED if name in unobserved else rows[None]
             table = np.array([start, empty, *(rows.get(value, start) for value in codes.vocabulary[name])], dtype=np.intp)
-            places[at] = table.take(codes.nominal[name] + np.int16(1))
+            places[:, at] = table.take(codes.nominal[name] + np.int16(1))
         values = np.array([codes.numeric[name] for name in layout.scales]).reshape(len(layout.scales), codes.rows).T
-        for at, name in enumerate(layout.scales, start=nominal):
-            start = int(layout.starts[at])
-            empty = EMPTY if name in layout.informative and name not in unobserved else NOT_OBSERVED
-            places[at] = np.where(np.isnan(values[:, at - nominal]), start + empty, start)
-        places = np.ascontiguousarray(places.T)
+        return cls.of_places(places, values, layout, np.array([name in unobserved for name in layout.scales], dtype=np.bool_))
+
+    @classmethod
+    def of_places(cls, nominal: npt.NDArray[np.intp], values: npt.NDArray[np.float64], layout: Layout, absent: Flags) -> Self:
+        """The cells of n rows whose nominal columns were looked up.
+
+        Args:
+            nominal: intp [n, nominal columns], their places.
+            values: float64 [n, q], the numbers; NaN where there is none.
+            layout: where the columns stand.
+            absent: bool [n, q], or [q] for all rows alike: where no number means no observation, whatever the layout says.
+        """
+        starts = layout.starts[len(layout.categories) :]
+        empty = np.where(absent, NOT_OBSERVED, layout.empty)
+        places = np.hstack([nominal, starts + np.where(np.isnan(values), empty, NEVER_SEEN)])
         return cls(places, _standardised(values, layout), places != layout.not_observed)
 
     @classmethod
     def of_rows(cls, rows: Sequence[Row], layout: Layout) -> Self:
         """The cells of rows as requests give them: column -> code, number or None (an empty cell). A column left out is not observed."""
-        places, numbers = [], []
-        for row in rows:
-            mine = [known.get(row.get(name, ABSENT), start) for name, known, start in layout.look_ups]
-            for name, center, scale, start, empty in layout.measures:
-                value = row.get(name, ABSENT)
-                if value is ABSENT or value is None or value != value:
-                    mine.append(start + NOT_OBSERVED if value is ABSENT else empty)
-                    numbers.append(math.nan)
-                else:
-                    mine.append(start)
-                    numbers.append(min(max((float(value) - center) / scale, -FARTHEST), FARTHEST))
-            places.append(mine)
-        at = np.array(places, dtype=np.intp).reshape(len(rows), len(layout.columns))
-        standardised = np.array(numbers, dtype=np.float64).reshape(len(rows), len(layout.scales))
-        return cls(at, standardised, at != layout.not_observed)
+        cells = [
+            cls.of_row_places([known.get(row.get(name, ABSENT), start) for name, known, start in layout.look_ups], row, layout)
+            for row in rows
+        ]
+        if len(cells) == 1:
+            return cells[0]
+        places = np.array([each.places[0] for each in cells], dtype=np.intp).reshape(len(rows), len(layout.columns))
+        numbers = np.array([each.numbers[0] for each in cells], dtype=np.float64).reshape(len(rows), len(layout.scales))
+        return cls(places, numbers, places != layout.not_observed)
+
+    @classmethod
+    def of_row_places(cls, places: list[int], row: Row, layout: Layout) -> Self:
+        """The cells of one row, whose nominal columns were looked up."""
+        numbers = []
+        for name, center, scale, start, empty in layout.measures:
+            value = row.get(name, ABSENT)
+            if value is ABSENT or value is None or value != value:
+                places.append(start + NOT_OBSERVED if value is ABSENT else empty)
+                numbers.append(math.nan)
+            else:
+                places.append(start)
+                numbers.append(min(max((float(value) - center) / scale, -FARTHEST), FARTHEST))
+        at = np.array([places], dtype=np.intp)
+        return cls(at, np.array([numbers], dtype=np.float64), at != layout.not_observed)
 
     def take(self, rows: npt.NDArray[Any] | slice) -> Self:
         """The rows at an index array, under a boolean mask or in a slice."""

@@ -99,6 +99,25 @@ class DecisionRule:
         """
         return verdict(probability, novelty_p, contradictory, self.component_negative[component], self.limits)
 
+    def partial_cells(
+        self, codes: Codes, unobserved: frozenset[str] = frozenset(), absent: Mapping[str, Flags] | None = None
+    ) -> Cells | None:
+        """The rows as the guard of partial rows takes them; None where they are not its to answer.
+
+        Args:
+            codes: n rows.
+            unobserved: columns whose empty cells are no observation, beside those that the contract says so of.
+            absent: column -> bool [n], further rows in which it was not observed. None: in none.
+        """
+        if self.partial is None or not (unobserved or absent or self.partial.is_always_asked):
+            return None
+        cells = Cells.of_codes(codes, self.partial.layout, unobserved)
+        if not absent:
+            return cells
+        everywhere = np.ones(codes.rows, dtype=np.bool_)
+        seen = [~absent[name] if name in absent else everywhere for name in self.partial.layout.columns]
+        return cells.hidden(np.stack(seen, axis=1), self.partial.layout)
+
     def predictions(
         self,
         codes: Codes,
@@ -107,28 +126,22 @@ class DecisionRule:
         schema: DatasetSchema,
         *,
         novelty: Novelty | None = None,
-        unobserved: frozenset[str] = frozenset(),
-        absent: Mapping[str, Flags] | None = None,
+        cells: Cells | None = None,
         evidence: Evidence | None = None,
     ) -> Predictions:
         """Predict n rows.
 
         Args:
             codes: the rows.
-            scores: float64 [n], the model's scores of them, not calibrated.
+            scores: float64 [n], the model's scores of them, not calibrated; of partial rows those that the guard trusts count.
             encoder: the model's encoder: which values and numbers it has seen.
             schema: the contract, with the contradictions it declares.
             novelty: what the guard says of the rows, where it was computed before.
-            unobserved: columns whose empty cells are no observation, beside those that the contract says so of.
-            absent: column -> bool [n], further rows in which it was not observed. None: in none.
+            cells: what `partial_cells` gives, where it was asked before.
             evidence: what the groups say of the rows as they are recorded, where it was computed before.
         """
-        if self.partial is not None and (unobserved or absent or self.partial.is_always_asked):
-            cells = Cells.of_codes(codes, self.partial.layout, unobserved)
-            if absent:
-                everywhere = np.ones(codes.rows, dtype=np.bool_)
-                seen = [~absent[name] if name in absent else everywhere for name in self.partial.layout.columns]
-                cells = cells.hidden(np.stack(seen, axis=1), self.partial.layout)
+        cells = self.partial_cells(codes) if cells is None else cells
+        if self.partial is not None and cells is not None:
             return self._partial_predictions(self.partial, codes, scores, encoder, schema, cells, evidence)
         novelty = self.guard.novelty(codes) if novelty is None else novelty
         probability, anomalies = self.calibration(scores), table_anomalies(codes, encoder, schema)

@@ -45,8 +45,10 @@ MOST_CORRELATED = 16
 #: Bins in which numbers are looked at where it is reckoned what a column may tell.
 BINS = 10
 _ONE = np.ones(1)
-#: Rows whose likelihoods in all groups are held in memory at a time.
-BLOCK_ROWS = 256
+#: Beyond, odds are cut off: float32 has no larger exponential, and nothing is that unlikely.
+MOST_EXPONENT, LEAST_MASS = np.float32(80), 1e-30
+#: Rows whose likelihoods in all groups are held in memory at a time; of a few, all columns are.
+BLOCK_ROWS, FEW_ROWS = 256, 16
 
 
 @dataclass(frozen=True)
@@ -143,24 +145,30 @@ class GroupLikelihood:
         if n == 1 and left_out is None:  # most requests are one row
             positive, margin, group, typicality = self.row_evidence(cells)
             return Evidence(np.array([positive]), np.array([margin]), np.array([group]), np.array([typicality]))
+        blocks = list(self.by_numbers(cells))
+        if len(blocks) == 1:
+            return self._block(cells, blocks[0][0], left_out)
         result = Evidence(np.empty(n), np.empty(n), np.empty(n, dtype=np.intp), np.empty(n))
-        for observed, rows in self.by_numbers(cells):
-            self._block(cells.take(rows), observed, None if left_out is None else left_out[rows], rows, result)
+        for observed, rows in blocks:
+            block = self._block(cells.take(rows), observed, None if left_out is None else left_out[rows])
+            result.positive[rows], result.margin[rows] = block.positive, block.margin
+            result.group[rows], result.typicality[rows] = block.group, block.typicality
         return result
 
     def row_evidence(self, cells: Cells) -> tuple[float, float, int, float]:
         """What one row says, as `evidence` does: `positive`, `margin`, `group` and `typicality`, without the cost of arrays of one."""
-        numbers, width, places = self._numbers(~np.isnan(cells.numbers[0])), len(self.names), cells.places[0]
-        features = numbers.row_features(cells.numbers[0])
-        both = self._both.take(places, axis=0).sum(axis=0)
+        z, places, width = cells.numbers[0], cells.places[0], len(self.names)
+        numbers = self._numbers(~np.isnan(z))
+        features = numbers.row_features(z)
+        both = np.add.reduce(self._both.take(places, axis=0), axis=0)
         both += (features @ numbers.both).astype(np.float32)
         group = int(both[:width].argmax())
-        top = both[group]
-        weights = np.exp(np.minimum(both - top, np.float32(80)))
+        both -= both[group]
+        weights = np.exp(np.minimum(both, MOST_EXPONENT, out=both), out=both)
         positive, negative = (weights[:width] @ self._by_class).tolist()
-        least = 1e-30
-        margin = math.log(max(negative, least)) - math.log(max(positive + STRANGER_ODDS * float(weights[width:].sum()), least))
-        surprise = self.surprise.ravel().take(places * width + group).sum(dtype=np.float64)
+        stranger = STRANGER_ODDS * float(np.add.reduce(weights[width:]))
+        margin = math.log(max(negative, LEAST_MASS)) - math.log(max(positive + stranger, LEAST_MASS))
+        surprise = np.add.reduce(self._flat_surprise.take(places * width + group), dtype=np.float64)
         typicality = float(features @ numbers.known[:, group] - numbers.average[group] + surprise)
         return positive / (positive + negative), margin, group, round(max(typicality, -1e6), 4)
 
@@ -181,31 +189,43 @@ class GroupLikelihood:
 
     def log_likelihoods(self, cells: Cells, observed: Flags) -> tuple[Float32, Float32]:
         """Log-likelihood of rows with the same observed numbers in every known group and in a stranger like it: [n, K] each."""
-        numbers = self._numbers(observed)
-        # Column by column and the numbers last, as in `row_evidence`: the same rounding, so that a row's answer is the same everywhere.
-        both = np.zeros((len(cells), 2 * len(self.names)), dtype=np.float32)
-        for at, places in enumerate(cells.places.T):
-            if cells.observed[:, at].any():  # the others add nothing
-                both += self._both.take(places, axis=0)
-        both += (numbers.features(cells.numbers) @ numbers.both).astype(np.float32)
-        width = len(self.names)
+        both, width = self._summed(self._both, cells, observed), len(self.names)
         return both[:, :width], both[:, width:]
+
+    def known_likelihoods(self, cells: Cells, observed: Flags) -> Float32:
+        """The same in known groups alone: [n, K]."""
+        return self._summed(self.known, cells, observed)
+
+    def _summed(self, table: Float32, cells: Cells, observed: Flags) -> Float32:
+        # Column by column and the numbers last, as in `row_evidence`: the same rounding, so that a row's answer is the same everywhere.
+        if len(cells) <= FEW_ROWS:
+            summed = table.take(cells.places, axis=0).sum(axis=1)
+        else:
+            summed = np.zeros((len(cells), table.shape[1]), dtype=np.float32)
+            for at, places in enumerate(cells.places.T):
+                if cells.observed[:, at].any():  # the others add nothing
+                    summed += table.take(places, axis=0)
+        numbers = self._numbers(observed)
+        summed += (numbers.features(cells.numbers) @ numbers.both[:, : table.shape[1]]).astype(np.float32)
+        return np.asarray(summed, dtype=np.float32)
+
+    @cached_property
+    def _flat_surprise(self) -> Float32:
+        return self.surprise.ravel()
 
     @cached_property
     def _both(self) -> Float32:
         """Tables of known groups and of strangers side by side: one look-up gives both."""
         return np.ascontiguousarray(np.hstack([self.known, self.stranger]))
 
-    def _block(self, cells: Cells, observed: Flags, left_out: Index | None, rows: Index, result: Evidence) -> None:
+    def _block(self, cells: Cells, observed: Flags, left_out: Index | None) -> Evidence:
         known, stranger = self.log_likelihoods(cells, observed)
-        everyone = np.arange(len(rows))
         if left_out is not None:
-            mine = left_out >= 0
-            known[everyone[mine], left_out[mine]] = stranger[everyone[mine], left_out[mine]] = -np.inf
+            mine = np.flatnonzero(left_out >= 0)
+            known[mine, left_out[mine]] = stranger[mine, left_out[mine]] = -np.inf
         group = known.argmax(axis=1)
-        result.group[rows] = group
-        result.positive[rows], result.margin[rows] = self.decide(known, stranger)
-        result.typicality[rows] = self.typicality(cells, observed, group)
+        positive, margin = self.decide(known, stranger)
+        return Evidence(positive, margin, group, self.typicality(cells, observed, group))
 
     def decide(self, known: Float32, stranger: Float32) -> tuple[Float64, Float64]:
         """`positive` and `margin` of n rows, from what `log_likelihoods` gives."""
@@ -213,24 +233,39 @@ class GroupLikelihood:
         weights = np.exp(known - top)
         positive = weights @ self._positive32
         negative = weights @ self._negative32
-        stranger_mass = STRANGER_ODDS * np.exp(np.minimum(stranger - top, np.float32(80))).sum(axis=1)
-        least = 1e-30
+        stranger_mass = STRANGER_ODDS * np.exp(np.minimum(stranger - top, MOST_EXPONENT)).sum(axis=1)
         return (
             np.asarray(positive / (positive + negative), dtype=np.float64),
-            np.asarray(np.log(np.maximum(negative, least)) - np.log(np.maximum(positive + stranger_mass, least)), dtype=np.float64),
+            np.asarray(
+                np.log(np.maximum(negative, LEAST_MASS)) - np.log(np.maximum(positive + stranger_mass, LEAST_MASS)), dtype=np.float64
+            ),
         )
 
     def typicality(self, cells: Cells, observed: Flags, group: Index) -> Float64:
         """How typical rows with the same observed numbers are of one group each: [n]."""
         numbers, width = self._numbers(observed), self.known.shape[1]
-        flat = self.surprise.ravel()
-        features = numbers.features(cells.numbers)
-        result = -numbers.average[group]
-        for at, feature in enumerate(features.T):
-            result += feature * numbers.known[at].take(group)
-        for places in cells.places.T:
-            result += flat.take(places * width + group)
-        return np.asarray(np.round(np.maximum(result, -1e6), 4), dtype=np.float64)
+        of_numbers = (numbers.features(cells.numbers).T * numbers.known.take(group, axis=1)).sum(axis=0) - numbers.average[group]
+        surprise = self._flat_surprise.take(cells.places * width + group[:, np.newaxis]).sum(axis=1, dtype=np.float64)
+        return _rounded(of_numbers + surprise)
+
+    def typicality_everywhere(self, cells: Cells) -> tuple[Float64, Float64]:
+        """How typical one row is of every group, [K]; and with each of its observed columns left out, [observed, K]."""
+        present, nominal = ~np.isnan(cells.numbers[0]), len(self.layout.categories)
+        surprise = self.surprise.take(cells.places[0], axis=0).astype(np.float64)
+        of_cells, of_numbers = surprise.sum(axis=0), self._of_numbers(cells.numbers[0], present)
+        columns = np.flatnonzero(cells.observed[0])
+        without = of_cells + of_numbers - surprise[columns]
+        for at, column in enumerate(columns.tolist()):
+            if column >= nominal and present[column - nominal]:
+                others = present.copy()
+                others[column - nominal] = False
+                without[at] += self._of_numbers(cells.numbers[0], others) - of_numbers
+        return _rounded(of_cells + of_numbers), _rounded(without)
+
+    def _of_numbers(self, z: Float64, observed: Flags) -> Float64:
+        """What the numbers of one row add to its typicality in every group, if these are observed: [K]."""
+        numbers = self._numbers(observed)
+        return np.asarray(numbers.row_features(z) @ numbers.known - numbers.average)
 
     def typicality_in(self, cells: Cells, group: Index) -> Float64:
         """How typical n rows, with any numbers observed, are of one group each: [n]."""
@@ -361,6 +396,10 @@ class GroupLikelihood:
             ValueError: if the bytes are none.
         """
         return cls.from_arrays(from_npz(data))
+
+
+def _rounded(typicality: Float64) -> Float64:
+    return np.asarray(np.round(np.maximum(typicality, -1e6), 4), dtype=np.float64)
 
 
 _ARRAYS = ("known", "stranger", "surprise", "means", "spreads", "correlation", "prior", "positive", "names", "silent")

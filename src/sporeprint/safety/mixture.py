@@ -85,10 +85,10 @@ class ClusterOf:
             rows = np.flatnonzero(y == label)
             mine = codes.take(rows)
             guard = _likelihoods(mine, component[rows] - component[rows].min(), schema)
-            kept = np.unique(guard.novelty(mine).component)
-            guard = replace(guard, weights=guard.weights[:, kept], names=guard.names[kept], positive=guard.positive[kept])
+            used = np.unique(guard.novelty(mine).component)
+            guard = replace(guard, weights=guard.weights[:, used], names=guard.names[used], positive=guard.positive[used])
             self._of_class[label] = self.count, guard
-            self.count += len(kept)
+            self.count += len(used)
 
     def __call__(self, rows: Observations) -> Index:
         """The cluster of each of n rows; of a class that the sample has no row of, the first one."""

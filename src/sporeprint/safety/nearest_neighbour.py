@@ -140,22 +140,22 @@ def reference_rows(batches: Iterable[Observations], guard: Guard, *, most: int) 
         guard: the guard.
         most: rows of a component.
     """
-    kept: Observations | None = None
+    chosen: Observations | None = None
     for batch in batches:
-        rows = batch if kept is None else concat([kept, batch])
+        rows = batch if chosen is None else concat([chosen, batch])
         component = _component(rows, guard)
         order = np.lexsort((rows.row_hash, component))
         sizes = np.bincount(component, minlength=len(guard.names))
         place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        kept = rows.take(order[place < most])
-    if kept is None:
+        chosen = rows.take(order[place < most])
+    if chosen is None:
         raise ValueError("there are no rows to keep")
     nominal = {}
     for name, categories in guard.categories.items():
         index = {value: number for number, value in enumerate(categories, start=1)}
-        table = np.array([0, 0, *(index.get(value, 0) for value in kept.codes.vocabulary[name])], dtype=np.int16)
-        nominal[name] = table.take(kept.codes.nominal[name] + np.int16(1))
-    return ReferenceRows(nominal, dict(kept.codes.numeric), kept.row, _component(kept, guard).astype(np.int32))
+        table = np.array([0, 0, *(index.get(value, 0) for value in chosen.codes.vocabulary[name])], dtype=np.int16)
+        nominal[name] = table.take(chosen.codes.nominal[name] + np.int16(1))
+    return ReferenceRows(nominal, dict(chosen.codes.numeric), chosen.row, _component(chosen, guard).astype(np.int32))
 
 
 def _component(rows: Observations, guard: Guard) -> npt.NDArray[np.intp]:

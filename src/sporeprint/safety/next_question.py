@@ -127,8 +127,7 @@ class Questions:
 
     def weights(self, cells: Cells) -> Float64:
         """How likely each known group is, for n rows: [n, K]."""
-        known, _ = self.guard.likelihood.log_likelihoods(cells, ~np.isnan(cells.numbers[0]))
-        return _weights(known)
+        return _weights(self.guard.likelihood.known_likelihoods(cells, ~np.isnan(cells.numbers[0])))
 
     def bits(self, weights: Float64) -> Float64:
         """Expected information about the class, in bits, of every column for n rows: [n, columns]."""
@@ -148,15 +147,6 @@ class Questions:
         total = negative.sum(axis=1, keepdims=True)
         of_negative = (negative / np.maximum(total, 1e-300)) @ self.guard.power[:, groups].T
         return np.asarray(of_negative if (total > 1e-12).all() else np.where(total > 1e-12, of_negative, weights @ self.guard.power.T))
-
-    def order(self, cells: Cells) -> tuple[npt.NDArray[np.intp], Float64, Float64]:
-        """Columns of n rows with the same observed numbers, the best to look at next first; and both gains: [n, columns] each.
-
-        Columns already observed come last.
-        """
-        weights = self.weights(cells)
-        score = np.where(cells.observed, -np.inf, self._scores(weights, ~cells.observed))
-        return np.argsort(-score, axis=1, kind="stable"), self.bits(weights), self.power(weights)
 
     def _scores(self, weights: Float64, left: Flags) -> Float64:
         """How good each column is to look at next, for n rows: [n, columns].
@@ -187,7 +177,7 @@ class Questions:
         result = np.empty(len(cells), dtype=np.intp)
         likelihood = self.guard.likelihood
         for observed, rows in likelihood.by_numbers(cells):
-            known, _ = likelihood.log_likelihoods(cells.take(rows), observed)
+            known = likelihood.known_likelihoods(cells.take(rows), observed)
             if left_out is not None:
                 mine = left_out[rows] >= 0
                 known[np.flatnonzero(mine), left_out[rows][mine]] = -np.inf
@@ -203,30 +193,37 @@ class Questions:
             most: how many at most.
             without: columns that cannot be answered.
         """
-        order, bits, power = self.order(cells)
-        weights = self.weights(cells)[0]
+        every = self.weights(cells)
+        bits, power, weights = self.bits(every)[0], self.power(every)[0], every[0]
+        order = np.argsort(-self._scores(every, ~cells.observed)[0], kind="stable").tolist()
         columns = self.guard.layout.columns
         result: list[Question] = []
-        for at in order[0].tolist():
+        for at in order:
             name = columns[at]
-            tells = bits[0, at] > LEAST_GAIN or power[0, at] > LEAST_GAIN
+            tells = bits[at] > LEAST_GAIN or power[at] > LEAST_GAIN
             if len(result) < most and tells and not cells.observed[0, at] and name not in without:
                 values = self._values(at, weights)
-                result.append(Question(name, float(bits[0, at]), float(power[0, at]), float(self.cost[at]), values))
+                result.append(Question(name, float(bits[at]), float(power[at]), float(self.cost[at]), values))
         return tuple(result)
 
     def columns(self, cells: Cells, *, most: int) -> list[tuple[str, ...]]:
         """The columns to look at next about n rows, the best first; only such as may tell something."""
-        result: list[tuple[str, ...]] = [()] * len(cells)
-        names = self.guard.layout.columns
+        names = (*self.guard.layout.columns, None)
+        return [tuple(name for at in row if (name := names[at]) is not None) for row in self.ranked(cells, most=most).tolist()]
+
+    def ranked(self, cells: Cells, *, most: int) -> npt.NDArray[np.intp]:
+        """The numbers of the same columns, -1 where there is none that tells: [n, most]."""
+        result = np.full((len(cells), most), -1, dtype=np.intp)
         for observed, rows in self.guard.likelihood.by_numbers(cells):
-            known, _ = self.guard.likelihood.log_likelihoods(cells.take(rows), observed)
-            left = ~cells.observed[rows]
-            score = np.where(left, self._scores(_weights(known), left), 0.0)
-            tells = score > 0
-            order = np.argsort(-score, axis=1, kind="stable")[:, :most]
-            for number, row in enumerate(rows.tolist()):
-                result[row] = tuple(names[at] for at in order[number].tolist() if tells[number, at])
+            left, everyone = ~cells.observed[rows], np.arange(len(rows))
+            if not left.any():
+                continue
+            score = self._scores(_weights(self.guard.likelihood.known_likelihoods(cells.take(rows), observed)), left)
+            score[~left] = 0.0
+            for place in range(min(most, score.shape[1])):
+                best = score.argmax(axis=1)
+                result[rows, place] = np.where(score[everyone, best] > 0, best, -1)
+                score[everyone, best] = 0.0
         return result
 
     def _values(self, at: int, weights: Float64) -> tuple[PossibleValue, ...]:
@@ -255,24 +252,16 @@ class Questions:
             most_near_misses: near misses that are named.
         """
         likelihood = self.guard.likelihood
-        groups = len(likelihood.names)
-        observed = ~np.isnan(cells.numbers[0])
-        repeated = cells.take(np.zeros(groups, dtype=np.intp))
-        everyone = np.arange(groups)
-        typicality = likelihood.typicality(repeated, observed, everyone)
-        usual = self.guard.profile(np.packbits(cells.observed[0]).tobytes(), cells.observed[0])
+        typicality, without = likelihood.typicality_everywhere(cells)
+        usual = self.guard.profile(cells.keys[0], cells.observed[0]).usual
         level = usual[min(int((1 - coverage) * (len(usual) + 1)), len(usual) - 1)] if len(usual) else -np.inf
         fitting = typicality >= level
         weights = self.weights(cells)[0]
         order = np.argsort(-weights, kind="stable").tolist()
         fits = tuple(Fit(k, float(weights[k]), float(likelihood.positive[k])) for k in order if fitting[k])
-        misses = []
-        for at in np.flatnonzero(cells.observed[0]).tolist():
-            mask = cells.observed[0].copy()
-            mask[at] = False
-            without = repeated.hidden(mask, self.guard.layout)
-            better = likelihood.typicality(without, ~np.isnan(without.numbers[0]), everyone)
-            misses += [(float(better[k]), k, at) for k in np.flatnonzero(~fitting & (better >= level)).tolist()]
+        at, groups = np.nonzero((without >= level) & ~fitting)
+        observed = np.flatnonzero(cells.observed[0])
+        misses = zip(without[at, groups].tolist(), groups.tolist(), observed[at].tolist(), strict=True)
         best: dict[int, tuple[float, int]] = {}
         for value, k, at in misses:
             if k not in best or value > best[k][0]:

@@ -12,8 +12,8 @@ columns hidden at random. Both are figures of the row's own mask and of the grou
 
 import json
 import threading
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -34,8 +34,8 @@ Flags = npt.NDArray[np.bool_]
 
 #: The file in a bundle.
 PARTIAL_GUARD_FILE = "partial_guard.npz"
-#: Masks kept at the most; each takes some 8 kB.
-MOST_MASKS = 1_024
+#: Masks kept at the most; each takes some 11 kB.
+MOST_MASKS = 4_096
 #: Sets of numeric columns whose part of the calibration rows' typicality is kept at the most.
 MOST_NUMBER_SETS = 256
 #: Calibration rows and strangers kept with a model at the most, and how often columns are hidden in each stranger.
@@ -60,7 +60,7 @@ class PartialJudgement:
     Attributes:
         evidence: what the rows say.
         p: float64 [n], conformal p-value with the row's own mask.
-        least_margin: float64 [n], what the margin has to be above, so that few strangers pass.
+        least_margin: float64 [n], what the margin has to be above, so that few strangers pass; infinite where no margin is enough.
         observed: int [n], number of columns observed.
         withheld: float64 [n], power of the columns not observed.
     """
@@ -70,6 +70,11 @@ class PartialJudgement:
     least_margin: Float64
     observed: Index
     withheld: Float64
+
+    @property
+    def is_fed(self) -> Flags:
+        """Whether enough was observed of each row to tell its likeliest group, a negative one, from strangers: bool [n]."""
+        return np.asarray(self.evidence.margin > self.least_margin)
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,30 @@ class MarginCurve:
 
 
 @dataclass(frozen=True)
+class MaskProfile:
+    """What is the same for all rows with one set of observed columns.
+
+    Attributes:
+        usual: float32 [c], sorted typicalities of the calibration rows.
+        withheld: float64 [K], power of the columns not observed, by the group that a row resembles.
+        least_margin: float64 [K], the margin that a row needs; infinite for groups that are not negative.
+    """
+
+    usual: Float32
+    withheld: Float64
+    least_margin: Float64
+
+    def p(self, typicality: Float64) -> Float64:
+        """The conformal p-values of n rows."""
+        at_most = np.searchsorted(self.usual, typicality.astype(np.float32), side="right")
+        return np.asarray((at_most + 1.0) / (len(self.usual) + 1.0))
+
+    def row_p(self, typicality: float) -> float:
+        """The conformal p-value of one row."""
+        return (int(self.usual.searchsorted(np.float32(typicality), side="right")) + 1.0) / (len(self.usual) + 1.0)
+
+
+@dataclass(frozen=True)
 class PartialGuard:
     """The known groups, the rows that are hidden alike, and what was measured on strangers.
 
@@ -107,7 +136,7 @@ class PartialGuard:
         unseen_risk: largest share of strangers that may be confused with a known negative group.
         threshold: largest P(positive) that is answered with the negative class, and what that promises.
         enough: withheld power at which a dialogue, which stops as soon as it may, may end with the negative class; below 0: it never does.
-        profiles: mask -> sorted typicalities of calibration rows, the most recently used last.
+        profiles: mask -> what is kept for it, the most recently used last.
     """
 
     likelihood: GroupLikelihood
@@ -119,7 +148,7 @@ class PartialGuard:
     unseen_risk: float
     threshold: Threshold
     enough: float = -1.0
-    profiles: "OrderedDict[bytes, Float32]" = field(default_factory=OrderedDict, repr=False, compare=False)
+    profiles: "OrderedDict[bytes, MaskProfile]" = field(default_factory=OrderedDict, repr=False, compare=False)
 
     @property
     def layout(self) -> Layout:
@@ -130,42 +159,26 @@ class PartialGuard:
         """Whether a row is its to answer: one column at least was not observed, or it answers all."""
         return self.is_always_asked or len(row) < len(self.layout.columns)
 
+    def trusted(self, cells: Cells) -> Flags:
+        """Whether the classifier was trained on rows with the columns of each row, so that its probability counts: bool [n]."""
+        return np.array([key in self.trained for key in cells.keys], dtype=np.bool_)
+
     def judge(self, cells: Cells) -> PartialJudgement:
         """Judge n rows, each by its own mask."""
         return self.judge_evidence(cells, self.likelihood.evidence(cells))
 
     def judge_evidence(self, cells: Cells, evidence: Evidence) -> PartialJudgement:
         """The same, where the evidence is there already."""
-        p = np.empty(len(cells))
-        for key, rows in _by_mask(cells.observed):
-            usual = self.profile(key, cells.observed[rows[0]])
-            at_most = np.searchsorted(usual, evidence.typicality[rows].astype(np.float32), side="right")
-            p[rows] = (at_most + 1.0) / (len(usual) + 1.0)
-        withheld = self.withheld(cells.observed, evidence.group)
-        return PartialJudgement(evidence, p, self.curve(withheld), cells.observed.sum(axis=1), withheld)
+        n = len(cells)
+        p, withheld, least_margin = np.empty(n), np.empty(n), np.empty(n)
+        for key, rows in _by_mask(cells):
+            profile, group = self.profile(key, cells.observed[rows[0]]), evidence.group[rows]
+            p[rows] = profile.p(evidence.typicality[rows])
+            withheld[rows], least_margin[rows] = profile.withheld[group], profile.least_margin[group]
+        return PartialJudgement(evidence, p, least_margin, cells.observed.sum(axis=1), withheld)
 
-    def row_p(self, key: bytes, observed: Flags, typicality: float) -> float:
-        """The conformal p-value of one row with these columns, whose key is given."""
-        usual = self.profile(key, observed)
-        return (int(usual.searchsorted(np.float32(typicality), side="right")) + 1.0) / (len(usual) + 1.0)
-
-    def row_fed(self, observed: Flags, group: int, margin: float) -> bool:
-        """Whether enough was observed of one row to tell its likeliest group, a negative one, from strangers."""
-        if self.likelihood.positive[group] >= HALF:
-            return False
-        withheld = np.where(observed, 0.0, self._power_by_group[group]).sum()
-        return bool(margin > self.curve(withheld))
-
-    def withheld(self, observed: Flags, group: Index) -> Float64:
-        """Power of the columns that were not observed, by row and the group it resembles: [n]."""
-        return np.asarray(np.where(observed, 0.0, self._power_by_group[group]).sum(axis=1))
-
-    @cached_property
-    def _power_by_group(self) -> Float64:
-        return np.ascontiguousarray(self.power.T)
-
-    def profile(self, key: bytes, mask: Flags) -> Float32:
-        """Sorted typicalities of calibration rows with these columns: computed once, kept among the most recently used ones."""
+    def profile(self, key: bytes, mask: Flags) -> MaskProfile:
+        """What is the same for all rows with these columns: computed once, kept among the most recently used ones."""
         profiles = self.profiles
         with _LOCK:
             if (cached := profiles.get(key)) is not None:
@@ -173,7 +186,9 @@ class PartialGuard:
                 return cached
         nominal = len(self.layout.categories)
         typicality = self._calibration_cells @ mask + self._calibration_numbers(mask[nominal:])
-        made = np.sort(typicality.astype(np.float32))
+        withheld = self.power[~mask].sum(axis=0)
+        least_margin = np.where(self.likelihood.positive < HALF, self.curve(withheld), np.inf)
+        made = MaskProfile(np.sort(typicality.astype(np.float32)), withheld, least_margin)
         with _LOCK:
             profiles[key] = made
             while len(profiles) > MOST_MASKS:
@@ -267,20 +282,12 @@ class PartialGuard:
             raise ValueError(f"not a guard of partial rows: {error!r}") from error
 
 
-def _by_mask(observed: Flags) -> list[tuple[bytes, Index]]:
+def _by_mask(cells: Cells) -> Iterable[tuple[bytes, list[int]]]:
     """The masks among n rows, each with its rows."""
-    if len(observed) == 1:
-        return [(np.packbits(observed[0]).tobytes(), np.zeros(1, dtype=np.intp))]
-    if not len(observed):
-        return []
-    packed = np.packbits(observed, axis=1)
-    if not packed.shape[1]:
-        return [(b"", np.arange(len(observed)))]
-    void = np.ascontiguousarray(packed).view(np.dtype((np.void, packed.shape[1]))).ravel()
-    keys, which = np.unique(void, return_inverse=True)
-    order = np.argsort(which.ravel(), kind="stable")
-    parts = np.split(order, np.cumsum(np.bincount(which.ravel()))[:-1])
-    return [(key.tobytes(), rows) for key, rows in zip(keys, parts, strict=True)]
+    rows: defaultdict[bytes, list[int]] = defaultdict(list)
+    for row, key in enumerate(cells.keys):
+        rows[key].append(row)
+    return rows.items()
 
 
 # --- fitting ---------------------------------------------------------------------------------------------------------

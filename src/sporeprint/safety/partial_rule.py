@@ -1,6 +1,6 @@
 """The verdict for rows of which only some columns were observed: fitting, deciding, and the dialogue that asks one column at a time."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.data.dataset import Observations
-from sporeprint.safety.cells import Cells, mask_keys
+from sporeprint.safety.cells import Cells
 from sporeprint.safety.group_likelihood import Evidence, GroupLikelihood
 from sporeprint.safety.next_question import Questions
-from sporeprint.safety.partial_guard import PartialGuard, PartialJudgement, fit_partial_guard, with_threshold
+from sporeprint.safety.partial_guard import PartialGuard, fit_partial_guard, with_threshold
 from sporeprint.safety.risk_control import RiskLevels, choose_threshold
 from sporeprint.safety.verdict import HALF, NEGATIVE, POSITIVE, UNKNOWN, VerdictLimits, is_familiar
 from sporeprint.schema import DatasetSchema
@@ -65,11 +65,6 @@ class PartialVerdicts:
     withheld: Float64
     cells: Cells
 
-    def rows(self) -> Iterator[RowVerdict]:
-        """Row by row."""
-        columns = (self.probability, self.p, self.group, self.verdict, self.too_little, self.observed)
-        return map(RowVerdict, *(column.tolist() for column in columns))
-
 
 def decide_partial(
     guard: PartialGuard,
@@ -94,13 +89,13 @@ def decide_partial(
     probability = judgement.evidence.positive
     agreed, surely = np.ones(len(cells), dtype=np.bool_), np.full(len(cells), guard.surely_positive)
     if classifier is not None:
-        trained = np.array([key in guard.trained for key in mask_keys(cells.observed)], dtype=np.bool_)
+        trained = guard.trusted(cells)
         probability = np.where(trained, classifier, probability)
         agreed = ~trained | (classifier <= (-1.0 if limits.negative is None else limits.negative))
         # "Above" there, "from" here: the next number keeps the comparison below the same for all rows.
         surely = np.where(trained, np.nextafter(limits.positive, 2.0), surely)
     familiar = np.asarray(is_familiar(judgement.p, limits.coverage)) & ~contradictory
-    negative = familiar & agreed & (judgement.evidence.positive <= guard.most_probability) & fed(guard, judgement)
+    negative = familiar & agreed & (judgement.evidence.positive <= guard.most_probability) & judgement.is_fed
     complete = cells.observed.all(axis=1)
     positive = familiar & ~negative & ((probability >= surely) | (complete & (probability > 0.5)))
     verdict = np.where(negative, NEGATIVE, np.where(positive, POSITIVE, UNKNOWN)).astype(np.int8)
@@ -117,31 +112,32 @@ def decide_partial(
     )
 
 
-def decide_row(guard: PartialGuard, cells: Cells, classifier: float, *, contradictory: bool, limits: VerdictLimits) -> RowVerdict:
-    """`decide_partial` of one row, without the cost of arrays of one: most requests are one row."""
-    observed = cells.observed[0]
-    key, columns = np.packbits(observed).tobytes(), int(observed.sum())
-    of_groups, margin, group, typicality = guard.likelihood.row_evidence(cells)
-    p = guard.row_p(key, observed, typicality)
-    trained = key in guard.trained
-    probability = classifier if trained else of_groups
-    familiar = bool(is_familiar(p, limits.coverage)) and not contradictory
-    agreed = not trained or classifier <= (-1.0 if limits.negative is None else limits.negative)
-    verdict = UNKNOWN
-    if familiar and columns:
-        if agreed and of_groups <= guard.most_probability and guard.row_fed(observed, group, margin):
-            verdict = NEGATIVE
-        elif (probability > limits.positive if trained else probability >= guard.surely_positive) or (
-            columns == len(observed) and probability > HALF
-        ):
-            verdict = POSITIVE
-    return RowVerdict(probability, p, group, verdict, (familiar and verdict == UNKNOWN) or not columns, columns)
-
-
-def fed(guard: PartialGuard, judgement: PartialJudgement) -> Flags:
-    """Whether enough was observed of n rows to tell the likeliest group, a negative one, from strangers: bool [n]."""
-    evidence = judgement.evidence
-    return np.asarray((guard.likelihood.positive[evidence.group] < 0.5) & (evidence.margin > judgement.least_margin))
+def decide_rows(
+    guard: PartialGuard,
+    cells: Cells,
+    evidence: Evidence,
+    *,
+    contradictory: Sequence[bool],
+    limits: VerdictLimits,
+    classifier: Sequence[float],
+) -> Iterator[RowVerdict]:
+    """`decide_partial` of a few rows, one by one: for them arrays cost more than they save. The arguments as there."""
+    columns = (evidence.positive, evidence.margin, evidence.group, evidence.typicality)
+    rows = zip(cells.keys, *(column.tolist() for column in columns), contradictory, classifier, strict=True)
+    for row, (key, of_groups, margin, group, typicality, is_contradictory, of_classifier) in enumerate(rows):
+        profile, observed, trained = guard.profile(key, cells.observed[row]), int.from_bytes(key).bit_count(), key in guard.trained
+        p, probability = profile.row_p(typicality), of_classifier if trained else of_groups
+        familiar = bool(is_familiar(p, limits.coverage)) and not is_contradictory
+        verdict = UNKNOWN
+        if familiar and observed:
+            agreed = not trained or of_classifier <= (-1.0 if limits.negative is None else limits.negative)
+            if agreed and of_groups <= guard.most_probability and margin > profile.least_margin[group]:
+                verdict = NEGATIVE
+            elif (probability > limits.positive if trained else probability >= guard.surely_positive) or (
+                observed == cells.observed.shape[1] and probability > HALF
+            ):
+                verdict = POSITIVE
+        yield RowVerdict(probability, p, group, verdict, (familiar and verdict == UNKNOWN) or not observed, observed)
 
 
 # --- fitting ---------------------------------------------------------------------------------------------------------
@@ -201,13 +197,13 @@ def fit_partial_rule(
     random = np.random.default_rng(seed + 1)
     hidden = tested.hidden(random_masks(len(tested), len(layout.columns), random), layout)
     judgement = guard.judge(hidden)
-    usable = np.asarray(is_familiar(judgement.p, settings.coverage)) & fed(guard, judgement)
+    usable = np.asarray(is_familiar(judgement.p, settings.coverage)) & judgement.is_fed
     levels, positives = RiskLevels(settings.alpha, settings.missed, settings.delta), int(test.y.sum())
     threshold = choose_threshold(judgement.evidence.positive[usable], test.y[usable], CANDIDATES, levels, positives=positives)
     if threshold.value is None and threshold.wrong == 0:
         # Too few rows are answered with hidden columns to show the promise: with the columns as they were recorded.
         judgement = guard.judge(tested)
-        usable = np.asarray(is_familiar(judgement.p, settings.coverage)) & fed(guard, judgement)
+        usable = np.asarray(is_familiar(judgement.p, settings.coverage)) & judgement.is_fed
         threshold = choose_threshold(judgement.evidence.positive[usable], test.y[usable], CANDIDATES, levels, positives=positives)
     guard = with_threshold(guard, threshold)
     if not is_rehearsed or threshold.value is None or not len(strangers):

@@ -69,10 +69,10 @@ class ValueCounts:
     def narrowed(self, ranks: Int64) -> tuple[Self, Int64]:
         """The bins that these ranks lie in alone, and the ranks among their numbers."""
         places = self.at(ranks)
-        kept = np.unique(places)
+        used = np.unique(places)
         before = np.cumsum(self.counts) - self.counts
-        left_out = before[kept] - (np.cumsum(self.counts[kept]) - self.counts[kept])
-        return type(self)(self.keys[kept], self.counts[kept], self.shift, self.most), ranks - left_out[np.searchsorted(kept, places)]
+        left_out = before[used] - (np.cumsum(self.counts[used]) - self.counts[used])
+        return type(self)(self.keys[used], self.counts[used], self.shift, self.most), ranks - left_out[np.searchsorted(used, places)]
 
 
 def quantiles(
@@ -83,7 +83,7 @@ def quantiles(
     Args:
         counted: name -> counts of its numbers.
         shares: float64 [q], from 0 to 1.
-        again: given bins by name, counts the numbers in them once more: called only where values were counted together.
+        again: counts the numbers in bins by name once more: called only where values were counted together.
 
     Returns:
         name -> float64 [q].

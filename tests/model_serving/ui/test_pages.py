@@ -3,7 +3,6 @@
 import re
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -338,33 +337,6 @@ def test_an_id_leads_to_its_prediction(client: Client, row: dict[str, Any]) -> N
         whole(response)
         assert "<b>" not in response.text.partition("</h1>")[2].replace("<b>There", "")
     assert client.get("/ui/predictions/none").status_code == 404
-
-
-# --- models --------------------------------------------------------------------------------------------------------------
-
-
-def test_a_version_is_rolled_back_with_a_reason_and_once(started: Callable[..., Client], small_copy: Path) -> None:
-    client = started()
-    registry = Registry(small_copy / "models/registry")
-    production = registry.production()
-    assert production is not None
-    other = next(f"{name}/v1" for name in registry.names() if name != production.name)
-    registry.set_production(other, reason="a test", now=datetime.now(UTC))
-    page = client.get("/ui/models")
-    whole(page)
-    assert f"<h1>{other} is in production</h1>" in page.text
-    fields = {"ref": other, "alias": "production", "reason": "worse <b>"}
-    assert send(client, "/ui/models/rollback", **{**fields, "reason": " "}).status_code == 422
-    assert send(client, "/ui/models/rollback", **{**fields, "alias": "none"}).status_code == 422
-    assert send(client, "/ui/models/rollback", **{**fields, "ref": "../x/v1"}).status_code == 400
-    assert send(client, "/ui/models/rollback", **fields).headers["location"] == "/ui/models"
-    assert registry.production() == production
-    assert registry.history("production")[-1].reason == "worse <b>"
-    assert send(client, "/ui/models/rollback", **fields).headers["location"] == "/ui/models"
-    assert registry.production() == production  # it went back once
-    unknown = send(client, "/ui/models/promote", **{**fields, "ref": f"{other[:-1]}99"})
-    assert unknown.status_code == 404
-    assert 'value="worse &lt;b&gt;"' in unknown.text  # nothing typed is lost
 
 
 # --- overview ------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """The pages in a real browser: no message, nothing from elsewhere, no overflow, light on the wire, and the paths a person goes."""
 
+import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from browser import Browser
+from registry_support import further_version
 from serving_support import Server, start_server, write_config
 from sporeprint import settings
 from sporeprint.registry.registry import Registry
@@ -15,16 +18,32 @@ from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
 from watch_support import add_evaluations, add_runs, raise_alert
 
-PAGES = ("", "identify", "predictions", "models", "identify?cap-shape=x&cap-color=n&stem-height=5")
+PAGES = (
+    *("", "identify", "predictions", "models", "identify?cap-shape=x&cap-color=n&stem-height=5"),
+    *("models/xgboost/v2", "models/compare?a=xgboost/v1&b=xgboost/v2&all=1"),
+)
 WIDTHS = (320, 390, 768, 1280)
 #: Bytes of a first visit with everything that a page links, as they come over the wire.
 MOST_BYTES = 60_000
+#: Longest that the gate may take, which starts a process for each question: this machine may be busy.
+GATE_S = 120.0
 
 
 @pytest.fixture(scope="module")
-def server(shared_root: Path, _small: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    config = write_config(_small, tmp_path_factory.mktemp("ui") / "config.yaml")
-    server = start_server(shared_root, config)
+def registry(_small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """The tree serves; there is a second version of another model, of invented rows."""
+    root = Path(shutil.copytree(_small_run, tmp_path_factory.mktemp("ui") / "work"))
+    registry = Registry(root / "models/registry")
+    for name in ("xgboost", "decision_tree"):  # whichever was the best of so few rows
+        registry.set_production(name, reason="a test", now=datetime.now(UTC))
+    further_version(registry, "xgboost/v1", simulated=True)
+    return registry
+
+
+@pytest.fixture(scope="module")
+def server(registry: Registry, _small: dict[str, Any]) -> Iterator[Server]:
+    root = registry.root.parents[1]
+    server = start_server(root, write_config({**_small, "gate": {"margin": 0.99}}, root / "config.yaml"))
     yield server
     server.end()
 
@@ -105,8 +124,8 @@ def test_identify_without_scripts(browser: Browser, base: str) -> None:
     browser.wait("document.documentElement.lang === 'de'")
 
 
-def test_a_shared_address_and_back_show_what_was_entered(browser: Browser, base: str, shared_root: Path) -> None:
-    golden = Registry(shared_root / "models/registry").load("production").golden.rows[0]
+def test_a_shared_address_and_back_show_what_was_entered(browser: Browser, base: str, registry: Registry) -> None:
+    golden = registry.load("production").golden.rows[0]
     row = {name: value for name, value in golden.items() if isinstance(value, str)}
     browser.open(f"{base}identify?" + "&".join(f"{name}={value}" for name, value in row.items()))
     assert browser.run("document.querySelectorAll('fieldset :checked:not([value=\"\"])').length") == len(row)
@@ -118,10 +137,53 @@ def test_a_shared_address_and_back_show_what_was_entered(browser: Browser, base:
     assert browser.messages == []
 
 
+def test_two_versions_are_compared_and_one_is_promoted_once_after_a_question(browser: Browser, base: str, registry: Registry) -> None:
+    browser.screen(1280)
+    browser.open(f"{base}models")
+    browser.click("[name=a][value='decision_tree/v1']")
+    browser.click("[name=b][value='xgboost/v2']")
+    browser.click("form[action$=compare] .button.main")
+    browser.wait("document.title.startsWith('decision_tree/v1 · xgboost/v2')")
+    browser.click("[formaction*=check]")
+    browser.wait("document.querySelector('#promotion [role=status]')", GATE_S)
+    says = browser.run("document.querySelector('#promotion').innerText")
+    assert "The gate would let it pass." in says
+    assert "does not pass" in says.partition("simulated")[0]  # it needs an explicit yes
+    promote, dialog = "form[action*=promote] > .actions .button.main", "document.querySelector('#promote-dialog')"
+    browser.run("document.querySelector('#promote-reason').value = 'better'")
+    browser.click(promote)
+    browser.wait(f"{dialog}.open")
+    assert "In production is decision_tree/v1" in browser.run(f"{dialog}.innerText")
+    browser.press("Escape")
+    browser.wait(f"!{dialog}.open")
+    browser.click(promote)
+    browser.click("#promote-dialog .main")
+    browser.wait("document.querySelector('#promotion [role=alert]')?.innerText.includes('SIMULATED')", GATE_S)
+    assert browser.run("document.querySelector('#promote-reason').value") == "better"
+    browser.click("[name=allow_simulated]")
+    browser.click(promote)
+    browser.wait(f"{dialog}.open")
+    browser.run("(button => { button.click(); button.click(); })(document.querySelector('#promote-dialog .main'))")
+    browser.wait("document.querySelector('h1').innerText === 'xgboost/v2 is in production'", GATE_S)
+    assert [each.to for each in registry.history("production")][-2:] == ["decision_tree/v1", "xgboost/v2"]
+    assert [each for each in browser.messages if "409" not in each] == []  # the browser notes that the gate refused
+
+    browser.scripts(are_on=False)
+    browser.open(f"{base}models/xgboost/v2")
+    browser.click("#production-reason")
+    browser.press("w")
+    browser.click("form[action*=rollback] > .actions .button")
+    browser.wait("document.title.startsWith('Is it meant?')")
+    assert registry.history("production")[-1].to == "xgboost/v2"
+    browser.click("[name=confirmed]")
+    browser.wait("document.querySelector('h1').innerText === 'decision_tree/v1 is in production'")
+    assert registry.history("production")[-1].undo
+
+
 @pytest.fixture(scope="module")
-def alert(server: Server, shared_root: Path, _small: dict[str, Any]) -> str:
+def alert(server: Server, registry: Registry, _small: dict[str, Any]) -> str:
     """An alert that is on, beside evaluations and runs; its id."""
-    engine = connect(urls.oltp(settings.parse(_small).storage, shared_root))
+    engine = connect(urls.oltp(settings.parse(_small).storage, registry.root.parents[1]))
     add_evaluations(engine, 40)
     add_runs(engine, 3)
     alert_id = raise_alert(engine, text="a-text-without-a-break-" * 20)

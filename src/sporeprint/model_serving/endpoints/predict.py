@@ -1,6 +1,5 @@
 """`POST /predict`: one row is scored, its prediction is kept, then given."""
 
-import asyncio
 import hashlib
 import os
 import time
@@ -12,10 +11,10 @@ from typing import Annotated
 from fastapi import Header, Query
 from pydantic import BaseModel, ConfigDict
 
-from sporeprint.inference import predictor
 from sporeprint.inference.prediction import Prediction
 from sporeprint.messages.base import trusted
-from sporeprint.messages.predictions import FeatureEffect, NearestObservation, PredictionExplanation, PredictResponse
+from sporeprint.messages.predictions import PredictionExplanation, PredictResponse
+from sporeprint.model_serving.endpoints.explanation import explain_prediction
 from sporeprint.model_serving.endpoints.predictions import IdempotencyKey
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, answered_by, problems, router
 from sporeprint.model_serving.http.encodings import unpack
@@ -207,24 +206,6 @@ def _response(
         simulated=served.simulated,
         ab_test=None if record.test_id is None else service.tests.describe(record),
         explanation=explanation,
-    )
-
-
-async def explain_prediction(served: LoadedModel, row: Row) -> PredictionExplanation:
-    """Why a version predicts what it does of a row."""
-    explanation = await asyncio.to_thread(predictor.explain_row, served.bundle, row)
-    near = explanation.nearest
-    return PredictionExplanation(
-        attributions=tuple(FeatureEffect(column=each.column, effect=each.effect, text=each.text) for each in explanation.attributions),
-        unit=explanation.unit,
-        base=explanation.base,
-        contradictions=explanation.prediction.contradictions,
-        most_similar_group=str(explanation.prediction.most_like),
-        nearest=None
-        if near is None
-        else NearestObservation(
-            row=near.row, group=str(explanation.nearest_component), distance=near.distance, differing=near.differing, values=near.values
-        ),
     )
 
 

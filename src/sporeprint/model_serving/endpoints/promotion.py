@@ -13,7 +13,8 @@ from fastapi import Path, Query
 
 from sporeprint.common.timestamps import now_us
 from sporeprint.errors import DataError, RefusedError, StorageError, StorageUnavailableError
-from sporeprint.messages.models import Alias, PromotionRequest, PromotionResponse, RollbackResponse
+from sporeprint.messages.models import PromotionRequest, PromotionResponse, RollbackResponse
+from sporeprint.messages.version_details import Alias
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, CallerDep, DeadlineDep, ServiceDep, merged, problems, router
 from sporeprint.model_serving.http.authentication import actor
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, bad_parameter, retry
@@ -43,11 +44,13 @@ class AliasMove:
         ref: the version, as name/v2.
         alias: champion: of its model; production: that, and what is served.
         reason: why, for the history.
+        allow_simulated: whether it may be a version of invented rows.
     """
 
     ref: str
     alias: Alias
     reason: str
+    allow_simulated: bool = False
 
 
 @routes.post("/models/{name}/promote", responses=PROBLEMS)
@@ -62,7 +65,7 @@ async def promote(
     """Make a version its model's champion, or the one that is served, if it passes the gate."""
     deadline.reschedule(None)  # an answer says what has become of it: each part has a limit of its own
     # The gate compares two models on all test rows: in a process of its own.
-    move = _alias_move(name, merged(in_query, in_body), "promoted over HTTP")
+    move = alias_move(name, merged(in_query, in_body), "promoted over HTTP")
     ref = (await asyncio.to_thread(service.loader.registry.resolve, move.ref)).ref  # says what there is, where this is not
     promotion = functools.partial(_promote, service.settings, service.root, move, actor(caller), service.database.executor, ref)
     # In a thread, which ends what it began, also when the caller no longer waits.
@@ -84,7 +87,7 @@ async def rollback(
     """Take back that a version became its model's champion, or the one that is served: the one before it is, again."""
     deadline.reschedule(None)  # as in a promotion
     # It has served before: no gate is asked.
-    move = _alias_move(name, merged(in_query, in_body), "rolled back over HTTP")
+    move = alias_move(name, merged(in_query, in_body), "rolled back over HTTP")
     registry = service.loader.registry
     ref = (await asyncio.to_thread(registry.resolve, move.ref)).ref
     back = functools.partial(_rollback, registry, replace(move, ref=ref), actor(caller), service.database.executor)
@@ -97,7 +100,8 @@ async def rollback(
     return RollbackResponse(ref=version.ref, alias=move.alias, production=production, before=ref, reason=move.reason)
 
 
-def _alias_move(name: str, fields: Mapping[str, Any], reason: str) -> AliasMove:
+def alias_move(name: str, fields: Mapping[str, Any], reason: str) -> AliasMove:
+    """What is to be moved, from the fields of a request. Raises: HttpProblemError."""
     if not is_name(name):
         raise HttpProblemError(bad_parameter(f"{name[:80]!r} is no name of a model"))
     if (version := fields.get("version")) is None:
@@ -105,7 +109,8 @@ def _alias_move(name: str, fields: Mapping[str, Any], reason: str) -> AliasMove:
     text = fields.get("reason") or reason
     if not text.isprintable():
         raise HttpProblemError(bad_parameter("field 'reason': expected printable characters"))
-    return AliasMove(f"{name}/v{str(version).removeprefix('v')}", fields.get("alias") or "champion", text)
+    allow_simulated = bool(fields.get("allow_simulated"))
+    return AliasMove(f"{name}/v{str(version).removeprefix('v')}", fields.get("alias") or "champion", text, allow_simulated)
 
 
 def _promote(settings: Settings, root: FilePath, move: AliasMove, who: str, executor: DatabaseExecutor, ref: str) -> RegisterResult:
@@ -115,7 +120,11 @@ def _promote(settings: Settings, root: FilePath, move: AliasMove, who: str, exec
 
     note("model.promoting")  # nothing moves of which there would be no trace
     try:
-        done = promote_in_a_process(settings, root, move.ref, move.reason, who, production=move.alias == PRODUCTION)
+        done = promote_in_a_process(
+            *(settings, root, move.ref, move.reason, who),
+            production=move.alias == PRODUCTION,
+            allow_simulated=move.allow_simulated,
+        )
     except RefusedError:
         _note_what_is_done(note, "model.refused")
         raise
@@ -135,7 +144,9 @@ def _rollback(registry: Registry, move: AliasMove, who: str, executor: DatabaseE
 
     note("model.rolling_back")  # nothing moves of which there would be no trace
     alias = PRODUCTION if move.alias == PRODUCTION else move.ref.partition("/")[0]
-    version = registry.rollback(alias, reason=move.reason, now=datetime.now(UTC), by=who, expected=move.ref)
+    version = registry.rollback(
+        alias, reason=move.reason, now=datetime.now(UTC), by=who, expected=move.ref, allow_simulated=move.allow_simulated
+    )
     _note_what_is_done(functools.partial(note, to=version.ref), "model.rolled_back")
     return version
 

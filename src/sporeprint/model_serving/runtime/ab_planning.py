@@ -15,10 +15,10 @@ from sporeprint.model_serving.http.problems import HttpProblemError, overloaded
 POWER = 0.9
 #: Seconds that a plan may take, with the start of its process.
 MOST_S = 20.0
-#: Plans that are kept: people ask for the same one again.
+#: Plans in memory: people ask for the same one again.
 KEPT = 64
 DAY_S = 86_400.0
-#: More units are not told apart: nobody waits for them.
+#: More units are no different: nobody waits for them.
 MOST_UNITS = 10**18
 
 Question = tuple[Design, AssumedRates]
@@ -26,7 +26,7 @@ Question = tuple[Design, AssumedRates]
 
 @dataclass
 class Planner:
-    """Works out plans, one at a time. Who asks for the one that is under way waits for it; who asks for another one is told to wait."""
+    """Works out plans, one at a time. Who asks for the one that is under way waits for it; who asks for another one has to wait."""
 
     _plans: dict[Question, SampleSizePlan] = field(default_factory=dict)
     _task: "asyncio.Task[SampleSizePlan] | None" = None
@@ -82,13 +82,13 @@ def planned_design(design: Design) -> tuple[Design, tuple[str, ...]]:
 
 
 def assumed_rates(design: Design, rate_a: float, rate_b: float, shared: float | None) -> AssumedRates:
-    """The error rates that a plan assumes; in shadow mode both err together on half of what they could, if nothing is said."""
+    """The error rates that a plan assumes; in shadow mode both err together on half of what they could, by default."""
     together = min(rate_a, rate_b) / 2 if design.mode is Mode.SHADOW else 0.0
     return AssumedRates(rate_a, rate_b, together if shared is None else shared)
 
 
 def plan_message(design: Design, plan: SampleSizePlan, per_day: float | None, assumes: tuple[str, ...]) -> AbPlanResponse:
-    """A plan as it is told: no verdict comes before the test's least units and duration, nor from units without a label."""
+    """A plan as a response: no verdict comes before the test's least units and duration, nor from units without a label."""
     share = design.label_share if design.labels is Labels.RANDOM and design.label_share and design.metric.needs_labels else 1.0
 
     def units(number: int | None) -> float | None:

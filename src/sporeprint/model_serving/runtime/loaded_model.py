@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter_ns
 from typing import Any, NamedTuple, Self, TypeAlias
 
@@ -11,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.inference.partial_prediction import predict_partial
+from sporeprint.inference.partial_prediction import NOT_SCORED, predict_partial
 from sporeprint.inference.prediction import Prediction
 from sporeprint.inference.predictor import Row, predict_row, row_prediction
+from sporeprint.inference.telling_columns import telling_columns
 from sporeprint.model_serving.runtime.row_parser import RowParser
-from sporeprint.model_serving.runtime.row_vectorizer import RowVectorizer
+from sporeprint.model_serving.runtime.row_vectorizer import RowVectorizer, VectorizedRows
 from sporeprint.model_serving.runtime.single_row_scorer import SingleRowScorer, single_row_scorer
 from sporeprint.models.encoder import Matrix
 from sporeprint.registry.manifest import VersionRef
@@ -134,17 +136,20 @@ class LoadedModel:
         """Score one row: equal to `predictor.answer`, with everything that can be reused made once."""
         begin = perf_counter_ns()
         bundle, safety = self.bundle, self.safety
-        bundle.encoder.encode_row(row, self.buffer[0])
+        partial = safety.partial if safety.partial is not None and safety.partial.answers(row) else None
+        cells, may_be_anomalous = self.table.vectorize_row(row, self.buffer[0], None if partial is None else partial.layout)
+        anomalies = row_anomalies(row, bundle.encoder, bundle.schema) if may_be_anomalous else NO_ANOMALIES
         encoded = perf_counter_ns()
-        probability = float(safety.calibration(np.array([self.scorer.score(self.buffer)]))[0])
+        if partial is None or cells is None or cells.keys[0] in partial.trained:
+            probability = safety.calibration(np.array([self.scorer.score(self.buffer)]))
+        else:
+            probability = NOT_SCORED
         scored = perf_counter_ns()
-        anomalies = row_anomalies(row, bundle.encoder, bundle.schema)
-        if safety.partial is not None and safety.partial.answers(row):
-            cells = Cells.of_rows([row], safety.partial.layout)
-            partial = predict_partial(bundle, safety.partial, cells, np.array([probability]), [anomalies])[0]
-            return partial, StageTimes(encoded - begin, scored - encoded, perf_counter_ns() - scored)
-        novelty_p, component = safety.guard.row(row)
-        answer = row_prediction(safety, bundle.schema, probability, novelty_p, component, anomalies)
+        if partial is not None and cells is not None:
+            answer = predict_partial(bundle, partial, cells, probability, [anomalies])[0]
+        else:
+            novelty_p, component = safety.guard.row(row)
+            answer = row_prediction(safety, bundle.schema, float(probability[0]), novelty_p, component, anomalies)
         return answer, StageTimes(encoded - begin, scored - encoded, perf_counter_ns() - scored)
 
     def answers(self, rows: Sequence[Row], versions: Sequence["LoadedModel"] | None = None) -> list[TimedPrediction]:
@@ -161,11 +166,11 @@ class LoadedModel:
         bundle, guard = self.bundle, self.safety.guard
         read = self.table.vectorize(rows)
         encoded = perf_counter_ns()
-        partial = _partial_rows(self.safety.partial, rows)
+        partial = self._partial_rows(read, rows)
         if partial is not None and len(partial.places) == n:
             component, novelty_p = np.zeros(n, dtype=np.intp), np.zeros(n)
         else:
-            component, typicality = guard.most_typical(read.features)
+            component, typicality = guard.most_typical(self.table.features(read))
             novelty_p = guard.p_value(typicality)
         anomalies = [
             row_anomalies(row, bundle.encoder, bundle.schema) if may_be else NO_ANOMALIES
@@ -226,6 +231,20 @@ class LoadedModel:
         made = predict_partial(self.bundle, guard, cells, probability[own], [anomalies[place] for place in chosen], evidence=evidence)
         return dict(zip(chosen, made, strict=True))
 
+    def _partial_rows(self, read: VectorizedRows, rows: Sequence[Row]) -> PartialRows | None:
+        guard = self.safety.partial
+        places = [] if guard is None else [place for place, row in enumerate(rows) if guard.answers(row)]
+        if guard is None or not places:
+            return None
+        cells = self.table.cells(read, rows, guard.layout)
+        cells = cells if len(places) == len(rows) else cells.take(np.array(places))
+        return PartialRows(places, cells, guard.likelihood.evidence(cells))
+
+    @cached_property
+    def telling_columns(self) -> tuple[str, ...]:
+        """The columns that say most about a row, the most important first; worked out when somebody first needs them."""
+        return telling_columns(self.bundle)
+
     def why(self, row: Row) -> Prediction:
         """The prediction anew, for what a stored one leaves out: the columns outside the training rows' range, and why it is unknown."""
         return predict_row(self.bundle, row)
@@ -241,14 +260,6 @@ class LoadedModel:
             "simulated": self.simulated,
             "notes": list(promise_notes(self.safety, self.bundle.schema)),
         }
-
-
-def _partial_rows(guard: PartialGuard | None, rows: Sequence[Row]) -> PartialRows | None:
-    places = [] if guard is None else [place for place, row in enumerate(rows) if guard.answers(row)]
-    if guard is None or not places:
-        return None
-    cells = Cells.of_rows([rows[place] for place in places], guard.layout)
-    return PartialRows(places, cells, guard.likelihood.evidence(cells))
 
 
 def _preprocessing_key(bundle: Bundle) -> str:

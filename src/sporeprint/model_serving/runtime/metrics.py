@@ -58,6 +58,8 @@ class MetricDefinition:
 
 #: Kinds of cells without a value.
 NOT_OBSERVED, EMPTY = "not_observed", "empty"
+#: Sets of fields of requests whose counts are remembered.
+MOST_ABSENT = 1_024
 MILLISECONDS = 1e-3
 FAMILIES: Mapping[str, MetricDefinition] = {
     "answers": MetricDefinition(MetricKind.COUNTER, "Answers given", ("model", "version", "verdict")),
@@ -112,6 +114,7 @@ class Metrics:
         self._of_verdict: dict[tuple[str, int, str], int] = {}
         self._of_request: dict[tuple[str, int], tuple[int, int]] = {}
         self._of_cell: dict[tuple[str, str], int] = {}
+        self._of_absent: dict[tuple[str, ...], tuple[int, ...]] = {}
         self._seen: dict[str, int] = {}
         self._serving: tuple[str, str] | None = None
 
@@ -151,14 +154,24 @@ class Metrics:
         self._values[place] += 1
         for name in answer.unseen:
             self._values[self._place("unseen_values", (name,))] += 1
+        for at in self._places_not_observed(served, row):
+            self._values[at] += 1
+        if None in row.values():
+            for name, value in row.items():
+                if value is None:
+                    self._values[self._place_of_cell(EMPTY, name)] += 1
+
+    def _places_not_observed(self, served: LoadedModel, row: Mapping[str, Any]) -> tuple[int, ...]:
+        """The counts of the columns that a row does not have: most rows lack the same ones as one before."""
         columns = served.bundle.schema.columns
-        if len(row) < len(columns):
-            for name in columns:
-                if name not in row:
-                    self._values[self._place_of_cell(NOT_OBSERVED, name)] += 1
-        for name, value in row.items():
-            if value is None:
-                self._values[self._place_of_cell(EMPTY, name)] += 1
+        if len(row) == len(columns):
+            return ()
+        key = (served.preprocessing_key, *row)
+        if (places := self._of_absent.get(key)) is None:
+            if len(self._of_absent) >= MOST_ABSENT:
+                self._of_absent.clear()
+            places = self._of_absent[key] = tuple(self._place_of_cell(NOT_OBSERVED, name) for name in columns if name not in row)
+        return places
 
     def _place_of_cell(self, kind: str, column: str) -> int:
         place = self._of_cell.get((kind, column))

@@ -1,14 +1,17 @@
 """Rows that are asked for at the same time, as arrays: what one row costs in calls, a few together cost once.
 
 Of every value that a nominal column can have, all that it means is looked up by one number: its cell in the matrix, its row of the
-guard's weights, whether it was never seen, and which conditions of contradictions it fulfils. The numbers are the same as those of
-`Encoder.encode_row`, `Guard.row` and `strange_row`, which a test holds it to.
+guard's weights and its place in the tables of partial rows, whether it was never seen, and which conditions of contradictions it fulfils.
+The numbers are the same as those of `Encoder.encode_row`, `Guard.row`, `Cells.of_rows` and `row_anomalies`, which a test holds it to.
 """
 
+import functools
 import itertools
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -17,6 +20,7 @@ import numpy.typing as npt
 from sporeprint.data.cross_field_rules import holds
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.models.encoder import Matrix
+from sporeprint.safety.cells import ABSENT, Cells, Layout
 from sporeprint.schema import Condition
 
 Row = Mapping[str, str | float | None]
@@ -34,12 +38,14 @@ class VectorizedRows(NamedTuple):
 
     Attributes:
         matrix: float32 [n, m], what the scorer takes.
-        features: float64 [n, D], what the guard takes.
+        items: intp [n, nominal columns], the number of each item.
+        numbers: float64 [q, n], NaN where there is none.
         may_be_anomalous: bool [n], whether a row may have anomalies: then it is checked by itself.
     """
 
     matrix: Matrix
-    features: Float64
+    items: Index
+    numbers: Float64
     may_be_anomalous: Flags
 
 
@@ -53,6 +59,7 @@ class RowVectorizer:
         cell: intp [items], place in a row of the matrix.
         number: float32 [items], what is written there.
         place: intp [items], place in a row of the guard's features.
+        partial_place: intp [items], place in the tables of the guard of partial rows; 0 where there is no such guard.
         unseen: bool [items], whether it was never seen in training.
         fulfils: uint64 [items], the conditions it fulfils, a bit each.
         numeric: the q numeric columns.
@@ -68,6 +75,7 @@ class RowVectorizer:
     cell: Index
     number: npt.NDArray[np.float32]
     place: Index
+    partial_place: Index
     unseen: Flags
     fulfils: Bits
     numeric: tuple[str, ...]
@@ -84,17 +92,23 @@ class RowVectorizer:
         bits = [(number, name, condition) for number, (name, condition) in enumerate(_conditions(bundle))]
         few = len(bits) <= MOST_CONDITIONS
         columns: list[tuple[str, dict[Any, int], int]] = []
-        items: list[tuple[int, float, int, bool, int]] = []
+        items: list[tuple[int, float, int, int, bool, int]] = []
         known = dict(encoder.known_values)
+        encoded = {name: (cells, unseen) for name, cells, unseen in encoder.look_ups}
         places = {name: (rows, never) for name, rows, never in guard.look_ups}
-        for name, cells, unseen in encoder.look_ups:
-            rows, never = places[name]
-            values = dict.fromkeys((None, *cells, *rows, *(schema.columns[name].values or ())))
+        partial = bundle.safety.partial
+        partial_places = {} if partial is None else {name: (rows, never) for name, rows, never in partial.layout.look_ups}
+        for name in schema.nominal:
+            (cells, unseen), (rows, never) = encoded[name], places[name]
+            partial_rows, partial_never = partial_places.get(name, ({}, 0))
+            values = dict.fromkeys((None, ABSENT, *cells, *rows, *(schema.columns[name].values or ())))
             columns.append((name, {value: len(items) + at for at, value in enumerate(values)}, len(items) + len(values)))
-            for value in values:
+            for cell in values:
+                value = None if cell is ABSENT else cell
                 fulfilled = sum(1 << bit for bit, column, condition in bits if few and column == name and holds(value, condition))
-                items.append((*cells.get(value, unseen), rows.get(value, never), value is not None and value not in known[name], fulfilled))
-            items.append((*unseen, never, True, 0))
+                where = rows.get(value, never), partial_rows.get(cell, partial_never)
+                items.append((*cells.get(value, unseen), *where, value is not None and value not in known[name], fulfilled))
+            items.append((*unseen, never, partial_never, True, 0))
         numeric, ranges = tuple(schema.numeric), {name: bounds for name, *bounds in encoder.ranges}
         numeric_bits = [(bit, name, condition) for bit, name, condition in bits if few and name in numeric]
         ends = np.cumsum([0, *(len(item.when) for item in schema.contradictions)]).tolist()
@@ -105,8 +119,9 @@ class RowVectorizer:
             cell=np.array([item[0] for item in items], dtype=np.intp),
             number=np.array([item[1] for item in items], dtype=np.float32),
             place=np.array([item[2] for item in items], dtype=np.intp),
-            unseen=np.array([item[3] for item in items], dtype=np.bool_),
-            fulfils=np.array([item[4] for item in items], dtype=np.uint64),
+            partial_place=np.array([item[3] for item in items], dtype=np.intp),
+            unseen=np.array([item[4] for item in items], dtype=np.bool_),
+            fulfils=np.array([item[5] for item in items], dtype=np.uint64),
             numeric=numeric,
             ranges=np.array([ranges[name] for name in numeric], dtype=np.float64).reshape(-1, 2).T[:, :, np.newaxis],
             conditions=np.array([numeric.index(name) for _, name, _ in numeric_bits], dtype=np.intp),
@@ -117,24 +132,78 @@ class RowVectorizer:
 
     def vectorize(self, rows: Sequence[Row]) -> VectorizedRows:
         """Vectorize n rows, each in the contract's names and codes; a column left out is missing, and so is NaN."""
-        n, encoder, guard = len(rows), self.bundle.encoder, self.bundle.safety.guard
-        items = np.array([[look_up.get(row.get(name), never) for name, look_up, never in self.columns] for row in rows], dtype=np.intp)
-        items = items.reshape(n, len(self.columns))
+        n, encoder = len(rows), self.bundle.encoder
+        numbered = [[look_up.get(row.get(name, ABSENT), never) for name, look_up, never in self.columns] for row in rows]
+        items = np.array(numbered, dtype=np.intp).reshape(n, len(self.columns))
         numbers = np.array([[row.get(name) for row in rows] for name in self.numeric], dtype=np.float64).reshape(len(self.numeric), n)
-        values = dict(zip(self.numeric, numbers, strict=True))
-        everyone = np.arange(n)[:, np.newaxis]
         matrix = np.zeros((n, len(encoder.features)), dtype=np.float32)
-        matrix[everyone, self.cell[items]] = self.number[items]
-        encoder.write_numbers(values, matrix)
-        features = np.zeros((n, len(guard.weights)), dtype=np.float64)
-        features[:, 0] = 1.0
-        features[everyone, self.place[items]] = 1.0
-        guard.write_numbers(values, features.T)
+        matrix[np.arange(n)[:, np.newaxis], self.cell[items]] = self.number[items]
+        encoder.write_numbers(dict(zip(self.numeric, numbers, strict=True)), matrix)
         low, high = self.ranges
         may_be_anomalous = (
             self.unseen[items].any(axis=1) | self._contradictory(items, numbers) | ((numbers < low) | (numbers > high)).any(axis=0)
         )
-        return VectorizedRows(matrix, features, may_be_anomalous)
+        return VectorizedRows(matrix, items, numbers, may_be_anomalous)
+
+    def vectorize_row(self, row: Row, out: Matrix, layout: Layout | None) -> tuple[Cells | None, bool]:
+        """Vectorize one row, without the cost of arrays of one.
+
+        Args:
+            row: as in `vectorize`.
+            out: float32 [m], what the scorer takes is written there.
+            layout: of the guard of partial rows; None where there is none.
+
+        Returns:
+            What that guard takes, and whether the row may have anomalies.
+        """
+        get = row.get
+        items = [look_up.get(get(name, ABSENT), never) for name, look_up, never in self.columns]
+        at = np.array(items, dtype=np.intp)
+        out.fill(0)
+        out[self.cell.take(at)] = self.number.take(at)
+        self.bundle.encoder.write_row_numbers(row, out)
+        flags, places = self._of_items
+        raised = functools.reduce(operator.or_, map(flags.__getitem__, items), 0)
+        may_be_anomalous = raised < 0 or self.contradictions is None
+        for mask, others in self._of_contradictions:
+            if raised & mask == mask and not may_be_anomalous:
+                may_be_anomalous = all(holds(get(name), condition) for name, condition in others)
+        for name, low, high in self._ranges:
+            may_be_anomalous |= (number := get(name)) is not None and not low <= float(number) <= high
+        return None if layout is None else Cells.of_row_places([places[item] for item in items], row, layout), may_be_anomalous
+
+    @cached_property
+    def _of_items(self) -> tuple[list[int], list[int]]:
+        """Of every item the conditions it fulfils, -1 for a value never seen; and its place in the tables of partial rows."""
+        flags = [-1 if unseen else fulfilled for unseen, fulfilled in zip(self.unseen.tolist(), self.fulfils.tolist(), strict=True)]
+        return flags, self.partial_place.tolist()
+
+    @cached_property
+    def _of_contradictions(self) -> list[tuple[int, list[tuple[str, Condition]]]]:
+        """Of every contradiction its nominal conditions, as bits, and its numeric ones."""
+        nominal = functools.reduce(operator.or_, self.fulfils.tolist(), 0)
+        masks = [] if self.contradictions is None else self.contradictions.tolist()
+        numeric = [[pair for pair in item.when.items() if pair[0] in self.numeric] for item in self.bundle.schema.contradictions]
+        return [(mask & nominal, others) for mask, others in zip(masks, numeric, strict=False)]
+
+    @cached_property
+    def _ranges(self) -> list[tuple[str, float, float]]:
+        return [(name, *bounds) for name, bounds in zip(self.numeric, self.ranges[:, :, 0].T.tolist(), strict=True)]
+
+    def features(self, read: VectorizedRows) -> Float64:
+        """What the guard takes of n rows: float64 [n, D]."""
+        guard = self.bundle.safety.guard
+        features = np.zeros((len(read.items), len(guard.weights)), dtype=np.float64)
+        features[:, 0] = 1.0
+        features[np.arange(len(features))[:, np.newaxis], self.place[read.items]] = 1.0
+        guard.write_numbers(dict(zip(self.numeric, read.numbers, strict=True)), features.T)
+        return features
+
+    def cells(self, read: VectorizedRows, rows: Sequence[Row], layout: Layout) -> Cells:
+        """What the guard of partial rows takes of the same n rows."""
+        tells = not layout.informative.isdisjoint(layout.scales)
+        absent = [[name not in row for name in layout.scales] for row in rows] if tells else [False] * len(layout.scales)
+        return Cells.of_places(self.partial_place[read.items], read.numbers.T, layout, np.array(absent, dtype=np.bool_))
 
     def _contradictory(self, items: Index, numbers: Float64) -> Flags:
         if self.contradictions is None:

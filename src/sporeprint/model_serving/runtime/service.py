@@ -33,6 +33,7 @@ from sporeprint.model_serving.runtime.promotion_process import promote_in_a_proc
 from sporeprint.model_serving.runtime.recent_answers import RecentAnswers
 from sporeprint.model_serving.runtime.upload_process import DecodeLimits, UploadDecoder
 from sporeprint.pipelines.ab_test_lifecycle import ExperimentService
+from sporeprint.registry.version_summary import VersionSummaries
 from sporeprint.settings import ServingSettings, Settings
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,11 @@ class Service:
     outcome_uploads: int = 0
     keys: weakref.WeakValueDictionary[str, asyncio.Lock] = field(default_factory=weakref.WeakValueDictionary)
     recent: RecentAnswers = field(default_factory=RecentAnswers)
+
+    @functools.cached_property
+    def summaries(self) -> VersionSummaries:
+        """What is known of every registered version."""
+        return VersionSummaries(self.loader.registry)
 
     @classmethod
     @contextlib.asynccontextmanager

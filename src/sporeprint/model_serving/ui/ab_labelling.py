@@ -1,7 +1,7 @@
 """`/ui/tests/{name}/label`: the disagreements of a shadow test, one a screen, labelled by one key each, blind.
 
 What the versions answered is shown after the label. Each item is leased, so that two people never have the same one; several people who use
-one key, or none where none is needed, are told apart by a cookie.
+one key, or none where none is needed, are distinguished by a cookie.
 """
 
 import re

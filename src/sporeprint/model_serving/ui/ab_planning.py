@@ -61,7 +61,7 @@ async def show_plan(request: PageRequest) -> PageResponse:
 
 
 async def create(request: PageRequest) -> PageResponse | Redirect:
-    """Create the test; what is wrong with it is said, and nothing typed is lost."""
+    """Create the test; an error is shown, and nothing typed is lost."""
     typed = dict(request.form)
     try:
         body = AbTestRequest.model_validate(_fields(typed))
@@ -126,12 +126,12 @@ def _fields(typed: Mapping[str, str]) -> dict[str, Any]:
 async def _plan(request: PageRequest, typed: Mapping[str, str]) -> PlanView:
     """The plan for a form; after some seconds, that it is under way."""
     try:
-        fields = {name: value for name, value in _fields(typed).items() if name not in ("name", "model_a", "model_b")}
+        fields: dict[str, Any] = {name: value for name, value in _fields(typed).items() if name not in ("name", "model_a", "model_b")}
         rate, factor = _number(typed, "rate_a", 100), _number(typed, "factor")
         expected = {"rate_a": rate, "rate_b": None if rate is None or factor is None else rate * factor}
         shared = _number(typed, "shared", 100) if typed.get("mode") == "shadow" else None
-        asked = {**fields, **expected, "shared": shared, "per_day": _number(typed, "per_day")}
-        body = AbPlanRequest.model_validate({name: value for name, value in asked.items() if value is not None})
+        fields |= {**expected, "shared": shared, "per_day": _number(typed, "per_day")}
+        body = AbPlanRequest.model_validate({name: value for name, value in fields.items() if value is not None})
         factor, days = factor or 0.5, (body.max_duration_s or 0) / DAY_S
         async with asyncio.timeout(PATIENCE_S):
             return PlanView(await plan_test(body, request.service), factor=factor, days=days)

@@ -8,7 +8,7 @@ from fastapi import Response
 from pydantic import ValidationError
 
 from sporeprint.messages.ab_tests import AbRollbackRequest, AbTestResponse, ConclusionRequest
-from sporeprint.model_serving.endpoints import ab_tests as api
+from sporeprint.model_serving.endpoints.ab_tests import conclude_test, describe_test, find_test, list_tests, roll_back_test, show_test
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, bad_parameter, not_valid
 from sporeprint.model_serving.ui.page_endpoint import Page, PageRequest, PageResponse, Redirect, address
 from sporeprint.pipelines.ab_test_lifecycle import SETTLED
@@ -21,7 +21,7 @@ from sporeprint.web.words import Words
 
 #: Tests of a page of the list.
 AT_ONCE = 50
-#: Names that are pages themselves: a test that is called so is found by its id.
+#: Names that are pages themselves: a test of that name has its id in its address.
 TAKEN = ("new",)
 NOTHING_NEW = PageResponse("", status=204)
 DAY_US = 86_400 * 1_000_000
@@ -51,7 +51,7 @@ async def show_tests(request: PageRequest) -> PageResponse:
     if status not in (None, "running", "concluded"):
         raise HttpProblemError(bad_parameter(f"parameter 'status': expected running or concluded, got {status[:40]!r}"))
     before = request.query.get("before") or None
-    page = await api.list_tests(request.service, status=status, limit=AT_ONCE, before=before)  # type: ignore[arg-type]  # checked above
+    page = await list_tests(request.service, status=status, limit=AT_ONCE, before=before)  # type: ignore[arg-type]  # checked above
     bars = {
         test.test_id: interval_bar(*_interval(test.standing), _range(test, request.words), margin=test.margin)
         for test in page.tests
@@ -72,15 +72,15 @@ def _range(test: Any, words: Words) -> str:
     return words("B is better by {gain}, from {low} to {high}", gain=gain, low=low, high=high)
 
 
-async def show_test(request: PageRequest) -> PageResponse:
+async def show_ab_test(request: PageRequest) -> PageResponse:
     """A test as it goes on; for a page that is open already, the part that changes, or that nothing has."""
     service, name = request.service, request.path["name"]
     since = request.query.get("since", "")
     if request.is_fragment and since.isdecimal() and since.isascii():
-        answer = await api.show_test(name, service, request.caller, int(since[:18]))
+        answer = await show_test(name, service, request.caller, int(since[:18]))
         if isinstance(answer, Response):
             return NOTHING_NEW
-    test = await api.describe_test(service, await api.find_test(service, name), request.caller)
+    test = await describe_test(service, await find_test(service, name), request.caller)
     if request.is_fragment and is_settled(test):  # what may be done is another thing now
         return PageResponse("", status=204, headers=((b"hx-refresh", b"true"),))
     return _page(request, test, fragment=request.is_fragment)
@@ -100,7 +100,7 @@ async def conclude(request: PageRequest) -> PageResponse | Redirect:
     except ValidationError as error:
         return await _refused(request, of_fields(error), "conclude")
     try:
-        test = await api.conclude_test(
+        test = await conclude_test(
             *(request.path["name"], ConclusionRequest(), request.service, request.caller), request.scope["deadline"], body
         )
     except HttpProblemError as error:
@@ -115,7 +115,7 @@ async def roll_back(request: PageRequest) -> PageResponse | Redirect:
     except ValidationError as error:
         return await _refused(request, of_fields(error), "rollback")
     try:
-        test = await api.roll_back_test(request.path["name"], body, request.service, request.caller, request.scope["deadline"])
+        test = await roll_back_test(request.path["name"], body, request.service, request.caller, request.scope["deadline"])
     except HttpProblemError as error:
         return await _refused(request, error.problem, "rollback")
     return Redirect(path_of(test.name, test.test_id))
@@ -130,7 +130,7 @@ def of_fields(error: ValidationError) -> Problem:
 
 async def _refused(request: PageRequest, problem: Problem, at: str) -> PageResponse:
     """The page again, with the reason at the button and all that was typed."""
-    test = await api.describe_test(request.service, await api.find_test(request.service, request.path["name"]), request.caller)
+    test = await describe_test(request.service, await find_test(request.service, request.path["name"]), request.caller)
     return _page(request, test, problem=problem, at=at)
 
 
@@ -202,7 +202,7 @@ def _health(view: Mapping[str, Any], interim: Mapping[str, Any], words: Words) -
 
 AB_TEST_PAGES: tuple[Page, ...] = (
     ("ui_tests", "GET", "/tests", show_tests),
-    ("ui_test", "GET", "/tests/{name}", show_test),
+    ("ui_test", "GET", "/tests/{name}", show_ab_test),
     ("ui_conclude", "POST", "/tests/{name}/conclude", conclude),
     ("ui_ab_rollback", "POST", "/tests/{name}/rollback", roll_back),
 )

@@ -19,8 +19,9 @@ from sporeprint.inference.predictor import NOT_OBSERVED, predict_row
 from sporeprint.messages.identification import IdentifyResponse
 from sporeprint.messages.predictions import PredictionExplanation, StoredPrediction
 from sporeprint.model_serving.endpoints import predictions
+from sporeprint.model_serving.endpoints.explanation import explain_prediction
 from sporeprint.model_serving.endpoints.identify import identify
-from sporeprint.model_serving.endpoints.predict import RowRequest, explain_prediction, new_id
+from sporeprint.model_serving.endpoints.predict import RowRequest, new_id
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, of
 from sporeprint.model_serving.runtime.dynamic_batching import PendingRequest
 from sporeprint.model_serving.runtime.keyed_predictions import digest, predict_once
@@ -161,8 +162,9 @@ async def _page(
 
 
 async def verdict_card(served: LoadedModel, row: Row, record: StoredPrediction) -> VerdictCard:
-    """A kept prediction as it is shown; why it is so is worked out now, by the version that gave it."""
-    prediction, explanation = await asyncio.gather(asyncio.to_thread(predict_row, served.bundle, row), explain_prediction(served, row))
+    """A stored prediction as it is shown; why it is so is worked out now, by the version that gave it."""
+    prediction = await asyncio.to_thread(predict_row, served.bundle, row)
+    explanation = record.explanation or await explain_prediction(served, row)
     return _card(served, row, prediction, prediction.look_at, explanation, record)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
+from starlette.responses import Response
 from starlette.routing import Route
 
 from sporeprint.errors import RetryableError
@@ -148,7 +149,11 @@ class Document:
     headers: Headers = ()
 
 
-View = Callable[[PageRequest], Awaitable[PageResponse | Redirect | Document]]
+#: A response of its own is what is sent part by part, such as a batch.
+Answer = PageResponse | Redirect | Document | Response
+View = Callable[[PageRequest], Awaitable[Answer]]
+
+
 #: Name, method, path below `/ui`, view.
 Page = tuple[str, str, str, View]
 
@@ -193,7 +198,7 @@ class PageEndpoint:
                 scope["request_context"].key = caller.name
             async with asyncio.timeout(service.limits.deadline_s) as scope["deadline"]:
                 request = await _with_fields(request, receive)
-                response = await self._view(request)
+                response: Answer = await self._view(request)
         except ClientGoneError:
             raise
         except TimeoutError:
@@ -205,7 +210,14 @@ class PageEndpoint:
             if problem.status == 401 and scope["method"] == "POST" and header(scope, b"cookie"):  # a session that is over
                 request = await _with_fields(request, receive)
             response = refusal(request, problem)
-        await _send(request, response, send)
+        if isinstance(response, Response):
+            if scope["method"] in SAFE_METHODS:  # of a form it was read
+                await read_body(receive, service.limits.max_body_kb << 10)
+            named = {name for name, _ in response.raw_headers}
+            response.raw_headers += [(name, value) for name, value in (*CAREFUL, *ISOLATED) if name not in named]
+            await response(scope, receive, send)
+        else:
+            await _send(request, response, send)
 
 
 def _check(scope: Scope) -> None:

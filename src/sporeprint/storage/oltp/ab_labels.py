@@ -17,7 +17,7 @@ from sporeprint.storage.oltp.tables import ab_lease, ab_unit, outcome, predictio
 
 #: How long an item is its holder's, microseconds.
 LEASE_US = 600 * 1_000_000
-#: The label of an item that nobody can tell; no outcome is kept of it.
+#: The label of an item that nobody can tell; it has no outcome.
 CANNOT_TELL = "cannot_tell"
 _LOCK = "labels"
 
@@ -41,10 +41,10 @@ class LabelItem:
 
     Attributes:
         prediction_id: what is labelled.
-        features: the row; None where the prediction is no longer kept.
+        features: the row; None where the prediction was deleted.
         created_us: time of the request, microseconds since 1970 UTC; None likewise.
         until_us: until when it is its holder's.
-        label: what its holder said of it: a class code or `cannot_tell`; None: nothing yet.
+        label: its holder's label: a class code or `cannot_tell`; None: none yet.
         answers: what the versions answered; None before the label.
     """
 
@@ -141,7 +141,7 @@ def waiting(engine: Engine, test_id: str) -> int:
 
 
 def _check(row: Row[Any] | None, known: str | None, holder: str, label: str, now_us: int) -> None:
-    """Whether a holder may label an item, given its lease and its outcome so far."""
+    """Whether a holder may label an item with this lease and this outcome so far."""
     if row is not None and row.holder != holder and (row.label is not None or row.until_us > now_us):
         what = "has labelled this item" if row.label is not None else "has this item in hand"
         raise AbTestConflictError(f"somebody else {what}: nothing was kept of your label")

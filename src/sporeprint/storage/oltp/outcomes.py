@@ -67,6 +67,17 @@ def latest(engine: Engine, prediction_id: str) -> Outcome | None:
         return _latest(connection, prediction_id)
 
 
+def revisions(engine: Engine, prediction_id: str) -> tuple[Outcome, ...]:
+    """Every revision, the first one first; the last one counts.
+
+    Raises:
+        StorageError: see `engine.errors`.
+    """
+    query = select(*_COLUMNS).where(outcome.c.prediction_id == prediction_id).order_by(outcome.c.revision)
+    with reading(engine) as connection:
+        return tuple(Outcome(**row) for row in connection.execute(query).mappings())
+
+
 def record(
     engine: Engine, prediction_id: str, code: str, *, source: str, observed_us: int | None, now_us: int, key: str | None = None
 ) -> OutcomeResult:

@@ -1,5 +1,6 @@
 """Charts as SVG or tables, drawn where the page is made, in the colours of its style sheet: one file a chart."""
 
+from sporeprint.web.charts.dot_interval import DotMark, DotScale, dot_interval, dot_scale
 from sporeprint.web.charts.figure import Chart, svg_file
 from sporeprint.web.charts.heatmap import HeatCell, HeatColumn, HeatMap
 from sporeprint.web.charts.lines import Line, Mark, Point, lines_chart
@@ -13,6 +14,8 @@ __all__ = [
     "BarPart",
     "Chart",
     "Dot",
+    "DotMark",
+    "DotScale",
     "HeatCell",
     "HeatColumn",
     "HeatMap",
@@ -21,6 +24,8 @@ __all__ = [
     "Point",
     "Row",
     "RowPart",
+    "dot_interval",
+    "dot_scale",
     "lines_chart",
     "rows_chart",
     "share_bar",
