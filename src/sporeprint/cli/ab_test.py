@@ -96,15 +96,15 @@ def create(
             show_default=False,
         ),
     ] = None,
-    given: Mapping[str, Any] = MappingProxyType({}),
+    values: Mapping[str, Any] = MappingProxyType({}),
 ) -> Result:
     """Make a test; what is left out comes from the configuration. It runs at once, and nothing of it can be changed later."""
     from sporeprint.pipelines import ab_test_views
 
     shared = {} if split is None else {"traffic_split": split}
     with _experiments(session) as experiments:
-        wanted = {"name": name, "model_a": model_a, "model_b": model_b, **shared, **given, **_options(option)}
-        test = experiments.create(wanted, actor=_actor())
+        request = {"name": name, "model_a": model_a, "model_b": model_b, **shared, **values, **_options(option)}
+        test = experiments.create(request, actor=_actor())
         return _shown(ab_test_views.describe(experiments.engine, test, session.settings))
 
 

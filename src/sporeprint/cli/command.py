@@ -187,12 +187,12 @@ def command(
         name: the command's, where it is not the function's.
         panel: where it stands on the group's help page.
         examples: lines for its own help page.
-        fields: further options; the function's last argument, `given`, is the mapping of those that are given.
+        fields: further options; the function's last argument, `values`, is the mapping of those that are set.
     """
 
     def register(work: Work) -> Work:
         own = [
-            each for each in list(inspect.signature(work, eval_str=True).parameters.values())[1:] if not (fields and each.name == "given")
+            each for each in list(inspect.signature(work, eval_str=True).parameters.values())[1:] if not (fields and each.name == "values")
         ]
         own += [inspect.Parameter(key, _KEYWORD, default=None, annotation=_field_option(key, *fields[key])) for key in fields]
         common = [inspect.Parameter(key, _KEYWORD, default=_SHARED[key][1], annotation=_SHARED[key][0]) for key in shared]
@@ -202,7 +202,7 @@ def command(
         def run(**options: Any) -> None:
             session = _session({key: options.pop(key) for key in shared})
             if fields:
-                options["given"] = {key: value for key in fields if (value := options.pop(key)) is not None}
+                options["values"] = {key: value for key in fields if (value := options.pop(key)) is not None}
             result = work(session, **options)
             session.screen.show(result)
             raise typer.Exit(getattr(result, "exit_code", 0))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.data.coded_table import UNKNOWN, Codes, refuse_too_many
-from sporeprint.stats.moments import Moments
+from sporeprint.stats.moments import RunningMoments
 from sporeprint.stats.value_counts import ValueCounts, quantiles
 
 Int64 = npt.NDArray[np.int64]
@@ -70,7 +70,7 @@ class NominalTally:
 class NumberTally:
     """Of one numeric column: moments, whether some number is not whole (a date with a time of day), and how often each value occurs."""
 
-    moments: Moments
+    moments: RunningMoments
     has_parts: bool
     counts: ValueCounts
 
@@ -78,7 +78,7 @@ class NumberTally:
     def of(cls, values: Float64) -> Self:
         """Of float64 [n], NaN where missing."""
         present = values[~np.isnan(values)]
-        return cls(Moments.of(present), bool((present != np.floor(present)).any()), ValueCounts.of(present))
+        return cls(RunningMoments.of(present), bool((present != np.floor(present)).any()), ValueCounts.of(present))
 
     def merge(self, other: Self) -> Self:
         """Of both."""

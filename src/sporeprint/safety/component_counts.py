@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sporeprint.data.coded_table import UNKNOWN, Codes
 from sporeprint.models.encoder import ROUNDING
 from sporeprint.schema import DatasetSchema
-from sporeprint.stats.moments import Moments
+from sporeprint.stats.moments import RunningMoments
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -42,7 +42,7 @@ class ValueTally:
     positives: Int64
     vocabulary: Mapping[str, tuple[str, ...]]
     counts: Mapping[str, Int64]
-    moments: Mapping[str, Moments]
+    moments: Mapping[str, RunningMoments]
 
     @classmethod
     def of(cls, rows: ComponentRows, components: int, schema: DatasetSchema) -> Self:
@@ -57,7 +57,7 @@ class ValueTally:
             np.bincount(rows.component[rows.y == 1], minlength=components),
             {name: codes.vocabulary[name] for name in schema.nominal},
             counts,
-            {name: Moments.of(codes.numeric[name][~np.isnan(codes.numeric[name])]) for name in schema.numeric},
+            {name: RunningMoments.of(codes.numeric[name][~np.isnan(codes.numeric[name])]) for name in schema.numeric},
         )
 
     def merge(self, other: Self) -> Self:
@@ -79,7 +79,7 @@ class ValueTally:
 
 
 @dataclass(frozen=True, eq=False)
-class NumberTally:
+class ComponentNumbers:
     """What a second pass, which knows the scale of numbers, adds of one numeric column.
 
     Attributes:
@@ -119,7 +119,7 @@ class ComponentCounts:
 
     values: ValueTally
     scales: Mapping[str, tuple[float, float]]
-    numbers: Mapping[str, NumberTally]
+    numbers: Mapping[str, ComponentNumbers]
 
     def seen(self, name: str) -> list[int]:
         """The codes of a nominal column that some row holds."""
@@ -139,14 +139,14 @@ def count_components(batches: Iterable[ComponentRows], components: int, schema: 
     if values is None:
         raise ValueError("there are no rows to count")
     scales = {name: scale_of(moments) for name, moments in values.moments.items()}
-    numbers: dict[str, NumberTally] = {}
+    numbers: dict[str, ComponentNumbers] = {}
     for rows in batches if scales else ():
         for name, scale in scales.items():
-            mine = NumberTally.of(rows.codes.numeric[name], rows.component, components, scale)
+            mine = ComponentNumbers.of(rows.codes.numeric[name], rows.component, components, scale)
             numbers[name] = numbers[name].merge(mine) if name in numbers else mine
     return ComponentCounts(values, scales, numbers)
 
 
-def scale_of(moments: Moments, least: float = ROUNDING) -> tuple[float, float]:
+def scale_of(moments: RunningMoments, least: float = ROUNDING) -> tuple[float, float]:
     """Mean and standard deviation of numbers; 1 for the latter where rounding alone, or nothing, spreads them."""
     return moments.mean, moments.sd if moments.sd > least * moments.largest else 1.0

@@ -14,7 +14,7 @@ from sporeprint.data.dataset import Observations
 from sporeprint.safety.component_counts import scale_of
 from sporeprint.safety.novelty_guard import Guard, fit_components, row_blocks
 from sporeprint.schema import DatasetSchema
-from sporeprint.stats.moments import Moments
+from sporeprint.stats.moments import RunningMoments
 
 Index = npt.NDArray[np.intp]
 
@@ -139,6 +139,6 @@ def _encoded(codes: Codes) -> npt.NDArray[np.float32]:
     parts = [np.eye(len(codes.vocabulary[name]) + 2, dtype=np.float32)[values + np.int16(1)] for name, values in codes.nominal.items()]
     for values in codes.numeric.values():
         present = ~np.isnan(values)
-        mean, sd = scale_of(Moments.of(values[present]))
+        mean, sd = scale_of(RunningMoments.of(values[present]))
         parts.append(np.where(present, (values - mean) / sd, 0.0).astype(np.float32)[:, np.newaxis])
     return np.hstack(parts)

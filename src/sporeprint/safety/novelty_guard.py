@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from sporeprint.common.npz import from_npz, to_npz
 from sporeprint.data.coded_table import Codes
-from sporeprint.safety.component_counts import ComponentCounts, ComponentRows, NumberTally, count_components
+from sporeprint.safety.component_counts import ComponentCounts, ComponentRows, ComponentNumbers, count_components
 from sporeprint.schema import DatasetSchema
 
 Float64 = npt.NDArray[np.float64]
@@ -412,7 +412,7 @@ def _nominal_weights(counts: npt.NDArray[np.int64], sizes: Float64) -> Float64:
     return np.asarray(np.log((counts + PSEUDO_COUNT) / (sizes + PSEUDO_COUNT * len(counts))))
 
 
-def _numeric_weights(numbers: NumberTally, sizes: Float64) -> Float64:
+def _numeric_weights(numbers: ComponentNumbers, sizes: Float64) -> Float64:
     """[4, K]: log share missing, log share present with the normal curve's constant, factors of z and z²."""
     present, means = numbers.n.astype(np.float64), numbers.means
     variance = numbers.squares / np.maximum(present, 1.0)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 
 @dataclass(frozen=True, slots=True)
-class Moments:
+class RunningMoments:
     """Of n numbers.
 
     Attributes:

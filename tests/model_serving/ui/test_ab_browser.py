@@ -137,7 +137,7 @@ def test_every_key_of_the_cheat_sheet_does_something(browser: Browser, base: str
 
     press("?", "document.querySelector('#sheet').open")
     press("1", f"{shown} === {items[1]!r} && document.querySelector('#last')")
-    assert browser.run("document.querySelector('#last').innerText").startswith("You said: edible. A had answered edible, B poisonous.")
+    assert browser.run("document.querySelector('#last').innerText").startswith("Your label: edible. A had answered edible, B poisonous.")
     press("2", f"{shown} === {items[2]!r}")
     press("0", f"{shown} === {items[3]!r}")
     press("s", f"{shown} === {items[4]!r}")

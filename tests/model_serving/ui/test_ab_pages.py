@@ -233,7 +233,7 @@ def test_items_are_labelled_blind_by_forms_alone(client: Client, name: str) -> N
     done = send(client, path, labeller, prediction_id=first, outcome="p", source="lab", note=MARKUP)
     assert done.status_code == 303, done.text
     after = client.get(done.headers["location"], headers=labeller)
-    assert "You said: poisonous. A had answered edible, B poisonous." in after.text
+    assert "Your label: poisonous. A had answered edible, B poisonous." in after.text
     assert 'value="lab"' in after.text
     assert first not in items(after)
     again = client.get(f"{path}?item={first}", headers=labeller)

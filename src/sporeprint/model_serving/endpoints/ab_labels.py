@@ -34,7 +34,7 @@ async def lease_items(test_id: TestId, request: LeaseRequest, service: ServiceDe
     """Items to label that nobody else has for ten minutes, without what the versions answered."""
     test, engine, holder = await find_test(service, test_id), service.experiments.engine, _holder(caller, request.labeller)
 
-    def lease() -> tuple[ab_labels.LabelItem, ...]:
+    def lease() -> tuple[ab_labels.LeasedLabel, ...]:
         if request.prediction_id is not None:
             return (ab_labels.held(engine, test, request.prediction_id, holder),)
         return ab_labels.lease(engine, test, holder, count=request.count, now_us=now_us()) if test.running else ()
@@ -51,7 +51,7 @@ async def label_item(test_id: TestId, request: LabelRequest, service: ServiceDep
     code = CANNOT_TELL if request.outcome == CANNOT_TELL else code_of(request.outcome, schema)
     source = source_of(request.source or caller.name)
     if not test.running:
-        detail = f"the test {test.name!r} has ended: its labels no longer count, and nothing was kept of yours"
+        detail = f"the test {test.name!r} has ended: its labels no longer count, and yours were not stored"
         raise HttpProblemError(Problem(409, "conflict", "Something stands against it", detail))
     run, prediction_id, holder = service.database.executor.run, request.prediction_id, _holder(caller, request.labeller)
     claim = functools.partial(ab_labels.claim, engine, test, prediction_id, holder, label=code, now_us=now_us())
@@ -75,7 +75,7 @@ def _holder(caller: Caller, labeller: str | None) -> str:
     return caller.name if labeller is None else f"{caller.name}/{labeller}"
 
 
-def _item(item: ab_labels.LabelItem, schema: DatasetSchema, words: Sequence[str]) -> LabelItem:
+def _item(item: ab_labels.LeasedLabel, schema: DatasetSchema, words: Sequence[str]) -> LabelItem:
     features = {name: value for name, value in (item.features or {}).items() if value is not None and not isinstance(value, bool)}
     in_words = ((name, words_of(value, name, schema) if name in schema.columns else str(value)) for name, value in features.items())
     return LabelItem(

@@ -36,7 +36,7 @@ class LabelAnswers:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelItem:
+class LeasedLabel:
     """An item to label.
 
     Attributes:
@@ -56,7 +56,7 @@ class LabelItem:
     answers: LabelAnswers | None
 
 
-def lease(engine: Engine, test: AbTest, holder: str, *, count: int, now_us: int) -> tuple[LabelItem, ...]:
+def lease(engine: Engine, test: AbTest, holder: str, *, count: int, now_us: int) -> tuple[LeasedLabel, ...]:
     """Items for a holder: first those it has already, then the latest that nobody has.
 
     Args:
@@ -80,7 +80,7 @@ def lease(engine: Engine, test: AbTest, holder: str, *, count: int, now_us: int)
         return tuple(_item(row) for row in connection.execute(_items(test.test_id, ids)))
 
 
-def held(engine: Engine, test: AbTest, prediction_id: str, holder: str) -> LabelItem:
+def held(engine: Engine, test: AbTest, prediction_id: str, holder: str) -> LeasedLabel:
     """An item that a holder has or has labelled, to see it again.
 
     Raises:
@@ -144,10 +144,10 @@ def _check(row: Row[Any] | None, known: str | None, holder: str, label: str, now
     """Whether a holder may label an item with this lease and this outcome so far."""
     if row is not None and row.holder != holder and (row.label is not None or row.until_us > now_us):
         what = "has labelled this item" if row.label is not None else "has this item in hand"
-        raise AbTestConflictError(f"somebody else {what}: nothing was kept of your label")
+        raise AbTestConflictError(f"somebody else {what}: your label was not stored")
     is_correction = row is not None and row.label is not None
     if known is not None and not is_correction and known != label:
-        raise AbTestConflictError("the outcome of this item was reported elsewhere meanwhile: nothing was kept of your label")
+        raise AbTestConflictError("the outcome of this item was reported elsewhere meanwhile: your label was not stored")
     if known is not None and label == CANNOT_TELL:
         raise AbTestConflictError("an outcome is corrected by another one, and not taken back: choose a class")
 
@@ -182,10 +182,10 @@ def _items(test_id: str, ids: list[str]) -> Select[Any]:
     return query.order_by(prediction.c.seq.desc())
 
 
-def _item(row: Row[Any]) -> LabelItem:
+def _item(row: Row[Any]) -> LeasedLabel:
     features = None if row.features is None else json.loads(row.features)
     answers = None if row.label is None or row.answer is None else LabelAnswers(row.answer, row.shadow_answer)
-    return LabelItem(row.prediction_id, features, row.created_us, row.until_us, row.label, answers)
+    return LeasedLabel(row.prediction_id, features, row.created_us, row.until_us, row.label, answers)
 
 
 def _is(test_id: str, prediction_id: str) -> ColumnElement[bool]:
