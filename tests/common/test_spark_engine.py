@@ -90,7 +90,7 @@ def test_a_worker_unlike_this_machine_is_named() -> None:
     refuse_unlike(WorkerReport("w1", "3.11.7 at /usr/bin/python3", packages, sees_share=True), Path("/mnt/run"))
     with pytest.raises(ConfigError, match=r"^the worker w1 has polars 0\.1, here is .*; install the same version on both"):
         refuse_unlike(WorkerReport("w1", "3.11.7", {**packages, "polars": "0.1"}, sees_share=True), Path("/mnt/run"))
-    with pytest.raises(ConfigError, match=r"^the worker w1 has no xgboost in its Python 3\.11\.7; install there what is here"):
+    with pytest.raises(ConfigError, match=r"^the worker w1 has no xgboost in its Python \(3\.11\.7\); install there what"):
         refuse_unlike(WorkerReport("w1", "3.11.7", {**packages, "xgboost": None}, sees_share=True), Path("/mnt/run"))
     with pytest.raises(ConfigError, match=r"^the worker w1 does not see the work directory /mnt/run; put it on a share"):
         refuse_unlike(WorkerReport("w1", "3.11.7", packages, sees_share=False), Path("/mnt/run"))
