@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from sporeprint.common.npz import from_npz, to_npz
 from sporeprint.data.coded_table import Codes
-from sporeprint.safety.component_counts import ComponentCounts, ComponentRows, ComponentNumbers, count_components
+from sporeprint.safety.component_counts import ComponentCounts, ComponentNumbers, ComponentRows, count_components
 from sporeprint.schema import DatasetSchema
 
 Float64 = npt.NDArray[np.float64]
