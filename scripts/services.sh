@@ -5,7 +5,7 @@
 ensure_services() {
   local as_root=() absent=() entry
   # Program, and the package of Debian and Ubuntu that has it.
-  for entry in mariadbd:mariadb-server strace:strace faketime:faketime prometheus:prometheus chromium:chromium; do
+  for entry in mariadbd:mariadb-server strace:strace faketime:faketime prometheus:prometheus chromium:chromium java:openjdk-17-jre-headless; do
     PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v "${entry%%:*}" >/dev/null || absent+=("${entry##*:}")
   done
   ((${#absent[@]})) || return 0

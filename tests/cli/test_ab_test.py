@@ -70,7 +70,7 @@ def test_for_people(place: list[str], capsys: pytest.CaptureFixture[str]) -> Non
         ["show", "first"],
         ["evaluate"],
         ["disagreements", "first"],
-        ["conclude", "first", "--winner", "A"],
+        ["conclude", "first", "--winner", "A", "--reason", "enough seen"],
         ["list"],
     ):
         assert cli.run(["ab-test", *words, *place]) == 0
@@ -104,12 +104,12 @@ def test_what_cannot_be(call: Callable[..., tuple[int, Any]], words: tuple[str, 
 def test_a_promotion_is_taken_back(call: Callable[..., tuple[int, Any]], place: list[str]) -> None:
     place += ["--set", "gate.margin=0.99"]
     call("create", "--name", "first", "--model-a", "decision_tree", "--model-b", "xgboost")
-    ended = call("conclude", "first", "--winner", "B")[1]
+    ended = call("conclude", "first", "--winner", "B", "--reason", "a try")[1]
     happened = [event["event"] for event in ended["events"]]
     if ended["events"][-1]["details"].get("production_before") == "xgboost/v1":  # it served before
         assert happened == ["created", "concluded", "promoted"]
         call("create", "--name", "second", *TWO[:3], "decision_tree")
-        call("conclude", "second", "--winner", "B")
+        call("conclude", "second", "--winner", "B", "--reason", "a try")
         assert call("rollback", "second") == (0, {"production": "xgboost/v1"})
     else:
         before = ended["events"][-1]["details"]["production_before"]

@@ -5,8 +5,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,13 +138,16 @@ def test_only_the_sampled_share_of_the_requests_is_recorded(sampler: str, least:
         monkeypatch.setenv(f"OTEL_TRACES_{name}", value)
     telemetry.start()
     try:
-        begin = partial(contextvars.Context().run, telemetry.start_request)
-        made = [begin([], "POST", 1) for _ in range(1_000)]
+
+        def begin(headers: list[tuple[bytes, bytes]]) -> Any:
+            return contextvars.Context().run(telemetry.start_request, headers, "POST", 1)
+
+        made = [begin([]) for _ in range(1_000)]
         recorded = [one for one in made if not isinstance(one, telemetry.DroppedRequest)]
         assert least <= len(recorded) <= most
         assert all(one.is_recording() and int(telemetry.trace_id(one)[16:], 16) < 0.1 * 2**64 for one in recorded)
         assert len(set(map(telemetry.trace_id, made))) == 1_000
-        followed = begin([(b"traceparent", b"00-" + b"5" * 32 + b"-" + b"6" * 16 + b"-01")], "POST", 1)
+        followed = begin([(b"traceparent", b"00-" + b"5" * 32 + b"-" + b"6" * 16 + b"-01")])
         assert followed.is_recording() == (sampler != "traceidratio")
     finally:
         telemetry.stop()
