@@ -2,7 +2,7 @@
 
     python notebooks/render.py docs/notebook
 
-writes docs/notebook/executed.md and a PNG for each picture. The notebook itself stays without output. As the notebook does, it takes the
+writes docs/notebook/executed.md and a file for each picture. The notebook itself stays without output. As the notebook does, it takes the
 run of the work directory (SPOREPRINT_WORKDIR, or the project's folder), and makes one where there is none.
 """
 
@@ -33,7 +33,7 @@ def execute(path: Path, *, timeout_s: int = LONGEST) -> Any:
 
 
 def render(notebook: Any) -> tuple[str, dict[str, bytes]]:
-    """An executed notebook as Markdown, and its pictures: file name -> PNG."""
+    """An executed notebook as Markdown, and its pictures: file name -> PNG or SVG."""
     parts: list[str] = []
     pictures: dict[str, bytes] = {}
     for cell in notebook.cells:
@@ -43,7 +43,7 @@ def render(notebook: Any) -> tuple[str, dict[str, bytes]]:
             continue
         parts.append(f"```python\n{cell.source}\n```")
         for number, output in enumerate(cell.outputs):
-            parts.append(_shown(f"{cell.id}-{number}.png", output, pictures))
+            parts.append(_shown(f"{cell.id}-{number}", output, pictures))
     return "\n\n".join(part for part in parts if part) + "\n", pictures
 
 
@@ -52,8 +52,10 @@ def _shown(name: str, output: Any, pictures: dict[str, bytes]) -> str:
     if output.output_type == "stream":
         return f"```text\n{output.text.rstrip()}\n```"
     data = output.get("data", {})
-    if "image/png" in data:
-        pictures[name] = base64.b64decode(data["image/png"])
+    if "image/png" in data or "image/svg+xml" in data:
+        is_drawn = "image/svg+xml" in data
+        name += ".svg" if is_drawn else ".png"
+        pictures[name] = data["image/svg+xml"].encode() if is_drawn else base64.b64decode(data["image/png"])
         return f"![{name.rpartition('-')[0].replace('-', ' ')}]({name})"
     if "text/markdown" in data:
         return str(data["text/markdown"])

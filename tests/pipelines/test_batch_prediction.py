@@ -21,7 +21,7 @@ from sporeprint.pipelines import batch_prediction as scoring
 from sporeprint.pipelines.batch_prediction import Counts, score_batches, score_frame
 from sporeprint.registry.registry import Registry
 
-ANSWERS = ["prediction", "probability", "verdict", "novelty_p", "unseen", "outside", "reason", "unknown", "look_at"]
+ANSWERS = ["verdict", "reason", "unknown", "look_at", "novelty_p", "unseen", "outside", "prediction", "probability"]
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +91,7 @@ def test_the_answers_are_those_of_single_rows(rows: pl.DataFrame, bundle: Bundle
     singles[0]["cap-shape"], singles[1]["stem-width"], singles[2]["has-ring"], singles[2]["ring-type"] = "?", 499.0, "f", "g"
     texts = [{name: None if value is None else str(value) for name, value in row.items()} for row in singles]
     said = score(pl.DataFrame(texts, schema=dict.fromkeys(rows.columns, pl.String)), bundle)
-    for row, (prediction, probability, verdict, novelty_p, unseen, outside, reason, unknown, look_at) in zip(
+    for row, (verdict, reason, unknown, look_at, novelty_p, unseen, outside, prediction, probability) in zip(
         singles, said.iter_rows(), strict=True
     ):
         one = predict_row(bundle, row)

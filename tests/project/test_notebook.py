@@ -56,9 +56,10 @@ def printed(notebook: Any) -> str:
 
 def check_page(page: str, pictures: dict[str, bytes]) -> None:
     """The page for the documentation: every picture is there, every link leads to a heading, no error is shown."""
-    assert len(pictures) == 15
+    assert len(pictures) == 16
     assert re.findall(r"^!\[[\w ]+\]\((.*)\)$", page, re.MULTILINE) == list(pictures)
-    assert all(picture.startswith(b"\x89PNG") for picture in pictures.values())
+    starts = {"png": b"\x89PNG", "svg": b"<svg"}
+    assert all(picture.startswith(starts[name.rpartition(".")[2]]) for name, picture in pictures.items())
     headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", page, re.MULTILINE)}
     assert set(re.findall(r"\]\(#(.*?)\)", page)) <= headings
     assert page.count("\n| --- |") == 9

@@ -194,12 +194,12 @@ def _guarded(answers: Predictions, bundle: Bundle) -> pl.DataFrame:
     rows, schema = len(answers.probability), bundle.schema
     columns = {
         "verdict": _chosen(verdict_words(schema), answers.verdict),
+        **_doubts(answers, bundle),
         "novelty_p": pl.Series(answers.novelty.p),
         "unseen": _listed(answers.anomalies.unseen, rows),
         "outside": _listed(answers.anomalies.outside, rows),
-        **_doubts(answers, bundle),
     }
-    return _scored(answers.probability, schema).drop("reason").with_columns(**columns)
+    return pl.DataFrame(columns).hstack(_scored(answers.probability, schema).drop("reason"))
 
 
 def _chosen(texts: Sequence[str], numbers: npt.NDArray[Any]) -> pl.Series:

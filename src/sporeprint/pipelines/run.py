@@ -24,12 +24,14 @@ from sporeprint.inference.attributions import Explainer
 from sporeprint.pipelines.candidate_files import read_candidates
 from sporeprint.pipelines.evaluate import read_report_context
 from sporeprint.reports.class_words import ClassWords
+from sporeprint.reports.evaluation_charts import evaluation_charts
 from sporeprint.safety.decision_rule import Predictions, fit_decision_rule
 from sporeprint.safety.novelty_guard import Guard
 from sporeprint.safety.risk_control import Threshold
 from sporeprint.safety.verdict import verdict_words
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import Settings, load_settings
+from sporeprint.web.charts import svg_file
 
 CONFIGURATION = "config/config.yaml"
 
@@ -95,12 +97,17 @@ class Run:
 
     @cached_property
     def evaluation(self) -> ReportContext:
-        """What the run measured, with its pictures (`images`: file name -> PNG).
+        """What the run measured.
 
         Raises:
             DataError: there is none, or it is of other models or another table.
         """
         return read_report_context(self.workdir, self.tables, list(self.models.values()))
+
+    @cached_property
+    def charts(self) -> Mapping[str, str]:
+        """The charts of the evaluation report: name -> SVG. Raises as `evaluation`."""
+        return {name: svg_file(chart) for name, chart in evaluation_charts(self.evaluation).items()}
 
     @property
     def guard(self) -> Guard:
