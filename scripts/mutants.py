@@ -168,7 +168,7 @@ MUTANTS: list[Mutant] = [
     *_of(
         "model_serving/http/authentication.py",
         "model_serving/http/test_authentication.py",
-        ("if role not in caller.roles:", "if role in ():"),
+        ("and role not in caller.roles:", "and role in ():"),
         ("if self.left < 1.0:", "if self.left < 0.0:"),
         ("not same or key is None", "key is None"),
         ("not every and not self._exposed", "not every"),
