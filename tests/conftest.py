@@ -320,6 +320,8 @@ def _small_run(_small: dict[str, Any], small_table: Path, tmp_path_factory: pyte
         from sporeprint.pipelines.etl import run_etl  # loads every library there is, which most tests do not need
 
         run_etl(settings.parse(_small), folder / "work", source=str(small_table))
+        # Commands that only read the shared run are written down in its database, too.
+        shutil.copy(folder / "work/data/sporeprint.db", folder / "sporeprint.db")
 
     return made_once(tmp_path_factory, "small_run", make) / "work"
 
@@ -332,8 +334,10 @@ def small_run(_small_run: Path) -> Path:
 
 @pytest.fixture
 def small_copy(_small_run: Path, tmp_path: Path) -> Path:
-    """A copy of `small_run`, free to be changed."""
-    return Path(shutil.copytree(_small_run, tmp_path / "work"))
+    """A copy of `small_run` as it was when it ended, free to be changed."""
+    copy = Path(shutil.copytree(_small_run, tmp_path / "work", ignore=shutil.ignore_patterns("sporeprint.db*")))
+    shutil.copy(_small_run.parent / "sporeprint.db", copy / "data")
+    return copy
 
 
 @pytest.fixture(scope="session")

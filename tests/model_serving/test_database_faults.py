@@ -15,6 +15,7 @@ from journal_support import until
 from mariadb_server import MariaDB
 from serving_support import Client
 from sporeprint.model_serving.http.authentication import BOOTSTRAP_VARIABLE, REQUIRED_ROLES
+from sporeprint.model_serving.ui.page_endpoint import MOST_IN_FLIGHT
 from sporeprint.settings import Settings
 from sporeprint.storage.engine import connect
 from sporeprint.storage.oltp import migrate
@@ -39,7 +40,7 @@ def link(mariadb: MariaDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def ask_all(client: Client, asks: dict[str, Ask]) -> dict[str, tuple[httpx.Response, float]]:
-    """All at once: endpoint -> response, seconds."""
+    """Endpoint -> response, seconds. So many at once as a server takes pages."""
 
     async def ask(one: Ask) -> tuple[httpx.Response, float]:
         began = time.monotonic()
@@ -48,7 +49,9 @@ def ask_all(client: Client, asks: dict[str, Ask]) -> dict[str, tuple[httpx.Respo
         return response, time.monotonic() - began
 
     async def ask_each() -> list[tuple[httpx.Response, float]]:
-        return list(await asyncio.gather(*map(ask, asks.values())))
+        every = list(asks.values())
+        parts = [every[first : first + MOST_IN_FLIGHT] for first in range(0, len(every), MOST_IN_FLIGHT)]
+        return [answer for part in parts for answer in await asyncio.gather(*map(ask, part))]
 
     return dict(zip(asks, client.run(ask_each()), strict=True))
 

@@ -44,7 +44,7 @@ CHECKS: list[Any] = [
 #: Lists in which what is wrong has a problem in its place: the answer is good.
 IN_THEIR_PLACE = ("predict_batch", "outcomes")
 #: What an address may have in it.
-IN_PATHS = ("prediction_id", "test_id", "name", "alert_id", "evaluation_id", "run_id")
+IN_PATHS = ("prediction_id", "test_id", "name", "alert_id", "evaluation_id", "run_id", "batch_id", "version", "file")
 KEY = "k" * 32
 #: Longest that an answer may take where a process is started for it, to decode a file, plan a test or promote a model: on a busy machine.
 ANSWER_S = 60

@@ -58,7 +58,7 @@ def test_two_people_do_not_label_the_same_item(client: Client, name: str) -> Non
     assert ada != bob
     refused = label(client, name, ada, "p", labeller="bob")
     assert (refused.status_code, refused.json()["type"]) == (409, "urn:sporeprint:problem:conflict")
-    assert "somebody else has this item in hand: nothing was kept" in refused.json()["detail"]
+    assert "somebody else has this item in hand: your label was not stored" in refused.json()["detail"]
     assert client.get(f"/predictions/{ada}").json()["outcome"] is None
 
 

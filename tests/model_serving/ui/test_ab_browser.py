@@ -171,7 +171,9 @@ def test_a_label_that_is_refused_brings_its_item_back(browser: Browser, base: st
     server.client.post(f"/predictions/{items[0]}/outcome", json={"outcome": "e"}).raise_for_status()
     browser.press("2")
     browser.wait("document.querySelector('#items [role=alert]')")
-    assert "was reported elsewhere meanwhile: nothing was kept" in browser.run("document.querySelector('#items [role=alert]').innerText")
+    assert "was reported elsewhere meanwhile: your label was not stored" in browser.run(
+        "document.querySelector('#items [role=alert]').innerText"
+    )
     assert browser.run("document.querySelector('[name=prediction_id]').value") == items[0]
     assert outcome(server.client, items[0])["outcome"] == "e"
 

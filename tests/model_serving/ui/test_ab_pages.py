@@ -254,7 +254,7 @@ def test_two_people_have_different_items_and_a_label_of_another_ones_is_refused(
     assert items(client.get(path, headers=ada_is)) == ada
     refused = send(client, path, {**bob_is, **FRAGMENT}, prediction_id=ada[0], outcome="p")
     assert refused.status_code == 409
-    assert "somebody else has this item in hand: nothing was kept" in refused.text
+    assert "somebody else has this item in hand: your label was not stored" in refused.text
     kept = send(client, path, {**ada_is, **FRAGMENT}, prediction_id=ada[0], outcome="p")
     assert kept.text.startswith('<div id="items"')
     assert ada[0] not in items_of(kept)

@@ -67,7 +67,9 @@ def test_a_page_is_quiet_light_at_home_and_never_wider_than_its_window(browser: 
             browser.open(base + path)
             assert browser.overflow <= 0, (width, is_dark)
     assert browser.messages == []
-    assert {urlsplit(address).netloc for address in browser.requests if not address.startswith("about:")} == {urlsplit(base).netloc}
+    assert {urlsplit(address).netloc for address in browser.requests if not address.startswith(("about:", "data:"))} == {
+        urlsplit(base).netloc
+    }
     assets = [address for address in browser.requests if "/assets/" in address]
     assert sum(browser.requests[address] for address in assets) < MOST_BYTES
     assert {address.rpartition("/")[2] for address in assets} >= {"ui.css", "ui.js", "htmx.js"}
@@ -215,4 +217,6 @@ def test_what_is_watched_is_quiet_and_fits_its_window(browser: Browser, base: st
             browser.open(base + path)
             assert browser.overflow <= 0, (path, width)
     assert browser.messages == []
-    assert {urlsplit(address).netloc for address in browser.requests if not address.startswith("about:")} == {urlsplit(base).netloc}
+    assert {urlsplit(address).netloc for address in browser.requests if not address.startswith(("about:", "data:"))} == {
+        urlsplit(base).netloc
+    }
