@@ -53,7 +53,12 @@ class SchemaColumn:
 
 @response
 class SchemaClass:
-    """A class of the target: code and word."""
+    """A class of the target.
+
+    Attributes:
+        code: as the table has it.
+        word: what it means.
+    """
 
     code: str
     word: str

@@ -59,6 +59,11 @@ def browser(chromium: str, tmp_path: Path) -> Iterator[Browser]:
         yield browser
 
 
+def hosts(browser: Browser) -> set[str]:
+    """Whom the browser asked; pictures of its own controls are data."""
+    return {urlsplit(address).netloc for address in browser.requests if not address.startswith(("about:", "data:"))}
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_is_quiet_light_at_home_and_never_wider_than_its_window(browser: Browser, base: str, path: str) -> None:
     for is_dark in (False, True):
