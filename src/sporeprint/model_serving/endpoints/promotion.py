@@ -154,5 +154,5 @@ def _rollback(registry: Registry, move: AliasMove, who: str, executor: DatabaseE
 def _note_what_is_done(note: Callable[[str], None], action: str) -> None:
     try:
         note(action)
-    except (StorageError, StorageUnavailableError):
-        log.exception("the audit trail cannot say %s", action)
+    except (StorageError, StorageUnavailableError) as error:
+        log.warning("the audit trail cannot say %s: %s", action, error)

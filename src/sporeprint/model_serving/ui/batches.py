@@ -1,9 +1,7 @@
 """`/ui/batches`: what was predicted as a file, how it turned out in numbers, and the file itself."""
 
-from sporeprint.errors import StorageError, StorageUnavailableError
-from sporeprint.messages.prediction_search import BatchList
 from sporeprint.model_serving.endpoints.batches import batch, batches, stored_batch
-from sporeprint.model_serving.http.problems import HttpProblemError, Problem, not_valid, of
+from sporeprint.model_serving.http.problems import HttpProblemError, not_valid
 from sporeprint.model_serving.runtime.uploads import RowFormat
 from sporeprint.model_serving.ui.page_endpoint import Answer, Page, PageRequest, PageResponse
 from sporeprint.model_serving.ui.predictions import class_words
@@ -14,16 +12,8 @@ FORMS = (RowFormat.CSV, RowFormat.PARQUET, RowFormat.JSON)
 
 async def show_batches(request: PageRequest) -> PageResponse:
     """The stored batches, the latest first."""
-    listing: BatchList | None = None
-    problem: Problem | None = None
-    try:
-        listing = await batches(request.service, limit=50, before=request.query.get("before") or None)
-    except (HttpProblemError, StorageError, StorageUnavailableError) as error:
-        problem = of(error, request.service.root)
-    values = {"listing": listing, "problem": problem, **class_words(request.service.loader.current.bundle.schema)}
-    if problem is None:
-        return PageResponse("batches.html.j2", values)
-    return PageResponse("batches.html.j2", values, problem.status, problem.headers)
+    listing = await batches(request.service, limit=50, before=request.query.get("before") or None)
+    return PageResponse("batches.html.j2", {"listing": listing, **class_words(request.service.loader.current.bundle.schema)})
 
 
 async def show_batch(request: PageRequest) -> PageResponse:
