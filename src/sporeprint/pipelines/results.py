@@ -11,8 +11,8 @@ from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.scorecard import ScoreCard, Unavailable
 from sporeprint.ingestion.raw_table import RawTable
+from sporeprint.messages.runs import RunStep
 from sporeprint.pipelines.promotion import Registration
-from sporeprint.pipelines.run_log import StepTime
 from sporeprint.reports.evaluation_report import metrics_dict
 from sporeprint.reports.safety_section import answer_rows
 
@@ -232,7 +232,7 @@ class EtlResult:
     data: DataResult
     evaluated: EvaluateResult
     registered: RegisterResult
-    steps: tuple[StepTime, ...]
+    steps: tuple[RunStep, ...]
     report: str
 
     def to_dict(self) -> dict[str, Any]:

@@ -16,26 +16,10 @@ from typing import Any
 from sporeprint.common import telemetry
 from sporeprint.common.progress import Progress, Steps
 from sporeprint.errors import StorageError
+from sporeprint.messages.runs import RunStep
 from sporeprint.pipelines.lineage import Lineage
 
 logger = logging.getLogger("sporeprint")
-
-
-@dataclass(frozen=True)
-class StepTime:
-    """What a step took.
-
-    Attributes:
-        step: its name.
-        wall_s: seconds that passed.
-        cpu_s: processor seconds of all threads.
-        peak_mib: largest memory of the process so far, MiB.
-    """
-
-    step: str
-    wall_s: float
-    cpu_s: float
-    peak_mib: float
 
 
 @dataclass
@@ -46,7 +30,7 @@ class RunLog:
     folder: Path
     steps: Steps
     lineage: Lineage | None = None
-    times: list[StepTime] = field(default_factory=list)
+    times: list[RunStep] = field(default_factory=list)
 
     def note(self, text: str) -> None:
         """Log what a person should know of the run."""
@@ -63,7 +47,12 @@ class RunLog:
                 yield progress
             outcome = "done"
         finally:
-            taken = StepTime(name, round(time.perf_counter() - wall, 3), round(time.process_time() - cpu, 3), round(_peak_mib(), 1))
+            taken = RunStep(
+                step=name,
+                wall_s=round(time.perf_counter() - wall, 3),
+                cpu_s=round(time.process_time() - cpu, 3),
+                peak_mib=round(_peak_mib(), 1),
+            )
             self.times.append(taken)
             try:
                 logger.debug("%s %s in %.2f s", taken.step, outcome, taken.wall_s)

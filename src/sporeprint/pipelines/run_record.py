@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from sporeprint import __version__
 from sporeprint.data.data_summary import DataSummary
 from sporeprint.errors import SporeprintError
-from sporeprint.pipelines.run_log import StepTime
+from sporeprint.messages.runs import RunStep
 from sporeprint.settings import Settings
 from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
@@ -65,7 +65,7 @@ class RunRecord:
     exit_code: int = 0
     details: dict[str, Any] = field(default_factory=dict)
     metrics: list[RunMetric] = field(default_factory=list)
-    times: list[StepTime] = field(default_factory=list)
+    times: list[RunStep] = field(default_factory=list)
     error: str | None = None
     _engine: Engine | None = None
 
