@@ -135,7 +135,7 @@ def test_a_value_never_seen_is_named_and_the_row_scored(rows: pl.DataFrame, bund
 )
 def test_a_row_that_cannot_be_scored_says_why(value: str, reason: str, rows: pl.DataFrame, bundle: Bundle) -> None:
     said = score(changed(rows, "stem-width", value, 7), bundle)
-    assert said.row(7) == (None, None, "unknown", None, None, None, reason, None, None)
+    assert said.row(7) == ("unknown", reason, None, None, None, None, None, None, None)
     assert said["prediction"].null_count() == 1
     others = pl.int_range(40, eager=True) != 7
     assert said.filter(others).equals(score(rows, bundle).filter(others))
