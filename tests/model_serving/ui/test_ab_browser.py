@@ -45,15 +45,9 @@ def engine(root: Path, _small: dict[str, Any], server: Server) -> Iterator[Engin
 
 
 @pytest.fixture
-def base(server: Server) -> str:
-    return f"{str(server.client.base_url).rstrip('/')}/ui/"
-
-
-@pytest.fixture
-def browser(chromium: str, tmp_path: Path) -> Iterator[Browser]:
-    with Browser(chromium, tmp_path / "profile") as browser:
-        browser.screen(1280)
-        yield browser
+def browser(browser: Browser) -> Browser:
+    browser.screen(1280)
+    return browser
 
 
 def disagree(server: Server, engine: Engine, name: str, count: int) -> list[str]:

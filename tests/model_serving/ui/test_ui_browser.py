@@ -48,17 +48,6 @@ def server(registry: Registry, _small: dict[str, Any]) -> Iterator[Server]:
     server.end()
 
 
-@pytest.fixture
-def base(server: Server) -> str:
-    return f"{str(server.client.base_url).rstrip('/')}/ui/"
-
-
-@pytest.fixture
-def browser(chromium: str, tmp_path: Path) -> Iterator[Browser]:
-    with Browser(chromium, tmp_path / "profile") as browser:
-        yield browser
-
-
 def hosts(browser: Browser) -> set[str]:
     """Whom the browser asked; pictures of its own controls are data."""
     return {urlsplit(address).netloc for address in browser.requests if not address.startswith(("about:", "data:"))}
