@@ -185,16 +185,17 @@ def train(
     new_version: Annotated[
         bool, typer.Option("--new-version", help="Register the model as a further version without promoting it.")
     ] = False,
+    engine: EngineName = None,
 ) -> Result:
     """Train the configured models."""
     from sporeprint.pipelines.etl import run_new_version
     from sporeprint.pipelines.train import run_train
 
+    settings, steps = with_engine(session.settings, engine), session.screen.steps()
     if not new_version:
-        return run_train(session.settings, session.workdir, models=model, steps=session.screen.steps())
-    steps = session.screen.steps()
-    names = model or list(session.settings.models)
-    return Versions(tuple(run_new_version(session.settings, session.workdir, name, steps=steps) for name in dict.fromkeys(names)))
+        return run_train(settings, session.workdir, models=model, steps=steps)
+    names = model or list(settings.models)
+    return Versions(tuple(run_new_version(settings, session.workdir, name, steps=steps) for name in dict.fromkeys(names)))
 
 
 @command(etl_commands, ALL, panel=STEPS, examples="sporeprint evaluate\nsporeprint evaluate --full")
