@@ -2,6 +2,7 @@
 
     python benchmarks/spark.py ingest [--rows 6001370]     transform, on the cluster and in one process: CPU, workers' peak memory, equality
     python benchmarks/spark.py kills [--points 5]          etl of 300,000 rows; an executor is killed at random points, the result compared
+    python benchmarks/spark.py check [--python PATH]       what `engine check` says of a cluster that lacks something, and how soon
     python benchmarks/spark.py connect                     engine check, transform and train by a Spark Connect server
 
 A master and two workers of 1 core each, as in tests/helpers/spark_cluster.py; `scripts/cluster_dev.sh --setup` installs PySpark. `connect`
@@ -179,6 +180,26 @@ def steps_of(workdir: Path) -> list[str]:
     return [line["step"] for line in lines if "step" in line]
 
 
+def check(place: Path, other: Path | None) -> None:
+    (share := place / "share").mkdir()
+    arguments = ["engine", "check", *config(), "--workdir", str(share)]
+    lacks = {
+        "a package": ({"PYSPARK_PYTHON": str(PYTHON)}, ()),
+        "memory": ({}, ("--set", "engine.executor_memory=64g")),
+        "nothing": ({}, ()),
+    }
+    if other is not None:
+        lacks["this Python"] = ({"PYSPARK_PYTHON": str(other)}, ())
+    for hidden in (None, share):
+        (folder := place / f"cluster-{hidden is not None}").mkdir()
+        with spark_cluster(PYTHON, folder, hidden=hidden) as cluster:
+            for what, (environment, options) in ({"the share": ({}, ())} if hidden else lacks).items():
+                began = time.perf_counter()
+                code, out, errors = cluster.run(*arguments, *options, "--engine", cluster.master, **environment)
+                seconds = round(time.perf_counter() - began, 1)
+                say("engine check", {"lacks": what, "exit": code, "wall_s": seconds, "says": (errors or out).strip()[-400:]})
+
+
 def connect(folder: Path, place: Path, beside: Path) -> None:
     rows = SMALL - SMALL % 173
     table = table_of(rows, folder)
@@ -195,11 +216,12 @@ def connect(folder: Path, place: Path, beside: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("ingest", "kills", "connect"))
+    parser.add_argument("what", choices=("ingest", "kills", "check", "connect"))
     parser.add_argument("--rows", type=int, default=6_001_370)
     parser.add_argument("--points", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--beside", type=Path)
+    parser.add_argument("--python", type=Path, help="of another version than this one")
     parser.add_argument("--folder", type=Path, default=ROOT / "benchmarks/out")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -209,6 +231,8 @@ def main() -> None:
             ingest(options.rows, options.folder, place)
         elif options.what == "kills":
             kills(options.points, options.folder, place, options.seed)
+        elif options.what == "check":
+            check(place, options.python)
         else:
             connect(options.folder, place, options.beside)
 

@@ -56,13 +56,14 @@ MARK = f"TEST_CLUSTER_OF={os.getpid()}"
 
 
 @contextmanager
-def spark_cluster(python: Path, folder: Path, *, beside: Path | None = None) -> Iterator[SparkCluster]:
+def spark_cluster(python: Path, folder: Path, *, beside: Path | None = None, hidden: Path | None = None) -> Iterator[SparkCluster]:
     """A cluster for as long as the block runs.
 
     Args:
         python: of the environment with PySpark.
         folder: for its logs, and what executors write.
         beside: further packages for drivers; None: none.
+        hidden: a folder that workers see empty, as one that they do not mount; needs root. None: they see all.
     """
     packages = next((python.parents[1] / "lib").glob("python3.*/site-packages"))
     (found := folder / "pyspark").mkdir()
@@ -88,7 +89,8 @@ def spark_cluster(python: Path, folder: Path, *, beside: Path | None = None) -> 
         for number in range(2):
             log = folder / f"worker{number}.log"
             work = ("--cores", "1", "--memory", "1g", "--webui-port", "0", "--work-dir", str(folder / f"work{number}"))
-            worker = _started(stack, environment, log, "deploy.worker.Worker", "--host", "127.0.0.1", *work, address)
+            program = ("deploy.worker.Worker", "--host", "127.0.0.1", *work, address)
+            worker = _started(stack, environment, log, *program, within=() if hidden is None else _without(hidden))
             _logged(worker, log, "Successfully registered with master")
         yield SparkCluster(address, {**environment, "PYTHONPATH": path})
 
@@ -120,9 +122,16 @@ def connect_server(cluster: SparkCluster, folder: Path) -> Iterator[str]:
         yield f"sc://127.0.0.1:{port}"
 
 
-def _started(stack: ExitStack, environment: dict[str, str], log: Path, kind: str, *options: str) -> "subprocess.Popen[bytes]":
+def _without(folder: Path) -> tuple[str, ...]:
+    """A command that runs another one where a folder is empty."""
+    return ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs none "{folder}" && exec "$@"', "sh")
+
+
+def _started(
+    stack: ExitStack, environment: dict[str, str], log: Path, kind: str, *options: str, within: Sequence[str] = ()
+) -> "subprocess.Popen[bytes]":
     program = Path(environment["SPARK_HOME"]) / "bin" / "spark-class"
-    command: Sequence[str] = [str(program), f"org.apache.spark.{kind}", *options]
+    command: Sequence[str] = [*within, str(program), f"org.apache.spark.{kind}", *options]
     process = subprocess.Popen(command, env=environment, stdout=stack.enter_context(log.open("wb")), stderr=subprocess.STDOUT)
     stack.callback(_stop, process)
     return process

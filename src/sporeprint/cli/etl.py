@@ -119,12 +119,19 @@ def with_engine(settings: "Settings", name: str | None) -> "Settings":
     return settings.model_copy(update={"engine": settings.engine.model_copy(update=where)})
 
 
-@command(etl_commands, ALL, panel=STEPS, examples="sporeprint extract\nsporeprint extract --source observations.parquet")
-def extract(session: Session, source: Source = None, simulate: Simulate = False) -> Result:
+@command(
+    etl_commands,
+    ALL,
+    panel=STEPS,
+    examples="sporeprint extract\nsporeprint extract --source observations.parquet\n"
+    "sporeprint extract --source spark:catalog.table --engine spark://host:7077    a table of a Spark catalogue",
+)
+def extract(session: Session, source: Source = None, simulate: Simulate = False, engine: EngineName = None) -> Result:
     """Find, download or simulate the table."""
     from sporeprint.pipelines.extract import run_extract
 
-    return run_extract(_with_simulation(session.settings, simulate), session.workdir, source=source, steps=session.screen.steps())
+    settings = with_engine(_with_simulation(session.settings, simulate), engine)
+    return run_extract(settings, session.workdir, source=source, steps=session.screen.steps())
 
 
 @command(etl_commands, ALL, panel=STEPS, examples="sporeprint validate\nsporeprint validate --set validation.max_rejected_share=0.05")

@@ -6,7 +6,7 @@ from functools import partial, reduce
 from typing import Generic, Protocol, Self, TypeVar
 
 
-class Tally(Protocol):
+class Mergeable(Protocol):
     """What is counted of rows, in parts that merge to that of the whole."""
 
     def merge(self, other: Self, /) -> Self:
@@ -16,7 +16,7 @@ class Tally(Protocol):
 Rows = TypeVar("Rows")
 Rows_co = TypeVar("Rows_co", covariant=True)
 Further = TypeVar("Further")
-Counted = TypeVar("Counted", bound=Tally)
+Counted = TypeVar("Counted", bound=Mergeable)
 Result = TypeVar("Result")
 
 

@@ -150,6 +150,17 @@ class SparkEngine:
         """See `Engine`: a barrier."""
         return list(self._results(work, tasks, at_once=True))
 
+    def write_table(self, name: str, folder: Path) -> None:
+        """Write a table of a catalogue as Parquet files into a folder of the share, in place of what is there; workers write them.
+
+        Raises:
+            SourceUnavailableError: there is no such table, or it cannot be read or written.
+        """
+        try:
+            self.session.table(name).write.mode("overwrite").parquet(folder.absolute().as_uri())
+        except Exception as error:  # see `_run`
+            raise SourceUnavailableError(f"Spark cannot read the table {name}: {_reason(error)}") from error
+
     def _results(self, work: Callable[[Task], Result], tasks: Sequence[Task], *, at_once: bool) -> Iterator[Result]:
         with tempfile.TemporaryDirectory(prefix=".tasks-", dir=self.share, ignore_cleanup_errors=True) as folder:
             Path(folder, "work").write_bytes(pickle.dumps(work))

@@ -147,13 +147,13 @@ def _fit_xgboost(
 ) -> FittedModel:
     import xgboost as xgb
 
-    found = train.together(Boosting(model, stop, seed, threads, each_round))
+    trees = train.together(Boosting(model, stop, seed, threads, each_round))
 
     def score(X: Matrix) -> Scores:
-        return np.asarray(found.booster.predict(xgb.DMatrix(X, nthread=threads)), dtype=np.float64)
+        return np.asarray(trees.booster.predict(xgb.DMatrix(X, nthread=threads)), dtype=np.float64)
 
-    notes = (EARLY_END,) if len(stop.y) and model.early_stopping_rounds and found.rounds == 1 < model.rounds else ()
-    return FittedModel(score, found.booster, found.rounds, notes)
+    notes = (EARLY_END,) if len(stop.y) and model.early_stopping_rounds and trees.rounds == 1 < model.rounds else ()
+    return FittedModel(score, trees.booster, trees.rounds, notes)
 
 
 def _fit_sklearn(model: ModelSettings, train: EncodedRows, *, seed: int, threads: int) -> FittedModel:

@@ -169,14 +169,14 @@ def reference_rows(batches: Batches[Observations], guard: Guard, *, most: int) -
         guard: the guard.
         most: rows of a component.
     """
-    kept = batches.total(partial(RowsByHash.of, guard, most))
-    chosen = kept.rows
+    smallest = batches.total(partial(RowsByHash.of, guard, most))
+    chosen = smallest.rows
     nominal = {}
     for name, categories in guard.categories.items():
         index = {value: number for number, value in enumerate(categories, start=1)}
         table = np.array([0, 0, *(index.get(value, 0) for value in chosen.codes.vocabulary[name])], dtype=np.int16)
         nominal[name] = table.take(chosen.codes.nominal[name] + np.int16(1))
-    return ReferenceRows(nominal, dict(chosen.codes.numeric), chosen.row, kept.component.astype(np.int32))
+    return ReferenceRows(nominal, dict(chosen.codes.numeric), chosen.row, smallest.component.astype(np.int32))
 
 
 def _component(rows: Observations, guard: Guard) -> npt.NDArray[np.intp]:
