@@ -31,7 +31,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 #: What tasks need beside Python: packages of one version everywhere.
-PACKAGES = ("numpy", "polars", "pyarrow", "pydantic", "sporeprint")
+PACKAGES = ("numpy", "polars", "pyarrow", "pydantic", "sporeprint", "xgboost")
 #: Seconds in which a master must take a connection.
 CONNECT_S = 5.0
 #: What a result of `mapInArrow` is.
@@ -214,12 +214,13 @@ def refuse_unlike(report: WorkerReport, share: Path) -> None:
     """
     mine = versions()
     for name, version in report.packages.items():
+        if version == mine[name]:
+            continue
         if version is None:
             raise ConfigError(
                 f"the worker {report.host} has no {name} in its Python ({report.python}); install there what is installed here"
             )
-        if version != mine[name]:
-            raise ConfigError(f"the worker {report.host} has {name} {version}, here is {mine[name]}; install the same version on both")
+        raise ConfigError(f"the worker {report.host} has {name} {version}, here is {mine[name]}; install the same version on both")
     if not report.sees_share:
         raise ConfigError(
             f"the worker {report.host} does not see the work directory {share}; "
@@ -286,13 +287,13 @@ def _runner(folder: str, *, at_once: bool) -> Callable[[Iterable[Any]], Iterator
             for number in batch.column(0).to_pylist():
                 # What the driver of this run wrote.
                 work, task = (pickle.loads(Path(folder, name).read_bytes()) for name in ("work", f"{number}.task"))  # noqa: S301
+                begun = Path(folder, f"{number}.begun")
                 try:
-                    if at_once:
+                    if at_once and begun.exists():
                         # A stage that Spark repeats would wait for processes of the first attempt: whoever runs it begins anew.
-                        Path(folder, f"{number}.begun").touch(exist_ok=False)
+                        raise RetryableError("an executor was lost, and with it tasks that run at once; run it again")
+                    begun.touch()
                     outcome = work(task)
-                except FileExistsError:
-                    outcome = RetryableError("an executor was lost, and with it tasks that run at once; run it again")
                 except SporeprintError as error:
                     outcome = error
                 yield pa.RecordBatch.from_pydict({"task": [number], "result": [pickle.dumps(outcome)]})

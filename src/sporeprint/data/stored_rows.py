@@ -84,7 +84,7 @@ def stored_rows(settings: Settings, tables: Iterable[Path], engine: Engine, part
     Raises:
         DataError: a table is damaged; see `part_files`.
     """
-    paths = tuple(path for table in tables for path in part_files(table))
+    paths = tuple(path.absolute() for table in tables for path in part_files(table))
     return StoredRows(RowFiles(paths, settings, parts), engine)
 
 

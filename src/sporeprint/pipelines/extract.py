@@ -43,9 +43,9 @@ def extract(run: RunContext, source: str | None, outcomes: Outcomes | None = Non
     """The raw table, of `source` or of the configured one; recorded for the steps that follow."""
     with run.log.step("extract") as progress:
         named = source or run.settings.source.path or ""
-        found = _catalogue_table(run, named.removeprefix(SPARK)) if named.startswith(SPARK) else source
-        raw = open_raw_table(run.settings, run.workdir.root, source=found, progress=progress, now=utc_now)
-        if found != source:
+        table = _catalogue_table(run, named.removeprefix(SPARK)) if named.startswith(SPARK) else source
+        raw = open_raw_table(run.settings, run.workdir.root, source=table, progress=progress, now=utc_now)
+        if table != source:
             raw = replace(raw, provenance=replace(raw.provenance, source=named))
         atomic_write(run.workdir.extract_record, raw.to_json())
     if outcomes is not None:

@@ -53,7 +53,7 @@ def predict_folder(
             files = tuple(local_files(local_path(source)))
         parts = [temporary / f"part-{number:05}.parquet" for number in range(len(files))]
         tasks = [
-            ScoreTask(str(file.absolute()), part, root, version.ref, guarded, empty_is_observed)
+            ScoreTask(str(file.absolute()), part, root.absolute(), version.ref, guarded, empty_is_observed)
             for file, part in zip(files, parts, strict=True)
         ]
         progress.total(len(tasks))

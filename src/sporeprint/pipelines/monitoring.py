@@ -136,7 +136,7 @@ def _of_table(
             files = () if is_store(table) else local_files(local_path(table))
             if len(files) > 1:
                 with open_engine(settings, workdir) as engine:
-                    tasks = [CountTask(file.absolute(), record.root, ref, schema, csv) for file in files]
+                    tasks = [CountTask(file.absolute(), record.root.absolute(), ref, schema, csv) for file in files]
                     return count_files(tasks, engine, progress)
             with plain_table(table, folder) as path:
                 observed = observe(path, schema, csv)
