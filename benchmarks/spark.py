@@ -14,6 +14,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -210,6 +211,12 @@ def connect(folder: Path, place: Path, beside: Path) -> None:
         for command in (["engine", "check", "--json"], ["etl", "--allow-simulated", "--source", str(table)]):
             code, out, errors = cluster.run(*command, "--engine", address, *options, "--workdir", str(place / "there"))
             found[command[0]] = {"exit": code, "says": (errors or out).strip()[-400:]}
+        made = f"spark = SparkSession.builder.remote({address!r}).getOrCreate(); spark.read.csv({str(table)!r}, header=True, sep=';')"
+        script = f"from pyspark.sql import SparkSession; {made}.write.saveAsTable('observations')"
+        subprocess.run([sys.executable, "-c", script], env=cluster.environment, check=True, capture_output=True)
+        arguments = ["extract", "--json", "--source", "spark:default.observations", "--workdir", str(place / "lake"), *options]
+        code, out, errors = cluster.run(*arguments, "--engine", address)
+        found["spark:default.observations"] = {"exit": code, "says": (errors or out).strip()[-400:]}
     is_equal = same(place / "here/data/model_input", place / "there/data/model_input")
     say("Spark Connect", {**found, "equal_rows": is_equal, "equal_fits": same_fits(place / "here", place / "there")})
 
