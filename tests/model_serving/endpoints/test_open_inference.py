@@ -131,6 +131,22 @@ def test_a_version_is_pinned_and_never_replaced(client: Client, rows: list[dict[
     assert "versions are numbers" in infer(client, body, "decision_tree/versions/x", 404)["error"]
 
 
+def test_the_versions_in_the_metadata_of_the_name_of_the_table_can_be_asked(
+    client: Client, rows: list[dict[str, Any]], small_settings: Settings
+) -> None:
+    (version,) = client.get("/v2/models/mushroom").json()["versions"]
+    assert client.get(f"/v2/models/mushroom/versions/{version}/ready").json() == {"name": "mushroom", "ready": True}
+    response = infer(client, columnar(rows, small_settings), f"mushroom/versions/{version}")
+    assert response["parameters"]["model"] == infer(client, columnar(rows, small_settings))["parameters"]["model"]
+    assert "has no version" in infer(client, columnar(rows, small_settings), "mushroom/versions/7", 404)["error"]
+
+
+@pytest.mark.parametrize("version", ["0", "-1", "1.0", "9" * 5000, "%D9%A1", "%C2%B2", "vv1"])
+def test_versions_that_are_no_numbers(client: Client, rows: list[dict[str, Any]], small_settings: Settings, version: str) -> None:
+    assert "has no version" in infer(client, columnar(rows, small_settings), f"xgboost/versions/{version}", 404)["error"]
+    assert client.get(f"/models/xgboost/v{version}").status_code == 404
+
+
 def test_metadata_of_server_and_models(client: Client, small_settings: Settings) -> None:
     for address in ("/v2", "/v2/"):
         assert client.get(address).json()["name"] == "sporeprint"
@@ -200,7 +216,8 @@ def test_errors_have_the_shape_of_the_protocol_everywhere_below_v2(client: Clien
 
 def test_a_repository_without_uploads(client: Client) -> None:
     assert client.post("/v2/repository/models/xgboost/load", json={}).status_code == 200
-    for name in ("config", "file:1/model.onnx"):
+    assert client.post("/v2/repository/models/xgboost/load", json={"parameters": []}).status_code == 400
+    for name in ("config", "file:1/model.onnx", "FILE:1/model.onnx"):
         response = client.post("/v2/repository/models/xgboost/load", json={"parameters": {name: "x"}})
         assert response.status_code == 400
         assert "overrides are refused" in response.json()["error"]
