@@ -112,6 +112,18 @@ def test_columns_that_were_not_observed(client: Client, rows: list[dict[str, Any
     assert len(outputs(infer(client, {**body, "parameters": {"partial": True}}))["verdict"]) == len(rows)
 
 
+def test_a_column_without_a_value_may_have_any_datatype(client: Client, rows: list[dict[str, Any]], small_settings: Settings) -> None:
+    empty = [{**row, "cap-shape": None, "cap-diameter": None} for row in rows]
+    body = columnar(empty, small_settings)
+    expected = outputs(infer(client, body))["probability"]
+    for each in body["inputs"]:
+        if each["name"] in ("cap-shape", "cap-diameter"):
+            each["datatype"] = "FP64" if each["datatype"] == "BYTES" else "BYTES"
+    assert outputs(infer(client, body))["probability"] == expected
+    body["inputs"][1]["data"] = [1.5, *[None] * (len(rows) - 1)]
+    assert "'cap-shape': datatype FP64; this column is nominal" in infer(client, body, status=400)["error"]
+
+
 def test_binary_outputs_follow_their_json(client: Client, rows: list[dict[str, Any]], small_settings: Settings) -> None:
     body = columnar(rows, small_settings, parameters={"binary_data_output": True}, outputs=[{"name": "verdict"}])
     response = client.post("/v2/models/mushroom/infer", json=body)

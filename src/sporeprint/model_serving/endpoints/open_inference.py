@@ -123,7 +123,7 @@ async def _model(service: Service, scope: Scope) -> LoadedModel:
         # The versions of the name of the table are those of the model that serves, as its metadata lists them.
         ref = f"{service.loader.current.ref.name if name == service.loader.current.bundle.schema.name else name}/{number}"
     else:
-        raise HttpProblemError(not_found(f"model {name[:64]!r} has no version {version[:20]!r}; versions are numbers"))
+        raise HttpProblemError(not_found(f"model {name[:64]!r} has no version {version[:20]!r}; versions are numbers from 1 on"))
     try:
         return await service.loader.get(ref)
     except RegistryError as error:
