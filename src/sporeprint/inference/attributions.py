@@ -128,8 +128,8 @@ class Explainer:
             booster = xgboost.Booster({"nthread": 1, "verbosity": 0})
             booster.load_model(bytearray(self.trees))
         features = X if self.places is None else raw_input(X, InputSignature("X", "float", 2, len(self.places.at)), self.places)
-        asked = {"pred_contribs": True, "validate_features": False}
-        shap_values = np.asarray(booster.predict(xgboost.DMatrix(features, nthread=1), **asked), dtype=np.float64)
+        options = {"pred_contribs": True, "validate_features": False}
+        shap_values = np.asarray(booster.predict(xgboost.DMatrix(features, nthread=1), **options), dtype=np.float64)
         effects, base = shap_values[:, :-1], float(shap_values[0, -1])
         if self.places is None:
             return effects, base
