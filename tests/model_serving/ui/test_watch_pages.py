@@ -211,6 +211,16 @@ def test_rejected_rows_mark_the_cell_that_is_broken(
     assert following
     assert fine(client.get(following[1].replace("&amp;", "&"))).count('class="broken"') == 10
     assert client.get(f"/ui/runs/{run['run_id']}/rejected?after=x").status_code == 400
+    file = re.search(r'href="(/ui/runs/[^"]*/rejected/file)"', page)
+    assert file
+    assert client.get(file[1]).text.count("17.wrz<b>") >= 60
+
+
+def test_missing_values_stand_beside_those_of_the_run_before(filled: tuple[Client, Engine, str]) -> None:
+    client, _, _ = filled
+    run = client.get("/runs?command=etl").json()["runs"][0]["run_id"]
+    page = fine(client.get(f"/ui/runs/{run}"))
+    assert re.search(r'Ring type</th><td class="n">14.3 %</td><td class="n">14.3 %</td>', page)
 
 
 def test_runs_are_filtered_and_paged(filled: tuple[Client, Engine, str]) -> None:
