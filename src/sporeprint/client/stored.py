@@ -1,5 +1,6 @@
 """What the client asks of what the service has stored: predictions by a filter, batches, versions side by side."""
 
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -20,13 +21,14 @@ def search_predictions(**fields: Any) -> Call[PredictionList]:
     Raises:
         UsageError: if there is no such field, or a value cannot be one of it.
     """
+    values = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
     try:
-        chosen = PredictionSearchRequest.model_validate(fields)
+        chosen = PredictionSearchRequest.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    values = chosen.model_dump(mode="json", exclude_unset=True, exclude_none=True)
-    response = yield Request("GET", "/predictions", {name: str(value) for name, value in values.items()})
+    query = chosen.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    response = yield Request("GET", "/predictions", {name: str(value) for name, value in query.items()})
     return response.read(PredictionList)
 
 

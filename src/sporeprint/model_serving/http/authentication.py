@@ -26,6 +26,7 @@ from sqlalchemy import Engine
 from sporeprint.common.files import atomic_write
 from sporeprint.errors import ConfigError, SporeprintError, StorageError, StorageUnavailableError
 from sporeprint.model_serving.http.background_task import background_task
+from sporeprint.model_serving.http.key_uses import KeyUses
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, retry
 from sporeprint.model_serving.http.requests import Scope
 from sporeprint.storage.executor import in_thread, within
@@ -292,6 +293,7 @@ class Authenticator:
         self._local = Caller("local", EVERYTHING, self._bucket())
         self._is_open = self._away = False
         self.limited = 0
+        self._uses = KeyUses(engine)
 
     # --- requests
 
@@ -362,6 +364,7 @@ class Authenticator:
             raise HttpProblemError(NOT_READ)
         if not same or key is None or caller is None or not key.is_valid(time.time_ns() // 1000):
             raise HttpProblemError(WRONG_KEY)
+        self._uses.add(key.key_id)
         return key, caller
 
     # --- keys
@@ -399,6 +402,8 @@ class Authenticator:
             self._keys = keys
             self._take(keys)
             self._remember(keys)
+        with contextlib.suppress(StorageError, StorageUnavailableError):  # it is noted the next time
+            self._uses.note(time.time_ns() // 1000)
         return True
 
     def refresh_within(self, seconds: float) -> None:
