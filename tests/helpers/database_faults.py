@@ -176,6 +176,7 @@ def requests(prediction_id: str, test: str, model: str, columns: Mapping[str, bo
         "runs": stored("GET", "/runs"),
         "run": stored("GET", "/runs/none", 404),
         "rejected": stored("GET", "/runs/none/rejected", 404),
+        "rejected_file": stored("GET", "/runs/none/rejected/file", 404),
         "me": Ask("GET", "/me"),
         "keys": stored("GET", "/keys"),
         "create_key": stored("POST", "/keys", 409, {"name": test, "roles": ["read"]}),
