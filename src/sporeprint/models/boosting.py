@@ -113,7 +113,7 @@ class Boosting:
         except (xgb.core.XGBoostError, TypeError, ValueError) as error:
             if COLLECTIVE in str(error):
                 raise
-            raise ConfigError(f"xgboost refuses the parameters {model.params}: {first_line(error)}") from error
+            raise ConfigError(f"xgboost refuses the parameters {model.params}: {message_of(error)}") from error
 
 
 def _refuse_unservable(params: Mapping[str, Any]) -> None:
@@ -142,7 +142,7 @@ def _keys(config: Mapping[str, Any]) -> set[str]:
     return {key for key, value in config.items() if isinstance(value, str)}.union(*inner)
 
 
-def first_line(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     """What an estimator's error says, without where in its source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith(("Stack trace", "  ["))]
     # XGBoost begins with the time, the place in its source and the condition that failed.

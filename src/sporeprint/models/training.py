@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from sporeprint.common.batches import Batches
 from sporeprint.errors import ConfigError, NotServableError, nearest
-from sporeprint.models.boosting import Boosting, first_line
+from sporeprint.models.boosting import Boosting, message_of
 from sporeprint.models.encoded_rows import EncodedRows
 from sporeprint.models.encoder import Matrix
 from sporeprint.models.newton import fit_newton, takes_newton
@@ -164,8 +164,8 @@ def _fit_sklearn(model: ModelSettings, train: EncodedRows, *, seed: int, threads
         try:
             estimator.fit(train.X.astype(np.float64) if wide else train.X, train.y)
         except (ValueError, TypeError) as error:
-            raise ConfigError(f"{model.estimator} with {model.params}: {first_line(error)}") from error
-    notes = tuple(dict.fromkeys(f"{entry.category.__name__}: {first_line(Exception(entry.message))}" for entry in caught))
+            raise ConfigError(f"{model.estimator} with {model.params}: {message_of(error)}") from error
+    notes = tuple(dict.fromkeys(f"{entry.category.__name__}: {message_of(Exception(entry.message))}" for entry in caught))
 
     def score(X: Matrix) -> Scores:
         wide_X = X.astype(np.float64) if wide else X
@@ -225,4 +225,4 @@ def make_estimator(model: ModelSettings, *, seed: int, threads: int) -> Any:
     try:
         return kind(**{**defaults, **model.params})
     except TypeError as error:  # a parameter without a default, as in VotingClassifier
-        raise ConfigError(f"{model.estimator} with {model.params}: {first_line(error)}") from error
+        raise ConfigError(f"{model.estimator} with {model.params}: {message_of(error)}") from error
