@@ -172,7 +172,8 @@ def repeated(seed: int, wrong: float, answers: int = 400) -> tuple[Any, Any, Any
 
 def test_intervals_hold_where_rows_are_asked_again() -> None:
     """A mushroom that is asked for 20 times, with 20 outcomes, is one mushroom."""
-    counted, every = [], []
+    counted: list[bool] = []
+    every: list[bool] = []
     for seed in range(400):
         p, verdict, y, row = repeated(seed, wrong=0.1)
         for tally, intervals in ((Tally.of(p, verdict, y, one_of_each(row, y >= 0)), counted), (Tally.of(p, verdict, y), every)):
