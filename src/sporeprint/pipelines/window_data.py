@@ -248,14 +248,14 @@ def _from_the_first(window_history: Sequence[WindowPerformance]) -> tuple[Window
 
 def answers(settings: Settings, reader: Reader, query: WindowQuery) -> WindowData:
     """Any other window, from the answers themselves."""
-    found = read(reader, query)
-    measured = found.measured
+    content = read(reader, query)
+    measured = content.measured
     waited, notes = _waits(settings, reader, query.now_us)
-    notes += _repeats(found.unhashed, found.independent)
-    window = OutcomeWindow(found.begin_us / SECOND_US, max(found.end_us, found.begin_us + 1) / SECOND_US, measured.tally)
-    window_history = _window_history(settings, (window,), query.now_us, waited, found.independent)
-    real = _realised(settings, reader, query, measured.tally, measured.tally, waited, found.independent)
-    started = _started(settings, reader, query, measured.profile.rows, found.begin_us)
+    notes += _repeats(content.unhashed, content.independent)
+    window = OutcomeWindow(content.begin_us / SECOND_US, max(content.end_us, content.begin_us + 1) / SECOND_US, measured.tally)
+    window_history = _window_history(settings, (window,), query.now_us, waited, content.independent)
+    real = _realised(settings, reader, query, measured.tally, measured.tally, waited, content.independent)
+    started = _started(settings, reader, query, measured.profile.rows, content.begin_us)
     if real is not None and not (window_history[-1].mature and started):
         real, later = replace(real, not_computed={}), real.not_computed
         notes += [f"{what}: {why}; outcomes may still come" for what, why in later.items()]
@@ -265,13 +265,13 @@ def answers(settings: Settings, reader: Reader, query: WindowQuery) -> WindowDat
         notes.append(f"there are {measured.profile.rows:,} answers, fewer than the {query.span.rows:,} that were asked for")
     return WindowData(
         measured=measured,
-        name=found.name,
+        name=content.name,
         performance=real,
         window_history=window_history,
-        labelled=found.labelled,
+        labelled=content.labelled,
         source=window_history[-1],
         notes=(*notes, *_immature(window_history[-1])),
-        sample=found.sample,
+        sample=content.sample,
         started=started,
     )
 

@@ -80,8 +80,8 @@ def row_outcomes(
     by = "part, verdict, prediction, outcome"
     sql = f"SELECT {by}, COUNT(*), COUNT(*) - COUNT(row_hash) FROM ({numbered}) numbered WHERE number = 1 GROUP BY {by}"  # noqa: S608
     return [
-        RowOutcomes(int(part), said, likelier, outcome, int(rows), int(unhashed))
-        for part, said, likelier, outcome, rows, unhashed in reader.query(sql).rows
+        RowOutcomes(int(part), word, likelier, outcome, int(rows), int(unhashed))
+        for part, word, likelier, outcome, rows, unhashed in reader.query(sql).rows
     ]
 
 
