@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The tests with other Pythons:  scripts/pythons.sh 3.12 3.13 [-- options of pytest]
 # Needs uv, which brings a Python that is not here. The environments are build/pythons/VERSION, made anew when the lock changes.
-# Tests that need a browser, Spark, Airflow or other clients are left out as in ./run_tests.sh; what they test has its own Python.
+# Tests in a browser, in Airflow, with Spark and with other clients run where ./run_tests.sh would run them.
 set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 . "$root/scripts/setup.sh"
