@@ -25,7 +25,7 @@ from flaky_proxy import FlakyProxy
 from journal_support import until
 from serving_support import Server, free_port, start_server, write_config
 from sporeprint.ab_testing.design import Design, Mode
-from sporeprint.client import AsyncClient, Client, Retries, ab_tests, protocol
+from sporeprint.client import AsyncClient, Client, Retries, ab_tests, administration, protocol, stored
 from sporeprint.client import client as clients
 from sporeprint.client.errors import ConflictError, NotFoundError, ProblemError
 from sporeprint.client.protocol import Backoff, ConnectionLost, Request, Response, send
@@ -249,6 +249,34 @@ def test_a_prediction_of_a_batch(client: Client, row: dict[str, Any]) -> None:
     assert (kept.batch_id, kept.verdict) == (said.batch_ids[0], said.predictions[0].verdict)
 
 
+def test_what_is_stored_is_found_again(client: Client, row: dict[str, Any]) -> None:
+    batch_id = client.predict_batch([row, row]).batch_ids[0]
+    first = client.search_predictions(batch_id=batch_id, limit=1)
+    rest = client.search_predictions(batch_id=batch_id, before=first.next)
+    assert [each.prediction_id for each in (*first.predictions, *rest.predictions)] == [f"{batch_id}:0", f"{batch_id}:1"]
+    assert client.search_predictions(since=datetime(2200, 1, 1, tzinfo=UTC)).predictions == ()
+    with pytest.raises(UsageError, match="outcome: Input should be 'none', 'right', 'wrong' or 'corrected'"):
+        client.search_predictions(outcome="odd")
+    with pytest.raises(UsageError, match="of: Extra inputs are not permitted"):
+        client.search_predictions(of="all")
+    assert client.batch(batch_id).rows == 2
+    end = time.monotonic() + 30
+    while batch_id not in {each.batch_id for each in client.batches(limit=200).batches}:  # the database has it seconds later
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    with pytest.raises(NotFoundError):
+        client.batch("none")
+
+
+def test_versions_side_by_side(client: Client) -> None:
+    compared = client.compare("xgboost/v1", "decision_tree")
+    assert (compared.a.version, compared.b.version) == (1, 1)
+    assert {each.name for each in compared.metrics} >= {"accuracy", "mcc"}
+    assert client.model_version("xgboost", 1).problems == ()
+    with pytest.raises(NotFoundError, match="has no version 'v9'"):
+        client.compare("xgboost/v1", "xgboost/v9")
+
+
 def test_models_and_health(client: Client) -> None:
     found = client.models()
     assert found.production == found.serving
@@ -267,7 +295,7 @@ def test_many_are_awaited_at_once(address: str, row: dict[str, Any]) -> None:
 
 
 def test_methods_show_what_they_take() -> None:
-    homes = (protocol, ab_tests)
+    homes = (protocol, ab_tests, administration, stored)
     calls = [getattr(home, name) for home in homes for name in vars(home) if not name.startswith("_") and hasattr(Client, name)]
     assert {"predict", "predict_batch", "outcome", "health", "ab_test", "label"} <= {call.__name__ for call in calls}
     for call in calls:

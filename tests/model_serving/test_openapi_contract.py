@@ -269,6 +269,7 @@ def test_good_answers_have_every_member_that_is_documented_and_no_other(server: 
     run = {"run_id": ask("runs", query={"command": "etl"}).json()["runs"][0]["run_id"]}
     for operation_id in ("run", "rejected"):
         ask(operation_id, path_parameters=run)
+    ask("rejected_file", 404, path_parameters=run)
     ask("create_key", 201, body={"name": "shop", "roles": ["read"]})
     ask("revoke_key", path_parameters={"name": "shop"})
     assert ask.done == set(BY_ID)

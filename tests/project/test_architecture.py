@@ -44,6 +44,7 @@ OF_A_PACKAGE = {
     "model_serving/test_faults.py",
     "model_serving/test_openapi_contract.py",
     "model_serving/ui/test_pages.py",
+    "model_serving/ui/test_every_page_browser.py",
     "model_serving/ui/test_ui_browser.py",
     "model_serving/ui/test_ab_browser.py",
     "model_serving/ui/test_ab_pages.py",

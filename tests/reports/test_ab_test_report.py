@@ -1,73 +1,19 @@
 """The page of a test: what is on it, and what is drawn."""
 
 import re
-from typing import Any
 
 import pytest
 
-from sporeprint.ab_testing.analysis import analyse
-from sporeprint.ab_testing.decision import decide
-from sporeprint.ab_testing.design import Design, Guardrail, Metric, Mode
-from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals, Totals
+from report_support import ab_test_view
+from sporeprint.ab_testing.design import Metric, Mode
 from sporeprint.reports import ab_test_report
-
-
-def interim_analysis(design: Design, totals: Totals, at: int) -> dict[str, Any]:
-    found = analyse(design, totals, float(at))
-    decision = decide(found)
-    said = {"verdict": decision.verdict.value, "reason": decision.reason.value, "sentence": decision.sentence}
-    values = {**found.to_dict(), "decision": said}
-    return {"at": f"t{at}", "at_us": at * 10**6, "units": totals.units, "labels": totals.labels, **values}
-
-
-def path(seen: dict[str, Any]) -> dict[str, Any]:
-    running = seen["running"]
-    return {
-        **{name: seen[name] for name in ("at", "at_us", "units", "labels", "decision")},
-        **{name: running[name] for name in ("log_e", "low", "high")},
-        "units_a": seen["units"] // 2,
-        "units_b": seen["units"] // 2,
-        "gain": seen["primary"]["gain"]["value"],
-        "guardrails": [],
-    }
-
-
-def view_of(analyses: int, mode: Mode = Mode.SPLIT, metric: Metric = Metric.ACCURACY) -> dict[str, Any]:
-    guardrails = (Guardrail(Metric.FALSE_NEGATIVE, 0.01),)
-    design = Design("<b>first</b>"[3:8], "m/v1", "m/v2", mode=mode, metric=metric, guardrails=guardrails, also=(Metric.LATENCY,))
-
-    def totals(each: int) -> Totals:
-        if mode is Mode.SHADOW:
-            return ShadowTotals.of([(0, 1, 1, each), (1, 1, 1, 9 * each), (2, 1, None, 1)])
-        return SplitTotals(ArmTotals.of([(0, 1, each), (1, 1, 9 * each)]), ArmTotals.of([(1, 1, 10 * each)]))
-
-    seen = [interim_analysis(design, totals(10 * (each + 1)), each) for each in range(analyses)]
-    return {
-        "test_id": "t1",
-        "name": design.name,
-        "status": "running",
-        "verdict": None,
-        "mode": mode.value,
-        "model_a": "m/v1",
-        "model_b": "m/v2",
-        "manifests": {"a": "a" * 64, "b": "b" * 64},
-        "answers": ["edible", "poisonous", "unknown"],
-        "design": design.to_dict(),
-        "created": "2026-01-01",
-        "concluded": None,
-        "awaiting_label": 3,
-        "unnamed_units": 1_500,
-        "interim_analysis": seen[-1] if seen else None,
-        "interim_analyses": [path(each) for each in seen],
-        "events": [{"at_us": -1, "at": "t0", "actor": "<script>", "event": "created", "details": {"name": "first"}}],
-    }
 
 
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("metric", list(Metric))
 @pytest.mark.parametrize("analyses", [0, 1, 30])
 def test_every_kind_of_test_has_a_page(mode: Mode, metric: Metric, analyses: int) -> None:
-    page = ab_test_report.page(view_of(analyses, mode, metric))
+    page = ab_test_report.page(ab_test_view(analyses, mode, metric))
     is_known = mode is Mode.SPLIT and metric is not Metric.EXPECTED_COST  # of each arm alone; with the interval of a share
     assert page.count('<figure class="chart">') in ((3, 4) if analyses > 1 and is_known else (3,) if analyses > 1 else (0,))
     assert ("Both arms: " in page) == (page.count('<figure class="chart">') == 4)
@@ -78,24 +24,24 @@ def test_every_kind_of_test_has_a_page(mode: Mode, metric: Metric, analyses: int
 
 
 def test_the_verdict_stands_first_and_its_history_last() -> None:
-    page = ab_test_report.page(view_of(30))
+    page = ab_test_report.page(ab_test_view(30))
     assert page.index("B is better.") < page.index("What was fixed")
-    assert [row[2] for row in ab_test_report.history(view_of(30))] == ["created", "continue", "b"]
-    ended = {**view_of(30), "status": "concluded", "verdict": "a"}
+    assert [row[2] for row in ab_test_report.history(ab_test_view(30))] == ["created", "continue", "b"]
+    ended = {**ab_test_view(30), "status": "concluded", "verdict": "a"}
     assert "Concluded. A is better." in ab_test_report.page(ended)
-    broken = view_of(1)
+    broken = ab_test_view(1)
     broken["interim_analysis"]["decision"]["reason"] = "guardrail"
     assert "Stopped: B broke a guardrail." in ab_test_report.page(broken)
 
 
 def test_a_page_does_not_grow_with_the_looks() -> None:
-    one = view_of(2)
+    one = ab_test_view(2)
     many = {**one, "interim_analyses": [{**one["interim_analyses"][0], "at_us": at} for at in range(100_000)]}
     assert len(ab_test_report.page(many)) < 100_000
 
 
 def test_the_page_says_which_rule_and_labels_a_test_has() -> None:
-    now = view_of(2)
+    now = ab_test_view(2)
     facts = dict(ab_test_report.facts(now))
     assert facts["rule"] == "betting on the weighted loss"
     assert facts["labels"] == "of all units"
@@ -111,7 +57,7 @@ def test_the_page_says_which_rule_and_labels_a_test_has() -> None:
 
 def test_the_analysis_of_an_earlier_release_is_drawn() -> None:
     """Its figures lack what is new, and its latency is a mean in milliseconds."""
-    view = view_of(3, metric=Metric.LATENCY)
+    view = ab_test_view(3, metric=Metric.LATENCY)
     view["design"]["rule"] = "errors_by_arm"
     for name in ("log_threshold", "what"):
         view["interim_analysis"]["primary"].pop(name)
@@ -120,7 +66,7 @@ def test_the_analysis_of_an_earlier_release_is_drawn() -> None:
 
 def test_unknown_answers_say_what_they_count_as() -> None:
     """A rate above 0 without one error, and an e-value that belongs to another question, would contradict the counts."""
-    view = view_of(3)
+    view = ab_test_view(3)
     totals = view["interim_analysis"]["totals"]
     totals["b"]["labelled"][2] = [30, 8]
     costs = view["design"]["costs"]
@@ -133,7 +79,7 @@ def test_unknown_answers_say_what_they_count_as() -> None:
     rows = {row[1].partition(",")[0]: row[6] for row in ab_test_report.comparisons(view["interim_analysis"], "betting")}
     assert rows["decides"] != "-"
     assert rows["guardrail"] == rows["reported"] == "-"
-    shadow = view_of(3, Mode.SHADOW)
+    shadow = ab_test_view(3, Mode.SHADOW)
     shadow["interim_analysis"]["totals"]["labelled"][2] = [0, 5]  # A negative, B unknown
     assert all(each.startswith("5 of ") and "of B" in each for each in ab_test_report.unknown_counts(shadow))
 
@@ -141,7 +87,7 @@ def test_unknown_answers_say_what_they_count_as() -> None:
 def test_a_conclusion_against_the_rule_says_so_and_why() -> None:
     details = {"verdict": "a", "sentence": "Keep going.", "forced": True, "why": "B costs too much"}
     event = {"at_us": 10**9, "at": "t1", "actor": "ada", "event": "concluded", "details": details}
-    *_, last = ab_test_report.history({**view_of(3), "events": [event]})
+    *_, last = ab_test_report.history({**ab_test_view(3), "events": [event]})
     assert last[3] == "By hand, against the rule. Verdict a. Keep going. Why: B costs too much."
 
 

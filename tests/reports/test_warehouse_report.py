@@ -6,24 +6,20 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from report_support import filled_warehouse
 from sporeprint.common.timestamps import DAY_US
 from sporeprint.reports import warehouse_report
-from sporeprint.storage.oltp import tables
 from sporeprint.storage.warehouse import aggregation, star_schema
 from sporeprint.storage.warehouse.parquet_warehouse import ParquetWarehouse
 from sporeprint.storage.warehouse.sync import sync_warehouse
-from warehouse_support import BEGIN_US, SCHEMA, outcome, predictions, write
+from warehouse_support import BEGIN_US, SCHEMA, predictions, write
 
 NOW = BEGIN_US + 10 * DAY_US
 
 
 @pytest.fixture
 def warehouse(oltp: Engine, tmp_path: Path) -> ParquetWarehouse:
-    found, rows = ParquetWarehouse(tmp_path / "warehouse"), predictions(200)
-    write(oltp, rows)
-    write(oltp, [outcome(row["prediction_id"], "ep"[number % 2]) for number, row in enumerate(rows[::2])], tables.outcome)
-    sync_warehouse(oltp, found, SCHEMA)
-    return found
+    return filled_warehouse(oltp, tmp_path / "warehouse")
 
 
 def made(warehouse: ParquetWarehouse, days: int = 90) -> warehouse_report.WarehouseReport:

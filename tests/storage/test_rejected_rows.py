@@ -5,8 +5,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import sporeprint.storage.rejected_rows
 from sporeprint.errors import StorageError
-from sporeprint.storage.rejected_rows import MOST_TEXT, read
+from sporeprint.storage.rejected_rows import MOST_TEXT, csv_parts, read
 
 RULES = [["number:stem-width"], ["range:stem-width", "value:cap-shape"], ["malformed"], ["number:stem-width"]]
 
@@ -53,7 +54,25 @@ def test_a_line_of_any_length_is_cut(path: Path) -> None:
     assert len(row["text"]) == MOST_TEXT
 
 
+def test_all_rows_are_one_csv_file_whatever_its_parts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = b"".join(csv_parts(path, rule=None, column=None))
+    frame = pl.read_csv(whole, infer_schema=False)
+    assert frame.columns == ["_row", "rules", "reason", "text", "stem-width", "text_"]
+    assert frame["_row"].to_list() == ["3", "5", "7", "9"]
+    assert frame["rules"][0] == "range:stem-width value:cap-shape"
+    for part in (1, 2, 3, 4):
+        monkeypatch.setattr(sporeprint.storage.rejected_rows, "PART", part)
+        assert b"".join(csv_parts(path, rule=None, column=None)) == whole
+    only = pl.read_csv(b"".join(csv_parts(path, rule="malformed", column=None)), infer_schema=False)
+    assert only["_row"].to_list() == ["5"]
+    assert len(only["text"][0]) > MOST_TEXT  # nothing is cut in a file
+    none = b"".join(csv_parts(path, rule="none", column=None))
+    assert none == whole.splitlines(keepends=True)[0]
+
+
 def test_a_file_that_is_none_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(StorageError, match="cannot be read"):
         read(tmp_path / "x.parquet", rule=None, column=None, limit=1, after=None)
+    with pytest.raises(StorageError, match="cannot be read"):
+        next(csv_parts(tmp_path / "x.parquet", rule=None, column=None))

@@ -176,14 +176,13 @@ def _equivalent(analysis: Analysis) -> Decision | None:
 
 def _open(analysis: Analysis) -> Decision:
     design, running, metric = analysis.design, analysis.running, analysis.design.metric
-    so_far = f"after {number_of(analysis.totals.units, 'request' if design.mode is Mode.SHADOW else 'unit')}"
+    counted = number_of(analysis.totals.units, "request" if design.mode is Mode.SHADOW else "unit")
     if metric.needs_labels:
-        so_far += f" and {number_of(analysis.totals.labels, 'label')}"
+        counted += f" and {number_of(analysis.totals.labels, 'label')}"
+    so_far = f"after {counted} nothing can be said yet"
     if running.low > -float("inf") and running.high < float("inf"):
         most_a, most_b = (_amount(design, metric, max(0.0, most)) for most in (-running.low, running.high))
-        so_far += f" A may be better by up to {most_a} or B by up to {most_b} in {_what(analysis.primary)}"
-    else:
-        so_far += " nothing can be said yet"
+        so_far = f"after {counted} A may be better by up to {most_a} or B by up to {most_b} in {_what(analysis.primary)}"
     if _time_is_up(analysis):
         return Decision(Verdict.INCONCLUSIVE, Reason.TIME_IS_UP, f"The test ends without a winner: {so_far}. A ({design.model_a}) stays.")
     return Decision(Verdict.CONTINUE, Reason.NOT_YET_CLEAR, f"Keep going: {so_far}.")

@@ -26,7 +26,7 @@ from typing import IO, Any, ParamSpec, Protocol, Self, TypedDict, TypeVar, Unpac
 import httpx
 
 from sporeprint import __version__
-from sporeprint.client import ab_tests, administration, protocol
+from sporeprint.client import ab_tests, administration, protocol, stored
 from sporeprint.client.errors import (
     AnswerError,
     AuthenticationError,
@@ -46,8 +46,10 @@ from sporeprint.messages.ab_labels import LabelResponse, LeaseResponse
 from sporeprint.messages.ab_plans import AbPlanResponse
 from sporeprint.messages.ab_tests import AbTestResponse
 from sporeprint.messages.identification import IdentifyResponse
+from sporeprint.messages.model_versions import ComparisonResponse, VersionResponse
 from sporeprint.messages.models import ModelList, ModelVersions, PromotionResponse, RollbackResponse
 from sporeprint.messages.outcomes import OutcomeResponse, OutcomeRevision, RowOutcome
+from sporeprint.messages.prediction_search import BatchDetails, BatchList, PredictionList
 from sporeprint.messages.predictions import FeatureEffect, PredictionExplanation, RowPrediction, StoredPrediction
 from sporeprint.messages.problem import RowProblem
 from sporeprint.messages.service import HealthResponse
@@ -58,10 +60,13 @@ __all__ = [
     "AnswerError",
     "AsyncClient",
     "AuthenticationError",
+    "BatchDetails",
     "BatchFile",
+    "BatchList",
     "BatchResult",
     "Client",
     "ClientError",
+    "ComparisonResponse",
     "ConflictError",
     "FeatureEffect",
     "HealthResponse",
@@ -78,6 +83,7 @@ __all__ = [
     "OutcomesResult",
     "PredictResult",
     "PredictionExplanation",
+    "PredictionList",
     "ProblemError",
     "PromotionResponse",
     "Retries",
@@ -88,6 +94,7 @@ __all__ = [
     "StoredPrediction",
     "UnavailableError",
     "UnreachableError",
+    "VersionResponse",
 ]
 
 ADDRESS = "http://localhost:8000"
@@ -179,7 +186,12 @@ class _Shared:
     outcome = _method(protocol.outcome)
     outcomes = _method(protocol.outcomes)
     prediction = _method(protocol.prediction)
+    search_predictions = _method(stored.search_predictions)
+    batches = _method(stored.batches)
+    batch = _method(stored.batch)
     models = _method(protocol.models)
+    model_version = _method(stored.model_version)
+    compare = _method(stored.compare)
     promote = _method(protocol.promote)
     rollback = _method(protocol.rollback)
     health = _method(protocol.health)

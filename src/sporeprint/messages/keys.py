@@ -40,6 +40,7 @@ class ApiKeyDescription:
         expires: from when on it is no longer taken; null: never.
         revoked: since when it is no longer taken; null: it is taken.
         valid: whether it is taken now.
+        last_used: the day on which it was last used, in UTC; null: never yet.
     """
 
     name: str
@@ -49,6 +50,7 @@ class ApiKeyDescription:
     expires: str | None
     revoked: str | None
     valid: bool
+    last_used: str | None = None
 
 
 @response

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from sporeprint.ab_testing.decision import SMALLEST_SHOWN
 from sporeprint.reports.ab_test_charts import ENGLISH, charts
 from sporeprint.reports.page import render
 from sporeprint.web.words import Words
@@ -232,6 +233,7 @@ def number(metric: str, value: float | None) -> str:
     """A value of a metric for people; what is not known is a hyphen."""
     if value is None:
         return "-"
+    value = 0.0 if abs(value) < SMALLEST_SHOWN else value
     if metric in _PERCENT:
         return f"{100 * value:.3g} %"
     return f"{value:.3g} ms" if metric == "latency in ms" else f"{value:.3g}"

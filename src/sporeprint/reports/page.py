@@ -30,5 +30,5 @@ def _environment() -> Environment:
     )
     made.filters |= {name: getattr(numbers, name) for name in ("percent", "decimal", "count", "estimate", "interval", "p_value")}
     made.filters |= {"spaced": spaced, "moment": moment, "number_of": number_of}
-    made.globals["style"] = style_sheet("tokens.css", "charts.css", "report.css")
+    made.globals["style"] = style_sheet("tokens.css", "base.css", "charts.css", "report.css")
     return made

@@ -12,7 +12,7 @@ from markupsafe import Markup
 MEDIA_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 #: Name in templates -> the files below `static` that it is made of.
 NAMES: Mapping[str, tuple[str, ...]] = {
-    "ui.css": ("tokens.css", "ui.css", "charts.css"),
+    "ui.css": ("tokens.css", "base.css", "ui.css", "charts.css"),
     "ui.js": ("ui.js",),
     "label.js": ("label.js",),
     "htmx.js": ("vendor/htmx-4.0.1.min.js",),

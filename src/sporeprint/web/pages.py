@@ -23,7 +23,7 @@ def environment() -> Environment:
     made = Environment(
         loader=PackageLoader("sporeprint.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {"number": number, "share": share, "moment": moment, "cut": cut}
+    made.filters |= {"number": number, "share": share, "moment": moment, "cut": cut, "sentence": lambda text, words: words.sentence(text)}
     made.globals |= {"charts": charts, "assets": assets(), "languages": LANGUAGES, "release": __version__}
     return made
 
@@ -46,7 +46,8 @@ def number(value: float) -> str:
 
 def share(value: float) -> str:
     """A share in percent: 99.6 %."""
-    return f"{value:.1%}".replace("%", " %") if 0.001 <= value <= 0.999 or value in (0, 1) else f"{value:.2%}".replace("%", " %")
+    digits = 0 if value in (0, 1) else 1 if 0.001 <= value <= 0.999 else 2
+    return f"{value:.{digits}%}".replace("%", " %")
 
 
 def moment(value: str | int) -> str:

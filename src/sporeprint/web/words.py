@@ -4,11 +4,14 @@ A text that a catalogue lacks stays English; a test finds such texts. Words of t
 """
 
 import functools
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
 SOURCE = "en"
+#: Longest text that is taken for a sentence with a form.
+MOST_TEXT = 600
 #: Language -> its name in itself.
 LANGUAGES: Mapping[str, str] = {"en": "English", "de": "Deutsch"}
 
@@ -28,9 +31,44 @@ class Words:
         """A text in this language, with values in its places."""
         return self._texts.get(text, text).format(**values) if values else self._texts.get(text, text)
 
+    def sentence(self, text: str) -> str:
+        """A sentence that was made in English, and may be stored so: known by its form, said with the same values.
+
+        >>> Words("de").sentence("Keep going: by its rule the test runs for 76 more units yet.")
+        'Weiter: nach seiner Regel läuft der Test noch 76 weitere Einheiten.'
+        """
+        return text if self.language == SOURCE or len(text) > MOST_TEXT else _said(self.language, text, is_value=False)
+
     def count(self, number: int, one: str, many: str, **values: object) -> str:
         """A text that depends on a number, which stands at `{n}`."""
         return self(one if number == 1 else many, n=f"{number:,}", **values)
+
+
+@functools.lru_cache(maxsize=4096)
+def _said(language: str, text: str, *, is_value: bool) -> str:
+    """A sentence, or what stands in one, in a language; as it is where its form is not known. A value may be a whole sentence."""
+    forms = _forms(language)
+    for form, translation in (*forms["sentences"], *forms["values"]) if is_value else forms["sentences"]:
+        if (match := form.fullmatch(text)) is not None:
+            return translation.format(**{name: _said(language, value, is_value=True) for name, value in match.groupdict().items()})
+    return text
+
+
+@functools.cache
+def _forms(language: str) -> Mapping[str, Sequence[tuple[re.Pattern[str], str]]]:
+    """The forms of sentences and of what stands in them, the most particular first, each with what it is in a language."""
+    parts = tomllib.loads((files(__package__) / "sentences" / f"{language}.toml").read_text(encoding="utf-8"))
+    return {
+        part: [
+            (re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.*?)", re.escape(text))), translation)
+            for text, translation in _particular_first(forms)
+        ]
+        for part, forms in parts.items()
+    }
+
+
+def _particular_first(forms: Mapping[str, str]) -> Sequence[tuple[str, str]]:
+    return sorted(forms.items(), key=lambda each: -len(re.sub(r"\{\w+\}", "", each[0])))
 
 
 @functools.cache

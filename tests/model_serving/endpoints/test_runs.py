@@ -51,7 +51,13 @@ def test_rejected_rows_say_which_cell_is_broken(
     assert "is not a finite number" in row["reason"]
     rest = client.get(f"/runs/{failed['run_id']}/rejected", params={"after": first["next"], "rule": rule}).json()
     assert (len(rest["rows"]), rest["next"]) == (10, None)
+    file = client.get(f"/runs/{failed['run_id']}/rejected/file", params={"rule": rule})
+    assert file.headers["content-disposition"] == f"attachment; filename=rejected-{failed['run_id']}.csv"
+    assert file.text.count("\n") == 61
+    assert f",{rule}," in file.text.splitlines()[1]
+    assert client.get("/runs/none/rejected/file").status_code == 404
     (small_copy / f"data/validation/rejected/{failed['run_id']}.parquet").unlink()
+    assert client.get(f"/runs/{failed['run_id']}/rejected/file").status_code == 404
     gone = client.get(f"/runs/{failed['run_id']}/rejected")
     assert gone.status_code == 404
     assert "not on this machine" in gone.json()["detail"]

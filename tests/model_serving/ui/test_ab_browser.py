@@ -21,7 +21,6 @@ from sporeprint.storage.engine import connect
 from sporeprint.storage.oltp import ab_tests
 
 NUMBERS = itertools.count(1)
-WIDTHS = (320, 390, 768, 1280)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +104,7 @@ def test_a_test_is_made_labelled_by_keys_concluded_and_rolled_back(
     browser.click("#rollback button")
     browser.wait("document.readyState === 'complete' && !document.querySelector('#rollback') && document.querySelector('#live')")
     assert registry.production() == before
-    assert "rolled_back" in browser.run("document.querySelector('#live').innerText")
+    assert "rolled back" in browser.run("document.querySelector('#live').innerText")
     assert browser.messages == []
 
 
@@ -184,13 +183,3 @@ def test_the_queue_works_without_scripts(browser: Browser, base: str, server: Se
     browser.click("[data-key='1']")
     browser.wait("location.search.includes('last=')")
     assert outcome(server.client, items[0])["revision"] == 2
-
-
-@pytest.mark.parametrize("path", ["tests", "tests/new", "tests/{name}", "tests/{name}/label", "labels"])
-def test_a_page_is_quiet_and_never_wider_than_its_window(browser: Browser, base: str, queue: tuple[str, list[str]], path: str) -> None:
-    for is_dark in (False, True):
-        for width in WIDTHS:
-            browser.screen(width, is_dark=is_dark)
-            browser.open(base + path.format(name=queue[0]))
-            assert browser.overflow <= 0, (width, is_dark)
-    assert browser.messages == []

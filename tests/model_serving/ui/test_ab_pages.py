@@ -107,6 +107,24 @@ def test_a_page_shows_a_test_and_a_poll_only_what_is_new(client: Client, name: s
     assert "hx-get" not in client.get(f"/ui/tests/{name}").text.partition('id="live"')[2]
 
 
+def test_a_test_is_one_file_to_keep(client: Client, name: str) -> None:
+    page = client.get(f"/ui/tests/{name}")
+    assert f'href="/ui/tests/{name}/report"' in page.text
+    file = client.get(f"/ui/tests/{name}/report")
+    assert file.headers["content-disposition"] == f"attachment; filename=ab-test-{name}.html"
+    assert file.text.startswith("<!doctype html>")
+    assert client.get("/ui/tests/none/report").status_code == 404
+
+
+def test_a_verdict_is_said_in_the_readers_language(client: Client, name: str) -> None:
+    sentence = client.get(f"/ab-tests/{name}").json()["interim_analysis"]["decision"]["sentence"]
+    assert sentence.startswith("Keep going: after 3 requests and 0 labels")
+    page = client.get(f"/ui/tests/{name}", headers={"accept-language": "de"})
+    assert "Weiter: nach 3 Anfragen und 0 Labels" in page.text
+    assert "Keep going" not in page.text
+    assert "guardrail" not in page.text
+
+
 def test_a_test_without_traffic_says_how_to_send_some(client: Client) -> None:
     made(client, "fresh")
     page = client.get("/ui/tests/fresh")

@@ -196,6 +196,17 @@ def test_guessing_keys_is_slow(started: Callable[..., Client], keys: Keys) -> No
     assert send(client, "/ui/login", key=keys["read"]).status_code == 429
 
 
+def test_a_page_that_looks_again_without_a_session_stays_and_says_so(started: Callable[..., Client], keys: Keys) -> None:
+    client = until_ready(started())
+    for method in ("GET", "POST"):
+        response = client.request(method, "/ui/" if method == "GET" else "/ui/identify", headers={"hx-request": "true", **FORM})
+        assert response.status_code == 401
+        assert (response.headers["hx-retarget"], response.headers["hx-reswap"]) == ("#problem", "innerHTML")
+        assert "<html" not in response.text
+        assert 'role="alert"' in response.text
+        assert 'href="/ui/login" target="_blank"' in response.text
+
+
 @pytest.mark.parametrize("headers", [{"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}, {"sec-fetch-site": "same-site"}])
 def test_a_page_of_another_site_sends_nothing(client: Client, headers: dict[str, str]) -> None:
     for route in UI_ROUTES:

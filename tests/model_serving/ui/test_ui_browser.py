@@ -1,11 +1,10 @@
-"""The pages in a real browser: no message, nothing from elsewhere, no overflow, light on the wire, and the paths a person goes."""
+"""The paths a person goes through the pages, in a real browser."""
 
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -18,13 +17,6 @@ from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
 from watch_support import add_evaluations, add_runs, raise_alert
 
-PAGES = (
-    *("", "identify", "predictions", "models", "identify?cap-shape=x&cap-color=n&stem-height=5"),
-    *("models/xgboost/v2", "models/compare?a=xgboost/v1&b=xgboost/v2&all=1"),
-)
-WIDTHS = (320, 390, 768, 1280)
-#: Bytes of a first visit with everything that a page links, as they come over the wire.
-MOST_BYTES = 60_000
 #: Longest that the gate may take, which starts a process for each question: this machine may be busy.
 GATE_S = 120.0
 
@@ -48,27 +40,6 @@ def server(registry: Registry, _small: dict[str, Any]) -> Iterator[Server]:
     server.end()
 
 
-def hosts(browser: Browser) -> set[str]:
-    """Whom the browser asked; pictures of its own controls are data."""
-    return {urlsplit(address).netloc for address in browser.requests if not address.startswith(("about:", "data:"))}
-
-
-@pytest.mark.parametrize("path", PAGES)
-def test_a_page_is_quiet_light_at_home_and_never_wider_than_its_window(browser: Browser, base: str, path: str) -> None:
-    for is_dark in (False, True):
-        for width in WIDTHS:
-            browser.screen(width, is_dark=is_dark)
-            browser.open(base + path)
-            assert browser.overflow <= 0, (width, is_dark)
-    assert browser.messages == []
-    assert {urlsplit(address).netloc for address in browser.requests if not address.startswith(("about:", "data:"))} == {
-        urlsplit(base).netloc
-    }
-    assets = [address for address in browser.requests if "/assets/" in address]
-    assert sum(browser.requests[address] for address in assets) < MOST_BYTES
-    assert {address.rpartition("/")[2] for address in assets} >= {"ui.css", "ui.js", "htmx.js"}
-
-
 def test_identify_by_keyboard_alone_to_a_verdict(browser: Browser, base: str) -> None:
     browser.screen(1280)
     browser.open(f"{base}identify")
@@ -85,6 +56,47 @@ def test_identify_by_keyboard_alone_to_a_verdict(browser: Browser, base: str) ->
     browser.press("Enter")
     browser.wait("document.querySelector('.verdict')")
     assert browser.messages == []
+
+
+def looks_again(browser: Browser) -> None:
+    browser.run("document.querySelector('[hx-trigger^=every]').dispatchEvent(new CustomEvent('every'))")
+
+
+def test_a_live_page_looks_again_only_while_it_is_seen_and_paints_only_what_is_new(browser: Browser, base: str, server: Server) -> None:
+    browser.screen(1280)
+    browser.open(base)
+    browser.run("document.querySelector('details').open = true")
+    browser.run("window.seen = []; addEventListener('htmx:before:response', ({detail}) => seen.push(detail.ctx.response.status)); 0")
+    looks_again(browser)
+    browser.wait("seen.length === 1")
+    looks_again(browser)
+    browser.wait("seen.length === 2")
+    assert browser.run("seen") == [200, 304]
+    server.client.post("/predict", json={"cap-shape": "x"}).raise_for_status()
+    looks_again(browser)
+    browser.wait("seen.length === 3 && document.querySelector('#overview').innerText.includes('% unknown')")
+    assert browser.run("document.querySelector('details').open")  # what somebody opened stays so
+    hide = "Object.defineProperty(document, 'hidden', {value: VALUE, configurable: true})"
+    change = "document.dispatchEvent(new Event('visibilitychange'))"
+    browser.run(f"{hide.replace('VALUE', 'true')}; {change}")
+    looks_again(browser)
+    assert browser.run("new Promise(done => setTimeout(() => done(seen.length), 300))") == 3
+    browser.run(f"{hide.replace('VALUE', 'false')}; {change}")
+    browser.wait("seen.length === 4")  # seen again, it looks at once
+    assert browser.messages == []
+
+
+def test_a_page_says_that_the_server_is_gone_and_that_it_is_back(browser: Browser, base: str) -> None:
+    browser.screen(1280)
+    browser.open(base)
+    no_network = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    browser.call("Network.emulateNetworkConditions", **no_network)
+    looks_again(browser)
+    browser.wait("document.querySelector('#problem [role=alert]')?.innerText.includes('does not answer')")
+    assert browser.run("document.querySelector('#overview h1') !== null")
+    browser.call("Network.emulateNetworkConditions", **{**no_network, "offline": False})
+    looks_again(browser)
+    browser.wait("!document.querySelector('#problem [role=alert]')")
 
 
 #: Checks a field when the page is there and its scripts are not yet.
@@ -200,17 +212,3 @@ def test_an_alert_is_acknowledged(browser: Browser, base: str, alert: str) -> No
     browser.run("history.back()")
     browser.wait("document.readyState === 'complete'")
     assert browser.messages == []
-
-
-def test_what_is_watched_is_quiet_and_fits_its_window(browser: Browser, base: str, alert: str) -> None:
-    run_id = "20261101T000003Z-aaaa"
-    more = (f"alerts/{alert}", f"runs/{run_id}", "monitoring/run-040")
-    for path in ("", "monitoring", "alerts?over=true", "runs", "settings", "keys", "audit", *more):
-        for width, is_dark in ((320, True), (1280, False)):
-            browser.screen(width, is_dark=is_dark)
-            browser.open(base + path)
-            assert browser.overflow <= 0, (path, width)
-    assert browser.messages == []
-    assert {urlsplit(address).netloc for address in browser.requests if not address.startswith(("about:", "data:"))} == {
-        urlsplit(base).netloc
-    }

@@ -166,15 +166,14 @@ def test_a_real_evaluation_is_shown_in_words(
 
 def test_an_alert_is_acknowledged_with_a_note(filled: tuple[Client, Engine, str]) -> None:
     client, _, alert_id = filled
-    assert "2 alerts are on" not in fine(client.get("/ui/"))
-    assert "alerts are on that nobody has acknowledged" in client.get("/ui/").text
+    assert "One alert is on that nobody has acknowledged" in fine(client.get("/ui/"))
     assert send(client, f"/ui/alerts/{alert_id}", note="y" * 2_001).status_code == 422
     assert "y" * 1_000 in send(client, f"/ui/alerts/{alert_id}", note="y" * 2_001).text  # nothing typed is lost
     assert send(client, f"/ui/alerts/{alert_id}", note="<b>mine").headers["location"] == f"/ui/alerts/{alert_id}"
     page = fine(client.get(f"/ui/alerts/{alert_id}"))
     assert "somebody knows" in page
     assert "&lt;b&gt;mine" in page
-    assert "alerts are on that nobody" not in client.get("/ui/").text
+    assert "that nobody has acknowledged" not in client.get("/ui/").text
     assert client.get(f"/alerts/{alert_id}").json()["events"][-1]["details"]["note"] == "<b>mine"
 
 
@@ -211,6 +210,15 @@ def test_rejected_rows_mark_the_cell_that_is_broken(
     assert following
     assert fine(client.get(following[1].replace("&amp;", "&"))).count('class="broken"') == 10
     assert client.get(f"/ui/runs/{run['run_id']}/rejected?after=x").status_code == 400
+    file = re.search(r'href="(/ui/runs/[^"]*/rejected/file)"', page)
+    assert file
+    assert client.get(file[1]).text.count("17.wrz<b>") >= 60
+
+
+def test_missing_values_stand_beside_those_of_the_run_before(filled: tuple[Client, Engine, str]) -> None:
+    client, _, _ = filled
+    page = fine(client.get("/ui/runs/20261101T000003Z-aaaa"))
+    assert re.search(r'Ring type</th><td class="n">14.3 %</td><td class="n">14.3 %</td>', page)
 
 
 def test_runs_are_filtered_and_paged(filled: tuple[Client, Engine, str]) -> None:

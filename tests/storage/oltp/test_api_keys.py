@@ -6,7 +6,7 @@ from sqlalchemy import Engine, select
 from sporeprint.common.timestamps import DAY_US
 from sporeprint.errors import UsageError
 from sporeprint.storage.oltp import api_keys
-from sporeprint.storage.oltp.api_keys import Role, create, digest_of, id_of, listed, revoke, roles_of
+from sporeprint.storage.oltp.api_keys import Role, create, digest_of, id_of, last_use, listed, note_use, revoke, roles_of
 from sporeprint.storage.oltp.audit_log import Change, changes, note
 from sporeprint.storage.oltp.tables import api_key, metadata
 
@@ -57,6 +57,13 @@ def test_every_change_leaves_a_trace_without_the_secret(engine: Engine) -> None:
     assert secret not in str(changes(engine, "shop"))
     note(engine, Change(12, "x" * 300, "other", "größe 🍄", {}))
     assert changes(engine, "größe 🍄")[0].actor == "x" * 128
+
+
+def test_the_day_of_the_last_use_is_noted(engine: Engine) -> None:
+    assert last_use(engine) == {}
+    note_use(engine, {"a", "b"}, "2026-11-28")
+    note_use(engine, {"b"}, "2026-11-29")
+    assert last_use(engine) == {"a": "2026-11-28", "b": "2026-11-29"}
 
 
 def test_what_cannot_be(engine: Engine) -> None:

@@ -30,8 +30,9 @@ async def me(service: ServiceDep, caller: CallerDep) -> CallerResponse:
 @routes.get("/keys", name="keys")
 async def list_keys(service: ServiceDep, revoked: Annotated[bool, Query(description="Those that are revoked, too.")] = False) -> ApiKeyList:
     """The API keys, without their secrets."""
-    result = await service.database.executor.run(lambda: api_keys.listed(service.database.engine, revoked=revoked))
-    return ApiKeyList(keys=tuple(map(_described, result)))
+    engine = service.database.engine
+    keys, uses = await service.database.executor.run(lambda: (api_keys.listed(engine, revoked=revoked), api_keys.last_use(engine)))
+    return ApiKeyList(keys=tuple(_described(key, uses.get(key.key_id)) for key in keys))
 
 
 @routes.post("/keys", name="create_key", status_code=201, responses=problems(*UNREADABLE, 409))
@@ -55,7 +56,7 @@ async def create_key(request: ApiKeyRequest, service: ServiceDep, caller: Caller
             raise _other_account(line) from None
 
     key, secret = await service.database.executor.run(write)
-    await service.database.executor.run(service.access.refresh)
+    await service.access.refreshed()
     return NewApiKey(key=secret, description=_described(key))
 
 
@@ -75,7 +76,7 @@ async def revoke_key(name: KeyNamePath, service: ServiceDep, caller: CallerDep) 
         return ApiKey(**{**key.__dict__, "revoked_us": at_us})
 
     key = await service.database.executor.run(write)
-    await service.database.executor.run(service.access.refresh)
+    await service.access.refreshed()
     return _described(key)
 
 
@@ -89,7 +90,7 @@ def _other_account(line: str) -> HttpProblemError:
     return HttpProblemError(Problem(409, "other-account", "Another account has to do it", detail))
 
 
-def _described(key: ApiKey) -> ApiKeyDescription:
+def _described(key: ApiKey, last_used: str | None = None) -> ApiKeyDescription:
     times = {
         name: None if at is None else iso_utc(at, "milliseconds") for name, at in (("expires", key.expires_us), ("revoked", key.revoked_us))
     }
@@ -101,4 +102,5 @@ def _described(key: ApiKey) -> ApiKeyDescription:
         expires=times["expires"],
         revoked=times["revoked"],
         valid=key.is_valid(now_us()),
+        last_used=last_used,
     )

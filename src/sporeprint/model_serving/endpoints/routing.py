@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from sporeprint.errors import RetryableError
 from sporeprint.model_serving.http.authentication import REQUIRED_ROLES, Caller
+from sporeprint.model_serving.http.entity_tag import tagged
 from sporeprint.model_serving.http.origin import SAFE_METHODS, check_origin
 from sporeprint.model_serving.http.problems import PROBLEM_RESPONSE, HttpProblemError, Problem, not_in_time, of, overloaded, too_slow
 from sporeprint.model_serving.http.request_context import GONE, RequestContext
@@ -31,6 +32,7 @@ from sporeprint.model_serving.http.requests import (
 )
 from sporeprint.model_serving.runtime.row_parser import parse_json
 from sporeprint.model_serving.runtime.service import Service
+from sporeprint.storage.executor import Patience
 from sporeprint.storage.oltp.api_keys import Role
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,9 @@ Work = Callable[[Service, Scope, Receive, Send], Awaitable[None]]
 ALWAYS, REFUSED = (400, 503), (401, 403, 429)
 #: Problems of every endpoint that reads a JSON body.
 UNREADABLE = (404, 408, 413, 415, 422)
+
+#: Of every GET that needs the role read.
+HAS_IT: dict[str, Any] = {"description": "Nothing has changed since the `ETag` that `If-None-Match` names"}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -67,7 +72,7 @@ class Endpoint:
     """One endpoint as an ASGI application: its errors are problem documents, and its time and number are bounded."""
 
     def __init__(self, name: str, work: Work) -> None:
-        self.name, self._role, self._work = name, REQUIRED_ROLES[name], work
+        self.name, self.role, self._work = name, REQUIRED_ROLES[name], work
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -90,16 +95,17 @@ class Endpoint:
         try:
             if scope["method"] not in SAFE_METHODS:
                 check_origin(scope["headers"], service.limits.cors_origins)
-            caller = scope["caller"] = service.access.identify(scope, self._role)
-            context.key = None if self._role is None else caller.name  # also of who is turned away
-            service.access.authorize(caller, self._role)
+            caller = scope["caller"] = service.access.identify(scope, self.role)
+            context.key = None if self.role is None else caller.name  # also of who is turned away
+            service.access.authorize(caller, self.role)
             async with asyncio.timeout(service.limits.deadline_s) as scope["deadline"]:
-                await self._work(service, scope, receive, send)
+                with Patience():
+                    await self._work(service, scope, receive, send)
         except ClientGoneError:
             raise
         except TimeoutError:
             seconds = service.limits.deadline_s
-            may_be_done = self._role in (Role.OPERATE, Role.LABEL) and scope["method"] not in SAFE_METHODS
+            may_be_done = self.role in (Role.OPERATE, Role.LABEL) and scope["method"] not in SAFE_METHODS
             await _refuse(scope, send, too_slow(seconds) if IS_INCOMPLETE.get() else not_in_time(seconds, may_be_done=may_be_done))
         except Exception as error:
             problem = of(error, service.root)
@@ -136,7 +142,8 @@ class ServiceRoute(APIRoute):
         extra: dict[str, Any] = {"security": ways, **({"x-role": role.value} if role else {})}
         options["operation_id"] = name
         options["summary"] = (endpoint.__doc__ or "").strip().rstrip(".")
-        options["responses"] = {**common, **(options.get("responses") or {})}
+        known = {304: HAS_IT} if role is Role.READ and "GET" in options.get("methods", ()) else {}
+        options["responses"] = {**common, **known, **(options.get("responses") or {})}
         options["openapi_extra"] = {**extra, **(options.get("openapi_extra") or {})}
         super().__init__(path, endpoint, **options)
         self.description = ""  # FastAPI would repeat the summary
@@ -168,7 +175,9 @@ class ServiceRoute(APIRoute):
                 message["headers"] = [*message["headers"], *SECURITY]
             await send(message)
 
-        await super().handle(scope, receive, secure)
+        # A page that looks again and again has most of what it gets already.
+        is_read = self.door.role is Role.READ and scope["method"] in SAFE_METHODS
+        await super().handle(scope, receive, tagged(scope["headers"], secure) if is_read else secure)
 
 
 def _query_names(route: APIRoute) -> tuple[str, ...]:

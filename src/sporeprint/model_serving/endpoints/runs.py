@@ -1,9 +1,12 @@
 """`/runs`: runs of the pipeline, and the rows that they rejected."""
 
 import asyncio
+import itertools
+from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
-from fastapi import Path, Query
+from fastapi import Path, Query, Response
+from fastapi.responses import StreamingResponse
 
 from sporeprint.common.timestamps import iso_utc
 from sporeprint.common.workdir import Workdir
@@ -18,6 +21,8 @@ from sporeprint.storage.oltp.pipeline_runs import PipelineRun
 routes = router()
 
 RunId = Annotated[str, Path(description="Id of a run.", max_length=64)]
+Rule = Annotated[str | None, Query(description="Only rows that broke this rule, as in range:stem-width.", max_length=300)]
+OfColumn = Annotated[str | None, Query(description="Only rows that broke a rule of this column.", max_length=300)]
 #: What of a run's details has a place of its own.
 NAMED = ("steps", "by_rule", "max_rejected_share", "error", "place", "rejected", "rejected_of")
 #: Rejected rows in one answer.
@@ -60,22 +65,47 @@ async def show_run(run_id: RunId, service: ServiceDep) -> RunResponse:
 async def list_rejected(
     run_id: RunId,
     service: ServiceDep,
-    rule: Annotated[str | None, Query(description="Only rows that broke this rule, as in range:stem-width.", max_length=300)] = None,
-    column: Annotated[str | None, Query(description="Only rows that broke a rule of this column.", max_length=300)] = None,
+    rule: Rule = None,
+    column: OfColumn = None,
     limit: Annotated[int, Query(description="At most so many.", ge=1, le=MOST_ROWS)] = 50,
     after: Annotated[int | None, Query(description="`next` of the page before.", ge=0, le=2**53)] = None,
 ) -> RejectedRowList:
     """Rows that a run rejected, with the rules that they broke."""
-    run = await service.database.executor.run(_found, service, run_id)
-    path = Workdir(service.root).rejected(str(run.details.get("rejected_of", run_id)))
-    if not run.details.get("rejected"):
+    path = await _rejected_path(service, run_id)
+    if path is None:
         return RejectedRowList(rows=(), count=0)
-    if not path.is_file():
-        where = "they are not on this machine: the run was made elsewhere, has not been loaded, or its files were removed"
-        raise HttpProblemError(not_found(f"the run {run_id} rejected rows, and {where}"))
     rows, count = await asyncio.to_thread(rejected_rows.read, path, rule=rule, column=column, limit=limit, after=after)
     following = rows[-1]["row"] if len(rows) == limit else None
     return RejectedRowList(rows=tuple(RejectedRow(**each) for each in rows), count=count, next=following)
+
+
+@routes.get(
+    "/runs/{run_id}/rejected/file",
+    name="rejected_file",
+    response_class=Response,
+    responses={**problems(404), 200: {"description": "Every row", "content": {"text/csv": {"schema": {"type": "string"}}}}},
+)
+async def rejected_file(run_id: RunId, service: ServiceDep, rule: Rule = None, column: OfColumn = None) -> Response:
+    """The rejected rows of a run as a CSV file, with the rules that they broke."""
+    path = await _rejected_path(service, run_id)
+    if path is None:
+        raise HttpProblemError(not_found(f"the run {run_id} rejected no row"))
+    parts = rejected_rows.csv_parts(path, rule=rule, column=column)
+    first = await asyncio.to_thread(next, parts)  # a file that cannot be read is said before anything is sent
+    named = {"content-disposition": f"attachment; filename=rejected-{run_id}.csv"}
+    return StreamingResponse(itertools.chain([first], parts), media_type="text/csv; charset=utf-8", headers=named)
+
+
+async def _rejected_path(service: Service, run_id: str) -> FilePath | None:
+    """The file of the rows that a run rejected; None: it rejected none. Raises: HttpProblemError."""
+    run = await service.database.executor.run(_found, service, run_id)
+    if not run.details.get("rejected"):
+        return None
+    path = Workdir(service.root).rejected(str(run.details.get("rejected_of", run_id)))
+    if not path.is_file():
+        where = "they are not on this machine: the run was made elsewhere, has not been loaded, or its files were removed"
+        raise HttpProblemError(not_found(f"the run {run_id} rejected rows, and {where}"))
+    return path
 
 
 def _found(service: Service, run_id: str) -> PipelineRun:

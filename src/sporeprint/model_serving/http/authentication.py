@@ -26,6 +26,7 @@ from sqlalchemy import Engine
 from sporeprint.common.files import atomic_write
 from sporeprint.errors import ConfigError, SporeprintError, StorageError, StorageUnavailableError
 from sporeprint.model_serving.http.background_task import background_task
+from sporeprint.model_serving.http.key_uses import KeyUses
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, retry
 from sporeprint.model_serving.http.requests import Scope
 from sporeprint.storage.executor import in_thread, within
@@ -98,6 +99,7 @@ REQUIRED_ROLES: Mapping[str, Requirement | None] = {
     "runs": Role.READ,
     "run": Role.READ,
     "rejected": Role.READ,
+    "rejected_file": Role.READ,
     "settings": Role.OPERATE,
     "audit": Role.OPERATE,
     "keys": Role.OPERATE,
@@ -144,6 +146,7 @@ REQUIRED_ROLES: Mapping[str, Requirement | None] = {
     "ui_test": Role.READ,
     "ui_test_plan": Role.OPERATE,
     "ui_test_create": Role.OPERATE,
+    "ui_test_report": Role.READ,
     "ui_conclude": Role.OPERATE,
     "ui_ab_rollback": Role.OPERATE,
     "ui_labels": Role.LABEL,
@@ -158,6 +161,7 @@ REQUIRED_ROLES: Mapping[str, Requirement | None] = {
     "ui_runs": Role.READ,
     "ui_run": Role.READ,
     "ui_rejected": Role.READ,
+    "ui_rejected_file": Role.READ,
     "ui_settings": Role.OPERATE,
     "ui_keys": Role.OPERATE,
     "ui_make_key": Role.ADMIN,
@@ -289,6 +293,7 @@ class Authenticator:
         self._local = Caller("local", EVERYTHING, self._bucket())
         self._is_open = self._away = False
         self.limited = 0
+        self._uses = KeyUses(engine)
 
     # --- requests
 
@@ -359,6 +364,7 @@ class Authenticator:
             raise HttpProblemError(NOT_READ)
         if not same or key is None or caller is None or not key.is_valid(time.time_ns() // 1000):
             raise HttpProblemError(WRONG_KEY)
+        self._uses.add(key.key_id)
         return key, caller
 
     # --- keys
@@ -366,7 +372,7 @@ class Authenticator:
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator["Authenticator"]:
         """Read the keys, and go on doing so as long as the context lasts."""
-        await self._refreshed()
+        await self.refreshed()
         async with background_task(self._watch(), "keys"):
             yield self
 
@@ -374,11 +380,12 @@ class Authenticator:
         while True:
             await asyncio.sleep(POLL_S)
             try:
-                await self._refreshed()
+                await self.refreshed()
             except Exception:  # whatever it was: without this task, no key would ever be revoked again
                 log.exception("the API keys could not be read")
 
-    async def _refreshed(self) -> None:
+    async def refreshed(self) -> None:
+        """Read the keys now; where that is not possible, what was known last counts until the next look."""
         try:
             await self._run(self.refresh)
         except StorageUnavailableError as error:  # it is silent
@@ -396,6 +403,8 @@ class Authenticator:
             self._keys = keys
             self._take(keys)
             self._remember(keys)
+        with contextlib.suppress(StorageError, StorageUnavailableError):  # it is noted the next time
+            self._uses.note(time.time_ns() // 1000)
         return True
 
     def refresh_within(self, seconds: float) -> None:

@@ -1,5 +1,6 @@
 """`/ui/tests`: the A/B tests, one of them as it goes on, its end, and the way back."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,9 +9,17 @@ from fastapi import Response
 from pydantic import ValidationError
 
 from sporeprint.messages.ab_tests import AbRollbackRequest, AbTestResponse, ConclusionRequest
-from sporeprint.model_serving.endpoints.ab_tests import conclude_test, describe_test, find_test, list_tests, roll_back_test, show_test
+from sporeprint.model_serving.endpoints.ab_tests import (
+    conclude_test,
+    describe_test,
+    find_test,
+    list_tests,
+    report_test,
+    roll_back_test,
+    show_test,
+)
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, bad_parameter, not_valid
-from sporeprint.model_serving.ui.page_endpoint import Page, PageRequest, PageResponse, Redirect, address
+from sporeprint.model_serving.ui.page_endpoint import Document, Page, PageRequest, PageResponse, Redirect, address
 from sporeprint.pipelines.ab_test_lifecycle import SETTLED
 from sporeprint.reports import ab_test_report
 from sporeprint.reports.ab_test_charts import charts, threshold_of
@@ -23,6 +32,8 @@ from sporeprint.web.words import Words
 AT_ONCE = 50
 #: Names that are pages themselves: a test of that name has its id in its address.
 TAKEN = ("new",)
+#: Names that may stand in a header as they are.
+NAME = re.compile(r"[A-Za-z0-9._-]+")
 NOTHING_NEW = PageResponse("", status=204)
 DAY_US = 86_400 * 1_000_000
 
@@ -121,6 +132,14 @@ async def roll_back(request: PageRequest) -> PageResponse | Redirect:
     return Redirect(path_of(test.name, test.test_id))
 
 
+async def show_report(request: PageRequest) -> Document:
+    """The test as one file that needs nothing else."""
+    result = await report_test(request.path["name"], request.service)
+    named = f"attachment; filename=ab-test-{request.path['name'][:64]}.html" if NAME.fullmatch(request.path["name"]) else "attachment"
+    policy = (b"content-security-policy", result.headers["content-security-policy"].encode())
+    return Document(bytes(result.body), "text/html; charset=utf-8", (policy, (b"content-disposition", named.encode())))
+
+
 def of_fields(error: ValidationError) -> Problem:
     """What is wrong with the first field of a form."""
     first = error.errors()[0]
@@ -203,6 +222,7 @@ def _health(view: Mapping[str, Any], interim: Mapping[str, Any], words: Words) -
 AB_TEST_PAGES: tuple[Page, ...] = (
     ("ui_tests", "GET", "/tests", show_tests),
     ("ui_test", "GET", "/tests/{name}", show_ab_test),
+    ("ui_test_report", "GET", "/tests/{name}/report", show_report),
     ("ui_conclude", "POST", "/tests/{name}/conclude", conclude),
     ("ui_ab_rollback", "POST", "/tests/{name}/rollback", roll_back),
 )

@@ -23,7 +23,7 @@ async def settings_page(request: PageRequest) -> PageResponse:
     """Every setting, by section."""
     every = (await show_settings(request.service)).settings
     sections = [(name, list(each)) for name, each in itertools.groupby(every, key=lambda setting: setting.name.partition(".")[0])]
-    changed = sum(each.origin != "default" for each in every)
+    changed = sum(each.origin != "default" and each.value != each.default for each in every)
     return PageResponse("settings.html.j2", {"sections": sections, "count": len(every), "changed": changed})
 
 

@@ -47,7 +47,7 @@ async def show_one(request: PageRequest) -> PageResponse:
     schema = request.service.settings.dataset
     negative, positive, _ = verdict_words(schema)
     details: Mapping[str, Any] = result.details or {}
-    lines = column_lines(details, schema, request.words) if details else [ColumnLine(*each) for each in _alarm_lines(result.summary)]
+    lines = column_lines(details, schema, request.words) or [ColumnLine(*each) for each in _alarm_lines(result.summary)]
     values = {
         "result": result,
         "summary": result.summary,

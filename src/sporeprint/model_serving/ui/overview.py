@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from fastapi import Response
 
 from sporeprint.errors import StorageError, StorageUnavailableError
+from sporeprint.messages.keys import AuditChange
 from sporeprint.model_serving.endpoints.ab_tests import list_tests
 from sporeprint.model_serving.endpoints.administration import list_changes
 from sporeprint.model_serving.endpoints.alerts import list_alerts
@@ -28,13 +29,15 @@ class LateEvent:
 
     Attributes:
         at: when, ISO 8601.
-        what: in a few words.
-        who: by whom, or on what.
+        what: a command, or an action of the audit trail.
+        about: what it was done to, as people call it.
+        who: by whom, or how it went.
         address: what it leads to, below the pages; empty: nothing.
     """
 
     at: str
     what: str
+    about: str
     who: str
     address: str
 
@@ -73,7 +76,8 @@ async def show_overview(request: PageRequest) -> PageResponse:
     if state.journal.refused or state.journal.damaged:
         concerns.append(Concern("{n} records were refused by the database; see the log.", {"n": state.journal.refused}))
     if alerts is not None and (unknown := [each for each in alerts.alerts if each.status == "raised"]):
-        concerns.append(Concern("{n} alerts are on that nobody has acknowledged.", {"n": len(unknown)}))
+        one = Concern("One alert is on that nobody has acknowledged.", {})
+        concerns.append(one if len(unknown) == 1 else Concern("{n} alerts are on that nobody has acknowledged.", {"n": len(unknown)}))
     values = {
         "state": state,
         "registered": registered,
@@ -85,7 +89,7 @@ async def show_overview(request: PageRequest) -> PageResponse:
         "concerns": concerns,
         "may_operate": request.may(Role.OPERATE),
     }
-    return PageResponse("overview.html.j2", values)
+    return PageResponse("_overview.html.j2" if request.is_fragment else "overview.html.j2", values)
 
 
 async def _known(reply: Awaitable[Result]) -> Result | None:
@@ -102,9 +106,16 @@ async def _lately(request: PageRequest) -> list[LateEvent] | None:
     changes: Any = await _known(list_changes(request.service, limit=MOST_LATELY)) if request.may(Role.OPERATE) else ()
     if runs is None or changes is None:
         return None
-    events = [LateEvent(each.started, each.command, each.status, f"runs/{each.run_id}") for each in runs.runs]
-    events += [LateEvent(each.at, f"{each.action}: {each.subject}", each.actor, "") for each in (changes.changes if changes else ())]
+    events = [LateEvent(each.started, each.command, "", each.status, f"runs/{each.run_id}") for each in runs.runs]
+    events += [_late_change(each) for each in (changes.changes if changes else ())]
     return sorted(events, key=lambda each: each.at, reverse=True)[:MOST_LATELY]
+
+
+def _late_change(change: AuditChange) -> LateEvent:
+    """A change, with the page of what was changed."""
+    kind, name = change.action.partition(".")[0], str(change.details.get("name", change.subject))
+    pages = {"ab_test": f"tests/{change.subject}", "alert": f"alerts/{change.subject}", "key": "keys"}
+    return LateEvent(change.at, change.action, "" if kind == "alert" else name, change.actor, pages.get(kind, "audit"))
 
 
 OVERVIEW_PAGES: tuple[Page, ...] = (

@@ -13,12 +13,14 @@ from starlette.routing import Route
 
 from sporeprint.errors import RetryableError
 from sporeprint.model_serving.http.authentication import REQUIRED_ROLES, Caller, TokenBucket
+from sporeprint.model_serving.http.entity_tag import has, tag_of
 from sporeprint.model_serving.http.origin import SAFE_METHODS, check_origin
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, bad_parameter, not_in_time, of, overloaded
 from sporeprint.model_serving.http.request_context import GONE
 from sporeprint.model_serving.http.requests import CAREFUL, ClientGoneError, Headers, Receive, Scope, Send, read_body
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.model_serving.ui.session import Sessions
+from sporeprint.storage.executor import Patience
 from sporeprint.storage.oltp.api_keys import Role
 from sporeprint.web.pages import render
 from sporeprint.web.words import Words, language_of
@@ -198,7 +200,8 @@ class PageEndpoint:
                 scope["request_context"].key = caller.name
             async with asyncio.timeout(service.limits.deadline_s) as scope["deadline"]:
                 request = await _with_fields(request, receive)
-                response: Answer = await self._view(request)
+                with Patience():
+                    response: Answer = await self._view(request)
         except ClientGoneError:
             raise
         except TimeoutError:
@@ -236,7 +239,13 @@ def session_caller(service: Service, scope: Scope, sessions: Sessions) -> Caller
 
 
 def refusal(request: PageRequest, problem: Problem) -> PageResponse | Redirect:
-    """The page that says why a request was not answered; whoever has to log in first is sent there."""
+    """The page that says why a request was not answered; whoever has to log in first is sent there.
+
+    A page that asked for a part of itself stays as it is, with all that was typed, and says it at its head.
+    """
+    if request.is_fragment:
+        headers = (*problem.headers, (b"hx-retarget", b"#problem"), (b"hx-reswap", b"innerHTML"))
+        return PageResponse("_problem.html.j2", {"problem": problem}, problem.status, headers)
     if problem.status == 401 and request.scope["method"] in SAFE_METHODS:
         below = request.scope["path"].removeprefix(request.scope.get("root_path", "")).removeprefix("/ui/")
         query = request.scope["query_string"].decode("latin-1")
@@ -292,6 +301,12 @@ async def _send(request: PageRequest, response: PageResponse | Redirect | Docume
         log.exception("%s cannot be made", response.template)
         page, status = b"<!doctype html><title>500</title><p>Something went wrong here; the server's log says more.</p>", 500
     headers = [*response.headers, (b"content-security-policy", POLICY), (b"vary", b"HX-Request, Cookie, Accept-Encoding, Accept-Language")]
+    if status == 200 and request.is_fragment and request.scope["method"] in SAFE_METHODS:
+        tag = tag_of(page)
+        headers.append((b"etag", tag))
+        if has(request.scope["headers"], tag):  # a page that looks again and again has it already
+            await _bytes(send, 304, b"", headers)
+            return
     if b"gzip" in header(request.scope, b"accept-encoding"):
         page = gzip.compress(page, 5, mtime=0)
         headers.append((b"content-encoding", b"gzip"))

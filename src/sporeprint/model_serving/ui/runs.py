@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from sporeprint.inference.identification import words_of
-from sporeprint.messages.runs import RejectedRow, RunStatus
-from sporeprint.model_serving.endpoints.runs import list_rejected, list_runs, show_run
+from sporeprint.messages.runs import RejectedRow, RunResponse, RunStatus
+from sporeprint.model_serving.endpoints.runs import list_rejected, list_runs, rejected_file, show_run
 from sporeprint.model_serving.http.problems import HttpProblemError, bad_parameter
-from sporeprint.model_serving.ui.page_endpoint import Page, PageRequest, PageResponse
+from sporeprint.model_serving.ui.page_endpoint import Answer, Page, PageRequest, PageResponse
 from sporeprint.schema import DatasetSchema
 from sporeprint.web.form import label_of
 
@@ -48,6 +48,21 @@ class RejectedCell:
     is_broken: bool
 
 
+@dataclass(frozen=True)
+class MissingShare:
+    """How many values of a column are missing.
+
+    Attributes:
+        label: what people call the column.
+        share: of the rows of this run.
+        before: of those of the run before; None: it did not have the column.
+    """
+
+    label: str
+    share: float
+    before: float | None
+
+
 async def show_runs(request: PageRequest) -> PageResponse:
     """The runs, the latest first."""
     command, status = request.query.get("command") or None, request.query.get("status") or None
@@ -64,11 +79,12 @@ async def show_one(request: PageRequest) -> PageResponse:
     """A run: steps, checks, figures."""
     result = await show_run(request.path["run_id"], request.service)
     previous = await list_runs(request.service, command=result.run.command, limit=1, before=result.run.run_id)
+    before = await show_run(previous.runs[0].run_id, request.service) if previous.runs else None
     values = {
         "result": result,
         "rules": [_rule(rule, count) for rule, count in result.by_rule.items()],
-        "missing": _missing(result.details.get("missing"), result.run.rows, result.run.rejected),
-        "before": previous.runs[0] if previous.runs else None,
+        "missing": missing_shares(result, before),
+        "before": before and before.run,
         "label_of": label_of,
     }
     return PageResponse("run.html.j2", values)
@@ -92,17 +108,28 @@ async def show_rejected(request: PageRequest) -> PageResponse:
     return PageResponse("rejected.html.j2", values)
 
 
+async def download_rejected(request: PageRequest) -> Answer:
+    """The rejected rows as a file."""
+    return await rejected_file(request.path["run_id"], request.service, request.query.get("rule") or None)
+
+
 def _rule(rule: str, count: int) -> RuleCount:
     kind, _, column = rule.partition(":")
     return RuleCount(rule, label_of(column) if column else "", kind, count)
 
 
-def _missing(missing: Any, rows: int | None, rejected: int | None) -> list[tuple[str, float]]:
-    """Share of missing values by column, the largest first; those without are left out."""
-    good = (rows or 0) - (rejected or 0)
-    if not isinstance(missing, Mapping) or good <= 0:
-        return []
-    return sorted(((label_of(name), count / good) for name, count in missing.items() if count), key=lambda each: -each[1])
+def missing_shares(run: RunResponse, before: RunResponse | None) -> list[MissingShare]:
+    """Columns with missing values, now or in the run before, the largest share first."""
+    now, then = _missing(run), {} if before is None else _missing(before)
+    shares = [MissingShare(label_of(name), share, then.get(name)) for name, share in now.items() if share or then.get(name)]
+    return sorted(shares, key=lambda each: -each.share)
+
+
+def _missing(run: RunResponse) -> dict[str, float]:
+    """Share of missing values by column, of the rows that were taken."""
+    missing: Any = run.details.get("missing")
+    good = (run.run.rows or 0) - (run.run.rejected or 0)
+    return {name: count / good for name, count in missing.items()} if isinstance(missing, Mapping) and good > 0 else {}
 
 
 def _cells(row: RejectedRow, schema: DatasetSchema) -> list[RejectedCell]:
@@ -127,4 +154,5 @@ RUN_PAGES: tuple[Page, ...] = (
     ("ui_runs", "GET", "/runs", show_runs),
     ("ui_run", "GET", "/runs/{run_id}", show_one),
     ("ui_rejected", "GET", "/runs/{run_id}/rejected", show_rejected),
+    ("ui_rejected_file", "GET", "/runs/{run_id}/rejected/file", download_rejected),
 )

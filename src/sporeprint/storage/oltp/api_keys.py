@@ -7,7 +7,7 @@ source of chance: nobody finds it by trying, so a fast hash is right (OWASP's sl
 import hashlib
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -17,11 +17,13 @@ from sqlalchemy import Engine, insert, select, update
 from sporeprint.common.timestamps import DAY_US
 from sporeprint.errors import UsageError, nearest
 from sporeprint.storage.engine import reading, writing
-from sporeprint.storage.oltp import audit_log
+from sporeprint.storage.oltp import audit_log, checkpoints
 from sporeprint.storage.oltp.audit_log import Change
 from sporeprint.storage.oltp.tables import api_key
 
 PREFIX = "spk"
+#: Name of the note on when keys were last used.
+LAST_USE = "api-keys-last-use"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -149,6 +151,24 @@ def listed(engine: Engine, *, revoked: bool = False) -> tuple[ApiKey, ...]:
     with reading(engine) as connection:
         rows = connection.execute(query if revoked else query.where(api_key.c.revoked_us.is_(None))).all()
     return tuple(_key(row) for row in rows)
+
+
+def note_use(engine: Engine, key_ids: Collection[str], day: str) -> None:
+    """Note on which day keys were last used.
+
+    Raises:
+        LostError: another process did so at the same time.
+        StorageUnavailableError, StorageError: the database cannot.
+    """
+    with writing(engine) as connection:
+        number, known = checkpoints.read(connection, LAST_USE)
+        checkpoints.write(connection, LAST_USE, number, {**(known or {}), **dict.fromkeys(key_ids, day)})
+
+
+def last_use(engine: Engine) -> Mapping[str, str]:
+    """Id of a key -> the day on which it was last used, in UTC. Raises: as `listed`."""
+    with reading(engine) as connection:
+        return checkpoints.read(connection, LAST_USE)[1] or {}
 
 
 _COLUMNS = (

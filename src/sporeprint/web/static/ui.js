@@ -30,7 +30,28 @@ const isChanged = (field) => field.options
   ? field.selectedIndex !== Math.max(0, [...field.options].findIndex((each) => each.defaultSelected))
   : field.checked !== field.defaultChecked || !["radio", "checkbox"].includes(field.type) && field.value !== field.defaultValue;
 document.addEventListener("htmx:after:init", ({ target: form }) => {
-  if (form instanceof HTMLFormElement && [...form.elements].some(isChanged)) {
-    form.dispatchEvent(new Event("input", { bubbles: true }));
-  }
+  const field = form instanceof HTMLFormElement && [...form.elements].find(isChanged);
+  if (field) field.dispatchEvent(new Event(field.type === "text" ? "input" : "change", { bubbles: true }));
+});
+// What is looked up again and again: not while nobody sees the page, and not what the page has already.
+const tags = new WeakMap();
+document.addEventListener("htmx:config:request", (event) => {
+  const { sourceEvent, sourceElement, request } = event.detail.ctx;
+  if (sourceEvent.type !== "every") return;
+  if (document.hidden) event.preventDefault();
+  else if (tags.has(sourceElement)) request.headers["If-None-Match"] = tags.get(sourceElement);
+});
+const problem = document.getElementById("problem");
+document.addEventListener("htmx:before:response", ({ detail: { ctx } }) => {
+  const tag = ctx.response.headers.get("etag");
+  if (tag) tags.set(ctx.sourceElement, tag);
+  if (ctx.response.status < 400) problem.replaceChildren(); // otherwise it says what is wrong, and the page stays as it is
+});
+document.addEventListener("htmx:error", () => {
+  const note = Object.assign(document.createElement("p"), { className: "note", role: "alert", textContent: problem.dataset.lost });
+  problem.replaceChildren(note);
+});
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  for (const each of document.querySelectorAll("[hx-trigger^=every]")) each.dispatchEvent(new CustomEvent("every"));
 });

@@ -1,0 +1,30 @@
+"""axe-core in a page of a real browser: what stands in the way of people who see, hear or move otherwise."""
+
+import functools
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from browser import Browser
+
+#: WCAG 2.2, levels A and AA, and axe's own good practice.
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+#: The rules that colours alone decide.
+COLOURS = ["color-contrast", "link-in-text-block"]
+RUN = """axe.run({runOnly: ONLY, resultTypes: ["violations"]}).then(found => found.violations.map(
+    each => each.id + ": " + each.nodes.map(node => node.target.join(" ") + " " + node.html.slice(0, 200)).join(" | ")))"""
+
+
+@functools.cache
+def _axe() -> str:
+    """axe-core itself (MPL-2.0), as a package brings it: used in tests alone, never shipped."""
+    return (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+
+
+def violations(browser: Browser, *, only: Sequence[str] = TAGS) -> list[Any]:
+    """The rules, by tags or by names, that the page breaks as it is seen now, each with the elements."""
+    if not browser.run("'axe' in window"):
+        browser.run(f"{_axe()}; 0")
+    found: list[Any] = browser.run(RUN.replace("ONLY", json.dumps(list(only))))
+    return found

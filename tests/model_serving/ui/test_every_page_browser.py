@@ -1,0 +1,182 @@
+"""Every page in a real browser, of a server that has something of each kind: no violation of WCAG 2.2 AA, no message, nothing from another
+host, never wider than its window, light on the wire."""
+
+import functools
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import polars as pl
+import pytest
+from sqlalchemy import Engine
+
+from ab_support import other, row, ship, until
+from accessibility import COLOURS, violations
+from browser import Browser
+from registry_support import further_version
+from serving_support import Server, start_server, write_config
+from sporeprint import settings
+from sporeprint.model_serving.ui.routes import UI_ROUTES
+from sporeprint.registry.registry import Registry
+from sporeprint.storage import urls
+from sporeprint.storage.engine import connect
+from sporeprint.storage.oltp import ab_tests
+from watch_support import add_evaluations, add_runs, raise_alert
+
+WIDTHS = (320, 390, 768, 1280)
+#: Widths at which the rules are tried, light; and those of colours in the dark.
+RULES_AT = (390, 1280)
+#: Bytes of a first visit with everything that a page links, as they come over the wire; with its charts.
+MOST_BYTES, MOST_BYTES_WITH_CHARTS = 60_000, 100_000
+#: Routes -> their addresses here, below `/ui/`.
+ADDRESSES = {
+    "ui_overview": ("",),
+    "ui_identify": ("identify", "identify?cap-shape=x&cap-color=n&stem-height=5", "identify?cap-shape=nothing&stem-height=tall"),
+    "ui_predictions": ("predictions", "predictions?verdict=edible&until=2001-01-01", "predictions?since=yesterday"),
+    "ui_prediction": ("predictions/{prediction}",),
+    "ui_batches": ("batches",),
+    "ui_batch": ("batches/{batch}",),
+    "ui_models": ("models",),
+    "ui_model": ("models/xgboost/v2", "models/decision_tree/v1"),
+    "ui_model_history": ("models/history",),
+    "ui_model_compare": ("models/compare?a=xgboost/v1&b=xgboost/v2&all=1", "models/compare?a=xgboost/v1&b=decision_tree/v1"),
+    "ui_tests": ("tests", "tests?status=concluded"),
+    "ui_test": ("tests/shadow", "tests/split", "tests/done"),
+    "ui_test_plan": ("tests/new", "tests/new?model_a=xgboost/v1&model_b=xgboost/v2&rate_a=0.02&per_day=1000"),
+    "ui_labels": ("labels",),
+    "ui_label": ("tests/shadow/label", "tests/split/label"),
+    "ui_monitoring": ("monitoring",),
+    "ui_evaluation": ("monitoring/run-040",),
+    "ui_alerts": ("alerts", "alerts?over=true"),
+    "ui_alert": ("alerts/{alert}",),
+    "ui_runs": ("runs", "runs?status=running"),
+    "ui_run": ("runs/20261101T000003Z-aaaa", "runs/20261101T000002Z-aaaa"),
+    "ui_rejected": ("runs/20261101T000003Z-aaaa/rejected",),
+    "ui_settings": ("settings",),
+    "ui_keys": ("keys",),
+    "ui_audit": ("audit", "audit?subject=nobody"),
+    "ui_login": ("login?to=models",),
+    "ui_missing": ("no/such/page", "predictions/no-such-prediction"),
+}
+#: What is no page: another address of one, or a file.
+NO_PAGES = {"ui_asset", "ui_root", "ui_batch_file", "ui_model_file", "ui_evaluation_report", "ui_rejected_file", "ui_test_report"}
+
+
+@pytest.fixture(scope="module")
+def root(_small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = Path(shutil.copytree(_small_run, tmp_path_factory.mktemp("pages") / "work"))
+    further_version(Registry(root / "models/registry"), "xgboost/v1", simulated=True)
+    rejected = pl.DataFrame(
+        {"cap-shape": ["q", None], "stem-width": ["17.wrz", "4"], "rules": [["number:stem-width"], ["required:cap-shape"]]}
+    )
+    (root / "data/validation/rejected").mkdir(parents=True, exist_ok=True)
+    rejected.with_columns(reason=pl.lit("a sentence")).write_parquet(root / "data/validation/rejected/20261101T000003Z-aaaa.parquet")
+    return root
+
+
+@pytest.fixture(scope="module")
+def server(root: Path, _small: dict[str, Any]) -> Iterator[Server]:
+    config = write_config({**_small, "gate": {"margin": 0.99}, "ab_testing": {"evaluate_every_s": 0.3}}, root / "config.yaml")
+    server = start_server(root, config)
+    yield server
+    server.end()
+
+
+def add_tests(server: Server, engine: Engine) -> None:
+    """A shadow test with two interim analyses, a split one without traffic, and one that was ended by hand."""
+    client = server.client
+    fields = {"model_a": "xgboost/v1", "model_b": "decision_tree/v1", "independent": True}
+    more: dict[str, dict[str, Any]] = {
+        "shadow": {"mode": "shadow"},
+        "split": {"mode": "split", "traffic_split": 0.5},
+        "done": {"mode": "shadow"},
+    }
+    for name, mode in more.items():
+        client.post("/ab-tests", json={"name": name, **fields, **mode}).raise_for_status()
+    for place, name in enumerate(("shadow", "done", "shadow", "done")):
+        test, begin = ab_tests.get(engine, name), 100 * place
+        rows = [row(number, test, f"u{number}", "edible", shadow=other("poisonous")) for number in range(begin, begin + 12)]
+        ship(engine, [{**each, "features": json.dumps({"cap-shape": "x", "stem-height": 5.0})} for each in rows])
+        until(functools.partial(has_units, client, name, 12 * (place // 2 + 1)))
+        for each in rows[:4]:
+            client.post(f"/predictions/{each['prediction_id']}/outcome", json={"outcome": "p"}).raise_for_status()
+    client.post("/ab-tests/done/conclude", json={"winner": "A", "reason": "a test"}).raise_for_status()
+
+
+def has_units(client: httpx.Client, name: str, least: int) -> bool:
+    interim = client.get(f"/ab-tests/{name}").json()["interim_analysis"]
+    return interim is not None and interim["units"] >= least
+
+
+@pytest.fixture(scope="module")
+def names(server: Server, root: Path, _small: dict[str, Any]) -> dict[str, str]:
+    """Something of each kind; ids that addresses need."""
+    engine = connect(urls.oltp(settings.parse(_small).storage, root))
+    add_evaluations(engine, 40)
+    add_runs(engine, 3)
+    alert_id = raise_alert(engine, text="a-text-without-a-break-" * 20)
+    client = server.client
+    prediction = client.post("/predict", json={"cap-shape": "x", "cap-color": "n"}).json()["prediction_id"]
+    client.post("/predict/batch", json=[{"cap-shape": "x"}, {"no": 1}])
+    add_tests(server, engine)
+    batches = until(lambda: client.get("/batches").json()["batches"])
+    until(lambda: client.get(f"/predictions/{prediction}").status_code == 200)
+    engine.dispose()
+    return {"prediction": prediction, "batch": batches[0]["batch_id"], "alert": alert_id}
+
+
+@pytest.fixture(scope="module")
+def one_browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(chromium, tmp_path_factory.mktemp("browser") / "profile") as browser:
+        browser.call("Network.setCacheDisabled", cacheDisabled=True)  # every visit is a first one
+        yield browser
+
+
+@pytest.fixture
+def browser(one_browser: Browser) -> Browser:
+    one_browser.messages.clear()
+    one_browser.requests.clear()
+    return one_browser
+
+
+def test_every_page_is_tried() -> None:
+    pages = {route.name for route in UI_ROUTES if "GET" in (route.methods or ())}
+    assert pages - NO_PAGES == set(ADDRESSES)
+
+
+@pytest.mark.parametrize("route", ADDRESSES)
+def test_a_page_breaks_no_rule_and_fits_its_window(browser: Browser, base: str, names: dict[str, str], route: str) -> None:
+    for path in ADDRESSES[route]:
+        browser.requests.clear()
+        browser.call("Network.setExtraHTTPHeaders", headers={"Accept-Language": "en"})
+        browser.screen(1280)
+        browser.open(base + path.format(**names))
+        assert {urlsplit(each).netloc for each in browser.requests if not each.startswith(("about:", "data:"))} == {urlsplit(base).netloc}
+        has_charts = browser.run("Boolean(document.querySelector('svg[role=img]'))")
+        assert sum(browser.requests.values()) <= (MOST_BYTES_WITH_CHARTS if has_charts else MOST_BYTES), browser.requests
+        for width in RULES_AT:
+            browser.screen(width)
+            assert violations(browser) == [], (path, width)
+            browser.screen(width, is_dark=True)
+            assert violations(browser, only=COLOURS) == [], (path, width)
+        for language in ("en", "de"):
+            browser.call("Network.setExtraHTTPHeaders", headers={"Accept-Language": language})
+            browser.open(base + path.format(**names))
+            assert browser.run("document.documentElement.lang") == language
+            for width in WIDTHS:
+                browser.screen(width)
+                assert browser.overflow <= 0, (path, width, language)
+    # A browser notes a page that is answered with an error by itself.
+    assert [each for each in browser.messages if "Failed to load resource" not in each or "/ui/assets/" in each] == []
+
+
+def test_the_rules_find_what_is_wrong(browser: Browser, base: str, names: dict[str, str]) -> None:
+    browser.screen(1280)
+    browser.open(f"{base}models")
+    browser.run("document.querySelector('h1').style.color = '#999'")
+    browser.run("document.querySelector('main').append(document.createElement('input'))")
+    assert [each.partition(":")[0] for each in violations(browser)] == ["color-contrast", "label"]
