@@ -1,28 +1,32 @@
-"""The Open Inference Protocol beside the other ways in: a batch, one row, and differences on every row of the table.
+"""The speed of the Open Inference Protocol: a batch and one row beside the other ways in, and one row beside MLServer.
 
-    python benchmarks/open_inference.py --workdir DIR [--seconds 3] [--pairs 3] [--rows 61069]
+    python benchmarks/open_inference.py --workdir DIR [--seconds 3] [--pairs 3]
+    python benchmarks/open_inference.py --workdir DIR --mlserver      needs wrk; makes an environment for MLServer on first use
 
-DIR is a work directory in which `sporeprint etl` has run over the table DIR/data/raw/secondary_data.csv. Needs nothing but the project.
-One connection for batches; eight threads, each with a connection, for single rows. The sides take turns; a figure is a pair's ratio.
+DIR is a work directory in which `sporeprint etl` has run over the table DIR/data/raw/secondary_data.csv. MLServer has a model of as many
+trees fitted on the same table, in six settings: as it comes, with adaptive batching, with a process a core, each with its
+documented pandas codec and with a runtime that does no more than it must. same_answers.py holds
+all ways in against each other. One connection for batches; eight threads, each with a connection, for single rows. The sides take turns; a
+figure is a pair's ratio.
 """
 
 import argparse
 import io
 import json
 import statistics
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import polars as pl
 
-from serving.run import Server, start_ours
+from serving.run import LUA, MLSERVER, PEERS, ROOT, ROWS, Server, bodies, start_ours, start_peer, tree_count, wrk
 from sporeprint.model_serving.open_inference.tensors import BYTES, Tensor, to_bytes
 from sporeprint.registry.registry import Registry
 from sporeprint.schema import DatasetSchema
@@ -30,17 +34,20 @@ from sporeprint.schema import DatasetSchema
 BATCH = 1000
 
 
-def binary_body(frame: pl.DataFrame, schema: DatasetSchema) -> tuple[bytes, int]:
+def binary_body(
+    frame: pl.DataFrame, schema: DatasetSchema, *, outputs: Sequence[Any] = (), parameters: Mapping[str, Any] | None = None
+) -> tuple[bytes, int]:
     """An inference request with one binary tensor a column, and the length of its JSON."""
     inputs, chunks = [], []
-    for name in schema.columns:
+    for name in frame.columns:
         numeric = name in schema.numeric
         values = frame[name].cast(pl.Float64).fill_null(float("nan")) if numeric else frame[name].fill_null("")
         chunk = to_bytes(Tensor(name, "FP64" if numeric else BYTES, (frame.height,), values.to_list()))
         chunks.append(chunk)
         described = {"name": name, "datatype": "FP64" if numeric else BYTES, "shape": [frame.height]}
         inputs.append({**described, "parameters": {"binary_data_size": len(chunk)}})
-    head = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": True}}).encode()
+    request = {"inputs": inputs, "outputs": list(outputs), "parameters": {"binary_data_output": True, **(parameters or {})}}
+    head = json.dumps(request).encode()
     return head + b"".join(chunks), len(head)
 
 
@@ -118,29 +125,33 @@ def compare(server: Server, frame: pl.DataFrame, schema: DatasetSchema, seconds:
     }
 
 
-def differences(server: Server, frame: pl.DataFrame, schema: DatasetSchema) -> dict[str, Any]:
-    """Verdicts and scores that differ between /v2 and /predict/batch, over all rows."""
-    verdicts: list[str] = []
-    scores: list[float] = []
-    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=120) as client:
-        for part in frame.iter_slices(20_000):
-            body, length = binary_body(part, schema)
-            body = body.replace(b'"binary_data_output": true', b'"binary_data_output":false', 1)
-            answer = client.post("/v2/models/mushroom/infer", content=body, headers={"Inference-Header-Content-Length": str(length)})
-            checked(answer)
-            given = {output["name"]: output["data"] for output in answer.json()["outputs"]}
-            verdicts += given["verdict"]
-            scores += given["probability"]
-        parquet = io.BytesIO()
-        frame.write_parquet(parquet)
-        headers = {"Content-Type": "application/vnd.apache.parquet", "Accept": "application/vnd.apache.parquet"}
-        answer = client.post("/predict/batch", content=parquet.getvalue(), headers=headers)
-        checked(answer)
-        expected = pl.read_parquet(io.BytesIO(answer.content))
+def against_mlserver(server: Server, cache: Path, table: pl.DataFrame, trees: int, seconds: int, pairs: int) -> dict[str, Any]:
+    """Single rows as JSON at 64 connections, by wrk, and the same bodies to MLServer in each of its settings, in turn."""
+    rates: dict[str, list[float]] = {"sporeprint": [], **{name: [] for name in MLSERVER}}
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="serving-", dir=cache) as temporary:
+        folder = Path(temporary)
+        table.write_parquet(folder / "table.parquet")
+        bodies(table.drop("class").sample(ROWS, seed=1), folder)
+        (script := folder / "load.lua").write_text(LUA)
+        for _ in range(pairs):
+            for name, measured in rates.items():
+                with ExitStack() as stack:
+                    asked, path = server, "/v2/models/mushroom/infer"
+                    if name != "sporeprint":
+                        asked, path = start_peer(PEERS[name], cache, folder, trees), PEERS[name].path
+                        stack.callback(asked.end)
+                    wrk(asked, path, folder / "oip.jsonl", script, 16, 1)
+                    load = wrk(asked, path, folder / "oip.jsonl", script, 64, seconds)
+                    if load.failed:
+                        print(f"{name}: {load.failed} answers failed", file=sys.stderr)
+                    measured.append(load.per_s)
+    best = max(MLSERVER, key=lambda name: statistics.median(rates[name]))
     return {
-        "rows": frame.height,
-        "verdicts that differ": sum(a != b for a, b in zip(verdicts, expected["verdict"].to_list(), strict=True)),
-        "largest difference of scores": float(np.max(np.abs(np.array(scores) - expected["probability"].to_numpy()))),
+        "requests/s, one row, 64 connections": {name: list(map(round, values)) for name, values in rates.items()},
+        f"one row, /v2 / MLServer at its best ({best}), limit 4": [
+            round(ours / max(rates[name][turn] for name in MLSERVER), 2) for turn, ours in enumerate(rates["sporeprint"])
+        ],
     }
 
 
@@ -150,15 +161,20 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=61_069)
+    parser.add_argument("--mlserver", action="store_true", help="only single rows, beside MLServer")
+    parser.add_argument("--cache", type=Path, default=ROOT / "benchmarks/out/serving", help="folder for MLServer's environment")
     options = parser.parse_args()
     schema = Registry(options.workdir / "models/registry").load("production").schema
-    frame = pl.read_csv(options.workdir / "data/raw/secondary_data.csv", separator=";", n_rows=options.rows)
-    frame = frame.select([pl.col(name).cast(pl.String) if name not in schema.numeric else pl.col(name) for name in schema.columns])
+    table = pl.read_csv(options.workdir / "data/raw/secondary_data.csv", separator=";")
+    frame = table.select([pl.col(name).cast(pl.String) if name not in schema.numeric else pl.col(name) for name in schema.columns])
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         server = start_ours("sporeprint", options.workdir, Path(folder), stack)
         stack.callback(server.end)
-        found = {**compare(server, frame, schema, options.seconds, options.pairs), **differences(server, frame, schema)}
+        if options.mlserver:
+            trees = tree_count(options.workdir)
+            found = against_mlserver(server, options.cache, table, trees, round(options.seconds), options.pairs)
+        else:
+            found = compare(server, frame, schema, options.seconds, options.pairs)
     print(json.dumps(found, indent=1))
 
 

@@ -94,6 +94,8 @@ class Peer:
 
 
 FIT = ("scikit-learn", "xgboost-cpu", "polars", "joblib", "pandas<3", "pyarrow")
+#: Its settings, see peers/fit_mlserver.py.
+MLSERVER = ("mlserver", "mlserver-batching", "mlserver-workers", "mlserver-lean", "mlserver-lean-batching", "mlserver-lean-workers")
 WEB = ("fastapi", "uvicorn[standard]")
 PEERS = {
     peer.name: peer
@@ -164,23 +166,17 @@ PEERS = {
             "/readyz",
             "fit.py",
         ),
-        Peer(
-            "mlserver",
-            ("mlserver", "uvloop<0.23", *FIT),
-            ("{bin}/mlserver", "start", "{folder}/mlserver_plain"),
-            "/v2/models/mushrooms/infer",
-            "oip",
-            "/v2/health/ready",
-            "fit_mlserver.py",
-        ),
-        Peer(
-            "mlserver-batching",
-            ("mlserver", "uvloop<0.23", *FIT),
-            ("{bin}/mlserver", "start", "{folder}/mlserver_batching"),
-            "/v2/models/mushrooms/infer",
-            "oip",
-            "/v2/health/ready",
-            "fit_mlserver.py",
+        *(
+            Peer(
+                name,
+                ("mlserver", "uvloop<0.23", *FIT),
+                ("{bin}/mlserver", "start", f"{{folder}}/repositories/{name}"),
+                "/v2/models/mushrooms/infer",
+                "oip",
+                "/v2/health/ready",
+                "fit_mlserver.py",
+            )
+            for name in MLSERVER
         ),
     )
 }
@@ -194,7 +190,7 @@ def environment(peer: Peer, cache: Path) -> Path:
     """The Python of a peer's environment, made on first use."""
     if not peer.packages:
         return Path(sys.executable)
-    folder = cache / re.sub(r"-batching$", "", peer.name)
+    folder = cache / peer.name.partition("-")[0]
     python = folder / "bin/python"
     if not (folder / "made").exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -409,7 +405,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         *OURS,
         "echo",
         "asgi",
-        *(["pipeline", "mlflow", "bentoml", "bentoml-batching", "mlserver", "mlserver-batching"] if options.peers == "all" else []),
+        *(["pipeline", "mlflow", "bentoml", "bentoml-batching", *MLSERVER] if options.peers == "all" else []),
     ]
     if options.peers not in ("all", "none"):
         names += [name for name in options.peers.split(",") if name not in names]
@@ -421,7 +417,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         bodies(table.drop("class").sample(ROWS, seed=1), folder)
         script = folder / "load.lua"
         script.write_text(LUA)
-        trees = _trees(workdir)
+        trees = tree_count(workdir)
         commits = []
         for turn in range(options.pairs):
             commits.append(commit_ms(folder))
@@ -452,7 +448,7 @@ def _said(connections: int, load: Load) -> str:
     return f"{connections}: {load.per_s:,.0f}/s {times}, {load.cpu_us:.0f} us CPU, {load.failed} failed"
 
 
-def _trees(workdir: Path) -> int:
+def tree_count(workdir: Path) -> int:
     """How many trees sporeprint's model has."""
     import orjson
 

@@ -104,25 +104,57 @@ def test_a_server_that_is_away_is_told_and_harms_nothing(run: tuple[Settings, Pa
     assert "the run itself is complete" in caplog.text
 
 
-class Failing(http.server.BaseHTTPRequestHandler):
-    """Answers everything with 500."""
+class Answering(http.server.BaseHTTPRequestHandler):
+    """Answers everything with the same."""
+
+    status, body = 500, b""
 
     def do_GET(self) -> None:
-        self.send_error(500)
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.send_response(self.status)
+        self.send_header("content-length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
 
     def do_POST(self) -> None:
-        self.send_error(500)
+        self.do_GET()
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
 
 
-def test_a_server_that_fails_is_told_and_harms_nothing(run: tuple[Settings, Path, EtlResult], caplog: pytest.LogCaptureFixture) -> None:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Failing) as failing:
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (500, b"", "500"),
+        (500, b'{"error_code": "INTERNAL_ERROR", "message": "full"}', "500"),
+        (403, b"<html>log in</html>", "403"),
+        (200, b"<html>log in</html>", "not in a valid JSON format"),
+        (200, b'{"experiment": 5}', "Failed to parse experiment"),
+        (200, b"{}", "MLflow"),  # an experiment and a run without names, to which nothing can be attached
+    ],
+)
+def test_a_server_that_fails_or_is_another_is_told_and_harms_nothing(
+    run: tuple[Settings, Path, EtlResult], caplog: pytest.LogCaptureFixture, status: int, body: bytes, said: str
+) -> None:
+    handler = type("Handler", (Answering,), {"status": status, "body": body})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as failing:
         threading.Thread(target=failing.serve_forever, daemon=True).start()
         try:
             assert track_run(*run[:2], run[2], f"http://127.0.0.1:{failing.server_port}") is None
         finally:
             failing.shutdown()
     assert "was not tracked by MLflow" in caplog.text
-    assert "500" in caplog.text
+    assert said in caplog.text
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "http://127.0.0.1:99999", "htp://nowhere"])
+def test_an_address_that_is_none_is_told(run: tuple[Settings, Path, EtlResult], caplog: pytest.LogCaptureFixture, address: str) -> None:
+    assert track_run(*run[:2], run[2], address) is None
+    assert f"was not tracked by MLflow at {address}" in caplog.text
+
+
+def test_a_password_in_the_address_is_not_told(run: tuple[Settings, Path, EtlResult], caplog: pytest.LogCaptureFixture) -> None:
+    assert track_run(*run[:2], run[2], f"http://me:secret@127.0.0.1:{free_port()}") is None
+    assert "http://me:***@127.0.0.1" in caplog.text
+    assert "secret" not in caplog.text

@@ -30,7 +30,9 @@ from sporeprint import settings
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.training_data import read_input
 from sporeprint.errors import NotServableError, SporeprintError, UsageError
+from sporeprint.inference.predictor import explain_row
 from sporeprint.inference.table_scoring import verdicts
+from sporeprint.pipelines.explanation import explain
 from sporeprint.pipelines.model_import import ImportOptions, feature_names, run_import
 from sporeprint.registry.registry import Registry
 
@@ -118,6 +120,58 @@ def test_a_booster_scores_as_xgboost_does(
     assert bundle.info["model"]["estimator"] == "imported:xgboost"
     assert "not known" in bundle.info["notes"][0]
     assert Registry(small_copy / "models/registry").production().ref != "partner/v1"  # type: ignore[union-attr]
+
+
+def explained(root: Path, bundle: Any, frame: pl.DataFrame) -> tuple[Any, dict[str, float]]:
+    """The explanation of a row with all columns named, and the effect of each."""
+    row = {name: None if value in ("", None) or value != value else value for name, value in frame.to_dicts()[0].items()}
+    found = explain_row(bundle, {name: row.get(name) for name in bundle.schema.columns}, most=99)
+    return found, {each.column: each.effect for each in found.attributions}
+
+
+def test_a_booster_is_explained_by_its_own_trees(
+    booster: xgboost.Booster, one_hot: pl.DataFrame, small_copy: Path, small_config: dict[str, Any], tmp_path: Path
+) -> None:
+    booster.save_model(tmp_path / "booster.ubj")
+    bundle = imported(small_copy, small_config, tmp_path / "booster.ubj")
+    frame, _ = rows(bundle, small_copy, small_config)
+    own = xgboost.DMatrix(as_features(frame[:1], one_hot.columns), feature_names=one_hot.columns)
+    *shares, base = booster.predict(own, pred_contribs=True)[0].tolist()
+    expected = dict.fromkeys(TEXTS + NUMBERS, 0.0)
+    for name, share in zip(one_hot.columns, shares, strict=True):
+        expected[name if name in NUMBERS else name.rpartition("_")[0]] += share
+    found, effects = explained(small_copy, bundle, frame)
+    assert (found.unit, found.base) == ("log odds", pytest.approx(base, abs=1e-5))
+    assert effects == pytest.approx({name: value for name, value in expected.items() if value}, abs=1e-5)
+
+
+def test_a_linear_pipeline_of_texts_is_explained_exactly(
+    pipeline: Any, small_copy: Path, small_config: dict[str, Any], tmp_path: Path
+) -> None:
+    skops.io.dump(pipeline, tmp_path / "pipeline.skops")
+    bundle = imported(small_copy, small_config, tmp_path / "pipeline.skops")
+    frame, _ = rows(bundle, small_copy, small_config)
+    found, effects = explained(small_copy, bundle, frame)
+    assert found.unit == "log odds"
+    assert set(effects) <= {*TEXTS, *NUMBERS}
+    margin = float(pipeline.decision_function(frame.select(TEXTS + NUMBERS)[:1])[0])
+    assert sum(effects.values()) + found.base == pytest.approx(margin, abs=1e-4)
+    for name in NUMBERS:  # a sum: what another value of one column changes, its effect changes
+        other = frame[:1].with_columns(pl.col(name) + 5)
+        change = float(pipeline.decision_function(other.select(TEXTS + NUMBERS))[0]) - margin
+        assert explained(small_copy, bundle, other)[1][name] - effects[name] == pytest.approx(change, abs=1e-4)
+
+
+def test_any_graph_is_explained_by_replacing_columns(small_copy: Path, small_config: dict[str, Any], tmp_path: Path) -> None:
+    options = ImportOptions(("stem-width", "cap-diameter", "cap-shape=x"), missing_number=2.5)
+    bundle = imported(small_copy, small_config, net(tmp_path), options)
+    frame, scores = rows(bundle, small_copy, small_config)
+    found, effects = explained(small_copy, bundle, frame)
+    assert found.unit == "probability"
+    assert set(effects) <= {"stem-width", "cap-diameter", "cap-shape"}
+    assert sum(effects.values()) + found.base == pytest.approx(float(scores[0]), abs=1e-6)
+    whole = {name: "" if value is None else value for name, value in bundle.golden.rows[0].items()}
+    assert explain(small_copy, whole, model="partner/v1").tables()[1].columns[1] == "towards poisonous, in probability"
 
 
 def test_a_missing_number_reaches_a_booster_as_nan(

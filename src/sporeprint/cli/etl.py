@@ -10,6 +10,7 @@ from sporeprint.cli.command import ALL, CONFIG, Session, command, group, user
 from sporeprint.cli.console import Result
 from sporeprint.cli.init import Positive, Target, split_codes
 from sporeprint.cli.panels import STEPS, USE, WHOLE
+from sporeprint.common.redaction import redacted
 from sporeprint.common.text_table import Table
 from sporeprint.errors import UsageError
 
@@ -84,7 +85,9 @@ def etl(
         from sporeprint.pipelines.mlflow_tracking import track_run
 
         run_id = track_run(session.settings, session.workdir, result, track)
-        session.screen.say(f"not tracked by MLflow at {track}: see the log" if run_id is None else f"tracked by MLflow as run {run_id}")
+        session.screen.say(
+            f"not tracked by MLflow at {redacted(track)}: see the log" if run_id is None else f"tracked by MLflow as run {run_id}"
+        )
     return result
 
 

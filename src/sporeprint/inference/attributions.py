@@ -1,8 +1,9 @@
-"""Why a model scores a row as it does: the exact contribution of each column to the score (SHAP values), in the user's words.
+"""Why a model scores a row as it does: the contribution of each column to the score (SHAP values), in the user's words.
 
 Trees: TreeSHAP (Lundberg et al. 2020), which XGBoost computes exactly for its own boosters; scikit-learn's trees and forests are
 given to it as boosters of the same splits. Linear models: coefficient times the distance from the training rows' mean, the
-Shapley value of a linear score. The contributions and the base add up to the score, before calibration.
+Shapley value of a linear score. Anything else: sampled (`sampled_attributions`). The contributions and the base add up to the
+score, before calibration.
 """
 
 import json
@@ -15,7 +16,10 @@ import numpy.typing as npt
 
 from sporeprint.common.dates import date_text
 from sporeprint.common.optional_dependencies import Lazy
+from sporeprint.inference.sampled_attributions import Background, log_odds
 from sporeprint.models.encoder import Matrix
+from sporeprint.models.imported_encoding import Places, raw_input
+from sporeprint.models.imported_model import InputSignature
 from sporeprint.models.scorers import LinearScorer, Scorer, XGBoostScorer
 from sporeprint.schema import DatasetSchema, Kind
 
@@ -28,7 +32,7 @@ ROOT = 2**31 - 1
 
 #: How a booster begins.
 JSON_START = b'{"learner":{'
-EXPLAINER, TREES = "explainer.json", "explainer.trees.json"
+EXPLAINER, TREES, SAMPLE = "explainer.json", "explainer.trees.json", "explainer.background.npz"
 
 
 @dataclass(frozen=True)
@@ -55,17 +59,24 @@ class Explainer:
     Attributes:
         unit: of the effects: "log odds" or "probability"; None where the model cannot be explained.
         means: float64 [m], mean of each matrix column over the training rows, for linear models; else empty.
-        trees: a booster with the splits of a scikit-learn tree or forest, in its JSON; else empty.
+        trees: a booster in its JSON, with the splits of a scikit-learn tree or forest, or made elsewhere; else empty.
+        places: where the features of a booster that was made elsewhere lie in the matrix.
+        background: what other models are explained with.
     """
 
     unit: Unit | None
     means: Float64
     trees: bytes = b""
+    places: Places | None = None
+    background: Background | None = None
 
     def to_files(self) -> dict[str, bytes]:
         """File name -> bytes; equal values give equal bytes."""
-        text = json.dumps({"format": 1, "unit": self.unit, "means": self.means.tolist(), "trees": bool(self.trees)}, indent=1)
-        return {EXPLAINER: text.encode(), **({TREES: self.trees} if self.trees else {})}
+        described: dict[str, Any] = {"format": 1, "unit": self.unit, "means": self.means.tolist(), "trees": bool(self.trees)}
+        if self.places is not None:
+            described["places"] = {"at": self.places.at, "missing": self.places.missing}
+        files = {EXPLAINER: json.dumps(described, indent=1).encode(), **({TREES: self.trees} if self.trees else {})}
+        return files if self.background is None else {**files, SAMPLE: self.background.to_bytes()}
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Self:
@@ -77,7 +88,10 @@ class Explainer:
         try:
             raw = json.loads(files[EXPLAINER])
             version, has_trees = raw["format"], bool(raw["trees"])
-            explainer = cls(raw["unit"], np.array(raw["means"], dtype=np.float64), files[TREES] if has_trees else b"")
+            places = Places(tuple(raw["places"]["at"]), tuple(raw["places"]["missing"])) if "places" in raw else None
+            background = Background.from_bytes(files[SAMPLE]) if SAMPLE in files else None
+            trees = files[TREES] if has_trees else b""
+            explainer = cls(raw["unit"], np.array(raw["means"], dtype=np.float64), trees, places, background)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{EXPLAINER} is missing or damaged: {error!r}") from error
         # XGBoost's parser ends the process on much of what is no model.
@@ -101,6 +115,9 @@ class Explainer:
             return None
         if not len(X):
             return np.empty(X.shape), 0.0
+        if self.background is not None:
+            unit = self.unit
+            return self.background.contributions(X, lambda rows: log_odds(scorer.score(rows)) if unit == "log odds" else scorer.score(rows))
         if isinstance(scorer, LinearScorer):
             base = float(self.means @ scorer.coefficients + scorer.intercept)
             return (X.astype(np.float64) - self.means) * scorer.coefficients, base
@@ -110,21 +127,29 @@ class Explainer:
         else:
             booster = xgboost.Booster({"nthread": 1, "verbosity": 0})
             booster.load_model(bytearray(self.trees))
-        shap_values = np.asarray(booster.predict(xgboost.DMatrix(X, nthread=1), pred_contribs=True), dtype=np.float64)
-        return shap_values[:, :-1], float(shap_values[0, -1])
+        features = X if self.places is None else raw_input(X, InputSignature("X", "float", 2, len(self.places.at)), self.places)
+        options = {"pred_contribs": True, "validate_features": False}
+        shap_values = np.asarray(booster.predict(xgboost.DMatrix(features, nthread=1), **options), dtype=np.float64)
+        effects, base = shap_values[:, :-1], float(shap_values[0, -1])
+        if self.places is None:
+            return effects, base
+        of_columns = np.zeros(X.shape)
+        np.add.at(of_columns.T, list(self.places.at), effects.T)
+        return of_columns, base
 
 
 #: Of a model that cannot be explained.
 NO_EXPLANATION = Explainer(None, np.empty(0, dtype=np.float64))
 
 
-def explainer_of(scorer: Scorer | None, estimator: Any, X: Matrix) -> Explainer:
+def explainer_of(scorer: Scorer | None, estimator: Any, X: Matrix, sources: Sequence[str] = ()) -> Explainer:
     """What explains a fitted model.
 
     Args:
         scorer: the form that is served.
         estimator: what was fitted.
         X: float32 [n, m], the training rows.
+        sources: the dataset's column of each of the m; without them, models are explained only where it is exact.
     """
     nothing = np.empty(0, dtype=np.float64)
     if isinstance(scorer, LinearScorer):
@@ -133,7 +158,17 @@ def explainer_of(scorer: Scorer | None, estimator: Any, X: Matrix) -> Explainer:
         return Explainer("log odds", nothing)
     if (trees := _trees_of(estimator)) is not None:
         return Explainer("probability", nothing, as_booster(trees, X.shape[1]))
-    return NO_EXPLANATION
+    return NO_EXPLANATION if scorer is None or not sources else sampled_explainer("probability", X, sources)
+
+
+def sampled_explainer(unit: Unit, X: Matrix, sources: Sequence[str]) -> Explainer:
+    """What explains any model from the training rows [n, m], whose columns come from `sources`."""
+    return Explainer(unit, np.empty(0, dtype=np.float64), background=Background.of(X, sources))
+
+
+def imported_booster_explainer(model: bytes, places: Places) -> Explainer:
+    """What explains a booster that was made elsewhere, in XGBoost's JSON."""
+    return Explainer("log odds", np.empty(0, dtype=np.float64), model, places)
 
 
 def _trees_of(estimator: Any) -> list[Any] | None:

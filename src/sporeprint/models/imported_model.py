@@ -275,7 +275,7 @@ def _sklearn_graph(estimator: Any, names: Sequence[str], texts: frozenset[str], 
         types = [("X", numbers([None, len(names)]))]
     try:
         proto = convert_sklearn(
-            estimator, name="classifier", initial_types=types, options={id(_last(estimator)): {"zipmap": False}}, target_opset=OPSETS
+            estimator, name="classifier", initial_types=types, options={id(last_step(estimator)): {"zipmap": False}}, target_opset=OPSETS
         )
     except CONVERTER_ERRORS as error:
         raise NotServableError(f"no conversion of {type(estimator).__name__}: {first_line(error)}") from error
@@ -283,8 +283,9 @@ def _sklearn_graph(estimator: Any, names: Sequence[str], texts: frozenset[str], 
     return replace(read_onnx(proto.SerializeToString()), format="skops", labels=labels, features=() if texts else tuple(names))
 
 
-def _last(estimator: Any) -> Any:
-    return _last(estimator.steps[-1][1]) if hasattr(estimator, "steps") else estimator
+def last_step(estimator: Any) -> Any:
+    """The classifier at the end of a pipeline, or the classifier itself."""
+    return last_step(estimator.steps[-1][1]) if hasattr(estimator, "steps") else estimator
 
 
 def positive_column(labels: Sequence[str], width: int, stated: str | None, positive: str, word: str) -> int:

@@ -363,10 +363,10 @@ def _forms(estimator: Any) -> list[_Form]:
         ("ONNX in double precision", lambda e, m, threads: OnnxScorer.of(to_onnx(e, m, np.float64), threads=threads)),
         ("ONNX in single precision", lambda e, m, threads: OnnxScorer.of(to_onnx(e, m, np.float32), threads=threads)),
     ]
-    return [("linear", lambda e, _m, _threads: _linear(e)), *onnx] if _is_linear(estimator) else onnx
+    return [("linear", lambda e, _m, _threads: _linear(e)), *onnx] if is_linear(estimator) else onnx
 
 
-def _is_linear(estimator: Any) -> bool:
+def is_linear(estimator: Any) -> bool:
     """Whether it is one of the classifiers whose probability is the logistic function of a weighted sum."""
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.linear_model import LogisticRegression, LogisticRegressionCV

@@ -48,12 +48,19 @@ class ExplainResult:
             ("most like", str(answer.most_like)),
             ("model", self.model + (" (trained on SIMULATED data)" if self.simulated else "")),
         ]
-        attributions = tuple((reason.text, f"{reason.effect:+.3f}") for reason in self.explanation.attributions)
         return [
             Table("Answer", ("", ""), tuple(rows)),
-            Table("Feature attributions", ("column", f"towards {positive}, in {self.explanation.unit}"), attributions),
+            self._attributions(positive),
             *self._nearest(),
         ]
+
+    def _attributions(self, positive: str) -> Table:
+        if self.explanation.unit is None:
+            return Table(
+                "Feature attributions", ("", ""), (("none", "this version was registered without them; train or import it again"),)
+            )
+        named = tuple((reason.text, f"{reason.effect:+.3f}") for reason in self.explanation.attributions)
+        return Table("Feature attributions", ("column", f"towards {positive}, in {self.explanation.unit}"), named)
 
     def _meant(self, column: str) -> str:
         """What a value that was never seen may be a slip of."""

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sporeprint.common.optional_dependencies import missing
+from sporeprint.common.redaction import redacted
 from sporeprint.common.workdir import Workdir
 from sporeprint.pipelines.mlflow_export import export_mlflow
 from sporeprint.pipelines.results import EtlResult
@@ -51,15 +52,18 @@ def track_run(settings: Settings, root: Path, result: EtlResult, uri: str) -> st
     for name, value in MLFLOW_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
+        from google.protobuf.json_format import ParseError  # type: ignore[import-untyped]  # comes with mlflow
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
     except ModuleNotFoundError as error:
         raise (missing(error) or error) from error
-    # What the clients of artifact stores raise is their own: OSError and below.
+    # Clients of artifact stores raise OSError and below; an answer that is none of MLflow's, and an address that is none, are the others.
     try:
         return _track(MlflowClient(tracking_uri=uri), settings, Workdir(root), result)
-    except (MlflowException, OSError) as error:
-        log.warning("run %s was not tracked by MLflow at %s: %s; the run itself is complete", result.run_id, uri, _short(error))
+    except (MlflowException, OSError, ParseError, ValueError) as error:
+        shown = redacted(uri)
+        reason = _short(error).replace(uri.rstrip("/"), shown.rstrip("/"))
+        log.warning("run %s was not tracked by MLflow at %s: %s; the run itself is complete", result.run_id, shown, reason)
         return None
 
 

@@ -16,12 +16,14 @@ from sporeprint.common.progress import Steps
 from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.errors import DataError, NotServableError, SporeprintError, UsageError
 from sporeprint.evaluation.candidate import Candidate
+from sporeprint.inference.attributions import Explainer, Unit, imported_booster_explainer, sampled_explainer
+from sporeprint.inference.sampled_attributions import chosen_rows
 from sporeprint.models import imported_model
 from sporeprint.models.encoder import Encoder, Matrix
 from sporeprint.models.imported_encoding import Places, encoder_for, feature_of, features_of, places_of, raw_input, serving_graph
 from sporeprint.models.imported_model import ImportedModel, as_probabilities, positive_column
 from sporeprint.models.onnx_export import first_line
-from sporeprint.models.scorers import TOLERANCE, OnnxScorer
+from sporeprint.models.scorers import TOLERANCE, OnnxScorer, is_linear
 from sporeprint.pipelines.etl import register_one
 from sporeprint.pipelines.extract import extract
 from sporeprint.pipelines.load import load
@@ -125,11 +127,11 @@ def _candidate(run: RunContext, table: ModelInput, data: bytes, file: str, name:
     began = time.perf_counter()
     form = imported_model.format_of(data)
     if form == "skops":
-        scorer, encoder, reference, used = _sklearn(settings, table, data, options)
+        scorer, encoder, reference, used, explainer = _sklearn(settings, table, data, options)
     else:
         read = imported_model.read_onnx if form == "onnx" else imported_model.read_xgboost
         model = _in_a_process(read, data)
-        scorer, encoder, reference, used = _served(settings, table, model, options, _own_reference(model))
+        scorer, encoder, reference, used, explainer = _served(settings, table, model, options, _own_reference(model))
     auc = roc_auc(rank(table.test.y, reference))
     if auc < REVERSED:
         raise UsageError(
@@ -147,16 +149,19 @@ def _candidate(run: RunContext, table: ModelInput, data: bytes, file: str, name:
         reference=reference,
         fit_seconds=round(time.perf_counter() - began, 3),
         notes=(NOTE,),
+        explainer=explainer,
         described={"estimator": f"imported:{form}", "file": file, "sha256": hashlib.sha256(data).hexdigest(), "features": used},
     )
 
 
 _Reference = Callable[[Sequence[npt.NDArray[Any]]], npt.NDArray[Any]]
-_Served = tuple[OnnxScorer, Encoder, npt.NDArray[np.float64], list[str]]
+_Served = tuple[OnnxScorer, Encoder, npt.NDArray[np.float64], list[str], Explainer]
 
 
-def _served(settings: Settings, table: ModelInput, model: ImportedModel, options: ImportOptions, ask: _Reference) -> _Served:
-    """The model in the form that is served, held against what its own library says of the test rows."""
+def _served(
+    settings: Settings, table: ModelInput, model: ImportedModel, options: ImportOptions, ask: _Reference, unit: Unit = "probability"
+) -> _Served:
+    """The model in the form that is served, held against what its own library says of the test rows. `unit`: of its attributions."""
     schema = settings.dataset
     features = features_of(model, options.features, schema)
     flat = [feature for part in features for feature in part]
@@ -171,7 +176,11 @@ def _served(settings: Settings, table: ModelInput, model: ImportedModel, options
     difference = float(np.abs(scorer.score(X) - expected).max())
     if not difference <= TOLERANCE:
         raise NotServableError(f"its served scores differ from its own by up to {difference:.3g} (allowed: {TOLERANCE:g})")
-    return scorer, encoder, expected, [f"{feature.column}={feature.value}" if feature.value else feature.column for feature in flat]
+    used = [f"{feature.column}={feature.value}" if feature.value else feature.column for feature in flat]
+    if model.model:
+        return scorer, encoder, expected, used, imported_booster_explainer(model.model, places[0])
+    background = encoder.matrix(table.train.codes.take(chosen_rows(len(table.train.y))))
+    return scorer, encoder, expected, used, sampled_explainer(unit, background, encoder.sources)
 
 
 def _inputs(model: ImportedModel, X: Matrix, places: Sequence[Places]) -> list[npt.NDArray[Any]]:
@@ -224,10 +233,11 @@ def _sklearn(settings: Settings, table: ModelInput, data: bytes, options: Import
         }
         return np.asarray(estimator.predict_proba(pl.DataFrame(columns)))
 
+    unit: Unit = "log odds" if is_linear(imported_model.last_step(estimator)) else "probability"
     failed = []
     for make in imported_model.sklearn_graphs(estimator, names, texts):
         try:
-            return _served(settings, table, make(), ImportOptions(None, *_rest(options)), ask)
+            return _served(settings, table, make(), ImportOptions(None, *_rest(options)), ask, unit)
         except NotServableError as error:
             failed.append(str(error))
     raise NotServableError("; ".join(dict.fromkeys(failed)))

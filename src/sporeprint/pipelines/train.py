@@ -162,7 +162,7 @@ def fit_candidate(
         notes=fitted.notes,
         described=model.model_dump(mode="json"),
         not_servable=reason,
-        explainer=explainer_of(scorer, fitted.estimator, sample.X),
+        explainer=explainer_of(scorer, fitted.estimator, sample.X, encoder.sources),
         rounds=fitted.rounds,
         importance=training.importance(fitted, sample.X, encoder.sources),
     )

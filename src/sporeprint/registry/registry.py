@@ -50,7 +50,7 @@ LOCK_SECONDS = 60.0
 
 #: Most characters of a model's name, as the tables of predictions have them.
 LONGEST_NAME = 64
-VERSION_NAME = re.compile(r"v([1-9][0-9]*)")
+VERSION_NAME = re.compile(r"v([1-9][0-9]{0,17})")
 
 
 class NothingToRollBackError(RegistryError):

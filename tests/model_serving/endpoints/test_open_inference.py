@@ -112,6 +112,18 @@ def test_columns_that_were_not_observed(client: Client, rows: list[dict[str, Any
     assert len(outputs(infer(client, {**body, "parameters": {"partial": True}}))["verdict"]) == len(rows)
 
 
+def test_a_column_without_a_value_may_have_any_datatype(client: Client, rows: list[dict[str, Any]], small_settings: Settings) -> None:
+    empty = [{**row, "cap-shape": None, "cap-diameter": None} for row in rows]
+    body = columnar(empty, small_settings)
+    expected = outputs(infer(client, body))["probability"]
+    for each in body["inputs"]:
+        if each["name"] in ("cap-shape", "cap-diameter"):
+            each["datatype"] = "FP64" if each["datatype"] == "BYTES" else "BYTES"
+    assert outputs(infer(client, body))["probability"] == expected
+    body["inputs"][1]["data"] = [1.5, *[None] * (len(rows) - 1)]
+    assert "'cap-shape': datatype FP64; this column is nominal" in infer(client, body, status=400)["error"]
+
+
 def test_binary_outputs_follow_their_json(client: Client, rows: list[dict[str, Any]], small_settings: Settings) -> None:
     body = columnar(rows, small_settings, parameters={"binary_data_output": True}, outputs=[{"name": "verdict"}])
     response = client.post("/v2/models/mushroom/infer", json=body)
@@ -129,6 +141,22 @@ def test_a_version_is_pinned_and_never_replaced(client: Client, rows: list[dict[
     assert (response["model_version"], response["parameters"]["model"]) == ("1", "decision_tree/v1")
     assert "has no version" in infer(client, body, "decision_tree/versions/2", 404)["error"]
     assert "versions are numbers" in infer(client, body, "decision_tree/versions/x", 404)["error"]
+
+
+def test_the_versions_in_the_metadata_of_the_name_of_the_table_can_be_asked(
+    client: Client, rows: list[dict[str, Any]], small_settings: Settings
+) -> None:
+    (version,) = client.get("/v2/models/mushroom").json()["versions"]
+    assert client.get(f"/v2/models/mushroom/versions/{version}/ready").json() == {"name": "mushroom", "ready": True}
+    response = infer(client, columnar(rows, small_settings), f"mushroom/versions/{version}")
+    assert response["parameters"]["model"] == infer(client, columnar(rows, small_settings))["parameters"]["model"]
+    assert "has no version" in infer(client, columnar(rows, small_settings), "mushroom/versions/7", 404)["error"]
+
+
+@pytest.mark.parametrize("version", ["0", "-1", "1.0", "9" * 5000, "%D9%A1", "%C2%B2", "vv1"])
+def test_versions_that_are_no_numbers(client: Client, rows: list[dict[str, Any]], small_settings: Settings, version: str) -> None:
+    assert "has no version" in infer(client, columnar(rows, small_settings), f"xgboost/versions/{version}", 404)["error"]
+    assert client.get(f"/models/xgboost/v{version}").status_code == 404
 
 
 def test_metadata_of_server_and_models(client: Client, small_settings: Settings) -> None:
@@ -200,7 +228,8 @@ def test_errors_have_the_shape_of_the_protocol_everywhere_below_v2(client: Clien
 
 def test_a_repository_without_uploads(client: Client) -> None:
     assert client.post("/v2/repository/models/xgboost/load", json={}).status_code == 200
-    for name in ("config", "file:1/model.onnx"):
+    assert client.post("/v2/repository/models/xgboost/load", json={"parameters": []}).status_code == 400
+    for name in ("config", "file:1/model.onnx", "FILE:1/model.onnx"):
         response = client.post("/v2/repository/models/xgboost/load", json={"parameters": {name: "x"}})
         assert response.status_code == 400
         assert "overrides are refused" in response.json()["error"]

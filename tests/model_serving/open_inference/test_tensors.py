@@ -67,6 +67,13 @@ def test_nan_that_tritons_client_writes_as_json() -> None:
     assert np.isnan(tensor.values[1])
 
 
+@pytest.mark.parametrize("digits", [18, 19, 20, 25, 400])
+@pytest.mark.parametrize("beside", ["1.5", "NaN"])
+def test_whole_numbers_of_any_length_are_what_floats_make_of_them(digits: int, beside: str) -> None:
+    body = '{"inputs":[{"name":"a","datatype":"FP64","shape":[2],"data":[' + "9" * digits + f",{beside}]}}]}}"
+    assert float(read(body.encode()).inputs[0].values[0]) == float("9" * digits)
+
+
 @given(
     st.lists(st.text(), max_size=5),
     st.lists(st.floats(width=64), max_size=5),
@@ -139,7 +146,19 @@ LONG = {"name": "t", "datatype": "BYTES", "shape": [1], "parameters": {"binary_d
         (request(cap(shape=[3])), "shape \\[3\\] has 3 elements, 'data' has 2"),
         (request(cap(data=None)), "'data' is None; expected a list, or 'binary_data_size'"),
         (request(cap(data="ab")), "'data' is 'ab'"),
-        (b'{"inputs":[{"name":"a","datatype":"FP64","shape":[1],"data":' + b"[" * 20 + b"1" + b"]" * 20 + b"}]}", "more than 8 lists deep"),
+        (
+            b'{"inputs":[{"name":"a","datatype":"FP64","shape":[1],"data":' + b"[" * 20 + b"1" + b"]" * 20 + b"}]}",
+            "where one element should be",
+        ),
+        (request(cap(shape=[1, 2], data=[[1.5], [2]])), "lists in 'data' are not as its shape: .* where a list of 1 should be"),
+        (request(cap(shape=[2, 1], data=[[1.5], 2])), "not as its shape: 2 where a list of 1 should be"),
+        (request(cap(shape=[1, 1], data=[[1.5], []])), "not as its shape"),
+        (request(cap(datatype=["FP64"])), r"datatype \['FP64'\] is unknown"),
+        (request(cap(datatype={})), "datatype {} is unknown"),
+        (request(cap(parameters={"shared_memory_region": "a"})), "input 'cap-diameter': shared memory is not supported"),
+        (request(cap(), outputs=[{"name": "p", "parameters": {"shared_memory_region": "a"}}]), "output 'p': shared memory is not"),
+        (b'{"id":"\\ud800","inputs":[{"name":"a","datatype":"FP64","shape":[1],"data":[NaN]}]}', "the body is not JSON"),
+        (b'{"inputs":[{"name":"a","datatype":"BYTES","shape":[1],"data":["\\udfff"]}]}', "the body is not JSON"),
         (request(cap(data=["x", 1])), "input 'cap-diameter': 'x' is no FP64"),
         (request(cap(data=[True, 1])), "True is no FP64"),
         (request(cap(datatype="BYTES")), "1.5 is no BYTES"),

@@ -37,6 +37,7 @@ from sporeprint.model_serving.runtime.dynamic_batching import PendingRequest
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.model_serving.runtime.row_parser import check_values
 from sporeprint.model_serving.runtime.service import Service
+from sporeprint.registry.registry import VERSION_NAME
 from sporeprint.schema import Kind
 
 routes = router()
@@ -116,10 +117,15 @@ async def _model(service: Service, scope: Scope) -> LoadedModel:
     name, version = _parameters(scope)["model"], _parameters(scope).get("version")
     if version is None and name == service.loader.current.bundle.schema.name:
         return service.loader.current
-    if version is not None and not version.removeprefix("v").isdigit():
-        raise HttpProblemError(not_found(f"model {name[:64]!r} has no version {version[:20]!r}; versions are numbers"))
+    if version is None:
+        ref = name
+    elif VERSION_NAME.fullmatch(number := f"v{version.removeprefix('v')}"):
+        # The versions of the name of the table are those of the model that serves, as its metadata lists them.
+        ref = f"{service.loader.current.ref.name if name == service.loader.current.bundle.schema.name else name}/{number}"
+    else:
+        raise HttpProblemError(not_found(f"model {name[:64]!r} has no version {version[:20]!r}; versions are numbers from 1 on"))
     try:
-        return await service.loader.get(name if version is None else f"{name}/v{version.removeprefix('v')}")
+        return await service.loader.get(ref)
     except RegistryError as error:
         raise HttpProblemError(not_found(str(error))) from error
 
@@ -151,8 +157,10 @@ def _index(service: Service, *, ready_only: bool) -> list[dict[str, str]]:
 
 async def respond_load(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
     """Load a version of the registry; models are never uploaded."""
-    parameters = (await _json_body(service, scope, receive)).get("parameters") or {}
-    if not isinstance(parameters, dict) or any(name == "config" or name.startswith("file:") for name in parameters):
+    parameters = (await _json_body(service, scope, receive)).get("parameters")
+    if parameters is not None and not isinstance(parameters, dict):
+        raise HttpProblemError(bad_parameter(f"'parameters': expected an object, got {parameters!r:.60}"))
+    if any(name.lower() == "config" or name.lower().startswith("file:") for name in parameters or ()):
         detail = "models come from the registry: 'config' and 'file:' overrides are refused; use sporeprint models import"
         raise HttpProblemError(bad_parameter(detail))
     await _model(service, scope)

@@ -140,6 +140,9 @@ def _count(tensor: Tensor, most: int) -> int:
 
 def _values(tensor: Tensor, kind: Kind) -> list[Any]:
     """The values as JSON would have them: missing ones as None, codes as texts."""
+    # A column without a single value has no type: pandas has one of NaN for it.
+    if tensor.values and all(value is None or value == "" or value != value for value in tensor.values):
+        return [None] * len(tensor.values)
     if kind is Kind.NUMERIC:
         if tensor.datatype in (BYTES, "BOOL"):
             raise TensorError(f"input {tensor.name!r}: datatype {tensor.datatype}; this column is numeric: FP64, FP32 or a whole number")

@@ -193,12 +193,18 @@ def _document(text: bytes) -> Mapping[str, Any]:
         raw = orjson.loads(text)
     except orjson.JSONDecodeError:
         try:
-            raw = json.loads(text)  # Triton's client writes missing numbers as NaN, which is no JSON
-        except (ValueError, RecursionError) as error:
+            raw = json.loads(text, parse_int=_whole)  # Triton's client writes missing numbers as NaN, which is no JSON
+            orjson.dumps(raw)  # half a surrogate pair is no text: it could be neither kept nor sent back
+        except (ValueError, TypeError, RecursionError) as error:
             raise TensorError(f"the body is not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise TensorError("the body is not a JSON object")
     return raw
+
+
+def _whole(text: str) -> int | float:
+    """A whole number as the other parser has it: beyond 64 bits a float."""
+    return int(text) if len(text) < 19 or -(2**63) <= int(text) < 2**64 else float(text)
 
 
 def _list(raw: Mapping[str, Any], name: str) -> list[Any]:
@@ -236,27 +242,35 @@ def _named(raw: Any, kind: str) -> tuple[Mapping[str, Any], str]:
 def _output(raw: Any) -> RequestedOutput:
     raw, name = _named(raw, "output")
     parameters = _parameters(raw, f"output {name!r}")
+    _check_no_shared_memory(parameters, f"output {name!r}")
     if parameters.get("classification"):
         raise TensorError(f"output {name!r}: 'classification' is not supported; ask for 'probability'")
     binary = _flag(parameters, "binary_data", f"output {name!r}") if "binary_data" in parameters else None
     return RequestedOutput(name, binary)
 
 
+def _check_no_shared_memory(parameters: Parameters, of: str) -> None:
+    """Whoever asks for it would read what never was written there."""
+    if "shared_memory_region" in parameters:
+        raise TensorError(f"{of}: shared memory is not supported; send 'data', or 'binary_data_size' with bytes behind the JSON")
+
+
 def _input(raw: Any, binary: _Binary, limits: Limits) -> Tensor:
     raw, name = _named(raw, "input")
     datatype, shape = raw.get("datatype"), _shape(raw.get("shape"), name)
-    if datatype != BYTES and datatype not in DATATYPES:
+    if not isinstance(datatype, str) or (datatype != BYTES and datatype not in DATATYPES):
         raise TensorError(f"input {name!r}: datatype {_shown(datatype)} is unknown; known: {', '.join((*DATATYPES, BYTES))}")
     count = math.prod(shape)
     if count > limits.elements:
         raise TensorError(f"input {name!r}: {count} elements; allowed are {limits.elements}")
     parameters = _parameters(raw, f"input {name!r}")
+    _check_no_shared_memory(parameters, f"input {name!r}")
     if "binary_data_size" in parameters:
         if raw.get("data") is not None:
             raise TensorError(f"input {name!r} has both 'data' and 'binary_data_size'")
         values = _from_bytes(binary.take(parameters["binary_data_size"], name), datatype, count, name)
     else:
-        values = list(_flat(raw.get("data"), name))
+        values = _elements(raw.get("data"), shape, name)
         if len(values) != count:
             raise TensorError(f"input {name!r}: shape {list(shape)} has {count} elements, 'data' has {len(values)}")
         values = [_checked(value, datatype, name) for value in values]
@@ -270,16 +284,22 @@ def _shape(value: Any, name: str) -> tuple[int, ...]:
     return tuple(value)
 
 
-def _flat(data: Any, name: str, depth: int = 0) -> Iterator[Any]:
+def _elements(data: Any, shape: tuple[int, ...], name: str) -> Values:
+    """The elements of 'data', which is one list, or lists in lists as the shape has them."""
     if not isinstance(data, list):
         raise TensorError(f"input {name!r}: 'data' is {_shown(data)}; expected a list, or 'binary_data_size' with bytes behind the JSON")
-    if depth == MOST_DIMENSIONS:
-        raise TensorError(f"input {name!r}: 'data' is nested more than {MOST_DIMENSIONS} lists deep")
+    return list(_nested(data, shape, name)) if list in set(map(type, data)) else data
+
+
+def _nested(data: Any, shape: tuple[int, ...], name: str) -> Iterator[Any]:
+    if not shape and not isinstance(data, list):
+        yield data
+        return
+    if not shape or not isinstance(data, list) or len(data) != shape[0]:
+        expected = f"a list of {shape[0]}" if shape else "one element"
+        raise TensorError(f"input {name!r}: the lists in 'data' are not as its shape: {_shown(data)} where {expected} should be")
     for each in data:
-        if isinstance(each, list):
-            yield from _flat(each, name, depth + 1)
-        else:
-            yield each
+        yield from _nested(each, shape[1:], name)
 
 
 def _from_bytes(raw: memoryview, datatype: str, count: int, name: str) -> Values:

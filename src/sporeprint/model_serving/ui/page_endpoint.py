@@ -21,6 +21,7 @@ from sporeprint.model_serving.http.request_context import GONE
 from sporeprint.model_serving.http.requests import CAREFUL, ClientGoneError, Headers, Receive, Scope, Send, read_body
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.model_serving.ui.session import Sessions
+from sporeprint.storage.executor import Patience
 from sporeprint.storage.oltp.api_keys import Role
 from sporeprint.web.pages import render
 from sporeprint.web.words import Words, language_of
@@ -230,7 +231,8 @@ class PageEndpoint:
                 scope["request_context"].key = caller.name
             async with asyncio.timeout(service.limits.deadline_s) as scope["deadline"]:
                 request = await _with_fields(request, receive)
-                response: Answer = await (self._recent_answer(request) if self._is_shared and request.is_fragment else self._view(request))
+                with Patience():
+                    response: Answer = await (self._recent_answer if self._is_shared and request.is_fragment else self._view)(request)
         except ClientGoneError:
             raise
         except TimeoutError:
