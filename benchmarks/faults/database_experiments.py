@@ -174,11 +174,9 @@ def every_endpoint(trained: Path, quick: bool) -> tuple[dict[str, Any], bool]:  
             server = Server(root, environ=environ)
             one = call(server.port, "POST", "/predict", ROW, CALLER).body["prediction_id"]
             for moment in ("start", "load"):
-                asks, pages = requests(one, "t", "xgboost", columns), page_requests(one, "t", "xgboost")
+                asks = requests(one, "t", "xgboost", columns) | page_requests(one, "t", "xgboost")
                 with Load(server.port, callers=2, headers=CALLER):
-                    # Pages apart: of two promotions at once, one is to come again.
-                    answers = _all_at_once(server.port, asks) | _all_at_once(server.port, pages)
-                asks |= pages
+                    answers = _all_at_once(server.port, asks)
                 for endpoint, response in answers.items():
                     asked += 1
                     kind = "independent_s" if asks[endpoint].is_independent else "stored_s"

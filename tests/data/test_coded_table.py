@@ -94,7 +94,7 @@ def test_a_text_is_a_number_where_the_definition_says_so(values: list[str]) -> N
         (pl.Series([1, None, -(2**40)]), [1.0, None, -(2.0**40)]),
         (pl.Series([2**63], dtype=pl.UInt64), [2.0**63]),
         (pl.Series([0.1], dtype=pl.Float32), [float(np.float32(0.1))]),
-        (pl.Series([True, False, None]), [1.0, 0.0, None]),
+        (pl.Series([True, False, None]), [math.nan, math.nan, None]),  # as in JSON
         (pl.Series(["1.50"]).cast(pl.Decimal(10, 2)), [1.5]),
         (pl.Series([" 7", "x"], dtype=pl.Categorical), [7.0, math.nan]),
         (pl.Series([dt.date(2020, 1, 17)]), [math.nan]),

@@ -158,7 +158,7 @@ def requests(prediction_id: str, test: str, model: str, columns: Mapping[str, bo
         "batches": stored("GET", "/batches"),
         "batch": stored("GET", "/batches/none", 404),
         "batch_file": stored("GET", "/batches/none/file", 404),
-        "promote": stored("POST", f"/models/{model}/promote", body={"version": 1}),
+        "promote": stored("POST", f"/models/{model}/promote", body={"version": 1, "allow_simulated": True}),
         "rollback": stored("POST", f"/models/{model}/rollback", 409, {"version": 1}),
         "ab_tests": stored("GET", "/ab-tests"),
         "ab_create": stored("POST", "/ab-tests", 409, {"name": test, "model_a": "xgboost", "model_b": "decision_tree"}),

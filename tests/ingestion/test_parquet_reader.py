@@ -60,6 +60,50 @@ def test_further_types(array: pa.Array, kind: type[pl.DataType], tmp_path: Path,
     assert batch.frame.schema["note"] == kind
 
 
+def test_a_number_that_is_none_is_missing_as_in_a_csv_file(tmp_path: Path, schema: DatasetSchema) -> None:
+    columns = {"class": ["e", "p"], "width": pa.array([1.5, float("nan")]), "note": ["a", "b"], "own": pa.array([float("nan"), 2.0])}
+    (batch,) = read_parquet(written(tmp_path / "t.parquet", columns), schema, labelled=False)
+    assert batch.frame["width"].to_list() == [1.5, None]
+    assert str(batch.frame["own"][0]) == "nan"  # a column that is carried along stays as it is
+
+
+@pytest.mark.parametrize(
+    ("array", "shown"),
+    [
+        (pa.array([0, 90_061_000_000], pa.duration("us")), ["PT0S", "P1DT1H1M1S"]),
+        (pa.array(["a", "b"]).dictionary_encode(), ["a", "b"]),
+        (pa.array([b"a", b"\xc3\xa4"]), ["a", "ä"]),
+    ],
+)
+def test_what_no_other_format_holds_is_text(array: pa.Array, shown: list[str], tmp_path: Path, schema: DatasetSchema) -> None:
+    columns = {"class": ["e", "p"], "width": [1.0, 2.0], "note": ["a", "b"], "own": array}
+    (batch,) = read_parquet(written(tmp_path / "t.parquet", columns), schema, labelled=False)
+    assert batch.frame["own"].to_list() == shown
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (pa.array([-(9 * 10**18), 0], pa.timestamp("us", "UTC")), "'own' has a time outside the years 1 to 9999"),
+        (pa.array([2**62, 0], pa.timestamp("ms")), "'own' has a time outside the years 1 to 9999"),
+        (pa.array([2**31 - 1, None], pa.int32()).view(pa.date32()), "'own' has a time outside the years 1 to 9999"),
+        (pa.array([b"\xff", b""]), "'own' are no text in UTF-8"),
+        (pa.array([[1], []]), "'own' holds list<element: int64>|'own' holds list<item: int64>"),
+    ],
+)
+def test_values_that_nothing_else_can_hold_are_refused(array: pa.Array, message: str, tmp_path: Path, schema: DatasetSchema) -> None:
+    columns = {"class": ["e", "p"], "width": [1.0, 2.0], "note": ["a", "b"], "own": array}
+    with pytest.raises(DataError, match=message):
+        list(read_parquet(written(tmp_path / "t.parquet", columns), schema, labelled=False))
+
+
+def test_the_last_day_of_the_calendar_is_read(tmp_path: Path, schema: DatasetSchema) -> None:
+    own = pa.array([dt.datetime(9999, 12, 31, 23, 59, 59, 999_999, dt.UTC), dt.datetime(1, 1, 1, tzinfo=dt.UTC)])
+    columns = {"class": ["e", "p"], "width": [1.0, 2.0], "note": ["a", "b"], "own": own}
+    (batch,) = read_parquet(written(tmp_path / "t.parquet", columns), schema, labelled=False)
+    assert batch.frame["own"].to_list() == own.to_pylist()
+
+
 @pytest.mark.parametrize("group_rows", [100_000, 250_000, 600_000])
 @pytest.mark.parametrize("largest", [300_000, 10**9])
 def test_rows_are_numbered_over_batches_and_bytes_add_up(

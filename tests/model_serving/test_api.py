@@ -137,6 +137,7 @@ def test_another_method_is_a_problem(client: Client) -> None:
         ({"content-length": "many"}, 413),
         ({"idempotency-key": "a b"}, 400),
         ({"idempotency-key": "x" * 256}, 400),
+        ({"x-unit-id": "u" * 256}, 400),  # though no test runs
     ],
 )
 def test_headers(client: Client, headers: dict[str, str], status: int) -> None:
@@ -400,6 +401,11 @@ def test_the_document_says_what_may_be_sent(client: Client, row: dict[str, Any])
     assert given["properties"]["cap-diameter"]["description"] == "diameter of the cap, in cm"
     assert (given["properties"]["cap_diameter"]["minimum"], given["properties"]["cap_diameter"]["maximum"]) == (0.0, 100.0)
     assert "x = convex" in given["properties"]["cap-shape"]["description"]
+    taken = {"cap-diameter": ("5.5", 5, None), "cap-shape": ("x", 1, 1.5, True, None)}
+    types = {str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
+    for name, values in taken.items():
+        assert {types[type(value)] for value in values} == set(given["properties"][name]["type"])
+        assert {client.post("/predict", json={name: value}).status_code for value in values} == {200}
     assert client.post("/predict", json=given["example"]).status_code == 200
     references = {part.split('"')[0] for part in json.dumps(found).split('"#/components/schemas/')[1:]}
     assert references <= set(found["components"]["schemas"])

@@ -18,7 +18,7 @@ from sporeprint.model_serving.http.authentication import BOOTSTRAP_VARIABLE, REQ
 from sporeprint.model_serving.ui.page_endpoint import MOST_IN_FLIGHT
 from sporeprint.settings import Settings
 from sporeprint.storage.engine import connect
-from sporeprint.storage.oltp import migrate
+from sporeprint.storage.oltp import api_keys, migrate
 
 #: Endpoints that are pages for people.
 PAGES = "ui_"
@@ -39,8 +39,8 @@ def link(mariadb: MariaDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         yield link
 
 
-def ask_all(client: Client, asks: dict[str, Ask]) -> dict[str, tuple[httpx.Response, float]]:
-    """Endpoint -> response, seconds. So many at once as a server takes pages."""
+def ask_all(client: Client, asks: dict[str, Ask], at_once: int | None = None) -> dict[str, tuple[httpx.Response, float]]:
+    """Endpoint -> response, seconds; so many at once, or all of them."""
 
     async def ask(one: Ask) -> tuple[httpx.Response, float]:
         began = time.monotonic()
@@ -50,15 +50,16 @@ def ask_all(client: Client, asks: dict[str, Ask]) -> dict[str, tuple[httpx.Respo
 
     async def ask_each() -> list[tuple[httpx.Response, float]]:
         every = list(asks.values())
-        parts = [every[first : first + MOST_IN_FLIGHT] for first in range(0, len(every), MOST_IN_FLIGHT)]
+        size = at_once or len(every)
+        parts = [every[first : first + size] for first in range(0, len(every), size)]
         return [answer for part in parts for answer in await asyncio.gather(*map(ask, part))]
 
     return dict(zip(asks, client.run(ask_each()), strict=True))
 
 
-def problems(client: Client, asks: dict[str, Ask]) -> dict[str, str]:
+def problems(client: Client, asks: dict[str, Ask], at_once: int | None = None) -> dict[str, str]:
     found = {}
-    for name, (response, seconds) in ask_all(client, asks).items():
+    for name, (response, seconds) in ask_all(client, asks, at_once).items():
         # A busy machine is slow; a wait for the driver, which gives up after 12 s a call, is slower.
         if text := problem_of(asks[name], response.status_code, seconds, response.headers, patience=2):
             found[name] = text
@@ -88,10 +89,44 @@ def test_every_endpoint_answers_in_time_and_truthfully(
     until(lambda: client.get("/health").json()["journal"]["depth"] == 0, 30)
     link.fault = fault
     pages = page_requests(one, "t", "xgboost")
-    for asks in (requests(one, "t", "xgboost", columns), pages):  # apart: of two promotions at once, one is to come again
-        assert problems(client, asks) == {}
+    assert problems(client, requests(one, "t", "xgboost", columns)) == {}
+    assert problems(client, pages, MOST_IN_FLIGHT) == {}
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
     link.fault = None
     until(lambda: client.get("/health").json()["status"] == "ok", 30)
-    answers = ask_all(client, requests(one, "t", "xgboost", columns)) | ask_all(client, pages)
+    answers = ask_all(client, requests(one, "t", "xgboost", columns)) | ask_all(client, pages, MOST_IN_FLIGHT)
     assert {name: response.text for name, (response, _) in answers.items() if response.status_code >= 500} == {}
+
+
+def test_what_waits_for_the_database_holds_up_nobody_else(started: Callable[..., Client], link: FaultyLink) -> None:
+    client = started()
+    client.headers["authorization"] = f"Bearer {KEY}"
+    promotions = {f"promotion {n}": Ask("POST", "/models/xgboost/promote", 503, {"version": 1}) for n in range(12)}
+    rollbacks = {f"rollback {n}": Ask("POST", "/models/xgboost/rollback", 503, {"version": 1}) for n in range(12)}
+    link.fault = "silent"
+    answers = ask_all(
+        client, {**promotions, **rollbacks, "models": Ask("GET", "/models"), "batch": Ask("POST", "/predict/batch", body=[{}])}
+    )
+    (models, models_s), (batch, batch_s) = answers.pop("models"), answers.pop("batch")
+    assert {response.status_code for response, _ in answers.values()} == {503}
+    assert (models.status_code, batch.status_code) == (200, 200)
+    assert max(models_s, batch_s) < min(seconds for _, seconds in answers.values())
+
+
+def test_a_key_that_was_made_is_told_though_the_database_is_silent_afterwards(
+    started: Callable[..., Client], link: FaultyLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = started()
+    client.headers["authorization"] = f"Bearer {KEY}"
+    made = api_keys.create
+
+    def create(*args: Any, **named: Any) -> Any:
+        result = made(*args, **named)
+        link.fault = "silent"
+        return result
+
+    monkeypatch.setattr(api_keys, "create", create)
+    response = client.post("/keys", json={"name": "shop", "roles": ["predict"]})
+    assert response.status_code == 201
+    link.fault = None
+    until(lambda: client.post("/predict", json={}, headers={"authorization": f"Bearer {response.json()['key']}"}).status_code == 200, 30)

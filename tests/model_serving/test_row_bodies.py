@@ -120,3 +120,52 @@ def test_no_rows_have_no_predictions(client: Client, rows: list[dict[str, Any]])
 def test_what_is_no_table_is_a_problem(client: Client, body: bytes, media: str, status: int) -> None:
     found = client.post("/predict/batch", content=body, headers={"content-type": media})
     assert (found.status_code, found.headers["content-type"]) == (status, "application/problem+json"), found.text
+
+
+def told(client: Client, body: bytes, media: str) -> tuple[Any, ...]:
+    (row,) = client.post("/predict/batch", content=body, headers={"content-type": media, "accept": JSON}).json()["predictions"]
+    return row["verdict"], row.get("probability"), row.get("problem") is not None or row.get("probability") is None
+
+
+@pytest.mark.parametrize(
+    ("in_json", "in_csv", "in_parquet"),
+    [
+        (None, "NaN", pl.Series([float("nan")])),
+        (True, "true", pl.Series([True])),
+        ("1e999", "1e999", pl.Series([float("inf")])),
+        (3, "3", pl.Series([3], dtype=pl.UInt8)),
+        (3.5, "3.5", pl.Series(["3.5"]).cast(pl.Decimal(10, 2))),
+        ("3", "3", pl.Series(["3"], dtype=pl.Categorical)),
+    ],
+)
+def test_a_number_says_the_same_in_every_form(client: Client, bundle: Bundle, in_json: Any, in_csv: str, in_parquet: pl.Series) -> None:
+    name, names = next(iter(bundle.schema.numeric)), list(bundle.schema.columns)
+    row = {each: 1.5 if each in bundle.schema.numeric else None for each in names}
+    frame = pl.DataFrame({each: [value] for each, value in row.items()}).with_columns(in_parquet.alias(name))
+    out = io.BytesIO()
+    frame.write_parquet(out)
+    expected = told(client, json.dumps([{**row, name: in_json}]).encode(), JSON)
+    assert told(client, as_csv([{**row, name: in_csv}], names), CSV) == expected
+    assert told(client, out.getvalue(), PARQUET) == expected
+
+
+@pytest.mark.parametrize("answer", [JSON, CSV, PARQUET])
+def test_whatever_is_carried_along_can_be_answered_in_every_form(client: Client, rows: list[dict[str, Any]], answer: str) -> None:
+    frame, out = pl.DataFrame(rows[:1], infer_schema_length=None), io.BytesIO()
+    own = (pl.Series([2**62]).cast(pl.Duration("us")), pl.Series(["a"], dtype=pl.Categorical), pl.Series([2**64 - 1], dtype=pl.UInt64))
+    frame.with_columns(series.alias(f"own {number}") for number, series in enumerate(own)).write_parquet(out)
+    headers = {"content-type": PARQUET, "accept": answer}
+    assert client.post("/predict/batch", content=out.getvalue(), headers=headers).status_code == 200
+    out = io.BytesIO()
+    frame.with_columns(pl.Series([2**62]).cast(pl.Datetime("ms")).alias("own")).write_parquet(out)
+    refused = client.post("/predict/batch", content=out.getvalue(), headers=headers)
+    assert (refused.status_code, "'own' has a time outside the years 1 to 9999" in refused.text) == (422, True)
+
+
+@pytest.mark.parametrize("write", [as_csv, as_parquet])
+def test_the_name_of_the_row_number_is_refused_in_words(client: Client, rows: list[dict[str, Any]], write: Any) -> None:
+    names = ["_row", *rows[0]]
+    own = [{"_row": 1, **rows[0]}]
+    body = write(own, names)
+    found = client.post("/predict/batch", content=body, headers={"content-type": PARQUET if body.startswith(b"PAR1") else CSV})
+    assert "the column '_row' has the name of one that is to be added; rename it" in found.json()["detail"]

@@ -12,7 +12,7 @@ from sqlalchemy import URL, Engine
 from sporeprint.errors import StorageUnavailableError
 from sporeprint.storage import executor
 from sporeprint.storage.engine import connect, reading
-from sporeprint.storage.executor import QUEUE, DatabaseExecutor, SilentDatabaseError, in_thread, within
+from sporeprint.storage.executor import QUEUE, DatabaseExecutor, Patience, SilentDatabaseError, in_thread, within
 
 
 @pytest.fixture
@@ -132,3 +132,27 @@ def test_what_is_done_at_the_start_is_given_up(silent: Engine) -> None:
     with pytest.raises(SilentDatabaseError, match=r"within 0\.2 s"):
         within(0.2, in_thread(lambda: ask(silent)))
     assert time.monotonic() - began < 1.5
+
+
+def test_the_calls_of_a_request_wait_so_long_together(oltp: Engine) -> None:
+    calls, held = DatabaseExecutor(oltp), threading.Event()
+
+    async def main() -> float:
+        began = time.monotonic()
+        with Patience(0.6):
+            await asyncio.gather(*(calls.run(time.sleep, 0.3) for _ in range(3)))  # at once: they count once
+            with pytest.raises(SilentDatabaseError) as given_up:
+                await asyncio.to_thread(calls.call, held.wait)  # in a thread, too
+            assert given_up.value.has_begun
+            with pytest.raises(StorageUnavailableError, match="too slow for the calls before this one"):
+                await calls.run(ask, oltp)
+            with Patience(5):
+                assert await calls.run(ask, oltp) == 1
+        took = time.monotonic() - began
+        assert await calls.run(ask, oltp) == 1  # another request
+        return took
+
+    assert 0.6 <= asyncio.run(main()) < 2
+    assert calls.away_s is None  # a request that is out of patience says nothing about the database
+    held.set()
+    calls.close()

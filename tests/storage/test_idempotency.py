@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from journal_support import until
 from sporeprint.common.timestamps import DAY_US
 from sporeprint.errors import JournalError, StorageError
 from sporeprint.storage import idempotency
@@ -101,3 +102,18 @@ def test_what_cannot_be_written_is_an_error_that_passes(store: IdempotencyStore,
         put(store, "k")
     monkeypatch.undo()
     assert put(store, "k").record == b"record"
+
+
+def test_a_writer_that_failed_tries_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idempotency, "BUSY_S", 0.05)
+    path = tmp_path / "x.db"
+    with closing(IdempotencyStore.open(path, DAY_US)) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        put(store, "before")
+        other.execute("begin exclusive")
+        with pytest.raises(JournalError, match="locked"):
+            put(store, "k")
+        assert store.is_failing
+        assert store.find("shop", "before") is not None
+        other.execute("rollback")
+        until(lambda: not store.is_failing, 30)
+        assert put(store, "k").record == b"record"

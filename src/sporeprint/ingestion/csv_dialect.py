@@ -253,6 +253,8 @@ def match_columns(names: Sequence[str], schema: DatasetSchema, where: str, *, la
         spelled = {name.replace("-", "_"): name for name in schema.columns}
         names = [spelled.get(name, name) for name in names]
     counts = Counter(names)
+    if not labelled and "_row" in counts:
+        raise DataError(f"{where}: the column '_row' has the name of one that is to be added; rename it")
     needed = schema.table_columns if labelled else tuple(schema.columns)
     needed_columns = frozenset(needed if labelled else (*needed, *(name for name, times in counts.items() if name and times == 1)))
     if twice := [name for name in needed if counts[name] > 1]:

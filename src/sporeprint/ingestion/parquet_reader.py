@@ -41,6 +41,10 @@ ROWS, LARGEST = 262_144, 1_048_576
 TEXTUAL = [pl.Categorical, pl.Enum, pl.Binary, pl.Null]
 #: Key of a simulated file's metadata.
 SIMULATED = b"sporeprint.simulated"
+#: Days from 1970 to the first and after the last day of the calendar, which is that of Python, CSV and databases.
+CALENDAR = (-719_162, 2_932_897)
+#: Of one day, by the unit of a time.
+DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
 def count_rows(path: Path, schema: DatasetSchema, *, where: str, labelled: bool = True, rows: bool = True) -> int:
@@ -69,7 +73,7 @@ def is_simulated(path: Path) -> bool:
 
 
 def read_parquet(path: Path, schema: DatasetSchema, *, labelled: bool = True) -> Iterator[Batch]:
-    """Read a Parquet file batch by batch: nominal dictionaries and bytes as text, an empty text as null, else native types.
+    """Read a Parquet file batch by batch: see `plain_values`; an empty text is null, as is NaN in the dataset's columns.
 
     Raises:
         DataError: if the file is damaged or its columns are not those of the dataset.
@@ -82,7 +86,7 @@ def read_parquet(path: Path, schema: DatasetSchema, *, labelled: bool = True) ->
         for read in _frames(path, look.groups, tuple(names)):
             frame = read.rename(names)
             done, row = row, row + frame.height
-            yield Batch(_plain(frame, done), malformed_rows(), size * row // rows - size * done // rows)
+            yield Batch(_plain(frame, done, schema, str(path)), malformed_rows(), size * row // rows - size * done // rows)
 
 
 @dataclass(frozen=True)
@@ -199,14 +203,51 @@ def _pieces(counts: Sequence[int]) -> Iterator[tuple[range, int, int]]:
         yield range(begin, len(counts)), first_row, rows
 
 
-def _plain(frame: pl.DataFrame, first_row: int) -> pl.DataFrame:
-    """A frame with its row numbers, whose texts are String, and null where they are empty."""
-    names = frame.columns
+def plain_values(frame: pl.DataFrame, where: str) -> pl.DataFrame:
+    """A frame with dictionaries, bytes and durations as texts: what every format and database can hold.
+
+    Raises:
+        DataError: a column holds what is no plain value, bytes that are no text, or times outside the calendar.
+    """
+    for name, kind in frame.schema.items():
+        if kind.is_nested() or kind == pl.Object:
+            raise DataError(f"{where}: the column {name!r} holds {kind}; expected one plain value a row")
+        if not _is_in_calendar(frame[name]):
+            raise DataError(f"{where}: the column {name!r} has a time outside the years 1 to 9999")
     as_text = [name for name, kind in frame.schema.items() if kind in TEXTUAL]
-    frame = frame.with_columns(pl.col(as_text).cast(pl.String)) if as_text else frame
+    durations = [name for name, kind in frame.schema.items() if kind == pl.Duration]
+    if not as_text and not durations:
+        return frame
+    try:
+        return frame.with_columns(pl.col(as_text).cast(pl.String), pl.col(durations).dt.to_string("iso"))
+    except pl.exceptions.ComputeError as error:
+        names = ", ".join(map(repr, as_text))
+        raise DataError(f"{where}: bytes in one of the columns {names} are no text in UTF-8; leave the column out") from error
+
+
+def _is_in_calendar(column: pl.Series) -> bool:
+    kind = column.dtype
+    if isinstance(kind, pl.Datetime):
+        low, high = (day * DAY[kind.time_unit] for day in CALENDAR)
+    elif kind == pl.Date:
+        low, high = CALENDAR
+    elif kind == pl.Time:
+        low, high = 0, DAY["ns"]
+    else:
+        return True
+    numbers = column.to_physical()
+    first, last = numbers.min(), numbers.max()
+    return not isinstance(first, int) or not isinstance(last, int) or (low <= first and last < high)
+
+
+def _plain(frame: pl.DataFrame, first_row: int, schema: DatasetSchema, where: str) -> pl.DataFrame:
+    """A frame of plain values with its row numbers; null where a text is empty, or a number of the dataset is NaN."""
+    names = frame.columns
+    frame = plain_values(frame, where)
+    numbers = [name for name in names if name in schema.columns and frame.schema[name].is_float()]
     texts = [name for name in names if frame.schema[name] == pl.String]
     # An empty text is rare, and asking costs a quarter of making every column anew.
     empty = frame.select((pl.col(name).str.len_bytes() == 0).any() for name in texts) if texts else frame.clear()
     cleaned = [pl.when(pl.col(name) != "").then(pl.col(name)).alias(name) for name in texts if empty[name].any()]
     row = pl.int_range(first_row, first_row + pl.len(), dtype=pl.Int64).alias("_row")
-    return frame.with_columns(*cleaned, row).select("_row", *names)
+    return frame.with_columns(*cleaned, pl.col(numbers).fill_nan(None), row).select("_row", *names)

@@ -18,7 +18,7 @@ from sporeprint.errors import StorageError, StorageUnavailableError
 from sporeprint.settings import JournalSettings, StorageSettings
 from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
-from sporeprint.storage.executor import DatabaseExecutor, SilentDatabaseError, in_thread, within
+from sporeprint.storage.executor import DatabaseExecutor, Patience, SilentDatabaseError, in_thread, within
 from sporeprint.storage.idempotency import IdempotencyStore
 from sporeprint.storage.journal.file import find
 from sporeprint.storage.journal.salvage import damaged_journals, orphan_journals
@@ -171,9 +171,10 @@ class Database:
         results: list[OutcomeResult | None] = []
         for begin in range(0, len(statements), outcomes.AT_ONCE):
             part = statements[begin : begin + outcomes.AT_ONCE]
-            known = self._known({statement.prediction_id for statement in part})
-            recorded = [statement for statement in part if statement.prediction_id in known]
-            done = iter(self.executor.call(outcomes.record_all, self.engine, recorded, now_us=now_us()))
+            with Patience():
+                known = self._known({statement.prediction_id for statement in part})
+                recorded = [statement for statement in part if statement.prediction_id in known]
+                done = iter(self.executor.call(outcomes.record_all, self.engine, recorded, now_us=now_us()))
             results += [next(done) if statement.prediction_id in known else None for statement in part]
         return results
 

@@ -11,10 +11,11 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any, ParamSpec, TypeVar
+from contextvars import ContextVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Engine
 
@@ -46,6 +47,42 @@ WAIT_S = 8.0
 PROBE_S = 1.0
 
 
+class Patience:
+    """Seconds that all calls inside wait together, also those in threads that are begun there; calls at once count once."""
+
+    def __init__(self, seconds: float = WAIT_S) -> None:
+        self._left, self._calls, self._since = seconds, 0, 0.0
+
+    def __enter__(self) -> Self:
+        self._token = _PATIENCE.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _PATIENCE.reset(self._token)
+
+    @property
+    def left(self) -> float:
+        """What is left of it."""
+        return self._left - (time.monotonic() - self._since if self._calls else 0)
+
+    @contextlib.contextmanager
+    def call(self) -> Iterator[None]:
+        """Count the time of a call."""
+        if not self._calls:
+            self._since = time.monotonic()
+        self._calls += 1
+        try:
+            yield
+        finally:
+            left = self.left
+            self._calls -= 1
+            if not self._calls:
+                self._left = left
+
+
+_PATIENCE: ContextVar[Patience | None] = ContextVar("patience", default=None)
+
+
 class DatabaseExecutor:
     """The threads and the circuit of one database."""
 
@@ -73,24 +110,39 @@ class DatabaseExecutor:
 
     async def run_within(self, seconds: float | None, call: Callable[[], Result]) -> Result:
         """The same with another deadline; None: as long as the driver waits. Only a deadline of at least `wait_s` opens the circuit."""
-        pending = self._submit(call)
-        future = asyncio.wrap_future(pending)
-        # Its error is somebody's, also when nobody waits any more.
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
-        await asyncio.wait([future], timeout=seconds)
-        if not future.done():
-            raise self._timed_out(pending, seconds or self.wait_s)
-        return future.result()
+        with self._spending(seconds) as most:
+            pending = self._submit(call)
+            future = asyncio.wrap_future(pending)
+            # Its error is somebody's, also when nobody waits any more.
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+            await asyncio.wait([future], timeout=most)
+            if not future.done():
+                raise self._timed_out(pending, most or self.wait_s)
+            return future.result()
 
     def call(self, call: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
         """`run` for a thread that is no event loop's."""
-        future = self._submit(functools.partial(call, *args, **kwargs))
-        try:
-            return future.result(self.wait_s)
-        except FutureTimeoutError:
-            if future.done():  # the call's own
-                raise
-            raise self._timed_out(future, self.wait_s) from None
+        with self._spending(self.wait_s) as most:
+            future = self._submit(functools.partial(call, *args, **kwargs))
+            try:
+                return future.result(most)
+            except FutureTimeoutError:
+                if future.done():  # the call's own
+                    raise
+                raise self._timed_out(future, most or self.wait_s) from None
+
+    @contextlib.contextmanager
+    def _spending(self, seconds: float | None) -> Iterator[float | None]:
+        """How long a call may be waited for, of what its request has left. Raises: StorageUnavailableError."""
+        patience = _PATIENCE.get()
+        if patience is None:
+            yield seconds
+            return
+        left = patience.left
+        if left <= 0:
+            raise StorageUnavailableError(f"{redacted(self.engine.url)} was too slow for the calls before this one; try again later")
+        with patience.call():
+            yield left if seconds is None else min(seconds, left)
 
     def trip(self, error: SilentDatabaseError) -> None:
         """Take the database for away, until a probe gets an answer."""
@@ -122,7 +174,7 @@ class DatabaseExecutor:
             self._pending -= 1
 
     def _timed_out(self, call: "Future[Any]", seconds: float) -> SilentDatabaseError:
-        error = SilentDatabaseError(f"{redacted(self.engine.url)} did not answer within {seconds:g} s; try again later")
+        error = SilentDatabaseError(f"{redacted(self.engine.url)} did not answer within {seconds:.3g} s; try again later")
         error.has_begun = not call.cancel()  # whoever was told that it failed must not find it done later
         if seconds >= self.wait_s:
             self.trip(error)

@@ -71,7 +71,11 @@ class _Write(NamedTuple):
 
 
 class IdempotencyStore:
-    """The file, opened by one process. `put` is for event loops, everything else for any thread."""
+    """The file, opened by one process. `put` is for event loops, everything else for any thread.
+
+    Attributes:
+        is_failing: whether the last write failed. The writer then tries by itself, so that this ends when the disk is back.
+    """
 
     def __init__(self, path: Path, keep_us: int) -> None:
         self.path, self._keep_us = path, keep_us
@@ -80,6 +84,7 @@ class IdempotencyStore:
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._marks: queue.SimpleQueue[Key] = queue.SimpleQueue()
         self._expire_at = 0.0
+        self.is_failing = False
         self._thread = threading.Thread(target=self._run, name="idempotency", daemon=True)
 
     @classmethod
@@ -101,6 +106,7 @@ class IdempotencyStore:
                 if (version, application) not in {(0, 0), (FORMAT, APPLICATION_ID)}:
                     raise StorageError(f"{path} holds no idempotency keys of format {FORMAT}; move it away, and its keys are forgotten")
                 connection.executescript(SCHEMA)
+                _select(connection, ("", ""))
         except (sqlite3.Error, OSError) as error:
             raise StorageError(f"cannot use {path}: {error}; if it is damaged, move it away, and its keys are forgotten") from error
         store._thread.start()
@@ -164,8 +170,14 @@ class IdempotencyStore:
                 if connection is not None:
                     connection.close()
                     connection = None
+                if not self.is_failing:  # one line for a change of state
+                    log.warning("the idempotency keys cannot be written: %s: %s", self.path, error)
+                self.is_failing = True
                 _resolve(group, JournalError(f"cannot write {self.path}: {error}; see to the disk, then try again"))
             else:
+                if self.is_failing:
+                    log.warning("the idempotency keys in %s can be written again", self.path)
+                self.is_failing = False
                 _resolve(group, predictions)
         if connection is not None:
             connection.close()
@@ -188,13 +200,15 @@ class IdempotencyStore:
             while True:
                 marks.append(self._marks.get_nowait())
         expires = time.monotonic() >= self._expire_at
-        if not (group or marks or expires):
+        if not (group or marks or expires or self.is_failing):
             return []
         now = now_us()
         connection.execute("begin immediate")
         try:
             connection.executemany(_INSERT, [(*write.key, write.row_sha256, write.record, now) for write in group])
             connection.executemany(_MARK, marks)
+            if self.is_failing:  # something is written in any case
+                connection.execute(f"pragma user_version = {FORMAT}")
             if expires:
                 removed = connection.execute(_EXPIRE, (now - self._keep_us, EXPIRE_ROWS)).rowcount
                 self._expire_at = time.monotonic() + (0 if removed == EXPIRE_ROWS else EXPIRE_S)

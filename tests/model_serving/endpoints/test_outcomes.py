@@ -29,6 +29,12 @@ def counts(found: dict[str, Any]) -> tuple[int, int, int]:
     return found["created"], found["unchanged"], found["problems"]
 
 
+def parquet(**columns: pl.Series) -> bytes:
+    body = io.BytesIO()
+    pl.DataFrame({"prediction_id": ["a"], "outcome": ["e"], **columns}).write_parquet(body)
+    return body.getvalue()
+
+
 def test_said_again_it_changes_nothing_said_differently_it_is_a_correction(client: Client, ids: list[str]) -> None:
     said = [{"prediction_id": each, "outcome": "p", "source": "lab"} for each in ids]
     assert counts(post(client, said)) == (8, 0, 0)
@@ -48,6 +54,12 @@ def test_a_bad_one_does_not_harm_the_others(client: Client, ids: list[str]) -> N
     assert "did you mean 'source'" in found["results"][4]["problem"]["detail"]
 
 
+def test_a_data_frame_with_dictionaries(client: Client, ids: list[str]) -> None:
+    words = {"prediction_id": pl.Series(ids[:3], dtype=pl.Categorical), "outcome": pl.Series(["e"] * 3, dtype=pl.Categorical)}
+    found = client.post("/predictions/outcomes", content=parquet(**words), headers={"content-type": "application/x-parquet"})
+    assert found.json()["problems"] == 0
+
+
 @pytest.mark.parametrize("kind", ["text/csv", "application/vnd.apache.parquet"])
 def test_as_a_file(client: Client, ids: list[str], kind: str) -> None:
     frame = pl.DataFrame({"prediction_id": ids, "outcome": "e", "source": kind, "observed": "2026-01-31T12:00:00Z"})
@@ -64,6 +76,14 @@ def test_as_a_file(client: Client, ids: list[str], kind: str) -> None:
         (b"{}", "application/json", 400, "a JSON list of rows"),
         (b"id,outcome\na,e\n", "text/csv", 422, "no column 'prediction_id'"),
         (b"PAR1", "application/vnd.apache.parquet", 422, "read as parquet"),
+        (
+            parquet(observed=pl.Series([10**18]).cast(pl.Datetime("us"))),
+            "application/x-parquet",
+            422,
+            "'observed' has a time outside the years",
+        ),
+        (parquet(more=pl.Series([2**62]).cast(pl.Datetime("ms"))), "application/x-parquet", 422, "'more' has a time outside the years"),
+        (parquet(more=pl.Series([[1]])), "application/x-parquet", 422, "'more' holds List(Int64); expected one plain value a row"),
         (b"[]", "text/plain", 415, "text/plain"),
     ],
 )

@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,21 @@ def test_the_same_key_gives_the_same_batch(started: Start, small_copy: Path, csv
     other = client.post("/predict/batch", content=csv[:-1], headers=headers)
     assert (other.status_code, other.json()["type"]) == (422, "urn:sporeprint:problem:key-used")
     until(lambda: len(registered(small_copy)) == 1)
+
+
+def test_of_two_batches_at_once_with_one_key_one_is_refused_whichever_workers_they_reach(started: Start, csv: bytes) -> None:
+    first, second = started("w"), started("v")
+
+    def ask(client: Client, body: bytes, key: int) -> tuple[int, bytes]:
+        found = client.post("/predict/batch", content=body, headers={**CSV, "idempotency-key": f"k{key}"})
+        return found.status_code, found.content
+
+    with ThreadPoolExecutor(2) as pool:
+        for key in range(12):
+            both = [pool.submit(ask, first, csv, key), pool.submit(ask, second, csv[: csv.rindex(b"\n", 0, -1) + 1], key)]
+            assert sorted(each.result()[0] for each in both) == [200, 422], key
+            same = [pool.submit(ask, client, csv, 100 + key) for client in (first, second)]
+            assert same[0].result() == same[1].result()
 
 
 def test_a_folder_that_cannot_be_written(started: Start, small_copy: Path, parquet: bytes) -> None:

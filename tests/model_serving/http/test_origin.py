@@ -42,6 +42,10 @@ def is_allowed(*headers: tuple[bytes, bytes], listed: tuple[str, ...] = ()) -> b
         (((b"origin", b"http://localhost:8000@evil.example"),), False),
         (((b"origin", b"http://localhost:8000.evil.example"),), False),
         (((b"origin", b"file://localhost:8000"),), False),
+        (((b"origin", b"http://evil@localhost:8000"),), False),
+        (((b"origin", b"http://localhost:8000/page"),), False),
+        (((b"origin", b"http://evil.example"), (b"sec-fetch-site", b"none")), False),  # no page made it, and yet one is named
+        (((b"origin", b"http://localhost:8000"), (b"sec-fetch-site", b"none")), True),
         (((b"origin", b"http://localhost:8000"), (b"origin", b"http://evil.example")), False),
         (((b"origin", b"http://evil.example"), (b"sec-fetch-site", b"same-origin")), True),  # a proxy renamed the host; the browser knows
         (((b"origin", b"http://localhost:8000"), (b"sec-fetch-site", b"cross-site")), False),

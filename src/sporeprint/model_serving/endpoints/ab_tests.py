@@ -32,6 +32,7 @@ from sporeprint.pipelines import ab_test_views
 from sporeprint.pipelines.ab_test_views import iso
 from sporeprint.reports import ab_test_report
 from sporeprint.safety.verdict import verdict_words
+from sporeprint.storage.executor import Patience
 from sporeprint.storage.oltp import ab_disagreements, ab_tests
 from sporeprint.storage.oltp.ab_tests import AbTest, AbTestConflictError, NoSuchTestError
 from sporeprint.storage.oltp.api_keys import Role
@@ -85,9 +86,10 @@ async def create_test(
     database = service.database.executor
     await database.run(ab_tests.running_ids, database.engine)  # is it there? what follows may take its time
     test = await asyncio.to_thread(as_problem, lambda: service.experiments.create(fields, actor=actor(caller)))
-    await service.tests.refresh()
     response.headers["location"] = f"{request.scope.get('root_path', '')}/ab-tests/{test.test_id}"
-    return await describe_test(service, test, caller)
+    with Patience():  # what was waited for before does not count: the test is made
+        await service.tests.refresh()
+        return await describe_test(service, test, caller)
 
 
 @routes.get(
@@ -164,8 +166,9 @@ async def conclude_test(
     end = functools.partial(service.experiments.conclude, test.test_id, winner=fields.get("winner"), reason=fields.get("reason"))
     # A promotion takes as long as its gate; it goes on when the caller no longer waits.
     ended = await asyncio.to_thread(as_problem, lambda: end(actor=actor(caller)))
-    await service.tests.refresh()
-    return await describe_test(service, ended, caller)
+    with Patience():  # as in a creation
+        await service.tests.refresh()
+        return await describe_test(service, ended, caller)
 
 
 @routes.post("/ab-tests/{test_id}/rollback", name="ab_rollback", responses=PROBLEMS)
@@ -177,7 +180,8 @@ async def roll_back_test(
     test = await find_test(service, test_id)
     back = functools.partial(service.experiments.rollback, test.test_id, reason=in_body.reason.strip(), actor=actor(caller))
     await asyncio.to_thread(as_problem, back)
-    return await describe_test(service, test, caller)
+    with Patience():
+        return await describe_test(service, test, caller)
 
 
 # --- shared --------------------------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ async def create_key(request: ApiKeyRequest, service: ServiceDep, caller: Caller
             raise _other_account(line) from None
 
     key, secret = await service.database.executor.run(write)
-    await service.database.executor.run(service.access.refresh)
+    await service.access.refreshed()
     return NewApiKey(key=secret, description=_described(key))
 
 
@@ -76,7 +76,7 @@ async def revoke_key(name: KeyNamePath, service: ServiceDep, caller: CallerDep) 
         return ApiKey(**{**key.__dict__, "revoked_us": at_us})
 
     key = await service.database.executor.run(write)
-    await service.database.executor.run(service.access.refresh)
+    await service.access.refreshed()
     return _described(key)
 
 

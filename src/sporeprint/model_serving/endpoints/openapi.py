@@ -80,14 +80,17 @@ def _column(name: str, column: Column) -> dict[str, Any]:
     if column.is_number:
         limits = {"minimum": column.min, "maximum": column.max}
         return {
-            "type": ["number", "null"],
+            "type": ["number", "string", "null"],
             "description": ", ".join(part for part in parts if part),
+            "maxLength": 256,
             **{key: value for key, value in limits.items() if value is not None},
         }
     listed = ", ".join(f"{code} = {word}" for code, word in (column.values or {}).items())
     described = f"{parts[0]}; code or word: {listed}. With another value the verdict is unknown." if listed else parts[0]
     allowed = [*(column.values or {}), *(column.values or {}).values()]
-    return {"type": ["string", "null"], "description": described, "maxLength": 256, **({"examples": allowed} if allowed else {})}
+    # A code may be a number or true: it is its text.
+    types = ["string", "number", "boolean", "null"]
+    return {"type": types, "description": described, "maxLength": 256, **({"examples": allowed} if allowed else {})}
 
 
 def _name_classes(schemas: dict[str, Any], schema: DatasetSchema) -> None:

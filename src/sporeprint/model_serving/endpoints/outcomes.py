@@ -104,7 +104,9 @@ def _table(service: Service, body: bytes, form: RowFormat) -> pl.DataFrame:
         frame = _decoded(service, body)
     except TooLargeError as error:
         raise HttpProblemError(too_much(f"{UPLOAD} is too large: {error}")) from None
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, DataError) as error:
+    except DataError as error:
+        raise HttpProblemError(not_valid(f"{error}; this was read as {form.value}")) from None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise HttpProblemError(not_valid(f"the upload is no table that can be read as {form.value}")) from error
     frame = frame.rename({name: known for name in frame.columns if (known := name.replace("-", "_")) in KNOWN})
     frame = frame.select(name for name in frame.columns if name)  # a column without a name, as pandas writes its index, says nothing

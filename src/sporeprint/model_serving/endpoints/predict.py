@@ -86,8 +86,9 @@ async def _read_options(service: Service, scope: Scope, head: RequestHead) -> Pr
         raise HttpProblemError(bad_parameter("parameters 'model' and 'ab_test' exclude each other: a test chooses its model"))
     route = service.tests.default if test is None else await service.tests.find(test)
     explain = parse_bool("explain", options.get("explain"))
+    unit = unit_id_header(scope)  # what is no unit is refused, whether a test runs or not
     if name is None:
-        return PredictOptions(service.loader.current, explain, head.key, route, None if route is None else unit_id_header(scope))
+        return PredictOptions(service.loader.current, explain, head.key, route, None if route is None else unit)
     return PredictOptions(await service.loader.get(name), explain, head.key)
 
 

@@ -160,9 +160,7 @@ async def _answered(
                 raise HttpProblemError(too_large(service.limits.max_batch_mb << 20))
         async with service.lock(batch_id):
             if upload.key is not None and (earlier := await asyncio.to_thread(store.about, batch_id)) is not None:
-                if earlier.asked != request_hash:
-                    detail = "this Idempotency-Key was used for another batch; use a new key for a new one"
-                    raise HttpProblemError(Problem(422, "key-used", "The key was used for another request", detail))
+                _check_request(earlier, request_hash)
                 return earlier, True
             async with service.scoring:
                 job = Job(served, batch_id, upload.form, path, request_hash, since[1], since[0], threading.Event())
@@ -170,9 +168,16 @@ async def _answered(
             existing = await asyncio.to_thread(store.about, batch_id)
     if existing is None:  # it was written a moment ago
         raise HttpProblemError(overloaded("the batch was removed while it was answered; send it again"))
+    _check_request(existing, request_hash)  # another worker may have been first
     service.database.registrar.wake()
     service.metrics.count_batch(about.model, about.version, about.verdicts, counts.unseen, counts.cells)
     return existing, existing != about
+
+
+def _check_request(batch: BatchInfo, request_hash: str) -> None:
+    if batch.asked != request_hash:
+        detail = "this Idempotency-Key was used for another batch; use a new key for a new one"
+        raise HttpProblemError(Problem(422, "key-used", "The key was used for another request", detail))
 
 
 async def predict_frame(service: Service, served: LoadedModel, frame: pl.DataFrame) -> tuple[BatchInfo, pl.DataFrame]:

@@ -1,9 +1,8 @@
 """`POST /models/{name}/promote` and `/rollback`: another version serves, if it passes the gate; and the one before serves again."""
 
 import asyncio
-import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path as FilePath
@@ -24,7 +23,7 @@ from sporeprint.registry.aliases import PRODUCTION
 from sporeprint.registry.manifest import VersionRef
 from sporeprint.registry.registry import NothingToRollBackError, Registry, is_name
 from sporeprint.settings import Settings
-from sporeprint.storage.executor import DatabaseExecutor
+from sporeprint.storage.executor import DatabaseExecutor, Patience
 from sporeprint.storage.oltp import audit_log
 from sporeprint.storage.oltp.audit_log import Change
 
@@ -53,6 +52,37 @@ class AliasMove:
     allow_simulated: bool = False
 
 
+@dataclass(frozen=True)
+class MoveTrail:
+    """What becomes of a move, in the audit trail.
+
+    Attributes:
+        executor: of the database.
+        who: moves it.
+        move: what is moved.
+    """
+
+    executor: DatabaseExecutor
+    who: str
+    move: AliasMove
+
+    async def begin(self, action: str) -> None:
+        """Write down what is to be done: nothing moves of which there would be no trace. Raises: StorageUnavailableError, StorageError."""
+        # In a thread of the database's: those of the process are for who does not need it.
+        await self.executor.run(audit_log.note, self.executor.engine, self._change(action))
+
+    def end(self, action: str, **more: str) -> None:
+        """Write down what was done; that cannot be undone, so a failure stands in the log."""
+        try:
+            with Patience():
+                self.executor.call(audit_log.note, self.executor.engine, self._change(action, **more))
+        except (StorageError, StorageUnavailableError) as error:
+            log.warning("the audit trail cannot say %s: %s", action, error)
+
+    def _change(self, action: str, **more: str) -> Change:
+        return Change(now_us(), self.who, action, self.move.ref, {"alias": self.move.alias, "reason": self.move.reason, **more})
+
+
 @routes.post("/models/{name}/promote", responses=PROBLEMS)
 async def promote(
     name: ModelName,
@@ -67,9 +97,11 @@ async def promote(
     # The gate compares two models on all test rows: in a process of its own.
     move = alias_move(name, merged(in_query, in_body), "promoted over HTTP")
     ref = (await asyncio.to_thread(service.loader.registry.resolve, move.ref)).ref  # says what there is, where this is not
-    promotion = functools.partial(_promote, service.settings, service.root, move, actor(caller), service.database.executor, ref)
+    move = replace(move, ref=ref)
+    trail = MoveTrail(service.database.executor, actor(caller), move)
+    await trail.begin("model.promoting")
     # In a thread, which ends what it began, also when the caller no longer waits.
-    done = await asyncio.to_thread(promotion)
+    done = await asyncio.to_thread(_promote, service.settings, service.root, move, trail)
     item = done.registrations[0]
     gate = () if item.gate is None else tuple(item.gate.reasons)
     return PromotionResponse(ref=ref, alias=move.alias, production=done.production, gate=gate, reason=move.reason)
@@ -90,9 +122,11 @@ async def rollback(
     move = alias_move(name, merged(in_query, in_body), "rolled back over HTTP")
     registry = service.loader.registry
     ref = (await asyncio.to_thread(registry.resolve, move.ref)).ref
-    back = functools.partial(_rollback, registry, replace(move, ref=ref), actor(caller), service.database.executor)
+    move = replace(move, ref=ref)
+    trail = MoveTrail(service.database.executor, actor(caller), move)
+    await trail.begin("model.rolling_back")
     try:
-        version = await asyncio.to_thread(back)
+        version = await asyncio.to_thread(_rollback, registry, move, trail)
     except NothingToRollBackError as error:
         raise HttpProblemError(Problem(409, "conflict", "Something stands against it", str(error))) from None
     served = await asyncio.to_thread(registry.production)
@@ -113,46 +147,29 @@ def alias_move(name: str, fields: Mapping[str, Any], reason: str) -> AliasMove:
     return AliasMove(f"{name}/v{str(version).removeprefix('v')}", fields.get("alias") or "champion", text, allow_simulated)
 
 
-def _promote(settings: Settings, root: FilePath, move: AliasMove, who: str, executor: DatabaseExecutor, ref: str) -> RegisterResult:
-    def note(action: str) -> None:
-        change = Change(now_us(), who, action, ref, {"alias": move.alias, "reason": move.reason})
-        executor.call(audit_log.note, executor.engine, change)
-
-    note("model.promoting")  # nothing moves of which there would be no trace
+def _promote(settings: Settings, root: FilePath, move: AliasMove, trail: MoveTrail) -> RegisterResult:
     try:
         done = promote_in_a_process(
-            *(settings, root, move.ref, move.reason, who),
+            *(settings, root, move.ref, move.reason, trail.who),
             production=move.alias == PRODUCTION,
             allow_simulated=move.allow_simulated,
         )
     except RefusedError:
-        _note_what_is_done(note, "model.refused")
+        trail.end("model.refused")
         raise
     except PromotionStoppedError as error:
-        _note_what_is_done(note, "model.stopped")
+        trail.end("model.stopped")
         raise HttpProblemError(retry("not-in-time", "Not answered in time", str(error))) from None
     except DataError as error:  # nothing of the request's: there are no test rows to hold two models against
         raise HttpProblemError(Problem(409, "conflict", "Something stands against it", str(error))) from None
-    _note_what_is_done(note, "model.promoted")
+    trail.end("model.promoted")
     return done
 
 
-def _rollback(registry: Registry, move: AliasMove, who: str, executor: DatabaseExecutor) -> VersionRef:
-    def note(action: str, **more: str) -> None:
-        details = {"alias": move.alias, "reason": move.reason, **more}
-        executor.call(audit_log.note, executor.engine, Change(now_us(), who, action, move.ref, details))
-
-    note("model.rolling_back")  # nothing moves of which there would be no trace
+def _rollback(registry: Registry, move: AliasMove, trail: MoveTrail) -> VersionRef:
     alias = PRODUCTION if move.alias == PRODUCTION else move.ref.partition("/")[0]
     version = registry.rollback(
-        alias, reason=move.reason, now=datetime.now(UTC), by=who, expected=move.ref, allow_simulated=move.allow_simulated
+        alias, reason=move.reason, now=datetime.now(UTC), by=trail.who, expected=move.ref, allow_simulated=move.allow_simulated
     )
-    _note_what_is_done(functools.partial(note, to=version.ref), "model.rolled_back")
+    trail.end("model.rolled_back", to=version.ref)
     return version
-
-
-def _note_what_is_done(note: Callable[[str], None], action: str) -> None:
-    try:
-        note(action)
-    except (StorageError, StorageUnavailableError) as error:
-        log.warning("the audit trail cannot say %s: %s", action, error)

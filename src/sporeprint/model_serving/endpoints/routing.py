@@ -32,6 +32,7 @@ from sporeprint.model_serving.http.requests import (
 )
 from sporeprint.model_serving.runtime.row_parser import parse_json
 from sporeprint.model_serving.runtime.service import Service
+from sporeprint.storage.executor import Patience
 from sporeprint.storage.oltp.api_keys import Role
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,8 @@ class Endpoint:
             context.key = None if self.role is None else caller.name  # also of who is turned away
             service.access.authorize(caller, self.role)
             async with asyncio.timeout(service.limits.deadline_s) as scope["deadline"]:
-                await self._work(service, scope, receive, send)
+                with Patience():
+                    await self._work(service, scope, receive, send)
         except ClientGoneError:
             raise
         except TimeoutError:

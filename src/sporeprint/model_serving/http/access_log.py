@@ -108,9 +108,9 @@ class AccessLog:
                 try:
                     self._write(noted)
                     self._failing = False
-                except Exception:  # whatever it was: without this thread nothing would be written any more
+                except Exception as error:  # whatever it was: without this thread nothing would be written any more
                     if not self._failing:
-                        log.exception("the access log cannot be written")
+                        log.warning("the access log cannot be written: %s", error, exc_info=not isinstance(error, OSError))
                     self._failing = True
                     self._unwritten += len(noted)
             if ending:

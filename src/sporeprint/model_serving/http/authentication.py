@@ -372,7 +372,7 @@ class Authenticator:
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator["Authenticator"]:
         """Read the keys, and go on doing so as long as the context lasts."""
-        await self._refreshed()
+        await self.refreshed()
         async with background_task(self._watch(), "keys"):
             yield self
 
@@ -380,11 +380,12 @@ class Authenticator:
         while True:
             await asyncio.sleep(POLL_S)
             try:
-                await self._refreshed()
+                await self.refreshed()
             except Exception:  # whatever it was: without this task, no key would ever be revoked again
                 log.exception("the API keys could not be read")
 
-    async def _refreshed(self) -> None:
+    async def refreshed(self) -> None:
+        """Read the keys now; where that is not possible, what was known last counts until the next look."""
         try:
             await self._run(self.refresh)
         except StorageUnavailableError as error:  # it is silent

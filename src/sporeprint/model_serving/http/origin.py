@@ -12,7 +12,8 @@ from sporeprint.model_serving.http.problems import HttpProblemError, Problem
 
 #: Methods that change nothing.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-OWN_SITE = frozenset({b"same-origin", b"none"})
+#: What a browser says of a page of this service, and of a request that no page makes.
+OWN_PAGE, NO_PAGE = b"same-origin", b"none"
 PORTS = {"http": "80", "https": "443"}
 CROSS_SITE = Problem(
     403,
@@ -47,8 +48,9 @@ def check_origin(headers: Iterable[tuple[bytes, bytes]], allowed: Container[str]
     if origins and all(origin.decode("latin-1") in allowed for origin in origins):
         return
     # What the browser says of the page counts more than what a proxy may have made of the host.
-    is_own = OWN_SITE.issuperset(sites) if sites else len(hosts) == 1 and all(_is_host(origin, hosts[0]) for origin in origins)
-    if not is_own:
+    is_own = bool(sites) and all(site == OWN_PAGE for site in sites)
+    names_host = not origins or (len(hosts) == 1 and all(_is_host(origin, hosts[0]) for origin in origins))
+    if not is_own and not (names_host and all(site == NO_PAGE for site in sites)):
         raise HttpProblemError(CROSS_SITE)
 
 
@@ -59,6 +61,7 @@ def _is_host(origin: bytes, host: bytes) -> bool:
         default = PORTS[parts.scheme]
         name, port = parts.hostname or "", str(parts.port or default)
         own = urlsplit(f"//{host.decode('ascii').lower()}")
-        return bool(name) and (name, port) == (own.hostname, str(own.port or default))
+        is_origin = parts.geturl() == f"{parts.scheme}://{parts.netloc}" and "@" not in parts.netloc
+        return is_origin and bool(name) and (name, port) == (own.hostname, str(own.port or default))
     except (ValueError, KeyError):
         return False

@@ -21,6 +21,7 @@ import polars as pl
 from sporeprint.common.child_process import ChildDiedError, ChildProcess
 from sporeprint.errors import DataError
 from sporeprint.ingestion.file_formats import kind_of
+from sporeprint.ingestion.parquet_reader import plain_values
 from sporeprint.ingestion.raw_batch import Batch, malformed_rows
 from sporeprint.ingestion.raw_table import open_table, read_batches
 from sporeprint.schema import DatasetSchema
@@ -188,7 +189,7 @@ def _decode_rows(path: Path, schema: DatasetSchema, csv: CsvSettings | None, lim
 def _decode_table(path: Path, limits: DecodeLimits) -> Iterator[bytes]:
     table = _check_columns(path, limits)
     _check_rows(int(table.select(pl.len()).collect().item()), limits)
-    frame = table.collect()
+    frame = plain_values(table.collect(), str(path))
     _left(limits.decoded_bytes, frame)
     yield from _pieces(frame)
 
@@ -201,7 +202,10 @@ def _check_rows(rows: int, limits: DecodeLimits) -> None:
 def _check_columns(path: Path, limits: DecodeLimits) -> pl.LazyFrame:
     if kind_of(path, UPLOAD) == "parquet":
         table = pl.scan_parquet(path, glob=False)
-        columns = len(table.collect_schema())
+        try:
+            columns = len(table.collect_schema())
+        except pl.exceptions.DuplicateError as error:
+            raise DataError(f"{UPLOAD}: two columns have the same name: {str(error).partition(chr(10))[0]}") from error
     else:
         with path.open("rb") as file:
             header = file.readline(HEADER_BYTES)
@@ -223,16 +227,13 @@ def _left(left: int, *frames: pl.DataFrame) -> int:
         raise TooLargeError("it unpacks to more bytes than are decoded here")
     for frame in frames:
         for name, kind in frame.schema.items():
-            column = frame[name].cast(pl.Binary) if kind in (pl.Categorical, pl.Enum) else frame[name]
-            longest = column.bin.size().max() if column.dtype == pl.Binary else column.str.len_bytes().max() if kind == pl.String else 0
+            longest = frame[name].str.len_bytes().max() if kind == pl.String else 0
             if isinstance(longest, int) and longest > CELL_BYTES:
                 raise TooLargeError(f"the column {name[:40]!r} has a value of {longest:,} bytes, at most {CELL_BYTES:,} may be")
     return left - size
 
 
 def _pieces(frame: pl.DataFrame) -> Iterator[bytes]:
-    texts = [name for name, kind in frame.schema.items() if kind in (pl.Categorical, pl.Enum, pl.Binary)]
-    frame = frame.with_columns(pl.col(texts).cast(pl.String)) if texts else frame
     count = max(1, -(-int(frame.estimated_size()) // PIECE_BYTES))
     for part in frame.iter_slices(max(1, -(-frame.height // count))) if frame.height else [frame]:
         yield _bytes(part)
