@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sporeprint.ab_testing.comparisons import compare, fewest_labels, least_units, log_threshold
+from sporeprint.ab_testing.comparisons import check_horizon, compare, fewest_labels, least_units, log_threshold
 from sporeprint.ab_testing.design import Costs, Design, Labels, Metric, Mode
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals
+from sporeprint.errors import UsageError
 
 SPLIT = Design("test", "a/v1", "b/v1", latency_limit_ms=5)
 SHADOW = replace(SPLIT, mode=Mode.SHADOW)
@@ -149,3 +150,11 @@ def test_the_fewest_units_that_can_decide() -> None:
     assert found == {"split": 12, "shadow": 8, "canary": found["canary"]}
     assert (found["canary"] or 0) <= 12
     assert (least_units(replace(SPLIT, alpha=1e-6)) or 0) > 30
+
+
+def test_a_horizon_that_no_winner_fits_in_is_refused() -> None:
+    least = least_units(SPLIT)
+    assert least is not None
+    check_horizon(replace(SPLIT, max_units=least))
+    with pytest.raises(UsageError, match=f"max_units is {least - 1}: .* at least {least} units can decide it"):
+        check_horizon(replace(SPLIT, max_units=least - 1))
