@@ -11,10 +11,10 @@ their values, the less likely it is that the row comes from a stranger that only
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +44,6 @@ MUTATION, WIDENING, STRANGER_ODDS = 0.3, 1.5, 0.05
 MOST_CORRELATED = 16
 #: Bins in which numbers are looked at where it is reckoned what a column may tell.
 BINS = 10
-_ONE = np.ones(1)
 #: Beyond, odds are cut off: float32 has no larger exponential, and nothing is that unlikely.
 MOST_EXPONENT, LEAST_MASS = np.float32(80), 1e-30
 #: Rows whose likelihoods in all groups are held in memory at a time; of a few, all columns are.
@@ -72,6 +71,15 @@ class Evidence:
         return Evidence(self.positive[rows], self.margin[rows], self.group[rows], self.typicality[rows])
 
 
+class RowEvidence(NamedTuple):
+    """What one row says; each field as in `Evidence`."""
+
+    positive: float
+    margin: float
+    group: int
+    typicality: float
+
+
 @dataclass(frozen=True)
 class _Numbers:
     """Weights of numeric features for one set of observed numeric columns.
@@ -96,10 +104,22 @@ class _Numbers:
         z = numbers[:, self.observed]
         return np.hstack([np.ones((len(z), 1)), z, z[:, self.first] * z[:, self.second]])
 
-    def row_features(self, numbers: Float64) -> Float64:
+    def row_features(self, numbers: Sequence[float]) -> Float64:
         """The same of one row: [1 + observed + pairs]."""
-        z = numbers[self.observed]
-        return np.concatenate((_ONE, z, z[self.first] * z[self.second]))
+        z = [numbers[at] for at in self._of_row[0]]
+        return np.array([1.0, *z, *[z[first] * z[second] for first, second in self._of_row[1]]])
+
+    @cached_property
+    def _of_row(self) -> tuple[list[int], list[tuple[int, int]]]:
+        """The observed numbers, and the pairs among them: for one row lists cost less than arrays."""
+        return self.observed.tolist(), list(zip(self.first.tolist(), self.second.tolist(), strict=True))
+
+    @cached_property
+    def known_by_group(self) -> Float64:
+        """`known` less the average, a group a row: [K, 1 + observed + pairs]."""
+        weights = self.known.T.copy()
+        weights[:, 0] -= self.average
+        return weights
 
 
 @dataclass(frozen=True)
@@ -143,8 +163,8 @@ class GroupLikelihood:
         """
         n = len(cells)
         if n == 1 and left_out is None:  # most requests are one row
-            positive, margin, group, typicality = self.row_evidence(cells)
-            return Evidence(np.array([positive]), np.array([margin]), np.array([group]), np.array([typicality]))
+            of_row = self.row_evidence(cells.places[0], cells.numbers[0].tolist())
+            return Evidence(*(np.array([value]) for value in of_row))
         blocks = list(self.by_numbers(cells))
         if len(blocks) == 1:
             return self._block(cells, blocks[0][0], left_out)
@@ -155,22 +175,24 @@ class GroupLikelihood:
             result.group[rows], result.typicality[rows] = block.group, block.typicality
         return result
 
-    def row_evidence(self, cells: Cells) -> tuple[float, float, int, float]:
-        """What one row says, as `evidence` does: `positive`, `margin`, `group` and `typicality`, without the cost of arrays of one."""
-        z, places, width = cells.numbers[0], cells.places[0], len(self.names)
-        numbers = self._numbers(~np.isnan(z))
-        features = numbers.row_features(z)
+    def row_evidence(self, places: Index, numbers: Sequence[float]) -> RowEvidence:
+        """What one row says, as `evidence` does, without the cost of arrays of one.
+
+        Args:
+            places: intp [columns], of its `RowCells`.
+            numbers: [q], of its `RowCells`.
+        """
+        of_numbers = self._by_pattern.get(bytes([z == z for z in numbers])) or self._numbers(~np.isnan(np.array(numbers)))
+        features, width = of_numbers.row_features(numbers), len(self.names)
         both = np.add.reduce(self._both.take(places, axis=0), axis=0)
-        both += (features @ numbers.both).astype(np.float32)
+        both += (features @ of_numbers.both).astype(np.float32)
         group = int(both[:width].argmax())
         both -= both[group]
-        weights = np.exp(np.minimum(both, MOST_EXPONENT, out=both), out=both)
-        positive, negative = (weights[:width] @ self._by_class).tolist()
-        stranger = STRANGER_ODDS * float(np.add.reduce(weights[width:]))
+        positive, negative, stranger = (np.exp(np.minimum(both, MOST_EXPONENT, out=both), out=both) @ self._masses).tolist()
         margin = math.log(max(negative, LEAST_MASS)) - math.log(max(positive + stranger, LEAST_MASS))
-        surprise = np.add.reduce(self._flat_surprise.take(places * width + group), dtype=np.float64)
-        typicality = float(features @ numbers.known[:, group] - numbers.average[group] + surprise)
-        return positive / (positive + negative), margin, group, round(max(typicality, -1e6), 4)
+        surprise = float(np.add.reduce(self._surprise_by_group[group].take(places), dtype=np.float64))
+        typicality = float(of_numbers.known_by_group[group] @ features) + surprise
+        return RowEvidence(positive / (positive + negative), margin, group, round(max(typicality, -1e6), 4))
 
     def by_numbers(self, cells: Cells) -> Iterator[tuple[Flags, Index]]:
         """Blocks of rows with the same observed numbers: those, and the rows."""
@@ -265,7 +287,7 @@ class GroupLikelihood:
     def _of_numbers(self, z: Float64, observed: Flags) -> Float64:
         """What the numbers of one row add to its typicality in every group, if these are observed: [K]."""
         numbers = self._numbers(observed)
-        return np.asarray(numbers.row_features(z) @ numbers.known - numbers.average)
+        return np.asarray(numbers.row_features(z.tolist()) @ numbers.known - numbers.average)
 
     def typicality_in(self, cells: Cells, group: Index) -> Float64:
         """How typical n rows, with any numbers observed, are of one group each: [n]."""
@@ -301,9 +323,17 @@ class GroupLikelihood:
         return np.asarray(np.quantile(self.means[:, number], steps))
 
     @cached_property
-    def _by_class(self) -> Float32:
-        """Shares of positive and of negative rows in each group: [K, 2]."""
-        return np.stack([self._positive32, self._negative32], axis=1)
+    def _masses(self) -> Float32:
+        """What a known group and a stranger like it add to the masses of positive rows, negative ones and strangers: [2 K, 3]."""
+        masses = np.zeros((2 * len(self.names), 3), dtype=np.float32)
+        known, strangers = np.vsplit(masses, 2)
+        known[:, 0], known[:, 1], strangers[:, 2] = self._positive32, self._negative32, STRANGER_ODDS
+        return masses
+
+    @cached_property
+    def _surprise_by_group(self) -> Float32:
+        """`surprise`, a group a row: [K, height]."""
+        return np.ascontiguousarray(self.surprise.T)
 
     @cached_property
     def _positive32(self) -> Float32:

@@ -129,20 +129,26 @@ class Journal:
             JournalError: if it could not be written, or not for certain: writing the same record again is harmless.
         """
         done = asyncio.get_running_loop().create_future()
-        self.submit(record, done)
+        if self.submit(record, done):
+            # At the end of this turn of the loop: whoever else is ready to write is then in the same group.
+            done.get_loop().call_soon(self.wake)
         await done
 
-    def submit(self, record: PredictionRecord, done: asyncio.Future[None]) -> None:
+    def submit(self, record: PredictionRecord, done: asyncio.Future[None]) -> bool:
         """Have a record written, and a future of the running loop resolved when it is on the disk.
+
+        Returns:
+            Whether the writer sleeps: then `wake` has to be called once what else goes into the same group is submitted.
 
         Raises:
             DataError: see `write`.
             JournalFullError: see `write`. A `JournalError` of the disk is set as the future's exception.
         """
-        loop = done.get_loop()
-        if self._enqueue(_Waiting(loop, done, record.prediction_id, record.to_bytes())):
-            # At the end of this turn of the loop: whoever else is ready to write is then in the same group.
-            loop.call_soon(self._wake.set)
+        return self._enqueue(_Waiting(done.get_loop(), done, record.prediction_id, record.to_bytes()))
+
+    def wake(self) -> None:
+        """Have the writer write what was submitted."""
+        self._wake.set()
 
     def read(self, records: int, size: int) -> list[Entry]:
         """The oldest records that are not shipped. See `JournalFile.read`."""
