@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import time
 from collections.abc import Callable
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 from ab_support import made, other, row, ship, until
 from page_support import forget, log_in, send, until_ready, whole
 from serving_support import Client
+from sporeprint.model_serving.ui.page_endpoint import SHARED_S
 from sporeprint.storage.oltp import ab_tests, api_keys
 from sporeprint.storage.oltp.api_keys import Role
 
@@ -98,10 +100,12 @@ def test_a_page_shows_a_test_and_a_poll_only_what_is_new(client: Client, name: s
     nothing = client.get(poll[1], headers=FRAGMENT)
     assert (nothing.status_code, nothing.content) == (204, b"")
     traffic(client, name, 1)
+    time.sleep(SHARED_S)
     new = client.get(poll[1], headers=FRAGMENT)
     assert new.text.startswith('<div id="live"')
     assert "6 units" in new.text
     client.post(f"/ab-tests/{name}/conclude")
+    time.sleep(SHARED_S)
     ended = client.get(poll[1], headers=FRAGMENT)
     assert (ended.status_code, ended.headers["hx-refresh"]) == (204, "true")
     assert "hx-get" not in client.get(f"/ui/tests/{name}").text.partition('id="live"')[2]

@@ -1,6 +1,7 @@
 """The paths a person goes through the pages, in a real browser."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from browser import Browser
 from registry_support import further_version
 from serving_support import Server, start_server, write_config
 from sporeprint import settings
+from sporeprint.model_serving.ui.page_endpoint import SHARED_S
 from sporeprint.registry.registry import Registry
 from sporeprint.storage import urls
 from sporeprint.storage.engine import connect
@@ -73,6 +75,7 @@ def test_a_live_page_looks_again_only_while_it_is_seen_and_paints_only_what_is_n
     browser.wait("seen.length === 2")
     assert browser.run("seen") == [200, 304]
     server.client.post("/predict", json={"cap-shape": "x"}).raise_for_status()
+    time.sleep(SHARED_S)
     looks_again(browser)
     browser.wait("seen.length === 3 && document.querySelector('#overview').innerText.includes('% unknown')")
     assert browser.run("document.querySelector('details').open")  # what somebody opened stays so
@@ -97,6 +100,17 @@ def test_a_page_says_that_the_server_is_gone_and_that_it_is_back(browser: Browse
     browser.call("Network.emulateNetworkConditions", **{**no_network, "offline": False})
     looks_again(browser)
     browser.wait("!document.querySelector('#problem [role=alert]')")
+
+
+def test_the_line_for_the_api_is_copied(browser: Browser, base: str) -> None:
+    browser.screen(1280)
+    browser.open(f"{base}identify")
+    browser.run("document.querySelector('[name=cap-shape][value=x]').click()")
+    browser.wait("document.querySelector('#panel').innerText.includes('1 of 20 fields')")
+    browser.click(".same summary")
+    browser.click(".same button")
+    browser.wait("document.querySelector('.same button').textContent === 'Copied'")
+    assert browser.messages == []
 
 
 #: Checks a field when the page is there and its scripts are not yet.

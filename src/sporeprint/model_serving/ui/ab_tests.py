@@ -19,7 +19,7 @@ from sporeprint.model_serving.endpoints.ab_tests import (
     show_test,
 )
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, bad_parameter, not_valid
-from sporeprint.model_serving.ui.page_endpoint import Document, Page, PageRequest, PageResponse, Redirect, address
+from sporeprint.model_serving.ui.page_endpoint import Document, Page, PageRequest, PageResponse, Redirect, address, shared
 from sporeprint.pipelines.ab_test_lifecycle import SETTLED
 from sporeprint.reports import ab_test_report
 from sporeprint.reports.ab_test_charts import charts, threshold_of
@@ -83,6 +83,7 @@ def _range(test: Any, words: Words) -> str:
     return words("B is better by {gain}, from {low} to {high}", gain=gain, low=low, high=high)
 
 
+@shared
 async def show_ab_test(request: PageRequest) -> PageResponse:
     """A test as it goes on; for a page that is open already, the part that changes, or that nothing has."""
     service, name = request.service, request.path["name"]

@@ -15,7 +15,7 @@ from sporeprint.model_serving.endpoints.alerts import list_alerts
 from sporeprint.model_serving.endpoints.models import models
 from sporeprint.model_serving.endpoints.runs import list_runs
 from sporeprint.model_serving.endpoints.status import activity, health
-from sporeprint.model_serving.ui.page_endpoint import Page, PageRequest, PageResponse, Redirect
+from sporeprint.model_serving.ui.page_endpoint import Page, PageRequest, PageResponse, Redirect, shared
 from sporeprint.storage.oltp.api_keys import Role
 
 #: Most running tests, alerts, and things that happened lately, that are named.
@@ -55,6 +55,7 @@ async def go_to_overview(request: PageRequest) -> Redirect:  # noqa: ARG001 -- a
     return Redirect("")
 
 
+@shared
 async def show_overview(request: PageRequest) -> PageResponse:
     """What serves, how it is, what runs, what was raised, what happened lately."""
     service = request.service

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -39,6 +40,8 @@ LANGUAGE_COOKIE = "sporeprint-language"
 #: Pages worked on at a time: they never take the room that predictions need.
 MOST_IN_FLIGHT = 32
 MOST_FIELDS = 20_000
+#: Seconds for which a part of a page is shared.
+SHARED_S = 1.0
 #: Who asks where nobody is asked who it is.
 NOBODY = Caller("", frozenset(), TokenBucket(0.0, 1, 1.0, 0.0))
 #: The pages in the navigation: endpoint -> label.
@@ -92,6 +95,11 @@ class PageRequest:
         return f"{self.scope.get('scheme', 'http')}://{host}{self.scope.get('root_path', '')}"
 
     @property
+    def address_and_query(self) -> tuple[str, bytes]:
+        """Which page it is for, with all that its address says."""
+        return str(self.scope["path"]), self.scope["query_string"]
+
+    @property
     def is_fragment(self) -> bool:
         """Whether a script asks for a part of the page."""
         return header(self.scope, b"hx-request") == b"true"
@@ -129,6 +137,21 @@ class PageResponse:
 
 
 @dataclass(frozen=True)
+class RenderedPage:
+    """A page as it is sent.
+
+    Attributes:
+        body: its bytes.
+        status: of HTTP.
+        headers: further ones.
+    """
+
+    body: bytes
+    status: int
+    headers: Headers
+
+
+@dataclass(frozen=True)
 class Redirect:
     """Another page, below `/ui/`."""
 
@@ -152,8 +175,14 @@ class Document:
 
 
 #: A response of its own is what is sent part by part, such as a batch.
-Answer = PageResponse | Redirect | Document | Response
+Answer = PageResponse | RenderedPage | Redirect | Document | Response
 View = Callable[[PageRequest], Awaitable[Answer]]
+
+
+def shared(view: View) -> View:
+    """Have the part of a page that is looked up again and again made once a second for all who may see the same."""
+    view.is_shared = True  # type: ignore[attr-defined]
+    return view
 
 
 #: Name, method, path below `/ui`, view.
@@ -172,6 +201,8 @@ class PageEndpoint:
 
     def __init__(self, name: str, view: View) -> None:
         self.name, self.role, self._view = name, REQUIRED_ROLES[name], view
+        self._is_shared = getattr(view, "is_shared", False)
+        self._recent: dict[object, tuple[float, asyncio.Future[Answer]]] = {}
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -201,7 +232,7 @@ class PageEndpoint:
             async with asyncio.timeout(service.limits.deadline_s) as scope["deadline"]:
                 request = await _with_fields(request, receive)
                 with Patience():
-                    response: Answer = await self._view(request)
+                    response: Answer = await (self._recent_answer if self._is_shared and request.is_fragment else self._view)(request)
         except ClientGoneError:
             raise
         except TimeoutError:
@@ -221,6 +252,22 @@ class PageEndpoint:
             await response(scope, receive, send)
         else:
             await _send(request, response, send)
+
+    async def _recent_answer(self, request: PageRequest) -> Answer:
+        """What somebody with the same rights was answered within the last second."""
+        key, now = (request.address_and_query, request.caller.roles, request.words.language), time.monotonic()
+        self._recent = {each: known for each, known in self._recent.items() if known[0] > now and not _went_wrong(known[1])}
+        if key not in self._recent:
+            self._recent[key] = (now + SHARED_S, asyncio.ensure_future(self._rendered_view(request)))
+        return await asyncio.shield(self._recent[key][1])
+
+    async def _rendered_view(self, request: PageRequest) -> Answer:
+        response = await self._view(request)
+        return rendered(request, response) if isinstance(response, PageResponse) and response.status != 204 else response
+
+
+def _went_wrong(answer: asyncio.Future[Answer]) -> bool:
+    return answer.done() and (answer.cancelled() or answer.exception() is not None)
 
 
 def _check(scope: Scope) -> None:
@@ -283,7 +330,18 @@ def _words(scope: Scope) -> Words:
     return Words(language_of(chosen, header(scope, b"accept-language").decode("latin-1")))
 
 
-async def _send(request: PageRequest, response: PageResponse | Redirect | Document, send: Send) -> None:
+def rendered(request: PageRequest, response: PageResponse) -> RenderedPage:
+    """A page from its template."""
+    try:
+        page = render(response.template, request.words, {**frame(request), **response.values}).encode()
+        return RenderedPage(page, response.status, response.headers)
+    except Exception:  # whatever is wrong with a template, the visitor gets an answer and the log gets the reason
+        log.exception("%s cannot be made", response.template)
+        page = b"<!doctype html><title>500</title><p>Something went wrong here; the server's log says more.</p>"
+        return RenderedPage(page, 500, response.headers)
+
+
+async def _send(request: PageRequest, response: PageResponse | RenderedPage | Redirect | Document, send: Send) -> None:
     if isinstance(response, Document):
         await _bytes(send, 200, response.body, response.headers, response.media_type.encode())
         return
@@ -294,12 +352,8 @@ async def _send(request: PageRequest, response: PageResponse | Redirect | Docume
     if response.status == 204:
         await _bytes(send, 204, b"", response.headers)
         return
-    try:
-        page = render(response.template, request.words, {**frame(request), **response.values}).encode()
-        status = response.status
-    except Exception:  # whatever is wrong with a template, the visitor gets an answer and the log gets the reason
-        log.exception("%s cannot be made", response.template)
-        page, status = b"<!doctype html><title>500</title><p>Something went wrong here; the server's log says more.</p>", 500
+    response = response if isinstance(response, RenderedPage) else rendered(request, response)
+    page, status = response.body, response.status
     headers = [*response.headers, (b"content-security-policy", POLICY), (b"vary", b"HX-Request, Cookie, Accept-Encoding, Accept-Language")]
     if status == 200 and request.is_fragment and request.scope["method"] in SAFE_METHODS:
         tag = tag_of(page)

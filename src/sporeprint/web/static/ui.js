@@ -25,6 +25,18 @@ addEventListener("pageshow", () => { // back from the answer: the form can be se
     if (button.dataset.busy) [button.textContent, button.dataset.busy] = [button.dataset.busy, button.textContent];
   }
 });
+// Lines to copy.
+const offerCopies = () => {
+  if (!navigator.clipboard) return; // without TLS there is one on the machine itself alone
+  for (const same of document.querySelectorAll("details.same:not(:has(button))")) {
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "plain", textContent: same.dataset.copy });
+    button.addEventListener("click", () => navigator.clipboard.writeText(same.querySelector("pre").textContent)
+      .then(() => { button.textContent = same.dataset.copied; }));
+    same.append(button);
+  }
+};
+offerCopies();
+document.addEventListener("htmx:after:swap", offerCopies);
 // What was entered before htmx was ready, or what the browser has filled in again, is looked up now.
 const isChanged = (field) => field.options
   ? field.selectedIndex !== Math.max(0, [...field.options].findIndex((each) => each.defaultSelected))
