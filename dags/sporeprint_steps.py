@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import Asset, Param
+from airflow.sdk import Asset, Param, get_current_context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -89,6 +90,21 @@ def _message(result: Mapping[str, Any], said: str) -> str:
     return str(error["message"]) if isinstance(error, Mapping) else said.strip()[-2000:] or "it said nothing"
 
 
+def _lineage() -> dict[str, str]:
+    """The parent of the steps of one DAG run in OpenLineage's events: Airflow's task where its provider reports it, else the DAG run."""
+    dag, run = os.environ.get("AIRFLOW_CTX_DAG_ID"), os.environ.get("AIRFLOW_CTX_DAG_RUN_ID")
+    if "OPENLINEAGE_PARENT_ID" in os.environ or not (dag and run):
+        return {}
+    try:
+        from airflow.providers.openlineage.plugins.macros import lineage_parent_id
+    except ImportError:
+        namespace = os.environ.get("OPENLINEAGE_NAMESPACE") or "default"
+        parent = f"{namespace}/{dag}/{uuid.uuid5(uuid.NAMESPACE_OID, f'{dag}/{run}')}"
+    else:
+        parent = lineage_parent_id(get_current_context()["ti"])
+    return {"OPENLINEAGE_PARENT_ID": parent}
+
+
 def _run(command: Sequence[str]) -> tuple[int, str]:
     """Exit code and stdout. Progress is printed as it comes; an end of the task, by timeout or by hand, ends the command too."""
     print("$", *command, flush=True)
@@ -96,6 +112,7 @@ def _run(command: Sequence[str]) -> tuple[int, str]:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW", "PYTHON", "VIRTUAL_ENV"))
     }
+    environment |= _lineage()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as out:
         try:
             process = subprocess.Popen(  # noqa: S603 -- a list of words, no shell

@@ -13,12 +13,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from http_receiver import Receiver, receiving
 from serving_support import write_config
 from sporeprint.common.locks import run_lock
 from sporeprint.registry.registry import Registry
@@ -229,7 +231,14 @@ def until(what: Any, seconds: float = 240) -> Any:
 
 
 @pytest.fixture(scope="module")
-def standalone(airflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+def lineage() -> Iterator[Receiver]:
+    """What receives OpenLineage's events of all runs."""
+    with receiving() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def standalone(airflow: Path, lineage: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
     home = tmp_path_factory.mktemp("standalone")
     port, workers, triggers = free_ports(3)
     address = f"http://127.0.0.1:{port}"
@@ -244,6 +253,7 @@ def standalone(airflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT=triggers,
         AIRFLOW__API__WORKERS="1",
         AIRFLOW__CORE__PARALLELISM="2",
+        OPENLINEAGE_URL=lineage.url,
         AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL="600",  # nobody changes them
         AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION="False",
     )
@@ -264,7 +274,7 @@ def standalone(airflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.mark.slow
 def test_a_run_through_an_outage_and_a_kill_ends_as_the_whole_run_does_and_a_rerun_beside_another_changes_nothing(
-    standalone: Standalone, config: Path, small_run: Path, small_table: Path, tmp_path: Path
+    standalone: Standalone, lineage: Receiver, config: Path, small_run: Path, small_table: Path, tmp_path: Path
 ) -> None:
     work = tmp_path / "work"
     with served(small_table) as source:
@@ -298,6 +308,8 @@ def test_a_run_through_an_outage_and_a_kill_ends_as_the_whole_run_does_and_a_rer
         assert production(work) == production(small_run) is not None
         until(lambda: (work / "models/metrics/monitoring/latest.html").exists())  # the models' asset has started the other DAG
 
+        assert_lineage(lineage, "down", work, address)
+
         before = changed_at(work)
         standalone.start("again", place)
         until(lambda: standalone.tasks("again")["configured"][0] == "success")
@@ -309,6 +321,31 @@ def test_a_run_through_an_outage_and_a_kill_ends_as_the_whole_run_does_and_a_rer
             assert until(lambda: standalone.ended("at_last")) == "success"
     assert changed_at(work) == before
     assert production(work) == production(small_run)
+
+
+def assert_lineage(lineage: Receiver, run: str, work: Path, address: str) -> None:
+    """Each task's command has reported what it read and wrote, below one parent: the DAG run."""
+    parent = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{ETL}/{run}"))
+    events = [event for event in lineage.json() if event["run"]["facets"]["parent"]["run"]["runId"] == parent]
+    assert {
+        (event["run"]["facets"]["parent"]["job"]["namespace"], event["run"]["facets"]["parent"]["job"]["name"]) for event in events
+    } == {("default", ETL)}
+    ends = [event for event in events if event["eventType"] == "COMPLETE"]
+    steps = [event["job"]["name"].removeprefix("mushroom.") for event in ends]
+    assert steps == ["extract", "transform", "load", *["train"] * 3, "evaluate", *["register"] * 2]
+    assert len({event["run"]["runId"] for event in ends}) == len(ends)
+    begun = {event["run"]["runId"]: event["job"]["name"] for event in events if event["eventType"] == "START"}
+    assert all(begun[event["run"]["runId"]] == event["job"]["name"] for event in ends)
+    # The source was down at first, and a fit was killed, which cannot say so.
+    failed = [event for event in events if event["eventType"] == "FAIL"]
+    assert {event["job"]["name"] for event in failed} == {"mushroom.extract"}
+    by_step = dict(zip(steps, ends, strict=True))
+    assert by_step["extract"]["inputs"][0]["name"] == address
+    assert [table["name"] for table in by_step["load"]["outputs"]] == [
+        str(work / f"data/model_input/{name}.parquet") for name in ("train", "validation", "test")
+    ]
+    versions = {Path(table["name"]).name: table["facets"]["version"]["datasetVersion"] for table in by_step["register"]["outputs"]}
+    assert versions == dict.fromkeys(("decision_tree", "logistic_regression", "xgboost"), "v1") | {"aliases.json": production(work)}
 
 
 def parent_of(step: str, work: Path) -> int | None:

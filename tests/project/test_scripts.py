@@ -29,6 +29,7 @@ SCRIPTS = [
     "scripts/lock.sh",
     "scripts/docs.sh",
     "scripts/lowest.sh",
+    "scripts/pythons.sh",
     "scripts/airflow_dev.sh",
     "examples/tour.sh",
 ]
@@ -137,8 +138,15 @@ def test_the_hosted_workflow_and_the_hooks_run_what_is_there() -> None:
     yaml = YAML(typ="safe", pure=True)
     jobs = yaml.load(ROOT / ".github/workflows/ci.yml")["jobs"]
     runs = [step["run"].split()[0] for job in jobs.values() for step in job["steps"] if "run" in step]
-    assert {"./run_etl.sh", ".ci/run", "scripts/lowest.sh", "scripts/docs.sh"} <= set(runs)
+    assert {"./run_etl.sh", ".ci/run", "scripts/lowest.sh", "scripts/pythons.sh", "scripts/docs.sh"} <= set(runs)
     assert [run for run in runs if "/" in run and not os.access(ROOT / run, os.X_OK)] == []
+    matrices = [job.get("strategy", {}).get("matrix", {}).get("python", []) for job in jobs.values()]
+    named = {
+        each.rpartition(" ")[2]
+        for each in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+        if ":: 3." in each
+    }
+    assert {version for matrix in matrices for version in matrix} == named
     hooks = [hook for repo in yaml.load(ROOT / ".pre-commit-config.yaml")["repos"] for hook in repo["hooks"]]
     tools = {hook["entry"].split()[0].removeprefix(".venv/bin/") for hook in hooks}
     assert tools == {"ruff", "mypy"}

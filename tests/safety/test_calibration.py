@@ -68,6 +68,14 @@ def test_a_logistic_map_never_falls(method: Method, rows: list[tuple[float, int]
     assert found.weights[1] > 0 or found.method == "none"
 
 
+@pytest.mark.parametrize("method", METHODS)
+@given(rows=TABLES, score=SCORES)
+def test_one_score_is_mapped_as_many_are(method: Method, rows: list[tuple[float, int]], score: float) -> None:
+    calibration = fit_calibration(*arrays(rows), method)
+    scores = np.array([score, *calibration.x])
+    assert [calibration.of_score(each) for each in scores.tolist()] == calibration(scores).tolist()
+
+
 def test_rounding_at_a_knot_does_not_turn_two_rows_round() -> None:
     for seed in range(30):
         found = fit_calibration(*miscalibrated(300, seed)[:2])

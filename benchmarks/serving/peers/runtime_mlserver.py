@@ -41,7 +41,7 @@ class Lean(MLModel):  # type: ignore[misc]
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         """Answer rows."""
-        X = np.zeros((payload.inputs[0].shape[0], self._width), dtype=np.float32)
+        X = np.full((payload.inputs[0].shape[0], self._width), np.nan, dtype=np.float32)  # as sparse: no entry is missing
         for tensor in payload.inputs:
             if tensor.name in self._numeric:
                 X[:, self._numeric[tensor.name]] = [np.nan if value is None else value for value in tensor.data.root]

@@ -47,7 +47,7 @@ def identify_row(
     negative, _, unknown_word = verdict_words(schema)
     observed, columns = int(cells.observed.sum()), len(partial.layout.columns)
     verdict, unknown, reason = prediction.verdict, prediction.unknown, prediction.reason
-    withheld = float(partial.profile(cells.keys[0], cells.observed[0]).withheld[partial.likelihood.evidence(cells).group[0]])
+    withheld = float(partial.profile(cells.keys[0]).withheld[partial.likelihood.evidence(cells).group[0]])
     if verdict == negative and next_columns and withheld > partial.enough:
         verdict, unknown = unknown_word, TOO_LITTLE_OBSERVED
     if unknown == TOO_LITTLE_OBSERVED:

@@ -1,5 +1,6 @@
 """The prediction for rows of which only some columns were observed, with what is missing for a verdict."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
@@ -11,10 +12,10 @@ from sporeprint.inference.prediction import OUT_OF_DISTRIBUTION, TOO_LITTLE_OBSE
 from sporeprint.messages.base import trusted
 from sporeprint.messages.predictions import UnknownKind
 from sporeprint.safety.anomalies import NEVER_SEEN, OUTSIDE, UNLIKE, RowAnomalies
-from sporeprint.safety.cells import Cells
-from sporeprint.safety.group_likelihood import Evidence
+from sporeprint.safety.cells import Cells, RowCells
+from sporeprint.safety.group_likelihood import Evidence, RowEvidence
 from sporeprint.safety.partial_guard import PartialGuard
-from sporeprint.safety.partial_rule import RowVerdict, decide_rows
+from sporeprint.safety.partial_rule import RowVerdict, decide_row
 from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
 
 Row = Mapping[str, str | float | None]
@@ -22,7 +23,7 @@ Row = Mapping[str, str | float | None]
 #: Columns to look at that a reason names.
 MOST_NAMED = 3
 #: Stands for the classifier's probability of one row whose columns it was not trained on: it does not count.
-NOT_SCORED = np.full(1, np.nan)
+NOT_SCORED = math.nan
 #: Unit of the effects of columns, and probabilities beyond which log odds are cut off.
 LOG_ODDS, LEAST_PROBABILITY = "log odds", 1e-6
 
@@ -46,29 +47,42 @@ def predict_partial(
         anomalies: of each row.
         evidence: what the rows say, where somebody has asked it already.
     """
-    rule, target, words = bundle.safety, bundle.schema.target, verdict_words(bundle.schema)
-    evidence = guard.likelihood.evidence(cells) if evidence is None else evidence
-    contradictory = [bool(each.contradictions) for each in anomalies]
-    verdicts = list(
-        decide_rows(guard, cells, evidence, contradictory=contradictory, limits=rule.limits, classifier=np.asarray(classifier).tolist())
-    )
+    limits, evidence = bundle.safety.limits, guard.likelihood.evidence(cells) if evidence is None else evidence
+    columns = (column.tolist() for column in (evidence.positive, evidence.margin, evidence.group, evidence.typicality))
+    verdicts = [
+        decide_row(guard, key, RowEvidence(*values), contradictory=bool(row.contradictions), limits=limits, classifier=probability)
+        for key, values, row, probability in zip(cells.keys, zip(*columns, strict=True), anomalies, classifier.tolist(), strict=True)
+    ]
     doubts = _doubts(bundle, cells, verdicts, anomalies) if any(row.verdict == UNKNOWN for row in verdicts) else {}
     return [
-        trusted(
-            Prediction,
-            prediction=target.positive if row.probability > HALF else target.negative,
-            probability=row.probability,
-            verdict=words[row.verdict],
-            novelty_p=row.p,
-            threshold=rule.threshold.value,
-            unseen=row_anomalies.unseen,
-            outside=row_anomalies.outside,
-            contradictions=row_anomalies.contradictions,
-            most_like=rule.components[row.group],
-            **doubts.get(number, _NO_DOUBT),
-        )
-        for number, (row, row_anomalies) in enumerate(zip(verdicts, anomalies, strict=True))
+        _prediction(bundle, row, of_row, doubts.get(number, _NO_DOUBT))
+        for number, (row, of_row) in enumerate(zip(verdicts, anomalies, strict=True))
     ]
+
+
+def predict_partial_row(bundle: Bundle, guard: PartialGuard, cells: RowCells, classifier: float, anomalies: RowAnomalies) -> Prediction:
+    """Answer one row, as `predict_partial` does, without the cost of arrays of one."""
+    evidence, limits = guard.likelihood.row_evidence(cells.places, cells.numbers), bundle.safety.limits
+    row = decide_row(guard, cells.key, evidence, contradictory=bool(anomalies.contradictions), limits=limits, classifier=classifier)
+    doubt = _doubts(bundle, cells.cells(guard.layout), [row], [anomalies])[0] if row.verdict == UNKNOWN else _NO_DOUBT
+    return _prediction(bundle, row, anomalies, doubt)
+
+
+def _prediction(bundle: Bundle, row: RowVerdict, anomalies: RowAnomalies, doubt: "_Doubt") -> Prediction:
+    rule, target = bundle.safety, bundle.schema.target
+    return trusted(
+        Prediction,
+        prediction=target.positive if row.probability > HALF else target.negative,
+        probability=row.probability,
+        verdict=verdict_words(bundle.schema)[row.verdict],
+        novelty_p=row.p,
+        threshold=rule.threshold.value,
+        unseen=anomalies.unseen,
+        outside=anomalies.outside,
+        contradictions=anomalies.contradictions,
+        most_like=rule.components[row.group],
+        **doubt,
+    )
 
 
 class _Doubt(TypedDict):

@@ -15,7 +15,7 @@ from sporeprint.data.written_values import date_form, parse_code, parse_date, pa
 from sporeprint.errors import DataError, nearest
 from sporeprint.inference.attributions import Attribution, Explainer, top_attributions, value_in_words
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.inference.partial_prediction import LOG_ODDS, NOT_SCORED, partial_effects, predict_partial
+from sporeprint.inference.partial_prediction import LOG_ODDS, NOT_SCORED, partial_effects, predict_partial_row
 from sporeprint.inference.prediction import OUT_OF_DISTRIBUTION, Prediction
 from sporeprint.safety.anomalies import (
     BETWEEN,
@@ -27,7 +27,7 @@ from sporeprint.safety.anomalies import (
     RowAnomalies,
     row_anomalies,
 )
-from sporeprint.safety.cells import Cells
+from sporeprint.safety.cells import Cells, RowCells
 from sporeprint.safety.decision_rule import DecisionRule
 from sporeprint.safety.nearest_neighbour import REFERENCE_FILE, NearestRow, ReferenceRows
 from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
@@ -75,14 +75,14 @@ def predict_row(bundle: Bundle, row: Row) -> Prediction:
     rule = bundle.safety
     anomalies = row_anomalies(row, bundle.encoder, bundle.schema)
     partial = rule.partial if rule.partial is not None and rule.partial.answers(row) else None
-    cells = None if partial is None else Cells.of_rows([row], partial.layout)
-    if partial is not None and cells is not None and cells.keys[0] not in partial.trained:
-        return predict_partial(bundle, partial, cells, NOT_SCORED, [anomalies])[0]
-    probability = rule.calibration(bundle.scorer.score(bundle.encoder.encode_row(row)[np.newaxis]))
+    cells = None if partial is None else RowCells.of_row(row, partial.layout)
+    probability = NOT_SCORED
+    if partial is None or cells is None or cells.key in partial.trained:
+        probability = float(rule.calibration(bundle.scorer.score(bundle.encoder.encode_row(row)[np.newaxis]))[0])
     if partial is not None and cells is not None:
-        return predict_partial(bundle, partial, cells, probability, [anomalies])[0]
+        return predict_partial_row(bundle, partial, cells, probability, anomalies)
     novelty_p, component = rule.guard.row(row)
-    return row_prediction(rule, bundle.schema, float(probability[0]), novelty_p, component, anomalies)
+    return row_prediction(rule, bundle.schema, probability, novelty_p, component, anomalies)
 
 
 def row_prediction(

@@ -208,8 +208,8 @@ class Encoder:
         self.write_row_numbers(row, out)
         return out
 
-    def write_row_numbers(self, row: Mapping[str, str | float | None], out: Matrix) -> None:
-        """Encode the numeric columns of one row into float32 [m]."""
+    def write_row_numbers(self, row: Mapping[str, str | float | None], out: Matrix | list[float]) -> None:
+        """Encode the numeric columns of one row into float32 [m], or into a list of as many."""
         for at, column in self._numbers:
             number = row.get(column.name)
             missing = number is None or number != number

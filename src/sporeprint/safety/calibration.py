@@ -7,6 +7,7 @@ and beta calibration (Kull, Silva Filho, Flach 2017), for comparison and for sma
 docs/decisions/0007.
 """
 
+import bisect
 import itertools
 import json
 import math
@@ -68,6 +69,17 @@ class Calibration:
         squeezed = _squeezed(scores, self.edge)
         probabilities: Float64 = expit(a * np.log(squeezed) - b * np.log1p(-squeezed) + c)
         return probabilities
+
+    def of_score(self, score: float) -> float:
+        """The probability of one score, without the cost of an array of one."""
+        if self.method != "isotonic":
+            return float(self(np.array([score]))[0])
+        right = bisect.bisect_right(self.x, score)
+        if not 0 < right < len(self.x):
+            return self.y[min(right, len(self.x) - 1)]
+        left = right - 1
+        slope = (self.y[right] - self.y[left]) / (self.x[right] - self.x[left])
+        return slope * (score - self.x[left]) + self.y[left]
 
     @cached_property
     def _knots(self) -> tuple[Float64, Float64]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -143,30 +143,10 @@ class Cells:
     @classmethod
     def of_rows(cls, rows: Sequence[Row], layout: Layout) -> Self:
         """The cells of rows as requests give them: column -> code, number or None (an empty cell). A column left out is not observed."""
-        cells = [
-            cls.of_row_places([known.get(row.get(name, ABSENT), start) for name, known, start in layout.look_ups], row, layout)
-            for row in rows
-        ]
-        if len(cells) == 1:
-            return cells[0]
-        places = np.array([each.places[0] for each in cells], dtype=np.intp).reshape(len(rows), len(layout.columns))
-        numbers = np.array([each.numbers[0] for each in cells], dtype=np.float64).reshape(len(rows), len(layout.scales))
+        cells = [RowCells.of_row(row, layout) for row in rows]
+        places = np.array([each.places for each in cells], dtype=np.intp).reshape(len(rows), len(layout.columns))
+        numbers = np.array([each.numbers for each in cells], dtype=np.float64).reshape(len(rows), len(layout.scales))
         return cls(places, numbers, places != layout.not_observed)
-
-    @classmethod
-    def of_row_places(cls, places: list[int], row: Row, layout: Layout) -> Self:
-        """The cells of one row, whose nominal columns were looked up."""
-        numbers = []
-        for name, center, scale, start, empty in layout.measures:
-            value = row.get(name, ABSENT)
-            if value is ABSENT or value is None or value != value:
-                places.append(start + NOT_OBSERVED if value is ABSENT else empty)
-                numbers.append(math.nan)
-            else:
-                places.append(start)
-                numbers.append(min(max((float(value) - center) / scale, -FARTHEST), FARTHEST))
-        at = np.array([places], dtype=np.intp)
-        return cls(at, np.array([numbers], dtype=np.float64), at != layout.not_observed)
 
     def take(self, rows: npt.NDArray[Any] | slice) -> Self:
         """The rows at an index array, under a boolean mask or in a slice."""
@@ -215,3 +195,48 @@ def observed_masks(codes: Codes, schema: DatasetSchema) -> frozenset[bytes]:
         return frozenset([b""] if codes.rows else [])
     packed = np.packbits(np.stack(seen, axis=1), axis=1)
     return frozenset(row.tobytes() for row in np.unique(packed, axis=0))
+
+
+class RowCells(NamedTuple):
+    """One row: `Cells` without the cost of arrays of one.
+
+    Attributes:
+        places: intp [columns].
+        numbers: [q], standardised; NaN where there is no number.
+        key: the bytes that stand for its set of observed columns.
+    """
+
+    places: npt.NDArray[np.intp]
+    numbers: list[float]
+    key: bytes
+
+    @classmethod
+    def of_row(cls, row: Row, layout: Layout) -> Self:
+        """The cells of a row as `Cells.of_rows` takes it."""
+        return cls.of_places([known.get(row.get(name, ABSENT), start) for name, known, start in layout.look_ups], row, layout)
+
+    @classmethod
+    def of_places(cls, nominal: list[int], row: Row, layout: Layout) -> Self:
+        """The cells of a row whose nominal columns were looked up."""
+        numbers = []
+        for name, center, scale, start, empty in layout.measures:
+            value = row.get(name, ABSENT)
+            if value is ABSENT or value is None or value != value:
+                nominal.append(start + NOT_OBSERVED if value is ABSENT else empty)
+                numbers.append(math.nan)
+            else:
+                nominal.append(start)
+                number = (float(value) - center) / scale
+                numbers.append(number if -FARTHEST <= number <= FARTHEST else math.copysign(FARTHEST, number))
+        places = np.array(nominal, dtype=np.intp)
+        return cls(places, numbers, np.packbits(places != layout.not_observed).tobytes())
+
+    def cells(self, layout: Layout) -> Cells:
+        """The same as an array of one row."""
+        places = self.places[np.newaxis]
+        return Cells(places, np.array([self.numbers], dtype=np.float64), places != layout.not_observed)
+
+
+def mask_of(key: bytes, columns: int) -> Flags:
+    """The set of observed columns that a key stands for: bool [columns]."""
+    return np.unpackbits(np.frombuffer(key, dtype=np.uint8), count=columns).astype(np.bool_)

@@ -11,10 +11,10 @@ their values, the less likely it is that the row comes from a stranger that only
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +44,6 @@ MUTATION, WIDENING, STRANGER_ODDS = 0.3, 1.5, 0.05
 MOST_CORRELATED = 16
 #: Bins in which numbers are looked at where it is reckoned what a column may tell.
 BINS = 10
-_ONE = np.ones(1)
 #: Beyond, odds are cut off: float32 has no larger exponential, and nothing is that unlikely.
 MOST_EXPONENT, LEAST_MASS = np.float32(80), 1e-30
 #: Rows whose likelihoods in all groups are held in memory at a time; of a few, all columns are.
@@ -72,6 +71,15 @@ class Evidence:
         return Evidence(self.positive[rows], self.margin[rows], self.group[rows], self.typicality[rows])
 
 
+class RowEvidence(NamedTuple):
+    """What one row says; each field as in `Evidence`."""
+
+    positive: float
+    margin: float
+    group: int
+    typicality: float
+
+
 @dataclass(frozen=True)
 class _Numbers:
     """Weights of numeric features for one set of observed numeric columns.
@@ -93,13 +101,28 @@ class _Numbers:
 
     def features(self, numbers: Float64) -> Float64:
         """[n, 1 + observed + pairs] of n rows of all numeric columns."""
-        z = numbers[:, self.observed]
-        return np.hstack([np.ones((len(z), 1)), z, z[:, self.first] * z[:, self.second]])
+        z, width = numbers[:, self.observed], len(self.observed) + 1
+        features = np.ones((len(z), width + len(self.first)))
+        features[:, 1:width] = z
+        np.multiply(z[:, self.first], z[:, self.second], out=features[:, width:])
+        return features
 
-    def row_features(self, numbers: Float64) -> Float64:
+    def row_features(self, numbers: Sequence[float]) -> Float64:
         """The same of one row: [1 + observed + pairs]."""
-        z = numbers[self.observed]
-        return np.concatenate((_ONE, z, z[self.first] * z[self.second]))
+        z = [numbers[at] for at in self._of_row[0]]
+        return np.array([1.0, *z, *[z[first] * z[second] for first, second in self._of_row[1]]])
+
+    @cached_property
+    def _of_row(self) -> tuple[list[int], list[tuple[int, int]]]:
+        """The observed numbers, and the pairs among them: for one row lists cost less than arrays."""
+        return self.observed.tolist(), list(zip(self.first.tolist(), self.second.tolist(), strict=True))
+
+    @cached_property
+    def known_by_group(self) -> Float64:
+        """`known` less the average, a group a row: [K, 1 + observed + pairs]."""
+        weights = self.known.T.copy()
+        weights[:, 0] -= self.average
+        return weights
 
 
 @dataclass(frozen=True)
@@ -143,8 +166,8 @@ class GroupLikelihood:
         """
         n = len(cells)
         if n == 1 and left_out is None:  # most requests are one row
-            positive, margin, group, typicality = self.row_evidence(cells)
-            return Evidence(np.array([positive]), np.array([margin]), np.array([group]), np.array([typicality]))
+            of_row = self.row_evidence(cells.places[0], cells.numbers[0].tolist())
+            return Evidence(*(np.array([value]) for value in of_row))
         blocks = list(self.by_numbers(cells))
         if len(blocks) == 1:
             return self._block(cells, blocks[0][0], left_out)
@@ -155,22 +178,24 @@ class GroupLikelihood:
             result.group[rows], result.typicality[rows] = block.group, block.typicality
         return result
 
-    def row_evidence(self, cells: Cells) -> tuple[float, float, int, float]:
-        """What one row says, as `evidence` does: `positive`, `margin`, `group` and `typicality`, without the cost of arrays of one."""
-        z, places, width = cells.numbers[0], cells.places[0], len(self.names)
-        numbers = self._numbers(~np.isnan(z))
-        features = numbers.row_features(z)
+    def row_evidence(self, places: Index, numbers: Sequence[float]) -> RowEvidence:
+        """What one row says, as `evidence` does, without the cost of arrays of one.
+
+        Args:
+            places: intp [columns], of its `RowCells`.
+            numbers: [q], of its `RowCells`.
+        """
+        of_numbers = self._by_pattern.get(bytes([z == z for z in numbers])) or self._numbers(~np.isnan(np.array(numbers)))
+        features, width = of_numbers.row_features(numbers), len(self.names)
         both = np.add.reduce(self._both.take(places, axis=0), axis=0)
-        both += (features @ numbers.both).astype(np.float32)
+        both += (features @ of_numbers.both).astype(np.float32)
         group = int(both[:width].argmax())
         both -= both[group]
-        weights = np.exp(np.minimum(both, MOST_EXPONENT, out=both), out=both)
-        positive, negative = (weights[:width] @ self._by_class).tolist()
-        stranger = STRANGER_ODDS * float(np.add.reduce(weights[width:]))
+        positive, negative, stranger = (np.exp(np.minimum(both, MOST_EXPONENT, out=both), out=both) @ self._masses).tolist()
         margin = math.log(max(negative, LEAST_MASS)) - math.log(max(positive + stranger, LEAST_MASS))
-        surprise = np.add.reduce(self._flat_surprise.take(places * width + group), dtype=np.float64)
-        typicality = float(features @ numbers.known[:, group] - numbers.average[group] + surprise)
-        return positive / (positive + negative), margin, group, round(max(typicality, -1e6), 4)
+        surprise = float(np.add.reduce(self._surprise_by_group[group].take(places), dtype=np.float64))
+        typicality = float(of_numbers.known_by_group[group] @ features) + surprise
+        return RowEvidence(positive / (positive + negative), margin, group, round(max(typicality, -1e6), 4))
 
     def by_numbers(self, cells: Cells) -> Iterator[tuple[Flags, Index]]:
         """Blocks of rows with the same observed numbers: those, and the rows."""
@@ -189,29 +214,26 @@ class GroupLikelihood:
 
     def log_likelihoods(self, cells: Cells, observed: Flags) -> tuple[Float32, Float32]:
         """Log-likelihood of rows with the same observed numbers in every known group and in a stranger like it: [n, K] each."""
-        both, width = self._summed(self._both, cells, observed), len(self.names)
+        numbers = self._numbers(observed)
+        both, width = self._summed(self._both, cells, numbers.features(cells.numbers) @ numbers.both), len(self.names)
         return both[:, :width], both[:, width:]
 
     def known_likelihoods(self, cells: Cells, observed: Flags) -> Float32:
         """The same in known groups alone: [n, K]."""
-        return self._summed(self.known, cells, observed)
+        numbers = self._numbers(observed)
+        return self._summed(self.known, cells, numbers.features(cells.numbers) @ numbers.both[:, : len(self.names)])
 
-    def _summed(self, table: Float32, cells: Cells, observed: Flags) -> Float32:
+    def _summed(self, table: Float32, cells: Cells, of_numbers: Float64) -> Float32:
         # Column by column and the numbers last, as in `row_evidence`: the same rounding, so that a row's answer is the same everywhere.
         if len(cells) <= FEW_ROWS:
-            summed = table.take(cells.places, axis=0).sum(axis=1)
+            summed = np.add.reduce(table.take(cells.places, axis=0), axis=1)
         else:
             summed = np.zeros((len(cells), table.shape[1]), dtype=np.float32)
             for at, places in enumerate(cells.places.T):
                 if cells.observed[:, at].any():  # the others add nothing
                     summed += table.take(places, axis=0)
-        numbers = self._numbers(observed)
-        summed += (numbers.features(cells.numbers) @ numbers.both[:, : table.shape[1]]).astype(np.float32)
+        summed += of_numbers.astype(np.float32)
         return np.asarray(summed, dtype=np.float32)
-
-    @cached_property
-    def _flat_surprise(self) -> Float32:
-        return self.surprise.ravel()
 
     @cached_property
     def _both(self) -> Float32:
@@ -219,34 +241,23 @@ class GroupLikelihood:
         return np.ascontiguousarray(np.hstack([self.known, self.stranger]))
 
     def _block(self, cells: Cells, observed: Flags, left_out: Index | None) -> Evidence:
-        known, stranger = self.log_likelihoods(cells, observed)
+        numbers, width = self._numbers(observed), len(self.names)
+        features = numbers.features(cells.numbers)
+        both = self._summed(self._both, cells, features @ numbers.both)
         if left_out is not None:
             mine = np.flatnonzero(left_out >= 0)
-            known[mine, left_out[mine]] = stranger[mine, left_out[mine]] = -np.inf
-        group = known.argmax(axis=1)
-        positive, margin = self.decide(known, stranger)
-        return Evidence(positive, margin, group, self.typicality(cells, observed, group))
+            both[mine, left_out[mine]] = both[mine, width + left_out[mine]] = -np.inf
+        group = both[:, :width].argmax(axis=1)
+        both -= both[np.arange(len(both)), group][:, np.newaxis]
+        masses = np.exp(np.minimum(both, MOST_EXPONENT, out=both), out=both) @ self._masses
+        positive, negative, stranger = masses.astype(np.float64).T
+        margin = np.log(np.maximum(negative, LEAST_MASS)) - np.log(np.maximum(positive + stranger, LEAST_MASS))
+        return Evidence(positive / (positive + negative), margin, group, self._typicality(numbers, features, cells.places, group))
 
-    def decide(self, known: Float32, stranger: Float32) -> tuple[Float64, Float64]:
-        """`positive` and `margin` of n rows, from what `log_likelihoods` gives."""
-        top = known.max(axis=1, keepdims=True)
-        weights = np.exp(known - top)
-        positive = weights @ self._positive32
-        negative = weights @ self._negative32
-        stranger_mass = STRANGER_ODDS * np.exp(np.minimum(stranger - top, MOST_EXPONENT)).sum(axis=1)
-        return (
-            np.asarray(positive / (positive + negative), dtype=np.float64),
-            np.asarray(
-                np.log(np.maximum(negative, LEAST_MASS)) - np.log(np.maximum(positive + stranger_mass, LEAST_MASS)), dtype=np.float64
-            ),
-        )
-
-    def typicality(self, cells: Cells, observed: Flags, group: Index) -> Float64:
+    def _typicality(self, numbers: _Numbers, features: Float64, places: npt.NDArray[np.intp], group: Index) -> Float64:
         """How typical rows with the same observed numbers are of one group each: [n]."""
-        numbers, width = self._numbers(observed), self.known.shape[1]
-        of_numbers = (numbers.features(cells.numbers).T * numbers.known.take(group, axis=1)).sum(axis=0) - numbers.average[group]
-        surprise = self._flat_surprise.take(cells.places * width + group[:, np.newaxis]).sum(axis=1, dtype=np.float64)
-        return _rounded(of_numbers + surprise)
+        surprise = np.add.reduce(self._surprise_by_group[group[:, np.newaxis], places], axis=1, dtype=np.float64)
+        return _rounded(np.einsum("nf,nf->n", features, numbers.known_by_group[group]) + surprise)
 
     def typicality_everywhere(self, cells: Cells) -> tuple[Float64, Float64]:
         """How typical one row is of every group, [K]; and with each of its observed columns left out, [observed, K]."""
@@ -265,13 +276,14 @@ class GroupLikelihood:
     def _of_numbers(self, z: Float64, observed: Flags) -> Float64:
         """What the numbers of one row add to its typicality in every group, if these are observed: [K]."""
         numbers = self._numbers(observed)
-        return np.asarray(numbers.row_features(z) @ numbers.known - numbers.average)
+        return np.asarray(numbers.row_features(z.tolist()) @ numbers.known - numbers.average)
 
     def typicality_in(self, cells: Cells, group: Index) -> Float64:
         """How typical n rows, with any numbers observed, are of one group each: [n]."""
         result = np.empty(len(cells))
         for observed, rows in self.by_numbers(cells):
-            result[rows] = self.typicality(cells.take(rows), observed, group[rows])
+            numbers = self._numbers(observed)
+            result[rows] = self._typicality(numbers, numbers.features(cells.numbers[rows]), cells.places[rows], group[rows])
         return result
 
     def shares(self) -> list[Float64]:
@@ -301,9 +313,17 @@ class GroupLikelihood:
         return np.asarray(np.quantile(self.means[:, number], steps))
 
     @cached_property
-    def _by_class(self) -> Float32:
-        """Shares of positive and of negative rows in each group: [K, 2]."""
-        return np.stack([self._positive32, self._negative32], axis=1)
+    def _masses(self) -> Float32:
+        """What a known group and a stranger like it add to the masses of positive rows, negative ones and strangers: [2 K, 3]."""
+        masses = np.zeros((2 * len(self.names), 3), dtype=np.float32)
+        known, strangers = np.vsplit(masses, 2)
+        known[:, 0], known[:, 1], strangers[:, 2] = self._positive32, self._negative32, STRANGER_ODDS
+        return masses
+
+    @cached_property
+    def _surprise_by_group(self) -> Float32:
+        """`surprise`, a group a row: [K, height]."""
+        return np.ascontiguousarray(self.surprise.T)
 
     @cached_property
     def _positive32(self) -> Float32:

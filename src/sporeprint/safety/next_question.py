@@ -253,7 +253,7 @@ class Questions:
         """
         likelihood = self.guard.likelihood
         typicality, without = likelihood.typicality_everywhere(cells)
-        usual = self.guard.profile(cells.keys[0], cells.observed[0]).usual
+        usual = self.guard.profile(cells.keys[0]).usual
         level = usual[min(int((1 - coverage) * (len(usual) + 1)), len(usual) - 1)] if len(usual) else -np.inf
         fitting = typicality >= level
         weights = self.weights(cells)[0]

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.common.npz import from_npz, to_npz
-from sporeprint.safety.cells import NOT_OBSERVED, Cells, Layout
+from sporeprint.safety.cells import NOT_OBSERVED, Cells, Layout, mask_of
 from sporeprint.safety.group_likelihood import Evidence, GroupLikelihood
 from sporeprint.safety.risk_control import Threshold
 from sporeprint.safety.verdict import HALF
@@ -172,19 +172,19 @@ class PartialGuard:
         n = len(cells)
         p, withheld, least_margin = np.empty(n), np.empty(n), np.empty(n)
         for key, rows in _by_mask(cells):
-            profile, group = self.profile(key, cells.observed[rows[0]]), evidence.group[rows]
+            profile, group = self.profile(key), evidence.group[rows]
             p[rows] = profile.p(evidence.typicality[rows])
             withheld[rows], least_margin[rows] = profile.withheld[group], profile.least_margin[group]
         return PartialJudgement(evidence, p, least_margin, cells.observed.sum(axis=1), withheld)
 
-    def profile(self, key: bytes, mask: Flags) -> MaskProfile:
-        """What is the same for all rows with these columns: computed once, kept among the most recently used ones."""
+    def profile(self, key: bytes) -> MaskProfile:
+        """What is the same for all rows with the columns that a key stands for: computed once, kept among the most recently used ones."""
         profiles = self.profiles
         with _LOCK:
             if (cached := profiles.get(key)) is not None:
                 profiles.move_to_end(key)
                 return cached
-        nominal = len(self.layout.categories)
+        mask, nominal = mask_of(key, len(self.layout.columns)), len(self.layout.categories)
         typicality = self._calibration_cells @ mask + self._calibration_numbers(mask[nominal:])
         withheld = self.power[~mask].sum(axis=0)
         least_margin = np.where(self.likelihood.positive < HALF, self.curve(withheld), np.inf)

@@ -1,6 +1,6 @@
 """The verdict for rows of which only some columns were observed: fitting, deciding, and the dialogue that asks one column at a time."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from sporeprint.data.dataset import Observations
 from sporeprint.safety.cells import Cells
-from sporeprint.safety.group_likelihood import Evidence, GroupLikelihood
+from sporeprint.safety.group_likelihood import Evidence, GroupLikelihood, RowEvidence
 from sporeprint.safety.next_question import Questions
 from sporeprint.safety.partial_guard import PartialGuard, fit_partial_guard, with_threshold
 from sporeprint.safety.risk_control import RiskLevels, choose_threshold
@@ -112,32 +112,33 @@ def decide_partial(
     )
 
 
-def decide_rows(
-    guard: PartialGuard,
-    cells: Cells,
-    evidence: Evidence,
-    *,
-    contradictory: Sequence[bool],
-    limits: VerdictLimits,
-    classifier: Sequence[float],
-) -> Iterator[RowVerdict]:
-    """`decide_partial` of a few rows, one by one: for them arrays cost more than they save. The arguments as there."""
-    columns = (evidence.positive, evidence.margin, evidence.group, evidence.typicality)
-    rows = zip(cells.keys, *(column.tolist() for column in columns), contradictory, classifier, strict=True)
-    for row, (key, of_groups, margin, group, typicality, is_contradictory, of_classifier) in enumerate(rows):
-        profile, observed, trained = guard.profile(key, cells.observed[row]), int.from_bytes(key).bit_count(), key in guard.trained
-        p, probability = profile.row_p(typicality), of_classifier if trained else of_groups
-        familiar = bool(is_familiar(p, limits.coverage)) and not is_contradictory
-        verdict = UNKNOWN
-        if familiar and observed:
-            agreed = not trained or of_classifier <= (-1.0 if limits.negative is None else limits.negative)
-            if agreed and of_groups <= guard.most_probability and margin > profile.least_margin[group]:
-                verdict = NEGATIVE
-            elif (probability > limits.positive if trained else probability >= guard.surely_positive) or (
-                observed == cells.observed.shape[1] and probability > HALF
-            ):
-                verdict = POSITIVE
-        yield RowVerdict(probability, p, group, verdict, (familiar and verdict == UNKNOWN) or not observed, observed)
+def decide_row(
+    guard: PartialGuard, key: bytes, evidence: RowEvidence, *, contradictory: bool, limits: VerdictLimits, classifier: float
+) -> RowVerdict:
+    """`decide_partial` of one row: for a few, arrays cost more than they save.
+
+    Args:
+        guard: the guard.
+        key: the bytes that stand for the row's set of observed columns.
+        evidence: what the row says.
+        contradictory: whether it contradicts itself.
+        limits: as in `decide_partial`.
+        classifier: the classifier's P(positive).
+    """
+    profile, observed, trained = guard.profile(key), int.from_bytes(key).bit_count(), key in guard.trained
+    of_groups, margin, group, typicality = evidence
+    p, probability = profile.row_p(typicality), classifier if trained else of_groups
+    familiar = bool(is_familiar(p, limits.coverage)) and not contradictory
+    verdict = UNKNOWN
+    if familiar and observed:
+        agreed = not trained or classifier <= (-1.0 if limits.negative is None else limits.negative)
+        if agreed and of_groups <= guard.most_probability and margin > profile.least_margin[group]:
+            verdict = NEGATIVE
+        elif (probability > limits.positive if trained else probability >= guard.surely_positive) or (
+            observed == len(guard.layout.columns) and probability > HALF
+        ):
+            verdict = POSITIVE
+    return RowVerdict(probability, p, group, verdict, (familiar and verdict == UNKNOWN) or not observed, observed)
 
 
 # --- fitting ---------------------------------------------------------------------------------------------------------

@@ -7,9 +7,8 @@ the database as they are, without being taken apart.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Self, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import orjson
 
@@ -25,8 +24,7 @@ MAX_ID = 64
 Value: TypeAlias = str | int | float | bool | None
 
 
-@dataclass(frozen=True, slots=True)
-class PredictionRecord:
+class PredictionRecord(NamedTuple):
     """One answer.
 
     Attributes:

@@ -1,5 +1,6 @@
 """Connections that are slow, too many, too large or no HTTP: they are let go, and the others do not notice."""
 
+import asyncio
 import json
 import resource
 import socket
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from serving_support import Server, start_server, write_config
-from sporeprint.model_serving.http.connections import HEAD_BYTES, HEADERS, OTHER_FILES, WHOLE_BYTES, connection_limit
+from sporeprint.model_serving.http.connections import HEAD_BYTES, HEADERS, OTHER_FILES, WHOLE_BYTES, ResponseWriter, connection_limit
 from sporeprint.registry.registry import Registry
 
 Serve = Callable[..., Any]
@@ -74,6 +75,51 @@ def answer(sock: socket.socket) -> bytes:
     while len(body) < length:
         body += sock.recv(65536)
     return head + b"\r\n\r\n" + body
+
+
+def test_an_answer_leaves_as_one_packet(connect: Connect, row: dict[str, Any]) -> None:
+    sock = connect()
+    sock.sendall(request(row))
+    head, _, body = sock.recv(65536).partition(b"\r\n\r\n")  # one read: nothing else is waited for
+    assert statuses(head) == [200]
+    assert json.loads(body)["prediction_id"]
+
+
+class Sent:
+    """What a writer passes on, in order."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.parts.append(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+@pytest.mark.parametrize("end", ["body", "nothing", "close"])
+def test_a_head_waits_no_longer_than_its_turn_of_the_loop(end: str) -> None:
+    async def send() -> tuple[list[bytes], list[bytes]]:
+        sent: Any = Sent()
+        writer = ResponseWriter(sent, asyncio.get_running_loop())
+        writer.write(b"head")
+        if end == "body":
+            writer.write(b"body")
+            writer.write(b"more")
+        elif end == "close":
+            writer.close()
+        at_once = list(sent.parts)
+        await asyncio.sleep(0)
+        return at_once, sent.parts
+
+    at_once, later = asyncio.run(send())
+    assert at_once == {"body": [b"headbody", b"more"], "nothing": [], "close": [b"head"]}[end]
+    assert b"".join(later) == (b"headbodymore" if end == "body" else b"head")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -171,7 +170,7 @@ def test_the_right_to_insert_is_enough(folder: Path, mariadb: MariaDB, mariadb_d
 def test_what_is_refused_does_not_block_the_others(folder: Path, engine: Engine, places: list[int]) -> None:
     # MariaDB: too long for the column. SQLite has no lengths: a number with more than 64 bits.
     bad = {"model": "m" * 65} if engine.dialect.name != SQLITE else {"created_us": 2**70}
-    records = [replace(one, **bad) if number in places else one for number, one in enumerate(numbered(200))]
+    records = [one._replace(**bad) if number in places else one for number, one in enumerate(numbered(200))]
     good = [name for number, name in enumerate(names(200)) if number not in places]
     with closing(fill(folder, "w", records)) as file:
         done = ship_once(file, engine)

@@ -99,6 +99,39 @@ class IdleConnections:
         connection.give_up()
 
 
+class ResponseWriter:
+    """The transport of one answer: its head is sent with the first part of its body, as one packet and one call of the system."""
+
+    __slots__ = ("_head", "_loop", "_transport", "is_closing")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._head: bytes | None = b""  # None: it is sent
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Send data. The head, which comes first, waits for what is sent in the same turn of the loop."""
+        if self._head is None:
+            self._transport.write(data)
+        elif self._head:
+            head, self._head = self._head, None
+            self._transport.write(head + data)
+        else:
+            self._head = data
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send a head that waits."""
+        if self._head:
+            head, self._head = self._head, None
+            self._transport.write(head)
+
+    def close(self) -> None:
+        """Send what waits, then close."""
+        self.flush()
+        self._transport.close()
+
+
 class Connection(HttpToolsProtocol):
     """One connection. The application's lifespan state has the `IdleConnections` of all of them under `waiting`."""
 
@@ -200,6 +233,8 @@ class Connection(HttpToolsProtocol):
             self.is_idle = self._head is None
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
+        if not cycle.waiting_for_100_continue:
+            cycle.transport = ResponseWriter(cycle.transport, self.loop)  # type: ignore[assignment]  # it is all that an answer needs
         if self._is_last:
             self._tell_to_close()
         if cycle.more_body and not cycle.waiting_for_100_continue and _length(cycle) <= WHOLE_BYTES:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from sporeprint.common.telemetry import record_batch, recorded_span
 from sporeprint.inference.prediction import Prediction
 from sporeprint.model_serving.runtime.ab_routing import NO_PARTICIPATION, Participation, Route
-from sporeprint.model_serving.runtime.loaded_model import LoadedModel, StageTimes, TimedPrediction
+from sporeprint.model_serving.runtime.loaded_model import MIN_ROWS_TOGETHER, LoadedModel, StageTimes, TimedPrediction
 from sporeprint.model_serving.runtime.row_parser import Row
 from sporeprint.storage.journal.writer import Journal
 from sporeprint.storage.prediction_record import PredictionRecord
@@ -117,7 +117,8 @@ class DynamicBatcher:
                 request.completed = result
                 completed.append(result)
                 futures.append(loop.create_future())
-                self._journal.submit(result.record, futures[-1])
+                if self._journal.submit(result.record, futures[-1]):
+                    loop.call_soon(self._journal.wake)
             await asyncio.sleep(0)
         await asyncio.gather(*futures)
         return completed
@@ -134,6 +135,7 @@ class DynamicBatcher:
             for _, future in batch:
                 future.set_exception(error)
             return
+        is_asleep = False
         for (request, future), result in zip(batch, results, strict=True):
             if isinstance(result, Exception):
                 future.set_exception(result)
@@ -143,57 +145,63 @@ class DynamicBatcher:
                 future.set_result(None)
                 continue
             try:
-                self._journal.submit(result.record, future)
+                is_asleep |= self._journal.submit(result.record, future)
             except Exception as error:  # noqa: BLE001 -- it goes to the request
                 future.set_exception(error)
+        if is_asleep:
+            self._journal.wake()
 
 
 def predict_pending(requests: Sequence[PendingRequest], worker: str) -> list[CompletedPrediction | Exception]:
-    """Score requests; those whose versions share preprocessing are scored in one call. A request that fails has its exception here.
+    """Score requests; many whose versions share preprocessing are scored in one call. A request that fails has its exception here.
 
     Args:
         requests: n requests.
         worker: name of this process.
     """
-    began_ns, begin = time.time_ns(), perf_counter_ns()
-    units = [
-        request.prediction_id if request.route is None else request.route.unit(request.unit, request.row, request.prediction_id)
-        for request in requests
-    ]
-    groups: defaultdict[str, list[tuple[int, LoadedModel]]] = defaultdict(list)
-    for number, (request, unit) in enumerate(zip(requests, units, strict=True)):
-        for served in (request.served,) if request.route is None else request.route.versions_for(unit):
-            groups[served.preprocessing_key].append((number, served))
-    scored: dict[tuple[int, int], TimedPrediction] = {}
-    for group in groups.values():
-        with contextlib.suppress(Exception):  # scored one by one, below, the row at fault is the only one that fails
-            together = group[0][1].answers([requests[number].row for number, _ in group], [served for _, served in group])
-            scored |= {(id(served), number): each for (number, served), each in zip(group, together, strict=True)}
-    shared = perf_counter_ns() - begin
+    began_ns, began = time.time_ns(), perf_counter_ns()
+    scored = {} if len(requests) < MIN_ROWS_TOGETHER else _score_together(requests)
     if spans := list(dict.fromkeys(request.span for request in requests if request.span is not None)):
         record_batch(spans, began_ns, len(requests))
-    return [
-        _complete(request, unit, number, scored, shared, worker) for number, (request, unit) in enumerate(zip(requests, units, strict=True))
-    ]
+    return [_complete(request, scored.get(number, {}), began, worker) for number, request in enumerate(requests)]
 
 
-def _complete(
-    request: PendingRequest, unit: str, number: int, scored: dict[tuple[int, int], TimedPrediction], shared: int, worker: str
-) -> CompletedPrediction | Exception:
-    def ask(served: LoadedModel) -> TimedPrediction:
-        return scored.get((id(served), number)) or served.answer(request.row)
+def _unit(request: PendingRequest) -> str:
+    return request.prediction_id if request.route is None else request.route.unit(request.unit, request.row, request.prediction_id)
 
+
+def _score_together(requests: Sequence[PendingRequest]) -> dict[int, dict[int, TimedPrediction]]:
+    """What is answered to requests, by their numbers and the id of each version that is asked."""
+    groups: defaultdict[str, list[tuple[int, LoadedModel]]] = defaultdict(list)
+    for number, request in enumerate(requests):
+        for served in (request.served,) if request.route is None else request.route.versions_for(_unit(request)):
+            groups[served.preprocessing_key].append((number, served))
+    scored: defaultdict[int, dict[int, TimedPrediction]] = defaultdict(dict)
+    for group in groups.values():
+        with contextlib.suppress(Exception):  # scored one by one, later, the row at fault is the only one that fails
+            together = group[0][1].answers([requests[number].row for number, _ in group], [served for _, served in group])
+            for (number, served), each in zip(group, together, strict=True):
+                scored[number][id(served)] = each
+    return scored
+
+
+def _complete(request: PendingRequest, scored: Mapping[int, TimedPrediction], began: int, worker: str) -> CompletedPrediction | Exception:
     try:
         if request.route is None:
-            served, (answer, stages), part = request.served, ask(request.served), NO_PARTICIPATION
+            served, part = request.served, NO_PARTICIPATION
+            answer, stages = scored.get(id(served)) or served.answer(request.row)
         else:
-            served, answer, stages, part = request.route.answer(unit, request.served, ask)
+
+            def ask(served: LoadedModel) -> TimedPrediction:
+                return scored.get(id(served)) or served.answer(request.row)
+
+            served, answer, stages, part = request.route.answer(_unit(request), request.served, ask)
     except Exception as error:  # noqa: BLE001 -- it goes to the request
         return error
-    at = perf_counter_ns()
     # The time of the others' rows is left out, so that the latencies of two versions can be compared.
-    spent = at - request.begin - shared + sum(stages)
-    return CompletedPrediction(served, answer, stages, _record(request, served, answer, part, max(spent, 0) // 1000, worker), at)
+    spent = began - request.begin + sum(stages)
+    record = _record(request, served, answer, part, max(spent, 0) // 1000, worker)
+    return CompletedPrediction(served, answer, stages, record, perf_counter_ns())
 
 
 def _record(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.inference.partial_prediction import NOT_SCORED, predict_partial
+from sporeprint.inference.partial_prediction import NOT_SCORED, predict_partial, predict_partial_row
 from sporeprint.inference.prediction import Prediction
 from sporeprint.inference.predictor import Row, predict_row, row_prediction
 from sporeprint.inference.telling_columns import telling_columns
@@ -31,7 +31,7 @@ from sporeprint.safety.promise_notes import promise_notes
 from sporeprint.safety.verdict import verdict_words
 
 #: Fewer rows are scored one by one.
-MIN_ROWS_TOGETHER = 4
+MIN_ROWS_TOGETHER = 6
 NO_ANOMALIES = RowAnomalies((), (), ())
 
 
@@ -140,16 +140,15 @@ class LoadedModel:
         cells, may_be_anomalous = self.table.vectorize_row(row, self.buffer[0], None if partial is None else partial.layout)
         anomalies = row_anomalies(row, bundle.encoder, bundle.schema) if may_be_anomalous else NO_ANOMALIES
         encoded = perf_counter_ns()
-        if partial is None or cells is None or cells.keys[0] in partial.trained:
-            probability = safety.calibration(np.array([self.scorer.score(self.buffer)]))
-        else:
-            probability = NOT_SCORED
+        probability = NOT_SCORED
+        if partial is None or cells is None or cells.key in partial.trained:
+            probability = safety.calibration.of_score(self.scorer.score(self.buffer))
         scored = perf_counter_ns()
         if partial is not None and cells is not None:
-            answer = predict_partial(bundle, partial, cells, probability, [anomalies])[0]
+            answer = predict_partial_row(bundle, partial, cells, probability, anomalies)
         else:
             novelty_p, component = safety.guard.row(row)
-            answer = row_prediction(safety, bundle.schema, float(probability[0]), novelty_p, component, anomalies)
+            answer = row_prediction(safety, bundle.schema, probability, novelty_p, component, anomalies)
         return answer, StageTimes(encoded - begin, scored - encoded, perf_counter_ns() - scored)
 
     def answers(self, rows: Sequence[Row], versions: Sequence["LoadedModel"] | None = None) -> list[TimedPrediction]:

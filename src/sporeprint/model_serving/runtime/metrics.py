@@ -141,8 +141,10 @@ class Metrics:
             nanoseconds: of each stage, as in `STAGES`.
         """
         self.count_prediction(served, answer, row)
-        for place, each in zip(self._stages, nanoseconds, strict=True):
-            self._observe(place, each)
+        values = self._values
+        for place, each in zip(self._stages, nanoseconds, strict=True):  # as `_observe`, five times an answer
+            values[place + bisect_left(BUCKETS_NS, each)] += 1
+            values[place + SUM] += each
 
     def count_prediction(self, served: LoadedModel, answer: Prediction, row: Mapping[str, Any]) -> None:
         """Count a verdict, the values that were new to it, and the cells without a value."""

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from sporeprint.data.cross_field_rules import holds
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.models.encoder import Matrix
-from sporeprint.safety.cells import ABSENT, Cells, Layout
+from sporeprint.safety.cells import ABSENT, Cells, Layout, RowCells
 from sporeprint.schema import Condition
 
 Row = Mapping[str, str | float | None]
@@ -31,6 +31,22 @@ Flags = npt.NDArray[np.bool_]
 
 #: Conditions of contradictions that one number can hold. With more, every row is looked at by itself.
 MOST_CONDITIONS = 64
+
+
+class _Item(NamedTuple):
+    """What a value of a nominal column means: see `RowVectorizer`.
+
+    Attributes:
+        cell: place in a row of the matrix.
+        number: what is written there.
+        place: place in the tables of the guard of partial rows.
+        flags: the conditions it fulfils, a bit each; -1 where it was never seen in training.
+    """
+
+    cell: int
+    number: float
+    place: int
+    flags: int
 
 
 class VectorizedRows(NamedTuple):
@@ -145,7 +161,7 @@ class RowVectorizer:
         )
         return VectorizedRows(matrix, items, numbers, may_be_anomalous)
 
-    def vectorize_row(self, row: Row, out: Matrix, layout: Layout | None) -> tuple[Cells | None, bool]:
+    def vectorize_row(self, row: Row, out: Matrix, layout: Layout | None) -> tuple[RowCells | None, bool]:
         """Vectorize one row, without the cost of arrays of one.
 
         Args:
@@ -156,27 +172,28 @@ class RowVectorizer:
         Returns:
             What that guard takes, and whether the row may have anomalies.
         """
-        get = row.get
-        items = [look_up.get(get(name, ABSENT), never) for name, look_up, never in self.columns]
-        at = np.array(items, dtype=np.intp)
-        out.fill(0)
-        out[self.cell.take(at)] = self.number.take(at)
-        self.bundle.encoder.write_row_numbers(row, out)
-        flags, places = self._of_items
-        raised = functools.reduce(operator.or_, map(flags.__getitem__, items), 0)
+        get, values, places, raised = row.get, [0.0] * out.size, [], 0
+        for name, look_up, never in self._items_by_column:
+            cell, encoded, place, flags = look_up.get(get(name, ABSENT), never)
+            values[cell] = encoded
+            places.append(place)
+            raised |= flags
+        self.bundle.encoder.write_row_numbers(row, values)
+        out[:] = values
         may_be_anomalous = raised < 0 or self.contradictions is None
         for mask, others in self._of_contradictions:
             if raised & mask == mask and not may_be_anomalous:
                 may_be_anomalous = all(holds(get(name), condition) for name, condition in others)
         for name, low, high in self._ranges:
             may_be_anomalous |= (number := get(name)) is not None and not low <= float(number) <= high
-        return None if layout is None else Cells.of_row_places([places[item] for item in items], row, layout), may_be_anomalous
+        return None if layout is None else RowCells.of_places(places, row, layout), may_be_anomalous
 
     @cached_property
-    def _of_items(self) -> tuple[list[int], list[int]]:
-        """Of every item the conditions it fulfils, -1 for a value never seen; and its place in the tables of partial rows."""
+    def _items_by_column(self) -> list[tuple[str, dict[Any, _Item], _Item]]:
+        """For every nominal column value -> its item, and that of a value nobody knows: for one row look-ups cost less than arrays."""
         flags = [-1 if unseen else fulfilled for unseen, fulfilled in zip(self.unseen.tolist(), self.fulfils.tolist(), strict=True)]
-        return flags, self.partial_place.tolist()
+        items = list(map(_Item, self.cell.tolist(), self.number.tolist(), self.partial_place.tolist(), flags))
+        return [(name, {value: items[at] for value, at in numbers.items()}, items[never]) for name, numbers, never in self.columns]
 
     @cached_property
     def _of_contradictions(self) -> list[tuple[int, list[tuple[str, Condition]]]]:
