@@ -138,10 +138,10 @@ class Application(FastAPI):
             return None
         if scope["path"] == BUSIEST:
             return self.busiest["predict"]
-        if (found := INFER.fullmatch(scope["path"])) is None:
+        if (match := INFER.fullmatch(scope["path"])) is None:
             return None
-        scope["path_params"] = {name: value for name, value in found.groupdict().items() if value is not None}
-        return self.busiest["oip_version_infer" if found["version"] else "oip_infer"]
+        scope["path_params"] = {name: value for name, value in match.groupdict().items() if value is not None}
+        return self.busiest["oip_version_infer" if match["version"] else "oip_infer"]
 
     async def _live(self, scope: Any, receive: Any, send: Any) -> None:
         """Start and end. What is known to stand in the way of a start is one sentence in the log, not a traceback."""
