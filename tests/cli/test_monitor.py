@@ -14,9 +14,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from monitor_support import Service, answered, service
+from monitor_support import Service, answered, outcomes, service
 from serving_support import write_config
 from sporeprint.cli import app as cli
+from sporeprint.storage.oltp import tables
+from warehouse_support import write
 
 MINUTE_US = 60_000_000
 
@@ -47,8 +49,6 @@ def here(
     monkeypatch.setenv("SPOREPRINT_WORKDIR", str(small_copy))
     monkeypatch.setenv("SPOREPRINT_CONFIG", str(write_config(small_config, tmp_path / "config.yaml")))
     frame = pl.read_csv(small_table, separator=";", infer_schema=False).sample(180, seed=0)
-    from warehouse_support import write
-
     with service(small_copy, small_config) as found:
         write(found.engine, answered(small_copy, frame, first_us=time.time_ns() // 1000 - 180 * MINUTE_US, step_us=MINUTE_US))
         yield found
@@ -63,6 +63,45 @@ def test_what_the_service_answered(here: Service, capsys: pytest.CaptureFixture[
     assert said["drift"]["rows"][1] == 150
     assert cli.run(["monitor", "--rows", "150", "--where", "season=a"]) in {0, 10, 11}
     assert "Performance" in capsys.readouterr().out
+
+
+@pytest.fixture
+def young(small_copy: Path, small_config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """A service that has answered nothing yet."""
+    monkeypatch.setenv("SPOREPRINT_WORKDIR", str(small_copy))
+    monkeypatch.setenv("SPOREPRINT_CONFIG", str(write_config(small_config, tmp_path / "config.yaml")))
+    with service(small_copy, small_config) as found:
+        yield found
+
+
+def ask(here: Service, table: Path, rows: int, *, minutes_ago: int) -> None:
+    """Answers, six seconds apart; of the first one the outcome."""
+    frame = pl.read_csv(table, separator=";", infer_schema=False).sample(rows, seed=0)
+    said = answered(here.root, frame, first_us=time.time_ns() // 1000 - minutes_ago * MINUTE_US, step_us=MINUTE_US // 10)
+    write(here.engine, said)
+    write(here.engine, outcomes(said, frame["class"].head(1), delay_us=1), tables.outcome)
+
+
+@pytest.mark.parametrize(("rows", "minutes_ago"), [(2, 10), (2, 90), (10, 90), (50, 90)])
+def test_too_few_rows_of_a_young_service_are_no_fault(
+    young: Service, small_table: Path, capsys: pytest.CaptureFixture[str], rows: int, minutes_ago: int
+) -> None:
+    ask(young, small_table, rows, minutes_ago=minutes_ago)
+    for words in (["--last", "24h"], ["--rows", "1000"], ["--last", "24h", "--where", "season=a"]):
+        assert cli.run(["monitor", "--sync", "--json", *words]) == 0, words
+        said = json.loads(capsys.readouterr().out)
+        assert (said["alarms"], said["not_computed"]) == ([], [])
+        few = [note for note in said["notes"] if "too few to compare anything yet" in note or "nothing to compare yet" in note]
+        assert bool(few) == (said["drift"]["rows"][1] < 30), words
+    assert cli.run(["alerts", "list", "--all", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"alerts": [], "not_delivered": []}
+
+
+def test_a_service_that_fell_silent_is_another_thing(young: Service, small_table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ask(young, small_table, 2, minutes_ago=30 * 60)
+    ask(young, small_table, 3, minutes_ago=90)
+    assert cli.run(["monitor", "--sync", "--json", "--last", "24h"]) == 11
+    assert "3 rows; at least 30 are needed" in capsys.readouterr().out
 
 
 def test_a_database_that_cannot_be_synced_is_not_fine(here: Service, capsys: pytest.CaptureFixture[str]) -> None:

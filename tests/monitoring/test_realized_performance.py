@@ -15,6 +15,7 @@ from sporeprint.monitoring.realized_performance import (
     PromiseStatus,
     Tally,
     log_e_above,
+    one_of_each,
     realised,
     realized_performance,
 )
@@ -155,3 +156,56 @@ def test_a_broken_promise_is_found_in_half_the_answers_that_a_general_mixture_ta
 
 def test_a_kept_promise_is_rarely_called_broken() -> None:
     assert np.isfinite(found_after(0.001, 0.001, 100, 40, seed=3)).sum() <= 9  # of 100 at 5 %: 9 or more have a probability of 6 %
+
+
+# --- rows that are asked again -------------------------------------------------------------------------------------------
+
+
+def repeated(seed: int, wrong: float, answers: int = 400) -> tuple[Any, Any, Any, Any]:
+    """Answers to mushrooms of which few are asked for often (Zipf): probability, verdict, outcome and row of each."""
+    draw = np.random.default_rng(seed)
+    row = np.minimum(draw.zipf(1.6, answers), 10**6)
+    is_wrong = np.random.default_rng([seed, 1]).random(int(row.max()) + 1) < wrong
+    verdict = np.full(answers, NEGATIVE, dtype=np.int8)
+    return np.full(answers, 0.01), verdict, is_wrong[row].astype(np.int8), row
+
+
+def test_intervals_hold_where_rows_are_asked_again() -> None:
+    """A mushroom that is asked for 20 times, with 20 outcomes, is one mushroom."""
+    counted: list[bool] = []
+    every: list[bool] = []
+    for seed in range(400):
+        p, verdict, y, row = repeated(seed, wrong=0.1)
+        for tally, intervals in ((Tally.of(p, verdict, y, one_of_each(row, y >= 0)), counted), (Tally.of(p, verdict, y), every)):
+            found = measured(tally).accuracy
+            intervals.append(found.low <= 0.9 <= found.high)
+    assert np.mean(counted) >= 0.95 - 2 * math.sqrt(0.95 * 0.05 / 400)
+    assert np.mean(every) < 0.5  # what it was while each answer counted
+
+
+def test_the_broken_promise_is_no_alarm_where_one_unlucky_row_is_asked_again() -> None:
+    alarms: dict[bool, int] = {True: 0, False: 0}
+    for seed in range(400):
+        p, verdict, y, row = repeated(seed, wrong=0.02)
+        for once in alarms:
+            tally = Tally.of(p, verdict, y, one_of_each(row, y >= 0) if once else None)
+            alarms[once] += measured(tally, alpha=0.02).promise is PromiseStatus.BROKEN
+    assert alarms[True] / 400 <= 0.05
+    assert alarms[False] / 400 > 0.05
+
+
+def test_different_rows_and_their_answers_are_both_counted() -> None:
+    row, y = np.array([5, 5, 7, 7, 9]), np.array([-1, 1, 0, 0, -1], dtype=np.int8)
+    assert one_of_each(row, y >= 0).tolist() == [False, True, True, False, False]
+    p, verdict = np.full(5, 0.2), np.zeros(5, dtype=np.int8)
+    found = Tally.of(p, verdict, y, one_of_each(row, y >= 0))
+    assert (found.answered.tolist(), found.outcomes.tolist(), found.labelled, found.rows) == ([5, 0, 0], [3, 0, 0], 3, 2)
+    assert "the 3 outcomes are of 2 different rows: each row counts once" in measured(found).notes
+    assert (found + found).rows == 4
+
+
+def test_the_share_of_unknown_is_less_sure_where_rows_repeat() -> None:
+    tally = Tally(answered=np.array([50, 0, 50]))
+    plain, repeats = measured(tally).unknown, measured(tally, independent=0.1).unknown
+    assert plain.value == repeats.value == 0.5
+    assert repeats.high - repeats.low > 2.5 * (plain.high - plain.low)

@@ -71,7 +71,7 @@ def test_lines_are_the_newest_numbers_by_time(count: int) -> None:
 def test_what_is_known_later_takes_the_place_of_what_was_known() -> None:
     def period(end_s: float, right: int) -> WindowPerformance:
         nothing = proportion(0, 0, 0.95)
-        return WindowPerformance(end_s - 3600, end_s, True, "", 100, nothing, 50, proportion(right, 50, 0.95), nothing)
+        return WindowPerformance(end_s - 3600, end_s, True, "", 100, nothing, 50, 50, proportion(right, 50, 0.95), nothing)
 
     before = history(3)
     found = with_outcomes_since(before, [period(1e9 + 3600, 20), period(1e9 + 7 * 3600, 10)])

@@ -32,10 +32,10 @@ def test_tables_for_people(warehouse: ParquetWarehouse) -> None:
     total, daily = report.tables()
     assert total.columns[3:7] == ("answers", "edible", "poisonous", "unknown")
     assert sum(int(row[3]) for row in total.rows) == 200
-    assert total.columns[7:10] == ("edible, outcome known", "false edible", "at most (95%)")
+    assert total.columns[7:11] == ("edible, outcome known", "false edible", "different rows", "at most (95%)")
     known = [row for row in total.rows if row[7] not in {"0", "-"}]
     assert known
-    assert all(re.fullmatch(r"\d+\.\d\d%|100%", row[9]) for row in known)
+    assert all(re.fullmatch(r"\d+\.\d\d%|100%", row[10]) for row in known)
     assert {row[0] for row in daily.rows} == {"2026-01-30", "2026-01-31"}
 
 

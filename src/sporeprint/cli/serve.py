@@ -32,10 +32,13 @@ def serve(
     model: Annotated[str, typer.Option(metavar="NAME", help="production, a model's name, or one version of it as name/v2.")] = "production",
 ) -> Result:
     """Serve predictions over HTTP; documentation at /docs. Ctrl-C ends it."""
+    from sporeprint.model_serving.database import DatabaseStart
+
+    database = DatabaseStart(session.settings.storage, session.workdir)  # it is waited for while the rest is loaded
     from sporeprint.model_serving import server
     from sporeprint.model_serving.http.authentication import LOOPBACK
 
-    exposed, start = host not in LOOPBACK, server.check(session.settings, session.workdir, model)
+    exposed, start = host not in LOOPBACK, server.check(session.settings, session.workdir, model, database)
     if exposed and not start.has_keys:
         raise UsageError(
             f"--host {host}: there are no API keys, so that everybody who reaches the server could use it; make one first: "

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from sporeprint.data.coded_table import Codes, Vocabulary, refuse_too_many
+
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,6 @@ def concat(tables: Sequence[Observations]) -> Observations:
     }
     for name, values in vocabulary.items():
         refuse_too_many(name, len(values))
-    grouped = all(table.group is not None for table in tables)
     return Observations(
         codes=Codes(
             vocabulary=vocabulary,
@@ -74,11 +75,17 @@ def concat(tables: Sequence[Observations]) -> Observations:
         ),
         y=np.concatenate([table.y for table in tables]),
         row=np.concatenate([table.row for table in tables]),
-        group=np.concatenate([table.group for table in tables if table.group is not None]) if grouped else None,
+        group=_together([table.group for table in tables]),
         row_hash=np.concatenate([table.row_hash for table in tables]),
-        part=None if first.part is None else np.concatenate([table.part for table in tables if table.part is not None]),
-        cluster=None if first.cluster is None else np.concatenate([table.cluster for table in tables if table.cluster is not None]),
+        part=_together([table.part for table in tables]),
+        cluster=_together([table.cluster for table in tables]),
     )
+
+
+def _together(arrays: Sequence[npt.NDArray[T] | None]) -> npt.NDArray[T] | None:
+    """Arrays one after the other; None where a table has none."""
+    there = [array for array in arrays if array is not None]
+    return np.concatenate(there) if len(there) == len(arrays) else None
 
 
 def _recode(codes: Codes, name: str, vocabulary: Vocabulary) -> npt.NDArray[np.int16]:

@@ -73,10 +73,10 @@ class StartCheck:
     has_keys: bool
 
 
-def check(settings: Settings, root: Path, model: str) -> StartCheck:
+def check(settings: Settings, root: Path, model: str, start: DatabaseStart | None = None) -> StartCheck:
     """Find out whether a server could start, so that what stands in its way is said once, and not by each worker.
 
-    A database that is silent is waited for once, for `START_S`, and that counts for its keys, too.
+    A database that is silent is waited for once, for `START_S`, and that counts for its keys, too. `start`: where it was begun earlier.
 
     Raises:
         StorageError: if the database has other tables than this version works with.
@@ -84,7 +84,7 @@ def check(settings: Settings, root: Path, model: str) -> StartCheck:
     """
     telemetry.requested()
     bootstrap = bootstrap_key(os.environ)
-    start = DatabaseStart(settings.storage, root)
+    start = start or DatabaseStart(settings.storage, root)
     access = Authenticator(start.engine, root, exposed=True, rate=0, burst=1, bootstrap=bootstrap)
     ref, problem = None, None
     try:

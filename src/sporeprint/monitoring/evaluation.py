@@ -64,6 +64,7 @@ class WindowPerformance:
         answers: how many.
         unknown: share of answers that say neither class.
         labelled: answers with an outcome.
+        rows: different rows among them: what accuracy and false negatives are counted by.
         accuracy: share of right answers among those that say a class.
         false_negatives: share of the negative answers that was wrong.
     """
@@ -75,6 +76,7 @@ class WindowPerformance:
     answers: int
     unknown: Estimate
     labelled: int
+    rows: int
     accuracy: Estimate
     false_negatives: Estimate
 
@@ -285,7 +287,7 @@ class Evaluation:
         }
         pairs = [(what, shown(getattr(expected, name, None)), shown(getattr(real, name, None))) for what, name in metrics.items()]
         rows = [
-            ("rows", NOTHING if expected is None else f"{expected.rows:,}", NOTHING if real is None else f"{real.labelled:,}"),
+            ("different rows", NOTHING if expected is None else f"{expected.rows:,}", NOTHING if real is None else f"{real.rows:,}"),
             *pairs,
             *self._by_component(),
             (f"promise of at most {percent(self.alpha)}", "", NOTHING if real is None else real.promise.value),

@@ -1,4 +1,7 @@
-"""How good the answers are, from rows whose outcome is known: with intervals, and with what is not known yet said beside it."""
+"""How good the answers are, from rows whose outcome is known: with intervals, and with what is not known yet said beside it.
+
+A row that comes again says nothing new: of equal rows one counts, so that what is counted is independent.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -38,15 +41,17 @@ class Tally:
     """What performance is made from. Tallies of parts add up.
 
     Attributes:
-        answered: int64 [3], rows by verdict (negative, positive, unknown), with an outcome or without.
-        counts: int64 [3, 2, 2], rows with an outcome by verdict, likelier class, and class.
-        bins: float64 [10, 3], by probability: rows, sum of probabilities, positives; of rows with an outcome.
+        answered: int64 [3], answers by verdict (negative, positive, unknown), with an outcome or without.
+        outcomes: int64 [3], those of them with an outcome and a probability.
+        counts: int64 [3, 2, 2], different rows with an outcome by verdict, likelier class, and class.
+        bins: float64 [10, 3], by probability: rows, sum of probabilities, positives; of different rows with an outcome.
         scores: of the rows of each class, negative and positive, how often each probability occurs.
         squared: sum of squared errors of the probabilities.
-        invalid: rows with an outcome whose probability is no number.
+        invalid: answers with an outcome whose probability is no number.
     """
 
     answered: Int64 = field(default_factory=lambda: np.zeros(3, dtype=np.int64))
+    outcomes: Int64 = field(default_factory=lambda: np.zeros(3, dtype=np.int64))
     counts: Int64 = field(default_factory=_empty_counts)
     bins: Float64 = field(default_factory=_empty_bins)
     scores: tuple[Histogram, Histogram] = field(default_factory=lambda: (Histogram.empty(), Histogram.empty()))
@@ -54,28 +59,35 @@ class Tally:
     invalid: int = 0
 
     @classmethod
-    def of(cls, probability: Float64, verdict: npt.NDArray[np.int8], y: npt.NDArray[np.int8]) -> Self:
-        """Count rows.
+    def of(
+        cls, probability: Float64, verdict: npt.NDArray[np.int8], y: npt.NDArray[np.int8], counted: npt.NDArray[np.bool_] | None = None
+    ) -> Self:
+        """Count answers.
 
         Args:
             probability: P(positive), [n]; NaN where there is none.
             verdict: NEGATIVE, POSITIVE or UNKNOWN, [n].
             y: 1 for the positive class, 0 for the other, -1 where the outcome is not known, [n].
+            counted: bool [n], one of those with an outcome whose rows are equal, see `one_of_each`; None: all rows differ.
         """
         answered = np.bincount(verdict, minlength=3).astype(np.int64)
         known = y >= 0
         usable = known & np.isfinite(probability)
+        invalid = int(np.count_nonzero(known) - np.count_nonzero(usable))
+        outcomes = np.bincount(verdict[usable], minlength=3).astype(np.int64)
+        usable = usable if counted is None else usable & counted
         p, v, truth = probability[usable], verdict[usable].astype(np.intp), y[usable].astype(np.intp)
         cells = np.bincount(4 * v + 2 * (p > HALF) + truth, minlength=12).astype(np.int64).reshape(3, 2, 2)
         place = np.clip((p * BINS).astype(np.intp), 0, BINS - 1)
         sums = [np.bincount(place, weights=weights, minlength=BINS) for weights in (np.ones_like(p), p, truth.astype(np.float64))]
         bins = np.stack(sums, axis=1).astype(np.float64)
         scores = of_numbers(p[truth == 0]).histogram, of_numbers(p[truth == 1]).histogram
-        return cls(answered, cells, bins, scores, float(((p - truth) ** 2).sum()), int(np.count_nonzero(known) - np.count_nonzero(usable)))
+        return cls(answered, outcomes, cells, bins, scores, float(((p - truth) ** 2).sum()), invalid)
 
     def __add__(self, other: Self) -> "Tally":
         return Tally(
             self.answered + other.answered,
+            self.outcomes + other.outcomes,
             self.counts + other.counts,
             self.bins + other.bins,
             (self.scores[0].add(other.scores[0]), self.scores[1].add(other.scores[1])),
@@ -85,8 +97,26 @@ class Tally:
 
     @property
     def labelled(self) -> int:
-        """Rows with an outcome and a probability."""
+        """Answers with an outcome and a probability."""
+        return int(self.outcomes.sum())
+
+    @property
+    def rows(self) -> int:
+        """Different rows among them."""
         return int(self.counts.sum())
+
+
+def one_of_each(row: Int64, known: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The first answer with an outcome of each different row: bool [n].
+
+    Args:
+        row: a number that equal rows share, [n].
+        known: whether there is an outcome, [n].
+    """
+    counted = np.zeros(len(row), dtype=np.bool_)
+    places = np.flatnonzero(known)
+    counted[places[np.unique(row[places], return_index=True)[1]]] = True
+    return counted
 
 
 class PromiseStatus(StrEnum):
@@ -100,10 +130,11 @@ class PromiseStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Performance:
-    """How good the answers were, among rows with an outcome.
+    """How good the answers were, among different rows with an outcome.
 
     Attributes:
-        labelled: rows with an outcome.
+        labelled: answers with an outcome.
+        rows: different rows among them: what all below is counted by.
         accuracy: share of right answers among those that say a class.
         likelier: share of rows whose likelier class is right, answered or not.
         unknown: share of answers that say neither class, among all rows, with an outcome or without.
@@ -120,6 +151,7 @@ class Performance:
     """
 
     labelled: int
+    rows: int
     accuracy: Estimate
     likelier: Estimate
     unknown: Estimate
@@ -139,7 +171,14 @@ class Performance:
 
 
 def realized_performance(
-    tally: Tally, *, alpha: float, delta: float, earlier: tuple[int, int] = (0, 0), confidence: float = CONFIDENCE, least: int = LEAST_ROWS
+    tally: Tally,
+    *,
+    alpha: float,
+    delta: float,
+    earlier: tuple[int, int] = (0, 0),
+    independent: float = 1.0,
+    confidence: float = CONFIDENCE,
+    least: int = LEAST_ROWS,
 ) -> Performance:
     """Estimate how good the answers are.
 
@@ -148,16 +187,17 @@ def realized_performance(
         alpha: promised: at most this share of the negative answers is wrong ...
         delta: ... and the alarm that it is not is false with this probability at most, however often one looks.
         earlier: negative answers with an outcome before these rows, and the wrong ones among them: the bound is on all of them.
+        independent: how many independent answers an answer is worth, where rows repeat, see `stats.effective_size`.
         confidence: level of the intervals.
-        least: rows with an outcome below which nothing but the promise is estimated.
+        least: different rows with an outcome below which nothing but the promise is estimated.
     """
-    labelled, counts = tally.labelled, tally.counts
+    labelled, counts = tally.rows, tally.counts
     by_verdict = counts.sum(axis=1)  # verdict x class
     right, answered = int(by_verdict[NEGATIVE, 0] + by_verdict[POSITIVE, 1]), int(by_verdict[[NEGATIVE, POSITIVE]].sum())
     missing: dict[str, str] = {}
     enough = labelled >= least
     if not enough:
-        rows = "no row" if labelled == 0 else "1 row" if labelled == 1 else f"{labelled} rows"
+        rows = "no row" if labelled == 0 else "1 row" if labelled == 1 else f"{labelled} different rows"
         missing["performance"] = f"{rows} with an outcome; at least {least} are needed"
     by_class = counts.sum(axis=(0, 1))
     if enough and by_class.min() == 0:
@@ -168,10 +208,11 @@ def realized_performance(
     log_e = log_e_above(wrong, negative_outcomes, alpha)
     bound = confidence_sequence.share(wrong, negative_outcomes, 1 - delta) if negative_outcomes else UNDEFINED
     return Performance(
-        labelled=labelled,
+        labelled=tally.labelled,
+        rows=labelled,
         accuracy=proportion(right, answered, confidence) if enough else UNDEFINED,
         likelier=proportion(int(counts[:, 0, 0].sum() + counts[:, 1, 1].sum()), labelled, confidence) if enough else UNDEFINED,
-        unknown=proportion(int(tally.answered[UNKNOWN]), int(tally.answered.sum()), confidence),
+        unknown=proportion(tally.answered[UNKNOWN] * independent, tally.answered.sum() * independent, confidence),
         roc_auc=_roc_auc(tally, confidence) if enough and by_class.min() else UNDEFINED,
         brier=tally.squared / labelled if enough else float("nan"),
         gap=_gap(tally, confidence) if enough else UNDEFINED,
@@ -231,10 +272,11 @@ def _reliability(tally: Tally, confidence: float) -> tuple[tuple[int, float, Est
 
 def _notes(tally: Tally) -> list[str]:
     notes = []
-    labelled = tally.counts.sum(axis=(1, 2))
     if tally.invalid:
         notes.append(f"{tally.invalid:,} rows have an outcome, but no probability; they are left out")
-    shares = [count / rows for count, rows in zip(labelled.tolist(), tally.answered.tolist(), strict=True) if rows >= LEAST_ROWS]
+    if tally.rows < tally.labelled:
+        notes.append(f"the {tally.labelled:,} outcomes are of {tally.rows:,} different rows: each row counts once")
+    shares = [count / rows for count, rows in zip(tally.outcomes.tolist(), tally.answered.tolist(), strict=True) if rows >= LEAST_ROWS]
     if shares and max(shares) > 0 and min(shares) < max(shares) / 2:
         notes.append(
             "outcomes came more than twice as often for one answer than for another: accuracy and ROC AUC are those of the rows with an "

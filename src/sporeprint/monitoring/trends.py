@@ -118,11 +118,11 @@ def metric_values(evaluation: Evaluation) -> Iterator[MetricValue]:
         yield from _estimates({"accuracy_by_component": mix.accuracy, "likelier_by_component": mix.likelier}, mix.rows)
     if (real := evaluation.performance) is not None:
         estimates = {"accuracy_realised": real.accuracy, "likelier_realised": real.likelier, "calibration_gap": real.gap}
-        yield from _estimates(estimates, real.labelled)
+        yield from _estimates(estimates, real.rows)
         yield from _estimates({"false_negatives_so_far": real.false_negatives}, None)
         yield MetricValue("mature", int(evaluation.mature))
     if evaluation.window_history:
-        yield from _estimates({"false_negatives": evaluation.window_history[-1].false_negatives}, evaluation.window_history[-1].labelled)
+        yield from _estimates({"false_negatives": evaluation.window_history[-1].false_negatives}, evaluation.window_history[-1].rows)
 
 
 def with_outcomes_since(history: History, window_history: Sequence[WindowPerformance]) -> History:

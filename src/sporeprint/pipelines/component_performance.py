@@ -1,5 +1,7 @@
 """Expected performance by the guard's components: how often each is right, from rows with an outcome, and how often it comes now."""
 
+import contextlib
+
 import numpy as np
 import polars as pl
 
@@ -10,6 +12,7 @@ from sporeprint.data.parquet_store import read_table
 from sporeprint.errors import DataError
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.monitoring.performance_estimation import ComponentEstimate, expected_share_right
+from sporeprint.safety.decision_rule import unit_representatives
 from sporeprint.safety.verdict import HALF, UNKNOWN
 
 
@@ -22,8 +25,8 @@ def estimate_by_component(
         workdir: where the test rows are.
         bundle: the version; its guard says which component a row is most typical of.
         validated: rows with an outcome that the version was validated on.
-        current: answers of the window, or a sample of them.
-        answers: how many answers the window has.
+        current: different rows that were answered in the window, or a sample of them.
+        answers: how many different rows there are.
     """
     if current.is_empty():
         return None
@@ -45,9 +48,9 @@ def estimate_by_component(
 
 
 def _with_test_rows(workdir: Workdir, bundle: Bundle, validated: Observations) -> Observations:
-    """The validated rows, and the test rows where they are there: nothing was fitted on them either."""
-    try:
-        test = read_table(workdir.model_input / "test.parquet", bundle.schema)
-    except DataError:
-        return validated
-    return concat([validated, test])
+    """The validated rows, and the test rows where they are there: nothing was fitted on them either. One row of each unit."""
+    known = [validated]
+    with contextlib.suppress(DataError):
+        known.append(read_table(workdir.model_input / "test.parquet", bundle.schema))
+    rows = concat(known)
+    return rows.take(unit_representatives(rows))

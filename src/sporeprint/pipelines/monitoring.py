@@ -168,7 +168,7 @@ class ComparisonInput:
         notes: what is odd.
         earlier: the windows before the current one; None where these are not read.
         by_component: expected performance by component; None where it was not estimated.
-        started: False where there was no time for rows yet: that is no fault.
+        started: False where there was no time for enough rows yet: that is no fault.
         timed: what is only known of a window of the service; None for a file.
     """
 
@@ -278,6 +278,7 @@ def _judged(
         outcomes = new.tally.counts[NEGATIVE].sum(axis=0)
         remembered = remembered.with_outcomes(subject.window, int(outcomes.sum()), int(outcomes[1]))
     importance = None if bundle is None else _importance(settings, workdir, bundle)
+    has_answers = bool(new.scores.rows or new.tally.answered.sum())
     value_words = {name: column.values or {} for name, column in schema.columns.items()}
     evaluation = Evaluation(
         at_s=at_s,
@@ -291,8 +292,8 @@ def _judged(
         ranking=rank(changed, judgement, importance),
         overlays=overlays(old.profile, new.profile, value_words),
         value_words=value_words,
-        expected=None if not new.scores.rows and not new.tally.answered.sum() else estimate_performance(new.scores),
-        expected_by_component=subject.by_component,
+        expected=estimate_performance(new.scores) if has_answers and subject.started else None,
+        expected_by_component=subject.by_component if subject.started else None,
         performance=real,
         alpha=settings.guard.alpha,
         words=verdict_words(schema)[:2],
@@ -311,7 +312,9 @@ def _changed(settings: Settings, subject: ComparisonInput, remembered: StreamSta
     """What changed, and what is to be said about that."""
     old, new, least = subject.old.profile, subject.new.profile, settings.monitoring.least_rows
     if not subject.started:
-        return DriftReport((old.rows, new.rows), ()), ("no whole hour has passed since the first answer: there is nothing to compare yet",)
+        few = f"{number_of(new.rows, 'row')} since the first answer, at least {least} are needed: too few to compare anything yet"
+        none = "no whole hour has passed since the first answer: there is nothing to compare yet"
+        return DriftReport((old.rows, new.rows), ()), (few if new.rows else none,)
     since = {name: alarm.since_s for name, alarm in remembered.state.raised.items()}
     report, note = drift_between_windows(old, new, subject.earlier, alarms=since, least_rows=least)
     return report, () if note is None else (note,)

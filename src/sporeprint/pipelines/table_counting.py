@@ -62,7 +62,12 @@ def empty_statistics(columns: Mapping[str, ColumnSpec], schema: DatasetSchema, a
 
 
 def with_predictions(
-    counted: Profile, answers: pl.DataFrame, frame: pl.DataFrame, schema: DatasetSchema, there: set[str]
+    counted: Profile,
+    answers: pl.DataFrame,
+    frame: pl.DataFrame,
+    schema: DatasetSchema,
+    there: set[str],
+    first: npt.NDArray[np.bool_] | None = None,
 ) -> TableStatistics:
     """What was counted of some rows, with their predictions and outcomes.
 
@@ -72,6 +77,7 @@ def with_predictions(
         frame: the rows, with the target's column where it is known.
         schema: the contract.
         there: the columns of answers that there are.
+        first: whether no earlier row with an outcome is equal, [n]; None: all rows differ.
     """
     specs = {
         name: ColumnSpec(kind, frozenset(verdict_words(schema)) if kind is Kind.NOMINAL else frozenset()) for name, kind in ANSWERS.items()
@@ -85,7 +91,7 @@ def with_predictions(
     scored = np.isfinite(probability)
     scores = ScoreHistograms.of(probability[scored], verdict[scored])
     y, strangers = _outcomes(frame, schema)
-    return TableStatistics(counted, scores, Tally.of(probability, verdict, y), int(np.count_nonzero(~scored)), strangers)
+    return TableStatistics(counted, scores, Tally.of(probability, verdict, y, first), int(np.count_nonzero(~scored)), strangers)
 
 
 def _outcomes(frame: pl.DataFrame, schema: DatasetSchema) -> tuple[npt.NDArray[np.int8], int]:

@@ -1,8 +1,9 @@
 """Reads a window from the warehouse: from counts by hour where these are enough, else from the answers."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sporeprint.monitoring.between_windows import MOST_WINDOWS, EarlierWindow, E
 from sporeprint.monitoring.data_profile import ColumnSpec, NominalProfile, Profile, profile
 from sporeprint.monitoring.evaluation import WindowPerformance
 from sporeprint.monitoring.label_delay import wait
+from sporeprint.monitoring.performance_estimation import ScoreHistograms
 from sporeprint.monitoring.realized_performance import OutcomeWindow, Performance, Tally, maturity, realized_performance
 from sporeprint.monitoring.table_statistics import TableStatistics
 from sporeprint.monitoring.windows import HOUR_US, SECOND_US, Slice, Window, WindowRequest
@@ -25,9 +27,10 @@ from sporeprint.schema import DatasetSchema
 from sporeprint.settings import Settings
 from sporeprint.stats.bins import PER_UNIT
 from sporeprint.stats.intervals import proportion
-from sporeprint.storage.warehouse import aggregation, monitoring_queries
+from sporeprint.storage.warehouse import aggregation, monitoring_queries, row_queries
 from sporeprint.storage.warehouse.monitoring_queries import PredictionScope
 from sporeprint.storage.warehouse.protocol import Reader
+from sporeprint.storage.warehouse.row_queries import RowOutcomes
 
 #: Answers that expected performance is made from, outcomes that slices are, and outcomes that say how long they take: samples of whole
 #: hours where there are more.
@@ -96,7 +99,7 @@ class WindowData:
         notes: what is odd.
         sample: answers, or some of them, with their features.
         earlier: the windows before it; None where these are not read.
-        started: whether there was time for answers: False in the first hour of a service.
+        started: whether there was time for enough answers: False while all that there ever were are in this window, and too few.
     """
 
     measured: TableStatistics
@@ -136,34 +139,37 @@ def counts(settings: Settings, reader: Reader, query: WindowQuery, old: TableSta
     verdicts = {word: int(answered[number]) for word, number in numbers.items() if answered[number]}
     with_verdict = profile_of_hours.beside(Profile(profile_of_hours.rows, {"verdict": NominalProfile(verdicts, known=frozenset(numbers))}))
     outcomes: dict[int, int] = {}
-    for hour, _, _, _, count in true:
+    for hour, _, count in true:
         outcomes[hour] = outcomes.get(hour, 0) + count
     sampled = monitoring_queries.spread(by_hour, SCORED)
-    scores = monitoring_queries.scores(reader, cell, sampled, schema)
+    scores = row_queries.scores(reader, cell, sampled, schema)
+    independent = row_queries.independent_share(reader, cell, sampled)
     notes = [f"columns that are not looked at, because {query.ref} does not know them: {', '.join(extra[:5])}"] if extra else []
     notes.append(f"{' and '.join(aggregation.SHARES)} are compared in {PER_UNIT} bins of equal width")
     if len(sampled) < len(by_hour):
-        notes.append(f"expected performance is made from {scores.rows:,} answers, those of {len(sampled)} of {len(by_hour)} hours")
+        notes.append(f"expected performance is made from {scores.rows:,} different rows, those of {len(sampled)} of {len(by_hour)} hours")
     own = {hour: count for hour, count in outcomes.items() if hour >= window.begin_us}
-    table = monitoring_queries.labelled(reader, cell, monitoring_queries.spread(own, LABELLED), schema)
-    if table.height < sum(own.values()):
-        notes.append(f"ROC AUC and calibration are made from {table.height:,} of {sum(own.values()):,} outcomes")
+    table = row_queries.labelled(reader, cell, monitoring_queries.spread(own, LABELLED), schema)
+    rows = row_queries.row_outcomes(reader, cell, first, window.end_us, length_us=window.length_us)
     windows = [
-        _tallied(window.begin_us - back * window.length_us, window.length_us, hourly_verdicts, true, schema)
-        for back in reversed(range(WINDOWS))
+        _tallied(first + place * window.length_us, place, window.length_us, hourly_verdicts, true, rows, schema) for place in range(WINDOWS)
     ]
     total = windows[-1].tally
+    if table.height < total.rows:
+        notes.append(f"ROC AUC and calibration are made from {table.height:,} of {total.rows:,} different rows with an outcome")
+    notes += _repeats(sum(row.unhashed for row in rows if row.window == WINDOWS - 1), independent)
     waited, more = _waits(settings, reader, query.now_us)
-    window_history = _window_history(settings, tuple(windows), query.now_us, waited)
-    real = _realised(settings, reader, query, _tally(table, schema), total, waited)
-    if real is not None and not window_history[-1].mature:
+    window_history = _window_history(settings, tuple(windows), query.now_us, waited, independent)
+    real = _realised(settings, reader, query, _tally(table, schema), total, waited, independent)
+    started = _started(settings, reader, query, sum(by_hour.values()), window.begin_us)
+    if real is not None and not (window_history[-1].mature and started):
         real, later = replace(real, not_computed={}), real.not_computed
         notes += [f"{what}: {why}; outcomes may still come" for what, why in later.items()]
     # Slices are those of a window whose outcomes are here, if there is any.
     source = next((item for item in reversed(window_history) if item.mature and item.labelled), window_history[-1])
     if source is not window_history[-1]:
         theirs = {hour: count for hour, count in outcomes.items() if source.begin_s <= hour / SECOND_US < source.end_s}
-        older = monitoring_queries.labelled(reader, cell, monitoring_queries.spread(theirs, LABELLED), schema)
+        older = row_queries.labelled(reader, cell, monitoring_queries.spread(theirs, LABELLED), schema)
     else:
         older = table
     return WindowData(
@@ -174,18 +180,20 @@ def counts(settings: Settings, reader: Reader, query: WindowQuery, old: TableSta
         labelled=older,
         source=source,
         notes=(*notes, *more, *_immature(window_history[-1])),
-        sample=monitoring_queries.sampled(reader, cell, monitoring_queries.spread(by_hour, LABELLED), schema),
+        sample=row_queries.sampled(reader, cell, monitoring_queries.spread(by_hour, LABELLED), schema),
         earlier=_earlier(reader, query, old, {**known, **vocabulary(query)}),
-        started=bool(by_hour) or _started(reader, query),
+        started=started,
     )
 
 
-def _started(reader: Reader, query: WindowQuery) -> bool:
-    """Whether a whole hour with answers may have passed: not where the first answer is of the hour that is not over."""
+def _started(settings: Settings, reader: Reader, query: WindowQuery, rows: int, begin_us: int) -> bool:
+    """Whether there was time for enough answers: not while there are too few, and none is older than the window."""
+    if rows >= settings.monitoring.least_rows:
+        return True
     first = monitoring_queries.first_hour(reader, query.cell)
     if first is None:
         return monitoring_queries.newest_hour(reader, query.now_us) is not None
-    return first < query.span.end_us
+    return first < begin_us - begin_us % HOUR_US
 
 
 def _earlier(reader: Reader, query: WindowQuery, old: TableStatistics, known: Mapping[str, frozenset[str]]) -> EarlierWindows:
@@ -203,21 +211,33 @@ def _earlier(reader: Reader, query: WindowQuery, old: TableStatistics, known: Ma
 
 def _tallied(
     begin_us: int,
+    number: int,
     length_us: int,
     verdicts: Sequence[tuple[int, str, int]],
-    true: Sequence[tuple[int, str, str, str, int]],
+    true: Sequence[tuple[int, str, int]],
+    rows: Sequence[RowOutcomes],
     schema: DatasetSchema,
 ) -> OutcomeWindow:
-    numbers = {word: number for number, word in enumerate(verdict_words(schema))}
+    numbers = {word: place for place, word in enumerate(verdict_words(schema))}
     classes = {schema.target.negative: 0, schema.target.positive: 1}
-    answered, counts = np.zeros(3, dtype=np.int64), np.zeros((3, 2, 2), dtype=np.int64)
-    for hour, word, count in verdicts:
-        if begin_us <= hour < begin_us + length_us:
-            answered[numbers.get(word, UNKNOWN)] += count
-    for hour, word, likelier, outcome, count in true:
-        if begin_us <= hour < begin_us + length_us and likelier in classes and outcome in classes:
-            counts[numbers.get(word, UNKNOWN), classes[likelier], classes[outcome]] += count
-    return OutcomeWindow(begin_us / SECOND_US, (begin_us + length_us) / SECOND_US, Tally(answered=answered, counts=counts))
+    answered, outcomes, counts = np.zeros(3, dtype=np.int64), np.zeros(3, dtype=np.int64), np.zeros((3, 2, 2), dtype=np.int64)
+    for total, hourly in ((answered, verdicts), (outcomes, true)):
+        for hour, word, count in hourly:
+            if begin_us <= hour < begin_us + length_us:
+                total[numbers.get(word, UNKNOWN)] += count
+    for row in rows:
+        if row.window == number and row.likelier in classes and row.outcome in classes:
+            counts[numbers.get(row.verdict, UNKNOWN), classes[row.likelier], classes[row.outcome]] += row.rows
+    tally = Tally(answered=answered, outcomes=outcomes, counts=counts)
+    return OutcomeWindow(begin_us / SECOND_US, (begin_us + length_us) / SECOND_US, tally)
+
+
+def _repeats(unhashed: int, independent: float) -> Iterator[str]:
+    """Notes on rows that repeat, or that are not distinguished."""
+    if independent < 1:
+        yield f"rows repeat: an answer is worth {independent:.2g} independent ones; performance counts each different row once"
+    if unhashed:
+        yield f"{unhashed:,} outcomes are of answers from an earlier release, which did not tell rows apart: each counts as its own row"
 
 
 def _from_the_first(window_history: Sequence[WindowPerformance]) -> tuple[WindowPerformance, ...]:
@@ -228,24 +248,95 @@ def _from_the_first(window_history: Sequence[WindowPerformance]) -> tuple[Window
 
 def answers(settings: Settings, reader: Reader, query: WindowQuery) -> WindowData:
     """Any other window, from the answers themselves."""
-    measured, table, sample, about = read(reader, query)
-    first_us, last_us, name = about
+    content = read(reader, query)
+    measured = content.measured
     waited, notes = _waits(settings, reader, query.now_us)
-    window = OutcomeWindow(first_us / SECOND_US, max(last_us, first_us + 1) / SECOND_US, measured.tally)
-    window_history = _window_history(settings, (window,), query.now_us, waited)
-    real = _realised(settings, reader, query, measured.tally, measured.tally, waited)
-    if real is not None and not window_history[-1].mature:
+    notes += _repeats(content.unhashed, content.independent)
+    window = OutcomeWindow(content.begin_us / SECOND_US, max(content.end_us, content.begin_us + 1) / SECOND_US, measured.tally)
+    window_history = _window_history(settings, (window,), query.now_us, waited, content.independent)
+    real = _realised(settings, reader, query, measured.tally, measured.tally, waited, content.independent)
+    started = _started(settings, reader, query, measured.profile.rows, content.begin_us)
+    if real is not None and not (window_history[-1].mature and started):
         real, later = replace(real, not_computed={}), real.not_computed
         notes += [f"{what}: {why}; outcomes may still come" for what, why in later.items()]
     if real is not None and query.slice_:
         notes.append(f"the promise is about all answers of {query.ref}, whatever the slice")
     if query.span.rows is not None and not query.slice_ and measured.profile.rows < query.span.rows:
         notes.append(f"there are {measured.profile.rows:,} answers, fewer than the {query.span.rows:,} that were asked for")
-    return WindowData(measured, name, real, window_history, table, window_history[-1], (*notes, *_immature(window_history[-1])), sample)
+    return WindowData(
+        measured=measured,
+        name=content.name,
+        performance=real,
+        window_history=window_history,
+        labelled=content.labelled,
+        source=window_history[-1],
+        notes=(*notes, *_immature(window_history[-1])),
+        sample=content.sample,
+        started=started,
+    )
 
 
-def read(reader: Reader, query: WindowQuery) -> tuple[TableStatistics, pl.DataFrame, pl.DataFrame, tuple[int, int, str]]:
-    """The answers of a window, counted; some of those with an outcome; some of all; and begin, end and name of what was read."""
+@dataclass(frozen=True)
+class AnswersRead:
+    """The answers of a window, read one by one.
+
+    Attributes:
+        measured: counted; its scores are of different rows, of the newest `SCORED` answers.
+        labelled: some different rows with an outcome.
+        sample: some different rows, with an outcome or without.
+        begin_us: the begin of what was read.
+        end_us: its end, not part of it.
+        name: of what was read.
+        independent: how many independent answers an answer is worth.
+        unhashed: answers with an outcome that an earlier release recorded, which did not tell rows apart.
+    """
+
+    measured: TableStatistics
+    labelled: pl.DataFrame
+    sample: pl.DataFrame
+    begin_us: int
+    end_us: int
+    name: str
+    independent: float
+    unhashed: int
+
+
+@dataclass
+class _RowsRead:
+    """Which rows were read: as often as the newest `SCORED` answers have them, and those with an outcome."""
+
+    times: Counter[Hashable] = field(default_factory=Counter)
+    known: set[Hashable] = field(default_factory=set)
+    unhashed: int = 0
+
+    def first(self, keys: Sequence[Hashable]) -> npt.NDArray[np.bool_]:
+        """Whether an answer is the first of its row; of none after `SCORED` answers: [n]."""
+        is_first = np.zeros(len(keys), dtype=np.bool_)
+        if self.times.total() < SCORED:
+            for place, key in enumerate(keys):
+                is_first[place] = key not in self.times
+                self.times[key] += 1
+        return is_first
+
+    def first_known(self, keys: Sequence[Hashable], known: Sequence[bool]) -> npt.NDArray[np.bool_]:
+        """Whether an answer is the first of its row with an outcome: [n]."""
+        is_first = np.zeros(len(keys), dtype=np.bool_)
+        for place in np.flatnonzero(known).tolist():
+            key = keys[place]
+            is_first[place] = key not in self.known
+            self.known.add(key)
+            self.unhashed += isinstance(key, str)
+        return is_first
+
+    @property
+    def independent(self) -> float:
+        """How many independent answers an answer is worth (Kish 1965)."""
+        squared = sum(times * times for times in self.times.values())
+        return self.times.total() / squared if squared else 1.0
+
+
+def read(reader: Reader, query: WindowQuery) -> AnswersRead:
+    """The answers of a window, counted, and some of them."""
     schema, window = query.schema, query.span
     columns = {name: ColumnSpec(column.kind, frozenset(column.values or ())) for name, column in schema.columns.items()}
     by_hour: dict[int, int] = {}
@@ -254,6 +345,7 @@ def read(reader: Reader, query: WindowQuery) -> tuple[TableStatistics, pl.DataFr
     ):
         by_hour[hour] = by_hour.get(hour, 0) + count
     total = TableStatistics(table_counting.empty_statistics(columns, schema, set(ANSWERS)))
+    scores, rows = ScoreHistograms(), _RowsRead()
     known: list[pl.DataFrame] = []
     some: list[pl.DataFrame] = []
     ends: list[tuple[int, str]] = []
@@ -261,23 +353,36 @@ def read(reader: Reader, query: WindowQuery) -> tuple[TableStatistics, pl.DataFr
     for page, ids in monitoring_queries.pages(reader, query.cell, window, by_hour, schema):
         fits = monitoring_queries.matching_rows(page, query.slice_)
         table = page.filter(fits) if left is None else page.filter(fits).head(left)
+        places = np.flatnonzero(fits.to_numpy())[: table.height].tolist()
+        keys: list[Hashable] = [
+            ids[place] if row_hash is None else row_hash for place, row_hash in zip(places, table["row_hash"].to_list(), strict=True)
+        ]
+        first = rows.first(keys)
+        first_known = rows.first_known(keys, table[schema.target.column].is_not_null().to_list())
         if table.height:
-            places = np.flatnonzero(fits.to_numpy())[: table.height]
-            ends += [(int(table["created_us"][place]), ids[places[place]]) for place in (0, table.height - 1)]
-            total += table_counting.with_predictions(profile(table, columns), table, table, schema, set(ANSWERS))
+            ends += [(int(table["created_us"][place]), ids[places[place]]) for place in (0, -1)]
+            total += table_counting.with_predictions(profile(table, columns), table, table, schema, set(ANSWERS), first_known)
+            probability, verdict, _ = arrays(table, schema)
+            scored = first & np.isfinite(probability)
+            scores += ScoreHistograms.of(probability[scored], verdict[scored])
+        table = table.drop("created_us", "row_hash")
         if sum(part.height for part in some) < LABELLED:
-            some.append(table.drop("created_us"))
+            some.append(table.filter(first))
         if sum(part.height for part in known) < LABELLED:
-            known.append(table.filter(pl.col(schema.target.column).is_not_null()).drop("created_us"))
+            known.append(table.filter(first_known))
         left = None if left is None else left - table.height
         if left == 0:
             break
     labelled, sample = (pl.concat(parts) if parts else monitoring_queries.frame([], schema) for parts in (known, some))
+    total = replace(total, scores=scores)
+    number = total.profile.rows
     if not ends:
-        return total, labelled, sample, (window.begin_us or window.end_us, window.end_us, f"{window.begin_us}-{window.end_us}-0")
-    if window.rows is None:
-        return total, labelled, sample, (window.begin_us, window.end_us, f"{window.begin_us}-{window.end_us}-{total.profile.rows}")
-    return total, labelled, sample, (ends[-1][0], ends[0][0] + 1, f"{ends[-1][1]}-{ends[0][1]}-{total.profile.rows}")
+        begin_us, end_us, name = window.begin_us or window.end_us, window.end_us, f"{window.begin_us}-{window.end_us}-0"
+    elif window.rows is None:
+        begin_us, end_us, name = window.begin_us, window.end_us, f"{window.begin_us}-{window.end_us}-{number}"
+    else:
+        begin_us, end_us, name = ends[-1][0], ends[0][0] + 1, f"{ends[-1][1]}-{ends[0][1]}-{number}"
+    return AnswersRead(total, labelled, sample, begin_us, end_us, name, rows.independent, rows.unhashed)
 
 
 def _waits(settings: Settings, reader: Reader, now_us: int) -> tuple[int | None, list[str]]:
@@ -294,7 +399,7 @@ def _waits(settings: Settings, reader: Reader, now_us: int) -> tuple[int | None,
 
 
 def _window_history(
-    settings: Settings, windows: tuple[OutcomeWindow, ...], now_us: int, waited: int | None
+    settings: Settings, windows: tuple[OutcomeWindow, ...], now_us: int, waited: int | None, independent: float
 ) -> tuple[WindowPerformance, ...]:
     chosen, window_history = settings.monitoring, []
     for window in windows:
@@ -311,8 +416,9 @@ def _window_history(
                 mature=mature,
                 why=why,
                 answers=total,
-                unknown=proportion(int(answers[UNKNOWN]), total, CONFIDENCE),
+                unknown=proportion(answers[UNKNOWN] * independent, total * independent, CONFIDENCE),
                 labelled=labelled,
+                rows=window.tally.rows,
                 accuracy=proportion(right, source, CONFIDENCE),
                 false_negatives=proportion(int(by_verdict[NEGATIVE, 1]), int(by_verdict[NEGATIVE].sum()), CONFIDENCE),
             )
@@ -326,7 +432,7 @@ def _immature(period: WindowPerformance) -> Iterator[str]:
 
 
 def _realised(
-    settings: Settings, reader: Reader, query: WindowQuery, sample: Tally, whole: Tally, waited: int | None
+    settings: Settings, reader: Reader, query: WindowQuery, sample: Tally, whole: Tally, waited: int | None, independent: float
 ) -> Performance | None:
     """How good the answers were: shares from all outcomes, the rest from a sample of them, the promise from all that are mature.
 
@@ -337,28 +443,28 @@ def _realised(
         sample: answers with an outcome and their probabilities.
         whole: all answers of the window; without probabilities.
         waited: hours in which outcomes come; None if that is not known.
+        independent: how many independent answers an answer is worth.
     """
     schema, alpha, delta = query.schema, settings.guard.alpha, settings.guard.delta
     known, wrong = 0, 0
     if waited is not None:
         # Of an hour whose outcomes are still coming, those that are here may be other than the rest.
         until = min(query.span.end_us, query.now_us - (waited + 1) * HOUR_US)
-        known, wrong = monitoring_queries.negative_outcomes(
-            reader, query.cell, verdict_words(schema)[NEGATIVE], schema.target.positive, until
-        )
+        known, wrong = row_queries.negative_outcomes(reader, query.cell, verdict_words(schema)[NEGATIVE], schema.target.positive, until)
     if not whole.labelled + whole.invalid and not known:
         return None
     promised = realized_performance(Tally(), alpha=alpha, delta=delta, earlier=(known, wrong))
-    shown = realized_performance(replace(sample, answered=whole.answered), alpha=alpha, delta=delta)
-    if whole.labelled > sample.labelled >= 1:
+    seen = replace(sample, answered=whole.answered, outcomes=whole.outcomes)
+    shown = realized_performance(seen, alpha=alpha, delta=delta, independent=independent)
+    if whole.rows > sample.rows >= 1:
         by_verdict = whole.counts.sum(axis=1)
         right, source = int(by_verdict[NEGATIVE, 0] + by_verdict[POSITIVE, 1]), int(by_verdict[[NEGATIVE, POSITIVE]].sum())
         likelier = int(whole.counts[:, 0, 0].sum() + whole.counts[:, 1, 1].sum())
         shown = replace(
             shown,
-            labelled=whole.labelled,
+            rows=whole.rows,
             accuracy=proportion(right, source, CONFIDENCE),
-            likelier=proportion(likelier, whole.labelled, CONFIDENCE),
+            likelier=proportion(likelier, whole.rows, CONFIDENCE),
         )
     if not whole.labelled + whole.invalid:
         shown = replace(shown, not_computed={})

@@ -30,6 +30,7 @@ from sporeprint.pipelines.run_context import new_run_id
 from sporeprint.pipelines.run_record import RunRecord, recorded
 from sporeprint.pipelines.window_data import WindowData, WindowQuery
 from sporeprint.registry.registry import Registry
+from sporeprint.safety.decision_rule import unit_representatives
 from sporeprint.safety.verdict import HALF, verdict_words
 from sporeprint.settings import Settings
 from sporeprint.storage.warehouse import aggregation, monitoring_queries, star_schema
@@ -194,7 +195,7 @@ def _comparison_input(
         earlier=current.earlier,
         by_component=None
         if rows is None or query.slice_
-        else estimate_by_component(workdir, query.bundle, rows, current.sample, current.measured.profile.rows),
+        else estimate_by_component(workdir, query.bundle, rows, current.sample, current.measured.scores.rows),
         started=current.started,
         timed=WindowContext({**about, "evaluation_id": evaluation_id}, current.performance, current.window_history, slices, keep),
     )
@@ -234,8 +235,7 @@ def _reference(
             reader, query.cell, before.begin_us, before.end_us, query.schema, window_data.vocabulary(query)
         )
         return TableStatistics(counted), named, rows, notes
-    measured, _, _, _ = window_data.read(reader, replace(query, span=before))
-    return measured, named, rows, notes
+    return window_data.read(reader, replace(query, span=before)).measured, named, rows, notes
 
 
 def _of_slice(codes: Codes, slice_: Slice) -> npt.NDArray[np.bool_]:
@@ -269,8 +269,10 @@ def _slices(query: WindowQuery, rows: Observations | None, current: WindowData) 
     known = (y >= 0) & np.isfinite(probability)
     labelled_codes = Codes.of(table, schema, rows.codes.vocabulary).take(known)
     named = {name: column.values or {} for name, column in schema.columns.items()}
-    ends = slice_analysis.cuts(rows.codes)
-    before = slice_analysis.count_slices(rows.codes, (query.bundle.probability(rows.codes) > HALF) == (rows.y == 1), ends, named)
+    different = rows.take(unit_representatives(rows))
+    ends = slice_analysis.cuts(different.codes)
+    right = (query.bundle.probability(different.codes) > HALF) == (different.y == 1)
+    before = slice_analysis.count_slices(different.codes, right, ends, named)
     now = slice_analysis.count_slices(labelled_codes, (probability[known] > HALF) == (y[known] == 1), ends, named)
     source = f"answers from {minute(current.source.begin_s)} to {minute(current.source.end_s)}"
     return slice_analysis.analyse_slices(

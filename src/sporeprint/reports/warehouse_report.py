@@ -111,14 +111,14 @@ class WarehouseReport:
         return Table("Columns without a value, the most first", heads, tuple(rows))
 
     def _missed_heads(self) -> tuple[str, ...]:
-        return (f"{self.negative}, outcome known", f"false {self.negative}", f"at most ({CONFIDENCE:.0%})")
+        return (f"{self.negative}, outcome known", f"false {self.negative}", "different rows", f"at most ({CONFIDENCE:.0%})")
 
-    def _missed(self, row: Row | None) -> tuple[str, str, str]:
-        """With the outcome known, wrong among them, and the upper end of the share's interval."""
+    def _missed(self, row: Row | None) -> tuple[str, str, str, str]:
+        """With the outcome known, wrong among them, their different rows, and the upper end of the interval of these rows' share."""
         if row is None or not row["outcome_known"]:
-            return ("0" if row is not None else NOTHING, NOTHING, NOTHING)
-        _, high = clopper_pearson(row["were_positive"], row["outcome_known"], CONFIDENCE)
-        return count(row["outcome_known"]), count(row["were_positive"]), percent(high)
+            return ("0" if row is not None else NOTHING, NOTHING, NOTHING, NOTHING)
+        _, high = clopper_pearson(row["different_positive"], row["different_rows"], CONFIDENCE)
+        return count(row["outcome_known"]), count(row["were_positive"]), count(row["different_rows"]), percent(high)
 
 
 _NAMED = ("model", "test", "arm")

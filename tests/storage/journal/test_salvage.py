@@ -78,6 +78,45 @@ def test_what_can_be_read_is_taken_out_and_the_file_is_kept(tmp_path: Path) -> N
         assert len(ids(file)) == RECORDS
 
 
+@pytest.mark.parametrize(("damage", "fewest"), [("cut", RECORDS // 3), ("no header", RECORDS), ("one page too few", RECORDS * 9 // 10)])
+def test_a_file_that_was_cut_or_has_no_header_gives_up_its_other_pages(
+    tmp_path: Path, sqlite_database: Engine, damage: str, fewest: int
+) -> None:
+    fill(tmp_path, "dead", [record(number) for number in range(RECORDS)]).close()
+    data = (tmp_path / "dead.db").read_bytes()
+    (tmp_path / "dead.db").write_bytes(
+        {"cut": data[: len(data) * 2 // 3], "no header": bytes(100) + data[100:], "one page too few": data[:-4096]}[damage]
+    )
+    assert salvage(tmp_path / "dead.db") >= fewest
+    assert {path.name for path in tmp_path.iterdir()} >= {"dead.db", "dead.db.damaged"}
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    with Shipper(sqlite_database, tmp_path, QUICK):
+        until(lambda: depth(tmp_path / "dead.db") == 0)
+    assert fewest <= len(stored(sqlite_database)) <= RECORDS
+
+
+def test_what_is_not_shipped_for_good_is_told_once_and_named(
+    tmp_path: Path, sqlite_database: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("altered", "newer"):
+        fill(tmp_path, name, [record(number) for number in range(3)]).close()
+    with closing(sqlite3.connect(tmp_path / "altered.db")) as connection:
+        connection.execute("update record set body = replace(body, 'poisonous', 'edible') where seq = 2")
+        connection.commit()
+    with closing(sqlite3.connect(tmp_path / "newer.db")) as connection:
+        connection.execute("pragma user_version = 99")
+    with Shipper(sqlite_database, tmp_path, QUICK) as shipper:
+        until(lambda: len(stored(sqlite_database)) == 2)
+        shipper._look_at = 0.0
+        shipper._wake.set()
+        until(lambda: shipper.stats().failures >= 2)
+        assert orphan_journals(tmp_path) == {"altered.db": 1, "newer.db": 3}
+    told = [message for message in caplog.messages if "altered.db" in message or "newer.db" in message]
+    assert len(told) == 2
+    assert any("set aside in it and not shipped: damaged: its checksum does not fit" in message for message in told)
+    assert any("is not shipped" in message and "of format 2, but of 99" in message for message in told)
+
+
 def test_journals_that_nobody_holds_are_named(tmp_path: Path) -> None:
     with closing(fill(tmp_path, "alive", [record(0)])):
         fill(tmp_path, "dead", [record(1), record(2)]).close()

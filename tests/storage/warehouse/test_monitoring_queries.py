@@ -131,24 +131,15 @@ def test_pages_of_answers_of_one_moment(oltp: Engine, warehouse: Warehouse, monk
 
 
 def test_outcomes_and_how_long_they_take(traffic: Rows, warehouse: Warehouse) -> None:
-    rows = {row["prediction_id"]: row for row in of_cell(traffic)}
     with warehouse.reading() as reader:
         true = monitoring_queries.outcomes_by_hour(reader, CELL, FIRST_US, LAST_US)
-        table = monitoring_queries.labelled(reader, CELL, [hour for hour, *_ in true], SCHEMA)
-        known, wrong = monitoring_queries.negative_outcomes(reader, CELL, "edible", "p", LAST_US)
         delays, ages = monitoring_queries.delays(reader, LAST_US, 100_000)
         some = monitoring_queries.delays(reader, LAST_US, 100)[0]
-        hours = sorted({hour for hour, *_ in monitoring_queries.verdicts_by_hour(reader, CELL, FIRST_US, LAST_US)})
-        scores = monitoring_queries.scores(reader, CELL, hours, SCHEMA)
-    assert table.height == sum(count for *_, count in true)
-    said = table.filter(pl.col("verdict") == "edible")
-    assert (known, wrong) == (said.height, said.filter(pl.col("class") == "p").height)
+    known = {row["prediction_id"] for row in traffic[1::2]}
+    assert sum(count for *_, count in true) == sum(row["prediction_id"] in known for row in of_cell(traffic))
     assert delays.sum() == ages.sum() == 350
     assert np.flatnonzero(delays).tolist() == [5]
     assert 50 <= some.sum() <= 200
-    mine = [row for row in rows.values() if row["verdict"] == "edible"]
-    assert scores.by_verdict[0].total == len(mine)
-    assert scores.by_verdict[0].mean == pytest.approx(np.mean([row["probability"] for row in mine]))
 
 
 def test_hours_are_spread_evenly() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from sqlalchemy import Engine
 
 from sporeprint.common.timestamps import DAY_US, HOUR_US
 from sporeprint.errors import StorageError, UsageError
+from sporeprint.storage.oltp import tables
 from sporeprint.storage.warehouse import aggregation, star_schema
+from sporeprint.storage.warehouse.mariadb_warehouse import MariaDBWarehouse
 from sporeprint.storage.warehouse.protocol import Warehouse
 from sporeprint.storage.warehouse.sync import sync_warehouse
-from warehouse_support import BEGIN_US, SCHEMA, predictions, write
+from warehouse_support import BEGIN_US, SCHEMA, counted_again, everything, outcome, predictions, write
 
 CELL: dict[str, Any] = {
     "hour_us": BEGIN_US // HOUR_US * HOUR_US,
@@ -103,10 +106,42 @@ def test_a_reader_sees_one_state_whatever_is_loaded(warehouse: Warehouse) -> Non
 def test_a_warehouse_of_another_version_is_refused(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     with warehouse.loading() as load:
         load.note("a", 1)
-    monkeypatch.setattr(star_schema, "STAR", 2)
-    monkeypatch.setattr("sporeprint.storage.warehouse.manifest.STAR", 2)
+    monkeypatch.setattr(star_schema, "STAR", 99)
+    monkeypatch.setattr("sporeprint.storage.warehouse.manifest.STAR", 99)
+    monkeypatch.setattr(star_schema, "EXTENDABLE", frozenset())
+    monkeypatch.setattr("sporeprint.storage.warehouse.manifest.EXTENDABLE", frozenset())
     with pytest.raises(StorageError, match=r"of another version \(.*this one works with .*run: sporeprint warehouse sync"):
         warehouse.get_note("a")
+
+
+def test_a_warehouse_of_an_earlier_release_is_extended_by_the_next_sync(
+    oltp: Engine, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first release of the star did not tell rows apart: its facts stay, without a hash."""
+    write(oltp, predictions(30))
+    facts = {name: star_schema.TABLES[name] for name in ("fact_prediction", "fact_outcome")}
+    with monkeypatch.context() as earlier:
+        for name, table in facts.items():
+            before = replace(table, columns=tuple(column for column in table.columns if column.name != "row_hash"))
+            earlier.setitem(star_schema.TABLES, name, before)
+            earlier.setattr(star_schema, name.upper(), before)
+        earlier.setattr(star_schema, "OF_PREDICTION", tuple(name for name in star_schema.OF_PREDICTION if name != "row_hash"))
+        earlier.setattr(star_schema, "STAR", 1)
+        earlier.setattr("sporeprint.storage.warehouse.manifest.STAR", 1)
+        sync_warehouse(oltp, warehouse, SCHEMA)
+    ids = [row["prediction_id"] for row in predictions(30)]
+    write(oltp, predictions(40, first=30))
+    write(oltp, [outcome(ids[0], "e")], tables.outcome)
+    if isinstance(warehouse, MariaDBWarehouse):
+        with pytest.raises(StorageError, match="of an earlier version; run: sporeprint warehouse sync"), warehouse.reading():
+            pass
+    assert sync_warehouse(oltp, warehouse, SCHEMA).predictions == 40
+    assert rows(warehouse, "SELECT COUNT(*), COUNT(row_hash) FROM fact_prediction") == [(70, 40)]
+    assert rows(warehouse, "SELECT latest, row_hash FROM fact_outcome") == [(1, None)]
+    found = everything(warehouse)
+    assert {name: found[name] for name in ("hour_outcomes", "hour_latency")} == {
+        name: counted_again(found)[name] for name in ("hour_outcomes", "hour_latency")
+    }
 
 
 # --- a user's statement --------------------------------------------------------------------------------------------------

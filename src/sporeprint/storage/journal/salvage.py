@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ log = logging.getLogger(__name__)
 
 #: What a damaged journal is called afterwards: no journal, so that nobody opens it again.
 SUFFIX = ".damaged"
+#: How a file of SQLite begins; bytes of its header, and where in it the number of its pages is, which 0 leaves to the file's size.
+MAGIC, HEADER, PAGES = b"SQLite format 3\0", 100, slice(28, 32)
 
 
 def salvage(path: Path) -> int:
@@ -35,7 +38,7 @@ def salvage(path: Path) -> int:
     with contextlib.closing(connect(fresh)) as target:
         target.executescript(SCHEMA)
         target.execute("begin")
-        for row in _readable(path):
+        for row in _readable(path, fresh):
             with contextlib.suppress(sqlite3.Error):  # a field that is no text any more
                 target.execute("insert into record (prediction_id, written_us, body, crc) values (?, ?, ?, ?)", row)
                 records += 1
@@ -59,7 +62,7 @@ def damaged_journals(folder: Path) -> tuple[str, ...]:
 
 
 def orphan_journals(folder: Path) -> dict[str, int | None]:
-    """Journals that no process holds, by name, with the number of their records that are not shipped; None: it cannot be read.
+    """Journals that no process holds, by name, with the number of their records that are not in the database; None: it cannot be read.
 
     A shipper empties and removes such a journal a few seconds after its worker has ended, if the database takes the records.
     """
@@ -80,15 +83,17 @@ def _is_held(path: Path) -> bool:
 def _depth(path: Path) -> int | None:
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as reader:
-            return int(reader.execute("select count(*) from record").fetchone()[0])
+            return int(reader.execute("select (select count(*) from record) + (select count(*) from refused)").fetchone()[0])
     except sqlite3.Error:
         return None if path.exists() else 0
 
 
-def _readable(path: Path) -> Iterator[tuple[str, int, str, int | None]]:
+def _readable(path: Path, fresh: Path) -> Iterator[tuple[str, int, str, int | None]]:
     try:
-        source = contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True))
-        with source as reader:
+        with (
+            _with_header(path, fresh) as file,
+            contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as reader,
+        ):
             for seq in _numbers(reader):
                 with contextlib.suppress(sqlite3.Error):
                     crc = "crc" if _format(reader) == FORMAT else "null"
@@ -97,6 +102,28 @@ def _readable(path: Path) -> Iterator[tuple[str, int, str, int | None]]:
                         yield row
     except sqlite3.Error:  # not even its first page
         return
+
+
+@contextlib.contextmanager
+def _with_header(path: Path, fresh: Path) -> Iterator[Path]:
+    """A copy of a damaged journal that says what it is, and not how long: SQLite reads nothing of a file that is shorter than it says."""
+    copy = path.with_name(f".{path.name}.copy")
+    log_of_copy = copy.with_name(copy.name + "-wal")
+    try:
+        shutil.copyfile(path, copy)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(path.with_name(path.name + "-wal"), log_of_copy)
+        with copy.open("r+b") as file:
+            header = bytearray(file.read(HEADER))
+            if not header.startswith(MAGIC):
+                header = bytearray(fresh.read_bytes()[:HEADER])
+            header[PAGES] = bytes(4)
+            file.seek(0)
+            file.write(header)
+        yield copy
+    finally:
+        for each in (copy, log_of_copy, copy.with_name(copy.name + "-shm")):
+            each.unlink(missing_ok=True)
 
 
 def _format(reader: sqlite3.Connection) -> int:

@@ -280,6 +280,7 @@ class Shipper:
         self._stats, self._guard = ShipperStats(), threading.Lock()
         self._wake, self._stop = threading.Event(), threading.Event()
         self._flush_s = 0.0
+        self._told: set[Path] = set()
         self._look_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
         if own is not None:
@@ -329,7 +330,7 @@ class Shipper:
         """Ship once, and say whether there is more to do at once."""
         self._wake.clear()
         try:
-            more = self._own is not None and self._ship(self._own)
+            more = self._own is not None and self._ship(self._own, self._own.path)
             if adopt and not more and time.monotonic() >= self._look_at:
                 more = self._adopt()
                 # Not before everything is shipped is the next look a while away.
@@ -343,9 +344,11 @@ class Shipper:
                 self._stats = replace(self._stats, pause_s=0.0)
         return more
 
-    def _ship(self, source: RecordSource) -> bool:
+    def _ship(self, source: RecordSource, path: Path) -> bool:
         settings = self._settings
         done = ship_once(source, self._engine, rows=settings.batch_rows, size=settings.batch_mb << 20)
+        if done.refused:
+            self._tell(path, f"records of the journal {path} are set aside in it and not shipped: {done.reason}")
         with self._guard:
             stats = self._stats
             self._stats = replace(
@@ -379,7 +382,7 @@ class Shipper:
         """Ship once from an adopted journal, and remove it when it is empty."""
         with closing(file):
             # A little at a time: the worker may be on its way back, and waits for the lock.
-            more = self._ship(file)
+            more = self._ship(file, file.path)
             if not file.depth and file.remove():
                 with self._guard:
                     self._stats = replace(self._stats, adopted=self._stats.adopted + 1)
@@ -389,6 +392,7 @@ class Shipper:
         """Take out of a damaged journal what can be read, and say whether there is something to ship at once."""
         self._note(error)
         if not _is_damage(error):
+            self._tell(path, f"the journal {path} is not shipped: {error}")
             return False
         try:
             lock = acquire(path.with_suffix(".lock"), busy=str)
@@ -401,6 +405,12 @@ class Shipper:
             return False
         finally:
             os.close(lock)
+
+    def _tell(self, path: Path, problem: str) -> None:
+        """Write down what is wrong with a journal, once."""
+        if path not in self._told:
+            self._told.add(path)
+            log.warning("%s", problem)
 
     def _note(self, error: Exception) -> None:
         with self._guard:

@@ -44,7 +44,8 @@ def predictions(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> pl.DataF
     """Facts of rows of the OLTP database, whose columns have these names."""
     facts = _columns(rows, names, star_schema.FACT_PREDICTION)
     hour = (pl.col("created_us") - pl.col("created_us") % HOUR_US).alias("hour_us")
-    return facts.with_columns(hour, pl.col("test_id", "arm").fill_null("")).select(star_schema.FACT_PREDICTION.names)
+    unhashed = pl.lit(None, dtype=pl.Int64).alias("row_hash")
+    return facts.with_columns(hour, unhashed, pl.col("test_id", "arm").fill_null("")).select(star_schema.FACT_PREDICTION.names)
 
 
 def outcomes(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> pl.DataFrame:

@@ -44,6 +44,7 @@ def parts(path: Path, about: BatchInfo, features: Sequence[str], seq: int) -> It
         "unit_id": None,
         "shadow": None,
         "latency_us": share(about),
+        "row_hash": None,
     }
     for frame in frames(path):
         rows = frame.filter(pl.col("prediction").is_not_null())

@@ -100,11 +100,15 @@ def _view(table: StarTable, files: list[str]) -> str:
     if not files:
         return star_schema.duckdb_empty(table)
     columns = ", ".join(f'"{name}"' for name in table.names)
-    return f"SELECT {columns} FROM {_parquet(files)}"  # noqa: S608 -- the program's own names, and quoted paths
+    if not any(column.null for column in table.columns):
+        return f"SELECT {columns} FROM {_parquet(files)}"  # noqa: S608 -- the program's own names, and quoted paths
+    # Files of an earlier release lack a column.
+    every = f"SELECT * FROM {_parquet(files, by_name=True)} UNION ALL BY NAME {star_schema.duckdb_empty(table)}"  # noqa: S608
+    return f"SELECT {columns} FROM ({every})"  # noqa: S608
 
 
-def _parquet(files: list[str]) -> str:
-    return f"read_parquet([{', '.join(map(_quoted, files))}])"
+def _parquet(files: list[str], *, by_name: bool = False) -> str:
+    return f"read_parquet([{', '.join(map(_quoted, files))}]{', union_by_name = true' if by_name else ''})"
 
 
 def _quoted(text: str) -> str:

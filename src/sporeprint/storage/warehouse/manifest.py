@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from sporeprint.common.files import atomic_write
 from sporeprint.errors import StorageError
-from sporeprint.storage.warehouse.star_schema import STAR
+from sporeprint.storage.warehouse.star_schema import EXTENDABLE, STAR
 
 NAME = "manifest.json"
 FORMAT = 1
@@ -82,7 +82,7 @@ def read(folder: Path) -> WarehouseManifest:
     path = folder / NAME
     try:
         raw = json.loads(path.read_bytes())
-        if (raw["format"], raw["star"]) != (FORMAT, STAR):
+        if raw["format"] != FORMAT or raw["star"] not in {STAR, *EXTENDABLE}:
             raise StorageError(
                 f"{folder} is of another version ({raw['format']}.{raw['star']}, this one works with {FORMAT}.{STAR}); "
                 "move it away and run: sporeprint warehouse sync"

@@ -69,6 +69,8 @@ class MariaDBWarehouse:
             if not _tables(connection, NOTES):
                 raise StorageError(f"{self.shown} has no tables yet; run: sporeprint warehouse sync")
             self._check(connection)
+            if _noted(connection, "star") in star_schema.EXTENDABLE:
+                raise StorageError(f"{self.shown} is of an earlier version; run: sporeprint warehouse sync, which extends its tables")
             try:
                 yield MariaDBReader(connection, self._url)
             finally:
@@ -102,8 +104,11 @@ class MariaDBWarehouse:
             for table in star_schema.TABLES.values():
                 if table.name not in there:
                     connection.exec_driver_sql(star_schema.mariadb_ddl(table), execution_options={"no_parameters": True})
-            if _noted(connection, "star") is None:
-                connection.execute(text(f"INSERT INTO {NOTES} VALUES ('star', :star)"), {"star": json.dumps(star_schema.STAR)})  # noqa: S608
+            if (release := _noted(connection, "star")) is None or release in star_schema.EXTENDABLE:
+                for table in star_schema.TABLES.values():
+                    if (statement := star_schema.mariadb_extension(table, _columns(connection, table.name))) is not None:
+                        connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+                connection.execute(text(f"REPLACE INTO {NOTES} VALUES ('star', :star)"), {"star": json.dumps(star_schema.STAR)})  # noqa: S608
             self._check(connection)
             self._prepare_views(connection)
 
@@ -125,7 +130,7 @@ class MariaDBWarehouse:
 
     def _check(self, connection: Connection) -> None:
         release = _noted(connection, "star")
-        if release not in {None, star_schema.STAR}:
+        if release not in {None, star_schema.STAR, *star_schema.EXTENDABLE}:
             raise StorageError(
                 f"{self.shown} is of another version ({release}, this one works with {star_schema.STAR}); "
                 "give an empty database and run: sporeprint warehouse sync"
@@ -170,6 +175,11 @@ def _tables(connection: Connection, *names: str) -> set[str]:
     """Those of the tables that are there."""
     query = text("SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()")
     return {*connection.execute(query).scalars()} & {*names, TRAINING}
+
+
+def _columns(connection: Connection, table: str) -> set[str]:
+    query = text("SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = :table")
+    return {*connection.execute(query, {"table": table}).scalars()}
 
 
 def _noted(connection: Connection, name: str) -> Any:

@@ -1,6 +1,5 @@
 """What the monitor asks the warehouse: counts by hour where they are enough, else the answers themselves, page by page."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,27 +8,27 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sporeprint.data.written_values import normalised
 from sporeprint.errors import StorageError
 from sporeprint.monitoring.data_profile import ColumnProfile, NominalProfile, NumericProfile, Profile
-from sporeprint.monitoring.performance_estimation import ScoreHistograms
 from sporeprint.monitoring.windows import HOUR_US, Slice, Window
-from sporeprint.safety.verdict import UNKNOWN, verdict_words
+from sporeprint.safety.verdict import verdict_words
 from sporeprint.schema import DatasetSchema, Kind
 from sporeprint.stats.bins import PER_OCTAVE, unit
 from sporeprint.stats.histogram import Histogram
 from sporeprint.storage.warehouse import star_schema
 from sporeprint.storage.warehouse.aggregation import SHARES
+from sporeprint.storage.warehouse.feature_rows import feature_columns
 from sporeprint.storage.warehouse.protocol import Reader
 
 #: Answers that are read at a time: what bounds the memory.
 PAGE_ROWS = 25_000
 #: Bits that the warehouse's bins of numbers leave out, see `histogram.Histogram`.
 SHIFT = 52 - (PER_OCTAVE.bit_length() - 1)
-#: Bins of a probability, where it is counted with its verdict. What is kept of each is its mean.
-SCORE_BINS = 1024
 #: Hours of outcomes that say how long outcomes take: ninety days.
 DELAY_HOURS = 90 * 24
+
+#: What a page has beside the columns of `frame`.
+_PAGE = {"created_us": pl.Int64, "row_hash": pl.Int64}
 
 #: hour -> how many.
 ByHour = Mapping[int, int]
@@ -109,19 +108,11 @@ def verdicts_by_hour(reader: Reader, cell: PredictionScope, first_us: int, last_
     return [(int(hour), verdict, int(count)) for hour, verdict, count in reader.query(sql).rows]
 
 
-def outcomes_by_hour(reader: Reader, cell: PredictionScope, first_us: int, last_us: int) -> list[tuple[int, str, str, str, int]]:
-    """Hour, verdict, likelier class, outcome, and how many answers."""
-    by = "hour_us, verdict, prediction, outcome"
+def outcomes_by_hour(reader: Reader, cell: PredictionScope, first_us: int, last_us: int) -> list[tuple[int, str, int]]:
+    """Hour, verdict, and how many answers have an outcome."""
+    by = "hour_us, verdict"
     sql = f"SELECT {by}, SUM(answers) FROM hour_outcomes WHERE {cell.where()} AND {between(first_us, last_us)} GROUP BY {by}"  # noqa: S608
-    return [(int(hour), verdict, likelier, outcome, int(count)) for hour, verdict, likelier, outcome, count in reader.query(sql).rows]
-
-
-def negative_outcomes(reader: Reader, cell: PredictionScope, verdict: str, positive: str, last_us: int) -> tuple[int, int]:
-    """Of the answers with a verdict, before an hour: how many have an outcome, and how many of those are of the positive class."""
-    where = f"{cell.where()} AND verdict = {text(verdict)} AND {between(0, last_us)}"
-    sql = f"SELECT outcome, SUM(answers) FROM hour_outcomes WHERE {where} GROUP BY outcome"  # noqa: S608
-    counts = {outcome: int(count) for outcome, count in reader.query(sql).rows}
-    return sum(counts.values()), counts.get(positive, 0)
+    return [(int(hour), verdict, int(count)) for hour, verdict, count in reader.query(sql).rows]
 
 
 def profile_of_hours(
@@ -276,47 +267,6 @@ def newest_hour(reader: Reader, now_us: int) -> int | None:
 # --- answers -------------------------------------------------------------------------------------------------------------
 
 
-def scores(reader: Reader, cell: PredictionScope, hours: Sequence[int], schema: DatasetSchema) -> ScoreHistograms:
-    """The probabilities of answers in these hours, by verdict."""
-    by = f"verdict, FLOOR(probability * {SCORE_BINS})"
-    where = f"{cell.where()} AND {among(hours)} AND probability IS NOT NULL"
-    sql = f"SELECT {by}, COUNT(*), SUM(probability) FROM fact_prediction WHERE {where} GROUP BY {by}"  # noqa: S608
-    number = {word: place for place, word in enumerate(verdict_words(schema))}
-    values: list[list[float]] = [[], [], []]
-    counts: list[list[int]] = [[], [], []]
-    invalid = 0
-    for verdict, _, count, total in reader.query(sql).rows:
-        mean = float(total) / int(count)
-        if not 0 <= mean <= 1:
-            invalid += int(count)
-            continue
-        place = number.get(verdict, UNKNOWN)
-        values[place].append(mean)
-        counts[place].append(int(count))
-    parts = []
-    for slice_, many in zip(values, counts, strict=True):
-        means = np.array(slice_, dtype=np.float64)
-        parts.append(Histogram.of_bins(means, means, np.array(many, dtype=np.int64), 0))
-    return ScoreHistograms(tuple(parts), invalid)
-
-
-def labelled(reader: Reader, cell: PredictionScope, hours: Sequence[int], schema: DatasetSchema) -> pl.DataFrame:
-    """Answers in these hours whose outcome is known: the columns of `frame`."""
-    sql = (
-        f"SELECT p.features, p.probability, p.novelty_p, p.verdict, o.outcome FROM fact_outcome o "  # noqa: S608
-        "JOIN fact_prediction p ON p.created_us = o.created_us AND p.prediction_id = o.prediction_id "
-        f"WHERE o.latest = 1 AND {cell.where('o')} AND {among(hours, 'o')} AND {among(hours, 'p')}"
-    )
-    return frame(reader.query(sql).rows, schema)
-
-
-def sampled(reader: Reader, scope: PredictionScope, hours: Sequence[int], schema: DatasetSchema) -> pl.DataFrame:
-    """Answers in these hours: the columns of `frame`, the outcome always null."""
-    where = f"{scope.where()} AND {among(hours)}"
-    sql = f"SELECT features, probability, novelty_p, verdict, NULL FROM fact_prediction WHERE {where}"  # noqa: S608
-    return frame(reader.query(sql).rows, schema)
-
-
 def delays(reader: Reader, now_us: int, most: int) -> tuple[Int64, Int64]:
     """How many outcomes came after so many hours, and of answers given so many hours ago; of the last ninety days, all models."""
     now = now_us - now_us % HOUR_US
@@ -339,7 +289,7 @@ def delays(reader: Reader, now_us: int, most: int) -> tuple[Int64, Int64]:
 def pages(
     reader: Reader, cell: PredictionScope, span: Window, by_hour: ByHour, schema: DatasetSchema
 ) -> Iterator[tuple[pl.DataFrame, list[str]]]:
-    """The answers of a window, the newest first, page by page: the columns of `frame`, and `created_us`; and their ids."""
+    """The answers of a window, the newest first, page by page: the columns of `frame`, `created_us` and `row_hash`; and their ids."""
     for first, last in _runs(by_hour):
         upto, skip = span.end_us - 1, 0
         while True:
@@ -347,8 +297,8 @@ def pages(
                 f"{cell.where()} AND {between(first, last + HOUR_US)} AND created_us >= {int(span.begin_us)} AND created_us <= {int(upto)}"
             )
             sql = (
-                "SELECT p.features, p.probability, p.novelty_p, p.verdict, o.outcome, p.created_us, p.prediction_id FROM ("  # noqa: S608
-                "SELECT created_us, prediction_id, features, probability, novelty_p, verdict FROM fact_prediction "
+                "SELECT p.features, p.probability, p.novelty_p, p.verdict, o.outcome, p.created_us, p.prediction_id, p.row_hash FROM ("  # noqa: S608
+                "SELECT created_us, prediction_id, features, probability, novelty_p, verdict, row_hash FROM fact_prediction "
                 f"WHERE {where} ORDER BY created_us DESC, prediction_id DESC LIMIT {PAGE_ROWS} OFFSET {skip}) p "
                 "LEFT JOIN fact_outcome o ON o.prediction_id = p.prediction_id AND o.latest = 1 "
                 "ORDER BY p.created_us DESC, p.prediction_id DESC"
@@ -356,7 +306,8 @@ def pages(
             rows = reader.query(sql).rows
             if rows:
                 made = [int(row[5]) for row in rows]
-                yield frame(rows, schema).with_columns(created_us=pl.Series(made, dtype=pl.Int64)), [str(row[6]) for row in rows]
+                keys = {"created_us": made, "row_hash": [row[7] for row in rows]}
+                yield frame(rows, schema).with_columns(**pl.DataFrame(keys, schema=_PAGE).to_dict()), [str(row[6]) for row in rows]
             if len(rows) < PAGE_ROWS:
                 break
             # A batch's answers are all of one moment: what was read of it is skipped.
@@ -385,7 +336,7 @@ def frame(rows: Sequence[Sequence[Any]], schema: DatasetSchema) -> pl.DataFrame:
         rows: features as JSON, probability, novelty, verdict, outcome.
         schema: the contract.
     """
-    features = _decoded([row[0] for row in rows], schema)
+    features = feature_columns([row[0] for row in rows], schema)
     answers = {
         "probability": pl.Series([row[1] for row in rows], dtype=pl.Float64),
         "novelty_p": pl.Series([row[2] for row in rows], dtype=pl.Float64),
@@ -393,41 +344,6 @@ def frame(rows: Sequence[Sequence[Any]], schema: DatasetSchema) -> pl.DataFrame:
         schema.target.column: pl.Series([row[4] for row in rows], dtype=pl.String),
     }
     return features.with_columns(**answers)
-
-
-def _decoded(texts: Sequence[str], schema: DatasetSchema) -> pl.DataFrame:
-    """Requests taken apart. They may name a column with underscores for hyphens, and a value by its word."""
-    others = {name: name.replace("-", "_") for name in schema.columns}
-    names = list(dict.fromkeys([*schema.columns, *others.values()]))
-    series = pl.Series(texts, dtype=pl.String)
-    try:
-        table = series.str.json_decode(pl.Struct(dict.fromkeys(names, pl.String))).struct.unnest()
-    except pl.exceptions.ComputeError:  # a value that is neither text nor number
-        table = pl.DataFrame([_plain(value, names) for value in texts], schema=dict.fromkeys(names, pl.String))
-    columns = []
-    for name, column in schema.columns.items():
-        value = pl.coalesce(name, others[name]).str.strip_chars()
-        value = pl.when(value != "").then(value)
-        if column.kind is Kind.NOMINAL and column.values:
-            words_of = {word: code for code, word in column.values.items() if word not in column.values}
-            value = value.replace(words_of) if words_of else value
-        columns.append(value.alias(name))
-    plain = table.select(columns)
-    dates = [name for name, column in schema.columns.items() if column.kind is Kind.DATE]
-    if not dates:
-        return plain
-    # Single predictions were recorded with the day number, batches with the text they came with.
-    days = normalised(plain.select(dates), schema)
-    return plain.with_columns(pl.coalesce(pl.col(name).cast(pl.Float64, strict=False), days[name]) for name in dates)
-
-
-def _plain(raw: str, names: Sequence[str]) -> dict[str, str | None]:
-    try:
-        decoded = json.loads(raw)
-    except ValueError:
-        decoded = {}
-    values = decoded if isinstance(decoded, dict) else {}
-    return {name: value if (value := values.get(name)) is None or isinstance(value, str) else json.dumps(value) for name in names}
 
 
 def matching_rows(table: pl.DataFrame, slice_: Slice) -> pl.Series:

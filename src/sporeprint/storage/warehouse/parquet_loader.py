@@ -144,7 +144,8 @@ class ParquetLoad:
 
     def _read(self, table: StarTable, parts: Iterable[WarehouseFile]) -> pl.DataFrame:
         frames = [pl.read_parquet(self._folder / part.file) for part in parts]
-        return pl.concat([aggregation.empty(table), *frames])
+        # Files of an earlier release lack a column.
+        return pl.concat([aggregation.empty(table), *frames], how="diagonal")
 
     def _holding(self, table: StarTable, ids: pl.Series) -> list[WarehouseFile]:
         """The files in which these ids can be."""
@@ -161,8 +162,9 @@ class ParquetLoad:
             # The ids alone first: most files hold none of them, and the rest of a row is longer.
             there = pl.read_parquet(path, columns=["prediction_id"]).with_row_index("place").join(id_frame, on="prediction_id", how="semi")
             if not there.is_empty():
-                frames.append(pl.read_parquet(path, columns=list(names)).select(names)[there["place"].sort()])
-        return pl.concat(frames)
+                present = pl.read_parquet_schema(path)
+                frames.append(pl.read_parquet(path, columns=[name for name in names if name in present])[there["place"].sort()])
+        return pl.concat(frames, how="diagonal")
 
     def _new_name(self, table: str, day: str) -> str:
         return "/".join([table, *([day] if day else []), f"{self._before.generation + 1:08}-{secrets.token_hex(4)}.parquet"])

@@ -5,12 +5,14 @@ The counts only ever grow by what was added, so that a report reads a number of 
 Times are microseconds since 1970 UTC, in columns that end in `_us`. `test_id` and `arm` are '' outside of a test.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-#: Counts up with every change of the tables below. A warehouse of another one is refused, with what to do.
-STAR = 1
+#: Counts up with every change of the tables below. A warehouse of another one is refused, with what to do ...
+STAR = 2
+#: ... but for these earlier ones: what they lack are columns that can be missing, and the next sync adds them.
+EXTENDABLE = frozenset({1})
 #: `hour_us` and `created_us` of an outcome whose prediction has not come yet.
 WAITING_US = -1
 #: Most characters of a nominal value that is counted by itself.
@@ -92,6 +94,9 @@ def _text(name: str, *, null: bool = False, says: str = "") -> StarColumn:
     return StarColumn(name, ColumnType.TEXT, null=null, says=says)
 
 
+#: Last in its tables, so that earlier ones can be extended by it.
+_ROW_HASH = StarColumn("row_hash", null=True, says="equal rows have the same; NULL: an earlier release did not tell rows apart")
+
 #: What every count is kept by.
 CELL = (StarColumn("hour_us"), _name("model"), StarColumn("version"), _name("test_id"), _name("arm", 1))
 CELL_NAMES = tuple(column.name for column in CELL)
@@ -105,6 +110,7 @@ FACT_PREDICTION = StarTable(
         *(_name("verdict"), *_numbers("novelty_p", "threshold")),
         *(_text("unseen", says="JSON list of columns"), _text("features", says="JSON object, as given")),
         *(_name("unit_id", 255, null=True), _text("shadow", null=True, says="JSON: the other arm's answer"), StarColumn("latency_us")),
+        _ROW_HASH,
     ),
     key=("created_us", "prediction_id"),
     by="created_us",
@@ -117,6 +123,7 @@ FACT_OUTCOME = StarTable(
         *(_name("prediction_id"), StarColumn("revision"), StarColumn("seq"), _name("outcome", says="class code"), _name("source", 255)),
         *(*_integers("observed_us", "recorded_us"), StarColumn("latest", says="1 for the last revision, else 0")),
         *(StarColumn("created_us", says="of the prediction; -1 while it has not come"), *CELL, _name("verdict"), _name("prediction")),
+        _ROW_HASH,
     ),
     key=("prediction_id", "revision"),
     by="created_us",
@@ -230,7 +237,7 @@ TABLES: dict[str, StarTable] = {
 }
 
 #: What an outcome takes over from its prediction.
-OF_PREDICTION: Sequence[str] = ("created_us", *CELL_NAMES, "verdict", "prediction")
+OF_PREDICTION: Sequence[str] = ("created_us", *CELL_NAMES, "verdict", "prediction", "row_hash")
 
 _DUCKDB = {ColumnType.INTEGER: "BIGINT", ColumnType.NUMBER: "DOUBLE", ColumnType.NAME: "VARCHAR", ColumnType.TEXT: "VARCHAR"}
 _MARIADB = {ColumnType.INTEGER: "BIGINT", ColumnType.NUMBER: "DOUBLE", ColumnType.TEXT: "LONGTEXT"}
@@ -256,6 +263,12 @@ def mariadb_ddl(table: StarTable) -> str:
     lines += [f"KEY `ix_{table.name}_{'_'.join(index)}` ({_quoted(index)})" for index in table.indexes]
     body = ",\n  ".join(lines)
     return f"CREATE TABLE IF NOT EXISTS `{table.name}` (\n  {body}\n) {MARIADB_OPTIONS}"
+
+
+def mariadb_extension(table: StarTable, there: Collection[str]) -> str | None:
+    """The statement that adds what a table of an earlier release lacks; None where it lacks nothing."""
+    lacking = [f"ADD COLUMN {_mariadb_column(column)}" for column in table.columns if column.name not in there]
+    return f"ALTER TABLE `{table.name}` {', '.join(lacking)}" if lacking else None
 
 
 def _mariadb_column(column: StarColumn) -> str:

@@ -210,6 +210,7 @@ class _SyncRun:
         import polars as pl
 
         from sporeprint.storage.warehouse import aggregation
+        from sporeprint.storage.warehouse.feature_rows import row_hashes
 
         if page.is_empty():
             return 0
@@ -219,6 +220,7 @@ class _SyncRun:
         new = page.join(there, on="prediction_id", how="anti", maintain_order="left")
         if new.is_empty():
             return 0
+        new = new.with_columns(row_hashes(new["features"].to_list(), self.schema))
         load.append(star_schema.FACT_PREDICTION, new)
         load.put(star_schema.DIM_TIME, aggregation.hours(new), keep=True)
         load.put(star_schema.DIM_MODEL, aggregation.models(new), keep=True)
