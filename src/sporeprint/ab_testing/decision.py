@@ -131,7 +131,7 @@ def _invalid(analysis: Analysis) -> Decision | None:
 
 
 def sentence_at_the_end(sentence: str) -> str:
-    """What a decision says of a test that has ended: one that asked to keep going was ended by hand."""
+    """What a decision says of a test that has ended: where it says to keep going, somebody ended it by hand."""
     so_far = sentence.removeprefix("Keep going")
     return sentence if so_far == sentence else f"Ended by hand before its rule had decided{so_far}"
 
