@@ -123,7 +123,7 @@ _BOUNDS = {
 
 
 def expectation(error: Mapping[str, Any]) -> str:
-    """What pydantic expected at the place of a fault, in few words: `expected a whole number`, `expected at least 0`, `expected one of a, b`.
+    """What pydantic expected at the place of a fault: `expected a whole number`, `expected at least 0`, `expected one of a, b`.
 
     Args:
         error: one of the faults of a `ValidationError`.

@@ -405,6 +405,7 @@ def simulate(
     """Simulate a test many times on your own numbers, analysed after every unit: how often is it wrong, how long does it take?"""
     from dataclasses import asdict
 
+    from sporeprint.ab_testing.comparisons import check_horizon
     from sporeprint.ab_testing.simulation import simulate_ab_test
     from sporeprint.ab_testing.traffic import Latencies, Traffic
     from sporeprint.common.files import atomic_write
@@ -414,6 +415,7 @@ def simulate(
     more |= {} if expect is None else {"expect": expect}
     more |= {"guardrails": [{"metric": "false_negative", "margin": 0, "prove": False}]} if guardrail else {}
     design, rates = _question(rate_a, rate_b, shared, split, mode, alpha, more)
+    check_horizon(design)
     traffic = Traffic(
         rates,
         missed_a,
