@@ -24,6 +24,7 @@ from sporeprint.models.imported_encoding import Places, encoder_for, feature_of,
 from sporeprint.models.imported_model import ImportedModel, as_probabilities, positive_column
 from sporeprint.models.onnx_export import first_line
 from sporeprint.models.scorers import TOLERANCE, OnnxScorer, is_linear
+from sporeprint.pipelines.engines import open_engine
 from sporeprint.pipelines.etl import register_one
 from sporeprint.pipelines.extract import extract
 from sporeprint.pipelines.load import load
@@ -93,7 +94,9 @@ def run_import(
     data = _read(path)
     with open_run(settings, root, steps, "import") as run:
         if source is not None:
-            transform(run, extract(run, source, None))
+            raw = extract(run, source, None)
+            with open_engine(settings, run.workdir) as engine:
+                transform(run, raw, engine)
             load(run)
         table = read_input(settings, run.workdir)
         with run.log.step("import"):
