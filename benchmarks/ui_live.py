@@ -35,6 +35,7 @@ PAGES = ("", "", "tests/load", "tests/load", "tests/load")
 LEAST = 0.98
 #: Requests a second where the processor time is measured: the pages change, and the server rests.
 RATE = 20
+JSON = {"Content-Type": "application/json"}
 #: Until pages that were opened have been loaded and rest.
 REST_S = 3.0
 
@@ -62,7 +63,9 @@ def processor_share(client: httpx.Client, bodies: list[str], pids: list[int], du
     before, begin, number = seconds(pids), time.monotonic(), 0
     while (passed := time.monotonic() - begin) < duration:
         time.sleep(max(0.0, number / RATE - passed))
-        client.post("/predict?ab_test=load", content=bodies[number % len(bodies)], headers={"X-Unit-Id": f"u{number}"}).raise_for_status()
+        client.post(
+            "/predict?ab_test=load", content=bodies[number % len(bodies)], headers={**JSON, "X-Unit-Id": f"u{number}"}
+        ).raise_for_status()
         number += 1
     return (seconds(pids) - before) / (time.monotonic() - begin)
 
