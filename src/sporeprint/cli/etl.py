@@ -103,7 +103,9 @@ def _drafted(session: Session, source: str | None, target: str, positive: str | 
         raise UsageError(f"{path} exists, and is not replaced; leave --target out to use it, or name another --workdir")
     drafted = draft_configuration(source, session.workdir, target=target, positive=split_codes(positive))
     write_draft(drafted, path)
-    session.screen.say(f"wrote {path}")
+    chosen = drafted.target
+    session.screen.say(f"wrote {path}; change there what is wrong")
+    session.screen.say(f"the class that must not be missed: {chosen.positive} ({chosen.reason})")
     return load_settings(path, overrides=session.overrides)
 
 

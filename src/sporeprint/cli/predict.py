@@ -128,6 +128,6 @@ def _fields(texts: list[str]) -> dict[str, str]:
         if not equals or not name:
             raise UsageError(f"{text!r}: expected FIELD=VALUE, as in cap-shape=convex")
         if name in fields:
-            raise UsageError(f"field {name!r} is given twice")
+            raise UsageError(f"field {name!r} is given twice, as {fields[name]!r} and {value!r}; give one")
         fields[name] = value
     return fields

@@ -57,7 +57,9 @@ def local_files(named: str) -> Sequence[Path]:
     path = Path(named)
     files = files_of(named)
     if files is None and not path.is_file():
-        raise DataError(f"no such file: {path}" if not path.exists() else f"{path} is no file; name a table")
+        raise DataError(
+            f"no such file: {path}; name a CSV or Parquet file that is there" if not path.exists() else f"{path} is no file; name a table"
+        )
     return files or (path,)
 
 

@@ -97,14 +97,14 @@ class BatchPredictionResult:
         answered = (
             (f"answered {positive}", f"{counts.positive:,}"),
             (f"answered {negative}", f"{counts.negative:,}" + (f" (never: {self.never})" if self.never else "")),
-            ("answered unknown (see the column 'reason')", f"{counts.unknown:,}"),
-            ("with a value never seen in training", f"{counts.unseen:,}"),
+            ("answered unknown, see 'reason'", f"{counts.unknown:,}"),
+            ("with a value never seen", f"{counts.unseen:,}"),
         )
         rows = (
             ("model", self.model + (" (trained on SIMULATED data)" if self.simulated else "")),
             ("rows", f"{counts.rows:,}"),
             *(answered if self.guarded else (("answered", "none: these are scores, of rows that the model may not know"),)),
-            ("not scorable (see the column 'reason')", f"{counts.unscorable:,}"),
+            ("not scorable, see 'reason'", f"{counts.unscorable:,}"),
             ("written to", self.out),
         )
         return [Table("Scored", ("", ""), rows)]

@@ -122,7 +122,7 @@ def _read(path: Path) -> bytes:
             raise UsageError(f"{path} has {path.stat().st_size:,} bytes; at most {LARGEST_FILE:,} are read")
         return path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+        raise UsageError(f"{path} cannot be read: {error.strerror}; name a file of skops (.skops) or ONNX (.onnx)") from error
 
 
 def _candidate(run: RunContext, table: ModelInput, data: bytes, file: str, name: str, options: ImportOptions) -> Candidate:
