@@ -110,14 +110,15 @@ def connect_server(cluster: SparkCluster, folder: Path) -> Iterator[str]:
         "spark.executor.memory": "1g",
         "spark.executorEnv.PYTHONPATH": cluster.environment["PYTHONPATH"],
         "spark.sql.artifact.isolation.enabled": "false",
-        "spark.pyspark.python": sys.executable,
+        "spark.sql.warehouse.dir": folder / "warehouse",
         "spark.ui.enabled": "false",
     }
     options = [option for name, value in settings.items() for option in ("--conf", f"{name}={value}")]
     log = folder / "connect.log"
     service = ("--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal")
     with ExitStack() as stack:
-        server = _started(stack, cluster.environment, log, "deploy.SparkSubmit", "--master", cluster.master, *options, *service)
+        environment = {**cluster.environment, "PYSPARK_PYTHON": sys.executable}  # the workers' Python is the server's choice
+        server = _started(stack, environment, log, "deploy.SparkSubmit", "--master", cluster.master, *options, *service)
         _logged(server, log, "Spark Connect server started")
         yield f"sc://127.0.0.1:{port}"
 
