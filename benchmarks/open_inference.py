@@ -144,9 +144,8 @@ def against_mlserver(server: Server, cache: Path, table: pl.DataFrame, trees: in
                         stack.callback(asked.end)
                     wrk(asked, path, folder / f"{shape}.jsonl", script, 16, 1)
                     load = wrk(asked, path, folder / f"{shape}.jsonl", script, 64, seconds)
-                    if load.failed:
-                        print(f"{name}: {load.failed} answers failed, which count as none", file=sys.stderr)
                     measured.append(load.per_s - load.failed / seconds)
+                    print(f"{name}: {measured[-1]:.0f}/s; {load.failed} answers failed, which count as none", file=sys.stderr)
     best = max(MLSERVER, key=lambda name: statistics.median(rates[name]))
     pairs_of_own = zip(rates["sporeprint"], rates["sporeprint, /predict"], strict=True)
     return {
