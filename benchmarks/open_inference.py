@@ -13,13 +13,14 @@ figure is a pair's ratio.
 import argparse
 import io
 import json
+import math
 import statistics
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,16 @@ def compare(server: Server, frame: pl.DataFrame, schema: DatasetSchema, seconds:
     }
 
 
+def is_loaded(server: Server, path: str) -> bool:
+    """Whether a model is ready within half a minute: MLServer is before its models are, where other processes load them."""
+    for _ in range(150):
+        with suppress(httpx.TransportError):
+            if httpx.get(f"http://127.0.0.1:{server.port}{path}").status_code == 200:
+                return True
+        time.sleep(0.2)
+    return False
+
+
 def against_mlserver(server: Server, cache: Path, table: pl.DataFrame, trees: int, seconds: int, pairs: int) -> dict[str, Any]:
     """Single rows as JSON at 64 connections, by wrk, and the same bodies to MLServer in each of its settings, in turn."""
     own = {"sporeprint": ("/v2/models/mushroom/infer", "oip"), "sporeprint, /predict": ("/predict", "object")}
@@ -143,15 +154,20 @@ def against_mlserver(server: Server, cache: Path, table: pl.DataFrame, trees: in
                     if name not in own:
                         asked = start_peer(PEERS[name], cache, folder, trees)
                         stack.callback(asked.end)
+                        if not is_loaded(asked, f"{path.removesuffix('/infer')}/ready"):
+                            print(f"{name}: does not load its model", file=sys.stderr)
+                            measured.append(0.0)
+                            micros[name].append(math.inf)
+                            continue
                     wrk(asked, path, folder / f"{shape}.jsonl", script, 16, 1)
                     load = wrk(asked, path, folder / f"{shape}.jsonl", script, 64, seconds)
                     measured.append(load.per_s - load.failed / seconds)  # what failed is no answer
-                    micros[name].append(load.cpu_us * load.per_s / max(measured[-1], 1e-9))
+                    micros[name].append(load.cpu_us * load.per_s / measured[-1] if measured[-1] > 0 else math.inf)
                     print(f"{name}: {measured[-1]:.0f}/s, {micros[name][-1]:.0f} us CPU; {load.failed} failed", file=sys.stderr)
     ours, row = rates["sporeprint"], rates["sporeprint, /predict"]
     return {
         "requests/s, one row, 64 connections": {name: list(map(round, values)) for name, values in rates.items()},
-        "microseconds of processor a request": {name: list(map(round, values)) for name, values in micros.items()},
+        "microseconds of processor a request": {name: [round(value, 1) for value in values] for name, values in micros.items()},
         "one row, columns by /v2 / the object by /predict, limit 0.7": [round(a / b, 3) for a, b in zip(ours, row, strict=True)],
         "columns by /v2 / the object by /predict, by processor time": _less(micros, ["sporeprint, /predict"]),
         "one row, /v2 / MLServer's best setting, limit 4": _more(rates, [name for name in MLSERVER if "lean" not in name]),
