@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sporeprint.ab_testing.comparisons import compare, fewest_labels, least_units, log_threshold
+from sporeprint.ab_testing.comparisons import check_horizon, compare, fewest_labels, least_units, log_threshold
 from sporeprint.ab_testing.design import Costs, Design, Labels, Metric, Mode
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals
+from sporeprint.errors import UsageError
 
 SPLIT = Design("test", "a/v1", "b/v1", latency_limit_ms=5)
 SHADOW = replace(SPLIT, mode=Mode.SHADOW)
@@ -149,3 +150,9 @@ def test_the_fewest_units_that_can_decide() -> None:
     assert found == {"split": 12, "shadow": 8, "canary": found["canary"]}
     assert (found["canary"] or 0) <= 12
     assert (least_units(replace(SPLIT, alpha=1e-6)) or 0) > 30
+
+
+def test_a_horizon_that_no_winner_fits_in_is_refused() -> None:
+    check_horizon(replace(SPLIT, max_units=1_000))
+    with pytest.raises(UsageError, match=r"max_units is 3: this test cannot name a winner by then, .* at least \d+ units can decide it"):
+        check_horizon(replace(SPLIT, max_units=3))

@@ -62,8 +62,8 @@ def test_a_test_from_the_first_call_to_the_last(call: Callable[..., tuple[int, A
     assert "concluded already" in found["error"]["message"]
 
 
-def test_for_people(place: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    said = []
+def test_for_people(place: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    said, out = [], tmp_path / "first.html"
     for words in (
         ["create", "--name", "first", *TWO],
         ["list"],
@@ -72,6 +72,8 @@ def test_for_people(place: list[str], capsys: pytest.CaptureFixture[str]) -> Non
         ["disagreements", "first"],
         ["conclude", "first", "--winner", "A", "--reason", "enough seen"],
         ["list"],
+        ["show", "first"],
+        ["report", "first", "--out", str(out)],
     ):
         assert cli.run(["ab-test", *words, *place]) == 0
         said.append(capsys.readouterr().out)
@@ -80,6 +82,11 @@ def test_for_people(place: list[str], capsys: pytest.CaptureFixture[str]) -> Non
     assert "no label is wanted" in said[4]
     assert "By hand" in said[5]
     assert "concluded" in said[6]
+    page = out.read_text(encoding="utf-8")
+    for ended in (said[5], said[7], page):
+        assert "Ended by hand before its rule had decided: " in ended
+    assert "<h1><span>Concluded by hand, against the rule: A stays." in page
+    assert "how it ended" in said[7]
 
 
 @pytest.mark.parametrize(
@@ -89,6 +96,18 @@ def test_for_people(place: list[str], capsys: pytest.CaptureFixture[str]) -> Non
         (("create", "--name", "x", *TWO, "--option", "alpha"), "expected field=value"),
         (("create", "--name", "x", *TWO, "--option", "alhpa=1"), "did you mean 'alpha'"),
         (("create", "--name", "x", *TWO, "--option", "also=[a"), "is not a value"),
+        (("create", "--name", "x", *TWO, "--metric", "latency"), "has given 0 answers (at least 100 are needed)"),
+        (("create", "--name", "x", *TWO, "--metric", "latency", "--latency-limit-ms", "0"), "latency_limit_ms is 0.0"),
+        (("create", "--name", "x", *TWO, "--metric", "latency", "--latency-limit-ms", "nan"), "latency_limit_ms is nan"),
+        (("create", "--name", "x", *TWO, "--option", "costs={false_negative: -1}"), "costs.false_negative is -1"),
+        (("create", "--name", "x", *TWO, "--option", "costs={false_positive: .nan}"), "costs.false_positive is nan"),
+        (("create", "--name", "x", *TWO, "--option", "costs={false_negative: 0, false_positive: 0, unknown: 0}"), "are all 0"),
+        (("create", "--name", "x", *TWO, "--labels", "random"), "label_share is None"),
+        (("create", "--name", "x", *TWO, "--labels", "random", "--label-share", "0"), "label_share is 0.0"),
+        (("create", "--name", "x", *TWO, "--labels", "reports", "--margin", "0.01"), "labels 'reports'"),
+        (("create", "--name", "x", *TWO, "--labels", "reports", "--mode", "shadow"), "labels is 'reports' in shadow mode"),
+        (("create", "--name", "x", *TWO, "--mode", "shadow", "--expect", "b"), "expect is 'b' in shadow mode"),
+        (("create", "--name", "x", *TWO, "--option", "min_units=0", "--max-units", "3"), "max_units is 3: this test cannot name a winner"),
         (("show", "nope"), "there is no A/B test 'nope'"),
         (("conclude", "nope", "--winner", "C"), "winner is 'C'"),
         (("rollback", "nope"), "there is no A/B test 'nope'"),
@@ -99,6 +118,11 @@ def test_what_cannot_be(call: Callable[..., tuple[int, Any]], words: tuple[str, 
     code, found = call(*words)
     assert code == 2
     assert says in found["error"]["message"]
+
+
+def test_a_horizon_that_is_too_short_is_not_simulated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["ab-test", "simulate", "--rate-a", "0.01", "--rate-b", "0.02", "--option", "max_units=3"]) == 2
+    assert "max_units is 3: this test cannot name a winner by then" in capsys.readouterr().err
 
 
 def test_a_promotion_is_taken_back(call: Callable[..., tuple[int, Any]], place: list[str]) -> None:

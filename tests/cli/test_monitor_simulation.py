@@ -32,6 +32,13 @@ def test_months_are_counted_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixt
     assert out.read_text(encoding="utf-8").startswith("<svg")
 
 
+@pytest.mark.parametrize(("days", "heads"), [("1", ["within 1 day"]), ("7", ["within 2 days", "within 7 days"])])
+def test_the_table_has_the_spans_that_a_month_has(days: str, heads: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*SMALL, "--days", days]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "alarms a month" in line)
+    assert [part.strip() for part in line.split("  ") if "within" in part] == heads
+
+
 @pytest.mark.parametrize(
     ("option", "message"), [("--rows", "--rows is 3; expected at least 30"), ("--months", "--months is 0; expected at least 1")]
 )

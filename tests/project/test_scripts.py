@@ -113,7 +113,14 @@ UPDATE = ["requirements.txt", "project"]
 def copied(tmp_path: Path) -> Copy:
     root = tmp_path / "my projects" / "sporeprint"
     (root / "scripts").mkdir(parents=True)
-    needed = ("scripts/setup.sh", "scripts/airflow_dev.sh", "scripts/airflow-requirements.txt", "requirements.txt", "requirements-dev.txt")
+    needed = (
+        "scripts/setup.sh",
+        "scripts/install_progress.py",
+        "scripts/airflow_dev.sh",
+        "scripts/airflow-requirements.txt",
+        "requirements.txt",
+        "requirements-dev.txt",
+    )
     for name in ("run_etl.sh", "run_tests.sh", "pyproject.toml", *needed):
         shutil.copy(ROOT / name, root / name)
     (tmp_path / "bin").mkdir()

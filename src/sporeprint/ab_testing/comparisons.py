@@ -13,6 +13,7 @@ from sporeprint.ab_testing import errors_by_arm
 from sporeprint.ab_testing.comparison import UNKNOWN, Comparison, event, events_by_weight, negative
 from sporeprint.ab_testing.design import Design, Labels, Metric, Mode, Rule
 from sporeprint.ab_testing.totals import ANSWERS, ArmTotals, ShadowTotals, SplitTotals, Totals, differ
+from sporeprint.errors import UsageError
 from sporeprint.stats import betting, confidence_sequence
 from sporeprint.stats.betting import Bets, Payoffs
 from sporeprint.stats.intervals import UNDEFINED, Estimate
@@ -268,3 +269,17 @@ def fewest_labels(design: Design, totals: ShadowTotals) -> int | None:
         if most_labels > 1 << 20:
             return None
     return bisect.bisect_left(range(most_labels), True, lo=most_labels // 2, key=decided)
+
+
+def check_horizon(design: Design) -> None:
+    """Refuse a test that cannot name a winner within its units.
+
+    Raises:
+        UsageError: with the least number of units that can.
+    """
+    least = least_units(design)
+    if design.max_units is not None and (least is None or design.max_units < least):
+        needed = "no number of units" if least is None else f"at least {least:,} units"
+        raise UsageError(
+            f"max_units is {design.max_units}: this test cannot name a winner by then, whatever happens; {needed} can decide it"
+        )

@@ -41,8 +41,9 @@ def simulate_monitor(
     ] = None,
 ) -> Result:
     """Simulate months of monitoring: how often there is a false alarm, how soon a change is found."""
+    from sporeprint.common.counts import number_of
     from sporeprint.common.files import atomic_write
-    from sporeprint.monitoring.simulation import DailyTraffic, simulate_months
+    from sporeprint.monitoring.simulation import SOON, WEEK, DailyTraffic, simulate_months
     from sporeprint.pipelines.monitoring import policy
     from sporeprint.reports.monitor_simulation_report import picture
 
@@ -60,15 +61,16 @@ def simulate_monitor(
         raise UsageError(f"--{str(error).partition(' ')[0].replace('_', '-')} {str(error).partition(' ')[2]}") from error
     if out is not None:
         atomic_write(out, picture(results, days, None if shift else session.settings.monitoring.false_alarms))
+    spans = sorted({within for within in (SOON, WEEK, days) if within <= days})
     lines = tuple(
         (
             "earlier days learnt" if made.learned else "days taken as alike",
-            *(f"{made.share_within(within):.0%}" for within in (2, 7, days)),
+            *(f"{made.share_within(within):.0%}" for within in spans),
             f"{sum(month.raised for month in made.months) / months:.1f}",
         )
         for made in results
     )
-    heads = ("", "within 2 days", "7 days", f"{days} days", "alarms a month")
+    heads = ("", *(f"within {number_of(within, 'day')}" for within in spans), "alarms a month")
     title = f"Months with {'an' if shift else 'a false'} alarm, of {months:,}"
     values = {"days_alike": results[0].to_dict(), "days_learned": results[1].to_dict(), "written": None if out is None else str(out)}
     written = () if out is None else (Table("", ("", ""), (("picture", str(out)),)),)

@@ -6,8 +6,10 @@ import hashlib
 import logging
 import os
 import platform
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -60,6 +62,7 @@ from sporeprint.settings import Settings
 log = logging.getLogger(__name__)
 
 BUSIEST = "/predict"
+INFER = re.compile(r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?/infer")
 #: In the order in which addresses are looked up: /predictions/outcomes is no prediction's id.
 ROUTERS = tuple(
     module.routes
@@ -100,9 +103,10 @@ def document(schema: DatasetSchema, root_path: str = "") -> dict[str, Any]:
 
 
 class Application(FastAPI):
-    """An application with one endpoint that is found without looking: the layers before the others take as long as a prediction."""
+    """An application whose predictions are found without looking: the layers before the others take as long as a prediction."""
 
-    busiest: Endpoint | None = None
+    #: Endpoints by name; none where other layers have to see every request.
+    busiest: Mapping[str, Endpoint] = MappingProxyType({})
 
     def document(self, schema: DatasetSchema) -> dict[str, Any]:
         """The OpenAPI document for the schema of the model that serves."""
@@ -115,9 +119,9 @@ class Application(FastAPI):
             return
         context = scope["request_context"] = RequestContext(scope, send)
         try:
-            if self.busiest is not None and scope["path"] == BUSIEST and scope["method"] == "POST":
+            if (endpoint := self._busiest(scope)) is not None:
                 scope["app"] = self
-                await self.busiest(scope, receive, context.send)
+                await endpoint(scope, receive, context.send)
             elif scope["method"] == "HEAD":  # as GET; the server leaves out the body
                 await super().__call__({**scope, "method": "GET"}, receive, context.send)
             else:
@@ -127,6 +131,17 @@ class Application(FastAPI):
             del scope["request_context"]
             self.state.service.finished(context)
             context.end_span(PATHS.get(context.endpoint))
+
+    def _busiest(self, scope: Any) -> Endpoint | None:
+        """The endpoint of a prediction; None: the router knows who answers."""
+        if not self.busiest or scope["method"] != "POST":
+            return None
+        if scope["path"] == BUSIEST:
+            return self.busiest["predict"]
+        if (match := INFER.fullmatch(scope["path"])) is None:
+            return None
+        scope["path_params"] = {name: value for name, value in match.groupdict().items() if value is not None}
+        return self.busiest["oip_version_infer" if match["version"] else "oip_infer"]
 
     async def _live(self, scope: Any, receive: Any, send: Any) -> None:
         """Start and end. What is known to stand in the way of a start is one sentence in the log, not a traceback."""
@@ -223,7 +238,8 @@ def create_app(
             expose_headers=["X-Request-Id"],
         )
     else:
-        app.busiest = Endpoint("predict", predict.respond_predict)
+        work = {"predict": predict.respond_predict, **dict.fromkeys(("oip_infer", "oip_version_infer"), open_inference.respond_infer)}
+        app.busiest = {name: Endpoint(name, respond) for name, respond in work.items()}
     return app
 
 
@@ -248,8 +264,9 @@ async def _http(request: Request, error: Exception) -> Response:
     path = request.scope["path"][:100]
     if error.status_code == 404:
         return _response(request, not_found(f"nothing is at {path!r}; GET /docs lists what there is"))
-    detail = f"{request.method[:20]} is not answered at {path!r}"
-    return _response(request, Problem(error.status_code, "not-allowed", str(error.detail), detail), {"Allow": _allowed(request)})
+    allowed = _allowed(request)
+    detail = f"{request.method[:20]} is not answered at {path!r}; send one of {allowed}"
+    return _response(request, Problem(error.status_code, "not-allowed", str(error.detail), detail), {"Allow": allowed})
 
 
 def _allowed(request: Request) -> str:

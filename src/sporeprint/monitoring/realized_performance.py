@@ -1,6 +1,6 @@
 """How good the answers are, from rows whose outcome is known: with intervals, and with what is not known yet said beside it.
 
-A row that is asked again says nothing new: of equal rows one counts, so that what is counted is independent.
+A row that comes again says nothing new: of equal rows one counts, so that what is counted is independent.
 """
 
 from collections.abc import Mapping

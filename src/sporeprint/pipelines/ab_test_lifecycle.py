@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 
 from sporeprint.ab_testing.analysis import NO_EXTREMES, analyse, extremes_from
 from sporeprint.ab_testing.comparison import events_by_weight
-from sporeprint.ab_testing.comparisons import least_units
-from sporeprint.ab_testing.decision import Decision, Reason, Verdict, decide
+from sporeprint.ab_testing.comparisons import check_horizon
+from sporeprint.ab_testing.decision import Decision, Reason, Verdict, decide, sentence_at_the_end
 from sporeprint.ab_testing.design import Design, Metric, Mode
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import DataError, RefusedError, RegistryError, SporeprintError, UsageError, nearest
@@ -116,7 +116,7 @@ class ExperimentService:
         _check_unit(design.unit, self.settings)
         design = self._with_latency_limit(replace(design, model_a=a.ref, model_b=b.ref), a)
         _check_margins(design)
-        _check_horizon(design)
+        check_horizon(design)
         if flags["default_route"]:  # in a shadow test, B answers nobody
             check_arms(self.settings, self.root, [a.ref] if design.mode is Mode.SHADOW else [a.ref, b.ref])
         return ab_tests.create(self.engine, design, a, b, now_us=self.clock(), actor=actor, **flags)
@@ -221,7 +221,8 @@ class ExperimentService:
         if forced and why is None:
             raise UsageError(f"reason is missing: {winner} is not what the test's rule says ({status.decision.sentence}); say why")
         reasons = {} if why is None else {"why": why}
-        ended = self._end(test, verdict, actor, {**_details(status), "forced": forced, **reasons}, "concluded")
+        details = {**_details(status), "sentence": sentence_at_the_end(status.decision.sentence), "forced": forced, **reasons}
+        ended = self._end(test, verdict, actor, details, "concluded")
         self.promote_winners(actor=actor, only=ended)
         return ab_tests.get(self.engine, ended.test_id)
 
@@ -339,15 +340,6 @@ def _check_margins(design: Design) -> None:
     for name, metric, value in margins:
         if value >= (most := max(events_by_weight(metric, design.costs))):
             raise UsageError(f"{name} is {value:g}: no versions differ by so much in {metric.value}; it has to be below {most:g}")
-
-
-def _check_horizon(design: Design) -> None:
-    least = least_units(design)
-    if design.max_units is not None and (least is None or design.max_units < least):
-        needed = "no number of units" if least is None else f"at least {least:,} units"
-        raise UsageError(
-            f"max_units is {design.max_units}: this test cannot name a winner by then, whatever happens; {needed} can decide it"
-        )
 
 
 def _pinned(registry: Registry, name: str, ref: Any) -> PinnedVersion:

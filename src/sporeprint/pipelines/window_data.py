@@ -99,7 +99,7 @@ class WindowData:
         notes: what is odd.
         sample: answers, or some of them, with their features.
         earlier: the windows before it; None where these are not read.
-        started: whether there was time for enough answers: False while all that were ever given are in this window, and too few.
+        started: whether there was time for enough answers: False while all that there ever were are in this window, and too few.
     """
 
     measured: TableStatistics
@@ -233,9 +233,9 @@ def _tallied(
 
 
 def _repeats(unhashed: int, independent: float) -> Iterator[str]:
-    """What is to be said of rows that were asked again, or that are not told apart."""
+    """Notes on rows that repeat, or that are not distinguished."""
     if independent < 1:
-        yield f"rows were asked again: an answer is worth {independent:.2g} independent ones; performance counts each different row once"
+        yield f"rows repeat: an answer is worth {independent:.2g} independent ones; performance counts each different row once"
     if unhashed:
         yield f"{unhashed:,} outcomes are of answers from an earlier release, which did not tell rows apart: each counts as its own row"
 

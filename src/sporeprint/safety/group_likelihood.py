@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.common.batches import BatchSequence
 from sporeprint.common.npz import from_npz, to_npz
 from sporeprint.data.coded_table import Codes
 from sporeprint.safety.cells import EMPTY, FIRST_VALUE, NEVER_SEEN, NOT_OBSERVED, Cells, Layout
@@ -101,8 +102,11 @@ class _Numbers:
 
     def features(self, numbers: Float64) -> Float64:
         """[n, 1 + observed + pairs] of n rows of all numeric columns."""
-        z = numbers[:, self.observed]
-        return np.hstack([np.ones((len(z), 1)), z, z[:, self.first] * z[:, self.second]])
+        z, width = numbers[:, self.observed], len(self.observed) + 1
+        features = np.ones((len(z), width + len(self.first)))
+        features[:, 1:width] = z
+        np.multiply(z[:, self.first], z[:, self.second], out=features[:, width:])
+        return features
 
     def row_features(self, numbers: Sequence[float]) -> Float64:
         """The same of one row: [1 + observed + pairs]."""
@@ -211,29 +215,26 @@ class GroupLikelihood:
 
     def log_likelihoods(self, cells: Cells, observed: Flags) -> tuple[Float32, Float32]:
         """Log-likelihood of rows with the same observed numbers in every known group and in a stranger like it: [n, K] each."""
-        both, width = self._summed(self._both, cells, observed), len(self.names)
+        numbers = self._numbers(observed)
+        both, width = self._summed(self._both, cells, numbers.features(cells.numbers) @ numbers.both), len(self.names)
         return both[:, :width], both[:, width:]
 
     def known_likelihoods(self, cells: Cells, observed: Flags) -> Float32:
         """The same in known groups alone: [n, K]."""
-        return self._summed(self.known, cells, observed)
+        numbers = self._numbers(observed)
+        return self._summed(self.known, cells, numbers.features(cells.numbers) @ numbers.both[:, : len(self.names)])
 
-    def _summed(self, table: Float32, cells: Cells, observed: Flags) -> Float32:
+    def _summed(self, table: Float32, cells: Cells, of_numbers: Float64) -> Float32:
         # Column by column and the numbers last, as in `row_evidence`: the same rounding, so that a row's answer is the same everywhere.
         if len(cells) <= FEW_ROWS:
-            summed = table.take(cells.places, axis=0).sum(axis=1)
+            summed = np.add.reduce(table.take(cells.places, axis=0), axis=1)
         else:
             summed = np.zeros((len(cells), table.shape[1]), dtype=np.float32)
             for at, places in enumerate(cells.places.T):
                 if cells.observed[:, at].any():  # the others add nothing
                     summed += table.take(places, axis=0)
-        numbers = self._numbers(observed)
-        summed += (numbers.features(cells.numbers) @ numbers.both[:, : table.shape[1]]).astype(np.float32)
+        summed += of_numbers.astype(np.float32)
         return np.asarray(summed, dtype=np.float32)
-
-    @cached_property
-    def _flat_surprise(self) -> Float32:
-        return self.surprise.ravel()
 
     @cached_property
     def _both(self) -> Float32:
@@ -241,34 +242,23 @@ class GroupLikelihood:
         return np.ascontiguousarray(np.hstack([self.known, self.stranger]))
 
     def _block(self, cells: Cells, observed: Flags, left_out: Index | None) -> Evidence:
-        known, stranger = self.log_likelihoods(cells, observed)
+        numbers, width = self._numbers(observed), len(self.names)
+        features = numbers.features(cells.numbers)
+        both = self._summed(self._both, cells, features @ numbers.both)
         if left_out is not None:
             mine = np.flatnonzero(left_out >= 0)
-            known[mine, left_out[mine]] = stranger[mine, left_out[mine]] = -np.inf
-        group = known.argmax(axis=1)
-        positive, margin = self.decide(known, stranger)
-        return Evidence(positive, margin, group, self.typicality(cells, observed, group))
+            both[mine, left_out[mine]] = both[mine, width + left_out[mine]] = -np.inf
+        group = both[:, :width].argmax(axis=1)
+        both -= both[np.arange(len(both)), group][:, np.newaxis]
+        masses = np.exp(np.minimum(both, MOST_EXPONENT, out=both), out=both) @ self._masses
+        positive, negative, stranger = masses.astype(np.float64).T
+        margin = np.log(np.maximum(negative, LEAST_MASS)) - np.log(np.maximum(positive + stranger, LEAST_MASS))
+        return Evidence(positive / (positive + negative), margin, group, self._typicality(numbers, features, cells.places, group))
 
-    def decide(self, known: Float32, stranger: Float32) -> tuple[Float64, Float64]:
-        """`positive` and `margin` of n rows, from what `log_likelihoods` gives."""
-        top = known.max(axis=1, keepdims=True)
-        weights = np.exp(known - top)
-        positive = weights @ self._positive32
-        negative = weights @ self._negative32
-        stranger_mass = STRANGER_ODDS * np.exp(np.minimum(stranger - top, MOST_EXPONENT)).sum(axis=1)
-        return (
-            np.asarray(positive / (positive + negative), dtype=np.float64),
-            np.asarray(
-                np.log(np.maximum(negative, LEAST_MASS)) - np.log(np.maximum(positive + stranger_mass, LEAST_MASS)), dtype=np.float64
-            ),
-        )
-
-    def typicality(self, cells: Cells, observed: Flags, group: Index) -> Float64:
+    def _typicality(self, numbers: _Numbers, features: Float64, places: npt.NDArray[np.intp], group: Index) -> Float64:
         """How typical rows with the same observed numbers are of one group each: [n]."""
-        numbers, width = self._numbers(observed), self.known.shape[1]
-        of_numbers = (numbers.features(cells.numbers).T * numbers.known.take(group, axis=1)).sum(axis=0) - numbers.average[group]
-        surprise = self._flat_surprise.take(cells.places * width + group[:, np.newaxis]).sum(axis=1, dtype=np.float64)
-        return _rounded(of_numbers + surprise)
+        surprise = np.add.reduce(self._surprise_by_group[group[:, np.newaxis], places], axis=1, dtype=np.float64)
+        return _rounded(np.einsum("nf,nf->n", features, numbers.known_by_group[group]) + surprise)
 
     def typicality_everywhere(self, cells: Cells) -> tuple[Float64, Float64]:
         """How typical one row is of every group, [K]; and with each of its observed columns left out, [observed, K]."""
@@ -293,7 +283,8 @@ class GroupLikelihood:
         """How typical n rows, with any numbers observed, are of one group each: [n]."""
         result = np.empty(len(cells))
         for observed, rows in self.by_numbers(cells):
-            result[rows] = self.typicality(cells.take(rows), observed, group[rows])
+            numbers = self._numbers(observed)
+            result[rows] = self._typicality(numbers, numbers.features(cells.numbers[rows]), cells.places[rows], group[rows])
         return result
 
     def shares(self) -> list[Float64]:
@@ -457,7 +448,7 @@ def fit_group_likelihood(
         informative: columns whose empty cell is a value of its own; None: as the contract says.
     """
     rows = ComponentRows(codes, y, component)
-    return likelihood_of(count_components([rows], len(names), schema), rows, names, schema, informative)
+    return likelihood_of(count_components(BatchSequence([rows]), len(names), schema), rows, names, schema, informative)
 
 
 def likelihood_of(

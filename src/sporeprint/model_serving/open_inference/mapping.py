@@ -92,8 +92,8 @@ def to_columns(request: InferRequest, schema: DatasetSchema, most: int) -> dict[
     count = _count(request.inputs[0], most)
     columns = {}
     for name, tensor in zip(names, request.inputs, strict=True):
-        if _count(tensor, most) != count:
-            raise TensorError(f"input {tensor.name!r} has {_count(tensor, most)} rows, {request.inputs[0].name!r} has {count}")
+        if (rows := _count(tensor, most)) != count:
+            raise TensorError(f"input {tensor.name!r} has {rows} rows, {request.inputs[0].name!r} has {count}")
         columns[name] = _values(tensor, schema.columns[name].kind)
     return columns
 
@@ -138,10 +138,14 @@ def _count(tensor: Tensor, most: int) -> int:
     return tensor.shape[0]
 
 
+def _is_missing(value: Any) -> bool:
+    return value is None or value == "" or value != value
+
+
 def _values(tensor: Tensor, kind: Kind) -> list[Any]:
     """The values as JSON would have them: missing ones as None, codes as texts."""
     # A column without a single value has no type: pandas has one of NaN for it.
-    if tensor.values and all(value is None or value == "" or value != value for value in tensor.values):
+    if tensor.values and _is_missing(tensor.values[0]) and all(map(_is_missing, tensor.values)):
         return [None] * len(tensor.values)
     if kind is Kind.NUMERIC:
         if tensor.datatype in (BYTES, "BOOL"):

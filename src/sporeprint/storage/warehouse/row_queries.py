@@ -1,6 +1,6 @@
-"""What the monitor asks the warehouse about different rows: a row that is asked again says nothing new, so it counts once.
+"""What the monitor asks the warehouse about different rows: a row that comes again says nothing new, so it counts once.
 
-Rows are told apart by the hash of their cleaned values. Where an earlier release recorded none, each answer is a row of its own.
+Rows are distinguished by the hash of their cleaned values. Where an earlier release recorded none, each answer is a row of its own.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from sporeprint.storage.warehouse.protocol import Reader
 
 #: Outcomes from which on only a share of the different rows is counted.
 MOST_OUTCOMES = 2_000_000
-#: Bins of a probability, where it is counted with its verdict. What is kept of each is its mean.
+#: Bins of a probability, where it is counted with its verdict. Its mean stands for each.
 SCORE_BINS = 1024
 #: What tells rows apart, as columns of SQL.
 ROW = "row_hash, CASE WHEN row_hash IS NULL THEN prediction_id END"
@@ -95,7 +95,7 @@ def negative_outcomes(reader: Reader, cell: PredictionScope, verdict: str, posit
 
 
 def independent_share(reader: Reader, scope: PredictionScope, hours: Sequence[int]) -> float:
-    """How many independent answers an answer in these hours is worth (Kish 1965): 1 where no row was asked again."""
+    """How many independent answers an answer in these hours is worth (Kish 1965): 1 where no row repeats."""
     where = f"{scope.where()} AND {among(hours)}"
     repeats = f"SELECT COUNT(*) AS times FROM fact_prediction WHERE {where} GROUP BY {ROW}"  # noqa: S608
     total, squared = reader.query(f"SELECT SUM(times), SUM(times * times) FROM ({repeats}) repeats").rows[0]  # noqa: S608
