@@ -20,7 +20,7 @@ import sporeprint
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "notebooks" / "Mushroom_Classifier_XGBoost_FullEDA.ipynb"
 #: Cells that only define, or compute for later ones.
-SHOW_NOTHING = {"setup"}
+SHOW_NOTHING = {"setup", "cell-1"}
 AUC = re.compile(r"^(\w+): ROC AUC ([\d.]+) on seen species, ([\d.]+) \[", re.MULTILINE)
 
 
