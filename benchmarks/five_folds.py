@@ -15,8 +15,9 @@ from sklearn.model_selection import StratifiedKFold
 from measure import say
 from sporeprint import settings as reading
 from sporeprint.data import validation as validate
+from sporeprint.models.encoded_rows import EncodedRows
 from sporeprint.models.encoder_fit import column_transforms, fit_encoder
-from sporeprint.models.training import EncodedRows, fit_model
+from sporeprint.models.training import fit_model
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -35,6 +36,7 @@ PAGES = ("", "", "tests/load", "tests/load", "tests/load")
 LEAST = 0.98
 #: Requests a second where the processor time is measured: the pages change, and the server rests.
 RATE = 20
+JSON = {"Content-Type": "application/json"}
 #: Until pages that were opened have been loaded and rest.
 REST_S = 3.0
 
@@ -49,6 +51,12 @@ def open_pages(browser: Browser, address: str) -> Iterator[None]:
         browser.call("Target.closeTarget", targetId=target)
 
 
+def looks(client: httpx.Client) -> int:
+    """How often pages were asked for so far."""
+    of_pages = re.compile(r'sporeprint_requests_total\{endpoint="ui_(?:overview|test)".* ([\d.]+)$', re.MULTILINE)
+    return sum(int(float(each)) for each in of_pages.findall(client.get("/metrics").text))
+
+
 def throughput(command: list[str], env: dict[str, str]) -> float:
     """Requests a second of a busy server."""
     said = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
@@ -59,10 +67,15 @@ def throughput(command: list[str], env: dict[str, str]) -> float:
 
 def processor_share(client: httpx.Client, bodies: list[str], pids: list[int], duration: float) -> float:
     """Seconds of the server's processor time a second, at a few requests a second."""
+    while client.get("/health").json()["journal"]["depth"]:  # what the busy server left behind is not measured
+        time.sleep(0.2)
+    time.sleep(REST_S)
     before, begin, number = seconds(pids), time.monotonic(), 0
     while (passed := time.monotonic() - begin) < duration:
         time.sleep(max(0.0, number / RATE - passed))
-        client.post("/predict?ab_test=load", content=bodies[number % len(bodies)], headers={"X-Unit-Id": f"u{number}"}).raise_for_status()
+        client.post(
+            "/predict?ab_test=load", content=bodies[number % len(bodies)], headers={**JSON, "X-Unit-Id": f"u{number}"}
+        ).raise_for_status()
         number += 1
     return (seconds(pids) - before) / (time.monotonic() - begin)
 
@@ -90,12 +103,14 @@ def main() -> None:
         command = ["wrk", "-t1", f"-c{options.connections}", f"-d{options.duration}s", "-s", str(script), address]
         env = {**os.environ, "BODIES": str(bodies), "ASKED": "/predict?ab_test=load"}
         throughput(command, env)  # the first one warms up
-        shares, throughputs = [], []
+        shares, throughputs, looked = [], [], []
         lines = bodies.read_text(encoding="utf-8").splitlines()
         for _ in range(options.pairs):
             alone = processor_share(running.client, lines, pids, options.duration), throughput(command, env)
             with open_pages(browser, address):
+                first = looks(running.client)
                 beside = processor_share(running.client, lines, pids, options.duration), throughput(command, env)
+                looked.append(looks(running.client) - first)
             shares.append(beside[0] - alone[0])
             throughputs.append(beside[1] / alone[1])
             print(alone, beside, file=sys.stderr, flush=True)
@@ -103,6 +118,7 @@ def main() -> None:
         "POST /predict beside five live pages",
         {
             "processor_s_a_second": spread(shares),
+            "looks": looked,
             "share_left": spread([1 - share for share in shares]),
             "ratio_of_requests": spread(throughputs),
             "limit": LEAST,

@@ -15,7 +15,7 @@ fail() {
 # ensure_venv runtime|dev: afterwards .venv holds what the locked requirements say and the project itself.
 ensure_venv() {
   local kind=$1 sums
-  sums=$(made_from)
+  sums=$(sums_of requirements.txt requirements-dev.txt pyproject.toml scripts/setup.sh)
   stamp_fits "$kind" "$sums" && return
   local python='' uv=''
   uv=$(command -v uv || true)
@@ -33,27 +33,34 @@ ensure_venv() {
 ensure_side_venv() {
   local name=$1 sums python='' uv=''
   local venv="$root/.venv-$name" requirements="$root/scripts/$name-requirements.txt"
-  sums=$(cd -- "$root" && { sha256sum "${requirements#"$root/"}" 2>/dev/null || shasum -a 256 "${requirements#"$root/"}"; })
+  sums=$(sums_of "scripts/$name-requirements.txt")
   side_venv_fits "$name" "$sums" && return
   uv=$(command -v uv || true)
   find_python || fail "$(no_python)"
   exec 9<"$requirements"
   "$python" -c "$lock_program" >&2
   if ! side_venv_fits "$name" "$sums"; then
-    say "set-up: .venv-$name from scripts/$name-requirements.txt, every file checked against its sha256"
+    say "set-up: new .venv-$name"
     [[ ! -e $venv || -e $venv/pyvenv.cfg || -e $venv/.sporeprint-setup || -z $(ls -A -- "$venv") ]] ||
       fail "$venv is there, but it is not a virtual environment; move it away and start again"
     rm -rf -- "$venv"
-    if [[ -n $uv ]]; then
-      uv venv --quiet --python "$python" "$venv" >&2
-      uv pip install --quiet --python "$venv/bin/python" --require-hashes -r "$requirements" >&2
-    else
-      "$python" -m venv "$venv" >&2
-      "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$requirements" >&2
-    fi
+    make_empty "$venv"
+    fill "$venv" "$requirements"
     printf '%s\n' "$root" "$sums" >"$venv/.sporeprint-setup"
   fi
   exec 9<&-
+}
+
+# ensure_on_top NAME: afterwards .venv, which is set up, also holds what scripts/NAME-requirements.txt says.
+ensure_on_top() {
+  local name=$1 sums python='' uv=''
+  local stamp="$root/.venv/.sporeprint-$name" requirements="$root/scripts/$name-requirements.txt"
+  sums=$(sums_of "scripts/$name-requirements.txt")
+  [[ ! -r $stamp || $(<"$stamp") != "$sums" ]] || return 0
+  uv=$(command -v uv || true)
+  find_python || fail "$(no_python)"
+  fill "$root/.venv" "$requirements"
+  printf '%s\n' "$sums" >"$stamp"
 }
 
 # ensure_uv: afterwards there is a uv, which sets up in a fraction of pip's time. One of the project's own where the machine has none.
@@ -86,10 +93,9 @@ except BlockingIOError:
     fcntl.flock(9, fcntl.LOCK_EX)
 '
 
-made_from() (
+sums_of() (
   cd -- "$root" || exit
-  files=(requirements.txt requirements-dev.txt pyproject.toml scripts/setup.sh)
-  if command -v sha256sum >/dev/null; then sha256sum "${files[@]}"; else shasum -a 256 "${files[@]}"; fi
+  if command -v sha256sum >/dev/null; then sha256sum "$@"; else shasum -a 256 "$@"; fi
 )
 
 # Whether the stamp says that this kind (dev holds runtime) was made here, from these files, and its Python still runs.
@@ -114,20 +120,25 @@ make_venv() {
     echo incomplete >"$venv/.sporeprint-setup"
     # The stamp stays: what an interrupted removal leaves must still be known for what it is.
     find "$venv/" -mindepth 1 -maxdepth 1 ! -name .sporeprint-setup -exec rm -rf -- {} +
-    if [[ -n $uv ]]; then
-      uv venv --quiet --allow-existing --python "$python" "$venv" >&2
-    else
-      "$python" -m venv "$venv" >&2
-    fi
+    make_empty "$venv"
   else
     say "set-up: bringing .venv up to date"
     echo incomplete >"$venv/.sporeprint-setup"
   fi
-  install_into "$venv/bin/python" "$requirements"
+  fill "$venv" "$requirements"
+  install_project "$venv"
   # Last, and in one step: an interrupted set-up is never taken for a finished one.
   printf '%s\n' "$kind" "$root" "$sums" >"$venv/.sporeprint-setup.new"
   mv -- "$venv/.sporeprint-setup.new" "$venv/.sporeprint-setup"
   say "set-up: done in $((SECONDS - start)) s"
+}
+
+make_empty() {
+  if [[ -n $uv ]]; then
+    uv venv --quiet --allow-existing --python "$python" "$1" >&2
+  else
+    "$python" -m venv "$1" >&2
+  fi
 }
 
 # Why .venv has to be made from nothing; empty where it can be brought up to date as it is.
@@ -145,18 +156,26 @@ why_anew() {
   fi # No stamp, and a Python that runs: made by hand, kept.
 }
 
-install_into() {
-  local python=$1 requirements=$2
+# fill VENV REQUIREMENTS: installs what a requirements file pins, and shows how far it is.
+fill() {
+  local venv=$1 requirements=$2
   say "set-up: installing ${requirements##*/}, every file checked against its sha256, with ${uv:-pip}"
   if [[ -n $uv ]]; then
     # As pip does: otherwise, where Python may not write beside what it imports, every command compiles its imports anew.
-    uv pip install --compile-bytecode --python "$python" --require-hashes -r "$requirements" >&2
-    uv pip install --python "$python" --no-deps --no-build-isolation -e "$root" >&2
+    set -- "$uv" pip install --compile-bytecode --python "$venv/bin/python" --require-hashes -r "$requirements"
   else
     # An environment made by uv has no pip.
-    "$python" -m pip --version >/dev/null 2>&1 || "$python" -m ensurepip >&2
-    "$python" -m pip install --disable-pip-version-check --require-hashes -r "$requirements" >&2
-    "$python" -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e "$root" >&2
+    "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$venv/bin/python" -m ensurepip >&2
+    set -- "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r "$requirements"
+  fi
+  "$python" "$root/scripts/install_progress.py" "$venv" "$requirements" "$@" >&2
+}
+
+install_project() {
+  if [[ -n $uv ]]; then
+    uv pip install --quiet --python "$1/bin/python" --no-deps --no-build-isolation -e "$root" >&2
+  else
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e "$root" >&2
   fi
 }
 

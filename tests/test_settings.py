@@ -131,34 +131,34 @@ WRONG = [
     ),
     ("models.xgboost.estimatr=x", "models.xgboost.estimatr: unknown key (did you mean 'estimator'?); allowed here: early_stopping_rounds"),
     ("source.csv.zebra=x", "source.csv.zebra: unknown key; allowed here: columns, encoding, header, separator"),
-    ("models.forest.params={}", "models.forest.estimator: missing"),
+    ("models.forest.params={}", "models.forest.estimator: missing; add it"),
     ("models.forest={estimatr: x}", "models.forest.estimator: missing (did you mean 'estimatr'?)"),
     # types
-    ("split.seed=abc", "split.seed: Input should be a valid integer, unable to parse string as an integer, not 'abc'"),
-    ("split.seed=1.5", "split.seed: Input should be a valid integer, got a number with a fractional part, not 1.5"),
-    ("split.seed=", "split.seed: Input should be a valid integer, not None"),
-    ("source.csv.header=perhaps", "source.csv.header: Input should be a valid boolean, unable to interpret input, not 'perhaps'"),
-    ("source.path=3", "source.path: Input should be a valid string, not 3"),
+    ("split.seed=abc", "split.seed: expected a whole number, not 'abc'"),
+    ("split.seed=1.5", "split.seed: expected a whole number, not 1.5"),
+    ("split.seed=", "split.seed: expected a whole number, not None"),
+    ("source.csv.header=perhaps", "source.csv.header: expected true or false, not 'perhaps'"),
+    ("source.path=3", "source.path: expected a text, not 3"),
     ("split=3", "split: expected keys with values, not 3"),
     ("dataset=mushrooms", "dataset: expected keys with values, not 'mushrooms'"),
     ("dataset.columns=[a, b]", "dataset.columns: expected keys with values, not ['a', 'b']"),
     ("source.csv={1: 2}", "source.csv.1: the key 1 is not text; put it in quotes"),
     # values
-    ("split.seed=-1", "split.seed: Input should be greater than or equal to 0, not -1"),
-    ("split.train=1", "split.train: Input should be less than 1, not 1"),
-    ("evaluation.folds=1", "evaluation.folds: Input should be greater than or equal to 2, not 1"),
-    ("evaluation.confidence=0.5", "evaluation.confidence: Input should be greater than 0.5, not 0.5"),
-    ("validation.max_rejected_share=.nan", "validation.max_rejected_share: Input should be a finite number, not nan"),
-    ("source.download.timeout_s=.inf", "source.download.timeout_s: Input should be a finite number, not inf"),
-    ("source.fallback=simulat", "source.fallback: Input should be 'simulate' or 'fail', not 'simulat'"),
-    ("selection.metric=auc", "selection.metric: Input should be 'mcc', 'roc_auc', 'pr_auc', "),
-    ("source.download.url=ftp://x", "source.download.url: String should match pattern '^https?://', not 'ftp://x'"),
-    ("source.download.sha256={a.csv: abc}", "source.download.sha256.a.csv: String should match pattern '^[0-9a-f]{64}$', not 'abc'"),
+    ("split.seed=-1", "split.seed: expected at least 0, not -1"),
+    ("split.train=1", "split.train: expected below 1, not 1"),
+    ("evaluation.folds=1", "evaluation.folds: expected at least 2, not 1"),
+    ("evaluation.confidence=0.5", "evaluation.confidence: expected above 0.5, not 0.5"),
+    ("validation.max_rejected_share=.nan", "validation.max_rejected_share: expected a finite number, not nan"),
+    ("source.download.timeout_s=.inf", "source.download.timeout_s: expected a finite number, not inf"),
+    ("source.fallback=simulat", "source.fallback: expected one of simulate, fail, not 'simulat'"),
+    ("selection.metric=auc", "selection.metric: expected one of mcc, roc_auc, pr_auc, "),
+    ("source.download.url=ftp://x", "source.download.url: expected a text that matches ^https?://, not 'ftp://x'"),
+    ("source.download.sha256={a.csv: abc}", "source.download.sha256.a.csv: expected a text that matches ^[0-9a-f]{64}$, not 'abc'"),
     ("source.csv.separator=;;", "source.csv.separator: expected 'auto' or one ASCII character that is no quote and no line end, not ';;'"),
     ("source.csv.separator='\"'", "source.csv.separator: expected 'auto' or one ASCII character that is no quote and no line end"),
     ("source.csv.encoding=utf-88", "encoding: expected 'auto' or an encoding that Python knows (did you mean 'utf-8'?), not 'utf-88'"),
     ("source.csv.encoding=hex", "source.csv.encoding: expected 'auto' or an encoding that Python knows, not 'hex'"),
-    ("models={}", "models: expected at least 1 entries, not 0"),
+    ("models={}", "models: expected at least 1 entry, not 0"),
     ("dataset.target.values={a: b}", "dataset.target.values: expected at least 2 entries, not 1"),
     ("dataset.target.values={a: b, c: d, e: f}", "dataset.target.values: expected at most 2 entries, not 3"),
     ("models.Forest.estimator=x", "models: 'Forest' cannot name a model: lower-case letters, digits and '_', a letter first"),
@@ -176,11 +176,11 @@ WRONG = [
     ("transform.columns.stem-root=3", "transform.columns.stem-root: expected keys with values, not 3"),
     (
         "transform.columns.stem-root.encode=ordinl",
-        "transform.columns.stem-root.encode: Input should be 'one_hot', 'ordinal' or 'target_mean', not 'ordinl'",
+        "transform.columns.stem-root.encode: expected one of one_hot, ordinal, target_mean, not 'ordinl'",
     ),
     (
         "transform.columns.stem-width.encode=one_hot",
-        "transform.columns.stem-width.encode: Input should be 'standard', 'robust' or 'none', not 'one_hot'",
+        "transform.columns.stem-width.encode: expected one of standard, robust, none, not 'one_hot'",
     ),
     (
         "transform.columns.stem-root.encde=ordinal",
@@ -232,7 +232,7 @@ def test_a_wrong_dataset_is_told_without_guesses_about_its_columns(loaded: Load)
     with pytest.raises(ConfigError) as caught:
         loaded("dataset.name=X Y", "transform.columns.habitat.encode=x")
     assert str(caught.value).count("\n") == 1
-    assert "dataset.name: String should match pattern" in str(caught.value)
+    assert "dataset.name: expected a text that matches" in str(caught.value)
 
 
 @pytest.mark.parametrize("override", ["split.seed", "=3", ""])
@@ -318,8 +318,8 @@ def test_folder_is_no_configuration_file(tmp_path: Path) -> None:
         ("when: 2024-13-45", "is not valid YAML: month must be in 1..12"),
         ("a: \0", "is not valid YAML: "),
         ("[" * 500, "is not valid YAML: "),
-        ("- a\n- b", "expected a mapping of settings at the top, found list"),
-        ("", "expected a mapping of settings at the top, found NoneType"),
+        ("- a\n- b", "expected a mapping of settings at the top, found a list"),
+        ("", "expected a mapping of settings at the top, found nothing; sporeprint init writes one"),
         ("{}", ": 1 problem\n.*dataset: missing"),
     ],
 )

@@ -4,7 +4,8 @@ Every message says what is wrong, which value, what is allowed and what to do. S
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class SporeprintError(Exception):
@@ -104,3 +105,35 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     """A hint for a mistyped word: ` (did you mean 'x'?)`, or an empty string where nothing is near."""
     close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+_KINDS = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "string_type": "a text",
+    "finite_number": "a finite number",
+}
+_BOUNDS = {
+    "greater_than": ("above", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("below", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+
+
+def expectation(error: Mapping[str, Any]) -> str:
+    """What pydantic expected at the place of a fault: `expected a whole number`, `expected at least 0`, `expected one of a, b`.
+
+    Args:
+        error: one of the faults of a `ValidationError`.
+    """
+    kind, context, message = str(error["type"]), error.get("ctx", {}), str(error["msg"]).removeprefix("Value error, ")
+    if kind in _BOUNDS:
+        word, key = _BOUNDS[kind]
+        return f"expected {word} {context[key]:g}"
+    if kind in {"literal_error", "enum"}:
+        return f"expected one of {context['expected'].replace(' or ', ', ').replace(chr(39), '')}"
+    if kind == "string_pattern_mismatch":
+        return f"expected a text that matches {context['pattern']}"
+    return f"expected {_KINDS[kind]}" if kind in _KINDS else message

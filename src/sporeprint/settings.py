@@ -15,7 +15,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from sporeprint.errors import ConfigError, nearest
+from sporeprint.errors import ConfigError, expectation, nearest
 from sporeprint.schema import DatasetSchema, Frozen, Kind
 
 ENV_PREFIX = "SPOREPRINT_"
@@ -389,17 +389,23 @@ class AbTestingSettings(Frozen):
     """What an A/B test has where its call does not say it. Each test keeps what it was made with."""
 
     traffic_split: float = Field(0.5, gt=0, lt=1, description="Share of the units that go to model B.")
-    mode: str = Field("split", description="split: each unit is answered by one version; shadow: both score, A answers.")
+    mode: Literal["split", "shadow"] = Field(
+        "split", description="split: each unit is answered by one version; shadow: both score, A answers."
+    )
     unit: str = Field(
         "header", description="What keeps an arm and counts once: header (X-Unit-Id), prediction (its row), or field:<column>."
     )
-    metric: str = Field("accuracy", description="What decides.")
+    metric: Literal["accuracy", "false_negative", "expected_cost", "unknown_share", "failures", "latency"] = Field(
+        "accuracy", description="What decides."
+    )
     alpha: float = Field(
         0.05, gt=0, lt=0.5, description="Largest probability of a false winner or a false breach, however often it is analysed."
     )
     margin: float = Field(0.0, ge=0, description="By how much a version has to be better to win, in the metric's unit.")
     equivalence: float = Field(0.0, ge=0, description="Versions that differ by less are equivalent; 0: that is never said.")
-    labels: str = Field("all", description="Which outcomes come: all, random (with label_share), or reports of errors alone.")
+    labels: Literal["all", "random", "reports"] = Field(
+        "all", description="Which outcomes come: all, random (with label_share), or reports of errors alone."
+    )
     guardrails: dict[str, float] = Field(
         {"false_negative": 0.0}, description="Metric -> by how much B may be worse; a breach ends the test."
     )
@@ -719,7 +725,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except UNREADABLE as error:
         raise ConfigError(f"{path} is not valid YAML: {_yaml_problem(error)}") from None
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: expected a mapping of settings at the top, found {type(raw).__name__}")
+        content = "nothing" if raw is None else f"a {type(raw).__name__}"
+        raise ConfigError(f"{path}: expected a mapping of settings at the top, found {content}; sporeprint init writes one of a table")
     return raw
 
 
@@ -772,13 +779,13 @@ def _explain(item: Any, raw: Any) -> str:
     if kind == "missing":
         here = _value_at(raw, location[:-1])
         unknown = sorted({str(name) for name in here}.difference(_keys_at(location[:-1]))) if isinstance(here, Mapping) else []
-        return f"{key}: missing{nearest(str(location[-1]), unknown)}"
+        return f"{key}: missing{nearest(str(location[-1]), unknown)}; add it"
     if kind in {"model_type", "dict_type"}:
         return f"{key}: expected keys with values, not {value}"
     if kind in {"too_short", "too_long"}:
         bound, limit = ("at least", context.get("min_length")) if kind == "too_short" else ("at most", context.get("max_length"))
-        return f"{key}: expected {bound} {limit} entries, not {len(item['input'])}"
-    message = item["msg"].removeprefix("Value error, ")
+        return f"{key}: expected {bound} {limit} {'entry' if limit == 1 else 'entries'}, not {len(item['input'])}"
+    message = expectation(item)
     if kind == "said_in_full" or (kind == "value_error" and not isinstance(item["input"], str | int | float | bool)):
         return f"{key}: {message}" if key else message
     return f"{key}: {message}, not {value}"

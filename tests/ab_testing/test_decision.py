@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from sporeprint.ab_testing.analysis import NO_EXTREMES, Extremes, RunningExtremes, analyse
-from sporeprint.ab_testing.decision import Decision, Reason, Verdict, _amount, decide
+from sporeprint.ab_testing.decision import Decision, Reason, Verdict, _amount, decide, sentence_at_the_end
 from sporeprint.ab_testing.design import Design, Guardrail, Labels, Metric, Mode, Rule
 from sporeprint.ab_testing.totals import ArmTotals, ShadowTotals, SplitTotals, Totals
 from sporeprint.stats.confidence_sequence import Moments
@@ -64,13 +64,16 @@ def test_not_clear_yet() -> None:
     found = verdict(DESIGN, UNCLEAR)
     assert (found.verdict, found.reason, found.ends) == (Verdict.CONTINUE, Reason.NOT_YET_CLEAR, False)
     assert found.sentence.startswith("Keep going: after 2,000 units and 2,000 labels A may be better by up to ")
-    assert verdict(DESIGN, SplitTotals()).sentence == "Keep going: after 0 units and 0 labels nothing can be said yet."
+    nothing = verdict(DESIGN, SplitTotals()).sentence
+    assert nothing == "Keep going: after 0 units and 0 labels nothing can be said yet."
+    ended = "Ended by hand before its rule had decided: after 0 units and 0 labels nothing can be said yet."
+    assert sentence_at_the_end(nothing) == sentence_at_the_end(ended) == ended
 
 
 def test_not_before_the_least_units_and_duration() -> None:
     found = verdict(replace(DESIGN, min_units=25_000, min_duration_s=259_200.0), BETTER, elapsed_s=86_400.0)
     assert (found.verdict, found.reason) == (Verdict.CONTINUE, Reason.TOO_EARLY)
-    assert found.sentence == "Keep going: by its rule the test runs for 5,000 more units and 2.0 days yet."
+    assert found.sentence == "Keep going: its rule asks for 5,000 more units and 2.0 days."
     assert verdict(replace(DESIGN, min_units=20_000, min_duration_s=86_400.0), BETTER, elapsed_s=86_400.0).verdict is Verdict.B
 
 

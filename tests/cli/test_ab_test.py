@@ -62,8 +62,8 @@ def test_a_test_from_the_first_call_to_the_last(call: Callable[..., tuple[int, A
     assert "concluded already" in found["error"]["message"]
 
 
-def test_for_people(place: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    said = []
+def test_for_people(place: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    said, out = [], tmp_path / "first.html"
     for words in (
         ["create", "--name", "first", *TWO],
         ["list"],
@@ -72,6 +72,8 @@ def test_for_people(place: list[str], capsys: pytest.CaptureFixture[str]) -> Non
         ["disagreements", "first"],
         ["conclude", "first", "--winner", "A", "--reason", "enough seen"],
         ["list"],
+        ["show", "first"],
+        ["report", "first", "--out", str(out)],
     ):
         assert cli.run(["ab-test", *words, *place]) == 0
         said.append(capsys.readouterr().out)
@@ -80,6 +82,11 @@ def test_for_people(place: list[str], capsys: pytest.CaptureFixture[str]) -> Non
     assert "no label is wanted" in said[4]
     assert "By hand" in said[5]
     assert "concluded" in said[6]
+    page = out.read_text(encoding="utf-8")
+    for ended in (said[5], said[7], page):
+        assert "Ended by hand before its rule had decided: " in ended
+    assert "<h1><span>Concluded by hand, against the rule: A stays." in page
+    assert "how it ended" in said[7]
 
 
 @pytest.mark.parametrize(

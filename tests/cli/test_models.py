@@ -131,13 +131,13 @@ def test_a_model_of_simulated_data_is_marked(called: Called, registry: Registry)
 def test_show_tells_all_of_a_version(called: Called, registry: Registry) -> None:
     code, out, _ = called("show", "production")
     assert code == 0
-    facts, metrics, files = out.split("\n\n")
+    facts, metrics = out.split("\n\n")
     lines = [line.split(maxsplit=1) for line in facts.splitlines()]
     assert ["version", "logistic/v2"] in lines
-    assert ["model.params.depth", "6"] in lines
+    assert ["model", "params.depth 6"] in lines
     assert ["notes", "[red]slow"] in lines
-    assert metrics == "Metrics\nrows  metric     value    from      to\nseen  accuracy  0.9500  0.9400  0.9550"
-    assert "linear.json" in files
+    assert metrics == "Metrics\n          seen rows\naccuracy  0.9500 (0.9400 to 0.9550)\n"
+    assert "sporeprint models verify checks them" in facts
     assert json.loads(called("show", "tree", "--json")[1])["ref"] == "tree/v1"
 
 

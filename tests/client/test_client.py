@@ -255,7 +255,7 @@ def test_what_is_stored_is_found_again(client: Client, row: dict[str, Any]) -> N
     rest = client.search_predictions(batch_id=batch_id, before=first.next)
     assert [each.prediction_id for each in (*first.predictions, *rest.predictions)] == [f"{batch_id}:0", f"{batch_id}:1"]
     assert client.search_predictions(since=datetime(2200, 1, 1, tzinfo=UTC)).predictions == ()
-    with pytest.raises(UsageError, match="outcome: Input should be 'none', 'right', 'wrong' or 'corrected'"):
+    with pytest.raises(UsageError, match="outcome: expected one of none, right, wrong, corrected"):
         client.search_predictions(outcome="odd")
     with pytest.raises(UsageError, match="of: Extra inputs are not permitted"):
         client.search_predictions(of="all")

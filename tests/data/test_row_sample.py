@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safety_support import species
+from sporeprint.common.batches import BatchSequence
 from sporeprint.data.dataset import concat
 from sporeprint.data.row_sample import row_keys, sample, smallest
 
@@ -18,14 +19,14 @@ ROWS = species(3000)
 @given(st.lists(st.integers(0, 3000), max_size=6), st.integers(1, 2999))
 def test_the_batches_do_not_matter(cuts: list[int], most: int) -> None:
     batches = [ROWS.take(part) for part in np.split(np.arange(3000), sorted(cuts)) if len(part)]
-    found = sample(batches, 3000, most)
+    found = sample(BatchSequence(batches), 3000, most)
     assert found.row.tolist() == smallest(ROWS, most).row.tolist()
     assert len(found.row) == most
     assert (np.diff(found.row) > 0).all()
 
 
 def test_a_small_table_is_whole() -> None:
-    assert sample([ROWS], 3000, 3000) is ROWS
+    assert sample(BatchSequence([ROWS]), 3000, 3000) is ROWS
     assert smallest(ROWS, 3000) is ROWS
 
 

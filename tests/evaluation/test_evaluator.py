@@ -29,8 +29,9 @@ from sporeprint.evaluation.evaluator import (
 from sporeprint.evaluation.group_folds import group_folds
 from sporeprint.evaluation.safety_scorecard import total
 from sporeprint.evaluation.scorecard import Unavailable
+from sporeprint.models.encoded_rows import EncodedRows
 from sporeprint.models.encoder_fit import column_transforms, fit_and_encode
-from sporeprint.models.training import EncodedRows, fit_model
+from sporeprint.models.training import fit_model
 from sporeprint.pipelines.candidate_files import read_candidates
 from sporeprint.safety.decision_rule import fit_decision_rule, fit_guard, fit_guards
 from sporeprint.settings import Settings

@@ -8,8 +8,9 @@ import pytest
 from sporeprint import settings
 from sporeprint.data.dataset import Observations
 from sporeprint.evaluation.group_cross_validation import HeldOutPredictions, predict_held_out
+from sporeprint.models.encoded_rows import EncodedRows
 from sporeprint.models.encoder_fit import column_transforms, fit_and_encode, fit_encoder
-from sporeprint.models.training import EncodedRows, fit_model
+from sporeprint.models.training import fit_model
 from sporeprint.safety.verdict import UNKNOWN
 from sporeprint.settings import ModelSettings, Settings, TransformSettings
 from support import NUMERIC, OPEN, Labelled, codes, dataset, observations

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -55,17 +56,20 @@ MARK = f"TEST_CLUSTER_OF={os.getpid()}"
 
 
 @contextmanager
-def spark_cluster(python: Path, folder: Path) -> Iterator[SparkCluster]:
+def spark_cluster(python: Path, folder: Path, *, beside: Path | None = None, hidden: Path | None = None) -> Iterator[SparkCluster]:
     """A cluster for as long as the block runs.
 
     Args:
         python: of the environment with PySpark.
         folder: for its logs, and what executors write.
+        beside: further packages for drivers; None: none.
+        hidden: a folder that workers see empty, as one that they do not mount; needs root. None: they see all.
     """
     packages = next((python.parents[1] / "lib").glob("python3.*/site-packages"))
-    (beside := folder / "pyspark").mkdir()
+    (found := folder / "pyspark").mkdir()
     for name in ("pyspark", "py4j"):
-        (beside / name).symlink_to(packages / name)
+        (found / name).symlink_to(packages / name)
+    path = os.pathsep.join(map(str, (found, ROOT / "src", *([] if beside is None else [beside]))))
     name, _, value = MARK.partition("=")
     environment = {
         **os.environ,
@@ -79,20 +83,55 @@ def spark_cluster(python: Path, folder: Path) -> Iterator[SparkCluster]:
     }
     with ExitStack() as stack:
         master = _started(
-            stack, environment, folder / "master.log", "master.Master", "--host", "127.0.0.1", "--port", "0", "--webui-port", "0"
+            stack, environment, folder / "master.log", "deploy.master.Master", "--host", "127.0.0.1", "--port", "0", "--webui-port", "0"
         )
         address = _logged(master, folder / "master.log", r"Starting Spark master at (spark://127\.0\.0\.1:\d+)")
         for number in range(2):
             log = folder / f"worker{number}.log"
             work = ("--cores", "1", "--memory", "1g", "--webui-port", "0", "--work-dir", str(folder / f"work{number}"))
-            worker = _started(stack, environment, log, "worker.Worker", "--host", "127.0.0.1", *work, address)
+            program = ("deploy.worker.Worker", "--host", "127.0.0.1", *work, address)
+            worker = _started(stack, environment, log, *program, within=() if hidden is None else _without(hidden))
             _logged(worker, log, "Successfully registered with master")
-        yield SparkCluster(address, {**environment, "PYTHONPATH": f"{beside}{os.pathsep}{ROOT / 'src'}"})
+        yield SparkCluster(address, {**environment, "PYTHONPATH": path})
 
 
-def _started(stack: ExitStack, environment: dict[str, str], log: Path, kind: str, *options: str) -> "subprocess.Popen[bytes]":
+@contextmanager
+def connect_server(cluster: SparkCluster, folder: Path) -> Iterator[str]:
+    """A Spark Connect server of a cluster, for as long as the block runs; its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {
+        "spark.connect.grpc.binding.port": port,
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.cores.max": 2,
+        "spark.executor.cores": 1,
+        "spark.executor.memory": "1g",
+        "spark.executorEnv.PYTHONPATH": cluster.environment["PYTHONPATH"],
+        "spark.sql.artifact.isolation.enabled": "false",
+        "spark.pyspark.python": sys.executable,
+        "spark.ui.enabled": "false",
+    }
+    options = [option for name, value in settings.items() for option in ("--conf", f"{name}={value}")]
+    log = folder / "connect.log"
+    service = ("--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal")
+    with ExitStack() as stack:
+        server = _started(stack, cluster.environment, log, "deploy.SparkSubmit", "--master", cluster.master, *options, *service)
+        _logged(server, log, "Spark Connect server started")
+        yield f"sc://127.0.0.1:{port}"
+
+
+def _without(folder: Path) -> tuple[str, ...]:
+    """A command that runs another one where a folder is empty."""
+    return ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs none "{folder}" && exec "$@"', "sh")
+
+
+def _started(
+    stack: ExitStack, environment: dict[str, str], log: Path, kind: str, *options: str, within: Sequence[str] = ()
+) -> "subprocess.Popen[bytes]":
     program = Path(environment["SPARK_HOME"]) / "bin" / "spark-class"
-    command: Sequence[str] = [str(program), f"org.apache.spark.deploy.{kind}", *options]
+    command: Sequence[str] = [*within, str(program), f"org.apache.spark.{kind}", *options]
     process = subprocess.Popen(command, env=environment, stdout=stack.enter_context(log.open("wb")), stderr=subprocess.STDOUT)
     stack.callback(_stop, process)
     return process

@@ -101,7 +101,8 @@ def test_another_encoding_than_the_set_one_is_refused(tmp_path: Path, schema: Da
         ("class:width:colour:note\ne:1:n:a\n", r"the header has one field, 'class:width:colour:note'; is the separator another one\?"),
         (
             "class;width;colour\ne;1;n\n",
-            r"read with the separator ';': the columns are not those of the dataset 'tiny'\n  missing: 'note'$",
+            r"read with the separator ';': the columns are not those of the dataset 'tiny'\n  missing: 'note'\n"
+            r"  the table has: 'class', 'width', 'colour'$",
         ),
         ("width;colour;note\n1;n;a\n", r"  missing: 'class' \(the target\)"),
         (

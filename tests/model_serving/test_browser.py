@@ -87,3 +87,11 @@ def test_the_documentation_needs_nothing_from_elsewhere(served: Callable[..., Se
     shown = dom(f"{server.client.base_url}/docs".replace("//docs", "/docs"))
     assert "Predict one row" in shown
     assert "opblock" in shown
+    files = {name: server.client.get(f"/docs/{name}") for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")}
+    assert {each.status_code for each in files.values()} == {200}
+    assert all(each.headers["cache-control"].startswith("public") for each in files.values())
+    sizes = {name: int(each.headers["content-length"]) for name, each in files.items()}
+    assert sum(sizes.values()) < 600_000, sizes
+    plain = server.client.get("/docs/swagger-ui.css", headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.content == files["swagger-ui.css"].content

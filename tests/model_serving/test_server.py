@@ -160,6 +160,29 @@ def test_two_workers_answer_and_end_together(served: Serve, registry: Registry, 
     assert kept(small_copy, [said["prediction_id"] for said in load.answers]) == len(load.answers)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_it_says_what_serves_and_when_that_changes(served: Serve, registry: Registry, workers: int) -> None:
+    server = served("--workers", str(workers))
+    before = registry.resolve("production").ref
+    assert (line := server.process.stderr.readline()).startswith(f"serving {before} at {str(server.client.base_url).rstrip('/')}, "), line
+    after = next(ref for ref in ("decision_tree/v1", "logistic_regression/v1") if ref != before)
+    move(registry, after)
+    said = [server.process.stderr.readline() for _ in range(workers)]
+    assert all(line.endswith(f"production is now {after}, was {before}\n") for line in said), said
+    assert server.stop() == 0
+    assert "is now" not in server.process.stderr.read()
+
+
+def test_a_port_that_is_taken_is_all_that_is_said(small_copy: Path, small_config: dict[str, Any], tmp_path: Path) -> None:
+    config = write_config(small_config, tmp_path / "config.yaml")
+    with listening("127.0.0.1", 0) as taken:
+        taken.listen()
+        where = ["--port", str(taken.getsockname()[1]), "--workdir", str(small_copy), "--config", str(config)]
+        done = subprocess.run([sys.executable, "-m", "sporeprint", "serve", *where], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: cannot listen on 127.0.0.1:")
+
+
 def test_slow_clients_do_not_hold_others_up(served: Serve, registry: Registry) -> None:
     server, row = served(), golden(registry)
     address = (server.client.base_url.host, server.client.base_url.port)

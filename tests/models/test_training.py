@@ -11,7 +11,8 @@ from sklearn.metrics import log_loss
 from sklearn.tree import DecisionTreeClassifier
 
 from sporeprint.errors import ConfigError, NotServableError
-from sporeprint.models.training import EncodedRows, FittedModel, fit_model, importance, make_estimator, to_scorer
+from sporeprint.models.encoded_rows import EncodedRows
+from sporeprint.models.training import FittedModel, fit_model, importance, make_estimator, to_scorer
 from sporeprint.settings import ModelSettings
 
 FOREST = "sklearn.ensemble.RandomForestClassifier"

@@ -1,8 +1,7 @@
 """Models fitted on rows that are read in batches are those of the same rows in memory."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -10,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safety_support import SCHEMA, species
+from sporeprint.common.batches import BatchSequence
 from sporeprint.data.row_sample import row_keys, smallest
 from sporeprint.data.training_data import KnownRows
 from sporeprint.models import training
+from sporeprint.models.encoded_rows import EncodedRows
 from sporeprint.models.encoder_fit import column_transforms, encode_training, encoder_of
-from sporeprint.models.encoder_tally import FOLDS, RowsWithFolds, tallied
-from sporeprint.models.training import EncodedRows, FittedModel, fit_model
+from sporeprint.models.encoder_tally import FOLDS, RowsWithFolds, training_counts
+from sporeprint.models.training import FittedModel, fit_model
 from sporeprint.models.training_rows import StoredTrainingRows, fit_encoder_and_rows
 from sporeprint.settings import ModelSettings, TransformSettings
 
@@ -30,7 +31,7 @@ def transforms(**wishes: Any) -> Any:
 
 def known(cuts: list[int], most: int = 3000) -> KnownRows:
     batches = [ROWS.take(part) for part in np.split(np.arange(3000), sorted(cuts)) if len(part)]
-    return KnownRows(batches, smallest(ROWS, most), is_whole=False)
+    return KnownRows(BatchSequence(batches), smallest(ROWS, most), is_whole=False)
 
 
 @pytest.mark.parametrize("wishes", [{"nominal": "one_hot"}, {"nominal": "ordinal"}, {"nominal": "target_mean", "numeric": "robust"}])
@@ -39,7 +40,7 @@ def known(cuts: list[int], most: int = 3000) -> KnownRows:
 def test_batches_are_encoded_as_the_whole(wishes: dict[str, str], cuts: list[int]) -> None:
     chosen = transforms(**wishes)
     encoder, rows = fit_encoder_and_rows(known(cuts), chosen, seed=1)
-    learned = tallied([FOLDED])
+    learned = training_counts(BatchSequence([FOLDED]))
     expected = encoder_of(learned, chosen)
     assert encoder.features == expected.features
     assert rows.count == 3000
@@ -51,22 +52,22 @@ def test_batches_are_encoded_as_the_whole(wishes: dict[str, str], cuts: list[int
 def test_quartiles_and_ranges_are_exact() -> None:
     chosen = transforms(numeric="robust")
     in_parts = fit_encoder_and_rows(known([500, 2100]), chosen, seed=1)[0]
-    assert in_parts.to_json() == encoder_of(tallied([FOLDED]), chosen).to_json()
+    assert in_parts.to_json() == encoder_of(training_counts(BatchSequence([FOLDED])), chosen).to_json()
 
 
 @dataclass(frozen=True)
-class Batches:
+class RowsInParts(BatchSequence[EncodedRows]):
     """Encoded rows, in parts."""
 
     whole: EncodedRows
-    parts: int
+
+    @classmethod
+    def of(cls, whole: EncodedRows, parts: int) -> Self:
+        return cls([EncodedRows(whole.X[part], whole.y[part]) for part in np.array_split(np.arange(whole.count), parts)], whole)
 
     @property
     def count(self) -> int:
         return self.whole.count
-
-    def __iter__(self) -> Iterator[EncodedRows]:
-        return (EncodedRows(self.whole.X[part], self.whole.y[part]) for part in np.array_split(np.arange(self.count), self.parts))
 
     def sample(self, most: int) -> EncodedRows:
         return self.whole.sample(most)
@@ -88,19 +89,19 @@ def test_boosting_from_batches_is_boosting_in_memory() -> None:
     rows = whole()
     rounded = EncodedRows(rows.X.round(1), rows.y)  # fewer values than bins: then the bins of the parts are those of the whole
     expected = fitted(rounded).estimator.save_raw()
-    assert all(fitted(Batches(rounded, parts)).estimator.save_raw() == expected for parts in (1, 3))
+    assert all(fitted(RowsInParts.of(rounded, parts)).estimator.save_raw() == expected for parts in (1, 3))
 
 
 def test_boosting_of_more_values_than_bins_hardly_differs() -> None:
     rows = whole()
-    assert np.abs(fitted(rows).score(rows.X) - fitted(Batches(rows, 5)).score(rows.X)).mean() < 0.01
+    assert np.abs(fitted(rows).score(rows.X) - fitted(RowsInParts.of(rows, 5)).score(rows.X)).mean() < 0.01
 
 
 def test_logistic_regression_over_batches_is_scikit_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = whole()
     expected = fitted(rows, LOGISTIC, solver="newton-cholesky", tol=1e-10).score(rows.X)
     monkeypatch.setattr(training, "NEWTON_ROWS", 1000)
-    found = fitted(Batches(rows, 4), LOGISTIC, solver="newton-cholesky")
+    found = fitted(RowsInParts.of(rows, 4), LOGISTIC, solver="newton-cholesky")
     np.testing.assert_allclose(found.score(rows.X), expected, atol=1e-6)
     assert found.notes == ()
     assert fitted(rows, LOGISTIC, solver="newton-cholesky", max_iter=2).notes[0].startswith("Newton's method did not converge in 2 steps")

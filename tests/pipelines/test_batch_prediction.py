@@ -249,7 +249,7 @@ def test_counts_say_what_became_of_the_rows(rows: pl.DataFrame, small_run: Path,
     )
     assert result.model == served
     assert result.simulated is False
-    assert ("not scorable (see the column 'reason')", "1") in result.tables()[0].rows
+    assert ("not scorable, see 'reason'", "1") in result.tables()[0].rows
 
 
 def test_batches_make_no_difference(small_table: Path, small_run: Path, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import pytest
 from sporeprint.common.files import atomic_write
 from sporeprint.errors import DataError
 from sporeprint.evaluation.candidate import Candidate
+from sporeprint.models.encoded_rows import EncodedRows
 from sporeprint.models.encoder import Encoder, NumericEncoding
-from sporeprint.models.training import EncodedRows, fit_model, to_scorer
+from sporeprint.models.training import fit_model, to_scorer
 from sporeprint.pipelines.candidate_files import read_candidates, write_candidate
 from sporeprint.settings import ModelSettings
 

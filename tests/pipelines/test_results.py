@@ -101,7 +101,8 @@ def test_a_further_version_shows_its_numbers(small_config: dict[str, Any], small
     found = run_new_version(settings.parse(small_config), small_copy, "decision_tree")
     values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert (values["ref"], values["created"]) == ("decision_tree/v2", True)
-    (table,) = found.tables()
+    table, following = found.tables()
     assert table.title == "decision_tree/v2 (new, not promoted)"
+    assert ("put it into production", "sporeprint models promote decision_tree/v2 --production") in following.rows
     shown = {row[0]: row[1] for row in table.rows}
     assert shown["accuracy"] == f"{values['seen']['accuracy']['value']:.4f}"

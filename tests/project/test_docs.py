@@ -34,11 +34,14 @@ from sporeprint.storage.oltp import tables
 from warehouse_support import write
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Not the notebook's, where somebody has had it written: it is made by running it.
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import sentence_length  # noqa: E402 -- a script, not a package
+
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    *sorted(set((ROOT / "docs").rglob("*.md")) - set((ROOT / "docs/notebook").rglob("*"))),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 #: Pages whose commands have tests of their own.
 ELSEWHERE = {
@@ -68,7 +71,6 @@ NOT_RUN = {
     "export SPOREPRINT_OLTP_URL": "needs a MariaDB server; tests/project/test_docker.py",
     "export SPOREPRINT_OLTP_PASSWORD_FILE": "needs a MariaDB server; tests/project/test_docker.py",
     "SPOREPRINT_OLTP_URL": "needs a MariaDB server; tests/project/test_docker.py",
-    "python notebooks/render.py": "tests/project/test_notebook.py",
 }
 FENCE = re.compile(
     r"(?:<!-- not run: (?P<why>[^>]+) -->\n)?^```(?P<language>bash|console|python)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
@@ -259,6 +261,18 @@ def test_every_command_and_option_that_a_page_names_is_there() -> None:
     assert unknown_words(["modls", "list"]) == ["modls"]
 
 
+def test_every_command_that_a_page_of_the_service_names_is_there() -> None:
+    templates = sorted((ROOT / "src").rglob("*.j2"))
+    commands = [
+        (path.name, words)
+        for path in templates
+        for text in re.findall(r"<code>(sporeprint [^<{]+)", path.read_text(encoding="utf-8"))
+        for words in commands_of(text)
+    ]
+    assert len(commands) >= 8
+    assert [(page, words) for page, words in commands if unknown_words(words)] == []
+
+
 def test_examples_in_docstrings_say_what_comes_out() -> None:
     """But those of the public names, which want a run and a folder: tests/project/test_public_api.py runs each of them."""
     source = ROOT / "src"
@@ -288,6 +302,18 @@ def test_every_kind_of_snippet_is_known() -> None:
     """One in another language would be looked at by no test."""
     kinds = {kind for page in PAGES for kind in re.findall(r"^```(\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE)}
     assert kinds <= {"bash", "console", "python", "text", "yaml"}
+
+
+def test_sentences_are_short() -> None:
+    every = [words for page in sentence_length.pages() for words in sentence_length.lengths(page.read_text(encoding="utf-8"))]
+    assert len(every) > 800
+    assert sentence_length.mean(every) <= 16
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs/concepts").glob("*.md")), ids=lambda page: page.stem)
+def test_a_concept_has_an_example(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert page.name == "index.md" or "\n## An example\n" in text
 
 
 # --- the site -------------------------------------------------------------------------------------------------------------
@@ -340,6 +366,23 @@ def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site: P
             assert there.is_file(), (page, target)
             if parts.fragment and there in pages:
                 assert unquote(parts.fragment) in pages[there].anchors, (page, target)
+
+
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        ("ground truth", "how-to/label/"),
+        ("out of distribution", "troubleshooting/"),
+        ("canary", "how-to/ab-test/"),
+        ("quick start", "start/"),
+        ("troubleshooting", "troubleshooting/"),
+        ("spark", "how-to/"),
+    ],
+)
+def test_the_search_finds(site: Path, words: str, page: str) -> None:
+    entries = json.loads((site / "search.json").read_text(encoding="utf-8"))["items"]
+    found = {entry["location"].partition("#")[0] for entry in entries if words in f"{entry['title']} {entry['text']}".lower()}
+    assert page in found
 
 
 def test_the_references_name_everything(site: Path) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safety_support import SCHEMA, species
+from sporeprint.common.batches import BatchSequence
 from sporeprint.data.dataset import Observations, concat
 from sporeprint.data.row_sample import smallest
 from sporeprint.data.training_data import KnownRows
@@ -23,19 +24,20 @@ SETTINGS = GuardSettings(clusters=8, coverage=0.9)
 
 def stored(rows: Observations, most: int) -> KnownRows:
     """Rows as files have them: in batches, and a sample of them in memory."""
-    return KnownRows([rows.take(part) for part in np.array_split(np.arange(len(rows.y)), 4)], smallest(rows, most), is_whole=False)
+    parts = BatchSequence([rows.take(part) for part in np.array_split(np.arange(len(rows.y)), 4)])
+    return KnownRows(parts, smallest(rows, most), is_whole=False)
 
 
 def found(known: KnownRows) -> tuple[KnownComponents, np.ndarray]:
     components = find_components(known, SCHEMA, SETTINGS, 1)
-    return components, np.concatenate([rows.component for rows in components])
+    return components, np.concatenate([rows.component for rows in components.batches])
 
 
 @given(st.lists(st.integers(-(2**40), 2**40), min_size=1, max_size=60))
 def test_groups_come_back_from_their_components(group: list[int]) -> None:
     rows = replace(ROWS.take(np.arange(len(group))), group=np.array(group, dtype=np.int64))
     components = find_components(KnownRows.of(rows), SCHEMA, GuardSettings(components="groups"), 1)
-    (only,) = components
+    (only,) = components.batches
     assert components.names[only.component].tolist() == group
     assert components.names.tolist() == sorted(set(group))
 
@@ -50,7 +52,7 @@ def test_clusters_of_a_sample_are_found_in_all_rows_each_of_one_class() -> None:
     components, component = found(stored(replace(ROWS, group=None), 1000))
     assert (components.names == -1).all()
     assert len(components.names) > 2
-    counted = count_components(components, len(components.names), SCHEMA).values
+    counted = count_components(components.batches, len(components.names), SCHEMA).values
     assert (counted.sizes > 0).all()
     assert np.isin(counted.positives / counted.sizes, (0, 1)).all()
     assert np.bincount(component).tolist() == counted.sizes.tolist()
@@ -59,7 +61,7 @@ def test_clusters_of_a_sample_are_found_in_all_rows_each_of_one_class() -> None:
 def test_rows_are_chosen_of_every_component() -> None:
     rare = replace(ROWS, group=np.where(np.arange(3000) % 300 == 0, 9, np.asarray(ROWS.group)))
     components, _ = found(stored(rare, 700))
-    sizes = count_components(components, 7, SCHEMA).values.sizes
+    sizes = count_components(components.batches, 7, SCHEMA).values.sizes
     chosen, masks = components.chosen(sizes, SCHEMA)
     counts = np.bincount(chosen.component, minlength=7)
     assert counts[-1] == 10

@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from safety_support import SCHEMA, VOCABULARY, species
+from sporeprint.common.batches import BatchSequence
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations, to_rows
 from sporeprint.safety.nearest_neighbour import NearestRow, ReferenceRows, reference_rows
@@ -26,7 +27,7 @@ def guard_of(rows: Observations) -> Guard:
 
 ROWS = species(400, groups=4, seed=1)
 GUARD = guard_of(ROWS)
-KNOWN = reference_rows([ROWS], GUARD, most=1000)
+KNOWN = reference_rows(BatchSequence([ROWS]), GUARD, most=1000)
 Row = dict[str, str | float | None]
 
 
@@ -80,7 +81,7 @@ def small(columns: dict[str, list[Any]], *, row: list[int] | None = None, most: 
     numbers = np.arange(table.rows) if row is None else np.array(row)
     rows = replace(rows, group=np.zeros(table.rows, dtype=np.int64), row=numbers)
     guard = fit_components(table, rows.y, np.zeros(table.rows, dtype=np.intp), np.array([0]), SMALL)
-    return reference_rows([rows], guard, most=most), guard
+    return reference_rows(BatchSequence([rows]), guard, most=most), guard
 
 
 def nearest(known: tuple[ReferenceRows, Guard], **row: Any) -> NearestRow:
@@ -139,7 +140,7 @@ def test_whole_numbers_are_numbers() -> None:
 @pytest.mark.parametrize("most", [1, 7, 90, 1000])
 def test_of_each_component_so_many_are_kept_by_their_hash(most: int) -> None:
     assert ROWS.group is not None
-    known = reference_rows([ROWS], GUARD, most=most)
+    known = reference_rows(BatchSequence([ROWS]), GUARD, most=most)
     assert (np.diff(known.component) >= 0).all()
     for component in range(4):
         mine = np.flatnonzero(ROWS.group == component)
@@ -150,20 +151,20 @@ def test_of_each_component_so_many_are_kept_by_their_hash(most: int) -> None:
 
 def test_the_order_of_the_rows_does_not_decide_which_are_kept() -> None:
     order = np.random.default_rng(3).permutation(400)
-    turned = reference_rows([ROWS.take(order)], GUARD, most=20)
-    known = reference_rows([ROWS], GUARD, most=20)
+    turned = reference_rows(BatchSequence([ROWS.take(order)]), GUARD, most=20)
+    known = reference_rows(BatchSequence([ROWS]), GUARD, most=20)
     assert turned.row.tolist() == known.row.tolist()
     assert turned.to_bytes() == known.to_bytes()
 
 
 def test_rows_without_groups_belong_where_they_are_most_typical() -> None:
-    without = reference_rows([replace(ROWS, group=None)], GUARD, most=1000)
+    without = reference_rows(BatchSequence([replace(ROWS, group=None)]), GUARD, most=1000)
     where = GUARD.novelty(ROWS.codes).component
     assert {(row, component) for row, component in zip(without.row.tolist(), without.component.tolist(), strict=True)} == {
         (row, component) for row, component in enumerate(where.tolist())
     }
     clusters = replace(GUARD, names=np.full(4, -1))
-    assert reference_rows([ROWS], clusters, most=1000).to_bytes() == without.to_bytes()
+    assert reference_rows(BatchSequence([ROWS]), clusters, most=1000).to_bytes() == without.to_bytes()
 
 
 def test_the_codes_of_the_vocabulary_do_not_matter() -> None:
@@ -172,7 +173,10 @@ def test_the_codes_of_the_vocabulary_do_not_matter() -> None:
         name: np.where(values > 0, len(turned[name]) + 1 - values, values).astype(np.int16) for name, values in ROWS.codes.nominal.items()
     }
     other = replace(ROWS, codes=Codes(turned, nominal_codes, ROWS.codes.numeric, 400))
-    assert reference_rows([other], GUARD, most=50).to_bytes() == reference_rows([ROWS], GUARD, most=50).to_bytes()
+    assert (
+        reference_rows(BatchSequence([other]), GUARD, most=50).to_bytes()
+        == reference_rows(BatchSequence([ROWS]), GUARD, most=50).to_bytes()
+    )
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -180,10 +184,10 @@ def test_the_codes_of_the_vocabulary_do_not_matter() -> None:
 
 @pytest.mark.parametrize("most", [1, 50])
 def test_what_is_kept_comes_back_from_its_bytes_as_it_was(most: int) -> None:
-    known = reference_rows([ROWS], GUARD, most=most)
+    known = reference_rows(BatchSequence([ROWS]), GUARD, most=most)
     data = known.to_bytes()
     back = ReferenceRows.from_bytes(data)
-    assert back.to_bytes() == data == reference_rows([ROWS], GUARD, most=most).to_bytes()
+    assert back.to_bytes() == data == reference_rows(BatchSequence([ROWS]), GUARD, most=most).to_bytes()
     assert (list(back.nominal), list(back.numeric)) == (list(known.nominal), list(known.numeric))
     for row in to_rows(species(20, groups=4, seed=9).codes):
         for component in range(4):
@@ -195,14 +199,14 @@ def test_names_of_columns_may_hold_anything() -> None:
     table = codes({"a.b": ["x", None], "numeric.c": [1.0, None], "d/e.npy": [None, 2.0]}, schema)
     rows = replace(observations(Labelled(schema, table, np.zeros(2, dtype=np.int8)), group=False), group=np.zeros(2, dtype=np.int64))
     guard = fit_components(table, rows.y, np.zeros(2, dtype=np.intp), np.array([0]), schema)
-    back = ReferenceRows.from_bytes(reference_rows([rows], guard, most=9).to_bytes())
+    back = ReferenceRows.from_bytes(reference_rows(BatchSequence([rows]), guard, most=9).to_bytes())
     assert [*back.nominal, *back.numeric] == ["a.b", "numeric.c", "d/e.npy"]
     assert back.nearest({"a.b": "x", "numeric.c": 1.0}, guard, 0) == NearestRow(
         0, 0, 0.0, {"a.b": "x", "numeric.c": 1.0, "d/e.npy": None}, ()
     )
 
 
-KEPT = reference_rows([ROWS], GUARD, most=3)
+KEPT = reference_rows(BatchSequence([ROWS]), GUARD, most=3)
 DATA = KEPT.to_bytes()
 
 

@@ -75,9 +75,10 @@ def test_no_form_is_left_of_a_sentence_that_nobody_says(language: str) -> None:
             "dass B nicht schlechter ist bei falsch Negativen, Latenz.",
         ),
         (
-            "By hand, against the rule. Verdict a. Keep going: by its rule the test runs for 76 more units and 2.0 days yet. Why: slow.",
-            "Von Hand, gegen die Regel. Urteil a. Weiter: nach seiner Regel läuft der Test noch 76 weitere Einheiten und 2.0 Tage. "
-            "Warum: slow.",
+            "By hand, against the rule. Verdict a. Ended by hand before its rule had decided: its rule asks for 76 more units and 2.0 "
+            "days. Why: slow.",
+            "Von Hand, gegen die Regel. Urteil a. Von Hand beendet, ehe seine Regel entschieden hatte: sie verlangt noch 76 weitere "
+            "Einheiten und 2.0 Tage. Warum: slow.",
         ),
         (
             "ring-type, values: the reference has no value; at least 20 are needed to compare them",

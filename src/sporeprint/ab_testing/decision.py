@@ -130,13 +130,19 @@ def _invalid(analysis: Analysis) -> Decision | None:
     return None
 
 
+def sentence_at_the_end(sentence: str) -> str:
+    """What a decision says of a test that has ended: where it says to keep going, somebody ended it by hand."""
+    so_far = sentence.removeprefix("Keep going")
+    return sentence if so_far == sentence else f"Ended by hand before its rule had decided{so_far}"
+
+
 def _too_early(analysis: Analysis) -> Decision | None:
     design, units = analysis.design, analysis.totals.units
     if units >= design.min_units and analysis.elapsed_s >= design.min_duration_s:
         return None
     left = [number_of(design.min_units - units, "more unit")] if units < design.min_units else []
     left += [_duration(design.min_duration_s - analysis.elapsed_s)] if analysis.elapsed_s < design.min_duration_s else []
-    return Decision(Verdict.CONTINUE, Reason.TOO_EARLY, f"Keep going: by its rule the test runs for {' and '.join(left)} yet.")
+    return Decision(Verdict.CONTINUE, Reason.TOO_EARLY, f"Keep going: its rule asks for {' and '.join(left)}.")
 
 
 def _winner(analysis: Analysis) -> Decision | None:

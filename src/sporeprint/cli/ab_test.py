@@ -9,6 +9,7 @@ import typer
 
 from sporeprint.cli.command import ALL, Facts, FieldOptions, Session, command, group, user
 from sporeprint.cli.console import Result
+from sporeprint.common.counts import number_of
 from sporeprint.common.text_table import Table
 from sporeprint.errors import UsageError
 
@@ -144,7 +145,7 @@ def conclude(
     """End a test. If B has won, it is promoted through the gate."""
     from sporeprint.pipelines import ab_test_views
 
-    with _experiments(session) as experiments:
+    with session.screen.busy("conclude"), _experiments(session) as experiments:
         ended = experiments.conclude(test, winner=winner, actor=_actor(), reason=reason)
         return _shown(ab_test_views.describe(experiments.engine, ended, session.settings))
 
@@ -154,7 +155,7 @@ def evaluate(session: Session) -> Result:
     """Count, analyse every running test, and end those that their rule ends: for cron, where no server does it."""
     from sporeprint.pipelines import ab_test_views
 
-    with _experiments(session) as experiments:
+    with session.screen.busy("evaluate"), _experiments(session) as experiments:
         done = experiments.evaluate(actor=_actor())
     values = {
         "tests": [
@@ -267,14 +268,15 @@ def _shown(view: Mapping[str, Any]) -> Facts:
     from sporeprint.reports import ab_test_report
 
     interim = view["interim_analysis"]
-    facts = [("test", view["name"]), ("status", view["status"]), ("verdict", view["verdict"] or "none yet"), *ab_test_report.facts(view)]
+    facts = [("test", view["name"]), ("status", view["status"]), ("verdict", view["verdict"] or "none yet")]
     if interim:
-        facts.append(("what follows", interim["decision"]["sentence"]))
-        facts.append(("as of", f"{interim['at']}, {interim['units']:,} units, {interim['labels']:,} labels"))
-    tables = [Table("", ("", ""), tuple((name, str(value)) for name, value in facts))]
+        facts.append(("what follows" if view["status"] == "running" else "how it ended", interim["decision"]["sentence"]))
+        facts.append(("as of", f"{interim['at']}, {number_of(interim['units'], 'unit')}, {number_of(interim['labels'], 'label')}"))
+    tables = [Table("", ("", ""), tuple(facts))]
     if interim:
         heads = ("metric", "role", "A", "B", "gain of B", "range", "e-value", "from")
         tables.append(Table("Metrics", heads, tuple(ab_test_report.comparisons(interim, view["design"]["rule"]))))
+    tables.append(Table("What was fixed before the first unit", ("", ""), tuple(ab_test_report.facts(view))))
     tables.append(Table("What happened", ("when", "who", "what", ""), tuple(ab_test_report.history(view))))
     return Facts(view, tuple(tables))
 
@@ -307,7 +309,7 @@ def _question(
     "sporeprint ab-test plan --rate-a 0.01 --rate-b 0.005 --shared 0.004 --mode shadow --units-a-day 2000",
 )
 def plan(
-    session: Session,  # noqa: ARG001 -- every command takes it
+    session: Session,
     rate_a: RateA,
     rate_b: RateB,
     shared: Shared = 0.0,
@@ -333,13 +335,14 @@ def plan(
     horizon = {"expect": expect, "max_units": max_units}
     more = {name: value for name, value in horizon.items() if value is not None}
     design, truth = _question(rate_a, rate_b, shared, split, mode, alpha, more)
-    sample_size = plan_ab_test(design, truth, power=power, units_a_day=units_a_day)
+    with session.screen.busy("plan"):
+        sample_size = plan_ab_test(design, truth, power=power, units_a_day=units_a_day)
     rows = (
-        ("units until the rule has decided, in half of the tests", _count(sample_size.median_units)),
+        ("units until a decision, in half of the tests", _count(sample_size.median_units)),
         (f"... in {power:.0%} of the tests", _count(sample_size.units)),
         ("labels, in half of the tests", _count(sample_size.median_labels)),
         (f"... in {power:.0%} of the tests", _count(sample_size.labels)),
-        ("units of a test that is analysed once (not safe to peek at)", _count(sample_size.fixed_units)),
+        ("units if it is analysed only once", _count(sample_size.fixed_units)),
         ("cost of sequential testing", "-" if sample_size.price is None else f"{sample_size.price:.2f} times the units"),
         ("probability that the worse version is named", f"{sample_size.wrong:.2g}"),
         *((("days", f"{sample_size.days:.1f}"),) if sample_size.days is not None else ()),
@@ -437,16 +440,16 @@ def simulate(
         ("A won", f"{result.won_a.value:.2%}"),
         ("B won", f"{result.won_b.value:.2%}"),
         (
-            "false end: a false winner or a false breach",
+            "false winner or false breach",
             f"{ends.value:.2%} ({ends.low:.2%} to {ends.high:.2%}), promised: at most {alpha:.2%}",
         ),
-        ("interval ever without the true difference", f"{result.missed.value:.2%}, promised: at most {alpha:.2%}"),
+        ("true difference ever outside", f"{result.missed.value:.2%}, promised: at most {alpha:.2%}"),
         ("sample ratio alarm", f"{result.alarmed.value:.2%}, promised: at most {design.srm_alpha:.2%}"),
         (
-            "requests until there is a winner, median",
+            "requests to a winner, median",
             "not in half of the tests" if result.median_units is None else f"{result.median_units:,.0f}",
         ),
-        ("units with a label until then, median", "-" if result.median_labels is None else f"{result.median_labels:,.0f}"),
+        ("labels until then, median", "-" if result.median_labels is None else f"{result.median_labels:,.0f}"),
         ("error rates controlled", "yes" if keeps else "NO"),
         *((("picture", str(out)),) if out is not None else ()),
     )

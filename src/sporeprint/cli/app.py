@@ -36,7 +36,7 @@ from sporeprint.cli.terminal import ReaderGoneError
 from sporeprint.cli.threshold import threshold_commands
 from sporeprint.cli.warehouse import warehouse
 from sporeprint.common.optional_dependencies import missing
-from sporeprint.errors import SporeprintError, StorageError, UsageError
+from sporeprint.errors import SporeprintError, StorageError, UsageError, expectation
 
 #: What a shell says of a process that a signal ended: 128 and the signal's number.
 INTERRUPTED, READER_GONE, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGPIPE, 128 + signal.SIGTERM
@@ -161,6 +161,12 @@ def _report(screen: Screen, error: BaseException) -> None:
 def _usage(error: typer.TyperException) -> str:
     """A usage error's message, and where to read on."""
     message = error.format_message()
+    if (faults := getattr(error.__cause__, "errors", None)) is not None:  # pydantic's, without the value
+        first = faults()[0]
+        message = f"{message.partition(': ')[0]}: {expectation(first)}, not {str(first['input'])!r}"
+    parameter = getattr(error, "param", None)
+    if message.startswith("Missing option") and parameter is not None:
+        message = f"{message} {parameter.help}"
     where = getattr(getattr(error, "ctx", None), "command_path", "sporeprint")
     option = getattr(error, "option_name", None)
     if option in COMMON and where == "sporeprint":

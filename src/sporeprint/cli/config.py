@@ -24,7 +24,11 @@ def config_check(
     show: Annotated[bool, typer.Option("--show", help="Show every setting as it will be used, defaults included.")] = False,
 ) -> Result:
     """Read and check the configuration, the environment and --set, as every run does first."""
+    from sporeprint.storage import urls
+
     settings = session.settings
+    urls.oltp(settings.storage, session.workdir)
+    urls.olap(settings.storage, session.workdir)
     groups = settings.dataset.groups
     rows = (
         ("file", str(session.config)),

@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
@@ -104,6 +105,10 @@ class Screen:
         if self.quiet or self.json:
             return SilentSteps()
         return BarSteps(rich_console(self.err)) if is_terminal(self.err) else LineSteps(self.err)
+
+    def busy(self, name: str) -> AbstractContextManager[object]:
+        """What shows on a terminal that a command is at work whose steps nobody counts."""
+        return self.steps().step(name) if is_terminal(self.err) else contextlib.nullcontext()
 
     def error(self, kind: str, message: str, *, retryable: bool = False) -> None:
         """Show an error: on `err` for people, on `out` as JSON for programs."""

@@ -96,7 +96,7 @@ def upgrade(
     """Create the tables, or migrate them to this version. Rows are retained."""
     from sporeprint.storage.oltp import migrate
 
-    with _engine(session) as engine:
+    with _engine(session) as engine, session.screen.busy("upgrade"):
         return _shown(migrate.upgrade(engine, revision), "Schema changed")
 
 
@@ -114,7 +114,8 @@ def downgrade(
         if undone and not yes:
             lost = "; ".join(f"{each.id}, {each.summary}" for each in undone)
             raise UsageError(f"this deletes tables and columns with all that is in them ({lost}); make a backup, then add --yes")
-        return _shown(migrate.downgrade(engine, revision), "Schema changed")
+        with session.screen.busy("downgrade"):
+            return _shown(migrate.downgrade(engine, revision), "Schema changed")
 
 
 def _warehouse_progress(session: Session) -> "WarehouseProgress":

@@ -20,7 +20,7 @@ def check(session: Session, engine: EngineName = None) -> Result:
 
     settings = with_engine(session.settings, engine)
     session.workdir.mkdir(parents=True, exist_ok=True)
-    with open_engine(settings, Workdir(session.workdir)) as running:
+    with session.screen.busy("engine"), open_engine(settings, Workdir(session.workdir)) as running:
         if isinstance(running, LocalEngine):
             rows = [("this machine", f"{running.workers} processes")]
             return Facts({"kind": "local", "workers": running.workers}, (Table("Engine", ("", ""), tuple(rows)),))

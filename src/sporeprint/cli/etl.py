@@ -103,7 +103,9 @@ def _drafted(session: Session, source: str | None, target: str, positive: str | 
         raise UsageError(f"{path} exists, and is not replaced; leave --target out to use it, or name another --workdir")
     drafted = draft_configuration(source, session.workdir, target=target, positive=split_codes(positive))
     write_draft(drafted, path)
-    session.screen.say(f"wrote {path}")
+    chosen = drafted.target
+    session.screen.say(f"wrote {path}; change there what is wrong")
+    session.screen.say(f"the class that must not be missed: {chosen.positive} ({chosen.reason})")
     return load_settings(path, overrides=session.overrides)
 
 
@@ -122,12 +124,19 @@ def with_engine(settings: "Settings", name: str | None) -> "Settings":
     return settings.model_copy(update={"engine": settings.engine.model_copy(update=where)})
 
 
-@command(etl_commands, ALL, panel=STEPS, examples="sporeprint extract\nsporeprint extract --source observations.parquet")
-def extract(session: Session, source: Source = None, simulate: Simulate = False) -> Result:
+@command(
+    etl_commands,
+    ALL,
+    panel=STEPS,
+    examples="sporeprint extract\nsporeprint extract --source observations.parquet\n"
+    "sporeprint extract --source spark:catalog.table --engine spark://host:7077    a table of a Spark catalogue",
+)
+def extract(session: Session, source: Source = None, simulate: Simulate = False, engine: EngineName = None) -> Result:
     """Find, download or simulate the table."""
     from sporeprint.pipelines.extract import run_extract
 
-    return run_extract(_with_simulation(session.settings, simulate), session.workdir, source=source, steps=session.screen.steps())
+    settings = with_engine(_with_simulation(session.settings, simulate), engine)
+    return run_extract(settings, session.workdir, source=source, steps=session.screen.steps())
 
 
 @command(etl_commands, ALL, panel=STEPS, examples="sporeprint validate\nsporeprint validate --set validation.max_rejected_share=0.05")
@@ -188,16 +197,17 @@ def train(
     new_version: Annotated[
         bool, typer.Option("--new-version", help="Register the model as a further version without promoting it.")
     ] = False,
+    engine: EngineName = None,
 ) -> Result:
     """Train the configured models."""
     from sporeprint.pipelines.etl import run_new_version
     from sporeprint.pipelines.train import run_train
 
+    settings, steps = with_engine(session.settings, engine), session.screen.steps()
     if not new_version:
-        return run_train(session.settings, session.workdir, models=model, steps=session.screen.steps())
-    steps = session.screen.steps()
-    names = model or list(session.settings.models)
-    return Versions(tuple(run_new_version(session.settings, session.workdir, name, steps=steps) for name in dict.fromkeys(names)))
+        return run_train(settings, session.workdir, models=model, steps=steps)
+    names = model or list(settings.models)
+    return Versions(tuple(run_new_version(settings, session.workdir, name, steps=steps) for name in dict.fromkeys(names)))
 
 
 @command(etl_commands, ALL, panel=STEPS, examples="sporeprint evaluate\nsporeprint evaluate --full")

@@ -29,6 +29,7 @@ def mlflow(
 
     registry = Registry(Workdir(session.workdir).registry)
     ref = registry.resolve(model).ref
-    folder = export_mlflow(registry, ref, out)
+    with session.screen.busy("export"):
+        folder = export_mlflow(registry, ref, out)
     values = {"model": ref, "out": str(folder)}
     return Facts(values, (Table("Exported", ("", ""), (("model", ref), ("MLflow model", str(folder)))),))

@@ -48,7 +48,8 @@ def init(
     codes = split_codes(positive)
     while True:
         try:
-            drafted = draft_configuration(file, session.workdir, target=target, positive=codes, query=query)
+            with session.screen.busy("look"):
+                drafted = draft_configuration(file, session.workdir, target=target, positive=codes, query=query)
             break
         except UsageError as error:
             if yes or not is_terminal(session.screen.err):

@@ -1,5 +1,6 @@
 """`sporeprint models`: list, show, verify, import, promote and roll back versions."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -104,20 +105,33 @@ def _without_empty(title: str, heads: Sequence[str], rows: Sequence[tuple[str, .
 def show(session: Session, ref: Ref) -> Result:
     """Show a version: provenance, metrics and files."""
     description = _registry(session).show(ref)
+    sizes = [record["size"] for record in description["files"].values()]
     facts = {
         "version": description["ref"],
         "stands for": ", ".join(PRODUCTION if alias == PRODUCTION else "champion" for alias in description["aliases"]),
         "scorer": description["scorer"],
-        **_flat(description["info"]),
+        **{key: _in_a_line(value) for key, value in description["info"].items()},
         "identity": description["identity"],
+        **{f"{on} {name}": f"{value['value']:.4g}" for on, name, value in _without_interval(description["metrics"])},
+        "files": f"{len(sizes)}, {sum(sizes):,} B; sporeprint models verify checks them",
     }
-    files = tuple((name, f"{record['size']:,} B", record["sha256"][:16]) for name, record in sorted(description["files"].items()))
     tables = (
-        Table("", ("", ""), tuple((key, str(value)) for key, value in facts.items() if value not in ("", None))),
-        Table("Metrics", ("rows", "metric", "value", "from", "to"), tuple(_scores(description["metrics"]))),
-        Table("Files", ("file", "size", "sha256"), files),
+        Table("", ("", ""), tuple((key, _cut(str(value))) for key, value in facts.items() if value not in ("", None))),
+        _scores(description["metrics"]),
     )
     return Facts(description, tables)
+
+
+def _cut(text: str) -> str:
+    """A text, of which a hash says enough in 16 characters."""
+    return text[:16] if re.fullmatch("[0-9a-f]{40,}", text) else text
+
+
+def _in_a_line(value: Any) -> str:
+    """A value for people: of what it holds, names and values."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_in_a_line(each)}" for key, each in _flat(value).items())
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _flat(values: Mapping[str, Any], within: str = "") -> dict[str, str]:
@@ -131,13 +145,30 @@ def _flat(values: Mapping[str, Any], within: str = "") -> dict[str, str]:
     return lines
 
 
-def _scores(metrics: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Every metric with its interval, for people."""
+def _scores(metrics: Mapping[str, Any]) -> Table:
+    """Every metric with its interval, on each kind of rows beside the other."""
+    cards = {on: card for on, card in metrics.items() if isinstance(card, Mapping) and any(map(_has_interval, card.values()))}
+    names = dict.fromkeys(name for card in cards.values() for name, estimate in card.items() if _has_interval(estimate))
+    rows = tuple((name, *(_with_interval(card.get(name)) for card in cards.values())) for name in names)
+    return Table("Metrics", ("", *(f"{on} rows" for on in cards)), rows)
+
+
+def _without_interval(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Numbers that were chosen and not estimated: the threshold."""
     for on, card in metrics.items():
-        for name, estimate in card.items() if isinstance(card, Mapping) else ():
-            if isinstance(estimate, Mapping) and isinstance(estimate.get("value"), float | int):
-                ends = (estimate["value"], estimate.get("low"), estimate.get("high"))
-                yield on, name, *("" if end is None else f"{end:.4f}" for end in ends)
+        for name, value in card.items() if isinstance(card, Mapping) else ():
+            if isinstance(value, Mapping) and isinstance(value.get("value"), float | int) and not _has_interval(value):
+                yield on, name, value
+
+
+def _has_interval(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(value.get(key), float | int) for key in ("value", "low", "high"))
+
+
+def _with_interval(estimate: Any) -> str:
+    if not _has_interval(estimate):
+        return ""
+    return f"{estimate['value']:.4f} ({estimate['low']:.4f} to {estimate['high']:.4f})"
 
 
 @command(models, PLACE, panel=_INSPECT, examples="sporeprint models verify\nsporeprint models verify xgboost/v2 || echo altered")

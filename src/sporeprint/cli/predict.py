@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from sporeprint.cli.command import PLACE, Session, command, group
+from sporeprint.cli.command import ALL, PLACE, Session, command, group
 from sporeprint.cli.console import Result
+from sporeprint.cli.etl import EngineName, with_engine
 from sporeprint.cli.panels import USE
 from sporeprint.errors import UsageError
 
@@ -19,17 +20,25 @@ EMPTY = ("as-declared", "not-observed")
 
 @command(
     prediction_commands,
-    PLACE,
+    ALL,
     panel=USE,
     examples="sporeprint predict new.csv --out answers.csv\n"
     "sporeprint predict new.parquet --out answers.parquet --model xgboost\n"
     "sporeprint predict new.csv --out answers.csv --model xgboost/v2\n"
-    "sporeprint predict new.parquet --out scores.parquet --scores    no verdicts: for analysis, twice as fast",
+    "sporeprint predict new.parquet --out scores.parquet --scores    no verdicts: for analysis, twice as fast\n"
+    "sporeprint predict observations/ --out answers/ --engine spark://host:7077    a part file for each file, on a cluster",
 )
 def predict(
     session: Session,
     file: Annotated[str, typer.Argument(metavar="FILE", help="Rows to predict: a file, folder, pattern or address.", show_default=False)],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write, CSV or Parquet by its suffix.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="File to write, CSV or Parquet by its suffix. A name without one is a folder of part files.",
+            show_default=False,
+        ),
+    ],
     model: Annotated[str, typer.Option(metavar="NAME", help="production, a model's name, or one version of it as name/v2.")] = "production",
     scores: Annotated[
         bool, typer.Option("--scores", help="Only classifier output and probability, without verdicts: for analysis.")
@@ -37,6 +46,7 @@ def predict(
     empty: Annotated[
         str, typer.Option(metavar="MEANING", help="What an empty cell means: as-declared (by the configuration), or not-observed.")
     ] = "as-declared",
+    engine: EngineName = None,
 ) -> Result:
     """Predict the rows of a file; adds verdict, probability and novelty p-value."""
     from sporeprint.common.files import is_same_file
@@ -47,8 +57,17 @@ def predict(
         raise UsageError(f"--out {out} is the file to score itself; name another one")
     if empty not in EMPTY:
         raise UsageError(f"--empty {empty}: expected {' or '.join(EMPTY)}")
-    leave_out("xgboost", "pandas", "sklearn")
     observed = empty == EMPTY[0]
+    if not out.suffix:
+        from sporeprint.pipelines.folder_prediction import predict_folder
+
+        settings, steps = with_engine(session.settings, engine), session.screen.steps()
+        return predict_folder(
+            settings, session.workdir, file, out, model=model, guarded=not scores, empty_is_observed=observed, steps=steps
+        )
+    if engine is not None:
+        raise UsageError(f"--engine writes a folder of part files, and --out {out} names a file; leave out its suffix")
+    leave_out("xgboost", "pandas", "sklearn")
     return batch_prediction.predict(
         session.workdir, file, out, model=model, guarded=not scores, empty_is_observed=observed, steps=session.screen.steps()
     )
@@ -109,6 +128,6 @@ def _fields(texts: list[str]) -> dict[str, str]:
         if not equals or not name:
             raise UsageError(f"{text!r}: expected FIELD=VALUE, as in cap-shape=convex")
         if name in fields:
-            raise UsageError(f"field {name!r} is given twice")
+            raise UsageError(f"field {name!r} is given twice, as {fields[name]!r} and {value!r}; give one")
         fields[name] = value
     return fields

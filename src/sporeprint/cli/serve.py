@@ -1,5 +1,6 @@
 """`sporeprint serve`: the registered models over HTTP."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -48,6 +49,14 @@ def serve(
         raise RegistryError(f"{start.problem}\nsporeprint etl makes a model and puts the best one into production") from start.problem
     where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     to = "to those who have a key" if start.has_keys else "to this machine only (no API keys yet)"
-    session.screen.say(f"serving {start.ref} at {where}, documented at {where}/docs, {to}")
-    server.serve(session.settings, session.workdir, model=model, host=host, port=port, workers=workers, exposed=exposed)
+    text = f"serving {start.ref} at {where}, documented at {where}/docs, {to}"
+    server.serve(
+        *(session.settings, session.workdir),
+        model=model,
+        host=host,
+        port=port,
+        workers=workers,
+        exposed=exposed,
+        ready=partial(session.screen.say, text),
+    )
     return Facts({"served": start.ref}, (Table("", ("",), (("the server has ended; all predictions are stored",),)),))

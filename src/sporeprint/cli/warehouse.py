@@ -93,7 +93,7 @@ def report(
     """Report volume, verdicts, false negatives and latency by day, model and arm."""
     from sporeprint.reports import warehouse_report
 
-    with _warehouse(session) as source, source.reading() as reader:
+    with session.screen.busy("report"), _warehouse(session) as source, source.reading() as reader:
         made = warehouse_report.make_warehouse_report(reader, source.shown, now_us=time.time_ns() // 1000, days=days)
     if out is not None:
         from sporeprint.common.files import atomic_write
@@ -118,7 +118,7 @@ def query(
     """Run one read-only SQL statement on the warehouse."""
     if not sql.strip():
         raise UsageError('expected a statement, as in: sporeprint warehouse query "SELECT * FROM dim_model"')
-    with _warehouse(session) as source, source.reading(seconds=timeout) as reader:
+    with session.screen.busy("query"), _warehouse(session) as source, source.reading(seconds=timeout) as reader:
         answer = reader.user_query(sql, rows=rows)
     return _shown(answer, rows)
 

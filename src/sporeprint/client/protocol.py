@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sporeprint.client.errors import AnswerError, UnreachableError, error_type
 from sporeprint.client.results import BatchFile, BatchResult, OutcomesResult, PredictResult
-from sporeprint.errors import UsageError
+from sporeprint.errors import UsageError, expectation
 from sporeprint.messages.identification import IdentifyResponse
 from sporeprint.messages.models import ModelList, PromotionRequest, PromotionResponse, RollbackResponse
 from sporeprint.messages.outcomes import OutcomeRequest, OutcomeResponse, OutcomesResponse, RowOutcome
@@ -88,7 +88,7 @@ class Response:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"])) or repr(self.body[:80])
             raise AnswerError(
-                f"the answer ({self.status}) is no {message.__name__} ({where}: {first['msg']}); is this the address of the service?"
+                f"the answer ({self.status}) is no {message.__name__} ({where}: {expectation(first)}); is this the address of the service?"
             ) from None
         return value
 

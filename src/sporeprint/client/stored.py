@@ -7,7 +7,7 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from sporeprint.client.protocol import Call, Request
-from sporeprint.errors import UsageError
+from sporeprint.errors import UsageError, expectation
 from sporeprint.messages.model_versions import ComparisonResponse, VersionResponse
 from sporeprint.messages.prediction_search import BatchDetails, BatchList, PredictionList, PredictionSearchRequest
 
@@ -26,7 +26,7 @@ def search_predictions(**fields: Any) -> Call[PredictionList]:
         chosen = PredictionSearchRequest.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise UsageError(f"{'.'.join(map(str, first['loc']))}: {expectation(first)}") from None
     query = chosen.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     response = yield Request("GET", "/predictions", {name: str(value) for name, value in query.items()})
     return response.read(PredictionList)

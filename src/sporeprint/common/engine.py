@@ -18,11 +18,21 @@ class Engine(Protocol):
 
     Attributes:
         workers: tasks that run at once.
+        nodes: processes that a fit over all rows is shared out to.
+        host: the address under which tasks reach this process.
     """
 
     @property
     def workers(self) -> int:
         """Tasks that run at once."""
+
+    @property
+    def nodes(self) -> int:
+        """Processes that a fit over all rows is shared out to."""
+
+    @property
+    def host(self) -> str:
+        """The address under which tasks reach this process."""
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """The results of a function over tasks, in the tasks' order.
@@ -36,9 +46,26 @@ class Engine(Protocol):
             RetryableError: workers were lost.
         """
 
+    def together(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
+        """The results of a function over tasks that all run at once, and may wait for each other.
+
+        Args:
+            work: see `map`.
+            tasks: no more than `workers`.
+
+        Raises:
+            Exception: what `work` raises.
+            RetryableError: workers were lost, and with them all tasks.
+        """
+
 
 class LocalEngine:
-    """Processes of this machine, started with the first tasks that are several; a single task runs in this one."""
+    """Processes of this machine, started with the first tasks that are several; a single task runs in this one.
+
+    A fit over all rows has this process, and its threads: they share memory.
+    """
+
+    nodes, host = 1, "127.0.0.1"
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
@@ -49,22 +76,31 @@ class LocalEngine:
         if len(tasks) == 1 or self.workers == 1:
             yield from map(work, tasks)
             return
-        if self._pool is None:
-            # Forked processes would have copies of this one's locked locks.
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=multiprocessing.get_context("spawn"))
+        pool = self._processes()
         waiting: deque[Future[Result]] = deque()
         try:
             for task in tasks:
-                waiting.append(self._pool.submit(work, task))
+                waiting.append(pool.submit(work, task))
                 if len(waiting) > self.workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
+            self._pool = None
             raise RetryableError("a process of this run ended without a word, killed for its memory perhaps; run it again") from error
         finally:
             for future in waiting:
                 future.cancel()
+
+    def together(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
+        """See `Engine`."""
+        return list(self.map(work, tasks))
+
+    def _processes(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            # Forked processes would have copies of this one's locked locks.
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=multiprocessing.get_context("spawn"))
+        return self._pool
 
     def close(self) -> None:
         """End the processes."""

@@ -31,7 +31,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 #: What tasks need beside Python: packages of one version everywhere.
-PACKAGES = ("numpy", "polars", "pyarrow", "pydantic", "sporeprint")
+PACKAGES = ("numpy", "polars", "pyarrow", "pydantic", "sporeprint", "xgboost")
 #: Seconds in which a master must take a connection.
 CONNECT_S = 5.0
 #: What a result of `mapInArrow` is.
@@ -71,22 +71,23 @@ def spark_engine(master: str, workers: int, memory: str, share: Path, *, start_s
         SourceUnavailableError: nothing answers at that address.
         ConfigError: what the workers lack; see `SparkEngine.check`.
     """
-    _reach(master)
+    host = _reach(master)
     session = _session(master, workers, memory)
     try:
-        engine = SparkEngine(session, workers, share.absolute())
+        engine = SparkEngine(session, workers, share.absolute(), host)
         yield replace(engine, reports=engine.check(f"{workers} x 1 core with {memory}", start_s))
     finally:
         session.stop()
 
 
-def _reach(master: str) -> None:
-    """Refuse an address where nobody listens: Spark itself would try for minutes."""
+def _reach(master: str) -> str:
+    """The address under which this machine reaches a master. Where nobody listens it is refused: Spark itself would try for minutes."""
     match = re.fullmatch(r"(?:spark|sc)://([^/,:;]+):(\d+).*", master)
     if match is None:
-        return
+        return "127.0.0.1"
     try:
-        socket.create_connection((match[1], int(match[2])), CONNECT_S).close()
+        with socket.create_connection((match[1], int(match[2])), CONNECT_S) as connection:
+            return str(connection.getsockname()[0])
     except OSError as error:
         raise SourceUnavailableError(f"no Spark master answers at {master}: {error.strerror or error}; is it running?") from error
 
@@ -126,30 +127,56 @@ class SparkEngine:
         session: of Spark.
         workers: tasks that run at once.
         share: a folder that driver and workers see.
+        host: the address of the driver on the network of the workers.
         reports: of the workers, from when the session began.
     """
 
     session: Any
     workers: int
     share: Path
+    host: str
     reports: tuple[WorkerReport, ...] = ()
+
+    @property
+    def nodes(self) -> int:
+        """See `Engine`: a process on each core."""
+        return self.workers
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """See `Engine`. An error of `work` that says what is wrong with the data comes back as it is; any other is tried again."""
+        return self._results(work, tasks, at_once=False)
+
+    def together(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
+        """See `Engine`: a barrier."""
+        return list(self._results(work, tasks, at_once=True))
+
+    def write_table(self, name: str, folder: Path) -> None:
+        """Write a table of a catalogue as Parquet files into a folder of the share, in place of what is there; workers write them.
+
+        Raises:
+            SourceUnavailableError: there is no such table, or it cannot be read or written.
+        """
+        try:
+            self.session.table(name).write.mode("overwrite").parquet(folder.absolute().as_uri())
+        except Exception as error:  # see `_run`
+            raise SourceUnavailableError(f"Spark cannot read the table {name}: {_reason(error)}") from error
+
+    def _results(self, work: Callable[[Task], Result], tasks: Sequence[Task], *, at_once: bool) -> Iterator[Result]:
         with tempfile.TemporaryDirectory(prefix=".tasks-", dir=self.share, ignore_cleanup_errors=True) as folder:
+            Path(folder, "work").write_bytes(pickle.dumps(work))
             for number, task in enumerate(tasks):
-                Path(folder, f"{number}.task").write_bytes(pickle.dumps((work, task)))
+                Path(folder, f"{number}.task").write_bytes(pickle.dumps(task))
             Path(folder).chmod(0o755)
-            outcomes = self._run(_runner(folder), len(tasks))
+            outcomes = self._run(_runner(folder, at_once=at_once), len(tasks), at_once=at_once)
         for number in range(len(tasks)):
             outcome = outcomes[number]
             if isinstance(outcome, Exception):
                 raise outcome
             yield outcome
 
-    def _run(self, run: Callable[[Iterable[Any]], Iterator[Any]], tasks: int) -> dict[int, Any]:
+    def _run(self, run: Callable[[Iterable[Any]], Iterator[Any]], tasks: int, *, at_once: bool = False) -> dict[int, Any]:
         try:
-            rows = self.session.range(0, tasks, 1, tasks).mapInArrow(run, _COLUMNS).collect()
+            rows = self.session.range(0, tasks, 1, tasks).mapInArrow(run, _COLUMNS, barrier=at_once).collect()
         except Exception as error:  # PySpark's own errors, py4j's and gRPC's have no common base
             raise _failure(error) from error
         return {row["task"]: pickle.loads(row["result"]) for row in rows}  # noqa: S301 -- what this run's own tasks wrote
@@ -187,12 +214,13 @@ def refuse_unlike(report: WorkerReport, share: Path) -> None:
     """
     mine = versions()
     for name, version in report.packages.items():
+        if version == mine[name]:
+            continue
         if version is None:
             raise ConfigError(
                 f"the worker {report.host} has no {name} in its Python ({report.python}); install there what is installed here"
             )
-        if version != mine[name]:
-            raise ConfigError(f"the worker {report.host} has {name} {version}, here is {mine[name]}; install the same version on both")
+        raise ConfigError(f"the worker {report.host} has {name} {version}, here is {mine[name]}; install the same version on both")
     if not report.sees_share:
         raise ConfigError(
             f"the worker {report.host} does not see the work directory {share}; "
@@ -246,19 +274,25 @@ def _probe(sign: str) -> Callable[[Iterable[Any]], Iterator[Any]]:
     return run
 
 
-def _runner(folder: str) -> Callable[[Iterable[Any]], Iterator[Any]]:
+def _runner(folder: str, *, at_once: bool) -> Callable[[Iterable[Any]], Iterator[Any]]:
     def run(batches: Iterable[Any]) -> Iterator[Any]:
         import pickle
         from pathlib import Path
 
         import pyarrow as pa
 
-        from sporeprint.errors import SporeprintError
+        from sporeprint.errors import RetryableError, SporeprintError
 
         for batch in batches:
             for number in batch.column(0).to_pylist():
-                work, task = pickle.loads(Path(folder, f"{number}.task").read_bytes())  # noqa: S301 -- what the driver of this run wrote
+                # What the driver of this run wrote.
+                work, task = (pickle.loads(Path(folder, name).read_bytes()) for name in ("work", f"{number}.task"))  # noqa: S301
+                begun = Path(folder, f"{number}.begun")
                 try:
+                    if at_once and begun.exists():
+                        # A stage that Spark repeats would wait for processes of the first attempt: whoever runs it begins anew.
+                        raise RetryableError("an executor was lost, and with it tasks that run at once; run it again")
+                    begun.touch()
                     outcome = work(task)
                 except SporeprintError as error:
                     outcome = error

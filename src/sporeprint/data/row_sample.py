@@ -5,11 +5,14 @@ different rows keeps their shares. It is not the hash that decides a row's part,
 """
 
 import math
-from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.common.batches import Batches
 from sporeprint.data.dataset import Observations, concat
 
 Keys = npt.NDArray[np.uint64]
@@ -27,7 +30,18 @@ def row_keys(rows: Observations) -> Keys:
     return keys
 
 
-def sample(batches: Iterable[Observations], rows: int, most: int) -> Observations:
+@dataclass(frozen=True)
+class RowsInOrder:
+    """Some rows of a table, in its order."""
+
+    tables: tuple[Observations, ...]
+
+    def merge(self, other: Self) -> Self:
+        """Of both."""
+        return type(self)((*self.tables, *other.tables))
+
+
+def sample(batches: Batches[Observations], rows: int, most: int) -> Observations:
     """The rows with the smallest keys, in the order of the table: all where they are no more than `most`.
 
     Args:
@@ -39,7 +53,11 @@ def sample(batches: Iterable[Observations], rows: int, most: int) -> Observation
         return concat(list(batches))
     # Six standard deviations more than needed stay while reading, and the smallest of them chosen in the end.
     limit = np.uint64(min((most + 6 * math.sqrt(most) + 6) / rows, 1.0) * (2.0**64 - 2048))
-    return smallest(concat([batch.take(row_keys(batch) <= limit) for batch in batches]), most)
+    return smallest(concat(list(batches.total(partial(_up_to, limit)).tables)), most)
+
+
+def _up_to(limit: np.uint64, rows: Observations) -> RowsInOrder:
+    return RowsInOrder((rows.take(row_keys(rows) <= limit),))
 
 
 def smallest(rows: Observations, most: int) -> Observations:

@@ -1,49 +1,28 @@
 """The published tables of one run, as training and evaluation take them: samples in memory, and all training rows in batches."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
+from sporeprint.common.batches import Batches, BatchSequence
+from sporeprint.common.engine import Engine, LocalEngine
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import DataSummary
 from sporeprint.data.dataset import Observations, concat
-from sporeprint.data.parquet_store import read_table, read_tables, run_id_of
+from sporeprint.data.parquet_store import read_table, run_id_of
 from sporeprint.data.row_sample import sample, smallest
+from sporeprint.data.stored_rows import counted_rows, stored_rows
 from sporeprint.errors import DataError
 from sporeprint.settings import Settings
 
 TABLES = ("train", "validation", "test")
 #: The parts whose rows the guard knows: those a model is fitted on, or stopped by.
 KNOWN = ("train", "early_stop")
-
-
-@dataclass(frozen=True)
-class StoredRows:
-    """Rows of published files, read batch by batch as often as they are iterated over.
-
-    Attributes:
-        workdir: where the files are.
-        settings: the contract, and how the rows were split.
-        parts: of which parts of the split.
-    """
-
-    workdir: Workdir
-    settings: Settings
-    parts: tuple[str, ...]
-
-    def __iter__(self) -> Iterator[Observations]:
-        """The rows, in the order of the files."""
-        numbers = [list(self.settings.split.shares).index(name) for name in self.parts]
-        for table in dict.fromkeys("validation" if name not in TABLES else name for name in self.parts):
-            for batch in read_batches(self.settings, self.workdir, table):
-                if batch.part is None or np.isin(batch.part, numbers).all():
-                    yield batch
-                elif len(chosen := np.flatnonzero(np.isin(batch.part, numbers))):
-                    yield batch.take(chosen)
+#: What a table is read by, where no engine is named.
+HERE = LocalEngine(1)
 
 
 @dataclass(frozen=True)
@@ -56,14 +35,14 @@ class KnownRows:
         is_whole: whether they are.
     """
 
-    batches: Iterable[Observations]
+    batches: Batches[Observations]
     sample: Observations
     is_whole: bool
 
     @classmethod
     def of(cls, rows: Observations) -> Self:
         """Rows in memory."""
-        return cls([rows], rows, is_whole=True)
+        return cls(BatchSequence([rows]), rows, is_whole=True)
 
 
 @dataclass(frozen=True)
@@ -76,6 +55,7 @@ class ModelInput:
         validation: early stopping, calibration and threshold.
         test: rows that no step before evaluation sees.
         stored: where all rows to fit on can be read; None where `train` has them all.
+        engine: what counts them.
     """
 
     record: DataSummary
@@ -83,6 +63,7 @@ class ModelInput:
     validation: Observations
     test: Observations
     stored: Workdir | None = field(default=None, repr=False)
+    engine: Engine = field(default=HERE, repr=False)
 
     def part(self, settings: Settings, name: str) -> Observations:
         """The rows of one part of `validation`; of `calibration` at most `guard.calibration_rows`, by hash."""
@@ -95,7 +76,10 @@ class ModelInput:
         held = concat([self.train if name == "train" else self.part(settings, name) for name in parts])
         if self.stored is None:
             return KnownRows.of(held)
-        return KnownRows(StoredRows(self.stored, settings, parts), smallest(held, settings.runtime.most_rows), is_whole=False)
+        tables = dict.fromkeys("validation" if name not in TABLES else name for name in parts)
+        numbers = tuple(list(settings.split.shares).index(name) for name in parts)
+        rows = stored_rows(settings, [_path(self.stored, table) for table in tables], self.engine, numbers)
+        return KnownRows(rows, smallest(held, settings.runtime.most_rows), is_whole=False)
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -107,8 +91,13 @@ class ModelInput:
         return (f"Measured, calibrated and held out in folds on samples by hash: {', '.join(parts)} (runtime.most_rows).",) if parts else ()
 
 
-def read_input(settings: Settings, workdir: Workdir) -> ModelInput:
+def read_input(settings: Settings, workdir: Workdir, engine: Engine = HERE) -> ModelInput:
     """Read what `load` published: whole, or of tables larger than `runtime.most_rows` a sample.
+
+    Args:
+        settings: the configuration.
+        workdir: where it is.
+        engine: reads tables of many parts, and counts their rows; this process where nobody else is named.
 
     Raises:
         DataError: if nothing is published, or the tables are of several runs.
@@ -123,18 +112,12 @@ def read_input(settings: Settings, workdir: Workdir) -> ModelInput:
             )
     rows, most = _published(record), settings.runtime.most_rows
     train, validation, test = (
-        _counted(settings, read_table(_path(workdir, name), settings.dataset, tuple(settings.split.shares)))
+        counted_rows(settings, read_table(_path(workdir, name), settings.dataset, tuple(settings.split.shares)))
         if rows[name] <= most
-        else sample(read_batches(settings, workdir, name), rows[name], most)
+        else sample(stored_rows(settings, [_path(workdir, name)], engine), rows[name], most)
         for name in TABLES
     )
-    return ModelInput(record, train, validation, test, workdir if max(rows["train"], rows["validation"]) > most else None)
-
-
-def read_batches(settings: Settings, workdir: Workdir, table: str) -> Iterator[Observations]:
-    """The rows of a published table, batch by batch."""
-    for batch in read_tables(_path(workdir, table), settings.dataset, tuple(settings.split.shares)):
-        yield _counted(settings, batch)
+    return ModelInput(record, train, validation, test, workdir if max(rows["train"], rows["validation"]) > most else None, engine)
 
 
 def _published(record: DataSummary) -> dict[str, int]:
@@ -145,8 +128,3 @@ def _published(record: DataSummary) -> dict[str, int]:
 
 def _path(workdir: Workdir, table: str) -> Path:
     return workdir.model_input / f"{table}.parquet"
-
-
-def _counted(settings: Settings, rows: Observations) -> Observations:
-    """With `split.by: groups` test rows are of new groups: a promise for these counts each group once."""
-    return replace(rows, cluster=rows.group) if settings.split.by == "groups" else rows

@@ -14,9 +14,10 @@ from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations
 from sporeprint.data.training_data import KnownRows
 from sporeprint.evaluation.safety_scorecard import LeftOutNovelty
+from sporeprint.models.encoded_rows import EncodedRows
 from sporeprint.models.encoder import Encoder
 from sporeprint.models.encoder_fit import column_transforms, fit_and_encode
-from sporeprint.models.training import EncodedRows, FittedModel, fit_model
+from sporeprint.models.training import FittedModel, fit_model
 from sporeprint.safety.cells import Cells
 from sporeprint.safety.decision_rule import fit_decision_rule, fit_guards
 from sporeprint.safety.novelty_guard import Novelty

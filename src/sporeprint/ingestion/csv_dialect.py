@@ -264,10 +264,14 @@ def match_columns(names: Sequence[str], schema: DatasetSchema, where: str, *, la
     if not labelled and missing and _may_lack(missing, names, schema):
         return tuple(name if name in needed_columns else None for name in names)
     if missing or (labelled and extra and schema.extra_columns == "reject"):
-        raise DataError(
-            "\n".join([f"{where}: the columns are not those of the dataset {schema.name!r}", *_differences(missing, extra, schema)])
-        )
+        message = f"{where}: the columns are not those of the dataset {schema.name!r}"
+        raise DataError("\n".join([message, *_differences(missing, extra, schema), f"  the table has: {_named(names)}"]))
     return tuple(name if name in needed_columns else None for name in names)
+
+
+def _named(names: Sequence[str]) -> str:
+    """The first of a table's columns, for a message."""
+    return ", ".join(repr(name[:40]) for name in names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _may_lack(missing: Sequence[str], names: Sequence[str], schema: DatasetSchema) -> bool:

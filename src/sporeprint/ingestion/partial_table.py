@@ -76,7 +76,9 @@ def observe(path: Path, schema: DatasetSchema, csv: CsvSettings | None = None) -
         DataError: no such file, not readable, no table, or none of its columns is a feature.
     """
     if not path.is_file():
-        raise DataError(f"no such file: {path}" if not path.exists() else f"{path} is no file; name a table")
+        raise DataError(
+            f"no such file: {path}; name a CSV or Parquet file that is there" if not path.exists() else f"{path} is no file; name a table"
+        )
     try:
         kind = kind_of(path, str(path))
         if kind == "zip":

@@ -31,7 +31,7 @@ def plain_table(source: str, folder: Path, *, max_mb: float = MAX_MB) -> Iterato
         StorageError: it cannot be unpacked there.
     """
     try:
-        files = None if is_store(source) else _local(local_path(source))
+        files = None if is_store(source) else local_files(local_path(source))
         if files is not None and len(files) == 1 and not is_convertible(files[0]) and kind_of(files[0], str(files[0])) != "zip":
             yield files[0]
             return
@@ -52,11 +52,14 @@ def plain_table(source: str, folder: Path, *, max_mb: float = MAX_MB) -> Iterato
         yield plain
 
 
-def _local(named: str) -> Sequence[Path]:
+def local_files(named: str) -> Sequence[Path]:
+    """The files of a table on this machine: a file, or those of a folder or pattern. Raises: DataError: there is none."""
     path = Path(named)
     files = files_of(named)
     if files is None and not path.is_file():
-        raise DataError(f"no such file: {path}" if not path.exists() else f"{path} is no file; name a table")
+        raise DataError(
+            f"no such file: {path}; name a CSV or Parquet file that is there" if not path.exists() else f"{path} is no file; name a table"
+        )
     return files or (path,)
 
 

@@ -128,7 +128,9 @@ def open_table(path: Path, schema: DatasetSchema, *, now: Clock, csv: CsvSetting
     """
     begun = now()
     if not path.is_file():
-        raise DataError(f"no such file: {path}" if not path.exists() else f"{path} is no file; name a table")
+        raise DataError(
+            f"no such file: {path}; name a CSV or Parquet file that is there" if not path.exists() else f"{path} is no file; name a table"
+        )
     with _readable(path):
         if kind_of(path, str(path)) == "parquet":
             file = RawFile(path.absolute(), path.stat().st_size, "", count_rows(path, schema, where=str(path), labelled=False), None)

@@ -264,8 +264,9 @@ async def _http(request: Request, error: Exception) -> Response:
     path = request.scope["path"][:100]
     if error.status_code == 404:
         return _response(request, not_found(f"nothing is at {path!r}; GET /docs lists what there is"))
-    detail = f"{request.method[:20]} is not answered at {path!r}"
-    return _response(request, Problem(error.status_code, "not-allowed", str(error.detail), detail), {"Allow": _allowed(request)})
+    allowed = _allowed(request)
+    detail = f"{request.method[:20]} is not answered at {path!r}; send one of {allowed}"
+    return _response(request, Problem(error.status_code, "not-allowed", str(error.detail), detail), {"Allow": allowed})
 
 
 def _allowed(request: Request) -> str:

@@ -121,7 +121,7 @@ class ModelLoader:
             ref = await asyncio.to_thread(self.registry.resolve, self.name)
             if ref != self.current.ref:
                 served = await asyncio.to_thread(LoadedModel.load, self.registry, ref)
-                log.info("now serving %s instead of %s", ref.ref, self.current.ref.ref)
+                log.info("%s is now %s, was %s", self.name, ref.ref, self.current.ref.ref)
                 self.current, self.swaps = served, self.swaps + 1
             self.failure = None
         except SporeprintError as error:

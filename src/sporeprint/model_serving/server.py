@@ -10,7 +10,7 @@ import resource
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from math import ceil
@@ -24,6 +24,7 @@ from sporeprint.common import telemetry
 from sporeprint.common.optional_dependencies import leave_out
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import RegistryError, StorageError, StorageUnavailableError, UsageError
+from sporeprint.model_serving import model_loader
 from sporeprint.model_serving.api import create_app
 from sporeprint.model_serving.database import START_S, DatabaseStart
 from sporeprint.model_serving.http.authentication import Authenticator, bootstrap_key
@@ -45,7 +46,17 @@ BACKLOG = 2048
 
 
 class Server(uvicorn.Server):
-    """A server for which a signal to end is the regular end: it is not raised anew afterwards."""
+    """A server for which a signal to end is the regular end: it is not raised anew afterwards. It says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Load the application and listen."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -56,6 +67,21 @@ class Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+class Supervisor(Multiprocess):
+    """Looks after the workers, and says when all of them answer."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], ready: Callable[[], None]) -> None:
+        super().__init__(config, sockets)
+        self._ready, self._is_ready = ready, False
+
+    def keep_subprocess_alive(self) -> None:
+        """Put a new worker in the place of one that ended."""
+        super().keep_subprocess_alive()
+        if not self._is_ready and not self.should_exit.is_set() and all(process.is_ready() for process in self.processes):
+            self._is_ready = True
+            self._ready()
 
 
 @dataclass(frozen=True)
@@ -101,14 +127,27 @@ def check(settings: Settings, root: Path, model: str, start: DatabaseStart | Non
     return StartCheck(ref, problem, access.any)
 
 
-def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, workers: int, exposed: bool) -> None:
+def serve(
+    settings: Settings, root: Path, *, model: str, host: str, port: int, workers: int, exposed: bool, ready: Callable[[], None]
+) -> None:
     """Answer until a signal ends it: then what is worked on is finished, and what was answered is shipped or waits in the journal.
+
+    Args:
+        settings: all of them.
+        root: the work directory.
+        model: what serves.
+        host: address to listen on.
+        port: port to listen on.
+        workers: number of processes that answer.
+        exposed: whether other machines can reach it.
+        ready: is called once, as soon as it answers.
 
     Raises:
         UsageError: if the port is taken.
         StorageError: if a worker could not start.
     """
     allow_files()
+    _say_what_serves()
     with closing(listening(host, port)) as sock, folder_of_server(Workdir(root).serving) as counts:
         config = uvicorn.Config(
             functools.partial(_worker, settings, root, model, exposed, counts),
@@ -127,12 +166,12 @@ def serve(settings: Settings, root: Path, *, model: str, host: str, port: int, w
             timeout_worker_healthcheck=SILENT_S,
         )
         if workers > 1:
-            supervisor = Multiprocess(config, sockets=[sock])
+            supervisor = Supervisor(config, [sock], ready)
             supervisor.run()
             if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
                 raise StorageError("a worker could not start; what it says above tells why")
             return
-        server = Server(config)
+        server = Server(config, ready)
         server.run([sock])
         if not server.started:
             raise StorageError("the server could not start; --verbose shows why")
@@ -150,10 +189,16 @@ def _worker(settings: Settings, root: Path, model: str, exposed: bool, counts: P
 def _log_to_stderr() -> None:
     """In a process of its own nothing is set up for what the server has to say."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(logging.Formatter("%(levelname)s: worker %(process)d: %(message)s"))
     logger = logging.getLogger("sporeprint")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.WARNING)
+    _say_what_serves()
+
+
+def _say_what_serves() -> None:
+    """Let through, beside warnings, that another version serves now."""
+    logging.getLogger(model_loader.__name__).setLevel(logging.INFO)
 
 
 def _end_with(parent: multiprocessing.process.BaseProcess) -> None:

@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.common.batches import BatchSequence
 from sporeprint.data.coded_table import MISSING, UNKNOWN, Codes
 from sporeprint.models.encoder import ROUNDING, Encoder, Encoding, Labels, Matrix, NominalEncoding, NumericEncoding
-from sporeprint.models.encoder_tally import FOLDS, EncoderTally, NominalTally, NumberTally, RowsWithFolds, TrainingCounts, tallied
+from sporeprint.models.encoder_tally import FOLDS, EncoderTally, NominalTally, NumberTally, RowsWithFolds, TrainingCounts, training_counts
 from sporeprint.schema import DatasetSchema, Kind
 from sporeprint.settings import ModelSettings, NominalTransform, NumericTransform, TransformSettings
 
@@ -56,7 +57,7 @@ def fit_encoder(codes: Codes, y: Labels, chosen: Mapping[str, NominalTransform |
         y: int8 [n], 1 for the positive class.
         chosen: for every column what is to be done, see `column_transforms`.
     """
-    return encoder_of(tallied([RowsWithFolds(codes, y, np.zeros(codes.rows, dtype=np.int64))]), chosen)
+    return encoder_of(training_counts(BatchSequence([RowsWithFolds(codes, y, np.zeros(codes.rows, dtype=np.int64))])), chosen)
 
 
 def encoder_of(learned: TrainingCounts, chosen: Mapping[str, NominalTransform | NumericTransform]) -> Encoder:
@@ -90,7 +91,7 @@ def fit_and_encode(
         The encoder, and float32 [n, m].
     """
     rows = RowsWithFolds(codes, y, _folds(y, seed))
-    learned = tallied([rows])
+    learned = training_counts(BatchSequence([rows]))
     encoder = encoder_of(learned, chosen)
     return encoder, encode_training(encoder, learned.tally, rows, chosen)
 

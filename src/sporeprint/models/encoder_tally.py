@@ -1,12 +1,14 @@
 """What an encoder learns of training rows, in parts that merge: counts by value and fold, moments and quartiles of numbers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.common.batches import Batches
 from sporeprint.data.coded_table import UNKNOWN, Codes, refuse_too_many
 from sporeprint.stats.moments import RunningMoments
 from sporeprint.stats.value_counts import ValueCounts, quantiles
@@ -120,21 +122,25 @@ class TrainingCounts:
     quartiles: Mapping[str, Float64]
 
 
-def tallied(batches: Iterable[RowsWithFolds]) -> TrainingCounts:
-    """Tally training rows, batch by batch; they are read again only where a column has more values than are counted."""
-    parts = iter(EncoderTally.of(rows) for rows in batches)
-    whole = next(parts)
-    for part in parts:
-        whole = whole.merge(part)
+@dataclass(frozen=True)
+class NumbersInBins:
+    """How often values occur in those bins of numeric columns that are asked for, by column."""
 
-    def again(bins: Mapping[str, ValueCounts]) -> Mapping[str, ValueCounts]:
-        counts: dict[str, ValueCounts] = {}
-        for rows in batches:
-            for name, limits in bins.items():
-                values = rows.codes.numeric[name]
-                part = ValueCounts.of(values[~np.isnan(values)], bins=limits)
-                counts[name] = counts[name].merge(part) if name in counts else part
-        return counts
+    counts: Mapping[str, ValueCounts]
 
+    @classmethod
+    def of(cls, bins: Mapping[str, ValueCounts], rows: RowsWithFolds) -> Self:
+        """Count some rows."""
+        numbers = {name: rows.codes.numeric[name] for name in bins}
+        return cls({name: ValueCounts.of(values[~np.isnan(values)], bins=bins[name]) for name, values in numbers.items()})
+
+    def merge(self, other: Self) -> Self:
+        """Of both."""
+        return type(self)({name: mine.merge(other.counts[name]) for name, mine in self.counts.items()})
+
+
+def training_counts(batches: Batches[RowsWithFolds]) -> TrainingCounts:
+    """Count training rows; they are read again only where a column has more values than are counted."""
+    whole = batches.total(EncoderTally.of)
     counted = {name: column.counts for name, column in whole.numeric.items() if column.moments.n}
-    return TrainingCounts(whole, quantiles(counted, QUARTILES, again))
+    return TrainingCounts(whole, quantiles(counted, QUARTILES, lambda bins: batches.total(partial(NumbersInBins.of, bins)).counts))

@@ -3,13 +3,15 @@
 The optimum is scikit-learn's: sum of log losses plus |w|² / (2 C), the intercept not penalised.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.common.batches import Batches
 from sporeprint.models.encoder import Labels, Matrix
 from sporeprint.stats.special import expit
 
@@ -53,7 +55,7 @@ class NewtonSums:
     hessian: Float64
 
     @classmethod
-    def of(cls, rows: Labelled, w: Float64) -> Self:
+    def of(cls, w: Float64, rows: Labelled) -> Self:
         """Of n rows."""
         total = cls(0.0, np.zeros(len(w)), np.zeros((len(w), len(w))))
         for start in range(0, len(rows.y), BLOCK_ROWS):
@@ -88,7 +90,7 @@ def takes_newton(params: Mapping[str, Any]) -> bool:
     return set(params) <= PARAMETERS and params.get("solver", "lbfgs") in SOLVERS and 0 < params.get("C", 1.0) < np.inf
 
 
-def fit_newton(batches: Iterable[Labelled], features: int, params: Mapping[str, Any], start: Float64 | None = None) -> NewtonFit:
+def fit_newton(batches: Batches[Labelled], features: int, params: Mapping[str, Any], start: Float64 | None = None) -> NewtonFit:
     """Fit coefficients.
 
     Args:
@@ -115,8 +117,6 @@ def fit_newton(batches: Iterable[Labelled], features: int, params: Mapping[str, 
     return NewtonFit(w, passes, has_converged=False)
 
 
-def _sums_at(w: Float64, batches: Iterable[Labelled], penalty: Float64) -> NewtonSums:
-    total = NewtonSums(float(w @ (penalty * w)) / 2, penalty * w, np.diag(penalty))
-    for rows in batches:
-        total = total.merge(NewtonSums.of(rows, w))
-    return total
+def _sums_at(w: Float64, batches: Batches[Labelled], penalty: Float64) -> NewtonSums:
+    start = NewtonSums(float(w @ (penalty * w)) / 2, penalty * w, np.diag(penalty))
+    return start.merge(batches.total(partial(NewtonSums.of, w)))

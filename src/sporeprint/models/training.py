@@ -2,10 +2,8 @@
 
 import importlib
 import inspect
-import json
-import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -13,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from sporeprint.common.batches import Batches
 from sporeprint.errors import ConfigError, NotServableError, nearest
-from sporeprint.models.encoder import Labels, Matrix
+from sporeprint.models.boosting import Boosting, message_of
+from sporeprint.models.encoded_rows import EncodedRows
+from sporeprint.models.encoder import Matrix
 from sporeprint.models.newton import fit_newton, takes_newton
 from sporeprint.models.scorers import Scorer, XGBoostScorer, scorer_from_estimator
 from sporeprint.settings import ModelSettings, RuntimeSettings
@@ -31,9 +32,6 @@ SAMPLED = "chosen by hash (runtime.most_rows)"
 LOGISTIC = ("sklearn.linear_model.LogisticRegression",)
 NEWTON_ROWS = START_ROWS = 100_000
 
-#: What XGBoost learns. Another objective gives no probability of a class.
-OBJECTIVE = "binary:logistic"
-BOOSTERS = ("gbtree", "dart")
 #: What is said of a boosting that no second round improved.
 EARLY_END = "boosting ended after 1 round: no further one lowered the log loss of the early-stopping rows; look at the parameters"
 
@@ -55,32 +53,8 @@ class FittedModel:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class EncodedRows:
-    """Encoded rows with their labels: float32 [n, m] and int8 [n]."""
-
-    X: Matrix
-    y: Labels
-
-    def __iter__(self) -> Iterator["EncodedRows"]:
-        """They are one batch."""
-        yield self
-
-    @property
-    def count(self) -> int:
-        """N."""
-        return len(self.y)
-
-    def sample(self, most: int) -> "EncodedRows":
-        """At most so many of them, evenly spread over the table."""
-        step = -(-self.count // most)
-        return self if step <= 1 else EncodedRows(self.X[::step], self.y[::step])
-
-
-class TrainingRows(Protocol):
-    """Encoded training rows, in memory (`EncodedRows`) or read in batches as often as they are iterated over."""
-
-    def __iter__(self) -> Iterator[EncodedRows]: ...
+class TrainingRows(Batches[EncodedRows], Protocol):
+    """Encoded training rows, in memory (`EncodedRows`) or in batches where they lie."""
 
     @property
     def count(self) -> int: ...  # noqa: D102
@@ -173,90 +147,13 @@ def _fit_xgboost(
 ) -> FittedModel:
     import xgboost as xgb
 
-    class Batches(xgb.DataIter):
-        """The rows as XGBoost asks for them, several times: it keeps a byte of each value."""
-
-        def reset(self) -> None:
-            self.batches = iter(train)
-
-        def next(self, input_data: Any) -> bool:
-            rows = next(self.batches, None)
-            if rows is not None:
-                input_data(data=rows.X, label=rows.y)
-            return rows is not None
-
-    class Round(xgb.callback.TrainingCallback):
-        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002  # xgboost's signature
-            each_round(1)
-            return False
-
-    params = {
-        "objective": OBJECTIVE,
-        "eval_metric": "logloss",
-        "tree_method": "hist",
-        "seed": seed,
-        "nthread": threads,
-        "verbosity": 0,
-        **model.params,
-    }
-    if params["objective"] != OBJECTIVE:
-        raise ConfigError(f"xgboost with objective {params['objective']!r} gives no probability of a class; leave it at {OBJECTIVE}")
-    if params.get("booster", "gbtree") not in BOOSTERS:
-        raise ConfigError(f"xgboost with booster {params['booster']!r} cannot be served; expected one of {', '.join(BOOSTERS)}")
-    patience = model.early_stopping_rounds if len(stop.y) else None
-    bins = {"max_bin": model.params["max_bin"]} if "max_bin" in model.params else {}
-    try:
-        data = xgb.QuantileDMatrix(Batches(), nthread=threads, **bins)
-        _refuse_unused(params, data)
-        watch = []
-        if patience:
-            # Weighed as the training rows are: else the loss grows from the first round on, and boosting stops at once.
-            weights = np.where(stop.y == 1, float(model.params.get("scale_pos_weight", 1.0)), 1.0)
-            watch = [(xgb.QuantileDMatrix(stop.X, stop.y, weight=weights, ref=data, nthread=threads, **bins), "stop")]
-        booster = xgb.train(
-            params,
-            data,
-            model.rounds,
-            evals=watch,
-            early_stopping_rounds=patience,
-            verbose_eval=False,
-            callbacks=[Round()],
-        )
-        rounds = booster.best_iteration + 1 if patience else booster.num_boosted_rounds()
-        booster = booster[:rounds]
-    except (xgb.core.XGBoostError, TypeError, ValueError) as error:
-        raise ConfigError(f"xgboost refuses the parameters {model.params}: {_first_line(error)}") from error
+    trees = train.together(Boosting(model, stop, seed, threads, each_round))
 
     def score(X: Matrix) -> Scores:
-        return np.asarray(booster.predict(xgb.DMatrix(X, nthread=threads)), dtype=np.float64)
+        return np.asarray(trees.booster.predict(xgb.DMatrix(X, nthread=threads)), dtype=np.float64)
 
-    notes = (EARLY_END,) if patience and rounds == 1 < model.rounds else ()
-    return FittedModel(score, booster, rounds, notes)
-
-
-def _refuse_unused(params: Mapping[str, Any], data: Any) -> None:
-    """XGBoost only warns of a parameter that it does not know, or that does nothing beside the others."""
-    import xgboost as xgb
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        config = xgb.Booster({**params, "verbosity": 1}, cache=[data]).save_config()
-    for entry in caught:
-        if "are not used" in str(entry.message):
-            wrong = str(entry.message).split('"')[1]
-            raise ConfigError(f"xgboost has no use for the parameter {wrong!r}{nearest(wrong, _keys(json.loads(config)))}")
-
-
-def _keys(config: Mapping[str, Any]) -> set[str]:
-    """The names of all parameters in XGBoost's nested configuration."""
-    inner = (_keys(value) for value in config.values() if isinstance(value, dict))
-    return {key for key, value in config.items() if isinstance(value, str)}.union(*inner)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith(("Stack trace", "  ["))]
-    # XGBoost begins with the time, the place in its source and the condition that failed.
-    return re.sub(r"^\[[\d:]+\] \S+: (Check failed: .*?: )?", "", lines[0]) if lines else type(error).__name__
+    notes = (EARLY_END,) if len(stop.y) and model.early_stopping_rounds and trees.rounds == 1 < model.rounds else ()
+    return FittedModel(score, trees.booster, trees.rounds, notes)
 
 
 def _fit_sklearn(model: ModelSettings, train: EncodedRows, *, seed: int, threads: int) -> FittedModel:
@@ -267,8 +164,8 @@ def _fit_sklearn(model: ModelSettings, train: EncodedRows, *, seed: int, threads
         try:
             estimator.fit(train.X.astype(np.float64) if wide else train.X, train.y)
         except (ValueError, TypeError) as error:
-            raise ConfigError(f"{model.estimator} with {model.params}: {_first_line(error)}") from error
-    notes = tuple(dict.fromkeys(f"{entry.category.__name__}: {_first_line(Exception(entry.message))}" for entry in caught))
+            raise ConfigError(f"{model.estimator} with {model.params}: {message_of(error)}") from error
+    notes = tuple(dict.fromkeys(f"{entry.category.__name__}: {message_of(Exception(entry.message))}" for entry in caught))
 
     def score(X: Matrix) -> Scores:
         wide_X = X.astype(np.float64) if wide else X
@@ -328,4 +225,4 @@ def make_estimator(model: ModelSettings, *, seed: int, threads: int) -> Any:
     try:
         return kind(**{**defaults, **model.params})
     except TypeError as error:  # a parameter without a default, as in VotingClassifier
-        raise ConfigError(f"{model.estimator} with {model.params}: {_first_line(error)}") from error
+        raise ConfigError(f"{model.estimator} with {model.params}: {message_of(error)}") from error

@@ -25,6 +25,8 @@ NOTHING = "-"
 MOST_BARS = 20
 #: Columns of the table on a terminal; the page and JSON have them all.
 SHOWN = 12
+#: Alarms there, and notes.
+SHOWN_LINES = 12
 #: Windows, and slices, there.
 SHOWN_WINDOWS, SHOWN_SLICES = 7, 5
 
@@ -240,7 +242,8 @@ class Evaluation:
         tables = [Table(f"{'SIMULATED DATA: ' if self.simulated else ''}{title}", ("", ""), tuple(rows))]
         for name, lines in (("Alarms", self.alarms), ("Not computed", self.not_computed), ("Notes", self.notes)):
             if lines:
-                tables.append(Table(name, ("",), tuple((line,) for line in lines)))
+                more = [f"... and {len(lines) - SHOWN_LINES} more in the report"] if len(lines) > SHOWN_LINES else []
+                tables.append(Table(name, ("",), tuple((line,) for line in [*lines[:SHOWN_LINES], *more])))
         if self.drift.columns and not self.drift.problems:
             tables.append(self.column_table(SHOWN))
         if self.expected is not None or self.performance is not None:

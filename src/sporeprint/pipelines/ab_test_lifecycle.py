@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from sporeprint.ab_testing.analysis import NO_EXTREMES, analyse, extremes_from
 from sporeprint.ab_testing.comparison import events_by_weight
 from sporeprint.ab_testing.comparisons import check_horizon
-from sporeprint.ab_testing.decision import Decision, Reason, Verdict, decide
+from sporeprint.ab_testing.decision import Decision, Reason, Verdict, decide, sentence_at_the_end
 from sporeprint.ab_testing.design import Design, Metric, Mode
 from sporeprint.common.workdir import Workdir
 from sporeprint.errors import DataError, RefusedError, RegistryError, SporeprintError, UsageError, nearest
@@ -221,7 +221,8 @@ class ExperimentService:
         if forced and why is None:
             raise UsageError(f"reason is missing: {winner} is not what the test's rule says ({status.decision.sentence}); say why")
         reasons = {} if why is None else {"why": why}
-        ended = self._end(test, verdict, actor, {**_details(status), "forced": forced, **reasons}, "concluded")
+        details = {**_details(status), "sentence": sentence_at_the_end(status.decision.sentence), "forced": forced, **reasons}
+        ended = self._end(test, verdict, actor, details, "concluded")
         self.promote_winners(actor=actor, only=ended)
         return ab_tests.get(self.engine, ended.test_id)
 

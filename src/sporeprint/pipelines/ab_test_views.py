@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from sporeprint.ab_testing.decision import sentence_at_the_end
 from sporeprint.safety.verdict import verdict_words
 from sporeprint.settings import Settings
 from sporeprint.storage.oltp import ab_disagreements, ab_interim_analyses, ab_tests, ab_unit_counts
@@ -40,16 +41,21 @@ def listed(engine: Engine, tests: Sequence[AbTest]) -> list[dict[str, Any]]:
         {
             **summary(test),
             "margin": test.design.margin,
-            "standing": _standing(last[test.test_id]) if test.test_id in last else None,
+            "standing": _standing(test, last[test.test_id]) if test.test_id in last else None,
         }
         for test in tests
     ]
 
 
-def _standing(each: InterimAnalysis) -> dict[str, Any]:
+def _standing(test: AbTest, each: InterimAnalysis) -> dict[str, Any]:
     point = _path_point(each)
     same = {name: point[name] for name in ("at", "units", "labels", "gain", "low", "high")}
-    return {**same, "verdict": point["decision"]["verdict"], "sentence": point["decision"]["sentence"]}
+    return {**same, "verdict": point["decision"]["verdict"], "sentence": _last_decision(test, each)["sentence"]}
+
+
+def _last_decision(test: AbTest, each: InterimAnalysis) -> dict[str, Any]:
+    decision = dict(each.figures["decision"])
+    return decision if test.running else {**decision, "sentence": sentence_at_the_end(decision["sentence"])}
 
 
 def describe(engine: Engine, test: AbTest, settings: Settings, since_us: int = -1) -> dict[str, Any]:
@@ -74,7 +80,7 @@ def describe(engine: Engine, test: AbTest, settings: Settings, since_us: int = -
         "answers": list(verdict_words(settings.dataset)),
         "awaiting_label": ab_disagreements.awaiting_label(engine, test.test_id),
         "unnamed_units": ab_unit_counts.unnamed(engine, test),
-        "interim_analysis": None if last is None else _interim_analysis(last),
+        "interim_analysis": None if last is None else {**_interim_analysis(last), "decision": _last_decision(test, last)},
         "interim_analyses": [_path_point(each) for each in ab_interim_analyses.all_of(engine, test.test_id, since_us)],
         "events": [{**asdict(event), "at": iso(event.at_us)} for event in ab_tests.events(engine, test.test_id, since_us)],
     }

@@ -97,14 +97,14 @@ class BatchPredictionResult:
         answered = (
             (f"answered {positive}", f"{counts.positive:,}"),
             (f"answered {negative}", f"{counts.negative:,}" + (f" (never: {self.never})" if self.never else "")),
-            ("answered unknown (see the column 'reason')", f"{counts.unknown:,}"),
-            ("with a value never seen in training", f"{counts.unseen:,}"),
+            ("answered unknown, see 'reason'", f"{counts.unknown:,}"),
+            ("with a value never seen", f"{counts.unseen:,}"),
         )
         rows = (
             ("model", self.model + (" (trained on SIMULATED data)" if self.simulated else "")),
             ("rows", f"{counts.rows:,}"),
             *(answered if self.guarded else (("answered", "none: these are scores, of rows that the model may not know"),)),
-            ("not scorable (see the column 'reason')", f"{counts.unscorable:,}"),
+            ("not scorable, see 'reason'", f"{counts.unscorable:,}"),
             ("written to", self.out),
         )
         return [Table("Scored", ("", ""), rows)]
@@ -438,16 +438,48 @@ def predict(
     version = registry.resolve(model)
     bundle = registry.load(version.ref)
     threads = len(os.sched_getaffinity(0))
-    # Batches are worked on side by side; further BLAS threads in each would only wait for each other, at full speed.
-    with shown.step("predict") as progress, threadpool_limits(1, "blas"), plain_table(str(source), workdir.extract_record.parent) as path:
-        raw = open_table(path, bundle.schema, now=lambda: datetime.now(UTC), csv=bundle.csv)
-        progress.total(raw.provenance.bytes)
-        batches = read_batches(raw, bundle.schema, batch_bytes=BATCH_BYTES, labelled=False)
-        counts = score_batches(
-            batches, out, bundle, workers=threads, progress=progress, guarded=guarded, empty_is_observed=empty_is_observed
-        )
+    with shown.step("predict") as progress:
+        task = ScoreTask(str(source), out, root, version.ref, guarded, empty_is_observed)
+        return result_of(version.ref, bundle, out, score_table(task, bundle, threads, progress), guarded=guarded)
+
+
+def result_of(ref: str, bundle: Bundle, out: Path, counts: Counts, *, guarded: bool) -> BatchPredictionResult:
+    """What became of a table that a version scored."""
     threshold = bundle.safety.threshold
     never = threshold.reason if threshold.value is None else None
     return BatchPredictionResult(
-        version.ref, str(out), bool(bundle.info.get("simulated")), counts, verdict_words(bundle.schema)[:2], never, guarded
+        ref, str(out), bool(bundle.info.get("simulated")), counts, verdict_words(bundle.schema)[:2], never, guarded
     )
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """A table to be scored; see `predict`.
+
+    Attributes:
+        source: the table.
+        out: the file of the answers.
+        root: the work directory.
+        ref: the version.
+        guarded: whether rows are answered, or only scored.
+        empty_is_observed: what an empty cell means.
+    """
+
+    source: str
+    out: Path
+    root: Path
+    ref: str
+    guarded: bool
+    empty_is_observed: bool
+
+
+def score_table(task: ScoreTask, bundle: Bundle, threads: int, progress: Progress) -> Counts:
+    """Score a table into a file. Raises: see `predict`."""
+    # Batches are worked on side by side; further BLAS threads in each would only wait for each other, at full speed.
+    with threadpool_limits(1, "blas"), plain_table(task.source, Workdir(task.root).extract_record.parent) as path:
+        raw = open_table(path, bundle.schema, now=lambda: datetime.now(UTC), csv=bundle.csv)
+        progress.total(raw.provenance.bytes)
+        batches = read_batches(raw, bundle.schema, batch_bytes=BATCH_BYTES, labelled=False)
+        return score_batches(
+            batches, task.out, bundle, workers=threads, progress=progress, guarded=task.guarded, empty_is_observed=task.empty_is_observed
+        )

@@ -131,7 +131,8 @@ class Draft:
         if self.left_out:
             shown.append(Table("Left out", ("column", "because"), tuple(self.left_out.items())))
         if self.path is not None:
-            shown.append(Table("Written", ("file", "next"), ((str(self.path), "sporeprint etl"),)))
+            named = "" if self.path.parts[-2:] == ("config", "config.yaml") else f" --config {self.path}"
+            shown.append(Table("Written", ("file", "next"), ((str(self.path), f"sporeprint etl{named}"),)))
         return shown
 
 

@@ -8,6 +8,7 @@ from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluator import count_seen, score_seen
 from sporeprint.evaluation.scorecard import ModelEvaluation, Unavailable
+from sporeprint.pipelines.engines import open_engine
 from sporeprint.pipelines.evaluate import evaluate, report_context, store_metrics, write_report
 from sporeprint.pipelines.extract import Outcomes, extract, read_extract_record
 from sporeprint.pipelines.load import load
@@ -52,10 +53,12 @@ def run_etl(
     True
     """
     with open_run(settings, root, steps, "etl") as run:
-        transform(run, extract(run, source, outcomes))
-        summary = load(run)
-        data = read_input(settings, run.workdir)
-        trained = train(run, data, model_settings(settings, None))
+        raw = extract(run, source, outcomes)
+        with open_engine(settings, run.workdir) as engine:
+            transform(run, raw, engine)
+            summary = load(run)
+            data = read_input(settings, run.workdir, engine)
+            trained = train(run, data, model_settings(settings, None))
         registered, context = register(run, data, trained, evaluate(run, data, trained), allow_simulated=allow_simulated)
         write_report(run, context)
         store_metrics(run, context)
@@ -70,8 +73,8 @@ def run_new_version(settings: Settings, root: Path, model: str, *, steps: Steps 
         ConfigError: the model is not in the configuration.
         RegistryError: it cannot be served.
     """
-    with open_run(settings, root, steps, "train") as run:
-        data = read_input(settings, run.workdir)
+    with open_run(settings, root, steps, "train") as run, open_engine(settings, run.workdir) as engine:
+        data = read_input(settings, run.workdir, engine)
         run.record.add_data(data.record)
         return _new_version(run, data, model)
 
@@ -122,10 +125,11 @@ def run_challenge(
     """
     with open_run(settings, root, steps, "retrain") as run:
         raw = extract(run, _last_table(run.workdir), outcomes)
-        transform(run, raw)
-        load(run)
-        data = read_input(settings, run.workdir)
-        version = _new_version(run, data, ref.partition("/")[0])
+        with open_engine(settings, run.workdir) as engine:
+            transform(run, raw, engine)
+            load(run)
+            data = read_input(settings, run.workdir, engine)
+            version = _new_version(run, data, ref.partition("/")[0])
         with run.log.step("gate"):
             return version, gate(settings, Registry(run.workdir.registry), data, version.ref, ref), raw.provenance.source
 

@@ -24,6 +24,7 @@ from sporeprint.models.imported_encoding import Places, encoder_for, feature_of,
 from sporeprint.models.imported_model import ImportedModel, as_probabilities, positive_column
 from sporeprint.models.onnx_export import first_line
 from sporeprint.models.scorers import TOLERANCE, OnnxScorer, is_linear
+from sporeprint.pipelines.engines import open_engine
 from sporeprint.pipelines.etl import register_one
 from sporeprint.pipelines.extract import extract
 from sporeprint.pipelines.load import load
@@ -93,7 +94,9 @@ def run_import(
     data = _read(path)
     with open_run(settings, root, steps, "import") as run:
         if source is not None:
-            transform(run, extract(run, source, None))
+            raw = extract(run, source, None)
+            with open_engine(settings, run.workdir) as engine:
+                transform(run, raw, engine)
             load(run)
         table = read_input(settings, run.workdir)
         with run.log.step("import"):
@@ -119,7 +122,7 @@ def _read(path: Path) -> bytes:
             raise UsageError(f"{path} has {path.stat().st_size:,} bytes; at most {LARGEST_FILE:,} are read")
         return path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+        raise UsageError(f"{path} cannot be read: {error.strerror}; name a file of skops (.skops) or ONNX (.onnx)") from error
 
 
 def _candidate(run: RunContext, table: ModelInput, data: bytes, file: str, name: str, options: ImportOptions) -> Candidate:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +19,9 @@ from sporeprint.data.parquet_store import read_table, run_id_of
 from sporeprint.errors import DataError, RegistryError, SporeprintError, UsageError
 from sporeprint.inference.attributions import Explainer
 from sporeprint.inference.model_bundle import Bundle
+from sporeprint.ingestion.object_store import is_store, local_path
 from sporeprint.ingestion.partial_table import Observed, observe
-from sporeprint.ingestion.plain_table import plain_table
+from sporeprint.ingestion.plain_table import local_files, plain_table
 from sporeprint.monitoring.alarm_control import DAY_S, AlarmPolicy, Judgement, judge
 from sporeprint.monitoring.between_windows import EarlierWindows, drift_between_windows
 from sporeprint.monitoring.drift import DriftReport
@@ -34,11 +34,12 @@ from sporeprint.monitoring.stream_state import StreamState
 from sporeprint.monitoring.table_statistics import TableStatistics
 from sporeprint.monitoring.trends import Trend
 from sporeprint.pipelines import monitoring_files
+from sporeprint.pipelines.engines import open_engine
 from sporeprint.pipelines.evaluation_record import keep
 from sporeprint.pipelines.monitoring_files import MonitoringRun
 from sporeprint.pipelines.run_context import new_run_id
 from sporeprint.pipelines.run_record import RunRecord, recorded
-from sporeprint.pipelines.table_counting import measure, validated
+from sporeprint.pipelines.table_counting import CountTask, count_files, measure, validated
 from sporeprint.registry.registry import Registry
 from sporeprint.safety.verdict import NEGATIVE, verdict_words
 from sporeprint.settings import Settings
@@ -126,18 +127,28 @@ def _of_table(
     settings, workdir = record.settings, Workdir(record.root)
     if reference is not None and is_same_file(reference, current):
         raise UsageError(f"--current and --reference are the same file, {current}; it cannot differ from itself")
-    with shown.step("read") as progress, ExitStack() as stack:
+    with shown.step("read") as progress:
         bundle, ref = model_of(workdir, model, needed=reference is None)
         schema = settings.dataset if bundle is None else bundle.schema
         folder, csv = workdir.extract_record.parent, settings.source.csv
-        there = observe(stack.enter_context(plain_table(str(current), folder)), schema, csv)
+
+        def counted(table: str) -> tuple[Observed, TableStatistics]:
+            files = () if is_store(table) else local_files(local_path(table))
+            if len(files) > 1:
+                with open_engine(settings, workdir) as engine:
+                    tasks = [CountTask(file.absolute(), record.root.absolute(), ref, schema, csv) for file in files]
+                    return count_files(tasks, engine, progress)
+            with plain_table(table, folder) as path:
+                observed = observe(path, schema, csv)
+                return observed, measure(observed, schema, bundle, settings.threads, progress)
+
+        there, new = counted(str(current))
         notes = _oddities("the current table", there)
         if reference is None and bundle is not None:
             old, held, more = validated(settings, workdir, bundle, str(ref))
         else:
-            other = observe(stack.enter_context(plain_table(str(reference), folder)), schema, csv)
-            old, held, more = measure(other, schema, bundle, settings.threads, progress), str(reference), _oddities("the reference", other)
-        new = measure(there, schema, bundle, settings.threads, progress)
+            other, old = counted(str(reference))
+            held, more = str(reference), _oddities("the reference", other)
     stream, window = f"{ref or 'no model'} against {held}", there.sha256[:16]
     lacking = f"the model needs {', '.join(there.absent)}, which the current table does not have"
     subject = ComparisonInput(

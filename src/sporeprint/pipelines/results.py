@@ -280,5 +280,14 @@ class NewVersionResult:
             (name, f"{estimate.value:.4f}", f"{estimate.low:.4f} to {estimate.high:.4f}") for name, estimate in self.seen.metrics.items()
         )
         return [
-            Table(f"{self.ref} ({'new' if self.created else 'unchanged'}, not promoted)", ("metric, seen rows", "value", "interval"), rows)
+            Table(f"{self.ref} ({'new' if self.created else 'unchanged'}, not promoted)", ("metric, seen rows", "value", "interval"), rows),
+            Table(
+                "What next",
+                ("", ""),
+                (
+                    ("evaluate it on held-out groups, too", "sporeprint etl, with the same options"),
+                    ("test it on live traffic", f"sporeprint ab-test create --name NAME --model-a production --model-b {self.ref}"),
+                    ("put it into production", f"sporeprint models promote {self.ref} --production"),
+                ),
+            ),
         ]

@@ -1,33 +1,91 @@
 """Counts tables for the monitor: files batch by batch, and the rows a model was validated on."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 from threadpoolctl import threadpool_limits
 
+from sporeprint.common.engine import Engine
 from sporeprint.common.parallel import ahead
-from sporeprint.common.progress import Progress
+from sporeprint.common.progress import Progress, SilentProgress
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.dataset import Observations
 from sporeprint.data.parquet_store import read_table, run_id_of
 from sporeprint.data.written_values import normalised
+from sporeprint.errors import DataError
 from sporeprint.inference.model_bundle import Bundle
-from sporeprint.ingestion.partial_table import ANSWERS, Observed
+from sporeprint.ingestion.partial_table import ANSWERS, Observed, observe
+from sporeprint.ingestion.plain_table import plain_table
 from sporeprint.monitoring.data_profile import ColumnProfile, ColumnSpec, Profile, of_codes, of_names, of_numbers, profile
 from sporeprint.monitoring.performance_estimation import ScoreHistograms
 from sporeprint.monitoring.realized_performance import Tally
 from sporeprint.monitoring.table_statistics import TableStatistics
 from sporeprint.pipelines.batch_prediction import score_frame
+from sporeprint.registry.registry import Registry
 from sporeprint.reports import monitoring_report as monitoring_report
 from sporeprint.safety.verdict import UNKNOWN, verdict_words
 from sporeprint.schema import DatasetSchema, Kind
-from sporeprint.settings import Settings
+from sporeprint.settings import CsvSettings, Settings
 
 #: The part of the validation rows that nothing was fitted on but the threshold: what a model does with it, it does with new rows.
 PART = "threshold"
+#: Different rows with an outcome that are counted of a file; their keys are held in memory, eight bytes each.
+MOST_DIFFERENT = 2_000_000
+
+
+@dataclass(frozen=True)
+class CountTask:
+    """A file of a table, to be counted.
+
+    Attributes:
+        path: the file.
+        root: the work directory.
+        ref: the version whose answers are counted; None: none.
+        schema: the contract.
+        csv: how the table of the configuration is read.
+    """
+
+    path: Path
+    root: Path
+    ref: str | None
+    schema: DatasetSchema
+    csv: CsvSettings
+
+
+def count_file(task: CountTask) -> tuple[Observed, TableStatistics]:
+    """What a file is, and what is counted of it, wherever this runs: the version is read from the registry."""
+    workdir = Workdir(task.root)
+    bundle = None if task.ref is None else Registry(workdir.registry).load(task.ref)
+    with plain_table(str(task.path), workdir.extract_record.parent) as path:
+        table = observe(path, task.schema, task.csv)
+        return table, measure(table, task.schema, bundle, 1, SilentProgress())
+
+
+def count_files(tasks: Sequence[CountTask], engine: Engine, progress: Progress) -> tuple[Observed, TableStatistics]:
+    """What a table of several files is, and what is counted of it; a task for each file.
+
+    Raises:
+        DataError: a file cannot be read, or has other columns than the first.
+    """
+    progress.total(len(tasks))
+    tables: list[Observed] = []
+    total = TableStatistics()
+    for task, (table, counted) in zip(tasks, engine.map(count_file, tasks), strict=True):
+        if tables and set(table.present) != set(tables[0].present):
+            odd = min(set(table.present) ^ set(tables[0].present))
+            raise DataError(f"{task.path} is unlike {tasks[0].path}: only one of them has the column {odd!r}")
+        tables.append(table)
+        total = counted if len(tables) == 1 else total + counted
+        progress.advance(1)
+    sha256 = hashlib.sha256("".join(table.sha256 for table in tables).encode()).hexdigest()
+    rows = None if any(table.rows is None for table in tables) else sum(table.rows or 0 for table in tables)
+    return replace(tables[0], sha256=sha256, rows=rows), total
 
 
 def measure(table: Observed, schema: DatasetSchema, bundle: Bundle | None, threads: int, progress: Progress) -> TableStatistics:
@@ -38,20 +96,44 @@ def measure(table: Observed, schema: DatasetSchema, bundle: Bundle | None, threa
     answered = {name for name in ANSWERS if name in table.present}
     scored = bundle is not None and not table.absent and not {"probability", "verdict"} <= answered
 
-    def work(batch: tuple[pl.DataFrame, int]) -> TableStatistics:
+    def work(batch: tuple[pl.DataFrame, int]) -> tuple[Profile, pl.DataFrame, pl.DataFrame]:
         frame, unreadable = normalised(batch[0], schema), batch[1]
         counted = profile(frame, columns, unreadable=unreadable)
-        answers = score_frame(frame, bundle) if scored and bundle is not None else frame
-        return with_predictions(counted, answers, frame, schema, answered if not scored else set(ANSWERS))
+        return counted, score_frame(frame, bundle) if scored and bundle is not None else frame, frame
 
     progress.total(table.rows)
-    total = TableStatistics(empty_statistics(columns, schema, set(ANSWERS) if scored else answered))
+    there, different = set(ANSWERS) if scored else answered, DifferentRows()
+    total = TableStatistics(empty_statistics(columns, schema, there))
     # Batches are worked on side by side; further BLAS threads in each would only wait for each other.
     with threadpool_limits(1, "blas"):
-        for part in ahead(work, table.frames(), workers=threads):
-            total += part
-            progress.advance(part.profile.rows)
+        for counted, answers, frame in ahead(work, table.frames(), workers=threads):
+            first = different.first(frame.select(list(columns)), _outcomes(frame, schema)[0] >= 0)
+            total += with_predictions(counted, answers, frame, schema, there, first)
+            progress.advance(counted.rows)
     return total
+
+
+class DifferentRows:
+    """The different rows with an outcome, of batches that follow each other; at most `MOST_DIFFERENT`."""
+
+    def __init__(self) -> None:
+        self._known = np.zeros(0, dtype=np.uint64)
+
+    def first(self, rows: pl.DataFrame, known: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Whether a row is the first of those with an outcome that equal it, [n]; no row is where there are too many before it.
+
+        Args:
+            rows: n rows, their features alone.
+            known: bool [n], whether there is an outcome.
+        """
+        first = np.zeros(rows.height, dtype=np.bool_)
+        places = np.flatnonzero(known)[: max(MOST_DIFFERENT - len(self._known), 0)]
+        if len(places):
+            keys, at = np.unique(rows.hash_rows(seed=0).to_numpy()[places], return_index=True)
+            new = ~np.isin(keys, self._known, assume_unique=True)
+            first[places[at[new]]] = True
+            self._known = np.concatenate([self._known, keys[new]])
+        return first
 
 
 def empty_statistics(columns: Mapping[str, ColumnSpec], schema: DatasetSchema, answers: set[str]) -> Profile:

@@ -15,11 +15,13 @@ from sporeprint.errors import ConfigError, NotServableError, nearest
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.inference.attributions import NO_EXPLANATION, Explainer, explainer_of
 from sporeprint.models import training
+from sporeprint.models.encoded_rows import EncodedRows
 from sporeprint.models.encoder import SCORED_ROWS, Encoder, Matrix
 from sporeprint.models.encoder_fit import column_transforms
 from sporeprint.models.scorers import Scorer, Scores
 from sporeprint.models.training_rows import fit_encoder_and_rows
 from sporeprint.pipelines.candidate_files import write_candidate
+from sporeprint.pipelines.engines import open_engine
 from sporeprint.pipelines.results import TrainResult
 from sporeprint.pipelines.run_context import RunContext, open_run
 from sporeprint.safety.decision_rule import fit_decision_rule, fit_guards
@@ -39,8 +41,9 @@ def run_train(settings: Settings, root: Path, *, models: Sequence[str] | None = 
         ConfigError: a model is not in the configuration, or its estimator does not take its parameters.
         DataError: no data is loaded.
     """
-    with open_run(settings, root, steps, "train") as run:
-        chosen, data = model_settings(settings, models), read_input(settings, run.workdir)
+    chosen = model_settings(settings, models)
+    with open_run(settings, root, steps, "train") as run, open_engine(settings, run.workdir) as engine:
+        data = read_input(settings, run.workdir, engine)
         run.record.add_data(data.record)
         return TrainResult(tuple(train(run, data, chosen)))
 
@@ -134,7 +137,7 @@ def fit_candidate(
     fitted = training.fit_model(
         model,
         rows,
-        training.EncodedRows(encoder.matrix(stop.codes), stop.y),
+        EncodedRows(encoder.matrix(stop.codes), stop.y),
         seed=settings.runtime.seed,
         threads=settings.threads,
         most_rows=settings.runtime.most_rows,

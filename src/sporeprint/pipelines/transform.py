@@ -63,7 +63,9 @@ def run_transform(settings: Settings, root: Path, *, steps: Steps | None = None)
         DataError: see `transform`; nothing has been extracted.
     """
     with open_run(settings, root, steps, "transform") as run:
-        return DataResult(transform(run, read_extract_record(run.workdir)), published=False)
+        raw = read_extract_record(run.workdir)
+        with open_engine(settings, run.workdir) as engine:
+            return DataResult(transform(run, raw, engine), published=False)
 
 
 def run_validate(settings: Settings, root: Path, *, steps: Steps | None = None) -> ValidateResult:
@@ -79,8 +81,8 @@ def run_validate(settings: Settings, root: Path, *, steps: Steps | None = None) 
             return ValidateResult(_validate(run, raw, progress))
 
 
-def transform(run: RunContext, raw: RawTable) -> DataSummary:
-    """Check, clean and split the raw table into `workdir.staging`.
+def transform(run: RunContext, raw: RawTable, engine: Engine) -> DataSummary:
+    """Check, clean and split the raw table into `workdir.staging`, by an engine's tasks.
 
     Returns:
         The data summary; also staged as `record.json`, with a page for people as `report.html`.
@@ -91,22 +93,21 @@ def transform(run: RunContext, raw: RawTable) -> DataSummary:
     """
     created = utc_now().isoformat(timespec="seconds")
     with run.log.step("transform") as progress:
-        summary = _stage(run, raw, created=created, progress=progress)
+        summary = _stage(run, raw, engine, created=created, progress=progress)
     run.record.add_data(summary)
     return summary
 
 
-def _stage(run: RunContext, raw: RawTable, *, created: str, progress: Progress) -> DataSummary:
+def _stage(run: RunContext, raw: RawTable, engine: Engine, *, created: str, progress: Progress) -> DataSummary:
     settings, workdir, run_id = run.settings, run.workdir, run.run_id
     folder = _fresh(workdir, run_id)
     metadata = {RUN_ID.decode(): run_id, "sporeprint.simulated": str(raw.provenance.simulated).lower()}
     try:
-        with open_engine(settings, workdir) as engine:
-            tally = _ingest(settings, raw, folder, metadata, progress, engine)
-            run.record.add_counts(tally.rows, tally.rejected, dict(tally.by_rule.most_common()), raw.provenance.sha256)
-            _refuse_too_many(settings, workdir, tally, folder, run_id)
-            groups = _check_groups(settings.dataset, tally, raw)
-            record = _finish(settings, raw, tally, groups, folder, metadata, created, engine)
+        tally = _ingest(settings, raw, folder, metadata, progress, engine)
+        run.record.add_counts(tally.rows, tally.rejected, dict(tally.by_rule.most_common()), raw.provenance.sha256)
+        _refuse_too_many(settings, workdir, tally, folder, run_id)
+        groups = _check_groups(settings.dataset, tally, raw)
+        record = _finish(settings, raw, tally, groups, folder, metadata, created, engine)
         atomic_write(folder / "record.json", record.to_json())
         atomic_write(folder / "report.html", render_validation(_summary(record, tally.examples)))
         shutil.rmtree(workdir.staging, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sporeprint.ab_testing.design import Metric
@@ -25,7 +26,7 @@ def charts(view: Mapping[str, Any], words: Words = ENGLISH) -> list[Chart]:
     if len(analyses) < 2:
         return []
     drawn = [_evidence(view, analyses, words), _difference(view, analyses, words), _rates(view, words), _counted(view, analyses, words)]
-    return [chart for chart in drawn if chart is not None]
+    return [replace(chart, numbers=words("The numbers")) for chart in drawn if chart is not None]
 
 
 def threshold_of(view: Mapping[str, Any]) -> float:

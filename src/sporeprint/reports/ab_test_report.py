@@ -182,7 +182,7 @@ def comparisons(interim: Mapping[str, Any], rule: str) -> list[tuple[str, ...]]:
                 _name(rule, comparison),
                 role,
                 *shown,
-                f"{number(metric, low)} to {number(metric, high)}",
+                "-" if low is None and high is None else f"{number(metric, low)} to {number(metric, high)}",
                 _evidence(e),
                 f"{comparison['observations']:,}",
             )

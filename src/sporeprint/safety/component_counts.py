@@ -1,12 +1,14 @@
 """What the guards learn of the rows of each component, in parts that merge: counts of values, and moments of numbers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.common.batches import Batches
 from sporeprint.data.coded_table import UNKNOWN, Codes
 from sporeprint.models.encoder import ROUNDING
 from sporeprint.schema import DatasetSchema
@@ -130,21 +132,28 @@ class ComponentCounts:
         return tuple(self.values.vocabulary[name][code - 1] for code in self.seen(name))
 
 
-def count_components(batches: Iterable[ComponentRows], components: int, schema: DatasetSchema) -> ComponentCounts:
+@dataclass(frozen=True)
+class NumbersByColumn:
+    """The moments of numeric columns in each component."""
+
+    columns: Mapping[str, ComponentNumbers]
+
+    @classmethod
+    def of(cls, scales: Mapping[str, tuple[float, float]], components: int, rows: ComponentRows) -> Self:
+        """Of some rows."""
+        numeric = rows.codes.numeric
+        return cls({name: ComponentNumbers.of(numeric[name], rows.component, components, scale) for name, scale in scales.items()})
+
+    def merge(self, other: Self) -> Self:
+        """Of both."""
+        return type(self)({name: mine.merge(other.columns[name]) for name, mine in self.columns.items()})
+
+
+def count_components(batches: Batches[ComponentRows], components: int, schema: DatasetSchema) -> ComponentCounts:
     """Count the rows of K components, in two passes."""
-    values: ValueTally | None = None
-    for rows in batches:
-        part = ValueTally.of(rows, components, schema)
-        values = part if values is None else values.merge(part)
-    if values is None:
-        raise ValueError("there are no rows to count")
+    values = batches.total(partial(ValueTally.of, components=components, schema=schema))
     scales = {name: scale_of(moments) for name, moments in values.moments.items()}
-    numbers: dict[str, ComponentNumbers] = {}
-    for rows in batches if scales else ():
-        for name, scale in scales.items():
-            mine = ComponentNumbers.of(rows.codes.numeric[name], rows.component, components, scale)
-            numbers[name] = numbers[name].merge(mine) if name in numbers else mine
-    return ComponentCounts(values, scales, numbers)
+    return ComponentCounts(values, scales, batches.total(partial(NumbersByColumn.of, scales, components)).columns if scales else {})
 
 
 def scale_of(moments: RunningMoments, least: float = ROUNDING) -> tuple[float, float]:

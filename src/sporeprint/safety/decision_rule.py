@@ -241,7 +241,7 @@ def fit_guard(rows: Observations, calibrate: Observations, schema: DatasetSchema
         seed: of the clustering.
     """
     components = find_components(KnownRows.of(rows), schema, settings, seed)
-    counted = count_components(components, len(components.names), schema)
+    counted = count_components(components.batches, len(components.names), schema)
     chosen, _ = components.chosen(counted.values.sizes, schema)
     return _fit_guard(counted, chosen, components.names, calibrate.take(unit_representatives(calibrate)))
 
@@ -269,7 +269,7 @@ def fit_guards(
     """
     components = find_components(known, schema, settings, seed)
     names = components.names
-    counted = count_components(components, len(names), schema)
+    counted = count_components(components.batches, len(names), schema)
     chosen, masks = components.chosen(counted.values.sizes, schema)
     calibrate, test = calibrate.take(unit_representatives(calibrate)), test.take(unit_representatives(test))
     guard = _fit_guard(counted, chosen, names, calibrate)

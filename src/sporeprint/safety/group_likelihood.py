@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.common.batches import BatchSequence
 from sporeprint.common.npz import from_npz, to_npz
 from sporeprint.data.coded_table import Codes
 from sporeprint.safety.cells import EMPTY, FIRST_VALUE, NEVER_SEEN, NOT_OBSERVED, Cells, Layout
@@ -447,7 +448,7 @@ def fit_group_likelihood(
         informative: columns whose empty cell is a value of its own; None: as the contract says.
     """
     rows = ComponentRows(codes, y, component)
-    return likelihood_of(count_components([rows], len(names), schema), rows, names, schema, informative)
+    return likelihood_of(count_components(BatchSequence([rows]), len(names), schema), rows, names, schema, informative)
 
 
 def likelihood_of(

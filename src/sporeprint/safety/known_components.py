@@ -1,12 +1,15 @@
 """The component of every row that the guards know: its declared group, or a cluster; read batch by batch."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.common.batches import BatchView
 from sporeprint.data.dataset import Observations, concat
 from sporeprint.data.row_sample import row_keys
 from sporeprint.data.training_data import KnownRows
@@ -34,9 +37,10 @@ class KnownComponents:
     names: Int64
     of: Callable[[Observations], Index]
 
-    def __iter__(self) -> Iterator[ComponentRows]:
+    @property
+    def batches(self) -> BatchView[Observations, ComponentRows]:
         """Batch by batch."""
-        return (ComponentRows(rows.codes, rows.y, self.of(rows)) for rows in self.known.batches)
+        return BatchView(self.known.batches, partial(_component_rows, self.of))
 
     def chosen(self, sizes: Int64, schema: DatasetSchema) -> tuple[ComponentRows, frozenset[bytes]]:
         """Rows of every component, and the sets of observed columns that occur in any row (see `observed_masks`).
@@ -48,21 +52,36 @@ class KnownComponents:
         Returns:
             All rows where they are in memory; else about as many as the sample has, by hash, as many of each component as can be.
         """
-        masks: set[bytes] = set()
         if self.known.is_whole:
             rows, component = self.known.sample, self.of(self.known.sample)
             return ComponentRows(rows.codes, rows.y, component), observed_masks(rows.codes, schema)
         share = np.minimum(len(self.known.sample.y) / len(sizes) / sizes, 1.0)
         limits = (share * (2.0**64 - 2048)).astype(np.uint64)
-        tables, components = [], []
-        for rows in self.known.batches:
-            masks |= observed_masks(rows.codes, schema)
-            component = self.of(rows)
-            near = row_keys(rows) <= limits[component]
-            tables.append(rows.take(near))
-            components.append(component[near])
-        table = concat(tables)
-        return ComponentRows(table.codes, table.y, np.concatenate(components)), frozenset(masks)
+        chosen = self.known.batches.total(partial(ChosenRows.of, self.of, limits, schema))
+        table = concat(list(chosen.tables))
+        return ComponentRows(table.codes, table.y, np.concatenate(chosen.components)), chosen.masks
+
+
+@dataclass(frozen=True)
+class ChosenRows:
+    """Rows of every component by hash, the component of each, and the sets of observed columns of all rows they were chosen from."""
+
+    tables: tuple[Observations, ...]
+    components: tuple[Index, ...]
+    masks: frozenset[bytes]
+
+    @classmethod
+    def of(
+        cls, component_of: Callable[[Observations], Index], limits: npt.NDArray[np.uint64], schema: DatasetSchema, rows: Observations
+    ) -> Self:
+        """Of some rows; the largest hash of each component is a limit."""
+        component = component_of(rows)
+        near = row_keys(rows) <= limits[component]
+        return cls((rows.take(near),), (component[near],), observed_masks(rows.codes, schema))
+
+    def merge(self, other: Self) -> Self:
+        """Of both."""
+        return type(self)((*self.tables, *other.tables), (*self.components, *other.components), self.masks | other.masks)
 
 
 def find_components(known: KnownRows, schema: DatasetSchema, settings: GuardSettings, seed: int) -> KnownComponents:
@@ -74,10 +93,10 @@ def find_components(known: KnownRows, schema: DatasetSchema, settings: GuardSett
         settings: see `GuardSettings`.
         seed: of the clustering.
     """
-    if settings.components != "clusters" and (sizes := _group_sizes(known)):
+    if settings.components != "clusters" and (sizes := known.batches.total(GroupSizes.of).rows):
         names = np.array(sorted(sizes), dtype=np.int64)
         if groups_are_usable(np.array(list(sizes.values())), settings.components):
-            return KnownComponents(known, names, lambda rows: np.searchsorted(names, rows.group).astype(np.intp))  # type: ignore[arg-type]
+            return KnownComponents(known, names, partial(_group_place, names))
     held = known.sample
     component, names = cluster_components(held.codes, held.y, schema, clusters=settings.clusters, seed=seed)
     if known.is_whole:
@@ -86,12 +105,28 @@ def find_components(known: KnownRows, schema: DatasetSchema, settings: GuardSett
     return KnownComponents(known, np.full(cluster_of.count, -1, dtype=np.int64), cluster_of)
 
 
-def _group_sizes(known: KnownRows) -> Counter[int]:
-    """Rows of every group; empty where some row has none."""
-    sizes: Counter[int] = Counter()
-    for rows in known.batches:
+def _component_rows(component_of: Callable[[Observations], Index], rows: Observations) -> ComponentRows:
+    return ComponentRows(rows.codes, rows.y, component_of(rows))
+
+
+def _group_place(names: Int64, rows: Observations) -> Index:
+    return np.searchsorted(names, rows.group).astype(np.intp)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class GroupSizes:
+    """Rows of every group; None where some row has none."""
+
+    rows: Mapping[int, int] | None
+
+    @classmethod
+    def of(cls, rows: Observations) -> Self:
+        """Of some rows."""
         if rows.group is None:
-            return Counter()
+            return cls(None)
         groups, counts = np.unique(rows.group, return_counts=True)
-        sizes.update(dict(zip(groups.tolist(), counts.tolist(), strict=True)))
-    return sizes
+        return cls(dict(zip(groups.tolist(), counts.tolist(), strict=True)))
+
+    def merge(self, other: Self) -> Self:
+        """Of both."""
+        return type(self)(None if self.rows is None or other.rows is None else Counter(self.rows) + Counter(other.rows))

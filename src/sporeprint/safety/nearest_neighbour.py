@@ -4,13 +4,15 @@ Distance: one for every nominal column that differs (missing is a value), and fo
 of the training rows, at most one (the heterogeneous metric of Wilson and Martinez 1997, without its overlap of missing values).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.common.batches import Batches
 from sporeprint.common.npz import from_npz, to_npz
 from sporeprint.data.dataset import Observations, concat
 from sporeprint.safety.novelty_guard import Guard
@@ -132,7 +134,34 @@ def _numeric_distance(value: str | float | None, numbers: npt.NDArray[np.float64
     return apart
 
 
-def reference_rows(batches: Iterable[Observations], guard: Guard, *, most: int) -> ReferenceRows:
+@dataclass(frozen=True)
+class RowsByHash:
+    """Of rows those with the smallest hashes, at most so many of each of K components, and the component of each."""
+
+    rows: Observations
+    component: npt.NDArray[np.intp]
+    components: int
+    most: int
+
+    @classmethod
+    def of(cls, guard: Guard, most: int, rows: Observations) -> Self:
+        """Of some rows."""
+        return cls(rows, _component(rows, guard), len(guard.names), most)._chosen()
+
+    def merge(self, other: Self) -> Self:
+        """Of both."""
+        rows, component = concat([self.rows, other.rows]), np.concatenate([self.component, other.component])
+        return type(self)(rows, component, self.components, self.most)._chosen()
+
+    def _chosen(self) -> Self:
+        order = np.lexsort((self.rows.row_hash, self.component))
+        sizes = np.bincount(self.component, minlength=self.components)
+        place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        chosen = order[place < self.most]
+        return type(self)(self.rows.take(chosen), self.component[chosen], self.components, self.most)
+
+
+def reference_rows(batches: Batches[Observations], guard: Guard, *, most: int) -> ReferenceRows:
     """Choose the training rows that are kept: of each component at most so many, by their hash.
 
     Args:
@@ -140,22 +169,14 @@ def reference_rows(batches: Iterable[Observations], guard: Guard, *, most: int) 
         guard: the guard.
         most: rows of a component.
     """
-    chosen: Observations | None = None
-    for batch in batches:
-        rows = batch if chosen is None else concat([chosen, batch])
-        component = _component(rows, guard)
-        order = np.lexsort((rows.row_hash, component))
-        sizes = np.bincount(component, minlength=len(guard.names))
-        place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        chosen = rows.take(order[place < most])
-    if chosen is None:
-        raise ValueError("there are no rows to keep")
+    smallest = batches.total(partial(RowsByHash.of, guard, most))
+    chosen = smallest.rows
     nominal = {}
     for name, categories in guard.categories.items():
         index = {value: number for number, value in enumerate(categories, start=1)}
         table = np.array([0, 0, *(index.get(value, 0) for value in chosen.codes.vocabulary[name])], dtype=np.int16)
         nominal[name] = table.take(chosen.codes.nominal[name] + np.int16(1))
-    return ReferenceRows(nominal, dict(chosen.codes.numeric), chosen.row, _component(chosen, guard).astype(np.int32))
+    return ReferenceRows(nominal, dict(chosen.codes.numeric), chosen.row, smallest.component.astype(np.int32))
 
 
 def _component(rows: Observations, guard: Guard) -> npt.NDArray[np.intp]:

@@ -23,6 +23,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.common.batches import BatchSequence
 from sporeprint.common.npz import from_npz, to_npz
 from sporeprint.data.coded_table import Codes
 from sporeprint.safety.component_counts import ComponentCounts, ComponentNumbers, ComponentRows, count_components
@@ -379,7 +380,7 @@ def fit_components(codes: Codes, y: npt.NDArray[np.int8], component: Index, name
         schema: the contract.
     """
     rows = ComponentRows(codes, y, component)
-    return guard_of(count_components([rows], len(names), schema), rows, names)
+    return guard_of(count_components(BatchSequence([rows]), len(names), schema), rows, names)
 
 
 def guard_of(counted: ComponentCounts, chosen: ComponentRows, names: npt.NDArray[np.int64]) -> Guard:

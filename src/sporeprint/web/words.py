@@ -34,8 +34,8 @@ class Words:
     def sentence(self, text: str) -> str:
         """A sentence that was made in English, and may be stored so: known by its form, said with the same values.
 
-        >>> Words("de").sentence("Keep going: by its rule the test runs for 76 more units yet.")
-        'Weiter: nach seiner Regel läuft der Test noch 76 weitere Einheiten.'
+        >>> Words("de").sentence("Keep going: its rule asks for 76 more units.")
+        'Weiter: seine Regel verlangt noch 76 weitere Einheiten.'
         """
         return text if self.language == SOURCE or len(text) > MOST_TEXT else _said(self.language, text, is_value=False)
 

@@ -61,7 +61,7 @@ def test_what_serves_goes_back_and_said_again_it_does_not_go_further(started: Ca
         ("xgboost", {"version": 9}, 404, "has no version 'v9'; it has: v1"),
         ("xgbost", {"version": 1}, 404, "did you mean 'xgboost'?"),
         ("xgboost", {}, 400, "field 'version' is missing: expected a number, as in 2 or v2"),
-        ("xgboost", {"version": 1, "alias": "boss"}, 422, "field 'alias': input should be 'champion' or 'production'; got 'boss'"),
+        ("xgboost", {"version": 1, "alias": "boss"}, 422, "field 'alias': expected one of champion, production; got 'boss'"),
         ("xgboost", {"version": 1, "reason": ""}, 422, "field 'reason'"),
         ("production", {"version": 1}, 400, "is no name of a model"),
     ],

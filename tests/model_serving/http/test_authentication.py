@@ -311,7 +311,7 @@ def test_a_promotion_goes_through_the_gate_and_leaves_a_trace(
             "/models/xgboost/promote",
             {"version": 1, "alias": "boss"},
             422,
-            "field 'alias': input should be 'champion' or 'production'; got 'boss'",
+            "field 'alias': expected one of champion, production; got 'boss'",
         ),
         ("/models/xgboost/promote", {"version": 1, "reason": ""}, 422, "field 'reason'"),
         ("/models/xgboost/promote", {"version": 1, "resaon": "x"}, 422, "unknown field 'resaon' (did you mean 'reason'?)"),

@@ -74,7 +74,10 @@ def test_the_list_says_what_follows_from_each(client: Client, name: str) -> None
     assert "Keep going: after 3 requests and 0 labels" in page.text
     client.post(f"/ab-tests/{name}/conclude")
     assert f">{name}<" not in client.get("/ui/tests?status=running").text
-    assert f">{name}<" in client.get("/ui/tests?status=concluded").text
+    ended = client.get("/ui/tests?status=concluded").text
+    assert f">{name}<" in ended
+    for text in (ended, client.get(f"/ui/tests/{name}").text):
+        assert "Ended by hand before its rule had decided: after 3 requests" in text
     assert client.get("/ui/tests?status=going").status_code == 400
 
 
@@ -220,7 +223,7 @@ def test_a_test_is_created_as_it_was_typed(client: Client) -> None:
     [
         ({"name": MARKUP}, "field &#39;name&#39;"),
         ({"margin": MARKUP}, "field &#39;margin&#39;: expected a number"),
-        ({"alpha": "60"}, "less than 0.5"),
+        ({"alpha": "60"}, "expected below 0.5"),
         ({"model_a": "none/v1"}, "no model &#39;none&#39;"),
         ({"days": "-1"}, "field &#39;max_duration_s&#39;"),
         ({"metric": MARKUP}, "field &#39;metric&#39;"),

@@ -1,9 +1,7 @@
 """What the monitor asks the warehouse: the same on both engines, and counts that are those of the rows themselves."""
 
 import json
-from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +9,8 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import URL, Engine
+from sqlalchemy import Engine
 
-from mariadb_server import MariaDB
 from sporeprint.errors import StorageError
 from sporeprint.monitoring.data_profile import ColumnSpec, NominalProfile, NumericProfile, Profile, profile
 from sporeprint.monitoring.windows import HOUR_US, Window, parse_slice
@@ -22,29 +19,12 @@ from sporeprint.storage.warehouse import aggregation, monitoring_queries, star_s
 from sporeprint.storage.warehouse.monitoring_queries import SHIFT, PredictionScope
 from sporeprint.storage.warehouse.protocol import Warehouse
 from sporeprint.storage.warehouse.sync import sync_warehouse
-from warehouse_support import BEGIN_US, SCHEMA, Rows, database, outcome, predictions, warehouse_at, write
+from warehouse_support import BEGIN_US, SCHEMA, Rows, outcome, predictions, write
 
 FIRST_US = BEGIN_US - BEGIN_US % HOUR_US
 LAST_US = FIRST_US + 24 * HOUR_US
 CELL = PredictionScope("xgboost", 1)
 KNOWN = {"smell": frozenset("äö")}
-
-
-@pytest.fixture
-def oltp(tmp_path: Path) -> Iterator[Engine]:
-    engine = database(URL.create("sqlite", database=str(tmp_path / "oltp.db")))
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture(params=["parquet", "mariadb"])
-def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse]:
-    address = str(tmp_path / "warehouse")
-    if request.param == "mariadb":
-        server: MariaDB = request.getfixturevalue("mariadb")
-        address = server.url(database=server.create_database()).render_as_string(hide_password=False)
-    with warehouse_at(address) as found:
-        yield found
 
 
 @pytest.fixture

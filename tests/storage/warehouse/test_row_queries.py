@@ -1,15 +1,12 @@
 """What the monitor asks about different rows: a row that is asked again counts once, the same on both engines."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import URL, Engine
+from sqlalchemy import Engine
 
-from mariadb_server import MariaDB
 from sporeprint.monitoring.windows import HOUR_US
 from sporeprint.storage.oltp import tables
 from sporeprint.storage.warehouse import monitoring_queries, queries, row_queries
@@ -17,28 +14,11 @@ from sporeprint.storage.warehouse.monitoring_queries import PredictionScope
 from sporeprint.storage.warehouse.protocol import Warehouse
 from sporeprint.storage.warehouse.row_queries import RowOutcomes
 from sporeprint.storage.warehouse.sync import sync_warehouse
-from warehouse_support import BEGIN_US, MINUTE_US, SCHEMA, Rows, database, outcome, predictions, warehouse_at, write
+from warehouse_support import BEGIN_US, MINUTE_US, SCHEMA, Rows, outcome, predictions, write
 
 FIRST_US = BEGIN_US - BEGIN_US % HOUR_US
 LAST_US = FIRST_US + 24 * HOUR_US
 CELL = PredictionScope("xgboost", 1)
-
-
-@pytest.fixture
-def oltp(tmp_path: Path) -> Iterator[Engine]:
-    engine = database(URL.create("sqlite", database=str(tmp_path / "oltp.db")))
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture(params=["parquet", "mariadb"])
-def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse]:
-    address = str(tmp_path / "warehouse")
-    if request.param == "mariadb":
-        server: MariaDB = request.getfixturevalue("mariadb")
-        address = server.url(database=server.create_database()).render_as_string(hide_password=False)
-    with warehouse_at(address) as found:
-        yield found
 
 
 def asked(number: int, size: float, **given: Any) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """`/openapi.json` and `/docs`: the API for programs and for people."""
 
+import asyncio
 import base64
+import functools
+import gzip
 import hashlib
 import importlib.util
 import re
@@ -18,6 +21,7 @@ routes = router()
 
 #: Files of Swagger UI, as the package fastapi-offline brings them along: the page needs nothing from elsewhere.
 Asset = Literal["swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"]
+DAY_S = 86_400
 MEDIA_TYPES = {"js": "text/javascript", "css": "text/css", "png": "image/png"}
 
 
@@ -41,7 +45,8 @@ async def docs() -> HTMLResponse:
         swagger_favicon_url="docs/favicon.png",
         swagger_ui_parameters={"displayRequestDuration": True, "tryItOutEnabled": True},
     ).body
-    text = bytes(page).decode()
+    text = bytes(page).decode().replace("<html>", '<html lang="en">')
+    text = re.sub(r'(<div id="swagger-ui">\s*</div>)', r"<main>\1</main>", text)
     scripts = " ".join(f"'sha256-{_digest(script)}'" for script in re.findall(r"<script>(.*?)</script>", text, re.DOTALL))
     return html_response(
         text,
@@ -55,9 +60,19 @@ def _digest(script: str) -> str:
 
 
 @routes.get("/docs/{asset}", name="docs_asset", response_class=FileResponse, include_in_schema=False, responses=problems(404))
-async def docs_asset(asset: Asset) -> Response:
+async def docs_asset(asset: Asset, request: Request) -> Response:
     """A file of the page."""
-    return FileResponse(_assets() / asset, media_type=MEDIA_TYPES[asset.rpartition(".")[2]])
+    headers = {"cache-control": f"public, max-age={DAY_S}", "vary": "Accept-Encoding", "x-content-type-options": "nosniff"}
+    media_type = MEDIA_TYPES[asset.rpartition(".")[2]]
+    if asset.endswith(".png") or "gzip" not in request.headers.get("accept-encoding", ""):
+        return FileResponse(_assets() / asset, media_type=media_type, headers=headers)
+    body = await asyncio.to_thread(_packed, asset)
+    return Response(body, media_type=media_type, headers={**headers, "content-encoding": "gzip"})
+
+
+@functools.cache
+def _packed(asset: Asset) -> bytes:
+    return gzip.compress((_assets() / asset).read_bytes(), 9, mtime=0)
 
 
 def _assets() -> FilePath:

@@ -64,7 +64,7 @@ def _record(service: Service, upload: UploadHead, packed: bytes, limit: int) -> 
         if isinstance(each, Problem):
             results.append(RowOutcome(row=number, problem=each.document()))
         elif (recorded := next(done)) is None:
-            missing = not_found(f"there is no prediction {each.prediction_id!r}")
+            missing = not_found(f"there is no prediction {each.prediction_id!r}; GET /predictions lists them")
             results.append(RowOutcome(row=number, prediction_id=each.prediction_id, problem=missing.document()))
         else:
             revision, created = recorded.outcome.revision, recorded.created

@@ -342,7 +342,7 @@ def _of_frame(frame: pl.DataFrame) -> Iterator[Part]:
 def _of_file(service: Service, job: Job) -> Iterator[Part]:
     schema = job.served.bundle.schema
     if (kind := kind_of(job.upload, UPLOAD)) != job.form:
-        raise DataError(f"{UPLOAD} is {kind}, and Content-Type says {job.form.value}")
+        raise DataError(f"{UPLOAD} is {kind}, and Content-Type says {job.form.value}; send the type of the file")
     for batch in service.decoder.decode(job.upload, schema, job.served.bundle.csv):
         _check_names(batch.frame)
         if batch.malformed.height or not batch.frame.height:

@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal
 from fastapi import Query
 
 from sporeprint.common.timestamps import iso_utc
+from sporeprint.errors import nearest
 from sporeprint.messages.prediction_search import PredictionEntry, PredictionList, PredictionSearchRequest
 from sporeprint.model_serving.endpoints.predictions import in_words, time_us
 from sporeprint.model_serving.endpoints.routing import ServiceDep, problems, router
 from sporeprint.model_serving.http.problems import HttpProblemError, bad_parameter, not_found
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.model_serving.runtime.service import Service
+from sporeprint.safety.verdict import verdict_words
 from sporeprint.schema import DatasetSchema
 from sporeprint.storage.oltp.batch_file import BATCH_ID, BatchInfo
 from sporeprint.storage.oltp.batch_index import names
@@ -31,6 +33,10 @@ OF_A_BATCH = {"batch_id", "verdict", "unseen", "limit", "before"}
 @routes.get("/predictions", name="prediction_search", responses=problems(404, 422))
 async def search_predictions(chosen: Annotated[PredictionSearchRequest, Query()], service: ServiceDep) -> PredictionList:
     """Predictions that pass a filter, the latest first. Those that the database does not have yet are listed seconds later."""
+    known = verdict_words(service.loader.current.bundle.schema)
+    if chosen.verdict is not None and chosen.verdict not in known:
+        near = nearest(chosen.verdict, known)
+        raise HttpProblemError(bad_parameter(f"parameter 'verdict': expected one of {', '.join(known)}{near}; got {chosen.verdict[:40]!r}"))
     if chosen.batch_id is not None:
         return await _search_batch(service, chosen, chosen.batch_id)
     fields = chosen.model_dump(exclude={"since", "until", "batch_id", "limit", "before"})

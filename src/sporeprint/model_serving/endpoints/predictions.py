@@ -124,7 +124,7 @@ async def outcome(
 
 
 async def _find(service: Service, prediction_id: str) -> PredictionRecord:
-    missing = HttpProblemError(not_found(f"there is no prediction {prediction_id[:MAX_ID]!r}"))
+    missing = HttpProblemError(not_found(f"there is no prediction {prediction_id[:MAX_ID]!r}; GET /predictions lists them"))
     if len(prediction_id) > MAX_ID or not prediction_id.isascii():
         raise missing
     record = await service.database.find(prediction_id)

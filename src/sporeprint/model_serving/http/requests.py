@@ -83,7 +83,7 @@ def idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
         return None
     key = value.decode("latin-1")
     if not _KEY.fullmatch(key):
-        raise HttpProblemError(bad_parameter("Idempotency-Key: expected 1 to 255 visible ASCII characters"))
+        raise HttpProblemError(bad_parameter(f"Idempotency-Key: expected 1 to 255 visible ASCII characters; got {len(key)}, {key[:20]!r}"))
     return key
 
 

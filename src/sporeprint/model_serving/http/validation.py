@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sporeprint.errors import nearest
+from sporeprint.errors import expectation, nearest
 from sporeprint.model_serving.http.problems import Problem, bad_parameter, not_json, not_valid
 
 #: Most faults that one problem names.
@@ -37,7 +37,8 @@ def invalid_fields(errors: Sequence[Mapping[str, Any]], known: Sequence[str]) ->
         known: names of the fields.
     """
     sentences: dict[str, None] = {}
-    for error in errors[:MOST]:
+    within = {tuple(error["loc"][:length]) for error in errors for length in range(1, len(error["loc"]))}
+    for error in [error for error in errors if tuple(error["loc"]) not in within][:MOST]:
         name = ".".join(str(part) for part in error["loc"] if not _is_branch(part))
         if error["type"] == "extra_forbidden":
             sentences[f"unknown field {name[:40]!r}{nearest(name[:40], known)}; known: {', '.join(known)}"] = None
@@ -54,5 +55,5 @@ def _is_branch(part: Any) -> bool:
 
 
 def _reason(error: Mapping[str, Any]) -> str:
-    message = str(error["msg"])
+    message = expectation(error)
     return f"{message[:1].lower()}{message[1:].replace('Input ', 'input ')}; got {str(error.get('input'))[:40]!r}"

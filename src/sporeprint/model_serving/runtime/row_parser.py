@@ -24,6 +24,8 @@ Row = dict[str, Value]
 
 #: Longest text that a field can be: what is longer is no value of a column.
 MOST_CHARACTERS = 256
+#: Where several rows go.
+MANY = ", which POST /predict/batch takes"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class RowParser:
         """
         values = parse_json(body)
         if not isinstance(values, dict):
-            raise HttpProblemError(not_json(f"expected a JSON object of features, as in {self.example()}; got {_kind(values)}"))
+            hint = MANY if isinstance(values, list) else ""
+            raise HttpProblemError(not_json(f"expected a JSON object of features, as in {self.example()}; got {_kind(values)}{hint}"))
         return self.row(values)
 
     def row(self, values: dict[str, Any]) -> Row:
@@ -113,9 +116,11 @@ class RowParser:
         most = 2 * len(self.schema.columns)
         if len(values) > most:
             raise HttpProblemError(not_valid(f"{len(values):,} fields are given, there are {len(self.schema.columns)}"))
-        long = [key for key, value in values.items() if len(key) > MOST_CHARACTERS or _is_long(value)]
-        if long:
-            raise HttpProblemError(not_valid(f"field {long[0][:40]!r}: name or value is longer than {MOST_CHARACTERS} characters"))
+        for key, value in values.items():
+            if isinstance(value, list | dict):
+                raise HttpProblemError(not_valid(f"field {key[:40]!r}: expected one value, a text or a number; got {_kind(value)}"))
+            if len(key) > MOST_CHARACTERS or (isinstance(value, str) and len(value) > MOST_CHARACTERS):
+                raise HttpProblemError(not_valid(f"field {key[:40]!r}: name or value is longer than {MOST_CHARACTERS} characters"))
         try:
             return parse_row(values, self.schema)
         except DataError as error:
@@ -140,10 +145,6 @@ def _field(name: str, schema: DatasetSchema) -> FieldParser:
     # As in `parse_row`: a code wins over a word, a word in lower case over one that is not.
     words = {word: codes.get(word.lower(), code) for word, code in codes.items() if word and word == word.strip()}
     return FieldParser(name, {**words, **{code: code for code in column.values or {}}})
-
-
-def _is_long(value: Any) -> bool:
-    return (isinstance(value, str) and len(value) > MOST_CHARACTERS) or (isinstance(value, list | dict) and bool(value))
 
 
 def parse_json(body: bytes) -> Any:
@@ -248,6 +249,8 @@ def _split_rows(columns: Any, data: Any) -> list[Any]:
 
 
 def _kind(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"an object with the fields {', '.join(map(str, value))}"[:200] if value else "an empty object"
     names = {list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false", type(None): "null"}
     return names.get(type(value), "something else")
 

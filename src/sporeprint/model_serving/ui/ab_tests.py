@@ -8,6 +8,7 @@ from typing import Any, Literal
 from fastapi import Response
 from pydantic import ValidationError
 
+from sporeprint.errors import expectation
 from sporeprint.messages.ab_tests import AbRollbackRequest, AbTestResponse, ConclusionRequest
 from sporeprint.model_serving.endpoints.ab_tests import (
     conclude_test,
@@ -145,7 +146,7 @@ def of_fields(error: ValidationError) -> Problem:
     """What is wrong with the first field of a form."""
     first = error.errors()[0]
     name = str(first["loc"][0]) if first["loc"] else "form"
-    return not_valid(f"field {name!r}: {'say why; it is kept in the history' if name == 'reason' else first['msg']}")
+    return not_valid(f"field {name!r}: {'say why; it is kept in the history' if name == 'reason' else expectation(first)}")
 
 
 async def _refused(request: PageRequest, problem: Problem, at: str) -> PageResponse:

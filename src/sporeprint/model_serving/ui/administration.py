@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from sporeprint.errors import expectation
 from sporeprint.messages.keys import ApiKeyRequest
 from sporeprint.model_serving.endpoints.administration import list_changes, show_settings
 from sporeprint.model_serving.endpoints.keys import create_key, list_keys, revoke_key
@@ -90,7 +91,7 @@ async def _keys(request: PageRequest, problem: Problem | None = None) -> PageRes
 def _explained(error: ValidationError) -> str:
     first = error.errors()[0]
     where = str(first["loc"][0]) if first["loc"] else "form"
-    return f"field {where!r}: {first['msg']}"
+    return f"field {where!r}: {expectation(first)}"
 
 
 ADMINISTRATION_PAGES: tuple[Page, ...] = (

@@ -2,6 +2,7 @@
 
 from pydantic import ValidationError
 
+from sporeprint.errors import expectation
 from sporeprint.messages.alerts import AcknowledgementRequest
 from sporeprint.model_serving.endpoints.alerts import acknowledge_alert, list_alerts, show_alert
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, not_valid
@@ -26,7 +27,7 @@ async def acknowledge(request: PageRequest) -> PageResponse | Redirect:
     try:
         note = AcknowledgementRequest.model_validate({"note": request.form.get("note", "").strip()})
     except ValidationError as error:
-        return await _page(request, not_valid(f"field 'note': {error.errors()[0]['msg']}"))
+        return await _page(request, not_valid(f"field 'note': {expectation(error.errors()[0])}"))
     try:
         await acknowledge_alert(alert_id, request.service, request.caller, note)
     except HttpProblemError as error:

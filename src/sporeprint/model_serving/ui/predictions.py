@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import Response
 from pydantic import ValidationError
 
-from sporeprint.errors import RegistryError, StorageError, StorageUnavailableError
+from sporeprint.errors import RegistryError, StorageError, StorageUnavailableError, expectation
 from sporeprint.messages.outcomes import OutcomeRequest
 from sporeprint.messages.prediction_search import PredictionList, PredictionSearchRequest
 from sporeprint.messages.predictions import StoredPrediction
@@ -53,7 +53,7 @@ def _filter(query: Mapping[str, str]) -> PredictionSearchRequest:
         return PredictionSearchRequest.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
-        raise HttpProblemError(not_valid(f"field {str(first['loc'][0])!r}: {first['msg']}")) from None
+        raise HttpProblemError(not_valid(f"field {str(first['loc'][0])!r}: {expectation(first)}")) from None
 
 
 def _day(text: str, name: str) -> date:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from sporeprint.errors import RefusedError
+from sporeprint.errors import RefusedError, expectation
 from sporeprint.messages.model_versions import CheckRequest
 from sporeprint.messages.models import PromotionRequest
 from sporeprint.model_serving.endpoints.gate_check import check
@@ -73,7 +73,7 @@ def _message(kind: type[Message], fields: dict[str, str]) -> Message:
         return kind.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
-        raise HttpProblemError(not_valid(f"field {str(first['loc'][0])!r}: {first['msg']}")) from None
+        raise HttpProblemError(not_valid(f"field {str(first['loc'][0])!r}: {expectation(first)}")) from None
 
 
 async def _page(request: PageRequest, status: int = 200, **more: Any) -> PageResponse:

@@ -197,7 +197,7 @@ def get(engine: Engine, name: str) -> AbTest:
         rows = _select(connection, (ab_test.c.test_id == name) | (ab_test.c.name == name), limit=2)
         if not rows:
             there = connection.execute(select(ab_test.c.name).order_by(ab_test.c.created_us.desc()).limit(10)).scalars().all()
-            listed_names = f"; the latest: {', '.join(there)}" if there else "; there are none"
+            listed_names = f"; the latest: {', '.join(there)}" if there else "; there are none yet: make one first"
             raise NoSuchTestError(f"there is no A/B test {name[:130]!r}{nearest(name[:130], there)}{listed_names}")
     # An id has a form that a name may have too; then the id counts.
     return next((test for test in rows if test.test_id == name), rows[0])

@@ -77,7 +77,8 @@ class DuckDBReader:
             raise StorageError(f"{self._shown}: the question needs more memory than it may have: {_first_line(error)}") from None
         except duckdb.Error as error:
             where = "" if kind is UsageError else f"{self._shown}: "
-            raise kind(f"{where}{_first_line(error)}") from None
+            hint = "; SHOW TABLES lists what there is" if isinstance(error, duckdb.CatalogException) else ""
+            raise kind(f"{where}{_first_line(error)}{hint}") from None
 
 
 def _first_line(error: Exception) -> str:

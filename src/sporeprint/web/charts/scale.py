@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
+#: Below, a number is shown as 0.
+NOTHING = 1e-12
 #: Steps between ticks of an axis of times, in seconds; longer ones are whole months.
 TIME_STEPS = (
     1.0,
@@ -96,6 +98,7 @@ class Axis:
         if self.kind == "time":
             at = datetime.fromtimestamp(value, UTC)
             return f"{at.day} {MONTHS[at.month - 1]} {at.year}, {at:%H:%M}"
+        value = 0.0 if abs(value) < NOTHING else value
         return (
             f"{100 * value:.4g} %"
             if self.kind == "share"
