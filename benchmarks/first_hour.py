@@ -68,7 +68,10 @@ STEPS = (
     ),
     Step(
         "the first drift report",
-        ("tail -n 5000 data/raw/secondary_data.csv >today.csv", "sporeprint monitor --current today.csv"),
+        (
+            "(head -n 1 data/raw/secondary_data.csv; tail -n 5000 data/raw/secondary_data.csv) >today.csv",
+            "sporeprint monitor --current today.csv",
+        ),
         "ALARM",
         (0, 10, 11),
     ),

@@ -13,13 +13,14 @@ figure is a pair's ratio.
 import argparse
 import io
 import json
+import math
 import statistics
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,10 +126,21 @@ def compare(server: Server, frame: pl.DataFrame, schema: DatasetSchema, seconds:
     }
 
 
+def is_loaded(server: Server, path: str) -> bool:
+    """Whether a model is ready within half a minute: MLServer is before its models are, where other processes load them."""
+    for _ in range(150):
+        with suppress(httpx.TransportError):
+            if httpx.get(f"http://127.0.0.1:{server.port}{path}").status_code == 200:
+                return True
+        time.sleep(0.2)
+    return False
+
+
 def against_mlserver(server: Server, cache: Path, table: pl.DataFrame, trees: int, seconds: int, pairs: int) -> dict[str, Any]:
     """Single rows as JSON at 64 connections, by wrk, and the same bodies to MLServer in each of its settings, in turn."""
     own = {"sporeprint": ("/v2/models/mushroom/infer", "oip"), "sporeprint, /predict": ("/predict", "object")}
     rates: dict[str, list[float]] = {name: [] for name in (*own, *MLSERVER)}
+    micros: dict[str, list[float]] = {name: [] for name in rates}
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="serving-", dir=cache) as temporary:
         folder = Path(temporary)
@@ -142,20 +154,37 @@ def against_mlserver(server: Server, cache: Path, table: pl.DataFrame, trees: in
                     if name not in own:
                         asked = start_peer(PEERS[name], cache, folder, trees)
                         stack.callback(asked.end)
+                        if not is_loaded(asked, f"{path.removesuffix('/infer')}/ready"):
+                            print(f"{name}: does not load its model", file=sys.stderr)
+                            measured.append(0.0)
+                            micros[name].append(math.inf)
+                            continue
                     wrk(asked, path, folder / f"{shape}.jsonl", script, 16, 1)
                     load = wrk(asked, path, folder / f"{shape}.jsonl", script, 64, seconds)
-                    if load.failed:
-                        print(f"{name}: {load.failed} answers failed, which count as none", file=sys.stderr)
-                    measured.append(load.per_s - load.failed / seconds)
-    best = max(MLSERVER, key=lambda name: statistics.median(rates[name]))
-    pairs_of_own = zip(rates["sporeprint"], rates["sporeprint, /predict"], strict=True)
+                    measured.append(load.per_s - load.failed / seconds)  # what failed is no answer
+                    micros[name].append(load.cpu_us * load.per_s / measured[-1] if measured[-1] > 0 else math.inf)
+                    print(f"{name}: {measured[-1]:.0f}/s, {micros[name][-1]:.0f} us CPU; {load.failed} failed", file=sys.stderr)
+    ours, row = rates["sporeprint"], rates["sporeprint, /predict"]
     return {
-        "one row, columns by /v2 / the object by /predict, limit 0.7": [round(tensors / row, 3) for tensors, row in pairs_of_own],
         "requests/s, one row, 64 connections": {name: list(map(round, values)) for name, values in rates.items()},
-        f"one row, /v2 / MLServer at its best ({best}), limit 4": [
-            round(ours / max(rates[name][turn] for name in MLSERVER), 2) for turn, ours in enumerate(rates["sporeprint"])
-        ],
+        "microseconds of processor a request": {name: [round(value, 1) for value in values] for name, values in micros.items()},
+        "one row, columns by /v2 / the object by /predict, limit 0.7": [round(a / b, 3) for a, b in zip(ours, row, strict=True)],
+        "columns by /v2 / the object by /predict, by processor time": _less(micros, ["sporeprint, /predict"]),
+        "one row, /v2 / MLServer's best setting, limit 4": _more(rates, [name for name in MLSERVER if "lean" not in name]),
+        "/v2 / MLServer's best setting, by processor time": _less(micros, [name for name in MLSERVER if "lean" not in name]),
+        "one row, /v2 / MLServer's best with a runtime written for speed": _more(rates, MLSERVER),
+        "/v2 / that, by processor time": _less(micros, MLSERVER),
     }
+
+
+def _more(rates: Mapping[str, Sequence[float]], others: Sequence[str]) -> list[float]:
+    """How many times as many requests sporeprint answers as the best of some others, in each turn."""
+    return [round(ours / max(rates[name][turn] for name in others), 2) for turn, ours in enumerate(rates["sporeprint"])]
+
+
+def _less(micros: Mapping[str, Sequence[float]], others: Sequence[str]) -> list[float]:
+    """How many times as long as sporeprint the best of some others computes, in each turn."""
+    return [round(min(micros[name][turn] for name in others) / ours, 2) for turn, ours in enumerate(micros["sporeprint"])]
 
 
 def main() -> None:

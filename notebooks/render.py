@@ -1,12 +1,14 @@
-"""Runs the notebook and writes what it shows as a Markdown page with its pictures, for the documentation.
+"""Runs the notebooks and stores what they show in them; or writes what is stored as a page of the documentation.
 
-    python notebooks/render.py docs/notebook
+    python notebooks/render.py run              runs every notebook of this folder, and stores its outputs
+    python notebooks/render.py page FOLDER      writes FOLDER/executed.md and its pictures, from the stored outputs
 
-writes docs/notebook/executed.md and a file for each picture. The notebook itself stays without output. As the notebook does, it takes the
-run of the work directory (SPOREPRINT_WORKDIR, or the project's folder), and makes one where there is none.
+As the notebook does, `run` takes the run of the work directory (SPOREPRINT_WORKDIR, or the project's folder), and makes one where there is
+none.
 """
 
 import base64
+import json
 import re
 import sys
 from pathlib import Path
@@ -17,8 +19,14 @@ from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).parent / "Mushroom_Classifier_XGBoost_FullEDA.ipynb"
 PAGE = "executed.md"
+PICTURES = {"image/png": ".png", "image/svg+xml": ".svg"}
 #: Seconds that a cell may take: the first one may have to make a run.
 LONGEST = 900
+
+
+def read(path: Path) -> Any:
+    """A notebook."""
+    return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
 
 
 def execute(path: Path, *, timeout_s: int = LONGEST) -> Any:
@@ -27,9 +35,22 @@ def execute(path: Path, *, timeout_s: int = LONGEST) -> Any:
     Raises:
         CellExecutionError: if a cell fails.
     """
-    found: Any = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-    NotebookClient(found, timeout=timeout_s, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    found = read(path)
+    where = {"metadata": {"path": str(path.parent)}}
+    NotebookClient(found, timeout=timeout_s, kernel_name="python3", resources=where, record_timing=False).execute()
     return found
+
+
+def stored(notebook: Any) -> str:
+    """A notebook as its file: with its outputs, and without what differs from run to run and machine to machine."""
+    notebook.metadata = {key: notebook.metadata[key] for key in ("kernelspec",)} | {"language_info": {"name": "python"}}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            for output in cell.outputs:
+                if output.output_type == "execute_result":
+                    output.execution_count = None
+            cell.execution_count, cell.metadata = None, {}
+    return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def render(notebook: Any) -> tuple[str, dict[str, bytes]]:
@@ -52,25 +73,30 @@ def _shown(name: str, output: Any, pictures: dict[str, bytes]) -> str:
     if output.output_type == "stream":
         return f"```text\n{output.text.rstrip()}\n```"
     data = output.get("data", {})
-    if "image/png" in data or "image/svg+xml" in data:
-        is_drawn = "image/svg+xml" in data
-        name += ".svg" if is_drawn else ".png"
-        pictures[name] = data["image/svg+xml"].encode() if is_drawn else base64.b64decode(data["image/png"])
-        return f"![{name.rpartition('-')[0].replace('-', ' ')}]({name})"
+    for kind, ending in PICTURES.items():
+        if kind in data:
+            name += ending
+            pictures[name] = data[kind].encode() if kind == "image/svg+xml" else base64.b64decode(data[kind])
+            return f"![{output.metadata[kind]['alt']}]({name})"
     if "text/markdown" in data:
         return str(data["text/markdown"])
     return f"```text\n{data['text/plain'].rstrip()}\n```" if "text/plain" in data else ""
 
 
-def main(folder: Path) -> None:
-    """Write page and pictures into a folder."""
-    page, pictures = render(execute(NOTEBOOK))
-    folder.mkdir(parents=True, exist_ok=True)
+def main(what: str, folder: str = "") -> None:
+    """Run the notebooks, or write the page."""
+    if what == "run":
+        for path in sorted(NOTEBOOK.parent.glob("*.ipynb")):
+            print(f"running {path.name}, which takes about a minute", file=sys.stderr)
+            path.write_text(stored(execute(path)), encoding="utf-8")
+        return
+    page, pictures = render(read(NOTEBOOK))
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
-        (folder / name).write_bytes(picture)
-    (folder / PAGE).write_text(page, encoding="utf-8")
-    print(f"{folder / PAGE}: {len(pictures)} pictures")
+        (place / name).write_bytes(picture)
+    (place / PAGE).write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/notebook"))
+    main(*sys.argv[1:])

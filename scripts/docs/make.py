@@ -1,8 +1,8 @@
 """Gathers the pages of the documentation: those of docs/, those made from the code, and those that lie elsewhere in the project.
 
-    python scripts/docs/make.py build/docs [--notebook]
+    python scripts/docs/make.py build/docs
 
-writes pages/ and mkdocs.yml there; scripts/docs.sh builds the site from them. With --notebook, the notebook is run and shown.
+writes pages/ and mkdocs.yml there; scripts/docs.sh builds the site from them. The notebook's page is made of its stored outputs.
 """
 
 import argparse
@@ -25,7 +25,6 @@ ROOT = Path(__file__).resolve().parents[2]
 ELSEWHERE = {"benchmarks/README.md": "benchmarks.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 ELSEWHERE |= {"SECURITY.md": "vulnerabilities.md"}
 LINK = re.compile(r"(!?)\[([^\]\n]*)\]\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?\)")
-EXECUTED = "notebook/executed.md"
 
 
 def links(text: str, at: Path, to: Path) -> str:
@@ -53,9 +52,9 @@ def links(text: str, at: Path, to: Path) -> str:
     return "".join(part if number % 2 else LINK.sub(link, part) for number, part in enumerate(parts))
 
 
-def gather(pages: Path, *, notebook: bool) -> None:
+def gather(pages: Path) -> None:
     """Write all pages into a folder."""
-    shutil.copytree(ROOT / "docs", pages, ignore=shutil.ignore_patterns("notebook"))
+    shutil.copytree(ROOT / "docs", pages)
     for page in sorted((ROOT / "docs").rglob("*.md")):
         at = page.relative_to(ROOT)
         if (pages / at.relative_to("docs")).is_file():
@@ -71,8 +70,7 @@ def gather(pages: Path, *, notebook: bool) -> None:
         file = pages / "reference" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
-    if notebook:
-        subprocess.run([sys.executable, ROOT / "notebooks/render.py", pages / "notebook"], check=True)
+    subprocess.run([sys.executable, ROOT / "notebooks/render.py", "page", pages / "notebook"], check=True)
 
 
 def site(pages: Path) -> dict[str, Any]:
@@ -92,15 +90,7 @@ def site(pages: Path) -> dict[str, Any]:
         return [{_title(file): file.relative_to(pages).as_posix()} for file in files]
 
     found["nav"] = written_out(found["nav"])
-    if not (pages / EXECUTED).is_file():
-        found["nav"] = _without(found["nav"], EXECUTED)
     return {**found, "docs_dir": pages.name, "site_dir": "site"}
-
-
-def _without(entry: Any, file: str) -> Any:
-    if isinstance(entry, list):
-        return [_without(each, file) for each in entry if not (isinstance(each, dict) and file in each.values())]
-    return {name: _without(below, file) for name, below in entry.items()} if isinstance(entry, dict) else entry
 
 
 def _title(file: Path) -> str:
@@ -111,16 +101,14 @@ def main() -> None:
     """Make everything anew."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--notebook", action="store_true")
-    given = parser.parse_args()
-    folder: Path = given.folder
+    folder: Path = parser.parse_args().folder
     if folder.exists() and not (folder / "mkdocs.yml").is_file():
         raise SystemExit(f"{folder} is there, and was not made by this program")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     # First, so that a folder half made is known for what it is.
     (folder / "mkdocs.yml").touch()
-    gather(folder / "pages", notebook=given.notebook)
+    gather(folder / "pages")
     with (folder / "mkdocs.yml").open("w", encoding="utf-8") as file:
         yaml = YAML()
         yaml.width = 10_000  # a title stays on its line: not every reader of YAML takes a key on two

@@ -144,6 +144,11 @@ def test_headers(client: Client, headers: dict[str, str], status: int) -> None:
     assert client.post("/predict", content=b"{}", headers=headers).status_code == status
 
 
+def test_what_a_request_without_a_body_says_of_one_makes_no_difference(client: Client) -> None:
+    for headers in ({"content-type": "text/plain"}, {"content-type": "application/json", "content-encoding": "gzip"}):
+        assert client.get("/batches/nothing/file", headers=headers).status_code == 404
+
+
 def test_below_a_path_of_a_gateway(started: Start) -> None:
     client = started(serving={"root_path": "/shroom"})
     assert client.get("/openapi.json").json()["servers"] == [{"url": "/shroom"}]

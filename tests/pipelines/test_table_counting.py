@@ -13,6 +13,7 @@ from sporeprint import settings
 from sporeprint.common.engine import LocalEngine
 from sporeprint.common.progress import SilentProgress
 from sporeprint.errors import DataError
+from sporeprint.pipelines import table_counting
 from sporeprint.pipelines.monitoring import monitor
 from sporeprint.pipelines.table_counting import CountTask, count_files
 
@@ -35,6 +36,25 @@ def test_a_folder_is_evaluated_as_the_file_of_its_rows(
             each.pop(name, None)
     one, two = (json.loads(json.dumps(each), parse_float=lambda number: round(float(number), 9)) for each in found)
     assert one == two  # sums of losses are added up in another order
+
+
+def test_rows_with_an_outcome_that_repeat_in_a_file_count_once(
+    small_table: Path, small_config: dict[str, Any], small_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = pl.read_csv(small_table, separator=";", infer_schema=False).unique(maintain_order=True).head(200)
+    copies = pl.concat([rows] * 5).sample(fraction=1.0, shuffle=True, seed=4)
+    rows.write_parquet(once := tmp_path / "once.parquet")
+    copies.write_parquet(often := tmp_path / "often.parquet")
+    chosen = settings.parse(small_config)
+    one, five = (monitor(chosen, small_copy, place).evaluation.performance for place in (once, often))
+    assert one is not None
+    assert five is not None
+    assert (one.labelled, one.rows, five.labelled, five.rows) == (200, 200, 1000, 200)
+    assert five.likelier == one.likelier
+    monkeypatch.setattr(table_counting, "MOST_DIFFERENT", 120)
+    few = monitor(chosen, small_copy, once).evaluation.performance
+    assert few is not None
+    assert (few.labelled, few.rows) == (200, 120)
 
 
 def test_a_file_of_other_columns_is_named(small_table: Path, small_config: dict[str, Any], tmp_path: Path) -> None:

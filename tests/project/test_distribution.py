@@ -50,7 +50,7 @@ def wheel(built: Path) -> set[str]:
 def test_the_sdist_has_every_file_of_the_repository_and_no_other(sdist: set[str]) -> None:
     assert {"LICENSE", "CHANGELOG.md", "CITATION.cff", "mkdocs.yml", "requirements-dev.txt", "config/config.yaml", "run_etl.sh"} <= sdist
     assert {"benchmarks/README.md", "docs/start.md", "scripts/docs.sh", "tests/project/test_distribution.py"} <= sdist
-    assert not {name for name in sdist if name.startswith(("data/", "models/", "logs/", "build/", "dist/", ".venv/", "docs/notebook/"))}
+    assert not {name for name in sdist if name.startswith(("data/", "models/", "logs/", "build/", "dist/", ".venv/"))}
     if (ROOT / ".git").exists():
         listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         files = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")

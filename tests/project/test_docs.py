@@ -41,7 +41,7 @@ import sentence_length  # noqa: E402 -- a script, not a package
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    *sorted(set((ROOT / "docs").rglob("*.md")) - set((ROOT / "docs/notebook").rglob("*"))),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 #: Pages whose commands have tests of their own.
 ELSEWHERE = {
@@ -71,7 +71,6 @@ NOT_RUN = {
     "export SPOREPRINT_OLTP_URL": "needs a MariaDB server; tests/project/test_docker.py",
     "export SPOREPRINT_OLTP_PASSWORD_FILE": "needs a MariaDB server; tests/project/test_docker.py",
     "SPOREPRINT_OLTP_URL": "needs a MariaDB server; tests/project/test_docker.py",
-    "python notebooks/render.py": "tests/project/test_notebook.py",
 }
 FENCE = re.compile(
     r"(?:<!-- not run: (?P<why>[^>]+) -->\n)?^```(?P<language>bash|console|python)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE

@@ -32,6 +32,7 @@ SCRIPTS = [
     "scripts/pythons.sh",
     "scripts/airflow_dev.sh",
     "examples/tour.sh",
+    "notebooks/run.sh",
 ]
 SCRIPTS += DOCKER
 STARTED = [name for name in SCRIPTS if name not in {"scripts/setup.sh", "scripts/services.sh"}]
@@ -371,6 +372,19 @@ def test_tools_come_on_top_and_hold_the_rest(copied: Copy) -> None:
     assert (code, copied.calls()) == (0, ["requirements-dev.txt", "project"])
     assert re.match(r"pytest \d", out)
     copied.run("run_etl.sh")
+    assert copied.calls() == []
+
+
+def test_what_notebooks_need_comes_on_top_once(copied: Copy) -> None:
+    for name in ("notebooks", "models/metrics"):
+        (copied.root / name).mkdir(parents=True)
+    for name in ("notebooks/run.sh", "scripts/notebook-requirements.txt"):
+        shutil.copy(ROOT / name, copied.root / name)
+    (copied.root / "notebooks/render.py").write_text("import os, sys\nprint(*sys.argv[1:], os.environ['SPOREPRINT_WORKDIR'])\n")
+    (copied.root / "models/metrics/report.html").touch()
+    code, out, _ = copied.run("notebooks/run.sh")
+    assert (code, out, copied.calls()) == (0, f"run {copied.root}\n", [*ALL, "notebook-requirements.txt"])
+    assert copied.run("notebooks/run.sh") == (0, out, "")
     assert copied.calls() == []
 
 

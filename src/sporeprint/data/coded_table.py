@@ -68,7 +68,7 @@ def _nominal(name: str, dtype: Any, values: Sequence[str], *, trim: bool) -> Any
 
 
 def _numeric(name: str, dtype: Any, *, trim: bool, trusting: bool) -> Any:
-    # Anything else (a date, true or false) is looked at as text, so that it does not pass as the number it is stored as.
+    # Anything else (a date, true or false) is read as text, so that it does not pass as the number it is stored as.
     if dtype.is_numeric() or (trusting and dtype == nw.String):
         return nw.col(name).cast(nw.Float64)
     column = _text(name, dtype, trim=trim)

@@ -204,7 +204,7 @@ def _pieces(counts: Sequence[int]) -> Iterator[tuple[range, int, int]]:
 
 
 def plain_values(frame: pl.DataFrame, where: str) -> pl.DataFrame:
-    """A frame with dictionaries, bytes and durations as texts: what every format and database can hold.
+    """A frame with dictionaries and bytes as texts.
 
     Raises:
         DataError: a column holds what is no plain value, bytes that are no text, or times outside the calendar.
@@ -215,11 +215,10 @@ def plain_values(frame: pl.DataFrame, where: str) -> pl.DataFrame:
         if not _is_in_calendar(frame[name]):
             raise DataError(f"{where}: the column {name!r} has a time outside the years 1 to 9999")
     as_text = [name for name, kind in frame.schema.items() if kind in TEXTUAL]
-    durations = [name for name, kind in frame.schema.items() if kind == pl.Duration]
-    if not as_text and not durations:
+    if not as_text:
         return frame
     try:
-        return frame.with_columns(pl.col(as_text).cast(pl.String), pl.col(durations).dt.to_string("iso"))
+        return frame.with_columns(pl.col(as_text).cast(pl.String))
     except pl.exceptions.ComputeError as error:
         names = ", ".join(map(repr, as_text))
         raise DataError(f"{where}: bytes in one of the columns {names} are no text in UTF-8; leave the column out") from error

@@ -35,6 +35,8 @@ from sporeprint.settings import CsvSettings, Settings
 
 #: The part of the validation rows that nothing was fitted on but the threshold: what a model does with it, it does with new rows.
 PART = "threshold"
+#: Different rows with an outcome that are counted of a file; their keys are held in memory, eight bytes each.
+MOST_DIFFERENT = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -94,20 +96,44 @@ def measure(table: Observed, schema: DatasetSchema, bundle: Bundle | None, threa
     answered = {name for name in ANSWERS if name in table.present}
     scored = bundle is not None and not table.absent and not {"probability", "verdict"} <= answered
 
-    def work(batch: tuple[pl.DataFrame, int]) -> TableStatistics:
+    def work(batch: tuple[pl.DataFrame, int]) -> tuple[Profile, pl.DataFrame, pl.DataFrame]:
         frame, unreadable = normalised(batch[0], schema), batch[1]
         counted = profile(frame, columns, unreadable=unreadable)
-        answers = score_frame(frame, bundle) if scored and bundle is not None else frame
-        return with_predictions(counted, answers, frame, schema, answered if not scored else set(ANSWERS))
+        return counted, score_frame(frame, bundle) if scored and bundle is not None else frame, frame
 
     progress.total(table.rows)
-    total = TableStatistics(empty_statistics(columns, schema, set(ANSWERS) if scored else answered))
+    there, different = set(ANSWERS) if scored else answered, DifferentRows()
+    total = TableStatistics(empty_statistics(columns, schema, there))
     # Batches are worked on side by side; further BLAS threads in each would only wait for each other.
     with threadpool_limits(1, "blas"):
-        for part in ahead(work, table.frames(), workers=threads):
-            total += part
-            progress.advance(part.profile.rows)
+        for counted, answers, frame in ahead(work, table.frames(), workers=threads):
+            first = different.first(frame.select(list(columns)), _outcomes(frame, schema)[0] >= 0)
+            total += with_predictions(counted, answers, frame, schema, there, first)
+            progress.advance(counted.rows)
     return total
+
+
+class DifferentRows:
+    """The different rows with an outcome, of batches that follow each other; at most `MOST_DIFFERENT`."""
+
+    def __init__(self) -> None:
+        self._known = np.zeros(0, dtype=np.uint64)
+
+    def first(self, rows: pl.DataFrame, known: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Whether a row is the first of those with an outcome that equal it, [n]; no row is where there are too many before it.
+
+        Args:
+            rows: n rows, their features alone.
+            known: bool [n], whether there is an outcome.
+        """
+        first = np.zeros(rows.height, dtype=np.bool_)
+        places = np.flatnonzero(known)[: max(MOST_DIFFERENT - len(self._known), 0)]
+        if len(places):
+            keys, at = np.unique(rows.hash_rows(seed=0).to_numpy()[places], return_index=True)
+            new = ~np.isin(keys, self._known, assume_unique=True)
+            first[places[at[new]]] = True
+            self._known = np.concatenate([self._known, keys[new]])
+        return first
 
 
 def empty_statistics(columns: Mapping[str, ColumnSpec], schema: DatasetSchema, answers: set[str]) -> Profile:

@@ -138,6 +138,7 @@ def one_browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def browser(one_browser: Browser) -> Browser:
+    one_browser.call("Network.setExtraHTTPHeaders", headers={"Accept-Language": "en"})
     one_browser.messages.clear()
     one_browser.requests.clear()
     return one_browser
@@ -180,3 +181,35 @@ def test_the_rules_find_what_is_wrong(browser: Browser, base: str, names: dict[s
     browser.run("document.querySelector('h1').style.color = '#999'")
     browser.run("document.querySelector('main').append(document.createElement('input'))")
     assert [each.partition(":")[0] for each in violations(browser)] == ["color-contrast", "label"]
+
+
+def test_pages_that_answer_a_form_break_no_rule(browser: Browser, base: str, names: dict[str, str]) -> None:
+    """The question before a promotion, as without scripts, and a new key, which is shown once: last, since from then on a key is needed."""
+    browser.screen(1280)
+    browser.open(f"{base}models/decision_tree/v1")
+    browser.run("document.querySelector('form[action*=promote]').removeAttribute('data-confirm')")
+    browser.run("document.querySelector('#promote-reason').value = 'why'")
+    browser.click("form[action*=promote] > .actions .button.main")
+    browser.wait("document.title.startsWith('Is it meant?')")
+    fits(browser)
+    browser.screen(1280)
+    browser.open(f"{base}keys")
+    browser.run("document.querySelector('#name').value = 'boss'; document.querySelector('[name=role-admin]').checked = true")
+    browser.click(".button.main")
+    browser.wait("document.querySelector('.secret')")
+    fits(browser)
+    browser.open(f"{base}keys")
+    browser.wait("location.pathname.endsWith('/login')")
+    fits(browser)
+    assert browser.messages == []
+
+
+def fits(browser: Browser) -> None:
+    for width in WIDTHS:
+        browser.screen(width)
+        assert browser.overflow <= 0, width
+    for width in RULES_AT:
+        browser.screen(width)
+        assert violations(browser) == [], width
+        browser.screen(width, is_dark=True)
+        assert violations(browser, only=COLOURS) == [], width

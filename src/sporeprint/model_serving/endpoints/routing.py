@@ -27,6 +27,7 @@ from sporeprint.model_serving.http.requests import (
     Scope,
     Send,
     query,
+    read_body,
     read_json_body,
     respond_problem,
 )
@@ -60,7 +61,10 @@ class JsonRequest(Request):
         """The body, unpacked."""
         if not hasattr(self, "_body"):
             limit = self.app.state.service.limits.max_body_kb << 10
-            self._body = await read_json_body(self.scope, self.receive, limit, optional=True)
+            if self.method in SAFE_METHODS:  # nothing is done with it
+                self._body = await read_body(self.receive, limit)
+            else:
+                self._body = await read_json_body(self.scope, self.receive, limit, optional=True)
         return self._body
 
     async def json(self) -> Any:

@@ -70,7 +70,7 @@ def not_ready(service: Service) -> str | None:
     if _journal_fails(service):
         return "predictions cannot be kept: the journal does not take them"
     if service.database.idempotency.is_failing:
-        return "predictions of requests with an Idempotency-Key cannot be kept"
+        return "predictions of requests with an Idempotency-Key cannot be written"
     if not service.access.knows_keys:
         return "the API keys could not be read yet"
     return None

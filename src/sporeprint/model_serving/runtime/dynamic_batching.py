@@ -117,8 +117,7 @@ class DynamicBatcher:
                 request.completed = result
                 completed.append(result)
                 futures.append(loop.create_future())
-                if self._journal.submit(result.record, futures[-1]):
-                    loop.call_soon(self._journal.wake)
+                self._journal.submit(result.record, futures[-1])
             await asyncio.sleep(0)
         await asyncio.gather(*futures)
         return completed
@@ -135,7 +134,6 @@ class DynamicBatcher:
             for _, future in batch:
                 future.set_exception(error)
             return
-        is_asleep = False
         for (request, future), result in zip(batch, results, strict=True):
             if isinstance(result, Exception):
                 future.set_exception(result)
@@ -145,11 +143,9 @@ class DynamicBatcher:
                 future.set_result(None)
                 continue
             try:
-                is_asleep |= self._journal.submit(result.record, future)
+                self._journal.submit(result.record, future)
             except Exception as error:  # noqa: BLE001 -- it goes to the request
                 future.set_exception(error)
-        if is_asleep:
-            self._journal.wake()
 
 
 def predict_pending(requests: Sequence[PendingRequest], worker: str) -> list[CompletedPrediction | Exception]:

@@ -280,7 +280,7 @@ class Shipper:
         self._stats, self._guard = ShipperStats(), threading.Lock()
         self._wake, self._stop = threading.Event(), threading.Event()
         self._flush_s = 0.0
-        self._told: set[Path] = set()
+        self._warned: set[Path] = set()
         self._look_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
         if own is not None:
@@ -408,8 +408,8 @@ class Shipper:
 
     def _tell(self, path: Path, problem: str) -> None:
         """Write down what is wrong with a journal, once."""
-        if path not in self._told:
-            self._told.add(path)
+        if path not in self._warned:
+            self._warned.add(path)
             log.warning("%s", problem)
 
     def _note(self, error: Exception) -> None:

@@ -133,26 +133,20 @@ class Journal:
             JournalError: if it could not be written, or not for certain: writing the same record again is harmless.
         """
         done = asyncio.get_running_loop().create_future()
-        if self.submit(record, done):
-            # At the end of this turn of the loop: whoever else is ready to write is then in the same group.
-            done.get_loop().call_soon(self.wake)
+        self.submit(record, done)
         await done
 
-    def submit(self, record: PredictionRecord, done: asyncio.Future[None]) -> bool:
+    def submit(self, record: PredictionRecord, done: asyncio.Future[None]) -> None:
         """Have a record written, and a future of the running loop resolved when it is on the disk.
-
-        Returns:
-            Whether the writer sleeps: then `wake` has to be called once what else goes into the same group is submitted.
 
         Raises:
             DataError: see `write`.
             JournalFullError: see `write`. A `JournalError` of the disk is set as the future's exception.
         """
-        return self._enqueue(_Waiting(done.get_loop(), done, record.prediction_id, record.to_bytes()))
-
-    def wake(self) -> None:
-        """Have the writer write what was submitted."""
-        self._bell.put(None)
+        loop = done.get_loop()
+        if self._enqueue(_Waiting(loop, done, record.prediction_id, record.to_bytes())):
+            # At the end of this turn of the loop: whoever else is ready to write is then in the same group.
+            loop.call_soon(self._bell.put, None)
 
     def read(self, records: int, size: int) -> list[Entry]:
         """The oldest records that are not shipped. See `JournalFile.read`."""
@@ -202,7 +196,7 @@ class Journal:
         """Write what waits, then let go of the journal. Writing from then on is refused."""
         with self._guard:
             self._closing = True
-        self.wake()
+        self._bell.put(None)
         if self._process == os.getpid():
             self._thread.join()
         self._file.close()
@@ -255,7 +249,7 @@ class Journal:
             self._check_open()
             self._orders.append((call, done))
             self._woken = True
-        self.wake()
+        self._bell.put(None)
         return done.result()
 
     def _run(self) -> None:
