@@ -3,19 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from sporeprint import __version__
+from sporeprint.common.workdir import Workdir
 from sporeprint.data.dataset import to_rows
-from sporeprint.data.training_data import ModelInput
+from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.errors import NotServableError
 from sporeprint.evaluation.candidate import Candidate
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.model_comparison import best_model, compare_models
 from sporeprint.inference.model_bundle import Bundle, GoldenRows, check_parity, schema_differences
 from sporeprint.registry.aliases import PRODUCTION
+from sporeprint.registry.manifest import VersionRef
 from sporeprint.registry.registry import Registry
 from sporeprint.reports.evaluation_charts import evaluation_charts
 from sporeprint.reports.model_card import render_card
@@ -242,3 +245,23 @@ def choose_production(
             return served.ref, f"{chosen} has the {rule}, but does not pass the gate: {'; '.join(held.reasons)}"
     registry.set_production(chosen, reason=rule, now=now, by=context.run_id, allow_simulated=allow_simulated)
     return chosen, rule
+
+
+def replaced(registry: Registry, version: VersionRef, *, production: bool) -> tuple[str, ...]:
+    """The versions that a promotion would replace, which are those that the gate compares: champion, and what is served."""
+    served = registry.production() if production else None
+    refs = [registry.champion(version.name).ref, *([] if served is None else [served.ref])]
+    return tuple(ref for ref in dict.fromkeys(refs) if ref != version.ref)
+
+
+def check_promotion(settings: Settings, root: Path, ref: str, *, production: bool = True) -> Mapping[str, Gate]:
+    """What the gate would say to a promotion, by the version that it would replace: nothing moves, and no run begins.
+
+    Raises:
+        RegistryError: if there is no such version.
+        DataError: if no data is loaded to compare it with the version it would replace.
+    """
+    workdir = Workdir(root)
+    registry, data = Registry(workdir.registry), read_input(settings, workdir)
+    version = registry.resolve(ref)
+    return {old: gate(settings, registry, data, version.ref, old) for old in replaced(registry, version, production=production)}

@@ -1,11 +1,10 @@
 """The register step: gives the evaluated candidates a version each, and moves the aliases through the gate."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sporeprint.common.progress import Steps
-from sporeprint.common.workdir import Workdir
 from sporeprint.data.training_data import ModelInput, read_input
 from sporeprint.errors import RefusedError
 from sporeprint.evaluation.candidate import Candidate
@@ -13,10 +12,9 @@ from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.pipelines.candidate_files import read_candidates
 from sporeprint.pipelines.data_notes import performance_notes
 from sporeprint.pipelines.evaluate import read_report_context, store_metrics, write_report
-from sporeprint.pipelines.promotion import Gate, Registration, choose_production, gate, register_candidate
+from sporeprint.pipelines.promotion import Gate, Registration, choose_production, gate, register_candidate, replaced
 from sporeprint.pipelines.results import RegisterResult
 from sporeprint.pipelines.run_context import RunContext, open_run, utc_now
-from sporeprint.registry.manifest import VersionRef
 from sporeprint.registry.registry import Registry
 from sporeprint.reports.evaluation_report import metrics_dict
 from sporeprint.settings import Settings
@@ -85,26 +83,6 @@ def register(
     run.record.details |= {"registered": [item.ref for item in items if item.ref], "production": production, "reason": reason}
     notes = performance_notes(context, production)
     return RegisterResult(tuple(items), production, reason, notes), replace(context, versions=versions, production=production or "none")
-
-
-def replaced(registry: Registry, version: VersionRef, *, production: bool) -> tuple[str, ...]:
-    """The versions that a promotion would replace, which are those that the gate compares: champion, and what is served."""
-    served = registry.production() if production else None
-    refs = [registry.champion(version.name).ref, *([] if served is None else [served.ref])]
-    return tuple(ref for ref in dict.fromkeys(refs) if ref != version.ref)
-
-
-def check_promotion(settings: Settings, root: Path, ref: str, *, production: bool = True) -> Mapping[str, Gate]:
-    """What the gate would say to a promotion, by the version that it would replace: nothing moves, and no run begins.
-
-    Raises:
-        RegistryError: if there is no such version.
-        DataError: if no data is loaded to compare it with the version it would replace.
-    """
-    workdir = Workdir(root)
-    registry, data = Registry(workdir.registry), read_input(settings, workdir)
-    version = registry.resolve(ref)
-    return {old: gate(settings, registry, data, version.ref, old) for old in replaced(registry, version, production=production)}
 
 
 def run_promote(

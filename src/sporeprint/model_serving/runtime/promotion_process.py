@@ -34,7 +34,7 @@ def check_in_a_process(settings: Settings, root: Path, ref: str, *, production: 
 
 
 def _check(settings: Settings, root: Path, ref: str, production: bool) -> Mapping[str, Gate]:
-    from sporeprint.pipelines.register import check_promotion
+    from sporeprint.pipelines.promotion import check_promotion  # not of `register`: a run's libraries take as long as the check
 
     return check_promotion(settings, root, ref, production=production)
 
