@@ -171,10 +171,10 @@ def test_one_plan_is_worked_out_at_a_time(client: Client) -> None:
     [
         ({"rate_a": 0.05}, "rate_a and rate_b are both 0.05"),
         ({"shared": 0.5}, "shared is 0.5"),
-        ({"rate_a": 1}, "less than 1"),
+        ({"rate_a": 1}, "below 1"),
         ({"unit": "nothing"}, "unit is 'nothing'"),
         ({"alpha": 5e-324}, "alpha is 5e-324: a plan needs at least 1e-09"),
-        ({"per_day": 0}, "greater than or equal to 0.001"),
+        ({"per_day": 0}, "at least 0.001"),
         ({"days": 3}, "days"),
     ],
 )

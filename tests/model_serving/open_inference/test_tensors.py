@@ -18,6 +18,7 @@ from sporeprint.model_serving.open_inference.tensors import (
     Limits,
     Tensor,
     TensorError,
+    parse,
     read_request,
     to_bytes,
     write_response,
@@ -35,7 +36,7 @@ def cap(**changes: Any) -> dict[str, Any]:
 
 
 def read(body: bytes, header_length: int | None = None) -> InferRequest:
-    return read_request(body, header_length, LIMITS)
+    return read_request(parse(body, header_length), LIMITS)
 
 
 def binary(*tensors: Tensor, sizes: dict[str, Any] | None = None, rest: bytes = b"") -> tuple[bytes, int]:

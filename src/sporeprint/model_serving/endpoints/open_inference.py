@@ -27,11 +27,21 @@ from sporeprint.model_serving.open_inference.mapping import (
     check_outputs,
     input_metadata,
     output_metadata,
+    plain_row,
     to_columns,
     to_rows,
     to_tensors,
 )
-from sporeprint.model_serving.open_inference.tensors import InferRequest, Limits, Tensor, TensorError, read_request, write_response
+from sporeprint.model_serving.open_inference.tensors import (
+    InferRequest,
+    Limits,
+    Tensor,
+    TensorError,
+    parse,
+    read_options,
+    read_request,
+    write_response,
+)
 from sporeprint.model_serving.runtime.ab_routing import MOST_UNIT, Route, unit_id_header
 from sporeprint.model_serving.runtime.dynamic_batching import PendingRequest
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
@@ -202,9 +212,14 @@ async def respond_infer(service: Service, scope: Scope, receive: Receive, send: 
     try:
         header = _header_length(headers)
         check_values(body if header is None else body[:header], service.limits.upload_memory_mb << 20)
-        request = read_request(body, header, Limits(tensors=2 * len(schema.columns), elements=limit))
+        document = parse(body, header)
+        row = plain_row(document, schema)
+        if row is None:
+            request = read_request(document, Limits(tensors=2 * len(schema.columns), elements=limit))
+            columns = to_columns(request, schema, service.limits.max_batch_rows)
+        else:
+            request, columns = read_options(document), [row]
         outputs = check_outputs(request)
-        columns = to_columns(request, schema, service.limits.max_batch_rows)
         route, unit = await _route(service, scope, request)
         if isinstance(columns, dict) and route is None and len(columns) == len(schema.columns) and _height(columns) > FEW_ROWS:
             answers, last = await _predict_table(service, served, columns)

@@ -7,13 +7,17 @@ from typing import Any
 import orjson
 
 from sporeprint.errors import nearest
-from sporeprint.model_serving.open_inference.tensors import BYTES, InferRequest, RequestedOutput, Tensor, TensorError
+from sporeprint.model_serving.open_inference.tensors import BYTES, Document, InferRequest, RequestedOutput, Tensor, TensorError
 from sporeprint.schema import DatasetSchema, Kind
 
 #: Name of the tensor whose elements are whole rows. A table with a column of this name has no such tensor.
 ROWS = "rows"
 #: Parameter of a request: columns without a tensor were not observed. Otherwise each column needs a tensor.
 PARTIAL = "partial"
+
+#: What a plain tensor has; its datatype with the types of JSON values, of a numeric column and of another one.
+PLAIN = ("name", "datatype", "shape", "data")
+NUMBER, TEXT = ("FP64", frozenset({float, int})), (BYTES, frozenset({str}))
 
 Row = dict[str, Any]
 
@@ -96,6 +100,30 @@ def to_columns(request: InferRequest, schema: DatasetSchema, most: int) -> dict[
             raise TensorError(f"input {tensor.name!r} has {rows} rows, {request.inputs[0].name!r} has {count}")
         columns[name] = _values(tensor, schema.columns[name].kind)
     return columns
+
+
+def plain_row(document: Document, schema: DatasetSchema) -> Row | None:
+    """The row of a request with one plain value for each column, which is read in a tenth of the time that its tensors take.
+
+    Returns:
+        None where anything is otherwise: then the tensors are read, and it is said what is wrong with them.
+    """
+    inputs, parameters = document.raw.get("inputs"), document.raw.get("parameters")
+    if type(inputs) is not list or len(inputs) != len(schema.columns) or document.rest or (parameters and PARTIAL in parameters):
+        return None
+    row: Row = {}
+    try:
+        for tensor in inputs:
+            name, shape, data = tensor["name"], tensor["shape"], tensor["data"]
+            name = name if name in schema.columns else name.replace("_", "-")
+            datatype, types = NUMBER if schema.columns[name].kind is Kind.NUMERIC else TEXT
+            is_one = shape == [1] and type(shape[0]) is int and type(data) is list and len(data) == 1 and len(tensor) == len(PLAIN)
+            if not is_one or tensor["datatype"] != datatype or type(data[0]) not in types or _is_missing(data[0]):
+                return None
+            row[name] = data[0]
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return row if len(row) == len(schema.columns) else None
 
 
 def to_rows(columns: Mapping[str, Sequence[Any]]) -> list[Row]:

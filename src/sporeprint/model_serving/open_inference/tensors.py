@@ -9,7 +9,7 @@ import json
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -88,7 +88,7 @@ class InferRequest:
     Attributes:
         id: of the request, for the caller; None where it gave none.
         parameters: of the request.
-        inputs: at least one tensor, no two of one name.
+        inputs: the tensors, no two of one name.
         outputs: those that are wanted, in their order; empty: the default ones.
         binary: whether outputs are binary where they do not say it themselves.
     """
@@ -108,40 +108,70 @@ class Limits:
     elements: int = 20_000_000
 
 
-def read_request(body: bytes, header_length: int | None, limits: Limits) -> InferRequest:
-    """Read the body of an inference request.
+class Document(NamedTuple):
+    """The body of an inference request, parsed.
+
+    Attributes:
+        raw: its JSON.
+        rest: the bytes behind it.
+    """
+
+    raw: Mapping[str, Any]
+    rest: memoryview
+
+
+def parse(body: bytes, header_length: int | None) -> Document:
+    """Parse the body of an inference request.
 
     Args:
         body: all of it, unpacked.
         header_length: bytes of its JSON (Inference-Header-Content-Length); None: all of it.
-        limits: see there.
 
     Raises:
-        TensorError: naming what is wrong.
+        TensorError: it is no JSON object, or has another length.
     """
     if header_length == 0:
         raise TensorError("Inference-Header-Content-Length is 0: a raw body is one tensor, and this model needs one for each column")
     if header_length is not None and not 0 < header_length <= len(body):
         raise TensorError(f"Inference-Header-Content-Length is {header_length}, the body has {len(body)} bytes")
     end = len(body) if header_length is None else header_length
-    raw = _document(body[:end])
-    inputs, outputs = _list(raw, "inputs"), _list(raw, "outputs") if raw.get("outputs") is not None else []
+    return Document(_document(body[:end]), memoryview(body)[end:])
+
+
+def read_request(document: Document, limits: Limits) -> InferRequest:
+    """Read an inference request with its tensors.
+
+    Raises:
+        TensorError: naming what is wrong.
+    """
+    inputs, outputs = _list(document.raw, "inputs"), _outputs(document.raw)
     if not inputs:
         raise TensorError("'inputs' is empty: at least one tensor is needed")
     if max(len(inputs), len(outputs)) > limits.tensors:
         raise TensorError(f"{max(len(inputs), len(outputs))} tensors; allowed are {limits.tensors}")
-    request_id = raw.get("id")
-    if request_id is not None and not isinstance(request_id, str):
-        raise TensorError(f"'id': expected a text, got {_shown(request_id)}")
-    parameters = _parameters(raw, "the request")
-    binary = _Binary(memoryview(body)[end:])
+    request = read_options(document)
+    binary = _Binary(document.rest)
     tensors = tuple(_input(each, binary, limits) for each in inputs)
     binary.finish()
     names = [tensor.name for tensor in tensors]
     if twice := next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None:
         raise TensorError(f"input {twice!r} is given twice")
-    requested = tuple(_output(each) for each in outputs)
-    return InferRequest(request_id, parameters, tensors, requested, _flag(parameters, "binary_data_output", "the request"))
+    return replace(request, inputs=tensors)
+
+
+def read_options(document: Document) -> InferRequest:
+    """Read all of an inference request but its tensors.
+
+    Raises:
+        TensorError: naming what is wrong.
+    """
+    raw = document.raw
+    request_id = raw.get("id")
+    if request_id is not None and not isinstance(request_id, str):
+        raise TensorError(f"'id': expected a text, got {_shown(request_id)}")
+    parameters = _parameters(raw, "the request")
+    requested = tuple(_output(each) for each in _outputs(raw))
+    return InferRequest(request_id, parameters, (), requested, _flag(parameters, "binary_data_output", "the request"))
 
 
 def write_response(head: Mapping[str, Any], outputs: Sequence[tuple[Tensor, bool]]) -> tuple[bytes, int | None]:
@@ -212,6 +242,10 @@ def _document(text: bytes) -> Mapping[str, Any]:
 def _whole(text: str) -> int | float:
     """A whole number as the other parser has it: beyond 64 bits a float."""
     return int(text) if len(text) < 19 or -(2**63) <= int(text) < 2**64 else float(text)
+
+
+def _outputs(raw: Mapping[str, Any]) -> list[Any]:
+    return _list(raw, "outputs") if raw.get("outputs") is not None else []
 
 
 def _list(raw: Mapping[str, Any], name: str) -> list[Any]:
