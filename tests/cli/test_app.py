@@ -183,7 +183,8 @@ def _on_a_terminal(command: list[str], folder: Path, environment: Mapping[str, s
         (["predict"], "error: Missing argument 'FILE'.\nsporeprint predict --help lists the options\n"),
         (
             ["predict", "x.csv"],
-            "error: Missing option '--out'. File to write, CSV or Parquet by its suffix.\nsporeprint predict --help lists the options\n",
+            "error: Missing option '--out'. File to write, CSV or Parquet by its suffix. A name without one is a folder of part files.\n"
+            "sporeprint predict --help lists the options\n",
         ),
         (["--json", "etl"], None),
         (["-q", "etl"], "error: -q stands after the command, as in: sporeprint etl -q\nsporeprint --help lists the options\n"),
