@@ -39,6 +39,8 @@ def test_a_plain_row_is_read_at_once() -> None:
     assert plain_row(document(INPUTS), SCHEMA) == expected
     other = [{**INPUTS[0], "name": "cap_shape"}, *INPUTS[1:]]
     assert plain_row(document(other), SCHEMA) == expected
+    empty = [{**INPUTS[0], "data": [""]}, INPUTS[1], {**INPUTS[2], "data": [None]}, INPUTS[3]]
+    assert plain_row(document(empty), SCHEMA) == {**expected, "cap-shape": None, "height": None}
 
 
 @given(st.integers(0, 3), st.sampled_from(["name", "datatype", "shape", "data", "parameters"]), VALUES | LISTS, st.booleans())

@@ -17,7 +17,7 @@ PARTIAL = "partial"
 
 #: What a plain tensor has; its datatype with the types of JSON values, of a numeric column and of another one.
 PLAIN = ("name", "datatype", "shape", "data")
-NUMBER, TEXT = ("FP64", frozenset({float, int})), (BYTES, frozenset({str}))
+NUMBER, TEXT = ("FP64", frozenset({float, int, type(None)})), (BYTES, frozenset({str, type(None)}))
 
 Row = dict[str, Any]
 
@@ -118,9 +118,9 @@ def plain_row(document: Document, schema: DatasetSchema) -> Row | None:
             name = name if name in schema.columns else name.replace("_", "-")
             datatype, types = NUMBER if schema.columns[name].kind is Kind.NUMERIC else TEXT
             is_one = shape == [1] and type(shape[0]) is int and type(data) is list and len(data) == 1 and len(tensor) == len(PLAIN)
-            if not is_one or tensor["datatype"] != datatype or type(data[0]) not in types or _is_missing(data[0]):
+            if not is_one or tensor["datatype"] != datatype or type(data[0]) not in types:
                 return None
-            row[name] = data[0]
+            row[name] = None if data[0] == "" else data[0]
     except (KeyError, TypeError, AttributeError):
         return None
     return row if len(row) == len(schema.columns) else None
