@@ -21,7 +21,9 @@ INPUTS: list[dict[str, Any]] = [
     {"name": "born", "datatype": "BYTES", "shape": [1], "data": ["2024-03-05"]},
 ]
 VALUES = st.sampled_from(["x", "", None, 0, 0.0, 7, 1e308, True, [1], {"a": 1}, "cap_shape", "cap-shape", "veil-type", "FP64", "BYTES"])
-LISTS = st.lists(VALUES, max_size=2) | st.sampled_from([[1], [True], [1, 1], [1.0], "x", {"x": 1}, [["x"]]])
+LISTS = st.lists(VALUES, max_size=2) | st.sampled_from(
+    [[1], [True], [1, 1], [1.0], "x", {"x": 1}, [["x"]], {}, {"binary_data_size": 1}, {"shared_memory_region": "x"}]
+)
 
 
 def document(inputs: Any, **more: Any) -> Any:
@@ -37,7 +39,7 @@ def by_tensors(found: Any) -> list[dict[str, Any]]:
 def test_a_plain_row_is_read_at_once() -> None:
     expected = {"cap-shape": "x", "veil_type": "u", "height": 3.5, "born": "2024-03-05"}
     assert plain_row(document(INPUTS), SCHEMA) == expected
-    other = [{**INPUTS[0], "name": "cap_shape"}, *INPUTS[1:]]
+    other = [{**INPUTS[0], "name": "cap_shape"}, {**INPUTS[1], "shape": [1, 1], "parameters": {"content_type": "str"}}, *INPUTS[2:]]
     assert plain_row(document(other), SCHEMA) == expected
     empty = [{**INPUTS[0], "data": [""]}, INPUTS[1], {**INPUTS[2], "data": [None]}, INPUTS[3]]
     assert plain_row(document(empty), SCHEMA) == {**expected, "cap-shape": None, "height": None}

@@ -15,8 +15,10 @@ ROWS = "rows"
 #: Parameter of a request: columns without a tensor were not observed. Otherwise each column needs a tensor.
 PARTIAL = "partial"
 
-#: What a plain tensor has; its datatype with the types of JSON values, of a numeric column and of another one.
-PLAIN = ("name", "datatype", "shape", "data")
+#: Shapes of a plain tensor, and parameters that ask for nothing.
+ONE: tuple[list[int], ...] = ([1], [1, 1])
+NO_PARAMETERS: tuple[dict[str, str] | None, ...] = (None, {}, {"content_type": "str"})
+#: Its datatype with the types of JSON values, of a numeric column and of another one.
 NUMBER, TEXT = ("FP64", frozenset({float, int, type(None)})), (BYTES, frozenset({str, type(None)}))
 
 Row = dict[str, Any]
@@ -117,8 +119,9 @@ def plain_row(document: Document, schema: DatasetSchema) -> Row | None:
             name, shape, data = tensor["name"], tensor["shape"], tensor["data"]
             name = name if name in schema.columns else name.replace("_", "-")
             datatype, types = NUMBER if schema.columns[name].kind is Kind.NUMERIC else TEXT
-            is_one = shape == [1] and type(shape[0]) is int and type(data) is list and len(data) == 1 and len(tensor) == len(PLAIN)
-            if not is_one or tensor["datatype"] != datatype or type(data[0]) not in types:
+            is_one = shape in ONE and type(shape[0]) is type(shape[-1]) is int and type(data) is list and len(data) == 1
+            is_plain = is_one and tensor["datatype"] == datatype and tensor.get("parameters") in NO_PARAMETERS
+            if not is_plain or type(data[0]) not in types:
                 return None
             row[name] = None if data[0] == "" else data[0]
     except (KeyError, TypeError, AttributeError):
