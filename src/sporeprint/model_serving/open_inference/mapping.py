@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from sporeprint.errors import nearest
-from sporeprint.model_serving.open_inference.tensors import BYTES, Document, InferRequest, RequestedOutput, Tensor, TensorError
+from sporeprint.model_serving.open_inference.tensors import BYTES, InferDocument, InferRequest, RequestedOutput, Tensor, TensorError
 from sporeprint.schema import DatasetSchema, Kind
 
 #: Name of the tensor whose elements are whole rows. A table with a column of this name has no such tensor.
@@ -104,7 +104,7 @@ def to_columns(request: InferRequest, schema: DatasetSchema, most: int) -> dict[
     return columns
 
 
-def plain_row(document: Document, schema: DatasetSchema) -> Row | None:
+def plain_row(document: InferDocument, schema: DatasetSchema) -> Row | None:
     """The row of a request with one plain value for each column, which is read in a tenth of the time that its tensors take.
 
     Returns:

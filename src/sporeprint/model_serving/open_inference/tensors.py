@@ -108,7 +108,7 @@ class Limits:
     elements: int = 20_000_000
 
 
-class Document(NamedTuple):
+class InferDocument(NamedTuple):
     """The body of an inference request, parsed.
 
     Attributes:
@@ -120,7 +120,7 @@ class Document(NamedTuple):
     rest: memoryview
 
 
-def parse(body: bytes, header_length: int | None) -> Document:
+def parse(body: bytes, header_length: int | None) -> InferDocument:
     """Parse the body of an inference request.
 
     Args:
@@ -135,10 +135,10 @@ def parse(body: bytes, header_length: int | None) -> Document:
     if header_length is not None and not 0 < header_length <= len(body):
         raise TensorError(f"Inference-Header-Content-Length is {header_length}, the body has {len(body)} bytes")
     end = len(body) if header_length is None else header_length
-    return Document(_document(body[:end]), memoryview(body)[end:])
+    return InferDocument(_document(body[:end]), memoryview(body)[end:])
 
 
-def read_request(document: Document, limits: Limits) -> InferRequest:
+def read_request(document: InferDocument, limits: Limits) -> InferRequest:
     """Read an inference request with its tensors.
 
     Raises:
@@ -159,7 +159,7 @@ def read_request(document: Document, limits: Limits) -> InferRequest:
     return replace(request, inputs=tensors)
 
 
-def read_options(document: Document) -> InferRequest:
+def read_options(document: InferDocument) -> InferRequest:
     """Read all of an inference request but its tensors.
 
     Raises:
