@@ -106,7 +106,7 @@ class Tally:
         return int(self.counts.sum())
 
 
-def one_of_each(row: Int64, known: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def one_of_each(row: npt.NDArray[np.integer[Any]], known: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """The first answer with an outcome of each different row: bool [n].
 
     Args:

@@ -24,7 +24,7 @@ from sporeprint.ingestion.partial_table import ANSWERS, Observed, observe
 from sporeprint.ingestion.plain_table import plain_table
 from sporeprint.monitoring.data_profile import ColumnProfile, ColumnSpec, Profile, of_codes, of_names, of_numbers, profile
 from sporeprint.monitoring.performance_estimation import ScoreHistograms
-from sporeprint.monitoring.realized_performance import Tally
+from sporeprint.monitoring.realized_performance import Tally, one_of_each
 from sporeprint.monitoring.table_statistics import TableStatistics
 from sporeprint.pipelines.batch_prediction import score_frame
 from sporeprint.registry.registry import Registry
@@ -126,13 +126,14 @@ class DifferentRows:
             rows: n rows, their features alone.
             known: bool [n], whether there is an outcome.
         """
+        if not known.any():
+            return known
+        keys = rows.hash_rows(seed=0).to_numpy()
+        places = np.flatnonzero(one_of_each(keys, known))
+        new = places[~np.isin(keys[places], self._known, assume_unique=True)][: MOST_DIFFERENT - len(self._known)]
+        self._known = np.concatenate([self._known, keys[new]])
         first = np.zeros(rows.height, dtype=np.bool_)
-        places = np.flatnonzero(known)[: max(MOST_DIFFERENT - len(self._known), 0)]
-        if len(places):
-            keys, at = np.unique(rows.hash_rows(seed=0).to_numpy()[places], return_index=True)
-            new = ~np.isin(keys, self._known, assume_unique=True)
-            first[places[at[new]]] = True
-            self._known = np.concatenate([self._known, keys[new]])
+        first[new] = True
         return first
 
 

@@ -218,18 +218,18 @@ class RowCells(NamedTuple):
     @classmethod
     def of_places(cls, nominal: list[int], row: Row, layout: Layout) -> Self:
         """The cells of a row whose nominal columns were looked up."""
-        numbers = []
+        places, numbers = [*nominal], []
         for name, center, scale, start, empty in layout.measures:
             value = row.get(name, ABSENT)
             if value is ABSENT or value is None or value != value:
-                nominal.append(start + NOT_OBSERVED if value is ABSENT else empty)
+                places.append(start + NOT_OBSERVED if value is ABSENT else empty)
                 numbers.append(math.nan)
             else:
-                nominal.append(start)
+                places.append(start)
                 number = (float(value) - center) / scale
                 numbers.append(number if -FARTHEST <= number <= FARTHEST else math.copysign(FARTHEST, number))
-        places = np.array(nominal, dtype=np.intp)
-        return cls(places, numbers, np.packbits(places != layout.not_observed).tobytes())
+        at = np.array(places, dtype=np.intp)
+        return cls(at, numbers, np.packbits(at != layout.not_observed).tobytes())
 
     def cells(self, layout: Layout) -> Cells:
         """The same as an array of one row."""
