@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from child_python import Start, line_of
-from sporeprint.common.files import atomic_path, atomic_write, make_private, sha256_file
+from sporeprint.common.files import atomic_path, atomic_write, make_private, remove_leftovers, sha256_file
 from sporeprint.common.progress import SilentProgress
 from sporeprint.errors import StorageError
 
@@ -122,6 +122,29 @@ def test_kill_in_the_middle_leaves_the_old_file(tmp_path: Path, start: Start) ->
     assert writer.wait() == -signal.SIGKILL
     assert path.read_text() == "old"
     assert [other.name for other in tmp_path.iterdir() if not other.name.startswith(".")] == ["file"]
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_is_being_written_is_not(tmp_path: Path, start: Start) -> None:
+    def writer(name: str) -> str:
+        return f"""
+            import time
+            from pathlib import Path
+            from sporeprint.common.files import atomic_path
+            with atomic_path(Path({str(tmp_path / "below" / name)!r})) as temporary:
+                temporary.write_text("half")
+                print("written", flush=True)
+                time.sleep(60)
+        """
+
+    killed, running = start(writer("killed")), start(writer("running"))
+    assert [line_of(process) for process in (killed, running)] == ["written", "written"]
+    killed.kill()
+    killed.wait()
+    (tmp_path / ".own.tmp").write_text("a person's")
+    assert len(list(tmp_path.rglob(".*.tmp"))) == 3
+    remove_leftovers(tmp_path)
+    assert {path.name.split(".")[1] for path in tmp_path.rglob(".*.tmp")} == {"own", "running"}
+    remove_leftovers(tmp_path / "is not there")
 
 
 def test_two_writers_at_once_leave_one_of_the_two_files(tmp_path: Path, start: Start) -> None:

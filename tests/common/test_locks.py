@@ -44,6 +44,15 @@ def test_lock_is_let_go_by_a_kill(tmp_path: Path, start: Start) -> None:
         assert (tmp_path / ".sporeprint.lock").read_text() == f"{os.getpid()}\n"
 
 
+def test_what_a_killed_run_was_writing_is_removed_by_the_next(tmp_path: Path) -> None:
+    left = [tmp_path / place / ".table.parquet.ev24i8o5.tmp" for place in ("data/model_input", "models/candidates", "mine")]
+    for path in left:
+        path.parent.mkdir(parents=True)
+        path.touch()
+    with run_lock(tmp_path):
+        assert [path.exists() for path in left] == [False, False, True]
+
+
 def test_lock_is_let_go_at_the_end_and_after_an_error(tmp_path: Path) -> None:
     with run_lock(tmp_path):
         pass

@@ -1,14 +1,19 @@
 """Atomic writes, hashes and the progress protocol."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from sporeprint.errors import StorageError
+
+#: Names of files that are being written: those of `tempfile.mkstemp`.
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
 
 _MAKING = threading.Lock()
 
@@ -21,12 +26,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
         StorageError: if the folder or file cannot be written (permission, full disk), naming the path.
     """
     temporary: Path | None = None
+    handle: int | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A name no reader looks for, and none that a parallel writer can have.
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        os.close(handle)
         temporary = Path(name)
+        with contextlib.suppress(OSError):  # not every file system has locks
+            fcntl.flock(handle, fcntl.LOCK_EX)  # until the writer ends, however it ends: see `remove_leftovers`
         yield temporary
         temporary.chmod(0o644)
         sync_path(temporary)
@@ -37,6 +44,30 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers that were killed left below a folder: temporary files of `atomic_path` that no process holds.
+
+    Raises:
+        StorageError: one cannot be removed, naming it.
+    """
+    for path in folder.rglob(".*.tmp"):
+        if not _TEMPORARY.fullmatch(path.name):
+            continue
+        with contextlib.ExitStack() as stack:
+            try:
+                handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                stack.callback(os.close, handle)
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue  # gone, being written, or in a file system without locks
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StorageError(f"cannot remove {path}: {error.strerror or error}") from error
 
 
 def atomic_write(path: Path, data: bytes | str) -> None:

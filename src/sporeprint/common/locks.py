@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from sporeprint.common.files import remove_leftovers
 from sporeprint.errors import BusyError, StorageError
 
 #: Seconds between two tries for a lock that another process holds.
@@ -81,7 +82,7 @@ def locked(path: Path, *, busy: Callable[[str], str], failure: str, wait_s: floa
 
 @contextlib.contextmanager
 def run_lock(workdir: Path) -> Iterator[None]:
-    """Hold the work directory for one run.
+    """Hold the work directory for one run, and remove what runs that were killed left of files they were writing.
 
     Raises:
         BusyError: another run holds it, naming its process.
@@ -92,4 +93,7 @@ def run_lock(workdir: Path) -> Iterator[None]:
         return f"another run (process {holder}) is writing to {workdir}; wait for it, or use another --workdir"
 
     with locked(workdir / ".sporeprint.lock", busy=busy, failure=f"cannot use the work directory {workdir}"):
+        # Not below all of it: a work directory may be a person's own folder.
+        for folder in ("data", "models"):
+            remove_leftovers(workdir / folder)
         yield
