@@ -131,7 +131,13 @@ def test_the_document_is_the_servers(server: Server) -> None:
     assert server.client.get("/openapi.json").json() == DOCUMENT
 
 
-@api.parametrize()
+@pytest.fixture(scope="module")
+def contract() -> Any:
+    return api
+
+
+# By the fixture's name: what `api.parametrize` does while tests are collected takes five seconds, in each process of a run.
+@schemathesis.pytest.from_fixture("contract").parametrize()
 @hypothesis.settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate))
 def test_every_answer_is_as_documented(case: "schemathesis.Case[Any]", server: Server, session: requests.Session) -> None:
     wrong = [] if case.operation.definition.raw["operationId"] in IN_THEIR_PLACE else [documented.negative_data_rejection]
