@@ -182,7 +182,7 @@ def _values(tensor: Tensor, kind: Kind) -> list[Any]:
         if tensor.datatype in (BYTES, "BOOL"):
             raise TensorError(f"input {tensor.name!r}: datatype {tensor.datatype}; this column is numeric: FP64, FP32 or a whole number")
         return [None if value is None or value != value else float(value) for value in tensor.values]
-    if kind is Kind.DATE and tensor.datatype != BYTES:
+    if kind is Kind.DATE and (tensor.datatype == "BOOL" or tensor.datatype.startswith("FP")):
         raise TensorError(f"input {tensor.name!r}: datatype {tensor.datatype}; this column is a date: BYTES, as '2024-03-05'")
     if tensor.datatype == BYTES:
         return [None if value == "" else value for value in tensor.values]
@@ -190,6 +190,8 @@ def _values(tensor: Tensor, kind: Kind) -> list[Any]:
         raise TensorError(
             f"input {tensor.name!r}: datatype {tensor.datatype}; this column is nominal: BYTES, or whole numbers that are codes"
         )
+    if kind is Kind.DATE:  # whole numbers, for a format of digits alone
+        return [None if value is None else int(value) for value in tensor.values]
     return [None if value is None else str(value) for value in tensor.values]
 
 
