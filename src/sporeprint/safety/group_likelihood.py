@@ -350,16 +350,22 @@ class GroupLikelihood:
 
     def _numbers_of(self, at: Index) -> _Numbers:
         means, spreads = self.means[:, at], self.spreads[:, at]
-        correlation = self.correlation[np.ix_(at, at)]
-        precision = np.linalg.inv(correlation) if len(at) else correlation
-        half = 0.5 * (np.linalg.slogdet(correlation)[1] if len(at) else 0.0)
-        logs = np.log(spreads).sum(axis=1) + half + 0.5 * len(at) * np.log(2 * np.pi)
-        first, second = np.triu_indices(len(at)) if len(at) <= MOST_CORRELATED else (np.arange(len(at)), np.arange(len(at)))
         # -1/2 (z - m)' S^-1 (z - m) with S^-1 = P_ij / (s_i s_j), written out by powers of z.
-        scaled = precision[np.newaxis] / (spreads[:, :, np.newaxis] * spreads[:, np.newaxis, :])
-        pairs = -0.5 * scaled[:, first, second] * np.where(first == second, 1.0, 2.0)
-        linear = np.einsum("kij,kj->ki", scaled, means)
-        square = -0.5 * np.einsum("ki,kij,kj->k", means, scaled, means)
+        if len(self.correlation) > MOST_CORRELATED:  # there is none: P is 1 on the diagonal, which thousands of columns need not invert
+            first = second = np.arange(len(at))
+            half, squares = 0.0, 1.0 / spreads**2
+            pairs, linear = -0.5 * squares, squares * means
+            square = -0.5 * (linear * means).sum(axis=1)
+        else:
+            correlation = self.correlation[np.ix_(at, at)]
+            precision = np.linalg.inv(correlation) if len(at) else correlation
+            half = 0.5 * (np.linalg.slogdet(correlation)[1] if len(at) else 0.0)
+            first, second = np.triu_indices(len(at))
+            scaled = precision[np.newaxis] / (spreads[:, :, np.newaxis] * spreads[:, np.newaxis, :])
+            pairs = -0.5 * scaled[:, first, second] * np.where(first == second, 1.0, 2.0)
+            linear = np.einsum("kij,kj->ki", scaled, means)
+            square = -0.5 * np.einsum("ki,kij,kj->k", means, scaled, means)
+        logs = np.log(spreads).sum(axis=1) + half + 0.5 * len(at) * np.log(2 * np.pi)
 
         def weights(variance: float) -> Float64:
             constant = square / variance - logs - 0.5 * len(at) * np.log(variance)
