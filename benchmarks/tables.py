@@ -145,7 +145,10 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=1)
     options = parser.parse_args()
     only = set(filter(None, options.only.split(",")))
-    print(f"{'table':<16}{'rows':>7}{'columns':>8}{'seconds':>8}{'xgboost':>9}{'careful':>9}{'linear':>9}{'careful':>9}  worst mean difference", flush=True)
+    print(
+        f"{'table':<16}{'rows':>7}{'columns':>8}{'seconds':>8}{'xgboost':>9}{'careful':>9}{'linear':>9}{'careful':>9}  worst mean difference",
+        flush=True,
+    )
     came, gaps = 0, []
     for name in TABLES:
         if only and name not in only:
@@ -162,12 +165,12 @@ def main() -> None:
         mean = {key: float(np.mean([run[key] for run in runs])) for key in runs[0]}
         differences = {model: np.array([run[model] - run[f"careful {model}"] for run in runs]) for model in MODELS}
         worst = min(MODELS, key=lambda model: differences[model].mean())
-        gap, error = differences[worst].mean(), differences[worst].std(ddof=1) / len(runs) ** 0.5 if len(runs) > 1 else np.nan
+        gap, spread = differences[worst].mean(), differences[worst].std(ddof=1) if len(runs) > 1 else np.nan
         gaps.append(gap)
         print(
             f"{name:<16}{mean['rows']:>7.0f}{mean['columns']:>8.0f}{mean['seconds']:>8.1f}{mean['xgboost']:>9.3f}"
             f"{mean['careful xgboost']:>9.3f}{mean['logistic_regression']:>9.3f}{mean['careful logistic_regression']:>9.3f}"
-            f"{gap:>+8.4f} ± {error:.4f}",
+            f"{gap:>+8.4f} ± {spread / len(runs) ** 0.5:.4f}",
             flush=True,
         )
     print(f"{came} of {len(only or TABLES)} came through; worst mean difference {min(gaps, default=np.nan):+.3f}")

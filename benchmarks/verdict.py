@@ -8,6 +8,7 @@ a normal distribution with the same means and covariances: within a species a la
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ def splits(runs: int) -> dict[str, str]:
             y = (random.random(len(row)) < risk[row]).astype(np.int8)
             table = Codes({}, {}, {f"c{place}": features[row, place] for place in range(3)}, len(row))
             hashes = row_hashes(table, seed=run)
-            again = repeated(lambda hashes=hashes: iter([hashes]), len(row))[0]
+            again = repeated(partial(iter, [hashes]), len(row))[0]
             part = parts(draws(hashes, CopyNumbers(again)(hashes)), y.astype(np.int64), shares)
             rows = Observations(table, y, np.arange(len(row)), None, hashes)
             train, calibrate, test = (rows.take(np.flatnonzero(part == list(shares).index(name))) for name in PARTS)
