@@ -146,7 +146,7 @@ def main() -> None:
     options = parser.parse_args()
     only = set(filter(None, options.only.split(",")))
     print(
-        f"{'table':<16}{'rows':>7}{'columns':>8}{'seconds':>8}{'xgboost':>9}{'careful':>9}{'linear':>9}{'careful':>9}  worst mean difference",
+        f"{'table':<16}{'rows':>7}{'columns':>8}{'seconds':>8}{'xgboost':>9}{'careful':>9}{'linear':>9}{'careful':>9}  difference",
         flush=True,
     )
     came, gaps = 0, []

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sporeprint.common.progress import SilentProgress
@@ -17,7 +18,6 @@ from sporeprint.ingestion.column_inference import ColumnForm, ColumnRole, infer_
 from sporeprint.ingestion.object_store import is_store, local_path
 from sporeprint.ingestion.raw_table import local_table
 from sporeprint.ingestion.table_sample import TableSample, read_sample
-from sporeprint.pipelines.run_context import utc_now
 from sporeprint.pipelines.target_draft import TargetDraft, draft_target
 from sporeprint.schema import RESERVED
 from sporeprint.settings import Settings, load_settings, parse
@@ -147,7 +147,7 @@ def draft_configuration(
         sample = _from_database(source, query, workdir)
     else:
         plain = parse(_UNKNOWN)
-        with local_table(plain, workdir, source, progress=SilentProgress(), now=utc_now) as (path, where):
+        with local_table(plain, workdir, source, progress=SilentProgress(), now=lambda: datetime.now(UTC)) as (path, where):
             sample = read_sample(path, where)
     return draft(sample, source, target=target, positive=positive, query=query)
 
