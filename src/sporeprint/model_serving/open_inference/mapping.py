@@ -21,7 +21,8 @@ ONE: tuple[list[int], ...] = ([1], [1, 1])
 PLAIN_KEYS = len(("name", "shape", "datatype", "data"))
 NO_PARAMETERS: tuple[dict[str, str] | None, ...] = (None, {}, {"content_type": "str"})
 #: Its datatype with the types of JSON values, of a numeric column and of another one.
-NUMBER, TEXT = ("FP64", frozenset({float, int, type(None)})), (BYTES, frozenset({str, type(None)}))
+NUMBER: tuple[str, frozenset[type]] = ("FP64", frozenset({float, int, type(None)}))
+TEXT: tuple[str, frozenset[type]] = (BYTES, frozenset({str, type(None)}))
 
 Row = dict[str, Any]
 
