@@ -46,7 +46,7 @@ def test_evaluate(model: Model) -> None:
 
 def test_what_pandas_may_hold_is_fitted_and_predicted_alike() -> None:
     frame = FRAME.to_pandas().assign(
-        mixed=[row % 3 if row % 3 else "x" for row in range(500)],
+        mixed=[row % 3 or "x" for row in range(500)],
         member=pd.array([None if row % 9 == 0 else bool(row % 2) for row in range(500)], dtype="boolean"),
         wait=pd.to_timedelta(np.arange(500) % 20, unit="D"),
         tags=[["a"]] * 500,
