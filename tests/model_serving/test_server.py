@@ -237,19 +237,27 @@ def test_a_model_that_cannot_be_read_is_one_sentence(small_copy: Path, small_con
 
 def test_who_uses_a_connection_is_told_that_the_server_ends(served: Serve, registry: Registry) -> None:
     server, body = served(), json.dumps(golden(registry))
-    connections = [http.client.HTTPConnection(str(server.client.base_url.host), server.client.base_url.port, timeout=30) for _ in range(8)]
-    kinds = {"Content-Type": "application/json"}
+    host, port = server.client.base_url.host, server.client.base_url.port
+    connections = [http.client.HTTPConnection(host, port, timeout=30) for _ in range(8)]
 
-    def ask(connection: http.client.HTTPConnection) -> tuple[int, str | None]:
-        connection.request("POST", "/predict", body, kinds)
+    def ask_all() -> list[tuple[int, str | None]]:
+        for connection in connections:
+            connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+        return [answer(connection) for connection in connections]
+
+    def answer(connection: http.client.HTTPConnection) -> tuple[int, str | None]:
         response = connection.getresponse()
         response.read()
         return response.status, response.getheader("connection")
 
-    assert [ask(connection) for connection in connections] == [(200, None)] * 8
+    def takes_nobody_more() -> bool:
+        with socket.socket() as further:
+            return further.connect_ex((host, port)) != 0
+
+    assert ask_all() == [(200, None)] * 8
     server.process.send_signal(signal.SIGTERM)
-    time.sleep(0.2)
-    assert [ask(connection) for connection in connections] == [(200, "close")] * 8
+    until(takes_nobody_more)  # it has begun to end, and from then on answers for a short time only
+    assert ask_all() == [(200, "close")] * 8
     assert server.process.wait(30) == 0
 
 
