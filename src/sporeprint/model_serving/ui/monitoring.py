@@ -56,7 +56,6 @@ async def show_one(request: PageRequest) -> PageResponse:
         "slices": worst_slices(details, schema),
         "negative": negative,
         "positive": positive,
-        "label_of": label_of,
     }
     return PageResponse("evaluation.html.j2", values)
 

@@ -24,6 +24,7 @@ from sporeprint.model_serving.ui.open_counts import OpenCounts
 from sporeprint.model_serving.ui.session import Sessions
 from sporeprint.storage.executor import Patience
 from sporeprint.storage.oltp.api_keys import Role
+from sporeprint.web.form import label_of
 from sporeprint.web.pages import render
 from sporeprint.web.words import Words, language_of
 
@@ -382,6 +383,7 @@ def frame(request: PageRequest) -> dict[str, Any]:
     """What every page has around its own."""
     current = request.service.loader.current
     return {
+        "label_of": lambda name: request.words.of_table(label_of(name)),
         "base": request.base,
         "origin": request.origin,
         "request": request,
