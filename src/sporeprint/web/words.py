@@ -1,7 +1,7 @@
 """The words of the pages: English texts are the keys, a catalogue for each other language has what they are there.
 
-A text that a catalogue lacks stays English; a test finds such texts. Words of the table (columns, values, classes) come from its schema; what those of
-the shipped table are in a language is in `tables`, and another table may share them.
+A text that a catalogue lacks stays English; a test finds such texts. Words of the table (columns, values, classes) come from its schema;
+`tables` has what those of the shipped table are in a language, and another table may share them.
 """
 
 import functools
