@@ -33,12 +33,13 @@ class Words:
         return self._texts.get(text, text).format(**values) if values else self._texts.get(text, text)
 
     def of_table(self, text: str) -> str:
-        """A word of the table, where the language has one for it.
+        """A word of the table, or a column with its value, where the language has words for them.
 
-        >>> Words("de").of_table("Cap shape"), Words("de").of_table("Cabin")
-        ('Hutform', 'Cabin')
+        >>> Words("de").of_table("Cap shape"), Words("de").of_table("Cap shape: flat"), Words("de").of_table("Cabin")
+        ('Hutform', 'Hutform: flach', 'Cabin')
         """
-        return table_words(self.language).get(text, text)
+        known = table_words(self.language)
+        return known.get(text) or ": ".join(known.get(part, part) for part in text.split(": ", 1))
 
     def sentence(self, text: str) -> str:
         """A sentence that was made in English, and may be stored so: known by its form, said with the same values.

@@ -76,7 +76,7 @@ def _search_page(request: PageRequest, listing: PredictionList | None = None, pr
         "chosen": chosen,
         "older": None if listing is None or listing.next is None else address("predictions", **chosen, before=listing.next),
         "is_first": "before" not in request.query,
-        "pairs": [(word, word) for word in verdict_words(schema)],
+        "pairs": [(word, request.words.of_table(word)) for word in verdict_words(schema)],
         "columns": {name: request.words.of_table(label_of(name)) for name in schema.columns},
         **class_words(schema),
     }
