@@ -32,6 +32,9 @@ def form(values: Sequence[str | None], name: str = "x") -> ColumnForm:
         (["NA", "nan"] * 10, ColumnRole.EMPTY),
         (["same"] * 60, ColumnRole.CONSTANT),
         (["7"] * 60, ColumnRole.CONSTANT),
+        (["same"] * 600 + [None], ColumnRole.CONSTANT),
+        (["7"] * 600 + [None], ColumnRole.CONSTANT),
+        (["same"] * 60 + [None] * 10, ColumnRole.NOMINAL),
     ],
 )
 def test_roles(values: list[str | None], role: ColumnRole) -> None:

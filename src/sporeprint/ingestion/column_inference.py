@@ -133,7 +133,7 @@ def infer_column(name: str, values: pl.Series) -> ColumnForm:
     form = ColumnForm(ColumnRole.NOMINAL, missing, lost, len(codes))
     if not codes:
         return ColumnForm(ColumnRole.EMPTY, missing, 1.0)
-    if len(codes) == 1 and not lost:
+    if len(codes) == 1 and lost < 1 - NEARLY_ALL:  # empty in a line of totals, say
         return ColumnForm(ColumnRole.CONSTANT, missing, lost, 1)
     if (written := _date_format(codes)) is not None:
         swapped = written.replace("%m/%d", "%d/%m")
@@ -157,7 +157,7 @@ def infer_column(name: str, values: pl.Series) -> ColumnForm:
 def _as_identifier(name: str, form: ColumnForm, present: pl.Series, rows: int) -> ColumnForm:
     """The form of a column of numbers, as an identifier, a group or a constant where it is one."""
     numbers = form.distinct
-    if numbers <= 1 and not form.missing_share:
+    if numbers <= 1 and form.missing_share < 1 - NEARLY_ALL:
         return ColumnForm(ColumnRole.CONSTANT, form.missing, form.missing_share, numbers)
     whole = form.strip == () and form.decimal == "." and present.str.contains(r"^[0-9]+$").all()
     if not whole:
