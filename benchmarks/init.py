@@ -15,11 +15,13 @@ import polars as pl
 
 #: The command, its seconds of processor time, and the largest memory it had in MiB.
 CALL = """
-import resource, sys
+import re, resource, sys
 from sporeprint.cli.app import run
 code = run(sys.argv[1:])
 used = resource.getrusage(resource.RUSAGE_SELF)
-print(code, round(used.ru_utime + used.ru_stime, 1), used.ru_maxrss // 1024, file=sys.stderr)
+# Not ru_maxrss, which a new process takes over from the one that started it.
+peak = int(re.search(r"VmHWM:\\s+([0-9]+) kB", open("/proc/self/status").read())[1])
+print(code, round(used.ru_utime + used.ru_stime, 1), peak // 1024, file=sys.stderr)
 """
 
 

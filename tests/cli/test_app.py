@@ -657,6 +657,7 @@ def test_predict_writes_the_columns_then_the_answers(suffix: str, called: Called
     ("arguments", "code", "said"),
     [
         (["nowhere.csv", "--out", "a.csv"], 4, "no such file: nowhere.csv"),
+        (["mysql://me:secret@host/db", "--out", "a.csv"], 4, "mysql:// is nothing that rows are read from here"),
         (["new.csv", "--out", "a.txt"], 2, "--out a.txt: expected a file name that ends in .csv or .parquet"),
         (["new.csv", "--out", "new.csv"], 2, "--out new.csv is the file to score itself; name another one"),
         (["new.csv", "--out", "a.csv", "--model", "xgbost"], 5, "no model 'xgbost'"),

@@ -32,6 +32,9 @@ def form(values: Sequence[str | None], name: str = "x") -> ColumnForm:
         (["NA", "nan"] * 10, ColumnRole.EMPTY),
         (["same"] * 60, ColumnRole.CONSTANT),
         (["7"] * 60, ColumnRole.CONSTANT),
+        (["same"] * 600 + [None], ColumnRole.CONSTANT),
+        (["7"] * 600 + [None], ColumnRole.CONSTANT),
+        (["same"] * 60 + [None] * 10, ColumnRole.NOMINAL),
     ],
 )
 def test_roles(values: list[str | None], role: ColumnRole) -> None:
@@ -58,6 +61,9 @@ def test_groups_have_a_name_and_several_rows_each() -> None:
         (["23.3%", "5 %"], (), ".", "", ("%",)),
         (["€1335.76", "€990.19"], (), ".", "", ("€",)),
         (["64 months", "7 months", "?"], ("?",), ".", "", ("months",)),
+        (["1 year", "3 years"], (), ".", "", ("year", "years")),
+        (["1.299,99 €", "5,00 €"], (), ",", ".", ("€",)),
+        (["EUR 1,299.99", "EUR 5.00"], (), ".", ",", ("EUR",)),
     ],
 )
 def test_how_numbers_are_written(
@@ -66,6 +72,22 @@ def test_how_numbers_are_written(
     found = form(values * 20)
     assert found.role is ColumnRole.NUMERIC
     assert (found.missing, found.decimal, found.thousands, found.strip) == (missing, decimal, thousands, strip)
+
+
+def test_words_in_any_language_stand_for_missing_among_many_numbers() -> None:
+    numbers = [f"{number * 37}" for number in range(100, 160)]
+    found = form([*numbers, "keine Angabe", "keine Angabe", "k.A.", "k.A."])
+    assert (found.role, set(found.missing)) == (ColumnRole.NUMERIC, {"keine Angabe", "k.A."})
+    priced = form([*(f"1.{number}.{number},00 €" for number in range(100, 160)), *["k.A."] * 5])
+    assert (priced.role, priced.missing, priced.strip) == (ColumnRole.NUMERIC, ("k.A.",), ("€",))
+    assert form([*numbers, "Total"]).missing == ()  # once: a mistake
+    assert form(["1", "2", "3", "X"] * 20).role is ColumnRole.NOMINAL  # few numbers: codes
+
+
+def test_letters_that_differ_are_no_units() -> None:
+    """Two units are two scales, and 12a is not 12b: nothing is taken off."""
+    assert form([f"{number}{letter}" for number in range(1, 15) for letter in "ab"] * 4).role is ColumnRole.NOMINAL
+    assert form(["5 kg", "500 g", "2 kg", "750 g"] * 20).role is ColumnRole.NOMINAL
 
 
 def test_negative_numbers_are_not_missing() -> None:

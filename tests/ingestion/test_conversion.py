@@ -52,13 +52,32 @@ def test_json_becomes_parquet(lines: bool, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
-    [('{"a": {"b": 1}}', "the field 'a' holds Struct"), ("{no json", "is JSON, and neither one object a line nor a list")],
+    ("text", "is_aligned"),
+    [
+        ("  1.50   30  A1   1\n 20.00    4  A2   2\n", True),
+        ("name   size\nfirst    1\n", True),
+        ("one line of   prose\nand another one, with a comma\n", False),
+        ("one line of   prose\nand another\n", False),
+        ("1 2 3\n4 5 6\n", False),  # one blank between them: a separator
+    ],
 )
-def test_json_that_is_no_table(text: str, message: str, tmp_path: Path) -> None:
-    (path := tmp_path / "t.json").write_text(text, encoding="utf-8")
-    with pytest.raises(DataError, match=message):
+def test_aligned_columns_are_told_from_other_text(text: str, is_aligned: bool, tmp_path: Path) -> None:
+    (path := tmp_path / "t.data").write_text(text, encoding="utf-8")
+    assert is_convertible(path) is is_aligned
+    if is_aligned:
+        fields = [line.split("\t") for line in convert(path, tmp_path, max_mb=1).read_text().splitlines()]
+        assert fields == [line.split() for line in text.splitlines()]
+
+
+def test_json_that_is_no_table(tmp_path: Path) -> None:
+    (path := tmp_path / "t.json").write_text("{no json", encoding="utf-8")
+    with pytest.raises(DataError, match="is JSON, and neither one object a line nor a list"):
         convert(path, tmp_path, max_mb=1)
+
+
+def test_lists_and_records_are_kept_for_those_who_do_not_need_them(tmp_path: Path) -> None:
+    (path := tmp_path / "t.json").write_text('{"a": {"b": 1}, "c": 2}', encoding="utf-8")
+    assert pl.read_parquet(convert(path, tmp_path, max_mb=1)).to_dicts() == [{"a": {"b": 1}, "c": 2}]
 
 
 def test_files_of_a_folder_are_joined_in_the_order_of_their_names(tmp_path: Path) -> None:

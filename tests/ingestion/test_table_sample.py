@@ -1,7 +1,9 @@
 """How a file is written, found from the file alone."""
 
+import datetime as dt
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from sporeprint.errors import DataError
@@ -32,6 +34,17 @@ def test_decimal_commas_do_not_separate(tmp_path: Path) -> None:
 def test_lines_before_the_names(before: str, tmp_path: Path) -> None:
     found = sample(tmp_path, before + csv(loans(100)))
     assert (found.names, found.rows, found.header) == (NAMES, 100, True)
+
+
+def test_a_name_may_have_two_lines(tmp_path: Path) -> None:
+    found = sample(tmp_path, csv(loans(100)).replace("income,", '"income\n(a month)",', 1))
+    assert (found.names[0], found.rows, found.header) == ("income\n(a month)", 100, True)
+
+
+def test_what_is_no_value_is_told(tmp_path: Path) -> None:
+    columns = {"size": [1, 2], "wait": [dt.timedelta(days=1)] * 2, "tags": [["a"], []], "at": [dt.time(1)] * 2}
+    pl.DataFrame(columns).write_parquet(tmp_path / "t.parquet")
+    assert read_sample(tmp_path / "t.parquet", "the table").foreign == {"wait": "durations", "tags": "lists or records"}
 
 
 def test_without_names(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_outcomes_of_one_class_and_scores_that_are_no_numbers_are_said() -> None
     assert "all outcomes are of one class" in found.not_computed["roc_auc"]
     assert np.isnan(found.roc_auc.value)
     assert found.accuracy.value == 1
-    assert "1 rows have an outcome, but no probability" in found.notes[0]
+    assert "1 row has an outcome, but no probability" in found.notes[0]
     assert "accuracy" in measured(tally([(0.2, UNKNOWN, 0)] * 50)).not_computed
 
 

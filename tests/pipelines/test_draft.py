@@ -71,8 +71,15 @@ FORMS: dict[str, str | bytes] = {
     "separator of another kind": csv(loans(), separator="|"),
     "carriage returns": csv(loans()).replace("\n", "\r\n").encode("utf-8-sig"),
     "wide characters": csv(loans()).encode("utf-16"),
+    "aligned columns": "\n".join("   ".join(f"{value:>12}" for value in row) for row in zip(*loans().values(), strict=True)),
+    "a name of two lines": csv(loans()).replace("income,", '"income\n(a month)",', 1),
+    "words of another language": csv(
+        changed(income=lambda v, r: "k.A." if r % 9 == 0 else f"{v:,.2f} €", age=lambda v, r: "leer" if r % 7 == 0 else v)
+    ),
     "gzip": gzip.compress(csv(loans()).encode()),
-    "json lines": "\n".join(json.dumps(dict(zip(loans(), row, strict=True))) for row in zip(*loans().values(), strict=True)),
+    "json lines": "\n".join(
+        json.dumps({"tags": ["a"], **dict(zip(loans(), row, strict=True))}) for row in zip(*loans().values(), strict=True)
+    ),
 }
 
 
@@ -119,6 +126,7 @@ def test_the_words_of_the_draft(tmp_path: Path) -> None:
     ("columns", "options", "error", "message"),
     [
         ({"late": lambda *_: 1}, {"target": "late"}, DataError, "holds one value only, '1'; a classifier needs two classes"),
+        ({"late": lambda v, _: ["", "X"][v]}, {"target": "late"}, DataError, r"'X'.* cells are empty: if that is the other class, write"),
         ({"late": lambda *_: None}, {"target": "late"}, DataError, "holds no value"),
         ({"late": lambda _, r: "abc"[r % 3]}, {"target": "late"}, UsageError, "has 3 values: a, b, c; say which .* with --positive"),
         ({"late": lambda _, r: f"v{r % 40}"}, {"target": "late"}, DataError, "has 40 different values; a target has two classes"),
@@ -149,6 +157,8 @@ def test_no_column_looks_like_a_target(tmp_path: Path) -> None:
 def test_positive_values_can_be_named(tmp_path: Path) -> None:
     found = drafted(tmp_path, csv(changed(late=lambda _, r: "abc"[r % 3])), target="late", positive=("b", "c"))
     assert (found.target.positive, dict(found.target.values)) == ("b", {"a": "other", "b": "b or c", "c": "b or c"})
+    same = drafted(tmp_path, csv(changed(late=lambda _, r: "abc"[r % 3])), positive=("b", "c"))
+    assert (same.target.column, same.text) == ("late", found.text.replace("named;", "the only column that holds what is named positive;"))
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,18 @@ def test_evaluate(model: Model) -> None:
         model.evaluate(FRAME.drop("late"), ["7"] * 500)
 
 
+def test_what_pandas_may_hold_is_fitted_and_predicted_alike() -> None:
+    frame = FRAME.to_pandas().assign(
+        mixed=[row % 3 or "x" for row in range(500)],
+        member=pd.array([None if row % 9 == 0 else bool(row % 2) for row in range(500)], dtype="boolean"),
+        wait=pd.to_timedelta(np.arange(500) % 20, unit="D"),
+        tags=[["a"]] * 500,
+    )
+    fitted = sporeprint.fit(frame, "late", settings=FAST)
+    assert set(fitted.schema.columns) == {"income", "age", "debt", "city", "product", "mixed", "member"}
+    assert len(fitted.predict(frame)) == 500
+
+
 def test_integer_codes_with_a_missing_value_are_the_same_codes() -> None:
     """A missing value makes floats of a pandas column: 1 becomes 1.0."""
     codes = FRAME.with_columns(product=pl.col("product").replace_strict({"basic": 11, "plus": 12, "gold": 13}, return_dtype=pl.Int64))

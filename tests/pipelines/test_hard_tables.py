@@ -128,7 +128,7 @@ def test_a_hundred_rows_and_a_line_of_totals(tmp_path: Path) -> None:
     totals = {"income": [str(round(sum(table["income"]), 2))]}
     result = trained(tmp_path, {name: [*values, *totals.get(name, [None])] for name, values in table.items()}, LINEAR)
     assert (result.data.record.rows, result.data.record.rejected) == (100, 0)
-    assert "1 rows have no label and were left out" in noted(result)
+    assert "1 row has no label and was left out" in noted(result)
     assert str(result.registered.production) == "linear/v1"
 
 

@@ -113,7 +113,7 @@ def test_bad_tables_are_said_and_the_rest_is_computed(run: Run, frame: pl.DataFr
     broken = run(frame.with_columns(pl.lit("inf").alias("stem-width"), pl.lit("?").alias("class")))
     assert broken.exit_code == 10
     assert any("600 outcomes are neither class" in note for note in broken.evaluation.notes)
-    assert any("600 rows have no probability" in note for note in broken.evaluation.notes)
+    assert any("600 rows without a probability" in note for note in broken.evaluation.notes)
     one = run(frame.filter(pl.col("class") == "p"))
     assert any("all outcomes are of one class" in text for text in one.evaluation.not_computed)
 

@@ -1,6 +1,7 @@
 """Likelihoods of partial rows: exact marginals, against sums and against SciPy's normal distribution."""
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -117,6 +118,25 @@ def likelihood_of_two(table: object, schema: object) -> GroupLikelihood:
 
     y = labels(*[0, 1] * 10)
     return fit_group_likelihood(table, y, y.astype(np.intp), np.array([0, 1]), schema)  # type: ignore[arg-type]
+
+
+def test_thousands_of_numbers_are_independent_and_soon_summed() -> None:
+    """Every row has columns of its own, so that nothing made for one of them serves another."""
+    random, columns = np.random.default_rng(2), [f"c{number}" for number in range(3000)]
+    schema = dataset(dict.fromkeys(columns, NUMERIC))
+    numbers = random.normal(size=(20, len(columns)))
+    table = codes({name: numbers[:, at].tolist() for at, name in enumerate(columns)}, schema)
+    likelihood = likelihood_of_two(table, schema)
+    cells = Cells.of_codes(table, likelihood.layout)
+    hidden = cells.hidden(random.random((20, len(columns))) < 0.5, likelihood.layout)
+    begun = time.process_time()
+    for at in range(20):
+        row = hidden.take(slice(at, at + 1))
+        (seen,) = np.nonzero(~np.isnan(row.numbers[0]))
+        known = likelihood.known_likelihoods(row, ~np.isnan(row.numbers[0]))[0]
+        expected = stats.norm.logpdf(row.numbers[0][seen], likelihood.means[:, seen], likelihood.spreads[:, seen]).sum(axis=1)
+        assert known - likelihood.prior == pytest.approx(expected, rel=1e-4)
+    assert time.process_time() - begun < 2.0
 
 
 def test_declared_confusions_and_errors_enter_the_shares() -> None:

@@ -246,8 +246,10 @@ def _value(name: str, value: Any, schema: DatasetSchema) -> str | float | None:
         return text if text in (column.values or {}) else codes.get(text.lower(), codes.get(text, text))
     missing = schema.missing_words(name)
     if column.kind is Kind.DATE:
+        # A file's whole numbers are dates, too, where the format is of digits alone.
+        text = str(value) if column.format and type(value) is int else value
         try:
-            return day_number(value) if isinstance(value, date) else parse_date(value, missing, column)
+            return day_number(value) if isinstance(value, date) else parse_date(text, missing, column)
         except (ValueError, TypeError):
             raise ValueError(f"field {name!r}: expected a date{date_form(column)}, got {value!r}") from None
     if isinstance(value, str) or (missing and isinstance(value, int | float)):

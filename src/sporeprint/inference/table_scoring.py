@@ -1,6 +1,5 @@
 """Scores of a whole table that somebody holds in memory: pandas, Polars, Arrow or a list of dicts."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ from sporeprint.data.coded_table import Codes, coded_frame
 from sporeprint.data.validation import broken_rules, explain, feature_rules
 from sporeprint.data.written_values import normalised
 from sporeprint.errors import nearest
+from sporeprint.inference.native_frame import object_text, polars_frame
 from sporeprint.models.encoder import Encoder
 from sporeprint.models.scorers import Scorer
 from sporeprint.safety.decision_rule import DecisionRule, joint_vocabulary
@@ -102,16 +102,7 @@ def feature_frame(X: Any, schema: DatasetSchema) -> pl.DataFrame:
     _check_columns(table.columns, schema)
     if absent := [name for name in schema.columns if name not in table.columns]:
         raise ValueError(f"column {absent[0]!r} is missing{nearest(absent[0], table.columns)}; needed: {', '.join(schema.columns)}")
-    try:
-        frame: pl.DataFrame = table.select(list(schema.columns)).to_polars()
-    except (TypeError, ValueError) as error:  # Arrow's, on a pandas column of objects of several types
-        raise ValueError(f"the table cannot be read: {error}; make every column text or numbers") from error
-    objects = [
-        pl.Series(name, [_text(value) for value in frame[name]], dtype=pl.String)
-        for name in frame.columns
-        if frame[name].dtype == pl.Object
-    ]
-    return frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None), *objects)
+    return polars_frame(table.select(list(schema.columns))).with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
 
 
 def _frame_of_rows(X: Rows, schema: DatasetSchema) -> pl.DataFrame:
@@ -119,17 +110,8 @@ def _frame_of_rows(X: Rows, schema: DatasetSchema) -> pl.DataFrame:
         if not isinstance(row, Mapping):
             raise TypeError(f"expected a list of dicts, one a row; got a list with {type(row).__name__}")
         _check_columns(row, schema)
-    columns = {name: [_text(row.get(name)) for row in X] for name in schema.columns}
+    columns = {name: [object_text(row.get(name)) for row in X] for name in schema.columns}
     return pl.DataFrame(columns, schema=dict.fromkeys(schema.columns, pl.String))
-
-
-def _text(value: Any) -> str | None:
-    """A value as a file would hold it; the number reads back as the same float64."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, float | np.floating):
-        return None if math.isnan(value) else repr(float(value))
-    return str(value)
 
 
 def _check_columns(names: Any, schema: DatasetSchema) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -19,6 +19,8 @@ SENTINELS = ("-999", "-9999", "-99999", "-999.0", "-9999.0")
 MINUS = "\u2212"
 #: So many different days make a column of eight digits one of dates.
 LEAST_DAYS = 20
+#: Most words that stand for missing in a column of numbers, and how many different numbers there must be.
+MOST_WORDS, LEAST_NUMBERS = 3, 20
 #: Share of a column's values that must be of a kind.
 NEARLY_ALL = 0.98
 #: From so many different values, and such a share of the rows, a column of codes is text or identifies the row.
@@ -30,7 +32,10 @@ MOST_ROWS = 20_000
 #: Longest text that is a code: longer ones are text.
 LONG_TEXT = 60
 
-_WRITTEN = re.compile(r"([€$£¥]?)\s*([+-]?[0-9][0-9.,' ]*|[+-]?\.[0-9]+)\s*(%|[^\W\d_][\w/²³µ°]{0,15})?")
+_WRITTEN = re.compile(
+    r"([€$£¥]|EUR|USD|GBP|CHF|JPY|SEK|NOK|DKK|PLN|CZK|INR|BRL|CAD|AUD)?\s*"
+    r"([+-]?[0-9][0-9.,' ]*|[+-]?\.[0-9]+)\s*([%€$£¥]|[^\W\d_][\w/²³µ°]{0,15})?"
+)
 #: Blanks and apostrophes as typesetters write them, for those of a keyboard.
 _SIGNS = str.maketrans(dict.fromkeys(WIDE_BLANKS, " ") | {"\u2019": "'"})
 _IN_PARENTHESES = re.compile(r"\(([^()]*[0-9][^()]*)\)")
@@ -128,7 +133,7 @@ def infer_column(name: str, values: pl.Series) -> ColumnForm:
     form = ColumnForm(ColumnRole.NOMINAL, missing, lost, len(codes))
     if not codes:
         return ColumnForm(ColumnRole.EMPTY, missing, 1.0)
-    if len(codes) == 1 and not lost:
+    if len(codes) == 1 and lost < 1 - NEARLY_ALL:  # empty in a line of totals, say
         return ColumnForm(ColumnRole.CONSTANT, missing, lost, 1)
     if (written := _date_format(codes)) is not None:
         swapped = written.replace("%m/%d", "%d/%m")
@@ -152,7 +157,7 @@ def infer_column(name: str, values: pl.Series) -> ColumnForm:
 def _as_identifier(name: str, form: ColumnForm, present: pl.Series, rows: int) -> ColumnForm:
     """The form of a column of numbers, as an identifier, a group or a constant where it is one."""
     numbers = form.distinct
-    if numbers <= 1 and not form.missing_share:
+    if numbers <= 1 and form.missing_share < 1 - NEARLY_ALL:
         return ColumnForm(ColumnRole.CONSTANT, form.missing, form.missing_share, numbers)
     whole = form.strip == () and form.decimal == "." and present.str.contains(r"^[0-9]+$").all()
     if not whole:
@@ -180,17 +185,17 @@ def _numeric(texts: Sequence[str], rows_of: dict[str, int], rows: int) -> Column
         return None if form is None else replace(form, minus=minus)
     always = [text for text in texts if text.lower() in MISSING_NUMBERS]
     rest = [text for text in texts if text.lower() not in MISSING_NUMBERS]
-    plain = re.compile(NUMBER)
+    plain, words = re.compile(NUMBER), _words_for_missing(rest, rows_of)
     odd = [text for text in rest if not plain.match(text)]
     if len(odd) == len(rest) or sum(rows_of[text] for text in odd) > 0.6 * sum(rows_of[text] for text in rest):
         written = _written([text for text in rest if re.search(r"[0-9]", text)])
         others = [text for text in rest if not re.search(r"[0-9]", text)]
-        if written is None or not all(_stands_for_missing(text) for text in others):
+        if written is None or not all(_stands_for_missing(text) or text in words for text in others):
             return None
         decimal, thousands, strip = written
         missing, numbers = tuple(others), len(rest) - len(others)
     else:
-        tokens = [text for text in odd if _stands_for_missing(text)]
+        tokens = [text for text in odd if _stands_for_missing(text) or text in words]
         unread = [text for text in odd if text not in tokens]
         if sum(rows_of[text] for text in unread) > (1 - NEARLY_ALL) * rows:
             written = _written([text for text in rest if text not in tokens])
@@ -214,13 +219,20 @@ def _stands_for_missing(text: str) -> bool:
     return text in MISSING_CODES or re.fullmatch(r"[^\w\s]{1,3}", text) is not None
 
 
+def _words_for_missing(texts: Sequence[str], rows_of: dict[str, int]) -> Collection[str]:
+    """Words in any language that come again and again among many different numbers; a word that is there once is a mistake."""
+    words = {text for text in texts if not re.search("[0-9]", text) and rows_of[text] > 1}
+    return words if len(words) <= MOST_WORDS and len(texts) - len(words) >= LEAST_NUMBERS else ()
+
+
 def _written(texts: Sequence[str]) -> tuple[str, str, tuple[str, ...]] | None:
     """Decimal sign, sign between thousands, and units, of numbers that are written another way; None where they are no numbers."""
     matches = [match for text in texts[:20_000] if (match := _WRITTEN.fullmatch(text.translate(_SIGNS)))]
     if not texts or len(matches) < NEARLY_ALL * min(len(texts), 20_000):
         return None
     units = {part for match in matches for part in (match[1], match[3]) if part}
-    if len(units) > 3 or any(re.fullmatch("[eE]", unit) for unit in units):
+    # One unit, in the singular and plural: two are two scales, or letters that are part of a code.
+    if len({unit.lower().rstrip("s") for unit in units}) > 1 or any(re.fullmatch("[eE]", unit) for unit in units):
         return None
     cores = [match[2].strip() for match in matches]
     form = next((form for form in _forms(cores) if all(_fits(core, *form) for core in cores)), None)

@@ -1,4 +1,4 @@
-"""Files that hold a table in another form: compressed files, JSON lines, folders of files. Converted into one plain file."""
+"""Files that hold a table in another form: compressed, JSON lines, aligned columns, folders of files. Converted into one plain file."""
 
 import bz2
 import gzip
@@ -17,6 +17,8 @@ from sporeprint.ingestion.file_formats import kind_of
 SIMULATED_NOTE = ".simulated.json"
 #: Bytes copied at a time.
 BLOCK = 4 << 20
+#: Bytes from which it is told what a file is.
+HEAD = 1 << 16
 #: Ending of a name -> what goes with it.
 ENDINGS = (".gz", ".gzip", ".bz2", ".xz", ".zst", ".zstd")
 
@@ -37,18 +39,26 @@ _COMPRESSED: dict[bytes, Callable[[Path], Any]] = {
 
 
 def is_convertible(path: Path) -> bool:
-    """Whether a file is compressed, or of JSON."""
+    """Whether a file is compressed, of JSON, or of columns that blanks align."""
     with path.open("rb") as file:
-        head = file.read(64)
-    return any(head.startswith(start) for start in _COMPRESSED) or _is_json(head)
+        head = file.read(HEAD)
+    return any(head.startswith(start) for start in _COMPRESSED) or _is_json(head) or _is_aligned(head)
 
 
 def _is_json(head: bytes) -> bool:
     return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
 
 
+def _is_aligned(head: bytes) -> bool:
+    """Whether the fields of every line stand apart by blanks, several of them somewhere: what UCI's older tables look like."""
+    if any(sign in head for sign in b'\0",;|\t') or b"  " not in head:
+        return False
+    lines = [line.split() for line in head.splitlines()[: -1 if len(head) == HEAD else None] if line.strip()]
+    return len(lines) > 1 and len(lines[0]) > 1 and all(len(line) == len(lines[0]) for line in lines)
+
+
 def convert(path: Path, folder: Path, *, max_mb: float) -> Path:
-    """The table of a compressed or JSON file, as a plain file in a folder.
+    """The table of a compressed, JSON or aligned file, as a plain file in a folder.
 
     Args:
         path: the file.
@@ -60,7 +70,7 @@ def convert(path: Path, folder: Path, *, max_mb: float) -> Path:
         OSError: the file cannot be written.
     """
     with path.open("rb") as file:
-        head = file.read(64)
+        head = file.read(HEAD)
     opener = next((opener for start, opener in _COMPRESSED.items() if head.startswith(start)), None)
     if opener is not None:
         name = path.name
@@ -69,7 +79,7 @@ def convert(path: Path, folder: Path, *, max_mb: float) -> Path:
         plain = folder / (name if name != path.name else f"{path.name}.unpacked")
         _unpack(path, opener, plain, max_mb)
         return convert(plain, folder, max_mb=max_mb) if is_convertible(plain) else plain
-    return _from_json(path, folder)
+    return _from_json(path, folder) if _is_json(head) else _from_aligned(path, folder)
 
 
 def _unpack(path: Path, opener: Callable[[Path], Any], plain: Path, max_mb: float) -> None:
@@ -95,12 +105,17 @@ def _from_json(path: Path, folder: Path) -> Path:
             raise DataError(
                 f"{path} is JSON, and neither one object a line nor a list of objects: {str(error).partition(chr(10))[0]}"
             ) from error
-    if nested := [name for name in frame.columns if frame.schema[name].is_nested()]:
-        raise DataError(f"{path}: the field {nested[0]!r} holds {frame.schema[nested[0]]}; expected one plain value a row")
     if not frame.width or not frame.height:
         raise DataError(f"{path} holds no rows")
     plain = folder / f"{path.stem}.parquet"
     frame.write_parquet(plain)
+    return plain
+
+
+def _from_aligned(path: Path, folder: Path) -> Path:
+    plain = folder / f"{path.stem}.tsv"
+    with path.open("rb") as source, plain.open("wb") as target:
+        target.writelines(b"\t".join(line.split()) + b"\n" for line in source if line.strip())
     return plain
 
 

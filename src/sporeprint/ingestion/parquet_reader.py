@@ -160,7 +160,9 @@ def _damage() -> tuple[type[Exception], ...]:
 def _columns(look: _Look, schema: DatasetSchema, where: str, *, labelled: bool) -> dict[str, str]:
     """The columns that are read: name in the file -> name in the dataset."""
     matched = match_columns(look.names, schema, where, labelled=labelled)
-    names = {raw: name for raw, name in zip(look.names, matched, strict=True) if name is not None}
+    # What the dataset does not need is left out where it is no plain value.
+    known = {raw: name for raw, name in zip(look.names, matched, strict=True) if name is not None}
+    names = {raw: name for raw, name in known.items() if raw not in look.nested or name in schema.table_columns}
     if labelled:
         own = {name: raw for raw, name in names.items()}
         names = {own[name]: name for name in schema.table_columns if name in own}

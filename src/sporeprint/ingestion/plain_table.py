@@ -56,6 +56,11 @@ def local_files(named: str) -> Sequence[Path]:
     """The files of a table on this machine: a file, or those of a folder or pattern. Raises: DataError: there is none."""
     path = Path(named)
     files = files_of(named)
+    if files is None and "://" in named:  # not shown whole: it may hold a password
+        raise DataError(
+            f"{named.partition('://')[0]}:// is nothing that rows are read from here; expected a file, folder, pattern, or an address "
+            "in an object store (s3://, gs://, abfs://, hdfs://): download a page, and write what a database holds to a file"
+        )
     if files is None and not path.is_file():
         raise DataError(
             f"no such file: {path}; name a CSV or Parquet file that is there" if not path.exists() else f"{path} is no file; name a table"

@@ -3,7 +3,8 @@
 import csv
 import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +19,8 @@ SEPARATORS = (",", ";", "\t", "|", " ")
 PLACES, BLOCK = 12, 1 << 20
 #: Lines from which the form of a file is taken.
 FIRST_LINES = 200
+#: One more than the lines that a quoted value of them may have.
+QUOTED_LINES = 10
 #: Longest line from which anything is taken, and most columns.
 MOST_COLUMNS = 20_000
 #: Rows of a Parquet file that are read.
@@ -39,6 +42,7 @@ class TableSample:
         encoding_guessed: whether the encoding is only the likeliest of several.
         header: whether a line holds the column names.
         skipped: lines before that line.
+        foreign: column -> what it holds, where that is neither text, number, date nor truth.
     """
 
     names: tuple[str, ...]
@@ -51,6 +55,7 @@ class TableSample:
     encoding_guessed: bool = False
     header: bool = True
     skipped: int = 0
+    foreign: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_sample(path: Path, where: str) -> TableSample:
@@ -72,7 +77,7 @@ def _parquet(path: Path, where: str) -> TableSample:
         raise DataError(f"{where} is damaged or no Parquet file: {str(error).partition(chr(10))[0]}") from error
     if not rows:
         raise DataError(f"{where} holds no rows")
-    return TableSample(names, _texts(frame), rows, step == 1, "parquet")
+    return TableSample(names, _texts(frame), rows, step == 1, "parquet", foreign=_foreign(frame))
 
 
 def sample_of_frame(frame: pl.DataFrame) -> TableSample:
@@ -84,15 +89,24 @@ def sample_of_frame(frame: pl.DataFrame) -> TableSample:
     if not frame.height:
         raise DataError("the frame holds no rows")
     step = max(1, -(-frame.height // ROWS))
-    return TableSample(tuple(frame.columns), _texts(frame.gather_every(step)), frame.height, step == 1, "parquet")
+    sampled = _texts(frame.gather_every(step))
+    return TableSample(tuple(frame.columns), sampled, frame.height, step == 1, "parquet", foreign=_foreign(frame))
 
 
 def _texts(frame: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame([_as_text(frame[name]).alias(str(place)) for place, name in enumerate(frame.columns)])
 
 
+def _foreign(frame: pl.DataFrame) -> dict[str, str]:
+    return {name: words for name, kind in frame.schema.items() if (words := _foreign_words(kind)) is not None}
+
+
+def _foreign_words(kind: pl.DataType) -> str | None:
+    return "durations" if kind == pl.Duration else "lists or records" if kind.is_nested() or kind == pl.Object else None
+
+
 def _as_text(series: pl.Series) -> pl.Series:
-    if series.dtype.is_nested() or series.dtype == pl.Object:
+    if _foreign_words(series.dtype) is not None:
         return pl.Series(series.name, [None] * len(series), dtype=pl.String)
     if series.dtype.is_float():
         series = series.fill_nan(None)
@@ -108,7 +122,7 @@ def _csv(path: Path, where: str) -> TableSample:
     encoding, guessed = _encoding(blocks[0], b"".join(blocks))
     texts = [block.decode(encoding, "replace").replace("\r\n", "\n").replace("\r", "\n") for block in blocks]
     texts[0] = texts[0].removeprefix("\ufeff")
-    lines = texts[0].split("\n")
+    lines = _records(texts[0].split("\n"))
     if max(map(len, lines[:FIRST_LINES])) > MAX_LINE:
         raise DataError(f"{where}: the first lines are longer than {MAX_LINE:,} characters; is it a CSV file?")
     separator, width = _separator(lines, where)
@@ -134,6 +148,16 @@ def _csv(path: Path, where: str) -> TableSample:
         header=header,
         skipped=skipped,
     )
+
+
+def _records(lines: list[str]) -> list[str]:
+    """Lines, where the first ones that are within quotes are put together: names of columns, too, may have two lines."""
+    records, place = [], 0
+    while place < min(len(lines), FIRST_LINES):
+        size = next((size for size in range(1, QUOTED_LINES) if "\n".join(lines[place : place + size]).count('"') % 2 == 0), 1)
+        records.append("\n".join(lines[place : place + size]))
+        place += size
+    return [*records, *lines[place:]]
 
 
 def _blocks(path: Path, size: int) -> list[bytes]:

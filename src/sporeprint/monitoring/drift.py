@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sporeprint.common.counts import number_of
+from sporeprint.common.counts import counted, number_of
 from sporeprint.monitoring.data_profile import ColumnProfile, NominalProfile, NumericProfile, Profile
 from sporeprint.stats import effect_sizes, two_sample
 from sporeprint.stats.histogram import Float64, Histogram, Int64, common, middles, widths
@@ -160,7 +160,7 @@ def _problems(reference: Profile, current: Profile, least: int) -> Iterator[str]
         if profile.rows == 0:
             yield f"{which} has no rows"
         elif profile.rows < least:
-            rows = "1 row" if profile.rows == 1 else f"{profile.rows} rows"
+            rows = number_of(profile.rows, "row")
             yield f"{which} has {rows}; at least {least} are needed to compare anything"
 
 
@@ -220,7 +220,7 @@ def _numeric(name: str, old: NumericProfile, new: NumericProfile, rows: tuple[in
     reason = _too_few(old, new, least)
     effects = None
     if new.invalid:
-        notes.append(f"{new.invalid:,} values are no finite numbers")
+        notes.append(counted(new.invalid, "value is no finite number", "values are no finite numbers"))
     if _both_empty(old, new):
         reason = None
         notes.append("without a value in both tables")
@@ -284,7 +284,7 @@ def _odd_numbers(old: Histogram, new: Histogram) -> Iterator[str]:
         yield f"was constant in the reference: {float(old.values[0]):g}"
     outside = new.counts[(new.values < old.values[0]) | (new.values > old.values[-1])].sum()
     if outside:
-        yield f"{int(outside):,} values outside the reference's {float(old.values[0]):g} to {float(old.values[-1]):g}"
+        yield f"{number_of(int(outside), 'value')} outside the reference's {float(old.values[0]):g} to {float(old.values[-1]):g}"
     if not (old.exact and new.exact):
         yield f"binned: a bin is at most 1/{2 ** (52 - max(old.shift, new.shift)):,} of its value wide"
 
@@ -313,7 +313,7 @@ def _nominal(name: str, old: NominalProfile, new: NominalProfile, rows: tuple[in
             same = old.counts.keys() == new.counts.keys() and not old.other
             notes.append(f"constant: {next(iter(new.counts))}{', as in the reference' if same else ''}")
         if new.other:
-            notes.append(f"{new.other:,} rows hold values that are too many to be told apart; they are compared as one")
+            notes.append(f"{number_of(new.other, 'row')} with one of more values than can be told apart: compared as one value")
     return ColumnDrift(
         name,
         "nominal",

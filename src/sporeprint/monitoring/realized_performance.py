@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.common.counts import counted
 from sporeprint.monitoring.data_profile import of_numbers
 from sporeprint.safety.verdict import HALF, NEGATIVE, POSITIVE, UNKNOWN
 from sporeprint.stats import confidence_sequence, eprocess
@@ -273,7 +274,7 @@ def _reliability(tally: Tally, confidence: float) -> tuple[tuple[int, float, Est
 def _notes(tally: Tally) -> list[str]:
     notes = []
     if tally.invalid:
-        notes.append(f"{tally.invalid:,} rows have an outcome, but no probability; they are left out")
+        notes.append(counted(tally.invalid, "row has", "rows have") + " an outcome, but no probability: left out")
     if tally.rows < tally.labelled:
         notes.append(f"the {tally.labelled:,} outcomes are of {tally.rows:,} different rows: each row counts once")
     shares = [count / rows for count, rows in zip(tally.outcomes.tolist(), tally.answered.tolist(), strict=True) if rows >= LEAST_ROWS]

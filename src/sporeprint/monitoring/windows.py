@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from sporeprint.common.counts import number_of
 from sporeprint.errors import UsageError, nearest
 from sporeprint.monitoring.evaluation import minute, moment
 from sporeprint.schema import DatasetSchema, Kind, day_number
@@ -97,7 +98,7 @@ class Window:
     def description(self) -> str:
         """In words."""
         if self.rows is not None:
-            return f"the newest {self.rows:,} answers before {minute(self.end_us / SECOND_US)}"
+            return f"the newest {number_of(self.rows, 'answer')} before {minute(self.end_us / SECOND_US)}"
         return f"answers from {minute(self.begin_us / SECOND_US)} to {minute(self.end_us / SECOND_US)}"
 
     def to_dict(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
+from sporeprint.common.counts import counted
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.scorecard import Unavailable
 from sporeprint.ingestion.raw_table import RawTable
@@ -39,7 +40,7 @@ def data_notes(
     if raw.dialect is not None and raw.dialect.encoding_guessed:
         notes.append(f"The text is not UTF-8 and was read as {raw.dialect.encoding}. If letters look wrong, set source.csv.encoding.")
     if unlabelled:
-        notes.append(f"{unlabelled:,} rows have no label and were left out.")
+        notes.append(counted(unlabelled, "row has no label and was left out.", "rows have no label and were left out."))
     for name, counts in values.items():
         present = rows - missing.get(name, 0)
         if len(counts) >= FEW_VALUES and len(counts) > MANY_VALUES_SHARE * present:

@@ -8,33 +8,20 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-
-import polars as pl
 
 from sporeprint.common.progress import SilentProgress
 from sporeprint.common.text_table import Table
-from sporeprint.errors import DataError, UsageError, nearest
-from sporeprint.ingestion.column_inference import MISSING_CODES, ColumnForm, ColumnRole, infer_column
+from sporeprint.errors import DataError, UsageError
+from sporeprint.ingestion.column_inference import ColumnForm, ColumnRole, infer_column
 from sporeprint.ingestion.object_store import is_store, local_path
 from sporeprint.ingestion.raw_table import local_table
 from sporeprint.ingestion.table_sample import TableSample, read_sample
-from sporeprint.pipelines.run_context import utc_now
-from sporeprint.schema import RESERVED, code_text
+from sporeprint.pipelines.target_draft import TargetDraft, draft_target
+from sporeprint.schema import RESERVED
 from sporeprint.settings import Settings, load_settings, parse
 
-#: Names that a target often has.
-TARGET_NAMES = (
-    *("target", "label", "class", "y", "outcome", "response", "result", "diagnosis", "survived", "churn", "churned", "exited", "default"),
-    *("fraud", "is_fraud", "spam", "late", "stroke", "disease", "classification", "deposit", "subscribed", "approved", "revenue", "status"),
-)
-#: Classes that are usually the ones that must not be missed, in lower case.
-POSITIVE_WORDS = (
-    *("1", "yes", "y", "true", "t", "positive", "pos", "p", "poisonous", "malignant", "m", "bad", "fraud", "spam", "churn", "churned"),
-    *("late", "default", "sick", "disease", "ckd", "died", "dead", "fail", "failed", "+", ">50k", ">50k.", "reject"),
-)
-#: Most classes that a target may have; more are a number or an identifier.
-MOST_CLASSES = 20
 #: The draft's split, largest part first.
 SHARES = {"train": 0.5, "early_stop": 0.1, "calibration": 0.1, "threshold": 0.15, "test": 0.15}
 #: The promise where the positive class is frequent enough: at most this share of the negative answers is wrong.
@@ -52,29 +39,6 @@ _UNKNOWN = {
     "source": {"path": "table.csv"},
     "models": {"logistic_regression": {"estimator": "sklearn.linear_model.LogisticRegression"}},
 }
-
-
-@dataclass(frozen=True)
-class TargetDraft:
-    """The proposed target.
-
-    Attributes:
-        column: its name.
-        positive: code of the positive class.
-        values: code -> word.
-        missing: texts that stand for a row without a label.
-        unlabelled: share of the rows without a label.
-        positive_share: share of the positive class among the labelled rows.
-        reason: why this column and this class.
-    """
-
-    column: str
-    positive: str
-    values: Mapping[str, str]
-    missing: tuple[str, ...]
-    unlabelled: float
-    positive_share: float
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -183,7 +147,7 @@ def draft_configuration(
         sample = _from_database(source, query, workdir)
     else:
         plain = parse(_UNKNOWN)
-        with local_table(plain, workdir, source, progress=SilentProgress(), now=utc_now) as (path, where):
+        with local_table(plain, workdir, source, progress=SilentProgress(), now=lambda: datetime.now(UTC)) as (path, where):
             sample = read_sample(path, where)
     return draft(sample, source, target=target, positive=positive, query=query)
 
@@ -212,8 +176,10 @@ def draft(sample: TableSample, source: str, *, target: str | None, positive: Seq
         for place, name in enumerate(names)
         if name not in places
     }
+    left_out |= {name: f"it holds {what}" for name, what in sample.foreign.items()}
+    places = {name: place for name, place in places.items() if name not in sample.foreign}
     forms = {name: infer_column(name, sample.frame[str(place)]) for name, place in places.items()}
-    chosen = _target(sample, places, target, positive)
+    chosen = draft_target(sample, places, target, positive)
     forms.pop(chosen.column)
     columns: dict[str, ColumnForm] = {}
     groups = [name for name, form in forms.items() if form.role is ColumnRole.GROUP]
@@ -247,110 +213,6 @@ def _why(form: ColumnForm) -> str:
         ColumnRole.EMPTY: "it holds no value",
         ColumnRole.CONSTANT: "it holds one value only",
     }.get(form.role, str(form.role))
-
-
-# --- the target ------------------------------------------------------------------------------------------------------
-
-
-def _target(sample: TableSample, places: Mapping[str, int], named: str | None, positive: Sequence[str]) -> TargetDraft:
-    if named is not None and named not in places:
-        raise UsageError(f"no column {named!r}{nearest(named, places)}; there are: {', '.join(list(places)[:40])}")
-    name, reason = (named, "named") if named is not None else _likeliest_target(sample, places)
-    counts = _class_counts(sample.frame[str(places[name])])
-    classes = {code: rows for code, rows in counts.items() if code not in MISSING_CODES or code == "-"}
-    if set(classes) >= {"-", "+"}:
-        missing = tuple(code for code in counts if code not in classes)
-    else:
-        classes.pop("-", None)
-        missing = tuple(code for code in counts if code not in classes)
-    labelled = sum(classes.values())
-    if len(classes) < 2:
-        held = f"one value only, {next(iter(classes))!r}" if classes else "no value"
-        raise DataError(f"the target {name!r} holds {held}; a classifier needs two classes")
-    if len(classes) > MOST_CLASSES and not positive:
-        raise DataError(
-            f"the target {name!r} has {len(classes):,} different values; a target has two classes. Name another column with --target, "
-            f"or the values that are the positive class with --positive"
-        )
-    unknown = [code for code in positive if code_text(code) not in classes]
-    if unknown:
-        raise UsageError(f"--positive: {unknown[0]!r} is no value of {name!r}; it has: {', '.join(list(classes)[:20])}")
-    chosen, why = ([code_text(code) for code in positive], "named") if positive else _likeliest_positive(name, classes)
-    if len(chosen) == len(classes):
-        raise UsageError(f"--positive names every value of {name!r}; the other class needs one, too")
-    share = sum(classes[code] for code in chosen) / labelled
-    total = sample.frame.height
-    return TargetDraft(name, chosen[0], _words(name, list(classes), chosen), missing, 1 - labelled / total, share, f"{reason}; {why}")
-
-
-def _class_counts(values: pl.Series) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for text, rows in values.drop_nulls().value_counts(sort=True, name="rows").iter_rows():
-        code = code_text(text)
-        counts[code] = counts.get(code, 0) + rows
-    return counts
-
-
-def _likeliest_target(sample: TableSample, places: Mapping[str, int]) -> tuple[str, str]:
-    """The column that is most likely the target, and why.
-
-    Raises:
-        UsageError: there are several, or none.
-    """
-    few = {name: place for name, place in places.items() if sample.frame[str(place)].n_unique() <= 10 * MOST_CLASSES}
-    sizes = dict.fromkeys(places, 0)
-    sizes |= {name: len(set(_class_counts(sample.frame[str(place)])) - set(MISSING_CODES)) for name, place in few.items()}
-    binary = [name for name, size in sizes.items() if size == 2]
-    by_name = [name for name in places if name.lower().strip() in TARGET_NAMES and 2 <= sizes[name] <= 5]
-    if len(by_name) == 1:
-        return by_name[0], "its name is one that targets have"
-    names = [*places]
-    last, first = (names[-1], names[0]) if names else ("", "")
-    if last in binary:
-        return last, "the last column, of two values"
-    if len(binary) == 1:
-        return binary[0], "the only column of two values"
-    if first in binary:
-        return first, "the first column, of two values"
-    listed = ", ".join((by_name or binary)[:10])
-    if not listed:
-        raise UsageError(
-            f"no column looks like a target, which has two values; name it with --target COLUMN. Columns: {', '.join(list(places)[:20])}"
-        )
-    raise UsageError(f"several columns may be the target: {listed}; name it with --target COLUMN")
-
-
-def _likeliest_positive(name: str, classes: Mapping[str, int]) -> tuple[list[str], str]:
-    codes = list(classes)
-    if len(codes) > 2:
-        numbers = sorted(codes, key=lambda code: float(code)) if all(re.fullmatch("[0-9]+", code) for code in codes) else []
-        if numbers and numbers[0] == "0":
-            return numbers[1:], "0 is one class, all other codes the other"
-        raise UsageError(
-            f"the target {name!r} has {len(codes)} values: {', '.join(codes)}; say which of them are the positive class, "
-            "the one that must not be missed, with --positive VALUE[,VALUE]"
-        )
-    for word in POSITIVE_WORDS:
-        for code in codes:
-            if code.lower() == word:
-                return [code], "usually the class that must not be missed"
-    rarer = min(codes, key=lambda code: classes[code])
-    return [rarer], "the rarer class"
-
-
-def _words(name: str, codes: Sequence[str], positive: Sequence[str]) -> dict[str, str]:
-    """Code -> word. Codes that say nothing by themselves are called after the column."""
-    plain = re.sub(r"[_\s]+", " ", name).strip().lower() or "positive"
-    negative = [code for code in codes if code not in positive]
-    if len(codes) == 2 and not all(re.fullmatch(r"[0-9+-]+|true|false|yes|no|y|n|t|f", code.lower()) for code in codes):
-        words = {code: code for code in codes}
-        return {code: "not known" if word.lower() == "unknown" else word for code, word in words.items()}
-    if len(codes) == 2 or all(re.fullmatch(r"[0-9]+", code) for code in codes):
-        word = plain if plain not in {"target", "label", "class", "y", "outcome", "response", "result"} else "positive"
-        other = f"not {word}" if word != "positive" else "negative"
-        return {**dict.fromkeys(negative, other), **dict.fromkeys(positive, word)}
-    word = " or ".join(positive) if len(positive) <= 3 else "positive"
-    return {**dict.fromkeys(negative, "other" if word != "other" else "the others"), **dict.fromkeys(positive, word)}
 
 
 # --- the file --------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from sporeprint.errors import DataError, UsageError
 from sporeprint.inference.model import Model
+from sporeprint.inference.native_frame import polars_frame
 from sporeprint.ingestion.table_sample import sample_of_frame
 from sporeprint.pipelines.draft import draft
 from sporeprint.pipelines.etl import run_etl
@@ -103,16 +104,4 @@ def as_polars(frame: Any, names: Sequence[str] | None) -> pl.DataFrame:
         raise TypeError(
             f"expected a pandas or Polars DataFrame, an Arrow table or an array with names, got {type(frame).__name__}"
         ) from None
-    try:
-        polars: pl.DataFrame = table.to_polars()
-    except (TypeError, ValueError):  # Arrow's, on a pandas column of objects of several types
-        columns = table.columns
-        polars = pl.DataFrame(
-            {name: pl.Series([_object_text(value) for value in table[name].to_list()], dtype=pl.String) for name in columns}
-        )
-    objects = [name for name in polars.columns if polars.schema[name] == pl.Object]
-    return polars.with_columns(pl.Series(name, [_object_text(value) for value in polars[name]], dtype=pl.String) for name in objects)
-
-
-def _object_text(value: Any) -> str | None:
-    return None if value is None or value != value else _code(value) if isinstance(value, bool | int | float) else str(value)
+    return polars_frame(table)

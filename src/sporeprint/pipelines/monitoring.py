@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sporeprint.common.counts import number_of
+from sporeprint.common.counts import counted, number_of
 from sporeprint.common.files import atomic_write, is_same_file
 from sporeprint.common.progress import SilentSteps, Steps
 from sporeprint.common.workdir import Workdir
@@ -339,11 +339,11 @@ def _realised(settings: Settings, new: TableStatistics, earlier: tuple[int, int]
 
 def _counted_notes(new: TableStatistics, judgement: Judgement, real: Performance | None) -> Iterator[str]:
     if new.profile.unreadable:
-        yield f"{new.profile.unreadable:,} rows could not be split into fields; they are left out"
+        yield f"{number_of(new.profile.unreadable, 'row')} could not be split into fields: left out"
     if new.refused:
-        yield f"{new.refused:,} rows have no probability: they break a rule of the contract, or none was given"
+        yield f"{number_of(new.refused, 'row')} without a probability: against a rule of the contract, or none was given"
     if new.strangers:
-        yield f"{new.strangers:,} outcomes are neither class; they are left out"
+        yield counted(new.strangers, "outcome is", "outcomes are") + " neither class: left out"
     yield from () if real is None else real.notes
     for finding in judgement.small:
         yield (

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from sporeprint.common.counts import counted, number_of
 from sporeprint.common.timestamps import DAY_US
 from sporeprint.inference.model_bundle import Bundle
 from sporeprint.ingestion.partial_table import ANSWERS
@@ -237,7 +238,7 @@ def _repeats(unhashed: int, independent: float) -> Iterator[str]:
     if independent < 1:
         yield f"rows repeat: an answer is worth {independent:.2g} independent ones; performance counts each different row once"
     if unhashed:
-        yield f"{unhashed:,} outcomes are of answers from an earlier release, which did not tell rows apart: each counts as its own row"
+        yield f"{number_of(unhashed, 'outcome')} from an earlier release, which did not tell rows apart: each counts as its own row"
 
 
 def _from_the_first(window_history: Sequence[WindowPerformance]) -> tuple[WindowPerformance, ...]:
@@ -262,7 +263,7 @@ def answers(settings: Settings, reader: Reader, query: WindowQuery) -> WindowDat
     if real is not None and query.slice_:
         notes.append(f"the promise is about all answers of {query.ref}, whatever the slice")
     if query.span.rows is not None and not query.slice_ and measured.profile.rows < query.span.rows:
-        notes.append(f"there are {measured.profile.rows:,} answers, fewer than the {query.span.rows:,} that were asked for")
+        notes.append(f"{number_of(measured.profile.rows, 'answer')} so far, fewer than the {query.span.rows:,} that were asked for")
     return WindowData(
         measured=measured,
         name=content.name,
@@ -428,7 +429,7 @@ def _window_history(
 
 def _immature(period: WindowPerformance) -> Iterator[str]:
     if period.labelled and not period.mature:
-        yield f"the window is immature: {period.why}; its {period.labelled:,} outcomes are shown, and raise no alarm"
+        yield f"the window is immature: {period.why}; {counted(period.labelled, 'outcome is', 'outcomes are')} shown, and no alarm raised"
 
 
 def _realised(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.common.counts import counted
 from sporeprint.common.progress import SilentSteps, Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.coded_table import Codes
@@ -284,7 +285,7 @@ def _dated(reader: Reader, query: WindowQuery) -> Iterator[str]:
     """What is odd about times."""
     if ahead := monitoring_queries.future_predictions(reader, query.cell, query.now_us):
         now = minute(query.now_us / SECOND_US)
-        yield f"{ahead:,} answers are dated later than now, {now}: a clock is or was wrong; they are not looked at"
+        yield counted(ahead, "answer is", "answers are") + f" dated later than now, {now}: a clock is or was wrong; not looked at"
     newest = monitoring_queries.newest_hour(reader, query.now_us)
     if newest is not None and newest + 2 * HOUR_US <= query.span.end_us:
         hour = minute(newest / SECOND_US)

@@ -135,9 +135,14 @@ class Cells:
             layout: where the columns stand.
             absent: bool [n, q], or [q] for all rows alike: where no number means no observation, whatever the layout says.
         """
-        starts = layout.starts[len(layout.categories) :]
-        empty = np.where(absent, NOT_OBSERVED, layout.empty)
-        places = np.hstack([nominal, starts + np.where(np.isnan(values), empty, NEVER_SEEN)])
+        columns = nominal.shape[1]
+        places = np.empty((len(values), columns + len(layout.scales)), dtype=np.intp)
+        places[:, :columns] = nominal
+        np.add(
+            layout.starts[columns:],
+            np.where(np.isnan(values), np.where(absent, NOT_OBSERVED, layout.empty), NEVER_SEEN),
+            out=places[:, columns:],
+        )
         return cls(places, _standardised(values, layout), places != layout.not_observed)
 
     @classmethod
@@ -174,8 +179,8 @@ def _standardised(values: npt.NDArray[np.float64], layout: Layout) -> npt.NDArra
         return values
     center, scale = layout.center_and_scale
     with np.errstate(over="ignore"):
-        result: npt.NDArray[np.float64] = ((values - center) / scale).clip(-FARTHEST, FARTHEST)
-    return result
+        result: npt.NDArray[np.float64] = (values - center) / scale
+    return np.maximum(np.minimum(result, FARTHEST, out=result), -FARTHEST, out=result)
 
 
 def mask_keys(observed: Flags) -> list[bytes]:

@@ -102,11 +102,20 @@ class _Numbers:
 
     def features(self, numbers: Float64) -> Float64:
         """[n, 1 + observed + pairs] of n rows of all numeric columns."""
-        z, width = numbers[:, self.observed], len(self.observed) + 1
-        features = np.ones((len(z), width + len(self.first)))
-        features[:, 1:width] = z
-        np.multiply(z[:, self.first], z[:, self.second], out=features[:, width:])
+        with_one = np.empty((len(numbers), numbers.shape[1] + 1))
+        with_one[:, 0] = 1.0
+        with_one[:, 1:] = numbers
+        left, right = self._factors
+        features = with_one.take(left, axis=1)
+        features *= with_one.take(right, axis=1)
         return features
+
+    @cached_property
+    def _factors(self) -> tuple[Index, Index]:
+        """The two factors of each feature: 0 for one, and from 1 on the numeric columns."""
+        one, observed = np.zeros(1, dtype=np.intp), self.observed + 1
+        first, second = observed[self.first], observed[self.second]
+        return np.concatenate([one, observed, first]), np.concatenate([one, np.zeros_like(observed), second])
 
     def row_features(self, numbers: Sequence[float]) -> Float64:
         """The same of one row: [1 + observed + pairs]."""
@@ -169,11 +178,11 @@ class GroupLikelihood:
         if n == 1 and left_out is None:  # most requests are one row
             of_row = self.row_evidence(cells.places[0], cells.numbers[0].tolist())
             return Evidence(*(np.array([value]) for value in of_row))
-        blocks = list(self.by_numbers(cells))
-        if len(blocks) == 1:
-            return self._block(cells, blocks[0][0], left_out)
+        present = ~np.isnan(cells.numbers)
+        if 0 < n <= BLOCK_ROWS and (present == present[0]).all():  # as in most requests
+            return self._block(cells, present[0], left_out)
         result = Evidence(np.empty(n), np.empty(n), np.empty(n, dtype=np.intp), np.empty(n))
-        for observed, rows in blocks:
+        for observed, rows in self.by_numbers(cells):
             block = self._block(cells.take(rows), observed, None if left_out is None else left_out[rows])
             result.positive[rows], result.margin[rows] = block.positive, block.margin
             result.group[rows], result.typicality[rows] = block.group, block.typicality
@@ -249,7 +258,7 @@ class GroupLikelihood:
             mine = np.flatnonzero(left_out >= 0)
             both[mine, left_out[mine]] = both[mine, width + left_out[mine]] = -np.inf
         group = both[:, :width].argmax(axis=1)
-        both -= both[np.arange(len(both)), group][:, np.newaxis]
+        both -= both[:, :width].max(axis=1, keepdims=True)
         masses = np.exp(np.minimum(both, MOST_EXPONENT, out=both), out=both) @ self._masses
         positive, negative, stranger = masses.astype(np.float64).T
         margin = np.log(np.maximum(negative, LEAST_MASS)) - np.log(np.maximum(positive + stranger, LEAST_MASS))
@@ -257,7 +266,8 @@ class GroupLikelihood:
 
     def _typicality(self, numbers: _Numbers, features: Float64, places: npt.NDArray[np.intp], group: Index) -> Float64:
         """How typical rows with the same observed numbers are of one group each: [n]."""
-        surprise = np.add.reduce(self._surprise_by_group[group[:, np.newaxis], places], axis=1, dtype=np.float64)
+        cells = places + (group * self.layout.height)[:, np.newaxis]
+        surprise = np.add.reduce(self._surprise_by_group.take(cells), axis=1, dtype=np.float64)
         return _rounded(np.einsum("nf,nf->n", features, numbers.known_by_group[group]) + surprise)
 
     def typicality_everywhere(self, cells: Cells) -> tuple[Float64, Float64]:
@@ -350,16 +360,22 @@ class GroupLikelihood:
 
     def _numbers_of(self, at: Index) -> _Numbers:
         means, spreads = self.means[:, at], self.spreads[:, at]
-        correlation = self.correlation[np.ix_(at, at)]
-        precision = np.linalg.inv(correlation) if len(at) else correlation
-        half = 0.5 * (np.linalg.slogdet(correlation)[1] if len(at) else 0.0)
-        logs = np.log(spreads).sum(axis=1) + half + 0.5 * len(at) * np.log(2 * np.pi)
-        first, second = np.triu_indices(len(at)) if len(at) <= MOST_CORRELATED else (np.arange(len(at)), np.arange(len(at)))
         # -1/2 (z - m)' S^-1 (z - m) with S^-1 = P_ij / (s_i s_j), written out by powers of z.
-        scaled = precision[np.newaxis] / (spreads[:, :, np.newaxis] * spreads[:, np.newaxis, :])
-        pairs = -0.5 * scaled[:, first, second] * np.where(first == second, 1.0, 2.0)
-        linear = np.einsum("kij,kj->ki", scaled, means)
-        square = -0.5 * np.einsum("ki,kij,kj->k", means, scaled, means)
+        if len(self.correlation) > MOST_CORRELATED:  # there is none: P is 1 on the diagonal, which thousands of columns need not invert
+            first = second = np.arange(len(at))
+            half, squares = 0.0, 1.0 / spreads**2
+            pairs, linear = -0.5 * squares, squares * means
+            square = -0.5 * (linear * means).sum(axis=1)
+        else:
+            correlation = self.correlation[np.ix_(at, at)]
+            precision = np.linalg.inv(correlation) if len(at) else correlation
+            half = 0.5 * (np.linalg.slogdet(correlation)[1] if len(at) else 0.0)
+            first, second = np.triu_indices(len(at))
+            scaled = precision[np.newaxis] / (spreads[:, :, np.newaxis] * spreads[:, np.newaxis, :])
+            pairs = -0.5 * scaled[:, first, second] * np.where(first == second, 1.0, 2.0)
+            linear = np.einsum("kij,kj->ki", scaled, means)
+            square = -0.5 * np.einsum("ki,kij,kj->k", means, scaled, means)
+        logs = np.log(spreads).sum(axis=1) + half + 0.5 * len(at) * np.log(2 * np.pi)
 
         def weights(variance: float) -> Float64:
             constant = square / variance - logs - 0.5 * len(at) * np.log(variance)
@@ -420,7 +436,7 @@ class GroupLikelihood:
 
 
 def _rounded(typicality: Float64) -> Float64:
-    return np.asarray(np.round(np.maximum(typicality, -1e6), 4), dtype=np.float64)
+    return np.asarray(np.maximum(typicality, -1e6).round(4))
 
 
 _ARRAYS = ("known", "stranger", "surprise", "means", "spreads", "correlation", "prior", "positive", "names", "silent")

@@ -6,7 +6,7 @@ from sporeprint.schema import DatasetSchema
 
 
 def promise_notes(rule: DecisionRule, schema: DatasetSchema) -> tuple[str, ...]:
-    """Sentences about verdicts that are never given and promises that say nothing; empty where there are none."""
+    """Sentences about verdicts that are hardly ever given and promises that say nothing; empty where there are none."""
     negative, positive, _ = verdict_words(schema)
     threshold = rule.threshold
     notes = []
@@ -14,7 +14,7 @@ def promise_notes(rule: DecisionRule, schema: DatasetSchema) -> tuple[str, ...]:
         notes.append(f"“{negative}” is never said: {threshold.reason}.")
     if threshold.units and not threshold.called_positive:
         notes.append(
-            f"“{positive}” is never said: none of {threshold.units:,} rows that nothing was fitted on has a probability above "
+            f"“{positive}” is hardly ever said: none of {threshold.units:,} rows that nothing was fitted on has a probability above "
             f"{rule.limits.positive:g}, though {threshold.positives:,} of them are {positive}."
         )
     if threshold.is_empty:

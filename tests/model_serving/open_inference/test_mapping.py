@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sporeprint.model_serving.open_inference.mapping import plain_row, to_columns, to_rows
+from sporeprint.model_serving.open_inference.mapping import PlainColumns, to_columns, to_rows
 from sporeprint.model_serving.open_inference.tensors import Limits, TensorError, parse, read_request
 from support import NUMERIC, dataset, nominal
 
@@ -25,6 +25,8 @@ LISTS = st.lists(VALUES, max_size=2) | st.sampled_from(
     [[1], [True], [1, 1], [1.0], "x", {"x": 1}, [["x"]], {}, {"binary_data_size": 1}, {"shared_memory_region": "x"}]
 )
 
+PLAIN = PlainColumns.of(SCHEMA)
+
 
 def document(inputs: Any, **more: Any) -> Any:
     return parse(json.dumps({"inputs": inputs, **more}).encode(), None)
@@ -38,11 +40,11 @@ def by_tensors(found: Any) -> list[dict[str, Any]]:
 
 def test_a_plain_row_is_read_at_once() -> None:
     expected = {"cap-shape": "x", "veil_type": "u", "height": 3.5, "born": "2024-03-05"}
-    assert plain_row(document(INPUTS), SCHEMA) == expected
+    assert PLAIN.row(document(INPUTS)) == expected
     other = [{**INPUTS[0], "name": "cap_shape"}, {**INPUTS[1], "shape": [1, 1], "parameters": {"content_type": "str"}}, *INPUTS[2:]]
-    assert plain_row(document(other), SCHEMA) == expected
+    assert PLAIN.row(document(other)) == expected
     empty = [{**INPUTS[0], "data": [""]}, INPUTS[1], {**INPUTS[2], "data": [None]}, INPUTS[3]]
-    assert plain_row(document(empty), SCHEMA) == {**expected, "cap-shape": None, "height": None}
+    assert PLAIN.row(document(empty)) == {**expected, "cap-shape": None, "height": None}
 
 
 @given(st.integers(0, 3), st.sampled_from(["name", "datatype", "shape", "data", "parameters"]), VALUES | LISTS, st.booleans())
@@ -52,7 +54,7 @@ def test_it_is_what_its_tensors_would_be_or_left_to_them(at: int, key: str, valu
     if without:
         inputs[at].pop(key)
     found = document(inputs)
-    if (row := plain_row(found, SCHEMA)) is not None:
+    if (row := PLAIN.row(found)) is not None:
         assert by_tensors(found) == [row]
 
 
@@ -61,12 +63,12 @@ def test_it_is_what_its_tensors_would_be_or_left_to_them(at: int, key: str, valu
 )
 def test_what_is_no_plain_row_is_left_to_its_tensors(inputs: Any) -> None:
     found = document(inputs)
-    assert plain_row(found, SCHEMA) is None
+    assert PLAIN.row(found) is None
     with pytest.raises(TensorError):
         by_tensors(found)
 
 
 def test_a_parameter_and_bytes_behind_the_text_are_left_to_the_tensors() -> None:
-    assert plain_row(document(INPUTS, parameters={"partial": 3}), SCHEMA) is None
+    assert PLAIN.row(document(INPUTS, parameters={"partial": 3})) is None
     text = json.dumps({"inputs": INPUTS}).encode()
-    assert plain_row(parse(text + b"more", len(text)), SCHEMA) is None
+    assert PLAIN.row(parse(text + b"more", len(text))) is None

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, Inspector, MetaData, Table, event, inspect, select, text
 
 from mariadb_server import MariaDB
@@ -63,6 +64,11 @@ def rows(engine: Engine) -> dict[str, list[dict[str, Any]]]:
         TABLES.get(name, name): [{COLUMNS.get(name, {}).get(key, key): row[key] for key in row} for row in each]
         for name, each in there.items()
     }
+
+
+def test_the_history_is_what_alembic_finds() -> None:
+    found = ScriptDirectory(str(migrate.MIGRATIONS)).walk_revisions()
+    assert [(each.id, each.summary) for each in reversed(migrate.revisions())] == [(each.revision, each.doc.rstrip(".")) for each in found]
 
 
 def only(kept: dict[str, list[dict[str, Any]]], there: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:

@@ -6,7 +6,8 @@ its A/B test included.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -27,7 +28,6 @@ from sporeprint.model_serving.open_inference.mapping import (
     check_outputs,
     input_metadata,
     output_metadata,
-    plain_row,
     to_columns,
     to_rows,
     to_tensors,
@@ -43,7 +43,7 @@ from sporeprint.model_serving.open_inference.tensors import (
     write_response,
 )
 from sporeprint.model_serving.runtime.ab_routing import MOST_UNIT, Route, unit_id_header
-from sporeprint.model_serving.runtime.dynamic_batching import PendingRequest
+from sporeprint.model_serving.runtime.dynamic_batching import CompletedPrediction, PendingRequest
 from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.model_serving.runtime.row_parser import check_values
 from sporeprint.model_serving.runtime.service import Service
@@ -58,6 +58,16 @@ HEADER_LENGTH = b"inference-header-content-length"
 FEW_ROWS = 128
 #: Outputs that are fields of a prediction.
 SCORES = ("verdict", "probability", "prediction", "novelty_p", "reason", "unknown")
+#: Output -> its value for one prediction; `test` is no output, but a parameter of the response.
+_VALUES: Mapping[str, Callable[[CompletedPrediction], Any]] = {
+    **{name: operator.attrgetter(f"answer.{name}") for name in SCORES},
+    "look_at": lambda each: ",".join(each.answer.look_at),
+    "prediction_id": operator.attrgetter("record.prediction_id"),
+    "model": lambda each: f"{each.record.model}/v{each.record.version}",
+    "arm": operator.attrgetter("record.arm"),
+    "test": operator.attrgetter("record.test_id"),
+}
+_ALWAYS = ("model", "test")
 #: Name and version of the model, and the id of the last prediction, or of the batch.
 Reference = tuple[str, int, str]
 PREFIX = "/v2"
@@ -213,7 +223,7 @@ async def respond_infer(service: Service, scope: Scope, receive: Receive, send: 
         header = _header_length(headers)
         check_values(body if header is None else body[:header], service.limits.upload_memory_mb << 20)
         document = parse(body, header)
-        row = plain_row(document, schema)
+        row = served.plain_columns.row(document)
         if row is None:
             request = read_request(document, Limits(tensors=2 * len(schema.columns), elements=limit))
             columns = to_columns(request, schema, service.limits.max_batch_rows)
@@ -224,7 +234,7 @@ async def respond_infer(service: Service, scope: Scope, receive: Receive, send: 
         if isinstance(columns, dict) and route is None and len(columns) == len(schema.columns) and _height(columns) > FEW_ROWS:
             answers, last = await _predict_table(service, served, columns)
         else:
-            answers, last = await _predict_rows(service, served, columns, route, unit)
+            answers, last = await _predict_rows(service, served, columns, route, unit, {output.name for output in outputs})
     except TensorError as error:
         raise HttpProblemError(bad_parameter(str(error))) from error
     scope["request_context"].answered(*last)
@@ -268,7 +278,12 @@ async def _route(service: Service, scope: Scope, request: InferRequest) -> tuple
 
 
 async def _predict_rows(
-    service: Service, served: LoadedModel, columns: Mapping[str, Sequence[Any]] | list[Row], route: Route | None, unit: str | None
+    service: Service,
+    served: LoadedModel,
+    columns: Mapping[str, Sequence[Any]] | list[Row],
+    route: Route | None,
+    unit: str | None,
+    outputs: Collection[str],
 ) -> tuple[Answers, Reference]:
     """Predict row by row: each may take part in an A/B test, and is a record of its own."""
     raw = columns if isinstance(columns, list) else to_rows(columns)
@@ -280,14 +295,7 @@ async def _predict_rows(
     for each in completed:
         service.metrics.count_prediction(each.served, each.answer, each.record.features)
         service.metrics.count_arm(each.record.test_id, each.record.arm)
-    answers = {
-        **{name: [getattr(each.answer, name) for each in completed] for name in SCORES},
-        "look_at": [",".join(each.answer.look_at) for each in completed],
-        "prediction_id": [each.record.prediction_id for each in completed],
-        "model": [f"{each.record.model}/v{each.record.version}" for each in completed],
-        "arm": [each.record.arm for each in completed],
-        "test": [each.record.test_id for each in completed],
-    }
+    answers = {name: [value_of(each) for each in completed] for name, value_of in _VALUES.items() if name in outputs or name in _ALWAYS}
     if not completed:
         return answers, (served.ref.name, served.ref.version, "")
     record = completed[-1].record

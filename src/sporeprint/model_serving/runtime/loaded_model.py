@@ -16,6 +16,7 @@ from sporeprint.inference.partial_prediction import NOT_SCORED, predict_partial,
 from sporeprint.inference.prediction import Prediction
 from sporeprint.inference.predictor import Row, predict_row, row_prediction
 from sporeprint.inference.telling_columns import telling_columns
+from sporeprint.model_serving.open_inference.mapping import PlainColumns
 from sporeprint.model_serving.runtime.row_parser import RowParser
 from sporeprint.model_serving.runtime.row_vectorizer import RowVectorizer, VectorizedRows
 from sporeprint.model_serving.runtime.single_row_scorer import SingleRowScorer, single_row_scorer
@@ -238,6 +239,11 @@ class LoadedModel:
         cells = self.table.cells(read, rows, guard.layout)
         cells = cells if len(places) == len(rows) else cells.take(np.array(places))
         return PartialRows(places, cells, guard.likelihood.evidence(cells))
+
+    @cached_property
+    def plain_columns(self) -> PlainColumns:
+        """Reads the plain requests of the Open Inference Protocol; made when the first one comes."""
+        return PlainColumns.of(self.bundle.schema)
 
     @cached_property
     def telling_columns(self) -> tuple[str, ...]:

@@ -29,8 +29,8 @@ Index = npt.NDArray[np.intp]
 Bits = npt.NDArray[np.uint64]
 Flags = npt.NDArray[np.bool_]
 
-#: Conditions of contradictions that one number can hold. With more, every row is looked at by itself.
-MOST_CONDITIONS = 64
+#: Conditions of contradictions that one number can hold, beside the last bit. With more, every row is looked at by itself.
+MOST_CONDITIONS, UNSEEN = 63, np.uint64(1 << 63)
 
 
 class _Item(NamedTuple):
@@ -81,7 +81,7 @@ class RowVectorizer:
         numeric: the q numeric columns.
         ranges: float64 [2, q, 1], the smallest and the largest number in training.
         conditions: of k conditions of numeric columns, the column's number: intp [k].
-        bounds: float64 [2, k, 1], what their numbers have to be above and below; NaN where there is no bound.
+        bounds: float64 [2, k, 1], what their numbers have to be above and below; infinite where there is no bound.
         bits: uint64 [k, 1], their bits.
         contradictions: uint64 [c], the conditions of each contradiction; None where there are too many.
     """
@@ -153,11 +153,14 @@ class RowVectorizer:
         items = np.array(numbered, dtype=np.intp).reshape(n, len(self.columns))
         numbers = np.array([[row.get(name) for row in rows] for name in self.numeric], dtype=np.float64).reshape(len(self.numeric), n)
         matrix = np.zeros((n, len(encoder.features)), dtype=np.float32)
-        matrix[np.arange(n)[:, np.newaxis], self.cell[items]] = self.number[items]
+        # By places in the flat matrix: looking up in two dimensions takes twice as long.
+        flat = self.cell.take(items) + np.arange(0, matrix.size, matrix.shape[1])[:, np.newaxis]
+        matrix.reshape(-1)[flat] = self.number.take(items)
         encoder.write_numbers(dict(zip(self.numeric, numbers, strict=True)), matrix)
         low, high = self.ranges
+        fulfilled = np.bitwise_or.reduce(self.flags.take(items), axis=1)
         may_be_anomalous = (
-            self.unseen[items].any(axis=1) | self._contradictory(items, numbers) | ((numbers < low) | (numbers > high)).any(axis=0)
+            (fulfilled >= UNSEEN) | self._contradictory(fulfilled, numbers) | ((numbers < low) | (numbers > high)).any(axis=0)
         )
         return VectorizedRows(matrix, items, numbers, may_be_anomalous)
 
@@ -222,20 +225,26 @@ class RowVectorizer:
         absent = [[name not in row for name in layout.scales] for row in rows] if tells else [False] * len(layout.scales)
         return Cells.of_places(self.partial_place[read.items], read.numbers.T, layout, np.array(absent, dtype=np.bool_))
 
-    def _contradictory(self, items: Index, numbers: Float64) -> Flags:
+    @cached_property
+    def flags(self) -> Bits:
+        """uint64 [items], `fulfils`, and whether the item was never seen as one more bit."""
+        return self.fulfils | np.where(self.unseen, UNSEEN, np.uint64(0))
+
+    def _contradictory(self, fulfilled: Bits, numbers: Float64) -> Flags:
         if self.contradictions is None:
-            return np.ones(len(items), dtype=np.bool_)
-        fulfilled = np.bitwise_or.reduce(self.fulfils[items], axis=1)
+            return np.ones(len(fulfilled), dtype=np.bool_)
         if len(self.conditions):
-            values, (above, below) = numbers[self.conditions], self.bounds
-            # A comparison with NaN is false: a bound that is not there is kept, a number that is not there keeps none.
-            holds = ~(np.isnan(values) | (values <= above) | (values >= below))
-            fulfilled |= np.bitwise_or.reduce(holds * self.bits, axis=0)
+            values, (above, below) = numbers.take(self.conditions, axis=0), self.bounds
+            # A comparison with NaN is false: a number that is not there fulfils no condition.
+            fulfilled = fulfilled | np.bitwise_or.reduce(((values > above) & (values < below)) * self.bits, axis=0)
         return np.asarray(((fulfilled[:, np.newaxis] & self.contradictions) == self.contradictions).any(axis=1))
 
 
 def _bounds(conditions: Sequence[Condition]) -> Float64:
-    bounds = [[math.nan if bound is None else bound for bound in (condition.above, condition.below)] for condition in conditions]
+    bounds = [
+        (-math.inf if condition.above is None else condition.above, math.inf if condition.below is None else condition.below)
+        for condition in conditions
+    ]
     return np.array(bounds, dtype=np.float64).reshape(-1, 2).T[:, :, np.newaxis]
 
 

@@ -4,16 +4,14 @@ SQLite rolls a killed migration back. MariaDB cannot: there every step of a revi
 says from where to where a migration was on its way. `upgrade` and `downgrade` finish that one first, whichever direction it had.
 """
 
+import ast
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
 from sporeprint.errors import BusyError, StorageError, UsageError, nearest
@@ -62,9 +60,15 @@ class Status:
     unfinished: tuple[str, str] | None = None
 
 
+@cache
 def revisions() -> tuple[Revision, ...]:
-    """The schema's history, oldest first."""
-    return tuple(Revision(script.revision, script.doc.rstrip(".")) for script in reversed([*_scripts().walk_revisions()]))
+    """The schema's history, oldest first; read from the files' names and first lines, because Alembic takes a tenth of a second to load."""
+    return tuple(_revision(path) for path in sorted((MIGRATIONS / "versions").glob("r[0-9]*.py")))
+
+
+def _revision(path: Path) -> Revision:
+    summary = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return Revision(path.name[1:5], summary.rstrip("."))
 
 
 def status(engine: Engine) -> Status:
@@ -160,8 +164,7 @@ def removed_by(current: str | None, to: str) -> tuple[Revision, ...]:
 def _status(connection: Connection) -> Status:
     table_names, known = set(inspect(connection).get_table_names()), revisions()
     ids = [revision.id for revision in known]
-    heads = MigrationContext.configure(connection).get_current_heads() if "alembic_version" in table_names else ()
-    current = heads[0] if heads else None
+    current = connection.scalar(text("SELECT version_num FROM alembic_version")) if "alembic_version" in table_names else None
     # A first upgrade that was killed on MariaDB leaves some of the tables and no revision: its own, it may go on.
     left = table_names - {"alembic_version", STATE}
     unfinished = _unfinished(connection) if STATE in table_names else None
@@ -205,7 +208,13 @@ def _migrate(connection: Connection, direction: str, target: str) -> None:
         connection.execute(text(f"DELETE FROM {STATE}"))  # noqa: S608 -- a constant
         connection.execute(text(f"INSERT INTO {STATE} VALUES (:direction, :target)"), {"direction": direction, "target": target})  # noqa: S608
         # Its first step commits this row with it.
-    getattr(command, direction)(_config(connection), target)
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    getattr(command, direction)(config, target)
     if recorded:
         connection.execute(text(f"DROP TABLE {STATE}"))
 
@@ -238,17 +247,6 @@ def _known(revision: str, *further: str) -> str:
 
 def _head() -> str:
     return revisions()[-1].id
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory(str(MIGRATIONS))
-
-
-def _config(connection: Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    return config
 
 
 @contextmanager

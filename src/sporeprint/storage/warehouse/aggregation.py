@@ -13,8 +13,7 @@ import numpy as np
 import polars as pl
 
 from sporeprint.common.timestamps import HOUR_US
-from sporeprint.data.written_values import normalised
-from sporeprint.schema import DatasetSchema, Kind
+from sporeprint.schema import DatasetSchema
 from sporeprint.stats.bins import log_linear, unit
 from sporeprint.storage.warehouse import star_schema
 from sporeprint.storage.warehouse.star_schema import CELL_NAMES, WAITING_US, ColumnType
@@ -88,17 +87,6 @@ def cells(facts: pl.DataFrame) -> pl.DataFrame:
     return facts.select(CELL_NAMES).unique(maintain_order=True).with_row_index("cell")
 
 
-def _days_as_numbers(observed: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
-    """The texts of dates as day numbers, which is what single predictions were recorded with; batches keep what was in the file."""
-    table = observed
-    for place, (name, column) in enumerate(schema.columns.items()):
-        if column.kind is Kind.DATE:
-            mine, others = table.filter(pl.col("feature") == place), table.filter(pl.col("feature") != place)
-            days = normalised(pl.DataFrame({name: mine["text"]}), schema)[name].fill_nan(None).cast(pl.String)
-            table = pl.concat([others, mine.with_columns(text=pl.coalesce(days, "text"))])
-    return table
-
-
 def features(observed: pl.DataFrame, numbered: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
     """Rows of `hour_features`: every feature of the contract.
 
@@ -112,7 +100,7 @@ def features(observed: pl.DataFrame, numbered: pl.DataFrame, schema: DatasetSche
         schema: the contract.
     """
     names = list(schema.columns)
-    table = _days_as_numbers(observed, schema).with_columns(
+    table = observed.with_columns(
         pl.col("text").str.strip_chars(), is_number=pl.col("feature").is_in([names.index(name) for name in schema.numeric])
     )
     table = table.join(_known(schema), on=["feature", "text"], how="left", maintain_order="left")

@@ -1,12 +1,14 @@
 """From the artefact of a batch to facts: by column, without a value of Python for each row."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from sporeprint.common.timestamps import HOUR_US
+from sporeprint.data.written_values import normalised
+from sporeprint.schema import DatasetSchema, Kind
 from sporeprint.storage.oltp.batch_file import ID, BatchInfo, frames
 from sporeprint.storage.oltp.batch_index import share
 from sporeprint.storage.warehouse import aggregation, star_schema
@@ -17,13 +19,13 @@ from sporeprint.storage.warehouse.star_schema import CELL_NAMES
 Count = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
 
 
-def parts(path: Path, about: BatchInfo, features: Sequence[str], seq: int) -> Iterator[tuple[pl.DataFrame, Count]]:
+def parts(path: Path, about: BatchInfo, schema: DatasetSchema, seq: int) -> Iterator[tuple[pl.DataFrame, Count]]:
     """Rows of `fact_prediction`, some at a time, each with what counts its features.
 
     Args:
         path: the artefact.
         about: what it says of itself.
-        features: the contract's, in its order.
+        schema: the contract.
         seq: number of the batch in the OLTP database.
 
     Raises:
@@ -46,8 +48,11 @@ def parts(path: Path, about: BatchInfo, features: Sequence[str], seq: int) -> It
         "latency_us": share(about),
         "row_hash": None,
     }
+    features, dates = list(schema.columns), [name for name, column in schema.columns.items() if column.kind is Kind.DATE]
     for frame in frames(path):
         rows = frame.filter(pl.col("prediction").is_not_null())
+        # As single predictions are recorded: with day numbers, which one column alone would not give where another is counted from.
+        rows = rows.with_columns(normalised(rows.select(name for name in dates if name in about.columns), schema))
         there = [name for name in features if name in about.columns]
         unseen = pl.format('["{}"]', pl.col("unseen").str.replace_all(",", '","', literal=True)).fill_null("[]")
         features_json = pl.struct(there).struct.json_encode() if there else pl.lit("{}")

@@ -39,9 +39,9 @@ def feature_columns(texts: Sequence[str], schema: DatasetSchema) -> pl.DataFrame
     dates = [name for name, column in schema.columns.items() if column.kind is Kind.DATE]
     if not dates:
         return plain
-    # Single predictions were recorded with the day number, batches with the text they came with.
+    # Recorded with the day number; by earlier releases, of batches, with the text they came with, which may be of digits alone.
     days = normalised(plain.select(dates), schema)
-    return plain.with_columns(pl.coalesce(pl.col(name).cast(pl.Float64, strict=False), days[name]) for name in dates)
+    return plain.with_columns(pl.coalesce(days[name].fill_nan(None), pl.col(name).cast(pl.Float64, strict=False)) for name in dates)
 
 
 def _plain(raw: str, names: Sequence[str]) -> dict[str, str | None]:

@@ -199,7 +199,7 @@ class _SyncRun:
             path = self.root / artefact
             try:
                 about = BatchInfo.of(path)
-                for facts, features in batch_aggregation.parts(path, about, list(self.schema.columns), seq):
+                for facts, features in batch_aggregation.parts(path, about, self.schema, seq):
                     taken += self._take(load, facts, features)
             except FileNotFoundError:  # others must not wait for what is lost
                 log.warning("the artefact of batch %s is gone: %s; its answers are not in the warehouse", batch_id, artefact)
