@@ -56,7 +56,6 @@ async def show_one(request: PageRequest) -> PageResponse:
         "slices": worst_slices(details, schema),
         "negative": negative,
         "positive": positive,
-        "label_of": label_of,
     }
     return PageResponse("evaluation.html.j2", values)
 
@@ -91,7 +90,7 @@ def _heat_map(evaluations: Sequence[EvaluationSummary], base: str, words: Words)
     names = list(dict.fromkeys(column.column for each in reversed(evaluations) for column in each.columns))[:MOST_ROWS]
     by_name = [{column.column: column for column in each.columns} for each in evaluations]
     columns = [HeatColumn(label, moment(each.at), f"{base}monitoring/{each.evaluation_id}") for label, each in _labelled(evaluations)]
-    rows = [(label_of(name), [_cell(known.get(name), words) for known in by_name]) for name in names]
+    rows = [(words.of_table(label_of(name)), [_cell(known.get(name), words) for known in by_name]) for name in names]
     return HeatMap(words("How much each column has changed"), words("Column"), columns, rows, words("no evaluation"))
 
 
