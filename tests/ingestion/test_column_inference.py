@@ -94,6 +94,7 @@ def test_letters_that_differ_are_no_units() -> None:
     """Two units are two scales, and 12a is not 12b: nothing is taken off."""
     assert form([f"{number}{letter}" for number in range(1, 15) for letter in "ab"] * 4).role is ColumnRole.NOMINAL
     assert form(["5 kg", "500 g", "2 kg", "750 g"] * 20).role is ColumnRole.NOMINAL
+    assert form(["1st", "2nd", "3rd"] * 20).role is ColumnRole.NOMINAL
 
 
 def test_negative_numbers_are_not_missing() -> None:
