@@ -170,7 +170,7 @@ def main() -> None:
         print(
             f"{name:<16}{mean['rows']:>7.0f}{mean['columns']:>8.0f}{mean['seconds']:>8.1f}{mean['xgboost']:>9.3f}"
             f"{mean['careful xgboost']:>9.3f}{mean['logistic_regression']:>9.3f}{mean['careful logistic_regression']:>9.3f}"
-            f"{gap:>+8.4f} ± {spread / len(runs) ** 0.5:.4f}",
+            f"{gap:>+8.4f}" + (f" ± {spread / len(runs) ** 0.5:.4f}" if len(runs) > 1 else ""),
             flush=True,
         )
     print(f"{came} of {len(only or TABLES)} came through; worst mean difference {min(gaps, default=np.nan):+.3f}")

@@ -32,6 +32,9 @@ def form(values: Sequence[str | None], name: str = "x") -> ColumnForm:
         (["NA", "nan"] * 10, ColumnRole.EMPTY),
         (["same"] * 60, ColumnRole.CONSTANT),
         (["7"] * 60, ColumnRole.CONSTANT),
+        (["same"] * 600 + [None], ColumnRole.CONSTANT),
+        (["7"] * 600 + [None], ColumnRole.CONSTANT),
+        (["same"] * 60 + [None] * 10, ColumnRole.NOMINAL),
     ],
 )
 def test_roles(values: list[str | None], role: ColumnRole) -> None:
@@ -77,6 +80,12 @@ def test_words_in_any_language_stand_for_missing_among_many_numbers() -> None:
     assert (found.role, set(found.missing)) == (ColumnRole.NUMERIC, {"keine Angabe", "k.A."})
     priced = form([*(f"1.{number}.{number},00 €" for number in range(100, 160)), *["k.A."] * 5])
     assert (priced.role, priced.missing, priced.strip) == (ColumnRole.NUMERIC, ("k.A.",), ("€",))
+    days = [f"{month:02}/{day:02}/19" for month in range(1, 13) for day in range(13, 20)]
+    seen = form([*days, *["never"] * 9, None])
+    assert (seen.role, seen.missing, seen.date_format) == (ColumnRole.DATE, ("never",), "%m/%d/%y")
+    assert seen.missing_share == pytest.approx(10 / 94)
+    digits = form([*(f"2021{month:02}{day:02}" for month in range(1, 13) for day in range(1, 9)), *["nie"] * 9])
+    assert (digits.role, digits.missing, digits.date_format) == (ColumnRole.DATE, ("nie",), "%Y%m%d")
     assert form([*numbers, "Total"]).missing == ()  # once: a mistake
     assert form(["1", "2", "3", "X"] * 20).role is ColumnRole.NOMINAL  # few numbers: codes
 
@@ -85,6 +94,7 @@ def test_letters_that_differ_are_no_units() -> None:
     """Two units are two scales, and 12a is not 12b: nothing is taken off."""
     assert form([f"{number}{letter}" for number in range(1, 15) for letter in "ab"] * 4).role is ColumnRole.NOMINAL
     assert form(["5 kg", "500 g", "2 kg", "750 g"] * 20).role is ColumnRole.NOMINAL
+    assert form(["1st", "2nd", "3rd"] * 20).role is ColumnRole.NOMINAL
 
 
 def test_negative_numbers_are_not_missing() -> None:

@@ -87,7 +87,8 @@ def test_the_documentation_needs_nothing_from_elsewhere(served: Callable[..., Se
     shown = dom(f"{server.client.base_url}/docs".replace("//docs", "/docs"))
     assert "Predict one row" in shown
     assert "opblock" in shown
-    files = {name: server.client.get(f"/docs/{name}") for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")}
+    names = ("swagger-ui-bundle.js", "swagger-ui.css", "docs.css", "docs.js", "favicon.png")
+    files = {name: server.client.get(f"/docs/{name}") for name in names}
     assert {each.status_code for each in files.values()} == {200}
     assert all(each.headers["cache-control"].startswith("public") for each in files.values())
     sizes = {name: int(each.headers["content-length"]) for name, each in files.items()}

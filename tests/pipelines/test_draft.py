@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,7 @@ def test_what_is_no_table_for_a_model(text: str | bytes, message: str, tmp_path:
 
 
 def test_from_a_database(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "loans.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "loans.db")) as connection, connection:
         connection.execute("create table loan (income real, product text, late integer)")
         rows = zip(loans()["income"], loans()["product"], loans()["late"], strict=True)
         connection.executemany("insert into loan values (?, ?, ?)", rows)

@@ -79,6 +79,10 @@ FORMS: dict[str, Callable[[Path], object]] = {
     "rows.zip": lambda path: zipped(path, TEXT),
     "rows.jsonl": lambda path: path.write_text(json_lines(rows(product=cyrillic))),
     "rows.jsonl.gz": lambda path: path.write_bytes(gzip.compress(json_lines(rows(product=cyrillic)).encode())),
+    "nested.jsonl": lambda path: path.write_text(json_lines({"tags": [["a"]] * 60, **rows(product=cyrillic)})),
+    "aligned.txt": lambda path: path.write_text(
+        "\n".join(" ".join(f"{field:>12}" for field in line.split(",")) for line in TEXT.splitlines())
+    ),
     "rows.parquet": lambda path: pl.DataFrame(rows(product=cyrillic)).write_parquet(path),
     "preamble.csv": lambda path: path.write_text(f"# of today\n# in euros\n{TEXT}"),
     "semicolons.csv": lambda path: path.write_text(csv(rows(product=cyrillic), separator=";")),

@@ -10,7 +10,9 @@ import pytest
 
 import sporeprint
 import sporeprint.web
-from sporeprint.web.words import LANGUAGES, MOST_TEXT, SOURCE, Words
+from sporeprint.settings import load_settings
+from sporeprint.web.form import sections
+from sporeprint.web.words import LANGUAGES, MOST_TEXT, SOURCE, Words, table_words
 
 ROOT = Path(sporeprint.__path__[0])
 OTHERS = [each for each in LANGUAGES if each != SOURCE]
@@ -50,6 +52,17 @@ def test_every_sentence_that_ends_a_test_or_lets_it_go_on_is_known(language: str
     sentences = [each for each in texts("ab_testing/decision.py") if each[0].startswith(begin)]
     assert len(sentences) >= 10
     assert [each for each in sentences if each not in known] == []
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_word_of_the_shipped_table_is_known_and_no_other(language: str) -> None:
+    schema = load_settings(Path(__file__).parents[2] / "config/config.yaml").dataset
+    words = {*schema.target.values.values(), *(each.says for each in schema.contradictions), schema.groups.name if schema.groups else ""}
+    for section in sections(schema):
+        words |= {section.title or ""}
+        for each in section.questions:
+            words |= {each.label, each.help or "", *(choice.word for choice in each.choices)}
+    assert set(table_words(language)) == words - {""}
 
 
 @pytest.mark.parametrize("language", OTHERS)

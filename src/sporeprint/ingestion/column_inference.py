@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -123,8 +123,11 @@ def infer_column(name: str, values: pl.Series) -> ColumnForm:
     if not texts or all(text.lower() in MISSING_NUMBERS for text in texts):
         return ColumnForm(ColumnRole.EMPTY, missing_share=1.0)
     rows_of = dict(counts.iter_rows())
-    if len(texts) >= LEAST_DAYS and all(map(_DAY_DIGITS.fullmatch, texts)) and _are_written(texts, "%Y%m%d"):
-        return ColumnForm(ColumnRole.DATE, (), 1 - len(present) / rows, len(texts), date_format="%Y%m%d")
+    words = _words_for_missing(texts, rows_of)
+    days = [text for text in texts if text not in words]
+    without_day = 1 - sum(rows_of[text] for text in days) / rows
+    if len(days) >= LEAST_DAYS and all(map(_DAY_DIGITS.fullmatch, days)) and _are_written(days, "%Y%m%d"):
+        return ColumnForm(ColumnRole.DATE, words, without_day, len(days), date_format="%Y%m%d")
     if (form := _numeric(texts, rows_of, rows)) is not None:
         return _as_identifier(name, form, present, rows)
     missing = tuple(word for word in MISSING_CODES if word in rows_of)
@@ -133,12 +136,15 @@ def infer_column(name: str, values: pl.Series) -> ColumnForm:
     form = ColumnForm(ColumnRole.NOMINAL, missing, lost, len(codes))
     if not codes:
         return ColumnForm(ColumnRole.EMPTY, missing, 1.0)
-    if len(codes) == 1 and not lost:
+    if len(codes) == 1 and lost < 1 - NEARLY_ALL:  # empty in a line of totals, say
         return ColumnForm(ColumnRole.CONSTANT, missing, lost, 1)
-    if (written := _date_format(codes)) is not None:
+    days = [text for text in codes if text not in words]
+    if days and (written := _date_format(days)) is not None:
         swapped = written.replace("%m/%d", "%d/%m")
-        ambiguous = swapped != written and _are_written(codes, swapped)
-        return ColumnForm(ColumnRole.DATE, missing, lost, len(codes), date_format=written or None, ambiguous=ambiguous)
+        ambiguous = swapped != written and _are_written(days, swapped)
+        absent = tuple(dict.fromkeys((*missing, *words)))
+        without_day = 1 - sum(rows_of[text] for text in days) / rows
+        return ColumnForm(ColumnRole.DATE, absent, without_day, len(days), date_format=written or None, ambiguous=ambiguous)
     known = rows * (1 - lost)
     if _GROUP_NAME.fullmatch(name) and MANY_SHARE / 25 < len(codes) / known <= MANY_SHARE and len(codes) > 2:
         return ColumnForm(ColumnRole.GROUP, missing, lost, len(codes))
@@ -157,7 +163,7 @@ def infer_column(name: str, values: pl.Series) -> ColumnForm:
 def _as_identifier(name: str, form: ColumnForm, present: pl.Series, rows: int) -> ColumnForm:
     """The form of a column of numbers, as an identifier, a group or a constant where it is one."""
     numbers = form.distinct
-    if numbers <= 1 and not form.missing_share:
+    if numbers <= 1 and form.missing_share < 1 - NEARLY_ALL:
         return ColumnForm(ColumnRole.CONSTANT, form.missing, form.missing_share, numbers)
     whole = form.strip == () and form.decimal == "." and present.str.contains(r"^[0-9]+$").all()
     if not whole:
@@ -219,9 +225,9 @@ def _stands_for_missing(text: str) -> bool:
     return text in MISSING_CODES or re.fullmatch(r"[^\w\s]{1,3}", text) is not None
 
 
-def _words_for_missing(texts: Sequence[str], rows_of: dict[str, int]) -> Collection[str]:
-    """Words in any language that come again and again among many different numbers; a word that is there once is a mistake."""
-    words = {text for text in texts if not re.search("[0-9]", text) and rows_of[text] > 1}
+def _words_for_missing(texts: Sequence[str], rows_of: dict[str, int]) -> tuple[str, ...]:
+    """Words in any language that come again and again among many different numbers or days; one that is there once is a mistake."""
+    words = tuple(sorted(text for text in texts if not re.search("[0-9]", text) and rows_of[text] > 1))
     return words if len(words) <= MOST_WORDS and len(texts) - len(words) >= LEAST_NUMBERS else ()
 
 

@@ -54,6 +54,7 @@ from sporeprint.model_serving.http.request_context import RequestContext
 from sporeprint.model_serving.http.requests import SECURITY, is_open_inference
 from sporeprint.model_serving.http.validation import invalid_request
 from sporeprint.model_serving.runtime.service import Service
+from sporeprint.model_serving.ui.open_counts import RecentCounts
 from sporeprint.model_serving.ui.routes import UI_ROUTES
 from sporeprint.model_serving.ui.session import Sessions
 from sporeprint.schema import DatasetSchema
@@ -208,7 +209,7 @@ def create_app(
         ):
             app.state.service = service
             if settings.serving.ui:
-                app.state.sessions = Sessions.open(root, os.environ)
+                app.state.sessions, app.state.counts = Sessions.open(root, os.environ), RecentCounts()
             # What is there now stays: looking through it for garbage would hold up every answer for a tenth of a second.
             gc.freeze()
             yield {"waiting": waiting}

@@ -18,6 +18,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "htmx.js": ("vendor/htmx-4.0.1.min.js",),
     "pictures.svg": ("pictures.svg",),
     "icon.svg": ("icon.svg",),
+    "docs.css": ("tokens.css", "docs.css"),
+    "docs.js": ("docs.js",),
 }
 
 

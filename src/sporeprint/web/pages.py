@@ -24,6 +24,7 @@ def environment() -> Environment:
         loader=PackageLoader("sporeprint.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     made.filters |= {"number": number, "share": share, "moment": moment, "cut": cut, "sentence": lambda text, words: words.sentence(text)}
+    made.filters["of_table"] = lambda text, words: words.of_table(text)
     made.globals |= {"charts": charts, "assets": assets(), "languages": LANGUAGES, "release": __version__}
     return made
 

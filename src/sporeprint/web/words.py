@@ -1,6 +1,7 @@
 """The words of the pages: English texts are the keys, a catalogue for each other language has what they are there.
 
-A text that a catalogue lacks stays English; a test finds such texts. Words of the table (columns, values, classes) come from its schema.
+A text that a catalogue lacks stays English; a test finds such texts. Words of the table (columns, values, classes) come from its schema;
+`tables` has what those of the shipped table are in a language, and another table may share them.
 """
 
 import functools
@@ -30,6 +31,15 @@ class Words:
     def __call__(self, text: str, **values: object) -> str:
         """A text in this language, with values in its places."""
         return self._texts.get(text, text).format(**values) if values else self._texts.get(text, text)
+
+    def of_table(self, text: str) -> str:
+        """A word of the table, or a column with its value, where the language has words for them.
+
+        >>> Words("de").of_table("Cap shape"), Words("de").of_table("Cap shape: flat"), Words("de").of_table("Cabin")
+        ('Hutform', 'Hutform: flach', 'Cabin')
+        """
+        known = table_words(self.language)
+        return known.get(text) or ": ".join(known.get(part, part) for part in text.split(": ", 1))
 
     def sentence(self, text: str) -> str:
         """A sentence that was made in English, and may be stored so: known by its form, said with the same values.
@@ -78,6 +88,12 @@ def catalogue(language: str) -> Mapping[str, str]:
         return {}
     parts = (part for part in (files(__package__) / "catalogue" / language).iterdir() if part.name.endswith(".toml"))
     return {text: known for part in parts for text, known in tomllib.loads(part.read_text(encoding="utf-8")).items()}
+
+
+@functools.cache
+def table_words(language: str) -> Mapping[str, str]:
+    """Word of the shipped table -> what it is in a language."""
+    return {} if language == SOURCE else tomllib.loads((files(__package__) / "tables" / f"{language}.toml").read_text(encoding="utf-8"))
 
 
 def language_of(*wishes: str) -> str:

@@ -369,7 +369,7 @@ def test_every_answer_is_careful(client: Client, path: str) -> None:
 def test_the_page_needs_nothing_from_elsewhere(client: Client) -> None:
     page = client.get("/docs").text
     assert re.findall(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", page) == []
-    for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"):
+    for name in ("swagger-ui-bundle.js", "swagger-ui.css", "docs.css", "docs.js", "favicon.png"):
         assert f'"docs/{name}"' in page
         assert client.get(f"/docs/{name}").status_code == 200
     assert client.get("/docs/other.js").status_code == 400

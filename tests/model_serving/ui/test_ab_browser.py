@@ -89,7 +89,7 @@ def test_a_test_is_made_labelled_by_keys_concluded_and_rolled_back(
         browser.wait(f"document.querySelector('[name=prediction_id]').value === {items[-1 - place]!r}")
         browser.press("2")
     browser.wait("document.querySelector('#label').hidden")
-    until(lambda: outcome(server.client, items[0]))
+    until(lambda: all(outcome(server.client, item) for item in items))  # they are sent at once, and arrive in any order
     assert {outcome(server.client, item)["outcome"] for item in items} == {"p"}
     until(lambda: server.client.get("/ab-tests/way").json()["interim_analysis"]["labels"] == len(items))
     browser.open(f"{base}tests/way")
@@ -169,6 +169,23 @@ def test_a_label_that_is_refused_brings_its_item_back(browser: Browser, base: st
     )
     assert browser.run("document.querySelector('[name=prediction_id]').value") == items[0]
     assert outcome(server.client, items[0])["outcome"] == "e"
+
+
+def test_a_note_is_not_lost_when_the_answer_to_the_label_before_arrives(browser: Browser, base: str, queue: tuple[str, list[str]]) -> None:
+    name, items = queue
+    browser.open(f"{base}tests/{name}/label")
+    browser.run(
+        "(real => { window.fetch = (...given) => new Promise(go => { window.answer = () => go(real(...given)); }); })(window.fetch)"
+    )
+    browser.press("2")
+    browser.wait("window.answer")
+    browser.press("n")
+    for key in "half":
+        browser.press(key)
+    browser.run("window.answer()")
+    browser.wait("document.querySelector('#last')")
+    assert browser.run("document.querySelector('[name=prediction_id]').value") == items[1]
+    assert browser.run("[document.activeElement.id, document.activeElement.value]") == ["note", "half"]
 
 
 def test_the_queue_works_without_scripts(browser: Browser, base: str, server: Server, queue: tuple[str, list[str]]) -> None:

@@ -18,7 +18,6 @@ from sporeprint.model_serving.ui.ab_tests import of_fields, path_of
 from sporeprint.model_serving.ui.page_endpoint import Page, PageRequest, PageResponse, Redirect, address, header
 from sporeprint.storage.oltp.ab_labels import CANNOT_TELL
 from sporeprint.storage.oltp.ab_tests import AbTest
-from sporeprint.web.form import label_of
 
 #: Items that a page holds: the next ones are there before they are needed.
 AHEAD = 3
@@ -109,7 +108,6 @@ async def _page(
         "last": last,
         "words": words,
         "classes": [(str(place), code, word) for place, (code, word) in enumerate(target.values.items(), 1)][:MOST_KEYS],
-        "label_of": label_of,
         "cannot_tell": CANNOT_TELL,
         "problem": problem,
         "typed": request.form or request.query,

@@ -154,7 +154,6 @@ async def _page(
         "group": "group" if schema.groups is None else schema.groups.name,
         "positive": _word(schema, positive=True),
         "negative": _word(schema, positive=False),
-        "label_of": label_of,
     }
     template = "_identify_panel.html.j2" if request.is_fragment else "identify.html.j2"
     headers = ((b"hx-replace-url", f"{request.base}{clean}".encode()),) if request.is_fragment else ()

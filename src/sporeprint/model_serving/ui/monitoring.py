@@ -24,7 +24,7 @@ async def show_monitoring(request: PageRequest) -> PageResponse:
     filters = request.query.get("stream", "")
     chosen = next((each for each in streams if each.stream_id == filters), streams[0] if streams else None)
     result = () if chosen is None else (await list_evaluations(request.service, stream=chosen.stream_id, limit=MOST_COLUMNS)).evaluations
-    negative, positive, _ = verdict_words(request.service.settings.dataset)
+    negative, positive, _ = map(request.words.of_table, verdict_words(request.service.settings.dataset))
     values: dict[str, Any] = {
         "streams": streams,
         "chosen": chosen,
@@ -45,7 +45,7 @@ async def show_one(request: PageRequest) -> PageResponse:
     """One evaluation."""
     result = await show_evaluation(request.path["evaluation_id"], request.service)
     schema = request.service.settings.dataset
-    negative, positive, _ = verdict_words(schema)
+    negative, positive, _ = map(request.words.of_table, verdict_words(schema))
     details: Mapping[str, Any] = result.details or {}
     lines = column_lines(details, schema, request.words) or [ColumnLine(*each) for each in _alarm_lines(result.summary)]
     values = {
@@ -56,7 +56,6 @@ async def show_one(request: PageRequest) -> PageResponse:
         "slices": worst_slices(details, schema),
         "negative": negative,
         "positive": positive,
-        "label_of": label_of,
     }
     return PageResponse("evaluation.html.j2", values)
 
@@ -91,7 +90,7 @@ def _heat_map(evaluations: Sequence[EvaluationSummary], base: str, words: Words)
     names = list(dict.fromkeys(column.column for each in reversed(evaluations) for column in each.columns))[:MOST_ROWS]
     by_name = [{column.column: column for column in each.columns} for each in evaluations]
     columns = [HeatColumn(label, moment(each.at), f"{base}monitoring/{each.evaluation_id}") for label, each in _labelled(evaluations)]
-    rows = [(label_of(name), [_cell(known.get(name), words) for known in by_name]) for name in names]
+    rows = [(words.of_table(label_of(name)), [_cell(known.get(name), words) for known in by_name]) for name in names]
     return HeatMap(words("How much each column has changed"), words("Column"), columns, rows, words("no evaluation"))
 
 

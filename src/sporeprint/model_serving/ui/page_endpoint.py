@@ -20,9 +20,11 @@ from sporeprint.model_serving.http.problems import HttpProblemError, Problem, ba
 from sporeprint.model_serving.http.request_context import GONE
 from sporeprint.model_serving.http.requests import CAREFUL, ClientGoneError, Headers, Receive, Scope, Send, read_body
 from sporeprint.model_serving.runtime.service import Service
+from sporeprint.model_serving.ui.open_counts import OpenCounts
 from sporeprint.model_serving.ui.session import Sessions
 from sporeprint.storage.executor import Patience
 from sporeprint.storage.oltp.api_keys import Role
+from sporeprint.web.form import label_of
 from sporeprint.web.pages import render
 from sporeprint.web.words import Words, language_of
 
@@ -72,6 +74,7 @@ class PageRequest:
         form: fields of the form that is sent.
         path: what varies in the path.
         sessions: of the server.
+        counts: what goes on, for who may see it; None: not known.
     """
 
     service: Service
@@ -82,6 +85,7 @@ class PageRequest:
     form: Mapping[str, str]
     path: Mapping[str, str]
     sessions: Sessions
+    counts: OpenCounts | None = None
 
     @property
     def base(self) -> str:
@@ -231,6 +235,8 @@ class PageEndpoint:
                 scope["request_context"].key = caller.name
             async with asyncio.timeout(service.limits.deadline_s) as scope["deadline"]:
                 request = await _with_fields(request, receive)
+                if not request.is_fragment and request.may(Role.READ):
+                    request = replace(request, counts=await scope["app"].state.counts.counts(service.database.executor))
                 with Patience():
                     response: Answer = await (self._recent_answer if self._is_shared and request.is_fragment else self._view)(request)
         except ClientGoneError:
@@ -377,10 +383,12 @@ def frame(request: PageRequest) -> dict[str, Any]:
     """What every page has around its own."""
     current = request.service.loader.current
     return {
+        "label_of": lambda name: request.words.of_table(label_of(name)),
         "base": request.base,
         "origin": request.origin,
         "request": request,
         "navigation": [(path, label) for name, (path, label) in NAVIGATION.items() if REQUIRED_ROLES[name] in request.caller.roles],
+        "open_counts": {"tests": request.counts.tests, "alerts": request.counts.alerts} if request.counts else {},
         "here": request.scope["path"].removeprefix(request.base),
         "serving": current.ref.ref if request.caller.roles else None,
         "simulated": current.simulated,

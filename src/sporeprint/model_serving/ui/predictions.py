@@ -76,8 +76,8 @@ def _search_page(request: PageRequest, listing: PredictionList | None = None, pr
         "chosen": chosen,
         "older": None if listing is None or listing.next is None else address("predictions", **chosen, before=listing.next),
         "is_first": "before" not in request.query,
-        "pairs": [(word, word) for word in verdict_words(schema)],
-        "columns": {name: label_of(name) for name in schema.columns},
+        "pairs": [(word, request.words.of_table(word)) for word in verdict_words(schema)],
+        "columns": {name: request.words.of_table(label_of(name)) for name in schema.columns},
         **class_words(schema),
     }
     if problem is None:
@@ -128,7 +128,6 @@ async def _page(request: PageRequest, problem: Problem | None = None) -> PageRes
         "problem": problem,
         **class_words(schema),
         "group": "group" if schema.groups is None else schema.groups.name,
-        "label_of": label_of,
         "may_label": request.may(Role.LABEL),
         "typed": request.form,
     }

@@ -85,7 +85,6 @@ async def show_one(request: PageRequest) -> PageResponse:
         "rules": [_rule(rule, count) for rule, count in result.by_rule.items()],
         "missing": missing_shares(result, before),
         "before": before and before.run,
-        "label_of": label_of,
     }
     return PageResponse("run.html.j2", values)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Engine, case, insert, select, update
+from sqlalchemy import Connection, Engine, case, func, insert, select, update
 
 from sporeprint.errors import StorageUnavailableError, UsageError
 from sporeprint.monitoring.alert_rules import AlertChange, AlertRule, RuleState, Severity, step
@@ -266,6 +266,12 @@ def list_alerts(engine: Engine, *, over: bool = False, limit: int = MOST) -> tup
     """Alerts that are on, the worst first; or all, the latest first. Raises: as `update_rule`."""
     with reading(engine) as connection:
         return _alerts(connection, None if over else alert.c.status != RECOVERED, limit=limit, worst=not over)
+
+
+def count_on(engine: Engine) -> int:
+    """How many alerts are on. Raises: as `update_rule`."""
+    with reading(engine) as connection:
+        return connection.execute(select(func.count()).where(alert.c.status != RECOVERED)).scalar_one()
 
 
 def events(engine: Engine, alert_id: str) -> list[tuple[int, str, Mapping[str, Any]]]:

@@ -3,7 +3,8 @@
 from sporeprint.web.charts.dot_interval import DotMark, DotScale, dot_interval, dot_scale
 from sporeprint.web.charts.figure import Chart, svg_file
 from sporeprint.web.charts.heatmap import HeatCell, HeatColumn, HeatMap
-from sporeprint.web.charts.lines import Line, Mark, Point, lines_chart
+from sporeprint.web.charts.lines import Mark, lines_chart
+from sporeprint.web.charts.points import Line, Point
 from sporeprint.web.charts.rows import Dot, Row, RowPart, rows_chart
 from sporeprint.web.charts.scale import Axis
 from sporeprint.web.charts.share_bar import BarPart, share_bar

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
-from sporeprint.web.charts.figure import Chart, DataTable
-from sporeprint.web.charts.lines import Line, Mark, Point, lines_chart
+from sporeprint.web.charts.figure import Chart
+from sporeprint.web.charts.lines import Mark, lines_chart
+from sporeprint.web.charts.points import Line, Point
 from sporeprint.web.charts.scale import SUPERSCRIPTS, Axis
 
 #: Logarithm of the largest e-value that is drawn: beyond it nobody needs to tell two of them apart.
@@ -72,12 +72,5 @@ def difference_chart(
     lines = [Line(observed, points, "s1")]
     if finite and (last := finite[-1]).low is not None and last.high is not None:
         heights = {end: min(max(end, fitted.low), fitted.high) for end in (last.high, last.low)}
-        lines += [Line(axis.text(end), [Point(last.at, height)], "s1") for end, height in heights.items()]
-    table = DataTable(
-        ("time (UTC)", observed), [(Axis("time").text(point.at), f"{axis.text(point.value)}{_around(point, axis)}") for point in finite]
-    )
-    return replace(lines_chart(name, title, finding, lines, y=axis, marks=marks), table=table)
-
-
-def _around(point: Point, axis: Axis) -> str:
-    return "" if point.low is None or point.high is None else f" ({axis.text(point.low)} to {axis.text(point.high)})"
+        lines += [Line(axis.text(end), [Point(last.at, height)], "s1", is_label=True) for end, height in heights.items()]
+    return lines_chart(name, title, finding, lines, y=axis, marks=marks)

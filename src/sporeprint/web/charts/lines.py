@@ -3,12 +3,14 @@
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from markupsafe import Markup
 
 from sporeprint.web.charts.figure import CHARACTER, LINE, SERIES, Area, Chart, DataTable, Drawing, axes, left_margin, tag, thinned
+from sporeprint.web.charts.points import Line, Point, cell
+from sporeprint.web.charts.readout import readouts
 from sporeprint.web.charts.scale import Axis
 
 #: Points of a line: more are not seen.
@@ -21,43 +23,6 @@ NEAR = 2.5
 HEIGHT = 190.0
 #: Most of the width that names at the ends of lines may take; longer ones stand above.
 MOST_MARGIN = 0.34
-
-
-class Point(NamedTuple):
-    """A number, and the interval around it.
-
-    Attributes:
-        at: where on the lower axis.
-        value: the number.
-        low: lower end of its interval; None where it has none.
-        high: upper end.
-    """
-
-    at: float
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of a chart.
-
-    Attributes:
-        label: what it is.
-        points: by place on the lower axis.
-        role: its class in the style sheet; empty: by its place among the lines.
-        is_dashed: for what is expected rather than measured.
-        is_stepped: whether each number holds back to the one before.
-        has_dots: whether few points have a dot each; not where the line is a rule, not numbers.
-    """
-
-    label: str
-    points: Sequence[Point]
-    role: str = ""
-    is_dashed: bool = False
-    is_stepped: bool = False
-    has_dots: bool = True
 
 
 class Mark(NamedTuple):
@@ -104,7 +69,7 @@ def lines_chart(
     x, y = x or Axis("time"), y or Axis()
     cut = [_line(line, place) for place, line in enumerate(lines)]
     cut = [line for line in cut if line.points]
-    table = _table(cut, x, y)
+    table = _table([line for line in cut if not line.is_label], x, y)
     return Chart(
         name,
         title,
@@ -139,6 +104,8 @@ def _draw(width: float, lines: Sequence[Line], x: Axis, y: Axis, marks: Sequence
     parts += [band_path(line.points, area, line.role) for line in lines]
     parts += [_path(line, area) for line in lines]
     parts += _names_beside(lines, area) if is_beside else _names_above(lines)
+    if x.kind == "time":
+        parts.append(readouts([line for line in lines if not line.is_label], area, x, y))
     return Drawing(area.bottom + (2 if x.label else 1) * LINE + 8, Markup("").join(parts))
 
 
@@ -226,12 +193,5 @@ def apart(heights: Sequence[float], least: float, top: float, bottom: float) -> 
 def _table(lines: Sequence[Line], x: Axis, y: Axis) -> DataTable:
     every = sorted({point.at for line in lines for point in line.points})
     by_place = [{point.at: point for point in line.points} for line in lines]
-    rows = [(x.text(at), *(_cell(points.get(at), y) for points in by_place)) for at in (every[place] for place in thinned(len(every)))]
+    rows = [(x.text(at), *(cell(points.get(at), y) for points in by_place)) for at in (every[place] for place in thinned(len(every)))]
     return DataTable((x.label or ("time (UTC)" if x.kind == "time" else ""), *(line.label for line in lines)), rows)
-
-
-def _cell(point: Point | None, y: Axis) -> str:
-    if point is None:
-        return "\N{EN DASH}"
-    around = f" ({y.text(point.low)} to {y.text(point.high)})" if point.low is not None and point.high is not None else ""
-    return f"{y.text(point.value)}{around}"

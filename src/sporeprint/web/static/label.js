@@ -13,7 +13,7 @@ const show = (place) => {
   const item = all[current];
   form.hidden = !item;
   form.elements.prediction_id.value = item ? item.dataset.item : "";
-  if (item) note.value = item.dataset.note || "";
+  if (item && note.value !== (item.dataset.note || "")) note.value = item.dataset.note || "";
 };
 
 const say = (text) => { // what went wrong, in words of the server's page or of the browser
@@ -82,6 +82,11 @@ form.addEventListener("submit", (event) => {
 form.addEventListener("click", (event) => {
   const button = event.target.closest("[data-does]");
   if (button) does[button.dataset.does]();
+});
+
+note.addEventListener("input", () => { // kept with its item, also when the answer to an earlier label arrives meanwhile
+  const item = items()[current];
+  if (item) item.dataset.note = note.value;
 });
 
 const isTyping = (element) => element.matches("input:not([type=checkbox]), select, textarea");

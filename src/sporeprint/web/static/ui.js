@@ -67,3 +67,26 @@ document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;
   for (const each of document.querySelectorAll("[hx-trigger^=every]")) each.dispatchEvent(new CustomEvent("every"));
 });
+// The arrow keys read a chart, as the pointer does; Escape ends it.
+document.addEventListener("focusin", ({ target }) => target.matches?.(".chart svg") && readChart(target, 0));
+document.addEventListener("focusout", ({ target }) => target.matches?.(".chart svg") && readChart(target, NaN));
+document.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity, Escape: NaN }[event.key];
+  if (step === undefined || !event.target.matches?.(".chart svg")) return;
+  event.preventDefault();
+  readChart(event.target, step);
+});
+const readChart = (svg, step) => {
+  const places = [...svg.querySelectorAll(".readout")];
+  const now = places.findIndex((each) => each.classList.contains("on"));
+  places[now]?.classList.remove("on");
+  const next = places[Math.min(Math.max((now < 0 ? places.length - 1 : now) + step, 0), places.length - 1)];
+  next?.classList.add("on");
+  svg.nextElementSibling?.matches("output") || svg.after(Object.assign(document.createElement("output"), { className: "hidden" }));
+  svg.nextElementSibling.textContent = next ? [...next.querySelectorAll("text")].map((each) => each.textContent).join(" · ") : "";
+};
+const offerKeys = () => {
+  for (const each of document.querySelectorAll(".chart svg:has(.readout)")) each.tabIndex = 0;
+};
+offerKeys();
+document.addEventListener("htmx:after:swap", offerKeys);
