@@ -22,8 +22,9 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from flaky_proxy import FlakyProxy
+from free_ports import free_port
 from journal_support import until
-from serving_support import Server, free_port, start_server, write_config
+from serving_support import Server, start_server, write_config
 from sporeprint.ab_testing.design import Design, Mode
 from sporeprint.client import AsyncClient, Client, Retries, ab_tests, administration, protocol, stored
 from sporeprint.client import client as clients

@@ -12,6 +12,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import Envelope, Session
 
+from free_ports import free_port
 from sporeprint.settings import ChannelSettings
 
 
@@ -95,9 +96,7 @@ def mailing() -> Iterator[Mail]:
             got.append(envelope.content.decode())
             return "250 OK"
 
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = int(sock.getsockname()[1])
+    port = free_port()
     controller = Controller(Handler(), hostname="127.0.0.1", port=port)
     controller.start()
     try:

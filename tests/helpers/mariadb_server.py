@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping
@@ -12,6 +11,8 @@ from typing import Self
 
 import pymysql
 from sqlalchemy import URL
+
+from free_ports import free_port
 
 #: Not on everybody's PATH: where Debian puts servers.
 _SBIN = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
@@ -29,7 +30,7 @@ class MariaDB:
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, str] = SMALL) -> None:
-        self.folder, self.settings, self.port = folder, dict(settings), _free_port()
+        self.folder, self.settings, self.port = folder, dict(settings), free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._databases = 0
         assert MARIADBD is not None
@@ -135,10 +136,3 @@ class MariaDB:
                 self.process.send_signal(number)
             self.process.wait(60)
             self.process = None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

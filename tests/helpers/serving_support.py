@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from typing import Any, Self, TypeVar
 import httpx
 from fastapi import FastAPI
 from ruamel.yaml import YAML
+
+from free_ports import free_port
 
 T = TypeVar("T")
 #: For clients that speak plain HTTP: without it each of them reads the system's certificates, which takes as long as ten requests.
@@ -112,12 +113,6 @@ class Server:
             self.process.wait()
         if self.process.stderr:
             self.process.stderr.close()
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def write_config(config: dict[str, Any], path: Path) -> Path:

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from free_ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Small JVMs that compile little: they live for a minute.
@@ -98,9 +99,7 @@ def spark_cluster(python: Path, folder: Path, *, beside: Path | None = None, hid
 @contextmanager
 def connect_server(cluster: SparkCluster, folder: Path) -> Iterator[str]:
     """A Spark Connect server of a cluster, for as long as the block runs; its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     settings = {
         "spark.connect.grpc.binding.port": port,
         "spark.driver.host": "127.0.0.1",

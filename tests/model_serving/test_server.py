@@ -17,8 +17,9 @@ from typing import Any
 import httpx
 import pytest
 
+from free_ports import free_port
 from journal_support import until
-from serving_support import NO_TLS, Load, free_port, write_config
+from serving_support import NO_TLS, Load, write_config
 from sporeprint.errors import StorageError, UsageError
 from sporeprint.inference.predictor import predict_row
 from sporeprint.model_serving.server import StartCheck, check, listening

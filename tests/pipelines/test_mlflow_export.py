@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import time
 import urllib.error
@@ -15,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from free_ports import free_port
 from sporeprint.errors import RegistryError, UsageError
 from sporeprint.pipelines.batch_prediction import predict
 from sporeprint.pipelines.mlflow_export import export_mlflow
@@ -66,9 +66,7 @@ def test_scores_and_verdicts_in_mlflow_are_those_of_predict(
 @pytest.fixture
 def served(clients: Path, exported: Path, environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
     """The address of `mlflow models serve` over the exported model."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command: list[str | Path] = [
         clients,
         "-m",

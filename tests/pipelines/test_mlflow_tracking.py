@@ -3,7 +3,6 @@
 import http.server
 import json
 import os
-import socket
 import subprocess
 import threading
 import time
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from free_ports import free_port
 from sporeprint import settings as configuration
 from sporeprint.pipelines.etl import run_etl
 from sporeprint.pipelines.mlflow_tracking import track_run
@@ -33,12 +33,6 @@ def _quick() -> Iterator[None]:
 def run(_small: dict[str, Any], small_table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Path, EtlResult]:
     settings, root = configuration.parse(_small), tmp_path_factory.mktemp("tracked")
     return settings, root, run_etl(settings, root, source=str(small_table))
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from docs_support import run_script
-from serving_support import free_port
+from free_ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "another-table.md"

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from free_ports import free_port
 from http_receiver import Receiver, receiving
 from serving_support import write_config
 from sporeprint.common.locks import run_lock
@@ -162,15 +162,6 @@ def served(table: Path) -> Iterator[Any]:
         thread.join()
 
 
-def free_ports(count: int) -> list[str]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [str(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
-
-
 class Standalone:
     """`airflow standalone`, asked over its HTTP API."""
 
@@ -240,7 +231,7 @@ def lineage() -> Iterator[Receiver]:
 @pytest.fixture(scope="module")
 def standalone(airflow: Path, lineage: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
     home = tmp_path_factory.mktemp("standalone")
-    port, workers, triggers = free_ports(3)
+    port, workers, triggers = (str(free_port()) for _ in range(3))
     address = f"http://127.0.0.1:{port}"
     own = environment(
         home,

@@ -14,7 +14,8 @@ import httpx
 import pytest
 from ruamel.yaml import YAML
 
-from serving_support import free_port, start_server, write_config
+from free_ports import free_port
+from serving_support import start_server, write_config
 from sporeprint.model_serving.runtime.metrics import FAMILIES, MetricKind
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from docs_support import ROOT, blocks, run_block
+from free_ports import free_port
 from journal_support import until
-from serving_support import Server, free_port, start_server, write_config
+from serving_support import Server, start_server, write_config
 
 KEYS, REQUESTS, CONTAINER = blocks("docs/security.md", "bash")
 

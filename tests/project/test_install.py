@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from free_ports import free_port
 from install_support import new_environment
 from sporeprint.data.parquet_store import read_table
 from sporeprint.registry.registry import Registry
@@ -41,9 +41,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def serving(environment: Path, work: Path, config: Path) -> Iterator[httpx.Client]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(environment / "bin/sporeprint"), "serve", "--port", str(port), "--workdir", str(work), "--config", str(config)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:

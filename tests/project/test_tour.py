@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from serving_support import free_port
+from free_ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Seconds, on a machine that does other things too.
