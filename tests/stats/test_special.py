@@ -13,7 +13,8 @@ from sporeprint.stats import special
 
 POSITIVE = st.floats(0.5, 1e4)
 SHARE = st.floats(0.001, 0.999)
-T = st.floats(-30, 30)
+#: Nearer to 0 scipy's distribution of Student's t is 0.5: see the test below.
+T = st.floats(-30, 30).filter(lambda t: not 0 < abs(t) < 1e-6)
 
 
 def close(name: str, *values: Any, within: float = 1e-12, **others: Any) -> None:
@@ -35,6 +36,13 @@ def test_the_same_as_scipy(a: float, b: float, share: float, t: float, n: int, d
     close("ndtri", share)
     assert special.ndtr(t) == pytest.approx(scipy.special.ndtr(t), rel=1e-12, abs=1e-300)
     close("expit", t * 30)
+
+
+@given(POSITIVE, st.floats(-1e-6, 1e-6))
+@settings(max_examples=60, deadline=None)
+def test_students_t_near_zero_is_a_line(freedom: float, t: float) -> None:
+    density = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi)
+    assert special._stdtr(freedom, t) - 0.5 == pytest.approx(t * density, rel=1e-6, abs=1e-15)
 
 
 @given(st.integers(1, 3_000), st.integers(1, 3_000))
