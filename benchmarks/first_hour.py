@@ -78,7 +78,7 @@ STEPS = (
     Step(
         "the first model of a table of one's own",
         (f"sporeprint etl --source {OWN} --target diagnosis --positive malignant --workdir trial",),
-        "in production",
+        "Production",
     ),
 )
 
