@@ -92,8 +92,11 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="holds no idempotency keys of format 1; move it away"):
         IdempotencyStore.open(tmp_path / "x.db", DAY_US)
     (tmp_path / "y.db").write_bytes(b"no database" * 1000)
-    with pytest.raises(StorageError, match="if it is damaged, move it away"):
+    with pytest.raises(StorageError, match="if it is damaged, move it away") as raised:
         IdempotencyStore.open(tmp_path / "y.db", DAY_US)
+    # While the error is held, so that no collector of garbage has closed it.
+    assert raised.tb
+    assert not [file for file in Path("/proc/self/fd").iterdir() if file.exists() and file.resolve().name.startswith("y.db")]
 
 
 def test_what_cannot_be_written_is_an_error_that_passes(store: IdempotencyStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,8 +152,11 @@ class IdempotencyStore:
     def _connect(self) -> sqlite3.Connection:
         make_private(self.path)
         connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        connection.execute("pragma journal_mode = wal")
-        connection.execute("pragma synchronous = full")
+        with contextlib.ExitStack() as stack:
+            stack.callback(connection.close)
+            connection.execute("pragma journal_mode = wal")
+            connection.execute("pragma synchronous = full")
+            stack.pop_all()
         return connection
 
     def _run(self) -> None:
