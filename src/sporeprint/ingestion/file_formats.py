@@ -55,7 +55,8 @@ def unlike_headers(where: str, header: bytes, first_where: str, first: bytes) ->
     here, there = next((pair for pair in names if pair[0] != pair[1]), lines)
     has, had = (repr(name[:200]) if name else "nothing" for name in (here, there))
     return DataError(
-        f"the first line of {where} is not that of {first_where}: it has {has} where the other has {had}; expected files with the same header"
+        f"the first line of {where} is not that of {first_where}: it has {has} where the other has {had}; "
+        "expected files with the same header"
     )
 
 

@@ -123,7 +123,7 @@ class Boosting:
 
 
 def _alone(make: Callable[[Matrix], Any], X: Matrix) -> Any:
-    """What a function makes outside of this process's collective, which belongs to the thread: bins of several processes would be merged."""
+    """What a function makes outside of this process's collective, which belongs to the thread: in it, bins would be merged."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(make, X).result()
 
