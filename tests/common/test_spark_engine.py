@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -149,6 +150,13 @@ def test_a_worker_unlike_this_machine_is_named() -> None:
         refuse_unlike(WorkerReport("w1", "3.11.7", {**packages, "xgboost": None}, sees_share=True), Path("/mnt/run"))
     with pytest.raises(ConfigError, match=r"^the worker w1 does not see the work directory /mnt/run; put it on a share"):
         refuse_unlike(WorkerReport("w1", "3.11.7", packages, sees_share=False), Path("/mnt/run"))
+
+
+@pytest.mark.parametrize("master", ["cluster", "spark://host", "spark:/host:7077", "http://host:7077", "local[]", ""])
+def test_what_is_no_address_of_a_master_is_refused(master: str) -> None:
+    message = rf"^engine\.master '{re.escape(master)}' is no address of a cluster; expected spark://HOST:PORT, sc://HOST:PORT, local\[N\]"
+    with pytest.raises(ConfigError, match=message), spark_engine(master, 1, "1g", Path(), start_s=1):
+        pass
 
 
 def test_a_master_that_is_not_there_is_named_at_once() -> None:
