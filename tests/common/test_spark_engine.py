@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import xgboost
 
 from spark_cluster import SparkCluster, executors, spark_cluster
 from sporeprint import settings
@@ -161,6 +162,7 @@ def test_what_a_cluster_lacks_is_named(
 
 def test_a_worker_unlike_this_machine_is_named() -> None:
     packages = versions()
+    assert packages["xgboost"] == xgboost.__version__
     refuse_unlike(WorkerReport("w1", "3.11.7 at /usr/bin/python3", packages, sees_share=True), Path("/mnt/run"))
     with pytest.raises(ConfigError, match=r"^the worker w1 has polars 0\.1, here is .*; install the same version on both"):
         refuse_unlike(WorkerReport("w1", "3.11.7", {**packages, "polars": "0.1"}, sees_share=True), Path("/mnt/run"))

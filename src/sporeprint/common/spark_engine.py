@@ -259,8 +259,9 @@ def _probe_packages() -> Callable[[Sequence[str]], dict[str, str | None]]:
                 continue
             try:
                 result[name] = importlib.metadata.version(name)
-            except importlib.metadata.PackageNotFoundError:
-                result[name] = "of a source tree"
+            except importlib.metadata.PackageNotFoundError:  # as xgboost is, of the distribution xgboost-cpu
+                owners = importlib.metadata.packages_distributions().get(name)
+                result[name] = importlib.metadata.version(owners[0]) if owners else "of a source tree"
         return result
 
     return versions_of
