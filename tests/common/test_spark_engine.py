@@ -1,6 +1,7 @@
 """Tasks on a real Spark cluster: what a piece of a table becomes there, an executor that is killed, and what the cluster lacks."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -18,7 +19,7 @@ import xgboost
 
 from spark_cluster import SparkCluster, executors, spark_cluster
 from sporeprint import settings
-from sporeprint.common.spark_engine import WorkerReport, refuse_unlike, spark_engine, versions
+from sporeprint.common.spark_engine import WorkerReport, is_ours, refuse_unlike, spark_engine, versions
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import DataSummary
 from sporeprint.data.part_files import part_files
@@ -170,6 +171,11 @@ def test_a_worker_unlike_this_machine_is_named() -> None:
         refuse_unlike(WorkerReport("w1", "3.11.7", {**packages, "xgboost": None}, sees_share=True), Path("/mnt/run"))
     with pytest.raises(ConfigError, match=r"^the worker w1 does not see the work directory /mnt/run; put it on a share"):
         refuse_unlike(WorkerReport("w1", "3.11.7", packages, sees_share=False), Path("/mnt/run"))
+
+
+def test_an_interrupt_leaves_no_traceback_of_py4j() -> None:
+    seen = [logging.makeLogRecord({"msg": text}) for text in ("KeyboardInterrupt while sending command.", "a message of another library")]
+    assert [is_ours(record) for record in seen] == [False, True]
 
 
 @pytest.mark.parametrize("master", ["cluster", "spark://host", "spark:/host:7077", "http://host:7077", "local[]", ""])

@@ -7,6 +7,7 @@ read from a folder of the share, where they also read and write tables, so drive
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import pickle
 import re
@@ -105,6 +106,7 @@ def _reach(master: str) -> str:
 def _session(master: str, workers: int, memory: str) -> spark_sql.SparkSession:
     # PySpark asks for it and says so of each task; no row of this engine meets it.
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+    logging.getLogger().addFilter(is_ours)
     os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON") or sys.executable
     builder = spark_sql.SparkSession.builder.appName("sporeprint")
     if master.startswith("sc://"):
@@ -129,6 +131,11 @@ def _session(master: str, workers: int, memory: str) -> spark_sql.SparkSession:
         raise SourceUnavailableError(f"Spark did not start on {master}: {_reason(error)}") from error
     session.sparkContext.setLogLevel("OFF")
     return session
+
+
+def is_ours(record: logging.LogRecord) -> bool:
+    """Whether a message of the root logger is to be seen: Py4J writes a traceback there when somebody interrupts a run."""
+    return "while sending command" not in record.getMessage()
 
 
 @dataclass(frozen=True)
