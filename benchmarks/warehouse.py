@@ -170,7 +170,7 @@ def main() -> None:
     fill(workdir / "data/sporeprint.db", options.predictions, schema)
     measured("embedded", workdir, workdir / "data/warehouse", workdir / "larger", options.predictions, schema)
     if not options.no_mariadb:
-        sys.path.insert(0, str(ROOT / "tests"))
+        sys.path.insert(0, str(ROOT / "tests/helpers"))
         import mariadb_server
 
         with tempfile.TemporaryDirectory(prefix="mariadb-") as folder:
