@@ -156,7 +156,7 @@ def test_killed_at_random_points_the_next_one_completes_it_and_no_reader_stays(
     program = tmp_path / "sync_it.py"
     program.write_text(SYNC)
     command = [sys.executable, str(program), oltp.url.render_as_string(hide_password=False), warehouse_address]
-    for _ in range(4):
+    for _ in range(3):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
             assert process.stdout is not None
             told = process.stdout.readline()
