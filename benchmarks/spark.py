@@ -81,12 +81,22 @@ def status(pid: int, field: str) -> float:
 
 
 def cpu_s(pid: int) -> float:
-    """Processor seconds of a process and of its finished children."""
+    """Processor seconds of a process, without its children."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def kind(pid: int, driver: int) -> str:
+    """What a process is: the driver, another Python, or Java."""
+    if pid == driver:
+        return "driver"
+    try:
+        return "java" if b"java" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0] else "python_workers"
+    except OSError:
+        return "python_workers"
 
 
 def same(here: Path, there: Path) -> bool:
@@ -101,22 +111,26 @@ def same_fits(here: Path, there: Path) -> bool:
     return all((there / file).exists() and (here / file).read_bytes() == (there / file).read_bytes() for file in files)
 
 
-def watched(cluster: SparkCluster, *arguments: str) -> dict[str, float]:
-    """Run a driver; processor seconds of it and of all executors, and the largest Python worker."""
+def watched(cluster: SparkCluster, *arguments: str) -> dict[str, float | dict[str, float]]:
+    """Run a driver; processor seconds of it and of all executors, and the largest Python worker. It looks five times a second."""
     used: dict[int, float] = {}
+    kinds: dict[int, str] = {}
     peak, began = 0.0, time.perf_counter()
     with cluster.driver(*arguments) as driver:
         while driver.poll() is None:
             for top in (driver.pid, *executors()):
                 for pid in (top, *below(top)):
                     used[pid] = max(used.get(pid, 0.0), cpu_s(pid))
+                    kinds[pid] = kind(pid, driver.pid)  # a process may become another program
                     if top != driver.pid and pid != top:
                         peak = max(peak, status(pid, "VmHWM"))
             time.sleep(0.2)
         _, errors = driver.communicate()
     if driver.returncode:
         sys.exit(errors)
-    return {"cpu_s": round(sum(used.values()), 1), "python_worker_mib": round(peak), "wall_s": round(time.perf_counter() - began, 1)}
+    parts = {name: round(sum(used[pid] for pid in used if kinds[pid] == name), 1) for name in sorted(set(kinds.values()))}
+    wall = round(time.perf_counter() - began, 1)
+    return {"cpu_s": round(sum(used.values()), 1), "of_it": parts, "python_worker_mib": round(peak), "wall_s": wall}
 
 
 def ingest(rows: int, folder: Path, place: Path) -> None:
