@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import warm_start
 from free_ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +54,7 @@ def alive(group: int) -> list[str]:
 def sporeprint(folder: Path, *arguments: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "sporeprint", *arguments, "--json", "--workdir", str(folder)]
     env = {**os.environ, "SPOREPRINT_CONFIG": str(ROOT / "config/config.yaml")}
-    found: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout)
+    found: dict[str, Any] = json.loads(warm_start.run(command, capture_output=True, text=True, check=True, env=env).stdout)
     return found
 
 
