@@ -10,17 +10,20 @@ Started as always, by `subprocess`: what is about the modules that are loaded, m
 
 import fcntl
 import json
+import multiprocessing
 import os
 import select
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
+PROGRAM = Path(sys.executable).with_name("sporeprint")
 STARTER = Path(__file__).with_name("warm_starter.py")
 #: What Python reads when it starts, and libraries when they are loaded; so a fork would not follow it.
 READ_AT_START = ("PYTHON", "LD_", "LC_", "LANG", "TZ", "MALLOC_", "OMP_", "GOMP_", "OPENBLAS_", "FAKETIME")
@@ -28,10 +31,10 @@ FOLLOWED = {"PYTHONWARNINGS", "PYTHONDONTWRITEBYTECODE"}
 
 
 @cache
-def _starter() -> str:
+def begin() -> str:
     """The socket of the program that starts others: one for all processes of pytest, made by the first that needs it.
 
-    It ends with the pytest that was called.
+    It ends with the pytest that was called. From then on, processes of `multiprocessing` are started by it, too.
     """
     pytest = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
     folder = Path(tempfile.gettempdir()) / f"warm-{os.getuid()}-{pytest}"
@@ -50,6 +53,8 @@ def _starter() -> str:
             os.close(write)
             with open(read, encoding="utf-8") as said:  # noqa: PTH123 -- a descriptor
                 assert said.readline() == "ready\n"
+            _handing_over(folder / "python", [], place)
+    multiprocessing.set_executable(str(folder / "python"))
     return place
 
 
@@ -64,6 +69,9 @@ class Warm(subprocess.Popen[Any]):
     """
 
     _connection: socket.socket | None = None
+    # Of subprocess, which names them nowhere.
+    _waitpid_lock: Lock
+    _handle_exitstatus: Callable[[int], None]
 
     def _execute_child(self, args: Any, *given: Any) -> None:
         executable, preexec_fn, _, pass_fds, cwd, env, _, _, shell, *pipes, _, gid, gids, uid, umask, new_session, process_group = given
@@ -84,12 +92,18 @@ class Warm(subprocess.Popen[Any]):
             return
         words = [os.fsdecode(word) for word in args]
         arguments = words[1:] if words[0] == sys.executable else words
-        job = {"arguments": arguments, "env": environ, "cwd": os.fspath(cwd or Path.cwd()), "new_session": new_session}
+        job = {
+            "arguments": arguments,
+            "env": environ,
+            "cwd": os.fspath(cwd or Path.cwd()),
+            "new_session": new_session,
+            "descriptors": [0, 1, 2],
+        }
         p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite = pipes
         theirs, mine = (p2cread, c2pwrite, errwrite), (p2cwrite, c2pread, errread)
         self._connection = socket.socket(socket.AF_UNIX)
         try:
-            self._connection.connect(_starter())
+            self._connection.connect(begin())
             streams = [own if stream == -1 else stream for own, stream in enumerate(theirs)]
             socket.send_fds(self._connection, [json.dumps(job).encode() + b"\n"], streams)
             self.pid = self._number()
@@ -152,3 +166,45 @@ def run(command: list[Any], **given: Any) -> "subprocess.CompletedProcess[Any]":
     if check:
         done.check_returncode()
     return done
+
+
+#: Hands a command over to the starter, lets it have the signals that come, and ends as the process does. As the interpreter of
+#: `multiprocessing` it does so with the processes that work, and not with the one that tracks their resources.
+HANDS_OVER = """#!{python} -IS
+import json, os, signal, socket, sys
+arguments, descriptors = {before!r} + sys.argv[1:], [0, 1, 2]
+if not {before!r}:
+    if arguments[0] == "-B":  # write no byte code
+        del arguments[0]
+    if arguments[0] != "-c" or "spawn_main" not in arguments[1]:
+        os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+    with os.scandir("/proc/self/fd") as found:
+        descriptors += [int(each.name) for each in found if int(each.name) > 2 and not os.readlink(each.path).endswith("/fd")]
+here = socket.socket(socket.AF_UNIX)
+here.connect({place!r})
+job = dict(arguments=arguments, env=dict(os.environ), cwd=os.getcwd(), new_session=False, descriptors=descriptors)
+socket.send_fds(here, [json.dumps(job).encode() + b"\\n"], descriptors)
+for descriptor in descriptors[3:]:
+    os.close(descriptor)
+said = here.makefile()
+pid = int(said.readline())
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, _: os.kill(pid, number))
+code = os.waitstatus_to_exitcode(int(said.readline()))
+if code < 0:
+    if -code != signal.SIGKILL:
+        signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+os._exit(code)
+"""
+
+
+def program(folder: Path) -> Path:
+    """A program that stands for `sporeprint` where another program starts it."""
+    return _handing_over(folder / "sporeprint", [str(PROGRAM)], begin())
+
+
+def _handing_over(path: Path, before: list[str], place: str) -> Path:
+    path.write_text(HANDS_OVER.format(python=sys.executable, place=place, before=before), encoding="utf-8")
+    path.chmod(0o755)
+    return path

@@ -5,6 +5,7 @@ A program of its own and not a fork of pytest: it has one thread, and nothing of
 
 import atexit
 import contextlib
+import fcntl
 import gc
 import importlib
 import io
@@ -62,9 +63,9 @@ def load() -> None:
 
 
 def jobs(listener: socket.socket, pytest: int) -> tuple[dict[str, Any], list[int]]:
-    """Fork for each request; returns in the processes that are made, with what they shall do and their three streams.
+    """Fork for each request; returns in the processes that are made, with what they shall do and their descriptors.
 
-    `pytest`: a descriptor of the process with which this one ends.
+    A process is killed when nobody is left who could wait for it. `pytest`: a descriptor of the process with which this one ends.
     """
     running: dict[int, socket.socket] = {}
     wakes, woken = socket.socketpair()
@@ -76,45 +77,56 @@ def jobs(listener: socket.socket, pytest: int) -> tuple[dict[str, Any], list[int
         for waited in (listener, wakes, pytest):
             selector.register(waited, selectors.EVENT_READ)
         while True:
-            ready = {key.fileobj for key, _ in selector.select()}
+            ready = {key.fileobj: key.data for key, _ in selector.select()}
             if pytest in ready:  # it has ended
                 shutil.rmtree(Path(listener.getsockname()).parent)
                 os._exit(0)
+            for pid in set(ready.values()) & set(running):
+                selector.unregister(running[pid])
+                os.kill(pid, signal.SIGKILL)
             if wakes in ready:
-                with contextlib.suppress(BlockingIOError):
-                    wakes.recv(4096)
-                _report(running)
-            if listener not in ready:
+                _report(wakes, running, selector)
+            if listener not in ready or (request := _request(listener)) is None:
                 continue
-            connection, _ = listener.accept()
-            job, streams = _request(connection)
+            connection, job, descriptors = request
             if (pid := os.fork()) == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for opened in (listener, wakes, woken, connection, *running.values()):
                     opened.close()
                 os.close(pytest)
-                return job, streams
-            for stream in streams:
-                os.close(stream)
+                return job, descriptors
+            for descriptor in descriptors:
+                os.close(descriptor)
             running[pid] = connection
             _send(connection, pid)
+            selector.register(connection, selectors.EVENT_READ, pid)
 
 
-def _request(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    data, streams, _, _ = socket.recv_fds(connection, 65536, 3)
-    while not data.endswith(b"\n"):
-        data += connection.recv(65536)
-    return json.loads(data), streams
+def _request(listener: socket.socket) -> tuple[socket.socket, dict[str, Any], list[int]] | None:
+    """Who asks, and for what; None where somebody only looks whether there is a starter."""
+    connection, _ = listener.accept()
+    data, descriptors, _, _ = socket.recv_fds(connection, 65536, 100)
+    while data and not data.endswith(b"\n"):
+        more = connection.recv(65536)
+        data = data + more if more else b""
+    if data:
+        return connection, json.loads(data), descriptors
+    connection.close()
+    return None
 
 
-def _report(running: dict[int, socket.socket]) -> None:
-    """Tell whoever waits how its process ended."""
+def _report(wakes: socket.socket, running: dict[int, socket.socket], selector: selectors.BaseSelector) -> None:
+    """Tell whoever waits for a process that has ended how it did."""
+    with contextlib.suppress(BlockingIOError):
+        wakes.recv(4096)
     while running:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
             return
         with running.pop(pid) as connection:
+            if connection.fileno() in selector.get_map():
+                selector.unregister(connection)
             _send(connection, status)
 
 
@@ -123,12 +135,15 @@ def _send(connection: socket.socket, number: int) -> None:
         connection.sendall(b"%d\n" % number)
 
 
-def become(job: dict[str, Any], streams: list[int]) -> None:
+def become(job: dict[str, Any], descriptors: list[int]) -> None:
     """Make this process what the start of Python would have made."""
-    for number, stream in enumerate(streams):
-        os.dup2(stream, number)
-    for stream in streams:
-        os.close(stream)
+    free = max(job["descriptors"]) + 1
+    moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, free) for descriptor in descriptors]  # out of the way of their places
+    for descriptor in descriptors:
+        os.close(descriptor)
+    for descriptor, place in zip(moved, job["descriptors"], strict=True):
+        os.dup2(descriptor, place)
+        os.close(descriptor)
     if job["new_session"]:
         os.setsid()
     os.chdir(job["cwd"])
@@ -137,16 +152,17 @@ def become(job: dict[str, Any], streams: list[int]) -> None:
     sys.stdin = _stream(sys.stdin, 0, "r")
     sys.stdout = _stream(sys.stdout, 1, "w")
     sys.stderr = _stream(sys.stderr, 2, "w")
-    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]  # as Python's start does
     if options := os.environ.get("PYTHONWARNINGS"):
         sys.warnoptions[:] = options.split(",")
         warnings._processoptions(sys.warnoptions)  # type: ignore[attr-defined]  # what Python's start does
 
 
 def _stream(before: Any, number: int, mode: str) -> Any:
-    is_terminal = os.isatty(number)
     binary = open(number, mode + "b", closefd=False)  # noqa: SIM115 -- a stream that stays
-    return io.TextIOWrapper(binary, before.encoding, before.errors, line_buffering=is_terminal or number == 2)
+    binary.raw.name = f"<{('stdin', 'stdout', 'stderr')[number]}>"
+    by_line = os.isatty(number) or before.line_buffering
+    return io.TextIOWrapper(binary, before.encoding, before.errors, line_buffering=by_line, write_through=before.write_through)
 
 
 def run(arguments: list[str]) -> None:
@@ -187,16 +203,17 @@ def ended(arguments: list[str]) -> int:
 if __name__ == "__main__":
     sys.path.pop(0)  # the helpers' folder, which a command does not see
     os.chdir("/")
-    load()
-    gc.collect()
-    gc.freeze()  # what has been loaded stays shared
+    os.closerange(3, 256)  # what pytest was given and passed on
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(sys.argv[1])
         listener.listen(64)
         pytest = os.pidfd_open(int(sys.argv[2]))
         print("ready", flush=True)
         os.dup2(0, 1)  # so that whoever listens hears the end
-        job, streams = jobs(listener, pytest)
-    become(job, streams)
+        load()
+        gc.collect()
+        gc.freeze()  # what has been loaded stays shared
+        job, descriptors = jobs(listener, pytest)
+    become(job, descriptors)
     # Without taking apart all modules, object by object: a second in which nothing happens any more.
     os._exit(ended(job["arguments"]) & 0xFF)
