@@ -159,7 +159,7 @@ def become(job: dict[str, Any], descriptors: list[int]) -> None:
 
 
 def _stream(before: Any, number: int, mode: str) -> Any:
-    binary = open(number, mode + "b", closefd=False)  # noqa: SIM115 -- a stream that stays
+    binary: Any = open(number, mode + "b", closefd=False)  # noqa: SIM115 -- a stream that stays
     binary.raw.name = f"<{('stdin', 'stdout', 'stderr')[number]}>"
     by_line = os.isatty(number) or before.line_buffering
     return io.TextIOWrapper(binary, before.encoding, before.errors, line_buffering=by_line, write_through=before.write_through)
