@@ -4,12 +4,14 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -117,13 +119,14 @@ def test_examples_on_the_pages_can_be_parsed() -> None:
                 _assert_parses(example)
 
 
+@cache
+def _command() -> Any:
+    return typer.main.get_command(cli.app)
+
+
 def _assert_parses(example: str) -> None:
-    import shlex
-
-    import typer.main
-
     words = shlex.split(example)[1:]
-    node: Any = typer.main.get_command(cli.app)
+    node = _command()
     while hasattr(node, "commands"):
         node = node.commands[words.pop(0)]
     node.make_context("sporeprint", words)
