@@ -28,27 +28,20 @@ from typing import Any
 #: What the commands load in their course, beside the modules of the project.
 LIBRARIES = (
     *("alembic.command", "alembic.config", "alembic.runtime.migration", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.mysql"),
-    *(
-        "pymysql",
-        "duckdb",
-        "pyarrow.parquet",
-        "pyarrow.fs",
-        "httpx",
-        "jinja2",
-        "joblib",
-        "xgboost",
-        "rich.traceback",
-        "ruamel.yaml",
-        "multiprocessing.spawn",
-    ),
+    *("pymysql", "duckdb", "httpx", "jinja2", "joblib", "xgboost", "rich.traceback", "ruamel.yaml", "multiprocessing.spawn"),
     *("sklearn.tree", "sklearn.linear_model", "sklearn.isotonic", "sklearn.cluster", "scipy.stats", "scipy.special", "scipy.optimize"),
     *("uvicorn.loops.auto", "uvicorn.lifespan.on", "uvicorn.protocols.http.httptools_impl", "apprise"),
 )
 
 
 def load() -> None:
-    """Load all modules of the project, and the libraries that they load later."""
+    """Load all modules of the project, and the libraries that they load later.
+
+    Not Arrow, which pandas would load: it takes its memory with its first use, and how much it may take is the limit of some processes.
+    """
     import sporeprint
+
+    sys.modules["pandas"] = None  # type: ignore[assignment]  # so marked, it cannot be imported
 
     for module in pkgutil.walk_packages(sporeprint.__path__, "sporeprint."):
         if not re.search(r"__main__|\.migrations\.", module.name):
@@ -57,6 +50,7 @@ def load() -> None:
     for name in LIBRARIES:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(name)
+    del sys.modules["pandas"]
     from sporeprint.common.optional_dependencies import leave_out
 
     leave_out("xgboost", "pandas", "sklearn")

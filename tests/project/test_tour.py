@@ -23,7 +23,7 @@ PATIENCE = 600
 def start(folder: Path, said: Path, port: int) -> "subprocess.Popen[bytes]":
     env = {name: value for name, value in os.environ.items() if not name.startswith("SPOREPRINT_")} | {"TOUR_PORT": str(port)}
     # Nothing of what is tested depends on how finely the models are measured.
-    env |= {"SPOREPRINT_EVALUATION__REPLICATES": "100", "SPOREPRINT_EVALUATION__FOLDS": "3"}
+    env |= {"SPOREPRINT_EVALUATION__REPLICATES": "100", "SPOREPRINT_EVALUATION__FOLDS": "2"}
     with said.open("wb") as file:
         return subprocess.Popen([ROOT / "examples/tour.sh", folder], env=env, stdout=file, stderr=file, start_new_session=True)
 
