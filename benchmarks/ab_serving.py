@@ -30,7 +30,7 @@ import httpx
 import polars as pl
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests/helpers"))
 MODELS = {"model_a": "xgboost", "model_b": "decision_tree"}
 LUA = """
 local bodies = {}

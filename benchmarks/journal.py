@@ -276,7 +276,7 @@ def main() -> None:
     say("shipper into SQLite", {"rows": options.rows, **rates(found), "ratio": ratio(found, "ship", "bare rows")})
     if options.no_mariadb:
         return
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(ROOT / "tests/helpers"))
     from mariadb_server import MariaDB
 
     folder = Path(tempfile.mkdtemp(prefix="mariadb-"))

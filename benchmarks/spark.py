@@ -81,12 +81,22 @@ def status(pid: int, field: str) -> float:
 
 
 def cpu_s(pid: int) -> float:
-    """Processor seconds of a process and of its finished children."""
+    """Processor seconds of a process, without its children."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def kind(pid: int, driver: int) -> str:
+    """What a process is: the driver, another Python, or Java."""
+    if pid == driver:
+        return "driver"
+    try:
+        return "java" if b"java" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0] else "python_workers"
+    except OSError:
+        return "python_workers"
 
 
 def same(here: Path, there: Path) -> bool:
@@ -101,22 +111,26 @@ def same_fits(here: Path, there: Path) -> bool:
     return all((there / file).exists() and (here / file).read_bytes() == (there / file).read_bytes() for file in files)
 
 
-def watched(cluster: SparkCluster, *arguments: str) -> dict[str, float]:
-    """Run a driver; processor seconds of it and of all executors, and the largest Python worker."""
+def watched(cluster: SparkCluster, *arguments: str) -> dict[str, float | dict[str, float]]:
+    """Run a driver; processor seconds of it and of all executors, and the largest Python worker. It looks five times a second."""
     used: dict[int, float] = {}
+    kinds: dict[int, str] = {}
     peak, began = 0.0, time.perf_counter()
     with cluster.driver(*arguments) as driver:
         while driver.poll() is None:
             for top in (driver.pid, *executors()):
                 for pid in (top, *below(top)):
                     used[pid] = max(used.get(pid, 0.0), cpu_s(pid))
+                    kinds[pid] = kind(pid, driver.pid)  # a process may become another program
                     if top != driver.pid and pid != top:
                         peak = max(peak, status(pid, "VmHWM"))
             time.sleep(0.2)
         _, errors = driver.communicate()
     if driver.returncode:
         sys.exit(errors)
-    return {"cpu_s": round(sum(used.values()), 1), "python_worker_mib": round(peak), "wall_s": round(time.perf_counter() - began, 1)}
+    parts = {name: round(sum(used[pid] for pid in used if kinds[pid] == name), 1) for name in sorted(set(kinds.values()))}
+    wall = round(time.perf_counter() - began, 1)
+    return {"cpu_s": round(sum(used.values()), 1), "of_it": parts, "python_worker_mib": round(peak), "wall_s": wall}
 
 
 def ingest(rows: int, folder: Path, place: Path) -> None:
@@ -145,33 +159,51 @@ def kills(points: int, folder: Path, place: Path, seed: int) -> None:
     table = table_of(rows, folder)
     options = config(*changes_of(rows), *QUICK, "engine.split_mb=1", "engine.start_s=240")
     arguments = ["etl", "--allow-simulated", "--source", str(table), *options]
-    run([*SPOREPRINT, *arguments, "--workdir", str(place / "here")])
+    here = place / "here"
+    run([*SPOREPRINT, *arguments, "--workdir", str(here)])
     draw = random.Random(seed)
     with spark_cluster(PYTHON, place) as cluster:
-        for number in range(points):
-            there = place / f"there{number}"
-            # The time in which tasks run, on this machine: from the first executor to the end of the fits.
-            wait = draw.uniform(0, 40)
-            with cluster.driver(*arguments, "--engine", cluster.master, "--workdir", str(there)) as driver:
-                while not executors() and driver.poll() is None:
-                    time.sleep(0.05)
+        # The time in which tasks run, on this machine: from the first executor to the end of the fits.
+        with cluster.driver(*arguments, "--engine", cluster.master, "--workdir", str(place / "whole")) as driver:
+            began = first_executor(driver)
+            while "train" not in steps_of(place / "whole") and driver.poll() is None:
+                time.sleep(0.1)
+            window = time.perf_counter() - began
+            driver.communicate()
+        for number in range(points + 1):
+            there, wait = place / f"there{number}", draw.uniform(0, window)
+            is_driver = number == points
+            command = (*arguments, "--engine", cluster.master, "--workdir", str(there))
+            with cluster.driver(*command) as driver:
+                first_executor(driver)
                 time.sleep(wait)
                 step, alive = steps_of(there), executors()
-                if alive:
+                if is_driver:
+                    driver.kill()
+                elif alive:
                     os.kill(draw.choice(alive), signal.SIGKILL)
                 _, errors = driver.communicate()
+            found = {"window_s": round(window, 1), "after_s": round(wait, 1), "steps_done": step, "was_there": bool(alive)}
+            if is_driver:
+                found["candidates_of_it"] = (there / "models/candidates/xgboost/candidate.json").exists()
+                driver.returncode, _, errors = cluster.run(*command)
             say(
-                "an executor killed",
+                "the driver killed, then again" if is_driver else "an executor killed",
                 {
-                    "after_s": round(wait, 1),
-                    "steps_done": step,
-                    "was_there": bool(alive),
+                    **found,
                     "exit": driver.returncode,
                     "error": errors.strip()[-300:] if driver.returncode else "",
-                    "equal_rows": same(place / "here/data/model_input", there / "data/model_input"),
-                    "equal_fits": same_fits(place / "here", there),
+                    "equal_rows": same(here / "data/model_input", there / "data/model_input"),
+                    "equal_fits": same_fits(here, there),
                 },
             )
+
+
+def first_executor(driver: "subprocess.Popen[str]") -> float:
+    """When the first executor is there, or the driver has ended."""
+    while not executors() and driver.poll() is None:
+        time.sleep(0.05)
+    return time.perf_counter()
 
 
 def steps_of(workdir: Path) -> list[str]:

@@ -1,11 +1,12 @@
 """The warehouse: what a sync takes, embedded and in MariaDB, and what the standard report takes over ten times as many answers.
 
-    python benchmarks/warehouse.py [--predictions 1000000] [--folder DIR] [--no-mariadb]
+    python benchmarks/warehouse.py [--predictions 1000000] [--folder DIR] [--no-mariadb] [--processes 1 2 --pairs 3]
 
 Sync: `sporeprint warehouse sync` as a whole process, from an SQLite file with a million answers of 30 days, two versions in an A/B test,
 the features of the shipped configuration, and an outcome for every twentieth; then the same command again, with nothing new. Report: the
 standard questions over that, and over a warehouse with ten times the answers in the same 30 days, whose counts are made from generated
 answers by the sync's own counting and loading, without the facts and features, which the report does not read.
+With `--processes`: only the sync, into an empty warehouse, with so many processes (`runtime.threads`), in turn.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +128,30 @@ def report(warehouse: Warehouse) -> dict[str, Any]:
     return {"answers": answers, "report_s": spread(seconds[1:])}
 
 
+def sync_command(workdir: Path) -> list[str]:
+    return [*SPOREPRINT, "warehouse", "sync", "--workdir", str(workdir), "--config", str(CONFIG), "--json"]
+
+
+def compare_processes(name: str, workdir: Path, fresh: Callable[[], None], options: argparse.Namespace) -> None:
+    """Rows per second of the sync, by number of processes, in turn."""
+    results: dict[int, list[dict[str, float]]] = {number: [] for number in options.processes}
+    for _ in range(options.pairs):
+        for number in options.processes:
+            fresh()
+            done = run([*sync_command(workdir), "--set", f"runtime.threads={number}"])
+            seconds = json.loads(done.output)["seconds"]
+            figures = {"rows_per_s": options.predictions / seconds, "cpu_s": done.cpu_s, "peak_mib": done.peak_mib}
+            results[number].append({**figures, "load": os.getloadavg()[0]})
+    say(f"sync by processes: {name}", {str(number): _spreads(runs) for number, runs in results.items()})
+
+
+def _spreads(runs: list[dict[str, float]]) -> dict[str, Any]:
+    return {figure: spread([each[figure] for each in runs]) for figure in runs[0]}
+
+
 def sync(workdir: Path) -> dict[str, Any]:
     """The command twice: all of it, and nothing new."""
-    command = [*SPOREPRINT, "warehouse", "sync", "--workdir", str(workdir), "--config", str(CONFIG), "--json"]
+    command = sync_command(workdir)
     first, second = run(command), run(command)
     done, again = json.loads(first.output), json.loads(second.output)
     return {
@@ -162,24 +184,37 @@ def main() -> None:
     parser.add_argument("--predictions", type=int, default=1_000_000)
     parser.add_argument("--folder", type=Path, default=ROOT / "benchmarks/out")
     parser.add_argument("--no-mariadb", action="store_true")
+    parser.add_argument("--processes", type=int, nargs="+", default=[])
+    parser.add_argument("--pairs", type=int, default=3)
     options = parser.parse_args()
     schema = settings.load_settings(CONFIG, environ={}).dataset
     workdir = options.folder / "warehouse-work"
     shutil.rmtree(workdir, ignore_errors=True)
     (workdir / "data").mkdir(parents=True)
     fill(workdir / "data/sporeprint.db", options.predictions, schema)
-    measured("embedded", workdir, workdir / "data/warehouse", workdir / "larger", options.predictions, schema)
+    if options.processes:
+        compare_processes("embedded", workdir, lambda: shutil.rmtree(workdir / "data/warehouse", ignore_errors=True), options)
+    else:
+        measured("embedded", workdir, workdir / "data/warehouse", workdir / "larger", options.predictions, schema)
     if not options.no_mariadb:
-        sys.path.insert(0, str(ROOT / "tests"))
+        sys.path.insert(0, str(ROOT / "tests/helpers"))
         import mariadb_server
 
         with tempfile.TemporaryDirectory(prefix="mariadb-") as folder:
             large = {"innodb-buffer-pool-size": "1G", "innodb-log-file-size": "512M", "innodb-flush-log-at-trx-commit": "1"}
             server = mariadb_server.MariaDB(Path(folder), large)
             try:
-                address, larger = (server.url(database=server.create_database()) for _ in range(2))
-                os.environ["SPOREPRINT_OLAP_URL"] = address.render_as_string(hide_password=False)
-                measured("MariaDB", workdir, address, larger, options.predictions, schema)
+                if options.processes:
+
+                    def fresh() -> None:
+                        url = server.url(database=server.create_database())
+                        os.environ["SPOREPRINT_OLAP_URL"] = url.render_as_string(hide_password=False)
+
+                    compare_processes("MariaDB", workdir, fresh, options)
+                else:
+                    address, larger = (server.url(database=server.create_database()) for _ in range(2))
+                    os.environ["SPOREPRINT_OLAP_URL"] = address.render_as_string(hide_password=False)
+                    measured("MariaDB", workdir, address, larger, options.predictions, schema)
             finally:
                 server.kill()
     shutil.rmtree(workdir, ignore_errors=True)

@@ -153,10 +153,21 @@ MUTANTS: list[Mutant] = [
     ),
     *_of("storage/bulk_insert.py", "storage/test_bulk_insert.py", ('("\'", "\\\\\'"), ', "")),
     *_of(
-        "storage/oltp/retention.py",
+        "storage/oltp/prunable_rows.py",
         "storage/oltp/test_retention.py",
-        ("prediction.c.created_us < before_us, or_(", "prediction.c.created_us <= before_us, or_("),
+        ("[table.c.created_us >= before_us", "[table.c.created_us > before_us"),
         ('CONCLUDED = "concluded"', 'CONCLUDED = "running"'),
+    ),
+    *_of(
+        "storage/oltp/dropped_days.py",
+        "storage/oltp/test_dropped_days.py",
+        ("AUTO_INCREMENT = {day_partitions.next_number(connection)}", "AUTO_INCREMENT = 1"),
+        ("    for name in left:", "    for name in ():"),
+    ),
+    *_of(
+        "storage/warehouse/sync.py",
+        "storage/warehouse/test_counted_page.py",
+        ("seen.high + 1, result.last, result.numbers, began)", "result.first, result.last, result.numbers, began)"),
     ),
     *_of(
         "registry/registry.py",

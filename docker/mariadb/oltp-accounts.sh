@@ -35,7 +35,7 @@ may() {
 
 {
   account sporeprint_owner "$OLTP_OWNER_PASSWORD"
-  echo "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX ON \`$database\`.* TO sporeprint_owner@'%';"
+  echo "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, LOCK TABLES ON \`$database\`.* TO sporeprint_owner@'%';"
 
   account sporeprint_api "$OLTP_API_PASSWORD"
   may sporeprint_api SELECT alembic_version api_key "${written[@]}"

@@ -68,9 +68,20 @@ def test_a_part_that_is_there_twice_is_named_with_the_other(tmp_path: Path) -> N
         inspected(named)
 
 
-def test_another_header_is_named(tmp_path: Path) -> None:
-    named = written(tmp_path, a="\ufeffclass;width\ne;1\n", b="class;width\ne;2\n", c="width;class\n1;e\n")
-    with pytest.raises(DataError, match=r"^the first line of the file c is not that of the file a; expected files with the same header"):
+@pytest.mark.parametrize(
+    ("line", "difference"),
+    [
+        ("width;class", "it has 'width' where the other has 'class'"),
+        ("class;girth", "it has 'girth' where the other has 'width'"),
+        ("class", "it has nothing where the other has 'width'"),
+        ("class;width;x", "it has 'x' where the other has nothing"),
+        ("class,width", "it has 'class,width' where the other has 'class;width'"),
+    ],
+)
+def test_another_header_is_named_with_its_first_difference(line: str, difference: str, tmp_path: Path) -> None:
+    named = written(tmp_path, a="\ufeffclass;width\ne;1\n", b="class;width\ne;2\n", c=f"{line}\n1;e\n")
+    message = f"^the first line of the file c is not that of the file a: {difference}; expected files with the same header$"
+    with pytest.raises(DataError, match=message):
         inspected(named)
 
 

@@ -267,7 +267,7 @@ def test_a_part_that_is_gone_or_was_changed_since_the_extract_is_named(
     run_extract(chosen, tmp_path, source=str(folder))
     written(folder / "1.csv", [header, *rows[:600]])
     os.utime(folder / "1.csv", (time.time() + 60,) * 2)
-    with pytest.raises(DataError, match=rf"^{folder}/1\.csv has changed since it was extracted"):
+    with pytest.raises(DataError, match=rf"^{folder}/1\.csv has changed since it was extracted; run sporeprint extract again"):
         run_transform(chosen, tmp_path)
     (folder / "2.csv").unlink()
     with pytest.raises(DataError, match=rf"^{folder}/2\.csv is missing; run sporeprint extract again"):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # slow to import, and `--help` does not need it
     from sqlalchemy import Engine
 
     from sporeprint.storage.oltp.migrate import Status
-    from sporeprint.storage.oltp.retention import WarehouseProgress
+    from sporeprint.storage.oltp.prunable_rows import WarehouseProgress
 
 db = group(
     help="Migrate the database of predictions and outcomes, and delete old rows.\n\n"
@@ -39,12 +39,16 @@ _STATES = {
 _UNITS_US = {"h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}
 
 
-@contextmanager
-def _engine(session: Session) -> "Iterator[Engine]":
-    from sporeprint.storage import urls
-    from sporeprint.storage.engine import connect
+#: Seconds after which a server counts as gone that is changing a table: making a large one anew takes hours.
+_CHANGE_S = 24 * 3600
 
-    engine = connect(urls.oltp(session.settings.storage, session.workdir))
+
+@contextmanager
+def _engine(session: Session, answer_s: int | None = None) -> "Iterator[Engine]":
+    from sporeprint.storage import urls
+    from sporeprint.storage.engine import ANSWER_TIMEOUT_S, connect
+
+    engine = connect(urls.oltp(session.settings.storage, session.workdir), answer_s=answer_s or ANSWER_TIMEOUT_S)
     try:
         yield engine
     finally:
@@ -96,7 +100,7 @@ def upgrade(
     """Create the tables, or migrate them to this version. Rows are retained."""
     from sporeprint.storage.oltp import migrate
 
-    with _engine(session) as engine, session.screen.busy("upgrade"):
+    with _engine(session, _CHANGE_S) as engine, session.screen.busy("upgrade"):
         return _shown(migrate.upgrade(engine, revision), "Schema changed")
 
 
@@ -109,7 +113,7 @@ def downgrade(
     """Migrate back to an earlier schema; deletes what later revisions added."""
     from sporeprint.storage.oltp import migrate
 
-    with _engine(session) as engine:
+    with _engine(session, _CHANGE_S) as engine:
         undone = migrate.removed_by(migrate.status(engine).current, revision)
         if undone and not yes:
             lost = "; ".join(f"{each.id}, {each.summary}" for each in undone)
@@ -123,8 +127,8 @@ def _warehouse_progress(session: Session) -> "WarehouseProgress":
     from contextlib import closing
 
     from sporeprint.storage import urls
+    from sporeprint.storage.oltp.prunable_rows import WarehouseProgress
     from sporeprint.storage.oltp.read_progress import ReadProgress
-    from sporeprint.storage.oltp.retention import WarehouseProgress
     from sporeprint.storage.warehouse.factory import open_warehouse
     from sporeprint.storage.warehouse.sync import BATCHES, OUTCOMES, PREDICTIONS
 
@@ -155,9 +159,10 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, delete nothing.")] = False,
     unsynced: Annotated[bool, typer.Option("--unsynced", help="Also delete rows that the warehouse has not read.")] = False,
 ) -> Result:
-    """Delete old predictions, outcomes and batches in small steps, but never those that an open A/B test needs.
+    """Delete old predictions, outcomes and batches, but never those that an open A/B test needs.
 
-    Other writers wait for one step at most. Rows that the warehouse has not read are kept, unless --unsynced is given: deleted rows cannot
+    On MariaDB whole days are dropped at once, if nothing of them has to stay. All else goes in small steps: other writers wait for one
+    step at most. Rows that the warehouse has not read are kept, unless --unsynced is given: deleted rows cannot
     be synced. Run `sporeprint warehouse sync` first.
     """
     import time
@@ -165,7 +170,7 @@ def prune(
     from sporeprint.storage.oltp import batch_index, migrate, retention
     from sporeprint.storage.oltp.batch_file import BatchStore
 
-    with _engine(session) as engine, session.screen.steps().step("prune") as progress:
+    with _engine(session, _CHANGE_S) as engine, session.screen.steps().step("prune") as progress:
         migrate.check(engine)
         settings, now_us = session.settings.storage.prune, time.time_ns() // 1000
         warehouse = None if unsynced else _warehouse_progress(session)

@@ -45,17 +45,26 @@ def _warehouse(session: Session) -> "Iterator[Warehouse]":
 
 @command(warehouse, ALL, examples="sporeprint warehouse sync\nsporeprint warehouse sync --json")
 def sync(session: Session) -> Result:
-    """Load new predictions and outcomes into the warehouse. An interrupted sync continues where it stopped."""
+    """Load new predictions and outcomes into the warehouse. An interrupted sync continues where it stopped.
+
+    A backlog of 200,000 predictions and more is read and counted in `runtime.threads` processes.
+    """
+    from contextlib import closing
+
+    from sporeprint.common.engine import LocalEngine
     from sporeprint.storage import urls
     from sporeprint.storage.engine import connect
     from sporeprint.storage.oltp import migrate
-    from sporeprint.storage.warehouse.sync import sync_warehouse
+    from sporeprint.storage.warehouse.sync import Readers, sync_warehouse
 
-    engine = connect(urls.oltp(session.settings.storage, session.workdir))
+    address = urls.oltp(session.settings.storage, session.workdir)
+    engine, tasks = connect(address), LocalEngine(session.settings.threads)
     try:
         migrate.prepare(engine)
-        with _warehouse(session) as source, session.screen.steps().step("sync") as progress:
-            done = sync_warehouse(engine, source, session.settings.dataset, root=session.workdir, progress=progress)
+        with _warehouse(session) as source, closing(tasks), session.screen.steps().step("sync") as progress:
+            done = sync_warehouse(
+                engine, source, session.settings.dataset, root=session.workdir, progress=progress, readers=Readers(tasks, address)
+            )
             rows = (("predictions", f"{done.predictions:,}"), ("outcomes", f"{done.outcomes:,}"), ("warehouse", source.shown))
     finally:
         engine.dispose()

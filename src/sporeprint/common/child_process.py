@@ -97,7 +97,7 @@ def _once(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Iterator[Any]
 
 def _serve(pipe: Connection, prepare: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the parent decides
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    end_with_the_parent()
     if prepare is not None:
         prepare(*arguments)
     with contextlib.suppress(EOFError, OSError):
@@ -113,8 +113,12 @@ def _serve(pipe: Connection, prepare: Callable[..., None] | None, arguments: tup
                 pipe.send(("end", None))
 
 
-def _end_with_the_parent() -> None:
-    """A parent that is killed tells nobody, and its processes would wait for work for ever."""
+def end_with_the_parent() -> None:
+    """Let this process end when its parent does: one that is killed tells nobody, and its processes would wait for work for ever."""
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
     if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
         os._exit(1)

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Protocol, TypeVar
 
+from sporeprint.common.child_process import end_with_the_parent
 from sporeprint.errors import RetryableError
 
 Task = TypeVar("Task")
@@ -99,7 +100,8 @@ class LocalEngine:
     def _processes(self) -> ProcessPoolExecutor:
         if self._pool is None:
             # Forked processes would have copies of this one's locked locks.
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=multiprocessing.get_context("spawn"))
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=end_with_the_parent)
         return self._pool
 
     def close(self) -> None:

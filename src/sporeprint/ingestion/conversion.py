@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from sporeprint.errors import DataError
-from sporeprint.ingestion.file_formats import kind_of
+from sporeprint.ingestion.file_formats import kind_of, unlike_headers
 
 #: Ending of the note that lies beside a simulated table.
 SIMULATED_NOTE = ".simulated.json"
@@ -190,7 +190,7 @@ def _joined_text(plain: Sequence[Path], files: Sequence[Path], folder: Path) -> 
                     first = header
                     target.write(line)
                 elif header != first:
-                    raise DataError(f"the first line of {named} is not that of {files[0]}; expected files with the same header")
+                    raise unlike_headers(str(named), header, str(files[0]), first)
                 shutil.copyfileobj(source, target, BLOCK)
                 _end_line(target, path)
     return joined

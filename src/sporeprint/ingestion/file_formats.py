@@ -1,9 +1,11 @@
 """What arrives from outside: kept apart until it is complete, looked at, and only then put where readers see it."""
 
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 
 from sporeprint.common.files import atomic_path, sha256_file
@@ -46,6 +48,18 @@ def publish(path: Path, target: Path) -> Path:
     return target
 
 
+def unlike_headers(where: str, header: bytes, first_where: str, first: bytes) -> DataError:
+    """What is wrong with files of one table whose first lines differ: the first name that does."""
+    lines = [line.decode(errors="replace") for line in (header, first)]
+    names = zip_longest(*(re.split(r"[;,|\t]", line) for line in lines), fillvalue="")
+    here, there = next((pair for pair in names if pair[0] != pair[1]), lines)
+    has, had = (repr(name[:200]) if name else "nothing" for name in (here, there))
+    return DataError(
+        f"the first line of {where} is not that of {first_where}: it has {has} where the other has {had}; "
+        "expected files with the same header"
+    )
+
+
 def kind_of(path: Path, where: str) -> str:
     """zip, parquet or csv, by how a file begins.
 
@@ -56,7 +70,7 @@ def kind_of(path: Path, where: str) -> str:
     with path.open("rb") as file:
         head = file.read(64)
     if not head:
-        raise DataError(f"{where} is empty")
+        raise DataError(f"{where} is empty, without even a header; remove it, or write it again")
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         if (document := _office_document(path)) is not None:
             raise DataError(f"{where} is {document}, no table; save its sheet as CSV")

@@ -12,7 +12,7 @@ from sporeprint.common.files import sha256_file
 from sporeprint.common.progress import Progress
 from sporeprint.errors import DataError
 from sporeprint.ingestion.csv_dialect import BOMS, CsvDialect, detect, header_columns, read_head
-from sporeprint.ingestion.file_formats import kind_of
+from sporeprint.ingestion.file_formats import kind_of, unlike_headers
 from sporeprint.ingestion.file_scan import Scan, scan
 from sporeprint.ingestion.parquet_reader import count_rows
 from sporeprint.ingestion.table_record import RawFile
@@ -180,7 +180,7 @@ class JoinedText:
             self._first, self._skip = (header, where), 0
         elif self._header:
             if header != self._first[0]:
-                raise DataError(f"the first line of {where} is not that of {self._first[1]}; expected files with the same header")
+                raise unlike_headers(where, header, self._first[1], self._first[0])
             self._skip = len(line)
 
     def see(self, block: bytes) -> None:

@@ -122,14 +122,15 @@ class Application(FastAPI):
         try:
             if (endpoint := self._busiest(scope)) is not None:
                 scope["app"] = self
-                await endpoint(scope, receive, context.send)
+                await endpoint(scope, receive, context)
             elif scope["method"] == "HEAD":  # as GET; the server leaves out the body
-                await super().__call__({**scope, "method": "GET"}, receive, context.send)
+                await super().__call__({**scope, "method": "GET"}, receive, context)
             else:
-                await super().__call__(scope, receive, context.send)
+                await super().__call__(scope, receive, context)
         finally:
-            # It knows how to send, and the sender knows the scope: a circle that would wait for the garbage collector.
+            # They know how to send, and the sender knows the scope: circles that would wait for the garbage collector.
             del scope["request_context"]
+            scope.pop("extensions", None)
             self.state.service.finished(context)
             context.end_span(PATHS.get(context.endpoint))
 
@@ -202,7 +203,8 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         name = worker or _worker_name()
         telemetry.start(name)
-        waiting = IdleConnections(connection_limit(settings.serving.max_connections), settings.serving.receive_s)
+        limits = settings.serving
+        waiting = IdleConnections(connection_limit(limits.max_connections), limits.receive_s, limits.keep_alive_s)
         async with (
             Service.running(settings, root, model, name, exposed=exposed, paths=PATHS, counts=counts) as service,
             waiting.watched(),

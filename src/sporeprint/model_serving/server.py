@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 
 import uvicorn
@@ -159,7 +158,6 @@ def serve(
             server_header=False,
             proxy_headers=bool(settings.serving.trusted_proxies),
             forwarded_allow_ips=list(settings.serving.trusted_proxies),
-            timeout_keep_alive=ceil(settings.serving.keep_alive_s),
             http=Connection,
             ws="none",
             timeout_graceful_shutdown=GRACE_S,

@@ -4,6 +4,7 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from sporeprint.errors import ConfigError, nearest
 from sporeprint.models.encoded_rows import EncodedRows
+from sporeprint.models.encoder import Matrix
 from sporeprint.settings import ModelSettings
 
 #: What XGBoost learns. Another objective gives no probability of a class.
@@ -35,6 +37,8 @@ class Boosting:
     Attributes:
         model: what to fit.
         stop: the rows that tell when to stop, the same in every process; without any all rounds are made.
+        bins_of: the rows whose values the bins are made of, the same in every process, so that how rows are shared out changes no bin;
+            None: all rows that are fitted on, which are in this process.
         seed: of everything random.
         threads: of a process that is alone; of several each has one.
         each_round: called with 1 after every boosting round of a process that is alone.
@@ -42,13 +46,14 @@ class Boosting:
 
     model: ModelSettings
     stop: EncodedRows
+    bins_of: EncodedRows | None
     seed: int
     threads: int
     each_round: Callable[[int], None] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Nobody looks at the rounds of another process."""
-        return type(self), (self.model, self.stop, self.seed, self.threads)
+        return type(self), (self.model, self.stop, self.bins_of, self.seed, self.threads)
 
     def __call__(self, batches: Iterable[EncodedRows]) -> BoostedTrees:
         """Fit.
@@ -92,7 +97,8 @@ class Boosting:
         patience = model.early_stopping_rounds if len(stop.y) else None
         bins = {"max_bin": model.params["max_bin"]} if "max_bin" in model.params else {}
         try:
-            data = xgb.QuantileDMatrix(Batches(), nthread=threads, **bins)
+            reference = None if self.bins_of is None else _alone(lambda X: xgb.QuantileDMatrix(X, nthread=threads, **bins), self.bins_of.X)
+            data = xgb.QuantileDMatrix(Batches(), ref=reference, nthread=threads, **bins)
             _refuse_unused(params, data)
             watch = []
             if patience:
@@ -114,6 +120,12 @@ class Boosting:
             if COLLECTIVE in str(error):
                 raise
             raise ConfigError(f"xgboost refuses the parameters {model.params}: {message_of(error)}") from error
+
+
+def _alone(make: Callable[[Matrix], Any], X: Matrix) -> Any:
+    """What a function makes outside of this process's collective, which belongs to the thread: in it, bins would be merged."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(make, X).result()
 
 
 def _refuse_unservable(params: Mapping[str, Any]) -> None:

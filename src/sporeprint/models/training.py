@@ -32,6 +32,9 @@ SAMPLED = "chosen by hash (runtime.most_rows)"
 LOGISTIC = ("sklearn.linear_model.LogisticRegression",)
 NEWTON_ROWS = START_ROWS = 100_000
 
+#: Bytes of the rows, at the most, that XGBoost's bins are made of where its rows lie in several files.
+BIN_BYTES = 12 * 2**20
+
 #: What is said of a boosting that no second round improved.
 EARLY_END = "boosting ended after 1 round: no further one lowered the log loss of the early-stopping rows; look at the parameters"
 
@@ -147,7 +150,9 @@ def _fit_xgboost(
 ) -> FittedModel:
     import xgboost as xgb
 
-    trees = train.together(Boosting(model, stop, seed, threads, each_round))
+    # Rows in memory are all in one process. Others may be in several, and a small sample of them goes to each.
+    bins_of = None if isinstance(train, EncodedRows) else train.sample(BIN_BYTES // (stop.X.shape[1] * stop.X.itemsize))
+    trees = train.together(Boosting(model, stop, bins_of, seed, threads, each_round))
 
     def score(X: Matrix) -> Scores:
         return np.asarray(trees.booster.predict(xgb.DMatrix(X, nthread=threads)), dtype=np.float64)

@@ -244,7 +244,7 @@ def check_split(task: CheckTask) -> _Tally:
     expected = task.split.rows
     if expected is not None and tally.rows + tally.unlabelled != expected:
         name = task.split.pieces[0].file.path
-        raise DataError(f"{name} has changed since it was extracted; run it again when nothing writes to the file any more")
+        raise DataError(f"{name} has changed since it was extracted; run sporeprint extract again when nothing writes to it")
     return tally
 
 
@@ -290,7 +290,7 @@ def _refuse_changed(raw: RawTable) -> None:
     extracted = datetime.fromisoformat(raw.provenance.extracted_at).timestamp()
     for file in raw.files:
         if file.path.stat().st_mtime >= extracted and sha256_file(file.path) != file.sha256:
-            raise DataError(f"{file.path} has changed since it was extracted; run it again when nothing writes to the file any more")
+            raise DataError(f"{file.path} has changed since it was extracted; run sporeprint extract again when nothing writes to it")
 
 
 def _check_batch(batch: Batch, settings: Settings) -> _CheckedBatch:

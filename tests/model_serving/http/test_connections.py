@@ -323,3 +323,29 @@ def test_idle_connections_are_closed_without_a_word(connect: Connect, row: dict[
     begin = time.monotonic()
     assert end_of(sock) == b""
     assert 0.5 < time.monotonic() - begin < 8
+
+
+def test_an_answer_that_ends_the_connection_says_the_same(connect: Connect, row: dict[str, Any]) -> None:
+    """What keeps the connection is sent in one step, what ends it in messages."""
+    said = []
+    for head in (b"", b"Connection: close\r\n"):
+        sock = connect()
+        body = json.dumps(row).encode()
+        sock.sendall(HEAD + head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        lines, _, answered = answer(sock).partition(b"\r\n\r\n")
+        fields = dict(line.split(b": ", 1) for line in lines.split(b"\r\n")[1:])
+        assert int(fields.pop(b"content-length")) == len(answered)
+        said.append(
+            (lines.split(b"\r\n")[0], set(fields), {name: value for name, value in json.loads(answered).items() if name != "prediction_id"})
+        )
+    kept, ended = said
+    assert ended == (kept[0], kept[1] | {b"connection"}, kept[2])
+
+
+def test_two_requests_in_one_piece_are_answered_in_their_order(connect: Connect, row: dict[str, Any]) -> None:
+    sock = connect()
+    sock.sendall(request(row) + request({"cap-diameter": "broad"}) + request(row))
+    said = b""
+    while len(statuses(said)) < 3:
+        said += sock.recv(65536)
+    assert statuses(said) == [200, 422, 200]

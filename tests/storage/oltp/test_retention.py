@@ -18,8 +18,9 @@ from sporeprint.errors import UsageError
 from sporeprint.settings import PruneSettings
 from sporeprint.storage.engine import connect, reading, writing
 from sporeprint.storage.oltp import migrate, retention
+from sporeprint.storage.oltp.prunable_rows import WarehouseProgress
 from sporeprint.storage.oltp.read_progress import Gap, ReadProgress
-from sporeprint.storage.oltp.retention import PruneResult, WarehouseProgress
+from sporeprint.storage.oltp.retention import PruneResult
 from sporeprint.storage.oltp.tables import ab_test, outcome, prediction
 
 NOW = 20_000 * DAY_US

@@ -80,7 +80,7 @@ async def create_test(
     in_body: AbTestRequest | None = None,
 ) -> AbTestResponse:
     """Compare two versions in live traffic."""
-    deadline.reschedule(None)  # the gate of a default route takes its time, and the answer says what has become of the test
+    deadline.lift()  # the gate of a default route takes its time, and the answer says what has become of the test
     # It routes in this process when it is answered, in the others a second or two later.
     fields = merged(in_query, in_body)
     database = service.database.executor
@@ -160,7 +160,7 @@ async def conclude_test(
     in_body: ConclusionRequest | None = None,
 ) -> AbTestResponse:
     """End a test: with a winner that is named, or by the test's rule."""
-    deadline.reschedule(None)
+    deadline.lift()
     fields = merged(in_query, in_body)
     test = await find_test(service, test_id)
     end = functools.partial(service.experiments.conclude, test.test_id, winner=fields.get("winner"), reason=fields.get("reason"))
@@ -176,7 +176,7 @@ async def roll_back_test(
     test_id: TestId, in_body: AbRollbackRequest, service: ServiceDep, caller: CallerDep, deadline: DeadlineDep
 ) -> AbTestResponse:
     """Take back the promotion of a test's winner: what served before serves again."""
-    deadline.reschedule(None)  # as in a conclusion
+    deadline.lift()  # as in a conclusion
     test = await find_test(service, test_id)
     back = functools.partial(service.experiments.rollback, test.test_id, reason=in_body.reason.strip(), actor=actor(caller))
     await asyncio.to_thread(as_problem, back)

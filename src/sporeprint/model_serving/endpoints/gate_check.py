@@ -40,7 +40,7 @@ async def check(
     ref = await asyncio.to_thread(service.loader.registry.resolve, move.ref)
     if not _TURN.acquire(blocking=False):
         raise HttpProblemError(overloaded("another check is under way; try again when it has ended"))
-    deadline.reschedule(None)  # its process has a limit of its own
+    deadline.lift()  # its process has a limit of its own
     begin = time.monotonic()
     gates = await asyncio.to_thread(_turn, functools.partial(_gates, service.settings, service.root, move))
     checks = (*_checks(gates), *_simulated(service, ref.name, ref.version))

@@ -43,7 +43,7 @@ async def outcomes(request: Request, service: ServiceDep, deadline: DeadlineDep,
     """Report the ground truth of many predictions; an outcome that is not understood has a problem in its place."""
     limit = service.limits.max_batch_mb << 20
     upload = read_upload_head(request.scope, dict.fromkeys(RowFormat, limit), format)
-    deadline.reschedule(asyncio.get_running_loop().time() + service.limits.batch_deadline_s)
+    deadline.put_off(service.limits.batch_deadline_s)
     if service.outcome_uploads >= RECEIVED * service.limits.max_batches:
         raise HttpProblemError(overloaded("too many uploads of outcomes are in flight; try again soon"))
     service.outcome_uploads += 1

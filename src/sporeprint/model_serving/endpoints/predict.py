@@ -18,7 +18,7 @@ from sporeprint.model_serving.endpoints.explanation import explain_prediction
 from sporeprint.model_serving.endpoints.predictions import IdempotencyKey
 from sporeprint.model_serving.endpoints.routing import UNREADABLE, answered_by, problems, router
 from sporeprint.model_serving.http.encodings import unpack
-from sporeprint.model_serving.http.problems import HttpProblemError, bad_parameter
+from sporeprint.model_serving.http.problems import HttpProblemError, bad_parameter, too_large
 from sporeprint.model_serving.http.requests import (
     Headers,
     Receive,
@@ -86,7 +86,8 @@ async def _read_options(service: Service, scope: Scope, head: RequestHead) -> Pr
         raise HttpProblemError(bad_parameter("parameters 'model' and 'ab_test' exclude each other: a test chooses its model"))
     route = service.tests.default if test is None else await service.tests.find(test)
     explain = parse_bool("explain", options.get("explain"))
-    unit = unit_id_header(scope)  # what is no unit is refused, whether a test runs or not
+    # What is no unit is refused, whether a test runs or not.
+    unit = unit_id_header(scope) if b"x-unit-id" in scope["request_context"].headers else None
     if name is None:
         return PredictOptions(service.loader.current, explain, head.key, route, None if route is None else unit)
     return PredictOptions(await service.loader.get(name), explain, head.key)
@@ -126,9 +127,12 @@ async def respond_predict(service: Service, scope: Scope, receive: Receive, send
     """Predict one row: without FastAPI, which would cost as much as the model does."""
     begin, created_us = perf_counter_ns(), time.time_ns() // 1000
     limit = service.limits.max_body_kb << 10
-    head = read_request_head(scope, limit)
+    head = read_request_head(scope["request_context"].headers, limit)
     options = await _read_options(service, scope, head)
-    body = await read_body(receive, limit)
+    if (body := scope["request_context"].take_body()) is None:
+        body = await read_body(receive, limit)
+    elif len(body) > limit:
+        raise HttpProblemError(too_large(limit))
     if head.encoding is not None:
         body = unpack(head.encoding, body, limit)
     parsing = perf_counter_ns()

@@ -129,10 +129,10 @@ async def predict_batch(
         raise HttpProblemError(overloaded("too many batches are in flight; try again soon"))
     service.batches += 1
     try:
-        deadline.reschedule(asyncio.get_running_loop().time() + limits.batch_deadline_s)
+        deadline.put_off(limits.batch_deadline_s)
         served = await _served(service, model)
         about, replayed = await _answered(service, served, upload, caller.name, request.receive, (begin, created_us))
-        deadline.reschedule(None)  # from here on each part has its own
+        deadline.lift()  # from here on each part has its own
     finally:
         service.batches -= 1
     request.scope["request_context"].answered(about.model, about.version, about.batch_id)

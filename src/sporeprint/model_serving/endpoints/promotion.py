@@ -93,7 +93,7 @@ async def promote(
     in_body: PromotionRequest | None = None,
 ) -> PromotionResponse:
     """Make a version its model's champion, or the one that is served, if it passes the gate."""
-    deadline.reschedule(None)  # an answer says what has become of it: each part has a limit of its own
+    deadline.lift()  # an answer says what has become of it: each part has a limit of its own
     # The gate compares two models on all test rows: in a process of its own.
     move = alias_move(name, merged(in_query, in_body), "promoted over HTTP")
     ref = (await asyncio.to_thread(service.loader.registry.resolve, move.ref)).ref  # says what there is, where this is not
@@ -117,7 +117,7 @@ async def rollback(
     in_body: PromotionRequest | None = None,
 ) -> RollbackResponse:
     """Take back that a version became its model's champion, or the one that is served: the one before it is, again."""
-    deadline.reschedule(None)  # as in a promotion
+    deadline.lift()  # as in a promotion
     # It has served before: no gate is asked.
     move = alias_move(name, merged(in_query, in_body), "rolled back over HTTP")
     registry = service.loader.registry

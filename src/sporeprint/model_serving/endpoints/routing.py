@@ -4,7 +4,6 @@ A dependency of FastAPI runs after the body was read. Nobody without a key is to
 before FastAPI sees the request; `ServiceDep`, `CallerDep` and `DeadlineDep` give endpoints what it found.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Annotated, Any
@@ -15,8 +14,9 @@ from pydantic import BaseModel
 
 from sporeprint.errors import RetryableError
 from sporeprint.model_serving.http.authentication import REQUIRED_ROLES, Caller
+from sporeprint.model_serving.http.deadlines import Deadline
 from sporeprint.model_serving.http.entity_tag import tagged
-from sporeprint.model_serving.http.origin import SAFE_METHODS, check_origin
+from sporeprint.model_serving.http.origin import FROM_BROWSERS, SAFE_METHODS, check_origin
 from sporeprint.model_serving.http.problems import PROBLEM_RESPONSE, HttpProblemError, Problem, not_in_time, of, overloaded, too_slow
 from sporeprint.model_serving.http.request_context import GONE, RequestContext
 from sporeprint.model_serving.http.requests import (
@@ -97,14 +97,13 @@ class Endpoint:
     async def _answer(self, service: Service, scope: Any, receive: Receive, send: Send) -> None:
         context = scope["request_context"]
         try:
-            if scope["method"] not in SAFE_METHODS:
+            if scope["method"] not in SAFE_METHODS and not FROM_BROWSERS.isdisjoint(context.headers):
                 check_origin(scope["headers"], service.limits.cors_origins)
             caller = scope["caller"] = service.access.identify(scope, self.role)
             context.key = None if self.role is None else caller.name  # also of who is turned away
             service.access.authorize(caller, self.role)
-            async with asyncio.timeout(service.limits.deadline_s) as scope["deadline"]:
-                with Patience():
-                    await self._work(service, scope, receive, send)
+            with service.deadlines.within(service.limits.deadline_s) as scope["deadline"], Patience():
+                await self._work(service, scope, receive, send)
         except ClientGoneError:
             raise
         except TimeoutError:
@@ -207,14 +206,14 @@ async def _caller(request: Request) -> Caller:
     return request.scope["caller"]  # type: ignore[no-any-return]
 
 
-async def _deadline(request: Request) -> asyncio.Timeout:
+async def _deadline(request: Request) -> Deadline:
     return request.scope["deadline"]  # type: ignore[no-any-return]
 
 
 ServiceDep = Annotated[Service, Depends(_service)]
 CallerDep = Annotated[Caller, Depends(_caller)]
-#: The deadline of the request, which may be moved.
-DeadlineDep = Annotated[asyncio.Timeout, Depends(_deadline)]
+#: The deadline of the request, which may be lifted.
+DeadlineDep = Annotated[Deadline, Depends(_deadline)]
 
 
 def merged(in_query: BaseModel, in_body: BaseModel | None) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ site could have a browser here call it by a name that resolves to the loopback a
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import hmac
 import json
@@ -489,6 +490,7 @@ def _secret(scope: Scope) -> str | None:
     return None
 
 
+@functools.lru_cache(maxsize=256)
 def _host_name(host: bytes) -> str:
     """A Host header without its port; empty where it is no host with a port."""
     match = _HOST.fullmatch(host.decode("latin-1").lower())

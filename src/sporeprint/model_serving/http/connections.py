@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from sporeprint.model_serving.http.background_task import background_task
 from sporeprint.model_serving.http.problems import MEDIA_TYPE, Problem, overloaded
-from sporeprint.model_serving.http.request_context import HEADER, new_request_id, request_id_of
+from sporeprint.model_serving.http.request_context import HEADER, WHOLE, new_request_id, request_id_of
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -52,7 +52,8 @@ class IdleConnections:
 
     Attributes:
         places: most connections of this worker.
-        seconds: longest that a request may take to arrive; how long a connection may be idle between requests is uvicorn's own setting.
+        seconds: longest that a request may take to arrive.
+        idle_s: longest that a connection may be idle between requests.
         since: connection -> when it began to wait, by the loop's clock.
         closed: connections that were closed for waiting too long, or to make room.
         refused: connections that found no place.
@@ -60,6 +61,7 @@ class IdleConnections:
 
     places: int
     seconds: float
+    idle_s: float
     since: dict["Connection", float] = field(default_factory=dict)
     closed: int = 0
     refused: int = 0
@@ -77,7 +79,7 @@ class IdleConnections:
 
     def close_late(self, now: float) -> None:
         """Close what has waited too long at a time."""
-        late = [connection for connection, since in self.since.items() if not connection.is_idle and now - since >= self.seconds]
+        late = [each for each, since in self.since.items() if now - since >= (self.idle_s if each.is_idle else self.seconds)]
         for connection in late:
             self.close(connection)
 
@@ -132,6 +134,64 @@ class ResponseWriter:
         self._transport.close()
 
 
+class WholeExchange:
+    """A request that is there in one piece, and its answer: one step for what takes ASGI a message of the body and two of the answer.
+
+    It is an extension of ASGI in the scope (`WHOLE`). Where it cannot be used, messages say the same.
+    """
+
+    __slots__ = ("_connection", "_cycle")
+
+    def __init__(self, connection: "Connection", cycle: RequestResponseCycle) -> None:
+        self._connection, self._cycle = connection, cycle
+
+    def take_body(self) -> bytes | None:
+        """The body; None where it is not there yet, or nobody waits for an answer any more."""
+        cycle = self._cycle
+        if cycle.more_body or cycle.disconnected:
+            return None
+        body, cycle.body = bytes(cycle.body), bytearray()
+        cycle.message_event.clear()  # what comes next is that the client is gone
+        return body
+
+    def respond(self, status: int, head: bytes, body: bytes) -> bool:
+        """Send an answer, and say whether it was sent: not where something is to be waited for, or has to be said that `head` lacks.
+
+        Args:
+            status: of HTTP.
+            head: lines of headers, the length of the body among them, each with its end.
+            body: of the answer.
+        """
+        cycle, connection = self._cycle, self._connection
+        defaults = connection.server_state.default_headers
+        # With other headers than the server's own, or without keep-alive, the connection is to be closed, and the answer says so.
+        if cycle.default_headers is not defaults or not cycle.keep_alive or cycle.access_log or cycle.scope["method"] == "HEAD":
+            return False
+        if cycle.response_started or cycle.disconnected or connection.flow.write_paused:
+            return False
+        cycle.response_started = cycle.response_complete = True
+        connection.transport.write(b"".join((STATUS_LINE[status], _lines_of(defaults), head, b"\r\n", body)))
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
+
+
+class _RenderedHeaders:
+    """Lines of the headers that the server sends with everything: they change once a second, and are made as often."""
+
+    def __init__(self) -> None:
+        self._of: list[tuple[bytes, bytes]] | None = None
+        self._lines = b""
+
+    def __call__(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        if headers is not self._of:
+            self._of, self._lines = headers, b"".join([b"%b: %b\r\n" % header for header in headers])
+        return self._lines
+
+
+_lines_of = _RenderedHeaders()
+
+
 class Connection(HttpToolsProtocol):
     """One connection. The application's lifespan state has the `IdleConnections` of all of them under `waiting`."""
 
@@ -140,6 +200,7 @@ class Connection(HttpToolsProtocol):
         self._waiting: IdleConnections = self.app_state["waiting"]
         self._held: tuple[RequestResponseCycle, ASGI3Application] | None = None
         self._head: int | None = None  # bytes of a head that is not complete, but for the read in which it began
+        self._read = self._first_read = 0  # bytes of the last read, and of that read
         self._refusal = NO_HTTP
         self._ended = False
         self._is_last = False  # the server ends: the next answer is the last one here
@@ -170,6 +231,7 @@ class Connection(HttpToolsProtocol):
             self.is_idle = False
             if self._waiting.since.pop(self, None) is not None:
                 self._waiting.since[self] = self.loop.time()
+        self._read = len(data)
         if self._head is not None:
             self._head += len(data)
         super().data_received(data)
@@ -202,16 +264,20 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A head begins."""
-        self._head = 0
+        self._head, self._first_read = 0, self._read
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """A head is complete."""
-        self._head = None
-        if len(self.headers) > HEADERS or len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
+        # Most heads need no counting: they are smaller than all that was read.
+        may_be_large, self._head = self._first_read + (self._head or 0) > HEAD_BYTES, None
+        if len(self.headers) > HEADERS or (may_be_large and self._head_size() > HEAD_BYTES):
             self._refusal = LARGE_HEAD
             raise ValueError(LARGE_HEAD.detail)  # the parser ends with it
         super().on_headers_complete()
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def on_body(self, body: bytes) -> None:
         """A part of a body is there."""
@@ -226,8 +292,16 @@ class Connection(HttpToolsProtocol):
             self._begin()
 
     def on_response_complete(self) -> None:
-        """A request was answered: the connection waits for the next one."""
-        super().on_response_complete()
+        """A request was answered: the connection waits for the next one.
+
+        As uvicorn's own, but for the timer that it sets and takes back at every request: `IdleConnections` looks at them all.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
         if self._held is None and (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
             self._waiting.since[self] = self.loop.time()
             self.is_idle = self._head is None
@@ -235,6 +309,7 @@ class Connection(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
         if not cycle.waiting_for_100_continue:
             cycle.transport = ResponseWriter(cycle.transport, self.loop)  # type: ignore[assignment]  # it is all that an answer needs
+            cycle.scope["extensions"] = {WHOLE: WholeExchange(self, cycle)}  # type: ignore[dict-item]  # an extension of our own
         if self._is_last:
             self._tell_to_close()
         if cycle.more_body and not cycle.waiting_for_100_continue and _length(cycle) <= WHOLE_BYTES:

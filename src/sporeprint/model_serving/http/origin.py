@@ -14,6 +14,8 @@ from sporeprint.model_serving.http.problems import HttpProblemError, Problem
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: What a browser says of a page of this service, and of a request that no page makes.
 OWN_PAGE, NO_PAGE = b"same-origin", b"none"
+#: What a browser sends with what a page asks for.
+FROM_BROWSERS = frozenset({b"sec-fetch-site", b"origin"})
 PORTS = {"http": "80", "https": "443"}
 CROSS_SITE = Problem(
     403,

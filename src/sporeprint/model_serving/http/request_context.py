@@ -13,6 +13,8 @@ from sporeprint.common import telemetry
 from sporeprint.model_serving.http.requests import Scope, Send
 
 HEADER = b"x-request-id"
+#: The extension of ASGI by which the server gives a whole request, and takes a whole answer. See `connections.WholeExchange`.
+WHOLE = "sporeprint.whole"
 #: The status written down where nobody was there to take an answer. Nobody sees it.
 GONE = 499
 #: Of the request that this context works on, for the log of the server.
@@ -41,6 +43,7 @@ class RequestContext:
     """A request and its answer. Made for every request: there is nothing here that takes time.
 
     Attributes:
+        headers: of the request, name -> value; where there are several of one name, the last.
         request_id: by which they are known.
         method: of HTTP.
         began_ns: when, nanoseconds since 1970.
@@ -56,9 +59,11 @@ class RequestContext:
 
     __slots__ = (
         "_send",
+        "_whole",
         "began_ns",
         "begin",
         "endpoint",
+        "headers",
         "key",
         "method",
         "model",
@@ -70,8 +75,9 @@ class RequestContext:
     )
 
     def __init__(self, scope: Scope, send: Send) -> None:
-        self._send = send
-        self.request_id = request_id_of(scope["headers"])
+        self._send, self._whole = send, scope["extensions"].get(WHOLE) if "extensions" in scope else None
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.request_id = request_id_of(scope["headers"]) if HEADER in self.headers else new_request_id()
         self.method: str = scope["method"]
         self.began_ns, self.begin = time.time_ns(), perf_counter_ns()
         self.endpoint, self.status, self.size = "other", GONE, 0
@@ -104,7 +110,18 @@ class RequestContext:
 
         telemetry.end_request(self.span, f"{self.method} {path or self.endpoint}", self.status, attributes)
 
-    async def send(self, message: Any) -> None:
+    def take_body(self) -> bytes | None:
+        """The body, where it is there in one piece. None: it has to be waited for, by messages."""
+        return None if self._whole is None else self._whole.take_body()
+
+    def send_whole(self, status: int, head: bytes, body: bytes) -> bool:
+        """Send an answer in one step, and say whether that could be done; see `connections.WholeExchange`."""
+        if self._whole is None or not self._whole.respond(status, b"%b%b: %b\r\n" % (head, HEADER, self.request_id.encode()), body):
+            return False
+        self.status, self.size = status, len(body)
+        return True
+
+    async def __call__(self, message: Any) -> None:
         """Pass on what is sent: the id goes into every answer."""
         if message["type"] == "http.response.start":
             self.status = message["status"]

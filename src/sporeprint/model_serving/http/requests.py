@@ -20,7 +20,6 @@ Send = Callable[[Any], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 JSON, IDENTITY = b"application/json", b"identity"
-_READ_HEADERS = frozenset({b"content-length", b"content-encoding", b"content-type", b"idempotency-key"})
 #: Sent with everything: nothing here is to be guessed at, framed, run or kept by somebody on the way.
 CAREFUL: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"))
 NOTHING = b"default-src 'none'; frame-ancestors 'none'"
@@ -50,17 +49,16 @@ class ClientGoneError(Exception):
     """The client hung up before it had sent everything; nobody is there to be answered."""
 
 
-def read_request_head(scope: Scope, limit: int) -> RequestHead:
+def read_request_head(headers: Mapping[bytes, bytes], limit: int) -> RequestHead:
     """Look at the headers.
 
     Args:
-        scope: of the request.
+        headers: of the request, name -> value.
         limit: most bytes of its body.
 
     Raises:
         HttpProblemError: if the body is too large or of another type, or the key is none.
     """
-    headers = {name: value for name, value in scope["headers"] if name in _READ_HEADERS}
     length = headers.get(b"content-length", b"0")
     if not length.isdigit() or int(length[:18]) > limit:
         raise HttpProblemError(too_large(limit))
@@ -104,7 +102,7 @@ async def read_json_body(scope: Scope, receive: Receive, limit: int, *, optional
         if await read_body(receive, limit):
             raise HttpProblemError(_unsupported("a body without a content type; send Content-Type: application/json"))
         return b""
-    head = read_request_head(scope, limit)
+    head = read_request_head(dict(scope["headers"]), limit)
     return unpack(head.encoding, await read_body(receive, limit), limit)
 
 
@@ -237,10 +235,30 @@ def parse_bool(name: str, text: str | None) -> bool:
 
 
 async def respond(send: Send, status: int, body: bytes, headers: Headers = (), media_type: bytes = JSON) -> None:
-    """Send an answer."""
+    """Send an answer: in one step, where the sender can do that."""
+    if (send_whole := getattr(send, "send_whole", None)) is not None and send_whole(status, _head(len(body), headers, media_type), body):
+        return
     own = [(b"content-type", media_type), (b"content-length", str(len(body)).encode()), *SECURITY, *headers]
     await send({"type": "http.response.start", "status": status, "headers": own})
     await send({"type": "http.response.body", "body": body})
+
+
+def _head(length: int, headers: Headers, media_type: bytes) -> bytes:
+    """The lines of an answer's headers."""
+    lines = [_LINES.get(media_type) or _lines(((b"content-type", media_type), *SECURITY)), b"content-length: %d\r\n" % length]
+    return b"".join([*lines, _lines(headers)])
+
+
+def _lines(headers: Headers) -> bytes:
+    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+    # A line end inside a value would begin another header.
+    if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
+        raise ValueError("a header holds a line end")
+    return lines
+
+
+#: The lines that hardly an answer lacks.
+_LINES = {media_type: _lines(((b"content-type", media_type), *SECURITY)) for media_type in (JSON, MEDIA_TYPE)}
 
 
 async def respond_json(send: Send, value: Any, headers: Headers = ()) -> None:

@@ -20,6 +20,7 @@ from sporeprint.model_serving.database import Database, DatabaseStart
 from sporeprint.model_serving.http.access_log import STDERR, AccessLog, request_ids_in_log
 from sporeprint.model_serving.http.authentication import Authenticator, bootstrap_key
 from sporeprint.model_serving.http.background_task import background_task
+from sporeprint.model_serving.http.deadlines import Deadlines
 from sporeprint.model_serving.http.request_context import RequestContext
 from sporeprint.model_serving.http.requests import Pace
 from sporeprint.model_serving.model_loader import ModelLoader
@@ -64,6 +65,7 @@ class Service:
         outcome_uploads: uploads of outcomes that are received or recorded.
         keys: idempotent requests that are worked on, by the id of their answer.
         recent: answers by hour.
+        deadlines: of the requests that are worked on.
     """
 
     settings: Settings
@@ -81,6 +83,7 @@ class Service:
     outcome_uploads: int = 0
     keys: weakref.WeakValueDictionary[str, asyncio.Lock] = field(default_factory=weakref.WeakValueDictionary)
     recent: RecentAnswers = field(default_factory=RecentAnswers)
+    deadlines: Deadlines = field(default_factory=Deadlines)
 
     @functools.cached_property
     def summaries(self) -> VersionSummaries:

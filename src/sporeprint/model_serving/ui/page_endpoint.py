@@ -233,7 +233,7 @@ class PageEndpoint:
                 request = replace(request, caller=caller)
                 service.access.authorize(caller, self.role)
                 scope["request_context"].key = caller.name
-            async with asyncio.timeout(service.limits.deadline_s) as scope["deadline"]:
+            with service.deadlines.within(service.limits.deadline_s) as scope["deadline"]:
                 request = await _with_fields(request, receive)
                 if not request.is_fragment and request.may(Role.READ):
                     request = replace(request, counts=await scope["app"].state.counts.counts(service.database.executor))

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, delete, exc, insert, select
 from sporeprint.errors import SporeprintError, StorageError
 from sporeprint.storage.engine import reading, writing
 from sporeprint.storage.oltp.batch_file import ROW_ID, BatchInfo, BatchStore, frames, row_of
-from sporeprint.storage.oltp.retention import WarehouseProgress, was_read
+from sporeprint.storage.oltp.prunable_rows import WarehouseProgress, was_read
 from sporeprint.storage.oltp.tables import batch, outcome
 from sporeprint.storage.prediction_record import PredictionRecord
 

@@ -1,37 +1,27 @@
-"""Deletes old predictions and their outcomes, a small batch at a time: never what an open A/B test needs, or the warehouse has not read.
+"""Deletes old predictions and their outcomes: never what an open A/B test needs, or the warehouse has not read.
 
-Each batch is one transaction: a kill leaves whole predictions with all their outcomes, and the next run goes on.
+Whole days go at once where the table has partitions (`dropped_days`), what is left a small batch at a time. Each batch is one transaction:
+a kill leaves whole predictions with all their outcomes, and the next run goes on.
 """
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, delete, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, func, select
 
 from sporeprint.common.progress import Progress
 from sporeprint.common.timestamps import DAY_US
 from sporeprint.errors import UsageError
 from sporeprint.settings import PruneSettings
 from sporeprint.storage.engine import reading, writing
-from sporeprint.storage.oltp.read_progress import ReadProgress
-from sporeprint.storage.oltp.tables import ab_test, outcome, prediction
+from sporeprint.storage.oltp.dropped_days import DroppedDays, drop_days, make_days
+from sporeprint.storage.oltp.prunable_rows import WarehouseProgress, prunable
+from sporeprint.storage.oltp.tables import outcome, prediction
 
 #: Pause after each batch, as a share of what it took: whoever waits for the lock gets it.
 PAUSE = 0.5
 LEAST_PAUSE_S = 0.005
-#: What `ab_test.status` says of a test that needs its predictions no more.
-CONCLUDED = "concluded"
-NOTHING_READ = ReadProgress()
-
-
-@dataclass(frozen=True)
-class WarehouseProgress:
-    """How far a warehouse has read the tables. What it has not read is lost to it when it is deleted here."""
-
-    predictions: ReadProgress = NOTHING_READ
-    outcomes: ReadProgress = NOTHING_READ
-    batches: ReadProgress = NOTHING_READ
 
 
 @dataclass(frozen=True)
@@ -44,7 +34,7 @@ class PruneResult:
         outcomes: how many revisions of outcomes went with them.
         retained: how many of them stay, because an A/B test that is not concluded needs them.
         unsynced: how many of them stay, because the warehouse has not read them, or an outcome of theirs.
-        longest_s: the longest time that one transaction took.
+        longest_s: the longest time that one transaction took, or that others waited for the table while a day went.
         dry_run: whether nothing was done.
     """
 
@@ -89,17 +79,21 @@ def prune(
             "ask for an older age, or change the setting"
         )
     before_us = now_us - older_than_us
-    condition = _prunable(before_us, warehouse)
+    days = DroppedDays()
+    if not dry_run:
+        make_days(engine, now_us)
+        days = drop_days(engine, before_us=before_us, warehouse=warehouse, batch_rows=settings.batch_rows)
+    condition = prunable(prediction, before_us, warehouse)
     with reading(engine) as connection:
-        old, prunable = _count(connection, prediction.c.created_us < before_us), _count(connection, condition)
-        unsynced = 0 if warehouse is None else _count(connection, _prunable(before_us, None)) - prunable
-        remaining = old - prunable - unsynced
+        old, going = _count(connection, prediction.c.created_us < before_us), _count(connection, condition)
+        unsynced = 0 if warehouse is None else _count(connection, prunable(prediction, before_us, None)) - going
+        remaining = old - going - unsynced
         # Counted before, for a dry run; afterwards what really went is counted.
         outcomes = _outcomes(connection, condition) if dry_run else 0
     if dry_run:
-        return PruneResult(before_us, prunable, outcomes, remaining, unsynced, 0.0, dry_run=True)
-    progress.total(prunable)
-    gone, longest, from_us = 0, 0.0, None
+        return PruneResult(before_us, going, outcomes, remaining, unsynced, 0.0, dry_run=True)
+    progress.total(going)
+    gone, outcomes, longest, from_us = days.predictions, days.outcomes, days.longest_s, None
     while True:
         began = time.monotonic()
         with writing(engine) as connection:
@@ -112,21 +106,6 @@ def prune(
         from_us = rows[-1].created_us
         progress.advance(len(rows))
         time.sleep(max(LEAST_PAUSE_S, PAUSE * took))
-
-
-def _prunable(before_us: int, warehouse: WarehouseProgress | None) -> ColumnElement[bool]:
-    """Old enough, read by the warehouse, and of no A/B test, or of one that is concluded. A test nobody knows keeps its rows too."""
-    concluded = select(ab_test.c.test_id).where(ab_test.c.status == CONCLUDED)
-    condition = and_(prediction.c.created_us < before_us, or_(prediction.c.test_id.is_(None), prediction.c.test_id.in_(concluded)))
-    if warehouse is None:
-        return condition
-    unread = select(outcome.c.prediction_id).where(not_(was_read(outcome.c.seq, warehouse.outcomes)))
-    return and_(condition, was_read(prediction.c.seq, warehouse.predictions), prediction.c.prediction_id.not_in(unread))
-
-
-def was_read(seq: ColumnElement[int], progress: ReadProgress) -> ColumnElement[bool]:
-    """Whether a row with this number was read."""
-    return and_(seq <= progress.high, *(not_(seq.between(gap.first, gap.last)) for gap in progress.gaps))
 
 
 def _count(connection: Connection, condition: ColumnElement[bool]) -> int:
@@ -151,6 +130,7 @@ def _delete(connection: Connection, rows: Sequence[Row[int, str, int]]) -> tuple
     if not rows:
         return 0, 0
     # The outcomes last: one that comes in between is of a prediction that is gone, and goes with it.
-    gone = connection.execute(delete(prediction).where(prediction.c.seq.in_([row.seq for row in rows]))).rowcount
+    # By their ids: a partition knows those that it can have.
     ids = [row.prediction_id for row in rows]
+    gone = connection.execute(delete(prediction).where(prediction.c.prediction_id.in_(ids))).rowcount
     return gone, connection.execute(delete(outcome).where(outcome.c.prediction_id.in_(ids))).rowcount

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Column,
+    Connection,
     Double,
     Index,
     Integer,
@@ -20,8 +21,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    event,
 )
 from sqlalchemy.dialects.mysql import LONGBLOB, LONGTEXT, VARCHAR
+
+from sporeprint.common.timestamps import now_us
+from sporeprint.storage.oltp import day_partitions
 
 #: One name per constraint, the same on both databases: a migration has to be able to name what it drops.
 metadata = MetaData(
@@ -53,7 +58,8 @@ def name(length: int) -> String:
     return String(length).with_variant(VARCHAR(length, charset="utf8mb4", collation="utf8mb4_nopad_bin"), "mysql", "mariadb")
 
 
-#: Every answer, once. Shipped from the journals, so that it may come late and out of order of `created_us`.
+#: Every answer, once. Shipped from the journals, so that it may come late and out of order of `created_us`. On MariaDB in a partition
+#: for each day (`day_partitions`), whose key, `prediction_id`, is there the second column of the primary key.
 prediction = Table(
     "prediction",
     metadata,
@@ -82,6 +88,14 @@ prediction = Table(
     Index(None, "test_id", "created_us"),
     **OPTIONS,
 )
+
+
+def _partition(_: Table, connection: Connection, **__: Any) -> None:
+    if connection.dialect.name in day_partitions.DIALECTS:
+        connection.exec_driver_sql(day_partitions.partitioned(now_us(), now_us()))
+
+
+event.listen(prediction, "after_create", _partition)
 
 #: One file of answers: the Parquet artefact holds the rows, whose ids are `<batch_id>:<row>`.
 batch = Table(

@@ -1,5 +1,7 @@
 """Brings predictions and outcomes from the OLTP database into the warehouse: what is new, once, page by page.
 
+A backlog of predictions is read and counted in several processes; this one alone writes, in the order of their numbers.
+
 Each page is one load: its facts, its counts and the note of how far they go become visible together. Killed anywhere, the next sync goes
 on from the last page. Facts are looked up by their id before they are counted, so that whatever is read again changes nothing.
 """
@@ -7,20 +9,20 @@ on from the last page. Facts are looked up by their id before they are counted, 
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, Table, func, select
+from sqlalchemy import URL, Engine, Table, func, select
 
 from sporeprint.common.progress import Progress, SilentProgress
 from sporeprint.common.timestamps import now_us
 from sporeprint.schema import DatasetSchema
 from sporeprint.storage.engine import reading
 from sporeprint.storage.oltp import tables
-from sporeprint.storage.oltp.read_progress import SAFE_LAG_US, ReadProgress
+from sporeprint.storage.oltp.read_progress import HIGHEST, SAFE_LAG_US, Gap, ReadProgress
 from sporeprint.storage.paging import pages
 from sporeprint.storage.warehouse import star_schema
 from sporeprint.storage.warehouse.protocol import Load, Warehouse
@@ -28,6 +30,8 @@ from sporeprint.storage.warehouse.protocol import Load, Warehouse
 if TYPE_CHECKING:  # slow to import, and a sync that finds nothing new needs none of it
     import polars as pl
 
+    from sporeprint.common.engine import LocalEngine
+    from sporeprint.storage.warehouse.counted_page import CountedPage, FeatureCount, PageResult
     from sporeprint.storage.warehouse.feature_counts import FeatureCounter
 
 log = logging.getLogger(__name__)
@@ -36,6 +40,8 @@ log = logging.getLogger(__name__)
 PAGE_ROWS = 25_000
 #: Pages in one load: publishing costs the same for one as for many.
 LOAD_PAGES = 8
+#: Pages from which on predictions are read in several processes: starting them takes as long as reading a few.
+MANY_PAGES = 8
 #: Names of notes: how far the two tables were read; the contract and the tests whose words are there.
 PREDICTIONS, OUTCOMES, BATCHES, CONTRACT, TESTS, WAITING = "prediction", "outcome", "batch", "contract", "tests", "waiting"
 #: What is read of both tables. The number comes first. What only matters to who runs the service stays in the OLTP database.
@@ -72,6 +78,28 @@ class SyncResult:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Readers:
+    """Processes that read and count.
+
+    Attributes:
+        engine: where they are.
+        address: of the OLTP database, as they open it.
+    """
+
+    engine: "LocalEngine"
+    address: URL
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Part of a load: how far the reading is after it, how many rows it has, and what takes them."""
+
+    read: Callable[[ReadProgress], ReadProgress]
+    rows: int
+    take: Callable[[Load], int]
+
+
 def sync_warehouse(
     oltp: Engine,
     warehouse: Warehouse,
@@ -83,6 +111,7 @@ def sync_warehouse(
     lag_us: int = SAFE_LAG_US,
     page_rows: int = PAGE_ROWS,
     load_pages: int = LOAD_PAGES,
+    readers: Readers | None = None,
 ) -> SyncResult:
     """Bring everything that is new into the warehouse.
 
@@ -96,13 +125,15 @@ def sync_warehouse(
         lag_us: how long a writer's transaction can last.
         page_rows: most rows in a page.
         load_pages: pages in one load.
+        readers: processes for a backlog; left out, this one alone. The warehouse is the same.
 
     Raises:
+        RetryableError: one of the processes was killed; what was loaded until then stays.
         StorageError, StorageUnavailableError: see `Warehouse.loading`, `storage.engine.errors`.
         BusyError: another process is loading.
     """
     progress, began = progress or SilentProgress(), time.monotonic()
-    run = _SyncRun(oltp, warehouse, schema, root, progress, clock, lag_us, page_rows, load_pages)
+    run = _SyncRun(oltp, warehouse, schema, root, progress, clock, lag_us, page_rows, load_pages, readers)
     return run.all(began)
 
 
@@ -119,13 +150,15 @@ class _SyncRun:
     lag_us: int
     page_rows: int
     load_pages: int
+    readers: Readers | None
     read: int = 0
 
     def all(self, began: float) -> SyncResult:
         seen = {name: self._where(table, name) for name, table in self._tables}
         self.progress.total(self._expected(seen))
         self._dimensions()
-        predictions = self._table(tables.prediction, PREDICTIONS, self._predictions)
+        predictions = self._backlog()
+        predictions += self._table(tables.prediction, PREDICTIONS, self._predictions)
         if self.root is not None:
             predictions += self._table(tables.batch, BATCHES, self._batches)
         outcomes = self._table(tables.outcome, OUTCOMES, self._outcomes)
@@ -154,40 +187,90 @@ class _SyncRun:
                 left += max(0, (last or 0) - max(seen[name].high, (first or 1) - 1))
         return left
 
+    def _backlog(self) -> int:
+        """Read and count what has come since in several processes, if it is much; what comes meanwhile is left to `_table`."""
+        if self.readers is None or self.readers.engine.workers < 2:
+            return 0
+        began, seen = self.clock(), self._where(tables.prediction, PREDICTIONS)
+        with reading(self.oltp) as connection:
+            numbers = select(func.min(tables.prediction.c.seq), func.max(tables.prediction.c.seq))
+            first, last = connection.execute(numbers.where(tables.prediction.c.seq > seen.high)).one()
+        if first is None or last - first < MANY_PAGES * self.page_rows:
+            return 0
+        taken, seen = self._loads(PREDICTIONS, seen, self._counted(self.readers, first, last, began))
+        return taken
+
+    def _counted(self, readers: Readers, first: int, last: int, began: int) -> Iterator[_Step]:
+        from sporeprint.storage.warehouse.counted_page import PageTask, read_and_count, rest
+
+        columns = COLUMNS[PREDICTIONS]
+        begins = range(first, last + 1, self.page_rows)
+        tasks = [PageTask(readers.address, self.schema, columns, begin, min(last, begin + self.page_rows - 1)) for begin in begins]
+        for task, result in zip(tasks, readers.engine.map(read_and_count, tasks), strict=True):
+            yield self._counted_step(result, began)
+            left = rest(task, result)
+            while left is not None:
+                yield self._counted_step(result := read_and_count(left), began)
+                left = rest(left, result)
+
+    def _counted_step(self, result: "PageResult", began: int) -> _Step:
+        def seen_after(seen: ReadProgress) -> ReadProgress:
+            # From what was read last: numbers that are missing between two pages are missing, too.
+            return seen.read(Gap(seen.high + 1, HIGHEST, 0), seen.high + 1, result.last, result.numbers, began)
+
+        def take(load: Load) -> int:
+            return 0 if result.page is None else self._take_counted(load, result.page)
+
+        return _Step(seen_after, len(result.numbers), take)
+
     def _table(self, table: Table, name: str, take: Callable[[Load, Sequence[Sequence[Any]]], int]) -> int:
         """Read a table's open gaps page by page, and take the pages, several in one load."""
-        began, taken, note = self.clock(), 0, self.warehouse.get_note(name)
+        began, note = self.clock(), self.warehouse.get_note(name)
         seen = self._where(table, name)
-        following = pages(self.oltp, table, COLUMNS[name], seen.open(), rows=self.page_rows)
-        page = next(following, None)
-        while page is not None:
+        steps = (
+            _Step(
+                partial(ReadProgress.read, span=page.gap, first=page.first, last=page.last, present=page.numbers, now_us=began),
+                len(page.rows),
+                self._taking(take, page.rows),
+            )
+            for page in pages(self.oltp, table, COLUMNS[name], seen.open(), rows=self.page_rows)
+        )
+        taken, seen = self._loads(name, seen, steps)
+        settled, note = seen.settled(began, self.lag_us), self.warehouse.get_note(name)
+        if settled.to_json() != note and (note is not None or settled.high):
+            with self.warehouse.loading() as load:
+                load.note(name, settled.to_json())
+        return taken
+
+    @staticmethod
+    def _taking(take: Callable[[Load, Sequence[Sequence[Any]]], int], rows: Sequence[Sequence[Any]]) -> Callable[[Load], int]:
+        return lambda load: take(load, rows)
+
+    def _loads(self, name: str, seen: ReadProgress, steps: Iterator[_Step]) -> tuple[int, ReadProgress]:
+        """Take the steps, several in one load, each with a note of how far it goes: how many rows were new, and how far it came."""
+        taken, step = 0, next(steps, None)
+        while step is not None:
             with contextlib.ExitStack() as stack:
                 load: Load | None = None
                 for _ in range(self.load_pages):
-                    seen = seen.read(page.gap, page.first, page.last, page.numbers, began)
-                    if page.rows:
+                    seen = step.read(seen)
+                    if step.rows:
                         load = load or stack.enter_context(self.warehouse.loading())
-                        taken += take(load, page.rows)
-                        self.read += len(page.rows)
-                        self.progress.advance(len(page.rows))
-                    page = next(following, None)
-                    if page is None:
+                        taken += step.take(load)
+                        self.read += step.rows
+                        self.progress.advance(step.rows)
+                    step = next(steps, None)
+                    if step is None:
                         break
                 if load is not None:
-                    note = seen.to_json()
-                    load.note(name, note)
+                    load.note(name, seen.to_json())
                     load.note(WAITING, load.waiting())
-        seen = seen.settled(began, self.lag_us)
-        if seen.to_json() != note and (note is not None or seen.high):
-            with self.warehouse.loading() as load:
-                load.note(name, seen.to_json())
-        return taken
+        return taken, seen
 
     def _predictions(self, load: Load, rows: Sequence[Sequence[Any]]) -> int:
-        from sporeprint.storage.warehouse import aggregation
+        from sporeprint.storage.warehouse.counted_page import facts_of
 
-        page = aggregation.predictions(rows, COLUMNS[PREDICTIONS]).unique("prediction_id", keep="first", maintain_order=True)
-        return self._take(load, page, self._features.count)
+        return self._take(load, facts_of(rows, COLUMNS[PREDICTIONS]), self._features.count)
 
     def _batches(self, load: Load, rows: Sequence[Sequence[Any]]) -> int:
         from sporeprint.storage.oltp.batch_file import BatchInfo
@@ -205,30 +288,37 @@ class _SyncRun:
                 log.warning("the artefact of batch %s is gone: %s; its answers are not in the warehouse", batch_id, artefact)
         return taken
 
-    def _take(self, load: Load, page: "pl.DataFrame", count: Callable[["pl.DataFrame", "pl.DataFrame"], "pl.DataFrame"]) -> int:
+    def _take(self, load: Load, page: "pl.DataFrame", count: "FeatureCount") -> int:
         """Take over facts with ids of their own that are not there; `count` says what was given for each feature."""
-        import polars as pl
-
-        from sporeprint.storage.warehouse import aggregation
-        from sporeprint.storage.warehouse.feature_rows import row_hashes
+        from sporeprint.storage.warehouse.counted_page import counted
 
         if page.is_empty():
             return 0
+        new = page.join(self._there(load, page), on="prediction_id", how="anti", maintain_order="left")
+        return 0 if new.is_empty() else self._write(load, counted(new, count, self.schema))
+
+    def _take_counted(self, load: Load, page: "CountedPage") -> int:
+        """Take over what another process has counted; where some of it is there already, it is counted again without that."""
+        if not self._there(load, page.facts).is_empty():
+            return self._take(load, page.facts, self._features.count)
+        return self._write(load, page)
+
+    def _there(self, load: Load, page: "pl.DataFrame") -> "pl.DataFrame":
         made = page["created_us"]
         between: Any = (made.min(), made.max())
-        there = load.find(page["prediction_id"], between)
-        new = page.join(there, on="prediction_id", how="anti", maintain_order="left")
-        if new.is_empty():
-            return 0
-        new = new.with_columns(row_hashes(new["features"].to_list(), self.schema))
+        return load.find(page["prediction_id"], between)
+
+    def _write(self, load: Load, page: "CountedPage") -> int:
+        """Write facts that are not there, and add what they come to."""
+        import polars as pl
+
+        new = page.facts
         load.append(star_schema.FACT_PREDICTION, new)
-        load.put(star_schema.DIM_TIME, aggregation.hours(new), keep=True)
-        load.put(star_schema.DIM_MODEL, aggregation.models(new), keep=True)
-        load.add(star_schema.HOUR_ANSWERS, aggregation.answers(new))
-        load.add(star_schema.HOUR_LATENCY, aggregation.latency(new))
-        cells = aggregation.cells(new)
-        counted = aggregation.features(count(new, cells), cells, self.schema)
-        load.add(star_schema.HOUR_FEATURES, pl.concat([counted, aggregation.shares(new, cells)]))
+        load.put(star_schema.DIM_TIME, page.hours, keep=True)
+        load.put(star_schema.DIM_MODEL, page.models, keep=True)
+        load.add(star_schema.HOUR_ANSWERS, page.answers)
+        load.add(star_schema.HOUR_LATENCY, page.latency)
+        load.add(star_schema.HOUR_FEATURES, page.features)
         if load.waiting() and not (before := load.outcomes(new["prediction_id"])).is_empty():
             self._settle(load, before, before.clear(), new.filter(pl.col("prediction_id").is_in(before["prediction_id"].implode())))
         return new.height
