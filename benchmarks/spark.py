@@ -159,33 +159,51 @@ def kills(points: int, folder: Path, place: Path, seed: int) -> None:
     table = table_of(rows, folder)
     options = config(*changes_of(rows), *QUICK, "engine.split_mb=1", "engine.start_s=240")
     arguments = ["etl", "--allow-simulated", "--source", str(table), *options]
-    run([*SPOREPRINT, *arguments, "--workdir", str(place / "here")])
+    here = place / "here"
+    run([*SPOREPRINT, *arguments, "--workdir", str(here)])
     draw = random.Random(seed)
     with spark_cluster(PYTHON, place) as cluster:
-        for number in range(points):
-            there = place / f"there{number}"
-            # The time in which tasks run, on this machine: from the first executor to the end of the fits.
-            wait = draw.uniform(0, 40)
-            with cluster.driver(*arguments, "--engine", cluster.master, "--workdir", str(there)) as driver:
-                while not executors() and driver.poll() is None:
-                    time.sleep(0.05)
+        # The time in which tasks run, on this machine: from the first executor to the end of the fits.
+        with cluster.driver(*arguments, "--engine", cluster.master, "--workdir", str(place / "whole")) as driver:
+            began = first_executor(driver)
+            while "train" not in steps_of(place / "whole") and driver.poll() is None:
+                time.sleep(0.1)
+            window = time.perf_counter() - began
+            driver.communicate()
+        for number in range(points + 1):
+            there, wait = place / f"there{number}", draw.uniform(0, window)
+            is_driver = number == points
+            command = (*arguments, "--engine", cluster.master, "--workdir", str(there))
+            with cluster.driver(*command) as driver:
+                first_executor(driver)
                 time.sleep(wait)
                 step, alive = steps_of(there), executors()
-                if alive:
+                if is_driver:
+                    driver.kill()
+                elif alive:
                     os.kill(draw.choice(alive), signal.SIGKILL)
                 _, errors = driver.communicate()
+            found = {"window_s": round(window, 1), "after_s": round(wait, 1), "steps_done": step, "was_there": bool(alive)}
+            if is_driver:
+                found["candidates_of_it"] = (there / "models/candidates/xgboost/candidate.json").exists()
+                driver.returncode, _, errors = cluster.run(*command)
             say(
-                "an executor killed",
+                "the driver killed, then again" if is_driver else "an executor killed",
                 {
-                    "after_s": round(wait, 1),
-                    "steps_done": step,
-                    "was_there": bool(alive),
+                    **found,
                     "exit": driver.returncode,
                     "error": errors.strip()[-300:] if driver.returncode else "",
-                    "equal_rows": same(place / "here/data/model_input", there / "data/model_input"),
-                    "equal_fits": same_fits(place / "here", there),
+                    "equal_rows": same(here / "data/model_input", there / "data/model_input"),
+                    "equal_fits": same_fits(here, there),
                 },
             )
+
+
+def first_executor(driver: "subprocess.Popen[str]") -> float:
+    """When the first executor is there, or the driver has ended."""
+    while not executors() and driver.poll() is None:
+        time.sleep(0.05)
+    return time.perf_counter()
 
 
 def steps_of(workdir: Path) -> list[str]:

@@ -542,7 +542,7 @@ class EngineSettings(Frozen):
     executor_memory: str = Field(
         "1g", pattern=r"^[1-9]\d*[mg]$", description="Memory of each executor's JVM; Python takes its own beside it."
     )
-    start_s: float = Field(60, gt=0, description="Seconds that the cluster has to start its executors; a busy one queues them.")
+    start_s: float = Field(55, gt=0, description="Seconds that Spark and the cluster have to start; a busy one queues executors.")
     split_mb: int = Field(64, ge=1, le=1024, description="Megabytes of raw table a task checks; a part file has at most 1,000,000 rows.")
 
     @model_validator(mode="after")

@@ -1,7 +1,9 @@
 """Tasks on a real Spark cluster: what a piece of a table becomes there, an executor that is killed, and what the cluster lacks."""
 
 import json
+import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,16 +15,18 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import xgboost
 
 from spark_cluster import SparkCluster, executors, spark_cluster
 from sporeprint import settings
-from sporeprint.common.spark_engine import WorkerReport, refuse_unlike, spark_engine, versions
+from sporeprint.common.spark_engine import WorkerReport, is_ours, refuse_unlike, spark_engine, versions
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import DataSummary
 from sporeprint.data.part_files import part_files
 from sporeprint.data.training_data import read_input
 from sporeprint.errors import BusyError, ConfigError, SourceUnavailableError
 from sporeprint.pipelines.extract import run_extract
+from sporeprint.pipelines.folder_prediction import predict_folder
 from sporeprint.pipelines.load import run_load
 from sporeprint.pipelines.train import run_train
 from sporeprint.pipelines.transform import run_transform
@@ -89,10 +93,11 @@ def test_a_cluster_that_loses_its_driver_and_an_executor_writes_and_fits_what_th
     assert pl.read_parquet(rejected[0]).equals(pl.read_parquet(rejected[1]))
     run_train(chosen, tmp_path / "here")
     _assert_equal_fits(tmp_path / "here", tmp_path / "there", chosen)
+    _assert_equal_answers(spark, made.path, chosen, options, tmp_path)
 
 
 def _assert_equal_fits(here: Path, there: Path, chosen: settings.Settings) -> None:
-    """What is counted is equal to the byte; boosted trees make as many errors, within 3, and log losses within a fifth."""
+    """What is counted is equal to the byte; boosted trees differ by the order of their sums alone."""
     for name in chosen.models:
         files = [root / "models/candidates" / name for root in (here, there)]
         for part in ("encoder.json", "guard.npz", "known.npz", "partial_guard.npz"):
@@ -102,11 +107,27 @@ def _assert_equal_fits(here: Path, there: Path, chosen: settings.Settings) -> No
         one, other = (
             np.array(json.loads((root / f"models/candidates/{name}/candidate.json").read_text())["scores"]) for root in (here, there)
         )
-        if name == "xgboost":
+        if name == "xgboost":  # where two splits are equally good, the order of sums may decide
             assert abs(int(((one > 0.5) != y).sum()) - int(((other > 0.5) != y).sum())) <= 3
-            assert log_losses(y, other).mean() == pytest.approx(log_losses(y, one).mean(), rel=0.2)
+            assert log_losses(y, other).mean() == pytest.approx(log_losses(y, one).mean(), rel=0.02)
+            assert np.abs(other - one).mean() < 1e-4
         else:
             np.testing.assert_allclose(other, one, atol=1e-6)
+
+
+def _assert_equal_answers(spark: SparkCluster, table: Path, chosen: settings.Settings, options: list[str], tmp_path: Path) -> None:
+    """Three files, a task for each on the cluster, and the same in one process."""
+    header, *rows = table.read_text().splitlines(keepends=True)
+    (new := tmp_path / "new").mkdir()
+    for number in range(3):
+        (new / f"{number}.csv").write_text(header + "".join(rows[number * 500 : number * 500 + 500]))
+    wanted, found = tmp_path / "answers", tmp_path / "answers_of_the_cluster"
+    predict_folder(chosen, tmp_path / "there", str(new), wanted, model="xgboost/v1")
+    code, _, errors = spark.run("predict", str(new), "--out", str(found), "--model", "xgboost/v1", "--engine", spark.master, *options)
+    assert code == 0, errors
+    files = [part_files(place, whole=True) for place in (wanted, found)]
+    assert len(files[0]) == len(files[1]) == 3
+    assert all(pl.read_parquet(one).equals(pl.read_parquet(other)) for one, other in zip(*files, strict=True))
 
 
 def _has_begun(workdir: Workdir, driver: "subprocess.Popen[str]") -> bool:
@@ -142,6 +163,7 @@ def test_what_a_cluster_lacks_is_named(
 
 def test_a_worker_unlike_this_machine_is_named() -> None:
     packages = versions()
+    assert packages["xgboost"] == xgboost.__version__
     refuse_unlike(WorkerReport("w1", "3.11.7 at /usr/bin/python3", packages, sees_share=True), Path("/mnt/run"))
     with pytest.raises(ConfigError, match=r"^the worker w1 has polars 0\.1, here is .*; install the same version on both"):
         refuse_unlike(WorkerReport("w1", "3.11.7", {**packages, "polars": "0.1"}, sees_share=True), Path("/mnt/run"))
@@ -149,6 +171,18 @@ def test_a_worker_unlike_this_machine_is_named() -> None:
         refuse_unlike(WorkerReport("w1", "3.11.7", {**packages, "xgboost": None}, sees_share=True), Path("/mnt/run"))
     with pytest.raises(ConfigError, match=r"^the worker w1 does not see the work directory /mnt/run; put it on a share"):
         refuse_unlike(WorkerReport("w1", "3.11.7", packages, sees_share=False), Path("/mnt/run"))
+
+
+def test_an_interrupt_leaves_no_traceback_of_py4j() -> None:
+    seen = [logging.makeLogRecord({"msg": text}) for text in ("KeyboardInterrupt while sending command.", "a message of another library")]
+    assert [is_ours(record) for record in seen] == [False, True]
+
+
+@pytest.mark.parametrize("master", ["cluster", "spark://host", "spark:/host:7077", "http://host:7077", "local[]", ""])
+def test_what_is_no_address_of_a_master_is_refused(master: str) -> None:
+    message = rf"^engine\.master '{re.escape(master)}' is no address of a cluster; expected spark://HOST:PORT, sc://HOST:PORT, local\[N\]"
+    with pytest.raises(ConfigError, match=message), spark_engine(master, 1, "1g", Path(), start_s=1):
+        pass
 
 
 def test_a_master_that_is_not_there_is_named_at_once() -> None:

@@ -7,12 +7,15 @@ read from a folder of the share, where they also read and write tables, so drive
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import pickle
 import re
 import socket
 import sys
 import tempfile
+import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -32,6 +35,8 @@ Result = TypeVar("Result")
 
 #: What tasks need beside Python: packages of one version everywhere.
 PACKAGES = ("numpy", "polars", "pyarrow", "pydantic", "sporeprint", "xgboost")
+#: What Spark knows as a cluster.
+MASTERS = r"spark://[^/,:;]+:\d+.*|sc://[^/,:;]+.*|local(\[.+\])?|yarn|k8s://.+"
 #: Seconds in which a master must take a connection.
 CONNECT_S = 5.0
 #: What a result of `mapInArrow` is.
@@ -64,24 +69,30 @@ def spark_engine(master: str, workers: int, memory: str, share: Path, *, start_s
         workers: tasks that run at once.
         memory: of each executor's JVM, as Spark writes it.
         share: a folder that driver and workers see under the same path.
-        start_s: how long the cluster has to start and answer.
+        start_s: how long Spark and the cluster have to start and answer.
 
     Raises:
         MissingExtraError: PySpark or Java is not installed.
         SourceUnavailableError: nothing answers at that address.
-        ConfigError: what the workers lack; see `SparkEngine.check`.
+        ConfigError: it is no address; or what the workers lack, see `SparkEngine.check`.
     """
+    began = time.monotonic()
     host = _reach(master)
     session = _session(master, workers, memory)
     try:
         engine = SparkEngine(session, workers, share.absolute(), host)
-        yield replace(engine, reports=engine.check(f"{workers} x 1 core with {memory}", start_s))
+        yield replace(engine, reports=engine.check(f"{workers} x 1 core with {memory}", start_s, began=began))
     finally:
         session.stop()
 
 
 def _reach(master: str) -> str:
     """The address under which this machine reaches a master. Where nobody listens it is refused: Spark itself would try for minutes."""
+    if re.fullmatch(MASTERS, master) is None:
+        raise ConfigError(
+            f"engine.master {master!r} is no address of a cluster; "
+            "expected spark://HOST:PORT, sc://HOST:PORT, local[N], yarn or k8s://HOST:PORT"
+        )
     match = re.fullmatch(r"(?:spark|sc)://([^/,:;]+):(\d+).*", master)
     if match is None:
         return "127.0.0.1"
@@ -93,6 +104,9 @@ def _reach(master: str) -> str:
 
 
 def _session(master: str, workers: int, memory: str) -> spark_sql.SparkSession:
+    # PySpark asks for it and says so of each task; no row of this engine meets it.
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+    logging.getLogger().addFilter(is_ours)
     os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON") or sys.executable
     builder = spark_sql.SparkSession.builder.appName("sporeprint")
     if master.startswith("sc://"):
@@ -117,6 +131,11 @@ def _session(master: str, workers: int, memory: str) -> spark_sql.SparkSession:
         raise SourceUnavailableError(f"Spark did not start on {master}: {_reason(error)}") from error
     session.sparkContext.setLogLevel("OFF")
     return session
+
+
+def is_ours(record: logging.LogRecord) -> bool:
+    """Whether a message of the root logger is to be seen: Py4J writes a traceback there when somebody interrupts a run."""
+    return "while sending command" not in record.getMessage()
 
 
 @dataclass(frozen=True)
@@ -181,8 +200,8 @@ class SparkEngine:
             raise _failure(error) from error
         return {row["task"]: pickle.loads(row["result"]) for row in rows}  # noqa: S301 -- what this run's own tasks wrote
 
-    def check(self, resources: str, start_s: float) -> tuple[WorkerReport, ...]:
-        """What the workers say of themselves.
+    def check(self, resources: str, start_s: float, *, began: float) -> tuple[WorkerReport, ...]:
+        """What the workers say of themselves, so many seconds after the start at the latest.
 
         Raises:
             ConfigError: no executor has started, or one has another Python, lacks a package or has another version, or does not see the
@@ -192,11 +211,11 @@ class SparkEngine:
         try:
             with tempfile.NamedTemporaryFile(prefix=".seen-", dir=self.share) as sign:
                 answer = pool.submit(self._run, _probe(sign.name), self.workers)
-                reports = tuple(WorkerReport(*each) for each in answer.result(start_s).values())
+                reports = tuple(WorkerReport(*each) for each in answer.result(max(1.0, began + start_s - time.monotonic())).values())
         except TimeoutError:
             raise ConfigError(
                 f"no executor has started and answered in {start_s:.0f} s; {resources} were asked for (engine.workers, "
-                "engine.executor_memory): has any worker of the cluster as much free?"
+                "engine.executor_memory): has any worker of the cluster as much free? A busy cluster needs longer: engine.start_s"
             ) from None
         finally:
             # A job that waits for executors cannot be cancelled before Spark has it; it ends with the session.
@@ -247,8 +266,9 @@ def _probe_packages() -> Callable[[Sequence[str]], dict[str, str | None]]:
                 continue
             try:
                 result[name] = importlib.metadata.version(name)
-            except importlib.metadata.PackageNotFoundError:
-                result[name] = "of a source tree"
+            except importlib.metadata.PackageNotFoundError:  # as xgboost is, of the distribution xgboost-cpu
+                owners = importlib.metadata.packages_distributions().get(name)
+                result[name] = importlib.metadata.version(owners[0]) if owners else "of a source tree"
         return result
 
     return versions_of
@@ -276,10 +296,13 @@ def _probe(sign: str) -> Callable[[Iterable[Any]], Iterator[Any]]:
 
 def _runner(folder: str, *, at_once: bool) -> Callable[[Iterable[Any]], Iterator[Any]]:
     def run(batches: Iterable[Any]) -> Iterator[Any]:
+        import os
         import pickle
         from pathlib import Path
 
         import pyarrow as pa
+
+        os.environ.setdefault("POLARS_MAX_THREADS", "1")  # a task has one core; Polars would start a thread for each of the machine's
 
         from sporeprint.errors import RetryableError, SporeprintError
 

@@ -172,8 +172,10 @@ def _errors(where: str) -> Iterator[None]:
         raise DataError(f"{where}: {_reason(error)}") from error
     except OSError as error:
         if any(word in str(error) for word in REFUSALS):
-            raise DataError(f"{where} may not be read with the rights of this environment: {_reason(error)}") from error
-        raise SourceUnavailableError(f"{where} cannot be read now: {_reason(error)}") from error
+            raise DataError(
+                f"{where} may not be read with the rights of this environment: {_reason(error)}; grant them to its key or role"
+            ) from error
+        raise SourceUnavailableError(f"{where} cannot be read now: {_reason(error)}; run it again later") from error
 
 
 def _reason(error: Exception) -> str:
