@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from sqlalchemy import URL, Engine
 
 import mariadb_server
+import warm_start
 from shared_folder import made_once
 from sporeprint import settings
 from sporeprint.common.files import sha256_file
@@ -214,6 +215,13 @@ def _no_settings_from_outside() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("SPOREPRINT_")]:
             patch.delenv(name)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _programs_start_warm() -> None:
+    """Where many tests run, what they start is a fork of a program that has loaded its libraries; it loads while the first ones run."""
+    if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "pidfd_open"):
+        warm_start.begin()
 
 
 @pytest.fixture(autouse=True)

@@ -4,12 +4,14 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import typer.main
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+import warm_start
 from command_names import COMMANDS
 from sporeprint import __version__
 from sporeprint import settings as sporeprint_settings
@@ -34,6 +37,7 @@ from sporeprint.errors import (
     StorageError,
     UsageError,
 )
+from warm_start import Warm
 
 PROGRAM = Path(sys.executable).with_name("sporeprint")
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -41,15 +45,17 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """The real program, in a folder of its own; COLUMNS is set so that lines break where they always do."""
+    """The real program, in a folder of its own; COLUMNS is set so that lines break where they always do.
 
-    def start(*arguments: str | Path, **given: Any) -> subprocess.CompletedProcess[str]:
+    Where a test is about the start of Python or its end, `start` is `subprocess.run`.
+    """
+
+    def called(*arguments: str | Path, **given: Any) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "COLUMNS": "100", **given.pop("environment", {})}
-        return subprocess.run(
-            [PROGRAM, *arguments], env=environment, text=True, check=False, **{"capture_output": True, "cwd": tmp_path, **given}
-        )
+        program: Run = given.pop("start", warm_start.run)
+        return program([PROGRAM, *arguments], env=environment, text=True, **{"capture_output": True, "cwd": tmp_path, **given})
 
-    return start
+    return called
 
 
 @pytest.fixture
@@ -71,7 +77,7 @@ Failing = Callable[[BaseException], None]
 
 
 def test_the_program_is_installed(run: Run) -> None:
-    done = run("--version")
+    done = run("--version", start=subprocess.run)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"sporeprint {__version__}\n", "")
 
 
@@ -113,13 +119,14 @@ def test_examples_on_the_pages_can_be_parsed() -> None:
                 _assert_parses(example)
 
 
+@cache
+def _command() -> Any:
+    return typer.main.get_command(cli.app)
+
+
 def _assert_parses(example: str) -> None:
-    import shlex
-
-    import typer.main
-
     words = shlex.split(example)[1:]
-    node: Any = typer.main.get_command(cli.app)
+    node = _command()
     while hasattr(node, "commands"):
         node = node.commands[words.pop(0)]
     node.make_context("sporeprint", words)
@@ -157,7 +164,7 @@ def _on_a_terminal(command: list[str], folder: Path, environment: Mapping[str, s
     """What a command writes when stdin, stdout and stderr are a terminal."""
     master, slave = pty.openpty()
     clean = {key: value for key, value in os.environ.items() if key not in {"NO_COLOR", "FORCE_COLOR"}}
-    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, cwd=folder, env={**clean, **environment}) as process:
+    with Warm(command, stdin=slave, stdout=slave, stderr=slave, cwd=folder, env={**clean, **environment}) as process:
         os.close(slave)
         written = b""
         while True:
@@ -259,7 +266,7 @@ def test_a_file_name_that_is_no_text_can_be_named(tmp_path: Path) -> None:
 
 def test_a_full_disk_under_the_result_ends_with_6(run: Run) -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
-        done = run("version", stdout=full, stderr=subprocess.PIPE, capture_output=False)
+        done = run("version", start=subprocess.run, stdout=full, stderr=subprocess.PIPE, capture_output=False)
     assert done.returncode == 6
     assert done.stderr == "error: cannot write to standard output: No space left on device\n"
 
@@ -268,7 +275,7 @@ def test_a_reader_who_left_is_answered_with_silence(run: Run) -> None:
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w") as pipe:
-        done = run("version", stdout=pipe, stderr=subprocess.PIPE, capture_output=False)
+        done = run("version", start=subprocess.run, stdout=pipe, stderr=subprocess.PIPE, capture_output=False)
     assert done.returncode == 141
     assert done.stderr == ""
 
@@ -371,7 +378,7 @@ def test_an_unexpected_error_is_json_for_programs(tmp_path: Path) -> None:
 
 
 def _python(script: str, arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", script, *arguments], cwd=folder, text=True, capture_output=True, check=False)
+    return warm_start.run([sys.executable, "-c", script, *arguments], cwd=folder, text=True, capture_output=True)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -19,6 +19,7 @@ from serving_support import write_config
 from sporeprint.cli import app as cli
 from sporeprint.storage.oltp import tables
 from warehouse_support import write
+from warm_start import Warm
 
 MINUTE_US = 60_000_000
 
@@ -137,7 +138,7 @@ def test_watching_goes_on_through_what_fails_and_ends_when_it_is_told(here: Serv
     manifest = here.root / "data/warehouse/manifest.json"
     latest = here.root / "models/metrics/monitoring/latest.json"
     command = [sys.executable, "-m", "sporeprint", "monitor", "--watch", "--every", "1s", "--rows", "100", "-q"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = Warm(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         _until(lambda: latest.exists() and "sporeprint warehouse" not in latest.read_text() and manifest.exists())
         assert json.loads(latest.read_text())["drift"]["rows"][1] == 100

@@ -1,8 +1,10 @@
 """Work in a process of its own: what it yields, how it fails, and that it ends with who started it."""
 
 import multiprocessing
+import multiprocessing.spawn
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -13,6 +15,15 @@ import pytest
 from journal_support import until
 from sporeprint.common.child_process import ChildDiedError, ChildProcess, run_in_child
 from sporeprint.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def _started_by_python() -> Iterator[None]:
+    """Here, processes are started as they are outside tests."""
+    before = multiprocessing.spawn.get_executable()
+    multiprocessing.set_executable(sys.executable)
+    yield
+    multiprocessing.set_executable(before)
 
 
 def count(most: int) -> Iterator[int]:

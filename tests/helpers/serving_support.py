@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from ruamel.yaml import YAML
 
 from free_ports import free_port
+from warm_start import Warm
 
 T = TypeVar("T")
 #: For clients that speak plain HTTP: without it each of them reads the system's certificates, which takes as long as ten requests.
@@ -125,9 +126,7 @@ def start_server(root: Path, config: Path, *options: str, env: Mapping[str, str]
     """Start `sporeprint serve`, and wait until it answers."""
     port = free_port()
     command = [sys.executable, "-m", "sporeprint", "serve", "--port", str(port), "--workdir", str(root), "--config", str(config)]
-    process = subprocess.Popen(
-        [*command, *options], text=True, stderr=subprocess.PIPE, env={**os.environ, "PYTHONWARNINGS": "ignore", **(env or {})}
-    )
+    process = Warm([*command, *options], text=True, stderr=subprocess.PIPE, env={**os.environ, "PYTHONWARNINGS": "ignore", **(env or {})})
     server = Server(process, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10, verify=NO_TLS))
     try:
         server.wait()

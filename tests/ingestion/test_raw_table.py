@@ -29,6 +29,7 @@ from sporeprint.errors import ConfigError, DataError, SourceUnavailableError, St
 from sporeprint.ingestion.raw_table import CsvDialect, RawTable, open_raw_table, open_table, read_batches
 from sporeprint.settings import Settings, parse
 from sporeprint.simulation.generator import simulate_table
+from warm_start import Warm
 
 TABLE = b"class;width;note\ne;1.5;n\np;2;\n"
 OTHER = b"class,width,note\np,9,x\n"
@@ -491,7 +492,7 @@ except SporeprintError as error:
 def program(settings: Settings, workdir: Path, source: str | Path, *, most: int = 0, nobody: bool = False) -> "subprocess.Popen[str]":
     """The extract step in a process of its own, which may write files of at most `most` bytes, and is not root if `nobody`."""
     arguments = json.dumps([settings.model_dump(mode="json", exclude_none=True), str(workdir), str(source), most, nobody])
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, arguments], stderr=subprocess.PIPE, text=True)
+    return Warm([sys.executable, "-c", PROGRAM, arguments], stderr=subprocess.PIPE, text=True)
 
 
 def test_a_file_that_may_not_be_read_is_refused(make: Make) -> None:

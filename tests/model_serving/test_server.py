@@ -5,7 +5,6 @@ import json
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -17,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+import warm_start
 from free_ports import free_port
 from journal_support import until
 from serving_support import NO_TLS, Load, write_config
@@ -179,7 +179,7 @@ def test_a_port_that_is_taken_is_all_that_is_said(small_copy: Path, small_config
     with listening("127.0.0.1", 0) as taken:
         taken.listen()
         where = ["--port", str(taken.getsockname()[1]), "--workdir", str(small_copy), "--config", str(config)]
-        done = subprocess.run([sys.executable, "-m", "sporeprint", "serve", *where], capture_output=True, text=True, check=False)
+        done = warm_start.run([sys.executable, "-m", "sporeprint", "serve", *where], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: cannot listen on 127.0.0.1:")
 
@@ -230,7 +230,7 @@ def test_a_model_that_cannot_be_read_is_one_sentence(small_copy: Path, small_con
     config = write_config(small_config, tmp_path / "config.yaml")
     where = ["--port", str(free_port()), "--workers", workers, "--workdir", str(small_copy)]
     command = [sys.executable, "-m", "sporeprint", "serve", *where]
-    done = subprocess.run([*command, "--config", str(config)], capture_output=True, text=True, timeout=180, check=False)
+    done = warm_start.run([*command, "--config", str(config)], capture_output=True, text=True, timeout=180)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert version.ref in done.stderr

@@ -21,6 +21,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+import warm_start
 from sporeprint import settings
 from sporeprint.common.locks import run_lock
 from sporeprint.errors import BusyError, ConfigError, DataError, RefusedError, RegistryError
@@ -37,6 +38,7 @@ from sporeprint.pipelines.train import run_train
 from sporeprint.pipelines.transform import run_transform, run_validate
 from sporeprint.registry.registry import Registry
 from sporeprint.settings import Settings
+from warm_start import Warm
 
 Published = Callable[[Path], dict[str, str]]
 MODELS = ("logistic_regression", "decision_tree", "xgboost")
@@ -598,7 +600,7 @@ def config(small_config: dict[str, Any], tmp_path: Path) -> Path:
 def started(config: Path, root: Path, table: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A run in a process of its own, after its imports; it ends with the block."""
     before = len(list(root.glob("logs/*")))
-    with subprocess.Popen(command(config, root, table), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with Warm(command(config, root, table), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             while process.poll() is None and len(list(root.glob("logs/*"))) == before:
                 time.sleep(0.005)
@@ -612,7 +614,7 @@ def test_of_two_processes_one_is_refused(config: Path, small_table: Path, tmp_pa
     root = tmp_path / "work"
     with started(config, root, small_table) as first:
         first.send_signal(signal.SIGSTOP)
-        second = subprocess.run(command(config, root, small_table), capture_output=True, text=True, check=False)
+        second = warm_start.run(command(config, root, small_table), capture_output=True, text=True)
         first.send_signal(signal.SIGCONT)
         assert first.wait(300) == 0
     assert second.returncode == 75

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+import warm_start
 from free_ports import free_port
 from http_receiver import Receiver, receiving
 from serving_support import write_config
@@ -165,8 +166,8 @@ def served(table: Path) -> Iterator[Any]:
 class Standalone:
     """`airflow standalone`, asked over its HTTP API."""
 
-    def __init__(self, address: str, home: Path) -> None:
-        self.address, self.home, self.token = address, home, ""
+    def __init__(self, address: str, home: Path, program: Path) -> None:
+        self.address, self.home, self.program, self.token = address, home, program, ""
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {self.token}"} if self.token else {})}
@@ -208,7 +209,7 @@ class Standalone:
     def commands(self, run: str, dag: str = ETL) -> dict[str, str]:
         """Task -> the command that it started at last, without the options that all of them share."""
         logs = {task: self.log(run, task, attempt, dag) for task, (_, attempt) in self.tasks(run, dag).items() if attempt}
-        found = {task: re.findall(rf"\$ {PROGRAM} ([^\"]*?) --config=", log) for task, log in logs.items()}
+        found = {task: re.findall(rf"\$ {self.program} ([^\"]*?) --config=", log) for task, log in logs.items()}
         return {task: commands[-1] for task, commands in found.items() if commands}
 
 
@@ -233,8 +234,10 @@ def standalone(airflow: Path, lineage: Receiver, tmp_path_factory: pytest.TempPa
     home = tmp_path_factory.mktemp("standalone")
     port, workers, triggers = (str(free_port()) for _ in range(3))
     address = f"http://127.0.0.1:{port}"
+    program = warm_start.program(home)
     own = environment(
         home,
+        MUSHROOM_SPOREPRINT=str(program),
         PATH=f"{airflow.parent}:{os.environ['PATH']}",
         AIRFLOW__API__HOST="127.0.0.1",
         AIRFLOW__API__PORT=port,
@@ -251,7 +254,7 @@ def standalone(airflow: Path, lineage: Receiver, tmp_path_factory: pytest.TempPa
     with (home / "said.log").open("w") as said:
         process = subprocess.Popen([airflow, "standalone"], env=own, stdout=said, stderr=said, start_new_session=True)
     try:
-        made = Standalone(address, home)
+        made = Standalone(address, home, program)
         until(made.log_in)
         yield made
     finally:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import warm_start
 from free_ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +23,7 @@ PATIENCE = 600
 def start(folder: Path, said: Path, port: int) -> "subprocess.Popen[bytes]":
     env = {name: value for name, value in os.environ.items() if not name.startswith("SPOREPRINT_")} | {"TOUR_PORT": str(port)}
     # Nothing of what is tested depends on how finely the models are measured.
-    env |= {"SPOREPRINT_EVALUATION__REPLICATES": "100", "SPOREPRINT_EVALUATION__FOLDS": "3"}
+    env |= {"SPOREPRINT_EVALUATION__REPLICATES": "100", "SPOREPRINT_EVALUATION__FOLDS": "2"}
     with said.open("wb") as file:
         return subprocess.Popen([ROOT / "examples/tour.sh", folder], env=env, stdout=file, stderr=file, start_new_session=True)
 
@@ -53,7 +54,7 @@ def alive(group: int) -> list[str]:
 def sporeprint(folder: Path, *arguments: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "sporeprint", *arguments, "--json", "--workdir", str(folder)]
     env = {**os.environ, "SPOREPRINT_CONFIG": str(ROOT / "config/config.yaml")}
-    found: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout)
+    found: dict[str, Any] = json.loads(warm_start.run(command, capture_output=True, text=True, check=True, env=env).stdout)
     return found
 
 
