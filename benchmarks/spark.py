@@ -163,30 +163,30 @@ def kills(points: int, folder: Path, place: Path, seed: int) -> None:
     run([*SPOREPRINT, *arguments, "--workdir", str(here)])
     draw = random.Random(seed)
     with spark_cluster(PYTHON, place) as cluster:
-        # The time in which tasks run, on this machine: from the first executor to the end of the fits.
-        with cluster.driver(*arguments, "--engine", cluster.master, "--workdir", str(place / "whole")) as driver:
-            began = first_executor(driver)
-            while "train" not in steps_of(place / "whole") and driver.poll() is None:
-                time.sleep(0.1)
-            window = time.perf_counter() - began
-            driver.communicate()
+        code, _, errors = cluster.run(*arguments, "--engine", cluster.master, "--workdir", str(place / "whole"), timeout=None)
+        if code:
+            sys.exit(errors)
+        took = durations_of(place / "whole")
         for number in range(points + 1):
-            there, wait = place / f"there{number}", draw.uniform(0, window)
+            # In turn while rows are checked and while fits count them; how far a step is depends on the load, so it is asked for.
+            before, step = (("load", "train"), ("extract", "transform"))[number % 2]
+            there, wait = place / f"there{number}", draw.uniform(0, 0.8 * took[step])
             is_driver = number == points
             command = (*arguments, "--engine", cluster.master, "--workdir", str(there))
             with cluster.driver(*command) as driver:
-                first_executor(driver)
+                while driver.poll() is None and (before not in durations_of(there) or not executors()):
+                    time.sleep(0.05)
                 time.sleep(wait)
-                step, alive = steps_of(there), executors()
+                done, alive = list(durations_of(there)), executors()
                 if is_driver:
                     driver.kill()
                 elif alive:
                     os.kill(draw.choice(alive), signal.SIGKILL)
                 _, errors = driver.communicate()
-            found = {"window_s": round(window, 1), "after_s": round(wait, 1), "steps_done": step, "was_there": bool(alive)}
+            found = {"during": step, "after_s": round(wait, 1), "steps_done": done, "was_there": bool(alive)}
             if is_driver:
                 found["candidates_of_it"] = (there / "models/candidates/xgboost/candidate.json").exists()
-                driver.returncode, _, errors = cluster.run(*command)
+                driver.returncode, _, errors = cluster.run(*command, timeout=None)
             say(
                 "the driver killed, then again" if is_driver else "an executor killed",
                 {
@@ -199,18 +199,11 @@ def kills(points: int, folder: Path, place: Path, seed: int) -> None:
             )
 
 
-def first_executor(driver: "subprocess.Popen[str]") -> float:
-    """When the first executor is there, or the driver has ended."""
-    while not executors() and driver.poll() is None:
-        time.sleep(0.05)
-    return time.perf_counter()
-
-
-def steps_of(workdir: Path) -> list[str]:
-    """The steps that a run has ended."""
+def durations_of(workdir: Path) -> dict[str, float]:
+    """The steps that runs have ended, and how long each took."""
     logs = sorted((workdir / "logs").glob("*.jsonl"))
     lines = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
-    return [line["step"] for line in lines if "step" in line]
+    return {line["step"]: float(line["wall_s"]) for line in lines if "step" in line}
 
 
 def check(place: Path, other: Path | None) -> None:

@@ -32,10 +32,10 @@ class SparkCluster:
             command, env={**self.environment, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
         )
 
-    def run(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    def run(self, *arguments: str, timeout: float | None = 300, **environment: str) -> tuple[int, str, str]:
         """`sporeprint` with PySpark beside it: exit code, what it wrote, and its errors."""
         with self.driver(*arguments, **environment) as process:
-            out, errors = process.communicate(timeout=300)
+            out, errors = process.communicate(timeout=timeout)
         return process.returncode, out, errors
 
 
