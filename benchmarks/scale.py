@@ -5,11 +5,13 @@
 
 The numbers of rows are whole numbers of species blocks. The files are made by `sporeprint simulate` where they are missing
 (61 million rows: about 3 GB, in --folder). With --fits, the whole of `sporeprint etl`: processor seconds, peak memory by step, and the
-size of the guard; 173 species, each with an equal share of the rows.
+size of the guard; 173 species, each with an equal share of the rows. On the same part files XGBoost is then trained by itself from a
+`DataIter`, with the same parameters and rows to stop by: `fit` has both times, and their ratio.
 """
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -19,6 +21,44 @@ from measure import SPOREPRINT, Run, pairs, run, say, spread
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ["--config", str(ROOT / "config/config.yaml")]
 BARE = "import sys, polars as pl; pl.scan_csv(sys.argv[1], separator=';').sink_parquet(sys.argv[2])"
+
+#: XGBoost and nothing else: part files and parameters in, seconds out.
+BARE_FIT = """
+import json, sys, time
+from pathlib import Path
+import polars as pl, xgboost as xgb
+
+folder, rows, options = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
+
+def files(name):
+    path = folder / f"{name}.parquet"
+    return sorted(path.glob("part-*.parquet")) if path.is_dir() else [path]
+
+def read(file):
+    table = pl.read_parquet(file).select(pl.exclude("^_.*$"))
+    y = (table["class"].cast(str) == "p").to_numpy()
+    table = table.drop("class")
+    codes = [pl.col(name).to_physical().fill_null(99) if kind == pl.Categorical else pl.col(name) for name, kind in table.schema.items()]
+    return table.select(each.cast(pl.Float32) for each in codes).to_numpy(), y
+
+class Batches(xgb.DataIter):
+    def reset(self):
+        self.left = iter(files("train"))
+    def next(self, input_data):
+        file = next(self.left, None)
+        if file is not None:
+            X, y = read(file)
+            input_data(data=X, label=y)
+        return file is not None
+
+began = time.perf_counter()
+data = xgb.QuantileDMatrix(Batches(), nthread=options["nthread"])
+X, y = read(files("validation")[0])
+stop = xgb.QuantileDMatrix(X[:rows], y[:rows], ref=data, nthread=options["nthread"])
+rounds, patience = options.pop("rounds"), options.pop("patience")
+xgb.train(options, data, rounds, evals=[(stop, "stop")], early_stopping_rounds=patience, verbose_eval=False)
+print(time.perf_counter() - began)
+"""
 
 
 def measure(rows: int, folder: Path, times: int) -> dict[str, object]:
@@ -75,12 +115,33 @@ def measure_fits(rows: int, folder: Path) -> dict[str, object]:
     (log,) = (workdir / "logs").glob("*.jsonl")
     steps = [entry for line in log.read_text(encoding="utf-8").splitlines() if "step" in (entry := json.loads(line))]
     (guard, *_) = (workdir / "models/registry").glob("*/v1/guard.npz")
+    record = json.loads((workdir / "models/candidates/xgboost/candidate.json").read_text(encoding="utf-8"))
+    model = record["settings"]
+    threads = os.cpu_count() or 1
+    parameters = {
+        "objective": "binary:logistic",
+        "eval_metric": "logloss",
+        "tree_method": "hist",
+        "seed": 0,
+        "nthread": threads,
+        **model["params"],
+        "rounds": model["rounds"],
+        "patience": model["early_stopping_rounds"],
+    }
+    stop = 250_000  # half of `runtime.most_rows`: the other half of the rows is for the guard
+    bare = run([sys.executable, "-c", BARE_FIT, str(workdir / "data/model_input"), str(stop), json.dumps(parameters)])
     found = {
         "rows": 173 * block,
         "cpu_s": round(done.cpu_s, 1),
         "wall_s": round(done.wall_s, 1),
         "peak_mib": round(done.peak_mib),
         "steps": {step["step"]: {"cpu_s": step["cpu_s"], "peak_mib": step["peak_mib"]} for step in steps},
+        "fit": {
+            "xgboost_s": record["fit_seconds"],
+            "bare_s": round(float(bare.output), 1),
+            "ratio": round(record["fit_seconds"] / float(bare.output), 2),
+            "bare_mib": round(bare.peak_mib),
+        },
         "guard_bytes": guard.stat().st_size,
     }
     shutil.rmtree(workdir)

@@ -4,9 +4,8 @@ import hashlib
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from fastapi import Header, Query
 from pydantic import BaseModel, ConfigDict
@@ -60,8 +59,7 @@ class RowRequest(BaseModel):
     model_config = ConfigDict(title="Row", extra="allow")
 
 
-@dataclass(frozen=True)
-class PredictOptions:
+class PredictOptions(NamedTuple):
     """What query and headers of a request ask for.
 
     Attributes:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 import orjson
@@ -28,8 +28,7 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _BOOLS = {"true": True, "1": True, "false": False, "0": False, "": True}
 
 
-@dataclass(frozen=True)
-class RequestHead:
+class RequestHead(NamedTuple):
     """What the headers of a request with a body say.
 
     Attributes:
