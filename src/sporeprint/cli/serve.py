@@ -37,7 +37,7 @@ def serve(
 
     database = DatabaseStart(session.settings.storage, session.workdir)  # it is waited for while the rest is loaded
     from sporeprint.model_serving import server
-    from sporeprint.model_serving.http.authentication import LOOPBACK
+    from sporeprint.model_serving.http.host import LOOPBACK
 
     exposed, start = host not in LOOPBACK, server.check(session.settings, session.workdir, model, database)
     if exposed and not start.has_keys:

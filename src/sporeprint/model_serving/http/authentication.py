@@ -9,12 +9,10 @@ site could have a browser here call it by a name that resolves to the loopback a
 
 import asyncio
 import contextlib
-import functools
 import hashlib
 import hmac
 import json
 import logging
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -27,6 +25,7 @@ from sqlalchemy import Engine
 from sporeprint.common.files import atomic_write
 from sporeprint.errors import ConfigError, SporeprintError, StorageError, StorageUnavailableError
 from sporeprint.model_serving.http.background_task import background_task
+from sporeprint.model_serving.http.host import is_loopback
 from sporeprint.model_serving.http.key_uses import KeyUses
 from sporeprint.model_serving.http.problems import HttpProblemError, Problem, retry
 from sporeprint.model_serving.http.requests import Scope
@@ -38,8 +37,6 @@ log = logging.getLogger(__name__)
 
 #: How often to read the keys, seconds: a key that is revoked is no longer taken after so long.
 POLL_S = 1.0
-#: Names of this machine.
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 BOOTSTRAP_VARIABLE = "SPOREPRINT_BOOTSTRAP_KEY_FILE"
 #: Fewest characters of a key that somebody made up: 32 of base64 are 192 bits.
 SHORTEST = 32
@@ -176,7 +173,6 @@ REQUIRED_ROLES: Mapping[str, Requirement | None] = {
     "ui_missing": None,
 }
 
-_HOST = re.compile(r"(?:\[(?P<bracketed>[0-9a-f:.]+)\]|(?P<name>[^\[\]:/@\s]+))(?::[0-9]{1,5})?")
 _CHALLENGE = (b"www-authenticate", b'Bearer realm="sporeprint"')
 _ASK = "send it as Authorization: Bearer KEY, or as X-API-Key: KEY"
 NO_KEY = Problem(401, "no-key", "A key is needed", f"this needs an API key; {_ASK}", (_CHALLENGE,))
@@ -336,7 +332,7 @@ class Authenticator:
 
     def _local_caller(self, scope: Scope) -> Caller:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) != 1 or _host_name(hosts[0]) not in LOOPBACK:
+        if len(hosts) != 1 or not is_loopback(hosts[0]):
             raise HttpProblemError(ELSEWHERE)
         return self._local
 
@@ -488,13 +484,6 @@ def _secret(scope: Scope) -> str | None:
         elif name == b"x-api-key":
             return str(value.strip().decode("latin-1"))
     return None
-
-
-@functools.lru_cache(maxsize=256)
-def _host_name(host: bytes) -> str:
-    """A Host header without its port; empty where it is no host with a port."""
-    match = _HOST.fullmatch(host.decode("latin-1").lower())
-    return "" if match is None else (match["bracketed"] or match["name"])
 
 
 def actor(caller: Caller) -> str:
