@@ -68,7 +68,8 @@ def fill(engine: Engine, rows: int, labelled: int) -> None:
 
 def size_mib(server: Any, database: str) -> float:
     """Of the files of the table."""
-    return sum(path.stat().st_size for path in (server.folder / "data" / database).glob("prediction*.ibd")) / (1 << 20)
+    folder: Path = server.folder / "data" / database
+    return sum(path.stat().st_size for path in folder.glob("prediction*.ibd")) / (1 << 20)
 
 
 def pruned(server: Any, options: argparse.Namespace, *, partitioned: bool) -> dict[str, Any]:

@@ -221,7 +221,7 @@ def check(place: Path, other: Path | None) -> None:
         with spark_cluster(PYTHON, folder, hidden=hidden) as cluster:
             for what, (environment, options) in ({"the share": ({}, ())} if hidden else lacks).items():
                 began = time.perf_counter()
-                code, out, errors = cluster.run(*arguments, *options, "--engine", cluster.master, **environment)
+                code, out, errors = cluster.run(*arguments, *options, "--engine", cluster.master, timeout=300, **environment)
                 seconds = round(time.perf_counter() - began, 1)
                 say("engine check", {"lacks": what, "exit": code, "wall_s": seconds, "says": (errors or out).strip()[-400:]})
 

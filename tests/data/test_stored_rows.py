@@ -30,9 +30,9 @@ PARTS = 5
 class Nodes(LocalEngine):
     """Processes of this machine that share no memory, as those of a cluster."""
 
-    @property
-    def nodes(self) -> int:
-        return self.workers
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers)
+        self.nodes = workers
 
 
 @pytest.fixture(params=[2, 3])

@@ -9,7 +9,7 @@ from scipy import stats
 
 from partial_support import SCHEMA, fitted, likelihood_of, world
 from sporeprint.safety.cells import FIRST_VALUE, Cells
-from sporeprint.safety.group_likelihood import WIDENING, GroupLikelihood
+from sporeprint.safety.group_likelihood import FEW_ROWS, WIDENING, GroupLikelihood
 from support import NUMERIC, codes, dataset, labels, nominal
 
 LIKELIHOOD = fitted().guard.likelihood
@@ -78,6 +78,18 @@ def test_the_same_rows_together_and_alone() -> None:
     assert [int(one.group[0]) for one in alone] == together.group.tolist()
     assert [one.typicality[0] for one in alone] == pytest.approx(together.typicality, abs=2e-4)
     assert [one.margin[0] for one in alone] == pytest.approx(together.margin, abs=1e-3)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7, FEW_ROWS, FEW_ROWS + 1])
+@pytest.mark.parametrize("some_hidden", [False, True], ids=["one pattern of numbers", "several"])
+def test_a_few_rows_say_the_same_row_by_row(rows: int, some_hidden: bool) -> None:
+    cells = fitted().cells.take(slice(0, rows))
+    if some_hidden:
+        cells = cells.hidden(np.random.default_rng(3).random((rows, len(LAYOUT.columns))) < 0.5, LAYOUT)
+    together, each = LIKELIHOOD.evidence(cells), LIKELIHOOD.rows_evidence(cells)
+    assert [said.group for said in each] == together.group.tolist()
+    for name in ("positive", "margin", "typicality"):
+        assert [getattr(said, name) for said in each] == pytest.approx(getattr(together, name).tolist(), rel=1e-6, abs=1e-4)
 
 
 def test_what_is_left_out_is_not_known() -> None:

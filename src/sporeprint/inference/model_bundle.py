@@ -16,6 +16,7 @@ from sporeprint.models.encoder import Encoder
 from sporeprint.models.scorers import Scorer
 from sporeprint.safety.decision_rule import DecisionRule, Predictions
 from sporeprint.safety.next_question import Questions
+from sporeprint.safety.verdict import verdict_words
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import CsvSettings
 
@@ -99,6 +100,11 @@ class Bundle:
             return DecisionRule.from_files(self.parts)
         except ValueError as error:
             raise RegistryError(f"model {self.name!r} cannot answer: {error}") from error
+
+    @cached_property
+    def words(self) -> tuple[str, str, str]:
+        """The words of the verdicts, by their numbers."""
+        return verdict_words(self.schema)
 
     @cached_property
     def questions(self) -> Questions | None:

@@ -13,10 +13,10 @@ from sporeprint.messages.base import trusted
 from sporeprint.messages.predictions import UnknownKind
 from sporeprint.safety.anomalies import NEVER_SEEN, OUTSIDE, UNLIKE, RowAnomalies
 from sporeprint.safety.cells import Cells, RowCells
-from sporeprint.safety.group_likelihood import Evidence, RowEvidence
+from sporeprint.safety.group_likelihood import RowEvidence
 from sporeprint.safety.partial_guard import PartialGuard
 from sporeprint.safety.partial_rule import RowVerdict, decide_row
-from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar, verdict_words
+from sporeprint.safety.verdict import HALF, UNKNOWN, is_familiar
 
 Row = Mapping[str, str | float | None]
 
@@ -35,7 +35,7 @@ def predict_partial(
     classifier: npt.NDArray[np.float64],
     anomalies: Sequence[RowAnomalies],
     *,
-    evidence: Evidence | None = None,
+    evidence: Sequence[RowEvidence] | None = None,
 ) -> list[Prediction]:
     """Answer n rows, each by its own set of observed columns.
 
@@ -47,11 +47,10 @@ def predict_partial(
         anomalies: of each row.
         evidence: what the rows say, where somebody has asked it already.
     """
-    limits, evidence = bundle.safety.limits, guard.likelihood.evidence(cells) if evidence is None else evidence
-    columns = (column.tolist() for column in (evidence.positive, evidence.margin, evidence.group, evidence.typicality))
+    limits, evidence = bundle.safety.limits, guard.likelihood.rows_evidence(cells) if evidence is None else evidence
     verdicts = [
-        decide_row(guard, key, RowEvidence(*values), contradictory=bool(row.contradictions), limits=limits, classifier=probability)
-        for key, values, row, probability in zip(cells.keys, zip(*columns, strict=True), anomalies, classifier.tolist(), strict=True)
+        decide_row(guard, key, said, contradictory=bool(row.contradictions), limits=limits, classifier=probability)
+        for key, said, row, probability in zip(cells.keys, evidence, anomalies, classifier.tolist(), strict=True)
     ]
     doubts = _doubts(bundle, cells, verdicts, anomalies) if any(row.verdict == UNKNOWN for row in verdicts) else {}
     return [
@@ -74,7 +73,7 @@ def _prediction(bundle: Bundle, row: RowVerdict, anomalies: RowAnomalies, doubt:
         Prediction,
         prediction=target.positive if row.probability > HALF else target.negative,
         probability=row.probability,
-        verdict=verdict_words(bundle.schema)[row.verdict],
+        verdict=bundle.words[row.verdict],
         novelty_p=row.p,
         threshold=rule.threshold.value,
         unseen=anomalies.unseen,

@@ -183,7 +183,7 @@ class Encoder:
         np.copyto(numbers, fills, where=missing)
         numbers -= centers
         numbers /= scales
-        out.T[places] = numbers.clip(-LARGEST, LARGEST, out=numbers)
+        out.T[places] = np.maximum(np.minimum(numbers, LARGEST, out=numbers), -LARGEST, out=numbers)
         if len(flags):
             out.T[flags] = missing[flagged]
         for at, column in self._dates:

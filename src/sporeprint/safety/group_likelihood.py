@@ -201,11 +201,22 @@ class GroupLikelihood:
         both += (features @ of_numbers.both).astype(np.float32)
         group = int(both[:width].argmax())
         both -= both[group]
-        positive, negative, stranger = (np.exp(np.minimum(both, MOST_EXPONENT, out=both), out=both) @ self._masses).tolist()
-        margin = math.log(max(negative, LEAST_MASS)) - math.log(max(positive + stranger, LEAST_MASS))
+        masses = np.exp(np.minimum(both, MOST_EXPONENT, out=both), out=both) @ self._masses
         surprise = float(np.add.reduce(self._surprise_by_group[group].take(places), dtype=np.float64))
-        typicality = float(of_numbers.known_by_group[group] @ features) + surprise
-        return RowEvidence(positive / (positive + negative), margin, group, round(max(typicality, -1e6), 4))
+        return _row_evidence(masses.tolist(), group, float(of_numbers.known_by_group[group] @ features) + surprise)
+
+    def rows_evidence(self, cells: Cells) -> list[RowEvidence]:
+        """What each of n rows says: as `evidence` does, and for a few rows at less cost."""
+        present = ~np.isnan(cells.numbers)
+        if not 0 < len(cells) <= FEW_ROWS or not (present == present[0]).all():
+            known = self.evidence(cells)
+            columns = (column.tolist() for column in (known.positive, known.margin, known.group, known.typicality))
+            return [RowEvidence(*values) for values in zip(*columns, strict=True)]
+        numbers = self._numbers(present[0])
+        features = numbers.features(cells.numbers)
+        masses, group = self._masses_of(cells, numbers, features, None)
+        typicality = self._typicalities(numbers, features, cells.places, group)
+        return [_row_evidence(*values) for values in zip(masses.tolist(), group.tolist(), typicality.tolist(), strict=True)]
 
     def by_numbers(self, cells: Cells) -> Iterator[tuple[Flags, Index]]:
         """Blocks of rows with the same observed numbers: those, and the rows."""
@@ -251,24 +262,33 @@ class GroupLikelihood:
         return np.ascontiguousarray(np.hstack([self.known, self.stranger]))
 
     def _block(self, cells: Cells, observed: Flags, left_out: Index | None) -> Evidence:
-        numbers, width = self._numbers(observed), len(self.names)
+        numbers = self._numbers(observed)
         features = numbers.features(cells.numbers)
+        masses, group = self._masses_of(cells, numbers, features, left_out)
+        positive, negative, stranger = masses.astype(np.float64).T
+        margin = np.log(np.maximum(negative, LEAST_MASS)) - np.log(np.maximum(positive + stranger, LEAST_MASS))
+        return Evidence(positive / (positive + negative), margin, group, self._typicality(numbers, features, cells.places, group))
+
+    def _masses_of(self, cells: Cells, numbers: _Numbers, features: Float64, left_out: Index | None) -> tuple[Float32, Index]:
+        """Masses of positive groups, negative ones and strangers, [n, 3], by that of the likeliest group; and that group, [n]."""
+        width = len(self.names)
         both = self._summed(self._both, cells, features @ numbers.both)
         if left_out is not None:
             mine = np.flatnonzero(left_out >= 0)
             both[mine, left_out[mine]] = both[mine, width + left_out[mine]] = -np.inf
         group = both[:, :width].argmax(axis=1)
         both -= both[:, :width].max(axis=1, keepdims=True)
-        masses = np.exp(np.minimum(both, MOST_EXPONENT, out=both), out=both) @ self._masses
-        positive, negative, stranger = masses.astype(np.float64).T
-        margin = np.log(np.maximum(negative, LEAST_MASS)) - np.log(np.maximum(positive + stranger, LEAST_MASS))
-        return Evidence(positive / (positive + negative), margin, group, self._typicality(numbers, features, cells.places, group))
+        return np.exp(np.minimum(both, MOST_EXPONENT, out=both), out=both) @ self._masses, group
 
     def _typicality(self, numbers: _Numbers, features: Float64, places: npt.NDArray[np.intp], group: Index) -> Float64:
         """How typical rows with the same observed numbers are of one group each: [n]."""
+        return _rounded(self._typicalities(numbers, features, places, group))
+
+    def _typicalities(self, numbers: _Numbers, features: Float64, places: npt.NDArray[np.intp], group: Index) -> Float64:
+        """The same, not rounded."""
         cells = places + (group * self.layout.height)[:, np.newaxis]
         surprise = np.add.reduce(self._surprise_by_group.take(cells), axis=1, dtype=np.float64)
-        return _rounded(np.einsum("nf,nf->n", features, numbers.known_by_group[group]) + surprise)
+        return np.asarray(np.einsum("nf,nf->n", features, numbers.known_by_group[group]) + surprise)
 
     def typicality_everywhere(self, cells: Cells) -> tuple[Float64, Float64]:
         """How typical one row is of every group, [K]; and with each of its observed columns left out, [observed, K]."""
@@ -433,6 +453,13 @@ class GroupLikelihood:
             ValueError: if the bytes are none.
         """
         return cls.from_arrays(from_npz(data))
+
+
+def _row_evidence(masses: Sequence[float], group: int, typicality: float) -> RowEvidence:
+    """What a row says by the masses of positive groups, negative ones and strangers."""
+    positive, negative, stranger = masses
+    margin = math.log(max(negative, LEAST_MASS)) - math.log(max(positive + stranger, LEAST_MASS))
+    return RowEvidence(positive / (positive + negative), margin, group, round(max(typicality, -1e6), 4))
 
 
 def _rounded(typicality: Float64) -> Float64:

@@ -12,6 +12,7 @@ columns hidden at random. Both are figures of the row's own mask and of the grou
 
 import json
 import threading
+from bisect import bisect_right
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -119,7 +120,12 @@ class MaskProfile:
 
     def row_p(self, typicality: float) -> float:
         """The conformal p-value of one row."""
-        return (int(self.usual.searchsorted(np.float32(typicality), side="right")) + 1.0) / (len(self.usual) + 1.0)
+        return (bisect_right(self._sorted, float(np.float32(typicality))) + 1.0) / (len(self.usual) + 1.0)
+
+    @cached_property
+    def _sorted(self) -> memoryview:
+        """`usual`, for a search of one number: by arrays it takes twice as long."""
+        return self.usual.data
 
 
 @dataclass(frozen=True)

@@ -327,7 +327,8 @@ def test_a_downgrade_puts_back_what_a_killed_run_had_taken_out(engine: Engine) -
 
 def test_others_ship_meanwhile_and_lose_nothing(engine: Engine, url: URL) -> None:
     insert_rows(engine, [7, 6, 5, 4], each=50)
-    stop, other, shipped = threading.Event(), connect(url), []
+    stop, other = threading.Event(), connect(url)
+    shipped: list[str] = []
 
     def ship() -> None:
         while not stop.is_set():

@@ -111,7 +111,8 @@ def test_what_a_killed_reader_leaves_the_next_sync_completes(oltp: Engine, wareh
         def text(self, text: str) -> None: ...
 
         def advance(self, amount: int) -> None:
-            for process in list(engine._processes()._processes.values()):  # type: ignore[attr-defined]  # which they are
+            for process in list(engine._processes()._processes.values()):
+                assert process.pid is not None
                 os.kill(process.pid, signal.SIGKILL)
 
     with closing(LocalEngine(2)) as engine:

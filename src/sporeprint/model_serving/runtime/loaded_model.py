@@ -26,7 +26,7 @@ from sporeprint.registry.registry import Registry
 from sporeprint.safety.anomalies import RowAnomalies, row_anomalies
 from sporeprint.safety.cells import Cells
 from sporeprint.safety.decision_rule import DecisionRule
-from sporeprint.safety.group_likelihood import Evidence
+from sporeprint.safety.group_likelihood import RowEvidence
 from sporeprint.safety.partial_guard import PARTIAL_GUARD_FILE, PartialGuard
 from sporeprint.safety.promise_notes import promise_notes
 from sporeprint.safety.verdict import verdict_words
@@ -55,7 +55,7 @@ class PartialRows(NamedTuple):
 
     places: Sequence[int]
     cells: Cells
-    evidence: Evidence
+    evidence: Sequence[RowEvidence]
 
 
 class RowChecks(NamedTuple):
@@ -227,7 +227,7 @@ class LoadedModel:
             return {}
         chosen = [places[number] for number in own]
         theirs = np.array([at[place] for place in chosen])
-        cells, evidence = partial.cells.take(theirs), partial.evidence.take(theirs)
+        cells, evidence = partial.cells.take(theirs), [partial.evidence[number] for number in theirs.tolist()]
         made = predict_partial(self.bundle, guard, cells, probability[own], [anomalies[place] for place in chosen], evidence=evidence)
         return dict(zip(chosen, made, strict=True))
 
@@ -238,7 +238,7 @@ class LoadedModel:
             return None
         cells = self.table.cells(read, rows, guard.layout)
         cells = cells if len(places) == len(rows) else cells.take(np.array(places))
-        return PartialRows(places, cells, guard.likelihood.evidence(cells))
+        return PartialRows(places, cells, guard.likelihood.rows_evidence(cells))
 
     @cached_property
     def plain_columns(self) -> PlainColumns:
