@@ -9,7 +9,6 @@ A ratio above 1 says that this tree is faster.
 
 import argparse
 import json
-import os
 import shutil
 import signal
 import socket
@@ -18,6 +17,8 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -29,6 +30,8 @@ ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "data/raw/secondary_data.csv"
 #: Connections that ask a server at once.
 CLIENTS = 8
+#: Requests that one server answers before it is the other's turn.
+TURN = 240
 
 
 class Tree:
@@ -55,8 +58,9 @@ class Tree:
         """The guard's own benchmark: one row, a batch, fitting, and the evaluation one species at a time."""
         return run([*self.python, str(self.source / "benchmarks/guard.py"), "--rows", "48000"])
 
-    def serve(self, requests: int) -> Run:
-        """A server that answers so many requests: its processor seconds for them, after as many that are not counted."""
+    @contextmanager
+    def server(self) -> Iterator["Server"]:
+        """A server that has answered a thousand requests."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -64,14 +68,44 @@ class Tree:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             wait(port, process)
-            ask(self.work.parent / "rows.json", port, requests // 3)
-            before = used(process.pid)
-            began = time.perf_counter()
-            ask(self.work.parent / "rows.json", port, requests)
-            return Run(time.perf_counter() - began, used(process.pid) - before, 0.0, "")
+            server = Server(process.pid, port, (self.work.parent / "rows.json").read_text(encoding="utf-8").splitlines())
+            server.answer(1000)
+            yield server
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
+
+
+class Server:
+    """A server, and connections to it that stay open."""
+
+    def __init__(self, pid: int, port: int, bodies: list[str]) -> None:
+        self.pid, self.bodies, self.asked = pid, bodies, 0
+        self.connections = [HTTPConnection("127.0.0.1", port) for _ in range(CLIENTS)]
+
+    def answer(self, requests: int) -> float:
+        """Have it answer so many requests, and say how many processor seconds it took for them."""
+        before = used(self.pid)
+        for _ in range(0, requests, CLIENTS):
+            for connection in self.connections:
+                body = self.bodies[self.asked % len(self.bodies)]
+                connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+                self.asked += 1
+            for connection in self.connections:
+                response = connection.getresponse()
+                response.read()
+                if response.status != 200:
+                    sys.exit(f"the server answered {response.status}")
+        return used(self.pid) - before
+
+
+def served(before: Server, after: Server, requests: int) -> tuple[Run, Run]:
+    """Both answer so many requests, by turns of a tenth of a second: what else the machine does hits both alike."""
+    first, second = 0.0, 0.0
+    for _ in range(requests // TURN):
+        first += before.answer(TURN)
+        second += after.answer(TURN)
+    return Run(0.0, first, 0.0, ""), Run(0.0, second, 0.0, "")
 
 
 def wait(port: int, process: "subprocess.Popen[bytes]") -> None:
@@ -89,25 +123,8 @@ def wait(port: int, process: "subprocess.Popen[bytes]") -> None:
 
 
 def used(pid: int) -> float:
-    """Processor seconds of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def ask(rows: Path, port: int, requests: int) -> None:
-    """Send rows in turn, over connections that stay open."""
-    bodies = rows.read_text(encoding="utf-8").splitlines()
-    connections = [HTTPConnection("127.0.0.1", port) for _ in range(CLIENTS)]
-    for number in range(0, requests, CLIENTS):
-        for offset, connection in enumerate(connections):
-            connection.request("POST", "/predict", bodies[(number + offset) % len(bodies)], {"Content-Type": "application/json"})
-        for connection in connections:
-            response = connection.getresponse()
-            response.read()
-            if response.status != 200:
-                sys.exit(f"the server answered {response.status}")
-    for connection in connections:
-        connection.close()
+    """Processor seconds of a process's threads so far, by the scheduler's count."""
+    return sum(int((task / "schedstat").read_text(encoding="utf-8").split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9
 
 
 def main() -> None:
@@ -115,7 +132,7 @@ def main() -> None:
     parser.add_argument("commit")
     parser.add_argument("--only", nargs="+", default=["serve", "predict", "etl", "guard"], choices=["serve", "predict", "etl", "guard"])
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=3000)
+    parser.add_argument("--requests", type=int, default=10 * TURN, help=f"of each pair, a multiple of {TURN}")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="before-after-") as name:
         folder = Path(name)
@@ -138,8 +155,11 @@ def compare(before: Tree, after: Tree, options: argparse.Namespace) -> None:
         (tree.work.parent / "rows.json").write_text("\n".join(lines), encoding="utf-8")
         tree.etl()
     for name in options.only:
-        works = [(lambda tree=tree: tree.serve(options.requests)) if name == "serve" else getattr(tree, name) for tree in (before, after)]
-        found = pairs(works[0], works[1], options.pairs)
+        if name == "serve":
+            with before.server() as old, after.server() as new:
+                found = [served(old, new, options.requests) for _ in range(options.pairs)]
+        else:
+            found = pairs(getattr(before, name), getattr(after, name), options.pairs)
         scale = 1e6 / options.requests if name == "serve" else 1.0
         say(
             f"{name}: {options.commit} against this tree",

@@ -566,7 +566,7 @@ def suite(tmp_path: Path) -> Path:
     """A small suite below the project's own conftest: one test needs the real table, one does not."""
     tests = tmp_path / "tests"
     tests.mkdir()
-    for name in ("conftest.py", "helpers/free_ports.py", "helpers/mariadb_server.py", "helpers/shared_folder.py"):
+    for name in ("conftest.py", "helpers/free_ports.py", "helpers/mariadb_server.py", "helpers/shared_folder.py", "helpers/warm_start.py"):
         shutil.copy(ROOT / "tests" / name, tests)
     (tests / "test_it.py").write_text("def test_a(real_data):\n    assert real_data.exists()\n\ndef test_b():\n    pass\n")
     return tmp_path
