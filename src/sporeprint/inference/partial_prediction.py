@@ -49,8 +49,8 @@ def predict_partial(
     """
     limits, evidence = bundle.safety.limits, guard.likelihood.rows_evidence(cells) if evidence is None else evidence
     verdicts = [
-        decide_row(guard, key, said, contradictory=bool(row.contradictions), limits=limits, classifier=probability)
-        for key, said, row, probability in zip(cells.keys, evidence, anomalies, classifier.tolist(), strict=True)
+        decide_row(guard, key, of_row, contradictory=bool(row.contradictions), limits=limits, classifier=probability)
+        for key, of_row, row, probability in zip(cells.keys, evidence, anomalies, classifier.tolist(), strict=True)
     ]
     doubts = _doubts(bundle, cells, verdicts, anomalies) if any(row.verdict == UNKNOWN for row in verdicts) else {}
     return [
