@@ -179,8 +179,8 @@ def test_never_two_writers_while_journals_are_made_and_removed(tmp_path: Path) -
             with closing(JournalFile.open(tmp_path, "w", wait_s=60)) as file:
                 inside.append(me)
                 together.append(len(inside))
+                inside.remove(me)  # with the removal the next one may come, before this thread says that it has gone
                 file.remove()
-                inside.remove(me)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
