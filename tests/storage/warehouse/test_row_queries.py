@@ -99,7 +99,7 @@ def test_answers_of_an_earlier_release_count_for_themselves(oltp: Engine, wareho
         import polars as pl
 
         earlier.setattr(
-            "sporeprint.storage.warehouse.feature_rows.row_hashes",
+            "sporeprint.storage.warehouse.counted_page.row_hashes",
             lambda texts, schema: pl.Series("row_hash", [None] * len(texts), dtype=pl.Int64),
         )
         sync_warehouse(oltp, warehouse, SCHEMA)
