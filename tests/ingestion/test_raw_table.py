@@ -205,7 +205,7 @@ def test_rows_to_score_are_looked_at_where_they_lie(make: Make, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"t\.csv is empty$"),
+        (b"", r"t\.csv is empty, without even a header; remove it, or write it again$"),
         (b"\n\n", "is empty; it must hold a header and rows"),
         (b"class;width;note\n", "has a header and no rows"),
         (b"class:width:note\n1:2:3\n", r"the header has one field, 'class:width:note'; is the separator another one\?"),
