@@ -53,7 +53,7 @@ def test_who_does_not_take_it_whole_gets_messages() -> None:
     assert [message["type"] for message in whole.sent] == ["http.response.start", "http.response.body"]
 
 
-@pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\rb"])
+@pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\rb", b"a\0b", b"a\x7f"])
 def test_a_value_cannot_begin_another_header(value: bytes) -> None:
     with pytest.raises(ValueError, match="line end"):
         asyncio.run(respond(Whole(takes=True), 200, b"", [(b"location", value)], JSON))

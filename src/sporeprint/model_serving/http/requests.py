@@ -24,6 +24,7 @@ JSON, IDENTITY = b"application/json", b"identity"
 CAREFUL: Headers = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"))
 NOTHING = b"default-src 'none'; frame-ancestors 'none'"
 SECURITY: Headers = (*CAREFUL, (b"content-security-policy", NOTHING))
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _BOOLS = {"true": True, "1": True, "false": False, "0": False, "": True}
 
@@ -249,11 +250,10 @@ def _head(length: int, headers: Headers, media_type: bytes) -> bytes:
 
 
 def _lines(headers: Headers) -> bytes:
-    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-    # A line end inside a value would begin another header.
-    if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers):
-        raise ValueError("a header holds a line end")
-    return lines
+    # A line end inside a value would begin another header; the server refuses the other control characters in messages, too.
+    if _CONTROL.search(b"".join([value for _, value in headers])):
+        raise ValueError("a header holds a line end or another control character")
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 #: The lines that hardly an answer lacks.
