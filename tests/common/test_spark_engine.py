@@ -27,6 +27,7 @@ from sporeprint.data.data_summary import DataSummary
 from sporeprint.data.part_files import part_files
 from sporeprint.data.training_data import read_input
 from sporeprint.errors import BusyError, ConfigError, SourceUnavailableError
+from sporeprint.pipelines.evaluate import run_evaluate
 from sporeprint.pipelines.extract import run_extract
 from sporeprint.pipelines.folder_prediction import predict_folder
 from sporeprint.pipelines.load import run_load
@@ -95,6 +96,7 @@ def test_a_cluster_that_loses_its_driver_and_an_executor_writes_and_fits_what_th
     rejected = [Workdir(tmp_path / root).rejected(run) for root, run in (("here", here.run_id), ("there", record.run_id))]
     assert pl.read_parquet(rejected[0]).equals(pl.read_parquet(rejected[1]))
     run_train(chosen, tmp_path / "here")
+    run_evaluate(chosen, tmp_path / "here")
     _assert_equal_fits(tmp_path / "here", tmp_path / "there", chosen)
     _assert_equal_answers_and_evaluation(spark, made.path, chosen, arguments, tmp_path)
 
@@ -105,8 +107,10 @@ def _assert_equal_fits(here: Path, there: Path, chosen: settings.Settings) -> No
         files = [root / "models/candidates" / name for root in (here, there)]
         for part in ("encoder.json", "guard.npz", "known.npz", "partial_guard.npz"):
             assert (files[0] / part).read_bytes() == (files[1] / part).read_bytes(), (name, part)
+    measured = [json.loads((Workdir(root).metrics / "metrics.json").read_text())["models"] for root in (here, there)]
     y = read_input(chosen, Workdir(here)).test.y
     for name in chosen.models:
+        assert measured[0][name]["unseen"] == measured[1][name]["unseen"]  # folds are fitted whole, each by one task
         one, other = (
             np.array(json.loads((root / f"models/candidates/{name}/candidate.json").read_text())["scores"]) for root in (here, there)
         )
