@@ -277,19 +277,18 @@ def _probe_packages() -> Callable[[Sequence[str]], dict[str, str | None]]:
     """A function that needs nothing of sporeprint: it is sent by value, to where sporeprint may be missing."""
 
     def versions_of(names: Sequence[str]) -> dict[str, str | None]:
+        import contextlib
         import importlib.metadata
         import importlib.util
 
         result: dict[str, str | None] = {}
         for name in names:
-            if importlib.util.find_spec(name) is None:
-                result[name] = None
-                continue
-            try:
-                result[name] = importlib.metadata.version(name)
-            except importlib.metadata.PackageNotFoundError:  # as xgboost is, of the distribution xgboost-cpu
-                owners = importlib.metadata.packages_distributions().get(name)
-                result[name] = importlib.metadata.version(owners[0]) if owners else "of a source tree"
+            result[name] = None if importlib.util.find_spec(name) is None else "of a source tree"
+            # XGBoost is brought by either; whose it is among all distributions takes a fifth of a second to find.
+            for distribution in (f"{name}-cpu", name):
+                with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                    if result[name] is not None:
+                        result[name] = importlib.metadata.version(distribution)
         return result
 
     return versions_of
