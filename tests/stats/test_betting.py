@@ -99,8 +99,8 @@ def test_nothing_is_known_without_units() -> None:
 @pytest.mark.parametrize("split", [0.5, 0.05])
 def test_a_boundary_is_where_the_e_value_reaches_the_threshold(split: float) -> None:
     bets = mixture(split)
-    low, high = betting.boundary(bets, 60, 2.5)
-    for n in range(61):
+    low, high = betting.boundary(bets, 200, 2.5)  # beyond the places between which it looks less far
+    for n in range(201):
         up, down = betting.log_e_of_counts(bets, np.arange(n + 1), n)
         assert low[n] == max(np.flatnonzero(down >= 2.5), default=-1)
         assert high[n] == min(np.flatnonzero(up >= 2.5), default=n + 1)
@@ -123,6 +123,19 @@ def test_a_short_horizon_needs_a_lower_threshold_and_the_followed_course_is_comp
     low, high = betting.boundary(bets, 200, 2.8)
     found, left = betting.crossing(low, high, 0.5)
     assert found.sum() + left.sum() == pytest.approx(1)
+
+
+def test_a_crossing_is_what_following_every_number_of_positive_payoffs_finds() -> None:
+    low, high = betting.boundary(mixture(0.3), 120, 2.5)
+    crossed, left = betting.crossing(low, high, 0.35)
+    at, by_hand = {0: 1.0}, np.zeros((2, 121))
+    for n in range(1, 121):
+        after = {x: at.get(x, 0.0) * 0.65 + at.get(x - 1, 0.0) * 0.35 for x in range(n + 1)}
+        by_hand[:, n] = sum(share for x, share in after.items() if x <= low[n]), sum(share for x, share in after.items() if x >= high[n])
+        at = {x: share for x, share in after.items() if low[n] < x < high[n]}
+    assert crossed == pytest.approx(by_hand, rel=1e-9, abs=1e-15)
+    assert left == pytest.approx(np.array([at.get(x, 0.0) for x in range(121)]), rel=1e-9, abs=1e-15)
+    assert (by_hand.sum(axis=1) > 1e-4).all()
 
 
 CONFSEQ = json.loads((Path(__file__).parents[1] / "golden" / "ab" / "confseq_betting_numbers.json").read_text(encoding="utf-8"))

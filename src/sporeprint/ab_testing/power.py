@@ -13,7 +13,7 @@ from sporeprint.stats.eprocess import Float64
 from sporeprint.stats.intervals import bisect
 from sporeprint.stats.special import bdtrc
 
-#: Errors, or pairs in which one of two errs, that a plan follows. Their squares are the time it takes: some seconds.
+#: Errors, or pairs in which one of two errs, that a plan follows: less than a second.
 MOST = 20_000
 #: Smallest probability that a plan is worked out for.
 SMALLEST = 1e-9

@@ -23,7 +23,7 @@ def ab_test(test: str, *, since: int | None = None) -> Call[AbTestResponse | Non
 
 
 def plan_ab_test(rate_a: float, rate_b: float, **fields: Any) -> Call[AbPlanResponse]:
-    """Ask how long an A/B test will take, which takes some seconds.
+    """Ask how long an A/B test will take.
 
     Args:
         rate_a: error rate of model_a that is expected.

@@ -39,6 +39,8 @@ _BROAD_NODES = 28
 _BISECTIONS = 40
 #: Errors whose course is followed exactly when a threshold is calibrated. What may come later is bounded by Ville's inequality.
 FOLLOWED = 800
+#: Payoffs from one exact place of a boundary to the next.
+_STRIDE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +179,22 @@ def _end(inside: Callable[[float], float], middle: float, most: float) -> float:
 
 def log_e_of_counts(mixture: Bets, positive: Int64 | int, events: Int64 | int) -> tuple[Float64, Float64]:
     """`log_e` with a difference of 0, for arrays of counts of positive payoffs among all that are not 0, of one size."""
+    return _log_up_of_counts(mixture, positive, events), _log_down_of_counts(mixture, positive, events)
+
+
+def _log_up_of_counts(mixture: Bets, positive: Int64 | int, events: Int64 | int) -> Float64:
+    return _log_wealth_of_counts(mixture, mixture.up, mixture.log_up, positive, events)
+
+
+def _log_down_of_counts(mixture: Bets, positive: Int64 | int, events: Int64 | int) -> Float64:
+    return _log_wealth_of_counts(mixture, mixture.down, mixture.log_down, positive, events)
+
+
+def _log_wealth_of_counts(mixture: Bets, bet: Float64, weight: Float64, positive: Int64 | int, events: Int64 | int) -> Float64:
     x, n = np.asarray(positive)[..., np.newaxis], np.asarray(events)[..., np.newaxis]
-    sides = []
-    for bet, weight in ((mixture.up, mixture.log_up), (mixture.down, mixture.log_down)):
-        share = mixture.positive_share(bet)
-        per_positive, per_negative = np.log(share / mixture.null), np.log((1 - share) / (1 - mixture.null))
-        sides.append(np.asarray(logsumexp(weight + x * per_positive + (n - x) * per_negative, axis=-1)))
-    return sides[0], sides[1]
+    share = mixture.positive_share(bet)
+    per_positive, per_negative = np.log(share / mixture.null), np.log((1 - share) / (1 - mixture.null))
+    return np.asarray(logsumexp(weight + x * per_positive + (n - x) * per_negative, axis=-1))
 
 
 def boundary(mixture: Bets, events: int, log_threshold: float) -> tuple[Int64, Int64]:
@@ -193,21 +204,35 @@ def boundary(mixture: Bets, events: int, log_threshold: float) -> tuple[Int64, I
         low: int64 [events + 1]: reached at so many positive ones or fewer; -1 where no number is few enough.
         high: int64 [events + 1]: reached at so many or more; n + 1 where no number is enough.
     """
-    n = np.arange(events + 1)
-
-    def first(reached: Callable[[Int64], npt.NDArray[np.bool_]]) -> Int64:
-        below, above = np.full_like(n, -1), n + 1
-        while np.any(above - below > 1):
-            middle = (below + above) // 2
-            out = reached(np.clip(middle, 0, n)) & (middle > below)
-            above, below = np.where(out, middle, above), np.where(out, below, np.maximum(middle, below))
-            below = np.minimum(below, above - 1)
-        return above
-
     # The wealth of bets on "larger" grows with the number of positive payoffs, that of the others with the number of negative ones.
-    high = first(lambda x: log_e_of_counts(mixture, x, n)[0] >= log_threshold)
-    low = n - first(lambda x: log_e_of_counts(mixture, n - x, n)[1] >= log_threshold)
+    high = _first_reached(lambda x, n: _log_up_of_counts(mixture, x, n) >= log_threshold, events)
+    low = np.arange(events + 1) - _first_reached(lambda x, n: _log_down_of_counts(mixture, n - x, n) >= log_threshold, events)
     return low, high
+
+
+def _first_reached(reached: Callable[[Int64, Int64], npt.NDArray[np.bool_]], events: int) -> Int64:
+    """The smallest count x of n payoffs, for n = 0, 1, ... `events`, that reaches a threshold; n + 1 where none does.
+
+    One more payoff moves it by 0 or 1: counted, it raises the wealth, and not counted, it lowers it. So it is looked for at every
+    `_STRIDE`-th n, and in between only where it can be.
+    """
+    knots = np.unique(np.append(np.arange(0, events, _STRIDE), events))
+    found = _bisected(reached, knots, np.full_like(knots, -1), knots + 1)
+    n = np.arange(events + 1)
+    after = np.searchsorted(knots, n)
+    before = np.maximum(after - 1, 0)
+    least = np.maximum(found[before], found[after] - (knots[after] - n))
+    most = np.minimum(found[before] + (n - knots[before]), found[after])
+    return _bisected(reached, n, least - 1, most)
+
+
+def _bisected(reached: Callable[[Int64, Int64], npt.NDArray[np.bool_]], n: Int64, below: Int64, above: Int64) -> Int64:
+    """The smallest count that reaches the threshold, where `below` does not, and `above` does or is n + 1."""
+    while len(open_ := np.flatnonzero(above - below > 1)):
+        middle = (below[open_] + above[open_]) // 2
+        out = reached(middle, n[open_])
+        above[open_], below[open_] = np.where(out, middle, above[open_]), np.where(out, below[open_], middle)
+    return above
 
 
 def crossing(low: Int64, high: Int64, truth: float) -> tuple[Float64, Float64]:
@@ -225,11 +250,24 @@ def crossing(low: Int64, high: Int64, truth: float) -> tuple[Float64, Float64]:
     events = len(low) - 1
     at, crossed = np.zeros(events + 2), np.zeros((2, events + 1))
     at[0] = 1.0
-    for n in range(1, events + 1):
-        at[1 : n + 1] = at[1 : n + 1] * (1 - truth) + at[:n] * truth
-        at[0] *= 1 - truth
-        crossed[0, n], crossed[1, n] = at[: low[n] + 1].sum(), at[high[n] : n + 1].sum()
-        at[: low[n] + 1] = at[high[n] : n + 1] = 0.0
+    # Only numbers between the boundaries are possible: a narrow window, which `first` and `last` follow.
+    first = last = 0
+    for n, (few, many) in enumerate(zip(low[1:].tolist(), high[1:].tolist(), strict=True), 1):
+        if first > last:
+            break
+        window = at[first : last + 2]
+        stays = window * (1 - truth)
+        stays[1:] += window[:-1] * truth
+        window[:] = stays
+        last += 1
+        if few >= first:
+            crossed[0, n] = at[first : few + 1].sum()
+            at[first : few + 1] = 0.0
+            first = few + 1
+        if many <= last:
+            crossed[1, n] = at[max(many, first) : last + 1].sum()
+            at[max(many, first) : last + 1] = 0.0
+            last = many - 1
     return crossed, at[: events + 1]
 
 

@@ -1,4 +1,4 @@
-"""Plans of A/B tests: seconds of work, in a process of their own, one at a time."""
+"""Plans of A/B tests: up to a second of work, in a process of their own, one at a time."""
 
 import asyncio
 import math
