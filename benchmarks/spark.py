@@ -89,14 +89,15 @@ def cpu_s(pid: int) -> float:
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
-def kind(pid: int, driver: int) -> str:
-    """What a process is: the driver, another Python, or Java."""
+def kind(pid: int, driver: int) -> str | None:
+    """What a process is: the driver, another Python, or Java; None: it has ended."""
     if pid == driver:
         return "driver"
     try:
-        return "java" if b"java" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0] else "python_workers"
+        program = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
     except OSError:
-        return "python_workers"
+        return None
+    return ("java" if b"java" in program else "python_workers") if program else None
 
 
 def same(here: Path, there: Path) -> bool:
@@ -121,7 +122,7 @@ def watched(cluster: SparkCluster, *arguments: str) -> dict[str, float | dict[st
             for top in (driver.pid, *executors()):
                 for pid in (top, *below(top)):
                     used[pid] = max(used.get(pid, 0.0), cpu_s(pid))
-                    kinds[pid] = kind(pid, driver.pid)  # a process may become another program
+                    kinds[pid] = kind(pid, driver.pid) or kinds.get(pid, "python_workers")  # a process may become another program
                     if top != driver.pid and pid != top:
                         peak = max(peak, status(pid, "VmHWM"))
             time.sleep(0.2)

@@ -24,6 +24,14 @@ def small(**changed: Any) -> DatasetSchema:
     return DatasetSchema.model_validate({**SMALL, **changed})
 
 
+def test_the_vocabulary_is_of_columns_whose_codes_are_declared_and_stand_for_no_missing_value() -> None:
+    assert small().vocabulary == {"kind": ("a", "b"), "petal-color": ("r", "w")}
+    other = {**SMALL["target"], "positive": "a"}
+    assert small(target=other).vocabulary["kind"] == ("b", "a")
+    assert small(missing=["w"]).vocabulary == {"kind": ("a", "b")}
+    assert small(target={**SMALL["target"], "missing": ["a"]}).vocabulary == {"petal-color": ("r", "w")}
+
+
 # --- column
 
 

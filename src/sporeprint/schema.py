@@ -369,6 +369,17 @@ class DatasetSchema(Frozen):
         return tuple(name for name, column in self.columns.items() if column.kind is Kind.NOMINAL)
 
     @cached_property
+    def vocabulary(self) -> dict[str, tuple[str, ...]]:
+        """The codes of the target, the negative class first, and of every nominal feature that declares its values.
+
+        Without columns in which a code stands for a missing value.
+        """
+        target = self.target
+        codes: dict[str, tuple[str, ...]] = {target.column: (target.negative, target.positive)}
+        codes |= {name: tuple(values) for name in self.nominal if (values := self.columns[name].values)}
+        return {name: values for name, values in codes.items() if not set(values).intersection(self.missing_words(name))}
+
+    @cached_property
     def informative(self) -> frozenset[str]:
         """Columns whose empty cell is a value of its own; in the others nobody looked."""
         return frozenset(name for name, column in self.columns.items() if column.empty == "informative")

@@ -4,10 +4,12 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import time
+import venv
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,15 +21,17 @@ import xgboost
 
 from spark_cluster import SparkCluster, executors, spark_cluster
 from sporeprint import settings
-from sporeprint.common.spark_engine import WorkerReport, is_ours, refuse_unlike, spark_engine, versions
+from sporeprint.common.spark_engine import JAVA, WorkerReport, is_ours, java_options, refuse_unlike, spark_engine, versions
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import DataSummary
 from sporeprint.data.part_files import part_files
 from sporeprint.data.training_data import read_input
 from sporeprint.errors import BusyError, ConfigError, SourceUnavailableError
+from sporeprint.pipelines.evaluate import run_evaluate
 from sporeprint.pipelines.extract import run_extract
 from sporeprint.pipelines.folder_prediction import predict_folder
 from sporeprint.pipelines.load import run_load
+from sporeprint.pipelines.monitoring import monitor
 from sporeprint.pipelines.train import run_train
 from sporeprint.pipelines.transform import run_transform
 from sporeprint.simulation.corruption import Spoil
@@ -92,8 +96,9 @@ def test_a_cluster_that_loses_its_driver_and_an_executor_writes_and_fits_what_th
     rejected = [Workdir(tmp_path / root).rejected(run) for root, run in (("here", here.run_id), ("there", record.run_id))]
     assert pl.read_parquet(rejected[0]).equals(pl.read_parquet(rejected[1]))
     run_train(chosen, tmp_path / "here")
+    run_evaluate(chosen, tmp_path / "here")
     _assert_equal_fits(tmp_path / "here", tmp_path / "there", chosen)
-    _assert_equal_answers(spark, made.path, chosen, options, tmp_path)
+    _assert_equal_answers_and_evaluation(spark, made.path, chosen, arguments, tmp_path)
 
 
 def _assert_equal_fits(here: Path, there: Path, chosen: settings.Settings) -> None:
@@ -102,8 +107,10 @@ def _assert_equal_fits(here: Path, there: Path, chosen: settings.Settings) -> No
         files = [root / "models/candidates" / name for root in (here, there)]
         for part in ("encoder.json", "guard.npz", "known.npz", "partial_guard.npz"):
             assert (files[0] / part).read_bytes() == (files[1] / part).read_bytes(), (name, part)
+    measured = [json.loads((Workdir(root).metrics / "metrics.json").read_text())["models"] for root in (here, there)]
     y = read_input(chosen, Workdir(here)).test.y
     for name in chosen.models:
+        assert measured[0][name]["unseen"] == measured[1][name]["unseen"]  # folds are fitted whole, each by one task
         one, other = (
             np.array(json.loads((root / f"models/candidates/{name}/candidate.json").read_text())["scores"]) for root in (here, there)
         )
@@ -115,19 +122,29 @@ def _assert_equal_fits(here: Path, there: Path, chosen: settings.Settings) -> No
             np.testing.assert_allclose(other, one, atol=1e-6)
 
 
-def _assert_equal_answers(spark: SparkCluster, table: Path, chosen: settings.Settings, options: list[str], tmp_path: Path) -> None:
+def _assert_equal_answers_and_evaluation(
+    spark: SparkCluster, table: Path, chosen: settings.Settings, options: list[str], tmp_path: Path
+) -> None:
     """Three files, a task for each on the cluster, and the same in one process."""
     header, *rows = table.read_text().splitlines(keepends=True)
     (new := tmp_path / "new").mkdir()
     for number in range(3):
         (new / f"{number}.csv").write_text(header + "".join(rows[number * 500 : number * 500 + 500]))
     wanted, found = tmp_path / "answers", tmp_path / "answers_of_the_cluster"
-    predict_folder(chosen, tmp_path / "there", str(new), wanted, model="xgboost/v1")
-    code, _, errors = spark.run("predict", str(new), "--out", str(found), "--model", "xgboost/v1", "--engine", spark.master, *options)
-    assert code == 0, errors
+    there, alone = Workdir(tmp_path / "there"), Workdir(tmp_path / "alone")
+    shutil.copytree(there.root, alone.root)  # an evaluation knows those before it
+    predict_folder(chosen, alone.root, str(new), wanted, model="xgboost/v1")
+    evaluated = monitor(chosen, alone.root, str(new), model="xgboost/v1")
+    predicted = ["predict", str(new), "--out", str(found), "--model", "xgboost/v1", "--engine", spark.master, *options]
+    engine = ["--set", "engine.kind=spark", "--set", f"engine.master={spark.master}"]
+    monitored = ["monitor", "--current", str(new), "--model", "xgboost/v1", *engine, *options]
+    code, errors = spark.run_each(predicted, monitored)
+    assert code == evaluated.exit_code, errors
     files = [part_files(place, whole=True) for place in (wanted, found)]
     assert len(files[0]) == len(files[1]) == 3
     assert all(pl.read_parquet(one).equals(pl.read_parquet(other)) for one, other in zip(*files, strict=True))
+    one, other = (re.sub(r'"(at|since_s)": ["\d][^,\n]*', "", (root.monitoring / "latest.json").read_text()) for root in (alone, there))
+    assert one == other
 
 
 def _has_begun(workdir: Workdir, driver: "subprocess.Popen[str]") -> bool:
@@ -142,23 +159,28 @@ def _has_begun(workdir: Workdir, driver: "subprocess.Popen[str]") -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("lacking", "message"),
-    [
-        ("memory", r"no executor has started and answered in 8 s; 2 x 1 core with 64g were asked for"),
-        ("package", r"the workers' Python lacks a package; install there what is installed here"),
-    ],
-)
-def test_what_a_cluster_lacks_is_named(
-    lacking: str, message: str, spark: SparkCluster, cluster: Path, config_file: Path, tmp_path: Path
-) -> None:
+def test_what_a_cluster_lacks_is_named(spark: SparkCluster, config_file: Path, tmp_path: Path) -> None:
     arguments = ["engine", "check", "--engine", spark.master, "--config", str(config_file), "--workdir", str(tmp_path)]
-    if lacking == "memory":
-        code, _, errors = spark.run(*arguments, "--set", "engine.executor_memory=64g", "--set", "engine.start_s=8")
-    else:
-        code, _, errors = spark.run(*arguments, "--set", "engine.start_s=240", PYSPARK_PYTHON=str(cluster))
-    assert code == ConfigError.exit_code
-    assert message in errors
+    # The one waits for executors that nobody can start, the other has them meanwhile.
+    with spark.driver(*arguments, "--set", "engine.executor_memory=64g", "--set", "engine.start_s=8") as memory:
+        other = _python_without("xgboost", tmp_path / "other")
+        code, _, errors = spark.run(*arguments, "--set", "engine.start_s=240", PYSPARK_PYTHON=str(other))
+        assert code == ConfigError.exit_code
+        message = rf"the worker \S+ has no xgboost in its Python \(3\.\d+\.\d+ at {other}\); install there what is installed here"
+        assert re.search(message, errors), errors
+        _, errors = memory.communicate(timeout=300)
+    assert memory.returncode == ConfigError.exit_code
+    assert "no executor has started and answered in 8 s; 2 x 1 core with 64g were asked for" in errors
+
+
+def _python_without(package: str, folder: Path) -> Path:
+    """A Python of this version that has the packages of this one, but for one."""
+    venv.create(folder, symlinks=True)
+    own = next((folder / "lib").glob("python3.*/site-packages"))
+    for each in Path(pl.__file__).parents[1].iterdir():
+        if not each.name.startswith((package, "_virtualenv")):
+            (own / each.name).symlink_to(each)
+    return folder / "bin/python"
 
 
 def test_a_worker_unlike_this_machine_is_named() -> None:
@@ -171,6 +193,21 @@ def test_a_worker_unlike_this_machine_is_named() -> None:
         refuse_unlike(WorkerReport("w1", "3.11.7", {**packages, "xgboost": None}, sees_share=True), Path("/mnt/run"))
     with pytest.raises(ConfigError, match=r"^the worker w1 does not see the work directory /mnt/run; put it on a share"):
         refuse_unlike(WorkerReport("w1", "3.11.7", packages, sees_share=False), Path("/mnt/run"))
+
+
+def test_java_is_started_for_a_short_life_unless_somebody_chose_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SPARK_CONF_DIR", "PYSPARK_SUBMIT_ARGS"):
+        monkeypatch.delenv(name, raising=False)
+    driver, executor = (f"spark.{kind}.defaultJavaOptions" for kind in ("driver", "executor"))
+    assert java_options("spark://m:7077", tmp_path) == {driver: JAVA, executor: JAVA}
+    assert java_options("local[*]", tmp_path) == {executor: JAVA}
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/spark-defaults.conf").write_text(f"{driver} -Dcompany=1\n")
+    assert java_options("spark://m:7077", tmp_path) == {executor: JAVA}
+    monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", f"--conf {executor}=-Xss4m pyspark-shell")
+    assert java_options("spark://m:7077", tmp_path) == {}
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+    assert java_options("spark://m:7077", tmp_path) == {driver: JAVA}
 
 
 def test_an_interrupt_leaves_no_traceback_of_py4j() -> None:

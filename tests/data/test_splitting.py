@@ -173,10 +173,10 @@ def test_every_part_has_its_share_of_every_stratum_to_within_one_row(rows: list[
         assert np.abs(counts - counts.sum() * np.array(list(shares.values()))).max() <= 1 + 1e-9
 
 
-@given(st.lists(st.integers(0, 4), max_size=40), st.lists(st.integers(0, 40), max_size=4))
+@given(st.lists(st.sampled_from([0, 1, 2, 2**63, 2**64 - 1]), max_size=40), st.lists(st.integers(0, 40), max_size=4))
 def test_copies_are_numbered_in_the_order_of_the_table(rows: list[int], cuts: list[int]) -> None:
     hashes = np.array(rows, dtype=np.uint64)
-    numbers = CopyNumbers(np.unique([value for value in rows if rows.count(value) > 1]).astype(np.uint64))
+    numbers = CopyNumbers(np.array(sorted({value for value in rows if rows.count(value) > 1}), dtype=np.uint64))
     found = [number for batch in np.split(hashes, sorted(min(cut, len(rows)) for cut in cuts)) for number in numbers(batch).tolist()]
     assert found == [rows[:place].count(value) for place, value in enumerate(rows)]
 
@@ -266,6 +266,7 @@ def test_where_the_hash_alone_decides_the_shares_are_right() -> None:
 
 def test_the_smallest_and_the_largest_hash_have_a_part() -> None:
     assert parts(np.array([0, 2**62, 2**63, 2**64 - 1], dtype=np.uint64), None, {"a": 0.5, "b": 0.5}).tolist() == [0, 0, 1, 1]
+    assert parts(some_hashes(1000), None, {"a": 1.0}).tolist() == [0] * 1000
     assert parts(np.array([0, 2**64 - 1], dtype=np.uint64), np.array([0, 0]), {"a": 0.5, "b": 0.5}).tolist() == [0, 1]
 
 

@@ -217,6 +217,21 @@ def test_a_row_is_judged_alone(rows: list[dict[str, str | None]]) -> None:
     assert whole.broken == totals
 
 
+@settings(max_examples=40)
+@given(st.lists(st.fixed_dictionaries(CELLS), min_size=1, max_size=5))
+def test_a_column_that_was_read_as_codes_is_judged_like_its_texts(rows: list[dict[str, str | None]]) -> None:
+    texts = table(*rows)
+    codes = [pl.col(name).cast(pl.Enum(values), strict=False) for name, values in SCHEMA.vocabulary.items()]
+    alike = [column for column in texts.select(codes) if column.null_count() == texts[column.name].null_count()]
+    found, wanted = check(texts.with_columns(alike), SCHEMA), check(texts, SCHEMA)
+    assert found.good.tolist() == wanted.good.tolist()
+    assert found.broken == wanted.broken
+    assert found.rejected.rows() == wanted.rejected.rows()
+    assert {name: codes.tolist() for name, codes in found.codes.nominal.items()} == {
+        name: codes.tolist() for name, codes in wanted.codes.nominal.items()
+    }
+
+
 @settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(sorted(SCHEMA.table_columns)), st.sampled_from(["1", "11", "x", "r", None, "e", "p"])))
 def test_rows_are_good_where_a_plain_reading_says_so(change: dict[str, str | None]) -> None:

@@ -1,11 +1,14 @@
 """Scores of rows whose group no model saw: nothing of a fold, its labels least of all, reaches the model that scores it."""
 
+import pickle
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 import pytest
 
 from sporeprint import settings
+from sporeprint.common.engine import LocalEngine
 from sporeprint.data.dataset import Observations
 from sporeprint.evaluation.group_cross_validation import HeldOutPredictions, predict_held_out
 from sporeprint.models.encoded_rows import EncodedRows
@@ -66,6 +69,21 @@ def scores(
 ) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
     found = predict_held_out(table, fold, chosen(models), threads=1, **more)
     return {name: model.probability for name, model in found.models.items()}
+
+
+class TwoNodes(LocalEngine):
+    """Tasks in other processes, as on a cluster."""
+
+    nodes = 2
+
+
+def test_folds_as_tasks_of_a_cluster_say_the_same() -> None:
+    fits: list[str] = []
+    with closing(TwoNodes(2)) as engine:
+        found = predict_held_out(TABLE, FOLD, chosen(MODELS), threads=1, each_fit=fits.append, engine=engine)
+        assert engine._pool is not None, "no other process was asked"
+    assert fits == 4 * list(MODELS)
+    assert pickle.dumps(found) == pickle.dumps(answers())
 
 
 def with_labels(y: Any) -> Observations:

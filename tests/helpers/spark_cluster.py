@@ -1,5 +1,6 @@
 """A real Spark cluster on loopback: a master and two workers, each a process of its own."""
 
+import json
 import os
 import re
 import signal
@@ -31,6 +32,13 @@ class SparkCluster:
         return subprocess.Popen(
             command, env={**self.environment, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
         )
+
+    def run_each(self, *commands: Sequence[str]) -> tuple[int, str]:
+        """Several commands in one process, which starts Java once: the highest exit code, and the errors."""
+        script = "import json, sys; from sporeprint.cli.app import run; sys.exit(max([run(each) for each in json.loads(sys.argv[1])]))"
+        command = [sys.executable, "-c", script, json.dumps(commands)]
+        ended = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=300, cwd=ROOT, check=False)
+        return ended.returncode, ended.stderr
 
     def run(self, *arguments: str, timeout: float | None = 300, **environment: str) -> tuple[int, str, str]:
         """`sporeprint` with PySpark beside it: exit code, what it wrote, and its errors."""
@@ -80,18 +88,19 @@ def spark_cluster(python: Path, folder: Path, *, beside: Path | None = None, hid
         "SPARK_NO_DAEMONIZE": "1",
         "SPARK_DAEMON_JAVA_OPTS": JAVA,
         "SPARK_MASTER_OPTS": "-Dspark.master.rest.enabled=false",
-        "JAVA_TOOL_OPTIONS": JAVA,
     }
     with ExitStack() as stack:
         master = _started(
             stack, environment, folder / "master.log", "deploy.master.Master", "--host", "127.0.0.1", "--port", "0", "--webui-port", "0"
         )
         address = _logged(master, folder / "master.log", r"Starting Spark master at (spark://127\.0\.0\.1:\d+)")
+        workers = []
         for number in range(2):
             log = folder / f"worker{number}.log"
             work = ("--cores", "1", "--memory", "1g", "--webui-port", "0", "--work-dir", str(folder / f"work{number}"))
             program = ("deploy.worker.Worker", "--host", "127.0.0.1", *work, address)
-            worker = _started(stack, environment, log, *program, within=() if hidden is None else _without(hidden))
+            workers.append((_started(stack, environment, log, *program, within=() if hidden is None else _without(hidden)), log))
+        for worker, log in workers:
             _logged(worker, log, "Successfully registered with master")
         yield SparkCluster(address, {**environment, "PYTHONPATH": path})
 
@@ -116,7 +125,8 @@ def connect_server(cluster: SparkCluster, folder: Path) -> Iterator[str]:
     log = folder / "connect.log"
     service = ("--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal")
     with ExitStack() as stack:
-        environment = {**cluster.environment, "PYSPARK_PYTHON": sys.executable}  # the workers' Python is the server's choice
+        # The workers' Python is the server's choice.
+        environment = {**cluster.environment, "PYSPARK_PYTHON": sys.executable, "JAVA_TOOL_OPTIONS": JAVA}
         server = _started(stack, environment, log, "deploy.SparkSubmit", "--master", cluster.master, *options, *service)
         _logged(server, log, "Spark Connect server started")
         yield f"sc://127.0.0.1:{port}"

@@ -314,13 +314,59 @@ def test_the_fast_and_the_careful_way_agree(mess: list[bytes], newline: bytes) -
 
 def assert_that_the_ways_agree(buffer: bytes, newline: bytes) -> None:
     """What the fast way reads, the careful way reads alike."""
-    layout = csv_reader._Layout(b";", newline, ("class", "width", "note"), ("class", "width", "note"))
+    columns = ("class", "width", "note")
+    for vocabulary in ({}, {"class": ("e", "b", "a"), "note": ("a",)}):
+        assert_that_the_ways_of_a_layout_agree(buffer, csv_reader._Layout(b";", newline, columns, columns, vocabulary))
+
+
+def assert_that_the_ways_of_a_layout_agree(buffer: bytes, layout: csv_reader._Layout) -> None:
     fast = csv_reader._parse_clean(buffer, layout)
     if fast is not None:
         careful = csv_reader._parse_carefully(buffer[: fast.used], layout, final=True)
         assert careful.malformed == []
         assert (careful.count, careful.used, careful.rows.tolist()) == (fast.count, fast.used, fast.rows.tolist())
         assert careful.frame.rows() == fast.frame.rows()
+
+
+VOCABULARY = {"class": ("p", "e"), "note": ("x", "ä", "y z"), "other": ("q",)}
+CELL = st.sampled_from(["", "p", "e", "x", "ä", "y z"])
+
+
+@given(
+    rows=st.lists(st.tuples(CELL, CELL, CELL), max_size=12),
+    odd=st.none() | st.tuples(st.integers(0, 11), st.sampled_from(["p;1;x ", "E;1;x", "e;1;nan", 'e;1;"x"', "e;1", "e;1;x;", "e;1;\0"])),
+    newline=st.sampled_from(["\n", "\r\n", "\r"]),
+    batch_bytes=st.sampled_from([17, 64, 1 << 20]),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_vocabulary_changes_the_type_of_a_column_and_nothing_that_it_says(
+    rows: list[tuple[str, str, str]], odd: tuple[int, str] | None, newline: Newline, batch_bytes: int
+) -> None:
+    lines = [";".join(row) for row in rows]
+    if odd is not None:
+        lines.insert(*odd)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.csv"
+        path.write_bytes(newline.join(["class;width;note", *lines, ""]).encode())
+        dialect = CsvDialect(";", "utf-8", header=True, newline=newline)
+        plain = list(read_csv(path, dialect, SCHEMA, batch_bytes=batch_bytes))
+        coded = list(read_csv(path, dialect, SCHEMA, batch_bytes=batch_bytes, vocabulary=VOCABULARY))
+    assert [batch.frame.rows() for batch in coded] == [batch.frame.rows() for batch in plain]
+    assert [batch.malformed.rows() for batch in coded] == [batch.malformed.rows() for batch in plain]
+    for batch in coded:
+        assert batch.frame.schema["width"] == pl.String
+        assert all(batch.frame.schema[name] in (pl.String, pl.Enum(VOCABULARY[name])) for name in ("class", "note"))
+
+
+def test_a_column_with_values_of_the_vocabulary_alone_is_read_as_its_codes(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(HEADER + b"e;1;x\np;;\n")
+    dialect = CsvDialect(";", "utf-8", header=True, newline="\n")
+    (batch,) = read_csv(path, dialect, SCHEMA, batch_bytes=1 << 20, vocabulary=VOCABULARY)
+    assert batch.frame["class"].dtype == pl.Enum(["p", "e"])
+    assert batch.frame["class"].to_physical().to_list() == [1, 0]
+    assert batch.frame["note"].dtype == pl.Enum(["x", "ä", "y z"])
+    assert batch.frame["note"].to_list() == ["x", None]
 
 
 def test_the_real_table_has_no_malformed_row(real_data: Path, raw_config: dict[str, object]) -> None:
@@ -332,3 +378,6 @@ def test_the_real_table_has_no_malformed_row(real_data: Path, raw_config: dict[s
     assert frame["_row"].to_list() == list(range(61_069))
     whole = pl.read_csv(real_data, separator=";", infer_schema=False).select(schema.table_columns)
     assert frame.drop("_row").equals(whole)
+    coded = pl.concat([batch.frame for batch in read_csv(real_data, dialect, schema, batch_bytes=1 << 20, vocabulary=schema.vocabulary)])
+    assert {name for name, dtype in coded.schema.items() if dtype == pl.Enum} == set(schema.vocabulary)
+    assert coded.with_columns(pl.col(pl.Enum).cast(pl.String)).equals(frame)

@@ -26,6 +26,9 @@ HASHES_AT_ONCE = 40_000_000
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(32)
+#: Bits that hashes are first compared by, and those that are left.
+_BEGINNING = 22
+_REST = np.uint64(64 - _BEGINNING)
 
 
 def row_hashes(codes: Codes, *, seed: int) -> Hashes:
@@ -76,17 +79,22 @@ class CopyNumbers:
     def __init__(self, repeated: Hashes) -> None:
         self._repeated = repeated
         self._counts = np.zeros(len(repeated), dtype=np.int64)
+        self._beginnings = np.zeros(1 << _BEGINNING, dtype=np.bool_)
+        self._beginnings[repeated >> _REST] = True
 
     def __call__(self, hashes: Hashes) -> npt.NDArray[np.int64]:
         """int64 [n]: for the next n rows of the table, how many rows before each have its hash."""
         numbers = np.zeros(len(hashes), dtype=np.int64)
         if not len(self._repeated):
             return numbers
-        place = np.searchsorted(self._repeated, hashes)
+        # Few rows begin as a repeated one does: only these are searched for.
+        rows = np.flatnonzero(self._beginnings[hashes >> _REST])
+        place = np.searchsorted(self._repeated, hashes[rows])
         place[place == len(self._repeated)] = 0
-        rows = np.flatnonzero(self._repeated[place] == hashes)
-        order = rows[np.argsort(place[rows], kind="stable")]
-        ordered = place[order]
+        found = self._repeated[place] == hashes[rows]
+        rows, place = rows[found], place[found]
+        by_place = np.argsort(place, kind="stable")
+        order, ordered = rows[by_place], place[by_place]
         starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(ordered) else np.empty(0, dtype=np.intp)
         sizes = np.diff(np.r_[starts, len(ordered)])
         numbers[order] = np.arange(len(ordered)) - np.repeat(starts, sizes) + self._counts[ordered]
@@ -120,7 +128,10 @@ def parts(draws: Hashes, strata: npt.NDArray[np.int64] | None, shares: Mapping[s
     """
     ends = _ends(shares)
     if strata is None:
-        return np.searchsorted(ends, draws / 2.0**64, side="right").astype(np.int8)
+        part, place = np.zeros(len(draws), dtype=np.int8), draws / 2.0**64
+        for end in ends:  # there are few: several times as fast as a search among them
+            part += place >= end
+        return part
     order = np.lexsort((draws, strata))
     strata = strata[order]
     starts = np.flatnonzero(np.r_[True, strata[1:] != strata[:-1]])

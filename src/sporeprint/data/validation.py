@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from sporeprint.common.dates import LATEST
-from sporeprint.data.coded_table import LARGEST, MISSING, UNKNOWN, Codes, Vocabulary, coded_frame, vocabulary_of
+from sporeprint.data.coded_table import LARGEST, MISSING, UNKNOWN, Codes, Vocabulary, coded_frame, recognised, vocabulary_of
 from sporeprint.data.written_values import date_form, normalised, range_text
 from sporeprint.schema import NUMBER, DatasetSchema, Kind
 
@@ -97,7 +97,7 @@ def check(frame: pl.DataFrame, schema: DatasetSchema, *, required: Sequence[str]
     target, read = schema.target, frame
     frame = normalised(frame, schema)
     vocabulary: Vocabulary = {**vocabulary_of(frame, schema), target.column: (target.negative, target.positive)}
-    compact = coded_frame(frame, vocabulary, schema.numeric)
+    compact = coded_frame(recognised(frame, vocabulary), vocabulary, schema.numeric)
     flags = broken_rules(compact, {**target_rules(schema), **feature_rules(schema)})
     groups = schema.groups
     group = () if groups is None or groups.column is None or groups.missing == "own" else (groups.column,)

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from sporeprint.common.engine import Engine
 from sporeprint.common.progress import Progress
 from sporeprint.data.dataset import Observations, concat
 from sporeprint.data.row_sample import smallest
@@ -63,8 +64,10 @@ class CrossValidation:
         return cls(None, None, 0, reason)
 
 
-def cross_validate(settings: Settings, data: ModelInput, progress: Progress, *, full: bool = False) -> CrossValidation:
-    """Answer all rows with their group held out: fold by fold, or, if `full`, one group at a time."""
+def cross_validate(
+    settings: Settings, data: ModelInput, progress: Progress, *, full: bool = False, engine: Engine | None = None
+) -> CrossValidation:
+    """Answer all rows with their group held out: fold by fold, or, if `full`, one group at a time; a cluster takes a task for each."""
     # Of samples by hash the rows with the smallest hashes are a sample of all: each part gives its share.
     rows = smallest(concat([data.train, data.validation, data.test]), settings.runtime.most_rows)
     if not data.record.groups.available or rows.group is None or rows.part is None:
@@ -84,7 +87,8 @@ def cross_validate(settings: Settings, data: ModelInput, progress: Progress, *, 
         progress.text(name)
         progress.advance(1)
 
-    return CrossValidation(rows, predict_held_out(rows, fold, settings, threads=settings.threads, each_fit=each_fit), count, "")
+    answers = predict_held_out(rows, fold, settings, threads=settings.threads, each_fit=each_fit, engine=engine)
+    return CrossValidation(rows, answers, count, "")
 
 
 def _both_classes_left(y: npt.NDArray[np.int8], fold: npt.NDArray[np.int64], learn: npt.NDArray[np.bool_]) -> bool:

@@ -3,6 +3,7 @@
 import codecs
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,10 +41,11 @@ def scan(path: Path, progress: Progress, *, block_bytes: int = 4 << 20, see: Cal
     """
     digest, text, lines = hashlib.sha256(), _Utf8Watch(), _LineCount()
     size, high_control = 0, False
-    with path.open("rb") as file:
+    # The hash takes longer than all the rest: it is made beside it, and lets go of the interpreter lock.
+    with path.open("rb") as file, ThreadPoolExecutor(1) as beside:
         while block := file.read(block_bytes):
             size += len(block)
-            digest.update(block)
+            hashed = beside.submit(digest.update, block)
             lines.see(block)
             if see is not None:
                 see(block)
@@ -51,6 +53,7 @@ def scan(path: Path, progress: Progress, *, block_bytes: int = 4 << 20, see: Cal
                 values = np.frombuffer(block, np.uint8)
                 high_control = high_control or bool(np.any((values >= 0x80) & (values < 0xA0)))
             text.see(block)
+            hashed.result()
             progress.advance(len(block))
     total = lines.total(size)
     cuts = () if total is None else tuple(lines.cuts)

@@ -20,7 +20,7 @@ from sporeprint.common.workdir import Workdir
 from sporeprint.errors import ConfigError, DataError, SourceUnavailableError
 from sporeprint.ingestion.conversion import SIMULATED_NOTE, convert, files_of, is_convertible, join
 from sporeprint.ingestion.csv_dialect import CsvDialect, detect_alike
-from sporeprint.ingestion.csv_reader import read_csv
+from sporeprint.ingestion.csv_reader import Vocabulary, read_csv
 from sporeprint.ingestion.file_formats import check_sha256, kind_of, publish, workspace
 from sporeprint.ingestion.file_scan import scan
 from sporeprint.ingestion.inspection import Inspection, inspect_csv, inspect_parquet, one_kind, rows_of
@@ -179,13 +179,19 @@ def read_piece(
     labelled: bool = True,
     part: tuple[int, int | None] = (0, None),
     first_row: int = 0,
+    vocabulary: Vocabulary | None = None,
 ) -> Iterator[Batch]:
-    """Read one file of a table, or of a CSV file the bytes `part`, whose first row has the number `first_row`. Else as `read_batches`."""
+    """Read one file of a table, or of a CSV file the bytes `part`, whose first row has the number `first_row`.
+
+    Else as `read_batches`; of the vocabulary see `read_csv`.
+    """
     with _readable(file.path):
         if file.dialect is None:
             batches = read_parquet(file.path, schema, labelled=labelled)
         else:
-            batches = read_csv(file.path, file.dialect, schema, batch_bytes=batch_bytes, labelled=labelled, part=part)
+            batches = read_csv(
+                file.path, file.dialect, schema, batch_bytes=batch_bytes, labelled=labelled, part=part, vocabulary=vocabulary
+            )
         for batch in batches:
             yield _further(batch, first_row)
 

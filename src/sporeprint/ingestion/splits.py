@@ -54,9 +54,10 @@ class Split:
 
     def batches(self, schema: DatasetSchema, *, batch_bytes: int) -> Iterator[Batch]:
         """Its rows, batch by batch. Raises: see `read_batches`."""
-        row = self.first_row
+        row, vocabulary = self.first_row, schema.vocabulary
         for piece in self.pieces:
-            for batch in read_piece(piece.file, schema, batch_bytes=batch_bytes, part=(piece.begin, piece.end), first_row=row):
+            part = (piece.begin, piece.end)
+            for batch in read_piece(piece.file, schema, batch_bytes=batch_bytes, part=part, first_row=row, vocabulary=vocabulary):
                 row += batch.frame.height + batch.malformed.height
                 yield batch
 

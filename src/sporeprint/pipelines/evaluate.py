@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 from threadpoolctl import threadpool_limits
 
+from sporeprint.common.engine import Engine
 from sporeprint.common.files import atomic_write
 from sporeprint.common.progress import Steps
 from sporeprint.common.workdir import Workdir
@@ -20,6 +21,7 @@ from sporeprint.evaluation.model_comparison import ModelComparison
 from sporeprint.evaluation.safety_scorecard import GuardEvaluation
 from sporeprint.evaluation.scorecard import ModelEvaluation, Unavailable
 from sporeprint.pipelines.candidate_files import read_candidates
+from sporeprint.pipelines.engines import open_engine
 from sporeprint.pipelines.results import EvaluateResult
 from sporeprint.pipelines.run_context import RunContext, open_run, utc_now
 from sporeprint.pipelines.train import group_names
@@ -46,21 +48,23 @@ def run_evaluate(settings: Settings, root: Path, *, full: bool = False, steps: S
     Raises:
         DataError: no data is loaded or a model is not trained.
     """
-    with open_run(settings, root, steps, "evaluate") as run:
+    with open_run(settings, root, steps, "evaluate") as run, open_engine(settings, run.workdir) as engine:
         data = read_input(settings, run.workdir)
         run.record.add_data(data.record)
         trained = read_candidates(run.workdir.candidates, list(settings.models), data.record.run_id)
-        context = evaluate(run, data, trained, full=full)
+        context = evaluate(run, data, trained, full=full, engine=engine)
         write_report(run, context)
         return EvaluateResult(context)
 
 
-def evaluate(run: RunContext, data: ModelInput, trained: Sequence[Candidate], *, full: bool = False) -> ReportContext:
-    """Measure and compare the candidates."""
+def evaluate(
+    run: RunContext, data: ModelInput, trained: Sequence[Candidate], *, full: bool = False, engine: Engine | None = None
+) -> ReportContext:
+    """Measure and compare the candidates; an engine's tasks fit the folds of a cross-validation."""
     settings, log = run.settings, run.log
     # Small sums: further BLAS threads would only wait for each other, at full speed.
     with log.step("cross-validate") as progress, threadpool_limits(1, "blas"):
-        held_out = evaluator.cross_validate(settings, data, progress, full=full)
+        held_out = evaluator.cross_validate(settings, data, progress, full=full, engine=engine)
     with log.step("evaluate") as progress, threadpool_limits(1, "blas"):
         progress.total(2 * len(trained) + 2)
         evaluations = evaluator.evaluate_candidates(settings, data, trained, held_out, progress, full=full)

@@ -305,7 +305,7 @@ def write_shares(task: ShareTask) -> SharedRows:
     """
     shares = task.settings.split.shares
     counts, done = np.zeros((2, len(shares)), dtype=np.int64), 0
-    places = [[at for at, other in enumerate(shares) if _file_of(other) == name] for name in FILES]
+    file_of = np.array([FILES.index(_file_of(part)) for part in shares])
     with ExitStack() as stack:
         paths = [stack.enter_context(atomic_path(target)) for target in task.targets]
         writers = [stack.enter_context(Writer(path, task.metadata)) for path in paths]
@@ -315,9 +315,10 @@ def write_shares(task: ShareTask) -> SharedRows:
             done += len(y)
             counts += np.bincount(y * len(shares) + mine, minlength=counts.size).reshape(counts.shape)
             marked = _with_part(rows, mine, tuple(shares))
-            masks = [pa.array(np.isin(mine, numbers)) for numbers in places]
+            place = file_of[mine]
+            masks = [pa.array(place == number) for number in range(len(FILES))]
             list(pool.map(lambda writer, mask, table=marked: writer.write(table.filter(mask)), writers, masks))
-    sizes = [int(counts[:, numbers].sum()) for numbers in places]
+    sizes = np.bincount(file_of, weights=counts.sum(axis=0), minlength=len(FILES)).astype(int).tolist()
     files = tuple(PartFile.of(target, rows) for target, rows in zip(task.targets, sizes, strict=True))
     return SharedRows(counts, PartFile.of(task.processed, done), files)
 
