@@ -1,6 +1,7 @@
 """Plans of A/B tests: up to a second of work, in a process of their own, one at a time."""
 
 import asyncio
+import functools
 import math
 from dataclasses import dataclass, field, replace
 
@@ -55,16 +56,13 @@ class Planner:
 
 def _in_a_process(design: Design, rates: AssumedRates) -> SampleSizePlan:
     try:
-        return run_in_child(_plan, design, rates, seconds=MOST_S)
+        # A function of another module: the process loads that one alone, in a quarter of the time that this one takes.
+        return run_in_child(functools.partial(plan_ab_test, power=POWER), design, rates, seconds=MOST_S)
     except (TimeoutError, ChildDiedError):
         raise UsageError(
             f"a plan for rate_a {rates.rate_a:g} and rate_b {rates.rate_b:g} was stopped after {MOST_S:g} s: rates that differ by more "
             "need fewer units"
         ) from None
-
-
-def _plan(design: Design, rates: AssumedRates) -> SampleSizePlan:
-    return plan_ab_test(design, rates, power=POWER)
 
 
 def planned_design(design: Design) -> tuple[Design, tuple[str, ...]]:
