@@ -26,8 +26,8 @@ from sporeprint.data.training_data import KnownRows
 from sporeprint.safety.cells import Cells
 from sporeprint.safety.decision_rule import fit_guards
 from sporeprint.safety.novelty_guard import Guard
-from sporeprint.safety.partial_guard import MOST_STRANGERS, PartialGuard, margin_curve
-from sporeprint.safety.partial_rule import decide_partial, random_masks, rehearse
+from sporeprint.safety.partial_guard import MOST_STRANGERS, PartialGuard, margin_curve, random_masks
+from sporeprint.safety.partial_rule import decide_partial, rehearse
 from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN, VerdictLimits
 from sporeprint.settings import Settings
 

@@ -1,3 +1,4 @@
+import functools
 import hashlib
 import io
 import os
@@ -88,12 +89,18 @@ def parts(kind: str) -> Parts:
     return Parts(encoder, scorer_from_estimator(GaussianNB().fit(X.astype(np.float64), y), X.shape[1], X), SCHEMA)
 
 
-PARTS = {kind: parts(kind) for kind in ("xgboost", "onnx")}
+KINDS = ("xgboost", "onnx")
 
 
-@pytest.fixture(params=PARTS)
+@functools.cache
+def shared(kind: str) -> Parts:
+    """Made once, where a test asks for it, not where tests are collected."""
+    return parts(kind)
+
+
+@pytest.fixture(params=KINDS)
 def made_of(request: pytest.FixtureRequest) -> Parts:
-    return PARTS[request.param]
+    return shared(request.param)
 
 
 @pytest.fixture
@@ -135,7 +142,7 @@ def test_a_probability_of_one_half_is_negative_as_everywhere() -> None:
         def to_files(self) -> dict[str, bytes]:
             return {}
 
-    found = SporeprintClassifier.from_bundle(PARTS["onnx"])
+    found = SporeprintClassifier.from_bundle(shared("onnx"))
     found._loaded = replace(found._parts(), scorer=Half())
     assert found.predict(FEATURES[:2]).tolist() == ["b", "a"]
 
@@ -193,7 +200,7 @@ def test_all_rows_of_the_real_table(real_data: Path, config_file: Path) -> None:
 
 @given(st.floats(0, 60))
 def test_a_number_in_a_dict_is_the_number_in_a_frame(height: float) -> None:
-    estimator = SporeprintClassifier.from_bundle(PARTS["xgboost"])
+    estimator = SporeprintClassifier.from_bundle(shared("xgboost"))
     row = {"stem-height": height, "leaf": "o", "girth": 30.5, "bark": None}
     frame = pl.DataFrame([row], schema={"stem-height": pl.Float64, "leaf": pl.String, "girth": pl.Float64, "bark": pl.String})
     assert np.array_equal(estimator.predict_proba([row]), estimator.predict_proba(frame))
@@ -268,7 +275,7 @@ def test_an_unknown_column_is_named_with_the_nearest(estimator: SporeprintClassi
 
 
 def test_an_unknown_column_may_be_ignored() -> None:
-    ignoring = Parts(PARTS["onnx"].encoder, PARTS["onnx"].scorer, SCHEMA.model_copy(update={"extra_columns": "ignore"}))
+    ignoring = Parts(shared("onnx").encoder, shared("onnx").scorer, SCHEMA.model_copy(update={"extra_columns": "ignore"}))
     estimator = SporeprintClassifier.from_bundle(ignoring)
     assert estimator.predict(FEATURES.with_columns(note=pl.lit("x"))).tolist() == estimator.predict(FEATURES).tolist()
 
@@ -310,7 +317,7 @@ def test_a_clone_is_the_same(estimator: SporeprintClassifier) -> None:
 
 
 def test_parameters_that_are_set_take_effect() -> None:
-    estimator, other = (SporeprintClassifier.from_bundle(PARTS[kind]) for kind in ("xgboost", "onnx"))
+    estimator, other = (SporeprintClassifier.from_bundle(shared(kind)) for kind in ("xgboost", "onnx"))
     before = estimator.predict_proba(FEATURES)
     estimator.set_params(**other.get_params())
     assert np.array_equal(estimator.predict_proba(FEATURES), other.predict_proba(FEATURES))
@@ -357,7 +364,7 @@ def test_joblib_bytes_are_the_same_in_another_process() -> None:
 
 
 def digests() -> list[str]:
-    return [hashlib.sha256(to_joblib(SporeprintClassifier.from_bundle(parts(kind)))).hexdigest() for kind in PARTS]
+    return [hashlib.sha256(to_joblib(SporeprintClassifier.from_bundle(parts(kind)))).hexdigest() for kind in KINDS]
 
 
 if __name__ == "__main__":

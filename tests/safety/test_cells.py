@@ -5,7 +5,7 @@ import pytest
 
 from partial_support import SCHEMA, fitted, world
 from sporeprint.data.dataset import to_rows
-from sporeprint.safety.cells import EMPTY, NOT_OBSERVED, Cells, Layout, mask_keys
+from sporeprint.safety.cells import EMPTY, NOT_OBSERVED, Cells, Layout, mask_keys, rows_alike
 
 LAYOUT = Layout({"told": ("a", "b"), "silent": ("x",)}, {"size": (10.0, 2.0), "age": (0.0, 1.0)}, frozenset({"told", "size"}))
 
@@ -47,6 +47,18 @@ def test_masks_have_keys_of_their_own() -> None:
     keys = mask_keys(masks)
     assert len(set(keys)) == len(np.unique(masks, axis=0))
     assert keys == [np.packbits(mask).tobytes() for mask in masks]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 200])
+@pytest.mark.parametrize("columns", [0, 1, 5, 8, 64, 65, 130])
+def test_rows_with_equal_flags_are_found(rows: int, columns: int) -> None:
+    random = np.random.default_rng(4)
+    flags = np.zeros((rows, columns), dtype=np.bool_)
+    flags[:, [0, -1] if columns else []] = random.random((rows, 2 if columns else 0)) < 0.5
+    alike: dict[bytes, list[int]] = {}
+    for row, each in enumerate(flags):
+        alike.setdefault(each.tobytes(), []).append(row)
+    assert sorted(part.tolist() for part in rows_alike(flags)) == sorted(alike.values())
 
 
 @pytest.mark.parametrize("unobserved", [(), ("told",)])

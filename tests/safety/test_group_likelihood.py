@@ -100,6 +100,44 @@ def test_what_is_left_out_is_not_known() -> None:
     assert not (LIKELIHOOD.evidence(cells, left_out=own).group == own).any()
 
 
+@pytest.mark.parametrize("rows", [0, 1, 5, 900])
+@pytest.mark.parametrize("is_left_out", [False, True])
+def test_the_likeliest_group_is_that_of_the_evidence(rows: int, is_left_out: bool) -> None:
+    cells = fitted().cells.take(slice(0, rows))
+    hidden = cells.hidden(np.random.default_rng(6).random((rows, len(LAYOUT.columns))) < 0.6, LAYOUT)
+    group = fitted().rows.group
+    assert group is not None
+    left_out = np.where(np.arange(rows) % 3 == 0, -1, group[:rows]).astype(np.intp) if is_left_out else None
+    assert LIKELIHOOD.likeliest(hidden, left_out=left_out).tolist() == LIKELIHOOD.evidence(hidden, left_out=left_out).group.tolist()
+
+
+def test_a_sum_takes_every_column_that_tells_and_no_other() -> None:
+    told = {*LIKELIHOOD.layout.categories}
+    assert {LAYOUT.columns[at] for at in LIKELIHOOD._telling} == told  # without informative empty cells numbers tell by their size alone
+    schema = dataset({"told": nominal("a", "b"), "size": NUMERIC})
+    informed = likelihood_of_two(codes({"told": ["a", None] * 10, "size": [1.0, None] * 10}, schema), schema)
+    assert informed._telling == [0, 1]
+    cells = fitted().cells.take(slice(0, 100))
+    summed = LIKELIHOOD._summed(LIKELIHOOD.known, cells, np.zeros((100, 1)))
+    assert summed.tolist() == np.add.reduce(LIKELIHOOD.known[cells.places], axis=1).tolist()
+
+
+def test_groups_that_are_out_of_question_cost_no_slow_numbers() -> None:
+    """Exponentials of the smallest float32 are slow to make and to add: odds are cut off before, alike for one row and for many."""
+    cells = fitted().cells
+    present = ~np.isnan(cells.numbers)
+    rows = np.flatnonzero(present.all(axis=1))[:40]
+    far = cells.take(rows)
+    far.numbers[:] = 1e4 * np.sign(far.numbers)
+    together, each = (
+        LIKELIHOOD.evidence(far),
+        [LIKELIHOOD.row_evidence(p, z) for p, z in zip(far.places, far.numbers.tolist(), strict=True)],
+    )
+    assert together.positive.min() >= np.exp(-81)
+    assert together.positive.tolist() == pytest.approx([one.positive for one in each], rel=1e-5, abs=1e-30)
+    assert together.margin.tolist() == pytest.approx([one.margin for one in each], abs=1e-3)
+
+
 def test_bytes_and_back() -> None:
     data = LIKELIHOOD.to_bytes()
     again = GroupLikelihood.from_bytes(data)

@@ -6,8 +6,7 @@ import pytest
 from partial_support import GROUPS, SCHEMA, SETTINGS, fitted
 from sporeprint.safety import partial_guard
 from sporeprint.safety.cells import Cells
-from sporeprint.safety.partial_guard import PARTIAL_GUARD_FILE, PartialGuard, column_power, read_partial_guard
-from sporeprint.safety.partial_rule import random_masks
+from sporeprint.safety.partial_guard import PARTIAL_GUARD_FILE, PartialGuard, column_power, margin_curve, random_masks, read_partial_guard
 
 GUARD = fitted().guard
 
@@ -73,6 +72,51 @@ def test_a_mask_seen_before_is_not_computed_again() -> None:
     guard.judge(cells)
     (second,) = guard.profiles.values()
     assert first is second
+
+
+def test_many_masks_are_judged_as_each_by_its_profile() -> None:
+    guard = PartialGuard.from_bytes(GUARD.to_bytes())
+    random = np.random.default_rng(8)
+    masks = random_masks(1500, len(guard.layout.columns), random)
+    masks[:300] = masks[0]
+    cells = fitted().cells.take(slice(0, 1500)).hidden(masks, guard.layout)
+    judged = guard.judge(cells)
+    kept, masks_seen = len(guard.profiles), len(set(cells.keys))
+    assert 1 <= kept < masks_seen / 10
+    evidence, profiles = judged.evidence, [guard.profile(key) for key in cells.keys]
+    assert judged.p.tolist() == [float(each.row_p(value)) for each, value in zip(profiles, evidence.typicality, strict=True)]
+    groups = evidence.group.tolist()
+    assert judged.withheld.tolist() == [float(each.withheld[group]) for each, group in zip(profiles, groups, strict=True)]
+    assert judged.least_margin.tolist() == [float(each.least_margin[group]) for each, group in zip(profiles, groups, strict=True)]
+    assert len(guard.profiles) > kept
+
+
+@pytest.mark.parametrize("least", [1, 3, 10])
+def test_random_masks_are_of_the_smallest_numbers_that_are_drawn(least: int) -> None:
+    masks, random = random_masks(500, 10, np.random.default_rng(1), least=least), np.random.default_rng(1)
+    count = random.integers(least, 11, 500)
+    rank = random.random((500, 10)).argsort(axis=1).argsort(axis=1)
+    assert (masks == (rank < count[:, np.newaxis])).all()
+    assert set(masks.sum(axis=1).tolist()) == set(range(least, 11))
+
+
+def test_the_curve_is_that_of_one_hiding_after_the_other() -> None:
+    """Every margin of every stranger, though most are of rows that no negative group is near to."""
+    rows, likelihood, power = fitted().rows, GUARD.likelihood, GUARD.power
+    assert rows.group is not None
+    strangers, own = fitted().cells.take(rows.y == 1), rows.group[rows.y == 1].astype(np.intp)
+    found = margin_curve(likelihood, power, strangers, own, unseen_risk=0.01, random=np.random.default_rng(5))
+    random, columns, withheld, margins = np.random.default_rng(5), len(GUARD.layout.columns), [], []
+    for hiding in range(partial_guard.HIDINGS):
+        mask = random_masks(len(strangers), columns, random, least=3 if hiding else columns)
+        hidden = strangers.hidden(mask, GUARD.layout)
+        evidence = likelihood.evidence(hidden, left_out=own)
+        dangerous = (evidence.positive <= 0.5) & (likelihood.positive[evidence.group] < 0.5)
+        margins.append(np.where(dangerous, evidence.margin, -np.inf))
+        withheld.append(np.where(hidden.observed, 0.0, power.T[evidence.group]).sum(axis=1))
+    expected = partial_guard._curve(np.concatenate(withheld), np.concatenate(margins), 0.01, found.strangers, found.groups)
+    assert found.power.tolist() == expected.power.tolist()
+    assert found.margin.tolist() == pytest.approx(expected.margin.tolist(), rel=1e-6)
 
 
 def test_bytes_and_back() -> None:

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from partial_support import LIMITS, SCHEMA, SETTINGS, fitted
+from partial_support import LIMITS, SCHEMA, SETTINGS, fitted, world
 from sporeprint.safety.cells import Cells
-from sporeprint.safety.partial_guard import with_threshold
-from sporeprint.safety.partial_rule import decide_partial, random_masks, rehearse
-from sporeprint.safety.risk_control import Threshold
-from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN, VerdictLimits
+from sporeprint.safety.partial_guard import random_masks, with_threshold
+from sporeprint.safety.partial_rule import CANDIDATES, decide_partial, rehearse
+from sporeprint.safety.risk_control import RiskLevels, Threshold, choose_threshold
+from sporeprint.safety.verdict import NEGATIVE, POSITIVE, UNKNOWN, VerdictLimits, is_familiar
 
 GUARD = fitted().guard
 NO_ANOMALY = np.zeros(1, dtype=np.bool_)
@@ -86,6 +86,18 @@ def test_the_dialogue_ends_and_few_strangers_end_it_with_the_negative_class() ->
 def test_no_column_is_asked_twice() -> None:
     played = rehearse(GUARD, COST, fitted().cells.take(slice(0, 50)), steps=10, coverage=0.99)
     assert all(len(set(asked)) == 10 for asked in played.columns.T.tolist())
+
+
+def test_the_threshold_is_that_of_all_rows_judged() -> None:
+    """Rows that no candidate would answer with the negative class are not judged: they change nothing."""
+    test, random = world(3000, seed=3), np.random.default_rng(6)  # as `fitted` has them
+    hidden = Cells.of_codes(test.codes, GUARD.layout).hidden(random_masks(3000, len(SCHEMA.columns), random), GUARD.layout)
+    judged = GUARD.judge(hidden)
+    usable = np.asarray(is_familiar(judged.p, SETTINGS.coverage)) & judged.is_fed
+    levels = RiskLevels(SETTINGS.alpha, SETTINGS.missed, SETTINGS.delta)
+    positive = judged.evidence.positive
+    assert choose_threshold(positive[usable], test.y[usable], CANDIDATES, levels, positives=int(test.y.sum())) == GUARD.threshold
+    assert (positive > CANDIDATES[-1]).mean() > 0.3
 
 
 def test_random_masks_are_of_any_size() -> None:

@@ -191,6 +191,17 @@ def mask_keys(observed: Flags) -> list[bytes]:
     return [text[at : at + width] for at in range(0, len(text), width)] if width else [b""] * len(observed)
 
 
+def rows_alike(flags: Flags) -> list[npt.NDArray[np.intp]]:
+    """The rows of a table of flags, those with equal flags together, each in the order of the table."""
+    packed = np.packbits(flags, axis=1)
+    padded = np.zeros((len(flags), 8 * max(1, -(-packed.shape[1] // 8))), dtype=np.uint8)
+    padded[:, : packed.shape[1]] = packed
+    words = padded.view(np.uint64)  # numbers are sorted many times faster than rows of flags
+    order = np.lexsort(words.T)
+    is_other = (words[order[1:]] != words[order[:-1]]).any(axis=1)
+    return np.split(order, np.flatnonzero(is_other) + 1) if len(order) else []
+
+
 def observed_masks(codes: Codes, schema: DatasetSchema) -> frozenset[bytes]:
     """The keys of the sets of observed columns that occur in a table, as `Cells.of_codes` has them with the contract's layout."""
     present = [codes.nominal[name] != MISSING for name in schema.nominal] + [~np.isnan(codes.numeric[name]) for name in schema.numeric]

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from sporeprint.common.batches import BatchSequence
 from sporeprint.common.npz import from_npz, to_npz
 from sporeprint.data.coded_table import Codes
-from sporeprint.safety.cells import EMPTY, FIRST_VALUE, NEVER_SEEN, NOT_OBSERVED, Cells, Layout
+from sporeprint.safety.cells import EMPTY, FIRST_VALUE, NEVER_SEEN, NOT_OBSERVED, Cells, Layout, rows_alike
 from sporeprint.safety.component_counts import ComponentCounts, ComponentRows, count_components, scale_of
 from sporeprint.schema import Column, DatasetSchema
 from sporeprint.stats.special import ndtr
@@ -188,6 +188,17 @@ class GroupLikelihood:
             result.group[rows], result.typicality[rows] = block.group, block.typicality
         return result
 
+    def likeliest(self, cells: Cells, *, left_out: Index | None = None) -> Index:
+        """The likeliest known group of n rows, as in their `Evidence`: [n]."""
+        group = np.empty(len(cells), dtype=np.intp)
+        for observed, rows in self.by_numbers(cells):
+            known = self.known_likelihoods(cells.take(rows), observed)
+            if left_out is not None:
+                mine = np.flatnonzero(left_out[rows] >= 0)
+                known[mine, left_out[rows][mine]] = -np.inf
+            group[rows] = known.argmax(axis=1)
+        return group
+
     def row_evidence(self, places: Index, numbers: Sequence[float]) -> RowEvidence:
         """What one row says, as `evidence` does, without the cost of arrays of one.
 
@@ -201,7 +212,7 @@ class GroupLikelihood:
         both += (features @ of_numbers.both).astype(np.float32)
         group = int(both[:width].argmax())
         both -= both[group]
-        masses = np.exp(np.minimum(both, MOST_EXPONENT, out=both), out=both) @ self._masses
+        masses = np.exp(both.clip(-MOST_EXPONENT, MOST_EXPONENT, out=both), out=both) @ self._masses
         surprise = float(np.add.reduce(self._surprise_by_group[group].take(places), dtype=np.float64))
         return _row_evidence(masses.tolist(), group, float(of_numbers.known_by_group[group] @ features) + surprise)
 
@@ -221,17 +232,9 @@ class GroupLikelihood:
     def by_numbers(self, cells: Cells) -> Iterator[tuple[Flags, Index]]:
         """Blocks of rows with the same observed numbers: those, and the rows."""
         present = ~np.isnan(cells.numbers)
-        if not len(present):
-            return
-        if not present.shape[1] or (present == present[0]).all():
-            patterns, pattern = present[:1], np.zeros(len(present), dtype=np.intp)
-        else:
-            patterns, pattern = np.unique(present, axis=0, return_inverse=True)
-            pattern = pattern.ravel()
-        for number, observed in enumerate(patterns):
-            rows = np.flatnonzero(pattern == number)
+        for rows in rows_alike(present):
             for start in range(0, len(rows), BLOCK_ROWS):
-                yield observed, rows[start : start + BLOCK_ROWS]
+                yield present[rows[0]], rows[start : start + BLOCK_ROWS]
 
     def log_likelihoods(self, cells: Cells, observed: Flags) -> tuple[Float32, Float32]:
         """Log-likelihood of rows with the same observed numbers in every known group and in a stranger like it: [n, K] each."""
@@ -250,9 +253,9 @@ class GroupLikelihood:
             summed = np.add.reduce(table.take(cells.places, axis=0), axis=1)
         else:
             summed = np.zeros((len(cells), table.shape[1]), dtype=np.float32)
-            for at, places in enumerate(cells.places.T):
+            for at in self._telling:
                 if cells.observed[:, at].any():  # the others add nothing
-                    summed += table.take(places, axis=0)
+                    summed += table.take(cells.places[:, at], axis=0)
         summed += of_numbers.astype(np.float32)
         return np.asarray(summed, dtype=np.float32)
 
@@ -260,6 +263,12 @@ class GroupLikelihood:
     def _both(self) -> Float32:
         """Tables of known groups and of strangers side by side: one look-up gives both."""
         return np.ascontiguousarray(np.hstack([self.known, self.stranger]))
+
+    @cached_property
+    def _telling(self) -> list[int]:
+        """The columns of which the tables say something: a number that is there may tell by its size alone."""
+        ends = [*self.layout.starts[1:].tolist(), self.layout.height]
+        return [at for at, (start, end) in enumerate(zip(self.layout.starts.tolist(), ends, strict=True)) if self._both[start:end].any()]
 
     def _block(self, cells: Cells, observed: Flags, left_out: Index | None) -> Evidence:
         numbers = self._numbers(observed)
@@ -277,8 +286,8 @@ class GroupLikelihood:
             mine = np.flatnonzero(left_out >= 0)
             both[mine, left_out[mine]] = both[mine, width + left_out[mine]] = -np.inf
         group = both[:, :width].argmax(axis=1)
-        both -= both[:, :width].max(axis=1, keepdims=True)
-        return np.exp(np.minimum(both, MOST_EXPONENT, out=both), out=both) @ self._masses, group
+        both -= np.take_along_axis(both, group[:, np.newaxis], axis=1)
+        return np.exp(both.clip(-MOST_EXPONENT, MOST_EXPONENT, out=both), out=both) @ self._masses, group
 
     def _typicality(self, numbers: _Numbers, features: Float64, places: npt.NDArray[np.intp], group: Index) -> Float64:
         """How typical rows with the same observed numbers are of one group each: [n]."""

@@ -13,8 +13,8 @@ columns hidden at random. Both are figures of the row's own mask and of the grou
 import json
 import threading
 from bisect import bisect_right
-from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.common.npz import from_npz, to_npz
-from sporeprint.safety.cells import NOT_OBSERVED, Cells, Layout, mask_of
-from sporeprint.safety.group_likelihood import Evidence, GroupLikelihood
+from sporeprint.safety.cells import NOT_OBSERVED, Cells, Layout, mask_keys, mask_of, rows_alike
+from sporeprint.safety.group_likelihood import BLOCK_ROWS, Evidence, GroupLikelihood
 from sporeprint.safety.risk_control import Threshold
 from sporeprint.safety.verdict import HALF
 
@@ -44,6 +44,10 @@ MOST_CALIBRATION, MOST_STRANGERS, HIDINGS = 2_000, 3_000, 24
 #: P(positive) from which the positive class is answered, however few columns were observed: that answer is never the dangerous one.
 #: Clusters are not of one class: there a row of the purest one has to be enough, but for this share of it.
 SURELY_POSITIVE, ALL_BUT = 0.95, 0.98
+#: Columns that are left at the least where columns are hidden at random.
+LEAST_COLUMNS = 3
+#: Among more rows than this, a mask that fewer than so many of them share gets no profile: it costs more than counting for those rows.
+MANY_ROWS, FEW_ALIKE = 512, 16
 #: Points of the curve of margins; each stands for as many strangers as can show the risk, and several times over.
 MARGIN_POINTS, STRANGERS_A_POINT = 16, 4_000
 #: Likelihoods below this count as this much where the power of a column is reckoned.
@@ -171,13 +175,35 @@ class PartialGuard:
 
     def judge_evidence(self, cells: Cells, evidence: Evidence) -> PartialJudgement:
         """The same, where the evidence is there already."""
-        n = len(cells)
+        n, alike = len(cells), rows_alike(cells.observed)
         p, withheld, least_margin = np.empty(n), np.empty(n), np.empty(n)
-        for key, rows in _by_mask(cells):
+        least = FEW_ALIKE if n > MANY_ROWS else 1
+        kept, rare = [rows for rows in alike if len(rows) >= least], [rows for rows in alike if len(rows) < least]
+        for key, rows in zip(mask_keys(cells.observed[[rows[0] for rows in kept]]), kept, strict=True):
             profile, group = self.profile(key), evidence.group[rows]
             p[rows] = profile.p(evidence.typicality[rows])
             withheld[rows], least_margin[rows] = profile.withheld[group], profile.least_margin[group]
+        if rare:
+            rows = np.concatenate(rare)
+            observed, group = cells.observed[rows], evidence.group[rows]
+            p[rows] = self._rare_p(observed, evidence.typicality[rows])
+            power = self.power.take(group, axis=1)
+            power[observed.T] = 0.0
+            withheld[rows] = power.sum(axis=0)  # column by column, as for a profile: the same rounding
+            least_margin[rows] = np.where(self.likelihood.positive[group] < HALF, self.curve(withheld[rows]), np.inf)
         return PartialJudgement(evidence, p, least_margin, cells.observed.sum(axis=1), withheld)
+
+    def _rare_p(self, observed: Flags, typicality: Float64) -> Float64:
+        """The conformal p-values of n rows whose masks hardly repeat, the same as by their profiles: counted, nothing is sorted or kept."""
+        at_most, numeric = np.empty(len(observed)), observed[:, len(self.layout.categories) :]
+        for alike in rows_alike(numeric):
+            of_numbers = self._calibration_numbers(numeric[alike[0]])
+            for start in range(0, len(alike), BLOCK_ROWS):
+                rows = alike[start : start + BLOCK_ROWS]
+                usual = observed[rows] @ self._calibration_cells.T + of_numbers
+                limits = typicality[rows].astype(np.float32)[:, np.newaxis]
+                at_most[rows] = np.count_nonzero(usual.astype(np.float32) <= limits, axis=1)
+        return (at_most + 1.0) / (len(self.calibration) + 1.0)
 
     def profile(self, key: bytes) -> MaskProfile:
         """What is the same for all rows with the columns that a key stands for: computed once, kept among the most recently used ones."""
@@ -284,14 +310,6 @@ class PartialGuard:
             raise ValueError(f"not a guard of partial rows: {error!r}") from error
 
 
-def _by_mask(cells: Cells) -> Iterable[tuple[bytes, list[int]]]:
-    """The masks among n rows, each with its rows."""
-    rows: defaultdict[bytes, list[int]] = defaultdict(list)
-    for row, key in enumerate(cells.keys):
-        rows[key].append(row)
-    return rows.items()
-
-
 # --- fitting ---------------------------------------------------------------------------------------------------------
 
 
@@ -320,7 +338,7 @@ def fit_partial_guard(
     """
     random = np.random.default_rng(seed)
     sample = calibration.take(rows := np.sort(random.permutation(len(calibration))[:MOST_CALIBRATION]))
-    group = likelihood.evidence(sample).group if calibration_group is None else calibration_group[rows]
+    group = likelihood.likeliest(sample) if calibration_group is None else calibration_group[rows]
     power = column_power(likelihood)
     chosen = _evenly(random, strangers_group, MOST_STRANGERS)
     curve = margin_curve(likelihood, power, strangers.take(chosen), strangers_group[chosen], unseen_risk=unseen_risk, random=random)
@@ -358,18 +376,27 @@ def margin_curve(
     groups = len(np.unique(group))
     if len(strangers) < 2 or groups < 2:
         return MarginCurve(np.array([0.0]), np.array([np.inf]), len(strangers), groups)
-    columns = strangers.observed.shape[1]
-    withheld, margins = [], []
-    for hiding in range(HIDINGS):
-        # The first as they are recorded; then from a few columns to all of them.
-        count = random.integers(min(3, columns) if hiding else columns, columns + 1, len(strangers))
-        mask = random.random((len(strangers), columns)).argsort(axis=1).argsort(axis=1) < count[:, np.newaxis]
-        cells = strangers.hidden(mask, likelihood.layout)
-        evidence = likelihood.evidence(cells, left_out=group)
-        dangerous = (evidence.positive <= 0.5) & (likelihood.positive[evidence.group] < 0.5)
-        margins.append(np.where(dangerous, evidence.margin, -np.inf))
-        withheld.append(np.where(cells.observed, 0.0, power.T[evidence.group]).sum(axis=1))
-    return _curve(np.concatenate(withheld), np.concatenate(margins), unseen_risk, len(strangers) * HIDINGS, groups)
+    n, columns = strangers.observed.shape
+    # First as they are recorded; then from a few columns to all of them.
+    masks = [random_masks(n, columns, random, least=LEAST_COLUMNS if hiding else columns) for hiding in range(HIDINGS)]
+    cells = strangers.take(np.tile(np.arange(n), HIDINGS)).hidden(np.vstack(masks), likelihood.layout)
+    left_out = np.tile(group, HIDINGS)
+    nearest = likelihood.likeliest(cells, left_out=left_out)
+    # Only these can be confused with a negative group; of the others the margin need not be known.
+    risky = np.flatnonzero(likelihood.positive[nearest] < HALF)
+    evidence = likelihood.evidence(cells.take(risky), left_out=left_out[risky])
+    margins = np.full(len(cells), -np.inf)
+    margins[risky] = np.where(evidence.positive <= HALF, evidence.margin, -np.inf)
+    withheld = np.where(cells.observed, 0.0, power.T[nearest]).sum(axis=1)
+    return _curve(withheld, margins, unseen_risk, len(cells), groups)
+
+
+def random_masks(n: int, columns: int, random: np.random.Generator, *, least: int = LEAST_COLUMNS) -> Flags:
+    """Masks for n rows, each of any number of columns from the least on: bool [n, columns]."""
+    count = random.integers(min(least, columns), columns + 1, n)
+    drawn = random.random((n, columns))
+    # As many of the smallest: sorting the numbers costs a third of ranking them.
+    return np.asarray(drawn <= np.take_along_axis(np.sort(drawn, axis=1), count[:, np.newaxis] - 1, axis=1))
 
 
 def _curve(withheld: Float64, margins: Float64, risk: float, strangers: int, groups: int) -> MarginCurve:

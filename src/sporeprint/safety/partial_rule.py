@@ -11,8 +11,8 @@ from sporeprint.data.dataset import Observations
 from sporeprint.safety.cells import Cells
 from sporeprint.safety.group_likelihood import Evidence, GroupLikelihood, RowEvidence
 from sporeprint.safety.next_question import Questions
-from sporeprint.safety.partial_guard import PartialGuard, fit_partial_guard, with_threshold
-from sporeprint.safety.risk_control import RiskLevels, choose_threshold
+from sporeprint.safety.partial_guard import PartialGuard, fit_partial_guard, random_masks, with_threshold
+from sporeprint.safety.risk_control import RiskLevels, Threshold, choose_threshold
 from sporeprint.safety.verdict import HALF, NEGATIVE, POSITIVE, UNKNOWN, VerdictLimits, is_familiar
 from sporeprint.schema import DatasetSchema
 from sporeprint.settings import GuardSettings
@@ -173,9 +173,11 @@ def fit_partial_rule(
 
     def group_of(observations: Observations, cells: Cells) -> Index:
         if not is_grouped or observations.group is None:
-            return likelihood.evidence(cells).group
+            return likelihood.likeliest(cells)
         place = np.searchsorted(names, observations.group).clip(max=len(names) - 1)
-        return np.where(names[place] == observations.group, place, likelihood.evidence(cells).group).astype(np.intp)
+        strange = np.flatnonzero(names[place] != observations.group)
+        place[strange] = likelihood.likeliest(cells.take(strange))
+        return place
 
     groups = np.concatenate([group_of(calibrate, calibration), group_of(test, tested)])
     positive = np.concatenate([calibrate.y, test.y]) == 1
@@ -197,27 +199,24 @@ def fit_partial_rule(
     )
     random = np.random.default_rng(seed + 1)
     hidden = tested.hidden(random_masks(len(tested), len(layout.columns), random), layout)
-    judgement = guard.judge(hidden)
-    usable = np.asarray(is_familiar(judgement.p, settings.coverage)) & judgement.is_fed
     levels, positives = RiskLevels(settings.alpha, settings.missed, settings.delta), int(test.y.sum())
-    threshold = choose_threshold(judgement.evidence.positive[usable], test.y[usable], CANDIDATES, levels, positives=positives)
+
+    def threshold_of(cells: Cells) -> Threshold:
+        evidence = likelihood.evidence(cells)
+        rows = np.flatnonzero(evidence.positive <= CANDIDATES[-1])  # no other row is answered with the negative class, however familiar
+        judgement = guard.judge_evidence(cells.take(rows), evidence.take(rows))
+        usable = rows[np.asarray(is_familiar(judgement.p, settings.coverage)) & judgement.is_fed]
+        return choose_threshold(evidence.positive[usable], test.y[usable], CANDIDATES, levels, positives=positives)
+
+    threshold = threshold_of(hidden)
     if threshold.value is None and threshold.wrong == 0:
         # Too few rows are answered with hidden columns to show the promise: with the columns as they were recorded.
-        judgement = guard.judge(tested)
-        usable = np.asarray(is_familiar(judgement.p, settings.coverage)) & judgement.is_fed
-        threshold = choose_threshold(judgement.evidence.positive[usable], test.y[usable], CANDIDATES, levels, positives=positives)
+        threshold = threshold_of(tested)
     guard = with_threshold(guard, threshold)
     if not is_rehearsed or threshold.value is None or not len(strangers):
         return guard
     chosen = np.sort(random.permutation(len(strangers))[:REHEARSED])
     return replace(guard, enough=_enough(guard, schema, strangers.take(chosen), strangers_group[chosen], settings))
-
-
-def random_masks(n: int, columns: int, random: np.random.Generator) -> Flags:
-    """Masks for n rows, of any number of columns from three on: bool [n, columns]."""
-    count = random.integers(min(3, columns), columns + 1, n)
-    order = random.random((n, columns)).argsort(axis=1).argsort(axis=1)
-    return np.asarray(order < count[:, np.newaxis])
 
 
 # --- the dialogue ----------------------------------------------------------------------------------------------------

@@ -213,16 +213,16 @@ def boundary(mixture: Bets, events: int, log_threshold: float) -> tuple[Int64, I
 def _first_reached(reached: Callable[[Int64, Int64], npt.NDArray[np.bool_]], events: int) -> Int64:
     """The smallest count x of n payoffs, for n = 0, 1, ... `events`, that reaches a threshold; n + 1 where none does.
 
-    One more payoff moves it by 0 or 1: counted, it raises the wealth, and not counted, it lowers it. So it is looked for at every
-    `_STRIDE`-th n, and in between only where it can be.
+    One more payoff moves it by 0 or 1: counted, it raises the wealth, and not counted, it lowers it. So a search goes to every
+    `_STRIDE`-th n, and in between only to where it can be.
     """
     knots = np.unique(np.append(np.arange(0, events, _STRIDE), events))
-    found = _bisected(reached, knots, np.full_like(knots, -1), knots + 1)
+    exact = _bisected(reached, knots, np.full_like(knots, -1), knots + 1)
     n = np.arange(events + 1)
     after = np.searchsorted(knots, n)
     before = np.maximum(after - 1, 0)
-    least = np.maximum(found[before], found[after] - (knots[after] - n))
-    most = np.minimum(found[before] + (n - knots[before]), found[after])
+    least = np.maximum(exact[before], exact[after] - (knots[after] - n))
+    most = np.minimum(exact[before] + (n - knots[before]), exact[after])
     return _bisected(reached, n, least - 1, most)
 
 
