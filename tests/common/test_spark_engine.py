@@ -84,6 +84,8 @@ def test_a_cluster_that_loses_its_driver_and_an_executor_writes_and_fits_what_th
         code, _, errors = spark.run("transform", "--engine", spark.master, *arguments)
         assert (code, "another run" in errors) == (BusyError.exit_code, True), errors
         os.kill(executors()[0], signal.SIGKILL)
+        run_train(chosen, tmp_path / "here")  # while the cluster trains
+        run_evaluate(chosen, tmp_path / "here")
         _, errors = driver.communicate(timeout=400)
     assert driver.returncode == 0, errors
     record = DataSummary.from_json(there.data_record.read_text())
@@ -95,8 +97,6 @@ def test_a_cluster_that_loses_its_driver_and_an_executor_writes_and_fits_what_th
             assert pl.read_parquet(one).equals(pl.read_parquet(other)), one
     rejected = [Workdir(tmp_path / root).rejected(run) for root, run in (("here", here.run_id), ("there", record.run_id))]
     assert pl.read_parquet(rejected[0]).equals(pl.read_parquet(rejected[1]))
-    run_train(chosen, tmp_path / "here")
-    run_evaluate(chosen, tmp_path / "here")
     _assert_equal_fits(tmp_path / "here", tmp_path / "there", chosen)
     _assert_equal_answers_and_evaluation(spark, made.path, chosen, arguments, tmp_path)
 
@@ -123,10 +123,10 @@ def _assert_equal_fits(here: Path, there: Path, chosen: settings.Settings) -> No
 
 
 def _assert_equal_answers_and_evaluation(
-    spark: SparkCluster, table: Path, chosen: settings.Settings, options: list[str], tmp_path: Path
+    spark: SparkCluster, source: Path, chosen: settings.Settings, options: list[str], tmp_path: Path
 ) -> None:
     """Three files, a task for each on the cluster, and the same in one process."""
-    header, *rows = table.read_text().splitlines(keepends=True)
+    header, *rows = source.read_text().splitlines(keepends=True)
     (new := tmp_path / "new").mkdir()
     for number in range(3):
         (new / f"{number}.csv").write_text(header + "".join(rows[number * 500 : number * 500 + 500]))
@@ -138,8 +138,13 @@ def _assert_equal_answers_and_evaluation(
     predicted = ["predict", str(new), "--out", str(found), "--model", "xgboost/v1", "--engine", spark.master, *options]
     engine = ["--set", "engine.kind=spark", "--set", f"engine.master={spark.master}"]
     monitored = ["monitor", "--current", str(new), "--model", "xgboost/v1", *engine, *options]
-    code, errors = spark.run_each(predicted, monitored)
+    table = pl.read_csv(new / "0.csv", separator=";", infer_schema=False, quote_char=None, truncate_ragged_lines=True)
+    table.write_parquet(tmp_path / "0.parquet")
+    # SQL on each executor takes long.
+    extracted = ["extract", "--source", f"spark:parquet.`{tmp_path}/0.parquet`", "--engine", "local[1]", *options]
+    code, errors = spark.run_each(predicted, monitored, extracted)
     assert code == evaluated.exit_code, errors
+    assert pl.read_parquet(there.extract_record.parent / "*.spark/*.parquet").equals(table)
     files = [part_files(place, whole=True) for place in (wanted, found)]
     assert len(files[0]) == len(files[1]) == 3
     assert all(pl.read_parquet(one).equals(pl.read_parquet(other)) for one, other in zip(*files, strict=True))
