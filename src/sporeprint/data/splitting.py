@@ -91,8 +91,8 @@ class CopyNumbers:
         rows = np.flatnonzero(self._beginnings[hashes >> _REST])
         place = np.searchsorted(self._repeated, hashes[rows])
         place[place == len(self._repeated)] = 0
-        found = self._repeated[place] == hashes[rows]
-        rows, place = rows[found], place[found]
+        same = self._repeated[place] == hashes[rows]
+        rows, place = rows[same], place[same]
         by_place = np.argsort(place, kind="stable")
         order, ordered = rows[by_place], place[by_place]
         starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(ordered) else np.empty(0, dtype=np.intp)

@@ -202,7 +202,7 @@ def _parse_clean(buffer: bytes, layout: _Layout) -> _Parsed | None:
 
 def _coded(body: bytes, layout: _Layout) -> pl.DataFrame | None:
     """The rows, with the vocabulary's columns as codes where all are values of it; None where they cannot be read."""
-    # A value is looked up as it is read, which costs nothing, and takes a byte instead of sixteen.
+    # A value becomes its code as it is read, which costs nothing, and takes a byte instead of sixteen.
     for types in (layout.codes, layout.texts) if layout.vocabulary and b'"' not in body else (layout.texts,):
         with suppress(pl.exceptions.PolarsError):
             return _frame(body, layout, types)
@@ -275,7 +275,7 @@ def _is_utf8(text: bytes) -> bool:
 
 
 def _frame(body: bytes, layout: _Layout, types: Types) -> pl.DataFrame:
-    """Lines that are known to be well-formed, as the wanted columns.
+    """Well-formed lines, as some of their columns.
 
     Raises:
         PolarsError: a value is none of its type.

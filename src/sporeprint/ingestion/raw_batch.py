@@ -12,7 +12,7 @@ class Batch:
 
     Attributes:
         frame: `row` (Int64, number of the data row in the file, from 0, malformed ones counted, blank lines not), then the
-            schema's columns in the schema's order. From CSV: String, or Enum where a vocabulary was given; an empty field is null.
+            schema's columns in the schema's order. From CSV: String, or Enum where there is a vocabulary; an empty field is null.
             From Parquet: native types.
         malformed: rows that could not be split into fields: `row` Int64, `reason` String, `text` String (clipped).
         bytes_read: bytes of the file that were read for this batch.

@@ -178,8 +178,8 @@ class PartialGuard:
         n, alike = len(cells), rows_alike(cells.observed)
         p, withheld, least_margin = np.empty(n), np.empty(n), np.empty(n)
         least = FEW_ALIKE if n > MANY_ROWS else 1
-        kept, rare = [rows for rows in alike if len(rows) >= least], [rows for rows in alike if len(rows) < least]
-        for key, rows in zip(mask_keys(cells.observed[[rows[0] for rows in kept]]), kept, strict=True):
+        usual, rare = [rows for rows in alike if len(rows) >= least], [rows for rows in alike if len(rows) < least]
+        for key, rows in zip(mask_keys(cells.observed[[rows[0] for rows in usual]]), usual, strict=True):
             profile, group = self.profile(key), evidence.group[rows]
             p[rows] = profile.p(evidence.typicality[rows])
             withheld[rows], least_margin[rows] = profile.withheld[group], profile.least_margin[group]
@@ -194,7 +194,7 @@ class PartialGuard:
         return PartialJudgement(evidence, p, least_margin, cells.observed.sum(axis=1), withheld)
 
     def _rare_p(self, observed: Flags, typicality: Float64) -> Float64:
-        """The conformal p-values of n rows whose masks hardly repeat, the same as by their profiles: counted, nothing is sorted or kept."""
+        """The conformal p-values of n rows whose masks hardly repeat, the same as by their profiles: counted, without a sort."""
         at_most, numeric = np.empty(len(observed)), observed[:, len(self.layout.categories) :]
         for alike in rows_alike(numeric):
             of_numbers = self._calibration_numbers(numeric[alike[0]])

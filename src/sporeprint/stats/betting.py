@@ -28,7 +28,7 @@ Int64 = npt.NDArray[np.int64]
 
 #: Share of the prior on the named direction, where one is named. The other direction is found too, only later.
 NAMED = 0.75
-#: Spread of the bets around the ratio that is looked for, as a share of the logarithm of the ratio.
+#: Spread of the bets around the ratio of interest, as a share of the logarithm of the ratio.
 SPREAD = 0.15
 #: Share of the prior on bets of all sizes: for other ratios, and for differences other than 0.
 BROAD = 0.02
