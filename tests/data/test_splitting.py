@@ -17,6 +17,7 @@ from sporeprint.data import splitting as split
 from sporeprint.data.coded_table import Codes
 from sporeprint.data.splitting import (
     CopyNumbers,
+    HashSet,
     check_counts,
     draws,
     group_parts,
@@ -179,6 +180,22 @@ def test_copies_are_numbered_in_the_order_of_the_table(rows: list[int], cuts: li
     numbers = CopyNumbers(np.array(sorted({value for value in rows if rows.count(value) > 1}), dtype=np.uint64))
     found = [number for batch in np.split(hashes, sorted(min(cut, len(rows)) for cut in cuts)) for number in numbers(batch).tolist()]
     assert found == [rows[:place].count(value) for place, value in enumerate(rows)]
+
+
+def test_hashes_do_not_depend_on_how_many_are_made_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    color, size = np.arange(40) % 3, np.where(np.arange(40) % 7 == 0, np.nan, np.arange(40) / 3)
+    table = Codes({"color": ("r", "g")}, {"color": color.astype(np.int16)}, {"size": size}, rows=40)
+    whole = row_hashes(table, seed=7).tolist()
+    for at_once in (1, 13, 39, 40):
+        monkeypatch.setattr(split, "HASHED_AT_ONCE", at_once)
+        assert row_hashes(table, seed=7).tolist() == whole
+
+
+def test_hashes_of_a_set_are_found_with_their_places() -> None:
+    known = np.array([1, 2, 2**63, 2**64 - 1], dtype=np.uint64)
+    rows, place = HashSet(known).places(np.array([3, 2**64 - 1, 1, 1, 2**63 + 1, 2**63], dtype=np.uint64))
+    assert (rows.tolist(), place.tolist()) == ([1, 2, 3, 5], [3, 0, 0, 2])
+    assert [each.tolist() for each in HashSet(known[:0]).places(known)] == [[], []]
 
 
 def test_a_first_row_draws_its_hash_and_every_copy_something_else() -> None:

@@ -2,9 +2,10 @@
 
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
 from typing import Protocol, TypeVar
 
 from sporeprint.common.child_process import end_with_the_parent
@@ -35,12 +36,12 @@ class Engine(Protocol):
     def host(self) -> str:
         """The address under which tasks reach this process."""
 
-    def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+    def map(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
         """The results of a function over tasks, in the tasks' order.
 
         Args:
             work: a function of a module. It may run more than once for a task: it writes files under final names, whole or not at all.
-            tasks: values that can be pickled, as their results; a result is small, some MiB at most.
+            tasks: values that can be pickled, as their results; a result is small, some MiB at most. They are taken one by one.
 
         Raises:
             Exception: what `work` raises.
@@ -72,15 +73,17 @@ class LocalEngine:
         self.workers = workers
         self._pool: ProcessPoolExecutor | None = None
 
-    def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+    def map(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
         """See `Engine`."""
-        if len(tasks) == 1 or self.workers == 1:
-            yield from map(work, tasks)
+        later = iter(tasks)
+        first = list(islice(later, 2))
+        if len(first) < 2 or self.workers == 1:
+            yield from map(work, chain(first, later))
             return
         pool = self._processes()
         waiting: deque[Future[Result]] = deque()
         try:
-            for task in tasks:
+            for task in chain(first, later):
                 waiting.append(pool.submit(work, task))
                 if len(waiting) > self.workers:
                     yield waiting.popleft().result()

@@ -32,6 +32,12 @@ BATCH_ROWS = 262_144
 RUN_ID = b"sporeprint.run_id"
 
 
+def keep_memory() -> None:
+    """Let Arrow keep memory between batches, in this process: its usual allocator gives the pages back, and takes them anew."""
+    if "jemalloc" in pa.supported_memory_backends():
+        pa.set_memory_pool(pa.jemalloc_memory_pool())
+
+
 def to_arrow(table: Observations, schema: DatasetSchema, parts: Sequence[str] = ()) -> pa.Table:
     """A table as Arrow: `row`, `group`, `row_hash`, `part` if split, the target's codes, then the features."""
     columns: dict[str, pa.Array] = {
@@ -85,6 +91,7 @@ class Writer:
                 self._path,
                 self._schema,
                 use_dictionary=repeating,
+                column_encoding={"_row": "DELTA_BINARY_PACKED"} if "_row" in self._schema.names else None,  # numbers in order: a byte each
                 write_statistics=sought or False,
                 write_page_checksum=True,
                 store_schema=not self._plain,

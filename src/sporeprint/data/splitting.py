@@ -21,8 +21,10 @@ Hashes = npt.NDArray[np.uint64]
 #: Up to so many rows every stratum gets its exact shares; beyond, the hash alone decides, which is as good there: the
 #: shares are off by less than 0.1 % and nothing has to be sorted.
 EXACT_ROWS = 2_000_000
+#: Rows whose hashes are made at a time: they stay in the processor's cache.
+HASHED_AT_ONCE = 16_384
 #: Row hashes held in memory at a time when equal rows are looked for.
-HASHES_AT_ONCE = 40_000_000
+HASHES_AT_ONCE = 80_000_000
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(32)
@@ -40,16 +42,22 @@ def row_hashes(codes: Codes, *, seed: int) -> Hashes:
         uint64 [n]. Equal rows have equal hashes; among n different rows some pair collides with probability n² / 2⁶⁵.
     """
     hashes = np.full(codes.rows, _hash_text("seed", str(seed)), dtype=np.uint64)
-    for name, values in codes.nominal.items():
-        vocabulary = codes.vocabulary[name]
-        table = [_hash_text(name, "\0unknown"), _hash_text(name, "\0missing"), *(_hash_text(name, value) for value in vocabulary)]
-        _mix(hashes, np.array(table, dtype=np.uint64).take(values + np.int16(1)))
-    for name, numbers in codes.numeric.items():
-        # + 0.0 makes one zero of two; all NaN (missing) are given one pattern.
-        bits = np.where(np.isnan(numbers), np.nan, numbers + 0.0).view(np.uint64)
-        _mix(hashes, bits * (np.uint64(_hash_text(name, "\0number")) | np.uint64(1)))
-    _mix(hashes, np.uint64(0))
+    tables = {name: np.array(_hashed_values(name, codes.vocabulary[name]), dtype=np.uint64) for name in codes.nominal}
+    for start in range(0, codes.rows, HASHED_AT_ONCE):
+        rows = slice(start, start + HASHED_AT_ONCE)
+        some = hashes[rows]
+        for name, values in codes.nominal.items():
+            _mix(some, tables[name].take(values[rows] + np.int16(1)))
+        for name, numbers in codes.numeric.items():
+            # + 0.0 makes one zero of two; all NaN (missing) are given one pattern.
+            bits = np.where(np.isnan(numbers[rows]), np.nan, numbers[rows] + 0.0).view(np.uint64)
+            _mix(some, bits * (np.uint64(_hash_text(name, "\0number")) | np.uint64(1)))
+        _mix(some, np.uint64(0))
     return hashes
+
+
+def _hashed_values(name: str, values: Iterable[str]) -> list[int]:
+    return [_hash_text(name, "\0unknown"), _hash_text(name, "\0missing"), *(_hash_text(name, value) for value in values)]
 
 
 def _hash_text(name: str, value: str) -> int:
@@ -69,6 +77,33 @@ def labelled_hashes(hashes: Hashes, y: npt.NDArray[np.int8]) -> Hashes:
     return mixed
 
 
+class HashSet:
+    """Hashes that can be looked for in many others.
+
+    Args:
+        hashes: uint64, sorted, each once.
+    """
+
+    def __init__(self, hashes: Hashes) -> None:
+        self._hashes = hashes
+        self._beginnings = np.zeros(1 << _BEGINNING, dtype=np.bool_)
+        self._beginnings[hashes >> _REST] = True
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def places(self, hashes: Hashes) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Which of n hashes are in the set, in their order, and the place of each of these in it: both int [found]."""
+        if not len(self):
+            return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
+        # Few of them begin as one in the set does: only these are searched for.
+        rows = np.flatnonzero(self._beginnings[hashes >> _REST])
+        place = np.searchsorted(self._hashes, hashes[rows])
+        place[place == len(self)] = 0
+        known = self._hashes[place] == hashes[rows]
+        return rows[known], place[known]
+
+
 class CopyNumbers:
     """Numbers equal rows in the order of the table: 0 for the first, 1 for the second, and so on.
 
@@ -77,27 +112,20 @@ class CopyNumbers:
     """
 
     def __init__(self, repeated: Hashes) -> None:
-        self._repeated = repeated
+        self._repeated = HashSet(repeated)
         self._counts = np.zeros(len(repeated), dtype=np.int64)
-        self._beginnings = np.zeros(1 << _BEGINNING, dtype=np.bool_)
-        self._beginnings[repeated >> _REST] = True
 
     def __call__(self, hashes: Hashes) -> npt.NDArray[np.int64]:
         """int64 [n]: for the next n rows of the table, how many rows before each have its hash."""
         numbers = np.zeros(len(hashes), dtype=np.int64)
-        if not len(self._repeated):
+        rows, place = self._repeated.places(hashes)
+        if not len(rows):
             return numbers
-        # Few rows begin as a repeated one does: only these are searched for.
-        rows = np.flatnonzero(self._beginnings[hashes >> _REST])
-        place = np.searchsorted(self._repeated, hashes[rows])
-        place[place == len(self._repeated)] = 0
-        same = self._repeated[place] == hashes[rows]
-        rows, place = rows[same], place[same]
         by_place = np.argsort(place, kind="stable")
-        order, ordered = rows[by_place], place[by_place]
-        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(ordered) else np.empty(0, dtype=np.intp)
+        ordered = place[by_place]
+        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
         sizes = np.diff(np.r_[starts, len(ordered)])
-        numbers[order] = np.arange(len(ordered)) - np.repeat(starts, sizes) + self._counts[ordered]
+        numbers[rows[by_place]] = np.arange(len(ordered)) - np.repeat(starts, sizes) + self._counts[ordered]
         self._counts += np.bincount(ordered, minlength=len(self._counts))
         return numbers
 
@@ -225,14 +253,21 @@ def repeated(batches: Callable[[], Iterable[Hashes]], rows: int) -> tuple[Hashes
     edges = [number * 2**64 // passes for number in range(1, passes)]
     repeats, copies = [], 0
     for number in range(passes):
-        mine = [_between(batch, number, passes, edges) for batch in batches()]
-        hashes = np.concatenate(mine) if mine else np.empty(0, dtype=np.uint64)
-        mine.clear()
+        hashes = _filled((_between(batch, number, passes, edges) for batch in batches()), rows)
         hashes.sort()
         again = hashes[1:][hashes[1:] == hashes[:-1]]
         copies += len(again)
         repeats.append(np.unique(again))
     return np.concatenate(repeats), copies
+
+
+def _filled(batches: Iterable[Hashes], most: int) -> Hashes:
+    """All of at most so many hashes. The room is taken at once, and used as far as it is filled: joining batches would take it twice."""
+    hashes, done = np.empty(most, dtype=np.uint64), 0
+    for batch in batches:
+        hashes[done : done + len(batch)] = batch
+        done += len(batch)
+    return hashes[:done]
 
 
 def _between(hashes: Hashes, number: int, passes: int, edges: list[int]) -> Hashes:

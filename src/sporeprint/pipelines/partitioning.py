@@ -21,12 +21,13 @@ from sporeprint.common.files import atomic_path
 from sporeprint.common.optional_dependencies import Lazy
 from sporeprint.data.data_summary import GroupCheck
 from sporeprint.data.dataset import Observations
-from sporeprint.data.parquet_store import BATCH_ROWS, Writer, read_tables, to_arrow
+from sporeprint.data.parquet_store import BATCH_ROWS, Writer, keep_memory, read_tables, to_arrow
 from sporeprint.data.part_files import PartFile, part_files, part_path, write_manifest
 from sporeprint.data.splitting import (
     EXACT_ROWS,
     CopyNumbers,
     Hashes,
+    HashSet,
     check_counts,
     draws,
     group_parts,
@@ -142,7 +143,7 @@ def share_out(
     if split.by == "groups" and not groups.available:
         raise DataError(f"split.by: groups, but the table has none: {groups.reason}")
     again, repeats = repeated(lambda: _column(processed, "_row_hash"), rows)
-    copied, copies = repeated(lambda: _labelled(processed, schema), rows) if repeats else (again, 0)
+    copied, copies = repeated(lambda: _labelled(processed, schema, HashSet(again)), repeats + len(again)) if repeats else (again, 0)
     drop = settings.validation.duplicates == "drop" and copies > 0
     if drop or (schema.groups is not None and not groups.available):
         _rewrite(processed, schema, metadata, keep_groups=groups.available, drop=copied if drop else None)
@@ -160,9 +161,12 @@ def _column(path: Path, name: str) -> Iterator[Hashes]:
                 yield batch[name].to_numpy()
 
 
-def _labelled(path: Path, schema: DatasetSchema) -> Iterator[Hashes]:
+def _labelled(path: Path, schema: DatasetSchema, again: HashSet) -> Iterator[Hashes]:
+    """Hashes with the label of the rows that repeat: no other is an exact copy."""
     for rows, y in _label_batches(path, schema, ["_row_hash", schema.target.column]):
-        yield labelled_hashes(rows["_row_hash"].to_numpy(), y)
+        hashes = rows["_row_hash"].to_numpy()
+        repeating, _ = again.places(hashes)
+        yield labelled_hashes(hashes[repeating], y[repeating])
 
 
 def _rewrite(path: Path, schema: DatasetSchema, metadata: Mapping[str, str], *, keep_groups: bool, drop: Hashes | None) -> None:
@@ -275,21 +279,26 @@ def _write_parts(
     processed: Path, metadata: Mapping[str, str], settings: Settings, part: Parts | None, again: Hashes, engine: Engine
 ) -> npt.NDArray[np.int64]:
     """Write the split tables; the rows of each class (first axis) in each part (second)."""
-    files, numbers, done = part_files(processed), CopyNumbers(again), 0
     tables = [processed.with_name(f"{name}.parquet") for name in FILES]
-    tasks = []
-    for number, file in enumerate(files):
-        rows = pq.read_metadata(file).num_rows
-        mine = _by_hash(file, numbers, settings) if part is None else part[done : done + rows]
-        targets = tuple(part_path(table, number, len(files)) for table in tables)
-        tasks.append(ShareTask(file, targets, mine, metadata, settings))
-        done += rows
+    # Made one by one, while those before them are worked on.
+    tasks = _share_tasks(processed, tables, metadata, settings, part, CopyNumbers(again))
     shared = list(engine.map(write_shares, tasks))
     write_manifest(processed, [each.processed for each in shared])
     for place, table in enumerate(tables):
         write_manifest(table, [each.files[place] for each in shared])
     counts: npt.NDArray[np.int64] = np.sum([each.counts for each in shared], axis=0)
     return counts
+
+
+def _share_tasks(
+    processed: Path, tables: Sequence[Path], metadata: Mapping[str, str], settings: Settings, part: Parts | None, numbers: CopyNumbers
+) -> Iterator[ShareTask]:
+    files, done = part_files(processed), 0
+    for number, file in enumerate(files):
+        rows = pq.read_metadata(file).num_rows
+        mine = _by_hash(file, numbers, settings) if part is None else part[done : done + rows]
+        yield ShareTask(file, tuple(part_path(table, number, len(files)) for table in tables), mine, metadata, settings)
+        done += rows
 
 
 def _by_hash(file: Path, numbers: CopyNumbers, settings: Settings) -> Parts:
@@ -303,6 +312,7 @@ def write_shares(task: ShareTask) -> SharedRows:
 
     Rows are copied as Arrow has them: decoding and encoding them again would take twice as long.
     """
+    keep_memory()
     shares = task.settings.split.shares
     counts, done = np.zeros((2, len(shares)), dtype=np.int64), 0
     file_of = np.array([FILES.index(_file_of(part)) for part in shares])

@@ -28,7 +28,7 @@ from sporeprint.common.progress import Progress, Steps
 from sporeprint.common.workdir import Workdir
 from sporeprint.data.data_summary import DataSummary, GroupCheck
 from sporeprint.data.dataset import Observations
-from sporeprint.data.parquet_store import RUN_ID, Writer, rejected_columns, to_arrow
+from sporeprint.data.parquet_store import RUN_ID, Writer, keep_memory, rejected_columns, to_arrow
 from sporeprint.data.part_files import PartFile, part_path, write_manifest
 from sporeprint.data.splitting import row_hashes
 from sporeprint.data.validation import MALFORMED, check
@@ -226,6 +226,7 @@ def check_split(task: CheckTask) -> _Tally:
     Raises:
         DataError: see `read_batches`; it holds other rows than it did.
     """
+    keep_memory()
     settings, tally = task.settings, _Tally()
     batches = task.split.batches(settings.read_schema, batch_bytes=settings.runtime.batch_mb << 20)
     empty = pl.DataFrame(schema=rejected_columns(settings.dataset)).to_arrow()
