@@ -532,23 +532,24 @@ class RuntimeSettings(Frozen):
 
 
 class EngineSettings(Frozen):
-    """Where checking and splitting run: on this machine, or on a Spark cluster."""
+    """Where checking and splitting run: on this machine, or on a cluster of Spark or of Dask."""
 
-    kind: Literal["local", "spark"] = "local"
+    kind: Literal["local", "spark", "dask"] = "local"
     master: str | None = Field(
-        None, description="The cluster: spark://HOST:PORT, local[N], yarn, k8s://..., or Spark Connect's sc://HOST:PORT."
+        None,
+        description="The cluster: spark://HOST:PORT, local[N], yarn, k8s://..., or Spark Connect's sc://HOST:PORT; of Dask: tcp://HOST:PORT.",
     )
     workers: int = Field(2, ge=1, description="Tasks that run on the cluster at once.")
     executor_memory: str = Field(
-        "1g", pattern=r"^[1-9]\d*[mg]$", description="Memory of each executor's JVM; Python takes its own beside it."
+        "1g", pattern=r"^[1-9]\d*[mg]$", description="Spark: memory of each executor's JVM; Python takes its own beside it."
     )
-    start_s: float = Field(55, gt=0, description="Seconds that Spark and the cluster have to start; a busy one queues executors.")
+    start_s: float = Field(55, gt=0, description="Seconds that the cluster has to start; a busy one queues executors.")
     split_mb: int = Field(64, ge=1, le=1024, description="Megabytes of raw table a task checks; a part file has at most 1,000,000 rows.")
 
     @model_validator(mode="after")
     def _master_fits(self) -> Self:
-        if (self.kind == "spark") != (self.master is not None):
-            raise ValueError("'master' goes with kind: spark, and is needed there")
+        if (self.kind != "local") != (self.master is not None):
+            raise ValueError("'master' goes with kind: spark and kind: dask, and is needed there")
         return self
 
 

@@ -1,31 +1,24 @@
 """Tasks on a real Spark cluster: what a piece of a table becomes there, an executor that is killed, and what the cluster lacks."""
 
-import json
 import logging
 import os
 import re
 import shutil
 import signal
 import socket
-import subprocess
-import time
 import venv
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
-import xgboost
 
+from equal_runs import assert_equal_fits, assert_equal_tables, is_writing
 from spark_cluster import SparkCluster, executors, spark_cluster
 from sporeprint import settings
-from sporeprint.common.spark_engine import JAVA, WorkerReport, is_ours, java_options, refuse_unlike, spark_engine, versions
+from sporeprint.common.spark_engine import JAVA, is_ours, java_options, spark_engine
 from sporeprint.common.workdir import Workdir
-from sporeprint.data.data_summary import DataSummary
 from sporeprint.data.part_files import part_files
-from sporeprint.data.training_data import read_input
 from sporeprint.errors import BusyError, ConfigError, SourceUnavailableError
 from sporeprint.pipelines.evaluate import run_evaluate
 from sporeprint.pipelines.extract import run_extract
@@ -36,7 +29,6 @@ from sporeprint.pipelines.train import run_train
 from sporeprint.pipelines.transform import run_transform
 from sporeprint.simulation.corruption import Spoil
 from sporeprint.simulation.generator import simulate_table
-from sporeprint.stats.metrics import log_losses
 
 ROWS, GROUPS = 300_000, 150
 
@@ -69,18 +61,18 @@ def test_a_cluster_that_loses_its_driver_and_an_executor_writes_and_fits_what_th
     chosen = settings.load_settings(config_file, overrides=CHANGES)
     made = simulate_table(chosen.dataset, tmp_path / "t.csv", rows=ROWS, groups=GROUPS, seed=3, spoil=Spoil(share=0.01))
     run_extract(chosen, tmp_path / "here", source=str(made.path))
-    here = run_transform(chosen, tmp_path / "here").record
+    run_transform(chosen, tmp_path / "here")
     run_load(chosen, tmp_path / "here")
     options = ["--config", str(config_file), "--workdir", str(tmp_path / "there"), "--set", "engine.start_s=240"]
     arguments = [*options, *(f"--set={change}" for change in CHANGES)]
     there = Workdir(tmp_path / "there")
     with spark.driver("etl", "--source", str(made.path), "--engine", spark.master, *arguments) as driver:
-        assert _has_begun(there, driver), driver.communicate()
+        assert is_writing(there, driver), driver.communicate()
         driver.kill()
     assert not there.staging.exists()
     assert not there.data_record.exists()
     with spark.driver("etl", "--source", str(made.path), "--engine", spark.master, *arguments) as driver:
-        assert _has_begun(there, driver), driver.communicate()
+        assert is_writing(there, driver), driver.communicate()
         code, _, errors = spark.run("transform", "--engine", spark.master, *arguments)
         assert (code, "another run" in errors) == (BusyError.exit_code, True), errors
         os.kill(executors()[0], signal.SIGKILL)
@@ -88,38 +80,9 @@ def test_a_cluster_that_loses_its_driver_and_an_executor_writes_and_fits_what_th
         run_evaluate(chosen, tmp_path / "here")
         _, errors = driver.communicate(timeout=400)
     assert driver.returncode == 0, errors
-    record = DataSummary.from_json(there.data_record.read_text())
-    assert replace(record, run_id="", created="", provenance={}) == replace(here, run_id="", created="", provenance={})
-    for name in ("train", "validation", "test"):
-        files = [part_files(tmp_path / root / f"data/model_input/{name}.parquet", whole=True) for root in ("here", "there")]
-        assert len(files[0]) == len(files[1]) == 4
-        for one, other in zip(*files, strict=True):
-            assert pl.read_parquet(one).equals(pl.read_parquet(other)), one
-    rejected = [Workdir(tmp_path / root).rejected(run) for root, run in (("here", here.run_id), ("there", record.run_id))]
-    assert pl.read_parquet(rejected[0]).equals(pl.read_parquet(rejected[1]))
-    _assert_equal_fits(tmp_path / "here", tmp_path / "there", chosen)
+    assert_equal_tables(tmp_path / "here", tmp_path / "there", files=4)
+    assert_equal_fits(tmp_path / "here", tmp_path / "there", chosen)
     _assert_equal_answers_and_evaluation(spark, made.path, chosen, arguments, tmp_path)
-
-
-def _assert_equal_fits(here: Path, there: Path, chosen: settings.Settings) -> None:
-    """What is counted is equal to the byte; boosted trees differ by the order of their sums alone."""
-    for name in chosen.models:
-        files = [root / "models/candidates" / name for root in (here, there)]
-        for part in ("encoder.json", "guard.npz", "known.npz", "partial_guard.npz"):
-            assert (files[0] / part).read_bytes() == (files[1] / part).read_bytes(), (name, part)
-    measured = [json.loads((Workdir(root).metrics / "metrics.json").read_text())["models"] for root in (here, there)]
-    y = read_input(chosen, Workdir(here)).test.y
-    for name in chosen.models:
-        assert measured[0][name]["unseen"] == measured[1][name]["unseen"]  # folds are fitted whole, each by one task
-        one, other = (
-            np.array(json.loads((root / f"models/candidates/{name}/candidate.json").read_text())["scores"]) for root in (here, there)
-        )
-        if name == "xgboost":  # where two splits are equally good, the order of sums may decide
-            assert abs(int(((one > 0.5) != y).sum()) - int(((other > 0.5) != y).sum())) <= 3
-            assert log_losses(y, other).mean() == pytest.approx(log_losses(y, one).mean(), rel=0.02)
-            assert np.abs(other - one).mean() < 1e-4
-        else:
-            np.testing.assert_allclose(other, one, atol=1e-6)
 
 
 def _assert_equal_answers_and_evaluation(
@@ -152,17 +115,6 @@ def _assert_equal_answers_and_evaluation(
     assert one == other
 
 
-def _has_begun(workdir: Workdir, driver: "subprocess.Popen[str]") -> bool:
-    """Whether the first part file is there, while others are written; False: the driver has ended."""
-    known = set(workdir.staging.parent.glob(".staging-*"))  # of a driver that was killed
-    while driver.poll() is None:
-        for folder in set(workdir.staging.parent.glob(".staging-*")) - known:
-            if list(folder.glob("processed.parquet/part-*.parquet")):
-                return True
-        time.sleep(0.05)
-    return False
-
-
 @pytest.mark.slow
 def test_what_a_cluster_lacks_is_named(spark: SparkCluster, config_file: Path, tmp_path: Path) -> None:
     arguments = ["engine", "check", "--engine", spark.master, "--config", str(config_file), "--workdir", str(tmp_path)]
@@ -186,18 +138,6 @@ def _python_without(package: str, folder: Path) -> Path:
         if not each.name.startswith((package, "_virtualenv")):
             (own / each.name).symlink_to(each)
     return folder / "bin/python"
-
-
-def test_a_worker_unlike_this_machine_is_named() -> None:
-    packages = versions()
-    assert packages["xgboost"] == xgboost.__version__
-    refuse_unlike(WorkerReport("w1", "3.11.7 at /usr/bin/python3", packages, sees_share=True), Path("/mnt/run"))
-    with pytest.raises(ConfigError, match=r"^the worker w1 has polars 0\.1, here is .*; install the same version on both"):
-        refuse_unlike(WorkerReport("w1", "3.11.7", {**packages, "polars": "0.1"}, sees_share=True), Path("/mnt/run"))
-    with pytest.raises(ConfigError, match=r"^the worker w1 has no xgboost in its Python \(3\.11\.7\); install there what"):
-        refuse_unlike(WorkerReport("w1", "3.11.7", {**packages, "xgboost": None}, sees_share=True), Path("/mnt/run"))
-    with pytest.raises(ConfigError, match=r"^the worker w1 does not see the work directory /mnt/run; put it on a share"):
-        refuse_unlike(WorkerReport("w1", "3.11.7", packages, sees_share=False), Path("/mnt/run"))
 
 
 def test_java_is_started_for_a_short_life_unless_somebody_chose_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

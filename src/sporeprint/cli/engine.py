@@ -6,7 +6,7 @@ from sporeprint.cli.etl import EngineName, with_engine
 from sporeprint.common.text_table import Table
 
 engine_commands = group(
-    help="Where checking and splitting run: this machine, or a Spark cluster.",
+    help="Where checking and splitting run: this machine, or a cluster of Spark or Dask.",
     epilog="sporeprint engine check --engine spark://master:7077",
 )
 
@@ -25,6 +25,6 @@ def check(session: Session, engine: EngineName = None) -> Result:
             rows = [("this machine", f"{running.workers} processes")]
             return Facts({"kind": "local", "workers": running.workers}, (Table("Engine", ("", ""), tuple(rows)),))
         reports = running.reports
-    values = {"kind": "spark", "master": settings.engine.master, "workers": [vars(report) for report in reports]}
+    values = {"kind": settings.engine.kind, "master": settings.engine.master, "workers": [vars(report) for report in reports]}
     cells = tuple((report.host, report.python, f"{report.packages['sporeprint']}", "yes") for report in reports)
     return Facts(values, (Table("Engine", ("worker", "Python", "sporeprint", "sees the work directory"), cells),))

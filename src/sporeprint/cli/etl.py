@@ -31,7 +31,7 @@ Source = Annotated[
 
 EngineName = Annotated[
     str | None,
-    typer.Option("--engine", metavar="MASTER", help="local, or a Spark master such as spark://host:7077. Default: the configuration's."),
+    typer.Option("--engine", metavar="MASTER", help="local, spark://HOST:7077 or Dask's tcp://HOST:8786. Default: the configuration's."),
 ]
 
 
@@ -117,10 +117,11 @@ def _with_simulation(settings: "Settings", simulate: bool) -> "Settings":
 
 
 def with_engine(settings: "Settings", name: str | None) -> "Settings":
-    """The settings, with the engine that a command names: local, or the master of a Spark cluster."""
+    """The settings, with the engine that a command names: local, or the master of a cluster."""
     if name is None:
         return settings
-    where = {"kind": "local", "master": None} if name == "local" else {"kind": "spark", "master": name}
+    kind = "local" if name == "local" else "dask" if name.startswith(("tcp://", "tls://")) else "spark"
+    where = {"kind": kind, "master": None if kind == "local" else name}
     return settings.model_copy(update={"engine": settings.engine.model_copy(update=where)})
 
 

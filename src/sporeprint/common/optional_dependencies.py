@@ -14,6 +14,7 @@ from sporeprint.errors import MissingExtraError
 #: Library, as it is imported -> the extra that brings it.
 EXTRAS = {
     "apprise": "alerts",
+    "distributed": "dask",
     "duckdb": "train",
     "fastapi": "serve",
     "httpx": "serve",
