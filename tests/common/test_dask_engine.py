@@ -50,7 +50,7 @@ def test_a_cluster_that_loses_a_worker_writes_and_fits_what_this_machine_does(da
     assert (code, out.count("sees_share")) == (0, 3), errors
     code, _, errors = dask.run("engine", "check", *options, "--set", "engine.workers=4", "--set", "engine.start_s=1")
     assert code == ConfigError.exit_code
-    assert "the Dask cluster has 3 workers in 1 s; 4 were asked for" in errors
+    assert "the Dask cluster has 3 workers in 1 s; 4 are needed" in errors
     chosen = load_settings(config_file, overrides=CHANGES)
     made = simulate_table(chosen.dataset, tmp_path / "t.csv", rows=ROWS, groups=GROUPS, seed=3, spoil=Spoil(share=0.01))
     with dask.driver("etl", "--source", str(made.path), *options, *(f"--set={change}" for change in CHANGES)) as driver:

@@ -53,15 +53,15 @@ def dask_engine(master: str, workers: int, share: Path, *, start_s: float) -> It
     except OSError as error:
         raise SourceUnavailableError(f"no Dask scheduler answers at {master}: {reason_of(error)}; is it running?") from error
     with client:
-        _wait(client, workers, began + start_s, f"in {start_s:.0f} s; {workers} were asked for (engine.workers, engine.start_s)")
+        _wait(client, workers, began + start_s, f"in {start_s:.0f} s; {workers} are needed (engine.workers, engine.start_s)")
         engine = DaskEngine(client=client, workers=workers, share=share.absolute(), host=host)
         yield replace(engine, reports=engine.check(f"{workers} workers", start_s, began=began))
 
 
-def _wait(client: distributed.Client, workers: int, until: float, asked: str) -> None:
+def _wait(client: distributed.Client, workers: int, until: float, need: str) -> None:
     while len(threads := client.nthreads()) < workers:
         if time.monotonic() > until:
-            raise ConfigError(f"the Dask cluster has {len(threads)} workers {asked}; start more with: dask worker --nthreads 1")
+            raise ConfigError(f"the Dask cluster has {len(threads)} workers {need}; start more with: dask worker --nthreads 1")
         time.sleep(0.1)
     for worker, count in threads.items():
         if count > 1:
@@ -80,10 +80,10 @@ class DaskEngine(ClusterEngine):
 
     def run(self, work: Callable[[int], bytes], tasks: int, *, at_once: bool = False) -> dict[int, bytes]:
         """See `ClusterEngine`."""
-        chosen = sorted(self.client.nthreads())[: self.workers]
-        if at_once and len(chosen) < tasks:
-            raise RetryableError(f"the Dask cluster has {len(chosen)} workers left, {tasks} tasks must run at once; run it again")
-        places = [[worker] for worker in chosen[:tasks]] if tasks <= len(chosen) else [chosen] * tasks
+        addresses = sorted(self.client.nthreads())[: self.workers]
+        if at_once and len(addresses) < tasks:
+            raise RetryableError(f"the Dask cluster has {len(addresses)} workers left, {tasks} tasks must run at once; run it again")
+        places = [[worker] for worker in addresses[:tasks]] if tasks <= len(addresses) else [addresses] * tasks
         # A task whose workers are lost goes to another one, where those that run at once end with an error.
         futures = [
             self.client.submit(work, number, workers=place, allow_other_workers=True, pure=False, retries=RETRIES)

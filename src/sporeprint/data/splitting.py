@@ -78,7 +78,7 @@ def labelled_hashes(hashes: Hashes, y: npt.NDArray[np.int8]) -> Hashes:
 
 
 class HashSet:
-    """Hashes that can be looked for in many others.
+    """Hashes by which many others can be searched.
 
     Args:
         hashes: uint64, sorted, each once.
@@ -100,8 +100,8 @@ class HashSet:
         rows = np.flatnonzero(self._beginnings[hashes >> _REST])
         place = np.searchsorted(self._hashes, hashes[rows])
         place[place == len(self)] = 0
-        known = self._hashes[place] == hashes[rows]
-        return rows[known], place[known]
+        hits = self._hashes[place] == hashes[rows]
+        return rows[hits], place[hits]
 
 
 class CopyNumbers:
