@@ -199,6 +199,8 @@ def _runner(folder: str, *, at_once: bool) -> Callable[[int], bytes]:
 
         os.environ.setdefault("POLARS_MAX_THREADS", "1")  # a task has one core; Polars would start a thread for each of the machine's
 
+        from threadpoolctl import threadpool_limits
+
         from sporeprint.errors import RetryableError, SporeprintError
 
         # What the driver of this run wrote.
@@ -209,7 +211,8 @@ def _runner(folder: str, *, at_once: bool) -> Callable[[int], bytes]:
                 # A stage that Spark repeats would wait for processes of the first attempt: whoever runs it begins anew.
                 raise RetryableError("an executor was lost, and with it tasks that run at once; run it again")
             begun.touch()
-            outcome = work(task)
+            with threadpool_limits(1, "blas"):  # so sums are of one order everywhere
+                outcome = work(task)
         except SporeprintError as error:
             outcome = error
         return pickle.dumps(outcome)
