@@ -6,7 +6,7 @@
 The numbers of rows are whole numbers of species blocks. The files are made by `sporeprint simulate` where they are missing
 (61 million rows: about 3 GB, in --folder). With --fits, the whole of `sporeprint etl`: processor seconds, peak memory by step, and the
 size of the guard; 173 species, each with an equal share of the rows. On the same part files XGBoost is then trained by itself from a
-`DataIter`, with the same parameters and rows to stop by: `fit` has both times, and their ratio.
+`DataIter`, with the same parameters and as many rounds, as many rows watched: `fit` has both times, and their ratio.
 """
 
 import argparse
@@ -55,8 +55,7 @@ began = time.perf_counter()
 data = xgb.QuantileDMatrix(Batches(), nthread=options["nthread"])
 X, y = read(files("validation")[0])
 stop = xgb.QuantileDMatrix(X[:rows], y[:rows], ref=data, nthread=options["nthread"])
-rounds, patience = options.pop("rounds"), options.pop("patience")
-xgb.train(options, data, rounds, evals=[(stop, "stop")], early_stopping_rounds=patience, verbose_eval=False)
+xgb.train(options, data, options.pop("rounds"), evals=[(stop, "stop")], verbose_eval=False)
 print(time.perf_counter() - began)
 """
 
@@ -125,8 +124,8 @@ def measure_fits(rows: int, folder: Path) -> dict[str, object]:
         "seed": 0,
         "nthread": threads,
         **model["params"],
-        "rounds": model["rounds"],
-        "patience": model["early_stopping_rounds"],
+        # As many as were made there: the first rows are of few species, and would stop it sooner.
+        "rounds": min(record["rounds"] + model["early_stopping_rounds"], model["rounds"]),
     }
     stop = 250_000  # half of `runtime.most_rows`: the other half of the rows is for the guard
     bare = run([sys.executable, "-c", BARE_FIT, str(workdir / "data/model_input"), str(stop), json.dumps(parameters)])
