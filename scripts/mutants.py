@@ -125,7 +125,7 @@ MUTANTS: list[Mutant] = [
     *_of(
         "data/splitting.py",
         "data/test_splitting.py",
-        ("numbers + 0.0).view", "numbers).view"),
+        ("numbers[rows] + 0.0).view", "numbers[rows]).view"),
         ("order = np.lexsort((draws, strata))", "order = np.lexsort((strata, draws))"),
     ),
     *_of(
