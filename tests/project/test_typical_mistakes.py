@@ -176,7 +176,7 @@ CONFIGURATION = [
         "models.forest: {kind: forest}", 3, "models.forest.kind", ("models.forest.estimator: missing; add it", "allowed here: early_stop")
     ),
     Mistake("guard.coverage: 1.5", 3, "1.5", ("guard.coverage: expected below 1",)),
-    Mistake("engine.kind: dask", 3, "'dask'", ("engine.kind: expected one of local, spark",)),
+    Mistake("engine.kind: ray", 3, "'ray'", ("engine.kind: expected one of local, spark, dask",)),
     Mistake("ab_testing.mode: canary", 3, "'canary'", ("ab_testing.mode: expected one of split, shadow",)),
     Mistake(
         "storage.oltp: 'postgres://h/db'", 3, "'postgres'", ("storage.oltp", "expected sqlite:///path/to/file.db or mysql+pymysql://user@")
