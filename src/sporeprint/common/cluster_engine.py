@@ -102,6 +102,11 @@ class ClusterEngine(ABC):
     def check(self, resources: str, start_s: float, *, began: float) -> tuple[WorkerReport, ...]:
         """What the workers say of themselves, so many seconds after the start at the latest.
 
+        Args:
+            resources: what the cluster must have free, in words, and the settings that say so.
+            start_s: how long it has.
+            began: when that began, by the monotonic clock.
+
         Raises:
             ConfigError: no worker has started, or one has another Python, lacks a package or has another version, or does not see the
                 share; it is named.
@@ -114,8 +119,8 @@ class ClusterEngine(ABC):
                 reports = tuple(WorkerReport(*pickle.loads(each)) for each in answers.values())  # noqa: S301 -- of this run's own probes
         except TimeoutError:
             raise ConfigError(
-                f"no executor has started and answered in {start_s:.0f} s; {resources} were asked for (engine.workers, "
-                "engine.executor_memory): has any worker of the cluster as much free? A busy cluster needs longer: engine.start_s"
+                f"no executor has started and answered in {start_s:.0f} s; {resources}: "
+                "has any worker of the cluster as much free? A busy cluster needs longer: engine.start_s"
             ) from None
         finally:
             # A job that waits for executors cannot be cancelled before Spark has it; it ends with the session.

@@ -55,7 +55,7 @@ def dask_engine(master: str, workers: int, share: Path, *, start_s: float) -> It
     with client:
         _wait(client, workers, began + start_s, f"in {start_s:.0f} s; {workers} are needed (engine.workers, engine.start_s)")
         engine = DaskEngine(client=client, workers=workers, share=share.absolute(), host=host)
-        yield replace(engine, reports=engine.check(f"{workers} workers", start_s, began=began))
+        yield replace(engine, reports=engine.check(f"{workers} workers are needed (engine.workers)", start_s, began=began))
 
 
 def _wait(client: distributed.Client, workers: int, until: float, need: str) -> None:

@@ -57,7 +57,8 @@ def spark_engine(master: str, workers: int, memory: str, share: Path, *, start_s
     session = _session(master, workers, memory)
     try:
         engine = SparkEngine(session=session, workers=workers, share=share.absolute(), host=host)
-        yield replace(engine, reports=engine.check(f"{workers} x 1 core with {memory}", start_s, began=began))
+        need = f"{workers} x 1 core with {memory} were asked for (engine.workers, engine.executor_memory)"
+        yield replace(engine, reports=engine.check(need, start_s, began=began))
     finally:
         session.stop()
 
