@@ -1,12 +1,14 @@
 """What is asked of the workers of any cluster. Tasks on real ones: `test_spark_engine`, `test_dask_engine`."""
 
 import socket
+import threading
+import time
 from pathlib import Path
 
 import pytest
 import xgboost
 
-from sporeprint.common.cluster_engine import WorkerReport, own_address, reason_of, refuse_unlike, versions
+from sporeprint.common.cluster_engine import WorkerReport, own_address, reason_of, refuse_unlike, result_by, versions
 from sporeprint.errors import ConfigError, SourceUnavailableError
 
 
@@ -34,3 +36,16 @@ def test_the_reason_of_an_error_is_its_first_line() -> None:
     assert reason_of(ValueError("\n  a share is gone \nat java.lang.Thread")) == "a share is gone"
     assert reason_of(ValueError()) == "ValueError"
     assert len(reason_of(ValueError("x" * 999))) == 300
+
+
+def test_a_call_that_never_returns_is_given_up_and_keeps_no_process_from_ending() -> None:
+    assert result_by(time.monotonic() + 60, lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        result_by(time.monotonic() + 60, lambda: 1 / 0)
+    never, threads = threading.Event(), set(threading.enumerate())
+    with pytest.raises(TimeoutError):
+        result_by(time.monotonic(), never.wait)
+    (left,) = set(threading.enumerate()) - threads
+    assert left.daemon
+    never.set()
+    left.join()

@@ -120,16 +120,28 @@ def _assert_equal_answers_and_evaluation(
 @pytest.mark.slow
 def test_what_a_cluster_lacks_is_named(spark: SparkCluster, config_file: Path, tmp_path: Path) -> None:
     arguments = ["engine", "check", "--engine", spark.master, "--config", str(config_file), "--workdir", str(tmp_path)]
-    # The one waits for executors that nobody can start, the other has them meanwhile.
-    with spark.driver(*arguments, "--set", "engine.executor_memory=64g", "--set", "engine.start_s=8") as memory:
+    # One waits for executors that nobody can start, and one for a master that never answers; the third has the cluster meanwhile.
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        spark.driver(*arguments, "--set", "engine.executor_memory=64g", "--set", "engine.start_s=25") as memory,
+        spark.driver(
+            *arguments, "--set", "engine.start_s=8", "--engine", master := f"spark://127.0.0.1:{silent.getsockname()[1]}"
+        ) as master_less,
+    ):
+        code, _, errors = spark.run(*arguments, "--engine", master.replace("spark", "sc"))
+        assert code == ConfigError.exit_code
+        assert "error: PySpark lacks a package; install it with: pip install 'sporeprint[spark]' ([PACKAGE_NOT_INSTALLED] grpcio" in errors
         other = _python_without("xgboost", tmp_path / "other")
         code, _, errors = spark.run(*arguments, "--set", "engine.start_s=240", PYSPARK_PYTHON=str(other))
         assert code == ConfigError.exit_code
         message = rf"the worker \S+ has no xgboost in its Python \(3\.\d+\.\d+ at {other}\); install there what is installed here"
         assert re.search(message, errors), errors
         _, errors = memory.communicate(timeout=300)
+        _, silence = master_less.communicate(timeout=300)
     assert memory.returncode == ConfigError.exit_code
-    assert "no executor has started and answered in 8 s; 2 x 1 core with 64g were asked for" in errors
+    assert master_less.returncode == SourceUnavailableError.exit_code
+    assert f"error: Spark did not start on {master} in 8 s: does a Spark master answer there? A busy machine needs longer" in silence
+    assert "no executor has started and answered in 25 s; 2 x 1 core with 64g were asked for" in errors
 
 
 def _python_without(package: str, folder: Path) -> Path:

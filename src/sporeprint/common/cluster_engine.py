@@ -6,11 +6,13 @@ Tasks are read from a folder of the share, where they also read and write tables
 import pickle
 import socket
 import tempfile
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -111,20 +113,16 @@ class ClusterEngine(ABC):
             ConfigError: no worker has started, or one has another Python, lacks a package or has another version, or does not see the
                 share; it is named.
         """
-        pool = ThreadPoolExecutor(1)
         try:
             with tempfile.NamedTemporaryFile(prefix=".seen-", dir=self.share) as sign:
-                answer = pool.submit(self.run, _probe(sign.name), self.workers)
-                answers = answer.result(max(1.0, began + start_s - time.monotonic()))
+                # A job that waits for executors cannot be cancelled before Spark has it; it ends with the session.
+                answers = result_by(began + start_s, partial(self.run, _probe(sign.name), self.workers))
                 reports = tuple(WorkerReport(*pickle.loads(each)) for each in answers.values())  # noqa: S301 -- of this run's own probes
         except TimeoutError:
             raise ConfigError(
                 f"no executor has started and answered in {start_s:.0f} s; {resources}: "
                 "has any worker of the cluster as much free? A busy cluster needs longer: engine.start_s"
             ) from None
-        finally:
-            # A job that waits for executors cannot be cancelled before Spark has it; it ends with the session.
-            pool.shutdown(wait=False)
         for report in reports:
             refuse_unlike(report, self.share)
         return reports
@@ -223,6 +221,26 @@ def _runner(folder: str, *, at_once: bool) -> Callable[[int], bytes]:
         return pickle.dumps(outcome)
 
     return run
+
+
+def result_by(moment: float, call: Callable[[], Result]) -> Result:
+    """What a function returns until a moment of the monotonic clock; it has a second at least.
+
+    A call that takes longer goes on in a thread of its own, which keeps no process from ending.
+
+    Raises:
+        TimeoutError: it has not returned by then.
+    """
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:  # noqa: BLE001 -- raised again where the result is taken
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future.result(max(1.0, moment - time.monotonic()))
 
 
 def own_address(host: str, port: int, what: str) -> str:

@@ -14,12 +14,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sporeprint.common.cluster_engine import ClusterEngine, own_address, reason_of
+from sporeprint.common.cluster_engine import ClusterEngine, own_address, reason_of, result_by
 from sporeprint.common.optional_dependencies import Lazy
-from sporeprint.errors import ConfigError, RetryableError, SourceUnavailableError
+from sporeprint.errors import ConfigError, MissingExtraError, RetryableError, SourceUnavailableError
 
 if TYPE_CHECKING:
     import pyspark
@@ -48,13 +49,19 @@ def spark_engine(master: str, workers: int, memory: str, share: Path, *, start_s
         start_s: how long Spark and the cluster have to start and answer.
 
     Raises:
-        MissingExtraError: PySpark or Java is not installed.
-        SourceUnavailableError: nothing answers at that address.
-        ConfigError: it is no address; or what the workers lack, see `SparkEngine.check`.
+        MissingExtraError: PySpark is not installed.
+        SourceUnavailableError: no Spark answers at that address.
+        ConfigError: it is no address; PySpark lacks Java or a package; or what the workers lack, see `SparkEngine.check`.
     """
     began = time.monotonic()
     host = _reach(master)
-    session = _session(master, workers, memory)
+    try:
+        session = result_by(began + start_s, partial(_session, master, workers, memory))
+    except TimeoutError:
+        raise SourceUnavailableError(
+            f"Spark did not start on {master} in {start_s:.0f} s: does a Spark master answer there? "
+            "A busy machine needs longer: engine.start_s"
+        ) from None
     try:
         engine = SparkEngine(session=session, workers=workers, share=share.absolute(), host=host)
         need = f"{workers} x 1 core with {memory} were asked for (engine.workers, engine.executor_memory)"
@@ -80,8 +87,21 @@ def _session(master: str, workers: int, memory: str) -> spark_sql.SparkSession |
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     logging.getLogger().addFilter(is_ours)
     os.environ["PYSPARK_PYTHON"] = os.environ.get("PYSPARK_PYTHON") or sys.executable
-    if master.startswith("sc://"):
-        return spark_sql.SparkSession.builder.appName("sporeprint").remote(master).getOrCreate()
+    try:
+        if master.startswith("sc://"):
+            return spark_sql.SparkSession.builder.appName("sporeprint").remote(master).getOrCreate()
+        context = pyspark.SparkContext.getOrCreate(pyspark.SparkConf().setAll(list(_options(master, workers, memory).items())))
+    except MissingExtraError:
+        raise
+    except Exception as error:  # PySpark's own errors, py4j's, gRPC's and Java's: the session did not start, and each says why
+        if isinstance(failure := _failure(error), ConfigError):
+            raise failure from error
+        raise SourceUnavailableError(f"Spark did not start on {master}: {_reason(error)}") from error
+    context.setLogLevel("OFF")
+    return context
+
+
+def _options(master: str, workers: int, memory: str) -> dict[str, str]:
     options = {
         "spark.app.name": "sporeprint",
         "spark.master": master,
@@ -97,12 +117,7 @@ def _session(master: str, workers: int, memory: str) -> spark_sql.SparkSession |
     }
     if re.match(r"spark://(127\.|localhost)", master):
         options |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-    try:
-        context = pyspark.SparkContext.getOrCreate(pyspark.SparkConf().setAll(list(options.items())))
-    except Exception as error:  # PySpark's own errors, py4j's and Java's: the session did not start, and each says why
-        raise SourceUnavailableError(f"Spark did not start on {master}: {reason_of(error)}") from error
-    context.setLogLevel("OFF")
-    return context
+    return options
 
 
 def java_options(master: str, spark_home: Path) -> dict[str, str]:
@@ -141,7 +156,7 @@ class SparkEngine(ClusterEngine):
             session = self.session if hasattr(self.session, "table") else spark_sql.SparkSession(self.session)
             session.table(name).write.mode("overwrite").parquet(folder.absolute().as_uri())
         except Exception as error:  # see `_run`
-            raise SourceUnavailableError(f"Spark cannot read the table {name}: {reason_of(error)}") from error
+            raise SourceUnavailableError(f"Spark cannot read the table {name}: {_reason(error)}") from error
 
     def run(self, work: Callable[[int], bytes], tasks: int, *, at_once: bool = False) -> dict[int, bytes]:
         """See `ClusterEngine`."""
@@ -181,6 +196,7 @@ _CAUSES = {
     "PYTHON_VERSION_MISMATCH": "the workers have another Python than the driver; set PYSPARK_PYTHON to one of its version on every worker",
     "Cannot run program": "the workers do not have the driver's Python; set PYSPARK_PYTHON to one that is on every worker",
     "No module named": "the workers' Python lacks a package; install there what is installed here",
+    "JAVA_GATEWAY_EXITED": "Java did not start here; Spark needs Java 17 or newer, on the path or in JAVA_HOME",
     "PACKAGE_NOT_INSTALLED": "PySpark lacks a package; install it with: pip install 'sporeprint[spark]'",
 }
 
@@ -191,4 +207,10 @@ def _failure(error: Exception) -> ConfigError | RetryableError:
         if sign in text:
             line = next((line.strip() for line in text.splitlines() if sign in line), "")
             return ConfigError(f"{meaning} ({line[:200]})")
-    return RetryableError(f"the cluster gave up a task; run it again: {reason_of(error)}")
+    return RetryableError(f"the cluster gave up a task; run it again: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    """Py4J's first line names the method that it called; what went wrong there stands after it."""
+    first, _, rest = str(error).partition("\n: ")
+    return reason_of(error) if not rest or not first.startswith("An error occurred while calling") else reason_of(RuntimeError(rest))
