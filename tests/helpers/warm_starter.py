@@ -54,6 +54,8 @@ def load() -> None:
     from sporeprint.common.optional_dependencies import leave_out
 
     leave_out("xgboost", "pandas", "sklearn")
+    # Most commands read the file that comes with the project; it is parsed once for all of them.
+    sporeprint.load_settings(Path(__file__).parents[2] / "config" / "config.yaml", environ={})
 
 
 def jobs(listener: socket.socket, pytest: int) -> tuple[dict[str, Any], list[int]]:
