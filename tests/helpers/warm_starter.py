@@ -10,6 +10,7 @@ import gc
 import importlib
 import io
 import json
+import multiprocessing
 import os
 import pkgutil
 import re
@@ -207,6 +208,8 @@ if __name__ == "__main__":
         print("ready", flush=True)
         os.dup2(0, 1)  # so that whoever listens hears the end
         load()
+        # So do the processes that a command starts for its work; `warm_start.py` writes this program.
+        multiprocessing.set_executable(str(Path(sys.argv[1]).with_name("python")))
         gc.collect()
         gc.freeze()  # what has been loaded stays shared
         job, descriptors = jobs(listener, pytest)
