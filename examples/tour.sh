@@ -45,15 +45,7 @@ tell() {
   [[ $# -eq 0 ]] || printf '   %s\n' "$@"
 }
 
-# waits SECONDS WHAT COMMAND...: until it succeeds.
-waits() {
-  local end=$((SECONDS + $1)) what=$2
-  shift 2
-  until "$@" >/dev/null 2>&1; do
-    ((SECONDS < end)) || fail "$what: waited for too long; see $tour/server.txt and $tour/logs"
-    sleep 0.3
-  done
-}
+late() { fail "$1: waited for too long; see $tour/server.txt and $tour/logs"; }
 
 SECONDS=0
 tell 'The table' 'Of 173 species, 120 are known. The others come later.'
@@ -76,7 +68,7 @@ started+=($!)
 export TOUR_TEAM="json://localhost:$((port + 1))"
 "$sporeprint" serve --port "$port" 2>"$tour/server.txt" &
 started+=($!)
-waits 60 'the server does not start' "$python" "$season" ready "$port"
+"$python" "$season" ready "$port" 60 >/dev/null || late 'the server does not start'
 
 tell 'Usual days' 'A thousand mushrooms of known species; a laboratory says later what they were.'
 "$python" "$season" usual "$tour"
@@ -90,23 +82,23 @@ code=0
 [[ $code -eq 10 ]] || fail "the monitor ended with $code, and an alarm (10) was expected; see $tour/monitor.txt"
 head -n 8 "$tour/monitor.txt"
 say "   ... and $(grep -c ': ' "$tour/monitor.txt") lines in all"
-waits 30 'no message arrived' test -s "$tour/messages.txt"
+for ((i = 0; i < 100; i++)); do [[ ! -s $tour/messages.txt ]] || break; sleep 0.3; done
+[[ -s $tour/messages.txt ]] || late 'no message arrived'
 printf '   message to the team: %s\n' "$(head -n 1 "$tour/messages.txt" | cut -c 1-150)"
 
 tell 'A challenger' 'The alarm has started it: a version from the table and the outcomes. It passes the gate and runs in shadow mode beside production.'
-waits 150 'no challenger came' "$python" "$season" running "$port"
-test=$("$python" "$season" running "$port")
+test=$("$python" "$season" running "$port" 150) || late 'no challenger came'
 "$sporeprint" ab-test show "$test" | sed -n '1,10p'
 
 tell 'The shadow test' 'Both versions score every mushroom, the old one answers. The rule may be looked at all the time.'
 begin=1500
-while "$python" "$season" running "$port" >/dev/null; do
+while "$python" "$season" running "$port" 0 >/dev/null; do
   ((begin < 6000)) || fail "the test has not decided after $((begin - 1500)) mushrooms; see: sporeprint ab-test show $test --workdir $tour"
   "$python" "$season" walk "$port" "$tour/new.csv" "$begin" 250
   begin=$((begin + 250))
   sleep 2.5
 done
-waits 60 'the winner was not promoted' "$python" "$season" promoted "$port" "$test"
+"$python" "$season" promoted "$port" 60 "$test" >/dev/null || late 'the winner was not promoted'
 "$sporeprint" ab-test show "$test" | grep -E '^(verdict|what follows)'
 
 tell 'After it' 'The winner answers. What it knows by now, it says.'

@@ -86,6 +86,12 @@ def test_a_later_override_goes_over_an_earlier_one(loaded: Load) -> None:
     assert loaded("split.seed=12", "split.seed=13").split.seed == 13
 
 
+def test_what_goes_over_the_file_is_gone_when_it_is_read_again(loaded: Load) -> None:
+    before = loaded()
+    assert loaded("split.seed=12", "models.xgboost.params.max_depth=8") != before
+    assert loaded() == before
+
+
 def test_variables_with_a_meaning_of_their_own_and_foreign_ones_are_no_settings(loaded: Load) -> None:
     assert loaded(SPOREPRINT_OLTP_URL="sqlite://", SPOREPRINT_API_KEY="k", PATH="/bin", SPORE="x") == loaded()
 

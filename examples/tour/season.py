@@ -5,20 +5,23 @@ python examples/tour/season.py scores FOLDER            what the run found
 python examples/tour/season.py usual FOLDER             rows of known species that no model was fitted on
 python examples/tour/season.py walk PORT FILE FIRST N   ask about N rows, and tell later what they were
 python examples/tour/season.py receive PORT FILE        a line for each message
-python examples/tour/season.py ready|running PORT       whether it is; the test that runs
-python examples/tour/season.py promoted PORT TEST       whether its winner is in production
+python examples/tour/season.py ready PORT SECONDS       whether it is, or is within so many seconds
+python examples/tour/season.py running PORT SECONDS     the test that runs, or runs within so many seconds
+python examples/tour/season.py promoted PORT SECONDS TEST   whether its winner is in production by then
 """
 
+import contextlib
 import csv
 import json
 import random
 import sys
+import time
 from collections import Counter, deque
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
-import polars as pl
 
 from sporeprint.client import Client
 
@@ -49,6 +52,8 @@ def scores(folder: str) -> None:
 
 def usual(folder: str) -> None:
     """Rows of the test part, mixed."""
+    import polars as pl  # no other command of these needs it
+
     table = pl.read_parquet(Path(folder) / "data/model_input/test.parquet").select(pl.exclude("^_.*$"))
     table.sample(fraction=1, shuffle=True, seed=1).write_csv(Path(folder) / "usual.csv", separator=";")
 
@@ -102,24 +107,39 @@ def asked(port: str, path: str) -> httpx.Response:
     return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10, trust_env=False)
 
 
-def ready(port: str) -> None:
+def until(seconds: str, look: Callable[[], str]) -> None:
+    """Say what `look` finds, once it finds something; end with 1 where that takes longer. One process waits, and not one for each look."""
+    end = time.monotonic() + float(seconds)
+    while True:
+        found = ""
+        with contextlib.suppress(httpx.TransportError):  # the server is not there yet
+            found = look()
+        if found:
+            print(found)
+            return
+        if time.monotonic() >= end:
+            sys.exit(1)
+        time.sleep(0.3)
+
+
+def ready(port: str, seconds: str) -> None:
     """Whether the server is."""
-    if asked(port, "/health/ready").status_code != 200:
-        sys.exit(1)
+    until(seconds, lambda: "ready" if asked(port, "/health/ready").status_code == 200 else "")
 
 
-def running(port: str) -> None:
+def running(port: str, seconds: str) -> None:
     """The test that runs."""
-    names = [test["name"] for test in asked(port, "/ab-tests").json()["tests"] if test["status"] == "running"]
-    print(*names)
-    if not names:
-        sys.exit(1)
+    until(seconds, lambda: " ".join(test["name"] for test in asked(port, "/ab-tests").json()["tests"] if test["status"] == "running"))
 
 
-def promoted(port: str, test: str) -> None:
+def promoted(port: str, seconds: str, test: str) -> None:
     """Whether the second version of a test is in production."""
-    if asked(port, "/models").json()["production"] != asked(port, f"/ab-tests/{test}").json()["model_b"]:
-        sys.exit(1)
+
+    def winner() -> str:
+        production = asked(port, "/models").json()["production"]
+        return production if production == asked(port, f"/ab-tests/{test}").json()["model_b"] else ""
+
+    until(seconds, winner)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ A key is looked up in this order: `--set key=value`, environment (`SPOREPRINT_SP
 Environment variables with a meaning of their own (database addresses and the like) are listed in `OWN_VARIABLES`.
 """
 
+import copy
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -720,15 +722,24 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"no configuration file at {path}; name one with --config") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the configuration file {path}: {error}") from None
-    # YAML 1.2: `no` and `on` are words, not booleans, and a key given twice is an error.
     try:
-        raw = YAML(typ="safe", pure=True).load(text)
+        raw = _value(text)
     except UNREADABLE as error:
         raise ConfigError(f"{path} is not valid YAML: {_yaml_problem(error)}") from None
     if not isinstance(raw, dict):
         content = "nothing" if raw is None else f"a {type(raw).__name__}"
         raise ConfigError(f"{path}: expected a mapping of settings at the top, found {content}; sporeprint init writes one of a table")
     return raw
+
+
+def _value(text: str) -> Any:
+    """What YAML 1.2 says, where `no` and `on` are words, not booleans, and a key given twice is an error; the caller may change it."""
+    return copy.deepcopy(_parsed(text))
+
+
+@lru_cache(8)  # a file of 360 lines takes a twentieth of a second, each time that a notebook or a DAG loads it
+def _parsed(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def _yaml_problem(error: Exception) -> str:
@@ -757,7 +768,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
 def _put(raw: dict[str, Any], keys: Sequence[str], text: str, where: str) -> None:
     """Set a nested key from text, read as YAML so that numbers and booleans keep their types."""
     try:
-        value = YAML(typ="safe", pure=True).load(text)
+        value = _value(text)
     except UNREADABLE:
         raise ConfigError(f"{where}: {_shown(text)} is not a value") from None
     node: Any = raw

@@ -52,6 +52,11 @@ def test_a_cluster_that_loses_a_worker_writes_and_fits_what_this_machine_does(da
     code, _, errors = dask.run("engine", "check", *options, "--set", "engine.workers=4", "--set", "engine.start_s=1")
     assert code == ConfigError.exit_code
     assert "the Dask cluster has 3 workers in 1 s; 4 are needed" in errors
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        master = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        code, _, errors = dask.run("engine", "check", *options, "--engine", master, "--set", "engine.start_s=1")
+    assert code == SourceUnavailableError.exit_code
+    assert f"no Dask scheduler answers at {master}: nothing in 5 s (engine.start_s); is it running?" in errors
     chosen = load_settings(config_file, overrides=CHANGES)
     made = simulate_table(chosen.dataset, tmp_path / "t.csv", rows=ROWS, groups=GROUPS, seed=3, spoil=Spoil(share=0.01))
     with dask.driver("etl", "--source", str(made.path), *options, *(f"--set={change}" for change in CHANGES)) as driver:

@@ -15,7 +15,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from equal_runs import assert_equal_fits, assert_equal_tables, is_writing
-from spark_cluster import SparkCluster, executors, spark_cluster
+from spark_cluster import SparkCluster, executors, has_ended, spark_cluster, then
 from sporeprint import settings
 from sporeprint.common.spark_engine import JAVA, is_ours, java_options, spark_engine
 from sporeprint.common.workdir import Workdir
@@ -49,7 +49,7 @@ CHANGES = (
     "runtime.threads=1",
     "runtime.most_rows=20000",
     "models.decision_tree.params.max_depth=3",
-    "models.xgboost.rounds=60",
+    "models.xgboost.rounds=20",
     "evaluation.folds=2",
     "evaluation.replicates=100",
 )
@@ -64,57 +64,67 @@ def test_a_cluster_that_loses_its_driver_and_an_executor_writes_and_fits_what_th
     run_extract(chosen, tmp_path / "here", source=str(made.path))
     run_transform(chosen, tmp_path / "here")
     run_load(chosen, tmp_path / "here")
-    options = ["--config", str(config_file), "--workdir", str(tmp_path / "there"), "--set", "engine.start_s=240"]
-    arguments = [*options, *(f"--set={change}" for change in CHANGES)]
     there = Workdir(tmp_path / "there")
-    with spark.driver("etl", "--source", str(made.path), "--engine", spark.master, *arguments) as driver:
+    options = ["--config", str(config_file), "--set", "engine.start_s=240", *(f"--set={change}" for change in CHANGES)]
+    arguments = ["--engine", spark.master, *options, "--workdir", str(there.root)]
+    # One executor, of which nothing is left to lose.
+    with spark.driver("etl", "--source", str(made.path), *arguments, "--set", "engine.workers=1") as driver:
         assert is_writing(there, driver), driver.communicate()
         driver.kill()
     assert not there.staging.exists()
     assert not there.data_record.exists()
-    with spark.driver("etl", "--source", str(made.path), "--engine", spark.master, *arguments) as driver:
+    table = _some_files(made.path, tmp_path / "new")
+    with spark.session() as driver:
+        # SQL on each executor takes long.
+        then(
+            driver, "extract", "--source", f"spark:parquet.`{table}`", "--engine", "local[1]", *options, "--workdir", str(tmp_path / "sql")
+        )
+        assert has_ended(driver), driver.communicate()
+        then(driver, "etl", "--source", str(made.path), *arguments)
         assert is_writing(there, driver), driver.communicate()
-        code, _, errors = spark.run("transform", "--engine", spark.master, *arguments)
+        code, _, errors = spark.run("transform", *arguments)
         assert (code, "another run" in errors) == (BusyError.exit_code, True), errors
         os.kill(executors()[0], signal.SIGKILL)
         run_train(chosen, tmp_path / "here")  # while the cluster trains
         with threadpool_limits(1, "blas"):  # as in a task, so that sums are of one order
             run_evaluate(chosen, tmp_path / "here")
+        assert has_ended(driver), driver.communicate()
+        shutil.copytree(there.root, tmp_path / "alone")  # an evaluation knows those before it
+        answers = tmp_path / "answers_of_the_cluster"
+        then(driver, "predict", str(tmp_path / "new"), "--out", str(answers), "--model", "xgboost/v1", *arguments)
+        engine = ["--set", "engine.kind=spark", "--set", f"engine.master={spark.master}"]
+        then(
+            driver, "monitor", "--current", str(tmp_path / "new"), "--model", "xgboost/v1", *engine, *options, "--workdir", str(there.root)
+        )
         _, errors = driver.communicate(timeout=400)
-    assert driver.returncode == 0, errors
-    assert_equal_tables(tmp_path / "here", tmp_path / "there", files=4)
-    assert_equal_fits(tmp_path / "here", tmp_path / "there", chosen)
-    _assert_equal_answers_and_evaluation(spark, made.path, chosen, arguments, tmp_path)
+    assert pl.read_parquet(Workdir(tmp_path / "sql").extract_record.parent / "*.spark/*.parquet").equals(pl.read_parquet(table))
+    assert_equal_tables(tmp_path / "here", there.root, files=4)
+    assert_equal_fits(tmp_path / "here", there.root, chosen)
+    assert _evaluated_alone(chosen, tmp_path, answers) == driver.returncode, errors
 
 
-def _assert_equal_answers_and_evaluation(
-    spark: SparkCluster, source: Path, chosen: settings.Settings, options: list[str], tmp_path: Path
-) -> None:
-    """Three files, a task for each on the cluster, and the same in one process."""
+def _some_files(source: Path, folder: Path) -> Path:
+    """Rows of a table in three files, a task for each on a cluster; and those of the first as Parquet, which it is the path of."""
     header, *rows = source.read_text().splitlines(keepends=True)
-    (new := tmp_path / "new").mkdir()
+    folder.mkdir()
     for number in range(3):
-        (new / f"{number}.csv").write_text(header + "".join(rows[number * 500 : number * 500 + 500]))
-    wanted, found = tmp_path / "answers", tmp_path / "answers_of_the_cluster"
-    there, alone = Workdir(tmp_path / "there"), Workdir(tmp_path / "alone")
-    shutil.copytree(there.root, alone.root)  # an evaluation knows those before it
-    predict_folder(chosen, alone.root, str(new), wanted, model="xgboost/v1")
-    evaluated = monitor(chosen, alone.root, str(new), model="xgboost/v1")
-    predicted = ["predict", str(new), "--out", str(found), "--model", "xgboost/v1", "--engine", spark.master, *options]
-    engine = ["--set", "engine.kind=spark", "--set", f"engine.master={spark.master}"]
-    monitored = ["monitor", "--current", str(new), "--model", "xgboost/v1", *engine, *options]
-    table = pl.read_csv(new / "0.csv", separator=";", infer_schema=False, quote_char=None, truncate_ragged_lines=True)
-    table.write_parquet(tmp_path / "0.parquet")
-    # SQL on each executor takes long.
-    extracted = ["extract", "--source", f"spark:parquet.`{tmp_path}/0.parquet`", "--engine", "local[1]", *options]
-    code, errors = spark.run_each(predicted, monitored, extracted)
-    assert code == evaluated.exit_code, errors
-    assert pl.read_parquet(there.extract_record.parent / "*.spark/*.parquet").equals(table)
+        (folder / f"{number}.csv").write_text(header + "".join(rows[number * 500 : number * 500 + 500]))
+    table = pl.read_csv(folder / "0.csv", separator=";", infer_schema=False, quote_char=None, truncate_ragged_lines=True)
+    table.write_parquet(path := folder.with_suffix(".parquet"))
+    return path
+
+
+def _evaluated_alone(chosen: settings.Settings, folder: Path, found: Path) -> int:
+    """Answers and evaluation in this process are those of the cluster; the exit code of such an evaluation."""
+    there, alone = Workdir(folder / "there"), Workdir(folder / "alone")
+    predict_folder(chosen, alone.root, str(folder / "new"), wanted := folder / "answers", model="xgboost/v1")
+    evaluated = monitor(chosen, alone.root, str(folder / "new"), model="xgboost/v1")
     files = [part_files(place, whole=True) for place in (wanted, found)]
     assert len(files[0]) == len(files[1]) == 3
     assert all(pl.read_parquet(one).equals(pl.read_parquet(other)) for one, other in zip(*files, strict=True))
     one, other = (re.sub(r'"(at|since_s)": ["\d][^,\n]*', "", (root.monitoring / "latest.json").read_text()) for root in (alone, there))
     assert one == other
+    return evaluated.exit_code
 
 
 @pytest.mark.slow

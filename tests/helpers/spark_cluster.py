@@ -1,8 +1,10 @@
 """A real Spark cluster on loopback: a master and two workers, each a process of its own."""
 
+import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +19,30 @@ from free_ports import free_port
 ROOT = Path(__file__).resolve().parents[2]
 #: Small JVMs that compile little: they live for a minute.
 JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto"
+#: Java says on its output where classes do not fit, and Spark reads the output of Java.
+QUIET = "-Xlog:disable -Xlog:all=error:stderr"
+#: Loads the classes of a master, a worker, a driver and an executor.
+LOADS = """
+from pyspark import SparkConf, SparkContext
+for master in ("local-cluster[1,1,1024]", "local[1]"):
+    context = SparkContext(conf=SparkConf().setMaster(master).set("spark.ui.enabled", "false"))
+    numbers = context.parallelize(range(2), 1)
+    numbers.mapPartitions(list).collect()
+    numbers.barrier().mapPartitions(list).collect()
+    context.stop()
+"""
+#: Runs commands, a line each, until one fails. What they ask of a cluster they ask of one session: Java and executors start once.
+RUNS = """
+import json, sys
+from pyspark import SparkContext
+from sporeprint.cli.app import run
+stop = SparkContext.stop
+SparkContext.stop = lambda context: context.master.startswith("spark:") or stop(context)
+for line in sys.stdin:
+    if code := run(json.loads(line)):
+        sys.exit(code)
+    print("ended", flush=True)
+"""
 
 
 @dataclass(frozen=True)
@@ -33,18 +59,30 @@ class SparkCluster:
             command, env={**self.environment, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
         )
 
-    def run_each(self, *commands: Sequence[str]) -> tuple[int, str]:
-        """Several commands in one process, which starts Java once: the highest exit code, and the errors."""
-        script = "import json, sys; from sporeprint.cli.app import run; sys.exit(max([run(each) for each in json.loads(sys.argv[1])]))"
-        command = [sys.executable, "-c", script, json.dumps(commands)]
-        ended = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=300, cwd=ROOT, check=False)
-        return ended.returncode, ended.stderr
+    def session(self) -> "subprocess.Popen[str]":
+        """A process that runs the commands which `then` gives it, one after the other; it ends with the first that fails."""
+        command = [sys.executable, "-c", RUNS]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=self.environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=ROOT)
 
     def run(self, *arguments: str, timeout: float | None = 300, **environment: str) -> tuple[int, str, str]:
         """`sporeprint` with PySpark beside it: exit code, what it wrote, and its errors."""
         with self.driver(*arguments, **environment) as process:
             out, errors = process.communicate(timeout=timeout)
         return process.returncode, out, errors
+
+
+def then(session: "subprocess.Popen[str]", *arguments: str) -> None:
+    """What a session shall run next."""
+    assert session.stdin is not None
+    session.stdin.write(f"{json.dumps(arguments)}\n")
+    session.stdin.flush()
+
+
+def has_ended(session: "subprocess.Popen[str]") -> bool:
+    """Whether the next command of a session has ended well, once it has ended."""
+    assert session.stdout is not None
+    return "ended\n" in session.stdout
 
 
 def executors() -> list[int]:
@@ -74,7 +112,7 @@ def spark_cluster(python: Path, folder: Path, *, beside: Path | None = None, hid
         beside: further packages for drivers; None: none.
         hidden: a folder that workers see empty, as one that they do not mount; needs root. None: they see all.
     """
-    packages = next((python.parents[1] / "lib").glob("python3.*/site-packages"))
+    packages = next((python.parents[1].resolve() / "lib").glob("python3.*/site-packages"))
     (found := folder / "pyspark").mkdir()
     for name in ("pyspark", "py4j"):
         (found / name).symlink_to(packages / name)
@@ -89,6 +127,7 @@ def spark_cluster(python: Path, folder: Path, *, beside: Path | None = None, hid
         "SPARK_DAEMON_JAVA_OPTS": JAVA,
         "SPARK_MASTER_OPTS": "-Dspark.master.rest.enabled=false",
     }
+    environment["JAVA_TOOL_OPTIONS"] = f"-XX:SharedArchiveFile={_classes(python, environment, folder)} -Xshare:auto {QUIET}"
     with ExitStack() as stack:
         master = _started(
             stack, environment, folder / "master.log", "deploy.master.Master", "--host", "127.0.0.1", "--port", "0", "--webui-port", "0"
@@ -126,10 +165,33 @@ def connect_server(cluster: SparkCluster, folder: Path) -> Iterator[str]:
     service = ("--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal")
     with ExitStack() as stack:
         # The workers' Python is the server's choice.
-        environment = {**cluster.environment, "PYSPARK_PYTHON": sys.executable, "JAVA_TOOL_OPTIONS": JAVA}
+        options_of_java = f"{cluster.environment['JAVA_TOOL_OPTIONS']} {JAVA}"
+        environment = {**cluster.environment, "PYSPARK_PYTHON": sys.executable, "JAVA_TOOL_OPTIONS": options_of_java}
         server = _started(stack, environment, log, "deploy.SparkSubmit", "--master", cluster.master, *options, *service)
         _logged(server, log, "Spark Connect server started")
         yield f"sc://127.0.0.1:{port}"
+
+
+def _classes(python: Path, environment: dict[str, str], folder: Path) -> Path:
+    """The classes of Spark as a JVM maps them into its memory: it would unpack and check thousands, for half of its processor time.
+
+    They lie beside the Python with PySpark, made by whoever needs them first; a JVM to which they do not fit does without.
+    """
+    spark = Path(environment["SPARK_HOME"])
+    java = Path(shutil.which("java") or "java").resolve()
+    known = f"{spark}{(spark / 'jars').stat().st_mtime_ns}{java}{java.stat().st_mtime_ns if java.exists() else ''}"
+    place = python.parents[1] / f"spark-{hashlib.sha256(known.encode()).hexdigest()[:12]}.jsa"
+    if not place.exists():
+        (folder / "loads.py").write_text(LOADS)
+        made = folder / "spark.jsa"
+        options = f"-XX:ArchiveClassesAtExit={made} -XX:TieredStopAtLevel=1 -XX:ActiveProcessorCount=1 {QUIET}"
+        command = [str(spark / "bin/spark-submit"), "--master", "local[1]", "--driver-java-options", options, str(folder / "loads.py")]
+        subprocess.run(
+            command, env={**environment, "PYSPARK_PYTHON": str(python)}, check=True, capture_output=True, cwd=folder, timeout=300
+        )
+        shutil.copy(made, beside := place.with_suffix(f".{os.getpid()}"))
+        beside.replace(place)
+    return place
 
 
 def _without(folder: Path) -> tuple[str, ...]:

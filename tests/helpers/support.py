@@ -110,8 +110,18 @@ def _equal(left: Any, right: Any) -> bool:
     return left.dtype == right.dtype and np.array_equal(left, right)
 
 
-def some_safety(schema: DatasetSchema, *, rows: int = 120) -> DecisionRule:
-    """A small guard, calibration and threshold for a contract, fitted on random rows of it."""
+#: What `some_safety` has fitted, by the contract's fingerprint.
+_FITTED: dict[str, DecisionRule] = {}
+
+
+def some_safety(schema: DatasetSchema) -> DecisionRule:
+    """A small guard, calibration and threshold for a contract, fitted on random rows of it, once. Only to be looked at."""
+    if (key := schema.fingerprint()) not in _FITTED:
+        _FITTED[key] = _fitted_safety(schema, rows=120)
+    return _FITTED[key]
+
+
+def _fitted_safety(schema: DatasetSchema, *, rows: int) -> DecisionRule:
     random = np.random.default_rng(3)
     vocabulary = {name: tuple(schema.columns[name].values or ("v0", "v1", "v2")) for name in schema.nominal}
     table = Codes(

@@ -10,6 +10,7 @@ import gc
 import importlib
 import io
 import json
+import multiprocessing
 import os
 import pkgutil
 import re
@@ -54,6 +55,8 @@ def load() -> None:
     from sporeprint.common.optional_dependencies import leave_out
 
     leave_out("xgboost", "pandas", "sklearn")
+    # Most commands read the file that comes with the project; it is parsed once for all of them.
+    sporeprint.load_settings(Path(__file__).parents[2] / "config" / "config.yaml", environ={})
 
 
 def jobs(listener: socket.socket, pytest: int) -> tuple[dict[str, Any], list[int]]:
@@ -205,6 +208,8 @@ if __name__ == "__main__":
         print("ready", flush=True)
         os.dup2(0, 1)  # so that whoever listens hears the end
         load()
+        # So do the processes that a command starts for its work; `warm_start.py` writes this program.
+        multiprocessing.set_executable(str(Path(sys.argv[1]).with_name("python")))
         gc.collect()
         gc.freeze()  # what has been loaded stays shared
         job, descriptors = jobs(listener, pytest)

@@ -82,7 +82,7 @@ ESTIMATORS: dict[str, Callable[[], Any]] = {
     "tree": lambda: DecisionTreeClassifier(random_state=0),
     "forest": lambda: RandomForestClassifier(n_estimators=40, random_state=0),
     "boosting": lambda: GradientBoostingClassifier(n_estimators=30, random_state=0),
-    "hist_boosting": lambda: HistGradientBoostingClassifier(max_iter=60, random_state=0),
+    "hist_boosting": lambda: HistGradientBoostingClassifier(max_iter=30, random_state=0),
     "gaussian_nb": GaussianNB,
     "bernoulli_nb": BernoulliNB,
     "neighbors": KNeighborsClassifier,
@@ -425,13 +425,19 @@ def test_rows_at_a_trees_thresholds_take_the_same_branch(name: str, fitted_on: A
     assert np.abs(found - estimator.predict_proba(rows)[:, 1]).max() <= TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["tree", "forest", "hist_boosting", "xgboost", "logistic_regression"])
-def test_real_rows_get_the_estimators_scores(name: str, real_data: Path, config_file: Path) -> None:
-    """All rows of the real table, whose numbers have two decimals: values at thresholds are the rule there."""
+@pytest.fixture(scope="module")
+def real_rows(real_data: Path, config_file: Path) -> tuple[settings.Settings, Codes, npt.NDArray[np.int8]]:
+    """The configuration, all rows of the real table, and their classes."""
     config = settings.load_settings(config_file, environ={})
     frame = pl.read_csv(real_data, separator=config.source.csv.separator if config.source.csv.separator != "auto" else ";")
-    codes = Codes.of(frame, config.dataset)
     y = (frame[config.dataset.target.column] == config.dataset.target.positive).to_numpy().astype(np.int8)
+    return config, Codes.of(frame, config.dataset), y
+
+
+@pytest.mark.parametrize("name", ["tree", "forest", "hist_boosting", "xgboost", "logistic_regression"])
+def test_real_rows_get_the_estimators_scores(name: str, real_rows: tuple[settings.Settings, Codes, npt.NDArray[np.int8]]) -> None:
+    """Numbers of the real table have two decimals: values at thresholds are the rule there."""
+    config, codes, y = real_rows
     some = np.random.default_rng(0).permutation(len(y))[:5000]
     model = config.models["decision_tree" if name != "logistic_regression" else "logistic_regression"]
     encoder = fit_encoder(codes.take(some), y[some], column_transforms(config.transform, model, config.dataset))

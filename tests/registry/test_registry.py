@@ -22,6 +22,7 @@ import joblib
 import numpy as np
 import pytest
 
+import warm_start
 from sporeprint.errors import BusyError, RefusedError, RegistryError, StorageError
 from sporeprint.inference.model_bundle import Bundle, GoldenRows, check_parity
 from sporeprint.models.encoder import Encoder, NominalEncoding, NumericEncoding
@@ -653,12 +654,19 @@ def test_a_damaged_champion_does_not_hinder_the_next_version(filled: Registry) -
 # --- many processes ------------------------------------------------------------------------------------------------------
 # They are forked from a process of their own that has imported everything and started no threads.
 
+#: Runs this file as a program.
+RUNS = """
+import runpy, sys
+del sys.argv[0]
+sys.path.insert(0, sys.argv.pop())
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
 
 def several(registry: Registry, scenario: str) -> Any:
     """Run a scenario below; what it returns."""
-    helpers = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "helpers")}
-    done = subprocess.run([sys.executable, __file__, scenario, str(registry.root)], stdout=subprocess.PIPE, check=True, env=helpers)
-    return json.loads(done.stdout)
+    command = [sys.executable, "-c", RUNS, __file__, scenario, str(registry.root), str(Path(__file__).parents[1] / "helpers")]
+    return json.loads(warm_start.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
 
 def forked(task: Callable[[int], None]) -> tuple[int, int]:
@@ -705,9 +713,9 @@ def killed_at_random(registry: Registry) -> list[str]:
     """Kill a process that registers without end, many times; every ref it said."""
     rng = np.random.default_rng(3)
     said: list[str] = []
-    for attempt in range(25):
+    for attempt in range(25):  # each in one of the first dozen registrations of a process
         child, pipe = forked(functools.partial(register_all, registry, itertools.count(attempt * 10_000)))
-        time.sleep(float(rng.uniform(0.01, 0.6)))
+        time.sleep(float(rng.uniform(0.01, 0.2)))
         os.kill(child, signal.SIGKILL)
         said += heard(pipe)
         assert os.waitpid(child, 0)[1] == signal.SIGKILL

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -151,6 +152,20 @@ def test_a_connection_killed_in_a_transaction_can_be_tried_again(mariadb: MariaD
     engine = connect(mariadb.url(database=mariadb.create_database()))
     with pytest.raises(StorageUnavailableError, match="cannot answer now"), writing(engine) as connection:
         killed(connection, mariadb)
+    engine.dispose()
+
+
+def test_a_server_has_as_long_to_greet_as_to_take_a_connection_and_longer_to_answer(mariadb: MariaDB) -> None:
+    soon = {"connect_timeout": "1"}
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = URL.create("mysql+pymysql", "u", host="127.0.0.1", port=silent.getsockname()[1], database="x", query=soon)
+        engine = connect(url, answer_s=24 * 3600)
+        with pytest.raises(StorageUnavailableError, match="timed out"), reading(engine):
+            pass
+        engine.dispose()
+    engine = connect(mariadb.url(database=mariadb.create_database()).update_query_dict(soon))
+    with reading(engine) as connection:
+        assert connection.execute(text("SELECT SLEEP(1.2)")).scalar() == 0
     engine.dispose()
 
 

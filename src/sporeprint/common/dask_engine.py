@@ -10,10 +10,11 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sporeprint.common.cluster_engine import CONNECT_S, ClusterEngine, own_address, reason_of
+from sporeprint.common.cluster_engine import CONNECT_S, ClusterEngine, own_address, reason_of, result_by
 from sporeprint.common.optional_dependencies import Lazy
 from sporeprint.errors import ConfigError, RetryableError, SourceUnavailableError
 
@@ -49,9 +50,11 @@ def dask_engine(master: str, workers: int, share: Path, *, start_s: float) -> It
         raise ConfigError(f"engine.master {master!r} is no address of a Dask scheduler; expected tcp://HOST:PORT or tls://HOST:PORT")
     host = own_address(match[1].strip("[]"), int(match[2]), f"Dask scheduler answers at {master}")
     try:
-        client = distributed.Client(master, timeout=CONNECT_S, set_as_default=False)
+        # Its own limit is for the connection alone; what takes that and says nothing would be waited for.
+        client = result_by(began + max(start_s, CONNECT_S), partial(distributed.Client, master, timeout=CONNECT_S, set_as_default=False))
     except OSError as error:
-        raise SourceUnavailableError(f"no Dask scheduler answers at {master}: {reason_of(error)}; is it running?") from error
+        reason = reason_of(error) if str(error) else f"nothing in {max(start_s, CONNECT_S):.0f} s (engine.start_s)"
+        raise SourceUnavailableError(f"no Dask scheduler answers at {master}: {reason}; is it running?") from error
     with client:
         _wait(client, workers, began + start_s, f"in {start_s:.0f} s; {workers} are needed (engine.workers, engine.start_s)")
         engine = DaskEngine(client=client, workers=workers, share=share.absolute(), host=host)

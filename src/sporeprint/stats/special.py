@@ -59,7 +59,8 @@ def _xlog1py(x: npt.ArrayLike, y: npt.ArrayLike) -> Any:
         return np.where(np.equal(x, 0) & ~np.isnan(y), 0.0, np.multiply(x, np.log1p(y)))[()]
 
 
-def _logsumexp(values: npt.ArrayLike, axis: int | None = None) -> Any:
+def logsumexp(values: npt.ArrayLike, axis: int | None = None) -> Any:
+    """The logarithm of a sum of exponentials. An interval asks for it eighty times; scipy's takes ten times as long."""
     values = np.asarray(values, dtype=np.float64)
     largest = values.max(axis=axis, keepdims=True)
     safe = np.where(np.isfinite(largest), largest, 0.0)
@@ -191,7 +192,6 @@ OWN: dict[str, Callable[..., Any]] = {
     "betaln": _betaln,
     "xlogy": _xlogy,
     "xlog1py": _xlog1py,
-    "logsumexp": _logsumexp,
     "expit": _expit,
     "ndtri": _ndtri,
     "betaincinv": _betaincinv,
@@ -204,7 +204,6 @@ gammaln = _of("gammaln")
 betaln = _of("betaln")
 xlogy = _of("xlogy")
 xlog1py = _of("xlog1py")
-logsumexp = _of("logsumexp")
 expit = _of("expit")
 ndtri = _of("ndtri")
 betaincinv = _of("betaincinv")

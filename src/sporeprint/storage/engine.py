@@ -5,13 +5,13 @@ reads or changes tables). MariaDB: utf8mb4, strict mode, READ COMMITTED, UTC, co
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from sporeprint.common.files import make_private
@@ -60,7 +60,7 @@ def connect(url: URL, *, pool_size: int = 5, answer_s: int = ANSWER_TIMEOUT_S) -
         return _sqlite(url)
     base, arguments = _driver_arguments(url, answer_s)
     # Parameters stay out of errors and logs: they are people's data.
-    return create_engine(
+    engine = create_engine(
         base,
         connect_args=arguments,
         hide_parameters=True,
@@ -70,6 +70,8 @@ def connect(url: URL, *, pool_size: int = 5, answer_s: int = ANSWER_TIMEOUT_S) -
         pool_size=pool_size,
         pool_timeout=CONNECT_TIMEOUT_S,
     )
+    event.listen(engine, "do_connect", _greeted)
+    return engine
 
 
 @contextmanager
@@ -220,6 +222,15 @@ def _driver_arguments(url: URL, answer_s: int) -> tuple[URL, dict[str, Any]]:
         if (value := options.get(name, checked)) is not None:
             arguments[name] = _switch(name, value)
     return url.difference_update_query([*TLS_OPTIONS, "connect_timeout", "read_timeout", "write_timeout"]), arguments
+
+
+def _greeted(dialect: Dialect, _: ConnectionPoolEntry, arguments: Sequence[Any], options: dict[str, Any]) -> DBAPIConnection:
+    """A connection whose server has greeted in the time of a connection, however long an answer may take."""
+    answer_s = options["read_timeout"]
+    raw: Any = dialect.connect(*arguments, **{**options, "read_timeout": min(options["connect_timeout"], answer_s)})
+    raw._read_timeout = answer_s  # PyMySQL reads the greeting with it, and has no setting for that alone
+    connection: DBAPIConnection = raw
+    return connection
 
 
 def _seconds(name: str, text: str) -> int:
