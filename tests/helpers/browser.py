@@ -8,7 +8,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from queue import Empty, Queue
 from types import TracebackType
@@ -64,9 +64,7 @@ class Browser:
         self._thread.start()
         targets = self.call("Target.getTargets")["targetInfos"]
         page = next(each for each in targets if each["type"] == "page")
-        self._session = self.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Network", "Log"):
-            self.call(f"{domain}.enable")
+        self._attach(page["targetId"])
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -82,7 +80,28 @@ class Browser:
         for end in (self._to, self._from):
             os.close(end)
 
+    @contextlib.contextmanager
+    def fresh(self) -> Iterator[Self]:
+        """A page of its own that has nothing of another, as in a browser that was just installed; without the second to start one."""
+        before, self._session = self._session, None
+        context = self.call("Target.createBrowserContext")["browserContextId"]
+        try:
+            self._attach(self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"])
+            self.call("Emulation.setFocusEmulationEnabled", enabled=True)  # as if no other window were in front
+            for seen in (self.messages, self.requests, self._addresses):
+                seen.clear()
+            yield self
+        finally:
+            self._session = None
+            self.call("Target.disposeBrowserContext", browserContextId=context)
+            self._session = before
+
     # --- the protocol
+
+    def _attach(self, target: str) -> None:
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Call a method of the protocol, and give its result."""
@@ -107,7 +126,7 @@ class Browser:
             for message in map(json.loads, whole):
                 if "id" in message:
                     self._answers.pop(message["id"]).put(message)
-                else:
+                elif message.get("sessionId") == self._session:  # not of a page that is about to end
                     self._happened(message["method"], message["params"])
 
     def _happened(self, method: str, given: Mapping[str, Any]) -> None:
