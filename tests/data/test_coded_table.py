@@ -169,7 +169,6 @@ def finite(frame: pl.DataFrame) -> pl.DataFrame:
 VOCABULARY = {"a": ("b", "a"), "b": ("1",)}
 
 
-@settings(max_examples=40)
 @given(frames())
 def test_trimming_where_needed_is_trimming_everywhere(frame: pl.DataFrame) -> None:
     everywhere = coded(nw.from_native(frame), VOCABULARY, ["n", "m"], trim=frame.columns).to_native()
