@@ -28,6 +28,7 @@ from sporeprint.storage.journal.writer import Journal
 from sporeprint.storage.oltp import tables
 from sporeprint.storage.prediction_record import PredictionRecord, as_row
 from sporeprint.storage.urls import SQLITE
+from warm_start import Warm
 
 QUICK = JournalSettings(interval_s=0.02, max_pause_s=0.4, batch_rows=100)
 
@@ -522,6 +523,7 @@ def test_upsert_takes_any_number_of_rows_and_those_that_are_there(engine: Engine
 #: Forks a worker for each line it reads. A worker has its own journal, ships it and those of the dead, and prints what it acknowledged.
 WORKER = """
 import asyncio, os, pathlib, sys
+sys.path.append(sys.argv[3])
 from sqlalchemy import make_url
 from journal_support import record
 from sporeprint.settings import JournalSettings
@@ -552,10 +554,16 @@ for line in sys.stdin:
 
 
 def test_nothing_is_lost_when_workers_are_killed_while_they_ship(folder: Path, engine: Engine) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "helpers")}
-    command = [sys.executable, "-c", WORKER, str(folder), engine.url.render_as_string(hide_password=False)]
+    command = [
+        sys.executable,
+        "-c",
+        WORKER,
+        str(folder),
+        engine.url.render_as_string(hide_password=False),
+        str(Path(__file__).parents[2] / "helpers"),
+    ]
     acknowledged: list[str] = []
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment) as process:
+    with Warm(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         for cycle in range(20):

@@ -22,6 +22,7 @@ from sporeprint.errors import BusyError, DataError, JournalError, JournalFullErr
 from sporeprint.settings import JournalSettings
 from sporeprint.storage.journal.file import GROUP, JournalFile, Refusal
 from sporeprint.storage.journal.writer import Journal
+from warm_start import Warm
 
 
 @pytest.fixture
@@ -386,6 +387,7 @@ def test_a_full_disk_is_an_error_that_passes_and_loses_nothing(tmp_path: Path, h
 #: Forks a worker for each line it reads; the worker writes with 16 callers, and prints an id when it is acknowledged.
 WORKER = """
 import asyncio, os, pathlib, sys
+sys.path.append(sys.argv[2])
 from journal_support import record
 from sporeprint.storage.journal.writer import Journal
 async def caller(journal, cycle, name):
@@ -409,10 +411,9 @@ for line in sys.stdin:
 
 
 def test_nothing_acknowledged_is_lost_when_a_worker_is_killed_fifty_times(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "helpers")}
-    command = [sys.executable, "-c", WORKER, str(tmp_path)]
+    command = [sys.executable, "-c", WORKER, str(tmp_path), str(Path(__file__).parents[2] / "helpers")]
     acknowledged: list[str] = []
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment) as process:
+    with Warm(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         for cycle in range(50):

@@ -1,7 +1,6 @@
 """Tests of sporeprint.storage.oltp.dropped_days on a real MariaDB: whole days go, nothing else does, and no number is given twice."""
 
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import URL, Engine, event, insert, select, text
 
+import warm_start
 from mariadb_server import MariaDB
 from sporeprint.common.progress import SilentProgress
 from sporeprint.common.timestamps import DAY_US
@@ -307,7 +307,7 @@ def test_killed_anywhere_the_next_run_finishes_it(engine: Engine, url: URL) -> N
     steps = ("LOCK TABLES", "AUTO_INCREMENT", "CONVERT", "UNLOCK", "DELETE FROM outcome", "second step", "DROP TABLE")
     for last, _ in enumerate(steps, 2):
         days = 9 - last  # one more day each time
-        done = subprocess.run([*command, str(days), str(last)], check=False, capture_output=True, text=True)
+        done = warm_start.run([*command, str(days), str(last)], capture_output=True, text=True)
         assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
         prune(engine, days=days)
         assert ids(engine) == ids(engine, outcome)

@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, Inspector, MetaData, Table, event, inspect, select, text
 
+import warm_start
 from mariadb_server import MariaDB
 from sporeprint.errors import StorageError, UsageError
 from sporeprint.storage.engine import connect, reading, writing
@@ -189,7 +189,7 @@ getattr(migrate, what)(engine, to)
 
 def killed(url: URL, what: str, to: str, last: int) -> None:
     program = [sys.executable, "-c", DIES.replace("CHANGES", repr(CHANGES)), url.render_as_string(hide_password=False), what, to, str(last)]
-    assert subprocess.run(program, check=False).returncode == -signal.SIGKILL
+    assert warm_start.run(program).returncode == -signal.SIGKILL
 
 
 class CutError(Exception):

@@ -22,6 +22,7 @@ from sporeprint.storage.oltp.prunable_rows import WarehouseProgress
 from sporeprint.storage.oltp.read_progress import Gap, ReadProgress
 from sporeprint.storage.oltp.retention import PruneResult
 from sporeprint.storage.oltp.tables import ab_test, outcome, prediction
+from warm_start import Warm
 
 NOW = 20_000 * DAY_US
 ANSWER = {"model": "m", "version": 1, "prediction": "e", "verdict": "edible", "unseen": "[]", "features": "{}", "latency_us": 9}
@@ -212,7 +213,7 @@ def test_a_kill_in_the_middle_leaves_whole_predictions_and_the_next_run_goes_on(
     answers(filled, old, age=100, revisions=2)
     answers(filled, ["young"], age=1, revisions=2)
     command = [sys.executable, "-c", PRUNES, database.render_as_string(hide_password=False), str(NOW)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with Warm(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for _ in range(5):
             process.stdout.readline()

@@ -22,6 +22,7 @@ from sporeprint.storage.warehouse.counted_page import PageTask, read_and_count, 
 from sporeprint.storage.warehouse.protocol import Warehouse
 from sporeprint.storage.warehouse.sync import COLUMNS, PREDICTIONS, Readers, sync_warehouse
 from warehouse_support import SCHEMA, everything, outcome, predictions, warehouse_at, write
+from warm_start import Warm
 
 ROWS, PAGE = 900, 40
 
@@ -130,6 +131,7 @@ def test_what_a_killed_reader_leaves_the_next_sync_completes(oltp: Engine, wareh
 #: A sync with two readers, which tells when it has come some way.
 SYNC = """
 import sys
+sys.path.append(sys.argv[3])
 from pathlib import Path
 from sqlalchemy import make_url
 from sporeprint.common.engine import LocalEngine
@@ -154,12 +156,17 @@ def test_killed_at_random_points_the_next_one_completes_it_and_no_reader_stays(
 ) -> None:
     fill(oltp)
     chance = random.Random(11)
-    environment = {**os.environ, "PYTHONPATH": str(root / "tests" / "helpers")}
     program = tmp_path / "sync_it.py"
     program.write_text(SYNC)
-    command = [sys.executable, str(program), oltp.url.render_as_string(hide_password=False), warehouse_address]
+    command = [
+        sys.executable,
+        str(program),
+        oltp.url.render_as_string(hide_password=False),
+        warehouse_address,
+        str(root / "tests" / "helpers"),
+    ]
     for _ in range(3):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        with Warm(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             told = process.stdout.readline()
             for _ in range(chance.randrange(3)):

@@ -32,6 +32,7 @@ from warehouse_support import (
     warehouse_at,
     write,
 )
+from warm_start import Warm
 
 #: What a row says of where it came from, not of what happened.
 SEQUENCES = {"fact_prediction": 1, "fact_outcome": 2}
@@ -245,6 +246,7 @@ def test_only_one_loads_at_a_time(oltp: Engine, tmp_path: Path, monkeypatch: pyt
 #: Loads the libraries once, then forks for each line: prints the process id, and how it ended.
 NURSERY = """
 import os, sys
+sys.path.append(sys.argv[3])
 import sporeprint.storage.warehouse.feature_counts, sporeprint.storage.warehouse.mariadb_loader
 import sporeprint.storage.warehouse.parquet_loader
 from warehouse_support import sync_at
@@ -263,10 +265,9 @@ while sys.stdin.readline():
 
 def test_killed_at_twenty_random_points_it_brings_the_same(oltp: Engine, warehouse_address: str, tmp_path: Path, root: Path) -> None:
     chance, kills, met, written, ends = random.Random(7), 0, 0, 0, set()
-    environment = {**os.environ, "PYTHONPATH": str(root / "tests" / "helpers")}
-    command = [sys.executable, "-c", NURSERY, oltp.url.render_as_string(), warehouse_address]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1, "env": environment}
-    with warehouse_at(warehouse_address) as warehouse, subprocess.Popen(command, **pipes) as nursery:
+    command = [sys.executable, "-c", NURSERY, oltp.url.render_as_string(), warehouse_address, str(root / "tests" / "helpers")]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+    with warehouse_at(warehouse_address) as warehouse, Warm(command, **pipes) as nursery:
         assert nursery.stdin is not None
         assert nursery.stdout is not None
         while kills < 20:
