@@ -9,7 +9,7 @@ import narwhals as nw
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -175,6 +175,7 @@ def test_trimming_where_needed_is_trimming_everywhere(frame: pl.DataFrame) -> No
     assert_frame_equal(finite(coded_frame(frame, VOCABULARY, ["n", "m"])), finite(everywhere))
 
 
+@settings(max_examples=40)
 @given(frames())
 def test_what_was_recognised_has_the_same_codes_and_says_the_same(frame: pl.DataFrame) -> None:
     found = recognised(frame, VOCABULARY)
@@ -184,6 +185,7 @@ def test_what_was_recognised_has_the_same_codes_and_says_the_same(frame: pl.Data
     assert_frame_equal(coded_frame(found, VOCABULARY, ["n", "m"]), coded_frame(frame, VOCABULARY, ["n", "m"]))
 
 
+@settings(max_examples=40)
 @given(frames(), st.booleans())
 def test_the_lazy_way_is_the_eager_way(frame: pl.DataFrame, trim: bool) -> None:
     trimmed = frame.columns if trim else []
@@ -192,6 +194,7 @@ def test_the_lazy_way_is_the_eager_way(frame: pl.DataFrame, trim: bool) -> None:
     assert_frame_equal(lazy.collect(), coded(nw.from_native(frame), VOCABULARY, ["n", "m"], trim=trimmed).to_native())
 
 
+@settings(max_examples=40)
 @given(frames(), st.randoms(use_true_random=False))
 def test_a_row_does_not_hang_on_the_rows_around_it(frame: pl.DataFrame, random: Any) -> None:
     order = random.sample(range(frame.height), frame.height)

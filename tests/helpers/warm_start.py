@@ -176,6 +176,9 @@ arguments, descriptors = {before!r} + sys.argv[1:], [0, 1, 2]
 if not {before!r}:
     if arguments[0] == "-B":  # write no byte code
         del arguments[0]
+    warnings = ["-W" + option for option in os.environ.get("PYTHONWARNINGS", "").split(",") if option]
+    if arguments[: len(warnings)] == warnings:  # a fork takes them from the variable
+        del arguments[: len(warnings)]
     if arguments[0] != "-c" or "spawn_main" not in arguments[1]:
         os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
     with os.scandir("/proc/self/fd") as found:

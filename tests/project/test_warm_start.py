@@ -144,3 +144,10 @@ def test_a_pool_shares_its_queues() -> None:
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         assert list(pool.map(abs, range(-20, 0), chunksize=3)) == list(range(20, 0, -1))
         assert pool.submit(parent).result() != os.getpid()
+
+
+@pytest.mark.parametrize("options", ["", "ignore", "ignore,default"])
+def test_what_it_starts_itself_has_the_same_parent(options: str) -> None:
+    code = "import os; from sporeprint.common.child_process import run_in_child; print(run_in_child(os.getppid) == os.getppid())"
+    done = warm_start.run([*PYTHON, code], env={**os.environ, "PYTHONWARNINGS": options}, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("True\n", "")

@@ -522,7 +522,7 @@ def test_neither_the_order_of_columns_nor_their_types_change_an_answer(eager: De
     ):
         found = eager.predictions(Codes.of(other, table.schema), np.zeros(frame.height), table.encoder, table.schema)
         assert found.verdict.tolist() == expected
-    for row, wanted in list(zip(to_rows(Codes.of(frame, table.schema)), expected, strict=True))[:300]:
+    for row, wanted in list(zip(to_rows(Codes.of(frame, table.schema)), expected, strict=True))[::20]:  # of every species
         assert answer(eager, table, dict(reversed(row.items()))) == wanted
 
 

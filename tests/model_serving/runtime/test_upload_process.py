@@ -2,7 +2,9 @@
 
 import io
 import multiprocessing
+import multiprocessing.spawn
 import random
+import sys
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -90,6 +92,16 @@ def serve_one(path: Path, said: Connection) -> None:
     said.recv()
 
 
+@pytest.fixture
+def _started_by_python() -> Iterator[None]:
+    """A fork that has loaded everything has so much memory from the first that its server takes it for grown, and ends it."""
+    before = multiprocessing.spawn.get_executable()
+    multiprocessing.set_executable(sys.executable)
+    yield
+    multiprocessing.set_executable(before)
+
+
+@pytest.mark.usefixtures("_started_by_python")
 def test_a_killed_server_leaves_no_process(tmp_path: Path) -> None:
     path = written(pl.DataFrame({"a": [1]}), tmp_path / "a.parquet")
     here, there = multiprocessing.Pipe()
