@@ -31,7 +31,7 @@ from sporeprint.pipelines.transform import run_transform
 from sporeprint.simulation.corruption import Spoil
 from sporeprint.simulation.generator import simulate_table
 
-ROWS, GROUPS = 100_000, 100
+ROWS, GROUPS = 300_000, 150
 
 
 @pytest.fixture(scope="module")
@@ -61,23 +61,19 @@ def test_a_cluster_that_loses_its_driver_and_an_executor_writes_and_fits_what_th
 ) -> None:
     chosen = settings.load_settings(config_file, overrides=CHANGES)
     made = simulate_table(chosen.dataset, tmp_path / "t.csv", rows=ROWS, groups=GROUPS, seed=3, spoil=Spoil(share=0.01))
-    lines = made.path.read_text().splitlines(keepends=True)
-    source = _files(lines[0], [lines[at : at + ROWS // 4 + 1] for at in range(1, len(lines), ROWS // 4 + 1)], tmp_path / "table")
-    run_extract(chosen, tmp_path / "here", source=source)
+    run_extract(chosen, tmp_path / "here", source=str(made.path))
     run_transform(chosen, tmp_path / "here")
     run_load(chosen, tmp_path / "here")
     there = Workdir(tmp_path / "there")
     options = ["--config", str(config_file), "--set", "engine.start_s=240", *(f"--set={change}" for change in CHANGES)]
     arguments = ["--engine", spark.master, *options, "--workdir", str(there.root)]
     # One executor, of which nothing is left to lose.
-    with spark.driver("etl", "--source", source, *arguments, "--set", "engine.workers=1") as driver:
+    with spark.driver("etl", "--source", str(made.path), *arguments, "--set", "engine.workers=1") as driver:
         assert is_writing(there, driver), driver.communicate()
         driver.kill()
     assert not there.staging.exists()
     assert not there.data_record.exists()
-    _files(lines[0], [lines[1 + at : 501 + at] for at in (0, 500, 1000)], tmp_path / "new")
-    table = tmp_path / "0.parquet"
-    first = pl.read_csv(tmp_path / "new/0.csv", separator=";", infer_schema=False, quote_char=None, truncate_ragged_lines=True)
+    first, table = _some_files(made.path, tmp_path / "new"), tmp_path / "0.parquet"
     first.write_parquet(table)
     with spark.session() as driver:
         # SQL on each executor takes long.
@@ -85,7 +81,7 @@ def test_a_cluster_that_loses_its_driver_and_an_executor_writes_and_fits_what_th
             driver, "extract", "--source", f"spark:parquet.`{table}`", "--engine", "local[1]", *options, "--workdir", str(tmp_path / "sql")
         )
         assert has_ended(driver), driver.communicate()
-        then(driver, "etl", "--source", source, *arguments)
+        then(driver, "etl", "--source", str(made.path), *arguments)
         assert is_writing(there, driver), driver.communicate()
         os.kill(executors()[0], signal.SIGKILL)
         code, _, errors = spark.run("transform", *arguments)
@@ -108,12 +104,13 @@ def test_a_cluster_that_loses_its_driver_and_an_executor_writes_and_fits_what_th
     assert _evaluated_alone(chosen, tmp_path, answers) == driver.returncode, errors
 
 
-def _files(header: str, files: list[list[str]], folder: Path) -> str:
-    """A table in several files, in a folder: a task and a part file for each that is large."""
+def _some_files(source: Path, folder: Path) -> pl.DataFrame:
+    """Rows of a table in three files, a task for each on a cluster; those of the first."""
+    header, *rows = source.read_text().splitlines(keepends=True)
     folder.mkdir()
-    for number, lines in enumerate(files):
-        (folder / f"{number}.csv").write_text(header + "".join(lines))
-    return str(folder)
+    for number in range(3):
+        (folder / f"{number}.csv").write_text(header + "".join(rows[number * 500 : number * 500 + 500]))
+    return pl.read_csv(folder / "0.csv", separator=";", infer_schema=False, quote_char=None, truncate_ragged_lines=True)
 
 
 def _evaluated_alone(chosen: settings.Settings, folder: Path, found: Path) -> int:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -31,6 +32,8 @@ for master in ("local-cluster[1,1,1024]", "local[1]"):
     numbers.barrier().mapPartitions(list).collect()
     context.stop()
 """
+#: Seconds of a command of a session.
+LONGEST_S = 400
 #: Runs commands, a line each, until one fails. What they ask of a cluster they ask of one session: Java and executors start once.
 RUNS = """
 import json, sys
@@ -80,9 +83,14 @@ def then(session: "subprocess.Popen[str]", *arguments: str) -> None:
 
 
 def has_ended(session: "subprocess.Popen[str]") -> bool:
-    """Whether the next command of a session has ended well, once it has ended."""
+    """Whether the next command of a session has ended well, once it has ended; a session that takes too long is killed."""
     assert session.stdout is not None
-    return "ended\n" in session.stdout
+    limit = threading.Timer(LONGEST_S, session.kill)
+    limit.start()
+    try:
+        return "ended\n" in session.stdout
+    finally:
+        limit.cancel()
 
 
 def executors() -> list[int]:
