@@ -24,6 +24,15 @@ from sporeprint.settings import Settings
 LIMITS = DecodeLimits(memory_bytes=256 << 20, decoded_bytes=64 << 20, rows=1_000_000, columns=200, seconds=60)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _started_by_python() -> Iterator[None]:
+    """A fork that has loaded everything has so much memory from the first that its server takes it for grown, and ends it."""
+    before = multiprocessing.spawn.get_executable()
+    multiprocessing.set_executable(sys.executable)
+    yield
+    multiprocessing.set_executable(before)
+
+
 @pytest.fixture(scope="module")
 def decoder() -> Iterator[UploadDecoder]:
     found = UploadDecoder(LIMITS)
@@ -92,16 +101,6 @@ def serve_one(path: Path, said: Connection) -> None:
     said.recv()
 
 
-@pytest.fixture
-def _started_by_python() -> Iterator[None]:
-    """A fork that has loaded everything has so much memory from the first that its server takes it for grown, and ends it."""
-    before = multiprocessing.spawn.get_executable()
-    multiprocessing.set_executable(sys.executable)
-    yield
-    multiprocessing.set_executable(before)
-
-
-@pytest.mark.usefixtures("_started_by_python")
 def test_a_killed_server_leaves_no_process(tmp_path: Path) -> None:
     path = written(pl.DataFrame({"a": [1]}), tmp_path / "a.parquet")
     here, there = multiprocessing.Pipe()
