@@ -238,6 +238,14 @@ def test_always_negative_does_not_keep_the_promise_on_missed_positives() -> None
     assert "20% at 95% confidence needs at least 14 positive rows" in few.reason
 
 
+@pytest.mark.parametrize(("positives", "value"), [(13, None), (14, 0.5)])
+def test_none_missed_says_enough_of_fourteen_positives_only(positives: int, value: float | None) -> None:
+    # 0.8 ** 13 is 0.055, 0.8 ** 14 is 0.044.
+    y = np.r_[np.zeros(500, dtype=np.int8), np.ones(positives, dtype=np.int8)]
+    p = np.where(y == 1, 0.9, 0.01)
+    assert choose(p, y, np.array([0.5]), alpha=0.1, delta=0.05, missed=0.2).value == value
+
+
 @pytest.mark.parametrize(("alpha", "missed"), [(0.1, 0.1), (0.15, 0.05)])
 def test_neither_promise_is_broken_more_often_than_stated(alpha: float, missed: float) -> None:
     # The score is honest: P(positive) is the score itself. One promise or the other is the one that binds.
