@@ -52,7 +52,7 @@ class Tree:
     def predict(self) -> Run:
         """The whole table, ten times over."""
         rows, out = self.work.parent / "rows.parquet", self.work / "out.parquet"
-        return run([*self.start, "predict", str(rows), "--out", str(out), *self.place, "--quiet"])
+        return run([*self.start, "predict", str(rows), "--out", str(out), "--workdir", str(self.work)])
 
     def guard(self) -> Run:
         """The guard's own benchmark: one row, a batch, fitting, and the evaluation one species at a time."""
