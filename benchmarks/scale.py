@@ -4,17 +4,25 @@
     python benchmarks/scale.py --fits [--rows 1000113 6001370] [--folder DIR]
 
 The numbers of rows are whole numbers of species blocks. The files are made by `sporeprint simulate` where they are missing
-(61 million rows: about 3 GB, in --folder). With --fits, the whole of `sporeprint etl`: processor seconds, peak memory by step, and the
-size of the guard; 173 species, each with an equal share of the rows. On the same part files XGBoost is then trained by itself from a
-`DataIter`, with the same parameters and as many rounds, as many rows watched: `fit` has both times, and their ratio.
+(61 million rows: about 3 GB, in --folder). With --fits, the whole of `sporeprint etl`: processor seconds, peak memory by step, the size
+of the guard, and the memory of a server of that model after 2,000 answers; 173 species, each with an equal share of the rows. On the
+same part files XGBoost is then trained by itself from a `DataIter`, with the same parameters and as many rounds, as many rows watched:
+`fit` has both times, and their ratio.
 """
 
 import argparse
 import json
 import os
 import shutil
+import socket
+import subprocess
 import sys
+import tempfile
+import time
+import urllib.request
 from pathlib import Path
+
+import polars as pl
 
 from measure import SPOREPRINT, Run, pairs, run, say, spread
 
@@ -142,9 +150,36 @@ def measure_fits(rows: int, folder: Path) -> dict[str, object]:
             "bare_mib": round(bare.peak_mib),
         },
         "guard_bytes": guard.stat().st_size,
+        "server_mib": round(server_mib(workdir), 1),
     }
     shutil.rmtree(workdir)
     return found
+
+
+def server_mib(workdir: Path, answers: int = 2_000) -> float:
+    """Resident memory of a server of the production model, once it has answered so many rows one by one."""
+    files = sorted((workdir / "data/model_input").glob("test.parquet*/part-*.parquet")) or [workdir / "data/model_input/test.parquet"]
+    rows = pl.read_parquet(files[0], n_rows=answers).select(pl.exclude("^_.*$", "class")).iter_rows(named=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryFile() as log:
+        server = subprocess.Popen([*SPOREPRINT, "serve", "--port", str(port), "--workdir", str(workdir)], stdout=log, stderr=log)
+        try:
+            for _ in range(600):
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready").close()
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            for row in rows:
+                body = json.dumps({name: value for name, value in row.items() if value is not None}).encode()
+                asked = urllib.request.Request(f"http://127.0.0.1:{port}/predict", body, {"Content-Type": "application/json"})
+                urllib.request.urlopen(asked).close()
+            return int(Path(f"/proc/{server.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+        finally:
+            server.terminate()
+            server.wait()
 
 
 def main() -> None:

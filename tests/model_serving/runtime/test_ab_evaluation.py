@@ -2,17 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sporeprint import settings
+from sporeprint.common.locks import run_lock
 from sporeprint.errors import StorageUnavailableError
 from sporeprint.model_serving.runtime.ab_evaluation import LEASE, BackgroundEvaluation
 from sporeprint.model_serving.runtime.metrics import Metrics
 from sporeprint.pipelines.ab_test_lifecycle import ExperimentService, experiment_service
+from sporeprint.registry.registry import Registry
 from sporeprint.storage.oltp import ab_interim_analyses, checkpoints
 
 
@@ -77,6 +81,36 @@ def test_it_looks_only_while_a_test_runs(experiments: ExperimentService) -> None
     with experiments.engine.connect() as connection:
         number, _ = checkpoints.read(connection, LEASE)
     assert number == 1  # once, for what an earlier process may have left
+
+
+def test_a_winner_is_promoted_though_its_test_began_and_ended_between_two_looks(small_config: dict[str, Any], small_copy: Path) -> None:
+    registry, looks = Registry(small_copy / "models/registry"), [0]
+    registry.set_production("xgboost", reason="test", now=datetime.now(UTC))
+
+    def any_runs() -> bool:
+        looks[0] += 1
+        return False
+
+    async def work(experiments: ExperimentService) -> None:
+        async with BackgroundEvaluation(experiments, "w", any_runs).running():
+            await until_async(lambda: looks[0] > 2)  # nothing is left of an earlier process
+            with run_lock(small_copy):  # another run moves aliases: the promotion has to wait
+                experiments.create({"name": "t", "model_a": "xgboost", "model_b": "decision_tree"}, actor="ada")
+                experiments.conclude("t", winner="B", actor="ada", reason="tried")
+                assert experiments.has_pending_promotion()
+            await until_async(lambda: not experiments.has_pending_promotion())
+
+    chosen = settings.parse({**small_config, "ab_testing": {"evaluate_every_s": 0.1}, "gate": {"margin": 0.99}})
+    with experiment_service(chosen, small_copy) as experiments:
+        asyncio.run(work(experiments))
+    assert registry.production() == registry.resolve("decision_tree/v1")
+
+
+async def until_async(look: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.05)
 
 
 def test_what_goes_wrong_is_logged_and_tried_again(experiments: ExperimentService, caplog: pytest.LogCaptureFixture) -> None:

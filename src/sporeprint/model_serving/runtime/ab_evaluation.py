@@ -64,11 +64,19 @@ class BackgroundEvaluation:
         while True:
             await asyncio.sleep(self._pause_s)
             runs = self._any_runs()
-            if runs or more:
-                try:
+            try:
+                # A test may have begun and ended since the last look, also by a command: its winner waits as well.
+                if runs or more or await self._run_in_thread(self.has_pending_promotion):
                     more = await self._run_in_thread(self.evaluate) or runs
-                except StorageUnavailableError:  # the circuit is open: nothing was begun, and this task must outlast it
-                    more = True
+            except StorageUnavailableError:  # the circuit is open: nothing was begun, and this task must outlast it
+                more = True
+
+    def has_pending_promotion(self) -> bool:
+        """Whether a winner is still to be promoted, or that cannot be known now."""
+        try:
+            return self._experiments.has_pending_promotion()
+        except SporeprintError:  # the evaluation that follows says what is wrong
+            return True
 
     def evaluate(self) -> bool:
         """Evaluate once, if no other process does. Returns whether something may be left to do when no test runs."""
