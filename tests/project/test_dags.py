@@ -187,7 +187,16 @@ class Standalone:
         return names == {ETL, MONITORING}
 
     def start(self, run: str, conf: Mapping[str, Any], dag: str = ETL) -> None:
-        self.ask("POST", f"/api/v2/dags/{dag}/dagRuns", {"dag_run_id": run, "logical_date": None, "conf": conf})
+        def begun() -> bool:
+            try:
+                self.ask("POST", f"/api/v2/dags/{dag}/dagRuns", {"dag_run_id": run, "logical_date": None, "conf": conf})
+            except urllib.error.HTTPError as error:
+                if error.code not in (409, 500):
+                    raise
+                return error.code == 409  # an attempt that ended with 500, as where its SQLite is locked, may have begun it
+            return True
+
+        assert until(begun)
 
     def tasks(self, run: str, dag: str = ETL) -> dict[str, tuple[str, int]]:
         """Task -> state, and how often it was tried; one of several made from a list as in "train.0"."""
