@@ -4,8 +4,8 @@
 # say how many. REQUIRE_REAL_DATA=1 makes them fail instead. The same holds for tests on a real MariaDB, a real Prometheus, in a real
 # browser and with a clock that jumps, where those programs are (on Debian and Ubuntu: apt install mariadb-server prometheus chromium
 # faketime), with REQUIRE_SERVICES=1, and for tests in a real Airflow, where .venv-airflow
-# is (scripts/airflow_dev.sh --setup), with REQUIRE_AIRFLOW=1, and for tests with clients of
-# other projects, where .venv-clients is (scripts/clients_dev.sh --setup), with REQUIRE_CLIENTS=1; these two also set them up.
+# is (scripts/airflow_dev.sh --setup), with REQUIRE_AIRFLOW=1, for tests with clients of other projects, where .venv-clients is, with
+# REQUIRE_CLIENTS=1, and for tests on a cluster, where .venv-cluster is, with REQUIRE_CLUSTER=1; these three also set them up.
 set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 . "$root/scripts/setup.sh"
@@ -13,8 +13,11 @@ root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 # The tests start some hundred programs, and each would compile its imports anew.
 unset PYTHONDONTWRITEBYTECODE
 ensure_venv dev
-[[ ${REQUIRE_AIRFLOW:-} != 1 ]] || "$root/scripts/airflow_dev.sh" --setup
-[[ ${REQUIRE_CLIENTS:-} != 1 ]] || "$root/scripts/clients_dev.sh" --setup
+# Beside the first tests; whoever needs it waits for it (tests/conftest.py).
+for name in AIRFLOW CLIENTS CLUSTER; do
+  required=REQUIRE_$name
+  [[ ${!required:-} != 1 ]] || ensure_side_venv "$(tr '[:upper:]' '[:lower:]' <<<"$name")" &
+done
 offer_data "$root"
 cd -- "$root"
 # One process more than there are processors, because many tests wait for a program that they started. A file's tests stay

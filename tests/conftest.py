@@ -1,6 +1,7 @@
 """What all tests share: the shipped configuration, the real table where it is, and an environment without settings."""
 
 import copy
+import fcntl
 import gc
 import logging
 import os
@@ -38,52 +39,52 @@ FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 #: A browser, by the names that distributions give it.
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 #: What some tests need and not every machine has: fixture -> whether it is here, the variable that requires it, what to say.
-NEEDS = {
-    "real_data": (REAL_DATA.exists(), "REQUIRE_REAL_DATA", f"tests on the real table were left out: {REAL_DATA} is missing"),
+NEEDS: dict[str, tuple[Callable[[], bool], str, str]] = {
+    "real_data": (REAL_DATA.exists, "REQUIRE_REAL_DATA", f"tests on the real table were left out: {REAL_DATA} is missing"),
     "mariadb": (
-        bool(mariadb_server.MARIADBD and mariadb_server.INSTALL),
+        lambda: bool(mariadb_server.MARIADBD and mariadb_server.INSTALL),
         "REQUIRE_SERVICES",
         "tests on a real MariaDB were left out: no mariadbd here (on Debian and Ubuntu: apt install mariadb-server)",
     ),
     "faketime": (
-        FAKETIME is not None,
+        lambda: FAKETIME is not None,
         "REQUIRE_SERVICES",
         "tests with a clock that jumps were left out: no libfaketime here (on Debian and Ubuntu: apt install faketime)",
     ),
     "strace": (
-        shutil.which("strace") is not None,
+        lambda: shutil.which("strace") is not None,
         "REQUIRE_SERVICES",
         "tests that look at system calls were left out: no strace here (on Debian and Ubuntu: apt install strace)",
     ),
     "prometheus": (
-        shutil.which("prometheus") is not None,
+        lambda: shutil.which("prometheus") is not None,
         "REQUIRE_SERVICES",
         "tests with a real Prometheus were left out: no prometheus here (on Debian and Ubuntu: apt install prometheus)",
     ),
     "chromium": (
-        CHROMIUM is not None,
+        lambda: CHROMIUM is not None,
         "REQUIRE_SERVICES",
         "tests with a real browser were left out: no chromium here (on Debian and Ubuntu: apt install chromium)",
     ),
     "airflow": (
-        AIRFLOW.exists(),
+        AIRFLOW.exists,
         "REQUIRE_AIRFLOW",
         "tests in a real Airflow were left out: no .venv-airflow (scripts/airflow_dev.sh --setup)",
     ),
     "clients": (
-        CLIENTS.exists(),
+        CLIENTS.exists,
         "REQUIRE_CLIENTS",
         "tests with MLflow and the clients of KServe and Triton were left out: no .venv-clients (scripts/clients_dev.sh --setup)",
     ),
     "cluster": (
-        CLUSTER.exists(),
+        CLUSTER.exists,
         "REQUIRE_CLUSTER",
         "tests with Spark and an object store were left out: no .venv-cluster (scripts/cluster_dev.sh --setup)",
     ),
 }
 #: Files and folders whose tests take longest: they begin.
 FIRST = (
-    *("tests/project/test_dags", "tests/common/test_spark_engine", "tests/project/test_tour", "tests/project/test_notebook"),
+    *("tests/project/test_dags", "tests/project/test_tour", "tests/project/test_notebook", "tests/common/test_spark_engine"),
     *("tests/model_serving/ui/test_every_page_browser", "tests/storage/oltp/test_migrate", "tests/project/", "tests/model_serving/"),
     *("tests/pipelines/", "tests/cli/", "tests/registry/", "tests/inference/", "tests/client/", "tests/storage/", "tests/ingestion/"),
 )
@@ -101,8 +102,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     items.sort(key=lambda item: next((place for place, name in enumerate(FIRST) if item.nodeid.startswith(name)), len(FIRST)))
     config.stash[LEFT_OUT] = {}
-    for fixture, (here, variable, _) in NEEDS.items():
-        if here or os.environ.get(variable) == "1":
+    for fixture, (is_here, variable, _) in NEEDS.items():
+        if os.environ.get(variable) == "1" or is_here():
             continue
         needing = [item for item in items if _needs(item, fixture)]
         config.stash[LEFT_OUT][fixture] = len(needing)
@@ -128,8 +129,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _here(fixture: str) -> None:
-    here, variable, said = NEEDS[fixture]
-    if not here:
+    is_here, variable, said = NEEDS[fixture]
+    requirements = ROOT / "scripts" / f"{fixture}-requirements.txt"
+    if requirements.exists():  # ./run_tests.sh sets it up beside the first tests, and holds this file's lock meanwhile
+        with requirements.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+    if not is_here():
         pytest.fail(f"{said.partition(': ')[2]}, and {variable}=1 asks for it", pytrace=False)
 
 

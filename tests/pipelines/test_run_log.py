@@ -41,14 +41,14 @@ def test_a_step_that_is_done_is_kept(log: RunLog) -> None:
 
 def test_wall_and_processor_time_are_told_apart(log: RunLog) -> None:
     with log.step("wait"):
-        time.sleep(0.05)
+        time.sleep(0.5)
     with log.step("work"):
         until = time.process_time() + 0.05
         while time.process_time() < until:
             pass
     waited, worked = log.times
-    assert waited.wall_s >= 0.05
-    assert waited.cpu_s < 0.05
+    assert waited.wall_s >= 0.5
+    assert waited.cpu_s < 0.5  # not 0: the garbage of thousands of tests may be collected meanwhile
     assert worked.cpu_s >= 0.05
     assert worked.peak_mib >= waited.peak_mib > 1
 

@@ -1,5 +1,6 @@
 """The scripts a person starts first. Set-ups run for real, in a copy of the project, with a stand-in for uv that logs its calls."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
+
+from journal_support import until
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ["docker/mariadb/start.sh", "docker/mariadb/oltp-accounts.sh", "docker/mariadb/olap-accounts.sh"]
@@ -375,6 +379,14 @@ def test_tools_come_on_top_and_hold_the_rest(copied: Copy) -> None:
     assert copied.calls() == []
 
 
+def test_what_some_tests_need_is_set_up_beside_the_others(copied: Copy) -> None:
+    copied.run("run_tests.sh", "--version")
+    copied.calls()
+    code, out, err = copied.run("run_tests.sh", "--version", REQUIRE_AIRFLOW="1")
+    assert (code, copied.calls()) == (0, ["venv", "airflow-requirements.txt"]), err
+    assert re.match(r"pytest \d", out)
+
+
 def test_what_notebooks_need_comes_on_top_once(copied: Copy) -> None:
     for name in ("notebooks", "models/metrics"):
         (copied.root / name).mkdir(parents=True)
@@ -600,6 +612,26 @@ def test_with_the_table_every_test_runs(suite: Path, environ: dict[str, str]) ->
     assert code == 0
     assert "2 passed" in out.splitlines()[-1]
     assert "left out" not in out
+
+
+# --- tests that need what is set up beside them
+
+
+def test_a_test_waits_for_what_is_still_set_up(suite: Path) -> None:
+    (suite / "tests/test_it.py").write_text(
+        "import pathlib\npathlib.Path('begun').touch()\n\ndef test_a(clients):\n    assert clients.exists()\n"
+    )
+    requirements, python = suite / "scripts/clients-requirements.txt", suite / ".venv-clients/bin/python"
+    requirements.parent.mkdir()
+    with requirements.open("w") as file, ThreadPoolExecutor() as pool:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        tests = pool.submit(pytest_in, suite, REQUIRE_CLIENTS="1")
+        until((suite / "begun").exists)
+        time.sleep(1)  # were it not to wait, it would have failed by now
+        python.parent.mkdir(parents=True)
+        python.touch()
+        fcntl.flock(file, fcntl.LOCK_UN)
+        assert tests.result()[0] == 0
 
 
 # --- tests on a real MariaDB
