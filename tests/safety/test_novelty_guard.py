@@ -352,8 +352,11 @@ def wide_rows(rows: int, seed: int) -> Codes:
     """One cell in twenty is missing, and many a row of these 300 columns has a number out of the training rows' range."""
     random = np.random.default_rng(seed)
     numbers = np.where(random.random((295, rows)) < 0.05, np.nan, random.normal(size=(295, rows)))
-    words = np.where(random.random((5, rows)) < 0.05, None, random.choice(["x", "y"], size=(5, rows)))
-    return codes({**{f"n{at}": numbers[at].tolist() for at in range(295)}, **{f"a{at}": words[at].tolist() for at in range(5)}}, WIDE)
+    words = random.choice(["x", "y", ""], size=(5, rows), p=[0.475, 0.475, 0.05])
+    return codes(
+        {**{f"n{at}": numbers[at].tolist() for at in range(295)}, **{f"a{at}": [word or None for word in words[at]] for at in range(5)}},
+        WIDE,
+    )
 
 
 def test_a_row_with_more_missing_than_any_is_novel_where_anomalies_are_common() -> None:

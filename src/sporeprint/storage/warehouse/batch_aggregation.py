@@ -8,8 +8,8 @@ import polars as pl
 
 from sporeprint.common.timestamps import HOUR_US
 from sporeprint.data.written_values import normalised
-from sporeprint.schema import DatasetSchema, Kind
-from sporeprint.storage.oltp.batch_file import ID, BatchInfo, frames
+from sporeprint.schema import ID, DatasetSchema, Kind
+from sporeprint.storage.oltp.batch_file import BatchInfo, frames
 from sporeprint.storage.oltp.batch_index import share
 from sporeprint.storage.warehouse import aggregation, star_schema
 from sporeprint.storage.warehouse.feature_counts import GIVEN
