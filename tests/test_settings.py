@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from sporeprint.errors import ConfigError
-from sporeprint.schema import ANSWERED, Column, DatasetSchema, Groups, Target
+from sporeprint.schema import ANSWER_COLUMNS, Column, DatasetSchema, Groups, Target
 from sporeprint.settings import (
     DownloadSettings,
     ModelSettings,
@@ -45,7 +45,7 @@ def put(raw: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     return raw
 
 
-@pytest.mark.parametrize("name", sorted(ANSWERED))
+@pytest.mark.parametrize("name", sorted(ANSWER_COLUMNS))
 @pytest.mark.parametrize("role", ["columns", "target", "groups", "cluster"])
 def test_a_column_with_the_name_of_one_of_answered_rows_is_refused(raw_config: dict[str, Any], role: str, name: str) -> None:
     raw = copy.deepcopy(raw_config)

@@ -36,7 +36,7 @@ RESERVED = frozenset({"_row", "_group", "_part", "_row_hash", "_cluster"})
 ID, PROBLEM = "prediction_id", "problem"
 ANSWERS = ("verdict", "reason", "unknown", "look_at", "novelty_p", "unseen", "outside", "prediction", "probability")
 #: A configuration may not use them: in a file of answers, in a stored batch and in the monitor one would be taken for the other.
-ANSWERED = frozenset({ID, PROBLEM, *ANSWERS})
+ANSWER_COLUMNS = frozenset({ID, PROBLEM, *ANSWERS})
 
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from sporeprint.errors import ConfigError, expectation, nearest
-from sporeprint.schema import ANSWERED, DatasetSchema, Frozen, Kind
+from sporeprint.schema import ANSWER_COLUMNS, DatasetSchema, Frozen, Kind
 
 ENV_PREFIX = "SPOREPRINT_"
 #: Variables with this prefix that are not settings of the file.
@@ -587,10 +587,10 @@ class Settings(Frozen):
     @classmethod
     def _answers_have_other_names(cls, dataset: DatasetSchema) -> DatasetSchema:
         # Here and not in the schema: a version that was registered with such a column is still read.
-        if taken := [name for name in (*dataset.table_columns, dataset.cluster) if name in ANSWERED]:
+        if clashes := [name for name in (*dataset.table_columns, dataset.cluster) if name in ANSWER_COLUMNS]:
             raise ValueError(
-                f"the column {taken[0]!r} has the name of one that is added to answered rows; rename it in the table, "
-                f"or leave it out (such names: {', '.join(sorted(ANSWERED))})"
+                f"the column {clashes[0]!r} has the name of one that is added to answered rows; rename it in the table, "
+                f"or leave it out (such names: {', '.join(sorted(ANSWER_COLUMNS))})"
             )
         return dataset
 

@@ -16,7 +16,7 @@ from sporeprint.errors import DataError, UsageError
 from sporeprint.pipelines.draft import Draft, draft_alpha, draft_configuration, write_draft
 from sporeprint.pipelines.extract import run_extract
 from sporeprint.pipelines.transform import run_transform
-from sporeprint.schema import ANSWERED
+from sporeprint.schema import ANSWER_COLUMNS
 from table_cases import csv, loans
 
 
@@ -142,7 +142,7 @@ def test_what_cannot_be_known_is_asked_for(columns: Any, options: Any, error: ty
         drafted(tmp_path, csv(changed(**columns)), **options)
 
 
-@pytest.mark.parametrize("name", sorted(ANSWERED))
+@pytest.mark.parametrize("name", sorted(ANSWER_COLUMNS))
 def test_a_column_with_the_name_of_one_of_answered_rows_is_left_out_or_refused(name: str, tmp_path: Path) -> None:
     found = drafted(tmp_path, csv({name: [row % 40 for row in range(600)], **loans()}), target="late")
     assert found.left_out[name] == "answered rows have a column of this name; rename it to use it"

@@ -142,13 +142,13 @@ def fields_of(texts: Sequence[str], schema: DatasetSchema) -> dict[str, str]:
     Raises:
         UsageError: a text is none, or a field is given twice.
     """
-    known = {name.replace("-", "_") for name in schema.columns}
+    columns = {name.replace("-", "_") for name in schema.columns}
     fields: dict[str, str] = {}
     for text in texts:
         ends = [place for place, letter in enumerate(text) if letter == "="]
         if not ends or ends[0] == 0:
             raise UsageError(f"{text!r}: expected FIELD=VALUE, as in {_example(schema)}")
-        end = next((place for place in reversed(ends) if text[:place].replace("-", "_") in known), ends[0])
+        end = next((place for place in reversed(ends) if text[:place].replace("-", "_") in columns), ends[0])
         name, value = text[:end], text[end + 1 :]
         if name in fields:
             raise UsageError(f"field {name!r} is given twice, as {fields[name]!r} and {value!r}; give one")
@@ -183,8 +183,8 @@ def identify(root: Path, fields: Mapping[str, Any] | Sequence[str], *, model: st
         UsageError: if a text is no FIELD=VALUE, or a field is given twice.
     """
     ref, bundle = open_model(root, model)
-    given = _row(fields, bundle.schema)
-    row, cannot_tell = parse_row(given, bundle.schema), not_observed(given, bundle.schema)
+    observation = _row(fields, bundle.schema)
+    row, cannot_tell = parse_row(observation, bundle.schema), not_observed(observation, bundle.schema)
     return IdentifyResult(ref, bool(bundle.info.get("simulated")), bundle.schema, identify_row(bundle, row, cannot_tell=cannot_tell))
 
 
