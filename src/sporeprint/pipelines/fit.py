@@ -18,6 +18,9 @@ from sporeprint.pipelines.etl import run_etl
 from sporeprint.registry.registry import Registry
 from sporeprint.settings import Settings, parse
 
+#: Columns that are no features, of which a note says why.
+MOST_OMISSIONS = 10
+
 
 def fit(
     frame: Any,
@@ -58,13 +61,23 @@ def fit(
     raw["runtime"] = {"seed": 20201107}
     for section, values in (settings or {}).items():
         raw[section] = {**raw[section], **values} if isinstance(values, Mapping) and isinstance(raw.get(section), Mapping) else values
+    notes = _omissions(drafted.left_out)
     if workdir is not None:
-        return _fitted(table, raw, Path(workdir))
+        return _fitted(table, raw, Path(workdir), notes)
     with tempfile.TemporaryDirectory(prefix="sporeprint-") as folder:
-        return _fitted(table, raw, Path(folder))
+        return _fitted(table, raw, Path(folder), notes)
 
 
-def _fitted(table: pl.DataFrame, raw: dict[str, Any], root: Path) -> Model:
+def _omissions(reasons: Mapping[str, str]) -> tuple[str, ...]:
+    """A note on the columns that are no features, which nobody sees in a draft here; at most one."""
+    if not reasons:
+        return ()
+    listed = "; ".join(f"{name} ({why})" for name, why in list(reasons.items())[:MOST_OMISSIONS])
+    rest = len(reasons) - MOST_OMISSIONS
+    return (f"No features: {listed}{f'; and {rest:,} more' if rest > 0 else ''}.",)
+
+
+def _fitted(table: pl.DataFrame, raw: dict[str, Any], root: Path, notes: tuple[str, ...]) -> Model:
     root.mkdir(parents=True, exist_ok=True)
     path = root / "data/raw/frame.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +89,7 @@ def _fitted(table: pl.DataFrame, raw: dict[str, Any], root: Path) -> Model:
     if ref is None:
         raise DataError(f"no model can be served: {result.registered.reason}")
     registry = Registry(root / "models/registry")
-    return Model(registry.load(ref), ref, notes=(*result.data.record.notes, *result.registered.notes))
+    return Model(registry.load(ref), ref, notes=(*notes, *result.data.record.notes, *result.registered.notes))
 
 
 def _code(value: str | float | bool) -> str:
