@@ -32,6 +32,11 @@ WIDE_BLANKS = "\u00a0\u202f\u2009"
 
 #: Names of the columns that the pipeline adds to a table; a dataset may not use them.
 RESERVED = frozenset({"_row", "_group", "_part", "_row_hash", "_cluster"})
+#: Names of the columns that are added to rows that were answered: the id in front, and `problem` where rows of JSON have one.
+ID, PROBLEM = "prediction_id", "problem"
+ANSWERS = ("verdict", "reason", "unknown", "look_at", "novelty_p", "unseen", "outside", "prediction", "probability")
+#: A configuration may not use them: in a file of answers, in a stored batch and in the monitor one would be taken for the other.
+ANSWER_COLUMNS = frozenset({ID, PROBLEM, *ANSWERS})
 
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -258,3 +258,10 @@ def test_a_sentence_without_bounds_below_or_above() -> None:
 @example("12 kg")
 def test_every_text_that_is_no_number_has_a_sentence(text: str) -> None:
     assert sentence("number:weight", text, SCHEMA).startswith(f"weight: {text!r} is ")
+
+
+def test_a_point_where_commas_are_written_is_said() -> None:
+    schema = dataset({"fee": {**NUMERIC, "decimal": ","}})
+    expected = "fee: '49.18' is not written as the column's numbers are, with ',' as decimal sign"
+    assert sentence("number:fee", "49.18", schema) == expected
+    assert sentence("number:fee", "1e39", schema).endswith("is beyond 3.4e+38, the largest number a model takes")

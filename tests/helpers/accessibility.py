@@ -2,7 +2,6 @@
 
 import functools
 import json
-from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -10,8 +9,6 @@ from browser import Browser
 
 #: WCAG 2.2, levels A and AA, and axe's own good practice.
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-#: The rules that colours alone decide.
-COLOURS = ["color-contrast", "link-in-text-block"]
 RUN = """axe.run(WITHIN, {runOnly: ONLY, resultTypes: ["violations"]}).then(found => found.violations.map(
     each => each.id + ": " + each.nodes.map(node => node.target.join(" ") + " " + node.html.slice(0, 200)).join(" | ")))"""
 
@@ -22,9 +19,9 @@ def _axe() -> str:
     return (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 
 
-def violations(browser: Browser, *, only: Sequence[str] = TAGS, within: str = ":root") -> list[Any]:
-    """The rules, by tags or by names, that the page breaks as it is seen now, each with the elements; within what a CSS selector finds."""
+def violations(browser: Browser, *, within: str = ":root") -> list[Any]:
+    """The rules that the page breaks as it is seen now, each with the elements; within what a CSS selector finds."""
     if not browser.run("'axe' in window"):
         browser.run(f"{_axe()}; 0")
-    found: list[Any] = browser.run(RUN.replace("ONLY", json.dumps(list(only))).replace("WITHIN", json.dumps(within)))
+    found: list[Any] = browser.run(RUN.replace("ONLY", json.dumps(TAGS)).replace("WITHIN", json.dumps(within)))
     return found

@@ -1,4 +1,4 @@
-"""Columns of dates, from the draft to the verdict and its reasons."""
+"""Columns of dates, and numbers written as 1.299,50, from the draft to the verdict, the monitor and retraining."""
 
 import datetime as dt
 import io
@@ -26,6 +26,7 @@ from sporeprint.pipelines.draft import draft_configuration, write_draft
 from sporeprint.pipelines.etl import run_etl
 from sporeprint.pipelines.extract import run_extract
 from sporeprint.pipelines.load import run_load
+from sporeprint.pipelines.monitoring import monitor
 from sporeprint.pipelines.retraining import retrain
 from sporeprint.pipelines.transform import run_transform
 from sporeprint.registry.registry import Registry
@@ -41,6 +42,16 @@ OVERRIDES = ["runtime.threads=1", "evaluation.replicates=100", "dataset.columns.
 FEATURES = ("income", "paid", "asked", "opened")
 
 
+def written(value: float) -> str:
+    """A number as a German table has it."""
+    return f"{value:,.2f}".translate(str.maketrans(",.", ".,"))
+
+
+def number(text: str) -> float:
+    """A number that was written so."""
+    return float(text.replace(".", "").replace(",", "."))
+
+
 def dated(rows: int = 600) -> dict[str, list[Any]]:
     """Loans with the day each was asked for, and the day it was opened; those asked for in winter are paid late."""
     draw, table = np.random.default_rng(1), loans(rows)
@@ -48,7 +59,7 @@ def dated(rows: int = 600) -> dict[str, list[Any]]:
     opened = [day + dt.timedelta(days=int(wait)) for day, wait in zip(asked, draw.integers(1, 60, rows), strict=True)]
     late = [int(day.month in (11, 12, 1, 2)) if draw.random() < 0.9 else 1 - value for day, value in zip(asked, table["late"], strict=True)]
     return {
-        "income": table["income"],
+        "income": [written(income) for income in table["income"]],
         "paid": [(day + dt.timedelta(days=400)).strftime(DIGITS) for day in opened],
         "asked": [day.strftime(FORMAT) for day in asked],
         "opened": [f"{day.isoformat()}T{8 + row % 9:02d}:30:00" for row, day in enumerate(opened)],
@@ -66,6 +77,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Model]:
     assert chosen.dataset.columns["asked"] == Column(kind=Kind.DATE, format=FORMAT)
     assert chosen.dataset.columns["opened"] == Column(kind=Kind.DATE)
     assert chosen.dataset.columns["paid"] == Column(kind=Kind.DATE, format=DIGITS)
+    assert chosen.dataset.columns["income"] == Column(kind=Kind.NUMERIC, decimal=",", thousands=".")
     return root, Model(Registry(root / "models/registry").load(str(result.registered.production)), str(result.registered.production))
 
 
@@ -91,6 +103,13 @@ def test_one_row_a_frame_of_dates_and_a_file_are_scored_alike(trained: tuple[Pat
     assert pl.read_csv(tmp_path / "answers.csv")["probability"].to_list() == pytest.approx(expected.tolist(), abs=1e-9)
 
 
+def test_a_file_is_monitored_by_what_it_says(trained: tuple[Path, Model], chosen: settings.Settings, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(csv(dated()))
+    found = monitor(chosen, trained[0], tmp_path / "rows.csv", now=lambda: dt.datetime.now(dt.UTC)).evaluation
+    missing = {each.column: each.missing for each in found.drift.columns}
+    assert missing["income"] == missing["probability"] == (0, 0)
+
+
 def test_a_reason_names_the_date(trained: tuple[Path, Model]) -> None:
     bundle = trained[1].bundle
     row = parse_row({"income": 2000, "paid": "20230101", "asked": "2021-12-24", "opened": "2022-01-03T12:00"}, bundle.schema)
@@ -101,7 +120,7 @@ def test_a_reason_names_the_date(trained: tuple[Path, Model]) -> None:
 
 @pytest.mark.parametrize("value", ["24/12/2021", "2021-13-01", "tomorrow", "2021", 2021, True, 19_000.5])
 def test_what_is_no_date_is_refused(value: Any, trained: tuple[Path, Model]) -> None:
-    with pytest.raises(DataError, match=r"field 'asked': expected a date as '%d.%m.%Y' or 2024-03-05 says, got"):
+    with pytest.raises(DataError, match=r"field 'asked': expected a date such as 05\.03\.2024 \(%d\.%m\.%Y\) or 2024-03-05, got"):
         parse_row({"asked": value}, trained[1].bundle.schema)
 
 
@@ -158,17 +177,18 @@ def served(trained: tuple[Path, Model], chosen: settings.Settings, tmp_path: Pat
 def further(rows: int = 120) -> pl.DataFrame:
     """Rows like those of the table and none of them, as text, with their outcome."""
     table = dated()
-    moved = [round(income + 1, 2) for income in table["income"]]
+    moved = [written(number(income) + 1) for income in table["income"]]
     return pl.DataFrame({name: [str(value) for value in values[:rows]] for name, values in {**table, "income": moved}.items()})
 
 
 def as_json(frame: pl.DataFrame) -> list[dict[str, Any]]:
-    return [{**row, "income": float(row["income"])} for row in frame.select(FEATURES).to_dicts()]
+    return [{**row, "income": number(row["income"])} for row in frame.select(FEATURES).to_dicts()]
 
 
 def as_parquet(frame: pl.DataFrame) -> bytes:
     columns = [pl.col("asked").str.to_date(FORMAT), pl.col("opened").str.to_datetime(), pl.col("paid").cast(pl.Int64)]
-    frame.with_columns(pl.col("income").cast(pl.Float64), *columns).write_parquet(out := io.BytesIO())
+    income = pl.Series("income", [number(text) for text in frame["income"]])
+    frame.with_columns(income, *columns).write_parquet(out := io.BytesIO())
     return out.getvalue()
 
 

@@ -16,6 +16,7 @@ from sporeprint.errors import DataError, UsageError
 from sporeprint.pipelines.draft import Draft, draft_alpha, draft_configuration, write_draft
 from sporeprint.pipelines.extract import run_extract
 from sporeprint.pipelines.transform import run_transform
+from sporeprint.schema import ANSWER_COLUMNS
 from table_cases import csv, loans
 
 
@@ -139,6 +140,15 @@ def test_the_words_of_the_draft(tmp_path: Path) -> None:
 def test_what_cannot_be_known_is_asked_for(columns: Any, options: Any, error: type[Exception], message: str, tmp_path: Path) -> None:
     with pytest.raises(error, match=message):
         drafted(tmp_path, csv(changed(**columns)), **options)
+
+
+@pytest.mark.parametrize("name", sorted(ANSWER_COLUMNS))
+def test_a_column_with_the_name_of_one_of_answered_rows_is_left_out_or_refused(name: str, tmp_path: Path) -> None:
+    found = drafted(tmp_path, csv({name: [row % 40 for row in range(600)], **loans()}), target="late")
+    assert found.left_out[name] == "answered rows have a column of this name; rename it to use it"
+    assert name not in found.columns
+    with pytest.raises(UsageError, match=f"^the target '{name}' has the name of a column that is added to answered rows; rename it"):
+        drafted(tmp_path, csv({**loans(), name: loans()["late"]}), target=name)
 
 
 def test_several_columns_may_be_the_target(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from sporeprint.cli.table_display import plain_table
-from sporeprint.errors import DataError, RegistryError
-from sporeprint.pipelines.explanation import explain
+from sporeprint.errors import DataError, RegistryError, UsageError
+from sporeprint.pipelines.explanation import explain, fields_of
 from sporeprint.registry.registry import Registry
+from support import NUMERIC, OPEN, dataset, nominal
 
 
 def shown(root: Path, **given: str) -> str:
@@ -62,6 +63,22 @@ def test_what_is_wrong_is_said(small_run: Path, tmp_path: Path) -> None:
         explain(small_run, {"cap-shap": "x"})
     with pytest.raises(RegistryError, match="no version is in production yet"):
         explain(tmp_path, {"cap-shape": "x"})
+
+
+def test_a_columns_name_may_hold_an_equals_sign() -> None:
+    schema = dataset({"calls=30T": NUMERIC, "color=red": NUMERIC, "color=blue": NUMERIC, "color": OPEN})
+    texts = ["calls=30T=9", "color=red=1", "color=blue=", "color=a=b", "speed=5"]
+    expected = {"calls=30T": "9", "color=red": "1", "color=blue": "", "color": "a=b", "speed": "5"}
+    assert fields_of(texts, schema) == expected
+    with pytest.raises(UsageError, match="field 'color=red' is given twice, as '1' and '2'; give one"):
+        fields_of(["color=red=1", "color=red=2"], schema)
+
+
+@pytest.mark.parametrize(("columns", "example"), [({"age": NUMERIC}, "age=VALUE"), ({"age": NUMERIC, "sex": nominal("F")}, "sex=F")])
+@pytest.mark.parametrize("text", ["age", "=3", ""])
+def test_an_example_of_a_field_is_one_of_the_tables_own(columns: dict[str, Any], example: str, text: str) -> None:
+    with pytest.raises(UsageError, match=f"^{text!r}: expected FIELD=VALUE, as in {example}$"):
+        fields_of([text], dataset(columns))
 
 
 def test_a_value_that_was_never_seen_may_be_a_slip_and_no_probability_stands_beside_unknown(small_run: Path) -> None:

@@ -227,7 +227,7 @@ def until(what: Any, seconds: float = 240) -> Any:
     while time.monotonic() < deadline:
         if found := what():
             return found
-        time.sleep(0.5)
+        time.sleep(1)  # a question costs processor time, which the tasks need
     pytest.fail(f"not within {seconds} s")
 
 

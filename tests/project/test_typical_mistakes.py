@@ -68,7 +68,7 @@ COMMAND_LINE = [
     Mistake("predict rows.csv --out a.csv --model xgboost/v9", 5, "'v9'", ("model 'xgboost' has no version", "it has: v1")),
     Mistake("explain cap-shap=convex", 4, "'cap-shap'", ("did you mean 'cap-shape'?", "known: cap-diameter, cap-shape")),
     Mistake("explain stem-height=tall", 4, "'tall'", ("field 'stem-height'", "expected a number of cm")),
-    Mistake("explain cap-shape", 2, "'cap-shape'", ("expected FIELD=VALUE", "as in cap-shape=convex")),
+    Mistake("explain cap-shape", 2, "'cap-shape'", ("expected FIELD=VALUE", "as in cap-shape=bell")),
     Mistake("serve --port 99999", 2, "'99999'", ("expected at most 65535", "sporeprint serve --help lists the options")),
     Mistake(
         "serve --host 0.0.0.0", 2, "--host 0.0.0.0", ("make one first: sporeprint keys create", "expected one of 127.0.0.1, ::1, localhost")

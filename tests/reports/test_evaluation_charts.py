@@ -13,7 +13,7 @@ from sporeprint.evaluation.partial_scorecard import PartialCounts
 from sporeprint.evaluation.safety_scorecard import GuardEvaluation, ModelSafety, PredictionCounts
 from sporeprint.evaluation.scorecard import ConfusionMatrix, Curve, ModelEvaluation, Reliability, ScoreCard, Unavailable
 from sporeprint.reports import evaluation_charts as charts
-from sporeprint.reports.class_words import ClassWords, plural
+from sporeprint.reports.class_words import ClassWords
 from sporeprint.reports.evaluation_charts import palette
 from sporeprint.schema import Column, DatasetSchema, Groups, Kind, Target
 from sporeprint.settings import GuardSettings
@@ -207,13 +207,6 @@ def test_ten_models_fit(context: ReportContext, evaluations: dict[str, ModelEval
         for width in (640.0, 340.0):
             drawn = chart.draw(width)
             assert all(-1 <= float(x) <= width + 1 for x in re.findall(r'\b(?:cx|x1|x2|x)="(-?[\d.]+)"', drawn.shapes))
-
-
-@pytest.mark.parametrize(
-    ("one", "many"), [("species", "species"), ("patient", "patients"), ("family", "families"), ("day", "days"), ("y", "ys")]
-)
-def test_plural(one: str, many: str) -> None:
-    assert plural(one) == many
 
 
 def test_words_without_groups() -> None:

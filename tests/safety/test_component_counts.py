@@ -34,6 +34,7 @@ def test_parts_give_the_guard_of_the_whole(cuts: list[int]) -> None:
     counted: ComponentCounts = count_components(BatchSequence(batches), 6, SCHEMA)
     found, expected = guard_of(counted, WHOLE, NAMES), fit_components(ROWS.codes, ROWS.y, WHOLE.component, NAMES, SCHEMA)
     assert found.ranges == expected.ranges
+    assert found.most_missing == expected.most_missing
     np.testing.assert_array_equal(found.positive, expected.positive)
     np.testing.assert_allclose(found.novelty(ROWS.codes).typicality, expected.novelty(ROWS.codes).typicality, atol=2e-6)
     known = likelihood_of(counted, WHOLE, NAMES, SCHEMA)

@@ -303,8 +303,9 @@ def test_the_log_likelihood_is_that_of_the_book() -> None:
 
 
 def counted_anomalies(row: Mapping[str, Any], known: Observations) -> int:
-    """Values never seen in the known rows, and numbers out of their range, one by one."""
-    seen, count = [dict[str, Any](other) for other in to_rows(known.codes)], 0
+    """Values never seen in the known rows, numbers out of their range, and cells missing beyond their most, one by one."""
+    seen = [dict[str, Any](other) for other in to_rows(known.codes)]
+    count = max(0, list(row.values()).count(None) - max(list(other.values()).count(None) for other in seen))
     for name, value in row.items():
         values = [other[name] for other in seen if other[name] is not None]
         if isinstance(value, str):
@@ -344,6 +345,50 @@ def test_missing_is_a_value_of_its_own() -> None:
     assert found[3, 1] == found[2, 1]  # a value that no row held in training is like one never seen
 
 
+WIDE = dataset({**{f"n{at}": NUMERIC for at in range(295)}, **{f"a{at}": OPEN for at in range(5)}})
+
+
+def wide_rows(rows: int, seed: int) -> Codes:
+    """One cell in twenty is missing, and many a row of these 300 columns has a number out of the training rows' range."""
+    random = np.random.default_rng(seed)
+    numbers = np.where(random.random((295, rows)) < 0.05, np.nan, random.normal(size=(295, rows)))
+    words = random.choice(["x", "y", ""], size=(5, rows), p=[0.475, 0.475, 0.05])
+    return codes(
+        {**{f"n{at}": numbers[at].tolist() for at in range(295)}, **{f"a{at}": [word or None for word in words[at]] for at in range(5)}},
+        WIDE,
+    )
+
+
+def test_a_row_with_more_missing_than_any_is_novel_where_anomalies_are_common() -> None:
+    known, calibration = wide_rows(500, seed=1), wide_rows(199, seed=2)
+    guard = fit_components(known, np.zeros(500, dtype=np.int8), np.zeros(500, dtype=np.intp), np.array([-1]), WIDE)
+    guard = calibrate_guard(guard, calibration)
+    assert (guard.calibration < -guarding.ANOMALY_PENALTY).mean() > 0.3
+    fresh = guard.novelty(wide_rows(400, seed=3)).p
+    assert (fresh <= 0.05).mean() < 0.09
+    row = next(iter(to_rows(calibration)))
+    halved = {name: value if at % 2 else None for at, (name, value) in enumerate(row.items())}
+    for emptied in ({}, dict.fromkeys(row), halved):
+        assert guard.row(emptied)[0] == 1 / 200
+        again = codes({name: [emptied.get(name)] for name in row}, WIDE)
+        assert guard.novelty(again).p.tolist() == guard.p_value(guard.most_typical(guard._features(again))[1]).tolist() == [1 / 200]
+
+
+def test_as_many_missing_as_in_training_are_no_anomaly_and_one_more_is() -> None:
+    schema = dataset({"a": nominal("x", "y"), "n": NUMERIC, "m": NUMERIC})
+    table = codes({"a": ["x"] * 39 + [None], "n": [1.0, 2.0] * 19 + [None, 1.0], "m": [1.0, 2.0] * 20}, schema)
+    guard = fit_components(table, np.zeros(40, dtype=np.int8), np.zeros(40, dtype=np.intp), np.array([0]), schema)
+    assert guard.most_missing == 1
+    found = guard.typicalities(codes({"a": ["x", None, None], "n": [None, 1.0, None], "m": [1.0, 1.0, 1.0]}, schema))[:, 0]
+    assert found[0] > -100
+    assert found[1] > -100
+    assert found[2] < -guarding.ANOMALY_PENALTY
+
+
+def test_a_guard_of_a_release_that_did_not_count_missing_cells_is_read() -> None:
+    assert Guard.from_bytes(archive(most_missing=None)).most_missing == math.inf
+
+
 def test_a_value_that_one_component_holds_is_still_unlikely_in_another() -> None:
     schema = dataset({"a": nominal("x", "y")})
     table = codes({"a": ["x"] * 50 + ["y"] * 50}, schema)
@@ -351,7 +396,8 @@ def test_a_value_that_one_component_holds_is_still_unlikely_in_another() -> None
     found = guard.typicalities(codes({"a": ["x", "y", None]}, schema))
     assert found[0].argmax() == 0
     assert found[1].argmax() == 1
-    assert found[0, 1] == found[2, 1] == pytest.approx(math.log(1e-3 / 50.001), abs=1e-3)
+    assert found[0, 1] == pytest.approx(math.log(1e-3 / 50.001), abs=1e-3)
+    assert found[2, 1] == found[0, 1] - guarding.ANOMALY_PENALTY  # no row of training lacks it
 
 
 def test_equal_numbers_are_no_reason_to_fail() -> None:

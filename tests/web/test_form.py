@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sporeprint.schema import DatasetSchema
-from sporeprint.web.form import MOST_CHIPS, Choice, label_of, sections
+from sporeprint.web.form import MOST_CHIPS, Choice, sections
 from sporeprint.web.pictures import symbols
 
 
@@ -41,8 +41,3 @@ def test_a_colour_is_shown_only_in_a_column_of_colours_and_a_picture_only_where_
     assert second.choices == (Choice("r", "red"), Choice("m", "mauve taupe"))
     drawn = sections(schema(**{"cap-shape": {"kind": "nominal", "values": {"x": "convex", "z": "square"}}}), symbols())[0].questions[0]
     assert [choice.picture for choice in drawn.choices] == ["cap-shape-convex", None]
-
-
-def test_a_label_is_the_name_in_words() -> None:
-    assert label_of("does-bruise_or-bleed") == "Does bruise or bleed"
-    assert label_of("_") == ""

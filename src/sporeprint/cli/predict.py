@@ -88,8 +88,7 @@ def explain(
     """Predict one observation, with feature attributions and the nearest training row."""
     from sporeprint.pipelines import explanation
 
-    row = _fields(fields)
-    return explanation.explain(session.workdir, row, model=model)
+    return explanation.explain(session.workdir, fields, model=model)
 
 
 @command(
@@ -110,24 +109,7 @@ def identify(
     from sporeprint.cli.identify import dialogue
     from sporeprint.pipelines import explanation
 
-    row = _fields(fields or [])
     if session.screen.json or not sys.stdin.isatty():
-        return explanation.identify(session.workdir, row, model=model)
-    return dialogue(explanation.open_model(session.workdir, model), row)
-
-
-def _fields(texts: list[str]) -> dict[str, str]:
-    """FIELD=VALUE as a dictionary.
-
-    Raises:
-        UsageError: a text is none, or a field is given twice.
-    """
-    fields: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise UsageError(f"{text!r}: expected FIELD=VALUE, as in cap-shape=convex")
-        if name in fields:
-            raise UsageError(f"field {name!r} is given twice, as {fields[name]!r} and {value!r}; give one")
-        fields[name] = value
-    return fields
+        return explanation.identify(session.workdir, fields or [], model=model)
+    ref, bundle = explanation.open_model(session.workdir, model)
+    return dialogue((ref, bundle), explanation.fields_of(fields or [], bundle.schema))

@@ -167,7 +167,9 @@ def sentence(rule: str, value: object, schema: DatasetSchema) -> str:
             return f"{name}: {shown} is no date{date_form(column)}; how they are written: dataset.columns.{name}.format"
         text = str(value).strip()
         if re.fullmatch(NUMBER, text) and math.isfinite(float(text)):
-            return f"{name}: {shown} is beyond {LARGEST:.1e}, the largest number a model takes"
+            if abs(float(text)) > LARGEST:
+                return f"{name}: {shown} is beyond {LARGEST:.1e}, the largest number a model takes"
+            return f"{name}: {shown} is not written as the column's numbers are, with {column.decimal!r} as decimal sign"
         hint = "" if len(text) > MOST_HINT else _number_hint(text)
         return f"{name}: {shown} is not a finite number{hint.format(column=f'dataset.columns.{name}')}"
     if kind == "range":

@@ -7,6 +7,7 @@ requests and monitoring read alike.
 import math
 import re
 from collections.abc import Collection, Mapping
+from datetime import datetime
 
 import polars as pl
 
@@ -186,7 +187,9 @@ def parse_date(text: str, missing: Collection[str], column: Column) -> float | N
 
 def date_form(column: Column) -> str:
     """How a column's dates are written, as the end of a sentence."""
-    return f" as {column.format!r} or 2024-03-05 says" if column.format else " such as 2024-03-05 or 2024-03-05T14:30"
+    if column.format is None:
+        return " such as 2024-03-05 or 2024-03-05T14:30"
+    return f" such as {datetime(2024, 3, 5, 14, 30).strftime(column.format)} ({column.format}) or 2024-03-05"  # noqa: DTZ001 -- in words only
 
 
 def range_text(column: Column) -> str:

@@ -1,13 +1,13 @@
 """Answers one observation with a registered model, and says why: what `sporeprint explain` and `sporeprint identify` show."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sporeprint.common.text_table import Table
 from sporeprint.common.workdir import Workdir
-from sporeprint.errors import nearest
+from sporeprint.errors import UsageError, nearest
 from sporeprint.inference.attributions import value_in_words
 from sporeprint.inference.identification import identify_row
 from sporeprint.inference.model_bundle import Bundle
@@ -136,37 +136,73 @@ def open_model(root: Path, model: str = "production") -> tuple[str, Bundle]:
     return resolved.ref, registry.load(resolved.ref)
 
 
-def identify(root: Path, fields: Mapping[str, Any], *, model: str = "production") -> IdentifyResult:
+def fields_of(texts: Sequence[str], schema: DatasetSchema) -> dict[str, str]:
+    """FIELD=VALUE as a dictionary. A column's name may hold "=" itself: of the names that a text can begin with, the longest counts.
+
+    Raises:
+        UsageError: a text is none, or a field is given twice.
+    """
+    columns = {name.replace("-", "_") for name in schema.columns}
+    fields: dict[str, str] = {}
+    for text in texts:
+        ends = [place for place, letter in enumerate(text) if letter == "="]
+        if not ends or ends[0] == 0:
+            raise UsageError(f"{text!r}: expected FIELD=VALUE, as in {_example(schema)}")
+        end = next((place for place in reversed(ends) if text[:place].replace("-", "_") in columns), ends[0])
+        name, value = text[:end], text[end + 1 :]
+        if name in fields:
+            raise UsageError(f"field {name!r} is given twice, as {fields[name]!r} and {value!r}; give one")
+        fields[name] = value
+    return fields
+
+
+def _example(schema: DatasetSchema) -> str:
+    """A field with a value that it can have, in the table's own words."""
+    for name, column in schema.columns.items():
+        if column.values:
+            code = next(iter(column.values))
+            return f"{name}={value_in_words(code, name, schema)}"
+    return f"{next(iter(schema.columns))}=VALUE"
+
+
+def _row(fields: Mapping[str, Any] | Sequence[str], schema: DatasetSchema) -> Mapping[str, Any]:
+    return fields if isinstance(fields, Mapping) else fields_of(fields, schema)
+
+
+def identify(root: Path, fields: Mapping[str, Any] | Sequence[str], *, model: str = "production") -> IdentifyResult:
     """Say where the identification of one observation stands.
 
     Args:
         root: the work directory.
-        fields: column -> value, see `parse_row`; "not observed" for what cannot be told.
+        fields: column -> value, see `parse_row`, or texts FIELD=VALUE; "not observed" for what cannot be told.
         model: production, a model's name, or one version of it.
 
     Raises:
         RegistryError: if there is no such model, or it is damaged.
         DataError: if a field is unknown or its value is not allowed, or the version cannot answer partial rows.
+        UsageError: if a text is no FIELD=VALUE, or a field is given twice.
     """
     ref, bundle = open_model(root, model)
-    row, cannot_tell = parse_row(fields, bundle.schema), not_observed(fields, bundle.schema)
+    observation = _row(fields, bundle.schema)
+    row, cannot_tell = parse_row(observation, bundle.schema), not_observed(observation, bundle.schema)
     return IdentifyResult(ref, bool(bundle.info.get("simulated")), bundle.schema, identify_row(bundle, row, cannot_tell=cannot_tell))
 
 
-def explain(root: Path, fields: Mapping[str, Any], *, model: str = "production") -> ExplainResult:
+def explain(root: Path, fields: Mapping[str, Any] | Sequence[str], *, model: str = "production") -> ExplainResult:
     """Answer one observation with a registered model.
 
     Args:
         root: the work directory.
-        fields: column -> value, see `parse_row`.
+        fields: column -> value, see `parse_row`, or texts FIELD=VALUE.
         model: production, a model's name, or one version of it.
 
     Raises:
         RegistryError: if there is no such model, or it is damaged.
         DataError: if a field is unknown or its value is not allowed.
+        UsageError: if a text is no FIELD=VALUE, or a field is given twice.
     """
     registry = Registry(Workdir(root).registry)
     version = registry.resolve(model)
     bundle = registry.load(version.ref)
-    row = parse_row(fields, bundle.schema)
+    row = parse_row(_row(fields, bundle.schema), bundle.schema)
     return ExplainResult(version.ref, bool(bundle.info.get("simulated")), row, bundle.schema, explain_row(bundle, row))

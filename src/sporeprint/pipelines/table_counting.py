@@ -99,7 +99,8 @@ def measure(table: Observed, schema: DatasetSchema, bundle: Bundle | None, threa
     def work(batch: tuple[pl.DataFrame, int]) -> tuple[Profile, pl.DataFrame, pl.DataFrame]:
         frame, unreadable = normalised(batch[0], schema), batch[1]
         counted = profile(frame, columns, unreadable=unreadable)
-        return counted, score_frame(frame, bundle) if scored and bundle is not None else frame, frame
+        # Of the rows as they are written: "1,5" that was read as "1.5" already is no number of a column with decimal commas.
+        return counted, score_frame(batch[0], bundle) if scored and bundle is not None else frame, frame
 
     progress.total(table.rows)
     there, different = set(ANSWERS) if scored else answered, DifferentRows()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sporeprint.schema import DatasetSchema
+from sporeprint.web.names import plural, spaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +36,6 @@ class ClassWords:
             unseen=f"unseen {group}",
             columns={name: spaced(name) for name in schema.columns},
         )
-
-
-def plural(word: str) -> str:
-    """More than one of it: patient -> patients, family -> families, species -> species."""
-    if word.endswith("s"):
-        return word
-    return f"{word[:-1]}ies" if word.endswith("y") and word[-2:-1] not in "aeiou" else f"{word}s"
-
-
-def spaced(name: str) -> str:
-    """A name of the configuration as people read it."""
-    return name.replace("_", " ").replace("-", " ")
 
 
 def shortened(name: str, length: int = 22) -> str:

@@ -7,11 +7,12 @@ from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.partial_scorecard import PartialCounts
 from sporeprint.evaluation.safety_scorecard import GuardEvaluation, PredictionCounts
 from sporeprint.evaluation.scorecard import Curve, ModelEvaluation, ScoreCard, Unavailable
-from sporeprint.reports.class_words import ClassWords, shortened, spaced
+from sporeprint.reports.class_words import ClassWords, shortened
 from sporeprint.reports.numbers import decimal, percent
 from sporeprint.stats.intervals import Estimate, clopper_pearson
 from sporeprint.web.charts import Axis, Chart, Dot, Line, Point, Row, RowPart, lines_chart, rows_chart
 from sporeprint.web.charts.figure import SERIES
+from sporeprint.web.names import spaced
 
 #: Metrics of the chart that sets seen against unseen: name, and what it says.
 COMPARED = {

@@ -11,13 +11,14 @@ from typing import Any
 from sporeprint.evaluation.evaluation_summary import ReportContext
 from sporeprint.evaluation.model_comparison import ModelComparison
 from sporeprint.evaluation.scorecard import LOSSES, GroupErrors, ModelEvaluation, ScoreCard, Unavailable
-from sporeprint.reports.class_words import ClassWords, plural, spaced
+from sporeprint.reports.class_words import ClassWords
 from sporeprint.reports.evaluation_charts import evaluation_charts, palette, unseen_cards
 from sporeprint.reports.numbers import percent
 from sporeprint.reports.page import render
 from sporeprint.reports.safety_section import answers_dict, in_short, missed_key, promise_in_words, safety_view
 from sporeprint.schema import DatasetSchema
 from sporeprint.stats.intervals import Estimate
+from sporeprint.web.names import plural, spaced
 
 #: What the metrics are called, and what they say, in the order of `evaluate.METRICS`. {p} and {n} are the classes' words.
 METRIC_WORDS = {

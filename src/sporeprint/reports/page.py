@@ -7,8 +7,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sporeprint.common.counts import number_of
 from sporeprint.reports import numbers
-from sporeprint.reports.class_words import spaced
 from sporeprint.web.assets import style_sheet
+from sporeprint.web.names import spaced
 from sporeprint.web.pages import moment
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.common.batches import Batches
-from sporeprint.data.coded_table import UNKNOWN, Codes
+from sporeprint.data.coded_table import MISSING, UNKNOWN, Codes
 from sporeprint.models.encoder import ROUNDING
 from sporeprint.schema import DatasetSchema
 from sporeprint.stats.moments import RunningMoments
@@ -38,6 +38,7 @@ class ValueTally:
         vocabulary: for every nominal column its values, in code order.
         counts: for every nominal column int64 [k + 2, K], rows by code + 1: unknown, missing, each value.
         moments: of every numeric column, over all rows.
+        most_missing: missing cells of the row that has the most.
     """
 
     sizes: Int64
@@ -45,21 +46,26 @@ class ValueTally:
     vocabulary: Mapping[str, tuple[str, ...]]
     counts: Mapping[str, Int64]
     moments: Mapping[str, RunningMoments]
+    most_missing: int
 
     @classmethod
     def of(cls, rows: ComponentRows, components: int, schema: DatasetSchema) -> Self:
         """Count rows, whose components are K in all."""
-        codes, counts = rows.codes, {}
+        codes, counts, missing = rows.codes, {}, np.zeros(rows.codes.rows, dtype=np.int32)
         for name in schema.nominal:
             height = len(codes.vocabulary[name]) + 2
             flat = (codes.nominal[name] - UNKNOWN).astype(np.intp) * components + rows.component
             counts[name] = np.bincount(flat, minlength=height * components).reshape(height, components)
+            missing += codes.nominal[name] == MISSING
+        for name in schema.numeric:
+            missing += np.isnan(codes.numeric[name])
         return cls(
             np.bincount(rows.component, minlength=components),
             np.bincount(rows.component[rows.y == 1], minlength=components),
             {name: codes.vocabulary[name] for name in schema.nominal},
             counts,
             {name: RunningMoments.of(codes.numeric[name][~np.isnan(codes.numeric[name])]) for name in schema.numeric},
+            int(missing.max(initial=0)),
         )
 
     def merge(self, other: Self) -> Self:
@@ -77,6 +83,7 @@ class ValueTally:
             vocabulary,
             counts,
             {name: mine.merge(other.moments[name]) for name, mine in self.moments.items()},
+            max(self.most_missing, other.most_missing),
         )
 
 

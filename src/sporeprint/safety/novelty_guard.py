@@ -9,11 +9,13 @@ that are at least as novel (Vovk, Gammerman, Shafer 2005, ch. 2.2): of rows exch
 
 A value never seen in training and a number outside the range of training each lower the typicality by `ANOMALY_PENALTY`, in
 calibration rows too. Where such rows are rare, one anomaly makes a row novel; where nearly every row has some (2,000 numeric
-columns), a row is novel that has more than the others. Either way the coverage is the one asked for.
+columns), a row is novel that has more than the others. Either way the coverage is the one asked for. So does every cell that is
+missing beyond as many as the emptiest training row lacks: without that a row of nothing is more typical than one with an anomaly.
 
 A log-likelihood of this kind is a sum of look-ups, so a table of rows is one matrix product, and one row a few additions.
 """
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,7 +43,8 @@ FARTHEST = 1e4
 #: Typicalities are rounded to so many digits, so that one row alone and the same row in a table never differ; further down than
 #: the floor float64 has not so many, and a row is as novel as can be. Components as typical within TIE: the first counts.
 DIGITS, FLOOR, TIE = 6, -1e6, 1e-6
-#: What one anomaly (a value never seen, a number out of range) takes from the typicality: more than columns differ by otherwise.
+#: What one anomaly (a value never seen, a number out of range, a cell missing beyond the most in training) takes from the
+#: typicality: more than columns differ by otherwise.
 ANOMALY_PENALTY = 1e3
 #: Rows whose typicality in all components is held in memory at a time.
 BLOCK_ROWS = 8_192
@@ -76,6 +79,7 @@ class Guard:
         names: int64 [K], the group each component describes; -1 for a cluster.
         positive: float64 [K], share of positive rows in each component.
         calibration: float64 [c], sorted typicalities of rows that nothing here was fitted on.
+        most_missing: missing cells of the training row that has the most; infinite in guards of releases that did not count them.
     """
 
     categories: Mapping[str, tuple[str, ...]]
@@ -85,6 +89,7 @@ class Guard:
     names: npt.NDArray[np.int64]
     positive: Float64
     calibration: Float64
+    most_missing: float = math.inf
 
     # --- tables -------------------------------------------------------------------------------------------------------
 
@@ -94,13 +99,18 @@ class Guard:
         return _rounded(features @ self.weights) - ANOMALY_PENALTY * self.anomaly_counts(features)[:, np.newaxis]
 
     def anomaly_counts(self, features: npt.NDArray[Any]) -> Float64:
-        """How many values of each of n rows were never seen in training, or lie outside its range: float64 [n].
+        """How many anomalies each of n rows has, as `ANOMALY_PENALTY` lists them: float64 [n].
 
         Args:
             features: [n, D], as the weights take them.
         """
         unseen = features[:, self._unseen_places].sum(axis=1, dtype=np.float64)
-        return np.asarray(unseen + self._out_of_range(features[:, self._z].T, features[:, self._present].T))
+        missing = features[:, self._missing_places].sum(axis=1, dtype=np.float64)
+        return np.asarray(unseen + self._out_of_range(features[:, self._z].T, features[:, self._present].T) + self._too_many(missing))
+
+    def _too_many(self, missing: Float64) -> Float64:
+        """How many of the missing cells of each row are more than any training row lacks."""
+        return np.maximum(missing - self.most_missing, 0.0)
 
     def _out_of_range(self, z: npt.NDArray[Any], present: npt.NDArray[Any]) -> Float64:
         low, high = self._z_ranges
@@ -109,6 +119,11 @@ class Guard:
     @cached_property
     def _unseen_places(self) -> list[int]:
         return [never for _, _, never in self.look_ups]
+
+    @cached_property
+    def _missing_places(self) -> list[int]:
+        """The features that say that a value is missing, of every column."""
+        return [*(never + 1 for never in self._unseen_places), *range(self._z.start - 2, len(self.weights), 4)]
 
     @cached_property
     def _present(self) -> slice:
@@ -155,7 +170,10 @@ class Guard:
             best += factor * flat.take(at * width + component)
         # A place is that of a value never seen where it is the first of its column.
         unseen = sum((place == never).astype(np.float64) for place, never in zip(places, self._unseen_places, strict=True))
-        best = _rounded(best) - ANOMALY_PENALTY * (unseen + self._out_of_range(numbers[2::4], numbers[1::4]))
+        missing = numbers[0::4].sum(axis=0)
+        for place, never in zip(places, self._unseen_places, strict=True):
+            missing += place == never + 1
+        best = _rounded(best) - ANOMALY_PENALTY * (unseen + self._out_of_range(numbers[2::4], numbers[1::4]) + self._too_many(missing))
         if unsure.any():
             component[unsure], best[unsure] = self.most_typical(self._features(codes.take(unsure)))
         return component, best
@@ -270,7 +288,8 @@ class Guard:
         """
         get = row.get
         places = [look_up.get(get(name), never) for name, look_up, never in self.look_ups]
-        anomalies = sum(map(int.__eq__, places, self._unseen_places))
+        anomalies: float = sum(map(int.__eq__, places, self._unseen_places))
+        missing = sum(map(int.__eq__, places, self._missing_places))  # of nominal columns, which stand first
         factors = [1.0] * (len(places) + 1)
         places.append(0)
         for name, at, mean, sd, low, high in self._numbers:
@@ -278,11 +297,13 @@ class Guard:
             if number is None or number != number:
                 places.append(at)
                 factors.append(1.0)
+                missing += 1
             else:
                 z = min(max((float(number) - mean) / sd, -FARTHEST), FARTHEST)
                 places += (at + 1, at + 2, at + 3)
                 factors += (1.0, z, z * z)
                 anomalies += z < low or z > high
+        anomalies += max(missing - self.most_missing, 0)
         sums = np.dot(factors, self.weights.take(places, axis=0))
         best = float(sums.max())
         at_most = bisect_right(self._ordered, max(round(best, DIGITS), FLOOR) - ANOMALY_PENALTY * anomalies)
@@ -322,6 +343,7 @@ class Guard:
             "names": self.names,
             "positive": self.positive,
             "calibration": self.calibration,
+            "most_missing": np.array(self.most_missing, dtype=np.float64),
             "scale_names": np.array(list(self.scales), dtype=np.str_),
             "scales": np.array(list(self.scales.values()), dtype=np.float64).reshape(-1, 2),
             "ranges": np.array([self.ranges[name] for name in self.scales], dtype=np.float64).reshape(-1, 2),
@@ -347,6 +369,7 @@ class Guard:
                 scales={name: (mean, sd) for name, (mean, sd) in scales},
                 ranges={name: (low, high) for name, (low, high) in ranges},
                 **{key: arrays[key] for key in ("weights", "names", "positive", "calibration")},
+                most_missing=float(arrays.get("most_missing", math.inf)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a guard: {error}") from error
@@ -403,6 +426,7 @@ def guard_of(counted: ComponentCounts, chosen: ComponentRows, names: npt.NDArray
         names,
         values.positives / sizes,
         np.empty(0, dtype=np.float64),
+        float(values.most_missing),
     )
     guard.weights[0] = -own_medians(guard, chosen.codes, chosen.component)
     return guard

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sporeprint.schema import Column, DatasetSchema, Kind
+from sporeprint.web.names import label_of
 
 #: Most values that are shown side by side; of more, one is chosen from a list.
 MOST_CHIPS = 14
@@ -70,12 +71,6 @@ class Section:
 
     title: str | None
     questions: tuple[FormField, ...]
-
-
-def label_of(name: str) -> str:
-    """What people call a column: "Cap shape" for cap-shape."""
-    text = name.replace("-", " ").replace("_", " ").strip()
-    return text[:1].upper() + text[1:]
 
 
 def sections(schema: DatasetSchema, pictures: frozenset[str] = frozenset()) -> tuple[Section, ...]:

@@ -34,8 +34,8 @@ from sporeprint.model_serving.runtime.service import Service
 from sporeprint.model_serving.runtime.upload_process import UPLOAD, TooLargeError
 from sporeprint.model_serving.runtime.uploads import RowFormat, UploadHead, file_of_form, read_upload_head, spool
 from sporeprint.pipelines.batch_prediction import beside, score_frame
-from sporeprint.schema import DatasetSchema
-from sporeprint.storage.oltp.batch_file import ANSWERS, ID, PROBLEM, BatchDraft, BatchInfo, frames
+from sporeprint.schema import ANSWERS, ID, PROBLEM, DatasetSchema
+from sporeprint.storage.oltp.batch_file import BatchDraft, BatchInfo, frames
 
 routes = router()
 

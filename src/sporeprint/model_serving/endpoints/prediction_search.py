@@ -20,7 +20,7 @@ from sporeprint.storage.oltp.batch_file import BATCH_ID, BatchInfo
 from sporeprint.storage.oltp.batch_index import names
 from sporeprint.storage.oltp.batch_search import BatchRows, batch_rows
 from sporeprint.storage.oltp.prediction_search import ANY, Position, PredictionRow, SearchFilter, search
-from sporeprint.web.form import label_of
+from sporeprint.web.names import label_of
 
 routes = router()
 

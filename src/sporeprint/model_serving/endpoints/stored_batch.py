@@ -13,7 +13,8 @@ from sporeprint.messages.problem import RowProblem
 from sporeprint.model_serving.http.requests import ClientGoneError, Headers, Receive, Send
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.model_serving.runtime.uploads import RowFormat
-from sporeprint.storage.oltp.batch_file import ANSWERS, ID, PROBLEM, BatchInfo, frames
+from sporeprint.schema import ANSWERS, ID, PROBLEM
+from sporeprint.storage.oltp.batch_file import BatchInfo, frames
 from sporeprint.storage.oltp.batch_index import names
 
 #: Rows that are written at a time, and bytes of a file.

@@ -5,7 +5,8 @@ from sporeprint.model_serving.endpoints.predict import ModelQuery
 from sporeprint.model_serving.endpoints.routing import ServiceDep, problems, router
 from sporeprint.models.encoder import NumericEncoding
 from sporeprint.schema import Column, DatasetSchema
-from sporeprint.web.form import label_of, sections
+from sporeprint.web.form import sections
+from sporeprint.web.names import label_of
 
 routes = router()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sporeprint.schema import DatasetSchema
 from sporeprint.web.charts import Axis, Chart, Dot, Row, RowPart, rows_chart
-from sporeprint.web.form import label_of
+from sporeprint.web.names import label_of
 from sporeprint.web.pages import share
 from sporeprint.web.words import Words
 

@@ -29,7 +29,8 @@ from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.model_serving.runtime.row_parser import Row
 from sporeprint.model_serving.ui.page_endpoint import Page, PageRequest, PageResponse, Redirect, address
 from sporeprint.schema import DatasetSchema
-from sporeprint.web.form import label_of, sections
+from sporeprint.web.form import sections
+from sporeprint.web.names import label_of
 from sporeprint.web.pictures import symbols
 
 #: Parameters of the page itself begin with this; all others are columns.

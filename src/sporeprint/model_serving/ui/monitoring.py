@@ -10,7 +10,7 @@ from sporeprint.model_serving.ui.evaluation_lines import ColumnLine, column_line
 from sporeprint.model_serving.ui.page_endpoint import Document, Page, PageRequest, PageResponse
 from sporeprint.safety.verdict import verdict_words
 from sporeprint.web.charts import Axis, Chart, HeatCell, HeatColumn, HeatMap, Line, Mark, Point, lines_chart
-from sporeprint.web.form import label_of
+from sporeprint.web.names import label_of
 from sporeprint.web.pages import MONTHS, moment, share
 from sporeprint.web.words import Words
 

@@ -24,7 +24,7 @@ from sporeprint.model_serving.ui.open_counts import OpenCounts
 from sporeprint.model_serving.ui.session import Sessions
 from sporeprint.storage.executor import Patience
 from sporeprint.storage.oltp.api_keys import Role
-from sporeprint.web.form import label_of
+from sporeprint.web.names import label_of, plural
 from sporeprint.web.pages import render
 from sporeprint.web.words import Words, language_of
 
@@ -384,6 +384,7 @@ def frame(request: PageRequest) -> dict[str, Any]:
     current = request.service.loader.current
     return {
         "label_of": lambda name: request.words.of_table(label_of(name)),
+        "plural": plural,
         "base": request.base,
         "origin": request.origin,
         "request": request,

@@ -19,7 +19,7 @@ from sporeprint.model_serving.ui.page_endpoint import Page, PageRequest, PageRes
 from sporeprint.safety.verdict import verdict_words
 from sporeprint.schema import DatasetSchema
 from sporeprint.storage.oltp.api_keys import Role
-from sporeprint.web.form import label_of
+from sporeprint.web.names import label_of
 
 #: Most characters of who reports an outcome.
 MOST_SOURCE = 255

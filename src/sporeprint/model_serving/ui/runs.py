@@ -10,7 +10,7 @@ from sporeprint.model_serving.endpoints.runs import list_rejected, list_runs, re
 from sporeprint.model_serving.http.problems import HttpProblemError, bad_parameter
 from sporeprint.model_serving.ui.page_endpoint import Answer, Page, PageRequest, PageResponse
 from sporeprint.schema import DatasetSchema
-from sporeprint.web.form import label_of
+from sporeprint.web.names import label_of
 
 #: Rows of a page of rejected rows, and runs of a list.
 PAGE = 50

@@ -20,14 +20,12 @@ from sporeprint.common.files import sync_path
 from sporeprint.common.locks import try_lock
 from sporeprint.errors import JournalError, StorageError
 from sporeprint.ingestion.parquet_footer import DamagedFileError
+from sporeprint.schema import ANSWERS
 from sporeprint.storage.oltp import parquet_writer
 from sporeprint.storage.oltp.parquet_writer import ParquetWriter
 
 #: Key of the file's metadata.
 KEY = "sporeprint.batch"
-#: Columns beside those that were given. `problem` is there where the rows came as JSON: the problem document of a row that is none.
-ID, PROBLEM = "prediction_id", "problem"
-ANSWERS = ("verdict", "reason", "unknown", "look_at", "novelty_p", "unseen", "outside", "prediction", "probability")
 #: Ids of batches: nothing else becomes part of a path.
 BATCH_ID = re.compile(r"[0-9a-f]{32}|k[0-9a-f]{31}")
 ROW_ID = re.compile(rf"({BATCH_ID.pattern}):(0|[1-9][0-9]{{0,11}})")

@@ -8,8 +8,8 @@ import polars as pl
 
 from sporeprint.common.timestamps import HOUR_US
 from sporeprint.data.written_values import normalised
-from sporeprint.schema import DatasetSchema, Kind
-from sporeprint.storage.oltp.batch_file import ID, BatchInfo, frames
+from sporeprint.schema import ID, DatasetSchema
+from sporeprint.storage.oltp.batch_file import BatchInfo, frames
 from sporeprint.storage.oltp.batch_index import share
 from sporeprint.storage.warehouse import aggregation, star_schema
 from sporeprint.storage.warehouse.feature_counts import GIVEN
@@ -48,12 +48,12 @@ def parts(path: Path, about: BatchInfo, schema: DatasetSchema, seq: int) -> Iter
         "latency_us": share(about),
         "row_hash": None,
     }
-    features, dates = list(schema.columns), [name for name, column in schema.columns.items() if column.kind is Kind.DATE]
+    features = list(schema.columns)
     for frame in frames(path):
         rows = frame.filter(pl.col("prediction").is_not_null())
-        # As single predictions are recorded: with day numbers, which one column alone would not give where another is counted from.
-        rows = rows.with_columns(normalised(rows.select(name for name in dates if name in about.columns), schema))
         there = [name for name in features if name in about.columns]
+        # As single predictions are recorded: with day numbers, plain numbers for "1.299,50", and null for a word that means missing.
+        rows = rows.with_columns(normalised(rows.select(there), schema))
         unseen = pl.format('["{}"]', pl.col("unseen").str.replace_all(",", '","', literal=True)).fill_null("[]")
         features_json = pl.struct(there).struct.json_encode() if there else pl.lit("{}")
         facts = rows.select(

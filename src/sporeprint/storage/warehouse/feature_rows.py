@@ -14,7 +14,9 @@ _SEPARATOR = "\x1f"
 
 
 def feature_columns(texts: Sequence[str], schema: DatasetSchema) -> pl.DataFrame:
-    """Requests taken apart, as text; dates as day numbers. They may name a column with underscores for hyphens, and a value by its word.
+    """Requests taken apart, as text; dates as day numbers, and numbers that files write in a form of their own as numbers.
+
+    They may name a column with underscores for hyphens, and a value by its word.
 
     Args:
         texts: the features of each answer, as a JSON object.
@@ -35,13 +37,27 @@ def feature_columns(texts: Sequence[str], schema: DatasetSchema) -> pl.DataFrame
             words_of = {word: code for code, word in column.values.items() if word not in column.values}
             value = value.replace(words_of) if words_of else value
         columns.append(value.alias(name))
-    plain = table.select(columns)
+    plain = _numbers(table.select(columns), schema)
     dates = [name for name, column in schema.columns.items() if column.kind is Kind.DATE]
     if not dates:
         return plain
     # Recorded with the day number; by earlier releases, of batches, with the text they came with, which may be of digits alone.
     days = normalised(plain.select(dates), schema)
     return plain.with_columns(pl.coalesce(days[name].fill_nan(None), pl.col(name).cast(pl.Float64, strict=False)) for name in dates)
+
+
+def _numbers(table: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
+    """Columns whose files write "1.299,50", as numbers: read by the schema once more, the point of a text would be one of thousands.
+
+    They are recorded plain; by earlier releases, of batches, with the text they came with.
+    """
+    names = [name for name in schema.numeric if schema.columns[name].is_formatted]
+    if not names:
+        return table
+    read = normalised(table.select(names), schema)
+    return table.with_columns(
+        pl.coalesce(pl.col(name).cast(pl.Float64, strict=False), read[name].cast(pl.Float64, strict=False)).alias(name) for name in names
+    )
 
 
 def _plain(raw: str, names: Sequence[str]) -> dict[str, str | None]:
