@@ -49,6 +49,16 @@ def test_masks_have_keys_of_their_own() -> None:
     assert keys == [np.packbits(mask).tobytes() for mask in masks]
 
 
+@pytest.mark.parametrize("rows", [0, 1, 300])
+def test_rows_are_found_by_their_mask(rows: int) -> None:
+    observed = np.random.default_rng(1).random((rows, 5)) < 0.5
+    cells = Cells(np.zeros((rows, 5), dtype=np.intp), np.zeros((rows, 0)), observed)
+    masks: dict[bytes, list[int]] = {}
+    for row, key in enumerate(cells.keys):
+        masks.setdefault(key, []).append(row)
+    assert {key: alike.tolist() for key, alike in cells.by_mask} == masks
+
+
 @pytest.mark.parametrize("rows", [0, 1, 200])
 @pytest.mark.parametrize("columns", [0, 1, 5, 8, 64, 65, 130])
 def test_rows_with_equal_flags_are_found(rows: int, columns: int) -> None:

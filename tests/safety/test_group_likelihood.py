@@ -111,6 +111,21 @@ def test_the_likeliest_group_is_that_of_the_evidence(rows: int, is_left_out: boo
     assert LIKELIHOOD.likeliest(hidden, left_out=left_out).tolist() == LIKELIHOOD.evidence(hidden, left_out=left_out).group.tolist()
 
 
+@pytest.mark.parametrize("is_left_out", [False, True])
+def test_rows_that_are_not_weighed_have_a_group_and_its_typicality(is_left_out: bool) -> None:
+    cells, group = fitted().cells.take(slice(0, 900)), fitted().rows.group
+    assert group is not None
+    hidden = cells.hidden(np.random.default_rng(6).random((900, len(LAYOUT.columns))) < 0.6, LAYOUT)
+    left_out, weighed = group[:900].astype(np.intp) if is_left_out else None, np.arange(900) % 3 == 0
+    whole, some = LIKELIHOOD.evidence(hidden, left_out=left_out), LIKELIHOOD.evidence(hidden, left_out=left_out, weighed=weighed)
+    assert some.group.tolist() == whole.group.tolist()
+    assert some.typicality.tolist() == whole.typicality.tolist()
+    assert some.positive[weighed].tolist() == pytest.approx(whole.positive[weighed].tolist(), rel=1e-6)
+    assert some.margin[weighed].tolist() == pytest.approx(whole.margin[weighed].tolist(), abs=1e-4)
+    assert np.isnan(some.positive[~weighed]).all()
+    assert (some.margin[~weighed] == -np.inf).all()
+
+
 def test_a_sum_takes_every_column_that_tells_and_no_other() -> None:
     told = {*LIKELIHOOD.layout.categories}
     assert {LAYOUT.columns[at] for at in LIKELIHOOD._telling} == told  # without informative empty cells numbers tell by their size alone

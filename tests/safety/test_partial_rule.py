@@ -69,6 +69,24 @@ def test_the_classifier_has_a_say_where_it_knows_the_mask() -> None:
     assert not (decide_partial(GUARD, hidden, contradictory=quiet, limits=LIMITS, classifier=np.full(n, 0.9)).probability == 0.9).any()
 
 
+def test_answers_are_the_same_where_strangers_are_weighed_for_all_rows() -> None:
+    """They are weighed only where the classifier leaves the negative class open, and only if it counts for all rows."""
+    cells, random = fitted().cells, np.random.default_rng(3)
+    tables = [cells]
+    for _ in range(20):  # of half of the rows columns are hidden; were rows set apart in these tables, last digits would differ
+        some = cells.take(random.permutation(len(cells))[:450])
+        tables.append(some.hidden(random.random((450, len(SCHEMA.columns))) < random.choice([0.5, 1.0], (450, 1)), GUARD.layout))
+    assert GUARD.trusted(cells).all()
+    assert all(0.1 < GUARD.trusted(table).mean() < 0.9 for table in tables[1:])
+    for rows in tables:
+        quiet, says = np.zeros(len(rows), dtype=np.bool_), random.choice([0.01, 0.9], len(rows))
+        limits, evidence = VerdictLimits(0.1, 0.5, 0.99), GUARD.likelihood.evidence(rows)
+        told = decide_partial(GUARD, rows, contradictory=quiet, limits=limits, classifier=says, evidence=evidence)
+        asked = decide_partial(GUARD, rows, contradictory=quiet, limits=limits, classifier=says)
+        for name in ("probability", "p", "group", "verdict", "too_little", "observed", "withheld"):
+            assert getattr(asked, name).tolist() == getattr(told, name).tolist(), name
+
+
 def test_the_dialogue_ends_and_few_strangers_end_it_with_the_negative_class() -> None:
     rows, cells = fitted().rows, fitted().cells
     assert rows.group is not None

@@ -108,6 +108,12 @@ class Cells:
         """For each row the bytes that stand for its set of observed columns."""
         return mask_keys(self.observed)
 
+    @cached_property
+    def by_mask(self) -> list[tuple[bytes, npt.NDArray[np.intp]]]:
+        """Every set of observed columns that occurs, by the bytes that stand for it, and the rows that have it."""
+        alike = rows_alike(self.observed)
+        return list(zip(mask_keys(self.observed[[rows[0] for rows in alike]]), alike, strict=True))
+
     @classmethod
     def of_codes(cls, codes: Codes, layout: Layout, unobserved: Collection[str] = ()) -> Self:
         """The cells of a table.
@@ -117,7 +123,7 @@ class Cells:
             layout: where the columns stand.
             unobserved: columns whose empty cells are no observation, whatever the layout says.
         """
-        places = np.empty((codes.rows, len(layout.categories)), dtype=np.intp)
+        places = np.empty((len(layout.categories), codes.rows), dtype=np.intp).T  # column by column, as they are written and looked up
         for at, (name, rows, start) in enumerate(layout.look_ups):
             empty = start + NOT_OBSERVED if name in unobserved else rows[None]
             table = np.array([start, empty, *(rows.get(value, start) for value in codes.vocabulary[name])], dtype=np.intp)
@@ -136,7 +142,7 @@ class Cells:
             absent: bool [n, q], or [q] for all rows alike: where no number means no observation, whatever the layout says.
         """
         columns = nominal.shape[1]
-        places = np.empty((len(values), columns + len(layout.scales)), dtype=np.intp)
+        places = np.empty((columns + len(layout.scales), len(values)), dtype=np.intp).T
         places[:, :columns] = nominal
         np.add(
             layout.starts[columns:],

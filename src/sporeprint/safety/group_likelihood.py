@@ -167,12 +167,14 @@ class GroupLikelihood:
 
     # --- likelihoods --------------------------------------------------------------------------------------------------
 
-    def evidence(self, cells: Cells, *, left_out: Index | None = None) -> Evidence:
+    def evidence(self, cells: Cells, *, left_out: Index | None = None, weighed: Flags | None = None) -> Evidence:
         """What n rows say.
 
         Args:
             cells: the rows.
             left_out: intp [n], for each row a group that is not known; -1 for none. None: all are known.
+            weighed: bool [n], the rows of which classes and strangers have to be weighed; of others, where there are many, `positive`
+                is NaN and `margin` -inf. None: all rows.
         """
         n = len(cells)
         if n == 1 and left_out is None:  # most requests are one row
@@ -182,8 +184,9 @@ class GroupLikelihood:
         if 0 < n <= BLOCK_ROWS and (present == present[0]).all():  # as in most requests
             return self._block(cells, present[0], left_out)
         result = Evidence(np.empty(n), np.empty(n), np.empty(n, dtype=np.intp), np.empty(n))
-        for observed, rows in self.by_numbers(cells):
-            block = self._block(cells.take(rows), observed, None if left_out is None else left_out[rows])
+        for observed, rows in self.by_numbers(cells, apart=weighed):
+            ask = self._block if weighed is None or weighed[rows[0]] else self._light_block
+            block = ask(cells.take(rows), observed, None if left_out is None else left_out[rows])
             result.positive[rows], result.margin[rows] = block.positive, block.margin
             result.group[rows], result.typicality[rows] = block.group, block.typicality
         return result
@@ -192,12 +195,15 @@ class GroupLikelihood:
         """The likeliest known group of n rows, as in their `Evidence`: [n]."""
         group = np.empty(len(cells), dtype=np.intp)
         for observed, rows in self.by_numbers(cells):
-            known = self.known_likelihoods(cells.take(rows), observed)
-            if left_out is not None:
-                mine = np.flatnonzero(left_out[rows] >= 0)
-                known[mine, left_out[rows][mine]] = -np.inf
-            group[rows] = known.argmax(axis=1)
+            group[rows] = self._likeliest(cells.take(rows), observed, None if left_out is None else left_out[rows])
         return group
+
+    def _likeliest(self, cells: Cells, observed: Flags, left_out: Index | None) -> Index:
+        known = self.known_likelihoods(cells, observed)
+        if left_out is not None:
+            mine = np.flatnonzero(left_out >= 0)
+            known[mine, left_out[mine]] = -np.inf
+        return np.asarray(known.argmax(axis=1))
 
     def row_evidence(self, places: Index, numbers: Sequence[float]) -> RowEvidence:
         """What one row says, as `evidence` does, without the cost of arrays of one.
@@ -229,10 +235,10 @@ class GroupLikelihood:
         typicality = self._typicalities(numbers, features, cells.places, group)
         return [_row_evidence(*values) for values in zip(masses.tolist(), group.tolist(), typicality.tolist(), strict=True)]
 
-    def by_numbers(self, cells: Cells) -> Iterator[tuple[Flags, Index]]:
-        """Blocks of rows with the same observed numbers: those, and the rows."""
+    def by_numbers(self, cells: Cells, *, apart: Flags | None = None) -> Iterator[tuple[Flags, Index]]:
+        """Blocks of rows with the same observed numbers, and the same flag where there is one: those numbers, and the rows."""
         present = ~np.isnan(cells.numbers)
-        for rows in rows_alike(present):
+        for rows in rows_alike(present if apart is None else np.column_stack([present, apart])):
             for start in range(0, len(rows), BLOCK_ROWS):
                 yield present[rows[0]], rows[start : start + BLOCK_ROWS]
 
@@ -277,6 +283,12 @@ class GroupLikelihood:
         positive, negative, stranger = masses.astype(np.float64).T
         margin = np.log(np.maximum(negative, LEAST_MASS)) - np.log(np.maximum(positive + stranger, LEAST_MASS))
         return Evidence(positive / (positive + negative), margin, group, self._typicality(numbers, features, cells.places, group))
+
+    def _light_block(self, cells: Cells, observed: Flags, left_out: Index | None) -> Evidence:
+        """The same, of rows of which nothing is weighed: half of the look-ups, and no exponentials."""
+        group, n, numbers = self._likeliest(cells, observed, left_out), len(cells), self._numbers(observed)
+        typicality = self._typicality(numbers, numbers.features(cells.numbers), cells.places, group)
+        return Evidence(np.full(n, np.nan), np.full(n, -np.inf), group, typicality)
 
     def _masses_of(self, cells: Cells, numbers: _Numbers, features: Float64, left_out: Index | None) -> tuple[Float32, Index]:
         """Masses of positive groups, negative ones and strangers, [n, 3], by that of the likeliest group; and that group, [n]."""

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sporeprint.common.npz import from_npz, to_npz
-from sporeprint.safety.cells import NOT_OBSERVED, Cells, Layout, mask_keys, mask_of, rows_alike
+from sporeprint.safety.cells import NOT_OBSERVED, Cells, Layout, mask_of, rows_alike
 from sporeprint.safety.group_likelihood import BLOCK_ROWS, Evidence, GroupLikelihood
 from sporeprint.safety.risk_control import Threshold
 from sporeprint.safety.verdict import HALF
@@ -167,7 +167,11 @@ class PartialGuard:
 
     def trusted(self, cells: Cells) -> Flags:
         """Whether the classifier was trained on rows with the columns of each row, so that its probability counts: bool [n]."""
-        return np.array([key in self.trained for key in cells.keys], dtype=np.bool_)
+        result = np.zeros(len(cells), dtype=np.bool_)
+        for key, rows in cells.by_mask:
+            if key in self.trained:
+                result[rows] = True
+        return result
 
     def judge(self, cells: Cells) -> PartialJudgement:
         """Judge n rows, each by its own mask."""
@@ -175,34 +179,47 @@ class PartialGuard:
 
     def judge_evidence(self, cells: Cells, evidence: Evidence) -> PartialJudgement:
         """The same, where the evidence is there already."""
-        n, alike = len(cells), rows_alike(cells.observed)
+        n = len(cells)
         p, withheld, least_margin = np.empty(n), np.empty(n), np.empty(n)
         least = FEW_ALIKE if n > MANY_ROWS else 1
-        usual, rare = [rows for rows in alike if len(rows) >= least], [rows for rows in alike if len(rows) < least]
-        for key, rows in zip(mask_keys(cells.observed[[rows[0] for rows in usual]]), usual, strict=True):
+        rare = []
+        for key, rows in cells.by_mask:
+            if len(rows) < least:
+                rare.append(rows)
+                continue
             profile, group = self.profile(key), evidence.group[rows]
             p[rows] = profile.p(evidence.typicality[rows])
             withheld[rows], least_margin[rows] = profile.withheld[group], profile.least_margin[group]
         if rare:
             rows = np.concatenate(rare)
             observed, group = cells.observed[rows], evidence.group[rows]
-            p[rows] = self._rare_p(observed, evidence.typicality[rows])
+            mask = np.repeat(np.arange(len(rare)), [len(each) for each in rare])
+            p[rows] = self._rare_p(observed, mask, evidence.typicality[rows])
             power = self.power.take(group, axis=1)
             power[observed.T] = 0.0
             withheld[rows] = power.sum(axis=0)  # column by column, as for a profile: the same rounding
             least_margin[rows] = np.where(self.likelihood.positive[group] < HALF, self.curve(withheld[rows]), np.inf)
         return PartialJudgement(evidence, p, least_margin, cells.observed.sum(axis=1), withheld)
 
-    def _rare_p(self, observed: Flags, typicality: Float64) -> Float64:
-        """The conformal p-values of n rows whose masks hardly repeat, the same as by their profiles: counted, without a sort."""
+    def _rare_p(self, observed: Flags, mask: Index, typicality: Float64) -> Float64:
+        """The conformal p-values of n rows whose masks hardly repeat, the same as by their profiles: counted, without a sort.
+
+        Args:
+            observed: bool [n, columns].
+            mask: int [n], a number for the mask of each row.
+            typicality: float64 [n].
+        """
         at_most, numeric = np.empty(len(observed)), observed[:, len(self.layout.categories) :]
+        limits = typicality.astype(np.float32)[:, np.newaxis]
         for alike in rows_alike(numeric):
             of_numbers = self._calibration_numbers(numeric[alike[0]])
             for start in range(0, len(alike), BLOCK_ROWS):
                 rows = alike[start : start + BLOCK_ROWS]
-                usual = observed[rows] @ self._calibration_cells.T + of_numbers
-                limits = typicality[rows].astype(np.float32)[:, np.newaxis]
-                at_most[rows] = np.count_nonzero(usual.astype(np.float32) <= limits, axis=1)
+                _, first, same = np.unique(mask[rows], return_index=True, return_inverse=True)
+                usual = observed[rows[first]] @ self._calibration_cells.T
+                usual += of_numbers
+                is_at_most = usual.astype(np.float32)[same] <= limits[rows]
+                at_most[rows] = is_at_most.view(np.uint8).sum(axis=1, dtype=np.uint32)  # in a fifth of the time that flags take
         return (at_most + 1.0) / (len(self.calibration) + 1.0)
 
     def profile(self, key: bytes) -> MaskProfile:

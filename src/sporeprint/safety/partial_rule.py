@@ -85,15 +85,17 @@ def decide_partial(
         classifier: float64 [n], the classifier's P(positive); it counts where it was trained on rows with this mask. None: nowhere.
         evidence: what the rows say, where somebody has asked it already.
     """
-    judgement = guard.judge(cells) if evidence is None else guard.judge_evidence(cells, evidence)
-    probability = judgement.evidence.positive
-    agreed, surely = np.ones(len(cells), dtype=np.bool_), np.full(len(cells), guard.surely_positive)
+    agreed, surely, weighed = np.ones(len(cells), dtype=np.bool_), np.full(len(cells), guard.surely_positive), None
     if classifier is not None:
         trained = guard.trusted(cells)
-        probability = np.where(trained, classifier, probability)
         agreed = ~trained | (classifier <= (-1.0 if limits.negative is None else limits.negative))
         # "Above" there, "from" here: the next number keeps the comparison below the same for all rows.
         surely = np.where(trained, np.nextafter(limits.positive, 2.0), surely)
+        # Where the classifier counts and has ruled the negative class out, nobody asks how likely a stranger is. Only where it counts
+        # for all rows: a probability that groups give can differ in its last digit by what rows are multiplied together.
+        weighed = agreed if trained.all() else None
+    judgement = guard.judge_evidence(cells, guard.likelihood.evidence(cells, weighed=weighed) if evidence is None else evidence)
+    probability = judgement.evidence.positive if classifier is None else np.where(trained, classifier, judgement.evidence.positive)
     familiar = np.asarray(is_familiar(judgement.p, limits.coverage)) & ~contradictory
     negative = familiar & agreed & (judgement.evidence.positive <= guard.most_probability) & judgement.is_fed
     complete = cells.observed.all(axis=1)
