@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pymysql
 from sqlalchemy import URL
@@ -101,9 +101,9 @@ class MariaDB:
 
     def connect(self, database: str | None = None) -> "pymysql.Connection[pymysql.cursors.Cursor]":
         """A connection of the administrator, without SQLAlchemy."""
-        return pymysql.connect(
-            host="127.0.0.1", port=self.port, user=ADMIN, password=ADMIN_PASSWORD, database=database, connect_timeout=5, autocommit=True
-        )
+        # Without TLS: the driver would read every certificate authority of the machine for each connection, and use none.
+        options: dict[str, Any] = {"connect_timeout": 5, "autocommit": True, "ssl_disabled": True}
+        return pymysql.connect(host="127.0.0.1", port=self.port, user=ADMIN, password=ADMIN_PASSWORD, database=database, **options)
 
     def execute(self, *statements: str, database: str | None = None) -> list[tuple[object, ...]]:
         """Run statements as the administrator; the rows of the last one."""

@@ -23,8 +23,9 @@ import sys
 import threading
 import types
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 #: What the commands load in their course, beside the modules of the project.
 LIBRARIES = (
@@ -62,7 +63,8 @@ def load() -> None:
 def jobs(listener: socket.socket, pytest: int) -> tuple[dict[str, Any], list[int]]:
     """Fork for each request; returns in the processes that are made, with what they shall do and their descriptors.
 
-    A process is killed when nobody is left who could wait for it. `pytest`: a descriptor of the process with which this one ends.
+    A process is killed when nobody is left who could wait for it. `pytest`: a descriptor of the process with which this one ends, and
+    with it what it made.
     """
     running: dict[int, socket.socket] = {}
     wakes, woken = socket.socketpair()
@@ -76,8 +78,7 @@ def jobs(listener: socket.socket, pytest: int) -> tuple[dict[str, Any], list[int
         while True:
             ready = {key.fileobj: key.data for key, _ in selector.select()}
             if pytest in ready:  # it has ended
-                shutil.rmtree(Path(listener.getsockname()).parent)
-                os._exit(0)
+                _leave(listener, running)
             for pid in set(ready.values()) & set(running):
                 selector.unregister(running[pid])
                 os.kill(pid, signal.SIGKILL)
@@ -98,6 +99,13 @@ def jobs(listener: socket.socket, pytest: int) -> tuple[dict[str, Any], list[int
             running[pid] = connection
             _send(connection, pid)
             selector.register(connection, selectors.EVENT_READ, pid)
+
+
+def _leave(listener: socket.socket, running: Iterable[int]) -> Never:
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(Path(listener.getsockname()).parent)
+    os._exit(0)
 
 
 def _request(listener: socket.socket) -> tuple[socket.socket, dict[str, Any], list[int]] | None:
