@@ -171,6 +171,25 @@ def test_a_label_that_is_refused_brings_its_item_back(browser: Browser, base: st
     assert outcome(server.client, items[0])["outcome"] == "e"
 
 
+def test_of_two_labels_of_an_item_the_later_one_stays_however_long_the_first_takes(
+    browser: Browser, base: str, server: Server, queue: tuple[str, list[str]]
+) -> None:
+    name, items = queue
+    browser.open(f"{base}tests/{name}/label")
+    browser.run(
+        "(real => { window.asked = window.answered = 0; window.fetch = async (...given) => {"
+        " if (!window.asked++) await new Promise(go => setTimeout(go, 500));"
+        " const answer = await real(...given); setTimeout(() => window.answered++, 100); return answer; }; })(window.fetch)"
+    )
+    for key in "1u2":
+        browser.press(key)
+    browser.wait("window.answered === 2")
+    assert browser.run("document.querySelector('#last').innerText").startswith("Your label: poisonous.")
+    assert browser.run("document.querySelector('[name=prediction_id]').value") == items[1]
+    assert not browser.run("Boolean(document.querySelector('#items [role=alert]'))")
+    until(functools.partial(has_outcome, server.client, items[0], "p"))
+
+
 def test_a_note_is_not_lost_when_the_answer_to_the_label_before_arrives(browser: Browser, base: str, queue: tuple[str, list[str]]) -> None:
     name, items = queue
     browser.open(f"{base}tests/{name}/label")

@@ -5,6 +5,7 @@ const area = () => document.getElementById("items");
 const items = () => [...area().querySelectorAll(".item")];
 let current = Math.max(0, items().findIndex((each) => !each.hidden));
 const labelled = []; // ids in the order of their labels
+const sent = new Map(); // id -> the answer to its last label
 
 const show = (place) => {
   const all = items();
@@ -53,8 +54,13 @@ const send = async (button) => {
   labelled.push(item.dataset.item);
   say("");
   show(current + 1);
+  const post = () => fetch(form.action, { method: "POST", body: fields, headers: { "HX-Request": "true" } });
   try {
-    const answer = await fetch(form.action, { method: "POST", body: fields, headers: { "HX-Request": "true" } });
+    // Of two labels of one item the later one has to stay, so it waits for the first.
+    const before = sent.get(item.dataset.item) || Promise.resolve();
+    const reply = before.then(post, post);
+    sent.set(item.dataset.item, reply);
+    const answer = await reply;
     const html = await answer.text();
     if (answer.ok) { take(html, item); return; }
     const problem = new DOMParser().parseFromString(html, "text/html").querySelector("[role=alert], .lede");
