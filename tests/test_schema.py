@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sporeprint.schema import RESERVED, Column, DatasetSchema, Groups, Kind, Target
+from sporeprint.schema import ANSWER_COLUMNS, RESERVED, Column, DatasetSchema, Groups, Kind, Target
 
 SMALL: dict[str, Any] = {
     "name": "flowers",
@@ -176,3 +176,60 @@ def test_fingerprint_knows_every_change(changed: dict[str, Any]) -> None:
 def test_schema_survives_json() -> None:
     schema = small(groups={"column": "plant"})
     assert DatasetSchema.model_validate_json(schema.model_dump_json()) == schema
+
+
+# --- names of answered rows
+
+
+def named(*names: str, target: str = "kind") -> DatasetSchema:
+    return small(columns={name: {"kind": "numeric"} for name in names}, target={**SMALL["target"], "column": target})
+
+
+def test_columns_that_are_named_as_answers_have_names_of_their_own() -> None:
+    assert small().own_names == {}
+    assert small().answered == small()
+    schema = named("height", "reason", "reason_", "prediction_id", target="verdict")
+    assert schema.own_names == {"verdict": "verdict_", "reason": "reason__", "prediction_id": "prediction_id_"}
+    assert schema.answered.table_columns == ("verdict_", "height", "reason__", "reason_", "prediction_id_")
+    assert schema.answered.numeric == ("height", "reason__", "reason_", "prediction_id_")
+    assert schema.answered.own_names == {}
+
+
+def test_what_names_a_column_names_it_by_its_own_name() -> None:
+    columns = {"problem": {"kind": "date"}, "unseen": {"kind": "date", "since": "problem"}, "outside": {"kind": "numeric"}}
+    apart = {"says": "never", "when": {"outside": {"above": 1}, "problem": {"above": 0}}}
+    schema = small(columns=columns, groups={"column": "reason"}, cluster="unknown", contradictions=[apart]).answered
+    assert schema.columns["unseen_"].since == "problem_"
+    assert (schema.groups and schema.groups.column, schema.cluster) == ("reason_", "unknown_")
+    assert set(schema.contradictions[0].when) == {"outside_", "problem_"}
+
+
+def test_a_table_is_answered_where_its_own_names_are_there() -> None:
+    schema = named("height", "reason", "verdict")
+    plain, answered = ("kind", "height", "reason", "verdict"), ("kind", "height", "reason_", "verdict_", "verdict", "reason")
+    assert (schema.as_answered(plain), schema.as_table(plain)) == ({"reason": "reason_", "verdict": "verdict_"}, {})
+    assert schema.as_answered(answered) == {}
+    assert schema.as_table(answered) == {"reason_": "reason", "verdict_": "verdict", "reason": "reason_", "verdict": "verdict_"}
+    assert schema.as_table(("reason_",)) == {"reason_": "reason"}
+
+
+@given(st.lists(st.sampled_from(["reason", "reason_", "reason__", "verdict", "verdict_", "height", "more"]), unique=True), st.data())
+def test_any_table_can_be_answered_again_and_again(names: list[str], data: st.DataObject) -> None:
+    features = data.draw(st.lists(st.sampled_from(names), unique=True)) if names else []
+    schema = named("width", *features)
+    there, added = ["width", *names], ["verdict", "reason"]
+    for _ in range(3):
+        renamed = schema.beside(there, added)
+        columns = [*(renamed.get(name, name) for name in there), *added]
+        assert len(set(columns)) == len(columns)
+        back = schema.as_table(columns)
+        read = [back.get(name, name) for name in columns]
+        assert [read[there.index(name)] for name in features] == features
+        there = read
+
+
+@given(st.sets(st.sampled_from(sorted(ANSWER_COLUMNS)), min_size=1))
+def test_a_contract_of_other_fields_takes_over_nothing_that_was_computed(names: set[str]) -> None:
+    schema = named(*names)
+    assert set(schema.own_names) == names
+    assert schema.changed(columns={}, further=("reason",)).own_names == {"reason": "reason_"}

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from sporeprint.errors import ConfigError
-from sporeprint.schema import ANSWER_COLUMNS, Column, DatasetSchema, Groups, Target
+from sporeprint.schema import Column, DatasetSchema, Groups, Target
 from sporeprint.settings import (
     DownloadSettings,
     ModelSettings,
@@ -43,25 +43,6 @@ def put(raw: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         node = node[part]
     node[last] = value
     return raw
-
-
-@pytest.mark.parametrize("name", sorted(ANSWER_COLUMNS))
-@pytest.mark.parametrize("role", ["columns", "target", "groups", "cluster"])
-def test_a_column_with_the_name_of_one_of_answered_rows_is_refused(raw_config: dict[str, Any], role: str, name: str) -> None:
-    raw = copy.deepcopy(raw_config)
-    data = raw["dataset"]
-    match role:
-        case "columns":
-            data["columns"][name] = {"kind": "numeric"}
-        case "target":
-            data["target"]["column"] = name
-        case "groups":
-            data["groups"] = {"name": "plant", "column": name}
-        case _:
-            data["cluster"] = name
-    with pytest.raises(ConfigError, match=f"dataset: the column '{name}' has the name of one that is added to answered rows; rename it"):
-        parse(raw)
-    assert DatasetSchema.model_validate({**data, "contradictions": []})  # as a registered version has it
 
 
 # --- what is right

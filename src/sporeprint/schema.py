@@ -7,7 +7,7 @@ reports) reads it here; nothing else in the package names a column.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -35,7 +35,9 @@ RESERVED = frozenset({"_row", "_group", "_part", "_row_hash", "_cluster"})
 #: Names of the columns that are added to rows that were answered: the id in front, and `problem` where rows of JSON have one.
 ID, PROBLEM = "prediction_id", "problem"
 ANSWERS = ("verdict", "reason", "unknown", "look_at", "novelty_p", "unseen", "outside", "prediction", "probability")
-#: A configuration may not use them: in a file of answers, in a stored batch and in the monitor one would be taken for the other.
+#: Those that every table of answers has.
+SCORES = frozenset({"prediction", "probability", "reason"})
+#: A table's own column of such a name has another one in answered rows, see `DatasetSchema.own_names`.
 ANSWER_COLUMNS = frozenset({ID, PROBLEM, *ANSWERS})
 
 
@@ -395,6 +397,73 @@ class DatasetSchema(Frozen):
         group = (self.groups.column,) if self.groups is not None and self.groups.column is not None else ()
         cluster = () if self.cluster is None else (self.cluster,)
         return tuple(dict.fromkeys((self.target.column, *group, *cluster, *self.further, *self.columns)))
+
+    @cached_property
+    def own_names(self) -> dict[str, str]:
+        """The table's columns that are named as one that is added to answered rows -> their names there: `reason_` for `reason`.
+
+        This is the whole rule. In answered rows the table's own column has this name, always, and the plain name is the answer. Where
+        there is no column of this name, nothing was answered, and the plain name is the table's own. Of `reason` and `reason_` in one
+        table the first becomes `reason__`.
+        """
+        names: dict[str, str] = {}
+        for name in self.table_columns:
+            if name in ANSWER_COLUMNS:
+                names[name] = f"{name}_"
+                while names[name] in self.table_columns:
+                    names[name] += "_"
+        return names
+
+    @cached_property
+    def answered(self) -> "DatasetSchema":
+        """The contract of answered rows: columns by their names there. For nearly every table it is the contract itself."""
+        if not self.own_names:
+            return self
+
+        def own(name: str) -> str:
+            return self.own_names.get(name, name)
+
+        changed: dict[str, Any] = {
+            "target": self.target.model_copy(update={"column": own(self.target.column)}),
+            "columns": {
+                own(name): column.model_copy(update={"since": own(column.since)}) if column.since else column
+                for name, column in self.columns.items()
+            },
+            "groups": self.groups and self.groups.model_copy(update={"column": self.groups.column and own(self.groups.column)}),
+            "cluster": self.cluster and own(self.cluster),
+            "further": tuple(map(own, self.further)),
+            "contradictions": tuple(
+                item.model_copy(update={"when": {own(name): condition for name, condition in item.when.items()}})
+                for item in self.contradictions
+            ),
+        }
+        return self.changed(**changed)
+
+    def changed(self, **fields: Any) -> "DatasetSchema":
+        """The contract with other values of some fields, unchecked. Unlike a copy, it takes over nothing that was computed of this one."""
+        return type(self).model_construct(**{**{name: getattr(self, name) for name in type(self).model_fields}, **fields})
+
+    def as_answered(self, names: Collection[str]) -> dict[str, str]:
+        """What is to be renamed, of a table with these columns, so that its own ones have the names that they have in answered rows."""
+        return {name: own for name, own in self.own_names.items() if name in names and own not in names}
+
+    def as_table(self, names: Collection[str]) -> dict[str, str]:
+        """What is to be renamed, of a table with these columns that may be answered, so that its own ones have the contract's names."""
+        there = {own: name for name, own in self.own_names.items() if own in names}
+        return there | {name: own for own, name in there.items() if name in names}
+
+    def beside(self, names: Sequence[str], added: Collection[str]) -> dict[str, str]:
+        """What is to be renamed, of a table with these columns, so that others can be added to it: `reason_` for `reason`."""
+        own = self.own_names
+        taken, renamed = {*names, *added, *own.values()}, dict(own)
+        for name in names:
+            if name not in own and (name in added or name in own.values()):
+                free = f"{name}_"
+                while free in taken:
+                    free += "_"
+                taken.add(free)
+                renamed[name] = free
+        return {name: renamed[name] for name in names if name in renamed}
 
     def missing_words(self, name: str) -> tuple[str, ...]:
         """Texts that stand for a missing value in a column; of the target: for a row without a label."""

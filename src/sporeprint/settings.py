@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from sporeprint.errors import ConfigError, expectation, nearest
-from sporeprint.schema import ANSWER_COLUMNS, DatasetSchema, Frozen, Kind
+from sporeprint.schema import DatasetSchema, Frozen, Kind
 
 ENV_PREFIX = "SPOREPRINT_"
 #: Variables with this prefix that are not settings of the file.
@@ -583,17 +583,6 @@ class Settings(Frozen):
     runtime: RuntimeSettings = RuntimeSettings()
     _origins: Origins = PrivateAttr(default_factory=lambda: Origins())
 
-    @field_validator("dataset")
-    @classmethod
-    def _answers_have_other_names(cls, dataset: DatasetSchema) -> DatasetSchema:
-        # Here and not in the schema: a version that was registered with such a column is still read.
-        if clashes := [name for name in (*dataset.table_columns, dataset.cluster) if name in ANSWER_COLUMNS]:
-            raise ValueError(
-                f"the column {clashes[0]!r} has the name of one that is added to answered rows; rename it in the table, "
-                f"or leave it out (such names: {', '.join(sorted(ANSWER_COLUMNS))})"
-            )
-        return dataset
-
     def origin_of(self, key: str) -> Origin:
         """Who says what a setting is: default, where nobody does."""
         parts = key.split(".")
@@ -635,7 +624,7 @@ class Settings(Frozen):
         column = self.split.column
         if column is None or column in self.dataset.table_columns:
             return self.dataset
-        return self.dataset.model_copy(update={"further": (column,)})
+        return self.dataset.changed(further=(column,))
 
     @property
     def threads(self) -> int:

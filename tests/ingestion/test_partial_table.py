@@ -36,6 +36,20 @@ def test_known_columns_are_read(tmp_path: Path, name: str, monkeypatch: pytest.M
     assert set(found.present) <= set(frames[0].columns)
 
 
+@pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
+@pytest.mark.parametrize("answered", [False, True])
+def test_columns_that_are_named_as_answers_have_the_names_of_answered_rows(tmp_path: Path, name: str, *, answered: bool) -> None:
+    schema = dataset({"verdict": NUMERIC, "reason": OPEN})
+    own = {"class": ["e", "p"], "verdict_": [1.5, 2.0], "reason_": ["a", "b"]}
+    plain = {"class": ["e", "p"], "verdict": [1.5, 2.0], "reason": ["a", "b"]}
+    table = pl.DataFrame({**own, "verdict": ["edible", "unknown"], "reason": ["x", None]} if answered else plain)
+    found = observe(written(tmp_path / name, table), schema)
+    assert found.present == ("class", "verdict_", "reason_", *(("verdict",) if answered else ()))
+    assert (found.absent, found.extra) == ((), ("reason",) if answered else ())
+    frame = next(found.frames())[0].select(pl.col("verdict_").cast(pl.Float64), "reason_")
+    assert frame.to_dict(as_series=False) == {"verdict_": [1.5, 2.0], "reason_": ["a", "b"]}
+
+
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
 def test_any_separator(tmp_path: Path, separator: str) -> None:
     found = observe(written(tmp_path / "t.csv", separator=separator), SCHEMA)

@@ -143,12 +143,10 @@ def test_what_cannot_be_known_is_asked_for(columns: Any, options: Any, error: ty
 
 
 @pytest.mark.parametrize("name", sorted(ANSWER_COLUMNS))
-def test_a_column_with_the_name_of_one_of_answered_rows_is_left_out_or_refused(name: str, tmp_path: Path) -> None:
+def test_a_column_may_have_the_name_of_one_of_answered_rows(name: str, tmp_path: Path) -> None:
     found = drafted(tmp_path, csv({name: [row % 40 for row in range(600)], **loans()}), target="late")
-    assert found.left_out[name] == "answered rows have a column of this name; rename it to use it"
-    assert name not in found.columns
-    with pytest.raises(UsageError, match=f"^the target '{name}' has the name of a column that is added to answered rows; rename it"):
-        drafted(tmp_path, csv({**loans(), name: loans()["late"]}), target=name)
+    assert name in found.columns
+    assert drafted(tmp_path, csv({**loans(), name: loans()["late"]}), target=name).target.column == name
 
 
 def test_several_columns_may_be_the_target(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from sporeprint.errors import DataError, nearest
 from sporeprint.ingestion.file_scan import Scan
-from sporeprint.schema import DatasetSchema, code_text
+from sporeprint.schema import SCORES, DatasetSchema, code_text
 from sporeprint.settings import CsvSettings
 
 SEPARATORS = (";", ",", "\t", "|")
@@ -252,6 +252,7 @@ def match_columns(names: Sequence[str], schema: DatasetSchema, where: str, *, la
     if not labelled:
         spelled = {name.replace("-", "_"): name for name in schema.columns}
         names = [spelled.get(name, name) for name in names]
+    names = _own(names, schema, where, labelled=labelled)
     counts = Counter(names)
     if not labelled and "_row" in counts:
         raise DataError(f"{where}: the column '_row' has the name of one that is to be added; rename it")
@@ -267,6 +268,18 @@ def match_columns(names: Sequence[str], schema: DatasetSchema, where: str, *, la
         message = f"{where}: the columns are not those of the dataset {schema.name!r}"
         raise DataError("\n".join([message, *_differences(missing, extra, schema), f"  the table has: {_named(names)}"]))
     return tuple(name if name in needed_columns else None for name in names)
+
+
+def _own(names: Sequence[str], schema: DatasetSchema, where: str, *, labelled: bool) -> Sequence[str]:
+    """The names with those of the table's own columns, where it was answered."""
+    renamed = schema.as_table(names)
+    if renamed and labelled and not {*SCORES, *schema.own_names.values()}.issubset(names):
+        name, own = next((name, own) for name, own in schema.own_names.items() if own in names)
+        raise DataError(
+            f"{where}: beside the column {name!r} there is {own!r}, which is the name that {name!r} has where rows were answered; "
+            f"rename or remove {own!r}"
+        )
+    return [renamed.get(name, name) for name in names] if renamed else names
 
 
 def _named(names: Sequence[str]) -> str:

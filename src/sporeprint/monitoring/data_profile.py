@@ -108,6 +108,11 @@ class Profile:
         """Some of its columns."""
         return Profile(self.rows, {name: column for name, column in self.columns.items() if name in names}, self.unreadable)
 
+    def renamed(self, names: Mapping[str, str]) -> "Profile":
+        """The same, with other names for some columns."""
+        columns = {names.get(name, name): column for name, column in self.columns.items()} if names else self.columns
+        return Profile(self.rows, columns, self.unreadable)
+
     def beside(self, other: Self) -> "Profile":
         """The columns of two profiles of the same rows."""
         return Profile(self.rows, {**self.columns, **other.columns}, self.unreadable)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -115,6 +115,10 @@ class Slice:
 
     def __bool__(self) -> bool:
         return bool(self.conditions)
+
+    def renamed(self, names: Mapping[str, str]) -> "Slice":
+        """The same, with other names for some columns."""
+        return Slice(tuple(replace(each, column=names.get(each.column, each.column)) for each in self.conditions))
 
     @property
     def description(self) -> str:

@@ -322,7 +322,7 @@ def score_batches(
     def work(batch: Batch) -> tuple[pl.DataFrame, Counts, int]:
         batch = replace(batch, frame=recognised(batch.frame, known))
         scored = score_frame(batch.frame, bundle, guarded=guarded, empty_is_observed=empty_is_observed)
-        result = _with_malformed(batch, scored, guarded=guarded)
+        result = _with_malformed(batch, scored, bundle.schema, guarded=guarded)
         return result, _count(result, bundle.schema), batch.bytes_read
 
     with atomic_path(out) as temporary, _sink(temporary, out.suffix) as sink:
@@ -334,15 +334,20 @@ def score_batches(
     return total
 
 
-def beside(frame: pl.DataFrame, added: pl.DataFrame, *, further: Sequence[str] = ()) -> pl.DataFrame:
-    """The input columns, then the added ones. An input column with the name of an added or further one is renamed: `reason_`."""
-    taken = [name for name in (*added.columns, *further) if name in frame.columns]
-    return pl.concat([frame.rename({name: f"{name}_" for name in taken}), added], how="horizontal")
+def beside(frame: pl.DataFrame, added: pl.DataFrame, schema: DatasetSchema, *, further: Sequence[str] = ()) -> pl.DataFrame:
+    """The input columns, then the added ones. An input column with the name of an added or further one is renamed: `reason_`.
+
+    A column of the contract that would be renamed and is not there stands empty: without it, the answer would be taken for it.
+    """
+    names = (*added.columns, *further)
+    lacking = [own for name, own in schema.own_names.items() if name not in frame.columns]
+    renamed = frame.rename(schema.beside(frame.columns, names)).with_columns(pl.lit(None, dtype=pl.String).alias(own) for own in lacking)
+    return pl.concat([renamed, added], how="horizontal")
 
 
-def _with_malformed(batch: Batch, scored: pl.DataFrame, *, guarded: bool) -> pl.DataFrame:
+def _with_malformed(batch: Batch, scored: pl.DataFrame, schema: DatasetSchema, *, guarded: bool) -> pl.DataFrame:
     """The input columns beside the answers; rows that could not be read stand at their place, with the reason."""
-    result = beside(batch.frame, scored)
+    result = beside(batch.frame, scored, schema)
     if batch.malformed.height:
         reason = pl.format("{}: {}", pl.col("reason"), pl.col("text")).alias("reason")
         unread = batch.malformed.select("_row", *([pl.lit("unknown").alias("verdict")] if guarded else []), reason)

@@ -32,7 +32,7 @@ def estimate_by_component(
         return None
     known = _with_test_rows(workdir, bundle, validated)
     made = bundle.predictions(known.codes)
-    now = bundle.predictions(Codes.of(current, bundle.schema, known.codes.vocabulary))
+    now = bundle.predictions(Codes.of(current.rename(bundle.schema.as_table(current.columns)), bundle.schema, known.codes.vocabulary))
     component, own = made.novelty.component, now.novelty.component
     right = (made.probability > HALF) == (known.y == 1)
     has_verdict, own_said = made.verdict != UNKNOWN, now.verdict != UNKNOWN

@@ -19,7 +19,7 @@ from sporeprint.ingestion.object_store import is_store, local_path
 from sporeprint.ingestion.raw_table import local_table
 from sporeprint.ingestion.table_sample import TableSample, read_sample
 from sporeprint.pipelines.target_draft import TargetDraft, draft_target
-from sporeprint.schema import ANSWER_COLUMNS, RESERVED
+from sporeprint.schema import RESERVED
 from sporeprint.settings import Settings, load_settings, parse
 
 #: The draft's split, largest part first.
@@ -180,11 +180,9 @@ def draft(sample: TableSample, source: str, *, target: str | None, positive: Seq
     places = {name: place for name, place in places.items() if name not in sample.foreign}
     forms = {name: infer_column(name, sample.frame[str(place)]) for name, place in places.items()}
     chosen = draft_target(sample, places, target, positive)
-    if chosen.column in ANSWER_COLUMNS:
-        raise UsageError(f"the target {chosen.column!r} has the name of a column that is added to answered rows; rename it in the table")
     forms.pop(chosen.column)
     columns: dict[str, ColumnForm] = {}
-    groups = [name for name, form in forms.items() if form.role is ColumnRole.GROUP and name not in ANSWER_COLUMNS]
+    groups = [name for name, form in forms.items() if form.role is ColumnRole.GROUP]
     group = max(groups, key=lambda name: forms[name].distinct, default=None)
     folded: dict[str, str] = {}
     for name, form in forms.items():
@@ -192,8 +190,6 @@ def draft(sample: TableSample, source: str, *, target: str | None, positive: Seq
             continue
         if name in RESERVED:
             left_out[name] = "its name is one that the pipeline adds"
-        elif name in ANSWER_COLUMNS:
-            left_out[name] = "answered rows have a column of this name; rename it to use it"
         elif (other := folded.setdefault(name.replace("-", "_"), name)) != name:
             left_out[name] = f"its name differs from {other!r} only in '-' and '_'"
         elif form.role in {ColumnRole.NUMERIC, ColumnRole.NOMINAL, ColumnRole.DATE}:

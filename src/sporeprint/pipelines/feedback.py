@@ -23,7 +23,7 @@ from sporeprint.schema import DatasetSchema
 from sporeprint.settings import Settings
 from sporeprint.storage.warehouse import monitoring_queries, training_sink
 from sporeprint.storage.warehouse.protocol import Reader, Warehouse
-from sporeprint.storage.warehouse.sync import PREDICTIONS
+from sporeprint.storage.warehouse.sync import BATCHES, PREDICTIONS
 
 #: Rows that are read at a time: what bounds the memory.
 PAGE_ROWS = 25_000
@@ -128,7 +128,7 @@ def pages(
         )
         rows = reader.query(sql).rows
         if rows:
-            frame = monitoring_queries.frame(rows, schema)
+            frame = monitoring_queries.table_rows(monitoring_queries.frame(rows, schema), schema)
             if schema.groups is not None and schema.groups.column is not None:
                 frame = frame.with_columns(pl.lit(GROUP).alias(schema.groups.column))
             yield frame.select(schema.table_columns), [int(row[5]) for row in rows]
@@ -147,7 +147,7 @@ def _hour_pages(hours: dict[int, int], page_rows: int) -> Iterator[tuple[int, in
 
 
 def _read(warehouse: Warehouse) -> AbstractContextManager[Reader]:
-    if warehouse.get_note(PREDICTIONS) is None:
+    if warehouse.get_note(PREDICTIONS) is None and warehouse.get_note(BATCHES) is None:
         raise StorageError(f"{warehouse.shown} holds no answers yet; run: sporeprint warehouse sync")
     return warehouse.reading()
 

@@ -279,7 +279,8 @@ def _judged(
     at_s: float,
 ) -> tuple[Evaluation, StreamState]:
     old, new, timed = subject.old, subject.new, subject.timed
-    schema = settings.dataset if bundle is None else bundle.schema
+    contract = settings.dataset if bundle is None else bundle.schema
+    schema = contract.answered
     changed, covered = _changed(settings, subject, remembered)
     judgement, state = judge(changed, remembered.state, policy(settings), at_s=at_s, window=subject.window)
     remembered = replace(remembered, state=state)
@@ -289,6 +290,8 @@ def _judged(
         outcomes = new.tally.counts[NEGATIVE].sum(axis=0)
         remembered = remembered.with_outcomes(subject.window, int(outcomes.sum()), int(outcomes[1]))
     importance = None if bundle is None else _importance(settings, workdir, bundle)
+    if importance is not None:
+        importance = {contract.own_names.get(name, name): share for name, share in importance.items()}
     has_answers = bool(new.scores.rows or new.tally.answered.sum())
     value_words = {name: column.values or {} for name, column in schema.columns.items()}
     evaluation = Evaluation(

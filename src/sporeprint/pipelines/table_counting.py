@@ -90,6 +90,8 @@ def count_files(tasks: Sequence[CountTask], engine: Engine, progress: Progress) 
 
 def measure(table: Observed, schema: DatasetSchema, bundle: Bundle | None, threads: int, progress: Progress) -> TableStatistics:
     """Count a file, batch by batch: its columns, and what a model answers, if there is one and the file has no answers of its own."""
+    # Rows and counts have the names of answered rows, the model's own are those of its contract.
+    own, schema = schema.as_table(table.present), schema.answered
     columns = {
         name: ColumnSpec(column.kind, frozenset(column.values or ())) for name, column in schema.columns.items() if name in table.present
     }
@@ -100,7 +102,7 @@ def measure(table: Observed, schema: DatasetSchema, bundle: Bundle | None, threa
         frame, unreadable = normalised(batch[0], schema), batch[1]
         counted = profile(frame, columns, unreadable=unreadable)
         # Of the rows as they are written: "1,5" that was read as "1.5" already is no number of a column with decimal commas.
-        return counted, score_frame(batch[0], bundle) if scored and bundle is not None else frame, frame
+        return counted, score_frame(batch[0].rename(own), bundle) if scored and bundle is not None else frame, frame
 
     progress.total(table.rows)
     there, different = set(ANSWERS) if scored else answered, DifferentRows()
@@ -222,5 +224,5 @@ def statistics_of_rows(codes: Codes, bundle: Bundle) -> TableStatistics:
         "novelty_p": of_numbers(answers.novelty.p),
         "verdict": of_names(spoken, counts, spoken),
     }
-    counted = of_codes(codes, known).beside(Profile(codes.rows, verdict_columns))
+    counted = of_codes(codes, known).renamed(bundle.schema.own_names).beside(Profile(codes.rows, verdict_columns))
     return TableStatistics(counted, ScoreHistograms.of(answers.probability, answers.verdict))

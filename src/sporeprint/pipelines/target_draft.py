@@ -167,7 +167,7 @@ def _words(name: str, codes: Sequence[str], positive: Sequence[str]) -> dict[str
         words = {code: code for code in codes}
         return {code: "not known" if word.lower() == "unknown" else word for code, word in words.items()}
     if len(codes) == 2 or all(re.fullmatch(r"[0-9]+", code) for code in codes):
-        word = plain if plain not in {"target", "label", "class", "y", "outcome", "response", "result"} else "positive"
+        word = plain if plain not in {"target", "label", "class", "y", "outcome", "response", "result", "unknown"} else "positive"
         other = f"not {word}" if word != "positive" else "negative"
         return {**dict.fromkeys(negative, other), **dict.fromkeys(positive, word)}
     word = " or ".join(positive) if len(positive) <= 3 else "positive"

@@ -117,7 +117,7 @@ class WindowData:
 
 def vocabulary(query: WindowQuery) -> dict[str, frozenset[str]]:
     """The values of nominal columns that training saw: what else is given is counted together."""
-    return dict(query.bundle.encoder.known_values)
+    return {query.schema.own_names.get(name, name): values for name, values in query.bundle.encoder.known_values}
 
 
 def counts(settings: Settings, reader: Reader, query: WindowQuery, old: TableStatistics) -> WindowData:
@@ -129,7 +129,7 @@ def counts(settings: Settings, reader: Reader, query: WindowQuery, old: TableSta
     true = monitoring_queries.outcomes_by_hour(reader, cell, first, window.end_us)
     known = {name: column.known for name, column in old.profile.columns.items() if isinstance(column, NominalProfile)}
     profile_of_hours, extra = monitoring_queries.profile_of_hours(
-        reader, cell, window.begin_us, window.end_us, schema, {**known, **vocabulary(query)}
+        reader, cell, window.begin_us, window.end_us, schema.answered, {**known, **vocabulary(query)}
     )
     answered = np.zeros(3, dtype=np.int64)
     by_hour: dict[int, int] = {}
@@ -202,7 +202,7 @@ def _earlier(reader: Reader, query: WindowQuery, old: TableStatistics, known: Ma
     window = query.span
     step_us = -(-window.length_us // DAY_US) * DAY_US
     reference = monitoring_queries.as_counted(old.profile, vocabulary(query))
-    profiles = monitoring_queries.profiles_of_windows(reader, query.cell, window, step_us, MOST_WINDOWS, query.schema, known)
+    profiles = monitoring_queries.profiles_of_windows(reader, query.cell, window, step_us, MOST_WINDOWS, query.schema.answered, known)
     windows = tuple(
         EarlierWindow(age, (window.end_us - age * step_us) / SECOND_US, profile, column_counts(reference, profile))
         for age, profile in sorted(profiles.items())
@@ -338,7 +338,7 @@ class _RowsRead:
 
 def read(reader: Reader, query: WindowQuery) -> AnswersRead:
     """The answers of a window, counted, and some of them."""
-    schema, window = query.schema, query.span
+    schema, window, slice_ = query.schema.answered, query.span, query.slice_.renamed(query.schema.own_names)
     columns = {name: ColumnSpec(column.kind, frozenset(column.values or ())) for name, column in schema.columns.items()}
     by_hour: dict[int, int] = {}
     for hour, _, count in monitoring_queries.verdicts_by_hour(
@@ -351,8 +351,8 @@ def read(reader: Reader, query: WindowQuery) -> AnswersRead:
     some: list[pl.DataFrame] = []
     ends: list[tuple[int, str]] = []
     left = window.rows
-    for page, ids in monitoring_queries.pages(reader, query.cell, window, by_hour, schema):
-        fits = monitoring_queries.matching_rows(page, query.slice_)
+    for page, ids in monitoring_queries.pages(reader, query.cell, window, by_hour, query.schema):
+        fits = monitoring_queries.matching_rows(page, slice_)
         table = page.filter(fits) if left is None else page.filter(fits).head(left)
         places = np.flatnonzero(fits.to_numpy())[: table.height].tolist()
         keys: list[Hashable] = [
@@ -374,7 +374,7 @@ def read(reader: Reader, query: WindowQuery) -> AnswersRead:
         left = None if left is None else left - table.height
         if left == 0:
             break
-    labelled, sample = (pl.concat(parts) if parts else monitoring_queries.frame([], schema) for parts in (known, some))
+    labelled, sample = (pl.concat(parts) if parts else monitoring_queries.frame([], query.schema) for parts in (known, some))
     total = replace(total, scores=scores)
     number = total.profile.rows
     if not ends:
@@ -482,5 +482,5 @@ def arrays(table: pl.DataFrame, schema: DatasetSchema) -> tuple[npt.NDArray[np.f
     numbers = {word: number for number, word in enumerate(verdict_words(schema))}
     verdict = table["verdict"].replace_strict(numbers, default=UNKNOWN, return_dtype=pl.Int8).to_numpy()
     classes = {schema.target.negative: 0, schema.target.positive: 1}
-    y = table[schema.target.column].replace_strict(classes, default=-1, return_dtype=pl.Int8).fill_null(-1).to_numpy()
+    y = table[schema.answered.target.column].replace_strict(classes, default=-1, return_dtype=pl.Int8).fill_null(-1).to_numpy()
     return table["probability"].fill_null(float("nan")).to_numpy(), verdict, y

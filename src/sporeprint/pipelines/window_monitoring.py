@@ -233,7 +233,7 @@ def _reference(
     named = f"the {query.request.reference_us / HOUR_US:g} hours{slice_} before it"
     if counts:
         counted, _ = monitoring_queries.profile_of_hours(
-            reader, query.cell, before.begin_us, before.end_us, query.schema, window_data.vocabulary(query)
+            reader, query.cell, before.begin_us, before.end_us, query.schema.answered, window_data.vocabulary(query)
         )
         return TableStatistics(counted), named, rows, notes
     return window_data.read(reader, replace(query, span=before)).measured, named, rows, notes
@@ -268,7 +268,7 @@ def _slices(query: WindowQuery, rows: Observations | None, current: WindowData) 
         return None
     probability, _, y = window_data.arrays(table, schema)
     known = (y >= 0) & np.isfinite(probability)
-    labelled_codes = Codes.of(table, schema, rows.codes.vocabulary).take(known)
+    labelled_codes = Codes.of(monitoring_queries.table_rows(table, schema), schema, rows.codes.vocabulary).take(known)
     named = {name: column.values or {} for name, column in schema.columns.items()}
     different = rows.take(unit_representatives(rows))
     ends = slice_analysis.cuts(different.codes)

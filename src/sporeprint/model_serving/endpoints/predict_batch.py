@@ -344,17 +344,11 @@ def _of_file(service: Service, job: Job) -> Iterator[Part]:
     if (kind := kind_of(job.upload, UPLOAD)) != job.form:
         raise DataError(f"{UPLOAD} is {kind}, and Content-Type says {job.form.value}; send the type of the file")
     for batch in service.decoder.decode(job.upload, schema, job.served.bundle.csv):
-        _check_names(batch.frame)
         if batch.malformed.height or not batch.frame.height:
             yield Part(batch)
         else:
             for frame in batch.frame.iter_slices(ROWS):
                 yield Part(Batch(frame, malformed_rows(), 0))
-
-
-def _check_names(frame: pl.DataFrame) -> None:
-    if taken := sorted({ID, PROBLEM}.intersection(frame.columns)):
-        raise DataError(f"{UPLOAD}: the column {taken[0]!r} has the name of one that is to be added; rename it")
 
 
 def _of_json(service: Service, job: Job) -> Iterator[Part]:
@@ -404,7 +398,7 @@ def _result(part: Part, job: Job) -> pl.DataFrame:
     scored = score_frame(batch.frame, bundle, absent=absent) if batch.frame.height else _NOTHING
     if part.refused is not None:
         scored = _with_problems(scored, part.refused)
-    result = beside(batch.frame, scored, further=(ID,))
+    result = beside(batch.frame, scored, bundle.schema, further=(ID, PROBLEM))
     if batch.malformed.height:
         reason = pl.format("{}: {}", pl.col("reason"), pl.col("text")).alias("reason")
         unread = batch.malformed.select("_row", pl.lit("unknown").alias("verdict"), reason)

@@ -16,7 +16,7 @@ from sporeprint.model_serving.runtime.loaded_model import LoadedModel
 from sporeprint.model_serving.runtime.service import Service
 from sporeprint.safety.verdict import verdict_words
 from sporeprint.schema import DatasetSchema
-from sporeprint.storage.oltp.batch_file import BATCH_ID, BatchInfo
+from sporeprint.storage.oltp.batch_file import BATCH_ID, BatchInfo, input_columns
 from sporeprint.storage.oltp.batch_index import names
 from sporeprint.storage.oltp.batch_search import BatchRows, batch_rows
 from sporeprint.storage.oltp.prediction_search import ANY, Position, PredictionRow, SearchFilter, search
@@ -146,7 +146,7 @@ async def _search_batch(service: Service, chosen: PredictionSearchRequest, batch
                 arm=kind,
                 unit_id=None,
                 batch_id=batch_id,
-                says=_says({name: row[name] for name in about.columns}, served.bundle.schema, telling),
+                says=_says({name: row[held] for name, held in input_columns(list(row), about).items()}, served.bundle.schema, telling),
             )
             for number, row in rows.rows
         ),

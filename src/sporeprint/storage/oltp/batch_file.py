@@ -9,7 +9,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -241,6 +241,11 @@ def frames(path: Path, columns: list[str] | None = None) -> Iterator[pl.DataFram
                 yield frame.with_columns(absent).select(columns)
         else:
             yield from parquet_writer.frames(path)
+
+
+def input_columns(names: Sequence[str], about: BatchInfo) -> dict[str, str]:
+    """The columns of the batch -> their names in the artefact, whose columns are `names`: behind the id they stand in their order."""
+    return dict(zip(about.columns, names[1:], strict=False))
 
 
 def row_of(path: Path, row: int) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, delete, exc, insert, select
 
 from sporeprint.errors import SporeprintError, StorageError
 from sporeprint.storage.engine import reading, writing
-from sporeprint.storage.oltp.batch_file import ROW_ID, BatchInfo, BatchStore, frames, row_of
+from sporeprint.storage.oltp.batch_file import ROW_ID, BatchInfo, BatchStore, frames, input_columns, row_of
 from sporeprint.storage.oltp.prunable_rows import WarehouseProgress, was_read
 from sporeprint.storage.oltp.tables import batch, outcome
 from sporeprint.storage.prediction_record import PredictionRecord
@@ -103,7 +103,7 @@ def find(store: BatchStore, prediction_id: str) -> PredictionRecord | None:
         version=about.version,
         prediction=row["prediction"],
         verdict=row["verdict"],
-        features={name: _plain(row[name]) for name in about.columns},
+        features={name: _plain(row[held]) for name, held in input_columns(list(row), about).items()},
         latency_us=share(about),
         worker=about.worker,
         probability=row["probability"],

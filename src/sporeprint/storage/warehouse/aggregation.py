@@ -18,7 +18,7 @@ from sporeprint.stats.bins import log_linear, unit
 from sporeprint.storage.warehouse import star_schema
 from sporeprint.storage.warehouse.star_schema import CELL_NAMES, WAITING_US, ColumnType
 
-#: Numbers of an answer that are counted like features; no feature can have such a name.
+#: Numbers of an answer that are counted like features; a feature of such a name is counted as `probability_`.
 SHARES = ("probability", "novelty_p")
 _TYPES = {ColumnType.INTEGER: pl.Int64, ColumnType.NUMBER: pl.Float64, ColumnType.NAME: pl.String, ColumnType.TEXT: pl.String}
 
@@ -125,7 +125,9 @@ def features(observed: pl.DataFrame, numbered: pl.DataFrame, schema: DatasetSche
         .otherwise(pl.lit("value"))
     )
     table = table.with_columns(low=pl.Series(low), high=pl.Series(high), kind=kind)
-    names_by_place = pl.DataFrame({"feature": range(len(names)), "name": names}, schema={"feature": pl.Int64, "name": pl.String})
+    names_by_place = pl.DataFrame(
+        {"feature": range(len(names)), "name": list(schema.answered.columns)}, schema={"feature": pl.Int64, "name": pl.String}
+    )
     return _counted(table.join(names_by_place, on="feature").drop("feature").rename({"name": "feature"}), numbered)
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from sporeprint.common.timestamps import HOUR_US
 from sporeprint.data.written_values import normalised
 from sporeprint.schema import ID, DatasetSchema
-from sporeprint.storage.oltp.batch_file import BatchInfo, frames
+from sporeprint.storage.oltp.batch_file import BatchInfo, frames, input_columns
 from sporeprint.storage.oltp.batch_index import share
 from sporeprint.storage.warehouse import aggregation, star_schema
 from sporeprint.storage.warehouse.feature_counts import GIVEN
@@ -51,19 +51,20 @@ def parts(path: Path, about: BatchInfo, schema: DatasetSchema, seq: int) -> Iter
     features = list(schema.columns)
     for frame in frames(path):
         rows = frame.filter(pl.col("prediction").is_not_null())
-        there = [name for name in features if name in about.columns]
+        held = input_columns(frame.columns, about)
+        there = [name for name in features if name in held]
         # As single predictions are recorded: with day numbers, plain numbers for "1.299,50", and null for a word that means missing.
-        rows = rows.with_columns(normalised(rows.select(there), schema))
+        table = normalised(rows.select(pl.col(held[name]).alias(name) for name in there), schema)
         unseen = pl.format('["{}"]', pl.col("unseen").str.replace_all(",", '","', literal=True)).fill_null("[]")
-        features_json = pl.struct(there).struct.json_encode() if there else pl.lit("{}")
+        features_json = table.select(pl.struct(there).struct.json_encode()).to_series() if there else pl.lit("{}")
         facts = rows.select(
             *(pl.lit(value, dtype=kinds[name]).alias(name) for name, value in fixed.items()),
             *(ID, "prediction", "probability", "verdict", "novelty_p"),
             unseen=unseen,
             features=features_json,
         )
-        texts = rows.select(ID, *(pl.col(name).cast(pl.String).alias(f"{place}") for place, name in enumerate(features) if name in there))
-        yield facts.select(star_schema.FACT_PREDICTION.names), partial(_count, texts, len(features))
+        texts = table.select(pl.col(name).cast(pl.String).alias(f"{place}") for place, name in enumerate(features) if name in there)
+        yield facts.select(star_schema.FACT_PREDICTION.names), partial(_count, rows.select(ID).hstack(texts), len(features))
 
 
 def _count(texts: pl.DataFrame, features: int, new: pl.DataFrame, cells: pl.DataFrame) -> pl.DataFrame:

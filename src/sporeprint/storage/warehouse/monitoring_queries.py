@@ -332,6 +332,8 @@ def _runs(by_hour: ByHour) -> Iterator[tuple[int, int]]:
 def frame(rows: Sequence[Sequence[Any]], schema: DatasetSchema) -> pl.DataFrame:
     """Answers as rows: features as text, nominal ones by code; `probability`, `novelty_p`, `verdict`, and the target, null if not known.
 
+    Columns have the names of answered rows, see `DatasetSchema.own_names`.
+
     Args:
         rows: features as JSON, probability, novelty, verdict, outcome.
         schema: the contract.
@@ -341,9 +343,14 @@ def frame(rows: Sequence[Sequence[Any]], schema: DatasetSchema) -> pl.DataFrame:
         "probability": pl.Series([row[1] for row in rows], dtype=pl.Float64),
         "novelty_p": pl.Series([row[2] for row in rows], dtype=pl.Float64),
         "verdict": pl.Series([row[3] for row in rows], dtype=pl.String),
-        schema.target.column: pl.Series([row[4] for row in rows], dtype=pl.String),
+        schema.answered.target.column: pl.Series([row[4] for row in rows], dtype=pl.String),
     }
-    return features.with_columns(**answers)
+    return features.rename(schema.as_answered(features.columns)).with_columns(**answers)
+
+
+def table_rows(rows: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
+    """Rows of `frame` with the contract's names for the table's own columns."""
+    return rows.rename(schema.as_table(rows.columns))
 
 
 def matching_rows(table: pl.DataFrame, slice_: Slice) -> pl.Series:
