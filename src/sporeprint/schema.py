@@ -41,6 +41,17 @@ SCORES = frozenset({"prediction", "probability", "reason"})
 ANSWER_COLUMNS = frozenset({ID, PROBLEM, *ANSWERS})
 
 
+def set_apart(names: Collection[str], added: Collection[str]) -> dict[str, str]:
+    """Those of a table's columns that have the name of an added one -> names that no other has: `reason_` for `reason`, or `reason__`."""
+    renamed: dict[str, str] = {}
+    for name in names:
+        if name in added:
+            renamed[name] = f"{name}_"
+            while renamed[name] in names:
+                renamed[name] += "_"
+    return renamed
+
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -406,13 +417,7 @@ class DatasetSchema(Frozen):
         there is no column of this name, nothing was answered, and the plain name is the table's own. Of `reason` and `reason_` in one
         table the first becomes `reason__`.
         """
-        names: dict[str, str] = {}
-        for name in self.table_columns:
-            if name in ANSWER_COLUMNS:
-                names[name] = f"{name}_"
-                while names[name] in self.table_columns:
-                    names[name] += "_"
-        return names
+        return set_apart(self.table_columns, ANSWER_COLUMNS)
 
     @cached_property
     def answered(self) -> "DatasetSchema":

@@ -138,6 +138,14 @@ def test_a_colon_in_a_column_s_name_does_no_harm() -> None:
 # --- what is left ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("names", [("reason",), ("text", "text_"), ("rules", "rules_", "rules__")])
+def test_columns_that_are_named_as_those_of_rejected_rows_are_kept(names: tuple[str, ...]) -> None:
+    frame = pl.DataFrame({"class": ["e", "p"], **{name: ["a", "zz"] for name in names}})
+    (row,) = check(frame, dataset({name: nominal("a", "b") for name in names})).rejected.to_dicts()
+    assert row["reason"] == "; ".join(f"{name}: 'zz' is not one of a, b" for name in names)
+    assert list(row.values()).count("zz") == len(names)
+
+
 def test_good_rows_are_coded_and_labelled() -> None:
     found = check(table({"class": "e", "color": None}, {"size": "x"}, {"weight": "7.5", "place": " field"}), SCHEMA)
     assert found.codes.rows == 2

@@ -4,6 +4,7 @@ import io
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from polars.testing import assert_frame_equal
 from journal_support import until
 from serving_support import Client
 from sporeprint import settings
+from sporeprint.common.timestamps import DAY_US
 from sporeprint.errors import DataError
 from sporeprint.model_serving.api import create_app
 from sporeprint.monitoring.windows import WindowRequest
@@ -231,8 +233,11 @@ def served(world: World) -> tuple[list[MonitoringRun], Sequence[Any]]:
         return sum(taken) == 400
 
     until(whole)
-    requests = (WindowRequest(rows=400), WindowRequest(rows=400, where=(f"{world.named('city')}=Como", f"{world.named('income')}=..3000")))
-    runs = [window_monitoring.evaluate(chosen, root, warehouse, request) for request in requests]
+    where = (f"{world.named('city')}=Como", f"{world.named('income')}=..3000")
+    requests = (WindowRequest(rows=400), WindowRequest(rows=400, where=where), WindowRequest(last_us=DAY_US))
+    later = datetime.now(UTC) + timedelta(hours=2)
+    runs = [window_monitoring.evaluate(chosen, root, warehouse, request, now=lambda: later) for request in requests]
+    assert [sum(run.evaluation.answered) > 0 for run in runs] == [True] * 3
     with warehouse.reading() as reader:
         counts = reader.query("SELECT feature, kind, value, SUM(answers) FROM hour_features GROUP BY feature, kind, value").rows
     engine.dispose()

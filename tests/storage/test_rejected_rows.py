@@ -43,6 +43,12 @@ def test_pages_are_in_the_order_of_the_source(path: Path) -> None:
     }
 
 
+def test_of_two_names_with_an_underscore_the_longer_is_the_renamed_one(path: Path) -> None:
+    pl.read_parquet(path).with_columns(text__=pl.lit("more")).write_parquet(path)
+    (row,) = read(path, rule=None, column=None, limit=1, after=7)[0]
+    assert row["values"] == {"stem-width": "17.wrz", "text_": "a", "text": "more"}
+
+
 def test_a_rule_and_a_column_are_filters(path: Path) -> None:
     assert [row["row"] for row in read(path, rule="number:stem-width", column=None, limit=9, after=None)[0]] == [7, 9]
     assert [row["row"] for row in read(path, rule=None, column="stem-width", limit=9, after=None)[0]] == [3, 7, 9]

@@ -18,7 +18,7 @@ from sporeprint.data.dataset import Observations, concat
 from sporeprint.data.part_files import part_files
 from sporeprint.data.validation import ADDED
 from sporeprint.errors import DataError
-from sporeprint.schema import DatasetSchema
+from sporeprint.schema import DatasetSchema, set_apart
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -291,10 +291,11 @@ def _part(batch: pa.RecordBatch, parts: Sequence[str]) -> npt.NDArray[np.int8]:
 
 def rejected_columns(schema: DatasetSchema) -> dict[str, pl.DataType | type[pl.DataType]]:
     """The columns of the file of rejected rows."""
+    renamed = set_apart(schema.table_columns, ADDED)
     return {
         "_row": pl.Int64,
         "rules": pl.List(pl.String),
         "reason": pl.String,
         "text": pl.String,
-        **dict.fromkeys((f"{name}_" if name in ADDED else name for name in schema.table_columns), pl.String),
+        **dict.fromkeys((renamed.get(name, name) for name in schema.table_columns), pl.String),
     }

@@ -17,9 +17,9 @@ import polars as pl
 from sporeprint.common.dates import LATEST
 from sporeprint.data.coded_table import LARGEST, MISSING, UNKNOWN, Codes, Vocabulary, coded_frame, recognised, vocabulary_of
 from sporeprint.data.written_values import date_form, normalised, range_text
-from sporeprint.schema import NUMBER, DatasetSchema, Kind
+from sporeprint.schema import NUMBER, DatasetSchema, Kind, set_apart
 
-#: Columns that are added to rejected rows.
+#: Columns that are added to rejected rows; one of the table with such a name has `_` behind it there.
 ADDED = ("rules", "reason", "text")
 #: Longest text whose form is explained.
 MOST_HINT = 30
@@ -140,15 +140,11 @@ def explain(frame: pl.DataFrame, flags: Mapping[str, npt.NDArray[np.bool_]], sch
         empty = [pl.lit(None, dtype=pl.List(pl.String)).alias("rules"), pl.lit(None, dtype=pl.String).alias("reason")]
         return frame.clear().with_columns(*empty)
     rows = np.flatnonzero(np.logical_or.reduce(list(flags.values())))
-    rejected = apart(frame[rows])
+    read = frame[rows]
     rules = [[name for name, broken in flags.items() if broken[row]] for row in rows.tolist()]
-    reasons = [_reason(broken, values, schema) for broken, values in zip(rules, rejected.iter_rows(named=True), strict=True)]
+    reasons = [_reason(broken, values, schema) for broken, values in zip(rules, read.iter_rows(named=True), strict=True)]
+    rejected = read.rename(set_apart(read.columns, ADDED))
     return rejected.with_columns(pl.Series("rules", rules, dtype=pl.List(pl.String)), pl.Series("reason", reasons, dtype=pl.String))
-
-
-def apart(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame, its columns renamed where a column that is added to rejected rows has their name: `reason` to `reason_`."""
-    return frame.rename({name: f"{name}_" for name in ADDED if name in frame.columns})
 
 
 def _reason(rules: Sequence[str], row: Mapping[str, object], schema: DatasetSchema) -> str:

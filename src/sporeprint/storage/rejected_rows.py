@@ -75,7 +75,9 @@ def _page(rows: pl.LazyFrame, limit: int, after: int | None) -> pl.DataFrame:
 
 
 def _row(values: dict[str, Any]) -> dict[str, Any]:
-    cells = {_name(name): None if value is None else value[:MOST_TEXT] for name, value in values.items() if name not in OWN}
+    # Where `reason_` and `reason__` are there, the table has `reason_` itself.
+    names = {held: name for name in OWN for held in [max((one for one in values if one.rstrip("_") == name), key=len)]}
+    cells = {names.get(name, name): None if value is None else value[:MOST_TEXT] for name, value in values.items() if name not in OWN}
     text = values["text"]
     return {
         "row": values["_row"],
@@ -84,7 +86,3 @@ def _row(values: dict[str, Any]) -> dict[str, Any]:
         "values": cells,
         "text": None if text is None else text[:MOST_TEXT],
     }
-
-
-def _name(column: str) -> str:
-    return column[:-1] if column[:-1] in OWN and column.endswith("_") else column
