@@ -341,7 +341,9 @@ def beside(frame: pl.DataFrame, added: pl.DataFrame, schema: DatasetSchema, *, f
     """
     names = (*added.columns, *further)
     lacking = [own for name, own in schema.own_names.items() if name not in frame.columns]
-    renamed = frame.rename(schema.beside(frame.columns, names)).with_columns(pl.lit(None, dtype=pl.String).alias(own) for own in lacking)
+    renamed = frame.rename(schema.beside(frame.columns, names))
+    if lacking:
+        renamed = renamed.with_columns(pl.lit(None, dtype=pl.String).alias(own) for own in lacking)
     return pl.concat([renamed, added], how="horizontal")
 
 

@@ -163,11 +163,19 @@ def test_a_damaged_file_is_no_fault_of_the_server(client: Client, parquet: bytes
         assert found.status_code in (200, 422), found.text
 
 
-def test_a_column_that_would_be_added(client: Client, parquet: bytes) -> None:
+@pytest.mark.parametrize("name", ["prediction_id", "problem"])
+def test_a_column_that_would_be_added_has_another_name(client: Client, parquet: bytes, name: str) -> None:
     out = io.BytesIO()
-    pl.read_parquet(parquet).with_columns(prediction_id=pl.lit("x")).write_parquet(out)
-    found = client.post("/predict/batch", content=out.getvalue(), headers=PARQUET)
-    assert (found.status_code, "prediction_id" in found.json()["detail"]) == (422, True)
+    rows = pl.read_parquet(parquet).with_columns(pl.lit("x").alias(name), pl.lit("y").alias(f"{name}_"))
+    rows.write_parquet(out)
+    for accept in (PARQUET["content-type"], CSV["content-type"]):
+        found = client.post("/predict/batch", content=out.getvalue(), headers={**PARQUET, "accept": accept})
+        assert found.status_code == 200, found.text
+        table = pl.read_parquet(found.content) if accept == PARQUET["content-type"] else pl.read_csv(found.content)
+        assert table[f"{name}__"].unique().to_list() == ["x"]
+        assert table[f"{name}_"].unique().to_list() == ["y"]
+        record = client.get(f"/predictions/{table['prediction_id'][0]}").json()
+        assert {key: record["features"][key] for key in (name, f"{name}_")} == {name: "x", f"{name}_": "y"}
 
 
 def test_too_large_declared_or_not(started: Start, small_copy: Path, csv: bytes) -> None:
