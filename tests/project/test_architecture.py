@@ -56,6 +56,7 @@ OF_A_PACKAGE = {
     "pipelines/test_dates.py",
     "pipelines/test_further_tables.py",
     "pipelines/test_hard_tables.py",
+    "pipelines/test_names_of_answers.py",
 }
 
 
