@@ -14,11 +14,13 @@ from sqlalchemy import Engine
 from sporeprint.errors import StorageError
 from sporeprint.monitoring.data_profile import ColumnSpec, NominalProfile, NumericProfile, Profile, profile
 from sporeprint.monitoring.windows import HOUR_US, Window, parse_slice
+from sporeprint.schema import DatasetSchema
 from sporeprint.storage.oltp import tables
 from sporeprint.storage.warehouse import aggregation, monitoring_queries, star_schema
 from sporeprint.storage.warehouse.monitoring_queries import SHIFT, PredictionScope
 from sporeprint.storage.warehouse.protocol import Warehouse
 from sporeprint.storage.warehouse.sync import sync_warehouse
+from support import NUMERIC, dataset
 from warehouse_support import BEGIN_US, SCHEMA, Rows, outcome, predictions, write
 
 FIRST_US = BEGIN_US - BEGIN_US % HOUR_US
@@ -199,3 +201,12 @@ def test_text_is_text() -> None:
     assert monitoring_queries.text("it's") == "'it''s'"
     with pytest.raises(StorageError, match="backslash"):
         monitoring_queries.text("a\\")
+
+
+def test_the_tables_own_columns_are_told_from_the_answers() -> None:
+    schema = DatasetSchema.model_validate({**dataset({"probability": NUMERIC, "size": NUMERIC}).model_dump(), "cluster": "verdict"})
+    rows = monitoring_queries.frame([('{"probability":7,"size":3}', 0.5, 0.25, "edible", "p")], schema)
+    answers = {"probability": [0.5], "novelty_p": [0.25], "verdict": ["edible"]}
+    assert rows.to_dict(as_series=False) == {"probability_": ["7"], "size": ["3"], **answers, "class": ["p"]}
+    table = monitoring_queries.table_rows(rows, schema)
+    assert table.to_dict(as_series=False) == {"class": ["p"], "probability": ["7"], "size": ["3"]}  # no answer is taken for the cluster

@@ -349,8 +349,9 @@ def frame(rows: Sequence[Sequence[Any]], schema: DatasetSchema) -> pl.DataFrame:
 
 
 def table_rows(rows: pl.DataFrame, schema: DatasetSchema) -> pl.DataFrame:
-    """Rows of `frame` with the contract's names for the table's own columns."""
-    return rows.rename(schema.as_table(rows.columns))
+    """The table's own columns of rows of `frame`, by the contract's names."""
+    own = [name for name in schema.answered.table_columns if name in rows.columns]
+    return rows.select(own).rename(schema.as_table(own))
 
 
 def matching_rows(table: pl.DataFrame, slice_: Slice) -> pl.Series:
