@@ -45,7 +45,7 @@ ensure_side_venv() {
       fail "$venv is there, but it is not a virtual environment; move it away and start again"
     rm -rf -- "$venv"
     make_empty "$venv"
-    fill "$venv" "$requirements"
+    fill "$venv" "$requirements"  # its programs compile what they import, a fraction
     printf '%s\n' "$root" "$sums" >"$venv/.sporeprint-setup"
   fi
   exec 9<&-
@@ -59,7 +59,7 @@ ensure_on_top() {
   [[ ! -r $stamp || $(<"$stamp") != "$sums" ]] || return 0
   uv=$(command -v uv || true)
   find_python || fail "$(no_python)"
-  fill "$root/.venv" "$requirements"
+  fill "$root/.venv" "$requirements" --compile-bytecode
   printf '%s\n' "$sums" >"$stamp"
 }
 
@@ -125,7 +125,8 @@ make_venv() {
     say "set-up: bringing .venv up to date"
     echo incomplete >"$venv/.sporeprint-setup"
   fi
-  fill "$venv" "$requirements"
+  # As pip does: otherwise, where Python may not write beside what it imports, every command compiles its imports anew.
+  fill "$venv" "$requirements" --compile-bytecode
   install_project "$venv"
   # Last, and in one step: an interrupted set-up is never taken for a finished one.
   printf '%s\n' "$kind" "$root" "$sums" >"$venv/.sporeprint-setup.new"
@@ -156,13 +157,13 @@ why_anew() {
   fi # No stamp, and a Python that runs: made by hand, kept.
 }
 
-# fill VENV REQUIREMENTS: installs what a requirements file pins, and shows how far it is.
+# fill VENV REQUIREMENTS [OPTION OF UV...]: installs what a requirements file pins, and shows how far it is.
 fill() {
   local venv=$1 requirements=$2
+  shift 2
   say "set-up: installing ${requirements##*/}, every file checked against its sha256, with ${uv:-pip}"
   if [[ -n $uv ]]; then
-    # As pip does: otherwise, where Python may not write beside what it imports, every command compiles its imports anew.
-    set -- "$uv" pip install --compile-bytecode --python "$venv/bin/python" --require-hashes -r "$requirements"
+    set -- "$uv" pip install "$@" --python "$venv/bin/python" --require-hashes -r "$requirements"
   else
     # An environment made by uv has no pip.
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$venv/bin/python" -m ensurepip >&2

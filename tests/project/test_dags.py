@@ -222,12 +222,13 @@ class Standalone:
         return {task: commands[-1] for task, commands in found.items() if commands}
 
 
-def until(what: Any, seconds: float = 240) -> Any:
+def until(what: Any, seconds: float = 240, every: float = 1.0) -> Any:
+    """Not more often than each second where Airflow is asked: a question costs processor time, which the tasks need."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := what():
             return found
-        time.sleep(1)  # a question costs processor time, which the tasks need
+        time.sleep(every)
     pytest.fail(f"not within {seconds} s")
 
 
@@ -288,7 +289,7 @@ def test_a_run_through_an_outage_and_a_kill_ends_as_the_whole_run_does_and_a_rer
         source.up = True
         until(lambda: standalone.tasks("down")["extract"][0] == "success")
         assert "sporeprint extract ended with 75" in standalone.log("down", "extract", 1)
-        os.kill(until(lambda: parent_of("train", work)), signal.SIGKILL)
+        os.kill(until(lambda: parent_of("train", work), every=0.05), signal.SIGKILL)  # long before it has ended
         assert until(lambda: standalone.ended("down")) == "success"
         tasks, commands = standalone.tasks("down"), standalone.commands("down")
         trained = [task for task in tasks if task.startswith("train.")]

@@ -14,7 +14,7 @@ from sporeprint.inference.telling_columns import telling_columns
 from sporeprint.model_serving.api import create_app
 from sporeprint.registry.registry import Registry
 from sporeprint.schema import DatasetSchema
-from sporeprint.web.form import label_of
+from sporeprint.web.names import label_of
 
 STRANGE = {"cap-shape": "x", "stem-height": 99.0}
 

@@ -8,7 +8,7 @@ import pytest
 from page_support import until_ready
 from serving_support import Client
 from sporeprint.model_serving.ui.identify import VerdictCard
-from sporeprint.web.form import label_of
+from sporeprint.web.names import label_of
 from sporeprint.web.pages import render
 from sporeprint.web.words import LANGUAGES, Words
 
