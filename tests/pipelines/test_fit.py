@@ -92,9 +92,9 @@ def test_frames_of_any_kind_become_polars() -> None:
 
 def test_columns_that_are_no_features_are_said(model: Model) -> None:
     assert not any("No features" in note for note in model.notes)
-    extra = {"number": pl.int_range(500, eager=True).cast(pl.String), "reason": FRAME["city"]}
+    extra = {"number": pl.int_range(500, eager=True).cast(pl.String), "_row": FRAME["city"]}
     found = sporeprint.fit(FRAME.with_columns(**extra), "late", settings=FAST).notes[0]
-    assert found.startswith("No features: number (500 different values: it identifies the row); reason (answered rows have a column of")
+    assert found.startswith("No features: number (500 different values: it identifies the row); _row (its name is one that the pipeline")
     many = FRAME.with_columns(pl.lit("x").alias(f"constant{number}") for number in range(12))
     assert "; and 2 more." in sporeprint.fit(many, "late", settings=FAST).notes[0]
 
