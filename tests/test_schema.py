@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sporeprint.schema import ANSWER_COLUMNS, RESERVED, Column, DatasetSchema, Groups, Kind, Target
+from sporeprint.schema import ANSWER_COLUMNS, RESERVED, Column, DatasetSchema, Groups, Kind, Target, set_apart
 
 SMALL: dict[str, Any] = {
     "name": "flowers",
@@ -233,3 +233,8 @@ def test_a_contract_of_other_fields_takes_over_nothing_that_was_computed(names: 
     schema = named(*names)
     assert set(schema.own_names) == names
     assert schema.changed(columns={}, further=("reason",)).own_names == {"reason": "reason_"}
+
+
+def test_names_that_are_set_apart_differ_from_each_other() -> None:
+    assert set_apart(["a", "a_", "b"], {"a", "a_"}) == {"a": "a__", "a_": "a___"}
+    assert set_apart(["a"], {"a"}, {"a_"}) == {"a": "a__"}

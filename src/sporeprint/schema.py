@@ -41,14 +41,21 @@ SCORES = frozenset({"prediction", "probability", "reason"})
 ANSWER_COLUMNS = frozenset({ID, PROBLEM, *ANSWERS})
 
 
-def set_apart(names: Collection[str], added: Collection[str]) -> dict[str, str]:
-    """Those of a table's columns that have the name of an added one -> names that no other has: `reason_` for `reason`, or `reason__`."""
+def set_apart(names: Collection[str], added: Collection[str], taken: Collection[str] = ()) -> dict[str, str]:
+    """Those of a table's columns that have the name of an added one -> names that no other has: `reason_` for `reason`, or `reason__`.
+
+    Args:
+        names: the table's columns.
+        added: the columns that are added.
+        taken: further names that none may get.
+    """
     renamed: dict[str, str] = {}
     for name in names:
         if name in added:
-            renamed[name] = f"{name}_"
-            while renamed[name] in names:
-                renamed[name] += "_"
+            free = f"{name}_"
+            while free in names or free in taken or free in renamed.values():
+                free += "_"
+            renamed[name] = free
     return renamed
 
 
@@ -460,14 +467,8 @@ class DatasetSchema(Frozen):
     def beside(self, names: Sequence[str], added: Collection[str]) -> dict[str, str]:
         """What is to be renamed, of a table with these columns, so that others can be added to it: `reason_` for `reason`."""
         own = self.own_names
-        taken, renamed = {*names, *added, *own.values()}, dict(own)
-        for name in names:
-            if name not in own and (name in added or name in own.values()):
-                free = f"{name}_"
-                while free in taken:
-                    free += "_"
-                taken.add(free)
-                renamed[name] = free
+        others = [name for name in names if name not in own]
+        renamed = own | set_apart(others, {*added, *own.values()}, {*names, *added, *own.values()})
         return {name: renamed[name] for name in names if name in renamed}
 
     def missing_words(self, name: str) -> tuple[str, ...]:
